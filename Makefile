@@ -1,0 +1,46 @@
+# Everything is set up by the targets below; nothing but Python >= 3.11 and make is needed first.
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+VENV := .venv
+BIN := $(VENV)/bin
+TOOLS := .tools
+STAMP := $(VENV)/.installed
+PYTEST_WORKERS ?= 2
+
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: help install demo test check format clean
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(STAMP)  ## install the project and all it needs into .venv
+
+# uv lives beside the project, not in the system: a Debian Python refuses `pip install`.
+$(TOOLS)/bin/uv:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(STAMP): pyproject.toml uv.lock $(TOOLS)/bin/uv
+	$(TOOLS)/bin/uv sync --frozen --all-extras --quiet --python $(PYTHON)
+	@touch $@
+
+demo: $(STAMP)  ## render one clip through the whole farm on embedded defaults
+	$(BIN)/farm demo
+
+test: $(STAMP)  ## run every test
+	$(BIN)/pytest -n $(PYTEST_WORKERS)
+
+check: $(STAMP)  ## lint, format check, strict types, deploy files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(STAMP)  ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove what was installed and built
+	rm -rf $(VENV) $(TOOLS) .farm dist build

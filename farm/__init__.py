@@ -1,0 +1,1 @@
+"""The producer, and what producer and worker share."""

@@ -1,0 +1,1 @@
+"""One process for each GPU: owns ComfyUI, runs jobs, publishes their files."""
