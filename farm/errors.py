@@ -1,0 +1,172 @@
+"""Everything that the farm can refuse or fail at, as types.
+
+FarmError
+├── InvalidJob               the job cannot be accepted as it is; `problems` name the field or node
+├── IdempotencyConflict      the idempotency key is taken by a different job
+├── JobNotFound              no job of that id (never submitted, or past its retention)
+├── IllegalMove              the job is not in a state from which that is possible
+├── JobFailed                waited for a job that ended failed, canceled or expired
+├── WaitTimeout              the job had not ended when the caller's time was up
+├── NoResult                 a result was asked of a job that has none
+├── LeaseLost                the attempt is no longer ours: a newer one runs, or the job ended
+├── SettingsError            a setting is missing or wrong; names the variable
+├── StoreUnavailable         Redis cannot be reached, or refuses us
+│   └── StoreMisconfigured   it answers, but would lose jobs as it is set up
+├── StorageUnavailable       S3 cannot be reached, or refuses us
+│   ├── BucketNotFound       … the bucket does not exist
+│   └── StorageDenied        … the credentials are wrong or not enough
+├── InputUnavailable         an input file of a job cannot be had
+└── StackError               the local stack cannot start or stop
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong with what a caller handed in."""
+
+    field: str  # "priority", "graph", "6.text", …
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
+
+
+class FarmError(Exception):
+    """Base of everything raised by this package."""
+
+
+class InvalidJob(FarmError):
+    """The job was not accepted; nothing of it was stored."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(str(problem) for problem in self.problems))
+
+
+class IdempotencyConflict(FarmError):
+    """Two different jobs were submitted under one idempotency key."""
+
+    def __init__(self, key: str, job_id: str) -> None:
+        super().__init__(
+            f"idempotency key {key!r} belongs to job {job_id}, which asks for something else; "
+            "use another key, or submit the same job"
+        )
+        self.key = key
+        self.job_id = job_id
+
+
+class JobNotFound(FarmError):
+    """There is no such job."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"there is no job {job_id} (never submitted here, or past its retention)")
+        self.job_id = job_id
+
+
+class IllegalMove(FarmError):
+    """What was asked is not possible from the job's present state."""
+
+    def __init__(self, job_id: str, state: str, wanted: str) -> None:
+        super().__init__(f"job {job_id} is {state}: it cannot be {wanted}")
+        self.job_id = job_id
+        self.state = state
+        self.wanted = wanted
+
+
+class JobFailed(FarmError):
+    """The job ended, but not well; `state` and `reason` say how and why."""
+
+    def __init__(self, job_id: str, state: str, reason: str) -> None:
+        super().__init__(f"job {job_id} {state}: {reason}")
+        self.job_id = job_id
+        self.state = state
+        self.reason = reason
+
+
+class WaitTimeout(FarmError):
+    """The job was still going when the caller's time-out ran out; the job itself goes on."""
+
+    def __init__(self, job_id: str, state: str, waited_s: float) -> None:
+        super().__init__(f"job {job_id} is still {state} after {waited_s:.1f} s of waiting; it goes on")
+        self.job_id = job_id
+        self.state = state
+        self.waited_s = waited_s
+
+
+class NoResult(FarmError):
+    """The job has no result to give."""
+
+    def __init__(self, job_id: str, state: str) -> None:
+        super().__init__(f"job {job_id} is {state} and has no result")
+        self.job_id = job_id
+        self.state = state
+
+
+class LeaseLost(FarmError):
+    """This attempt may not go on: the lease ran out and somebody else decides now."""
+
+    def __init__(self, job_id: str, attempt: int) -> None:
+        super().__init__(f"attempt {attempt} at job {job_id} has lost its lease")
+        self.job_id = job_id
+        self.attempt = attempt
+
+
+class SettingsError(FarmError):
+    """The environment does not hold what is needed; the message names the variable."""
+
+
+class StoreUnavailable(FarmError):
+    """Redis does not answer, or refuses the user."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"Redis at {where} cannot be used: {reason} (setting FARM_REDIS_URL)")
+        self.where = where
+        self.reason = reason
+
+
+class StoreMisconfigured(StoreUnavailable):
+    """Redis answers, but as it is set up it would lose jobs."""
+
+
+class StorageUnavailable(FarmError):
+    """S3 does not answer, or refuses the request."""
+
+    def __init__(self, where: str, reason: str, *, setting: str = "FARM_S3_ENDPOINT_URL") -> None:
+        super().__init__(f"S3 at {where} cannot be used: {reason} (setting {setting})")
+        self.where = where
+        self.reason = reason
+        self.setting = setting
+
+
+class BucketNotFound(StorageUnavailable):
+    """The configured bucket does not exist."""
+
+    def __init__(self, where: str, bucket: str) -> None:
+        super().__init__(where, f"there is no bucket {bucket!r}; create it first", setting="FARM_S3_BUCKET")
+        self.bucket = bucket
+
+
+class StorageDenied(StorageUnavailable):
+    """The credentials are wrong, or do not allow the request."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(where, reason, setting="FARM_S3_ACCESS_KEY_ID, FARM_S3_SECRET_ACCESS_KEY")
+
+
+class InputUnavailable(FarmError):
+    """An input file of a job cannot be fetched; `source` carries no secret."""
+
+    def __init__(self, source: str, reason: str, *, field: str | None = None) -> None:
+        super().__init__((f"{field}: " if field else "") + f"input {source} cannot be had: {reason}")
+        self.source = source
+        self.reason = reason
+        self.field = field
+
+
+class StackError(FarmError):
+    """A part of the local stack did not start, or is already running."""

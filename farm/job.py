@@ -1,0 +1,293 @@
+"""A job: what is asked, where it is, what came of it. Frozen values, to and from JSON, no I/O."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, TypeAdapter, ValidationError
+
+from farm.errors import InvalidJob, Problem
+
+SCHEMA_VERSION: Final = 1  # in every record; a reader refuses a newer one rather than guess
+
+VRAM_CLASSES_GIB: Final = (8, 12, 16, 24, 32, 48, 80, 141)
+MOST_URGENT: Final = 0
+DEFAULT_PRIORITY: Final = 5
+LEAST_URGENT: Final = 9
+
+
+class JobState(StrEnum):
+    """Where a job is. The last four are final."""
+
+    QUEUED = "queued"  # in Redis; no worker has it
+    RUNNING = "running"  # one worker holds its lease
+    SUCCEEDED = "succeeded"  # every output is in S3
+    FAILED = "failed"  # `error` says why
+    CANCELED = "canceled"  # somebody asked for it
+    EXPIRED = "expired"  # its deadline passed before a worker took it
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing but a person's `retry` moves the job any more."""
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
+
+class ErrorKind(StrEnum):
+    """Whose fault it was, which decides what happens next; the table is in `worker.faults`."""
+
+    JOB = "job"  # bad graph, missing input: fails now
+    PLACE = "place"  # a model or node is missing on that worker: another one may have it
+    TRANSIENT = "transient"  # may go well next time: retried with back-off
+    MACHINE = "machine"  # the worker's machine is ill: not counted against the job
+    POISON = "poison"  # too many workers were lost while they ran it
+    TIME_LIMIT = "time_limit"  # it ran longer than it may
+
+
+class EventKind(StrEnum):
+    """What an entry of a job's event stream tells."""
+
+    STATE = "state"  # data: state, attempt, worker, reason
+    PHASE = "phase"  # data: phase
+    PROGRESS = "progress"  # data: as `Progress`
+    PREVIEW = "preview"  # data: node_id, media_type, image (base64, small)
+    LOG = "log"  # data: line
+    FINDING = "finding"  # data: a cause of lost seconds
+
+
+def _vram_class(value: int) -> int:
+    if value not in VRAM_CLASSES_GIB:
+        raise ValueError(f"is no VRAM class; one of {', '.join(map(str, VRAM_CLASSES_GIB))} (GiB)")
+    return value
+
+
+VramClass = Annotated[int, AfterValidator(_vram_class)]
+Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=:/@-]{0,63}$")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """A model file that a graph's loader names."""
+
+    folder: str  # ComfyUI's folder kind: "diffusion_models", "text_encoders", "vae", "loras", …
+    name: str  # as the loader's input gives it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirements:
+    """What a worker needs to have for the job."""
+
+    vram_gib: VramClass = VRAM_CLASSES_GIB[0]  # smallest class whose cards can run it
+    node_classes: tuple[str, ...] = ()
+    models: tuple[ModelFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """One graph to run once. Travels through Redis as JSON; never changes after `submit`."""
+
+    graph: dict[str, Any]  # API format: node id -> {"class_type", "inputs"}
+    title: Text = "ComfyUI graph"  # what people see in lists and in Flower; holds no prompt text
+    parameters: dict[str, Any] = field(default_factory=dict)  # "node.input" -> value, set before it runs
+    inputs: dict[str, str] = field(default_factory=dict)  # "node.input" -> s3://, http(s):// or file: source
+    template: str | None = None  # the built-in template that the graph was made from
+    template_parameters: dict[str, Any] = field(default_factory=dict)
+    priority: Annotated[int, Field(ge=MOST_URGENT, le=LEAST_URGENT)] = DEFAULT_PRIORITY
+    deadline: AwareDatetime | None = None  # not started by then: expired
+    time_limit_s: Annotated[float, Field(gt=0, le=7 * 86400)] = 3600.0  # of one attempt, from its claim
+    max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    labels: Annotated[tuple[Label, ...], Field(max_length=16)] = ()
+    idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    requirements: Requirements = Requirements()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far the present attempt is."""
+
+    phase: str  # "preparing", "load", "text", "sample_high", "sample_low", "vae", "save", "publishing", …
+    fraction: float  # 0..1 of the whole prompt, as well as it can be told
+    node_id: str | None = None
+    step: int | None = None  # of the node at work
+    steps: int | None = None
+    seconds_per_step: float | None = None
+    eta_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobError:
+    """Why an attempt, or the job, did not end well."""
+
+    kind: ErrorKind
+    code: str  # short and stable: "graph_rejected", "out_of_memory", "lease_lost", …
+    message: str  # for a person: what happened, where, what to do
+    node_id: str | None = None
+    node_type: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptNote:
+    """How one earlier attempt ended; the record keeps them all."""
+
+    attempt: int  # from 1
+    worker: str
+    outcome: str  # "failed", "lost", "released", "canceled", "succeeded"
+    started_at: AwareDatetime
+    ended_at: AwareDatetime
+    error: JobError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoFacts:
+    """What PyAV read in the stored file itself, not what was asked for."""
+
+    codec: str
+    width: int  # pixels
+    height: int
+    frames: int
+    fps: float
+    duration_s: float
+    pixel_format: str | None = None
+    has_audio: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """One stored output."""
+
+    key: str  # S3 key, within the bucket
+    size_bytes: int
+    sha256: str
+    media_type: str  # "video/mp4", "image/png", …
+    node_id: str | None = None  # the node that made it
+    filename: str = ""  # as ComfyUI named it
+    video: VideoFacts | None = None
+    poster_key: str | None = None  # JPEG of a frame, for lists
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """What a succeeded job made, and where it is."""
+
+    bucket: str
+    artifacts: tuple[Artifact, ...]  # never empty
+    manifest_key: str
+    timings_s: dict[str, float] = field(default_factory=dict)  # "queue", "prepare", "execute", "publish", …
+    emulated: bool = False  # drawn by the emulator: no WAN model has seen it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRecord:
+    """A job as the store knows it at one moment. All times are the store's clock, UTC."""
+
+    job_id: str
+    spec: JobSpec
+    state: JobState
+    submitted_at: AwareDatetime
+    queue: str  # the Celery queue that its bell is in
+    attempt: int = 0  # number of the present or last attempt; 0: never claimed
+    attempts_failed: int = 0
+    attempts_lost: int = 0  # leases that ran out: a worker died or was cut off
+    worker: str | None = None  # holder of the lease, or the last one
+    started_at: AwareDatetime | None = None  # first claim
+    claimed_at: AwareDatetime | None = None  # present claim
+    finished_at: AwareDatetime | None = None
+    lease_until: AwareDatetime | None = None
+    not_before: AwareDatetime | None = None  # a retry waits for this
+    cancel_requested: bool = False
+    progress: Progress | None = None
+    result: JobResult | None = None
+    error: JobError | None = None  # of the job when final, else of the last attempt
+    attempts: tuple[AttemptNote, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEvent:
+    """One entry of a job's stream. `event_id` is where to go on from."""
+
+    event_id: str  # grows; "0" is before the first
+    job_id: str
+    at: AwareDatetime
+    kind: EventKind
+    data: dict[str, Any]
+
+
+_SPEC: Final = TypeAdapter(JobSpec)
+_JSON_KEYS_SHOWN: Final = 5
+
+
+def new_job_id() -> str:
+    """A fresh id: 32 lower-case hex digits, good in an S3 key, a URL and a file name."""
+    return uuid.uuid4().hex
+
+
+def is_job_id(text: str) -> bool:
+    """Whether `text` could be an id of ours; keeps strange strings out of keys and paths."""
+    return re.fullmatch(r"[a-z0-9][a-z0-9-]{7,63}", text) is not None
+
+
+def make_spec(fields: Mapping[str, Any]) -> JobSpec:
+    """A checked `JobSpec` from plain values, as a caller or a JSON file gives them.
+
+    Raises:
+        InvalidJob: a field is unknown, missing, or out of its range; all of them are named.
+    """
+    unknown = sorted(set(fields) - set(JobSpec.__dataclass_fields__))
+    if unknown:
+        known = ", ".join(JobSpec.__dataclass_fields__)
+        raise InvalidJob([Problem(field=name, message=f"unknown; known are {known}") for name in unknown])
+    try:
+        return _SPEC.validate_python(dict(fields))
+    except ValidationError as exc:
+        raise InvalidJob(_problems(exc)) from exc
+
+
+def spec_to_json(spec: JobSpec) -> bytes:
+    """The spec as compact JSON, fields at their default left out."""
+    return _SPEC.dump_json(spec, exclude_defaults=True)
+
+
+def spec_from_json(text: bytes | str) -> JobSpec:
+    """Back from `spec_to_json`.
+
+    Raises:
+        InvalidJob: the text is no spec of this version.
+    """
+    try:
+        return _SPEC.validate_json(text)
+    except ValidationError as exc:
+        raise InvalidJob(_problems(exc)) from exc
+
+
+def _problems(exc: ValidationError) -> list[Problem]:
+    errors = exc.errors(include_url=False, include_context=False)
+    return [
+        Problem(
+            field=".".join(str(part) for part in error["loc"]) or "job",
+            message=f"{error['msg'].removeprefix('Value error, ')} (got {_shown(error['input'])})",
+        )
+        for error in errors
+    ]
+
+
+def _shown(value: Any) -> str:
+    """A value as an error may show it: short, and never a whole graph."""
+    if isinstance(value, Mapping):
+        keys = ", ".join(str(key) for key in list(value)[:_JSON_KEYS_SHOWN])
+        return f"an object with {keys or 'nothing'}"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def utc_from_ms(ms: int | float) -> datetime:
+    """Aware UTC time from the store's milliseconds since the epoch."""
+    from datetime import UTC
+
+    return datetime.fromtimestamp(ms / 1000, tz=UTC)

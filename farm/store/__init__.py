@@ -1,0 +1,1 @@
+"""The truth about each job: the `JobStore` protocol and its Redis form."""

@@ -1,0 +1,250 @@
+"""`JobStore`: the truth about each job, whatever keeps it. Every method is one atomic move."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from pydantic import AwareDatetime
+
+from farm.job import EventKind, JobError, JobEvent, JobRecord, JobResult, JobSpec, JobState, Progress
+
+
+class LeaseAnswer(StrEnum):
+    """What a write of an attempt is told. Anything but OK means: stop working on it."""
+
+    OK = "ok"
+    CANCELED = "canceled"  # somebody asked for it; end the attempt with `end_canceled`
+    LOST = "lost"  # a newer attempt, a final state, or no such job: write nothing more
+
+
+class Refused(StrEnum):
+    """Why a claim was not granted; none of these is an error, the bell is simply dropped."""
+
+    UNKNOWN = "unknown"  # no such job (any more)
+    NOT_QUEUED = "not_queued"  # running elsewhere, or final
+    NOT_YET = "not_yet"  # waiting for its retry time
+    EXPIRED = "expired"  # its deadline has passed; the claim has moved it to `expired`
+    NOT_HERE = "not_here"  # this worker failed it lately; another one has the first right to it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A checked job on its way in."""
+
+    job_id: str
+    spec: JobSpec
+    queue: str  # Celery queue of its VRAM class
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """What became of a `NewJob`."""
+
+    job_id: str  # an older job's, when the idempotency key was known
+    created: bool  # False: it was there already, nothing was stored or rung
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to work on one attempt until `lease_until`, unless renewed."""
+
+    job_id: str
+    attempt: int  # from 1; the fencing token of every later write
+    spec: JobSpec
+    submitted_at: AwareDatetime
+    claimed_at: AwareDatetime
+    lease_until: AwareDatetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """An event on its way into a job's stream."""
+
+    kind: EventKind
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ring:
+    """A job whose bell must be rung: its message is missing, or it became due again."""
+
+    job_id: str
+    queue: str
+    priority: int
+    title: str
+    front: bool  # next to run within its priority: it has waited already
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What one sweep repaired."""
+
+    rings: tuple[Ring, ...] = ()
+    lost: tuple[str, ...] = ()  # leases that ran out; the jobs are queued again, or failed as poison
+    expired: tuple[str, ...] = ()
+    purged: int = 0  # finished jobs past their retention
+
+    def __bool__(self) -> bool:
+        return bool(self.rings or self.lost or self.expired or self.purged)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A part of a listing, newest first. `next_cursor` is None on the last page."""
+
+    jobs: tuple[JobRecord, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreLimits:
+    """The store's own times and sizes. Tests make them short."""
+
+    lease_s: float = 15.0
+    ring_again_after_s: float = 30.0  # a queued job whose lane has fewer messages than jobs
+    avoid_s: float = 20.0  # for so long a failed job is kept from the worker that failed it
+    max_lost_attempts: int = 3  # more than so many lost workers: poison
+    retention_s: float = 7 * 86400.0  # of finished jobs
+    events_kept: int = 1000  # per job, about
+    sweep_batch: int = 200  # most jobs touched of each kind in one sweep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """How many jobs of one queue and priority wait."""
+
+    queue: str
+    priority: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many jobs there are, by state and by lane."""
+
+    by_state: dict[JobState, int] = field(default_factory=dict)
+    waiting: tuple[Queued, ...] = ()
+
+
+class JobStore(Protocol):
+    """Moves and reads of jobs. All clocks are the store's own.
+
+    Every method may raise `StoreUnavailable`. A method that takes `attempt` refuses (``LOST``)
+    when that is not the running attempt any more: a late zombie can never overwrite a newer one.
+    The same final write of the same attempt, sent twice, is answered OK twice.
+    """
+
+    def submit(self, jobs: Sequence[NewJob]) -> list[Submitted]:
+        """Store jobs as queued and ring their bells, in order; one round trip for the batch.
+
+        Raises:
+            IdempotencyConflict: a key belongs to a job that asks for something else;
+                the others of the batch are stored all the same.
+        """
+
+    def get(self, job_id: str) -> JobRecord:
+        """The job as it is now.
+
+        Raises:
+            JobNotFound: there is none.
+        """
+
+    def list(
+        self,
+        *,
+        state: JobState | None = None,
+        label: str | None = None,
+        since: AwareDatetime | None = None,
+        until: AwareDatetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """Jobs submitted within [since, until), newest first; filters are joined by *and*."""
+
+    def counts(self) -> Counts:
+        """How many jobs are in each state, and how many wait in each queue and priority."""
+
+    def claim(self, job_id: str, *, worker: str) -> Claim | Refused:
+        """Take the next attempt at a queued job."""
+
+    def renew(self, job_id: str, attempt: int) -> LeaseAnswer:
+        """Prolong the lease by `lease_s` from now."""
+
+    def report(
+        self, job_id: str, attempt: int, events: Sequence[NewEvent], *, progress: Progress | None = None
+    ) -> LeaseAnswer:
+        """Append events to the job's stream and keep `progress` in its record. Does not renew."""
+
+    def succeed(self, job_id: str, attempt: int, result: JobResult) -> LeaseAnswer:
+        """Commit the result. ``CANCELED`` when a cancel came first: then the result does not count."""
+
+    def fail(
+        self, job_id: str, attempt: int, error: JobError, *, retry_in_s: float | None
+    ) -> JobState | LeaseAnswer:
+        """End an attempt that failed; returns the new state, or ``LOST``.
+
+        With ``retry_in_s`` the job is queued again after that time while attempts are left
+        (`JobSpec.max_attempts` counts failed ones), and kept from this worker for `avoid_s`;
+        with None it is failed for good. An `ErrorKind.MACHINE` error is not counted
+        against the job. A job whose cancel was requested ends canceled instead.
+        """
+
+    def release(self, job_id: str, attempt: int, *, reason: str) -> LeaseAnswer:
+        """Give a running job back: queued at once, rung at the front, not counted as an attempt
+        that failed."""
+
+    def end_canceled(self, job_id: str, attempt: int) -> LeaseAnswer:
+        """The worker has stopped a job whose cancel was requested: it is canceled now."""
+
+    def cancel(self, job_id: str, *, reason: str = "") -> JobState:
+        """Ask for the end of a job: queued → canceled at once; running → asked (stays running
+        until the worker has stopped it, or its lease ran out). Final: nothing changes.
+
+        Raises:
+            JobNotFound: there is none.
+        """
+
+    def retry(self, job_id: str) -> JobState:
+        """Queue a failed, canceled or expired job anew, with fresh counters and the same spec.
+
+        Raises:
+            JobNotFound: there is none.
+            IllegalMove: it is queued, running or succeeded.
+        """
+
+    def sweep(self) -> Swept:
+        """Repair what died, bounded work per call: leases that ran out, retries that are due, deadlines
+        that passed, bells that are missing, finished jobs past retention."""
+
+    def ring(self, rings: Sequence[Ring]) -> None:
+        """Put the bell of each job into its queue (again)."""
+
+    def events(
+        self, job_id: str, *, after: str = "0", limit: int = 100, block_s: float = 0.0
+    ) -> list[JobEvent]:
+        """Events after `after`, oldest first; waits up to `block_s` when there is none yet."""
+
+    def put_worker(self, name: str, card: dict[str, Any], *, ttl_s: float) -> None:
+        """Keep a worker's card for `ttl_s`."""
+
+    def drop_worker(self, name: str) -> None:
+        """Forget a worker's card: it left in good order."""
+
+    def workers(self) -> list[dict[str, Any]]:
+        """The cards of all workers that live, by name."""
+
+    def acquire(self, name: str, holder: str, *, ttl_s: float) -> bool:
+        """Take or keep a named lock (steward election, one worker per GPU) for `ttl_s`."""
+
+    def unlock(self, name: str, holder: str) -> None:
+        """Give a lock back, if it is still this holder's."""
+
+    def ping(self) -> dict[str, Any]:
+        """Facts of the server (version, clock, persistence, eviction policy, epoch).
+
+        Raises:
+            StoreUnavailable: no answer, or access denied.
+        """
