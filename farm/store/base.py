@@ -152,7 +152,7 @@ class JobStore(Protocol):
             JobNotFound: there is none.
         """
 
-    def list(
+    def find(
         self,
         *,
         state: JobState | None = None,

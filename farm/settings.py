@@ -1,0 +1,325 @@
+"""Settings, read from the environment once, at the entry point. `docs/configuration.md` lists them.
+
+Each group is a frozen pydantic model; a field's description is the documentation of its variable.
+The variables of runpod's worker-comfyui are accepted under their own names, so that an image that
+was set up for it works here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from farm.errors import SettingsError
+from farm.job import VramClass
+from farm.store.base import StoreLimits
+
+
+def _variable(name: str, *others: str) -> AliasChoices:
+    return AliasChoices(name, *others)
+
+
+class _FromEnvironment(BaseSettings):
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
+    )
+
+    @classmethod
+    def read(cls, **given: Any) -> Self:
+        """From the environment; `given` wins.
+
+        Raises:
+            SettingsError: a variable is missing or wrong; the message names it.
+        """
+        try:
+            return cls(**given)
+        except ValidationError as exc:
+            problems = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in exc.errors()]
+            raise SettingsError("; ".join(problems)) from exc
+
+
+class RedisSettings(_FromEnvironment):
+    """Where jobs are kept and rung."""
+
+    url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"),
+        validation_alias=_variable("FARM_REDIS_URL"),
+        description="Redis or Valkey (6.2 or newer), `redis://[user:password@]host:port/db`, `rediss://` for TLS.",
+    )
+    namespace: str = Field(
+        "farm",
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$",
+        validation_alias=_variable("FARM_NAMESPACE"),
+        description="Prefix of every key; several farms may share one Redis.",
+    )
+    timeout_s: float = Field(
+        5.0,
+        gt=0,
+        validation_alias=_variable("FARM_REDIS_TIMEOUT_S"),
+        description="Seconds to wait for an answer of Redis before it counts as unreachable.",
+    )
+
+
+class StoreSettings(_FromEnvironment):
+    """How long leases, retries and finished jobs last."""
+
+    lease_s: float = Field(
+        15.0,
+        gt=0,
+        validation_alias=_variable("FARM_LEASE_S"),
+        description="Seconds after which a worker that was not heard of loses its job.",
+    )
+    renew_s: float = Field(
+        3.0,
+        gt=0,
+        validation_alias=_variable("FARM_RENEW_S"),
+        description="Seconds between two renewals of a lease; well under FARM_LEASE_S.",
+    )
+    sweep_s: float = Field(
+        1.0,
+        gt=0,
+        validation_alias=_variable("FARM_SWEEP_S"),
+        description="Seconds between two sweeps of the steward.",
+    )
+    ring_again_after_s: float = Field(
+        30.0,
+        gt=0,
+        validation_alias=_variable("FARM_RING_AGAIN_AFTER_S"),
+        description="Seconds after which a queued job whose message is missing is rung again.",
+    )
+    avoid_s: float = Field(
+        20.0,
+        ge=0,
+        validation_alias=_variable("FARM_AVOID_S"),
+        description="Seconds for which a failed job is kept from the worker that failed it.",
+    )
+    max_lost_attempts: int = Field(
+        3,
+        ge=1,
+        validation_alias=_variable("FARM_MAX_LOST_ATTEMPTS"),
+        description="A job that lost this many workers is failed as poison.",
+    )
+    retention_days: float = Field(
+        7.0,
+        gt=0,
+        validation_alias=_variable("FARM_RETENTION_DAYS"),
+        description="Days for which finished jobs are kept in Redis; their files in S3 stay.",
+    )
+    events_kept: int = Field(
+        1000,
+        ge=10,
+        validation_alias=_variable("FARM_EVENTS_KEPT"),
+        description="Events kept per job, about.",
+    )
+
+    def limits(self) -> StoreLimits:
+        """The same as the store takes it."""
+        return StoreLimits(
+            lease_s=self.lease_s,
+            ring_again_after_s=self.ring_again_after_s,
+            avoid_s=self.avoid_s,
+            max_lost_attempts=self.max_lost_attempts,
+            retention_s=self.retention_days * 86400.0,
+            events_kept=self.events_kept,
+        )
+
+
+class S3Settings(_FromEnvironment):
+    """Where videos go."""
+
+    endpoint_url: str | None = Field(
+        None,
+        validation_alias=_variable("FARM_S3_ENDPOINT_URL", "BUCKET_ENDPOINT_URL"),
+        description="S3 endpoint; empty for AWS. worker-comfyui's form with the bucket as host or path is read too.",
+    )
+    bucket: str = Field(
+        "farm",
+        validation_alias=_variable("FARM_S3_BUCKET", "BUCKET_NAME"),
+        description="Bucket for results and inputs; it must exist.",
+    )
+    access_key_id: SecretStr | None = Field(
+        None,
+        validation_alias=_variable("FARM_S3_ACCESS_KEY_ID", "BUCKET_ACCESS_KEY_ID"),
+        description="Access key; empty: boto3's own search (environment, profile, instance role).",
+    )
+    secret_access_key: SecretStr | None = Field(
+        None,
+        validation_alias=_variable("FARM_S3_SECRET_ACCESS_KEY", "BUCKET_SECRET_ACCESS_KEY"),
+        description="Secret of the access key.",
+    )
+    region: str = Field(
+        "us-east-1",
+        validation_alias=_variable("FARM_S3_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"),
+        description="Region; `auto` for R2.",
+    )
+    prefix: str = Field(
+        "",
+        pattern=r"^([a-z0-9._-]+(/[a-z0-9._-]+)*)?$",
+        validation_alias=_variable("FARM_S3_PREFIX"),
+        description="Folder within the bucket for all keys of the farm.",
+    )
+    url_expires_s: int = Field(
+        7 * 86400,
+        ge=1,
+        le=7 * 86400,
+        validation_alias=_variable("FARM_S3_URL_EXPIRES_S"),
+        description="Seconds for which a presigned link is good, unless the caller says otherwise.",
+    )
+
+
+class WorkerSettings(_FromEnvironment):
+    """One worker: its ComfyUI, its card, its folders."""
+
+    name: str | None = Field(
+        None,
+        validation_alias=_variable("FARM_WORKER_NAME"),
+        description="Name of the worker in lists and in Flower; default `gpu<index>@<host>`.",
+    )
+    comfyui_dir: Path | None = Field(
+        None,
+        validation_alias=_variable("COMFYUI_DIR"),
+        description="Folder of the ComfyUI to start (it holds main.py).",
+    )
+    comfyui_python: Path | None = Field(
+        None,
+        validation_alias=_variable("COMFYUI_PYTHON"),
+        description="Interpreter for it; default: `.venv` or `venv` inside COMFYUI_DIR, else this one.",
+    )
+    comfyui_base: Path | None = Field(
+        None,
+        validation_alias=_variable("COMFYUI_BASE"),
+        description="Folder with `models` and `custom_nodes` when they are not in COMFYUI_DIR.",
+    )
+    comfyui_args: str = Field(
+        "",
+        validation_alias=_variable("COMFYUI_ARGS"),
+        description="More arguments for ComfyUI, as on a command line.",
+    )
+    comfyui_url: str | None = Field(
+        None,
+        validation_alias=_variable("COMFYUI_URL"),
+        description="Attach to a ComfyUI that runs already, instead of starting one.",
+    )
+    comfyui_output: Path | None = Field(
+        None,
+        validation_alias=_variable("COMFYUI_OUTPUT"),
+        description="Its output folder when COMFYUI_URL is set and the disk is shared; else files come by /view.",
+    )
+    comfy_log_level: str = Field(
+        "INFO",
+        validation_alias=_variable("COMFY_LOG_LEVEL"),
+        description="Log level that ComfyUI is started with.",
+    )
+    emulator_args: str = Field(
+        "",
+        validation_alias=_variable("FARM_EMULATOR_ARGS"),
+        description="More arguments for the emulator, when no ComfyUI is named.",
+    )
+    vram_gib: VramClass | None = Field(
+        None,
+        validation_alias=_variable("FARM_VRAM_CLASS"),
+        description="VRAM class to serve (8, 12, 16, 24, 32, 48, 80, 141); default: what the card has.",
+    )
+    data_dir: Path = Field(
+        Path(".farm/worker"),
+        validation_alias=_variable("FARM_WORKER_DIR"),
+        description="Folder for outputs, temporary files, the input cache and logs of this worker.",
+    )
+    start_timeout_s: float = Field(
+        300.0,
+        gt=0,
+        validation_alias=_variable("FARM_START_TIMEOUT_S"),
+        description="Seconds that ComfyUI has to become ready.",
+    )
+    freeze_timeout_s: float = Field(
+        60.0,
+        gt=0,
+        validation_alias=_variable("FARM_FREEZE_TIMEOUT_S"),
+        description="Seconds without any answer of ComfyUI after which it counts as frozen and is restarted.",
+    )
+    cancel_grace_s: float = Field(
+        30.0,
+        ge=0,
+        validation_alias=_variable("FARM_CANCEL_GRACE_S"),
+        description="Seconds that an interrupted node has to yield before ComfyUI is killed.",
+    )
+    drain_grace_s: float = Field(
+        20.0,
+        ge=0,
+        validation_alias=_variable("FARM_DRAIN_GRACE_S"),
+        description="Seconds that a running job has to end after SIGTERM before it is given back.",
+    )
+    ws_reconnect_attempts: int = Field(
+        5,
+        ge=0,
+        validation_alias=_variable("WEBSOCKET_RECONNECT_ATTEMPTS"),
+        description="Tries to reach ComfyUI's websocket again before polling alone goes on.",
+    )
+    ws_reconnect_delay_s: float = Field(
+        3.0,
+        ge=0,
+        validation_alias=_variable("WEBSOCKET_RECONNECT_DELAY_S"),
+        description="Longest pause between two such tries, in seconds.",
+    )
+    allow_private_urls: bool = Field(
+        False,
+        validation_alias=_variable("FARM_ALLOW_PRIVATE_URLS"),
+        description="Whether inputs may come from private, loopback and link-local addresses.",
+    )
+    input_limit_mib: int = Field(
+        2048,
+        ge=1,
+        validation_alias=_variable("FARM_INPUT_LIMIT_MIB"),
+        description="Largest input file, in MiB.",
+    )
+    input_cache_mib: int = Field(
+        20480,
+        ge=1,
+        validation_alias=_variable("FARM_INPUT_CACHE_MIB"),
+        description="Size of the input cache, in MiB; the least recently used file goes first.",
+    )
+    publish_slots: int = Field(
+        3,
+        ge=1,
+        validation_alias=_variable("FARM_PUBLISH_SLOTS"),
+        description="Jobs whose upload may overlap with the next render.",
+    )
+    previews: bool = Field(
+        False,
+        validation_alias=_variable("FARM_PREVIEWS"),
+        description="Whether preview pictures go into the event stream.",
+    )
+
+
+def environment_of(settings: _FromEnvironment) -> Mapping[str, str]:
+    """The variables that would make a child process read these same settings (secrets included)."""
+    found: dict[str, str] = {}
+    for name, info in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if value is None or not isinstance(info.validation_alias, AliasChoices):
+            continue
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        found[str(info.validation_alias.choices[0])] = str(plain)
+    return found
+
+
+def known_variables() -> set[str]:
+    """Names of all variables that any group reads."""
+    groups = (RedisSettings, StoreSettings, S3Settings, WorkerSettings)
+    return {
+        str(choice)
+        for group in groups
+        for info in group.model_fields.values()
+        if isinstance(info.validation_alias, AliasChoices)
+        for choice in info.validation_alias.choices
+    }
+
+
+def misspelt_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Variables that begin with ``FARM_`` and that nobody reads: most likely a typing error."""
+    return sorted(name for name in environ if name.startswith("FARM_") and name not in known_variables())
