@@ -49,7 +49,7 @@ class RedisSettings(_FromEnvironment):
     url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
         validation_alias=_variable("FARM_REDIS_URL"),
-        description="Redis or Valkey (6.2 or newer), `redis://[user:password@]host:port/db`, `rediss://` for TLS.",
+        description="Redis or Valkey >= 6.2: `redis://[user:password@]host:port/db`; `rediss://` for TLS.",
     )
     namespace: str = Field(
         "farm",
@@ -135,7 +135,7 @@ class S3Settings(_FromEnvironment):
     endpoint_url: str | None = Field(
         None,
         validation_alias=_variable("FARM_S3_ENDPOINT_URL", "BUCKET_ENDPOINT_URL"),
-        description="S3 endpoint; empty for AWS. worker-comfyui's form with the bucket as host or path is read too.",
+        description="S3 endpoint; empty for AWS. A bucket as its first path part is read too.",
     )
     bucket: str = Field(
         "farm",
@@ -208,7 +208,7 @@ class WorkerSettings(_FromEnvironment):
     comfyui_output: Path | None = Field(
         None,
         validation_alias=_variable("COMFYUI_OUTPUT"),
-        description="Its output folder when COMFYUI_URL is set and the disk is shared; else files come by /view.",
+        description="Its output folder, if COMFYUI_URL is set and the disk is shared; else /view is used.",
     )
     comfy_log_level: str = Field(
         "INFO",

@@ -129,6 +129,16 @@ class Counts:
     waiting: tuple[Queued, ...] = ()
 
 
+class Bell(Protocol):
+    """How a waiting job is announced: one message in one Redis list. `farm.broker.CeleryBell` is it."""
+
+    def list_key(self, queue: str, priority: int) -> str:
+        """Full name of the Redis list that workers of that queue pop at that priority."""
+
+    def message(self, job_id: str, *, queue: str, priority: int, title: str) -> bytes:
+        """The message that says "this job is waiting"."""
+
+
 class JobStore(Protocol):
     """Moves and reads of jobs. All clocks are the store's own.
 
