@@ -141,7 +141,7 @@ class CeleryBell:
         # kombu's own in-memory transport: the same virtual channel class as the Redis one prepares it.
         with Connection("memory://") as connection:
             channel = connection.default_channel
-            channel.queue_declare(queue)
+            channel.queue_declare(queue)  # type: ignore[attr-defined]
             self._app.send_task(
                 TASK_NAME,
                 task_id="@job-id@",

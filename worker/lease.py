@@ -1,0 +1,139 @@
+"""Keeping the right to work: one thread renews the leases of all jobs that this worker holds."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from farm.errors import StoreUnavailable
+from farm.store.base import Claim, JobStore, LeaseAnswer
+
+log = logging.getLogger(__name__)
+
+
+class Lease:
+    """The right to work on one attempt, as far as we know."""
+
+    def __init__(self, claim: Claim, *, lease_s: float) -> None:
+        self.claim = claim
+        self._lease_s = lease_s
+        self._renewed = time.monotonic()
+        self._answer = LeaseAnswer.OK
+        self._stop = threading.Event()
+        self._released = False
+
+    @property
+    def answer(self) -> LeaseAnswer:
+        """What the store said last."""
+        return self._answer
+
+    @property
+    def stopped(self) -> threading.Event:
+        """Set once work must stop: lost, canceled, or released by a drain."""
+        return self._stop
+
+    @property
+    def released(self) -> bool:
+        """Whether we are to give the job back because this worker leaves."""
+        return self._released
+
+    @property
+    def provable(self) -> bool:
+        """Whether a renewal succeeded within the lease's length: nobody else can have the job."""
+        return time.monotonic() - self._renewed < self._lease_s
+
+    def note(self, answer: LeaseAnswer, *, asked_at: float) -> None:
+        """Take the store's answer to a write that was sent at `asked_at` (monotonic)."""
+        self._answer = answer
+        if answer is LeaseAnswer.OK:
+            self._renewed = asked_at
+        else:
+            self._stop.set()
+
+    def release(self) -> None:
+        """Ask the job to stop, so that it can be given back."""
+        self._released = True
+        self._stop.set()
+
+
+class LeaseKeeper:
+    """Renews every held lease each `renew_s`, from its own thread.
+
+    Give it a store with a connection of its own: a slow upload or report must not delay a renewal.
+    An unreachable Redis is tolerated, the render goes on; the store's fence decides at the end.
+    """
+
+    def __init__(self, store: JobStore, *, renew_s: float, lease_s: float) -> None:
+        self._store = store
+        self._renew_s = renew_s
+        self._lease_s = lease_s
+        self._held: dict[str, Lease] = {}
+        self._lock = threading.Lock()
+        self._poke = threading.Event()
+        self._closing = False
+        self._away_since: float | None = None
+        self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
+
+    def start(self) -> None:
+        """Start the renewing thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; leases that are still held run out by themselves."""
+        self._closing = True
+        self._poke.set()
+        self._thread.join(timeout=10.0)
+
+    @contextmanager
+    def hold(self, claim: Claim) -> Iterator[Lease]:
+        """Keep the claim's lease alive while the block runs."""
+        lease = Lease(claim, lease_s=self._lease_s)
+        with self._lock:
+            self._held[claim.job_id] = lease
+        try:
+            yield lease
+        finally:
+            with self._lock:
+                self._held.pop(claim.job_id, None)
+
+    def renew_now(self) -> None:
+        """Ask the store at once; a cancel was heard of."""
+        self._poke.set()
+
+    def leases(self) -> list[Lease]:
+        """The leases held now."""
+        with self._lock:
+            return list(self._held.values())
+
+    def _run(self) -> None:
+        while not self._closing:
+            self._poke.wait(timeout=self._renew_s)
+            self._poke.clear()
+            for lease in self.leases():
+                self._guarded(lambda lease=lease: self._renew(lease))  # type: ignore[misc]
+
+    def _renew(self, lease: Lease) -> None:
+        asked_at = time.monotonic()
+        try:
+            answer = self._store.renew(lease.claim.job_id, lease.claim.attempt)
+        except StoreUnavailable as exc:
+            if self._away_since is None:
+                self._away_since = asked_at
+                log.warning(
+                    "Redis is away; the render goes on", extra={"event": "store_away", "reason": str(exc)}
+                )
+            return
+        if self._away_since is not None:
+            away_s = time.monotonic() - self._away_since
+            log.warning("Redis is back", extra={"event": "store_back", "away_s": round(away_s, 1)})
+            self._away_since = None
+        lease.note(answer, asked_at=asked_at)
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception:  # the thread must outlive any surprise, or every job here loses its lease
+            log.exception("Renewing a lease failed", extra={"event": "renew_failed"})
