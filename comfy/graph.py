@@ -1,0 +1,284 @@
+"""The API-format graph: read it, check it, follow its links, set its inputs on a copy.
+
+A graph is ComfyUI's own JSON: node id -> ``{"class_type": str, "inputs": {name: literal or link}}``;
+a link is ``[node id, output slot]``. What is checked here needs no server; names of nodes, choices and
+ranges are checked by the ComfyUI that runs the graph.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NoReturn
+
+from comfy.errors import GraphError, GraphProblem
+from comfy.links import (
+    Link,
+    ancestors,
+    class_of,
+    find_cycle,
+    inputs_of,
+    is_link,
+    links,
+    literal,
+    nodes_of_class,
+)
+from comfy.plain_json import NotPlain, plain
+
+__all__ = [
+    "MAX_GRAPH_BYTES",
+    "MAX_NODES",
+    "Graph",
+    "Link",
+    "ancestors",
+    "canonical_json",
+    "check_graph",
+    "class_of",
+    "find_cycle",
+    "graph_sha256",
+    "inputs_of",
+    "is_link",
+    "links",
+    "literal",
+    "load_graph",
+    "near_names",
+    "nodes_of_class",
+    "set_input",
+    "set_inputs",
+]
+
+Graph = dict[str, Any]
+
+MAX_GRAPH_BYTES = 4 * 1024 * 1024
+MAX_NODES = 2_000
+
+
+def load_graph(source: str | bytes | Mapping[str, Any]) -> Graph:
+    """Read an API-format graph, checked, as a copy that shares nothing with the source.
+
+    The body of a ``POST /prompt`` (``{"prompt": {...}}``) is accepted as well.
+
+    Raises:
+        GraphError: it is no such graph; `problems` name every node and input at fault.
+    """
+    raw = _parse(source) if isinstance(source, str | bytes) else source
+    raw = _unwrap(raw)
+    if not isinstance(raw, Mapping):
+        _fail("not_a_graph", f"a graph is a JSON object of nodes, this is a {type(raw).__name__}")
+    if isinstance(raw.get("nodes"), list) and ("links" in raw or "last_node_id" in raw or "version" in raw):
+        _fail(
+            "ui_format",
+            "this is the format in which ComfyUI's editor saves a workflow; the farm runs the API format: "
+            "open it in ComfyUI and use the menu Workflow > Export (API)",
+        )
+    graph = _plain_graph(raw)
+    check_graph(graph)
+    if not isinstance(source, str | bytes) and len(canonical_json(graph)) > MAX_GRAPH_BYTES:
+        _fail_size(len(canonical_json(graph)))
+    return graph
+
+
+def check_graph(graph: Mapping[str, Any]) -> None:
+    """Check what can be checked without a server: form, links, cycles, number of nodes.
+
+    Raises:
+        GraphError: with one problem for each thing found.
+    """
+    if not graph:
+        _fail("empty_graph", "the graph has no nodes")
+    if len(graph) > MAX_NODES:
+        _fail("too_many_nodes", f"the graph has {len(graph)} nodes, the limit is {MAX_NODES}")
+    problems = [problem for node_id, node in graph.items() for problem in _node_problems(node_id, node)]
+    if not problems:
+        problems = [problem for node_id in graph for problem in _link_problems(graph, node_id)]
+    if not problems and (cycle := find_cycle(graph)):
+        way = " -> ".join([*cycle, cycle[0]])
+        problems = [_problem("cycle", f"the nodes feed each other in a circle: {way}", graph, cycle[0])]
+    if problems:
+        raise GraphError(problems)
+
+
+def set_input(graph: Mapping[str, Any], place: str, value: Any) -> Graph:
+    """Give a copy of the graph in which the input ``"node.input"`` has this value.
+
+    Raises:
+        GraphError: there is no such node or input, or the value is nothing that JSON can say.
+    """
+    return set_inputs(graph, {place: value})
+
+
+def set_inputs(graph: Mapping[str, Any], values: Mapping[str, Any]) -> Graph:
+    """Set several inputs at once on one copy; see `set_input`.
+
+    Raises:
+        GraphError: with a problem for every place that is wrong, none of them written.
+    """
+    changed: Graph = copy.deepcopy(dict(graph))
+    problems: list[GraphProblem] = []
+    for place, value in values.items():
+        found = _find_place(graph, place)
+        if isinstance(found, GraphProblem):
+            problems.append(found)
+            continue
+        node_id, input_name = found
+        try:
+            changed[node_id]["inputs"][input_name] = plain(value)
+        except NotPlain as exc:
+            problems.append(_problem(exc.kind, str(exc), graph, node_id, input_name))
+    if problems:
+        raise GraphError(problems)
+    if any(is_link(value) for value in values.values()):
+        check_graph(changed)
+    return changed
+
+
+def canonical_json(graph: Mapping[str, Any]) -> bytes:
+    """Write the graph so that equal graphs give equal bytes: sorted keys, no spaces, UTF-8."""
+    text = json.dumps(graph, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
+
+
+def graph_sha256(graph: Mapping[str, Any]) -> str:
+    """Give the hash of the canonical JSON, in hex."""
+    return hashlib.sha256(canonical_json(graph)).hexdigest()
+
+
+def near_names(name: str, known: Iterable[str], *, limit: int = 5) -> list[str]:
+    """Pick the known names that look most like this one; the first few when none does."""
+    choices = [str(choice) for choice in known]
+    # A path in front or another ending must not hide that the name itself is nearly right.
+    close = difflib.get_close_matches(name, choices, n=limit, cutoff=0.5)
+    return close or choices[:limit]
+
+
+def _parse(source: str | bytes) -> Any:
+    size = len(source.encode(errors="replace")) if isinstance(source, str) else len(source)
+    if size > MAX_GRAPH_BYTES:
+        _fail_size(size)
+    try:
+        text = source.decode("utf-8-sig") if isinstance(source, bytes) else source.removeprefix("\ufeff")
+        return json.loads(text, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as exc:
+        _fail("not_json", f"this is no JSON: it is not UTF-8 text ({exc.reason} at byte {exc.start})")
+    except json.JSONDecodeError as exc:
+        _fail("not_json", f"this is no JSON: {exc.msg} at line {exc.lineno}, column {exc.colno}")
+    except RecursionError:
+        _fail("too_deep", "this JSON is nested too deeply to be a graph")
+    except ValueError as exc:  # a number with thousands of digits
+        _fail("not_json", f"this JSON cannot be read: {exc}")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    _fail("not_a_number", f"{name} is no JSON and no number that ComfyUI could use")
+
+
+def _unwrap(raw: Any) -> Any:
+    inner = raw.get("prompt") if isinstance(raw, Mapping) else None
+    # A node may be called "prompt" as well: it has a class_type, a whole graph has none.
+    return inner if isinstance(inner, Mapping) and "class_type" not in inner else raw
+
+
+def _plain_graph(raw: Mapping[Any, Any]) -> Graph:
+    graph: Graph = {}
+    problems = []
+    for node_id, node in raw.items():
+        if not isinstance(node_id, str):
+            message = f"a node's id is text, this is {node_id!r}"
+            problems.append(GraphProblem(kind="id_not_text", message=message, node_id=str(node_id)))
+            continue
+        try:
+            plain(node_id)
+            graph[node_id] = plain(node)
+        except NotPlain as exc:
+            input_name = exc.path[1] if len(exc.path) > 1 and exc.path[0] == "inputs" else None
+            problems.append(_problem(exc.kind, str(exc), raw, node_id, input_name))
+    if problems:
+        raise GraphError(problems)
+    return graph
+
+
+def _node_problems(node_id: str, node: Any) -> Iterator[GraphProblem]:
+    if not isinstance(node, dict):
+        message = f"a node is an object with class_type and inputs, this is {node!r:.60}"
+        yield GraphProblem(kind="node_not_object", message=message, node_id=node_id)
+        return
+    class_type = node.get("class_type")
+    if not isinstance(class_type, str) or not class_type:
+        message = "the node has no class_type: it says nothing about what to run"
+        yield GraphProblem(kind="missing_class_type", message=message, node_id=node_id)
+    if not isinstance(node.get("inputs"), dict):
+        message = 'the node has no "inputs" object (an empty one will do)'
+        yield _problem("missing_inputs", message, {node_id: node}, node_id)
+
+
+def _link_problems(graph: Mapping[str, Any], node_id: str) -> Iterator[GraphProblem]:
+    for name, value in inputs_of(graph, node_id).items():
+        if not isinstance(value, list) or not value:
+            continue
+        if is_link(value) and value[0] not in graph:
+            missing = f"the link leads to node {value[0]}, which is not in the graph"
+            yield _problem("link_to_missing_node", missing, graph, node_id, name)
+        elif fault := _bad_link(graph, value):
+            yield _problem("bad_linked_input", fault, graph, node_id, name)
+
+
+def _bad_link(graph: Mapping[str, Any], value: list[Any]) -> str | None:
+    """Say what is wrong with a list that is meant as a link; None for a sound link or another list."""
+    source, *rest = value
+    if is_link(value):
+        return f"the link names output {rest[0]}: outputs count from 0" if rest[0] < 0 else None
+    if isinstance(source, int) and len(rest) == 1 and str(source) in graph:
+        return f'a link names its node as text: ["{source}", {rest[0]}], not {value}'
+    if isinstance(source, str) and source in graph and len(rest) != 1:
+        return f"a link is [node id, output number], this has {len(value)} parts: {value!r:.60}"
+    return None
+
+
+def _find_place(graph: Mapping[str, Any], place: str) -> tuple[str, str] | GraphProblem:
+    """Split ``node.input``; both may hold dots (``61.codec.encoding.crf``)."""
+    parts = place.split(".")
+    cuts = [(".".join(parts[:cut]), ".".join(parts[cut:])) for cut in range(1, len(parts))]
+    known = [(node_id, name) for node_id, name in cuts if node_id in graph]
+    for node_id, name in known:
+        if name in inputs_of(graph, node_id):
+            return node_id, name
+    if known:
+        node_id, name = known[0]
+        message = f"there is no such input; the node has {_listed(inputs_of(graph, node_id), like=name)}"
+        return _problem("unknown_input", message, graph, node_id, name)
+    if len(parts) == 1:
+        message = f'"{place}" names no input: write node.input, for example 6.text'
+        return GraphProblem(kind="unknown_input", message=message)
+    nodes = ", ".join(f"{near} ({class_of(graph, near)})" for near in near_names(parts[0], graph, limit=8))
+    message = f"there is no node {parts[0]} in the graph; it has {nodes}{', …' if len(graph) > 8 else ''}"
+    return GraphProblem(
+        kind="unknown_node", message=message, node_id=parts[0], input_name=".".join(parts[1:])
+    )
+
+
+def _listed(names: Iterable[str], *, like: str) -> str:
+    return ", ".join(near_names(like, names, limit=12)) or "no inputs"
+
+
+def _problem(
+    kind: str, message: str, graph: Mapping[str, Any], node_id: str, input_name: str | None = None
+) -> GraphProblem:
+    return GraphProblem(
+        kind=kind,
+        message=message,
+        node_id=node_id,
+        class_type=class_of(graph, node_id),
+        input_name=input_name,
+    )
+
+
+def _fail(kind: str, message: str) -> NoReturn:
+    raise GraphError([GraphProblem(kind=kind, message=message)])
+
+
+def _fail_size(size_bytes: int) -> NoReturn:
+    limit_mib = MAX_GRAPH_BYTES // 2**20
+    _fail("too_large", f"the graph has {size_bytes / 2**20:.1f} MiB, the limit is {limit_mib} MiB")

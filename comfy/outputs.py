@@ -1,0 +1,123 @@
+"""The files that a run made: from the ``outputs`` of its history entry, and where they lie on disk.
+
+A video may stand under any key (``images`` for SaveVideo, ``gifs`` for VHS_VideoCombine, …), so every
+node and every key is read. Source: measured on ComfyUI 0.3.64 and 0.12.1 with SaveVideo, SaveWEBM, VHS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from comfy.errors import UnknownMessage
+
+
+class MediaKind(StrEnum):
+    """What a file is, judged by its name's ending."""
+
+    VIDEO = "video"
+    IMAGE = "image"
+    AUDIO = "audio"
+    OTHER = "other"
+
+
+_KIND_OF_SUFFIX = {
+    **dict.fromkeys((".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".gif"), MediaKind.VIDEO),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".tiff", ".bmp", ".exr"), MediaKind.IMAGE),
+    **dict.fromkeys((".wav", ".mp3", ".flac", ".opus", ".ogg", ".m4a", ".aac"), MediaKind.AUDIO),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputFile:
+    """A file that a node says it has written."""
+
+    node_id: str
+    key: str  # under which the node lists it: "images", "gifs", …
+    filename: str
+    subfolder: str  # below the folder that `type` names; "" for the folder itself
+    type: str  # "output" is a result; "temp" and "input" are not
+    kind: MediaKind
+    fullpath: str | None = None  # absolute on the server's disk, when the node tells it (VHS does)
+
+    @property
+    def is_result(self) -> bool:
+        """Whether the file is kept: temporary ones are gone at ComfyUI's next start."""
+        return self.type == "output"
+
+    @property
+    def relative_path(self) -> PurePosixPath:
+        """The path below the folder that `type` names, as the node gave it: not checked."""
+        return PurePosixPath(self.subfolder.replace("\\", "/")) / self.filename
+
+
+def list_outputs(outputs: Mapping[str, Any]) -> tuple[OutputFile, ...]:
+    """List every file of a history entry's ``outputs``, each once; `is_result` tells which are kept.
+
+    Entries of another form (text, numbers, lists of lists) are passed over: a node may report what it likes.
+    """
+    found: dict[tuple[str, str, str], OutputFile] = {}
+    for node_id, node_output in outputs.items():
+        if isinstance(node_output, Mapping):
+            for file in _files_of_node(node_id, node_output):
+                found.setdefault((file.type, file.subfolder, file.filename), file)
+    return tuple(found.values())
+
+
+def locate(folder: Path, file: OutputFile) -> Path:
+    """Give the file's path on this machine's disk, inside the folder for certain.
+
+    Args:
+        folder: ComfyUI's output folder (or temp, as `file.type` says).
+
+    Raises:
+        UnknownMessage: the name is absolute, climbs out by ``..`` or by a symbolic link, or holds a NUL.
+        FileNotFoundError: there is no such file.
+    """
+    relative = file.relative_path
+    text = str(relative)
+    if "\0" in text or relative.is_absolute() or ".." in relative.parts or not file.filename:
+        raise UnknownMessage("output file name", text)
+    path = (folder / relative).resolve(strict=True)
+    if not path.is_relative_to(folder.resolve()):
+        raise UnknownMessage("output file name (it leaves the output folder)", text)
+    return path
+
+
+def _files_of_node(node_id: str, node_output: Mapping[str, Any]) -> Iterator[OutputFile]:
+    animated = node_output.get("animated")
+    is_animated = isinstance(animated, list | tuple) and any(flag is True for flag in animated)
+    for key, entries in node_output.items():
+        if not isinstance(entries, list | tuple):
+            continue
+        for entry in entries:
+            file = _file(node_id, key, entry, is_animated)
+            if file is not None:
+                yield file
+
+
+def _file(node_id: str, key: str, entry: Any, is_animated: bool) -> OutputFile | None:
+    if not isinstance(entry, Mapping):
+        return None
+    filename, subfolder = entry.get("filename"), entry.get("subfolder") or ""
+    if not isinstance(filename, str) or not filename or not isinstance(subfolder, str):
+        return None
+    fullpath = entry.get("fullpath")
+    return OutputFile(
+        node_id=node_id,
+        key=key,
+        filename=filename,
+        subfolder=subfolder,
+        type=str(entry.get("type", "output")),
+        kind=_kind(filename, is_animated),
+        fullpath=fullpath if isinstance(fullpath, str) else None,
+    )
+
+
+def _kind(filename: str, is_animated: bool) -> MediaKind:
+    kind = _KIND_OF_SUFFIX.get(PurePosixPath(filename).suffix.lower(), MediaKind.OTHER)
+    # SaveAnimatedWEBP: a picture's ending, a clip inside.
+    return MediaKind.VIDEO if kind is MediaKind.IMAGE and is_animated else kind

@@ -1,0 +1,57 @@
+"""Values that JSON can say, copied and checked: what may stand in a graph."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+MAX_DEPTH = 50  # real inputs nest two or three deep; ComfyUI walks them recursively
+
+
+class NotPlain(ValueError):
+    """A value that cannot go into a graph; `path` leads to it from the value that was given."""
+
+    def __init__(self, kind: str, message: str, path: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.path = path
+
+
+def plain(value: Any, path: tuple[str, ...] = ()) -> Any:
+    """Copy a value with tuples as lists, all keys text, all numbers finite and all strings sound.
+
+    Raises:
+        NotPlain: JSON or ComfyUI could not carry it.
+    """
+    if len(path) > MAX_DEPTH:
+        raise NotPlain("too_deep", f"the value is nested more than {MAX_DEPTH} deep", path)
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str):
+        return _sound(value, path)
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        raise NotPlain("not_a_number", f"{value} is no number that ComfyUI could use", path)
+    if isinstance(value, Mapping):
+        return {_key(key, path): plain(item, (*path, str(key))) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, (*path, str(index))) for index, item in enumerate(value)]
+    raise NotPlain("not_json", f"a {type(value).__name__} is nothing that JSON can say", path)
+
+
+def _key(key: object, path: tuple[str, ...]) -> str:
+    if not isinstance(key, str):
+        raise NotPlain("key_not_text", f"a name is text, this is {key!r}", path)
+    return _sound(key, path)
+
+
+def _sound(text: str, path: tuple[str, ...]) -> str:
+    if "\0" in text:
+        raise NotPlain("nul_in_text", "the text contains a NUL character", path)
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise NotPlain("broken_text", "the text contains half of a surrogate pair", path) from exc
+    return text

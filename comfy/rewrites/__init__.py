@@ -1,0 +1,6 @@
+"""Changes to a graph: each works on a copy and reports every input that it wrote."""
+
+from comfy.rewrites.change import Change, ChangeKind
+from comfy.rewrites.output_prefix import set_output_prefix
+
+__all__ = ["Change", "ChangeKind", "set_output_prefix"]
