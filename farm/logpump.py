@@ -1,0 +1,182 @@
+"""The output of a child process: read, stamped line by line, kept and passed on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Final
+
+log = logging.getLogger(__name__)
+
+LONGEST_LINE_BYTES: Final = 64 * 1024
+QUIET_S: Final = 0.1  # after so long a progress bar's state is passed on without its end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """One line that a child printed, without its end."""
+
+    text: str
+    wall_s: float  # seconds since 1970, when it was read
+    monotonic_s: float
+    bar: bool = False  # a state of a progress bar, written over the one before it
+
+
+class LineSplitter:
+    """Cuts a stream of bytes into lines at ``\\n`` and ``\\r``; empty ones are left out.
+
+    A progress bar writes ``\\r`` *before* each state, so that its last state is complete long before
+    the byte that ends it: `flush_bar` gives it out early.
+    """
+
+    def __init__(self) -> None:
+        self._pending = b""
+        self._after_cr = False
+
+    def feed(self, data: bytes) -> list[tuple[str, bool]]:
+        """The lines that `data` completes, each with whether it is a bar's state."""
+        lines = []
+        for piece in (self._pending + data).replace(b"\r\n", b"\n").splitlines(keepends=True):
+            self._pending = b""
+            if piece[-1:] not in b"\r\n" and len(piece) < LONGEST_LINE_BYTES:
+                self._pending = piece
+                continue
+            lines.append((piece.rstrip(b"\r\n"), self._after_cr or piece.endswith(b"\r")))
+            self._after_cr = piece.endswith(b"\r")
+        return [(_decode(text), bar) for text, bar in lines if text.strip()]
+
+    def flush_bar(self) -> list[tuple[str, bool]]:
+        """The unfinished line, if it is a bar's state."""
+        return self.flush() if self._after_cr else []
+
+    def flush(self) -> list[tuple[str, bool]]:
+        """The unfinished line."""
+        pending, self._pending = self._pending, b""
+        return [(_decode(pending), self._after_cr)] if pending.strip() else []
+
+
+class LogPump:
+    """A thread that reads a pipe to its end; the last lines are kept, `on_line` gets each one.
+
+    The thread must never stop reading: a child whose output nobody takes stands still.
+    """
+
+    def __init__(
+        self,
+        pipe: IO[bytes],
+        *,
+        name: str,
+        on_line: Callable[[LogLine], None] | None = None,
+        file: LogFile | None = None,
+        keep: int = 5000,
+    ) -> None:
+        self._pipe = pipe
+        self._on_line = on_line
+        self._file = file
+        self._kept: deque[LogLine] = deque(maxlen=keep)
+        self._lock = threading.Lock()
+        self._name = name
+        self._thread = threading.Thread(target=self._pump, name=f"log of {name}", daemon=True)
+        self._thread.start()
+
+    def lines_since(self, monotonic_s: float) -> list[LogLine]:
+        """The kept lines that came at or after that moment."""
+        with self._lock:
+            return [line for line in self._kept if line.monotonic_s >= monotonic_s]
+
+    def tail(self, count: int) -> list[LogLine]:
+        """The last lines, at most `count`."""
+        with self._lock:
+            return list(self._kept)[-count:]
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until all that was printed has been passed on."""
+        self._thread.join(timeout_s)
+
+    def _pump(self) -> None:
+        splitter = LineSplitter()
+        descriptor = self._pipe.fileno()
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        while True:
+            if not poll.poll(QUIET_S * 1000):
+                self._take(splitter.flush_bar())
+                poll.poll()
+            data = os.read(descriptor, 65536)
+            if not data:
+                break
+            self._take(splitter.feed(data))
+        self._take(splitter.flush())
+        self._pipe.close()
+        if self._file is not None:
+            self._file.close()
+
+    def _take(self, lines: list[tuple[str, bool]]) -> None:
+        for text, bar in lines:
+            line = LogLine(text=text, wall_s=time.time(), monotonic_s=time.monotonic(), bar=bar)
+            with self._lock:
+                self._kept.append(line)
+            try:
+                if self._file is not None:
+                    self._file.write(line)
+                if self._on_line is not None:
+                    self._on_line(line)
+            except Exception:
+                log.exception(
+                    "A line of output could not be passed on",
+                    extra={"event": "log_line_failed", "child": self._name},
+                )
+
+
+class LogFile:
+    """A file of stamped lines; a full one is set aside under ``.1``, ``.2``, …"""
+
+    def __init__(self, path: Path, *, limit_bytes: int = 20 * 2**20, keep: int = 3) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._limit_bytes = limit_bytes
+        self._keep = keep
+        self._file: IO[bytes] | None = path.open("ab", buffering=0)
+
+    def write(self, line: LogLine) -> None:
+        """Add a line. After a failure (a full disk) the file stays as it is and the rest goes on."""
+        if self._file is None:
+            return
+        stamp = datetime.fromtimestamp(line.wall_s, UTC).isoformat(timespec="milliseconds")
+        try:
+            self._file.write(f"{stamp} {line.text}\n".encode())
+            if self._file.tell() >= self._limit_bytes:
+                self._set_aside()
+        except OSError as exc:
+            log.warning(
+                "Log file is not written any more",
+                extra={"event": "log_file_failed", "path": str(self._path), "reason": str(exc)},
+            )
+            self.close()
+
+    def close(self) -> None:
+        """Close the file; further lines are dropped."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _set_aside(self) -> None:
+        self.close()
+        for number in range(self._keep - 1, 0, -1):
+            older = self._path.with_name(f"{self._path.name}.{number}")
+            if older.exists():
+                older.replace(self._path.with_name(f"{self._path.name}.{number + 1}"))
+        self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+        self._file = self._path.open("ab", buffering=0)
+
+
+def _decode(data: bytes) -> str:
+    return data.rstrip().decode("utf-8", "replace")
