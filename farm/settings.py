@@ -24,7 +24,7 @@ def _variable(name: str, *others: str) -> AliasChoices:
     return AliasChoices(name, *others)
 
 
-class _FromEnvironment(BaseSettings):
+class FromEnvironment(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
     )
@@ -43,7 +43,7 @@ class _FromEnvironment(BaseSettings):
             raise SettingsError("; ".join(problems)) from exc
 
 
-class RedisSettings(_FromEnvironment):
+class RedisSettings(FromEnvironment):
     """Where jobs are kept and rung."""
 
     url: SecretStr = Field(
@@ -65,7 +65,7 @@ class RedisSettings(_FromEnvironment):
     )
 
 
-class StoreSettings(_FromEnvironment):
+class StoreSettings(FromEnvironment):
     """How long leases, retries and finished jobs last."""
 
     lease_s: float = Field(
@@ -129,7 +129,7 @@ class StoreSettings(_FromEnvironment):
         )
 
 
-class S3Settings(_FromEnvironment):
+class S3Settings(FromEnvironment):
     """Where videos go."""
 
     endpoint_url: str | None = Field(
@@ -172,7 +172,7 @@ class S3Settings(_FromEnvironment):
     )
 
 
-class WorkerSettings(_FromEnvironment):
+class WorkerSettings(FromEnvironment):
     """One worker: its ComfyUI, its card, its folders."""
 
     name: str | None = Field(
@@ -296,7 +296,7 @@ class WorkerSettings(_FromEnvironment):
     )
 
 
-def environment_of(settings: _FromEnvironment) -> Mapping[str, str]:
+def environment_of(settings: FromEnvironment) -> Mapping[str, str]:
     """The variables that would make a child process read these same settings (secrets included)."""
     found: dict[str, str] = {}
     for name, info in type(settings).model_fields.items():

@@ -1,0 +1,111 @@
+"""What `Farm` hands out: one job and what can be done with it, and the files it made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from farm.errors import NoResult
+from farm.job import Artifact, JobEvent, JobRecord, JobResult, JobState
+from farm.storage import Storage
+
+if TYPE_CHECKING:
+    from farm.client import Farm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The files of a succeeded job."""
+
+    facts: JobResult
+    storage: Storage
+
+    @property
+    def main(self) -> Artifact:
+        """The clip: the first video, or the first file when there is none."""
+        videos = [artifact for artifact in self.facts.artifacts if artifact.video is not None]
+        return (videos or list(self.facts.artifacts))[0]
+
+    def url(self, artifact: Artifact | None = None, *, expires_s: int | None = None) -> str:
+        """A link to a file (default: the clip) that works without credentials, for a while."""
+        return self.storage.url((artifact or self.main).key, expires_s=expires_s)
+
+    def download(self, folder: str | Path = ".") -> list[Path]:
+        """Every file of the job, put into `folder`, checked against its sha256; returns the paths.
+
+        Raises:
+            StorageUnavailable: S3 does not give it; what had come whole stays.
+        """
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for artifact in self.facts.artifacts:
+            path = target / Path(artifact.key).name
+            self.storage.download(artifact.key, path, sha256=artifact.sha256)
+            paths.append(path)
+        return paths
+
+
+class Job:
+    """One job, as it was when last asked for, and what can be done with it."""
+
+    def __init__(self, farm: Farm, job_id: str, record: JobRecord | None = None) -> None:
+        self._farm = farm
+        self._record = record
+        self.job_id: Final = job_id  # what `Farm.get` takes
+
+    def __repr__(self) -> str:
+        return f"<Job {self.job_id}{f' {self._record.state}' if self._record else ''}>"
+
+    @property
+    def record(self) -> JobRecord:
+        """All that the store knew of it when last asked; the first use asks."""
+        if self._record is None:
+            self._record = self._farm.store.get(self.job_id)
+        return self._record
+
+    @property
+    def state(self) -> JobState:
+        """The state at the last look; `refresh` looks again."""
+        return self.record.state
+
+    def refresh(self) -> Self:
+        """Look again; returns itself."""
+        self._record = self._farm.store.get(self.job_id)
+        return self
+
+    def wait(self, timeout_s: float | None = None) -> Self:
+        """Wait until it succeeded; returns itself.
+
+        Raises:
+            JobFailed: it ended failed, canceled or expired.
+            WaitTimeout: it still goes on; waiting longer is all that is needed.
+        """
+        self._record = self._farm.wait(self.job_id, timeout_s=timeout_s).record
+        return self
+
+    def events(self, *, after: str = "0", follow: bool = True) -> Iterator[JobEvent]:
+        """As `Farm.events`."""
+        return self._farm.events(self.job_id, after=after, follow=follow)
+
+    def cancel(self, *, reason: str = "") -> JobState:
+        """As `Farm.cancel`."""
+        return self._farm.cancel(self.job_id, reason=reason)
+
+    def retry(self) -> Self:
+        """As `Farm.retry`; returns itself."""
+        self._record = self._farm.retry(self.job_id).record
+        return self
+
+    def result(self) -> Result:
+        """Its files.
+
+        Raises:
+            NoResult: it has not succeeded (yet).
+        """
+        result = self.record.result or self.refresh().record.result
+        if result is None:
+            raise NoResult(self.job_id, self.state)
+        return Result(facts=result, storage=self._farm.storage)

@@ -1,0 +1,22 @@
+"""Finding the farm from where one stands: the environment first, then the local stack of this folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeVar
+
+from farm.local import local_environment
+from farm.settings import FromEnvironment
+
+_Settings = TypeVar("_Settings", bound=FromEnvironment)
+
+
+def settings_here(group: type[_Settings], folder: Path = Path()) -> _Settings:
+    """A group of settings: from the environment, else as the stack that runs in `folder` has it.
+
+    Raises:
+        SettingsError: a variable is wrong; the message names it.
+    """
+    stack = {name: value for name, value in local_environment(folder).items() if not os.environ.get(name)}
+    return group.read(**stack)
