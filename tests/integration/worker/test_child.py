@@ -197,6 +197,7 @@ def test_a_frozen_child_is_stopped(start: Callable[..., Child], lines: Lines) ->
     child = start("import time; print('ready', flush=True); time.sleep(600)")
     lines.wait_for(1)
     os.kill(child.pid, signal.SIGSTOP)
+    assert eventually(lambda: psutil.Process(child.pid).status() == psutil.STATUS_STOPPED)
 
     assert child.stop(grace_s=0.2) == -signal.SIGKILL
 
