@@ -15,6 +15,9 @@ FarmError
 ├── StorageUnavailable       S3 cannot be reached, or refuses us
 │   ├── BucketNotFound       … the bucket does not exist
 │   └── StorageDenied        … the credentials are wrong or not enough
+├── ObjectNotFound           there is nothing under that key
+├── ObjectDamaged            what is stored is not what was stored there
+├── TransferStopped          an upload or download ended because its caller said so
 ├── InputUnavailable         an input file of a job cannot be had
 └── StackError               the local stack cannot start or stop
 """
@@ -156,6 +159,33 @@ class StorageDenied(StorageUnavailable):
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(where, reason, setting="FARM_S3_ACCESS_KEY_ID, FARM_S3_SECRET_ACCESS_KEY")
+
+
+class ObjectNotFound(FarmError):
+    """The bucket is there, the object is not."""
+
+    def __init__(self, bucket: str, key: str) -> None:
+        super().__init__(f"there is no object {key} in bucket {bucket}")
+        self.bucket = bucket
+        self.key = key
+
+
+class ObjectDamaged(FarmError):
+    """An object's content is not what it should be; nothing of it was kept."""
+
+    def __init__(self, bucket: str, key: str, reason: str) -> None:
+        super().__init__(f"object {key} in bucket {bucket} is damaged: {reason}")
+        self.bucket = bucket
+        self.key = key
+        self.reason = reason
+
+
+class TransferStopped(FarmError):
+    """The caller ended the transfer; nothing half-written is left."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the transfer of {key} was stopped")
+        self.key = key
 
 
 class InputUnavailable(FarmError):
