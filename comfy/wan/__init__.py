@@ -1,0 +1,1 @@
+"""What we know of WAN: its sizes, what it needs, how long it takes, and graphs that work."""

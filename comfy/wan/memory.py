@@ -1,0 +1,129 @@
+"""How much VRAM a graph needs: pure formulas, and the smallest class of card that they allow.
+
+Upper bounds: ComfyUI's maintainers call their own activation estimate conservative (pull request 12557).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from comfy.required import model_files
+from comfy.wan.find import clip_size
+from comfy.wan.models import GIB, WAN_14B, ModelFamily, family_of, file_bytes
+from comfy.wan.sizes import ClipSize
+
+VRAM_CLASSES_GIB = (8, 12, 16, 24, 32, 48, 80, 141)
+
+RESERVE_BYTES = 400 * 2**20  # ComfyUI's EXTRA_RESERVED_VRAM on Linux
+MIN_INFERENCE_BYTES = int(0.8 * GIB)
+_USABLE_PART = 0.94  # a "24 GB" card reports about 23.5 GiB, and the CUDA context takes its share
+_TILED_DECODE_BYTES = int(1.5 * GIB)
+_STREAMS = 2  # copy streams of weight offloading, the default since ComfyUI 0.3.75
+_UNKNOWN_SIZE = ClipSize(width=1280, height=720, frames=81)  # the largest that the 14B models were trained at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryNeed:
+    """VRAM that a graph needs, in bytes."""
+
+    resident_bytes: int  # the weights of the largest single diffusion model: experts run one after another
+    activation_bytes: int  # while sampling, one clip at a time
+    vae_decode_bytes: int  # not tiled; ComfyUI decodes in tiles by itself when this fails
+    full_bytes: int  # everything on the card: no streaming, no tiling
+    stream_bytes: int  # the least that works: weights streamed from RAM, the VAE in tiles
+    certain: bool  # False: a size was not found in the graph, and the largest usual one was taken
+
+    @property
+    def smallest_class_gib(self) -> int:
+        """The smallest card that can run it at all; 141 also when none is large enough."""
+        return _class_for(self.stream_bytes)
+
+    @property
+    def comfortable_class_gib(self) -> int:
+        """The smallest card that holds everything of a stage at once; 141 also when none is large enough."""
+        return _class_for(self.full_bytes)
+
+
+def activation_bytes(size: ClipSize, family: ModelFamily, *, dtype_bytes: int = 2) -> int:
+    """Memory of one forward pass besides the weights.
+
+    Source: ComfyUI comfy/model_base.py, ``BaseModel.memory_required`` with flash-capable attention.
+    """
+    return int(size.area(stride=family.vae_stride) * dtype_bytes * 0.01 * family.memory_factor * 2**20)
+
+
+def vae_decode_bytes(size: ClipSize, family: ModelFamily = WAN_14B, *, dtype_bytes: int = 2) -> int:
+    """Peak of decoding the clip without tiles: decoding is causal, so only the picture's size counts.
+
+    Source: ComfyUI comfy/sd.py, ``VAE.__init__``, the ``memory_used_decode`` of WAN's VAEs.
+    """
+    area = (size.height // family.vae_stride) * (size.width // family.vae_stride)
+    if family.vae_stride == 16:
+        return 8000 * area * 256 * dtype_bytes
+    return (7000 if size.latent_frames > 4 else 2200) * area * 64 * dtype_bytes
+
+
+def need(
+    *, weights_bytes: int, size: ClipSize, family: ModelFamily, half_width_weights: bool = True, certain: bool
+) -> MemoryNeed:
+    """Work out what sampling and decoding one clip takes on the card.
+
+    Args:
+        half_width_weights: the weights are 8 bits wide or less; 16-bit layers are twice as large to stream.
+    """
+    activations = activation_bytes(size, family)
+    decode = vae_decode_bytes(size, family)
+    layer = family.largest_layer_bytes * (1 if half_width_weights else 2)
+    full_sampling = int(1.1 * weights_bytes) + activations + RESERVE_BYTES + int(0.3 * GIB)
+    streamed_sampling = layer * (_STREAMS + 1) + activations + RESERVE_BYTES + MIN_INFERENCE_BYTES
+    full = max(full_sampling, decode + GIB // 4 + RESERVE_BYTES)
+    # A small model needs less when it is simply there than when it is streamed.
+    least = max(min(full_sampling, streamed_sampling), min(decode, _TILED_DECODE_BYTES) + RESERVE_BYTES)
+    return MemoryNeed(
+        resident_bytes=weights_bytes,
+        activation_bytes=activations,
+        vae_decode_bytes=decode,
+        full_bytes=full,
+        stream_bytes=min(least, full),
+        certain=certain,
+    )
+
+
+def graph_need(graph: Mapping[str, Any], real_sizes: Mapping[str, int] | None = None) -> MemoryNeed | None:
+    """Work out what a graph needs; None when it names no WAN model that we know by name or size.
+
+    Args:
+        real_sizes: model file name as in the graph -> bytes on disk, where known: better than our table.
+    """
+    models = [file.name for file in model_files(graph) if file.folder == "diffusion_models"]
+    families = [(name, family) for name in models if (family := family_of(name)) is not None]
+    if not families:
+        return None
+    name, family = max(families, key=lambda pair: file_bytes(pair[0], real_sizes) or pair[1].parameters)
+    known_bytes = file_bytes(name, real_sizes)
+    size = clip_size(graph)
+    narrow = known_bytes is None or known_bytes < 1.5 * family.parameters
+    return need(
+        weights_bytes=int(family.parameters) if known_bytes is None else known_bytes,
+        size=size or _UNKNOWN_SIZE,
+        family=family,
+        half_width_weights=narrow,
+        certain=size is not None and known_bytes is not None,
+    )
+
+
+def smallest_vram_class_gib(
+    graph: Mapping[str, Any], real_sizes: Mapping[str, int] | None = None
+) -> int | None:
+    """Name the smallest VRAM class that can run a graph, None when it names no WAN model that we know."""
+    found = graph_need(graph, real_sizes)
+    return None if found is None else found.smallest_class_gib
+
+
+def _class_for(wanted_bytes: int) -> int:
+    for gib in VRAM_CLASSES_GIB:
+        if wanted_bytes <= gib * GIB * _USABLE_PART:
+            return gib
+    return VRAM_CLASSES_GIB[-1]

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comfy.errors import GraphError
+from comfy.graph import check_graph, nodes_of_class
+from comfy.required import model_files, output_nodes
+from comfy.wan.find import clip_size, describe, total_steps
+from comfy.wan.sizes import frames_fault, nearest_valid, side_fault
+from comfy.wan.templates import TEMPLATES, get_template
+
+T2V = get_template("wan22-t2v-a14b")
+SECRET = "a prompt that nobody else may read"
+
+
+def faults_of(**given_values: Any) -> dict[str, str]:
+    with pytest.raises(GraphError) as caught:
+        T2V.build(**given_values)
+    return {problem.kind: problem.message for problem in caught.value.problems}
+
+
+def test_the_template_builds_a_sound_graph_of_core_nodes() -> None:
+    built = T2V.build(prompt=SECRET, seed=7)
+
+    check_graph(built.graph)
+    assert output_nodes(built.graph) == ["61"]
+    assert len(nodes_of_class(built.graph, "UNETLoader", "KSamplerAdvanced", "ModelSamplingSD3")) == 6
+    assert built.graph["6"]["inputs"]["text"] == SECRET
+    assert built.graph["57"]["inputs"]["noise_seed"] == 7
+
+
+def test_the_quality_preset_is_the_official_one() -> None:
+    graph = T2V.build(prompt="x").graph
+    high, low = graph["57"]["inputs"], graph["58"]["inputs"]
+
+    assert (high["steps"], high["end_at_step"], high["cfg"]) == (20, 10, 3.5)
+    assert (low["steps"], low["start_at_step"], low["cfg"]) == (20, 10, 3.5)
+    assert graph["54"]["inputs"]["shift"] == graph["55"]["inputs"]["shift"] == 8.0
+    assert nodes_of_class(graph, "LoraLoaderModelOnly") == []
+
+
+def test_the_fast_preset_puts_the_matching_lora_behind_each_expert() -> None:
+    graph = T2V.build(prompt="x", preset="fast").graph
+
+    for shift_node, noise in (("54", "high_noise"), ("55", "low_noise")):
+        lora = graph[graph[shift_node]["inputs"]["model"][0]]
+        expert = graph[lora["inputs"]["model"][0]]
+        assert lora["class_type"] == "LoraLoaderModelOnly"
+        assert noise in lora["inputs"]["lora_name"]
+        assert noise in expert["inputs"]["unet_name"]
+        assert graph[shift_node]["inputs"]["shift"] == 5.0
+    assert (graph["57"]["inputs"]["cfg"], graph["57"]["inputs"]["end_at_step"]) == (1.0, 2)
+    assert len([file for file in model_files(graph) if file.folder == "loras"]) == 2
+
+
+def test_a_given_value_wins_over_the_preset() -> None:
+    built = T2V.build(prompt="x", preset="draft", width="640", steps=6, fps=24)
+
+    assert built.graph["59"]["inputs"] == {"width": 640, "height": 272, "length": 33, "batch_size": 1}
+    assert (built.graph["57"]["inputs"]["end_at_step"], built.graph["58"]["inputs"]["start_at_step"]) == (
+        3,
+        3,
+    )
+    assert built.graph["60"]["inputs"]["fps"] == 24.0
+
+
+def test_the_title_says_what_is_made_and_never_the_prompt() -> None:
+    built = T2V.build(prompt=SECRET, negative=SECRET)
+
+    assert built.title == "WAN 2.2 T2V A14B 832×480 81f 20 steps"
+
+
+def test_a_seed_is_drawn_and_told_when_none_is_given() -> None:
+    one, other = T2V.build(prompt="x"), T2V.build(prompt="x")
+
+    assert one.parameters["seed"] != other.parameters["seed"]
+    assert one.graph["57"]["inputs"]["noise_seed"] == one.parameters["seed"]
+    assert T2V.build(prompt="x", seed=0).parameters["seed"] == 0
+
+
+def test_building_twice_gives_graphs_that_share_nothing() -> None:
+    one, other = T2V.build(prompt="x", seed=1), T2V.build(prompt="y", seed=1)
+
+    assert one.graph["6"]["inputs"]["text"] == "x"
+    assert other.graph["6"]["inputs"]["text"] == "y"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("width", 833, "832 or 848"),
+        ("width", 100_000_000, "nearest that WAN takes: 2048"),
+        ("height", -480, "nearest that WAN takes: 64"),
+        ("height", 0, "multiple of 16"),
+        ("frames", 80, "77 or 81"),
+        ("frames", 0, "nearest that WAN takes: 1"),
+        ("frames", True, "not a whole number"),
+        ("frames", 81.5, "not a whole number"),
+        ("frames", "many", "not a whole number"),
+        ("fps", 0, "between 1 and 120"),
+        ("fps", float("nan"), "not a number"),
+        ("seed", -1, "between 0 and 18446744073709551615"),
+        ("seed", 2**64, "between 0 and 18446744073709551615"),
+        ("steps", 1, "between 2 and 100"),
+        ("preset", "best", "quality, fast, draft"),
+        ("prompt", 5, "no text"),
+        ("prompt", "a\0b", "NUL"),
+    ],
+)
+def test_a_value_that_wan_does_not_take_is_refused_with_words_that_help(
+    name: str, value: Any, words: str
+) -> None:
+    message = faults_of(**{"prompt": "x", name: value})["bad_parameter"]
+
+    assert f"parameter {name}: " in message
+    assert words in message
+
+
+def test_unknown_and_missing_parameters_are_named_at_once() -> None:
+    faults = faults_of(hight=480)
+
+    assert "did you mean height?" in faults["unknown_parameter"]
+    assert "fps" in faults["unknown_parameter"]
+    assert "prompt" in faults["missing_parameter"]
+
+
+def test_an_unknown_template_names_those_there_are() -> None:
+    with pytest.raises(GraphError, match="wan22-t2v-a14b"):
+        get_template("wan22-t2v")
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_every_template_is_found_under_its_own_name(name: str) -> None:
+    assert get_template(name).name == name
+
+
+@given(st.integers(-10_000, 10_000))
+def test_the_nearest_values_named_are_themselves_valid(value: int) -> None:
+    for fault, step, offset, low, high in ((side_fault, 16, 0, 64, 2048), (frames_fault, 4, 1, 1, 481)):
+        if fault(value) is not None:
+            near = nearest_valid(value, step=step, offset=offset, low=low, high=high)
+            assert near
+            assert all(fault(each) is None for each in near)
+
+
+def test_a_plain_graph_is_described_by_what_it_makes() -> None:
+    def node(class_type: str, **inputs: Any) -> dict[str, Any]:
+        return {"class_type": class_type, "inputs": inputs}
+
+    graph = {
+        "1": node("WanVideoModelLoader", model="WanVideo\\Wan2_1-I2V-14B-480P_fp8.safetensors"),
+        "2": node("WanVideoImageToVideoEncode", width=["9", 0], height=480, num_frames=81),
+        "3": node("WanVideoSampler", model=["1", 0], image_embeds=["2", 0], steps=30),
+        "4": node("VHS_VideoCombine", images=["3", 0]),
+        "9": node("INTConstant", value=832),
+    }
+
+    assert describe(graph) == "WAN 2.1 I2V 14B 832×480 81f 30 steps"
+    assert describe({"1": node("Any")}) == "graph of 1 nodes"
+
+
+def test_steps_hidden_behind_a_computed_link_are_not_guessed() -> None:
+    graph = T2V.build(prompt="x").graph
+    graph["57"]["inputs"]["steps"] = ["8", 0]
+
+    assert total_steps(graph) is None
+    assert clip_size(graph) is not None
