@@ -1,0 +1,111 @@
+"""Where the S3 settings point: endpoint, bucket, region and addressing, from all the forms that people have.
+
+worker-comfyui's ``BUCKET_ENDPOINT_URL`` holds the bucket: as first label of the host (AWS and kin) or as
+first part of the path (MinIO and kin). A plain endpoint holds none.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from farm.errors import SettingsError
+from farm.settings import S3Settings
+
+_BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+# host = [<bucket>.]<service part>; the service part names the region where it has one.
+_KNOWN_HOSTS: Final = tuple(
+    re.compile(rf"(?:(?P<bucket>.+)\.)?(?P<service>{service})")
+    for service in (
+        r"s3[.-](?:dualstack\.)?(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?",
+        r"s3\.amazonaws\.com",
+        r"s3\.(?P<region>[a-z0-9-]+)\.(?:backblazeb2\.com|wasabisys\.com|scw\.cloud)",
+        r"(?P<region>[a-z]{3}\d)\.digitaloceanspaces\.com",
+        r"[0-9a-f]{32}(?:\.(?:eu|fedramp))?\.r2\.cloudflarestorage\.com",
+        r"storage\.googleapis\.com",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Place:
+    """What a client needs to know to reach the bucket."""
+
+    endpoint_url: str | None  # None: AWS, found by region
+    bucket: str
+    region: str
+    addressing: Literal["path", "auto"]  # auto: by host name, unless the bucket has dots
+
+    @property
+    def name(self) -> str:
+        """The place for a person: host and port, or AWS with its region; never a secret."""
+        if self.endpoint_url is None:
+            return f"AWS ({self.region})"
+        return urlsplit(self.endpoint_url).netloc.rpartition("@")[2]
+
+
+def read_place(settings: S3Settings) -> S3Place:
+    """Work out where the settings point.
+
+    Raises:
+        SettingsError: the endpoint is no URL, names another bucket than FARM_S3_BUCKET, or the bucket no
+            server would take.
+    """
+    if not settings.endpoint_url:
+        return S3Place(
+            endpoint_url=None,
+            bucket=_checked_bucket(settings.bucket),
+            region=settings.region,
+            addressing="auto",
+        )
+    scheme, host, path = _split(settings.endpoint_url)
+    known = next((match for form in _KNOWN_HOSTS if (match := form.fullmatch(host.lower()))), None)
+    found_bucket = known["bucket"] if known else None
+    endpoint = f"{scheme}://{known['service'] if known else host}"
+    if len(path) == 1 and found_bucket is None:
+        found_bucket = path[0]
+    elif path:
+        # Some gateways live below a path (https://host/storage/v1/s3): theirs to keep.
+        endpoint += "/" + "/".join(path)
+    region = settings.region
+    if known and "region" not in settings.model_fields_set:
+        region = known.groupdict().get("region") or region
+    is_aws = ".amazonaws.com" in endpoint
+    return S3Place(
+        endpoint_url=endpoint,
+        bucket=_checked_bucket(_one_bucket(settings, found_bucket)),
+        region=region,
+        addressing="auto" if is_aws else "path",
+    )
+
+
+def _split(url: str) -> tuple[str, str, list[str]]:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SettingsError(f"FARM_S3_ENDPOINT_URL: {url!r} is no http(s) address, like https://host:9000")
+    if parts.username is not None or parts.password is not None:
+        raise SettingsError(
+            "FARM_S3_ENDPOINT_URL: holds a user name; keys belong in FARM_S3_ACCESS_KEY_ID and "
+            "FARM_S3_SECRET_ACCESS_KEY"
+        )
+    return parts.scheme, parts.netloc, [part for part in parts.path.split("/") if part]
+
+
+def _one_bucket(settings: S3Settings, found: str | None) -> str:
+    if found is None:
+        return settings.bucket
+    if "bucket" in settings.model_fields_set and settings.bucket != found:
+        raise SettingsError(
+            f"FARM_S3_BUCKET is {settings.bucket!r}, but FARM_S3_ENDPOINT_URL names the bucket {found!r}; "
+            "leave one of them out"
+        )
+    return found
+
+
+def _checked_bucket(bucket: str) -> str:
+    if not _BUCKET_NAME.fullmatch(bucket):
+        raise SettingsError(f"FARM_S3_BUCKET: {bucket!r} is no bucket name (3 to 63 of a-z 0-9 . -)")
+    return bucket

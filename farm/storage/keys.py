@@ -1,0 +1,122 @@
+"""Names of objects: what a key may look like, which key a thing gets, what a name's ending means.
+
+The rule is the smallest that every store keeps: segments of ``[a-z0-9._-]``, none longer than 200 bytes, and
+no key that is a folder of another one. (A store over plain files answers 500 to ``a`` beside ``a/b``, 400 to
+``a//b``, and may have a file system under it that knows no upper case.)
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+MAX_SEGMENT_BYTES: Final = 200
+MAX_KEY_BYTES: Final = 1024
+
+_SEGMENT: Final = re.compile(r"[a-z0-9._-]+")
+
+# Written out rather than asked of `mimetypes`, which reads the host's own tables: a file must get the
+# same type on every node. It also types `.webp` and `.webm` only on some.
+_MEDIA_TYPES: Final = {
+    ".mp4": "video/mp4",
+    ".m4v": "video/mp4",
+    ".webm": "video/webm",
+    ".mkv": "video/x-matroska",
+    ".mov": "video/quicktime",
+    ".avi": "video/x-msvideo",
+    ".gif": "image/gif",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".bmp": "image/bmp",
+    ".tiff": "image/tiff",
+    ".exr": "image/x-exr",
+    ".wav": "audio/wav",
+    ".mp3": "audio/mpeg",
+    ".flac": "audio/flac",
+    ".ogg": "audio/ogg",
+    ".opus": "audio/ogg",
+    ".m4a": "audio/mp4",
+    ".aac": "audio/aac",
+    ".json": "application/json",
+    ".txt": "text/plain; charset=utf-8",
+}
+UNKNOWN_MEDIA_TYPE: Final = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyLayout:
+    """Which key a thing of the farm gets. Prefixes end in a slash."""
+
+    prefix: str = ""  # folder within the bucket, without slashes at its ends
+
+    def job_prefix(self, job_id: str) -> str:
+        """Everything that any attempt at the job has stored."""
+        return check_key(f"{self._root}jobs/{job_id}") + "/"
+
+    def attempt_prefix(self, job_id: str, attempt: int) -> str:
+        """Everything that one attempt stores: no two attempts ever write to the same key."""
+        return check_key(f"{self._root}jobs/{job_id}/{attempt}") + "/"
+
+    def input_key(self, sha256: str, suffix: str) -> str:
+        """Key of an input file; the same content has the same key, whoever brings it.
+
+        Args:
+            suffix: ending of the name, with its dot; "" for none.
+        """
+        return check_key(f"{self._root}inputs/{sha256}{suffix.lower()}")
+
+    def scratch_key(self, name: str) -> str:
+        """A key for a moment, outside of all jobs and inputs."""
+        return check_key(f"{self._root}scratch/{name}")
+
+    @property
+    def _root(self) -> str:
+        return f"{self.prefix}/" if self.prefix else ""
+
+
+def check_key(key: str) -> str:
+    """The key itself, if every store takes it.
+
+    Raises:
+        ValueError: it breaks the rule of this module.
+    """
+    for segment in key.split("/"):
+        if not _SEGMENT.fullmatch(segment) or segment in (".", "..") or len(segment) > MAX_SEGMENT_BYTES:
+            raise ValueError(
+                f"{key!r} is no key of ours: {segment!r} must be 1 to {MAX_SEGMENT_BYTES} of a-z 0-9 . _ -"
+            )
+    if len(key) > MAX_KEY_BYTES:
+        raise ValueError(f"a key of {len(key)} bytes is longer than the {MAX_KEY_BYTES} that S3 takes")
+    return key
+
+
+def safe_name(filename: str) -> str:
+    """A file's name as one segment of a key: its ending is kept, whatever is not allowed becomes ``-``."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", PurePosixPath(filename.replace("\\", "/")).name.lower())
+    path = PurePosixPath(name.lstrip(".-") or "file")
+    suffix = path.suffix if len(path.suffix) <= 16 else ""
+    stem = path.name.removesuffix(suffix) if suffix else path.name
+    return stem[: MAX_SEGMENT_BYTES - len(suffix)] + suffix
+
+
+def media_type_of(name: str) -> str:
+    """Content type by the ending of a file name or key."""
+    return _MEDIA_TYPES.get(PurePosixPath(name).suffix.lower(), UNKNOWN_MEDIA_TYPE)
+
+
+def parse_s3_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of ``s3://bucket/key``. The key is anybody's and need not follow our rule.
+
+    Raises:
+        ValueError: it is no such address.
+    """
+    parts = urlsplit(uri)
+    key = unquote(parts.path).removeprefix("/")
+    if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc or not key or parts.query:
+        raise ValueError(f"{uri!r} is not of the form s3://bucket/key")
+    return parts.netloc, key

@@ -1,0 +1,101 @@
+"""What botocore raises becomes what the farm raises: one table, with the host and the setting to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from botocore import exceptions as boto
+from s3transfer.exceptions import RetriesExceededError, S3ValidationError
+
+from farm.errors import BucketNotFound, FarmError, ObjectNotFound, StorageDenied, StorageUnavailable
+from farm.storage.endpoint import S3Place
+
+_DENIED: Final = {
+    "InvalidAccessKeyId": "the access key is not known there",
+    "SignatureDoesNotMatch": "the secret does not fit the access key",
+    "AccessDenied": "the access key may not do this",
+    "ExpiredToken": "the session token has expired",
+    "InvalidToken": "the session token is not valid",
+    "TokenRefreshRequired": "the session token has expired",
+    "AccountProblem": "the account is blocked",
+    "RequestTimeTooSkewed": "the clocks differ too much: set the clock of this machine",
+    "RequestExpired": "the clocks differ too much: set the clock of this machine",
+}
+_WRONG_REGION: Final = frozenset(
+    {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301"}
+)
+
+
+@contextmanager
+def s3_errors(place: S3Place, doing: str, *, key: str = "", bucket: str | None = None) -> Iterator[None]:
+    """Let nothing of botocore, s3transfer or urllib3 out of a block.
+
+    Args:
+        doing: what was tried, for the message: "upload of x".
+    """
+    from urllib3.exceptions import HTTPError
+
+    try:
+        yield
+    except (boto.BotoCoreError, boto.ClientError, RetriesExceededError, S3ValidationError, HTTPError) as exc:
+        raise translate(exc, place, doing, key=key, bucket=bucket or place.bucket) from exc
+
+
+def is_missing(exc: Exception) -> bool:
+    """Whether botocore says 404: no such key, or no such bucket (an answer to HEAD does not tell which)."""
+    return isinstance(exc, boto.ClientError) and _status(exc) == 404 and _code(exc) != "NoSuchBucket"
+
+
+def translate(exc: Exception, place: S3Place, doing: str, *, key: str, bucket: str) -> FarmError:
+    """The error of ours for one of theirs."""
+    if isinstance(exc, RetriesExceededError) and isinstance(exc.last_exception, Exception):
+        exc = exc.last_exception
+    if isinstance(exc, boto.ClientError):
+        return _of_answer(exc, place, doing, key=key, bucket=bucket)
+    if isinstance(
+        exc, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError
+    ):
+        return StorageDenied(place.name, f"there are no credentials for it ({exc})")
+    return StorageUnavailable(place.name, f"{_connection_reason(exc)} ({doing})")
+
+
+def _of_answer(exc: boto.ClientError, place: S3Place, doing: str, *, key: str, bucket: str) -> FarmError:
+    code, status = _code(exc), _status(exc)
+    if code == "NoSuchBucket":
+        return BucketNotFound(place.name, bucket)
+    if is_missing(exc):
+        return ObjectNotFound(bucket, key)
+    if code in _DENIED or status in (401, 403):
+        return StorageDenied(place.name, f"{_DENIED.get(code, 'access denied')} ({doing}: {code})")
+    if code in _WRONG_REGION:
+        reason = f"the bucket {bucket!r} is not in region {place.region!r} ({doing}: {code})"
+        return StorageUnavailable(place.name, reason, setting="FARM_S3_REGION")
+    said = str(exc.response.get("Error", {}).get("Message", "")).strip()
+    return StorageUnavailable(place.name, f"it answered {status} {code} to the {doing}: {said[:200]}")
+
+
+def _connection_reason(exc: Exception) -> str:
+    """Why no answer came, in words; botocore hides the cause in `kwargs`."""
+    cause: Any = getattr(exc, "kwargs", {}).get("error")
+    detail = f"{cause or exc}"
+    if "Failed to resolve" in detail or "NameResolution" in type(cause).__name__:
+        return "its name cannot be resolved"
+    if "refused" in detail:
+        return "the connection was refused: nothing listens there"
+    if isinstance(exc, boto.SSLError):
+        return f"TLS failed: {detail[:200]}"
+    if isinstance(exc, boto.ConnectTimeoutError | boto.ReadTimeoutError):
+        return "no answer in time"
+    if isinstance(exc, boto.ConnectionClosedError | boto.ResponseStreamingError | boto.IncompleteReadError):
+        return "the connection was cut"
+    return f"{type(exc).__name__}: {detail[:200]}"
+
+
+def _code(exc: boto.ClientError) -> str:
+    return str(exc.response.get("Error", {}).get("Code", ""))
+
+
+def _status(exc: boto.ClientError) -> int:
+    return int(exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
