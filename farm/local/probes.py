@@ -1,0 +1,100 @@
+"""Whether a part of the stack really answers. Each probe returns None if so, else why not (for a person).
+
+The servers are asked without their client libraries: to import those takes longer than the servers need to
+start, on the same few cores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.client
+import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+HOST: Final = "127.0.0.1"
+REGION: Final = "us-east-1"
+PROBE_TIMEOUT_S: Final = 2.0
+PING_S: Final = 0.5
+
+
+def redis_refuses(port: int, password: str) -> str | None:
+    """PING with the password; a server that still loads its data does not answer yet."""
+    command = f"AUTH {password}\r\nPING\r\n".encode()
+    try:
+        with socket.create_connection((HOST, port), PROBE_TIMEOUT_S) as connection:
+            connection.sendall(command)
+            answer = b""
+            while answer.count(b"\r\n") < 2 and (data := connection.recv(1024)):
+                answer += data
+    except OSError as exc:
+        return str(exc)
+    return (
+        None
+        if answer.endswith(b"+PONG\r\n")
+        else answer.decode(errors="replace").replace("\r\n", " ").strip()
+    )
+
+
+def s3_refuses(port: int, bucket: str, key_id: str, secret: str) -> str | None:
+    """HEAD of the bucket, signed with these keys."""
+    host = f"{HOST}:{port}"
+    headers = _signed(host, f"/{bucket}", key_id, secret, datetime.now(UTC))
+    return _asked(host, "HEAD", f"/{bucket}", headers)
+
+
+def _signed(host: str, path: str, key_id: str, secret: str, now: datetime) -> dict[str, str]:
+    """The headers of a signed HEAD without a body.
+
+    Source: AWS, "Signature Version 4 signing process".
+    """
+    stamp, empty = f"{now:%Y%m%dT%H%M%SZ}", hashlib.sha256(b"").hexdigest()
+    headers = {"host": host, "x-amz-content-sha256": empty, "x-amz-date": stamp}
+    names = ";".join(headers)
+    lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
+    request = f"HEAD\n{path}\n\n{lines}\n{names}\n{empty}"
+    scope = f"{now:%Y%m%d}/{REGION}/s3/aws4_request"
+    text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+    key = f"AWS4{secret}".encode()
+    for step in (*scope.split("/"), text):
+        key = hmac.digest(key, step.encode(), "sha256")
+    credential = f"Credential={key_id}/{scope}, SignedHeaders={names}, Signature={key.hex()}"
+    return {**headers, "authorization": f"AWS4-HMAC-SHA256 {credential}"}
+
+
+def http_refuses(port: int, path: str) -> str | None:
+    """A plain GET."""
+    return _asked(f"{HOST}:{port}", "GET", path, {})
+
+
+def worker_missing(environ: Mapping[str, str], name: str) -> str | None:
+    """Celery's ping: it is answered once the worker consumes, which is after its ComfyUI is ready."""
+    from farm.broker import make_app
+    from farm.settings import RedisSettings
+
+    app = make_app(RedisSettings.read(FARM_REDIS_URL=environ["FARM_REDIS_URL"]), name="farm-probe")
+    try:
+        return (
+            None
+            if app.control.ping(destination=[name], timeout=PING_S, limit=1)
+            else "no answer to Celery's ping"
+        )
+    except OSError as exc:
+        return str(exc)
+    finally:
+        app.close()
+
+
+def _asked(host: str, method: str, path: str, headers: dict[str, str]) -> str | None:
+    connection = http.client.HTTPConnection(host, timeout=PROBE_TIMEOUT_S)
+    try:
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        answer.read()
+    except (OSError, http.client.HTTPException) as exc:
+        return str(exc) or type(exc).__name__
+    finally:
+        connection.close()
+    return None if answer.status == 200 else f"{method} {path} answered {answer.status} {answer.reason}"

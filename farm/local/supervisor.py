@@ -1,0 +1,200 @@
+"""Keeps the parts of the stack running: started in the order of their needs, started again when they die."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from farm.child import Child, ChildNotStarted
+from farm.errors import StackError
+from farm.local.parts import Part, PartName
+
+log = logging.getLogger(__name__)
+
+PROBE_EVERY_S: Final = 0.02
+FIRST_BACKOFF_S: Final = 0.5
+LONGEST_BACKOFF_S: Final = 30.0
+STEADY_S: Final = 60.0  # a part that ran so long starts its back-off anew
+LINES_SHOWN: Final = 8
+ORPHAN_GRACE_S: Final = 3.0  # when this process is killed: its parts must be gone before the next start
+
+
+class News(StrEnum):
+    """What happened to a part."""
+
+    STARTED = "started"
+    READY = "ready"  # it answers
+    DIED = "died"  # `detail` says how; it is started again after a pause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartNews:
+    """One thing to tell the person at the terminal."""
+
+    part: PartName
+    news: News
+    detail: str = ""
+
+
+class Board:
+    """What the keepers of the parts tell each other."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.ready: set[PartName] = set()
+        self.failure: StackError | None = None  # of a part that never answered
+        self.stopping = False
+
+    def wait_for(self, condition: Callable[[], bool], timeout_s: float | None = None) -> bool:
+        """Wait until the condition holds; False when the time is up."""
+        with self.changed:
+            return self.changed.wait_for(condition, timeout_s)
+
+    def set(self, change: Callable[[], object]) -> None:
+        """Change something, and wake all who wait."""
+        with self.changed:
+            change()
+            self.changed.notify_all()
+
+    def stop(self) -> None:
+        """Wake all who wait for good: the stack goes down."""
+        self.set(lambda: setattr(self, "stopping", True))
+
+    def fail(self, failure: StackError) -> None:
+        """The stack cannot come up; the first reason counts."""
+        self.set(lambda: setattr(self, "failure", self.failure or failure))
+
+
+class Keeper:
+    """Keeps one part running, in a thread of its own, until the board says stop."""
+
+    def __init__(
+        self,
+        part: Part,
+        board: Board,
+        *,
+        folder: Path,
+        on_start: Callable[[PartName, Child], None],
+        on_news: Callable[[PartNews], None],
+    ) -> None:
+        self.part = part
+        self._board = board
+        self._folder = folder
+        self._on_start = on_start
+        self._on_news = on_news
+        self._child: Child | None = None
+        self._has_answered = False
+        self._lock = threading.Lock()  # so that no child is started behind a stop
+        self._thread = threading.Thread(target=self._keep, name=f"keeper of {part.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._thread.start()
+
+    def stop(self, *, grace_s: float | None = None) -> None:
+        """End the part (the board already says so) and return when it and all it started is gone."""
+        with self._lock:
+            child = self._child
+        if child is not None:
+            child.stop(grace_s=self.part.grace_s if grace_s is None else grace_s)
+        self._thread.join()
+
+    def _keep(self) -> None:
+        self._board.wait_for(lambda: self._board.stopping or self.part.needs <= self._board.ready)
+        pause_s = FIRST_BACKOFF_S
+        while not self._board.stopping:
+            began = time.monotonic()
+            try:
+                self._live()
+            except StackError as exc:
+                if not self._has_answered:  # not a mishap: something is wrong with how it is set up
+                    self._board.fail(exc)
+                    return
+                self._tell(News.DIED, str(exc))
+            except Exception as exc:
+                log.exception("Keeper failed", extra={"event": "keeper_failed", "part": self.part.name})
+                self._board.fail(StackError(f"{self.part.name} cannot be kept running: {exc}"))
+                return
+            if time.monotonic() - began >= STEADY_S:
+                pause_s = FIRST_BACKOFF_S
+            self._board.wait_for(lambda: self._board.stopping, pause_s)
+            pause_s = min(pause_s * 2, LONGEST_BACKOFF_S)
+
+    def _live(self) -> None:
+        """One life of the part, from its start to its end.
+
+        Raises:
+            StackError: it could not be started, or never answered.
+        """
+        child = self._launch()
+        if child is None:
+            return
+        self._await_answer(child)
+        if self._board.stopping:
+            return
+        self._has_answered = True
+        self._tell(News.READY)
+        self._board.set(lambda: self._board.ready.add(self.part.name))
+        code = child.wait()
+        self._board.set(lambda: self._board.ready.discard(self.part.name))
+        if not self._board.stopping:
+            self._tell(News.DIED, _end_of(self.part.name, code, child))
+
+    def _launch(self) -> Child | None:
+        """Start the part; None if the stack goes down."""
+        launch = self.part.prepare()
+        with self._lock:
+            if self._board.stopping:
+                return None
+            try:
+                self._child = child = Child.start(
+                    launch.command,
+                    name=self.part.name,
+                    env=launch.env,
+                    cwd=self._folder
+                    / "run",  # a folder of ours: a `farm.py` where the user stands would be imported
+                    log_file=self._folder / "logs" / f"{self.part.name}.log",
+                    grace_s=ORPHAN_GRACE_S,
+                )
+            except (ChildNotStarted, OSError) as exc:
+                raise StackError(f"{self.part.name} cannot be started: {exc}") from exc
+        self._on_start(self.part.name, child)
+        self._tell(News.STARTED)
+        return child
+
+    def _await_answer(self, child: Child) -> None:
+        deadline = time.monotonic() + self.part.timeout_s
+        while not self._board.stopping:
+            if (code := child.poll()) is not None:
+                raise StackError(_end_of(self.part.name, code, child))
+            refusal = self.part.refuses()
+            if refusal is None:
+                return
+            if time.monotonic() >= deadline:
+                child.stop(grace_s=self.part.grace_s)
+                late = f"{self.part.name} did not answer within {self.part.timeout_s:g} s"
+                raise StackError(f"{late} ({refusal}){_words(child)}")
+            self._board.wait_for(lambda: self._board.stopping, PROBE_EVERY_S)
+
+    def _tell(self, news: News, detail: str = "") -> None:
+        level = logging.WARNING if news is News.DIED else logging.INFO
+        facts = {"event": f"part_{news}", "part": self.part.name, "detail": detail}
+        log.log(level, "Part of the local stack: %s", news, extra=facts)
+        self._on_news(PartNews(part=self.part.name, news=news, detail=detail))
+
+
+def _end_of(name: PartName, code: int, child: Child) -> str:
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+    return f"{name} {how}{_words(child)}"
+
+
+def _words(child: Child) -> str:
+    """The last lines of a child, ready to be put behind a sentence."""
+    lines = [line.text for line in child.output.tail(LINES_SHOWN)]
+    return "; its last lines:\n  " + "\n  ".join(lines) if lines else "; it printed nothing"
