@@ -1,0 +1,184 @@
+"""The command line: ComfyUI's flags of the chosen dialect, and a few of the emulator's own.
+
+Which flags a ComfyUI takes differs from version to version, and launchers ask `--help` for it. So the flags
+are data (``flags-<dialect>.json``), and the help has the form that argparse gives both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from comfy.emulator.faults import BadFaultError, read_faults
+from comfy.emulator.loading import LoadMode
+from comfy.emulator.places import Places
+from comfy.emulator.world import Gpu, Settings
+from comfy.nodedefs import Dialect
+
+DEFAULT_MODELS: Final = (
+    "wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors",
+    "wan2.2_t2v_low_noise_14B_fp8_scaled.safetensors",
+    "wan2.2_i2v_high_noise_14B_fp8_scaled.safetensors",
+    "wan2.2_i2v_low_noise_14B_fp8_scaled.safetensors",
+    "wan2.2_ti2v_5B_fp16.safetensors",
+    "umt5_xxl_fp8_e4m3fn_scaled.safetensors",
+    "wan_2.1_vae.safetensors",
+    "wan2.2_vae.safetensors",
+    "wan2.2_t2v_lightx2v_4steps_lora_v1.1_high_noise.safetensors",
+    "wan2.2_t2v_lightx2v_4steps_lora_v1.1_low_noise.safetensors",
+    "wan2.2_i2v_lightx2v_4steps_lora_v1_high_noise.safetensors",
+    "wan2.2_i2v_lightx2v_4steps_lora_v1_low_noise.safetensors",
+)
+_DEFAULT_GPU: Final = Gpu(name="NVIDIA GeForce RTX 4090", vram_mib=24080)
+_NARGS: Final = {"one": None, "optional": "?", "some": "+", "any": "*"}
+_TYPES: Final = {"int": int, "float": float}
+_VRAM_STATES: Final = {
+    "cpu": "DISABLED",
+    "novram": "NO_VRAM",
+    "lowvram": "LOW_VRAM",
+    "highvram": "HIGH_VRAM",
+    "gpu_only": "HIGH_VRAM",
+}
+_ATTENTION: Final = {
+    "use_sage_attention": "Using sage attention",
+    "use_flash_attention": "Using Flash Attention",
+    "use_split_cross_attention": "Using split optimization for attention",
+    "use_quad_cross_attention": (
+        "Using sub quadratic optimization for attention, if you have memory or speed issues try using: "
+        "--use-split-cross-attention"
+    ),
+}
+
+
+def parse(argv: Sequence[str]) -> Settings:
+    """Read the command line; exits with 2 and a word of help when it is wrong, as ComfyUI does."""
+    parser = build_parser(_dialect_of(argv))
+    given = parser.parse_args(argv)
+    try:
+        return _settings(given, argv)
+    except (BadFaultError, ValueError, OSError) as exc:
+        parser.error(str(exc))
+
+
+def _dialect_of(argv: Sequence[str]) -> Dialect:
+    """The dialect decides which other flags there are, so it is looked for first."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--dialect", choices=[dialect.value for dialect in Dialect], default=Dialect.V0_12_1)
+    return Dialect(first.parse_known_args(argv)[0].dialect)
+
+
+def build_parser(dialect: Dialect) -> argparse.ArgumentParser:
+    """The parser with the flags of one dialect."""
+    parser = argparse.ArgumentParser(
+        prog="python -m comfy.emulator",
+        description="A stand-in for ComfyUI: it draws clips, it runs no model.",
+    )
+    text = (Path(__file__).parent / f"flags-{dialect.value}.json").read_text(encoding="utf-8")
+    groups: dict[int, Any] = {}
+    for flag in json.loads(text):
+        target: Any = parser
+        if "group" in flag:
+            target = groups.setdefault(flag["group"], None) or parser.add_mutually_exclusive_group()
+            groups[flag["group"]] = target
+        _add_flag(target, flag)
+    parser.set_defaults(port=8188, listen="127.0.0.1")
+    _add_own(parser.add_argument_group("emulator"))
+    return parser
+
+
+def _add_flag(target: Any, flag: dict[str, Any]) -> None:
+    if "takes" not in flag:
+        target.add_argument(flag["flag"], action="store_true", help="as in ComfyUI")
+        return
+    options: dict[str, Any] = {"nargs": _NARGS[flag["takes"]], "help": "as in ComfyUI"}
+    if flag["takes"] == "optional":
+        options["const"] = "0.0.0.0,::" if flag["flag"] == "--listen" else "default"
+    if "type" in flag:
+        options["type"] = _TYPES[flag["type"]]
+    options |= {key: flag[key] for key in ("metavar", "choices") if key in flag}
+    target.add_argument(flag["flag"], **options)
+
+
+def _add_own(group: Any) -> None:
+    dialects = [dialect.value for dialect in Dialect]
+    group.add_argument(
+        "--dialect", choices=dialects, default=Dialect.V0_12_1.value, help="the version to behave like"
+    )
+    group.add_argument("--gpu", metavar="NAME,VRAM_MIB", help="the card that /system_stats pretends")
+    group.add_argument("--load-mode", choices=[mode.value for mode in LoadMode], help="how models are held")
+    group.add_argument("--step-seconds", type=float, default=0.05, help="what a sampler's step takes")
+    group.add_argument("--load-seconds", type=float, default=0.05, help="what loading a model takes")
+    group.add_argument(
+        "--models", nargs="*", default=list(DEFAULT_MODELS), metavar="FILE",
+        help="model files to pretend; 'loras/x.safetensors' names the folder",
+    )  # fmt: skip
+    group.add_argument("--object-info", type=Path, metavar="FILE", help="more nodes: an /object_info body")
+    group.add_argument(
+        "--record", type=Path, metavar="FILE", help="write what runs to this file as JSON lines"
+    )
+    group.add_argument("--faults", default="[]", metavar="JSON", help="what shall go wrong, see faults.py")
+
+
+def _settings(given: argparse.Namespace, argv: Sequence[str]) -> Settings:
+    gpu = None if given.cpu else _gpu(given.gpu)
+    vram = next((state for name, state in _VRAM_STATES.items() if getattr(given, name, False)), "NORMAL_VRAM")
+    attention = next((line for name, line in _ATTENTION.items() if getattr(given, name, False)), None)
+    faults = json.loads(given.faults)
+    return Settings(
+        host=given.listen.split(",")[0],
+        port=given.port,
+        dialect=Dialect(given.dialect),
+        places=_places(given),
+        gpu=gpu,
+        load_mode=_load_mode(given),
+        step_s=given.step_seconds,
+        load_s=given.load_seconds,
+        previews=given.preview_method not in {None, "none"},
+        write_metadata=not given.disable_metadata,
+        keeps_results=not given.cache_none,
+        vram_state=vram,
+        attention=attention
+        or (_ATTENTION["use_quad_cross_attention"] if gpu is None else "Using pytorch attention"),
+        log_to_stdout=given.log_stdout,
+        pretended_models=tuple(given.models),
+        extra_definitions=given.object_info,
+        record_file=given.record,
+        faults=tuple(read_faults(faults)),
+        argv=("main.py", *argv),
+    )
+
+
+def _gpu(text: str | None) -> Gpu:
+    if text is None:
+        return _DEFAULT_GPU
+    name, comma, vram = text.rpartition(",")
+    if not comma or not vram.strip().isdecimal():
+        raise ValueError(f"--gpu: NAME,VRAM_MIB expected, not {text!r}")
+    return Gpu(name=name.strip(), vram_mib=int(vram))
+
+
+def _load_mode(given: argparse.Namespace) -> LoadMode:
+    if given.load_mode is not None:
+        return LoadMode(given.load_mode)
+    if given.cpu:
+        return LoadMode.CPU
+    return LoadMode.NOVRAM if given.novram else LoadMode.RESIDENT
+
+
+def _places(given: argparse.Namespace) -> Places:
+    base = Path(given.base_directory or ".").absolute()
+
+    def folder(wanted: str | None, name: str) -> Path:
+        return Path(wanted).absolute() if wanted is not None else base / name
+
+    temp = Path(given.temp_directory).absolute() / "temp" if given.temp_directory else base / "temp"
+    return Places(
+        base=base,
+        output=folder(given.output_directory, "output"),
+        temp=temp,
+        input=folder(given.input_directory, "input"),
+        user=folder(given.user_directory, "user"),
+    )

@@ -1,0 +1,102 @@
+"""From settings to a server that listens, with the lines that a real one prints on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import sys
+import threading
+
+from aiohttp import web
+
+from comfy.emulator.console import Console
+from comfy.emulator.executor import Executor
+from comfy.emulator.faults import Moment, Phase
+from comfy.emulator.hub import Hub
+from comfy.emulator.loading import LoadMode
+from comfy.emulator.mischief import Mischief
+from comfy.emulator.prompt_queue import PromptQueue
+from comfy.emulator.record import Record
+from comfy.emulator.server import Server, features
+from comfy.emulator.stats import ram_bytes
+from comfy.emulator.world import NOTICE, Settings, World, make_world
+from comfy.nodedefs import Definitions, Dialect, parse_definitions
+
+
+def announce(settings: Settings, console: Console) -> None:
+    """Print what a server of this kind prints at start, after saying loudly that it is none."""
+    ram_mib = ram_bytes()[0] // 2**20
+    gpu = settings.gpu
+    console.line("#" * 100)
+    console.line(f"#  EMULATOR. {NOTICE}")
+    console.line("#" * 100)
+    console.line("Checkpoint files will always be loaded safely.")
+    console.line(f"Total VRAM {gpu.vram_mib if gpu else ram_mib} MB, total RAM {ram_mib} MB")
+    console.line(f"pytorch version: {'2.9.1+cu128' if gpu else '2.9.1+cpu'}")
+    console.line(f"Set vram state to: {settings.vram_state}")
+    console.line(f"Device: cuda:0 {gpu.name} : cudaMallocAsync" if gpu else "Device: cpu")
+    if gpu is not None and settings.dialect is not Dialect.V0_3_64:
+        console.line("Using async weight offloading with 2 streams")
+        console.line(f"Enabled pinned memory {ram_mib * 0.9:.1f}")
+    if settings.load_mode is LoadMode.DYNAMIC:
+        console.line("DynamicVRAM support detected and enabled")
+    console.line(settings.attention)
+    console.line(f"Python version: {' '.join(sys.version.split())}")
+    console.line(f"ComfyUI version: {settings.dialect}")
+    console.line("ComfyUI frontend version: none, this is an emulator")
+    console.line("\nImport times for custom nodes:")
+    for folder in ("ComfyUI-GGUF", "ComfyUI-Frame-Interpolation", "ComfyUI-VideoHelperSuite"):
+        console.line(f"   0.0 seconds: {settings.places.base / 'custom_nodes' / folder}")
+    console.line("")
+
+
+async def serve(settings: Settings, console: Console) -> None:
+    """Listen until the process ends."""
+    world = make_world(settings, console, _extra_definitions(settings))
+    # A real server empties its temp folder when it starts.
+    shutil.rmtree(settings.places.temp, ignore_errors=True)
+    settings.places.create()
+    queue = PromptQueue()
+    hub = Hub(features(settings.dialect), queue.info)
+    queue.on_change = hub.send_status
+    console.on_write = hub.send_log
+    world.faults.add(list(settings.faults))
+    mischief = Mischief(world, hub, queue)
+    record = Record(settings.record_file)
+    server = Server(world, hub, queue, mischief, record)
+    await _listen(server, world)
+    executor = Executor(world, hub, queue, mischief, record)
+    threading.Thread(target=executor.run_forever, name="prompt worker", daemon=True).start()
+    mischief.reach(Moment(at=Phase.NOW))
+    await hub.publish()
+
+
+async def _listen(server: Server, world: World) -> None:
+    settings = world.settings
+    world.console.line("Starting server\n")
+    runner = web.AppRunner(server.application(), access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, settings.host, settings.port)
+    await site.start()
+    port = runner.addresses[0][1]
+    world.console.line(f"To see the GUI go to: http://{settings.host}:{port}")
+
+
+def _extra_definitions(settings: Settings) -> Definitions:
+    if settings.extra_definitions is None:
+        return {}
+    return parse_definitions(json.loads(settings.extra_definitions.read_text(encoding="utf-8")))
+
+
+def run(settings: Settings) -> int:
+    """Be a server until somebody stops it; the exit code is ComfyUI's."""
+    console = Console(sys.stdout if settings.log_to_stdout else None)
+    announce(settings, console)
+    # SIGTERM is left as it is: a real server dies of it at once, without a word.
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(serve(settings, console))
+    console.line("\nStopped server")
+    shutil.rmtree(settings.places.temp, ignore_errors=True)
+    return 0

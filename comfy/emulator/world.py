@@ -1,0 +1,88 @@
+"""What the parts of the emulator share: its settings, its folders, its card, its faults."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from comfy.emulator.console import Console
+from comfy.emulator.faults import FaultList, Raised
+from comfy.emulator.loading import LoadMode, Residency
+from comfy.emulator.places import ModelShelf, Places, input_images
+from comfy.nodedefs import Definitions, Dialect, shipped_definitions, with_choices
+
+NOTICE: Final = (
+    "This is comfy.emulator, a stand-in for ComfyUI: "
+    "no model runs here, and its clips are drawn, not generated."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """The card that /system_stats pretends."""
+
+    name: str
+    vram_mib: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that the command line decides."""
+
+    host: str
+    port: int
+    dialect: Dialect
+    places: Places
+    gpu: Gpu | None  # None: --cpu
+    load_mode: LoadMode
+    step_s: float
+    load_s: float
+    previews: bool
+    write_metadata: bool
+    keeps_results: bool  # False with --cache-none
+    vram_state: str  # NORMAL_VRAM, LOW_VRAM, …
+    attention: str  # the start-up line that tells it
+    log_to_stdout: bool
+    pretended_models: tuple[str, ...]
+    extra_definitions: Path | None
+    record_file: Path | None
+    faults: tuple[Any, ...]
+    argv: tuple[str, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """The emulated machine."""
+
+    settings: Settings
+    console: Console
+    shelf: ModelShelf
+    residency: Residency
+    faults: FaultList = field(default_factory=FaultList)
+    interrupted: threading.Event = field(default_factory=threading.Event)
+    broken_gpu: Raised | None = None  # set by a sticky CUDA error, until the process ends
+    extra: Mapping[str, Any] = field(default_factory=dict)  # definitions from --object-info
+
+    def definitions(self) -> Definitions:
+        """What the server has, with the model files and input images that are there now."""
+        known = shipped_definitions(self.settings.dialect, files=self.shelf.all_files())
+        images = input_images(self.settings.places)
+        known["LoadImage"] = with_choices(known["LoadImage"], "image", images)
+        return {**known, **self.extra}
+
+
+def make_world(settings: Settings, console: Console, extra: Definitions) -> World:
+    """The emulated machine, before it has done anything."""
+    budget_mib = settings.gpu.vram_mib * 0.9 if settings.gpu is not None else 64 * 1024.0
+    return World(
+        settings=settings,
+        console=console,
+        shelf=ModelShelf(settings.places.models, settings.pretended_models),
+        residency=Residency(
+            console, settings.load_mode, settings.dialect, load_s=settings.load_s, budget_mib=budget_mib
+        ),
+        extra=extra,
+    )
