@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -296,6 +296,25 @@ class WorkerSettings(FromEnvironment):
     )
 
 
+class LogSettings(FromEnvironment):
+    """How the farm's processes log."""
+
+    level: str = Field(
+        "INFO",
+        pattern=r"(?i)^(debug|info|warning|error|critical)$",
+        validation_alias=_variable("FARM_LOG_LEVEL"),
+        description="Least level that is logged: DEBUG, INFO, WARNING, ERROR.",
+    )
+    form: Literal["text", "json"] = Field(
+        "text",
+        validation_alias=_variable("FARM_LOG_FORMAT"),
+        description="`text` for people, `json` for a collector.",
+    )
+
+
+GROUPS: Final = (RedisSettings, StoreSettings, S3Settings, WorkerSettings, LogSettings)
+
+
 def environment_of(settings: FromEnvironment) -> Mapping[str, str]:
     """The variables that would make a child process read these same settings (secrets included)."""
     found: dict[str, str] = {}
@@ -310,10 +329,9 @@ def environment_of(settings: FromEnvironment) -> Mapping[str, str]:
 
 def known_variables() -> set[str]:
     """Names of all variables that any group reads."""
-    groups = (RedisSettings, StoreSettings, S3Settings, WorkerSettings)
     return {
         str(choice)
-        for group in groups
+        for group in GROUPS
         for info in group.model_fields.values()
         if isinstance(info.validation_alias, AliasChoices)
         for choice in info.validation_alias.choices

@@ -1,0 +1,176 @@
+"""One message from the queue: claim the job, render it, publish it, book the outcome. Knows no Celery."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from farm.errors import StoreUnavailable
+from farm.job import JobResult, JobState, Progress
+from farm.store.base import Claim, JobStore, LeaseAnswer, Refused
+from worker.consumer import Gate
+from worker.errors import AttemptStopped
+from worker.faults import Fault, sort_fault
+from worker.inputs import InputCache
+from worker.lease import Lease, LeaseKeeper
+from worker.manifest import manifest_of
+from worker.publish import Publisher
+from worker.render import Comfy, Ears, Rendered, render, run_prefix
+from worker.reporter import Reporter
+
+log = logging.getLogger(__name__)
+
+_FINAL_WRITE_PATIENCE_S: Final = 600.0  # how long a finished render waits for Redis to come back
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What an attempt works with; the runtime makes them once."""
+
+    name: str  # of this worker
+    store: JobStore
+    keeper: LeaseKeeper
+    gate: Gate
+    comfy: Comfy
+    inputs: InputCache
+    publisher: Publisher
+    scratch: Path  # for files that come by /view
+    facts: Callable[[], Mapping[str, Any]]  # what the manifest says of worker, GPU, plan and ComfyUI
+    renew_s: float
+
+
+def attempt(job_id: str, parts: Parts, *, announce: Callable[[Progress], None]) -> str:
+    """Work on a job until its attempt has ended; returns what became of it, in a word or two.
+
+    The outcome is in the store by then. Raises nothing that a job could cause; `StoreUnavailable`
+    means that even the store's patience was used up, and then its lease runs out by itself.
+    """
+    claim = parts.store.claim(job_id, worker=parts.name)
+    if isinstance(claim, Refused):
+        log.info("Bell dropped", extra={"event": "bell_dropped", "job_id": job_id, "why": claim.value})
+        return f"dropped: {claim.value}"
+    reporter = Reporter(parts.store, job_id, claim.attempt, announce=announce)
+    try:
+        with parts.keeper.hold(claim) as lease:
+            return _Attempt(claim, lease, parts, reporter).run()
+    finally:
+        reporter.close()
+
+
+class _Attempt:
+    def __init__(self, claim: Claim, lease: Lease, parts: Parts, reporter: Reporter) -> None:
+        self._claim = claim
+        self._lease = lease
+        self._parts = parts
+        self._reporter = reporter
+        self._facts = {"job_id": claim.job_id, "attempt": claim.attempt}
+        self._started = time.monotonic()
+
+    def run(self) -> str:
+        log.info("Job claimed", extra={"event": "job_claimed", **self._facts})
+        try:
+            try:
+                rendered = self._render()
+            finally:
+                # Whatever came of it, the GPU is free: the next job may come while this one is booked.
+                self._parts.gate.release(self._claim.job_id)
+            result = self._publish(rendered)
+        except AttemptStopped:
+            return self._end_stopped()
+        except Exception as exc:  # every error of a job ends here, sorted
+            return self._end_stopped() if self._lease.stopped.is_set() else self._end_failed(exc)
+        finally:
+            self._parts.comfy.clean(run_prefix(self._claim))
+        return self._commit(result)
+
+    def _render(self) -> Rendered:
+        ears = Ears(phase=self._reporter.phase, progress=self._reporter.progress)
+        return render(
+            self._claim, self._parts.comfy, self._parts.inputs, self._parts.scratch, ears, self._lease.stopped
+        )
+
+    def _publish(self, rendered: Rendered) -> JobResult:
+        self._reporter.phase("publishing")
+        started = time.monotonic()
+        timings_s = dict(rendered.timings_s)
+        timings_s["queue"] = (self._claim.claimed_at - self._claim.submitted_at).total_seconds()
+
+        def finished_timings() -> dict[str, float]:
+            now = time.monotonic()
+            return {**timings_s, "publish": now - started, "attempt": now - self._started}
+
+        manifest = manifest_of(self._claim, rendered, self._parts.facts())
+        return self._parts.publisher.publish(
+            self._claim.job_id,
+            self._claim.attempt,
+            rendered.outputs,
+            manifest,
+            timings=finished_timings,
+            stop=self._lease.stopped,
+        )
+
+    def _commit(self, result: JobResult) -> str:
+        answer = self._insist(
+            lambda: self._parts.store.succeed(self._claim.job_id, self._claim.attempt, result)
+        )
+        if answer is LeaseAnswer.OK:
+            log.info("Job succeeded", extra={"event": "job_succeeded", **self._facts})
+            return "succeeded"
+        self._parts.publisher.discard(self._claim.job_id, self._claim.attempt)
+        if answer is LeaseAnswer.CANCELED:
+            self._insist(lambda: self._parts.store.end_canceled(self._claim.job_id, self._claim.attempt))
+            return "canceled"
+        log.warning("Result not accepted", extra={"event": "result_refused", **self._facts})
+        return "lost"
+
+    def _end_stopped(self) -> str:
+        """The lease said stop: canceled, lost, or given back because the worker leaves."""
+        self._parts.publisher.discard(self._claim.job_id, self._claim.attempt)
+        if self._lease.answer is LeaseAnswer.CANCELED:
+            self._insist(lambda: self._parts.store.end_canceled(self._claim.job_id, self._claim.attempt))
+            log.info("Job canceled", extra={"event": "job_canceled", **self._facts})
+            return "canceled"
+        if self._lease.released:
+            log.info("Job given back", extra={"event": "job_released", **self._facts})
+            return "given back"
+        log.warning("Lease lost", extra={"event": "lease_lost", **self._facts})
+        return "lost"
+
+    def _end_failed(self, exc: Exception) -> str:
+        fault = sort_fault(exc)
+        log.warning(
+            "Attempt failed",
+            exc_info=exc if fault.error.code == "unexpected" else None,
+            extra={"event": "attempt_failed", **self._facts, "code": fault.error.code, "reason": str(exc)},
+        )
+        if fault.restart_comfy:
+            self._parts.comfy.restart(fault.error.code)
+        self._parts.publisher.discard(self._claim.job_id, self._claim.attempt)
+        state = self._insist(lambda: self._fail(fault))
+        return state.value if isinstance(state, (JobState, LeaseAnswer)) else str(state)
+
+    def _fail(self, fault: Fault) -> JobState | LeaseAnswer:
+        store, job_id = self._parts.store, self._claim.job_id
+        failed_before = store.get(job_id).attempts_failed
+        return store.fail(job_id, self._claim.attempt, fault.error, retry_in_s=fault.retry_in_s(failed_before))
+
+    def _insist(self, write: Callable[[], _Answer]) -> _Answer:
+        """Make a final write, for as long as it takes Redis to come back; every one may be repeated.
+
+        The lease is renewed by its keeper meanwhile; if it ran out, the store's fence says so.
+        """
+        deadline = time.monotonic() + _FINAL_WRITE_PATIENCE_S
+        while True:
+            try:
+                return write()
+            except StoreUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+                threading.Event().wait(self._parts.renew_s)
