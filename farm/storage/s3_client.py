@@ -106,10 +106,11 @@ class _Watch(BaseSubscriber):
 def _finish(future: TransferFuture, watch: _Watch, key: str, stop: StopHook | None) -> None:
     """Wait for a transfer; its error, if any, is raised."""
     try:
-        while not watch.done.wait(_STOP_POLL_S):
-            if stop is not None and stop():
+        while stop is not None and not watch.done.is_set():
+            if stop():
                 future.cancel()
                 break
+            watch.done.wait(_STOP_POLL_S)
         future.result()
     except CancelledError as exc:
         raise TransferStopped(key) from exc
