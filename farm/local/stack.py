@@ -136,6 +136,7 @@ class LocalStack:
             with ThreadPoolExecutor(max_workers=len(PartName)) as pool:
                 list(pool.map(lambda keeper: keeper.stop(grace_s=grace_s), group))
         if self._lock is not None:
+            self._note_end()
             self._lock.release()
             self._lock = None
 
@@ -242,11 +243,19 @@ class LocalStack:
             self._state = replace(self.state, children={**self.state.children, part: process})
             write_state(self.folder, self._state)
 
+    def _note_end(self) -> None:
+        if self._state is None:
+            return
+        try:
+            write_state(self.folder, replace(self._state, stopped=True, children={}))
+        except OSError as exc:  # a full disk; the owner's end says the same a little later
+            log.warning("State file not updated", extra={"event": "state_write_failed", "reason": str(exc)})
+
 
 def attach(folder: Path = STATE_FOLDER) -> StackState | None:
     """The stack that runs in that folder, if one does."""
     state = read_state(folder)
-    return state if state is not None and state.owner.alive() else None
+    return state if state is not None and state.runs() else None
 
 
 def local_environment(here: Path = Path(), environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -54,9 +54,14 @@ class StackState:
     ports: dict[str, int]  # part -> its port on 127.0.0.1
     environment: dict[str, str] = field(repr=False)  # FARM_* variables with which a client finds the stack
     children: dict[str, ProcessId] = field(default_factory=dict)  # part -> its process
+    stopped: bool = False  # it went down in good order; only ports and passwords still count
     flower_url: str | None = None
     flower_user: str = "farm"
     started_at: AwareDatetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def runs(self) -> bool:
+        """Whether the stack is there now."""
+        return not self.stopped and self.owner.alive()
 
 
 _ADAPTER: Final = TypeAdapter(StackState)
