@@ -106,7 +106,7 @@ class StoreLimits:
     lease_s: float = 15.0
     ring_again_after_s: float = 30.0  # a queued job whose lane has fewer messages than jobs
     avoid_s: float = 20.0  # for so long a failed job is kept from the worker that failed it
-    max_lost_attempts: int = 3  # more than so many lost workers: poison
+    max_lost_attempts: int = 3  # so many lost workers: poison
     retention_s: float = 7 * 86400.0  # of finished jobs
     events_kept: int = 1000  # per job, about
     sweep_batch: int = 200  # most jobs touched of each kind in one sweep
@@ -137,6 +137,23 @@ class Bell(Protocol):
 
     def message(self, job_id: str, *, queue: str, priority: int, title: str) -> bytes:
         """The message that says "this job is waiting"."""
+
+
+class CancelFeed(Protocol):
+    """Ids of running jobs whose cancel was just requested, as they come: a hint within milliseconds.
+
+    Not a promise: what is missed while the connection is away is told by the next `renew`.
+    """
+
+    def next(self, timeout_s: float) -> str | None:
+        """The next id, or None when none came in that time.
+
+        Raises:
+            StoreUnavailable: the connection is gone; call again, it is made anew.
+        """
+
+    def close(self) -> None:
+        """Give the connection back."""
 
 
 class JobStore(Protocol):
@@ -189,7 +206,8 @@ class JobStore(Protocol):
         """Append events to the job's stream and keep `progress` in its record. Does not renew."""
 
     def succeed(self, job_id: str, attempt: int, result: JobResult) -> LeaseAnswer:
-        """Commit the result. ``CANCELED`` when a cancel came first: then the result does not count."""
+        """Commit the result. ``CANCELED`` when a cancel came first: then the result does not count,
+        and the job is canceled with this very call (`end_canceled` after it is answered OK)."""
 
     def fail(
         self, job_id: str, attempt: int, error: JobError, *, retry_in_s: float | None
@@ -204,7 +222,7 @@ class JobStore(Protocol):
 
     def release(self, job_id: str, attempt: int, *, reason: str) -> LeaseAnswer:
         """Give a running job back: queued at once, rung at the front, not counted as an attempt
-        that failed."""
+        that failed. ``CANCELED`` when a cancel was requested: then it is canceled now."""
 
     def end_canceled(self, job_id: str, attempt: int) -> LeaseAnswer:
         """The worker has stopped a job whose cancel was requested: it is canceled now."""
@@ -235,7 +253,15 @@ class JobStore(Protocol):
     def events(
         self, job_id: str, *, after: str = "0", limit: int = 100, block_s: float = 0.0
     ) -> list[JobEvent]:
-        """Events after `after`, oldest first; waits up to `block_s` when there is none yet."""
+        """Events after `after`, oldest first; waits up to `block_s` when there is none yet and the
+        job has not ended.
+
+        Raises:
+            JobNotFound: there is no such job.
+        """
+
+    def listen_control(self) -> CancelFeed:
+        """Cancels as they are requested; for one thread, which closes it."""
 
     def put_worker(self, name: str, card: dict[str, Any], *, ttl_s: float) -> None:
         """Keep a worker's card for `ttl_s`."""
@@ -253,7 +279,8 @@ class JobStore(Protocol):
         """Give a lock back, if it is still this holder's."""
 
     def ping(self) -> dict[str, Any]:
-        """Facts of the server (version, clock, persistence, eviction policy, epoch).
+        """Facts of the server (version, clock, up-time, persistence, eviction policy, epoch); judged by
+        `farm.store.server.check_server`.
 
         Raises:
             StoreUnavailable: no answer, or access denied.

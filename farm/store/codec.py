@@ -1,0 +1,179 @@
+"""How a job stands in Redis, and back: the only place that knows the fields of its record.
+
+Fields: ``head`` what scripts must read, ``spec`` JSON, zlib-compressed when long; ``state``, ``at``
+(µs, the order), ``attempt``, ``failed``, ``lost``, ``worker``, ``cancel``; ``started``, ``claimed``,
+``finished``, ``lease``, ``not_before``, ``deadline``, ``rung`` (ms); ``progress``, ``result``,
+``error`` JSON; ``notes`` JSON objects with commas between; ``avoid`` JSON, worker -> until (ms);
+``nonce`` of the claim call; ``ended`` the last final write and its answer. A waiting job has the
+first four only: there may be a million of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+
+from farm.errors import FarmError
+from farm.job import (
+    SCHEMA_VERSION,
+    AttemptNote,
+    EventKind,
+    JobError,
+    JobEvent,
+    JobRecord,
+    JobResult,
+    JobSpec,
+    JobState,
+    Progress,
+    spec_from_json,
+    spec_to_json,
+    utc_from_ms,
+)
+from farm.store.base import NewJob
+
+PROGRESS: Final = TypeAdapter(Progress)
+RESULT: Final = TypeAdapter(JobResult)
+ERROR: Final = TypeAdapter(JobError)
+_NOTES: Final = TypeAdapter(tuple[AttemptNote, ...])
+
+_COMPRESS_FROM_BYTES: Final = 512
+_COMPRESSED: Final = b"\x78"  # how every zlib stream begins; JSON begins with a brace
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+Fields = Mapping[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What never changes and scripts or rings need without the spec."""
+
+    queue: str
+    priority: int
+    title: str
+
+
+def pack_spec(spec_json: bytes) -> bytes:
+    """The spec as it is kept: compressed when that pays."""
+    return zlib.compress(spec_json, 6) if len(spec_json) >= _COMPRESS_FROM_BYTES else spec_json
+
+
+def unpack_spec(packed: bytes) -> JobSpec:
+    """Back from `pack_spec`."""
+    return spec_from_json(zlib.decompress(packed) if packed.startswith(_COMPRESSED) else packed)
+
+
+def idempotency_name(key: str) -> str:
+    """A caller's key as part of a Redis key: short, whatever characters it has."""
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def spec_digest(spec: JobSpec) -> str:
+    """The same for specs that ask for the same, in whatever order their graphs were written."""
+    canonical = json.dumps(json.loads(spec_to_json(spec)), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+def head_to_json(job: NewJob) -> str:
+    """The `head` field of a new job."""
+    spec = job.spec
+    head: dict[str, Any] = {
+        "v": SCHEMA_VERSION,
+        "q": job.queue,
+        "p": spec.priority,
+        "t": spec.title,
+        "m": spec.max_attempts,
+    }
+    if spec.labels:
+        head["l"] = list(dict.fromkeys(spec.labels))
+    if spec.idempotency_key is not None:
+        head["i"] = idempotency_name(spec.idempotency_key)
+    return json.dumps(head, separators=(",", ":"), ensure_ascii=False)
+
+
+def head_from_json(text: bytes) -> Head:
+    """Back from `head_to_json`."""
+    head = json.loads(text)
+    return Head(queue=head["q"], priority=head["p"], title=head["t"])
+
+
+def from_order(at: bytes | int) -> datetime:
+    """When a job was submitted."""
+    return _EPOCH + timedelta(microseconds=int(at))
+
+
+def to_order(moment: datetime) -> int:
+    """Where a moment stands in the order of jobs (µs)."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def to_ms(moment: datetime) -> int:
+    """A moment in ms since the epoch."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def record_from(job_id: str, fields: Fields) -> JobRecord:
+    """The record of a job from the fields of its hash.
+
+    Raises:
+        FarmError: a newer version of the farm wrote it.
+    """
+    head = json.loads(fields[b"head"])
+    if head["v"] > SCHEMA_VERSION:
+        raise FarmError(
+            f"job {job_id} was stored by a newer farm (schema {head['v']}, this one reads up to "
+            f"{SCHEMA_VERSION}); upgrade this installation"
+        )
+    return JobRecord(
+        job_id=job_id,
+        spec=unpack_spec(fields[b"spec"]),
+        state=JobState(fields[b"state"].decode()),
+        submitted_at=from_order(fields[b"at"]),
+        queue=head["q"],
+        attempt=int(fields.get(b"attempt", 0)),
+        attempts_failed=int(fields.get(b"failed", 0)),
+        attempts_lost=int(fields.get(b"lost", 0)),
+        worker=fields[b"worker"].decode() if b"worker" in fields else None,
+        started_at=_time(fields, b"started"),
+        claimed_at=_time(fields, b"claimed"),
+        finished_at=_time(fields, b"finished"),
+        lease_until=_time(fields, b"lease"),
+        not_before=_time(fields, b"not_before"),
+        cancel_requested=b"cancel" in fields,
+        progress=PROGRESS.validate_json(fields[b"progress"]) if b"progress" in fields else None,
+        result=RESULT.validate_json(fields[b"result"]) if b"result" in fields else None,
+        error=ERROR.validate_json(fields[b"error"]) if b"error" in fields else None,
+        attempts=_NOTES.validate_json(b"[" + fields.get(b"notes", b"") + b"]"),
+    )
+
+
+def fields_of(flat: Sequence[bytes]) -> Fields:
+    """A hash as a script answers it: name, value, name, value, …"""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def event_from(job_id: str, event_id: bytes, fields: Fields) -> JobEvent:
+    """An entry of the job's stream."""
+    return JobEvent(
+        event_id=event_id.decode(),
+        job_id=job_id,
+        at=utc_from_ms(int(event_id.split(b"-")[0])),
+        kind=EventKind(fields[b"k"].decode()),
+        data=json.loads(fields[b"d"]),
+    )
+
+
+def first_event(job_id: str, at: bytes) -> JobEvent:
+    """What the stream of a job will begin with once it has one (`tell` in scripts/_common.lua)."""
+    stamp = b"%d-0" % (int(at) // 1000)
+    return event_from(job_id, stamp, {b"k": b"state", b"d": b'{"state":"queued","attempt":0}'})
+
+
+def _time(fields: Fields, name: bytes) -> datetime | None:
+    return utc_from_ms(int(fields[name])) if name in fields else None

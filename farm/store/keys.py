@@ -1,0 +1,71 @@
+"""Names of what the store keeps in Redis. The scripts make the same names from the root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one farm. The braces are a hash tag: all of them live in one cluster slot.
+
+    ======================= ============ ===============================================================
+    ``{farm}:job:<id>``      hash         the record; fields in `codec`
+    ``{farm}:events:<id>``   stream       its events, from its first move on; capped
+    ``{farm}:state:<state>`` sorted set   ids by order of submission (µs): also the index of all jobs
+    ``{farm}:label:<label>`` sorted set   ids by order of submission
+    ``{farm}:lane:<p>:<q>``  sorted set   waiting ids of a priority and queue, by order of submission
+    ``{farm}:lanes``         set          the lanes that hold jobs
+    ``{farm}:passed``        hash         lane -> the youngest order that was claimed in it
+    ``{farm}:leases``        sorted set   running ids by the end of their lease (ms)
+    ``{farm}:due``           sorted set   waiting ids that must be rung at a time (ms)
+    ``{farm}:deadlines``     sorted set   ids never started, by deadline (ms)
+    ``{farm}:finished``      sorted set   ended ids by when (ms)
+    ``{farm}:idem:<hash>``   string       id and spec digest that an idempotency key stands for
+    ``{farm}:last``          string       the youngest order (µs)
+    ``{farm}:epoch``         string       made at first use: another one means that Redis forgot all
+    ``{farm}:worker:<name>`` string       a worker's card, with a time to live; names in ``{farm}:workers``
+    ``{farm}:lock:<name>``   string       who holds a lock, with a time to live
+    ``{farm}:control``       channel      ids of running jobs whose cancel was requested
+    ======================= ============ ===============================================================
+    """
+
+    namespace: str
+
+    @property
+    def root(self) -> str:
+        """What every key begins with."""
+        return f"{{{self.namespace}}}:"
+
+    @property
+    def control(self) -> str:
+        """The channel that carries ids of running jobs whose cancel was requested."""
+        return f"{self.root}control"
+
+    @property
+    def epoch(self) -> str:
+        """A random word, made when this Redis is first used for the farm."""
+        return f"{self.root}epoch"
+
+    def job(self, job_id: str) -> str:
+        """Hash: the record."""
+        return f"{self.root}job:{job_id}"
+
+    def events(self, job_id: str) -> str:
+        """Stream: the events."""
+        return f"{self.root}events:{job_id}"
+
+    def worker(self, name: str) -> str:
+        """String: a worker's card."""
+        return f"{self.root}worker:{name}"
+
+
+def lane(queue: str, priority: int) -> str:
+    """Name of the lane of a queue and priority, as sets and hashes hold it."""
+    return f"{priority}:{queue}"
+
+
+def of_lane(name: str) -> tuple[str, int]:
+    """Queue and priority of a lane."""
+    priority, _, queue = name.partition(":")
+    return queue, int(priority)

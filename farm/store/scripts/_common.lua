@@ -1,0 +1,116 @@
+-- Put before every script of this folder.
+--
+-- KEYS[1] is the root of all keys, "{namespace}:"; the other keys are made from it here, so that one
+-- hash tag keeps them in one slot. ARGV[1] is how many events a job's stream keeps, about.
+-- All times are the server's own, in ms since the epoch; only `at`, the order of jobs, is in µs.
+local root = KEYS[1]
+local events_kept = ARGV[1]
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local function key(kind, name) return root .. kind .. ':' .. name end
+
+-- Lua's own conversion keeps 14 digits; a time in µs has 16.
+local function digits(number) return string.format('%.0f', number) end
+
+local function lane_of(job) return job.head.p .. ':' .. job.head.q end
+
+local function load(id)
+  local f = redis.call('HMGET', key('job', id), 'state', 'at', 'head', 'attempt', 'worker', 'claimed',
+    'failed', 'lost', 'cancel', 'ended')
+  if not f[1] then return nil end
+  return {
+    id = id, state = f[1], at = f[2], raw_head = f[3], head = cjson.decode(f[3]),
+    attempt = tonumber(f[4] or 0), worker = f[5] or '', claimed = tonumber(f[6] or 0),
+    failed = tonumber(f[7] or 0), lost = tonumber(f[8] or 0), cancel = f[9], ended = f[10] or '',
+  }
+end
+
+local function set(job, ...) redis.call('HSET', key('job', job.id), ...) end
+local function clear(job, ...) redis.call('HDEL', key('job', job.id), ...) end
+
+local function add_event(id, kind, data)
+  redis.call('XADD', key('events', id), 'MAXLEN', '~', events_kept, '*', 'k', kind, 'd', data)
+end
+
+-- A job that only waits has no stream: a million of them would cost a gigabyte. Its first move makes
+-- one, which begins with the event that readers were shown in its place until then (same id).
+local function tell(job, fields)
+  local stream = key('events', job.id)
+  if redis.call('EXISTS', stream) == 0 then
+    redis.call('XADD', stream, digits(math.floor(job.at / 1000)) .. '-0',
+      'k', 'state', 'd', '{"state":"queued","attempt":0}')
+  end
+  fields.state = job.state
+  fields.attempt = job.attempt
+  add_event(job.id, 'state', cjson.encode(fields))
+end
+
+local function move(job, state)
+  redis.call('ZREM', key('state', job.state), job.id)
+  redis.call('ZADD', key('state', state), job.at, job.id)
+  set(job, 'state', state)
+  job.state = state
+end
+
+local function leave_queue(job)
+  redis.call('ZREM', key('lane', lane_of(job)), job.id)
+  redis.call('ZREM', root .. 'due', job.id)
+  redis.call('ZREM', root .. 'deadlines', job.id)
+end
+
+local function enter_lane(job)
+  local lane = lane_of(job)
+  redis.call('ZADD', key('lane', lane), job.at, job.id)
+  redis.call('SADD', root .. 'lanes', lane)
+end
+
+-- The job is done for. Fields that only a living job needs go.
+local function finish(job, state, told)
+  if job.state == 'running' then redis.call('ZREM', root .. 'leases', job.id) else leave_queue(job) end
+  move(job, state)
+  set(job, 'finished', now)
+  clear(job, 'lease', 'nonce', 'not_before', 'deadline', 'avoid', 'rung')
+  redis.call('ZADD', root .. 'finished', now, job.id)
+  tell(job, told)
+end
+
+-- A running job waits again. Where its next bell comes from is the caller's business.
+local function requeue(job, told)
+  redis.call('ZREM', root .. 'leases', job.id)
+  clear(job, 'lease', 'nonce', 'progress')
+  move(job, 'queued')
+  tell(job, told)
+end
+
+-- Waits in its lane, and its message is put where the next pop takes it: it has waited already.
+local function ring_now(job, list, message)
+  enter_lane(job)
+  set(job, 'rung', now)
+  redis.call('RPUSH', list, message)
+end
+
+-- Errors come and go as the JSON that Python wrote: cjson would turn an empty list into an object.
+local function note(job, outcome, error_json)
+  local line = '{"attempt":' .. job.attempt .. ',"worker":' .. cjson.encode(job.worker)
+    .. ',"outcome":"' .. outcome .. '","started_at":' .. digits(job.claimed) .. ',"ended_at":' .. digits(now)
+    .. ',"error":' .. (error_json or 'null') .. '}'
+  local lines = redis.call('HGET', key('job', job.id), 'notes')
+  lines = lines and (lines .. ',' .. line) or line
+  set(job, 'notes', lines)
+  return lines
+end
+
+-- What a repeated final write of the same attempt is answered, or nil when it is the first.
+local function answered(job, attempt, verb)
+  local earlier_attempt, earlier_verb, answer = job.ended:match('^(%d+) (%S+) (%S+)$')
+  if earlier_attempt == attempt and earlier_verb == verb then return answer end
+  return nil
+end
+
+local function answer(job, verb, word)
+  set(job, 'ended', job.attempt .. ' ' .. verb .. ' ' .. word)
+  return word
+end
+
+local function holds(job, attempt) return job.state == 'running' and job.attempt == tonumber(attempt) end

@@ -1,0 +1,49 @@
+-- Give the next attempt at a queued job to a worker.
+-- KEYS: root. ARGV: events kept, id, worker, nonce of this call, lease in ms, newest schema it reads,
+-- ms after which a job that is refused here is rung again.
+-- Answers {'granted', attempt, at, claimed, lease end, spec} or {reason}.
+local id, worker, nonce, lease_ms, schema, ring_again_ms =
+  ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+
+local job = load(id)
+if not job then return {'unknown'} end
+local f = redis.call('HMGET', key('job', id), 'not_before', 'deadline', 'avoid', 'nonce', 'lease', 'started')
+local not_before, deadline, avoid = tonumber(f[1] or 0), tonumber(f[2] or 0), f[3]
+
+local function granted(lease)
+  return {'granted', job.attempt, job.at, digits(job.claimed), lease, redis.call('HGET', key('job', id), 'spec')}
+end
+
+-- The answer to an earlier try was lost on the way, and the client asks again.
+if job.state == 'running' and f[4] == nonce then return granted(f[5]) end
+if job.state ~= 'queued' then return {'not_queued'} end
+if deadline > 0 and now >= deadline then
+  finish(job, 'expired', {reason = 'its deadline passed'})
+  return {'expired'}
+end
+if now < not_before then return {'not_yet'} end
+
+local kept_until = avoid and cjson.decode(avoid)[worker] or 0
+if now < kept_until or (job.head.v or 1) > schema then
+  -- The bell that brought it here is used up, so another one must follow.
+  redis.call('ZADD', root .. 'due', 'NX', now + ring_again_ms, id)
+  return {'not_here'}
+end
+
+leave_queue(job)
+-- Whoever is older than this in the same lane and still waits has been passed over: see lane.lua.
+local lane = lane_of(job)
+local passed = tonumber(redis.call('HGET', root .. 'passed', lane) or 0)
+if tonumber(job.at) > passed then redis.call('HSET', root .. 'passed', lane, job.at) end
+
+job.attempt = job.attempt + 1
+job.worker = worker
+job.claimed = now
+local lease = digits(now + lease_ms)
+move(job, 'running')
+redis.call('ZADD', root .. 'leases', lease, id)
+set(job, 'attempt', job.attempt, 'worker', worker, 'claimed', now, 'lease', lease, 'nonce', nonce)
+if not f[6] then set(job, 'started', now) end
+clear(job, 'not_before', 'deadline', 'rung', 'progress')
+tell(job, {worker = worker})
+return granted(lease)

@@ -1,0 +1,40 @@
+-- End an attempt that failed. KEYS: root, bell list. ARGV: events kept, id, attempt, error as JSON,
+-- 1 when it counts against the job, ms until the retry or '', ms to keep it from this worker, message,
+-- why, in one line. Answers the new state or 'lost'.
+local id, attempt, error_json, counts, retry_ms, avoid_ms, message, why =
+  ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1', tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9]
+
+local job = load(id)
+if not job then return 'lost' end
+local earlier = answered(job, attempt, 'fail')
+if earlier then return earlier end
+if not holds(job, attempt) then return 'lost' end
+
+note(job, 'failed', error_json)
+if job.cancel then
+  finish(job, 'canceled', {worker = job.worker})
+  return answer(job, 'fail', 'canceled')
+end
+set(job, 'error', error_json)
+if counts then
+  job.failed = job.failed + 1
+  set(job, 'failed', job.failed)
+end
+if not retry_ms or job.failed >= job.head.m then
+  finish(job, 'failed', {worker = job.worker, reason = why})
+  return answer(job, 'fail', 'failed')
+end
+
+local avoided = {[job.worker] = now + avoid_ms}
+for worker, kept_until in pairs(cjson.decode(redis.call('HGET', key('job', id), 'avoid') or '{}')) do
+  if kept_until > now and worker ~= job.worker then avoided[worker] = kept_until end
+end
+requeue(job, {worker = job.worker, reason = why, retry_in_s = retry_ms / 1000})
+set(job, 'avoid', cjson.encode(avoided))
+if retry_ms > 0 then
+  set(job, 'not_before', now + retry_ms)
+  redis.call('ZADD', root .. 'due', now + retry_ms, id)
+else
+  ring_now(job, KEYS[2], message)
+end
+return answer(job, 'fail', 'queued')

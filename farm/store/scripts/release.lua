@@ -1,0 +1,17 @@
+-- Give a running job back. KEYS: root, bell list. ARGV: events kept, id, attempt, reason, message.
+local id, attempt, reason, message = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+
+local job = load(id)
+if not job then return 'lost' end
+local earlier = answered(job, attempt, 'release')
+if earlier then return earlier end
+if not holds(job, attempt) then return 'lost' end
+if job.cancel then
+  note(job, 'canceled')
+  finish(job, 'canceled', {worker = job.worker})
+  return answer(job, 'release', 'canceled')
+end
+note(job, 'released')
+requeue(job, {worker = job.worker, reason = reason})
+ring_now(job, KEYS[2], message)
+return answer(job, 'release', 'ok')

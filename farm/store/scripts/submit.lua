@@ -1,0 +1,34 @@
+-- Store a job as queued and ring its bell.
+-- KEYS: root, bell list. ARGV: events kept, id, head, spec, message, lane, deadline or '',
+-- name of the idempotency key or '', digest of the spec, label...
+-- Answers {'created' | 'there' | 'conflict', id}.
+local id, head, spec, message, lane, deadline, idem, digest =
+  ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+
+if redis.call('EXISTS', key('job', id)) == 1 then return {'there', id} end
+if idem ~= '' then
+  local held = redis.call('GET', key('idem', idem))
+  if held then
+    local older, its_digest = held:match('^(%S+) (%S+)$')
+    return {its_digest == digest and 'there' or 'conflict', older}
+  end
+  redis.call('SET', key('idem', idem), id .. ' ' .. digest)
+end
+
+-- Never twice the same and never less than the last one, whatever the server's clock does: first in,
+-- first out within a batch, and a page of a listing can go on exactly where the last one ended.
+local last = tonumber(redis.call('GET', root .. 'last') or 0)
+local at = digits(math.max(clock[1] * 1000000 + clock[2], last + 1))
+redis.call('SET', root .. 'last', at)
+
+redis.call('HSET', key('job', id), 'state', 'queued', 'at', at, 'head', head, 'spec', spec)
+redis.call('ZADD', key('state', 'queued'), at, id)
+redis.call('ZADD', key('lane', lane), at, id)
+redis.call('SADD', root .. 'lanes', lane)
+for i = 10, #ARGV do redis.call('ZADD', key('label', ARGV[i]), at, id) end
+if deadline ~= '' then
+  redis.call('HSET', key('job', id), 'deadline', deadline)
+  redis.call('ZADD', root .. 'deadlines', deadline, id)
+end
+redis.call('LPUSH', KEYS[2], message)
+return {'created', id}

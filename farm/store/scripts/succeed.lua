@@ -1,0 +1,18 @@
+-- Commit the result of an attempt. KEYS: root. ARGV: events kept, id, attempt, result as JSON.
+local id, attempt, result = ARGV[2], ARGV[3], ARGV[4]
+
+local job = load(id)
+if not job then return 'lost' end
+local earlier = answered(job, attempt, 'succeed')
+if earlier then return earlier end
+if not holds(job, attempt) then return 'lost' end
+if job.cancel then
+  note(job, 'canceled')
+  finish(job, 'canceled', {worker = job.worker})
+  return answer(job, 'succeed', 'canceled')
+end
+set(job, 'result', result)
+clear(job, 'error')
+note(job, 'succeeded')
+finish(job, 'succeeded', {worker = job.worker})
+return answer(job, 'succeed', 'ok')

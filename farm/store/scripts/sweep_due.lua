@@ -1,0 +1,17 @@
+-- Find jobs that must be rung by now. KEYS: root. ARGV: events kept, most jobs to touch.
+-- Answers {id, head, id, head, ...}. They stay in `due` until they are rung (ring.lua).
+local batch = tonumber(ARGV[2])
+
+local found = {}
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', root .. 'due', '-inf', now, 'LIMIT', 0, batch)) do
+  local job = load(id)
+  if job and job.state == 'queued' then
+    clear(job, 'not_before')
+    enter_lane(job)
+    found[#found + 1] = id
+    found[#found + 1] = job.raw_head
+  else
+    redis.call('ZREM', root .. 'due', id)
+  end
+end
+return found

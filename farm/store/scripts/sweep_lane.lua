@@ -1,0 +1,43 @@
+-- Find waiting jobs of one lane (queue and priority) whose message is missing.
+-- KEYS: root, bell list. ARGV: events kept, most jobs to find, lane, ms after which to ring again.
+-- Answers {id, head, id, head, ...}, oldest first.
+--
+-- Messages are popped oldest first, so the missing ones are those of the oldest jobs. Two signs:
+-- 1. There are fewer messages than jobs. Beyond one batch of messages nobody stands idle, and more
+--    would only pile up.
+-- 2. A job that came later was claimed already ("passed"), while the oldest still waits: messages of
+--    canceled jobs can hide a missing one from the first sign, but not from this.
+-- A ring too many is harmless: the second claim is refused. That there are not ever more of them is
+-- seen to by the time between two rings of a job, and by the count of messages.
+local batch, lane, ring_again_ms = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+
+local waiting = redis.call('ZCARD', key('lane', lane))
+if waiting == 0 then
+  redis.call('SREM', root .. 'lanes', lane)
+  redis.call('HDEL', root .. 'passed', lane)
+  return {}
+end
+local messages = redis.call('LLEN', KEYS[2])
+local wanted = math.min(waiting, batch) - messages
+local oldest = redis.call('ZRANGE', key('lane', lane), 0, 0, 'WITHSCORES')
+local passed = tonumber(redis.call('HGET', root .. 'passed', lane) or 0)
+local first_younger = math.huge
+if wanted <= 0 and tonumber(oldest[2]) < passed then
+  wanted = messages < waiting + batch and batch or 1
+  first_younger = passed
+end
+if wanted <= 0 then return {} end
+
+local found = {}
+local oldest_first = redis.call('ZRANGE', key('lane', lane), 0, batch - 1, 'WITHSCORES')
+for i = 1, #oldest_first, 2 do
+  local id, at = oldest_first[i], tonumber(oldest_first[i + 1])
+  if at >= first_younger or #found >= 2 * wanted then break end
+  local f = redis.call('HMGET', key('job', id), 'head', 'rung')
+  local last_rung = tonumber(f[2]) or math.floor(at / 1000)
+  if f[1] and now - last_rung >= ring_again_ms then
+    found[#found + 1] = id
+    found[#found + 1] = f[1]
+  end
+end
+return found

@@ -1,0 +1,33 @@
+"""What the store itself says of a job, in both of its forms. The scripts say the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from farm.job import AttemptNote, ErrorKind, JobError
+
+DEADLINE_PASSED: Final = "its deadline passed"
+WORKER_LOST: Final = "its worker was lost"
+RING_AGAIN_S: Final = 1.0  # after a claim was refused *here*: the bell that brought it is used up
+
+
+def lease_lost(worker: str, attempt: int, lease_s: float) -> JobError:
+    """Why an attempt ended whose lease ran out."""
+    return JobError(
+        kind=ErrorKind.MACHINE,
+        code="lease_lost",
+        message=f"worker {worker} was not heard of for {lease_s:g} s while it ran attempt {attempt}; "
+        "it died, or was cut off from Redis",
+    )
+
+
+def workers_lost(count: int, last_worker: str, notes: Sequence[AttemptNote]) -> JobError:
+    """Why a job is poison; `JobRecord.attempts` holds how each attempt ended."""
+    return JobError(
+        kind=ErrorKind.POISON,
+        code="workers_lost",
+        message=f"{count} workers were lost while they ran this job, the last one was {last_worker}; "
+        "look at their logs before it is retried",
+        details={"workers": [note.worker for note in notes if note.outcome == "lost"]},
+    )
