@@ -8,6 +8,7 @@ WorkerError
 ├── ComfyStartFailed         it was started and did not become ready; carries its last words
 │   └── CrashLoop            … too often in a row: it is not tried again for now
 ├── ComfyDied                it ended while it was needed; carries exit code and last words
+├── AttemptStopped           the attempt's lease is lost, or its job was canceled: nobody waits for it
 ├── TimeLimitReached         a job ran longer than it may
 └── BrokenOutput             a file that was made is not what it should be
 """
@@ -97,6 +98,10 @@ class ComfyDied(WorkerError):
         self.exit_code = exit_code
         self.reason = reason
         self.lines = tuple(lines)
+
+
+class AttemptStopped(WorkerError):
+    """The attempt was given up because it may not, or need not, go on."""
 
 
 class TimeLimitReached(WorkerError):
