@@ -72,10 +72,11 @@ class UnknownMessage(ComfyError):
 class ServerUnreachable(ComfyError):
     """No answer from ComfyUI: refused, reset or timed out."""
 
-    def __init__(self, url: str, reason: str) -> None:
+    def __init__(self, url: str, reason: str, *, refused: bool = False) -> None:
         super().__init__(f"ComfyUI at {url} does not answer: {reason}")
         self.url = url
         self.reason = reason
+        self.refused = refused  # nobody listens there, so the request never arrived
 
 
 class ServerError(ComfyError):
@@ -118,10 +119,21 @@ class OutOfMemory(RunFailed):
 class RunInterrupted(ComfyError):
     """The prompt was interrupted before it ended."""
 
-    def __init__(self, prompt_id: str, *, node_id: str | None = None) -> None:
-        super().__init__(f"prompt {prompt_id} was interrupted" + (f" at node {node_id}" if node_id else ""))
+    def __init__(
+        self,
+        prompt_id: str,
+        *,
+        node_id: str | None = None,
+        why: str = "somebody else interrupted it",
+        yielded: bool = True,
+    ) -> None:
+        place = f" at node {node_id}" if node_id else ""
+        stuck = "" if yielded else "; ComfyUI goes on with it and must be killed to stop"
+        super().__init__(f"prompt {prompt_id} was interrupted{place}: {why}{stuck}")
         self.prompt_id = prompt_id
         self.node_id = node_id
+        self.why = why
+        self.yielded = yielded  # False: the GPU is still busy with it, only killing the process stops it
 
 
 class RunLost(ComfyError):
