@@ -72,7 +72,7 @@ def _graph_problems(error: Any, graph: Mapping[str, Any]) -> Iterator[GraphProbl
     told = error if isinstance(error, Mapping) else {}
     kind, message, details = (str(told.get(key) or "") for key in ("type", "message", "details"))
     unknown = _UNKNOWN_CLASS.search(message)
-    if kind == "missing_node_type" or unknown:
+    if kind == "missing_node_type" or unknown or "class_type" in message:
         yield _unknown_class(told.get("extra_info"), unknown, details, graph)
         return
     # A cycle comes back without details: the server ran into its recursion limit. We can name the nodes.
