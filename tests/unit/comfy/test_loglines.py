@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comfy.loglines import (
+    AttentionFact,
+    DeviceFact,
+    DynamicVramFact,
+    LoadState,
+    LogFact,
+    MemoryFact,
+    ModelLoadedFact,
+    ModelRequestedFact,
+    OutOfMemoryFact,
+    PromptDoneFact,
+    ReadyFact,
+    VaeRetryFact,
+    VersionFact,
+    VramStateFact,
+    read_line,
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "fact"),
+    [
+        ("ComfyUI version: 0.3.64", VersionFact(version="0.3.64")),
+        ("Total VRAM 24106 MB, total RAM 64000 MB", MemoryFact(vram_mib=24106, ram_mib=64000)),
+        ("Set vram state to: NORMAL_VRAM", VramStateFact(state="NORMAL_VRAM")),
+        ("Device: cpu", DeviceFact(device="cpu")),
+        (
+            "Device: cuda:0 NVIDIA L40S : cudaMallocAsync",
+            DeviceFact(device="cuda:0 NVIDIA L40S : cudaMallocAsync"),
+        ),
+        ("Using pytorch attention", AttentionFact(name="pytorch")),
+        ("Using sage attention", AttentionFact(name="sage")),
+        ("Using Flash Attention", AttentionFact(name="flash")),
+        (
+            "Using sub quadratic optimization for attention, if you have memory or speed issues try using: x",
+            AttentionFact(name="sub quadratic"),
+        ),
+        ("Using split attention in VAE", None),
+        ("Using pytorch attention in VAE", None),
+        ("DynamicVRAM support detected and enabled", DynamicVramFact(enabled=True)),
+        ("No working comfy-aimdo install detected. x", DynamicVramFact(enabled=False)),
+        ("To see the GUI go to: http://127.0.0.1:8188", ReadyFact()),
+        ("Starting server", None),
+        ("Requested to load WAN21", ModelRequestedFact(model_class="WAN21")),
+        (
+            "loaded completely 9.5367431640625e+25 12.419189453125 True",
+            ModelLoadedFact(state=LoadState.COMPLETE, loaded_mib=12.419189453125),
+        ),
+        (
+            "loaded completely;  12.42 MB loaded, full load: True",
+            ModelLoadedFact(state=LoadState.COMPLETE, loaded_mib=12.42),
+        ),
+        (
+            "loaded completely; 17000.50 MB usable, 13629.00 MB loaded, full load: True",
+            ModelLoadedFact(state=LoadState.COMPLETE, usable_mib=17000.5, loaded_mib=13629),
+        ),
+        (
+            "loaded partially 5000.0 4900.5 12",
+            ModelLoadedFact(state=LoadState.PARTIAL, usable_mib=5000, loaded_mib=4900.5, patches=12),
+        ),
+        (
+            (
+                "loaded partially; 9700.00 MB usable, 9600.00 MB loaded, 4029.00 MB offloaded, "
+                "135.00 MB buffer reserved, lowvram patches: 0"
+            ),
+            ModelLoadedFact(
+                state=LoadState.PARTIAL, usable_mib=9700, loaded_mib=9600, offloaded_mib=4029, patches=0
+            ),
+        ),
+        (
+            "Model WAN21 prepared for dynamic VRAM loading. 13629MB Staged. 400 patches attached.",
+            ModelLoadedFact(state=LoadState.DYNAMIC, model_class="WAN21", patches=400),
+        ),
+        ("Got an OOM, unloading all loaded models.", OutOfMemoryFact()),
+        (
+            "Warning: Ran out of memory when regular VAE decoding, retrying with tiled VAE decoding.",
+            VaeRetryFact(decoding=True),
+        ),
+        ("Prompt executed in 3.64 seconds", PromptDoneFact(seconds=3.64)),
+        ("Prompt executed in 00:12:34", PromptDoneFact(seconds=754)),
+        ("lowvram: loaded module regularly blocks.0.ffn.0 Linear()", None),
+        ("", None),
+    ],
+)
+def test_a_line_says_what_it_says(line: str, fact: LogFact | None) -> None:
+    assert read_line(line) == fact
+
+
+@given(st.text(max_size=200))
+def test_no_line_raises(line: str) -> None:
+    read_line(line)
