@@ -1,0 +1,294 @@
+"""From files on this disk to a job's result in the storage: checked, uploaded, described; manifest last."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+
+from farm.errors import BucketNotFound, FarmError, StorageDenied, StorageUnavailable, TransferStopped
+from farm.job import Artifact
+from farm.storage import Storage, media_type_of, safe_name
+from worker.errors import BrokenOutput
+from worker.manifest import MANIFEST_NAME, manifest_json
+from worker.media import Inspected, decode, inspect
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+BytesHook = Callable[[int, int], None]  # bytes sent, bytes in all; called from several threads
+StopHook = Callable[[], bool]
+
+_POSTER_ENDING: Final = ".poster.jpg"
+_FILES_AT_ONCE: Final = 4
+_FIRST_WAIT_S: Final = 0.5
+_LONGEST_WAIT_S: Final = 15.0
+_STOP_POLL_S: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalOutput:
+    """A file that a render has left on this machine's disk, whole and closed."""
+
+    path: Path
+    node_id: str  # the node that made it
+    filename: str  # as ComfyUI named it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What is in the storage now; the store's commit makes it the job's result."""
+
+    bucket: str
+    artifacts: tuple[Artifact, ...]  # in the order of the outputs; never empty
+    manifest_key: str
+    timings_s: dict[str, float] = field(default_factory=dict)  # "check", "upload"
+
+
+class Publisher(Protocol):
+    """Puts what an attempt has made where people find it."""
+
+    def publish(
+        self,
+        job_id: str,
+        attempt: int,
+        outputs: Sequence[LocalOutput],
+        manifest: Mapping[str, Any],
+        *,
+        stop: StopHook | None = None,
+        progress: BytesHook | None = None,
+    ) -> Published:
+        """Store every output, a poster beside each video, and the manifest when all of them are there.
+
+        Args:
+            outputs: at least one.
+            manifest: what is known of the run: graph, versions, timings, GPU and plan. It is completed by
+                job, attempt and artifacts, and must hold no secret.
+            stop: asked often; True ends the work.
+
+        Raises:
+            BrokenOutput: an output is not what it claims; nothing of the attempt is left in the storage.
+            TransferStopped: `stop` said so; nothing is left either.
+            StorageUnavailable: the storage did not take it, however often it was tried; the files are
+                still on this disk.
+        """
+        ...
+
+    def discard(self, job_id: str, attempt: int) -> None:
+        """Remove what an attempt has stored, as far as possible; never fails."""
+        ...
+
+
+class S3Publisher:
+    """The `Publisher` over a `Storage`. One for each process; its threads are shared by all jobs."""
+
+    def __init__(self, storage: Storage, *, patience_s: float = 300.0) -> None:
+        """`patience_s` is how long one file is tried again while the storage cannot be reached."""
+        self._storage = storage
+        self._patience_s = patience_s
+        self._pool = ThreadPoolExecutor(max_workers=_FILES_AT_ONCE, thread_name_prefix="publish")
+
+    def publish(
+        self,
+        job_id: str,
+        attempt: int,
+        outputs: Sequence[LocalOutput],
+        manifest: Mapping[str, Any],
+        *,
+        stop: StopHook | None = None,
+        progress: BytesHook | None = None,
+    ) -> Published:
+        """See `Publisher.publish`."""
+        prefix = self._storage.keys.attempt_prefix(job_id, attempt)
+        names = key_names(outputs)
+        work = _Work(outputs, stop=stop, progress=progress)
+        started = time.monotonic()
+        try:
+            inspected = work.all([self._pool.submit(inspect, output.path) for output in outputs])
+            checked = time.monotonic()
+            keys = [prefix + name for name in names]
+            artifacts = self._store(work, outputs, keys, inspected)
+            timings_s = {"check": checked - started, "upload": time.monotonic() - checked}
+            body = manifest_json(manifest, job_id, attempt, artifacts, inspected, timings_s)
+            manifest_key = prefix + MANIFEST_NAME
+            self._patiently(
+                work,
+                lambda: self._storage.put_bytes(body, manifest_key, media_type="application/json"),
+                manifest_key,
+            )
+        except (BrokenOutput, TransferStopped):
+            self.discard(job_id, attempt)
+            raise
+        return Published(
+            bucket=self._storage.bucket,
+            artifacts=artifacts,
+            manifest_key=manifest_key,
+            timings_s=timings_s,
+        )
+
+    def discard(self, job_id: str, attempt: int) -> None:
+        """See `Publisher.discard`."""
+        try:
+            self._storage.delete_prefix(self._storage.keys.attempt_prefix(job_id, attempt))
+        except FarmError as exc:
+            # What stays costs room, not correctness: no result names it.
+            log.warning(
+                "an attempt's files were not removed from the storage",
+                extra={"event": "discard_failed", "job_id": job_id, "attempt": attempt, "reason": str(exc)},
+            )
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _store(
+        self,
+        work: _Work,
+        outputs: Sequence[LocalOutput],
+        keys: Sequence[str],
+        inspected: Sequence[Inspected],
+    ) -> tuple[Artifact, ...]:
+        """Uploads and posters of all outputs at once: the upload does not wait for the decoder."""
+        futures: list[Future[Any]] = []
+        for output, key, facts in zip(outputs, keys, inspected, strict=True):
+            futures.append(self._pool.submit(self._upload, work, output, key))
+            futures.append(self._pool.submit(self._poster, work, output, key, facts))
+        done = work.all(futures)
+        return tuple(
+            Artifact(
+                key=stored.key,
+                size_bytes=stored.size_bytes,
+                sha256=stored.sha256,
+                media_type=media_type_of(stored.key),
+                node_id=output.node_id,
+                filename=output.filename,
+                video=facts.video,
+                poster_key=poster_key,
+            )
+            for output, facts, stored, poster_key in zip(
+                outputs, inspected, done[::2], done[1::2], strict=True
+            )
+        )
+
+    def _upload(self, work: _Work, output: LocalOutput, key: str) -> Any:
+        return self._patiently(
+            work,
+            lambda: self._storage.upload(
+                output.path, key, media_type=media_type_of(key), progress=work.sent, stop=work.stopped
+            ),
+            key,
+        )
+
+    def _poster(self, work: _Work, output: LocalOutput, key: str, inspected: Inspected) -> str | None:
+        picture = decode(output.path, inspected)
+        if picture is None:
+            return None
+        poster_key = key + _POSTER_ENDING
+        self._patiently(
+            work,
+            lambda: self._storage.put_bytes(picture, poster_key, media_type="image/jpeg"),
+            poster_key,
+        )
+        return poster_key
+
+    def _patiently(self, work: _Work, store: Callable[[], T], key: str) -> T:
+        """Try until it works, the time is up, or nobody wants it any more."""
+        give_up_at = time.monotonic() + self._patience_s
+        wait_s = _FIRST_WAIT_S
+        while True:
+            work.check(key)
+            try:
+                return store()
+            except (BucketNotFound, StorageDenied):
+                raise  # a person has to act; trying again only hides it
+            except StorageUnavailable as exc:
+                if time.monotonic() + wait_s > give_up_at:
+                    raise
+                log.warning(
+                    "the storage did not take a file; it is tried again",
+                    extra={
+                        "event": "upload_retry",
+                        "key": key,
+                        "wait_s": round(wait_s, 1),
+                        "reason": str(exc),
+                    },
+                )
+            work.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries, guards nothing
+            wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+
+
+class _Work:
+    """One `publish` under way: who may stop it, how far it is, and its first error."""
+
+    def __init__(
+        self, outputs: Sequence[LocalOutput], *, stop: StopHook | None, progress: BytesHook | None
+    ) -> None:
+        self._stop = stop
+        self._progress = progress
+        self._failed = threading.Event()
+        self._lock = threading.Lock()
+        self._sent = 0
+        self._total = sum(output.path.stat().st_size for output in outputs if output.path.is_file())
+
+    def stopped(self) -> bool:
+        """Whether the rest of the work is in vain."""
+        return self._failed.is_set() or (self._stop is not None and self._stop())
+
+    def check(self, key: str) -> None:
+        """Raises `TransferStopped` when it is."""
+        if self.stopped():
+            raise TransferStopped(key)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, unless the work is stopped meanwhile."""
+        until = time.monotonic() + seconds
+        while not self.stopped() and (left := until - time.monotonic()) > 0:
+            self._failed.wait(min(left, _STOP_POLL_S))
+
+    def sent(self, count: int) -> None:
+        """Note bytes that went out; fewer than none when a part is sent again."""
+        with self._lock:
+            self._sent += count
+            sent = self._sent
+        if self._progress is not None:
+            self._progress(sent, self._total)
+
+    def all(self, futures: Sequence[Future[T]]) -> list[T]:
+        """The results of all; when one fails, the others are stopped and its error is raised."""
+        try:
+            wait(futures, return_when="FIRST_EXCEPTION")
+            if any(future.done() and not future.cancelled() and future.exception() for future in futures):
+                self._failed.set()
+        except BaseException:
+            self._failed.set()
+            raise
+        finally:
+            if self._failed.is_set():
+                for future in futures:
+                    future.cancel()
+            wait(futures)
+        errors = [error for future in futures if not future.cancelled() and (error := future.exception())]
+        # The others were stopped because of the first one, which is not always the first in line.
+        for error in sorted(errors, key=lambda error: isinstance(error, TransferStopped)):
+            raise error
+        return [future.result() for future in futures]
+
+
+def key_names(outputs: Sequence[LocalOutput]) -> list[str]:
+    """A name for each output, all different, also from their posters' and the manifest's."""
+    taken = {MANIFEST_NAME}
+    names = []
+    for output in outputs:
+        plain = safe_name(output.filename)
+        tries = [plain, safe_name(f"{output.node_id}-{plain}")]
+        tries += [safe_name(f"{number}-{plain}") for number in range(1, len(outputs) + 2)]
+        name = next(name for name in tries if name not in taken and name + _POSTER_ENDING not in taken)
+        taken |= {name, name + _POSTER_ENDING}
+        names.append(name)
+    return names
