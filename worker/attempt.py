@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import threading
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from farm.errors import StoreUnavailable
-from farm.job import JobResult, JobState, Progress
+from farm.job import EventKind, JobResult, JobState, Progress
 from farm.store.base import Claim, JobStore, LeaseAnswer, Refused
 from worker.consumer import Gate
 from worker.errors import AttemptStopped
@@ -20,7 +21,7 @@ from worker.inputs import InputCache
 from worker.lease import Lease, LeaseKeeper
 from worker.manifest import manifest_of
 from worker.publish import Publisher
-from worker.render import Comfy, Ears, Rendered, render, run_prefix
+from worker.render import Comfy, Ears, Rendered, render, run_folder
 from worker.reporter import Reporter
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Parts:
     scratch: Path  # for files that come by /view
     facts: Callable[[], Mapping[str, Any]]  # what the manifest says of worker, GPU, plan and ComfyUI
     renew_s: float
+    previews: bool = False
 
 
 def attempt(job_id: str, parts: Parts, *, announce: Callable[[Progress], None]) -> str:
@@ -84,17 +86,25 @@ class _Attempt:
             result = self._publish(rendered)
         except AttemptStopped:
             return self._end_stopped()
-        except Exception as exc:  # every error of a job ends here, sorted
+        except Exception as exc:  # noqa: BLE001 - the top of a task: sorted, booked and logged below
             return self._end_stopped() if self._lease.stopped.is_set() else self._end_failed(exc)
         finally:
-            self._parts.comfy.clean(run_prefix(self._claim))
+            self._parts.comfy.clean(run_folder(self._claim))
         return self._commit(result)
 
     def _render(self) -> Rendered:
-        ears = Ears(phase=self._reporter.phase, progress=self._reporter.progress)
+        ears = Ears(
+            phase=self._reporter.phase,
+            progress=self._reporter.progress,
+            preview=self._show if self._parts.previews else None,
+        )
         return render(
             self._claim, self._parts.comfy, self._parts.inputs, self._parts.scratch, ears, self._lease.stopped
         )
+
+    def _show(self, node_id: str, media_type: str, image: bytes) -> None:
+        picture = base64.b64encode(image).decode()
+        self._reporter.event(EventKind.PREVIEW, node_id=node_id, media_type=media_type, image=picture)
 
     def _publish(self, rendered: Rendered) -> JobResult:
         self._reporter.phase("publishing")
@@ -159,7 +169,9 @@ class _Attempt:
     def _fail(self, fault: Fault) -> JobState | LeaseAnswer:
         store, job_id = self._parts.store, self._claim.job_id
         failed_before = store.get(job_id).attempts_failed
-        return store.fail(job_id, self._claim.attempt, fault.error, retry_in_s=fault.retry_in_s(failed_before))
+        return store.fail(
+            job_id, self._claim.attempt, fault.error, retry_in_s=fault.retry_in_s(failed_before)
+        )
 
     def _insist(self, write: Callable[[], _Answer]) -> _Answer:
         """Make a final write, for as long as it takes Redis to come back; every one may be repeated.

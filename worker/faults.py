@@ -27,7 +27,7 @@ from comfy.errors import (
 )
 from farm.errors import FarmError, InputUnavailable, StorageUnavailable
 from farm.job import ErrorKind, JobError
-from worker.errors import BrokenOutput, TimeLimitReached, WorkerError
+from worker.errors import BrokenOutput, ComfyDied, TimeLimitReached, WorkerError
 
 _FIRST_RETRY_S: Final = 5.0
 _LONGEST_RETRY_S: Final = 300.0
@@ -136,6 +136,7 @@ _TABLE: Final[tuple[tuple[type[BaseException], Callable[[Any], Fault]], ...]] = 
     (NothingToShow, _always(ErrorKind.JOB, "no_output")),
     (ComfyError, _always(ErrorKind.TRANSIENT, "comfy_protocol")),
     (TimeLimitReached, _always(ErrorKind.TIME_LIMIT, "time_limit")),
+    (ComfyDied, _always(ErrorKind.TRANSIENT, "comfy_died")),
     (BrokenOutput, _always(ErrorKind.TRANSIENT, "broken_output")),
     (InputUnavailable, _always(ErrorKind.JOB, "input_unavailable")),
     (StorageUnavailable, _always(ErrorKind.TRANSIENT, "storage_unavailable")),

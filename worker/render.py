@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from comfy.client import ComfyClient
-from comfy.events import Event
+from comfy.errors import RunInterrupted, RunLost, ServerError, ServerUnreachable
+from comfy.events import Event, Preview
 from comfy.graph import set_inputs
 from comfy.outputs import OutputFile, locate
-from comfy.rewrites import Change, output_prefix
+from comfy.rewrites import Change, set_output_prefix
 from comfy.run import PromptRun
 from farm.job import Progress
 from farm.store.base import Claim
-from worker.errors import TimeLimitReached
+from worker.errors import BrokenOutput, ComfyDied, TimeLimitReached
 from worker.inputs import InputCache
 from worker.publish import LocalOutput
+
+log = logging.getLogger(__name__)
 
 
 class Comfy(Protocol):
@@ -34,12 +37,28 @@ class Comfy(Protocol):
     def input_dir(self) -> Path | None:
         """Where it looks for inputs; None when its disk is not ours."""
 
-    def client(self) -> ComfyClient:
-        """A client for the server as it runs now; starts it when it does not."""
-
     @property
     def died(self) -> threading.Event:
-        """Set when the process that was started last has ended."""
+        """Set while the process that was started last has ended."""
+
+    def client(self) -> ComfyClient:
+        """A client for the server as it runs now; starts it when it does not run.
+
+        Raises:
+            WorkerError: it does not start.
+        """
+
+    def place(self, inputs: InputCache, source: str, *, field: str) -> str:
+        """Put an input file where the server finds it; the name to write into the graph."""
+
+    def clean(self, folder: str) -> None:
+        """Remove an attempt's files; `folder` is relative to the output folder."""
+
+    def restart(self, reason: str) -> None:
+        """End the process; the next `client` starts another."""
+
+    def death(self) -> ComfyDied:
+        """How the last process ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +81,13 @@ class Ears:
     preview: Callable[[str, str, bytes], None] | None = None  # node id, media type, image
 
 
-def run_prefix(claim: Claim) -> str:
+def run_folder(claim: Claim) -> str:
     """The folder of an attempt's files within ComfyUI's output folder.
 
     The attempt is in it: a second attempt on a warm ComfyUI would else be answered from its cache
     with the first attempt's file, which may be gone.
     """
-    return f"jobs/{claim.job_id}-{claim.attempt}"
+    return f"jobs/{claim.job_id}/{claim.attempt}"
 
 
 def render(
@@ -76,35 +95,152 @@ def render(
 ) -> Rendered:
     """Run the claim's graph to its end.
 
+    Args:
+        scratch: for files that only /view gives us.
+        stop: set by whoever wants it to end early.
+
     Raises:
         GraphRejected, RunFailed, OutOfMemory, RunInterrupted, RunLost, NothingToShow,
         ServerUnreachable: as `ComfyClient.run`.
+        ComfyDied: the process ended under the run.
         InputUnavailable: an input cannot be had.
         TimeLimitReached: the attempt ran longer than the job allows; it was interrupted.
     """
     started = time.monotonic()
     ears.phase("preparing")
     client = comfy.client()
-    graph, changes = _final_graph(claim, inputs, comfy, client)
+    graph, changes = _final_graph(claim, inputs, comfy)
     prepared = time.monotonic()
-    outcome = client.run(
-        graph,
-        prompt_id=f"{claim.job_id}-{claim.attempt}",
-        time_limit_s=_time_left_s(claim, prepared - started),
-        should_stop=lambda: stop.is_set() or comfy.died.is_set(),
-        on_event=_Listener(ears),
-    )
-    executed = time.monotonic()
-    outputs = _collect(client, comfy, outcome.outputs, scratch / run_prefix(claim))
+    run = _run(client, graph, claim, comfy, ears, stop, already_s=prepared - started)
+    ended = time.monotonic()
+    outputs = _collect(client, comfy, run.outputs, scratch / run_folder(claim))
+    execution_s = run.server_times.execution_s
     return Rendered(
         outputs=outputs,
         graph=graph,
         changes=changes,
         timings_s={
             "prepare": prepared - started,
-            "execute": outcome.execution_s,
-            "comfy": executed - prepared,
-            "collect": time.monotonic() - executed,
+            "comfy": ended - prepared,
+            **({"execute": execution_s} if execution_s is not None else {}),
+            "collect": time.monotonic() - ended,
         },
-        node_seconds=dict(outcome.node_seconds),
+        node_seconds={timing.node_id: timing.seconds for timing in run.timings if timing.seconds is not None},
     )
+
+
+def _final_graph(claim: Claim, inputs: InputCache, comfy: Comfy) -> tuple[dict[str, Any], tuple[Change, ...]]:
+    """The graph as it is sent: input files in their places, outputs into the attempt's own folder."""
+    graph: Mapping[str, Any] = claim.spec.graph
+    if claim.spec.inputs:
+        names = {
+            place: comfy.place(inputs, source, field=place) for place, source in claim.spec.inputs.items()
+        }
+        graph = set_inputs(graph, names)
+    return set_output_prefix(graph, claim.job_id, attempt=claim.attempt)
+
+
+def _run(
+    client: ComfyClient,
+    graph: Mapping[str, Any],
+    claim: Claim,
+    comfy: Comfy,
+    ears: Ears,
+    stop: threading.Event,
+    *,
+    already_s: float,
+) -> PromptRun:
+    limit_s = max(claim.spec.time_limit_s - already_s, 1.0)
+    started = time.monotonic()
+    try:
+        return client.run(
+            graph,
+            prompt_id=f"{claim.job_id}-{claim.attempt}",
+            on_event=_Listener(ears),
+            cancel=_EitherSet(stop, comfy.died),
+            time_limit_s=limit_s,
+        )
+    except RunInterrupted as exc:
+        if not exc.yielded:
+            # It holds the GPU and listens to nobody: only the end of the process frees the card.
+            comfy.restart("does not yield")
+        if comfy.died.is_set():
+            raise comfy.death() from exc
+        if not stop.is_set() and time.monotonic() - started >= limit_s:
+            raise TimeLimitReached(claim.job_id, claim.spec.time_limit_s) from exc
+        raise
+    except (ServerUnreachable, RunLost) as exc:
+        if comfy.died.is_set():
+            raise comfy.death() from exc
+        raise
+
+
+def _collect(
+    client: ComfyClient, comfy: Comfy, files: Sequence[OutputFile], scratch: Path
+) -> tuple[LocalOutput, ...]:
+    """Every result of the run as a file on this disk: in place when the disk is shared, else by /view."""
+    return tuple(
+        LocalOutput(path=_on_disk(client, comfy, file, scratch), node_id=file.node_id, filename=file.filename)
+        for file in files
+        if file.is_result
+    )
+
+
+def _on_disk(client: ComfyClient, comfy: Comfy, file: OutputFile, scratch: Path) -> Path:
+    if comfy.output_dir is not None:
+        try:
+            return locate(comfy.output_dir, file)
+        except FileNotFoundError:
+            log.warning(
+                "Output is not where ComfyUI writes; asking for it",
+                extra={"event": "output_by_view", "file": str(file.relative_path)},
+            )
+    scratch.mkdir(parents=True, exist_ok=True)
+    # Two nodes may use one name in different subfolders.
+    path = scratch / f"{file.node_id}-{PurePosixPath(file.filename).name}"
+    try:
+        with path.open("wb") as target:
+            client.view(file, target)
+    except ServerError as exc:
+        raise BrokenOutput(file.filename, f"ComfyUI names it and does not have it ({exc})") from exc
+    return path
+
+
+class _EitherSet:
+    """A wish to stop, from one of two sides."""
+
+    def __init__(self, *events: threading.Event) -> None:
+        self._events = events
+
+    def is_set(self) -> bool:
+        return any(event.is_set() for event in self._events)
+
+
+class _Listener:
+    """Passes on what changed, in the client's reading thread: it must be quick."""
+
+    def __init__(self, ears: Ears) -> None:
+        self._ears = ears
+        self._phase = "preparing"
+
+    def __call__(self, run: PromptRun, event: Event) -> None:
+        if isinstance(event, Preview):
+            if self._ears.preview is not None:
+                self._ears.preview(event.node or "", event.media_type, event.image)
+            return
+        now = run.progress
+        if now.phase.value != self._phase:
+            self._phase = now.phase.value
+            self._ears.phase(self._phase)
+        left = (now.steps - now.step) if now.steps and now.step is not None else None
+        self._ears.progress(
+            Progress(
+                phase=self._phase,
+                fraction=now.fraction,
+                node_id=now.node_id,
+                step=now.step,
+                steps=now.steps,
+                seconds_per_step=now.seconds_per_step,
+                eta_s=now.seconds_per_step * left if now.seconds_per_step and left is not None else None,
+            )
+        )

@@ -1,0 +1,72 @@
+"""The Celery app of a worker: ``celery -A worker.app worker``, with its ComfyUI ready before it fetches.
+
+The queues are those of the card's VRAM class and below, unless ``-Q`` says otherwise.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any, Final
+
+from celery import signals
+
+from farm.broker import assert_safe, make_app, queues_served_by
+from farm.errors import FarmError
+from farm.logs import configure_logging
+from farm.settings import LogSettings, RedisSettings, S3Settings, StoreSettings, WorkerSettings
+from worker.consumer import FetchWhenFree
+from worker.errors import WorkerError
+from worker.runtime import Runtime
+from worker.tasks import register
+
+log = logging.getLogger(__name__)
+
+_EX_CONFIG: Final = 78  # sysexits.h: what is wrong is the set-up, and a person must mend it
+
+_redis = RedisSettings.read()
+_worker = WorkerSettings.read()
+runtime = Runtime(redis=_redis, store=StoreSettings.read(), s3=S3Settings.read(), worker=_worker)
+
+app = make_app(_redis, name="farm-worker")
+# One thread renders, the others publish; the gate lets a message in only when the GPU is free.
+app.conf.worker_concurrency = 1 + _worker.publish_slots
+app.farm_gate = runtime.gate
+app.steps["consumer"].add(FetchWhenFree)
+register(app, runtime)
+
+
+@signals.setup_logging.connect
+def _log_our_way(**_: Any) -> None:
+    settings = LogSettings.read()
+    configure_logging(settings.level, settings.form)
+
+
+@signals.celeryd_after_setup.connect
+def _start(sender: str, instance: Any, **_: Any) -> None:
+    try:
+        assert_safe(app)
+        runtime.start(sender)
+    except (FarmError, WorkerError) as exc:
+        # Celery logs and swallows what a signal handler raises, but for this.
+        log.critical("The worker cannot start", extra={"event": "worker_refused", "reason": str(exc)})
+        runtime.stop()
+        raise SystemExit(_EX_CONFIG) from exc
+    if not instance.app.amqp.queues._consume_from:
+        instance.app.amqp.queues.select(queues_served_by(runtime.vram_gib))
+
+
+@signals.worker_ready.connect
+def _open(**_: Any) -> None:
+    runtime.gate.open("starting")
+
+
+@signals.worker_shutting_down.connect
+def _drain(**_: Any) -> None:
+    # In a signal handler of the main thread: whatever takes time belongs elsewhere.
+    threading.Thread(target=runtime.drain, name="drain", daemon=True).start()
+
+
+@signals.worker_shutdown.connect
+def _stop(**_: Any) -> None:
+    runtime.stop()
