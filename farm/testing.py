@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -107,6 +107,7 @@ class MemoryJobStore:
         self._bells: dict[Lane, deque[str]] = {}  # popped from the right
         self._passed: dict[Lane, int] = {}
         self._workers: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._blobs: dict[str, tuple[float, bytes]] = {}
         self._locks: dict[str, tuple[float, str]] = {}
         self._feeds: list[_MemoryCancelFeed] = []
 
@@ -507,6 +508,30 @@ class MemoryJobStore:
                     return found[:limit]
                 self._news.wait(left_s)
 
+    def news(
+        self, after: Mapping[str, str], *, limit: int = 100, block_s: float = 0.0
+    ) -> dict[str, list[JobEvent]]:
+        """Events of several jobs, of each those after its event id, oldest first."""
+        until = time.monotonic() + block_s
+        with self._news:
+            while True:
+                found = {
+                    job_id: news[:limit]
+                    for job_id, seen in after.items()
+                    if (news := self._events_after(job_id, seen))
+                }
+                left_s = until - time.monotonic()
+                if found or left_s <= 0:
+                    return found
+                self._news.wait(left_s)
+
+    def _events_after(self, job_id: str, seen: str) -> list[JobEvent]:
+        kept = self._jobs.get(job_id)
+        # As in Redis, where a job that was never claimed has no stream yet.
+        if kept is None or len(kept.events) < 2:
+            return []
+        return [event for event in kept.events if int(event.event_id) > int(seen)]
+
     def listen_control(self) -> _MemoryCancelFeed:
         """Cancels as they are requested; for one thread, which closes it."""
         feed = _MemoryCancelFeed(self._feeds)
@@ -534,6 +559,17 @@ class MemoryJobStore:
         with self._lock:
             now = self._clock()
             return [card for _, (until, card) in sorted(self._workers.items()) if until > now]
+
+    def put_blob(self, name: str, data: bytes, *, ttl_s: float) -> None:
+        """Keep something that is too large for a card."""
+        with self._lock:
+            self._blobs[name] = (self._clock() + ttl_s, bytes(data))
+
+    def get_blob(self, name: str) -> bytes | None:
+        """What `put_blob` keeps under that name."""
+        with self._lock:
+            until, data = self._blobs.get(name, (0.0, b""))
+            return data if until > self._clock() else None
 
     def acquire(self, name: str, holder: str, *, ttl_s: float) -> bool:
         """Take or keep a named lock for `ttl_s`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -260,6 +260,15 @@ class JobStore(Protocol):
             JobNotFound: there is no such job.
         """
 
+    def news(
+        self, after: Mapping[str, str], *, limit: int = 100, block_s: float = 0.0
+    ) -> dict[str, list[JobEvent]]:
+        """Events of several jobs in one round trip, of each those after its event id, oldest first.
+
+        Jobs without any are left out, unknown ones and those that were never claimed among them;
+        waits up to `block_s` (a few seconds at most) until one has some. `limit` is per job.
+        """
+
     def listen_control(self) -> CancelFeed:
         """Cancels as they are requested; for one thread, which closes it."""
 
@@ -271,6 +280,12 @@ class JobStore(Protocol):
 
     def workers(self) -> list[dict[str, Any]]:
         """The cards of all workers that live, by name."""
+
+    def put_blob(self, name: str, data: bytes, *, ttl_s: float) -> None:
+        """Keep what is too large for a card (node definitions) for `ttl_s`, or for so long again."""
+
+    def get_blob(self, name: str) -> bytes | None:
+        """What `put_blob` keeps under that name; None when its time is over."""
 
     def acquire(self, name: str, holder: str, *, ttl_s: float) -> bool:
         """Take or keep a named lock (steward election, one worker per GPU) for `ttl_s`."""

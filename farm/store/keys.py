@@ -25,6 +25,7 @@ class Keys:
     ``{farm}:last``          string       the youngest order (µs)
     ``{farm}:epoch``         string       made at first use: another one means that Redis forgot all
     ``{farm}:worker:<name>`` string       a worker's card, with a time to live; names in ``{farm}:workers``
+    ``{farm}:blob:<name>``   string       node definitions that cards name, with a time to live
     ``{farm}:lock:<name>``   string       who holds a lock, with a time to live
     ``{farm}:control``       channel      ids of running jobs whose cancel was requested
     ======================= ============ ===============================================================
@@ -58,6 +59,10 @@ class Keys:
     def worker(self, name: str) -> str:
         """String: a worker's card."""
         return f"{self.root}worker:{name}"
+
+    def blob(self, name: str) -> str:
+        """String: bytes that a card names."""
+        return f"{self.root}blob:{name}"
 
 
 def lane(queue: str, priority: int) -> str:

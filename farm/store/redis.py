@@ -7,7 +7,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -362,6 +362,22 @@ class RedisJobStore:
         events = [codec.event_from(job_id, event_id, fields) for event_id, fields in entries]
         return events, JobState(state.decode()).final
 
+    def news(
+        self, after: Mapping[str, str], *, limit: int = 100, block_s: float = 0.0
+    ) -> dict[str, list[JobEvent]]:
+        """Events of several jobs, of each those after its event id, oldest first."""
+        if not after:
+            return {}
+        job_of = {self.keys.events(job_id).encode(): job_id for job_id in after}
+        # BLOCK 0 would wait for ever.
+        block = ("BLOCK", max(1, _ms(min(block_s, _LONGEST_BLOCK_S)))) if block_s > 0 else ()
+        with translated(self._client):
+            found = self._execute("XREAD", "COUNT", limit, *block, "STREAMS", *job_of, *after.values())
+        return {
+            job_of[key]: [codec.event_from(job_of[key], event_id, fields) for event_id, fields in entries]
+            for key, entries in found or ()
+        }
+
     def listen_control(self) -> RedisCancelFeed:
         """Cancels as they are requested; for one thread, which closes it."""
         return RedisCancelFeed(self._client, self.keys.control)
@@ -385,6 +401,17 @@ class RedisJobStore:
         """The cards of all workers that live, by name."""
         found = {name.decode(): json.loads(card) for name, card in self._run("workers")}
         return [found[name] for name in sorted(found)]
+
+    def put_blob(self, name: str, data: bytes, *, ttl_s: float) -> None:
+        """Keep something that is too large for a card."""
+        with translated(self._client):
+            self._execute("SET", self.keys.blob(name), data, "PX", _ms(ttl_s))
+
+    def get_blob(self, name: str) -> bytes | None:
+        """What `put_blob` keeps under that name."""
+        with translated(self._client):
+            data: bytes | None = self._execute("GET", self.keys.blob(name))
+        return data
 
     def acquire(self, name: str, holder: str, *, ttl_s: float) -> bool:
         """Take or keep a named lock for `ttl_s`."""
