@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Final, TypedDict
 
-from comfy.errors import GraphError
-from comfy.graph import load_graph, set_inputs
-from comfy.required import model_files, node_classes
-from comfy.wan.describe import describe
-from comfy.wan.memory import smallest_vram_class_gib
-from comfy.wan.templates import BuiltGraph, get_template
+from comfy.advice import no_outputs
+from comfy.errors import GraphError, GraphProblem
+from comfy.graph import Graph, is_link
+from comfy.wan.templates import get_template
 from farm.errors import InvalidJob, Problem
-from farm.job import JobSpec, ModelFile, Requirements, make_spec
+from farm.graphs import GraphFacts, facts_of, read_graph, with_values
+from farm.job import VRAM_CLASSES_GIB, JobSpec, Requirements, make_spec
 
 GraphSource = Mapping[str, Any] | str | bytes | Path  # a str or Path is a file's path; bytes are JSON
 InputSource = str | Path | bytes  # a URL (s3://, https://), a local path, or the bytes themselves
+
+INPUT_SCHEMES: Final = ("s3", "https", "http", "file")  # file: a path on the worker's machine
+_SCHEME: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):(?://|/)")
+_SEED_INPUTS: Final = ("seed", "noise_seed")
 
 
 class JobOptions(TypedDict, total=False):
@@ -45,11 +50,11 @@ class JobRequest:
     options: JobOptions = field(default_factory=JobOptions)
 
 
-def prepare(request: JobRequest, *, inputs: Mapping[str, str] | None = None) -> JobSpec:
+def prepare(request: JobRequest) -> JobSpec:
     """The job's spec: graph built, parameters set, requirements computed, every field checked.
 
-    Args:
-        inputs: "node.input" -> source, once local files have become sources that a worker can reach.
+    Local input files are only looked at; the spec names them by their place until
+    `Farm` has stored them and puts the address there.
 
     Raises:
         InvalidJob: with one problem for each thing that is wrong, naming field, node and input.
@@ -57,37 +62,50 @@ def prepare(request: JobRequest, *, inputs: Mapping[str, str] | None = None) -> 
     if (request.graph is None) == (request.template is None):
         raise InvalidJob([Problem(field="graph", message="give either a graph or the name of a template")])
     try:
-        built = _build(request)
+        graph, template_parameters = _build(request)
+        facts = facts_of(graph)
+        if not facts.saves:
+            raise GraphError([GraphProblem(kind="prompt_no_outputs", message=no_outputs(graph))])
+        if request.inputs:
+            # Only to see that each place exists: the worker sets the name that the file gets there.
+            with_values(graph, dict.fromkeys(request.inputs, ""))
     except GraphError as exc:
-        raise InvalidJob([_as_problem(problem) for problem in exc.problems]) from exc
-    options = dict(request.options)
-    vram_gib = options.pop("vram_gib", None)
-    fields: dict[str, Any] = {
-        "title": built.title,
+        raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc
+    problems = [*_bad_options(request.options), *_bad_inputs(request.inputs)]
+    if problems:
+        raise InvalidJob(problems)
+    return make_spec(_fields(request, graph, facts, template_parameters))
+
+
+def _build(request: JobRequest) -> tuple[Graph, Mapping[str, Any]]:
+    """The graph, and every parameter of its template with the value used."""
+    if request.template is not None:
+        built = get_template(request.template).build(**request.parameters)
+        return built.graph, built.parameters
+    graph = read_graph(read_source(request.graph))
+    return (with_values(graph, request.parameters) if request.parameters else graph), {}
+
+
+def _fields(
+    request: JobRequest, graph: Graph, facts: GraphFacts, template_parameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    options: dict[str, Any] = dict(request.options)
+    vram_gib = options.pop("vram_gib", None) or facts.vram_gib or VRAM_CLASSES_GIB[0]
+    return {
+        "title": facts.title,
         **options,
-        "labels": tuple(request.options.get("labels", ())),
-        "graph": built.graph,
-        "inputs": dict(inputs or {}),
-        "requirements": _requirements(built.graph, vram_gib),
+        "labels": tuple(options.get("labels", ())),
+        "graph": graph,
+        "parameters": {} if request.template is not None else dict(request.parameters),
+        "template": request.template,
+        "template_parameters": dict(template_parameters),
+        "inputs": {place: _shown(source) for place, source in request.inputs.items()},
+        "requirements": Requirements(vram_gib=vram_gib, node_classes=facts.node_classes, models=facts.models),
     }
-    if request.template is not None:
-        fields |= {"template": request.template, "template_parameters": dict(built.parameters)}
-    else:
-        fields["parameters"] = dict(request.parameters)
-    return make_spec(fields)
-
-
-def _build(request: JobRequest) -> BuiltGraph:
-    if request.template is not None:
-        return get_template(request.template).build(**request.parameters)
-    graph = load_graph(read_source(request.graph))
-    if request.parameters:
-        graph = set_inputs(graph, request.parameters)
-    return BuiltGraph(graph=graph, title=describe(graph), parameters=dict(request.parameters))
 
 
 def read_source(source: GraphSource | None) -> Mapping[str, Any] | bytes:
-    """The graph as `load_graph` takes it; a file is read.
+    """The graph as a mapping or as JSON text; a file is read.
 
     Raises:
         InvalidJob: the file cannot be read.
@@ -95,19 +113,99 @@ def read_source(source: GraphSource | None) -> Mapping[str, Any] | bytes:
     if isinstance(source, (str, Path)):
         try:
             return Path(source).read_bytes()
-        except OSError as exc:
-            reason = exc.strerror or str(exc)
+        except (OSError, ValueError) as exc:
+            reason = getattr(exc, "strerror", None) or str(exc)
             raise InvalidJob([Problem(field="graph", message=f"cannot read {source}: {reason}")]) from exc
-    return source or {}
+    return {} if source is None else source
 
 
-def _requirements(graph: Mapping[str, Any], vram_gib: int | None) -> Requirements | dict[str, Any]:
-    models = tuple(ModelFile(folder=file.folder, name=file.name) for file in model_files(graph))
-    found = {"node_classes": node_classes(graph), "models": models}
-    return {"vram_gib": vram_gib or smallest_vram_class_gib(graph), **found}
+def local_file(source: InputSource) -> Path | bytes | None:
+    """What must be stored before a worker can reach it; None for an address."""
+    if isinstance(source, str):
+        return None if _SCHEME.match(source) else Path(source)
+    return source
 
 
-def _as_problem(problem: Any) -> Problem:
+def with_seeds(request: JobRequest, count: int) -> Iterator[JobRequest]:
+    """The same request `count` times, each with seeds of its own, counted up from the given ones.
+
+    An idempotency key becomes one key for each.
+
+    Raises:
+        InvalidJob: the graph has no seed that could differ.
+    """
+    seeds = _first_seeds(request)
+    key = request.options.get("idempotency_key")
+    for number in range(count):
+        options = request.options
+        if key is not None:
+            options = JobOptions(**{**options, "idempotency_key": f"{key}-{number}"})
+        varied = {place: seed + number for place, seed in seeds.items()}
+        yield replace(request, parameters={**request.parameters, **varied}, options=options)
+
+
+def _first_seeds(request: JobRequest) -> dict[str, int]:
+    if request.template is not None:
+        given = request.parameters.get("seed")
+        if given is None:
+            return {"seed": secrets.randbelow(2**48)}
+        # Anything else than a number stays as it is, for `prepare` to refuse.
+        return {"seed": int(given)} if str(given).isdecimal() else {}
+    try:
+        graph = read_graph(read_source(request.graph))
+    except GraphError as exc:
+        raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc
+    found = {
+        f"{node_id}.{name}": value
+        for node_id, node in graph.items()
+        for name, value in node["inputs"].items()
+        if name in _SEED_INPUTS and not is_link(value)
+    }
+    if not found:
+        message = "no node has a seed of its own, so all jobs would make the same clip; ask for one"
+        raise InvalidJob([Problem(field="count", message=message)])
+    seeds = {place: request.parameters.get(place, value) for place, value in found.items()}
+    return {place: seed for place, seed in seeds.items() if isinstance(seed, int)}
+
+
+def as_problem(problem: GraphProblem) -> Problem:
+    """What is wrong with a graph, as the farm tells it."""
     place = ".".join(part for part in (problem.node_id, problem.input_name) if part)
     kind = f" ({problem.class_type})" if problem.class_type else ""
     return Problem(field=f"node {place}{kind}" if place else "graph", message=problem.message)
+
+
+def _bad_options(options: JobOptions) -> Iterator[Problem]:
+    for name in sorted(set(options) - set(JobOptions.__annotations__)):
+        known = ", ".join(JobOptions.__annotations__)
+        yield Problem(field=name, message=f"there is no such option; there are {known}")
+    if isinstance(options.get("labels"), str):
+        yield Problem(field="labels", message="is a list of texts, not one text")
+    vram_gib = options.get("vram_gib")
+    if vram_gib is not None and vram_gib not in VRAM_CLASSES_GIB:
+        classes = ", ".join(map(str, VRAM_CLASSES_GIB))
+        yield Problem(field="vram_gib", message=f"{vram_gib!r} is no VRAM class; one of {classes} (GiB)")
+
+
+def _bad_inputs(inputs: Mapping[str, InputSource]) -> Iterator[Problem]:
+    for place, source in inputs.items():
+        if fault := _bad_input(source):
+            yield Problem(field=f"input {place}", message=fault)
+
+
+def _bad_input(source: InputSource) -> str | None:
+    if isinstance(source, str) and (scheme := _SCHEME.match(source)):
+        if scheme[1].lower() in INPUT_SCHEMES:
+            return None
+        return f"{scheme[1]}: cannot be fetched; give a file, or an address with {', '.join(INPUT_SCHEMES)}"
+    if isinstance(source, bytes):
+        return None if source else "the file is empty"
+    try:
+        with Path(source).open("rb") as file:
+            return None if file.read(1) else f"the file {source} is empty"
+    except (OSError, ValueError) as exc:
+        return f"cannot read {source}: {getattr(exc, 'strerror', None) or exc}"
+
+
+def _shown(source: InputSource) -> str:
+    return "(bytes)" if isinstance(source, bytes) else str(source)

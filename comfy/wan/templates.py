@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -31,8 +32,12 @@ class BuiltGraph:
     """A graph ready to run, and what it was built from."""
 
     graph: Graph
-    title: str  # "WAN 2.2 T2V A14B 832×480 81f 20 steps": never the prompt's text
     parameters: dict[str, Any]  # every parameter with the value used, the seed drawn included
+
+    @property
+    def title(self) -> str:
+        """A short one: "WAN 2.2 T2V A14B 832×480 81f 20 steps"; never the prompt's text."""
+        return describe(self.graph)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +50,7 @@ class Template:
     fill: Callable[[Graph, dict[str, Any]], None]  # writes the values into a graph of its own
     resource: str  # file name in comfy/wan/graphs
 
-    def build(self, **given: Any) -> BuiltGraph:
+    def build(self, /, **given: Any) -> BuiltGraph:
         """Build the graph; what is not given takes the preset's value, and a seed is drawn.
 
         Raises:
@@ -54,7 +59,7 @@ class Template:
         values = read_parameters(self.parameters, given)
         graph = _read_resource(self.resource)
         self.fill(graph, values)
-        return BuiltGraph(graph=graph, title=describe(graph), parameters=values)
+        return BuiltGraph(graph=graph, parameters=values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +133,15 @@ def _add_lora(graph: Graph, node_id: str, *, loader: str, shift: str, lora_name:
 
 
 def _read_resource(name: str) -> Graph:
-    text = (files("comfy.wan") / "graphs" / name).read_text(encoding="utf-8")
-    return load_graph(text)
+    """A copy for one job: nodes and their inputs are its own, links are shared and never written to."""
+    return {
+        node_id: {**node, "inputs": dict(node["inputs"])} for node_id, node in _parsed_resource(name).items()
+    }
+
+
+@cache
+def _parsed_resource(name: str) -> Graph:
+    return load_graph((files("comfy.wan") / "graphs" / name).read_text(encoding="utf-8"))
 
 
 _WAN22_T2V_A14B = Template(

@@ -1,0 +1,141 @@
+"""Graphs on their way into jobs: read, checked and measured once, however many jobs are made of one.
+
+A producer submits thousands of jobs that differ in a seed and a prompt. Reading and checking the graph
+anew for each of them would cost a millisecond; here the same content is read once. What is remembered
+is keyed by content, never by identity: a graph that its owner has changed is another graph.
+
+The graphs given out share their nodes. They are for reading: a job's spec never changes.
+"""
+
+from __future__ import annotations
+
+import functools
+import marshal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from comfy.graph import Graph, inputs_of, load_graph, set_inputs
+from comfy.nodedefs import shipped_definitions
+from comfy.plain_json import NotPlain, plain
+from comfy.required import model_files, node_classes, output_nodes
+from comfy.wan.find import describe
+from comfy.wan.memory import smallest_vram_class_gib
+from farm.job import ModelFile
+
+_REMEMBERED_BYTES: Final = 256 * 1024  # a larger graph is read each time: it must not fill the memory
+_MARSHAL_VERSION: Final = 2  # from 3 on, equal graphs may give different bytes
+# Inputs that none of a graph's facts depend on; a title never holds a prompt's text.
+_WITHOUT_EFFECT: Final = frozenset({"text", "seed", "noise_seed"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphFacts:
+    """What a graph is and needs, as far as it can be told without a server."""
+
+    title: str
+    node_classes: tuple[str, ...]
+    models: tuple[ModelFile, ...]
+    vram_gib: int | None  # smallest VRAM class; None when it names no WAN model that we know
+    saves: bool  # False: none of its nodes makes a file, for certain
+
+
+def read_graph(source: Mapping[str, Any] | bytes) -> Graph:
+    """`comfy.graph.load_graph`, remembered.
+
+    Raises:
+        GraphError: it is no API-format graph; `problems` name every node and input at fault.
+    """
+    if isinstance(source, bytes):
+        return _read_text(source) if len(source) <= _REMEMBERED_BYTES else load_graph(source)
+    try:
+        image = marshal.dumps(source, _MARSHAL_VERSION)  # type: ignore[arg-type]  # it says so itself
+    except ValueError:  # holds something that is no plain JSON value: let the reader say what
+        return load_graph(source)
+    return _read_image(image) if len(image) <= _REMEMBERED_BYTES else load_graph(source)
+
+
+@functools.lru_cache(maxsize=64)
+def _read_text(text: bytes) -> Graph:
+    return load_graph(text)
+
+
+@functools.lru_cache(maxsize=64)
+def _read_image(image: bytes) -> Graph:
+    return load_graph(marshal.loads(image))  # noqa: S302  # written by `read_graph` a line before
+
+
+def with_values(graph: Graph, values: Mapping[str, Any]) -> Graph:
+    """`comfy.graph.set_inputs`, copying only the nodes that change.
+
+    Raises:
+        GraphError: with a problem for every "node.input" that is wrong.
+    """
+    changed = dict(graph)
+    for place, value in values.items():
+        found = find_place(graph, place)
+        # A list may be a link, which can close a circle: that is for the whole check.
+        if found is None or isinstance(value, list | tuple | Mapping):
+            return set_inputs(graph, values)
+        node_id, name = found
+        try:
+            inputs = {**changed[node_id]["inputs"], name: plain(value)}
+        except NotPlain:
+            return set_inputs(graph, values)
+        changed[node_id] = {**changed[node_id], "inputs": inputs}
+    return changed
+
+
+def find_place(graph: Graph, place: object) -> tuple[str, str] | None:
+    """Node and input of ``node.input``, both of which may hold dots; None when there is no such input."""
+    node_id, dot, name = place.partition(".") if isinstance(place, str) else ("", "", "")
+    while dot:
+        if node_id in graph and name in inputs_of(graph, node_id):
+            return node_id, name
+        more, dot, name = name.partition(".")
+        node_id = f"{node_id}.{more}"
+    return None
+
+
+def facts_of(graph: Graph) -> GraphFacts:
+    """The facts of a checked graph, remembered: computing them takes a millisecond."""
+    bare = {node_id: _bare(node) for node_id, node in graph.items()}
+    image = marshal.dumps(bare, _MARSHAL_VERSION)
+    return _facts_of_image(image) if len(image) <= _REMEMBERED_BYTES else _find_facts(bare)
+
+
+def _bare(node: Mapping[str, Any]) -> Graph:
+    inputs = node["inputs"]
+    if not _WITHOUT_EFFECT.isdisjoint(inputs):
+        # A link stays: what stands behind it feeds the node, so it runs.
+        inputs = {
+            name: value
+            for name, value in inputs.items()
+            if name not in _WITHOUT_EFFECT or isinstance(value, list)
+        }
+    return {"class_type": node["class_type"], "inputs": inputs}
+
+
+@functools.lru_cache(maxsize=512)
+def _facts_of_image(image: bytes) -> GraphFacts:
+    return _find_facts(marshal.loads(image))  # noqa: S302  # written by `facts_of`
+
+
+def _find_facts(graph: Graph) -> GraphFacts:
+    models = dict.fromkeys(ModelFile(folder=file.folder, name=file.name) for file in model_files(graph))
+    return GraphFacts(
+        title=describe(graph),
+        node_classes=node_classes(graph),
+        models=tuple(models),
+        vram_gib=smallest_vram_class_gib(graph),
+        saves=_may_save(graph),
+    )
+
+
+def _may_save(graph: Graph) -> bool:
+    """False only when every class is known and none is an output: a custom node may be one."""
+    if output_nodes(graph):
+        return True
+    known = shipped_definitions()
+    found = [known.get(node["class_type"]) for node in graph.values()]
+    return any(node is None or node.output_node for node in found)

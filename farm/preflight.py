@@ -1,0 +1,194 @@
+"""Holds a job against the nodes and models of the workers that live, before it is queued.
+
+A worker publishes what its ComfyUI answers to ``/object_info`` (`publish_definitions`) and names it on
+its card. `Preflight` reads both and judges as ComfyUI will.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+import marshal
+import threading
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from comfy.errors import GraphProblem, UnknownMessage
+from comfy.nodedefs import Dialect, NodeDef, Section, parse_definitions
+from comfy.validation import validate
+from farm.errors import InvalidJob, Problem
+from farm.graphs import find_place
+from farm.job import JobSpec
+from farm.request import as_problem
+from farm.store.base import JobStore
+
+log = logging.getLogger(__name__)
+
+DEFINITIONS_FIELD: Final = "definitions"  # of a worker's card: the digest of what it published
+VERSION_FIELD: Final = "comfyui_version"  # of a worker's card
+CARDS_FOR_S: Final = 2.0  # how old the list of workers may be
+_REMEMBERED_BYTES: Final = 256 * 1024
+
+_Range = tuple[float, float]
+
+
+def publish_definitions(store: JobStore, object_info: Mapping[str, Any], *, ttl_s: float) -> str:
+    """Put a worker's node definitions where producers find them; returns what its card must name.
+
+    Workers with the same nodes and models share one blob. To be repeated before `ttl_s` is over.
+    """
+    text = json.dumps(object_info, sort_keys=True, separators=(",", ":")).encode()
+    digest = hashlib.sha256(text).hexdigest()[:32]
+    store.put_blob(_blob_name(digest), zlib.compress(text), ttl_s=ttl_s)
+    return digest
+
+
+def _blob_name(digest: str) -> str:
+    return f"definitions:{digest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Nodes:
+    """The node definitions that some workers share."""
+
+    workers: tuple[str, ...]
+    judge: _Judge
+
+
+class Preflight:
+    """What the fleet says of a job. Thread-safe; asks the store every two seconds at most."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._fleet: tuple[_Nodes, ...] = ()
+        self._read_at = float("-inf")
+        self._judges: dict[tuple[str, Dialect], _Judge] = {}
+
+    def check(self, spec: JobSpec) -> int:
+        """Pass a job that some live worker's ComfyUI would take; returns how many would, 0 if none is known.
+
+        Raises:
+            InvalidJob: none would; the problems are those of the worker that comes nearest.
+            StoreUnavailable: the list of workers cannot be read.
+        """
+        fleet = self._live()
+        if not fleet:
+            return 0
+        provided = {find_place(spec.graph, place) for place in spec.inputs}
+        verdicts = [(nodes, _but(nodes.judge.problems(spec.graph), provided)) for nodes in fleet]
+        accepting = sum(len(nodes.workers) for nodes, problems in verdicts if not problems)
+        if accepting:
+            return accepting
+        nearest, problems = min(verdicts, key=lambda verdict: len(verdict[1]))
+        known = sum(len(nodes.workers) for nodes in fleet)
+        where = f"worker {nearest.workers[0]}" + (f", the nearest of {known}" if known > 1 else "")
+        raise InvalidJob([_on(where, as_problem(problem)) for problem in problems])
+
+    def _live(self) -> tuple[_Nodes, ...]:
+        with self._lock:
+            if time.monotonic() - self._read_at > CARDS_FOR_S:
+                self._fleet = self._read()
+                self._read_at = time.monotonic()
+            return self._fleet
+
+    def _read(self) -> tuple[_Nodes, ...]:
+        groups: dict[tuple[str, Dialect], list[str]] = {}
+        for card in self._store.workers():
+            if digest := card.get(DEFINITIONS_FIELD):
+                dialect = Dialect.of(str(card.get(VERSION_FIELD, "")))
+                groups.setdefault((str(digest), dialect), []).append(str(card.get("name", "?")))
+        self._judges = {key: judge for key in groups if (judge := self._judge(*key)) is not None}
+        return tuple(
+            _Nodes(workers=tuple(workers), judge=self._judges[key])
+            for key, workers in groups.items()
+            if key in self._judges
+        )
+
+    def _judge(self, digest: str, dialect: Dialect) -> _Judge | None:
+        if known := self._judges.get((digest, dialect)):
+            return known
+        blob = self._store.get_blob(_blob_name(digest))
+        try:
+            return (
+                None
+                if blob is None
+                else _Judge(parse_definitions(json.loads(zlib.decompress(blob))), dialect)
+            )
+        except (zlib.error, ValueError, UnknownMessage) as exc:
+            # A worker of another version wrote it: a producer must not stop for that.
+            facts = {"event": "definitions_unreadable", "digest": digest, "reason": str(exc)}
+            log.warning("Node definitions of a worker cannot be read and are not checked", extra=facts)
+            return None
+
+
+class _Judge:
+    """The verdicts of one ComfyUI, remembered: thousands of jobs differ in what it would not mind.
+
+    Before a graph is looked up, each value that is right whatever it is exactly (a text, a number
+    within its bounds) is replaced by one that stands for all of them.
+    """
+
+    def __init__(self, definitions: Mapping[str, NodeDef], dialect: Dialect) -> None:
+        self._definitions = definitions
+        self._dialect = dialect
+        self._ranges = {name: _free_inputs(node) for name, node in definitions.items()}
+        self._remembered = functools.lru_cache(maxsize=512)(self._problems_of_image)
+
+    def problems(self, graph: Mapping[str, Any]) -> Sequence[GraphProblem]:
+        """What is wrong with a checked graph."""
+        plain = {node_id: self._settled(node) for node_id, node in graph.items()}
+        image = marshal.dumps(plain, 2)
+        return self._remembered(image) if len(image) <= _REMEMBERED_BYTES else self._judged(graph)
+
+    def _settled(self, node: Mapping[str, Any]) -> dict[str, Any]:
+        ranges = self._ranges.get(node["class_type"])
+        inputs = node["inputs"]
+        if ranges:
+            inputs = {
+                name: _settle(value, ranges[name]) if name in ranges else value
+                for name, value in inputs.items()
+            }
+        return {"class_type": node["class_type"], "inputs": inputs}
+
+    def _problems_of_image(self, image: bytes) -> Sequence[GraphProblem]:
+        return self._judged(marshal.loads(image))  # noqa: S302  # written by `problems`
+
+    def _judged(self, graph: Mapping[str, Any]) -> Sequence[GraphProblem]:
+        return validate(graph, self._definitions, dialect=self._dialect).problems
+
+
+def _free_inputs(node: NodeDef) -> dict[str, _Range | None]:
+    """Inputs whose exact value decides nothing: bounds of a number, None for any text."""
+    free: dict[str, _Range | None] = {}
+    for each in node.inputs:
+        if each.section is Section.HIDDEN or each.is_upload:
+            continue
+        bounded = isinstance(each.minimum, int | float) and isinstance(each.maximum, int | float)
+        if each.kind == "STRING" and each.minimum is None and each.maximum is None:
+            free[each.name] = None
+        elif each.kind in ("INT", "FLOAT") and bounded:
+            free[each.name] = (each.minimum, each.maximum)
+    return free
+
+
+def _settle(value: Any, bounds: _Range | None) -> Any:
+    kind = type(value)
+    if bounds is None:
+        return "" if kind is str else value
+    # The type must fit too: ComfyUI turns True and "20" into numbers, which is its affair to judge.
+    return bounds[0] if kind in (int, float) and bounds[0] <= value <= bounds[1] else value
+
+
+def _but(problems: Sequence[GraphProblem], provided: set[tuple[str, str] | None]) -> Sequence[GraphProblem]:
+    """Those that the job's own input files do not cure."""
+    return [each for each in problems if (each.node_id, each.input_name) not in provided]
+
+
+def _on(where: str, problem: Problem) -> Problem:
+    return Problem(field=problem.field, message=f"{problem.message} ({where})")
