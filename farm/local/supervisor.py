@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from farm.child import Child, ChildNotStarted
-from farm.errors import StackError
+from farm.errors import FarmError, StackError
 from farm.local.parts import Part, PartName
 
 log = logging.getLogger(__name__)
@@ -66,8 +66,9 @@ class Board:
         """Wake all who wait for good: the stack goes down."""
         self.set(lambda: setattr(self, "stopping", True))
 
-    def fail(self, failure: StackError) -> None:
+    def fail(self, reason: Exception) -> None:
         """The stack cannot come up; the first reason counts."""
+        failure = reason if isinstance(reason, StackError) else StackError(str(reason))
         self.set(lambda: setattr(self, "failure", self.failure or failure))
 
 
@@ -112,15 +113,13 @@ class Keeper:
             began = time.monotonic()
             try:
                 self._live()
-            except StackError as exc:
+            except Exception as exc:
+                if not isinstance(exc, FarmError):
+                    log.exception("Keeper failed", extra={"event": "keeper_failed", "part": self.part.name})
                 if not self._has_answered:  # not a mishap: something is wrong with how it is set up
                     self._board.fail(exc)
                     return
                 self._tell(News.DIED, str(exc))
-            except Exception as exc:
-                log.exception("Keeper failed", extra={"event": "keeper_failed", "part": self.part.name})
-                self._board.fail(StackError(f"{self.part.name} cannot be kept running: {exc}"))
-                return
             if time.monotonic() - began >= STEADY_S:
                 pause_s = FIRST_BACKOFF_S
             self._board.wait_for(lambda: self._board.stopping, pause_s)

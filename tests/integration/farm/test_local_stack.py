@@ -24,6 +24,7 @@ from botocore.config import Config
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from farm.check.services import check_redis, check_s3
 from farm.errors import StackError
 from farm.local import LocalStack, News, PartName, PartNews, StackState, attach, down, local_environment
 
@@ -315,3 +316,15 @@ def test_a_state_file_that_cannot_be_read_does_not_stand_in_the_way(folder: Path
 
     with a_stack(folder) as stack:
         assert_both_kept(stack.environment())
+
+
+def test_farm_check_finds_the_stack_of_the_folder_in_good_order(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in os.environ.keys() - plain_environ().keys():
+        monkeypatch.delenv(name)
+    with a_stack(folder):
+        findings = [*check_redis(folder.parent), *check_s3(folder.parent)]
+
+    assert [finding.name for finding in findings] == ["Redis", "Redis keeps jobs", "Redis access", "S3"]
+    assert all(finding.ok for finding in findings), findings

@@ -1,0 +1,51 @@
+"""All checks, side by side: one that waits for a dead server must not hold up the others."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from farm.check.comfyui import check_comfyui
+from farm.check.finding import Finding, bad
+from farm.check.machine import check_disk, check_gpu, check_python, check_video, check_wheels
+from farm.check.services import check_redis, check_s3, check_variables
+
+log = logging.getLogger(__name__)
+
+
+def check_everything(here: Path = Path(), environ: Mapping[str, str] = os.environ) -> list[Finding]:
+    """What was found on this machine, in a fixed order; takes as long as the slowest server (seconds).
+
+    Args:
+        here: the folder to look from; a local stack that runs in it counts.
+        environ: the variables to look at.
+    """
+    checks: list[Callable[[], list[Finding]]] = [
+        check_python,
+        lambda: check_variables(environ),
+        lambda: check_redis(here),
+        lambda: check_s3(here),
+        check_comfyui,
+        check_gpu,
+        check_video,
+        check_wheels,
+        lambda: check_disk(here),
+    ]
+    with ThreadPoolExecutor(max_workers=len(checks)) as pool:
+        return [finding for found in pool.map(_guarded, checks) for finding in found]
+
+
+def passed(findings: list[Finding]) -> bool:
+    """Whether nothing stands in the way."""
+    return not any(finding.blocks for finding in findings)
+
+
+def _guarded(check: Callable[[], list[Finding]]) -> list[Finding]:
+    try:
+        return check()
+    except Exception as exc:
+        log.exception("A check failed", extra={"event": "check_failed"})
+        return [bad("check", f"a check itself failed: {type(exc).__name__}: {exc}", "please report this")]

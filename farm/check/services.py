@@ -1,0 +1,115 @@
+"""Checks of what the settings name: Redis, S3, the variables themselves."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from farm.check.finding import Finding, bad, good, note
+from farm.errors import FarmError, SettingsError, StorageUnavailable, StoreMisconfigured, StoreUnavailable
+from farm.settings import (
+    RedisSettings,
+    S3Settings,
+    StoreSettings,
+    WorkerSettings,
+    known_variables,
+    misspelt_variables,
+)
+from farm.surroundings import settings_here
+
+STACK_REMEDY = "start a local stack with `farm up`, or set {}"
+
+
+def check_variables(environ: Mapping[str, str]) -> list[Finding]:
+    """Variables that nobody reads, and values that nobody can."""
+    found = []
+    for name in misspelt_variables(environ):
+        near = get_close_matches(name, known_variables(), n=1)
+        remedy = f"did you mean {near[0]}?" if near else "see docs/configuration.md for those that exist"
+        found.append(bad("settings", f"{name} is set, but nothing reads a variable of that name", remedy))
+    for group in (RedisSettings, StoreSettings, S3Settings, WorkerSettings):
+        try:
+            group.read()
+        except SettingsError as exc:
+            found.append(bad("settings", str(exc), "correct the variable; see docs/configuration.md"))
+    return found or [good("settings", "every FARM_ variable that is set is known and can be read")]
+
+
+def check_redis(here: Path) -> list[Finding]:
+    """Whether it answers, is new enough, would keep jobs, and asks who one is."""
+    from farm.broker import CeleryBell, make_app
+    from farm.store.base import StoreLimits
+    from farm.store.redis import connect
+
+    try:
+        settings = settings_here(RedisSettings, here)
+        store = connect(settings, StoreLimits(), CeleryBell(make_app(settings), settings.namespace))
+        facts = store.ping()
+    except SettingsError:
+        return []  # told by `check_variables`
+    except StoreUnavailable as exc:
+        return [bad("Redis", str(exc), STACK_REMEDY.format("FARM_REDIS_URL"))]
+    what = f"{str(facts['server']).capitalize()} {facts['version']} answers at {facts['where']}"
+    return [good("Redis", what), *judge_redis(facts), _judge_access(settings.url.get_secret_value())]
+
+
+def judge_redis(facts: dict[str, Any]) -> list[Finding]:
+    """Whether jobs are safe with that server."""
+    from farm.store.server import check_server
+
+    try:
+        warnings = check_server(facts)
+    except StoreMisconfigured as exc:
+        return [bad("Redis keeps jobs", exc.reason, "change its configuration, then start the workers again")]
+    if not warnings:
+        kept = f"append-only file on ({facts['append_fsync']}), {facts['max_memory_policy']}"
+        return [good("Redis keeps jobs", kept)]
+    return [bad("Redis keeps jobs", text, "change its configuration") for text in warnings]
+
+
+def _judge_access(url: str) -> Finding:
+    """Whether a stranger who reaches it could use it, or listen."""
+    place = urlsplit(url)
+    if place.scheme == "unix" or _is_loopback(place.hostname or ""):
+        return good("Redis access", "reached within this machine only")
+    if not place.password:
+        return bad(
+            "Redis access",
+            f"{place.hostname} takes whoever reaches it, without a password",
+            "set `requirepass` or an ACL user, and name it in FARM_REDIS_URL",
+        )
+    if place.scheme != "rediss":
+        return note("Redis access", "jobs and the password travel in the clear", "use TLS: rediss://")
+    return good("Redis access", "password and TLS")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_s3(here: Path) -> list[Finding]:
+    """Whether an object can be stored, read back and deleted."""
+    from farm.storage import S3Patience, S3Storage
+
+    try:
+        settings = settings_here(S3Settings, here)
+        storage = S3Storage(settings, patience=S3Patience(connect_s=3.0, read_s=10.0, attempts=2))
+    except SettingsError as exc:
+        # What the environment alone gets wrong is told by `check_variables`; this may be the mixture.
+        return [bad("S3", str(exc), "correct the variable; see docs/configuration.md")]
+    try:
+        storage.check()
+    except StorageUnavailable as exc:
+        return [bad("S3", str(exc), STACK_REMEDY.format(exc.setting))]
+    except FarmError as exc:
+        return [bad("S3", str(exc), STACK_REMEDY.format("FARM_S3_ENDPOINT_URL"))]
+    finally:
+        storage.close()
+    return [good("S3", f"bucket {storage.bucket} at {storage.place.name} can be written and read")]

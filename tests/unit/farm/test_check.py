@@ -1,0 +1,260 @@
+"""`farm check` finds what is missing or wrong, and says what to do about it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pynvml
+import pytest
+
+from farm.check import Finding, check_everything, passed
+from farm.check.comfyui import check_comfyui
+from farm.check.machine import check_disk, check_gpu, check_python, check_video, check_wheels
+from farm.check.services import check_redis, check_s3, check_variables, judge_redis
+from farm.child import free_port
+
+SAFE_REDIS = {
+    "where": "db:6379",
+    "server": "redis",
+    "version": "7.2.0",
+    "speaks": "7.2.0",
+    "append_only": True,
+    "append_fsync": "everysec",
+    "append_ok": True,
+    "max_memory_policy": "noeviction",
+}
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("FARM_", "BUCKET_", "COMFYUI_", "AWS_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def comfyui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that looks like ComfyUI's, named by COMFYUI_DIR."""
+    folder = tmp_path / "ComfyUI"
+    folder.mkdir()
+    (folder / "main.py").touch()
+    (folder / "comfyui_version.py").write_text('__version__ = "0.28.1"\n')
+    monkeypatch.setenv("COMFYUI_DIR", str(folder))
+    monkeypatch.setenv("COMFYUI_PYTHON", str(fake_python(tmp_path / "python", says='["2.9.1", true]')))
+    return folder
+
+
+def fake_python(path: Path, *, says: str, code: int = 0) -> Path:
+    path.write_text(
+        f"#!/bin/sh\necho '{says}'\necho \"ModuleNotFoundError: No module named 'torch'\" >&2\nexit {code}\n"
+    )
+    path.chmod(0o755)
+    return path
+
+
+def only(findings: list[Finding]) -> Finding:
+    assert len(findings) == 1, findings
+    return findings[0]
+
+
+def test_a_misspelt_variable_is_told_with_the_one_that_was_meant() -> None:
+    finding = only(check_variables({"FARM_REDIS_UR": "redis://x"}))
+
+    assert finding.blocks
+    assert "FARM_REDIS_UR is set" in finding.what
+    assert "FARM_REDIS_URL" in finding.remedy
+
+
+def test_a_value_that_cannot_be_read_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FARM_LEASE_S", "soon")
+
+    finding = only(check_variables(os.environ))
+
+    assert finding.blocks
+    assert "FARM_LEASE_S" in finding.what
+
+
+def test_redis_that_does_not_answer_names_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FARM_REDIS_URL", f"redis://:secret@127.0.0.1:{free_port()}/0")
+
+    finding = only(check_redis(tmp_path))
+
+    assert finding.blocks
+    assert "FARM_REDIS_URL" in finding.remedy
+    assert "secret" not in str(finding)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"max_memory_policy": "allkeys-lru"}, "allkeys-lru"),
+        ({"speaks": "6.0.16"}, "6.0.16"),
+        ({"append_only": False}, "append-only file is off"),
+        ({"cluster": True}, "cluster"),
+    ],
+)
+def test_a_redis_that_would_lose_jobs_is_found(changed: dict[str, Any], said: str) -> None:
+    finding = only(judge_redis({**SAFE_REDIS, **changed}))
+
+    assert finding.blocks
+    assert said in finding.what
+
+
+def test_a_redis_that_keeps_jobs_is_well() -> None:
+    assert only(judge_redis(SAFE_REDIS)).ok
+
+
+def test_s3_that_does_not_answer_names_host_and_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    monkeypatch.setenv("FARM_S3_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("FARM_S3_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("FARM_S3_SECRET_ACCESS_KEY", "secret-word")
+
+    finding = only(check_s3(tmp_path))
+
+    assert finding.blocks
+    assert str(port) in finding.what
+    assert "FARM_S3_ENDPOINT_URL" in finding.remedy
+    assert "secret-word" not in str(finding)
+
+
+def test_without_comfyui_the_emulator_is_announced_and_nothing_is_blocked() -> None:
+    finding = only(check_comfyui())
+
+    assert not finding.ok
+    assert not finding.blocks
+    assert "COMFYUI_DIR" in finding.remedy
+
+
+def test_a_comfyui_with_a_torch_for_cuda_is_well(comfyui: Path) -> None:
+    findings = check_comfyui()
+
+    assert all(finding.ok for finding in findings)
+    assert "0.28.1" in findings[0].what
+    assert "2.9.1" in findings[1].what
+
+
+def test_a_folder_without_main_py_is_no_comfyui(comfyui: Path) -> None:
+    (comfyui / "main.py").unlink()
+
+    finding = only(check_comfyui())
+
+    assert finding.blocks
+    assert str(comfyui) in finding.what
+
+
+def test_a_comfyui_from_before_the_fixes_is_warned_of(comfyui: Path) -> None:
+    (comfyui / "comfyui_version.py").write_text('__version__ = "0.3.64"\n')
+
+    old = check_comfyui()[0]
+
+    assert not old.ok
+    assert not old.blocks
+    assert "0.28.0" in old.remedy
+
+
+def test_a_python_without_torch_is_found(
+    comfyui: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMFYUI_PYTHON", str(fake_python(tmp_path / "no-torch", says="", code=1)))
+
+    finding = check_comfyui()[1]
+
+    assert finding.blocks
+    assert "No module named 'torch'" in finding.what
+    assert "COMFYUI_PYTHON" in finding.remedy
+
+
+def test_a_python_that_is_not_there_is_found(comfyui: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMFYUI_PYTHON", "/nowhere/python")
+
+    assert check_comfyui()[1].blocks
+
+
+def test_comfyuis_own_environment_is_preferred_to_ours(
+    comfyui: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COMFYUI_PYTHON")
+    (comfyui / "venv" / "bin").mkdir(parents=True)
+    own = fake_python(comfyui / "venv" / "bin" / "python", says='["2.8.0", true]')
+
+    assert str(own) in check_comfyui()[1].what
+
+
+def test_a_comfyui_url_that_nobody_serves_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMFYUI_URL", f"http://127.0.0.1:{free_port()}")
+
+    assert only(check_comfyui()).blocks
+
+
+def raising(error: Exception) -> Callable[[], None]:
+    def call() -> None:
+        raise error
+
+    return call
+
+
+def test_a_machine_without_a_driver_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+    monkeypatch.setattr(pynvml, "nvmlInit", raising(missing))
+
+    finding = only(check_gpu())
+
+    assert not finding.ok
+    assert not finding.blocks
+
+
+def test_a_driver_that_does_not_match_its_library_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    mismatch = pynvml.NVMLError(pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH)
+    monkeypatch.setattr(pynvml, "nvmlInit", raising(mismatch))
+
+    assert only(check_gpu()).blocks
+
+
+def test_a_missing_extra_is_told_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("farm.check.machine.find_spec", lambda _name: None)
+
+    findings = [*check_gpu(), *check_video(), check_wheels()[-1]]
+
+    assert [finding.remedy for finding in findings] == [
+        "pip install 'wan-farm[worker]'",
+        "pip install 'wan-farm[worker]'",
+        "pip install 'wan-farm[flower]'",
+    ]
+    assert not any(finding.blocks for finding in findings)
+
+
+def test_a_disk_that_is_nearly_full_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("farm.check.machine.LEAST_FREE_BYTES", 2**70)
+
+    finding = only(check_disk(tmp_path))
+
+    assert finding.blocks
+    assert str(tmp_path) in finding.what
+
+
+def test_this_machine_has_what_the_project_installed() -> None:
+    findings = [*check_python(), *check_video(), *check_wheels()]
+
+    assert all(finding.ok for finding in findings), findings
+    assert sys.executable in findings[0].what
+
+
+def test_all_checks_answer_even_when_one_breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FARM_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    monkeypatch.setenv("FARM_S3_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setattr("farm.check.every.check_python", raising(RuntimeError("boom")))
+
+    findings = check_everything(tmp_path)
+
+    assert not passed(findings)
+    assert "boom" in findings[0].what
+    assert {"Redis", "S3", "ComfyUI", "GPU", "disk"} <= {finding.name for finding in findings}
