@@ -1,50 +1,38 @@
-"""The manifest: the JSON beside a job's artifacts that says how they were made."""
+"""The JSON beside the files of a job: how they were made, enough to make them again."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
-from pydantic_core import to_json
+from farm.store.base import Claim
+from worker.render import Rendered
 
-from farm.job import Artifact
-from worker.media import Inspected
-
-MANIFEST_NAME: Final = "manifest.json"
 MANIFEST_VERSION: Final = 1
 
 
-def manifest_json(
-    run: Mapping[str, Any],
-    job_id: str,
-    attempt: int,
-    artifacts: Sequence[Artifact],
-    inspected: Sequence[Inspected],
-    publish_timings_s: Mapping[str, float],
-) -> bytes:
-    """What is known of the run, completed by where its files are and what was read in them.
+def manifest_of(claim: Claim, rendered: Rendered, worker: Mapping[str, Any]) -> dict[str, Any]:
+    """All but what publishing itself finds out (artifacts, its own seconds).
 
     Args:
-        run: graph, versions, timings, GPU and plan; no secret.
-        inspected: one for each artifact.
+        worker: what the worker says of itself: name, GPU, load plan, versions of ComfyUI and torch.
     """
-    described = [
-        {**_fields(artifact), "image": facts.image, "audio": facts.audio}
-        for artifact, facts in zip(artifacts, inspected, strict=True)
-    ]
-    whole = {
+    spec = claim.spec
+    return {
         "manifest_version": MANIFEST_VERSION,
-        "job_id": job_id,
-        "attempt": attempt,
-        "published_at": datetime.now(tz=UTC),
-        **run,
-        "publish_timings_s": {name: round(seconds, 4) for name, seconds in publish_timings_s.items()},
-        "artifacts": described,
+        "job_id": claim.job_id,
+        "attempt": claim.attempt,
+        "title": spec.title,
+        "template": spec.template,
+        "template_parameters": spec.template_parameters,
+        "parameters": spec.parameters,
+        "inputs": spec.inputs,
+        "labels": list(spec.labels),
+        "submitted_at": claim.submitted_at.isoformat(),
+        "claimed_at": claim.claimed_at.isoformat(),
+        "graph": rendered.graph,
+        "changes": [asdict(change) for change in rendered.changes],
+        "node_seconds": {node: round(seconds, 4) for node, seconds in rendered.node_seconds.items()},
+        "worker": dict(worker),
     }
-    # A number that JSON does not know (a node's NaN) becomes a string rather than the job's failure.
-    return to_json(whole, indent=2, inf_nan_mode="strings", serialize_unknown=True)
-
-
-def _fields(artifact: Artifact) -> dict[str, Any]:
-    return {name: getattr(artifact, name) for name in Artifact.__dataclass_fields__}
