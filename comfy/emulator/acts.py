@@ -17,7 +17,7 @@ from comfy.emulator.pictures import preview_jpeg
 from comfy.emulator.places import input_file
 from comfy.emulator.saving import SAVERS
 from comfy.emulator.stage import Outcome, Stage
-from comfy.emulator.values import Clip, Conditioning, Images, Latent, Model, Vae, Video
+from comfy.emulator.values import Clip, Conditioning, Images, Latent, Model, Story, Vae, Video
 
 Act = Callable[[Stage], Outcome]
 
@@ -213,6 +213,13 @@ def _encode_images(stage: Stage) -> Outcome:
 # --- pictures -----------------------------------------------------------------------------------------------
 
 
+def _empty_picture(stage: Stage) -> Outcome:
+    given = stage.inputs
+    # The colour goes into the pattern: two jobs of other colours give other files.
+    story = Story(seed=given["color"])
+    return _give(Images(width=given["width"], height=given["height"], count=given["batch_size"], story=story))
+
+
 def _load_image(stage: Stage) -> Outcome:
     path = input_file(stage.world.settings.places, stage.inputs["image"])
     with Image.open(path) as picture:
@@ -303,6 +310,7 @@ ACTS: Final[Mapping[str, Act]] = {
     "VAEDecodeTiled": _decode,
     "VAEEncode": _encode_images,
     "LoadImage": _load_image,
+    "EmptyImage": _empty_picture,
     "ImageScale": _scale,
     "ImageScaleBy": _scale_by,
     "ImageFromBatch": _from_batch,

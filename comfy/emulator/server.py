@@ -87,19 +87,22 @@ class Server:
 
     async def _post_prompt(self, request: web.Request) -> web.StreamResponse:
         if self.mischief.asked(FaultKind.REFUSE_PROMPT, Moment(at=Phase.HTTP)) is not None:
-            raise web.HTTPInternalServerError
+            raise _trouble()
         self.world.console.line("got prompt")
-        data = await _json(request)
+        data = await _json(request, kinds=(dict, list, str))
         number = self._take_number(data)
+        # In a list or a text nothing is found either: the real server asks the same way.
         if "prompt" not in data:
             error = {"type": "no_prompt", "message": "No prompt provided", "details": "No prompt provided"}
             body = {"error": {**error, "extra_info": {}}, "node_errors": {}}
             return web.json_response(body, status=400)
+        if not isinstance(data, dict):
+            raise _trouble()
         prompt_id = str(data.get("prompt_id", uuid.uuid4()))
         verdict = self._judge(data)
         self._print_rejections(verdict)
         if verdict.status == 500:
-            raise web.HTTPInternalServerError
+            raise _trouble()
         if not verdict.accepted:
             self.world.console.line(f"invalid prompt: {verdict.error}")
             return web.json_response(verdict.rejection(), status=400)
@@ -111,11 +114,13 @@ class Server:
         return web.json_response(answer)
 
     def _take_number(self, data: Any) -> float:
+        if not isinstance(data, dict):
+            data = {}
         if "number" in data:
             try:
                 return float(data["number"])
             except (TypeError, ValueError):
-                raise web.HTTPInternalServerError from None
+                raise _trouble() from None
         number = -self._number if data.get("front") else self._number
         self._number += 1
         return number
@@ -321,12 +326,17 @@ def features(dialect: Dialect) -> dict[str, Any]:
     return known
 
 
-async def _json(request: web.Request) -> Any:
-    """The body as a JSON object; like the real server, a 500 when it is none."""
+def _trouble() -> web.HTTPInternalServerError:
+    """What aiohttp answers when a handler of the real server stumbles."""
+    return web.HTTPInternalServerError(text="500 Internal Server Error\n\nServer got itself in trouble")
+
+
+async def _json(request: web.Request, *, kinds: tuple[type, ...] = (dict,)) -> Any:
+    """The body as JSON of one of these kinds; like the real server, a 500 when it is none."""
     try:
         data = await request.json()
     except (json.JSONDecodeError, UnicodeDecodeError):
-        raise web.HTTPInternalServerError from None
-    if not isinstance(data, dict):
-        raise web.HTTPInternalServerError
+        raise _trouble() from None
+    if not isinstance(data, kinds):
+        raise _trouble()
     return data

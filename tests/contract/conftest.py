@@ -1,0 +1,243 @@
+"""Servers for the contract of a ComfyUI server: the emulator in each dialect, and a real one if there is.
+
+A real one is started when `COMFYUI_DIR` names its folder; `COMFYUI_PYTHON` its interpreter (else this one),
+and `COMFYUI_BASE` a base directory with models and custom nodes (else the checkout itself).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+import websocket
+
+from comfy.nodedefs import Dialect, NodeDef, parse_definitions
+
+Message = tuple[str, Any]  # type and data; ("binary", bytes) for a binary frame
+Graph = dict[str, dict[str, Any]]
+
+_START_S = 120.0
+_PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Socket:
+    """A websocket of one client; keeps all it heard."""
+
+    def __init__(self, url: str, client_id: str, *, flags: dict[str, Any] | None = None) -> None:
+        self.client_id = client_id
+        self.heard: list[Message] = []
+        self._socket = websocket.create_connection(f"{url}/ws?clientId={client_id}", timeout=_PATIENCE_S)
+        if flags is not None:
+            self._socket.send(json.dumps({"type": "feature_flags", "data": flags}))
+
+    def next(self, *, timeout_s: float = _PATIENCE_S) -> Message:
+        self._socket.settimeout(timeout_s)
+        frame = self._socket.recv()
+        if isinstance(frame, bytes):
+            message: Message = ("binary", frame)
+        else:
+            parsed = json.loads(frame)
+            message = (parsed["type"], parsed["data"])
+        self.heard.append(message)
+        return message
+
+    def until(self, wanted: Callable[[Message], bool]) -> list[Message]:
+        """All messages up to the first that is wanted, with it."""
+        found = [self.next()]
+        while not wanted(found[-1]):
+            found.append(self.next())
+        return found
+
+    def until_end(self, prompt_id: str) -> list[Message]:
+        return self.until(lambda m: m == ("executing", {"node": None, "prompt_id": prompt_id}))
+
+    def is_silent_for(self, seconds: float) -> bool:
+        try:
+            self.next(timeout_s=seconds)
+        except websocket.WebSocketTimeoutException:
+            return True
+        return False
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class ComfyServer:
+    """One server that is under test, and plain ways to talk to it."""
+
+    def __init__(self, command: list[str], folder: Path, *, cwd: Path | None, is_emulator: bool) -> None:
+        self.is_emulator = is_emulator
+        self.output = folder / "output"
+        self.input = folder / "input"
+        self.port = free_port()
+        self._http = urllib3.PoolManager(retries=False, timeout=_PATIENCE_S)
+        self._sockets: list[Socket] = []
+        self.log = folder / "log.txt"
+        for name in ("output", "input", "temp", "user"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        arguments = ["--port", str(self.port), "--listen", "127.0.0.1", "--cpu"]
+        arguments += ["--preview-method", "latent2rgb"]
+        for name in ("output", "input", "temp", "user"):
+            arguments += [f"--{name}-directory", str(folder / name)]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen([*command, *arguments], cwd=cwd, stdout=log, stderr=log)
+        self._wait_until_ready()
+        self.dialect = Dialect.of(self.get("/system_stats").json["system"]["comfyui_version"])
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def _wait_until_ready(self) -> None:
+        until = time.monotonic() + _START_S
+        while True:
+            with contextlib.suppress(urllib3.exceptions.HTTPError):
+                if self.get("/system_stats").status == 200:
+                    return
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < until, self.log.read_text()
+            time.sleep(0.05)
+
+    def request(self, method: str, path: str, **options: Any) -> Answer:
+        answer = self._http.request(method, f"http://{self.address}{path}", **options)
+        return Answer(answer.status, answer.data, dict(answer.headers))
+
+    def get(self, path: str, **options: Any) -> Answer:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, body: Any = None) -> Answer:
+        return self.request("POST", path, body=json.dumps(body), headers={"Content-Type": "application/json"})
+
+    def connect(self, client_id: str | None = None, *, flags: dict[str, Any] | None = None) -> Socket:
+        socket = Socket(f"ws://{self.address}", client_id or uuid.uuid4().hex, flags=flags)
+        self._sockets.append(socket)
+        return socket
+
+    def submit(self, graph: Graph, **more: Any) -> str:
+        """Queue a graph that must be accepted; its prompt id."""
+        answer = self.post("/prompt", {"prompt": graph, **more})
+        assert answer.status == 200, answer.body
+        prompt_id = answer.json["prompt_id"]
+        assert isinstance(prompt_id, str)
+        return prompt_id
+
+    def run(self, graph: Graph, **more: Any) -> tuple[list[Message], dict[str, Any]]:
+        """Run a graph to its end with a socket of its own: the messages after the greeting, the history."""
+        listener = self.connect()
+        listener.next()
+        prompt_id = self.submit(graph, client_id=listener.client_id, **more)
+        messages = listener.until_end(prompt_id)
+        listener.close()
+        return messages, self.history(prompt_id)
+
+    def history(self, prompt_id: str) -> dict[str, Any]:
+        found = self.get(f"/history/{prompt_id}").json
+        assert list(found) == [prompt_id]
+        entry = found[prompt_id]
+        assert isinstance(entry, dict)
+        return entry
+
+    def wait_for_history(self, prompt_id: str) -> dict[str, Any]:
+        until = time.monotonic() + _PATIENCE_S
+        while not self.get(f"/history/{prompt_id}").json:
+            assert time.monotonic() < until, "the prompt does not end"
+            time.sleep(0.02)
+        return self.history(prompt_id)
+
+    def definitions(self) -> dict[str, NodeDef]:
+        return parse_definitions(self.get("/object_info").json)
+
+    def between_tests(self) -> None:
+        """Leave nothing behind for the next test."""
+        for listener in self._sockets:
+            listener.close()
+        self._sockets.clear()
+        self.post("/queue", {"clear": True})
+        self.post("/interrupt", {})
+        until = time.monotonic() + _PATIENCE_S
+        while self.get("/prompt").json["exec_info"]["queue_remaining"]:
+            assert time.monotonic() < until, "the server does not come to rest"
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._http.clear()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert isinstance(port, int)
+    return port
+
+
+def start_emulator(dialect: str, folder: Path, *more: str) -> ComfyServer:
+    command = [sys.executable, "-m", "comfy.emulator", "--dialect", dialect, "--base-directory", str(folder)]
+    command += ["--step-seconds", "0.02", "--load-seconds", "0", *more]
+    return ComfyServer(command, folder, cwd=None, is_emulator=True)
+
+
+def start_real(folder: Path) -> ComfyServer:
+    checkout = os.environ.get("COMFYUI_DIR")
+    if not checkout:
+        pytest.skip("COMFYUI_DIR names no ComfyUI")
+    command = [os.environ.get("COMFYUI_PYTHON", sys.executable), "main.py"]
+    command += ["--disable-api-nodes", "--disable-auto-launch"]
+    if os.environ.get("COMFYUI_BASE"):
+        command += ["--base-directory", os.environ["COMFYUI_BASE"]]
+    return ComfyServer(command, folder, cwd=Path(checkout), is_emulator=False)
+
+
+def start_server(kind: str, folder: Path) -> ComfyServer:
+    return start_real(folder) if kind == "comfyui" else start_emulator(kind, folder)
+
+
+@pytest.fixture(scope="session", params=["0.3.64", "0.12.1", "comfyui"])
+def running_comfy(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ComfyServer]:
+    server = start_server(request.param, tmp_path_factory.mktemp("comfy"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def comfy(running_comfy: ComfyServer) -> Iterator[ComfyServer]:
+    """A server at rest."""
+    yield running_comfy
+    running_comfy.between_tests()
+
+
+@pytest.fixture(params=["0.3.64", "0.12.1", "comfyui"])
+def own_comfy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ComfyServer]:
+    """A server that a test may kill."""
+    server = start_server(request.param, tmp_path)
+    yield server
+    server.stop()
