@@ -542,6 +542,9 @@ class MemoryJobStore:
         """Facts of this store."""
         return {"server": "memory", "now": self._now(), "epoch": self._epoch, "append_only": False}
 
+    def close(self) -> None:
+        """Nothing to give back."""
+
     # -- workers and locks -------------------------------------------------------------------------
 
     def put_worker(self, name: str, card: dict[str, Any], *, ttl_s: float) -> None:

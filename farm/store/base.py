@@ -300,3 +300,6 @@ class JobStore(Protocol):
         Raises:
             StoreUnavailable: no answer, or access denied.
         """
+
+    def close(self) -> None:
+        """Give connections back; a call after that opens new ones."""

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import json
-import logging
-import re
-import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
-from farm.errors import FarmError, IdempotencyConflict, IllegalMove, JobNotFound, SettingsError
+from farm.errors import IdempotencyConflict, IllegalMove, JobNotFound, SettingsError
 from farm.job import (
     SCHEMA_VERSION,
     ErrorKind,
     JobError,
-    JobEvent,
-    JobRecord,
     JobResult,
     JobState,
     Progress,
@@ -31,32 +25,16 @@ from farm.job import (
 )
 from farm.settings import RedisSettings
 from farm.store import codec
-from farm.store.base import (
-    Bell,
-    Claim,
-    Counts,
-    LeaseAnswer,
-    NewEvent,
-    NewJob,
-    Page,
-    Queued,
-    Refused,
-    Ring,
-    StoreLimits,
-    Submitted,
-    Swept,
-)
-from farm.store.control import RedisCancelFeed
-from farm.store.keys import Keys, lane, of_lane
-from farm.store.lua import Argument, Call, run, run_many
-from farm.store.server import read_facts
-from farm.store.trouble import translated
+from farm.store.base import Bell, Claim, LeaseAnswer, NewEvent, NewJob, Refused, StoreLimits, Submitted
+from farm.store.fleet import RedisFleet
+from farm.store.keys import lane
+from farm.store.link import in_ms
+from farm.store.lua import Argument, Call
+from farm.store.reading import RedisReading
+from farm.store.repair import RedisRepair
 from farm.store.verdicts import RING_AGAIN_S
 
-log = logging.getLogger(__name__)
-
 _BATCH: Final = 1000  # jobs of one round trip; more would only make one reply wait for another
-_LONGEST_BLOCK_S: Final = 2.0
 _MAX_CONNECTIONS: Final = 1000  # threads that follow a job hold one each
 
 
@@ -80,27 +58,15 @@ def connect(settings: RedisSettings, limits: StoreLimits, bell: Bell) -> RedisJo
             client_name=f"farm-{settings.namespace}",
             max_connections=_MAX_CONNECTIONS,
             decode_responses=False,
+            protocol=2,  # the same shapes of answers from every supported redis-py
         )
     except ValueError as exc:
         raise SettingsError(f"FARM_REDIS_URL is no Redis URL: {exc}") from exc
     return RedisJobStore(client, namespace=settings.namespace, limits=limits, bell=bell)
 
 
-class RedisJobStore:
-    """The form of `JobStore` that many processes share. Thread-safe.
-
-    Args:
-        client: must not decode responses.
-        namespace: what its keys begin with (`Keys`); several farms may share a Redis.
-        bell: makes the messages that announce waiting jobs.
-    """
-
-    def __init__(self, client: redis.Redis, *, namespace: str, limits: StoreLimits, bell: Bell) -> None:
-        self.limits = limits
-        self.keys = Keys(namespace)
-        self._client = client
-        self._execute: Callable[..., Any] = client.execute_command
-        self._bell = bell
+class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
+    """The form of `JobStore` that many processes share. Thread-safe."""
 
     # -- moves of a producer ---------------------------------------------------------------------
 
@@ -110,8 +76,7 @@ class RedisJobStore:
         conflict: IdempotencyConflict | None = None
         for start in range(0, len(jobs), _BATCH):
             batch = jobs[start : start + _BATCH]
-            with translated(self._client):
-                answers = run_many(self._client, [self._submit_call(job) for job in batch])
+            answers = self._run_many([self._submit_call(job) for job in batch])
             for job, (word, job_id) in zip(batch, answers, strict=True):
                 if word == b"conflict":
                     conflict = conflict or IdempotencyConflict(
@@ -168,9 +133,9 @@ class RedisJobStore:
             job_id,
             worker,
             uuid.uuid4().hex,
-            _ms(self.limits.lease_s),
+            in_ms(self.limits.lease_s),
             SCHEMA_VERSION,
-            _ms(min(RING_AGAIN_S, self.limits.avoid_s)),
+            in_ms(min(RING_AGAIN_S, self.limits.avoid_s)),
         )
         if word != b"granted":
             return Refused(word.decode())
@@ -186,7 +151,7 @@ class RedisJobStore:
 
     def renew(self, job_id: str, attempt: int) -> LeaseAnswer:
         """Prolong the lease by `lease_s` from now."""
-        return LeaseAnswer(self._run("renew", job_id, attempt, _ms(self.limits.lease_s)).decode())
+        return LeaseAnswer(self._run("renew", job_id, attempt, in_ms(self.limits.lease_s)).decode())
 
     def report(
         self, job_id: str, attempt: int, events: Sequence[NewEvent], *, progress: Progress | None = None
@@ -215,8 +180,8 @@ class RedisJobStore:
             attempt,
             codec.ERROR.dump_json(error),
             int(error.kind is not ErrorKind.MACHINE),
-            "" if retry_in_s is None else _ms(retry_in_s),
-            _ms(self.limits.avoid_s),
+            "" if retry_in_s is None else in_ms(retry_in_s),
+            in_ms(self.limits.avoid_s),
             self._message(ring),
             error.message,
             bell_list=self._list_key(ring),
@@ -236,239 +201,3 @@ class RedisJobStore:
     def end_canceled(self, job_id: str, attempt: int) -> LeaseAnswer:
         """The worker has stopped a job whose cancel was requested: it is canceled now."""
         return LeaseAnswer(self._run("end_canceled", job_id, attempt).decode())
-
-    # -- repair ----------------------------------------------------------------------------------
-
-    def sweep(self) -> Swept:
-        """Repair what died; rings by itself. Two round trips when nothing is wrong."""
-        limits, batch = self.limits, self.limits.sweep_batch
-        with translated(self._client):
-            lost, due, expired, purged, lanes = run_many(
-                self._client,
-                [
-                    self._call("sweep_leases", batch, f"{limits.lease_s:g}", limits.max_lost_attempts),
-                    self._call("sweep_due", batch),
-                    self._call("sweep_deadlines", batch),
-                    self._call("sweep_finished", batch, _ms(limits.retention_s)),
-                    self._call("lanes"),
-                ],
-            )
-            missing = run_many(self._client, [self._lane_call(name.decode()) for name in lanes])
-        rings = [ring for flat in (due, *missing) for ring in _rings(flat)]
-        self.ring(rings)
-        return Swept(
-            rings=tuple(rings),
-            lost=tuple(job_id.decode() for job_id in lost),
-            expired=tuple(job_id.decode() for job_id in expired),
-            purged=purged,
-        )
-
-    def _lane_call(self, name: str) -> Call:
-        return self._call(
-            "sweep_lane",
-            self.limits.sweep_batch,
-            name,
-            _ms(self.limits.ring_again_after_s),
-            bell_list=self._bell.list_key(*of_lane(name)),
-        )
-
-    def ring(self, rings: Sequence[Ring]) -> None:
-        """Put the bell of each job into its queue (again)."""
-        # Backwards, since what is put at the front last is popped first.
-        calls = [
-            self._call(
-                "ring", ring.job_id, self._message(ring), int(ring.front), bell_list=self._list_key(ring)
-            )
-            for ring in reversed(rings)
-        ]
-        with translated(self._client):
-            run_many(self._client, calls)
-
-    # -- reads -----------------------------------------------------------------------------------
-
-    def get(self, job_id: str) -> JobRecord:
-        """The job as it is now."""
-        with translated(self._client):
-            fields = self._execute("HGETALL", self.keys.job(job_id))
-        if not fields:
-            raise JobNotFound(job_id)
-        return codec.record_from(job_id, fields)
-
-    def find(
-        self,
-        *,
-        state: JobState | None = None,
-        label: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Page:
-        """Jobs submitted within [since, until), newest first; filters are joined by *and*."""
-        lowest = "-inf" if since is None else str(codec.to_order(since))
-        highest = "+inf" if until is None else f"({codec.to_order(until)}"
-        jobs: list[JobRecord] = []
-        below = highest if cursor is None else f"({int(cursor)}"
-        while True:
-            go_on, *found = self._run("find", state or "", label or "", below, lowest, limit - len(jobs))
-            jobs += [record for flat in found if (record := _readable(flat)) is not None]
-            # A rare pair of state and label is looked for in parts, so that no call is long.
-            if not go_on or len(jobs) >= limit:
-                return Page(jobs=tuple(jobs), next_cursor=go_on.decode() or None)
-            below = f"({go_on.decode()}"
-
-    def counts(self) -> Counts:
-        """How many jobs are in each state, and how many wait in each queue and priority."""
-        states, lanes = self._run("counts")
-        waiting = []
-        for name, count in zip(lanes[::2], lanes[1::2], strict=True):
-            queue, priority = of_lane(name.decode())
-            waiting.append(Queued(queue=queue, priority=priority, waiting=count))
-        return Counts(
-            by_state={JobState(s.decode()): n for s, n in zip(states[::2], states[1::2], strict=True)},
-            waiting=tuple(sorted((q for q in waiting if q.waiting), key=lambda q: (q.priority, q.queue))),
-        )
-
-    def events(
-        self, job_id: str, *, after: str = "0", limit: int = 100, block_s: float = 0.0
-    ) -> list[JobEvent]:
-        """Events after `after`, oldest first; waits up to `block_s` when there is none yet."""
-        if re.fullmatch(r"\d+(-\d+)?", after) is None:
-            raise ValueError(f"{after!r} is no event id")
-        until = time.monotonic() + block_s
-        while True:
-            found, ended = self._events_now(job_id, after, limit)
-            left_s = until - time.monotonic()
-            if found or ended or left_s <= 0:
-                return found
-            block_ms = max(1, _ms(min(left_s, _LONGEST_BLOCK_S)))
-            with translated(self._client):
-                self._execute(
-                    "XREAD", "BLOCK", block_ms, "COUNT", 1, "STREAMS", self.keys.events(job_id), after
-                )
-
-    def _events_now(self, job_id: str, after: str, limit: int) -> tuple[list[JobEvent], bool]:
-        with translated(self._client), self._client.pipeline(transaction=False) as pipe:
-            put: Callable[..., Any] = pipe.execute_command
-            put("HMGET", self.keys.job(job_id), "state", "at")
-            put("XRANGE", self.keys.events(job_id), f"({after}", "+", "COUNT", limit)
-            put("EXISTS", self.keys.events(job_id))
-            (state, at), entries, has_stream = pipe.execute()
-        if state is None:
-            raise JobNotFound(job_id)
-        if not has_stream:
-            first = codec.first_event(job_id, at)
-            return ([first] if _event_order(first.event_id) > _event_order(after) else []), False
-        events = [codec.event_from(job_id, event_id, fields) for event_id, fields in entries]
-        return events, JobState(state.decode()).final
-
-    def news(
-        self, after: Mapping[str, str], *, limit: int = 100, block_s: float = 0.0
-    ) -> dict[str, list[JobEvent]]:
-        """Events of several jobs, of each those after its event id, oldest first."""
-        if not after:
-            return {}
-        job_of = {self.keys.events(job_id).encode(): job_id for job_id in after}
-        # BLOCK 0 would wait for ever.
-        block = ("BLOCK", max(1, _ms(min(block_s, _LONGEST_BLOCK_S)))) if block_s > 0 else ()
-        with translated(self._client):
-            found = self._execute("XREAD", "COUNT", limit, *block, "STREAMS", *job_of, *after.values())
-        return {
-            job_of[key]: [codec.event_from(job_of[key], event_id, fields) for event_id, fields in entries]
-            for key, entries in found or ()
-        }
-
-    def listen_control(self) -> RedisCancelFeed:
-        """Cancels as they are requested; for one thread, which closes it."""
-        return RedisCancelFeed(self._client, self.keys.control)
-
-    def ping(self) -> dict[str, Any]:
-        """Facts of the server; `farm.store.server.check_server` judges them."""
-        return read_facts(self._client, self.keys.epoch)
-
-    # -- workers and locks -----------------------------------------------------------------------
-
-    def put_worker(self, name: str, card: dict[str, Any], *, ttl_s: float) -> None:
-        """Keep a worker's card for `ttl_s`."""
-        self._run("put_worker", name, json.dumps(card, separators=(",", ":")), _ms(ttl_s))
-
-    def drop_worker(self, name: str) -> None:
-        """Forget a worker's card: it left in good order."""
-        with translated(self._client):
-            self._execute("DEL", self.keys.worker(name))
-
-    def workers(self) -> list[dict[str, Any]]:
-        """The cards of all workers that live, by name."""
-        found = {name.decode(): json.loads(card) for name, card in self._run("workers")}
-        return [found[name] for name in sorted(found)]
-
-    def put_blob(self, name: str, data: bytes, *, ttl_s: float) -> None:
-        """Keep something that is too large for a card."""
-        with translated(self._client):
-            self._execute("SET", self.keys.blob(name), data, "PX", _ms(ttl_s))
-
-    def get_blob(self, name: str) -> bytes | None:
-        """What `put_blob` keeps under that name."""
-        with translated(self._client):
-            data: bytes | None = self._execute("GET", self.keys.blob(name))
-        return data
-
-    def acquire(self, name: str, holder: str, *, ttl_s: float) -> bool:
-        """Take or keep a named lock for `ttl_s`."""
-        return bool(self._run("acquire", name, holder, _ms(ttl_s)))
-
-    def unlock(self, name: str, holder: str) -> None:
-        """Give a lock back, if it is still this holder's."""
-        self._run("unlock", name, holder)
-
-    # -- how -------------------------------------------------------------------------------------
-
-    def _call(self, script: str, *args: Argument, bell_list: str | None = None) -> Call:
-        keys = [self.keys.root] if bell_list is None else [self.keys.root, bell_list]
-        return Call(script, keys, [self.limits.events_kept, *args])
-
-    def _run(self, script: str, *args: Argument, bell_list: str | None = None) -> Any:
-        with translated(self._client):
-            return run(self._client, self._call(script, *args, bell_list=bell_list))
-
-    def _ring_of(self, job_id: str) -> Ring | None:
-        """How to ring for a job at the front; None when there is no such job."""
-        with translated(self._client):
-            head = self._execute("HGET", self.keys.job(job_id), "head")
-        return None if head is None else _ring(job_id, head)
-
-    def _message(self, ring: Ring) -> bytes:
-        return self._bell.message(ring.job_id, queue=ring.queue, priority=ring.priority, title=ring.title)
-
-    def _list_key(self, ring: Ring) -> str:
-        return self._bell.list_key(ring.queue, ring.priority)
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
-
-
-def _ring(job_id: str, head_json: bytes) -> Ring:
-    head = codec.head_from_json(head_json)
-    return Ring(job_id=job_id, queue=head.queue, priority=head.priority, title=head.title, front=True)
-
-
-def _rings(flat: Sequence[bytes]) -> list[Ring]:
-    return [_ring(job_id.decode(), head) for job_id, head in zip(flat[::2], flat[1::2], strict=True)]
-
-
-def _readable(flat: Sequence[bytes]) -> JobRecord | None:
-    job_id = flat[0].decode()
-    try:
-        return codec.record_from(job_id, codec.fields_of(flat[1:]))
-    except FarmError as exc:
-        # One record of a newer farm must not hide all others from an older listing.
-        log.warning(
-            "Job left out of a listing", extra={"event": "job_unreadable", "job_id": job_id, "why": str(exc)}
-        )
-        return None
-
-
-def _event_order(event_id: str) -> tuple[int, int]:
-    ms, _, sequence = event_id.partition("-")
-    return int(ms), int(sequence or 0)
