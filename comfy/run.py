@@ -167,7 +167,8 @@ class PromptRun:
 
     def note_gap(self) -> None:
         """Say that the socket was away for a while: messages may have been missed."""
-        self._missed_messages = True
+        # Nothing that counts comes after the success, so a gap from there on costs nothing.
+        self._missed_messages = self._missed_messages or not self._success_heard
 
     def feed_history(self, answer: Mapping[str, Any], now_s: float) -> None:
         """Take in the answer of ``GET /history/{prompt_id}``; ``{}`` means that there is no entry.

@@ -178,6 +178,7 @@ def test_a_finished_render_survives_the_death_of_its_server() -> None:
     run = PromptRun(P, GRAPH)
     run.feed(told("executed", node="2", output=FILE, prompt_id=P), 1.0)
     run.feed(told("execution_success", prompt_id=P, timestamp=5), 2.0)
+    run.note_gap()
 
     run.conclude(3.0)
 

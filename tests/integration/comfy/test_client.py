@@ -1,0 +1,494 @@
+"""The client against a server that misbehaves in every way we know of."""
+
+from __future__ import annotations
+
+import io
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import pytest
+import websocket
+
+from comfy.client import ComfyClient
+from comfy.errors import (
+    GraphRejected,
+    NothingToShow,
+    OutOfMemory,
+    RunFailed,
+    RunInterrupted,
+    RunLost,
+    ServerError,
+    ServerUnreachable,
+)
+from comfy.events import Event, Executing, ExecutionSuccess, Preview, Progress
+from comfy.outputs import locate
+from comfy.patience import Patience
+from comfy.phases import Phase
+from comfy.rewrites import set_output_prefix
+from comfy.run import Outcome, PromptRun
+from comfy.wan.templates import get_template
+
+pytestmark = pytest.mark.timeout(60)
+
+Graph = dict[str, Any]
+QUICK = Patience(
+    poll_interval_s=0.5,
+    look_again_s=0.1,
+    freeze_timeout_s=20.0,
+    dead_timeout_s=0.5,
+    reconnect_delay_s=0.1,
+    connect_timeout_s=2.0,
+    interrupt_grace_s=15.0,
+)
+# Without the socket only a poll can bring the end: longer than any test may take, so that it cannot be luck.
+NO_POLLS = Patience(poll_interval_s=600.0, reconnect_attempts=0)
+HASTY = Patience(
+    poll_interval_s=0.2,
+    look_again_s=0.1,
+    freeze_timeout_s=1.0,
+    dead_timeout_s=0.5,
+    reconnect_delay_s=0.1,
+    connect_timeout_s=0.3,
+    interrupt_grace_s=1.0,
+)
+
+
+class Server(Protocol):
+    url: str
+    output: Any
+    port: int
+
+    def misbehave(self, kind: str, **details: Any) -> None: ...
+    def ask(self, path: str) -> dict[str, Any]: ...
+    def freeze(self) -> None: ...
+    def thaw(self) -> None: ...
+    def kill(self) -> None: ...
+    def start(self) -> Any: ...
+
+
+def a_graph(*, prefix: str | None = None, **parameters: Any) -> Graph:
+    wanted = {"prompt": "a fox", "width": 64, "height": 64, "frames": 9, "steps": 4, **parameters}
+    graph = get_template("wan22-t2v-a14b").build(**wanted).graph
+    rewritten, _ = set_output_prefix(graph, prefix or uuid.uuid4().hex)
+    return rewritten
+
+
+def client_for(server: Server, patience: Patience = QUICK, **more: Any) -> ComfyClient:
+    return ComfyClient(server.url, patience=patience, **more)
+
+
+class Heard:
+    """Keeps what was heard, and does something at the first event of a kind."""
+
+    def __init__(self, kind: type[Any] | None = None, then: Callable[[], object] = lambda: None) -> None:
+        self.events: list[Event] = []
+        self._kind, self._then = kind, then
+
+    def __call__(self, run: PromptRun, event: Event) -> None:
+        self.events.append(event)
+        if self._kind is not None and isinstance(event, self._kind):
+            self._kind = None
+            self._then()
+
+    def kinds(self) -> set[type[Any]]:
+        return {type(event) for event in self.events}
+
+
+@pytest.fixture
+def client(emulator: Server) -> Iterator[ComfyClient]:
+    made = client_for(emulator)
+    yield made
+    made.close()
+
+
+def assert_finished(run: PromptRun, server: Server) -> None:
+    assert run.outcome is Outcome.SUCCEEDED
+    (file,) = [file for file in run.outputs if file.is_result]
+    assert locate(server.output, file).stat().st_size > 1000
+    assert run.prompt_id in server.ask(f"/history/{run.prompt_id}")
+
+
+def test_a_run_tells_its_way_and_ends_with_a_file(client: ComfyClient, emulator: Server) -> None:
+    heard = Heard()
+
+    run = client.run(a_graph(), on_event=heard)
+
+    assert_finished(run, emulator)
+    assert {Progress, Executing, ExecutionSuccess} <= heard.kinds()
+    sampled = [timing for timing in run.timings if timing.phase is Phase.SAMPLE_HIGH]
+    assert [timing.class_type for timing in sampled] == ["KSamplerAdvanced"]
+    assert run.server_times.execution_s is not None
+    assert run.progress.fraction == 1.0
+
+
+def test_previews_come_with_their_node(start_emulator: Callable[..., Server]) -> None:
+    heard = Heard()
+
+    client_for(start_emulator("--preview-method", "latent2rgb")).run(a_graph(), on_event=heard)
+
+    previews = [event for event in heard.events if isinstance(event, Preview)]
+    assert {preview.node for preview in previews} == {"57", "58"}
+    assert all(preview.image[:2] == b"\xff\xd8" for preview in previews)
+
+
+def test_the_older_dialect_is_understood_as_well(start_emulator: Callable[..., Server]) -> None:
+    server = start_emulator("--dialect", "0.3.64")
+
+    assert_finished(client_for(server).run(a_graph()), server)
+    with pytest.raises(GraphRejected) as caught:
+        client_for(server).run({"8": {"class_type": "NoSuchNode", "inputs": {}}})
+
+    assert caught.value.problems[0].class_type == "NoSuchNode"
+
+
+@pytest.mark.parametrize("how", ["abort", "close"])
+@pytest.mark.parametrize(
+    "at", ["posted", "start", "node", "step", "saved", "before_success", "before_history", "before_end"]
+)
+def test_a_socket_dropped_at_any_moment_loses_nothing(
+    client: ComfyClient, emulator: Server, at: str, how: str
+) -> None:
+    emulator.misbehave("drop_socket", at=at, how=how)
+
+    run = client.run(a_graph())
+
+    assert_finished(run, emulator)
+
+
+def test_after_a_reconnect_progress_is_heard_again(client: ComfyClient, emulator: Server) -> None:
+    emulator.misbehave("drop_socket", at="step", node="57", step=1)
+    heard = Heard()
+
+    client.run(a_graph(steps=30), on_event=heard)
+
+    assert any(isinstance(event, Progress) and event.node == "58" for event in heard.events)
+
+
+def test_a_socket_that_never_comes_back_is_replaced_by_polling(emulator: Server) -> None:
+    emulator.misbehave("drop_socket", at="start")
+    patience = Patience(poll_interval_s=0.2, reconnect_attempts=0)
+
+    run = client_for(emulator, patience).run(a_graph())
+
+    assert_finished(run, emulator)
+
+
+def test_a_socket_struck_off_by_another_of_the_same_name_loses_nothing(emulator: Server) -> None:
+    client, client_id, graph = client_for(emulator), uuid.uuid4().hex, a_graph(steps=20)
+    run = PromptRun(str(uuid.uuid4()), graph)
+
+    def strike_off() -> None:
+        rival = websocket.create_connection(f"ws://127.0.0.1:{emulator.port}/ws?clientId={client_id}")
+        rival.close()
+
+    client.submit(graph, prompt_id=run.prompt_id, client_id=client_id)
+    client.follow(run, client_id=client_id, on_event=Heard(Progress, strike_off))
+
+    assert_finished(run, emulator)
+
+
+@pytest.mark.parametrize("message", ["executing_null", "execution_success", "executed", "progress_state"])
+def test_a_lost_message_loses_nothing(client: ComfyClient, emulator: Server, message: str) -> None:
+    emulator.misbehave("mute", message=message)
+
+    assert_finished(client.run(a_graph()), emulator)
+
+
+def test_the_end_is_not_waited_for_once_history_has_the_result(emulator: Server) -> None:
+    emulator.misbehave("delay", at="before_end", seconds=2)
+    heard = Heard()
+
+    run = client_for(emulator, NO_POLLS).run(a_graph(), on_event=heard)
+
+    assert_finished(run, emulator)
+    assert not any(isinstance(event, Executing) and event.node is None for event in heard.events)
+
+
+def test_a_late_history_entry_is_waited_for(emulator: Server) -> None:
+    emulator.misbehave("delay", at="before_history", seconds=0.5)
+
+    assert_finished(client_for(emulator, NO_POLLS).run(a_graph()), emulator)
+
+
+def test_a_cached_run_names_the_files_of_the_first(client: ComfyClient, emulator: Server) -> None:
+    graph = a_graph(seed=1)
+
+    first, second = client.run(graph), client.run(graph)
+
+    assert second.outputs == first.outputs
+    assert second.cached_nodes == set(graph)
+    assert second.timings == ()
+
+
+def test_a_prefix_of_its_own_makes_a_cached_job_write_its_own_file(client: ComfyClient) -> None:
+    first, second = client.run(a_graph(seed=1)), client.run(a_graph(seed=1))
+
+    assert second.outputs[0].subfolder != first.outputs[0].subfolder
+    assert {timing.class_type for timing in second.timings} == {"SaveVideo"}
+
+
+def test_a_frozen_server_is_told_from_a_slow_one(doomed: Server) -> None:
+    client = client_for(doomed, HASTY, http_timeout_s=0.3)
+
+    with pytest.raises(ServerUnreachable) as caught:
+        client.run(a_graph(steps=40), on_event=Heard(Progress, doomed.freeze))
+
+    assert not caught.value.refused
+
+
+def test_a_server_that_thaws_in_time_finishes_the_run(doomed: Server) -> None:
+    thaw = threading.Timer(1.0, doomed.thaw)
+
+    def freeze() -> None:
+        doomed.freeze()
+        thaw.start()
+
+    run = client_for(doomed, QUICK, http_timeout_s=0.3).run(a_graph(), on_event=Heard(Progress, freeze))
+
+    assert_finished(run, doomed)
+
+
+def test_a_killed_server_is_noticed(doomed: Server) -> None:
+    with pytest.raises(ServerUnreachable) as caught:
+        client_for(doomed, HASTY).run(a_graph(steps=40), on_event=Heard(Progress, doomed.kill))
+
+    assert caught.value.refused
+
+
+def test_a_server_that_died_after_the_work_was_done_does_not_cost_the_render(doomed: Server) -> None:
+    doomed.misbehave("delay", at="before_history", seconds=0.3)  # lets the last message out
+    doomed.misbehave("exit", at="before_history")
+
+    run = client_for(doomed, HASTY).run(a_graph())
+
+    assert run.outcome is Outcome.SUCCEEDED
+    assert locate(doomed.output, run.outputs[0]).stat().st_size > 1000
+
+
+def test_a_restarted_server_has_lost_the_run(doomed: Server) -> None:
+    def restart() -> None:
+        doomed.kill()
+        doomed.start()
+
+    patience = Patience(poll_interval_s=0.3, look_again_s=0.1, dead_timeout_s=30.0, reconnect_delay_s=0.1)
+
+    with pytest.raises(RunLost):
+        client_for(doomed, patience).run(a_graph(steps=40), on_event=Heard(Progress, restart))
+
+
+def test_a_prompt_lost_from_the_queue_is_noticed(emulator: Server) -> None:
+    client = client_for(emulator)
+    emulator.misbehave("slow", factor=20.0)
+    client.submit(a_graph(), prompt_id=str(uuid.uuid4()), client_id="first")
+    run = PromptRun(str(uuid.uuid4()), {})
+    client.submit(a_graph(), prompt_id=run.prompt_id, client_id="second")
+    emulator.misbehave("lose_queue", at="step")
+
+    with pytest.raises(RunLost):
+        client.follow(run, client_id="second")
+
+
+def test_nobody_listening_is_said_at_once() -> None:
+    client = ComfyClient("http://127.0.0.1:1", patience=HASTY)
+
+    with pytest.raises(ServerUnreachable) as caught:
+        client.run(a_graph())
+
+    assert caught.value.refused
+    assert "127.0.0.1:1" in str(caught.value)
+
+
+def test_a_lost_answer_to_the_post_does_not_post_twice(doomed: Server) -> None:
+    doomed.misbehave("hang", at="posted", seconds=1.5)
+    client = client_for(doomed, QUICK, http_timeout_s=0.4)
+
+    run = client.run(a_graph())
+
+    assert_finished(run, doomed)
+    assert len(doomed.ask("/history")) == 1
+
+
+def test_a_post_that_never_arrived_is_posted_again(client: ComfyClient, emulator: Server) -> None:
+    emulator.misbehave("stall_http", path="/prompt", seconds=None)
+    impatient = client_for(emulator, QUICK, http_timeout_s=0.4)
+
+    assert_finished(impatient.run(a_graph()), emulator)
+
+
+def test_node_errors_in_a_200_are_a_rejection_and_nothing_stays_queued(
+    client: ComfyClient, emulator: Server
+) -> None:
+    graph = a_graph(steps=40)
+    graph["62"] = {"class_type": "SaveVideo", "inputs": {"filename_prefix": "x", "video": ["60", 0]}}
+
+    with pytest.raises(GraphRejected) as caught:
+        client.run(graph, prompt_id="half-good")
+
+    assert caught.value.status == 200
+    assert {problem.node_id for problem in caught.value.problems} == {"62"}
+    assert not client.queue()["queue_pending"]
+    emulator.misbehave("forget_history")
+
+
+def test_a_missing_model_is_named_with_its_folder_and_what_is_there(client: ComfyClient) -> None:
+    graph = a_graph()
+    graph["39"]["inputs"]["vae_name"] = "wan_2.1_vea.safetensors"
+
+    with pytest.raises(GraphRejected) as caught:
+        client.run(graph)
+
+    (problem,) = caught.value.problems
+    assert (problem.node_id, problem.class_type, problem.input_name) == ("39", "VAELoader", "vae_name")
+    assert "models/vae" in problem.message
+    assert "wan_2.1_vae.safetensors" in problem.message
+
+
+def test_a_run_with_nothing_to_keep_says_so(client: ComfyClient) -> None:
+    graph = a_graph()
+    graph["61"] = {"class_type": "PreviewImage", "inputs": {"images": ["8", 0]}}
+    del graph["60"]
+
+    with pytest.raises(NothingToShow) as caught:
+        client.run(graph)
+
+    assert caught.value.seen
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ("cuda_oom", OutOfMemory),
+        ("oom_text", OutOfMemory),
+        ("memory_error", OutOfMemory),
+        ("value_error", RunFailed),
+    ],
+)
+def test_an_error_in_a_node_names_the_node(
+    client: ComfyClient, emulator: Server, error: str, kind: type[RunFailed]
+) -> None:
+    emulator.misbehave("raise", node="KSamplerAdvanced", error=error)
+
+    with pytest.raises(RunFailed) as caught:
+        client.run(a_graph())
+
+    assert type(caught.value) is kind
+    assert caught.value.node_id == "57"
+    assert caught.value.node_type == "KSamplerAdvanced"
+
+
+def test_the_next_run_is_not_troubled_by_the_error_of_the_last(client: ComfyClient, emulator: Server) -> None:
+    emulator.misbehave("raise", node="57")
+    with pytest.raises(RunFailed):
+        client.run(a_graph())
+
+    assert_finished(client.run(a_graph()), emulator)
+
+
+def test_a_canceled_run_is_interrupted_by_its_own_id(client: ComfyClient) -> None:
+    cancel = threading.Event()
+
+    with pytest.raises(RunInterrupted) as caught:
+        client.run(a_graph(steps=100), on_event=Heard(Progress, cancel.set), cancel=cancel)
+
+    assert caught.value.yielded
+    assert "canceled" in caught.value.why
+
+
+def test_a_run_canceled_while_it_waits_leaves_the_queue(client: ComfyClient, emulator: Server) -> None:
+    emulator.misbehave("slow", factor=20.0)
+    other, ours, cancel = str(uuid.uuid4()), str(uuid.uuid4()), threading.Event()
+    client.submit(a_graph(), prompt_id=other, client_id="other")
+    cancel.set()
+
+    with pytest.raises(RunInterrupted) as caught:
+        client.run(a_graph(), prompt_id=ours, cancel=cancel)
+
+    assert caught.value.yielded
+    assert client.knows(other)
+    assert not client.knows(ours)
+
+
+def test_the_time_limit_interrupts(client: ComfyClient, emulator: Server) -> None:
+    emulator.misbehave("slow", factor=20.0)
+
+    with pytest.raises(RunInterrupted, match=r"time limit of 0\.2 s"):
+        client.run(a_graph(), time_limit_s=0.2)
+
+
+def test_a_node_that_does_not_yield_is_reported_so_that_the_process_can_be_killed(doomed: Server) -> None:
+    doomed.misbehave("hang", at="node", node="VAEDecode")
+
+    with pytest.raises(RunInterrupted, match="must be killed") as caught:
+        client_for(doomed, HASTY).run(a_graph(), time_limit_s=0.5)
+
+    assert not caught.value.yielded
+
+
+def test_an_interruption_by_somebody_else_is_no_success(client: ComfyClient, emulator: Server) -> None:
+    with pytest.raises(RunInterrupted, match="somebody else"):
+        client.run(
+            a_graph(steps=100),
+            prompt_id="theirs",
+            on_event=Heard(Progress, lambda: client.interrupt("theirs")),
+        )
+
+
+def test_an_interruption_of_another_prompt_does_not_touch_ours(client: ComfyClient, emulator: Server) -> None:
+    run = client.run(a_graph(), on_event=Heard(Progress, lambda: client.interrupt("another")))
+
+    assert_finished(run, emulator)
+
+
+def test_several_runs_at_once_hear_each_their_own(client: ComfyClient, emulator: Server) -> None:
+    def one(number: int) -> tuple[PromptRun, set[str | None]]:
+        heard = Heard()
+        run = client.run(a_graph(seed=number), on_event=heard)
+        return run, {getattr(event, "prompt_id", None) for event in heard.events} - {None}
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(one, range(4)))
+
+    for run, prompt_ids in results:
+        assert_finished(run, emulator)
+        assert prompt_ids == {run.prompt_id}
+    assert len({run.outputs for run, _ in results}) == 4
+
+
+def test_a_graph_of_three_mebibytes_is_no_trouble(client: ComfyClient, emulator: Server) -> None:
+    assert_finished(client.run(a_graph(prompt="fox " * 750_000)), emulator)
+
+
+def test_a_file_is_viewed_in_a_stream(client: ComfyClient, emulator: Server) -> None:
+    run = client.run(a_graph())
+    into = io.BytesIO()
+
+    size = client.view(run.outputs[0], into)
+
+    assert into.getvalue() == locate(emulator.output, run.outputs[0]).read_bytes()
+    assert size == len(into.getvalue())
+    locate(emulator.output, run.outputs[0]).unlink()
+    with pytest.raises(ServerError) as caught:
+        client.view(run.outputs[0], io.BytesIO())
+    assert caught.value.status == 404
+
+
+def test_the_plain_questions_are_answered(client: ComfyClient) -> None:
+    assert client.system_stats()["system"]["comfyui_version"]
+    assert client.features()["supports_preview_metadata"] is True
+    assert list(client.object_info("KSamplerAdvanced")) == ["KSamplerAdvanced"]
+    assert client.object_info("No/Such Node?") == {}
+    assert client.history("no such prompt") == {}
+    assert client.upload_image("start.png", b"\x89PNG")["name"].startswith("start")
+    client.free()
+
+
+def test_an_answer_that_is_none_is_a_server_error(client: ComfyClient, emulator: Server) -> None:
+    emulator.misbehave("refuse_prompt")
+
+    with pytest.raises(ServerError) as caught:
+        client.run(a_graph())
+
+    assert caught.value.status == 500
