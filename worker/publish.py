@@ -8,22 +8,21 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from farm.errors import BucketNotFound, FarmError, StorageDenied, StorageUnavailable, TransferStopped
-from farm.job import Artifact
-from farm.storage import Storage, media_type_of, safe_name
-from worker.errors import BrokenOutput
-from worker.manifest import MANIFEST_NAME, manifest_json
+from farm.job import Artifact, JobResult
+from farm.storage import Storage, StoredFile, media_type_of, safe_name
+from worker.errors import AttemptStopped, BrokenOutput
+from worker.manifest_file import MANIFEST_NAME, manifest_json
 from worker.media import Inspected, decode, inspect
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 BytesHook = Callable[[int, int], None]  # bytes sent, bytes in all; called from several threads
-StopHook = Callable[[], bool]
 
 _POSTER_ENDING: Final = ".poster.jpg"
 _FILES_AT_ONCE: Final = 4
@@ -41,16 +40,6 @@ class LocalOutput:
     filename: str  # as ComfyUI named it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
-    """What is in the storage now; the store's commit makes it the job's result."""
-
-    bucket: str
-    artifacts: tuple[Artifact, ...]  # in the order of the outputs; never empty
-    manifest_key: str
-    timings_s: dict[str, float] = field(default_factory=dict)  # "check", "upload"
-
-
 class Publisher(Protocol):
     """Puts what an attempt has made where people find it."""
 
@@ -61,20 +50,22 @@ class Publisher(Protocol):
         outputs: Sequence[LocalOutput],
         manifest: Mapping[str, Any],
         *,
-        stop: StopHook | None = None,
+        timings: Callable[[], Mapping[str, float]] = dict,
+        stop: threading.Event | None = None,
         progress: BytesHook | None = None,
-    ) -> Published:
+    ) -> JobResult:
         """Store every output, a poster beside each video, and the manifest when all of them are there.
 
         Args:
             outputs: at least one.
-            manifest: what is known of the run: graph, versions, timings, GPU and plan. It is completed by
-                job, attempt and artifacts, and must hold no secret.
-            stop: asked often; True ends the work.
+            manifest: what is known of the run (`worker.manifest.manifest_of`); no secret. It is completed by
+                artifacts and timings; its ``worker.emulated`` goes into the result.
+            timings: asked when all files are stored: the seconds for manifest and result.
+            stop: set by whoever wants it to end early.
 
         Raises:
             BrokenOutput: an output is not what it claims; nothing of the attempt is left in the storage.
-            TransferStopped: `stop` said so; nothing is left either.
+            AttemptStopped: `stop` was set; nothing is left either.
             StorageUnavailable: the storage did not take it, however often it was tried; the files are
                 still on this disk.
         """
@@ -101,35 +92,33 @@ class S3Publisher:
         outputs: Sequence[LocalOutput],
         manifest: Mapping[str, Any],
         *,
-        stop: StopHook | None = None,
+        timings: Callable[[], Mapping[str, float]] = dict,
+        stop: threading.Event | None = None,
         progress: BytesHook | None = None,
-    ) -> Published:
+    ) -> JobResult:
         """See `Publisher.publish`."""
         prefix = self._storage.keys.attempt_prefix(job_id, attempt)
-        names = key_names(outputs)
+        keys = [prefix + name for name in key_names(outputs)]
         work = _Work(outputs, stop=stop, progress=progress)
         started = time.monotonic()
         try:
             inspected = work.all([self._pool.submit(inspect, output.path) for output in outputs])
             checked = time.monotonic()
-            keys = [prefix + name for name in names]
             artifacts = self._store(work, outputs, keys, inspected)
-            timings_s = {"check": checked - started, "upload": time.monotonic() - checked}
-            body = manifest_json(manifest, job_id, attempt, artifacts, inspected, timings_s)
-            manifest_key = prefix + MANIFEST_NAME
-            self._patiently(
-                work,
-                lambda: self._storage.put_bytes(body, manifest_key, media_type="application/json"),
-                manifest_key,
-            )
-        except (BrokenOutput, TransferStopped):
+            spent_s = {"check": checked - started, "upload": time.monotonic() - checked, **timings()}
+            self._store_manifest(work, prefix, manifest_json(manifest, artifacts, inspected, spent_s))
+        except BrokenOutput:
             self.discard(job_id, attempt)
             raise
-        return Published(
+        except TransferStopped as exc:
+            self.discard(job_id, attempt)
+            raise AttemptStopped(f"attempt {attempt} at job {job_id} was stopped while publishing") from exc
+        return JobResult(
             bucket=self._storage.bucket,
             artifacts=artifacts,
-            manifest_key=manifest_key,
-            timings_s=timings_s,
+            manifest_key=prefix + MANIFEST_NAME,
+            timings_s=spent_s,
+            emulated=bool(manifest.get("worker", {}).get("emulated")),
         )
 
     def discard(self, job_id: str, attempt: int) -> None:
@@ -176,7 +165,7 @@ class S3Publisher:
             )
         )
 
-    def _upload(self, work: _Work, output: LocalOutput, key: str) -> Any:
+    def _upload(self, work: _Work, output: LocalOutput, key: str) -> StoredFile:
         return self._patiently(
             work,
             lambda: self._storage.upload(
@@ -196,6 +185,10 @@ class S3Publisher:
             poster_key,
         )
         return poster_key
+
+    def _store_manifest(self, work: _Work, prefix: str, body: bytes) -> None:
+        key = prefix + MANIFEST_NAME
+        self._patiently(work, lambda: self._storage.put_bytes(body, key, media_type="application/json"), key)
 
     def _patiently(self, work: _Work, store: Callable[[], T], key: str) -> T:
         """Try until it works, the time is up, or nobody wants it any more."""
@@ -227,7 +220,7 @@ class _Work:
     """One `publish` under way: who may stop it, how far it is, and its first error."""
 
     def __init__(
-        self, outputs: Sequence[LocalOutput], *, stop: StopHook | None, progress: BytesHook | None
+        self, outputs: Sequence[LocalOutput], *, stop: threading.Event | None, progress: BytesHook | None
     ) -> None:
         self._stop = stop
         self._progress = progress
@@ -238,7 +231,7 @@ class _Work:
 
     def stopped(self) -> bool:
         """Whether the rest of the work is in vain."""
-        return self._failed.is_set() or (self._stop is not None and self._stop())
+        return self._failed.is_set() or (self._stop is not None and self._stop.is_set())
 
     def check(self, key: str) -> None:
         """Raises `TransferStopped` when it is."""
