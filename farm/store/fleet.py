@@ -1,0 +1,42 @@
+"""The part of the Redis store that knows the workers: their cards, what cards name, and locks."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from farm.store.link import RedisLink, in_ms
+
+
+class RedisFleet(RedisLink):
+    """Cards, blobs and locks; all of them end by themselves."""
+
+    def put_worker(self, name: str, card: dict[str, Any], *, ttl_s: float) -> None:
+        """Keep a worker's card for `ttl_s`."""
+        self._run("put_worker", name, json.dumps(card, separators=(",", ":")), in_ms(ttl_s))
+
+    def drop_worker(self, name: str) -> None:
+        """Forget a worker's card: it left in good order."""
+        self._command("DEL", self.keys.worker(name))
+
+    def workers(self) -> list[dict[str, Any]]:
+        """The cards of all workers that live, by name."""
+        found = {name.decode(): json.loads(card) for name, card in self._run("workers")}
+        return [found[name] for name in sorted(found)]
+
+    def put_blob(self, name: str, data: bytes, *, ttl_s: float) -> None:
+        """Keep something that is too large for a card."""
+        self._command("SET", self.keys.blob(name), data, "PX", in_ms(ttl_s))
+
+    def get_blob(self, name: str) -> bytes | None:
+        """What `put_blob` keeps under that name."""
+        data: bytes | None = self._command("GET", self.keys.blob(name))
+        return data
+
+    def acquire(self, name: str, holder: str, *, ttl_s: float) -> bool:
+        """Take or keep a named lock for `ttl_s`."""
+        return bool(self._run("acquire", name, holder, in_ms(ttl_s)))
+
+    def unlock(self, name: str, holder: str) -> None:
+        """Give a lock back, if it is still this holder's."""
+        self._run("unlock", name, holder)
