@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+import builtins
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
-from pathlib import Path
-from typing import Any, Final, Unpack
+from types import TracebackType
+from typing import Any, Final, Self, Unpack
 
-from farm.broker import CeleryBell, make_app, queue_for
+from farm.bell import LazyBell
 from farm.errors import InvalidJob, JobFailed, Problem, WaitTimeout
+from farm.follow import follow
 from farm.handle import Job
-from farm.job import JobEvent, JobSpec, JobState, new_job_id
+from farm.job import JobEvent, JobRecord, JobSpec, JobState, new_job_id
 from farm.preflight import Preflight
-from farm.request import GraphSource, InputSource, JobOptions, JobRequest, prepare
+from farm.request import GraphSource, InputSource, JobOptions, JobRequest, local_file, prepare
 from farm.settings import RedisSettings, S3Settings, StoreSettings
 from farm.storage import S3Storage, Storage
-from farm.store.base import JobStore, NewJob, Page
+from farm.store.base import Counts, JobStore, NewJob, Page
 from farm.store.redis import connect
 from farm.surroundings import settings_here
 
 _BLOCK_S: Final = 1.0  # longest single wait for news; a lost event costs no more than this
+_BATCH: Final = 500  # jobs of one round trip
+_MOST_PROBLEMS: Final = 50  # of one refused batch: nobody reads more
 
 
 class Farm:
     """The farm, seen by a producer.
 
     Without arguments it finds its way by the environment (`FARM_REDIS_URL`, `FARM_S3_…`), or else by
-    the local stack that runs in this folder (`farm up`).
+    the local stack that runs in this folder (`farm up`). Nothing is connected before the first call.
+    It may be used as a context manager; threads may share one.
 
     Raises:
         SettingsError: a variable is wrong; the message names it.
@@ -43,10 +48,9 @@ class Farm:
         store: JobStore | None = None,
         storage: Storage | None = None,
     ) -> None:
-        redis = redis or settings_here(RedisSettings)
-        limits = settings_here(StoreSettings).limits()
-        self.store = store or connect(redis, limits, CeleryBell(make_app(redis), redis.namespace))
-        self.storage: Storage = storage or S3Storage(s3 or settings_here(S3Settings))
+        """What is not given comes from the environment; `store` and `storage` replace Redis and S3."""
+        self.store: Final[JobStore] = store or _store_at(redis or settings_here(RedisSettings))
+        self.storage: Final[Storage] = storage or S3Storage(s3 or settings_here(S3Settings))
         self._preflight = Preflight(self.store)
 
     def submit(
@@ -65,6 +69,7 @@ class Farm:
             parameters: of the template; or "node.input" -> value, set in the graph.
             template: name of a built-in template, instead of a graph.
             inputs: "node.input" -> file: a URL (https, s3), a local path, or the bytes.
+            options: see `JobOptions`: priority, labels, deadline, idempotency_key, …
 
         Raises:
             InvalidJob: the job cannot run as it is; names every field, node and input.
@@ -76,29 +81,38 @@ class Farm:
         request = JobRequest(
             graph=graph, template=template, parameters=parameters or {}, inputs=inputs or {}, options=options
         )
-        return self.submit_many([request])[0]
+        return self._store([self._with_sources(self._checked(request), request)])[0]
 
-    def submit_many(self, requests: Iterable[JobRequest], *, batch: int = 500) -> Sequence[Job]:
+    def submit_many(self, requests: Iterable[JobRequest], *, batch: int = _BATCH) -> builtins.list[Job]:
         """Queue many jobs, in order, a batch for each round trip.
 
-        Every request of a batch is checked before any of it is stored.
+        Every request of a batch is checked before any of it is stored, and requests are taken
+        from the iterable only as batches are stored.
 
         Raises:
-            InvalidJob: names the request by its place, from 0; earlier batches are stored.
+            InvalidJob: names each request at fault by its place, from 0; nothing of its batch is
+                stored, earlier batches are.
+            IdempotencyConflict: of one job; the others of its batch are stored.
+            StoreUnavailable, StorageUnavailable: as `submit`; earlier batches are stored.
         """
-        jobs: Sequence[Job] = ()
+        jobs: list[Job] = []
         numbered = enumerate(requests)
-        while chunk := tuple(islice(numbered, batch)):
-            specs = [self._checked_at(index, request) for index, request in chunk]
-            # Inputs are uploaded only now: a batch that is refused leaves nothing behind in S3.
-            jobs = [*jobs, *self._store([self._with_sources(spec) for spec in specs])]
+        while chunk := list(islice(numbered, max(batch, 1))):
+            specs = self._checked_all(chunk)
+            # Inputs are stored only now: a batch that is refused leaves nothing behind in S3.
+            jobs += self._store(
+                [self._with_sources(spec, request) for spec, (_, request) in zip(specs, chunk, strict=True)]
+            )
         return jobs
 
     def validate(self, request: JobRequest) -> JobSpec:
         """Check a request as `submit` does, against the nodes and models of the live workers too.
 
+        The spec names local input files by their path: nothing is stored.
+
         Raises:
             InvalidJob: names every field, node and input that is wrong.
+            StoreUnavailable: the live workers cannot be asked.
         """
         return self._checked(request)
 
@@ -118,7 +132,7 @@ class Farm:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> Iterator[Job]:
-        """Jobs, newest first, fetched page by page as you go on."""
+        """Jobs submitted within [since, until), newest first, fetched page by page as you go on."""
         cursor: str | None = None
         wanted = JobState(state) if state is not None else None
         while True:
@@ -128,27 +142,19 @@ class Farm:
             if cursor is None:
                 return
 
-    def events(self, job_id: str, *, after: str = "0", follow: bool = True) -> Iterator[JobEvent]:
+    def events(self, job_id: str, *, after: str = "0", live: bool = True) -> Iterator[JobEvent]:
         """What happened and happens to a job, in order; ends when the job has ended.
 
         Args:
             after: the `event_id` of the last event seen; "0" is from the beginning.
-            follow: False gives only what there is by now.
+            live: False gives only what there is by now.
 
         Raises:
             JobNotFound: there is no such job.
         """
-        ended = False
-        while True:
-            # The state is read before the events: what it says is in the stream by then.
-            ended = self.store.get(job_id).state.final
-            block_s = _BLOCK_S if follow and not ended else 0.0
-            news = self.store.events(job_id, after=after, block_s=block_s)
-            for event in news:
-                after = event.event_id
-                yield event
-            if not news and (ended or not follow):
-                return
+        if live:
+            return follow(self.store, {job_id: after})
+        return self._past_events(job_id, after)
 
     def wait(self, job_id: str, *, timeout_s: float | None = None) -> Job:
         """Wait until the job succeeded.
@@ -160,19 +166,14 @@ class Farm:
         """
         started = time.monotonic()
         after = "0"
-        while True:
-            record = self.store.get(job_id)
-            if record.state.final:
-                break
+        while not (record := self.store.get(job_id)).state.final:
             waited_s = time.monotonic() - started
             left_s = _BLOCK_S if timeout_s is None else min(_BLOCK_S, timeout_s - waited_s)
             if left_s <= 0:
                 raise WaitTimeout(job_id, record.state, waited_s)
             news = self.store.events(job_id, after=after, limit=1000, block_s=left_s)
             after = news[-1].event_id if news else after
-        if record.state is not JobState.SUCCEEDED:
-            raise JobFailed(job_id, record.state, record.error.message if record.error else "no reason given")
-        return Job(self, job_id, record)
+        return Job(self, job_id, succeeded(record))
 
     def cancel(self, job_id: str, *, reason: str = "") -> JobState:
         """Ask for the job's end; returns its state: canceled at once when it was queued, running
@@ -197,31 +198,83 @@ class Farm:
         """The cards of the workers that live."""
         return self.store.workers()
 
-    def _checked(self, request: JobRequest, index: int) -> JobSpec:
-        try:
-            spec = prepare(request, inputs=dict.fromkeys(request.inputs, ""))
-            self._preflight.check(spec)
-        except InvalidJob as exc:
-            place = f"request {index}: " if index else ""
-            raise InvalidJob(
-                [
-                    Problem(field=f"{place}{problem.field}", message=problem.message)
-                    for problem in exc.problems
-                ]
-            ) from exc
-        if request.inputs:
-            # Only now: a job that is refused leaves nothing behind in S3.
-            spec = replace(spec, inputs={name: self._source(v) for name, v in request.inputs.items()})
+    def counts(self) -> Counts:
+        """How many jobs are in each state, and how many wait in each queue and priority."""
+        return self.store.counts()
+
+    def close(self) -> None:
+        """Give connections and threads back. A farm that was closed connects again when it is used."""
+        self.storage.close()
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _checked(self, request: JobRequest) -> JobSpec:
+        spec = prepare(request)
+        self._preflight.check(spec)
         return spec
 
-    def _source(self, source: InputSource) -> str:
-        if isinstance(source, str) and "://" in source:
-            return source
-        return self.storage.upload_input(Path(source) if isinstance(source, str) else source)
+    def _checked_all(self, chunk: Sequence[tuple[int, JobRequest]]) -> builtins.list[JobSpec]:
+        specs: list[JobSpec] = []
+        problems: list[Problem] = []
+        for index, request in chunk:
+            try:
+                specs.append(self._checked(request))
+            except InvalidJob as exc:
+                problems += [_at(index, problem) for problem in exc.problems]
+            if len(problems) >= _MOST_PROBLEMS:
+                break
+        if problems:
+            raise InvalidJob(problems[:_MOST_PROBLEMS])
+        return specs
 
-    def _store(self, specs: Sequence[JobSpec]) -> Sequence[Job]:
+    def _with_sources(self, spec: JobSpec, request: JobRequest) -> JobSpec:
+        if not request.inputs:
+            return spec
+        return replace(spec, inputs={place: self._source(given) for place, given in request.inputs.items()})
+
+    def _source(self, given: InputSource) -> str:
+        """The address under which a worker finds an input."""
+        file = local_file(given)
+        return str(given) if file is None else self.storage.upload_input(file)
+
+    def _store(self, specs: Sequence[JobSpec]) -> builtins.list[Job]:
+        from farm.broker import queue_for  # Celery's import takes long: see `LazyBell`
+
         new = [
             NewJob(job_id=new_job_id(), spec=spec, queue=queue_for(spec.requirements.vram_gib))
             for spec in specs
         ]
         return [Job(self, done.job_id) for done in self.store.submit(new)]
+
+    def _past_events(self, job_id: str, after: str) -> Iterator[JobEvent]:
+        while news := self.store.events(job_id, after=after, limit=1000):
+            yield from news
+            after = news[-1].event_id
+
+
+def succeeded(record: JobRecord) -> JobRecord:
+    """The record itself, of a job that ended well.
+
+    Raises:
+        JobFailed: it ended failed, canceled or expired.
+    """
+    if record.state is not JobState.SUCCEEDED:
+        raise JobFailed(
+            record.job_id, record.state, record.error.message if record.error else "no reason given"
+        )
+    return record
+
+
+def _store_at(redis: RedisSettings) -> JobStore:
+    return connect(redis, settings_here(StoreSettings).limits(), LazyBell(redis))
+
+
+def _at(index: int, problem: Problem) -> Problem:
+    return Problem(field=f"request {index}: {problem.field}", message=problem.message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -40,16 +40,16 @@ class Result:
         """
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
-        paths = []
-        for artifact in self.facts.artifacts:
-            path = target / Path(artifact.key).name
+        paths = [target / name for name in _file_names(self.facts.artifacts)]
+        for artifact, path in zip(self.facts.artifacts, paths, strict=True):
             self.storage.download(artifact.key, path, sha256=artifact.sha256)
-            paths.append(path)
         return paths
 
 
 class Job:
     """One job, as it was when last asked for, and what can be done with it."""
+
+    __slots__ = ("_farm", "_record", "job_id")
 
     def __init__(self, farm: Farm, job_id: str, record: JobRecord | None = None) -> None:
         self._farm = farm
@@ -86,9 +86,9 @@ class Job:
         self._record = self._farm.wait(self.job_id, timeout_s=timeout_s).record
         return self
 
-    def events(self, *, after: str = "0", follow: bool = True) -> Iterator[JobEvent]:
+    def events(self, *, after: str = "0", live: bool = True) -> Iterator[JobEvent]:
         """As `Farm.events`."""
-        return self._farm.events(self.job_id, after=after, follow=follow)
+        return self._farm.events(self.job_id, after=after, live=live)
 
     def cancel(self, *, reason: str = "") -> JobState:
         """As `Farm.cancel`."""
@@ -109,3 +109,12 @@ class Job:
         if result is None:
             raise NoResult(self.job_id, self.state)
         return Result(facts=result, storage=self._farm.storage)
+
+
+def _file_names(artifacts: Sequence[Artifact]) -> list[str]:
+    """A name for each file; two nodes may have saved one of the same name."""
+    names: list[str] = []
+    for artifact in artifacts:
+        name = Path(artifact.key).name
+        names.append(name if name not in names else f"{artifact.node_id or len(names)}-{name}")
+    return names

@@ -1,13 +1,12 @@
 """Holds a job against the nodes and models of the workers that live, before it is queued.
 
-A worker publishes what its ComfyUI answers to ``/object_info`` (`publish_definitions`) and names it on
-its card. `Preflight` reads both and judges as ComfyUI will.
+A worker stores what its ComfyUI answers to ``/object_info`` under `definitions_name` and names the digest
+on its card. `Preflight` reads both and judges as ComfyUI will.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import logging
 import marshal
@@ -37,18 +36,11 @@ _REMEMBERED_BYTES: Final = 256 * 1024
 _Range = tuple[float, float]
 
 
-def publish_definitions(store: JobStore, object_info: Mapping[str, Any], *, ttl_s: float) -> str:
-    """Put a worker's node definitions where producers find them; returns what its card must name.
+def definitions_name(digest: str) -> str:
+    """Under which name the store keeps what a worker's ComfyUI says of its nodes.
 
-    Workers with the same nodes and models share one blob. To be repeated before `ttl_s` is over.
+    The blob is the JSON of ``/object_info``, compressed by zlib.
     """
-    text = json.dumps(object_info, sort_keys=True, separators=(",", ":")).encode()
-    digest = hashlib.sha256(text).hexdigest()[:32]
-    store.put_blob(_blob_name(digest), zlib.compress(text), ttl_s=ttl_s)
-    return digest
-
-
-def _blob_name(digest: str) -> str:
     return f"definitions:{digest}"
 
 
@@ -113,7 +105,7 @@ class Preflight:
     def _judge(self, digest: str, dialect: Dialect) -> _Judge | None:
         if known := self._judges.get((digest, dialect)):
             return known
-        blob = self._store.get_blob(_blob_name(digest))
+        blob = self._store.get_blob(definitions_name(digest))
         try:
             return (
                 None
