@@ -26,7 +26,8 @@ class RedisRepair(RedisLink):
             ]
         )
         missing = self._run_many([self._lane_call(name.decode()) for name in lanes])
-        rings = [ring for flat in (due, *missing) for ring in _rings(flat)]
+        # A job that became due is missed in its lane as well; it is rung once.
+        rings = list(dict.fromkeys(ring for flat in (due, *missing) for ring in _rings(flat)))
         self.ring(rings)
         return Swept(
             rings=tuple(rings),
