@@ -15,7 +15,6 @@ from farm.errors import StoreUnavailable
 from farm.job import EventKind, JobResult, JobState, Progress
 from farm.store.base import Claim, JobStore, LeaseAnswer, Refused
 from worker.consumer import Gate
-from worker.errors import AttemptStopped
 from worker.faults import Fault, sort_fault
 from worker.inputs import InputCache
 from worker.lease import Lease, LeaseKeeper
@@ -84,8 +83,6 @@ class _Attempt:
                 # Whatever came of it, the GPU is free: the next job may come while this one is booked.
                 self._parts.gate.release(self._claim.job_id)
             result = self._publish(rendered)
-        except AttemptStopped:
-            return self._end_stopped()
         except Exception as exc:  # noqa: BLE001 - the top of a task: sorted, booked and logged below
             return self._end_stopped() if self._lease.stopped.is_set() else self._end_failed(exc)
         finally:
@@ -109,21 +106,25 @@ class _Attempt:
     def _publish(self, rendered: Rendered) -> JobResult:
         self._reporter.phase("publishing")
         started = time.monotonic()
-        timings_s = dict(rendered.timings_s)
-        timings_s["queue"] = (self._claim.claimed_at - self._claim.submitted_at).total_seconds()
-
-        def finished_timings() -> dict[str, float]:
-            now = time.monotonic()
-            return {**timings_s, "publish": now - started, "attempt": now - self._started}
-
-        manifest = manifest_of(self._claim, rendered, self._parts.facts())
-        return self._parts.publisher.publish(
+        waited = self._claim.claimed_at - self._claim.submitted_at
+        timings_s = {"queue": waited.total_seconds(), **rendered.timings_s}
+        facts = self._parts.facts()
+        manifest = {**manifest_of(self._claim, rendered, facts), "timings_s": timings_s}
+        published = self._parts.publisher.publish(
             self._claim.job_id,
             self._claim.attempt,
             rendered.outputs,
             manifest,
-            timings=finished_timings,
             stop=self._lease.stopped,
+        )
+        ended = time.monotonic()
+        timings_s |= {"publish": ended - started, "attempt": ended - self._started}
+        return JobResult(
+            bucket=published.bucket,
+            artifacts=published.artifacts,
+            manifest_key=published.manifest_key,
+            timings_s={name: round(seconds, 4) for name, seconds in timings_s.items()},
+            emulated=bool(facts.get("emulated")),
         )
 
     def _commit(self, result: JobResult) -> str:
@@ -161,10 +162,10 @@ class _Attempt:
             extra={"event": "attempt_failed", **self._facts, "code": fault.error.code, "reason": str(exc)},
         )
         if fault.restart_comfy:
-            self._parts.comfy.restart(fault.error.code)
+            self._parts.comfy.request_restart(fault.error.code)
         self._parts.publisher.discard(self._claim.job_id, self._claim.attempt)
         state = self._insist(lambda: self._fail(fault))
-        return state.value if isinstance(state, (JobState, LeaseAnswer)) else str(state)
+        return state.value
 
     def _fail(self, fault: Fault) -> JobState | LeaseAnswer:
         store, job_id = self._parts.store, self._claim.job_id

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from farm.errors import StoreUnavailable
+from farm.preflight import definitions_name
 from farm.store.base import JobStore
 
 log = logging.getLogger(__name__)
@@ -19,7 +20,8 @@ log = logging.getLogger(__name__)
 REFRESH_S: Final = 5.0
 TTL_S: Final = 15.0
 _BLOB_TTL_S: Final = 3600.0
-_BLOB_AGAIN_S: Final = 600.0
+_STORE_AGAIN_S: Final = 600.0
+_READ_AGAIN_S: Final = 60.0
 
 
 class CardKeeper:
@@ -72,6 +74,8 @@ class Definitions:
     def __init__(self, store: JobStore) -> None:
         self._store = store
         self._digest: str | None = None
+        self._generation = -1
+        self._read_at = 0.0
         self._stored_at = 0.0
 
     @property
@@ -79,7 +83,12 @@ class Definitions:
         """Name of the stored definitions; None before the first."""
         return self._digest
 
-    def share(self, object_info: Mapping[str, Any]) -> None:
+    def due(self, generation: int) -> bool:
+        """Whether they should be read again: another start of ComfyUI, or a while ago (a model file
+        may have come; reading them takes ComfyUI up to 0.3 s, so not each time)."""
+        return generation != self._generation or time.monotonic() - self._read_at >= _READ_AGAIN_S
+
+    def share(self, object_info: Mapping[str, Any], *, generation: int) -> None:
         """Store what ``/object_info`` says, unless it is there already.
 
         Raises:
@@ -87,8 +96,8 @@ class Definitions:
         """
         text = json.dumps(object_info, sort_keys=True, separators=(",", ":")).encode()
         digest = hashlib.sha256(text).hexdigest()[:32]
-        fresh = time.monotonic() - self._stored_at < _BLOB_AGAIN_S
-        if digest == self._digest and fresh:
-            return
-        self._store.put_blob(f"definitions:{digest}", zlib.compress(text, 6), ttl_s=_BLOB_TTL_S)
-        self._digest, self._stored_at = digest, time.monotonic()
+        now = time.monotonic()
+        if digest != self._digest or now - self._stored_at >= _STORE_AGAIN_S:
+            self._store.put_blob(definitions_name(digest), zlib.compress(text, 6), ttl_s=_BLOB_TTL_S)
+            self._digest, self._stored_at = digest, now
+        self._generation, self._read_at = generation, now

@@ -19,7 +19,7 @@ from comfy.rewrites import Change, set_output_prefix
 from comfy.run import PromptRun
 from farm.job import Progress
 from farm.store.base import Claim
-from worker.errors import BrokenOutput, ComfyDied, TimeLimitReached
+from worker.errors import BrokenOutput, TimeLimitReached, WorkerError
 from worker.inputs import InputCache
 from worker.publish import LocalOutput
 
@@ -39,7 +39,7 @@ class Comfy(Protocol):
 
     @property
     def died(self) -> threading.Event:
-        """Set while the process that was started last has ended."""
+        """Set once the process that runs now has ended; belongs to that process."""
 
     def client(self) -> ComfyClient:
         """A client for the server as it runs now; starts it when it does not run.
@@ -54,10 +54,10 @@ class Comfy(Protocol):
     def clean(self, folder: str) -> None:
         """Remove an attempt's files; `folder` is relative to the output folder."""
 
-    def restart(self, reason: str) -> None:
-        """End the process; the next `client` starts another."""
+    def request_restart(self, reason: str) -> None:
+        """Have the process ended and another one started; does not wait for it, `client` does."""
 
-    def death(self) -> ComfyDied:
+    def death(self) -> WorkerError:
         """How the last process ended."""
 
 
@@ -81,13 +81,18 @@ class Ears:
     preview: Callable[[str, str, bytes], None] | None = None  # node id, media type, image
 
 
+def prompt_id(claim: Claim) -> str:
+    """The id under which ComfyUI knows an attempt; ours, so that a lost answer can be asked for again."""
+    return f"{claim.job_id}-{claim.attempt}"
+
+
 def run_folder(claim: Claim) -> str:
     """The folder of an attempt's files within ComfyUI's output folder.
 
     The attempt is in it: a second attempt on a warm ComfyUI would else be answered from its cache
     with the first attempt's file, which may be gone.
     """
-    return f"jobs/{claim.job_id}/{claim.attempt}"
+    return f"jobs/{prompt_id(claim)}"
 
 
 def render(
@@ -109,9 +114,10 @@ def render(
     started = time.monotonic()
     ears.phase("preparing")
     client = comfy.client()
+    died = comfy.died  # of the process that runs now: another one may follow while we look
     graph, changes = _final_graph(claim, inputs, comfy)
     prepared = time.monotonic()
-    run = _run(client, graph, claim, comfy, ears, stop, already_s=prepared - started)
+    run = _run(client, graph, claim, comfy, ears, (stop, died), already_s=prepared - started)
     ended = time.monotonic()
     outputs = _collect(client, comfy, run.outputs, scratch / run_folder(claim))
     execution_s = run.server_times.execution_s
@@ -137,7 +143,7 @@ def _final_graph(claim: Claim, inputs: InputCache, comfy: Comfy) -> tuple[dict[s
             place: comfy.place(inputs, source, field=place) for place, source in claim.spec.inputs.items()
         }
         graph = set_inputs(graph, names)
-    return set_output_prefix(graph, claim.job_id, attempt=claim.attempt)
+    return set_output_prefix(graph, prompt_id(claim))
 
 
 def _run(
@@ -146,31 +152,32 @@ def _run(
     claim: Claim,
     comfy: Comfy,
     ears: Ears,
-    stop: threading.Event,
+    ends: tuple[threading.Event, threading.Event],
     *,
     already_s: float,
 ) -> PromptRun:
+    stop, died = ends
     limit_s = max(claim.spec.time_limit_s - already_s, 1.0)
     started = time.monotonic()
     try:
         return client.run(
             graph,
-            prompt_id=f"{claim.job_id}-{claim.attempt}",
+            prompt_id=prompt_id(claim),
             on_event=_Listener(ears),
-            cancel=_EitherSet(stop, comfy.died),
+            cancel=_EitherSet(stop, died),
             time_limit_s=limit_s,
         )
     except RunInterrupted as exc:
+        if died.is_set():
+            raise comfy.death() from exc
         if not exc.yielded:
             # It holds the GPU and listens to nobody: only the end of the process frees the card.
-            comfy.restart("does not yield")
-        if comfy.died.is_set():
-            raise comfy.death() from exc
+            comfy.request_restart("a node does not yield")
         if not stop.is_set() and time.monotonic() - started >= limit_s:
             raise TimeLimitReached(claim.job_id, claim.spec.time_limit_s) from exc
         raise
     except (ServerUnreachable, RunLost) as exc:
-        if comfy.died.is_set():
+        if died.is_set():
             raise comfy.death() from exc
         raise
 

@@ -1,0 +1,64 @@
+"""What a worker says of itself, on its card and in manifests: no secret, no path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from worker import host
+from worker.errors import GpuUnusable
+from worker.gpu import GpuCard, read_card
+from worker.load_plan import LoadPlan
+from worker.supervisor import ComfySupervisor
+
+
+def worker_facts(name: str, gpu: GpuCard | None, comfy: ComfySupervisor) -> dict[str, Any]:
+    """What stays the same from job to job."""
+    facts = comfy.facts()
+    return {
+        "name": name,
+        "gpu": _gpu_facts(gpu),
+        "load_plan": _plan_facts(comfy.plan),
+        "comfyui_version": facts.version if facts else None,
+        "torch_version": facts.torch if facts else None,
+        "python_version": facts.python if facts else None,
+        "emulated": comfy.is_emulator,
+    }
+
+
+def resources_now(gpu: GpuCard | None, comfy: ComfySupervisor) -> dict[str, Any]:
+    """Memory at this moment, in bytes. `gpu_trouble` tells when the card cannot be read any more."""
+    memory = host.host_memory()
+    now: dict[str, Any] = {
+        "ram_total_bytes": memory.total_bytes,
+        "ram_available_bytes": memory.available_bytes,
+        "comfyui_rss_bytes": host.rss_bytes(comfy.pid) if comfy.pid is not None else None,
+    }
+    if gpu is not None:
+        try:
+            card = read_card(gpu.uuid)
+            now |= {"vram_used_bytes": card.used_bytes, "vram_free_bytes": card.free_bytes}
+        except GpuUnusable as exc:
+            now["gpu_trouble"] = str(exc)
+    return now
+
+
+def _gpu_facts(gpu: GpuCard | None) -> dict[str, Any] | None:
+    if gpu is None:
+        return None
+    return {
+        "name": gpu.name,
+        "uuid": gpu.uuid,
+        "index": gpu.index,
+        "vram_total_bytes": gpu.total_bytes,
+        "compute_capability": list(gpu.compute_capability) if gpu.compute_capability else None,
+        "driver": gpu.driver,
+    }
+
+
+def _plan_facts(plan: LoadPlan) -> dict[str, Any]:
+    return {
+        "mode": plan.mode.value,
+        "flags": list(plan.flags),
+        "reserve_bytes": plan.reserve_bytes,
+        "reasons": list(plan.reasons),
+    }

@@ -1,0 +1,62 @@
+"""The worker's ComfyUI as a render sees it: the supervised server, its disk, and where inputs go."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from comfy.client import ComfyClient
+from worker.errors import ComfyDied, WorkerError
+from worker.inputs import InputCache
+from worker.supervisor import ComfySupervisor
+
+_DEATH_IS_TOLD_WITHIN_S: Final = 10.0
+
+
+class OwnComfy:
+    """Makes a `ComfySupervisor` the `worker.render.Comfy`."""
+
+    def __init__(self, supervisor: ComfySupervisor) -> None:
+        self._supervisor = supervisor
+
+    @property
+    def output_dir(self) -> Path | None:
+        """See `Comfy.output_dir`."""
+        return self._supervisor.output_dir
+
+    @property
+    def died(self) -> threading.Event:
+        """See `Comfy.died`."""
+        return self._supervisor.died
+
+    def client(self) -> ComfyClient:
+        """See `Comfy.client`."""
+        return self._supervisor.client()
+
+    def place(self, inputs: InputCache, source: str, *, field: str) -> str:
+        """Put an input where the server finds it: into its folder, or through /upload when that is not ours."""
+        if self._supervisor.input_dir is not None:
+            return inputs.place(source, self._supervisor.input_dir, field=field)
+        file = inputs.fetch(source, field=field)
+        answer = self.client().upload_image(
+            file.name, file.path.read_bytes(), subfolder="farm", overwrite=True
+        )
+        return f"{answer['subfolder']}/{answer['name']}" if answer.get("subfolder") else str(answer["name"])
+
+    def clean(self, folder: str) -> None:
+        """See `Comfy.clean`."""
+        self._supervisor.clean(folder)
+
+    def request_restart(self, reason: str) -> None:
+        """See `Comfy.request_restart`."""
+        self._supervisor.request_restart(reason)
+
+    def death(self) -> WorkerError:
+        """How the last process ended. Its supervisor knows a moment after the process is gone."""
+        deadline = time.monotonic() + _DEATH_IS_TOLD_WITHIN_S
+        while self._supervisor.failure is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        failure = self._supervisor.failure
+        return failure if failure is not None else ComfyDied(0, reason="it was restarted")

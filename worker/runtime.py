@@ -1,0 +1,252 @@
+"""All parts of one worker, made once, started and stopped in order."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+from comfy.errors import ComfyError
+from farm.broker import CeleryBell, make_app
+from farm.errors import StoreUnavailable
+from farm.job import VRAM_CLASSES_GIB, Progress
+from farm.preflight import DEFINITIONS_FIELD
+from farm.settings import RedisSettings, S3Settings, StoreSettings, WorkerSettings
+from farm.steward import Steward
+from farm.storage import S3Storage
+from farm.store.redis import RedisJobStore, connect
+from farm.store.server import check_server
+from worker import host
+from worker.attempt import Parts, attempt
+from worker.card import CardKeeper, Definitions
+from worker.consumer import Gate
+from worker.describe import resources_now, worker_facts
+from worker.errors import WorkerError
+from worker.gpu import GpuCard, find_card
+from worker.inputs import InputCache
+from worker.launch import ComfyKind, extra_arguments, find_target, probe_flags
+from worker.lease import LeaseKeeper
+from worker.load_plan import LoadPlan, plan_load
+from worker.own_comfy import OwnComfy
+from worker.proof import prove
+from worker.publish import S3Publisher
+from worker.supervisor import ComfyState, ComfySupervisor
+
+log = logging.getLogger(__name__)
+
+_COMFY_DOWN: Final = "comfy down"
+_DRAINING: Final = "draining"
+
+
+class Runtime:
+    """One worker: its card, its ComfyUI, its leases, and the job it works on.
+
+    Each thread that must not wait for another has a Redis connection of its own.
+    """
+
+    def __init__(
+        self, *, redis: RedisSettings, store: StoreSettings, s3: S3Settings, worker: WorkerSettings
+    ) -> None:
+        """Keep the settings; nothing is opened, read or started before `start`."""
+        self.gate = Gate()
+        self._redis, self._store_settings, self._s3, self._worker = redis, store, s3, worker
+        self._stopping = threading.Event()
+        self._started: list[Callable[[], None]] = []  # how to stop what was started, in that order
+        self._name = ""
+        self._gpu: GpuCard | None = None
+        self._jobs: dict[str, Progress] = {}
+        self._state = ComfyState.STOPPED
+        self._failure: WorkerError | None = None
+
+    @property
+    def vram_gib(self) -> int:
+        """The VRAM class that this worker serves."""
+        if self._worker.vram_gib is not None:
+            return self._worker.vram_gib
+        if self._gpu is not None:
+            return self._gpu.vram_class_gib or VRAM_CLASSES_GIB[0]
+        # Without a card: the emulator plays any, and a CPU takes what its memory holds.
+        return VRAM_CLASSES_GIB[-1]
+
+    def start(self, name: str) -> None:
+        """Bring everything up; returns when ComfyUI answers and the card is published.
+
+        Raises:
+            WorkerError: no usable GPU or ComfyUI, or another worker has them.
+            FarmError: Redis or S3 cannot be used as they are.
+        """
+        self._name = name
+        storage = S3Storage(self._s3)
+        self._started.append(storage.close)
+        storage.check()
+        self._store = self._connect()
+        for warning in check_server(self._store.ping()):
+            log.warning("Redis should be set up better", extra={"event": "redis_warning", "what": warning})
+        self._start_comfy(name)
+        self._make_parts(storage)
+        self._start_threads()
+
+    def work_on(self, job_id: str, *, announce: Callable[[Progress], None]) -> str:
+        """Work on the job that a message names; returns what became of it."""
+        if self._stopping.is_set():
+            # Fetched in the moment in which the drain began: the steward rings for it again.
+            return "dropped: this worker leaves"
+
+        def note(progress: Progress) -> None:
+            if self._jobs.get(job_id) is None or self._jobs[job_id].phase != progress.phase:
+                self._card.changed()
+            self._jobs[job_id] = progress
+            announce(progress)
+
+        try:
+            return attempt(job_id, self._parts, announce=note)
+        finally:
+            self._jobs.pop(job_id, None)
+            self._card.changed()
+
+    def drain(self) -> None:
+        """Fetch nothing more; give what still renders after the grace back, so that it runs elsewhere."""
+        self.gate.close(_DRAINING)
+        self._stopping.set()
+        log.info("Draining", extra={"event": "draining", "jobs": list(self._jobs)})
+        deadline = time.monotonic() + self._worker.drain_grace_s
+        while self._keeper.leases() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for lease in self._keeper.leases():
+            claim = lease.claim
+            try:
+                self._store.release(claim.job_id, claim.attempt, reason=f"{self._name} leaves")
+            except StoreUnavailable:
+                log.warning("Not given back; its lease runs out", extra={"event": "release_failed"})
+            lease.release()
+
+    def stop(self) -> None:
+        """End everything that was started, in reverse; does nothing the second time."""
+        self._stopping.set()
+        while self._started:
+            stop = self._started.pop()
+            try:
+                stop()
+            except Exception:
+                log.exception("A part did not stop well", extra={"event": "stop_failed"})
+
+    def _connect(self) -> RedisJobStore:
+        bell = CeleryBell(make_app(self._redis), self._redis.namespace)
+        store = connect(self._redis, self._store_settings.limits(), bell)
+        self._started.append(store.close)
+        return store
+
+    def _start_comfy(self, name: str) -> None:
+        target = find_target(self._worker)
+        accepted = probe_flags(target)
+        emulated = target.kind is ComfyKind.EMULATOR
+        self._gpu = None if emulated else find_card()
+        self._plan: LoadPlan = plan_load(
+            self._gpu,
+            host.host_memory().total_bytes,
+            accepted,
+            emulated=emulated,
+            extra_args=extra_arguments(self._worker, target, accepted),
+        )
+        self._supervisor = ComfySupervisor(
+            self._worker,
+            self._plan,
+            self._gpu,
+            target=target,
+            accepted=accepted,
+            name=name,
+            on_state=self._comfy_is,
+        )
+        self._started.append(self._supervisor.stop)
+        self._supervisor.start()
+
+    def _make_parts(self, storage: S3Storage) -> None:
+        settings = self._store_settings
+        self._keeper = LeaseKeeper(self._connect(), renew_s=settings.renew_s, lease_s=settings.lease_s)
+        publisher = S3Publisher(storage)
+        self._started.append(publisher.close)
+        self._definitions = Definitions(self._store)
+        self._card = CardKeeper(self._connect(), self._name, self._describe)
+        self._parts = Parts(
+            name=self._name,
+            store=self._store,
+            keeper=self._keeper,
+            gate=self.gate,
+            comfy=OwnComfy(self._supervisor),
+            inputs=InputCache(self._worker.data_dir / "inputs", storage=storage, settings=self._worker),
+            publisher=publisher,
+            scratch=self._worker.data_dir / "scratch",
+            facts=self._facts,
+            renew_s=settings.renew_s,
+            previews=self._worker.previews,
+        )
+
+    def _start_threads(self) -> None:
+        steward = Steward(self._connect(), sweep_s=self._store_settings.sweep_s, holder=self._name)
+        listener = threading.Thread(target=self._hear_cancels, name="cancels", daemon=True)
+        for start, stop in (
+            (self._keeper.start, self._keeper.stop),
+            (steward.start, steward.stop),
+            (self._card.start, self._card.stop),
+        ):
+            start()
+            self._started.append(stop)
+        listener.start()
+
+    def _hear_cancels(self) -> None:
+        """A cancel is in force by the next renewal; this makes it milliseconds instead of seconds."""
+        while not self._stopping.is_set():
+            try:
+                feed = self._store.listen_control()
+                try:
+                    while not self._stopping.is_set():
+                        if feed.next(1.0) is not None:
+                            self._keeper.renew_now()
+                finally:
+                    feed.close()
+            except StoreUnavailable:
+                self._stopping.wait(1.0)
+            except Exception:
+                log.exception("Listening for cancels failed", extra={"event": "cancel_feed_failed"})
+                self._stopping.wait(1.0)
+
+    def _comfy_is(self, state: ComfyState, failure: WorkerError | None) -> None:
+        self._state, self._failure = state, failure
+        if state is ComfyState.READY:
+            self.gate.open(_COMFY_DOWN)
+        else:
+            self.gate.close(_COMFY_DOWN)
+        if hasattr(self, "_card"):
+            self._card.changed()
+
+    def _facts(self) -> dict[str, Any]:
+        return worker_facts(self._name, self._gpu, self._supervisor)
+
+    def _describe(self) -> Mapping[str, Any]:
+        """The card, as it is now."""
+        self._share_definitions()
+        return {
+            **self._facts(),
+            **resources_now(self._gpu, self._supervisor),
+            "vram_gib": self.vram_gib,
+            "state": self._state.value,
+            "not_fetching": sorted(self.gate.closed_for),
+            "trouble": str(self._failure) if self._failure else None,
+            "proof": list(prove(self._supervisor)),
+            "jobs": {job_id: asdict(progress) for job_id, progress in list(self._jobs.items())},
+            DEFINITIONS_FIELD: self._definitions.digest,
+        }
+
+    def _share_definitions(self) -> None:
+        """Let producers check their jobs against what this ComfyUI has; model files come and go."""
+        if self._state is not ComfyState.READY or not self._definitions.due(self._supervisor.generation):
+            return
+        try:
+            info = self._supervisor.client().object_info()
+        except (ComfyError, WorkerError) as exc:
+            log.info("Definitions not read", extra={"event": "definitions_unread", "reason": str(exc)})
+            return
+        self._definitions.share(info, generation=self._supervisor.generation)
