@@ -1,0 +1,937 @@
+"""What every `JobStore` promises, whatever keeps it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import redis
+from pydantic import SecretStr
+
+from farm.errors import IdempotencyConflict, IllegalMove, JobNotFound
+from farm.job import ErrorKind, EventKind, JobState, Progress, new_job_id
+from farm.settings import RedisSettings
+from farm.store.base import Claim, JobStore, LeaseAnswer, NewEvent, Queued, Refused, Ring, StoreLimits
+from farm.store.redis import connect
+from farm.testing import MemoryJobStore, PlainBell
+from tests.support.jobs import QUEUE, a_job, a_result, an_error
+from tests.support.valkey import eventually
+
+LONG = StoreLimits(lease_s=60, avoid_s=60)
+SHORT = StoreLimits(lease_s=0.05, ring_again_after_s=0.05, avoid_s=0.15)
+
+
+@dataclass(kw_only=True)
+class Shop:
+    """A store, and the ear of a worker: what it would pop from the queue."""
+
+    store: JobStore
+    pop: Callable[..., str | None]  # next job id of a queue, highest priority first
+
+    def submit(self, **fields: Any) -> str:
+        """Queue a job; its id."""
+        return self.store.submit([a_job(**fields)])[0].job_id
+
+    def running(self, worker: str = "w1", **fields: Any) -> str:
+        """A job that a worker has claimed; its id."""
+        job_id = self.submit(**fields)
+        assert isinstance(self.store.claim(job_id, worker=worker), Claim)
+        return job_id
+
+    def state(self, job_id: str) -> JobState:
+        """Where the job is."""
+        return self.store.get(job_id).state
+
+    def pop_all(self, queue: str = QUEUE) -> list[str]:
+        """All messages of a queue, in the order in which workers get them."""
+        return list(iter(lambda: self.pop(queue), None))
+
+    def sweep_until(self, condition: Callable[[], object]) -> None:
+        """Sweep as a steward does, until it had that effect."""
+
+        def swept() -> object:
+            self.store.sweep()
+            return condition()
+
+        eventually(swept)
+
+    def rung_by_sweeps(self, count: int = 1, queue: str = QUEUE) -> list[str]:
+        """Sweep until so many messages lie in the queue; their jobs, first one first."""
+        rung: list[str] = []
+
+        def enough() -> bool:
+            rung.extend(self.pop_all(queue))
+            return len(rung) >= count
+
+        self.sweep_until(enough)
+        return rung
+
+
+Open = Callable[[StoreLimits], Shop]
+
+
+@pytest.fixture(params=["memory", "redis"])
+def open_shop(request: pytest.FixtureRequest) -> Iterator[Open]:
+    """Opens the form of store under test with the given limits."""
+    if request.param == "memory":
+        yield _memory_shop
+        return
+    url: str = request.getfixturevalue("valkey_url")
+    namespace: str = request.getfixturevalue("namespace")
+    settings = RedisSettings.read(url=SecretStr(url), namespace=namespace)
+    bell = PlainBell(f"{{{namespace}}}:q:")
+    with redis.Redis.from_url(url) as client:
+
+        def pop(queue: str) -> str | None:
+            for priority in range(10):
+                message = client.rpop(bell.list_key(queue, priority))
+                if isinstance(message, bytes):
+                    return bell.job_id_of(message)
+            return None
+
+        yield lambda limits: Shop(store=connect(settings, limits, bell), pop=pop)
+
+
+def _memory_shop(limits: StoreLimits) -> Shop:
+    store = MemoryJobStore(limits)
+    return Shop(store=store, pop=store.pop_bell)
+
+
+@pytest.fixture
+def shop(open_shop: Open) -> Shop:
+    """A store in which nothing runs out during a test."""
+    return open_shop(LONG)
+
+
+@pytest.fixture
+def hasty(open_shop: Open) -> Shop:
+    """A store in which leases and waits run out at once."""
+    return open_shop(SHORT)
+
+
+# -- submit ----------------------------------------------------------------------------------------
+
+
+def test_a_submitted_job_waits_with_its_whole_spec(shop: Shop) -> None:
+    job = a_job(title="Fox", priority=2, labels=["a"], parameters={"9.filename_prefix": "b"}, max_attempts=5)
+
+    submitted = shop.store.submit([job])
+
+    record = shop.store.get(job.job_id)
+    assert [(done.job_id, done.created) for done in submitted] == [(job.job_id, True)]
+    assert (record.state, record.spec, record.queue) == (JobState.QUEUED, job.spec, QUEUE)
+    assert (record.attempt, record.attempts, record.worker) == (0, (), None)
+    assert abs(record.submitted_at - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_a_job_and_its_bell_are_stored_together(shop: Shop) -> None:
+    job_id = shop.submit()
+
+    assert shop.pop_all() == [job_id]
+
+
+def test_jobs_of_a_batch_are_rung_in_their_order_and_priority_first(shop: Shop) -> None:
+    jobs = [a_job(priority=priority) for priority in (5, 9, 5, 0)]
+
+    shop.store.submit(jobs)
+
+    assert shop.pop_all() == [jobs[at].job_id for at in (3, 0, 2, 1)]
+
+
+def test_a_batch_larger_than_one_round_trip_keeps_its_order(shop: Shop) -> None:
+    jobs = [a_job() for _ in range(1100)]
+
+    shop.store.submit(jobs)
+
+    assert shop.pop_all() == [job.job_id for job in jobs]
+
+
+def test_submission_times_never_repeat(shop: Shop) -> None:
+    shop.store.submit([a_job() for _ in range(50)])
+
+    times = [record.submitted_at for record in shop.store.find().jobs]
+
+    assert all(newer > older for newer, older in pairwise(times))
+
+
+def test_the_same_job_sent_twice_is_stored_and_rung_once(shop: Shop) -> None:
+    job = a_job()
+
+    first, second = shop.store.submit([job]), shop.store.submit([job])
+
+    assert (first[0].created, second[0].created) == (True, False)
+    assert shop.pop_all() == [job.job_id]
+
+
+def test_the_same_idempotency_key_gives_the_same_job(shop: Shop) -> None:
+    job_id = shop.submit(idempotency_key="order 7 / clip 3", title="one")
+
+    again = shop.store.submit([a_job(idempotency_key="order 7 / clip 3", title="one")])
+
+    assert (again[0].job_id, again[0].created) == (job_id, False)
+    assert shop.pop_all() == [job_id]
+
+
+def test_a_key_of_another_job_is_a_conflict_and_the_rest_of_the_batch_is_stored(shop: Shop) -> None:
+    job_id = shop.submit(idempotency_key="k", title="one")
+    before, other, after = a_job(), a_job(idempotency_key="k", title="two"), a_job()
+
+    with pytest.raises(IdempotencyConflict, match=job_id):
+        shop.store.submit([before, other, after])
+
+    assert shop.pop_all() == [job_id, before.job_id, after.job_id]
+    with pytest.raises(JobNotFound):
+        shop.store.get(other.job_id)
+
+
+def test_the_order_of_a_graphs_nodes_does_not_make_another_job(shop: Shop) -> None:
+    one = {"1": {"class_type": "A", "inputs": {}}, "2": {"class_type": "B", "inputs": {"x": 1, "y": 2}}}
+    other = {"2": {"class_type": "B", "inputs": {"y": 2, "x": 1}}, "1": {"class_type": "A", "inputs": {}}}
+    job_id = shop.submit(idempotency_key="k", graph=one)
+
+    assert shop.submit(idempotency_key="k", graph=other) == job_id
+
+
+def test_twenty_threads_with_one_key_make_one_job(shop: Shop) -> None:
+    jobs = [a_job(idempotency_key="k") for _ in range(20)]
+    gate = threading.Barrier(20)
+
+    def submit(at: int) -> str:
+        gate.wait()
+        return shop.store.submit([jobs[at]])[0].job_id
+
+    with ThreadPoolExecutor(20) as pool:
+        ids = set(pool.map(submit, range(20)))
+
+    assert len(ids) == 1
+    assert shop.pop_all() == list(ids)
+
+
+def test_strange_characters_survive(shop: Shop) -> None:
+    title = 'Füchse 🦊 "quoted" \\ back/slash\n'
+    job_id = shop.running(worker='ein "Arbeiter"/ö', title=title, labels=["a/b:c@d"], idempotency_key="🦊 %s")
+
+    shop.store.release(job_id, 1, reason='über "alles" \\')
+
+    record = shop.store.get(job_id)
+    assert (record.spec.title, record.attempts[0].worker) == (title, 'ein "Arbeiter"/ö')
+    assert shop.store.events(job_id)[-1].data["reason"] == 'über "alles" \\'
+
+
+# -- claim and lease -------------------------------------------------------------------------------
+
+
+def test_a_claim_gives_the_next_attempt_with_a_lease(shop: Shop) -> None:
+    job = a_job()
+    shop.store.submit([job])
+
+    claim = shop.store.claim(job.job_id, worker="w1")
+
+    record = shop.store.get(job.job_id)
+    assert isinstance(claim, Claim)
+    assert (claim.attempt, claim.spec, claim.submitted_at) == (1, job.spec, record.submitted_at)
+    assert claim.lease_until - claim.claimed_at == timedelta(seconds=LONG.lease_s)
+    assert (record.state, record.worker, record.attempt) == (JobState.RUNNING, "w1", 1)
+    assert (record.claimed_at, record.started_at, record.lease_until) == (
+        claim.claimed_at,
+        claim.claimed_at,
+        claim.lease_until,
+    )
+
+
+def test_what_is_not_waiting_cannot_be_claimed(shop: Shop) -> None:
+    running = shop.running()
+    done = shop.running()
+    shop.store.succeed(done, 1, a_result())
+
+    assert shop.store.claim(running, worker="w1") is Refused.NOT_QUEUED
+    assert shop.store.claim(running, worker="w2") is Refused.NOT_QUEUED
+    assert shop.store.claim(done, worker="w2") is Refused.NOT_QUEUED
+    assert shop.store.claim(new_job_id(), worker="w2") is Refused.UNKNOWN
+
+
+def test_of_twenty_claimers_one_wins(shop: Shop) -> None:
+    job_id = shop.submit()
+    gate = threading.Barrier(20)
+
+    def claim(worker: int) -> object:
+        gate.wait()
+        return shop.store.claim(job_id, worker=f"w{worker}")
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(claim, range(20)))
+
+    assert sum(isinstance(answer, Claim) for answer in answers) == 1
+    assert answers.count(Refused.NOT_QUEUED) == 19
+
+
+def test_renewing_prolongs_the_lease(shop: Shop) -> None:
+    job_id = shop.running()
+    first = shop.store.get(job_id).lease_until
+    assert first is not None
+
+    def later() -> bool:
+        assert shop.store.renew(job_id, 1) is LeaseAnswer.OK
+        now = shop.store.get(job_id).lease_until
+        return now is not None and now > first
+
+    eventually(later)
+
+
+def test_a_lease_that_ran_out_lets_another_worker_go_on(hasty: Shop) -> None:
+    job_id = hasty.running("w1")
+    hasty.pop_all()
+
+    hasty.sweep_until(lambda: hasty.state(job_id) is JobState.QUEUED)
+
+    record = hasty.store.get(job_id)
+    assert hasty.pop_all() == [job_id]
+    assert (record.attempts_lost, record.attempts_failed, record.lease_until) == (1, 0, None)
+    assert [(note.attempt, note.worker, note.outcome) for note in record.attempts] == [(1, "w1", "lost")]
+    assert record.error is not None
+    assert record.error.code == "lease_lost"
+    second = hasty.store.claim(job_id, worker="w2")
+    assert isinstance(second, Claim)
+    assert second.attempt == 2
+
+
+def test_a_lost_job_goes_before_those_that_came_after_it(hasty: Shop) -> None:
+    lost = hasty.running()
+    hasty.pop_all()
+    younger = hasty.submit()
+
+    hasty.sweep_until(lambda: hasty.state(lost) is JobState.QUEUED)
+
+    assert hasty.pop_all() == [lost, younger]
+
+
+def test_a_zombie_can_write_nothing(hasty: Shop) -> None:
+    job_id = hasty.running("zombie")
+    hasty.sweep_until(lambda: hasty.state(job_id) is JobState.QUEUED)
+
+    def everything_is_refused() -> None:
+        store = hasty.store
+        assert store.renew(job_id, 1) is LeaseAnswer.LOST
+        assert store.report(job_id, 1, [NewEvent(kind=EventKind.LOG, data={})]) is LeaseAnswer.LOST
+        assert store.succeed(job_id, 1, a_result("zombie")) is LeaseAnswer.LOST
+        assert store.fail(job_id, 1, an_error(), retry_in_s=0) is LeaseAnswer.LOST
+        assert store.release(job_id, 1, reason="") is LeaseAnswer.LOST
+        assert store.end_canceled(job_id, 1) is LeaseAnswer.LOST
+
+    everything_is_refused()  # while it waits
+    hasty.store.claim(job_id, worker="w2")
+    everything_is_refused()  # while another one runs it
+    assert hasty.store.succeed(job_id, 2, a_result("second")) is LeaseAnswer.OK
+    everything_is_refused()  # when it has ended
+    assert hasty.store.get(job_id).result == a_result("second")
+
+
+def test_writes_to_an_unknown_job_are_lost(shop: Shop) -> None:
+    nobody = new_job_id()
+
+    assert shop.store.renew(nobody, 1) is LeaseAnswer.LOST
+    assert shop.store.report(nobody, 1, []) is LeaseAnswer.LOST
+    assert shop.store.succeed(nobody, 1, a_result()) is LeaseAnswer.LOST
+    assert shop.store.fail(nobody, 1, an_error(), retry_in_s=None) is LeaseAnswer.LOST
+    assert shop.store.release(nobody, 1, reason="") is LeaseAnswer.LOST
+    assert shop.store.end_canceled(nobody, 1) is LeaseAnswer.LOST
+
+
+def test_a_job_that_loses_three_workers_is_poison_with_all_evidence(hasty: Shop) -> None:
+    job_id = hasty.submit()
+    for number in (1, 2, 3):
+        claim = hasty.store.claim(job_id, worker=f"w{number}")
+        assert isinstance(claim, Claim)
+        hasty.sweep_until(lambda: hasty.state(job_id) is not JobState.RUNNING)
+
+    record = hasty.store.get(job_id)
+    assert record.state is JobState.FAILED
+    assert record.error is not None
+    assert record.error.kind is ErrorKind.POISON
+    assert record.error.details == {"workers": ["w1", "w2", "w3"]}
+    assert "w3" in record.error.message
+    assert [(note.attempt, note.outcome) for note in record.attempts] == [
+        (1, "lost"),
+        (2, "lost"),
+        (3, "lost"),
+    ]
+
+
+# -- how an attempt ends ---------------------------------------------------------------------------
+
+
+def test_a_result_is_accepted_once_and_the_same_write_is_answered_twice(shop: Shop) -> None:
+    job_id = shop.running()
+
+    answers = [shop.store.succeed(job_id, 1, a_result()), shop.store.succeed(job_id, 1, a_result())]
+
+    record = shop.store.get(job_id)
+    assert answers == [LeaseAnswer.OK, LeaseAnswer.OK]
+    assert (record.state, record.result, record.error) == (JobState.SUCCEEDED, a_result(), None)
+    assert (record.lease_until, record.finished_at is not None) == (None, True)
+    assert [note.outcome for note in record.attempts] == ["succeeded"]
+    assert [event.data["state"] for event in shop.store.events(job_id)] == ["queued", "running", "succeeded"]
+
+
+def test_a_transient_failure_waits_for_its_time_and_is_rung_again(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
+    job_id = shop.running("w1")
+    shop.pop_all()
+
+    state = shop.store.fail(job_id, 1, an_error(), retry_in_s=0.1)
+
+    record = shop.store.get(job_id)
+    assert state is JobState.QUEUED
+    assert (record.attempts_failed, record.error) == (1, an_error())
+    assert record.not_before is not None
+    assert shop.store.claim(job_id, worker="w2") is Refused.NOT_YET
+    assert shop.pop_all() == []
+    shop.sweep_until(lambda: shop.store.get(job_id).not_before is None)
+    assert shop.pop_all() == [job_id]
+    assert isinstance(shop.store.claim(job_id, worker="w2"), Claim)
+
+
+def test_a_retry_without_delay_is_rung_at_once_at_the_front(shop: Shop) -> None:
+    job_id = shop.running("w1")
+    shop.pop_all()
+    younger = shop.submit()
+
+    shop.store.fail(job_id, 1, an_error(), retry_in_s=0)
+
+    assert shop.pop_all() == [job_id, younger]
+
+
+def test_a_job_is_kept_from_the_worker_that_failed_it_for_a_while(hasty: Shop) -> None:
+    job_id = hasty.running("w1")
+    hasty.store.fail(job_id, 1, an_error(), retry_in_s=0)
+
+    assert hasty.store.claim(job_id, worker="w1") is Refused.NOT_HERE
+
+    eventually(lambda: isinstance(hasty.store.claim(job_id, worker="w1"), Claim))
+
+
+def test_a_job_that_was_refused_to_one_worker_is_rung_for_the_others(hasty: Shop) -> None:
+    job_id = hasty.running("w1")
+    hasty.store.fail(job_id, 1, an_error(), retry_in_s=0)
+    hasty.pop_all()
+    assert hasty.store.claim(job_id, worker="w1") is Refused.NOT_HERE
+
+    assert hasty.rung_by_sweeps() == [job_id]
+    assert isinstance(hasty.store.claim(job_id, worker="w2"), Claim)
+
+
+def test_the_last_allowed_failure_is_final(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
+    job_id = shop.submit(max_attempts=2)
+    shop.store.claim(job_id, worker="w1")
+    assert shop.store.fail(job_id, 1, an_error(), retry_in_s=0) is JobState.QUEUED
+    shop.store.claim(job_id, worker="w1")
+
+    assert shop.store.fail(job_id, 2, an_error(message="again"), retry_in_s=0) is JobState.FAILED
+
+    record = shop.store.get(job_id)
+    assert record.error == an_error(message="again")
+    assert [note.error for note in record.attempts] == [an_error(), an_error(message="again")]
+
+
+def test_a_failure_without_retry_is_final_and_answered_the_same_twice(shop: Shop) -> None:
+    job_id = shop.running()
+
+    answers = [shop.store.fail(job_id, 1, an_error(ErrorKind.JOB), retry_in_s=None) for _ in range(2)]
+
+    assert answers == [JobState.FAILED, JobState.FAILED]
+    assert shop.store.get(job_id).attempts_failed == 1
+
+
+def test_a_repeated_failure_after_the_next_claim_does_not_touch_the_new_attempt(shop: Shop) -> None:
+    job_id = shop.running("w1")
+    shop.store.fail(job_id, 1, an_error(), retry_in_s=0)
+    shop.store.claim(job_id, worker="w2")
+
+    assert shop.store.fail(job_id, 1, an_error(), retry_in_s=0) is JobState.QUEUED
+
+    record = shop.store.get(job_id)
+    assert (record.state, record.attempt, record.attempts_failed) == (JobState.RUNNING, 2, 1)
+
+
+def test_a_machines_fault_is_not_counted_against_the_job(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
+    job_id = shop.submit(max_attempts=1)
+
+    for attempt in (1, 2):
+        shop.store.claim(job_id, worker="w1")
+        state = shop.store.fail(job_id, attempt, an_error(ErrorKind.MACHINE), retry_in_s=0)
+        assert state is JobState.QUEUED
+
+    assert shop.store.get(job_id).attempts_failed == 0
+
+
+def test_a_released_job_is_queued_at_the_front_and_nothing_is_counted(shop: Shop) -> None:
+    job_id = shop.running("w1")
+    shop.pop_all()
+    younger = shop.submit()
+
+    answers = [shop.store.release(job_id, 1, reason="drain") for _ in range(2)]
+
+    record = shop.store.get(job_id)
+    assert answers == [LeaseAnswer.OK, LeaseAnswer.OK]
+    assert (record.state, record.attempts_failed, record.attempts_lost) == (JobState.QUEUED, 0, 0)
+    assert shop.pop_all() == [job_id, younger]
+    assert isinstance(shop.store.claim(job_id, worker="w1"), Claim)
+
+
+# -- cancel ----------------------------------------------------------------------------------------
+
+
+def test_a_waiting_job_is_canceled_at_once(shop: Shop) -> None:
+    job_id = shop.submit()
+
+    assert shop.store.cancel(job_id, reason="changed my mind") is JobState.CANCELED
+
+    assert shop.store.claim(job_id, worker="w1") is Refused.NOT_QUEUED
+    assert [event.data["state"] for event in shop.store.events(job_id)] == ["queued", "canceled"]
+    assert shop.store.events(job_id)[-1].data["reason"] == "changed my mind"
+    assert shop.store.counts().waiting == ()
+
+
+def test_a_running_job_is_asked_and_ends_when_its_worker_says_so(shop: Shop) -> None:
+    job_id = shop.running()
+
+    assert shop.store.cancel(job_id) is JobState.RUNNING
+
+    assert shop.store.get(job_id).cancel_requested
+    assert shop.store.renew(job_id, 1) is LeaseAnswer.CANCELED
+    assert shop.store.report(job_id, 1, []) is LeaseAnswer.CANCELED
+    assert [shop.store.end_canceled(job_id, 1) for _ in range(2)] == [LeaseAnswer.OK, LeaseAnswer.OK]
+    assert shop.state(job_id) is JobState.CANCELED
+    assert [note.outcome for note in shop.store.get(job_id).attempts] == ["canceled"]
+
+
+@pytest.mark.parametrize("last_word", ["succeed", "fail", "release"])
+def test_after_a_cancel_no_other_end_counts(shop: Shop, last_word: str) -> None:
+    job_id = shop.running()
+    shop.store.cancel(job_id)
+    say: dict[str, Callable[[], object]] = {
+        "succeed": lambda: shop.store.succeed(job_id, 1, a_result()),
+        "fail": lambda: shop.store.fail(job_id, 1, an_error(), retry_in_s=0),
+        "release": lambda: shop.store.release(job_id, 1, reason="drain"),
+    }
+
+    assert [say[last_word](), say[last_word]()] == ["canceled", "canceled"]
+
+    assert (shop.state(job_id), shop.store.get(job_id).result) == (JobState.CANCELED, None)
+    assert shop.store.end_canceled(job_id, 1) is LeaseAnswer.OK
+
+
+def test_a_cancel_after_the_end_changes_nothing(shop: Shop) -> None:
+    job_id = shop.running()
+    shop.store.succeed(job_id, 1, a_result())
+    before = shop.store.get(job_id)
+
+    assert shop.store.cancel(job_id) is JobState.SUCCEEDED
+
+    assert shop.store.get(job_id) == before
+    with pytest.raises(JobNotFound):
+        shop.store.cancel(new_job_id())
+
+
+def test_a_job_that_nobody_canceled_cannot_end_so(shop: Shop) -> None:
+    job_id = shop.running()
+
+    assert shop.store.end_canceled(job_id, 1) is LeaseAnswer.LOST
+
+    assert shop.state(job_id) is JobState.RUNNING
+
+
+def test_a_canceled_job_whose_worker_died_is_canceled_not_queued_again(hasty: Shop) -> None:
+    job_id = hasty.running()
+    hasty.store.cancel(job_id)
+
+    hasty.sweep_until(lambda: hasty.state(job_id) is not JobState.RUNNING)
+
+    assert hasty.state(job_id) is JobState.CANCELED
+
+
+@pytest.mark.parametrize("_round", range(5))
+def test_a_cancel_that_races_with_the_result_has_one_winner(shop: Shop, _round: int) -> None:
+    job_id = shop.running()
+    gate = threading.Barrier(2)
+
+    def succeed() -> LeaseAnswer:
+        gate.wait()
+        return shop.store.succeed(job_id, 1, a_result())
+
+    def cancel() -> JobState:
+        gate.wait()
+        return shop.store.cancel(job_id)
+
+    with ThreadPoolExecutor(2) as pool:
+        result, canceled = pool.submit(succeed), pool.submit(cancel)
+        outcome = (result.result(), canceled.result(), shop.state(job_id))
+
+    assert outcome in (
+        (LeaseAnswer.OK, JobState.SUCCEEDED, JobState.SUCCEEDED),
+        (LeaseAnswer.CANCELED, JobState.RUNNING, JobState.CANCELED),
+    )
+
+
+def test_who_listens_hears_of_the_cancel_of_a_running_job(shop: Shop) -> None:
+    job_id = shop.running()
+    feed = shop.store.listen_control()
+
+    assert feed.next(0.0) is None
+    shop.store.cancel(job_id)
+
+    assert feed.next(5.0) == job_id
+    feed.close()
+
+
+# -- retry, deadline, retention --------------------------------------------------------------------
+
+
+def test_a_failed_job_is_queued_anew_with_fresh_counters(shop: Shop) -> None:
+    job_id = shop.running("w1", max_attempts=1)
+    shop.store.fail(job_id, 1, an_error(), retry_in_s=0)
+    shop.pop_all()
+
+    assert shop.store.retry(job_id) is JobState.QUEUED
+
+    record = shop.store.get(job_id)
+    assert (record.attempts_failed, record.error, record.finished_at) == (0, None, None)
+    assert shop.pop_all() == [job_id]
+    claim = shop.store.claim(job_id, worker="w1")
+    assert isinstance(claim, Claim)
+    assert claim.attempt == 2  # the fencing token goes on
+
+
+def test_canceled_and_expired_jobs_can_be_retried(shop: Shop) -> None:
+    canceled = shop.submit()
+    shop.store.cancel(canceled)
+    expired = shop.submit(deadline=datetime.now(UTC) - timedelta(hours=1))
+    shop.store.claim(expired, worker="w1")
+
+    for job_id in (canceled, expired):
+        assert shop.store.retry(job_id) is JobState.QUEUED
+        assert shop.store.sweep().expired == ()
+        assert isinstance(shop.store.claim(job_id, worker="w1"), Claim)
+        assert shop.store.renew(job_id, shop.store.get(job_id).attempt) is LeaseAnswer.OK
+
+
+def test_only_what_ended_badly_can_be_retried(shop: Shop) -> None:
+    waiting, running, done = shop.submit(), shop.running(), shop.running()
+    shop.store.succeed(done, 1, a_result())
+
+    for job_id in (waiting, running, done):
+        with pytest.raises(IllegalMove, match="cannot be queued again"):
+            shop.store.retry(job_id)
+    with pytest.raises(JobNotFound):
+        shop.store.retry(new_job_id())
+
+
+def test_a_job_not_started_by_its_deadline_expires(shop: Shop) -> None:
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    by_claim, by_sweep = shop.submit(deadline=past), shop.submit(deadline=past)
+    in_time = shop.submit(deadline=datetime.now(UTC) + timedelta(hours=1))
+
+    refused = shop.store.claim(by_claim, worker="w1")
+    swept = shop.store.sweep()
+
+    assert refused is Refused.EXPIRED
+    assert swept.expired == (by_sweep,)
+    assert [shop.state(job_id) for job_id in (by_sweep, by_claim)] == [JobState.EXPIRED] * 2
+    assert shop.state(in_time) is JobState.QUEUED
+
+
+def test_a_deadline_does_not_stop_a_job_that_was_started(shop: Shop) -> None:
+    deadline = datetime.now(UTC) + timedelta(milliseconds=100)
+    job_id = shop.running("w1", deadline=deadline)
+    shop.store.release(job_id, 1, reason="drain")
+
+    eventually(lambda: datetime.now(UTC) > deadline + timedelta(milliseconds=50))
+
+    assert shop.store.sweep().expired == ()
+    assert isinstance(shop.store.claim(job_id, worker="w2"), Claim)
+
+
+def test_an_ended_job_is_forgotten_after_its_retention_with_its_key(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(retention_s=0.05))
+    done = shop.running(idempotency_key="k", labels=["a"])
+    shop.store.succeed(done, 1, a_result())
+    waiting = shop.submit(labels=["a"])
+    purged = 0
+
+    def is_gone() -> bool:
+        nonlocal purged
+        purged += shop.store.sweep().purged
+        return shop.store.counts().by_state[JobState.SUCCEEDED] == 0
+
+    eventually(is_gone)
+
+    assert purged == 1
+    assert [job.job_id for job in shop.store.find(label="a").jobs] == [waiting]
+    with pytest.raises(JobNotFound):
+        shop.store.get(done)
+    with pytest.raises(JobNotFound):
+        shop.store.events(done)
+    assert shop.submit(idempotency_key="k", title="another") != done
+
+
+# -- bells that are missing ------------------------------------------------------------------------
+
+
+def test_a_job_whose_message_vanished_is_rung_again(hasty: Shop) -> None:
+    jobs = [done.job_id for done in hasty.store.submit([a_job() for _ in range(3)])]
+    hasty.pop_all()  # as a worker that died before it could claim
+
+    assert hasty.rung_by_sweeps(3) == jobs
+
+
+def test_a_job_that_was_passed_over_is_found_behind_a_long_list(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, ring_again_after_s=0.05))
+    lost = shop.submit()
+    assert shop.pop(QUEUE) == lost
+    claimed, *younger = [shop.submit() for _ in range(4)]
+    for job_id in (shop.submit(), shop.submit()):
+        shop.store.cancel(job_id)  # their messages stay, so there are as many as there are waiting jobs
+    assert shop.pop(QUEUE) == claimed
+    assert isinstance(shop.store.claim(claimed, worker="w1"), Claim)
+
+    rings: list[Ring] = []
+
+    def found() -> bool:
+        rings.extend(shop.store.sweep().rings)
+        return bool(rings)
+
+    eventually(found)
+
+    assert [ring.job_id for ring in rings] == [lost]
+    assert [shop.pop(QUEUE), shop.pop(QUEUE)] == [lost, younger[0]]
+
+
+def test_a_sweep_does_nothing_when_nothing_is_wrong(shop: Shop) -> None:
+    for _ in range(5):
+        shop.submit()
+    shop.running()
+
+    swept = shop.store.sweep()
+
+    assert not swept
+    assert len(shop.pop_all()) == 6  # the claimed one's, too: bells are only words
+
+
+def test_only_waiting_jobs_are_rung(shop: Shop) -> None:
+    waiting, running = shop.submit(), shop.running()
+    shop.pop_all()
+    rings = [
+        Ring(job_id=job_id, queue=QUEUE, priority=5, title="t", front=True)
+        for job_id in (waiting, running, new_job_id())
+    ]
+
+    shop.store.ring(rings)
+
+    assert shop.pop_all() == [waiting]
+
+
+def test_a_batch_of_rings_keeps_its_order(shop: Shop) -> None:
+    jobs = [shop.submit() for _ in range(3)]
+    shop.pop_all()
+
+    shop.store.ring([Ring(job_id=job_id, queue=QUEUE, priority=5, title="t", front=True) for job_id in jobs])
+
+    assert shop.pop_all() == jobs
+
+
+# -- reads -----------------------------------------------------------------------------------------
+
+
+def test_events_tell_the_whole_story_in_order(shop: Shop) -> None:
+    job_id = shop.running("w1")
+    events = [NewEvent(kind=EventKind.LOG, data={"line": f"{n}", "list": []}) for n in range(3)]
+    progress = Progress(phase="sample_high", fraction=0.25, node_id="57", step=5, steps=20)
+
+    shop.store.report(job_id, 1, events, progress=progress)
+    shop.store.succeed(job_id, 1, a_result())
+
+    story = shop.store.events(job_id)
+    assert [event.kind for event in story] == ["state", "state", "log", "log", "log", "state"]
+    assert [event.data for event in story[2:5]] == [event.data for event in events]
+    assert story[1].data == {"state": "running", "attempt": 1, "worker": "w1"}
+    assert all(event.job_id == job_id for event in story)
+    assert shop.store.get(job_id).progress == progress
+
+
+def test_a_reader_goes_on_where_it_was(shop: Shop) -> None:
+    job_id = shop.submit()
+    waiting = shop.store.events(job_id)
+    assert [event.data["state"] for event in waiting] == ["queued"]
+
+    shop.store.claim(job_id, worker="w1")
+
+    assert [e.data["state"] for e in shop.store.events(job_id, after=waiting[-1].event_id)] == ["running"]
+    assert [e.data["state"] for e in shop.store.events(job_id)] == ["queued", "running"]
+    assert shop.store.events(job_id)[0] == waiting[0]
+    assert len(shop.store.events(job_id, limit=1)) == 1
+
+
+def test_a_reader_that_waits_is_woken_by_the_first_event(shop: Shop) -> None:
+    job_id = shop.submit()
+    seen = shop.store.events(job_id)[-1].event_id
+
+    with ThreadPoolExecutor(1) as pool:
+        reader = pool.submit(shop.store.events, job_id, after=seen, block_s=30.0)
+        shop.store.claim(job_id, worker="w1")
+        news = reader.result(timeout=10)
+
+    assert [event.data["state"] for event in news] == ["running"]
+
+
+def test_a_reader_of_an_ended_job_does_not_wait(shop: Shop) -> None:
+    job_id = shop.submit()
+    shop.store.cancel(job_id)
+    seen = shop.store.events(job_id)[-1].event_id
+
+    assert shop.store.events(job_id, after=seen, block_s=30.0) == []
+    assert shop.store.events(shop.submit(), after="9999999999999", block_s=0.01) == []
+
+
+def test_news_of_several_jobs_come_together(shop: Shop) -> None:
+    first, second, waiting = shop.running(), shop.running(), shop.submit()
+    seen = shop.store.events(first)[-1].event_id
+
+    news = shop.store.news({first: seen, second: "0", waiting: "0"}, block_s=0.1)
+
+    assert {job_id: [e.data["state"] for e in events] for job_id, events in news.items()} == {
+        second: ["queued", "running"]
+    }
+
+
+def test_a_stream_is_capped(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, events_kept=100))
+    job_id = shop.running()
+
+    for _ in range(10):
+        shop.store.report(job_id, 1, [NewEvent(kind=EventKind.LOG, data={"line": "x"})] * 50)
+
+    assert 100 <= len(shop.store.events(job_id, limit=1000)) <= 250
+
+
+def test_pages_go_on_newest_first_without_gap_or_repeat(shop: Shop) -> None:
+    jobs = [a_job(labels=["even"] if number % 2 == 0 else ["odd"]) for number in range(25)]
+    shop.store.submit(jobs)
+    for job in jobs[:10]:
+        shop.store.cancel(job.job_id)
+    newest_first = [job.job_id for job in reversed(jobs)]
+
+    assert _pages(shop.store) == newest_first
+    assert _pages(shop.store, state=JobState.QUEUED) == newest_first[:15]
+    assert _pages(shop.store, label="even") == [
+        j.job_id for j in reversed(jobs) if j.spec.labels == ("even",)
+    ]
+    assert _pages(shop.store, label="odd", state=JobState.CANCELED) == [
+        job.job_id for job in reversed(jobs[:10]) if job.spec.labels == ("odd",)
+    ]
+    assert _pages(shop.store, label="nobody") == []
+
+
+def _pages(store: JobStore, **filters: Any) -> list[str]:
+    found: list[str] = []
+    cursor = None
+    while True:
+        page = store.find(limit=5, cursor=cursor, **filters)
+        assert 0 < len(page.jobs) <= 5 or cursor is None
+        found += [job.job_id for job in page.jobs]
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+
+
+def test_a_rare_pair_of_state_and_label_is_found_behind_many_others(shop: Shop) -> None:
+    rare = shop.submit(labels=["a"])
+    shop.store.submit([a_job(labels=["a"]) for _ in range(60)])
+    shop.store.submit([a_job() for _ in range(5)])
+    for job in shop.store.find(label="a", limit=100).jobs[:-1]:
+        shop.store.cancel(job.job_id)
+
+    page = shop.store.find(label="a", state=JobState.QUEUED, limit=2)
+
+    assert [job.job_id for job in page.jobs] == [rare]
+    assert page.next_cursor is None
+
+
+def test_a_listing_can_be_bounded_by_time(shop: Shop) -> None:
+    ids = [shop.submit() for _ in range(3)]
+    times = [shop.store.get(job_id).submitted_at for job_id in ids]
+
+    page = shop.store.find(since=times[1], until=times[2])
+
+    assert [job.job_id for job in page.jobs] == [ids[1]]
+
+
+def test_counts_tell_states_and_lanes(shop: Shop) -> None:
+    shop.submit(priority=1)
+    shop.submit(priority=1)
+    shop.submit(queue="render.8")
+    shop.running()
+
+    counts = shop.store.counts()
+
+    assert counts.by_state == dict.fromkeys(JobState, 0) | {JobState.QUEUED: 3, JobState.RUNNING: 1}
+    assert counts.waiting == (
+        Queued(queue=QUEUE, priority=1, waiting=2),
+        Queued(queue="render.8", priority=5, waiting=1),
+    )
+
+
+def test_an_unknown_job_is_said_to_be_unknown(shop: Shop) -> None:
+    nobody = new_job_id()
+
+    with pytest.raises(JobNotFound, match=nobody):
+        shop.store.get(nobody)
+    with pytest.raises(JobNotFound):
+        shop.store.events(nobody, block_s=5.0)
+
+
+# -- workers and locks -----------------------------------------------------------------------------
+
+
+def test_cards_end_by_themselves_or_when_dropped(shop: Shop) -> None:
+    shop.store.put_worker("b", {"gpu": "L40S"}, ttl_s=60)
+    shop.store.put_worker("a", {"gpu": "4090"}, ttl_s=60)
+    shop.store.put_worker("brief", {}, ttl_s=0.02)
+
+    eventually(lambda: shop.store.workers() == [{"gpu": "4090"}, {"gpu": "L40S"}])
+    shop.store.drop_worker("a")
+
+    assert shop.store.workers() == [{"gpu": "L40S"}]
+
+
+def test_blobs_end_by_themselves(shop: Shop) -> None:
+    shop.store.put_blob("nodes", b"\x00\xff", ttl_s=60)
+    shop.store.put_blob("brief", b"x", ttl_s=0.02)
+
+    eventually(lambda: shop.store.get_blob("brief") is None)
+
+    assert shop.store.get_blob("nodes") == b"\x00\xff"
+
+
+def test_a_lock_has_one_holder_until_it_is_given_back_or_its_time_is_over(shop: Shop) -> None:
+    assert shop.store.acquire("steward", "a", ttl_s=60)
+    assert shop.store.acquire("steward", "a", ttl_s=60)
+    assert not shop.store.acquire("steward", "b", ttl_s=60)
+    shop.store.unlock("steward", "b")
+    assert not shop.store.acquire("steward", "b", ttl_s=60)
+
+    shop.store.unlock("steward", "a")
+
+    assert shop.store.acquire("steward", "b", ttl_s=0.02)
+    eventually(lambda: shop.store.acquire("steward", "a", ttl_s=60))
+
+
+def test_the_epoch_stays(shop: Shop) -> None:
+    assert shop.store.ping()["epoch"] == shop.store.ping()["epoch"] != None  # noqa: E711

@@ -1,0 +1,34 @@
+"""Jobs, results and errors for tests of whatever handles them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from farm.job import (
+    Artifact,
+    ErrorKind,
+    JobError,
+    JobResult,
+    make_spec,
+    new_job_id,
+)
+from farm.store.base import NewJob
+
+QUEUE = "render.24"
+GRAPH = {"9": {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": "a"}}}
+
+
+def a_job(*, job_id: str | None = None, queue: str = QUEUE, **fields: Any) -> NewJob:
+    """A small job; `fields` are those of its spec."""
+    return NewJob(job_id=job_id or new_job_id(), spec=make_spec({"graph": GRAPH, **fields}), queue=queue)
+
+
+def a_result(name: str = "clip") -> JobResult:
+    """One clip, as if it had been stored."""
+    artifact = Artifact(key=f"{name}.mp4", size_bytes=3, sha256="ab" * 32, media_type="video/mp4")
+    return JobResult(bucket="farm", artifacts=(artifact,), manifest_key=f"{name}.json")
+
+
+def an_error(kind: ErrorKind = ErrorKind.TRANSIENT, message: str = "S3 did not answer") -> JobError:
+    """Why an attempt went wrong."""
+    return JobError(kind=kind, code="made_up", message=message, details={"tried": [], "times": 3})
