@@ -37,6 +37,10 @@ check: $(STAMP)  ## lint, format check, strict types, deploy files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/yamllint --strict .
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.gpu.yml
+	$(BIN)/hadolint deploy/Dockerfile.worker deploy/Dockerfile.farm
+	$(BIN)/shellcheck deploy/*.sh .ci/run
 
 format: $(STAMP)  ## format the code
 	$(BIN)/ruff format .

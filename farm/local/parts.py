@@ -140,11 +140,10 @@ def flower_url(port: int) -> str:
 
 
 def worker_command(name: str) -> tuple[str, ...]:
-    """The command of one worker; what it serves and which ComfyUI it starts is its own affair."""
+    """The command of one worker; its pool, its queues and which ComfyUI it starts are its own affair."""
     return (
-        *(sys.executable, "-m", "celery", "-A", "worker.app", "worker"),
-        *("--hostname", name, "--pool", "threads", "--concurrency", "1"),
-        *("--without-gossip", "--without-mingle", "--loglevel", "INFO"),
+        *(sys.executable, "-m", "celery", "-A", "worker.app", "worker", "--hostname", name),
+        *("--without-gossip", "--without-mingle"),
     )
 
 

@@ -24,9 +24,14 @@ from botocore.config import Config
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from farm.broker import CeleryBell, make_app
+from farm.check.health import examine
 from farm.check.services import check_redis, check_s3
 from farm.errors import StackError
 from farm.local import LocalStack, News, PartName, PartNews, StackState, attach, down, local_environment
+from farm.settings import RedisSettings
+from farm.store.base import StoreLimits
+from farm.store.redis import connect
 
 SERVERS = (PartName.VALKEY, PartName.S3)
 SERVE = """
@@ -328,3 +333,16 @@ def test_farm_check_finds_the_stack_of_the_folder_in_good_order(
 
     assert [finding.name for finding in findings] == ["Redis", "Redis keeps jobs", "Redis access", "S3"]
     assert all(finding.ok for finding in findings), findings
+
+
+def test_a_worker_is_well_while_its_card_is_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with a_stack(folder, PartName.VALKEY) as stack:
+        monkeypatch.setenv("FARM_REDIS_URL", stack.environment()["FARM_REDIS_URL"])
+        settings = RedisSettings.read()
+        store = connect(settings, StoreLimits(), CeleryBell(make_app(settings), settings.namespace))
+        assert examine(["redis"]) is None
+        assert "has no card" in str(examine(["worker", "w@h"]))
+
+        store.put_worker("w@h", {"name": "w@h"}, ttl_s=60)
+
+        assert examine(["worker", "w@h"]) is None

@@ -13,6 +13,7 @@ import pytest
 
 from farm.check import Finding, check_everything, passed
 from farm.check.comfyui import check_comfyui
+from farm.check.health import main as health
 from farm.check.machine import check_disk, check_gpu, check_python, check_video, check_wheels
 from farm.check.services import check_redis, check_s3, check_variables, judge_redis
 from farm.child import free_port
@@ -258,3 +259,17 @@ def test_all_checks_answer_even_when_one_breaks(tmp_path: Path, monkeypatch: pyt
     assert not passed(findings)
     assert "boom" in findings[0].what
     assert {"Redis", "S3", "ComfyUI", "GPU", "disk"} <= {finding.name for finding in findings}
+
+
+def test_a_health_check_tells_why_and_ends_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FARM_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+
+    for arguments in (
+        ["redis"],
+        ["worker", "a@b"],
+        ["http", f"http://127.0.0.1:{free_port()}/"],
+        ["nonsense"],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            health(arguments)
+        assert isinstance(ended.value.code, str)  # which the interpreter prints, and exits with 1

@@ -1,0 +1,56 @@
+"""Health checks of containers: ``python -m farm.check.health worker NAME | redis | http URL``."""
+
+from __future__ import annotations
+
+import sys
+import urllib.request
+from collections.abc import Sequence
+
+from farm.errors import FarmError
+from farm.settings import RedisSettings
+from farm.store.base import JobStore
+
+HTTP_TIMEOUT_S = 5.0
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Exit with 0 if the named thing is well, else with 1 and the reason."""
+    try:
+        problem = examine(arguments)
+    except (FarmError, OSError) as exc:
+        problem = str(exc)
+    sys.exit(problem)
+
+
+def examine(arguments: Sequence[str]) -> str | None:
+    """What is wrong; None if nothing is.
+
+    Raises:
+        StoreUnavailable: Redis does not answer.
+        OSError: the URL does not.
+    """
+    match arguments:
+        case ["worker", name]:
+            alive = any(card.get("name") == name for card in _store().workers())
+            return None if alive else f"worker {name} has no card in Redis: it is not ready, or it hangs"
+        case ["redis"]:
+            _store().ping()
+            return None
+        case ["http", url]:
+            with urllib.request.urlopen(url, timeout=HTTP_TIMEOUT_S):  # noqa: S310  # from our own compose file
+                return None
+        case _:
+            return "usage: python -m farm.check.health worker NAME | redis | http URL"
+
+
+def _store() -> JobStore:
+    from farm.broker import CeleryBell, make_app
+    from farm.store.base import StoreLimits
+    from farm.store.redis import connect
+
+    settings = RedisSettings.read()
+    return connect(settings, StoreLimits(), CeleryBell(make_app(settings), settings.namespace))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
