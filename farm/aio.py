@@ -1,0 +1,275 @@
+"""`AsyncFarm`: the same words for asyncio. Made for web back-ends with a thousand clients that wait.
+
+Short calls run in a small pool of threads. Waiting holds no thread: one follower reads the news of all
+jobs that somebody waits for in one round trip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import functools
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, ParamSpec, Self, TypeVar, Unpack
+
+from farm.client import Farm, succeeded
+from farm.errors import WaitTimeout
+from farm.follow import ends
+from farm.follower import Follower
+from farm.handle import Job, Result, result_of
+from farm.job import Artifact, JobEvent, JobRecord, JobResult, JobSpec, JobState
+from farm.request import GraphSource, InputSource, JobOptions, JobRequest
+from farm.settings import RedisSettings, S3Settings
+from farm.storage import Storage
+from farm.store.base import Counts, JobStore
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_THREADS: Final = 8
+_LOOK_AGAIN_S: Final = 15.0  # a job whose last event was missed is found out by then
+_PAGE: Final = 50
+
+
+class AsyncFarm:
+    """`Farm` for one event loop.
+
+    Raises:
+        SettingsError: a variable is wrong; the message names it.
+    """
+
+    def __init__(
+        self,
+        *,
+        redis: RedisSettings | None = None,
+        s3: S3Settings | None = None,
+        store: JobStore | None = None,
+        storage: Storage | None = None,
+        threads: int = _THREADS,
+    ) -> None:
+        """As `Farm`; `threads` is how many short calls are under way at once."""
+        self._farm = Farm(redis=redis, s3=s3, store=store, storage=storage)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="farm")
+        self._follower = Follower(self._farm.store)
+
+    @property
+    def storage(self) -> Storage:
+        """Where results and inputs are kept."""
+        return self._farm.storage
+
+    async def submit(
+        self,
+        graph: GraphSource | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        template: str | None = None,
+        inputs: Mapping[str, InputSource] | None = None,
+        **options: Unpack[JobOptions],
+    ) -> AsyncJob:
+        """As `Farm.submit`."""
+        made = await self.call(
+            self._farm.submit, graph, parameters, template=template, inputs=inputs, **options
+        )
+        return self._job(made)
+
+    async def submit_many(self, requests: Iterable[JobRequest]) -> builtins.list[AsyncJob]:
+        """As `Farm.submit_many`."""
+        return [self._job(job) for job in await self.call(self._farm.submit_many, requests)]
+
+    async def validate(self, request: JobRequest) -> JobSpec:
+        """As `Farm.validate`."""
+        return await self.call(self._farm.validate, request)
+
+    async def get(self, job_id: str) -> AsyncJob:
+        """As `Farm.get`."""
+        return self._job(await self.call(self._farm.get, job_id))
+
+    async def list(
+        self,
+        *,
+        state: JobState | str | None = None,
+        label: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> AsyncIterator[AsyncJob]:
+        """As `Farm.list`: ``async for job in farm.list(state="failed")``."""
+        wanted = JobState(state) if state is not None else None
+        find = functools.partial(self._farm.store.find, state=wanted, label=label, since=since, until=until)
+        cursor: str | None = None
+        while True:
+            page = await self.call(find, limit=_PAGE, cursor=cursor)
+            for record in page.jobs:
+                yield AsyncJob(self, record.job_id, record)
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def events(self, job_id: str, *, after: str = "0", live: bool = True) -> AsyncIterator[JobEvent]:
+        """As `Farm.events`: ``async for event in farm.events(job_id)``."""
+        read = functools.partial(self._farm.store.events, job_id, limit=1000)
+        record = await self._record(job_id)
+        while True:
+            news = await self.call(read, after=after)
+            if not news and (record.state.final or not live):
+                return
+            if not news:
+                # Nothing yet: only now is it worth a place among those who wait.
+                news = await self._follower.next(job_id, after, timeout_s=_LOOK_AGAIN_S)
+            for event in news:
+                after = event.event_id
+                yield event
+            if not news or ends(news[-1]):
+                record = await self._record(job_id)
+
+    async def wait(self, job_id: str, *, timeout_s: float | None = None) -> AsyncJob:
+        """As `Farm.wait`. A wait that is cancelled leaves the job as it is."""
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(timeout_s):
+                record = await self._ended(job_id)
+        except TimeoutError:
+            record = await self._record(job_id)
+            if not record.state.final:
+                raise WaitTimeout(job_id, record.state, time.monotonic() - started) from None
+        return AsyncJob(self, job_id, succeeded(record))
+
+    async def cancel(self, job_id: str, *, reason: str = "") -> JobState:
+        """As `Farm.cancel`."""
+        return await self.call(self._farm.cancel, job_id, reason=reason)
+
+    async def retry(self, job_id: str) -> AsyncJob:
+        """As `Farm.retry`."""
+        return self._job(await self.call(self._farm.retry, job_id))
+
+    async def workers(self) -> Sequence[Mapping[str, Any]]:
+        """As `Farm.workers`."""
+        return await self.call(self._farm.workers)
+
+    async def counts(self) -> Counts:
+        """As `Farm.counts`."""
+        return await self.call(self._farm.counts)
+
+    async def close(self) -> None:
+        """End threads and give connections back; who still waits is told by `asyncio.CancelledError`."""
+        await asyncio.to_thread(self._follower.close)
+        await asyncio.to_thread(self._pool.shutdown)
+        await asyncio.to_thread(self._farm.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _ended(self, job_id: str) -> JobRecord:
+        """The record of the job once it is final."""
+        after = "0"
+        while not (record := await self._record(job_id)).state.final:
+            until = time.monotonic() + _LOOK_AGAIN_S
+            # Progress is of no interest here: each look at the record would cost a round trip.
+            while (left_s := until - time.monotonic()) > 0:
+                news = await self._follower.next(job_id, after, timeout_s=left_s)
+                after = news[-1].event_id if news else after
+                if any(ends(event) for event in news):
+                    break
+        return record
+
+    async def _record(self, job_id: str) -> JobRecord:
+        return await self.call(self._farm.store.get, job_id)
+
+    async def call(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """What a short blocking function answers, run in this farm's pool of threads."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, functools.partial(function, *args, **kwargs))
+
+    def _job(self, job: Job) -> AsyncJob:
+        return AsyncJob(self, job.job_id, job.known)
+
+
+class AsyncJob:
+    """One job, as it was when last asked for, and what can be done with it."""
+
+    __slots__ = ("_farm", "_record", "job_id")
+
+    def __init__(self, farm: AsyncFarm, job_id: str, record: JobRecord | None = None) -> None:
+        self._farm = farm
+        self._record = record
+        self.job_id: Final = job_id
+
+    def __repr__(self) -> str:
+        return f"<AsyncJob {self.job_id}{f' {self._record.state}' if self._record else ''}>"
+
+    async def record(self) -> JobRecord:
+        """All that the store knew of it when last asked; the first use asks."""
+        if self._record is None:
+            await self.refresh()
+        assert self._record is not None  # noqa: S101  # `refresh` has set it, or raised
+        return self._record
+
+    async def state(self) -> JobState:
+        """The state at the last look; `refresh` looks again."""
+        return (await self.record()).state
+
+    async def refresh(self) -> Self:
+        """Look again; returns itself."""
+        self._record = await (await self._farm.get(self.job_id)).record()
+        return self
+
+    async def wait(self, timeout_s: float | None = None) -> Self:
+        """As `Job.wait`."""
+        self._record = await (await self._farm.wait(self.job_id, timeout_s=timeout_s)).record()
+        return self
+
+    def events(self, *, after: str = "0", live: bool = True) -> AsyncIterator[JobEvent]:
+        """As `Farm.events`."""
+        return self._farm.events(self.job_id, after=after, live=live)
+
+    async def cancel(self, *, reason: str = "") -> JobState:
+        """As `Farm.cancel`."""
+        return await self._farm.cancel(self.job_id, reason=reason)
+
+    async def retry(self) -> Self:
+        """As `Farm.retry`; returns itself."""
+        self._record = await (await self._farm.retry(self.job_id)).record()
+        return self
+
+    async def result(self) -> AsyncResult:
+        """As `Job.result`."""
+        record = await self.record()
+        if record.result is None:
+            record = await (await self.refresh()).record()
+        return AsyncResult(self._farm, result_of(record, self._farm.storage))
+
+
+class AsyncResult:
+    """The files of a succeeded job."""
+
+    __slots__ = ("_farm", "_result")
+
+    def __init__(self, farm: AsyncFarm, result: Result) -> None:
+        self._farm = farm
+        self._result = result
+
+    @property
+    def facts(self) -> JobResult:
+        """What was made, and where it is."""
+        return self._result.facts
+
+    @property
+    def main(self) -> Artifact:
+        """As `Result.main`."""
+        return self._result.main
+
+    async def url(self, artifact: Artifact | None = None, *, expires_s: int | None = None) -> str:
+        """As `Result.url`."""
+        return await self._farm.call(self._result.url, artifact, expires_s=expires_s)
+
+    async def download(self, folder: str | Path = ".") -> builtins.list[Path]:
+        """As `Result.download`."""
+        return await self._farm.call(self._result.download, folder)
