@@ -1,0 +1,222 @@
+"""One start of ComfyUI: from the command line to an answer, and what its last words mean."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import urllib3
+
+from farm.child import Child, ChildNotStarted
+from farm.logpump import LogLine
+from worker.errors import ComfyStartFailed, ComfyUnusable, WorkerError, describe_exit
+
+log = logging.getLogger(__name__)
+
+PROBE_EVERY_S: Final = 0.1
+PROBE_TIMEOUT_S: Final = 5.0
+_PORT_TAKEN: Final = re.compile(r"address already in use|Errno 98\b|Errno 48\b", re.IGNORECASE)
+
+
+class PortTaken(ComfyStartFailed):
+    """Somebody took the port between our choice and ComfyUI's start: another port will do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComfyDevice:
+    """A device as ComfyUI sees it."""
+
+    name: str  # "cuda:0 NVIDIA …", "cpu"
+    kind: str  # "cuda", "cpu", …
+    vram_total_bytes: int  # of the CPU: host memory
+    vram_free_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComfyFacts:
+    """What a running ComfyUI says of itself."""
+
+    version: str
+    python: str
+    torch: str
+    argv: tuple[str, ...]
+    ram_total_bytes: int
+    devices: tuple[ComfyDevice, ...]
+    is_emulator: bool
+
+
+def read_facts(stats: Mapping[str, Any]) -> ComfyFacts:
+    """Read the body of ``/system_stats``; what is missing is empty or 0."""
+    system = stats.get("system", {})
+    return ComfyFacts(
+        version=str(system.get("comfyui_version", "")),
+        python=str(system.get("python_version", "")).split(" ")[0],
+        torch=str(system.get("pytorch_version", "")),
+        argv=tuple(map(str, system.get("argv", ()))),
+        ram_total_bytes=int(system.get("ram_total", 0)),
+        devices=tuple(
+            ComfyDevice(
+                name=str(device.get("name", "")),
+                kind=str(device.get("type", "")),
+                vram_total_bytes=int(device.get("vram_total", 0)),
+                vram_free_bytes=int(device.get("vram_free", 0)),
+            )
+            for device in stats.get("devices", ())
+        ),
+        is_emulator="emulator" in stats,
+    )
+
+
+class ComfyProcess:
+    """A server at one URL: our child, or somebody else's (then `child` is None)."""
+
+    def __init__(self, url: str, child: Child | None, died: threading.Event) -> None:
+        self.url = url
+        self.child = child
+        self.died = died  # set when it has ended, or counts as ended
+        self.started_s = time.monotonic()
+        self._http = urllib3.PoolManager(retries=False)
+
+    @classmethod
+    def start(
+        cls,
+        command: Sequence[str],
+        *,
+        url: str,
+        env: Mapping[str, str],
+        cwd: Path,
+        log_file: Path,
+        on_line: Callable[[LogLine], None] | None,
+        on_death: Callable[[], None],
+    ) -> ComfyProcess:
+        """Start it; `on_death` is called in a thread the moment that it ends.
+
+        Raises:
+            ComfyUnusable: the command cannot be run.
+        """
+        died = threading.Event()
+
+        def on_exit(_code: int) -> None:
+            died.set()
+            on_death()
+
+        try:
+            child = Child.start(
+                command,
+                name="ComfyUI",
+                env=env,
+                cwd=cwd,
+                log_file=log_file,
+                on_line=on_line,
+                on_exit=on_exit,
+                grace_s=5.0,
+            )
+        except ChildNotStarted as exc:
+            raise ComfyUnusable(exc.reason, "name a Python program", setting="COMFYUI_PYTHON") from exc
+        return cls(url, child, died)
+
+    def ask(self, timeout_s: float = PROBE_TIMEOUT_S) -> ComfyFacts | None:
+        """What it says of itself now; None when it gives no answer in time."""
+        try:
+            answer = self._http.request("GET", f"{self.url}/system_stats", timeout=timeout_s)
+            return read_facts(answer.json()) if answer.status == 200 else None
+        except (
+            urllib3.exceptions.HTTPError,
+            json.JSONDecodeError,
+            UnicodeDecodeError,
+            TypeError,
+            ValueError,
+        ):
+            return None
+
+    def wait_ready(self, timeout_s: float, give_up: threading.Event) -> ComfyFacts:
+        """Wait for the first answer: the port does not listen before everything is imported.
+
+        Raises:
+            ComfyStartFailed, ComfyUnusable: it ended, or did not answer in time; says why.
+        """
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until and not self.died.is_set() and not give_up.is_set():
+            facts = self.ask()
+            if facts is not None:
+                return facts
+            self.died.wait(PROBE_EVERY_S)
+        raise self._not_ready(timeout_s)
+
+    def stop(self, *, grace_s: float) -> int:
+        """End it, if it is ours; its exit code."""
+        self._http.clear()
+        code = self.child.stop(grace_s=grace_s) if self.child is not None else 0
+        self.died.set()
+        return code
+
+    def tail(self, count: int = 20) -> list[str]:
+        """The last lines that it printed."""
+        return [line.text for line in self.child.output.tail(count)] if self.child is not None else []
+
+    def _not_ready(self, timeout_s: float) -> WorkerError:
+        lines = self.tail(60)
+        code = self.child.poll() if self.child is not None else None
+        if code is not None:
+            return explain_exit(code, lines)
+        advice = (
+            "see its last lines; FARM_START_TIMEOUT_S sets how long it has"
+            if self.child is not None
+            else "start it there, or correct COMFYUI_URL"
+        )
+        return ComfyStartFailed(f"no answer at {self.url} for {timeout_s:.0f} s", advice, lines=lines)
+
+
+def explain_exit(code: int, lines: Sequence[str]) -> WorkerError:
+    """Why a ComfyUI that ended before it was ready did so, judged by its last lines."""
+    text = "\n".join(lines)
+    if _PORT_TAKEN.search(text):
+        return PortTaken("its port was taken", "another one is tried", lines=lines, exit_code=code)
+    for pattern, setting, advice in _CAUSES:
+        found = pattern.search(text)
+        if found:
+            return ComfyUnusable(found.group(0).strip(), advice, setting=setting, lines=lines)
+    advice = _ADVICE_BY_SIGNAL.get(code, "see its last lines")
+    return ComfyStartFailed(describe_exit(code), advice, lines=lines, exit_code=code)
+
+
+_ADVICE_BY_SIGNAL: Final = {-9: "give the machine or the container more memory, if nobody killed it"}
+
+_OTHER_PYTHON: Final = (
+    "install ComfyUI's requirements.txt into this interpreter, or name the one that has them"
+)
+_WRONG_TORCH: Final = "install the torch build that fits this card and driver"
+# What a person has to change; anything else may go better the next time.
+_CAUSES: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = (
+    (
+        re.compile(r"No module named '(comfy|utils|app|nodes)[.']\S*"),
+        "COMFYUI_PYTHON",
+        "another package of that name hides ComfyUI's own: remove it from this interpreter",
+    ),
+    (re.compile(r"(ModuleNotFoundError|ImportError): .*"), "COMFYUI_PYTHON", _OTHER_PYTHON),
+    (
+        re.compile(r"error: (unrecognized arguments|argument|ambiguous option).*"),
+        "COMFYUI_ARGS",
+        "correct it",
+    ),
+    (re.compile(r"Torch not compiled with CUDA enabled"), "COMFYUI_PYTHON", _WRONG_TORCH),
+    (re.compile(r".*driver on your system is too old.*"), "COMFYUI_PYTHON", _WRONG_TORCH),
+    (re.compile(r".*No CUDA GPUs are available.*"), "CUDA_VISIBLE_DEVICES", "check nvidia-smi"),
+    (
+        re.compile(r"(PermissionError|OSError): .*(Permission denied|Read-only file system).*"),
+        "COMFYUI_DIR, FARM_WORKER_DIR",
+        "make the folder writable for this user",
+    ),
+    (
+        re.compile(r"OSError: .*No space left on device.*"),
+        "FARM_WORKER_DIR",
+        "free space, or name a folder on another disk",
+    ),
+)

@@ -1,0 +1,154 @@
+"""A worker's own folders: held by one worker at a time, and cleared of what earlier ones left."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import psutil
+
+from worker.errors import FolderUnusable
+from worker.locks import HeldLock
+
+log = logging.getLogger(__name__)
+
+_TEMP_AGE_S: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerFolders:
+    """Where ComfyUI reads and writes, all of it below one folder that is this worker's alone."""
+
+    root: Path
+
+    @property
+    def output(self) -> Path:
+        """What is to be published."""
+        return self.root / "output"
+
+    @property
+    def temp(self) -> Path:
+        """Previews; ComfyUI empties it itself when it starts."""
+        return self.root / "temp"
+
+    @property
+    def input(self) -> Path:
+        """What `LoadImage` and the like choose from."""
+        return self.root / "input"
+
+    @property
+    def user(self) -> Path:
+        """ComfyUI's settings and database."""
+        return self.root / "user"
+
+    @property
+    def logs(self) -> Path:
+        """Its output, in files that are set aside when they are full."""
+        return self.root / "logs"
+
+    @property
+    def work(self) -> Path:
+        """The working directory of the process."""
+        return self.root / "work"
+
+    def clean(self, prefix: str) -> None:
+        """Remove the files of one job: all whose path begins with `prefix`, and previews of long ago.
+
+        A file that cannot be removed is left, and said.
+        """
+        path = PurePosixPath(prefix)
+        if path.is_absolute() or ".." in path.parts or not path.name:
+            raise ValueError(f"not a prefix within a folder: {prefix!r}")
+        for folder in (self.output, self.temp, self.input):
+            for found in (folder / path.parent).glob(f"{_literal(path.name)}*"):
+                _remove(found)
+        _remove_older(self.temp, time.time() - _TEMP_AGE_S)
+
+    def remember_process(self, pid: int) -> None:
+        """Note which process works here, for a worker that comes after our sudden death."""
+        started = psutil.Process(pid).create_time()
+        (self.root / "comfyui.pid").write_text(json.dumps({"pid": pid, "started": started}))
+
+
+def open_folders(data_dir: Path, *, holder: str) -> tuple[WorkerFolders, HeldLock]:
+    """Make the folders, empty them of leftovers, and hold them.
+
+    Raises:
+        InUse: another worker is at work there.
+        FolderUnusable: it cannot be written, or holds folders of the same names that are not a worker's.
+    """
+    folders = WorkerFolders(root=data_dir.expanduser().absolute())
+    lock_path = folders.root / "worker.lock"
+    lock: HeldLock | None = None
+    try:
+        folders.root.mkdir(parents=True, exist_ok=True)
+        used_before = lock_path.exists()
+        cleared = (folders.output, folders.temp, folders.input)
+        if not used_before and any(folder.is_dir() and any(folder.iterdir()) for folder in cleared):
+            raise FolderUnusable(
+                folders.root, "it holds files in `output`, `temp` or `input` that are not a worker's"
+            )
+        lock = HeldLock.take(
+            lock_path,
+            what=f"folder {folders.root}",
+            holder=holder,
+            advice="give each worker its own FARM_WORKER_DIR",
+        )
+        _end_leftover(folders.root / "comfyui.pid")
+        for folder in cleared:
+            shutil.rmtree(folder, ignore_errors=True)
+        for folder in (*cleared, folders.user, folders.logs, folders.work):
+            folder.mkdir(exist_ok=True)
+    except OSError as exc:
+        if lock is not None:
+            lock.release()
+        raise FolderUnusable(folders.root, f"{exc.strerror}: {exc.filename}") from exc
+    return folders, lock
+
+
+def _end_leftover(note: Path) -> None:
+    """End the ComfyUI of a worker that is gone, should it still be there: it holds the card's memory."""
+    try:
+        known = json.loads(note.read_text())
+        process = psutil.Process(known["pid"])
+        if abs(process.create_time() - known["started"]) > 0.1:
+            return  # its number went to somebody else
+        log.warning("Ending a leftover ComfyUI", extra={"event": "leftover_ended", "pid": process.pid})
+        for member in (*process.children(recursive=True), process):
+            member.kill()
+        psutil.wait_procs([process], timeout=10)
+    except (OSError, ValueError, KeyError, psutil.Error):
+        return
+
+
+def _remove(path: Path) -> None:
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as exc:
+        log.warning(
+            "File cannot be removed",
+            extra={"event": "clean_failed", "path": str(path), "reason": str(exc)},
+        )
+
+
+def _remove_older(folder: Path, before: float) -> None:
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in names):
+            with contextlib.suppress(FileNotFoundError):  # ComfyUI clears up as well
+                if path.lstat().st_mtime < before:
+                    _remove(path)
+
+
+def _literal(name: str) -> str:
+    """`name` for use in a pattern, each of its characters standing for itself."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
