@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -230,6 +231,7 @@ class Runtime:
         self._share_definitions()
         return {
             **self._facts(),
+            "pid": os.getpid(),
             **resources_now(self._gpu, self._supervisor),
             "vram_gib": self.vram_gib,
             "state": self._state.value,
