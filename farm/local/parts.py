@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import sys
 from collections.abc import Callable, Mapping
@@ -14,7 +13,6 @@ from typing import Final
 from farm.local.probes import HOST, http_refuses, redis_refuses, s3_refuses, worker_missing
 from farm.local.state import Passwords, write_private
 from farm.local.wheels import need_module, rclone_binary, valkey_binary
-from farm.store.base import JobStore
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +44,7 @@ class Part:
 
     name: PartName
     prepare: Callable[[], Launch]  # files and folders first; StackError when something is missing
-    refuses: Callable[[], str | None]  # why it does not answer yet, or None
+    refuses: Callable[[int], str | None]  # why the process of that number does not answer yet, or None
     needs: frozenset[PartName] = frozenset()  # started only when these answer
     timeout_s: float = 60.0  # from start to first answer
     grace_s: float = 5.0  # from SIGTERM to SIGKILL
@@ -66,7 +64,7 @@ def valkey_part(folder: Path, port: int, passwords: Passwords, environ: Mapping[
     return Part(
         name=PartName.VALKEY,
         prepare=prepare,
-        refuses=lambda: redis_refuses(port, passwords.valkey),
+        refuses=lambda _pid: redis_refuses(port, passwords.valkey),
     )
 
 
@@ -95,7 +93,7 @@ def s3_part(folder: Path, port: int, passwords: Passwords, environ: Mapping[str,
     return Part(
         name=PartName.S3,
         prepare=prepare,
-        refuses=lambda: s3_refuses(port, BUCKET, passwords.s3_key_id, passwords.s3_secret),
+        refuses=lambda _pid: s3_refuses(port, BUCKET, passwords.s3_key_id, passwords.s3_secret),
     )
 
 
@@ -129,7 +127,7 @@ def flower_part(port: int, passwords: Passwords, environ: Mapping[str, str]) -> 
     return Part(
         name=PartName.FLOWER,
         prepare=prepare,
-        refuses=lambda: http_refuses(port, "/healthcheck"),
+        refuses=lambda _pid: http_refuses(port, "/healthcheck"),
         needs=frozenset({PartName.VALKEY}),
     )
 
@@ -139,44 +137,25 @@ def flower_url(port: int) -> str:
     return f"http://{HOST}:{port}"
 
 
-def worker_command(name: str) -> tuple[str, ...]:
-    """The command of one worker; its pool, its queues and which ComfyUI it starts are its own affair."""
-    return (
-        *(sys.executable, "-m", "celery", "-A", "worker.app", "worker", "--hostname", name),
-        *("--without-gossip", "--without-mingle"),
-    )
-
-
 def worker_part(name: str, environ: Mapping[str, str], *, timeout_s: float, grace_s: float) -> Part:
     """One worker, with the ComfyUI that the environment names, or else the emulator."""
-
-    store = functools.cache(lambda: _store_of(environ))
+    url = environ.get("FARM_REDIS_URL", "redis://127.0.0.1:6379/0")
+    namespace = environ.get("FARM_NAMESPACE", "farm")
 
     def prepare() -> Launch:
         for module in ("av", "psutil", "pynvml", "websocket"):
             need_module(module, f"The worker (its module {module})", "worker")
-        store().drop_worker(name)  # the card of one that was killed would pass for the new one's
-        return Launch(command=worker_command(name), env=environ)
+        # What it serves and which ComfyUI it starts is its own affair.
+        return Launch(command=(sys.executable, "-m", "worker"), env={**environ, "FARM_WORKER_NAME": name})
 
     return Part(
         name=PartName.WORKER,
         prepare=prepare,
-        refuses=lambda: worker_missing(store(), name),
+        refuses=lambda pid: worker_missing(url, namespace, name, pid),
         needs=frozenset({PartName.VALKEY, PartName.S3}),
         timeout_s=timeout_s,
         grace_s=grace_s,
     )
-
-
-def _store_of(environ: Mapping[str, str]) -> JobStore:
-    from farm.broker import CeleryBell, make_app
-    from farm.settings import RedisSettings
-    from farm.store.base import StoreLimits
-    from farm.store.redis import connect
-
-    names = ("FARM_REDIS_URL", "FARM_NAMESPACE")
-    settings = RedisSettings.read(**{name: environ[name] for name in names if name in environ})
-    return connect(settings, StoreLimits(), CeleryBell(make_app(settings), settings.namespace))
 
 
 def _valkey_config(data: Path, port: int, password: str) -> str:

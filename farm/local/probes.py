@@ -9,12 +9,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import http.client
+import json
 import socket
 from datetime import UTC, datetime
 from typing import Final
-
-from farm.errors import StoreUnavailable
-from farm.store.base import JobStore
 
 HOST: Final = "127.0.0.1"
 REGION: Final = "us-east-1"
@@ -70,13 +68,21 @@ def http_refuses(port: int, path: str) -> str | None:
     return _asked(f"{HOST}:{port}", "GET", path, {})
 
 
-def worker_missing(store: JobStore, name: str) -> str | None:
-    """The worker's card: it lays it down once its ComfyUI is ready."""
-    try:
-        cards = store.workers()
-    except StoreUnavailable as exc:
-        return str(exc)
-    return None if any(card.get("name") == name for card in cards) else "its card is not there"
+def worker_missing(url: str, namespace: str, name: str, pid: int) -> str | None:
+    """The worker's card, which it lays down once its ComfyUI is ready, written by this very process.
+
+    That of one that was killed lies there for a while. The store itself is not asked: it comes with Celery.
+    """
+    import redis
+
+    from farm.store.keys import Keys
+
+    with redis.Redis.from_url(url, socket_timeout=PROBE_TIMEOUT_S) as client:
+        try:
+            card = client.get(Keys(namespace).worker(name))
+        except redis.RedisError as exc:
+            return str(exc)
+    return None if card and json.loads(str(card, "utf-8")).get("pid") == pid else "its card is not there"
 
 
 def _asked(host: str, method: str, path: str, headers: dict[str, str]) -> str | None:

@@ -214,8 +214,9 @@ class LocalStack:
 
     def _worker_part(self, environ: Mapping[str, str]) -> Part:
         settings = WorkerSettings.read()
+        name = environ["FARM_WORKER_NAME"]
         return worker_part(
-            environ["FARM_WORKER_NAME"],
+            name if "@" in name else f"{name}@{socket.gethostname()}",  # as it would make it itself
             environ,
             timeout_s=settings.start_timeout_s + WORKER_EXTRA_S,
             grace_s=settings.drain_grace_s + settings.cancel_grace_s,

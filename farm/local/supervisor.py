@@ -172,7 +172,7 @@ class Keeper:
         while not self._board.stopping:
             if (code := child.poll()) is not None:
                 raise StackError(_end_of(self.part.name, code, child))
-            refusal = self.part.refuses()
+            refusal = self.part.refuses(child.pid)
             if refusal is None:
                 return
             if time.monotonic() >= deadline:
