@@ -165,9 +165,13 @@ class ComfySupervisor:
         Raises:
             ComfyUnusable, ComfyStartFailed: it does not start again.
         """
+        self.request_restart(reason)
+        self.ensure_running()
+
+    def request_restart(self, reason: str) -> None:
+        """Have ComfyUI ended and started anew, without waiting for it. One that is not ours stays."""
         if self.target.kind is not ComfyKind.ATTACHED:
             self._keeper.request_restart(reason)
-        self.ensure_running()
 
     def client(self) -> ComfyClient:
         """A client for the server as it runs now; waits for it when it does not.
