@@ -98,9 +98,9 @@ def check_key(key: str) -> str:
 def safe_name(filename: str) -> str:
     """A file's name as one segment of a key: its ending is kept, whatever is not allowed becomes ``-``."""
     name = re.sub(r"[^a-z0-9._-]+", "-", PurePosixPath(filename.replace("\\", "/")).name.lower())
-    path = PurePosixPath(name.lstrip(".-") or "file")
-    suffix = path.suffix if len(path.suffix) <= 16 else ""
-    stem = path.name.removesuffix(suffix) if suffix else path.name
+    suffix = PurePosixPath(name).suffix
+    suffix = suffix if 1 < len(suffix) <= 16 else ""
+    stem = name.removesuffix(suffix).lstrip(".-") or "file"
     return stem[: MAX_SEGMENT_BYTES - len(suffix)] + suffix
 
 
