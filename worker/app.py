@@ -15,7 +15,7 @@ from farm.broker import assert_safe, make_app, queues_served_by
 from farm.errors import FarmError
 from farm.logs import configure_logging
 from farm.settings import LogSettings, RedisSettings, S3Settings, StoreSettings, WorkerSettings
-from worker.consumer import FetchWhenFree
+from worker.consumer import fetch_when_free
 from worker.errors import WorkerError
 from worker.runtime import Runtime
 from worker.tasks import register
@@ -31,8 +31,7 @@ runtime = Runtime(redis=_redis, store=StoreSettings.read(), s3=S3Settings.read()
 app = make_app(_redis, name="farm-worker")
 # One thread renders, the others publish; the gate lets a message in only when the GPU is free.
 app.conf.worker_concurrency = 1 + _worker.publish_slots
-app.farm_gate = runtime.gate
-app.steps["consumer"].add(FetchWhenFree)
+app.steps["consumer"].add(fetch_when_free(runtime.gate))
 register(app, runtime)
 
 

@@ -100,13 +100,15 @@ class FetchWhenFree(bootsteps.StartStopStep):
     """Puts the gate in the place of Celery's prefetch rule; again after each reconnect."""
 
     requires = (Tasks,)
+    gate: Gate  # `fetch_when_free` gives it: Celery wants a class and makes the instance itself
 
     def __init__(self, consumer: Any, **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
         self._waker: _Waker | None = None
 
     def start(self, consumer: Any) -> None:
-        gate: Gate = consumer.app.farm_gate
+        """Take over the channel that was just made."""
+        gate = self.gate
         if consumer.hub is not None:
             self._waker = _Waker(consumer.hub)
             gate.wake_with(self._waker.wake)
@@ -118,9 +120,15 @@ class FetchWhenFree(bootsteps.StartStopStep):
         qos.can_consume = MethodType(can_consume, qos)
 
     def stop(self, consumer: Any) -> None:
+        """Let go of the event loop."""
         if self._waker is not None:
-            consumer.app.farm_gate.wake_with(lambda: None)
+            self.gate.wake_with(lambda: None)
             self._waker.close(consumer.hub)
             self._waker = None
 
     shutdown = stop
+
+
+def fetch_when_free(gate: Gate) -> type[FetchWhenFree]:
+    """The bootstep for this gate, to be added to a Celery app's consumer."""
+    return type("FetchWhenFree", (FetchWhenFree,), {"gate": gate})

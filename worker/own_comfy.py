@@ -36,7 +36,7 @@ class OwnComfy:
         return self._supervisor.client()
 
     def place(self, inputs: InputCache, source: str, *, field: str) -> str:
-        """Put an input where the server finds it: into its folder, or through /upload when that is not ours."""
+        """Put an input where the server finds it: its folder, or by /upload when that is not ours."""
         if self._supervisor.input_dir is not None:
             return inputs.place(source, self._supervisor.input_dir, field=field)
         file = inputs.fetch(source, field=field)

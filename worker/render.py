@@ -34,10 +34,6 @@ class Comfy(Protocol):
         """Where it writes files; None when its disk is not ours."""
 
     @property
-    def input_dir(self) -> Path | None:
-        """Where it looks for inputs; None when its disk is not ours."""
-
-    @property
     def died(self) -> threading.Event:
         """Set once the process that runs now has ended; belongs to that process."""
 

@@ -20,21 +20,19 @@ from farm.steward import Steward
 from farm.storage import S3Storage
 from farm.store.redis import RedisJobStore, connect
 from farm.store.server import check_server
-from worker import host
 from worker.attempt import Parts, attempt
 from worker.card import CardKeeper, Definitions
 from worker.consumer import Gate
 from worker.describe import resources_now, worker_facts
 from worker.errors import WorkerError
-from worker.gpu import GpuCard, find_card
+from worker.gpu import GpuCard
 from worker.inputs import InputCache
-from worker.launch import ComfyKind, extra_arguments, find_target, probe_flags
+from worker.keeper import ComfyState
 from worker.lease import LeaseKeeper
-from worker.load_plan import LoadPlan, plan_load
 from worker.own_comfy import OwnComfy
 from worker.proof import prove
 from worker.publish import S3Publisher
-from worker.supervisor import ComfyState, ComfySupervisor
+from worker.supervisor import ComfySupervisor
 
 log = logging.getLogger(__name__)
 
@@ -141,26 +139,8 @@ class Runtime:
         return store
 
     def _start_comfy(self, name: str) -> None:
-        target = find_target(self._worker)
-        accepted = probe_flags(target)
-        emulated = target.kind is ComfyKind.EMULATOR
-        self._gpu = None if emulated else find_card()
-        self._plan: LoadPlan = plan_load(
-            self._gpu,
-            host.host_memory().total_bytes,
-            accepted,
-            emulated=emulated,
-            extra_args=extra_arguments(self._worker, target, accepted),
-        )
-        self._supervisor = ComfySupervisor(
-            self._worker,
-            self._plan,
-            self._gpu,
-            target=target,
-            accepted=accepted,
-            name=name,
-            on_state=self._comfy_is,
-        )
+        self._supervisor = ComfySupervisor.for_this_machine(self._worker, name=name, on_state=self._comfy_is)
+        self._gpu = self._supervisor.gpu
         self._started.append(self._supervisor.stop)
         self._supervisor.start()
 

@@ -21,7 +21,8 @@ def register(app: Celery, runtime: Runtime) -> None:
         try:
             if not is_job_id(job_id):
                 return "dropped: no job id"
-            return runtime.work_on(job_id, announce=lambda progress: announce(self, progress))
+            outcome: str = runtime.work_on(job_id, announce=lambda progress: announce(self, progress))
+            return outcome
         finally:
             runtime.gate.done(job_id)
 
