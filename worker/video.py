@@ -91,8 +91,9 @@ def decode_movie(path: Path, index: MovieIndex, *, poster_at: float) -> Image.Im
         BrokenOutput: a frame cannot be decoded.
     """
     packets = index.packets
-    wanted = packets[min(int(len(packets) * poster_at), len(packets) - 1)].pts
-    start, tail = _keyframe_before(packets, wanted), _keyframe_before(packets, packets[-1].pts)
+    shown = sorted(packet.pts for packet in packets)  # a file's order is that of decoding
+    wanted = shown[min(int(len(shown) * poster_at), len(shown) - 1)]
+    start, tail = _keyframe_before(packets, wanted), _keyframe_before(packets, shown[-1])
     if _size_bytes(packet for packet in packets[start:] if packet.pts <= wanted) > _DECODE_BYTES:
         wanted = packets[start].pts
     to_the_end = _size_bytes(packets[tail:]) <= _DECODE_BYTES

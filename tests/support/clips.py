@@ -1,0 +1,84 @@
+"""Small real media files, drawn on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.video.stream import VideoStream
+from PIL import Image
+
+_SAMPLE_RATE = 48000
+
+_ENCODERS = {".webm": "libvpx-vp9", ".gif": "gif"}  # all others: libx264
+
+
+def make_clip(
+    path: Path,
+    *,
+    frames: int = 17,
+    fps: int = 16,
+    size: tuple[int, int] = (96, 64),
+    sound: bool = False,
+    options: dict[str, str] | None = None,
+    keyframe_every: int | None = None,
+) -> Path:
+    """A clip whose colour changes with each frame; its format is that of the name's ending."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixel_format = "rgb8" if path.suffix == ".gif" else "yuv420p"
+    with av.open(str(path), "w", options=options or {}) as container:
+        stream = container.add_stream(_ENCODERS.get(path.suffix, "libx264"), rate=fps)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = *size, pixel_format
+        if keyframe_every is not None:
+            stream.codec_context.gop_size = keyframe_every
+        audio = container.add_stream("aac", rate=_SAMPLE_RATE) if sound else None
+        for number in range(frames):
+            picture = Image.new("RGB", size, (number * 13 % 256, 90, 200))
+            frame = av.VideoFrame.from_image(picture)  # type: ignore[no-untyped-call]
+            container.mux(stream.encode(frame.reformat(format=pixel_format)))
+        container.mux(stream.encode())
+        if isinstance(audio, AudioStream):
+            for frame in _silence(_SAMPLE_RATE * frames // fps):
+                container.mux(audio.encode(frame))
+            container.mux(audio.encode())
+    return path
+
+
+def _silence(samples: int) -> Iterator[AudioFrame]:
+    for start in range(0, samples, 1024):
+        frame = AudioFrame(format="fltp", layout="stereo", samples=1024)
+        frame.sample_rate, frame.pts, frame.time_base = _SAMPLE_RATE, start, Fraction(1, _SAMPLE_RATE)
+        for plane in frame.planes:
+            plane.update(bytes(plane.buffer_size))
+        yield frame
+
+
+def make_picture(path: Path, *, size: tuple[int, int] = (64, 48), frames: int = 1) -> Path:
+    """A picture; with more frames an animated one (WEBP, PNG)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pictures = [Image.new("RGB", size, (number * 25 % 256, 10, 60)) for number in range(frames)]
+    if frames == 1:
+        pictures[0].save(path)
+    else:
+        pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100)
+    return path
+
+
+def cut(path: Path, share: float) -> Path:
+    """Cut a file in place to a share of its length."""
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    return path
+
+
+def blank_tail(path: Path, share: float) -> Path:
+    """Fill a file with zeros from a share of its length on, as a power cut may leave it."""
+    content = path.read_bytes()
+    kept = int(len(content) * share)
+    path.write_bytes(content[:kept] + bytes(len(content) - kept))
+    return path
