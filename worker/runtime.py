@@ -59,6 +59,7 @@ class Runtime:
         self._jobs: dict[str, Progress] = {}
         self._state = ComfyState.STOPPED
         self._failure: WorkerError | None = None
+        self._proof: tuple[int, dict[str, Any] | None] = (0, None)  # of which start, and what
 
     @property
     def vram_gib(self) -> int:
@@ -217,10 +218,24 @@ class Runtime:
             "state": self._state.value,
             "not_fetching": sorted(self.gate.closed_for),
             "trouble": str(self._failure) if self._failure else None,
-            "proof": list(prove(self._supervisor)),
+            "proof": self._proof_facts(),
             "jobs": {job_id: asdict(progress) for job_id, progress in list(self._jobs.items())},
             DEFINITIONS_FIELD: self._definitions.digest,
         }
+
+    def _proof_facts(self) -> dict[str, Any] | None:
+        """What the plan became, looked at once for each start of ComfyUI; a difference is logged."""
+        comfy = self._supervisor.facts()
+        if comfy is None or self._proof[0] == self._supervisor.generation:
+            return self._proof[1]
+        lines = [line.text for line in self._supervisor.start_lines()]
+        proof = prove(self._supervisor.plan, self._gpu, lines, comfy)
+        for difference in proof.differences:
+            log.warning(
+                "ComfyUI runs otherwise than planned", extra={"event": "unproven", "what": difference}
+            )
+        self._proof = (self._supervisor.generation, asdict(proof))
+        return self._proof[1]
 
     def _share_definitions(self) -> None:
         """Let producers check their jobs against what this ComfyUI has; model files come and go."""
