@@ -35,6 +35,7 @@ class GpuState(StrEnum):
     NOT_PERMITTED = "not_permitted"
     NO_DEVICE = "no_device"  # NVML works and knows no card
     UNKNOWN_DEVICE = "unknown_device"  # CUDA_VISIBLE_DEVICES names a card that is not there
+    TOO_SMALL = "too_small"  # for the smallest VRAM class
     FAILED = "failed"  # anything else that NVML says
 
 
@@ -72,6 +73,29 @@ def vram_class_gib(total_bytes: int) -> int | None:
     """The largest VRAM class that so much memory stands for; None when it is less than all of them."""
     fitting = [gib for gib in VRAM_CLASSES_GIB if total_bytes >= gib * GIB * _LEAST_PART_OF_CLASS]
     return max(fitting, default=None)
+
+
+def class_to_serve(
+    asked_gib: int | None, card: GpuCard | None, *, host_ram_bytes: int, emulated: bool
+) -> int:
+    """The VRAM class whose jobs a worker takes, with those of all smaller ones.
+
+    Args:
+        asked_gib: the operator's word, which counts above all.
+        host_ram_bytes: what a worker without a card has in its place.
+
+    Raises:
+        GpuUnusable: the card is smaller than the smallest class.
+    """
+    if asked_gib is not None:
+        return asked_gib
+    if emulated:
+        return VRAM_CLASSES_GIB[-1]
+    if card is None:
+        return vram_class_gib(host_ram_bytes) or VRAM_CLASSES_GIB[0]
+    if card.vram_class_gib is None:
+        raise _unusable(GpuState.TOO_SMALL, f"{card.name} has {card.total_bytes / GIB:.1f} GiB")
+    return card.vram_class_gib
 
 
 def find_card(environ: Mapping[str, str] = os.environ, *, root: Path = Path("/")) -> GpuCard | None:
@@ -320,6 +344,7 @@ _ADVICE: Final = {
     GpuState.NOT_PERMITTED: "give this user access to /dev/nvidia*",
     GpuState.NO_DEVICE: "check nvidia-smi and CUDA_VISIBLE_DEVICES",
     GpuState.UNKNOWN_DEVICE: "correct CUDA_VISIBLE_DEVICES",
+    GpuState.TOO_SMALL: "set FARM_VRAM_CLASS to have it take jobs that may be too large for it",
     GpuState.FAILED: (
         "check nvidia-smi; in a container that worked before, its access to the card was "
         "withdrawn: start it again"

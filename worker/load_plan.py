@@ -105,7 +105,14 @@ def _without_card(accepted: AcceptedFlags, *, emulated: bool) -> LoadPlan:
         return LoadPlan(mode=LoadMode.BALANCED, reasons=("the emulator loads no model and needs no card",))
     flags = ("--cpu",) if "--cpu" in accepted else ()
     reason = "no card: everything runs on the CPU, some hundred times slower than on one"
-    return LoadPlan(mode=LoadMode.CPU, flags=flags, env=_environment(None), reasons=(reason,))
+    # Threads that wait spin by default, and with every core busy a job takes several times as long.
+    env = {**_environment(None), "OMP_WAIT_POLICY": "PASSIVE"}
+    return LoadPlan(mode=LoadMode.CPU, flags=flags, env=env, reasons=(reason,))
+
+
+def plan_attached() -> LoadPlan:
+    """The plan for a ComfyUI that runs already: nothing is ours to choose."""
+    return LoadPlan(mode=LoadMode.BALANCED, reasons=("it runs already: its flags are not ours to choose",))
 
 
 def _with_card(

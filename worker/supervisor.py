@@ -21,7 +21,7 @@ from worker.comfy_process import ComfyFacts, ComfyProcess
 from worker.errors import ComfyStartFailed, WorkerError
 from worker.flags import AcceptedFlags
 from worker.folders import WorkerFolders, open_folders
-from worker.gpu import GpuCard, find_card
+from worker.gpu import GpuCard, class_to_serve, find_card
 from worker.host import host_memory
 from worker.keeper import ComfyState, Keeper, Rhythm
 from worker.launch import (
@@ -34,8 +34,9 @@ from worker.launch import (
     find_target,
     probe_flags,
 )
-from worker.load_plan import LoadPlan, plan_load
+from worker.load_plan import LoadPlan, plan_attached, plan_load
 from worker.locks import HeldLock, gpu_lock_path
+from worker.proof import Proof, prove
 
 log = logging.getLogger(__name__)
 
@@ -103,13 +104,15 @@ class ComfySupervisor:
         # What is only attached may run on another machine, with a card of its own.
         card = find_card(environ) if target.kind is not ComfyKind.ATTACHED else None
         accepted = probe_flags(target, environ=environ)
-        plan = plan_load(
-            card,
-            host_memory().total_bytes,
-            accepted,
-            emulated=emulated,
-            extra_args=extra_arguments(settings, target, accepted),
-        )
+        plan = plan_attached()
+        if target.kind is not ComfyKind.ATTACHED:
+            plan = plan_load(
+                card,
+                host_memory().total_bytes,
+                accepted,
+                emulated=emulated,
+                extra_args=extra_arguments(settings, target, accepted),
+            )
         return cls(
             settings,
             plan,
@@ -229,6 +232,21 @@ class ComfySupervisor:
         return self.target.kind is ComfyKind.EMULATOR or (facts is not None and facts.is_emulator)
 
     @property
+    def vram_class_gib(self) -> int:
+        """The VRAM class whose jobs this worker takes, with those of all smaller ones.
+
+        Raises:
+            GpuUnusable: the card is smaller than the smallest class.
+        """
+        facts = self.facts()
+        memory_bytes = host_memory().total_bytes
+        if self.target.kind is ComfyKind.ATTACHED and facts is not None and facts.devices:
+            memory_bytes = facts.devices[0].vram_total_bytes  # of the card over there, if it has one
+        return class_to_serve(
+            self._settings.vram_gib, self.gpu, host_ram_bytes=memory_bytes, emulated=self.is_emulator
+        )
+
+    @property
     def pid(self) -> int | None:
         """Its process id; None when it is not ours, or does not run."""
         running = self._keeper.running
@@ -264,6 +282,18 @@ class ComfySupervisor:
         running = self._keeper.running
         return self.lines_since(running.process.started_s) if running is not None else []
 
+    def proof(self) -> Proof | None:
+        """Whether it runs as planned, by all that it has said since its start; None before it is ready.
+
+        What an attached server printed when it started is not known here.
+        """
+        facts = self.facts()
+        if facts is None:
+            return None
+        lines = [line.text for line in self.start_lines()]
+        expects_dynamic = self._accepted.has_dynamic_vram
+        return prove(self.plan, self.gpu, lines, facts, expects_dynamic=expects_dynamic)
+
     def clean(self, prefix: str) -> None:
         """Remove one job's files from output, temp and input; the rest of the folders stays."""
         if self._folders is not None and self.target.kind is not ComfyKind.ATTACHED:
@@ -280,6 +310,13 @@ class ComfySupervisor:
             log.warning(
                 "No GPU: ComfyUI runs on the CPU, which is some hundred times slower",
                 extra={"event": "cpu_in_use", "worker": self._name},
+            )
+
+        asked_gib, card = self._settings.vram_gib, self.gpu
+        if asked_gib is not None and card is not None and asked_gib > (card.vram_class_gib or 0):
+            log.warning(
+                "FARM_VRAM_CLASS is larger than the card: jobs may run out of memory",
+                extra={"event": "class_above_card", "asked_gib": asked_gib, "gpu": card.name},
             )
 
     def _take_what_is_ours(self) -> None:

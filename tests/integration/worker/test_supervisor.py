@@ -33,7 +33,7 @@ from worker.errors import (
 )
 from worker.gpu import GIB, GpuCard
 from worker.keeper import ComfyState, Rhythm
-from worker.launch import find_target, probe_flags
+from worker.launch import extra_arguments, find_target, probe_flags
 from worker.load_plan import LoadMode, plan_load
 from worker.locks import gpu_lock_path
 from worker.supervisor import ComfySupervisor
@@ -74,9 +74,10 @@ def make(tmp_path: Path) -> Iterator[Make]:
         target = find_target(settings)
         accepted = probe_flags(target)
         emulated = settings.comfyui_dir is None
+        extra = extra_arguments(settings, target, accepted)
         supervisor = ComfySupervisor(
             settings,
-            plan_load(card, 64 * GIB, accepted, emulated=emulated),
+            plan_load(card, 64 * GIB, accepted, emulated=emulated, extra_args=extra),
             card,
             target=target,
             accepted=accepted,
@@ -123,6 +124,24 @@ class TestTheEmulator:
         assert "EMULATOR" in caplog.text
         assert supervisor.client().system_stats()["devices"]
         assert any("EMULATOR" in line.text for line in supervisor.start_lines())
+        proof = supervisor.proof()
+        assert proof is not None
+        assert (proof.vram_state, proof.holds) == ("NORMAL_VRAM", True)
+
+    @pytest.mark.parametrize(
+        ("arguments", "mode"), [("--novram", LoadMode.STREAMED), ("--highvram", LoadMode.RESIDENT)]
+    )
+    def test_a_mode_that_the_operator_forces_is_proven_by_the_log(
+        self, make: Make, arguments: str, mode: LoadMode
+    ) -> None:
+        supervisor = make(emulator_args=arguments)
+
+        supervisor.start()
+
+        proof = supervisor.proof()
+        assert supervisor.plan.mode is mode
+        assert proof is not None
+        assert proof.holds
 
     def test_its_files_lie_in_the_workers_own_folders(self, make: Make, tmp_path: Path) -> None:
         supervisor = make()
@@ -449,10 +468,8 @@ class TestBadInput:
     def test_arguments_that_cannot_be(
         self, make: Make, comfyui_dir: Path, arguments: str, words: str
     ) -> None:
-        supervisor = make(comfyui_dir=comfyui_dir, comfyui_args=arguments)
-
         with pytest.raises(ComfyUnusable, match=words):
-            supervisor.start()
+            make(comfyui_dir=comfyui_dir, comfyui_args=arguments)
 
     def test_a_folder_that_holds_somebodys_files_is_not_emptied(self, make: Make, tmp_path: Path) -> None:
         precious = tmp_path / "home" / "output" / "wedding.mp4"

@@ -13,7 +13,7 @@ import pytest
 
 from worker.errors import GpuUnusable
 from worker.fake_nvml import FakeCard, FakeDriver
-from worker.gpu import GpuState, find_card, read_card, read_cards, vram_class_gib
+from worker.gpu import GpuState, class_to_serve, find_card, read_card, read_cards, vram_class_gib
 
 MIB = 2**20
 
@@ -47,6 +47,39 @@ def test_a_card_belongs_to_the_largest_class_that_it_stands_for(
     name: str, total_mib: int, expected: int | None
 ) -> None:
     assert vram_class_gib(total_mib * MIB) == expected, name
+
+
+@pytest.mark.parametrize(
+    ("asked", "total_mib", "ram_gib", "emulated", "expected"),
+    [
+        (None, 24564, 64, False, 24),
+        (48, 24564, 64, False, 48),
+        (8, 6144, 64, False, 8),
+        (None, None, 64, False, 48),
+        (None, None, 4, False, 8),
+        (None, None, 4, True, 141),
+        (16, None, 4, True, 16),
+    ],
+)
+def test_a_worker_serves_the_class_of_its_card_unless_told_otherwise(
+    driver: FakeDriver,
+    asked: int | None,
+    total_mib: int | None,
+    ram_gib: int,
+    emulated: bool,
+    expected: int,
+) -> None:
+    driver.cards = [FakeCard(total_mib=total_mib or 1)]
+    card = read_cards()[0] if total_mib else None
+
+    assert class_to_serve(asked, card, host_ram_bytes=ram_gib * 2**30, emulated=emulated) == expected
+
+
+def test_a_card_below_all_classes_serves_none_unasked(driver: FakeDriver) -> None:
+    driver.cards = [FakeCard(total_mib=6144)]
+
+    with pytest.raises(GpuUnusable, match=r"6\.0 GiB.*FARM_VRAM_CLASS"):
+        class_to_serve(None, read_cards()[0], host_ram_bytes=2**36, emulated=False)
 
 
 def test_a_card_is_read_with_all_its_facts(driver: FakeDriver) -> None:

@@ -139,7 +139,7 @@ def test_a_machine_without_a_card_runs_a_real_comfyui_on_the_cpu() -> None:
     plan = plan_load(None, MUCH_RAM, OLD)
 
     assert (plan.mode, plan.flags) == (LoadMode.CPU, ("--cpu",))
-    assert plan.env == {"CUDA_VISIBLE_DEVICES": "-1"}
+    assert plan.env == {"CUDA_VISIBLE_DEVICES": "-1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def test_the_emulator_needs_no_card() -> None:
