@@ -8,35 +8,30 @@ import ssl
 from collections.abc import Iterator
 
 import redis
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    NoPermissionError,
-    RedisError,
-)
-from redis.exceptions import (
-    TimeoutError as RedisTimeout,
-)
+from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeout
 
 from farm.errors import StoreUnavailable
 
-# Beginnings of error replies, wherever they stand: some versions wrap what a script met in more text.
+# Words of an error reply, and what they mean. redis-py takes the code off some replies and keeps it on
+# others, and older servers wrap what a script met in more text: so both code and sentence are known.
 _REPLIES = (
-    ("WRONGPASS", "wrong user name or password"),
-    ("NOAUTH", "it asks for a password and none is set"),
-    ("invalid username-password", "wrong user name or password"),
-    ("AUTH", "its password is not accepted: "),
-    ("LOADING", "it is loading its data after a start; try again in a moment"),
-    ("OOM", "its memory is full (maxmemory); nothing was stored; free some or raise the limit"),
-    ("MISCONF", "it cannot write its data to disk and so takes no writes; look at its disk and log"),
-    ("READONLY", "it is a read-only replica; name the primary"),
-    ("MASTERDOWN", "it is a replica that lost its primary"),
-    ("CLUSTERDOWN", "its cluster is down"),
-    ("CROSSSLOT", "it is a cluster, which Celery cannot use as a broker; name a single server"),
-    ("MOVED", "it is a cluster, which Celery cannot use as a broker; name a single server"),
-    ("BUSY", "it is busy with a script that does not end"),
+    (("NOPERM", "no permissions", "has no permission"), "its ACL does not allow this user to do that: {}"),
+    (("NOAUTH", "Authentication required"), "it asks for a password and none is given"),
+    (("WRONGPASS", "invalid username-password", "invalid password"), "wrong user name or password"),
+    (("without any password configured",), "a password is given and it has none"),
+    (("LOADING", "loading the dataset"), "it is loading its data after a start; try again in a moment"),
+    (
+        ("OOM", "> 'maxmemory'"),
+        "its memory is full (maxmemory); nothing was stored; free some or raise the limit",
+    ),
+    (("MISCONF",), "it cannot write its data to disk and takes no writes; look at its disk and its log"),
+    (("READONLY", "read only replica"), "it is a read-only replica; name the primary"),
+    (("MASTERDOWN", "Link with MASTER is down"), "it is a replica that lost its primary"),
+    (("CROSSSLOT", "MOVED", "CLUSTERDOWN"), "it is a cluster, which Celery cannot use; name a single server"),
+    (("BUSY ",), "it is busy with a script that does not end"),
+    (("max number of clients",), "it has no connection left (maxclients)"),
 )
-
 _CAUSES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
     (ssl.SSLError, "TLS failed: {}; check rediss://, the certificate, and that the server speaks TLS"),
     (socket.gaierror, "its host name is not known"),
@@ -57,28 +52,28 @@ def translated(client: redis.Redis) -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as exc:
-        raise StoreUnavailable(where(client), reason(exc)) from exc
+        why = reason(exc)
+        if why.startswith("timed out") and issubclass(
+            client.connection_pool.connection_class, redis.SSLConnection
+        ):
+            # A server without TLS waits for the end of what it takes for a command.
+            why += "; does it speak TLS (rediss://)?"
+        raise StoreUnavailable(where(client), why) from exc
 
 
 def reason(exc: BaseException) -> str:
     """What went wrong, for a person."""
     text = str(exc)
-    if isinstance(exc, NoPermissionError) or "NOPERM" in text:
-        return f"its ACL does not allow this user to do that ({text})"
-    if isinstance(exc, (AuthenticationError, AuthorizationError)):
-        return _by_reply(text) or "wrong user name or password"
+    for words, meaning in _REPLIES:
+        if any(word in text for word in words):
+            return meaning.format(text)
     for cause in _causes(exc):
         for kinds, meaning in _CAUSES:
             if isinstance(cause, kinds):
                 return meaning.format(text)
-    return _by_reply(text) or text or type(exc).__name__
-
-
-def _by_reply(text: str) -> str | None:
-    for word, meaning in _REPLIES:
-        if word in text:
-            return meaning + text if meaning.endswith(": ") else meaning
-    return None
+    if isinstance(exc, AuthenticationError):
+        return f"it does not accept the user: {text}"
+    return text or type(exc).__name__
 
 
 def _causes(exc: BaseException | None) -> Iterator[BaseException]:
