@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import signal
 import socket
 import subprocess
@@ -118,6 +117,23 @@ def emulator(shared_emulator: Server) -> Iterator[Server]:
     shared_emulator.behave()
 
 
+@pytest.fixture(params=["emulator", "comfyui"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Either server, for what both must do; the real one where COMFYUI_DIR names it."""
+    name = "shared_emulator" if request.param == "emulator" else "comfyui"
+    found: Server = request.getfixturevalue(name)
+    yield found
+    found.behave()
+
+
+@pytest.fixture(params=["emulator", "comfyui"])
+def mortal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    """Either server, to be frozen or killed."""
+    server = _emulator(tmp_path) if request.param == "emulator" else _comfyui(tmp_path)
+    yield server
+    server.close()
+
+
 @pytest.fixture
 def doomed(tmp_path: Path) -> Iterator[Server]:
     """An emulator that may be frozen or killed."""
@@ -143,16 +159,17 @@ def start_emulator(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 @pytest.fixture(scope="module")
 def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A real ComfyUI with the models that the built-in template names."""
+    server = _comfyui(tmp_path_factory.mktemp("comfyui"))
+    yield server
+    server.close()
+
+
+def _comfyui(folder: Path) -> Server:
     directory = os.environ.get("COMFYUI_DIR")
     if not directory:
         pytest.skip("COMFYUI_DIR names no ComfyUI")
-    root = Path(directory).resolve()
     command = [os.environ.get("COMFYUI_PYTHON", sys.executable), "main.py", "--disable-api-nodes"]
     if base := os.environ.get("COMFYUI_BASE"):
         command += ["--base-directory", base]
-    command += shlex.split(os.environ.get("COMFYUI_ARGS", "").replace("--cpu", ""))
-    folder = tmp_path_factory.mktemp("comfyui")
     command += ["--database-url", f"sqlite:///{folder}/comfyui.db"]
-    server = Server(command, folder, cwd=root)
-    yield server
-    server.close()
+    return Server(command, folder, cwd=Path(directory).resolve())

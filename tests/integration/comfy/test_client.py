@@ -23,15 +23,16 @@ from comfy.errors import (
     ServerError,
     ServerUnreachable,
 )
-from comfy.events import Event, Executing, ExecutionSuccess, Preview, Progress
+from comfy.events import Event, Executed, Executing, ExecutionStart, ExecutionSuccess, Preview, Progress
 from comfy.outputs import locate
 from comfy.patience import Patience
 from comfy.phases import Phase
 from comfy.rewrites import set_output_prefix
 from comfy.run import Outcome, PromptRun
 from comfy.wan.templates import get_template
+from tests.integration.comfy.cutter import Cutter
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(150)
 
 Graph = dict[str, Any]
 QUICK = Patience(
@@ -76,7 +77,7 @@ def a_graph(*, prefix: str | None = None, **parameters: Any) -> Graph:
     return rewritten
 
 
-def client_for(server: Server, patience: Patience = QUICK, **more: Any) -> ComfyClient:
+def client_for(server: Server | Cutter, patience: Patience = QUICK, **more: Any) -> ComfyClient:
     return ComfyClient(server.url, patience=patience, **more)
 
 
@@ -104,6 +105,20 @@ def client(emulator: Server) -> Iterator[ComfyClient]:
     made.close()
 
 
+@pytest.fixture
+def cutter(server: Server) -> Iterator[Cutter]:
+    made = Cutter(server.port)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def any_client(server: Server) -> Iterator[ComfyClient]:
+    made = client_for(server)
+    yield made
+    made.close()
+
+
 def assert_finished(run: PromptRun, server: Server) -> None:
     assert run.outcome is Outcome.SUCCEEDED
     (file,) = [file for file in run.outputs if file.is_result]
@@ -111,12 +126,12 @@ def assert_finished(run: PromptRun, server: Server) -> None:
     assert run.prompt_id in server.ask(f"/history/{run.prompt_id}")
 
 
-def test_a_run_tells_its_way_and_ends_with_a_file(client: ComfyClient, emulator: Server) -> None:
+def test_a_run_tells_its_way_and_ends_with_a_file(any_client: ComfyClient, server: Server) -> None:
     heard = Heard()
 
-    run = client.run(a_graph(), on_event=heard)
+    run = any_client.run(a_graph(), on_event=heard)
 
-    assert_finished(run, emulator)
+    assert_finished(run, server)
     assert {Progress, Executing, ExecutionSuccess} <= heard.kinds()
     sampled = [timing for timing in run.timings if timing.phase is Phase.SAMPLE_HIGH]
     assert [timing.class_type for timing in sampled] == ["KSamplerAdvanced"]
@@ -158,6 +173,27 @@ def test_a_socket_dropped_at_any_moment_loses_nothing(
     assert_finished(run, emulator)
 
 
+@pytest.mark.parametrize("moment", [ExecutionStart, Executing, Progress, Executed, ExecutionSuccess])
+def test_a_connection_cut_by_the_network_loses_nothing(
+    server: Server, moment: type[Any], cutter: Cutter
+) -> None:
+    run = client_for(cutter).run(a_graph(), on_event=Heard(moment, cutter.cut_websockets))
+
+    assert_finished(run, server)
+    assert cutter.cuts == 1
+
+
+def test_an_answer_to_the_post_cut_by_the_network_does_not_post_twice(server: Server, cutter: Cutter) -> None:
+    before = len(server.ask("/history"))
+    cutter.lose_next_answer_to_post()
+
+    run = client_for(cutter).run(a_graph())
+
+    assert_finished(run, server)
+    assert cutter.cuts == 1
+    assert len(server.ask("/history")) == before + 1
+
+
 def test_after_a_reconnect_progress_is_heard_again(client: ComfyClient, emulator: Server) -> None:
     emulator.misbehave("drop_socket", at="step", node="57", step=1)
     heard = Heard()
@@ -176,18 +212,18 @@ def test_a_socket_that_never_comes_back_is_replaced_by_polling(emulator: Server)
     assert_finished(run, emulator)
 
 
-def test_a_socket_struck_off_by_another_of_the_same_name_loses_nothing(emulator: Server) -> None:
-    client, client_id, graph = client_for(emulator), uuid.uuid4().hex, a_graph(steps=20)
+def test_a_socket_struck_off_by_another_of_the_same_name_loses_nothing(server: Server) -> None:
+    client, client_id, graph = client_for(server), uuid.uuid4().hex, a_graph(steps=20)
     run = PromptRun(str(uuid.uuid4()), graph)
 
     def strike_off() -> None:
-        rival = websocket.create_connection(f"ws://127.0.0.1:{emulator.port}/ws?clientId={client_id}")
+        rival = websocket.create_connection(f"ws://127.0.0.1:{server.port}/ws?clientId={client_id}")
         rival.close()
 
     client.submit(graph, prompt_id=run.prompt_id, client_id=client_id)
     client.follow(run, client_id=client_id, on_event=Heard(Progress, strike_off))
 
-    assert_finished(run, emulator)
+    assert_finished(run, server)
 
 
 @pytest.mark.parametrize("message", ["executing_null", "execution_success", "executed", "progress_state"])
@@ -213,47 +249,47 @@ def test_a_late_history_entry_is_waited_for(emulator: Server) -> None:
     assert_finished(client_for(emulator, NO_POLLS).run(a_graph()), emulator)
 
 
-def test_a_cached_run_names_the_files_of_the_first(client: ComfyClient, emulator: Server) -> None:
+def test_a_cached_run_names_the_files_of_the_first(any_client: ComfyClient, server: Server) -> None:
     graph = a_graph(seed=1)
 
-    first, second = client.run(graph), client.run(graph)
+    first, second = any_client.run(graph), any_client.run(graph)
 
     assert second.outputs == first.outputs
     assert second.cached_nodes == set(graph)
     assert second.timings == ()
 
 
-def test_a_prefix_of_its_own_makes_a_cached_job_write_its_own_file(client: ComfyClient) -> None:
-    first, second = client.run(a_graph(seed=1)), client.run(a_graph(seed=1))
+def test_a_prefix_of_its_own_makes_a_cached_job_write_its_own_file(any_client: ComfyClient) -> None:
+    first, second = any_client.run(a_graph(seed=1)), any_client.run(a_graph(seed=1))
 
     assert second.outputs[0].subfolder != first.outputs[0].subfolder
     assert {timing.class_type for timing in second.timings} == {"SaveVideo"}
 
 
-def test_a_frozen_server_is_told_from_a_slow_one(doomed: Server) -> None:
-    client = client_for(doomed, HASTY, http_timeout_s=0.3)
+def test_a_frozen_server_is_told_from_a_slow_one(mortal: Server) -> None:
+    client = client_for(mortal, HASTY, http_timeout_s=0.3)
 
     with pytest.raises(ServerUnreachable) as caught:
-        client.run(a_graph(steps=40), on_event=Heard(Progress, doomed.freeze))
+        client.run(a_graph(steps=40), on_event=Heard(Progress, mortal.freeze))
 
     assert not caught.value.refused
 
 
-def test_a_server_that_thaws_in_time_finishes_the_run(doomed: Server) -> None:
-    thaw = threading.Timer(1.0, doomed.thaw)
+def test_a_server_that_thaws_in_time_finishes_the_run(mortal: Server) -> None:
+    thaw = threading.Timer(1.0, mortal.thaw)
 
     def freeze() -> None:
-        doomed.freeze()
+        mortal.freeze()
         thaw.start()
 
-    run = client_for(doomed, QUICK, http_timeout_s=0.3).run(a_graph(), on_event=Heard(Progress, freeze))
+    run = client_for(mortal, QUICK, http_timeout_s=0.3).run(a_graph(), on_event=Heard(Progress, freeze))
 
-    assert_finished(run, doomed)
+    assert_finished(run, mortal)
 
 
-def test_a_killed_server_is_noticed(doomed: Server) -> None:
+def test_a_killed_server_is_noticed(mortal: Server) -> None:
     with pytest.raises(ServerUnreachable) as caught:
-        client_for(doomed, HASTY).run(a_graph(steps=40), on_event=Heard(Progress, doomed.kill))
+        client_for(mortal, HASTY).run(a_graph(steps=40), on_event=Heard(Progress, mortal.kill))
 
     assert caught.value.refused
 
@@ -268,15 +304,15 @@ def test_a_server_that_died_after_the_work_was_done_does_not_cost_the_render(doo
     assert locate(doomed.output, run.outputs[0]).stat().st_size > 1000
 
 
-def test_a_restarted_server_has_lost_the_run(doomed: Server) -> None:
+def test_a_restarted_server_has_lost_the_run(mortal: Server) -> None:
     def restart() -> None:
-        doomed.kill()
-        doomed.start()
+        mortal.kill()
+        mortal.start()
 
     patience = Patience(poll_interval_s=0.3, look_again_s=0.1, dead_timeout_s=30.0, reconnect_delay_s=0.1)
 
     with pytest.raises(RunLost):
-        client_for(doomed, patience).run(a_graph(steps=40), on_event=Heard(Progress, restart))
+        client_for(mortal, patience).run(a_graph(steps=40), on_event=Heard(Progress, restart))
 
 
 def test_a_prompt_lost_from_the_queue_is_noticed(emulator: Server) -> None:
@@ -318,27 +354,24 @@ def test_a_post_that_never_arrived_is_posted_again(client: ComfyClient, emulator
     assert_finished(impatient.run(a_graph()), emulator)
 
 
-def test_node_errors_in_a_200_are_a_rejection_and_nothing_stays_queued(
-    client: ComfyClient, emulator: Server
-) -> None:
+def test_node_errors_in_a_200_are_a_rejection_and_nothing_stays_queued(any_client: ComfyClient) -> None:
     graph = a_graph(steps=40)
     graph["62"] = {"class_type": "SaveVideo", "inputs": {"filename_prefix": "x", "video": ["60", 0]}}
 
     with pytest.raises(GraphRejected) as caught:
-        client.run(graph, prompt_id="half-good")
+        any_client.run(graph, prompt_id="half-good")
 
     assert caught.value.status == 200
     assert {problem.node_id for problem in caught.value.problems} == {"62"}
-    assert not client.queue()["queue_pending"]
-    emulator.misbehave("forget_history")
+    assert not any_client.queue()["queue_pending"]
 
 
-def test_a_missing_model_is_named_with_its_folder_and_what_is_there(client: ComfyClient) -> None:
+def test_a_missing_model_is_named_with_its_folder_and_what_is_there(any_client: ComfyClient) -> None:
     graph = a_graph()
     graph["39"]["inputs"]["vae_name"] = "wan_2.1_vea.safetensors"
 
     with pytest.raises(GraphRejected) as caught:
-        client.run(graph)
+        any_client.run(graph)
 
     (problem,) = caught.value.problems
     assert (problem.node_id, problem.class_type, problem.input_name) == ("39", "VAELoader", "vae_name")
@@ -346,13 +379,39 @@ def test_a_missing_model_is_named_with_its_folder_and_what_is_there(client: Comf
     assert "wan_2.1_vae.safetensors" in problem.message
 
 
-def test_a_run_with_nothing_to_keep_says_so(client: ComfyClient) -> None:
+def test_the_videos_of_two_kinds_of_saving_nodes_both_arrive(any_client: ComfyClient, server: Server) -> None:
+    graph = a_graph()
+    graph["62"] = {
+        "class_type": "VHS_VideoCombine",
+        "inputs": {
+            "images": ["8", 0],
+            "frame_rate": 16,
+            "loop_count": 0,
+            "filename_prefix": f"jobs/{uuid.uuid4().hex}/vhs",
+            "format": "video/h264-mp4",
+            "pingpong": False,
+            "save_output": True,
+            "pix_fmt": "yuv420p",
+            "crf": 19,
+            "save_metadata": True,
+            "trim_to_audio": False,
+        },
+    }
+
+    run = any_client.run(graph)
+
+    files = {file.key: file for file in run.outputs}
+    assert set(files) == {"images", "gifs"}
+    assert all(locate(server.output, file).stat().st_size > 1000 for file in files.values())
+
+
+def test_a_run_with_nothing_to_keep_says_so(any_client: ComfyClient) -> None:
     graph = a_graph()
     graph["61"] = {"class_type": "PreviewImage", "inputs": {"images": ["8", 0]}}
     del graph["60"]
 
     with pytest.raises(NothingToShow) as caught:
-        client.run(graph)
+        any_client.run(graph)
 
     assert caught.value.seen
 
@@ -387,11 +446,11 @@ def test_the_next_run_is_not_troubled_by_the_error_of_the_last(client: ComfyClie
     assert_finished(client.run(a_graph()), emulator)
 
 
-def test_a_canceled_run_is_interrupted_by_its_own_id(client: ComfyClient) -> None:
+def test_a_canceled_run_is_interrupted_by_its_own_id(any_client: ComfyClient) -> None:
     cancel = threading.Event()
 
     with pytest.raises(RunInterrupted) as caught:
-        client.run(a_graph(steps=100), on_event=Heard(Progress, cancel.set), cancel=cancel)
+        any_client.run(a_graph(steps=100), on_event=Heard(Progress, cancel.set), cancel=cancel)
 
     assert caught.value.yielded
     assert "canceled" in caught.value.why
@@ -427,62 +486,67 @@ def test_a_node_that_does_not_yield_is_reported_so_that_the_process_can_be_kille
     assert not caught.value.yielded
 
 
-def test_an_interruption_by_somebody_else_is_no_success(client: ComfyClient, emulator: Server) -> None:
+def test_an_interruption_by_somebody_else_is_no_success(any_client: ComfyClient, server: Server) -> None:
     with pytest.raises(RunInterrupted, match="somebody else"):
-        client.run(
+        any_client.run(
             a_graph(steps=100),
             prompt_id="theirs",
-            on_event=Heard(Progress, lambda: client.interrupt("theirs")),
+            on_event=Heard(Progress, lambda: any_client.interrupt("theirs")),
         )
 
 
-def test_an_interruption_of_another_prompt_does_not_touch_ours(client: ComfyClient, emulator: Server) -> None:
-    run = client.run(a_graph(), on_event=Heard(Progress, lambda: client.interrupt("another")))
+def test_an_interruption_of_another_prompt_does_not_touch_ours(
+    any_client: ComfyClient, server: Server
+) -> None:
+    run = any_client.run(a_graph(), on_event=Heard(Progress, lambda: any_client.interrupt("another")))
 
-    assert_finished(run, emulator)
+    assert_finished(run, server)
 
 
-def test_several_runs_at_once_hear_each_their_own(client: ComfyClient, emulator: Server) -> None:
+def test_several_runs_at_once_hear_each_their_own(any_client: ComfyClient, server: Server) -> None:
     def one(number: int) -> tuple[PromptRun, set[str | None]]:
         heard = Heard()
-        run = client.run(a_graph(seed=number), on_event=heard)
+        run = any_client.run(a_graph(seed=number), on_event=heard)
         return run, {getattr(event, "prompt_id", None) for event in heard.events} - {None}
 
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(one, range(4)))
 
     for run, prompt_ids in results:
-        assert_finished(run, emulator)
+        assert_finished(run, server)
         assert prompt_ids == {run.prompt_id}
     assert len({run.outputs for run, _ in results}) == 4
 
 
-def test_a_graph_of_three_mebibytes_is_no_trouble(client: ComfyClient, emulator: Server) -> None:
-    assert_finished(client.run(a_graph(prompt="fox " * 750_000)), emulator)
+def test_a_graph_of_three_mebibytes_is_no_trouble(any_client: ComfyClient, server: Server) -> None:
+    graph = a_graph()
+    graph["6"]["_meta"]["title"] = "fox " * 750_000
+
+    assert_finished(any_client.run(graph), server)
 
 
-def test_a_file_is_viewed_in_a_stream(client: ComfyClient, emulator: Server) -> None:
-    run = client.run(a_graph())
+def test_a_file_is_viewed_in_a_stream(any_client: ComfyClient, server: Server) -> None:
+    run = any_client.run(a_graph())
     into = io.BytesIO()
 
-    size = client.view(run.outputs[0], into)
+    size = any_client.view(run.outputs[0], into)
 
-    assert into.getvalue() == locate(emulator.output, run.outputs[0]).read_bytes()
+    assert into.getvalue() == locate(server.output, run.outputs[0]).read_bytes()
     assert size == len(into.getvalue())
-    locate(emulator.output, run.outputs[0]).unlink()
+    locate(server.output, run.outputs[0]).unlink()
     with pytest.raises(ServerError) as caught:
-        client.view(run.outputs[0], io.BytesIO())
+        any_client.view(run.outputs[0], io.BytesIO())
     assert caught.value.status == 404
 
 
-def test_the_plain_questions_are_answered(client: ComfyClient) -> None:
-    assert client.system_stats()["system"]["comfyui_version"]
-    assert client.features()["supports_preview_metadata"] is True
-    assert list(client.object_info("KSamplerAdvanced")) == ["KSamplerAdvanced"]
-    assert client.object_info("No/Such Node?") == {}
-    assert client.history("no such prompt") == {}
-    assert client.upload_image("start.png", b"\x89PNG")["name"].startswith("start")
-    client.free()
+def test_the_plain_questions_are_answered(any_client: ComfyClient) -> None:
+    assert any_client.system_stats()["system"]["comfyui_version"]
+    assert any_client.features()["supports_preview_metadata"] is True
+    assert list(any_client.object_info("KSamplerAdvanced")) == ["KSamplerAdvanced"]
+    assert any_client.object_info("No/Such Node?") == {}
+    assert any_client.history("no such prompt") == {}
+    assert any_client.upload_image("start.png", b"\x89PNG")["name"].startswith("start")
+    any_client.free()
 
 
 def test_an_answer_that_is_none_is_a_server_error(client: ComfyClient, emulator: Server) -> None:
