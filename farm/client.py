@@ -82,7 +82,11 @@ class Farm:
         request = JobRequest(
             graph=graph, template=template, parameters=parameters or {}, inputs=inputs or {}, options=options
         )
-        return self._store_all([self._checked(request)], [request])[0]
+        return self.submit_one(request)
+
+    def submit_one(self, request: JobRequest) -> Job:
+        """As `submit`, of a request that was made before."""
+        return self._store_all([self.validate(request)], [request])[0]
 
     def submit_many(self, requests: Iterable[JobRequest], *, batch: int = _BATCH) -> builtins.list[Job]:
         """Queue many jobs, in order, a batch for each round trip.
@@ -120,7 +124,12 @@ class Farm:
             InvalidJob: names every field, node and input that is wrong.
             StoreUnavailable: the live workers cannot be asked.
         """
-        return self._checked(request)
+        return self.checked(request)[0]
+
+    def checked(self, request: JobRequest) -> tuple[JobSpec, int]:
+        """As `validate`, and how many live workers would take the job: 0 when none could be asked."""
+        spec = prepare(request)
+        return spec, self._preflight.check(spec)
 
     def get(self, job_id: str) -> Job:
         """The job as it is now.
@@ -221,17 +230,12 @@ class Farm:
     ) -> None:
         self.close()
 
-    def _checked(self, request: JobRequest) -> JobSpec:
-        spec = prepare(request)
-        self._preflight.check(spec)
-        return spec
-
     def _checked_all(self, chunk: Sequence[tuple[int, JobRequest]]) -> builtins.list[JobSpec]:
         specs: list[JobSpec] = []
         problems: list[Problem] = []
         for index, request in chunk:
             try:
-                specs.append(self._checked(request))
+                specs.append(self.validate(request))
             except InvalidJob as exc:
                 problems += [_at(index, problem) for problem in exc.problems]
             if len(problems) >= _MOST_PROBLEMS:

@@ -1,0 +1,1 @@
+"""The command line: arguments in, one call out, a named exit code. `main.py` is the way in."""

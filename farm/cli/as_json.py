@@ -1,0 +1,68 @@
+"""What `--json` prints: the farm's own values, as plain JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+from rich.console import Console
+
+from farm.job import JobEvent, JobRecord
+from farm.store.base import Counts
+
+_RECORD: Final = TypeAdapter(JobRecord)
+_EVENT: Final = TypeAdapter(JobEvent)
+_COUNTS: Final = TypeAdapter(Counts)
+_LISTED: Final = (
+    "job_id",
+    "state",
+    "queue",
+    "submitted_at",
+    "started_at",
+    "finished_at",
+    "attempt",
+    "attempts_failed",
+    "attempts_lost",
+    "worker",
+    "progress",
+    "error",
+)
+
+
+def record(job: JobRecord) -> dict[str, Any]:
+    """Everything that is known of a job."""
+    value: dict[str, Any] = _RECORD.dump_python(job, mode="json")
+    return value
+
+
+def listed(job: JobRecord) -> dict[str, Any]:
+    """A job as a listing shows it: without its graph, files and past attempts."""
+    whole = record(job)
+    spec = job.spec
+    about = {"title": spec.title, "priority": spec.priority, "labels": list(spec.labels)}
+    return {name: whole[name] for name in _LISTED} | about
+
+
+def event(entry: JobEvent) -> dict[str, Any]:
+    """One entry of a job's stream."""
+    value: dict[str, Any] = _EVENT.dump_python(entry, mode="json")
+    return value
+
+
+def counts(found: Counts) -> dict[str, Any]:
+    """States and lanes."""
+    value: dict[str, Any] = _COUNTS.dump_python(found, mode="json")
+    return value
+
+
+def put(out: Console, value: Any) -> None:
+    """One JSON document, indented."""
+    out.file.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    out.file.flush()
+
+
+def put_line(out: Console, value: Any) -> None:
+    """One JSON document on one line: an entry of a stream."""
+    out.file.write(json.dumps(value, ensure_ascii=False) + "\n")
+    out.file.flush()

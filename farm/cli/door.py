@@ -1,0 +1,50 @@
+"""`Door`: how commands come to a farm. A test brings one of its own."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import typer
+from rich.console import Console
+
+from farm.client import Farm
+from farm.settings import S3Settings
+from farm.storage import S3Patience, S3Storage
+from farm.surroundings import settings_here
+
+# A person at a terminal wants to hear soon that nobody answers.
+_PATIENCE = S3Patience(connect_s=3.0, read_s=30.0, attempts=2)
+
+
+@dataclass(slots=True, kw_only=True)
+class Door:
+    """The terminal and the way to the farm."""
+
+    out: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
+    err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
+
+    def farm(self) -> Farm:
+        """The farm that the environment, or the local stack of this folder, leads to.
+
+        Raises:
+            SettingsError: a variable is wrong.
+        """
+        return Farm(storage=S3Storage(settings_here(S3Settings), patience=_PATIENCE))
+
+    @property
+    def here(self) -> Path:
+        """The folder from which things are looked for."""
+        return Path()
+
+    @property
+    def lively(self) -> bool:
+        """Whether a person looks on, so that lines may change in place."""
+        return self.out.is_terminal and sys.stdout.isatty()
+
+
+def door_of(context: typer.Context) -> Door:
+    """The door that a command was started with."""
+    return cast("Door", context.obj)

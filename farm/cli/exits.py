@@ -1,0 +1,67 @@
+"""Exit codes, and what a person is told of an error: the one place that knows both."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from comfy.errors import ComfyError
+from farm.errors import (
+    FarmError,
+    InvalidJob,
+    JobFailed,
+    JobNotFound,
+    NoResult,
+    ObjectDamaged,
+    ObjectNotFound,
+    StackError,
+    StorageUnavailable,
+    StoreUnavailable,
+    WaitTimeout,
+)
+
+
+class ExitCode(IntEnum):
+    """What `farm` ends with."""
+
+    OK = 0
+    JOB_FAILED = 1  # a job ended failed, canceled or expired, or has no result
+    USAGE = 2  # the command, a setting or the job is not valid; nothing was stored
+    NOT_FOUND = 3  # there is no such job or file
+    TIMED_OUT = 4  # the time given to wait is up; the job goes on
+    UNREACHABLE = 5  # Redis or S3 does not answer, or refuses us
+    STACK = 6  # a part of the local stack does not start or stop
+    INTERNAL = 70  # a fault of the farm itself
+    INTERRUPTED = 130  # Ctrl-C
+
+
+CODES: Final[dict[type[Exception], ExitCode]] = {
+    JobFailed: ExitCode.JOB_FAILED,
+    NoResult: ExitCode.JOB_FAILED,
+    JobNotFound: ExitCode.NOT_FOUND,
+    ObjectNotFound: ExitCode.NOT_FOUND,
+    WaitTimeout: ExitCode.TIMED_OUT,
+    StoreUnavailable: ExitCode.UNREACHABLE,
+    StorageUnavailable: ExitCode.UNREACHABLE,
+    ObjectDamaged: ExitCode.UNREACHABLE,
+    StackError: ExitCode.STACK,
+}
+
+# Shown by `farm --help`.
+EPILOG: Final = (
+    "Exit codes: 0 ok · 1 a job failed · 2 the command, a setting or the job is not valid · 3 not found · "
+    "4 time is up · 5 Redis or S3 cannot be reached · 6 the local stack · 70 a fault of the farm · "
+    "130 interrupted. Set FARM_DEBUG=1 to see tracebacks."
+)
+
+
+def code_of(exc: Exception) -> ExitCode:
+    """The exit code for an error of ours."""
+    return next((code for kind, code in CODES.items() if isinstance(exc, kind)), ExitCode.USAGE)
+
+
+def told(exc: FarmError | ComfyError) -> str:
+    """An error as a person reads it: one line, or one for each thing that is wrong."""
+    if isinstance(exc, InvalidJob) and len(exc.problems) > 1:
+        return "\n".join([f"{len(exc.problems)} things are wrong:", *(f"  {each}" for each in exc.problems)])
+    return str(exc)

@@ -1,0 +1,92 @@
+"""Commands about the fleet: workers, queues, check, steward."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import threading
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from farm.cli import as_json
+from farm.cli.door import door_of
+from farm.cli.exits import ExitCode
+from farm.cli.jobs import AsJson
+from farm.cli.tables import findings_table, queues_table, workers_table
+from farm.settings import LogSettings, StoreSettings
+from farm.surroundings import settings_here
+
+
+def workers(context: typer.Context, json: AsJson = False) -> None:
+    """List the workers that live: GPU, class, mode, ComfyUI, state, job."""
+    door = door_of(context)
+    with door.farm() as farm:
+        cards = farm.workers()
+    if json:
+        as_json.put(door.out, list(cards))
+    else:
+        door.out.print(workers_table(cards) if cards else "no worker lives; start one with `farm up`")
+
+
+def queues(context: typer.Context, json: AsJson = False) -> None:
+    """Show how many jobs wait, by VRAM class and priority, and how many are in each state."""
+    door = door_of(context)
+    with door.farm() as farm:
+        found = farm.counts()
+    if json:
+        as_json.put(door.out, as_json.counts(found))
+    else:
+        door.out.print(queues_table(found))
+
+
+def check(context: typer.Context, json: AsJson = False) -> None:
+    """Look whether everything this machine needs is in place, and say what to do if not."""
+    from dataclasses import asdict
+
+    from farm.check import check_everything, passed
+
+    door = door_of(context)
+    findings = check_everything(door.here)
+    if json:
+        as_json.put(door.out, [asdict(finding) for finding in findings])
+    else:
+        door.out.print(findings_table(findings))
+    if not passed(findings):
+        raise typer.Exit(ExitCode.USAGE)
+
+
+def steward(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Option(help="Who this is; default: host and process.")] = None,
+) -> None:
+    """Run the loop that repairs what died, until it is told to end. Every worker has one too."""
+    from farm.logs import configure_logging
+    from farm.steward import Steward
+
+    settings = settings_here(StoreSettings)
+    logs = settings_here(LogSettings)
+    configure_logging(logs.level, logs.form)
+    with door_of(context).farm() as farm:
+        farm.store.ping()  # a wrong address is told at once; later ones are waited out
+        loop = Steward(
+            farm.store,
+            holder=name or f"steward@{platform.node()}:{os.getpid()}",
+            sweep_s=settings.sweep_s,
+            grace_s=settings.renew_s + 1.0,
+        )
+        ended = threading.Event()
+
+        def end(_number: int, _frame: FrameType | None) -> None:
+            ended.set()
+
+        before: dict[int, Any] = {n: signal.signal(n, end) for n in (signal.SIGINT, signal.SIGTERM)}
+        loop.start()
+        try:
+            ended.wait()
+        finally:
+            loop.stop()
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,289 @@
+"""Commands about jobs: submit, validate, ls, show, watch, cancel, retry, pull."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from farm.cli import as_json
+from farm.cli.door import Door, door_of
+from farm.cli.exits import ExitCode
+from farm.cli.ids import complete_id, whole_id
+from farm.cli.tables import job_view, jobs_table, result_view, video_words
+from farm.cli.watching import view_for, watch_jobs
+from farm.cli.words import parse_moment, parse_pairs, parse_value, size
+from farm.client import Farm
+from farm.errors import IllegalMove, JobFailed
+from farm.handle import Job
+from farm.job import JobRecord, JobState
+from farm.request import JobOptions, JobRequest, with_seeds
+
+JobId = Annotated[
+    str, typer.Argument(metavar="JOB", help="Id, or its beginning.", autocompletion=complete_id)
+]
+JobIds = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="JOB...", help="Ids, or beginnings.", autocompletion=complete_id),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+GraphFile = Annotated[
+    Path | None, typer.Argument(metavar="FILE", help="API-format graph (JSON).", show_default=False)
+]
+Template = Annotated[str | None, typer.Option("--template", "-t", help="A built-in template.")]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param",
+        "-p",
+        metavar="NAME=VALUE",
+        help="A parameter of the template, or node.input=value of the graph. JSON, or else text.",
+    ),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", "-i", metavar="NODE.INPUT=FILE", help="An input file: path, https:// or s3://."),
+]
+Labels = Annotated[list[str] | None, typer.Option("--label", "-l", help="A label; may be repeated.")]
+
+
+def submit(
+    context: typer.Context,
+    file: GraphFile = None,
+    template: Template = None,
+    param: Parameters = None,
+    input_: Inputs = None,
+    priority: Annotated[int | None, typer.Option(help="0 is the most urgent, 9 the least.")] = None,
+    label: Labels = None,
+    title: Annotated[str | None, typer.Option(help="What lists show; default: found from the graph.")] = None,
+    deadline: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Not started by then: expired. Such as 2h.")
+    ] = None,
+    time_limit: Annotated[float | None, typer.Option(metavar="SECONDS", help="Of one attempt.")] = None,
+    max_attempts: Annotated[int | None, typer.Option(help="Failed attempts before the job fails.")] = None,
+    vram_gib: Annotated[int | None, typer.Option("--vram", help="Smallest VRAM class in GiB.")] = None,
+    key: Annotated[str | None, typer.Option(help="Idempotency key: the same twice is one job.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="So many jobs, each with its own seed.")] = 1,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when all have ended.")] = False,
+    timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Longest wait.")] = None,
+    watch_: Annotated[bool, typer.Option("--watch", help="Show progress until all have ended.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Queue a job: a graph file or a template. Prints its id."""
+    door = door_of(context)
+    options: dict[str, Any] = {
+        "title": title,
+        "priority": priority,
+        "labels": label,
+        "deadline": parse_moment(deadline, past=False) if deadline else None,
+        "time_limit_s": time_limit,
+        "max_attempts": max_attempts,
+        "vram_gib": vram_gib,
+        "idempotency_key": key,
+    }
+    request = _request(file, template, param, input_, options)
+    with door.farm() as farm:
+        jobs = farm.submit_many(with_seeds(request, count)) if count > 1 else [farm.submit_one(request)]
+        ids = [job.job_id for job in jobs]
+        if json and not watch_ and not wait:
+            as_json.put(door.out, {"jobs": ids})
+        elif not json:
+            door.out.print("\n".join(ids), markup=False)
+        if watch_:
+            _show_ends(door, farm, watch_jobs(farm, ids, view_for(door, json=json)), json=json)
+        elif wait:
+            ended = _wait_all(jobs, timeout)
+            if json:
+                as_json.put(door.out, [as_json.record(job) for job in ended])
+            _show_ends(door, farm, ended, json=json)
+
+
+def validate(
+    context: typer.Context,
+    file: GraphFile = None,
+    template: Template = None,
+    param: Parameters = None,
+    input_: Inputs = None,
+    json: AsJson = False,
+) -> None:
+    """Check a job as submit does, and store nothing."""
+    door = door_of(context)
+    with door.farm() as farm:
+        spec, workers = farm.checked(_request(file, template, param, input_, {}))
+    if json:
+        models = [f"{model.folder}/{model.name}" for model in spec.requirements.models]
+        about = {"title": spec.title, "vram_gib": spec.requirements.vram_gib, "models": models}
+        as_json.put(door.out, {"valid": True, "workers": workers, **about})
+        return
+    held = f"{workers} live workers would take it" if workers else "no live worker could be asked"
+    door.out.print(f"valid: {spec.title}; VRAM class {spec.requirements.vram_gib} GiB; {held}", markup=False)
+
+
+def ls(
+    context: typer.Context,
+    state: Annotated[JobState | None, typer.Option(help="Only jobs in this state.")] = None,
+    label: Annotated[str | None, typer.Option("--label", "-l", help="Only jobs with this label.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only jobs submitted since, such as 2h.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 30,
+    json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    door = door_of(context)
+    after = parse_moment(since, past=True) if since else None
+    with door.farm() as farm:
+        found = [job.record for job in islice(farm.list(state=state, label=label, since=after), limit)]
+    if json:
+        as_json.put(door.out, [as_json.listed(job) for job in found])
+    else:
+        door.out.print(jobs_table(found) if found else "no jobs")
+
+
+def show(context: typer.Context, job: JobId, json: AsJson = False) -> None:
+    """Show all that is known of a job: state, attempts and why they ended, files, a link."""
+    door = door_of(context)
+    with door.farm() as farm:
+        found = farm.get(whole_id(farm, job))
+        url = found.result().url() if found.record.result else None
+    if json:
+        as_json.put(door.out, {**as_json.record(found.record), "url": url})
+    else:
+        door.out.print(job_view(found.record, url))
+
+
+def watch(context: typer.Context, jobs: JobIds = None, json: AsJson = False) -> None:
+    """Follow jobs live until they end; without ids, those that run or wait now."""
+    door = door_of(context)
+    with door.farm() as farm:
+        ids = [whole_id(farm, job) for job in jobs or ()] or _unfinished(farm)
+        if not ids:
+            door.err.print("no job runs or waits")
+            return
+        _show_ends(door, farm, watch_jobs(farm, ids, view_for(door, json=json)), json=json)
+
+
+def cancel(
+    context: typer.Context,
+    jobs: Annotated[
+        list[str], typer.Argument(metavar="JOB...", help="Ids, or beginnings.", autocompletion=complete_id)
+    ],
+    reason: Annotated[str, typer.Option(help="Kept with the job.")] = "",
+    json: AsJson = False,
+) -> None:
+    """Ask for the end of jobs; one that runs stops as soon as its node yields."""
+    door = door_of(context)
+    with door.farm() as farm:
+        states = {job_id: farm.cancel(job_id, reason=reason) for job_id in [whole_id(farm, j) for j in jobs]}
+    if json:
+        as_json.put(door.out, states)
+        return
+    for job_id, state in states.items():
+        words = "stopping" if state is JobState.RUNNING else str(state)
+        door.out.print(f"{job_id} {words}", markup=False)
+
+
+def retry(
+    context: typer.Context,
+    jobs: JobIds = None,
+    all_failed: Annotated[bool, typer.Option("--all-failed", help="Every failed job.")] = False,
+    label: Annotated[
+        str | None, typer.Option("--label", "-l", help="With --all-failed: only those with this label.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Queue failed, canceled or expired jobs anew, under their ids."""
+    door = door_of(context)
+    if bool(jobs) == all_failed:
+        raise typer.BadParameter("name jobs, or give --all-failed")
+    with door.farm() as farm:
+        if all_failed:
+            done = _retry_failed(farm, label)
+        else:
+            done = [farm.retry(whole_id(farm, job)).job_id for job in jobs or ()]
+    if json:
+        as_json.put(door.out, {"jobs": done})
+    else:
+        door.out.print("\n".join(f"{job_id} queued" for job_id in done) or "no failed jobs", markup=False)
+
+
+def pull(
+    context: typer.Context,
+    job: JobId,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="Where to; default: a folder of the job's name.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Download the files of a succeeded job, each checked against its hash."""
+    door = door_of(context)
+    with door.farm() as farm:
+        found = farm.get(whole_id(farm, job))
+        result = found.result()
+        paths = result.download(folder or Path(found.job_id[:12]))
+    if json:
+        as_json.put(door.out, {"job": found.job_id, "files": [str(path) for path in paths]})
+        return
+    for path, artifact in zip(paths, result.facts.artifacts, strict=True):
+        door.out.print(f"{path}  {video_words(artifact)}, {size(artifact.size_bytes)}", markup=False)
+
+
+def _request(
+    file: Path | None,
+    template: str | None,
+    param: Sequence[str] | None,
+    inputs: Sequence[str] | None,
+    options: dict[str, Any],
+) -> JobRequest:
+    given = JobOptions(**{name: value for name, value in options.items() if value is not None})  # type: ignore[typeddict-item]
+    return JobRequest(
+        graph=file,
+        template=template,
+        parameters={
+            name: parse_value(text) for name, text in parse_pairs(param or (), option="--param").items()
+        },
+        inputs=parse_pairs(inputs or (), option="--input"),
+        options=given,
+    )
+
+
+def _wait_all(jobs: Sequence[Job], timeout_s: float | None) -> list[JobRecord]:
+    until = None if timeout_s is None else time.monotonic() + timeout_s
+    for job in jobs:
+        try:
+            job.wait(None if until is None else max(until - time.monotonic(), 0.0))
+        except JobFailed:
+            job.refresh()
+    return [job.record for job in jobs]
+
+
+def _show_ends(door: Door, farm: Farm, jobs: Sequence[JobRecord], *, json: bool) -> None:
+    """The files of what succeeded; ends the command with 1 when something did not."""
+    if not json:
+        for job in jobs:
+            if job.result is not None and job.state is JobState.SUCCEEDED:
+                url = farm.get(job.job_id).result().url()
+                door.out.print(result_view(job.result, url))
+    if any(job.state is not JobState.SUCCEEDED for job in jobs):
+        raise typer.Exit(ExitCode.JOB_FAILED)
+
+
+def _unfinished(farm: Farm, limit: int = 50) -> list[str]:
+    running = [job.job_id for job in islice(farm.list(state=JobState.RUNNING), limit)]
+    queued = [job.job_id for job in islice(farm.list(state=JobState.QUEUED), limit - len(running))]
+    return running + queued
+
+
+def _retry_failed(farm: Farm, label: str | None) -> list[str]:
+    done = []
+    # All of them first: a job that is queued again would move in the list that is being read.
+    for job_id in [job.job_id for job in farm.list(state=JobState.FAILED, label=label)]:
+        try:
+            done.append(farm.retry(job_id).job_id)
+        except IllegalMove:  # somebody else was quicker
+            continue
+    return done

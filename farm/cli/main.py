@@ -1,0 +1,97 @@
+"""``farm``: all commands, and the one place where an error becomes a line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+from rich.markup import escape
+
+from comfy.errors import ComfyError
+from farm.cli import fleet, jobs, stack
+from farm.cli.door import Door
+from farm.cli.exits import EPILOG, ExitCode, code_of, told
+from farm.errors import FarmError, StoreUnavailable
+
+app = typer.Typer(
+    name="farm",
+    help="A render farm for WAN video: jobs through Redis and Celery to ComfyUI workers, videos in S3.",
+    epilog=EPILOG,
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_PANELS = {
+    "Jobs": (
+        jobs.submit,
+        jobs.watch,
+        jobs.ls,
+        jobs.show,
+        jobs.cancel,
+        jobs.retry,
+        jobs.pull,
+        jobs.validate,
+    ),
+    "Fleet": (fleet.workers, fleet.queues, fleet.check, fleet.steward),
+    "This machine": (stack.up, stack.demo, stack.down),
+}
+for _panel, _commands in _PANELS.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)
+
+
+def run(arguments: Sequence[str], *, door: Door | None = None) -> int:
+    """Run one command; returns its exit code. Never raises for what a person did wrong."""
+    door = door or Door()
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(
+            args=list(arguments) or ["--help"], prog_name="farm", standalone_mode=False, obj=door
+        )
+    except typer.TyperException as exc:
+        return _fail(door, f"{exc.format_message()} (see `farm --help`)", ExitCode.USAGE)
+    except typer.Abort:
+        return ExitCode.INTERRUPTED
+    except (FarmError, ComfyError) as exc:
+        return _fail(door, told(exc) + _hint(exc), code_of(exc), exc)
+    except Exception as exc:  # noqa: BLE001  # the top of the program; `_internal` keeps the traceback
+        return _fail(door, _internal(exc), ExitCode.INTERNAL, exc)
+    return code if isinstance(code, int) else ExitCode.OK
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def _fail(door: Door, text: str, code: ExitCode, exc: Exception | None = None) -> int:
+    if exc is not None and os.environ.get("FARM_DEBUG"):
+        door.err.print("".join(traceback.format_exception(exc)), markup=False)
+    door.err.print(f"[bold red]farm:[/] {escape(text)}")
+    return code
+
+
+def _hint(exc: Exception) -> str:
+    if isinstance(exc, StoreUnavailable) and not os.environ.get("FARM_REDIS_URL"):
+        return "; no stack runs in this folder: `farm up` starts one"
+    return ""
+
+
+def _internal(exc: Exception) -> str:
+    """A fault of ours: where its traceback is, because a report needs it."""
+    what = f"this is a fault of the farm: {type(exc).__name__}: {exc}"
+    if os.environ.get("FARM_DEBUG"):
+        return what
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="farm-error-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
+            file.write("".join(traceback.format_exception(exc)))
+    except OSError:
+        return f"{what}; set FARM_DEBUG=1 to see the traceback"
+    return f"{what}; its traceback is in {Path(file.name)}"

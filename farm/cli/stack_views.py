@@ -1,0 +1,74 @@
+"""The local stack and the demo as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+from farm.cli.tables import EMULATED, video_words
+from farm.cli.words import size
+from farm.handle import Result
+from farm.local import News, PartName, PartNews, StackState
+from farm.local.state import STATE_FILE
+
+
+def news_line(news: PartNews) -> str:
+    """A start or a death of a part."""
+    colour = {News.STARTED: "dim", News.READY: "green", News.DIED: "red"}[news.news]
+    return f"[{colour}]{news.part}: {news.news}[/] {escape(news.detail)}".rstrip()
+
+
+def stack_facts(state: StackState, folder: Path) -> dict[str, Any]:
+    """Where the parts are, without passwords: those are in the state file."""
+    return {
+        "folder": str(folder),
+        "state_file": str(folder / STATE_FILE),
+        "ports": state.ports,
+        "s3_endpoint_url": state.environment.get("FARM_S3_ENDPOINT_URL"),
+        "bucket": state.environment.get("FARM_S3_BUCKET"),
+        "flower_url": state.flower_url,
+        "flower_user": state.flower_user,
+        "pid": state.owner.pid,
+    }
+
+
+def stack_view(state: StackState, folder: Path, *, show_password: bool) -> RenderableType:
+    """Where the parts are and what to do next."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    if "FARM_REDIS_URL" in state.environment:
+        table.add_row("Redis", f"127.0.0.1:{state.ports[PartName.VALKEY]}")
+    if endpoint := state.environment.get("FARM_S3_ENDPOINT_URL"):
+        bucket = state.environment.get("FARM_S3_BUCKET")
+        table.add_row("S3", f"{endpoint}, bucket {bucket}, files in {escape(str(folder / 's3'))}")
+    if state.flower_url:
+        password = state.passwords.flower if show_password else f"in {folder / STATE_FILE}"
+        table.add_row("Flower", f"{state.flower_url}  user {state.flower_user}, password {escape(password)}")
+    table.add_row("state", f"{escape(str(folder / STATE_FILE))} (addresses and passwords)")
+    table.add_row("logs", escape(str(folder / "logs")))
+    hint = "Commands and `Farm()` in this folder find it by themselves. Ctrl-C or `farm down` stops it."
+    return Group("[bold green]The farm is up.[/]", table, hint)
+
+
+def demo_view(result: Result, paths: Sequence[Path]) -> RenderableType:
+    """Where the clip is, what it is, and whether it is a real one."""
+    main = result.main
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    at = result.facts.artifacts.index(main)
+    table.add_row("clip", escape(str(paths[at].resolve())))
+    table.add_row("what", f"{video_words(main)}, {size(main.size_bytes)}")
+    table.add_row("S3", f"s3://{result.facts.bucket}/{escape(main.key)}")
+    table.add_row("manifest", f"s3://{result.facts.bucket}/{escape(result.facts.manifest_key)}")
+    if not result.facts.emulated:
+        return table
+    how = "Set COMFYUI_DIR to the folder of a ComfyUI with the WAN models and run it again for a real one."
+    return Group(Panel(f"[bold]{EMULATED}.[/]\n{how}", border_style="yellow"), table)

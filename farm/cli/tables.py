@@ -1,0 +1,194 @@
+"""Jobs, workers, queues and findings as people read them. No decisions here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from farm.check import Finding
+from farm.cli.words import clock, seconds, size
+from farm.job import Artifact, AttemptNote, JobRecord, JobResult, JobState, Progress
+from farm.store.base import Counts
+
+STATE_COLOURS: Final = {
+    JobState.QUEUED: "cyan",
+    JobState.RUNNING: "yellow",
+    JobState.SUCCEEDED: "green",
+    JobState.FAILED: "red",
+    JobState.CANCELED: "magenta",
+    JobState.EXPIRED: "magenta",
+}
+EMULATED: Final = "EMULATED: drawn by the farm's stand-in for ComfyUI; no WAN model has seen this prompt"
+
+
+def coloured(state: JobState) -> str:
+    """The state's name in its colour."""
+    return f"[{STATE_COLOURS[state]}]{state}[/]"
+
+
+def progress_words(progress: Progress | None) -> str:
+    """``sample_high 3/10, 1.20 s a step, 8.4 s left``."""
+    if progress is None:
+        return ""
+    words = progress.phase
+    if progress.steps:
+        words += f" {progress.step or 0}/{progress.steps}"
+    if progress.seconds_per_step is not None:
+        words += f", {seconds(progress.seconds_per_step)} a step"
+    if progress.eta_s is not None:
+        words += f", {seconds(progress.eta_s)} left"
+    return words
+
+
+def jobs_table(jobs: Iterable[JobRecord]) -> Table:
+    """One line for each job."""
+    table = _table("job", "state", "submitted", "took", "p", "title", "what")
+    for job in jobs:
+        what = progress_words(job.progress) if job.state is JobState.RUNNING else _first_line(job)
+        table.add_row(
+            job.job_id[:12],
+            coloured(job.state),
+            clock(job.submitted_at),
+            seconds(_took_s(job)),
+            str(job.spec.priority),
+            escape(job.spec.title),
+            escape(what),
+        )
+    return table
+
+
+def job_view(job: JobRecord, url: str | None) -> RenderableType:
+    """All that matters of one job; `url` is a link to its clip."""
+    parts: list[RenderableType] = [_facts_table(job)]
+    if job.attempts:
+        parts.append(_attempts_table(job.attempts))
+    if job.result is not None:
+        parts.append(result_view(job.result, url))
+    return Group(*parts)
+
+
+def result_view(result: JobResult, url: str | None) -> RenderableType:
+    """The files of a job, and where they are."""
+    parts: list[RenderableType] = []
+    if result.emulated:
+        parts.append(f"[bold black on yellow] {EMULATED} [/]")
+    table = _table("file", "what", "size")
+    for artifact in result.artifacts:
+        table.add_row(escape(artifact.key), video_words(artifact), size(artifact.size_bytes))
+    parts += [table, f"bucket {result.bucket}, manifest {escape(result.manifest_key)}"]
+    if result.timings_s:
+        parts.append("timings: " + ", ".join(f"{k} {seconds(v)}" for k, v in result.timings_s.items()))
+    if url is not None:
+        parts.append(f"link: {escape(url)}")
+    return Group(*parts)
+
+
+def video_words(artifact: Artifact) -> str:
+    """``h264 832×480, 81 frames at 16 fps, 5.06 s``."""
+    video = artifact.video
+    if video is None:
+        return artifact.media_type
+    frames = f"{video.frames} frames at {video.fps:g} fps"
+    return f"{video.codec} {video.width}×{video.height}, {frames}, {seconds(video.duration_s)}"
+
+
+def workers_table(cards: Sequence[Mapping[str, Any]]) -> Table:
+    """One line for each live worker, from its card."""
+    table = _table("worker", "GPU", "class", "mode", "ComfyUI", "state", "job")
+    for card in cards:
+        gpu, plan = card.get("gpu") or {}, card.get("load_plan") or {}
+        emulated = "[bold black on yellow] EMULATED [/]" if card.get("emulated") else ""
+        closed = ", ".join(map(str, card.get("not_fetching") or ()))
+        state = str(card.get("state") or "?") + (f" (not fetching: {closed})" if closed else "")
+        jobs: Mapping[str, Any] = card.get("jobs") or {}
+        table.add_row(
+            escape(str(card.get("name", "?"))),
+            escape(str(gpu.get("name") or "none")),
+            f"{card['vram_gib']} GiB" if card.get("vram_gib") else "–",
+            escape(str(plan.get("mode") or "–")),
+            f"{escape(str(card.get('comfyui_version') or '–'))} {emulated}".strip(),
+            escape(state) + (f"\n[red]{escape(str(card['trouble']))}[/]" if card.get("trouble") else ""),
+            "\n".join(job_id[:12] for job_id in jobs) or "–",
+        )
+    return table
+
+
+def queues_table(counts: Counts) -> RenderableType:
+    """Waiting jobs by VRAM class and priority, and all jobs by state."""
+    table = _table("queue", "priority", "waiting")
+    for lane in sorted(counts.waiting, key=lambda lane: (lane.queue, lane.priority)):
+        table.add_row(lane.queue, str(lane.priority), f"{lane.waiting:,}")
+    states = ", ".join(
+        f"{coloured(state)} {counts.by_state.get(state, 0):,}"
+        for state in JobState
+        if counts.by_state.get(state)
+    )
+    return Group(table, f"all jobs: {states or 'none'}")
+
+
+def findings_table(findings: Sequence[Finding]) -> Table:
+    """What was looked at, and what to do."""
+    table = _table("", "what", "found")
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.ok else "[yellow]note[/]" if finding.optional else "[red]bad[/]"
+        remedy = f"\n→ {escape(finding.remedy)}" if finding.remedy else ""
+        table.add_row(mark, escape(finding.name), escape(finding.what) + remedy)
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _facts_table(job: JobRecord) -> Table:
+    spec = job.spec
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    facts = {
+        "job": job.job_id,
+        "title": escape(spec.title),
+        "state": coloured(job.state) + (" (cancel requested)" if job.cancel_requested else ""),
+        "progress": escape(progress_words(job.progress)) if job.state is JobState.RUNNING else "",
+        "error": f"[red]{escape(job.error.message)}[/] ({job.error.code})" if job.error else "",
+        "queue": f"{job.queue}, priority {spec.priority}",
+        "labels": escape(", ".join(spec.labels)),
+        "worker": escape(job.worker or ""),
+        "submitted": clock(job.submitted_at),
+        "started": clock(job.started_at) if job.started_at else "",
+        "finished": clock(job.finished_at) if job.finished_at else "",
+        "not before": clock(job.not_before) if job.not_before else "",
+        "deadline": clock(spec.deadline) if spec.deadline else "",
+        "attempts": f"{job.attempt} ({job.attempts_failed} failed, {job.attempts_lost} lost)",
+        "template": escape(spec.template or ""),
+    }
+    for name, value in facts.items():
+        if value:
+            table.add_row(name, value)
+    return table
+
+
+def _attempts_table(notes: Sequence[AttemptNote]) -> Table:
+    table = _table("attempt", "worker", "how it ended", "took", "why")
+    for note in notes:
+        took_s = (note.ended_at - note.started_at).total_seconds()
+        why = f"{note.error.message} ({note.error.code})" if note.error else ""
+        table.add_row(str(note.attempt), escape(note.worker), note.outcome, seconds(took_s), escape(why))
+    return table
+
+
+def _took_s(job: JobRecord) -> float | None:
+    if job.started_at is None or job.finished_at is None:
+        return None
+    return (job.finished_at - job.started_at).total_seconds()
+
+
+def _first_line(job: JobRecord) -> str:
+    return job.error.message.splitlines()[0] if job.error and job.error.message else ""
