@@ -4,7 +4,8 @@
 """
 
 from farm.local.parts import PartName
-from farm.local.stack import LocalStack, attach, down, local_environment
+from farm.local.running import attach, down, local_environment
+from farm.local.stack import LocalStack
 from farm.local.state import StackState
 from farm.local.supervisor import News, PartNews
 

@@ -8,7 +8,6 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,41 +17,28 @@ from typing import Final, Self
 from farm.child import Child, free_port
 from farm.errors import StackError
 from farm.local.parts import (
-    BUCKET,
     FLOWER_USER,
     Part,
     PartName,
     flower_part,
     flower_url,
     s3_part,
-    s3_url,
     valkey_part,
-    valkey_url,
     worker_part,
 )
-from farm.local.probes import HOST, REGION
+from farm.local.probes import HOST
 from farm.local.processes import ProcessId, identify
+from farm.local.running import STATE_FOLDER, named_already, stack_environment
 from farm.local.state import FolderLock, Passwords, StackState, read_state, write_state
 from farm.local.supervisor import ORPHAN_GRACE_S, Board, Keeper, PartNews
 from farm.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
 
-STATE_FOLDER: Final = Path(".farm")
 ALL_PARTS: Final = frozenset(PartName)
 PORTS: Final = (PartName.VALKEY, PartName.S3, PartName.FLOWER)  # the worker listens on none of ours
 WORKER_EXTRA_S: Final = 60.0  # beyond ComfyUI's own start: imports, detection, a first look at S3
 
-# Whoever names one of these has a Redis, or an S3, of their own: ours is neither started nor mixed in.
-NAMES_REDIS: Final = ("FARM_REDIS_URL",)
-NAMES_S3: Final = (
-    "FARM_S3_ENDPOINT_URL",
-    "BUCKET_ENDPOINT_URL",
-    "FARM_S3_BUCKET",
-    "BUCKET_NAME",
-    "FARM_S3_ACCESS_KEY_ID",
-    "BUCKET_ACCESS_KEY_ID",
-)
 # Relative ones would mean another place in the child, which runs in a folder of ours.
 WORKER_PATHS: Final[tuple[str, ...]] = (
     "COMFYUI_DIR",
@@ -87,7 +73,7 @@ class LocalStack:
         """
         self.folder = folder.resolve()
         self._environ = dict(os.environ if environ is None else environ)
-        self._parts = frozenset(parts) - _named_already(self._environ)
+        self._parts = frozenset(parts) - named_already(self._environ)
         self._on_news = on_news
         self._board = Board()
         self._keepers: list[Keeper] = []
@@ -101,7 +87,7 @@ class LocalStack:
         return self._parts
 
     def start(self) -> StackState:
-        """Start what is missing and return when all of it answers; about two seconds.
+        """Start what is missing and return when all of it answers: a few seconds.
 
         Raises:
             StackError: a stack runs in this folder already, a program is not installed, or a part
@@ -118,8 +104,10 @@ class LocalStack:
             self._board.wait_for(lambda: bool(self._board.failure) or wanted <= self._board.ready)
             if self._board.failure:
                 raise self._board.failure
-        except BaseException:
+        except BaseException as exc:
             self.stop()
+            if isinstance(exc, OSError):
+                raise StackError(f"the stack's folder {self.folder} cannot be used: {exc}") from exc
             raise
         return self.state
 
@@ -133,8 +121,12 @@ class LocalStack:
         users = [keeper for keeper in self._keepers if keeper.part.needs]
         others = [keeper for keeper in self._keepers if not keeper.part.needs]
         for group in (users, others):
-            with ThreadPoolExecutor(max_workers=len(PartName)) as pool:
-                list(pool.map(lambda keeper: keeper.stop(grace_s=grace_s), group))
+            # Not a pool: that would make an impatient second call wait for the patience of the first.
+            stops = [threading.Thread(target=keeper.stop, args=(grace_s,), daemon=True) for keeper in group]
+            for stop in stops:
+                stop.start()
+            for stop in stops:
+                stop.join()
         if self._lock is not None:
             self._note_end()
             self._lock.release()
@@ -191,7 +183,7 @@ class LocalStack:
             owner=owner,
             passwords=passwords,
             ports=ports,
-            environment=_environment(self._parts, ports, passwords),
+            environment=stack_environment(self._parts, ports, passwords),
             flower_url=flower_url(ports[PartName.FLOWER]) if PartName.FLOWER in self._parts else None,
             flower_user=FLOWER_USER,
         )
@@ -230,6 +222,8 @@ class LocalStack:
         }
         given = {name: value for name, value in self._environ.items() if value}
         paths = {name: str(Path(given[name]).absolute()) for name in WORKER_PATHS if name in given}
+        if os.sep not in given.get("COMFYUI_PYTHON", ""):  # a program of PATH, not a file here
+            paths.pop("COMFYUI_PYTHON", None)
         return {**own, **given, **paths, **state.environment}
 
     def _keeper(self, part: Part) -> Keeper:
@@ -242,78 +236,18 @@ class LocalStack:
             return
         with self._state_lock:
             self._state = replace(self.state, children={**self.state.children, part: process})
-            write_state(self.folder, self._state)
+            self._save(self._state)
 
     def _note_end(self) -> None:
-        if self._state is None:
-            return
+        if self._state is not None:
+            self._save(replace(self._state, stopped=True, children={}))
+
+    def _save(self, state: StackState) -> None:
+        """As far as the disk takes it: a full one must not bring the servers down."""
         try:
-            write_state(self.folder, replace(self._state, stopped=True, children={}))
-        except OSError as exc:  # a full disk; the owner's end says the same a little later
+            write_state(self.folder, state)
+        except OSError as exc:
             log.warning("State file not updated", extra={"event": "state_write_failed", "reason": str(exc)})
-
-
-def attach(folder: Path = STATE_FOLDER) -> StackState | None:
-    """The stack that runs in that folder, if one does."""
-    state = read_state(folder)
-    return state if state is not None and state.runs() else None
-
-
-def local_environment(here: Path = Path(), environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The variables that lead to the stack running in `here`; empty when none does.
-
-    Those of a service that the environment names itself are left out: half of ours and half of
-    theirs would fit nobody.
-    """
-    state = attach(here / STATE_FOLDER)
-    if state is None:
-        return {}
-    named = _named_already(os.environ if environ is None else environ)
-    theirs = (("FARM_REDIS_",) if PartName.VALKEY in named else ()) + (
-        ("FARM_S3_",) if PartName.S3 in named else ()
-    )
-    return {name: value for name, value in state.environment.items() if not name.startswith(theirs)}
-
-
-def down(folder: Path = STATE_FOLDER, *, timeout_s: float = 90.0) -> bool:
-    """Stop the stack that runs in that folder and return when it is gone; False when none ran.
-
-    Raises:
-        StackError: it does not end in time.
-    """
-    state = attach(folder)
-    if state is None:
-        return False
-    state.owner.signal(signal.SIGTERM)
-    if not state.owner.wait_gone(timeout_s):
-        raise StackError(
-            f"the stack in {folder} (process {state.owner.pid}) does not end within {timeout_s:g} s; "
-            f"`kill -9 {state.owner.pid}` ends it and its parts, no job is lost"
-        )
-    return True
-
-
-def _named_already(environ: Mapping[str, str]) -> frozenset[PartName]:
-    """Parts for which the environment names a service; an empty variable names nothing."""
-    variables = {PartName.VALKEY: NAMES_REDIS, PartName.S3: NAMES_S3}
-    return frozenset(part for part, names in variables.items() if any(environ.get(name) for name in names))
-
-
-def _environment(
-    parts: frozenset[PartName], ports: Mapping[str, int], passwords: Passwords
-) -> dict[str, str]:
-    found: dict[str, str] = {}
-    if PartName.VALKEY in parts:
-        found["FARM_REDIS_URL"] = valkey_url(ports[PartName.VALKEY], passwords)
-    if PartName.S3 in parts:
-        found |= {
-            "FARM_S3_ENDPOINT_URL": s3_url(ports[PartName.S3]),
-            "FARM_S3_BUCKET": BUCKET,
-            "FARM_S3_ACCESS_KEY_ID": passwords.s3_key_id,
-            "FARM_S3_SECRET_ACCESS_KEY": passwords.s3_secret,
-            "FARM_S3_REGION": REGION,
-        }
-    return found
 
 
 def _choose_ports(last: Mapping[str, int]) -> dict[str, int]:

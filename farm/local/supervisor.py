@@ -98,13 +98,14 @@ class Keeper:
         """Begin; returns at once."""
         self._thread.start()
 
-    def stop(self, *, grace_s: float | None = None) -> None:
+    def stop(self, grace_s: float | None = None) -> None:
         """End the part (the board already says so) and return when it and all it started is gone."""
         with self._lock:
             child = self._child
         if child is not None:
             child.stop(grace_s=self.part.grace_s if grace_s is None else grace_s)
-        self._thread.join()
+        if self._thread.ident is not None:  # it was started
+            self._thread.join()
 
     def _keep(self) -> None:
         self._board.wait_for(lambda: self._board.stopping or self.part.needs <= self._board.ready)
@@ -134,7 +135,11 @@ class Keeper:
         child = self._launch()
         if child is None:
             return
-        self._await_answer(child)
+        try:
+            self._await_answer(child)
+        except Exception:
+            child.stop(grace_s=self.part.grace_s)  # else the next life would find it on its port
+            raise
         if self._board.stopping:
             return
         self._has_answered = True
@@ -156,8 +161,8 @@ class Keeper:
                     launch.command,
                     name=self.part.name,
                     env=launch.env,
-                    cwd=self._folder
-                    / "run",  # a folder of ours: a `farm.py` where the user stands would be imported
+                    # A folder of ours: a `farm.py` where the user stands would be imported instead.
+                    cwd=self._folder / "run",
                     log_file=self._folder / "logs" / f"{self.part.name}.log",
                     grace_s=ORPHAN_GRACE_S,
                 )
@@ -176,7 +181,6 @@ class Keeper:
             if refusal is None:
                 return
             if time.monotonic() >= deadline:
-                child.stop(grace_s=self.part.grace_s)
                 late = f"{self.part.name} did not answer within {self.part.timeout_s:g} s"
                 raise StackError(f"{late} ({refusal}){_words(child)}")
             self._board.wait_for(lambda: self._board.stopping, PROBE_EVERY_S)

@@ -346,3 +346,25 @@ def test_a_worker_is_well_while_its_card_is_there(folder: Path, monkeypatch: pyt
         store.put_worker("w@h", {"name": "w@h"}, ttl_s=60)
 
         assert examine(["worker", "w@h"]) is None
+
+
+def test_the_whole_farm_comes_up_with_the_emulator_and_its_worker_is_replaced_when_it_dies(
+    folder: Path,
+) -> None:
+    told: list[PartNews] = []
+    with a_stack(folder, *PartName, on_news=told.append) as stack:
+        worker = stack.state.children[PartName.WORKER]
+
+        os.kill(worker.pid, signal.SIGKILL)
+
+        # Ready means the new one's card: the dead one's lies in Redis for a while longer.
+        assert eventually(
+            lambda: (
+                [news.news for news in told if news.part == PartName.WORKER]
+                == [News.STARTED, News.READY, News.DIED, News.STARTED, News.READY]
+            )
+        )
+        assert stack.state.children[PartName.WORKER] != worker
+    assert gone(stack.state)
+    assert not (folder / "run" / "worker").exists()
+    assert (folder / "worker").is_dir()
