@@ -17,14 +17,15 @@ from farm.surroundings import settings_here
 
 # A person at a terminal wants to hear soon that nobody answers.
 _PATIENCE = S3Patience(connect_s=3.0, read_s=30.0, attempts=2)
+_FILE_WIDTH = 200  # of tables that go to a file or a pipe
 
 
 @dataclass(slots=True, kw_only=True)
 class Door:
     """The terminal and the way to the farm."""
 
-    out: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
-    err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
+    out: Console = field(default_factory=lambda: make_console())
+    err: Console = field(default_factory=lambda: make_console(stderr=True))
 
     def farm(self) -> Farm:
         """The farm that the environment, or the local stack of this folder, leads to.
@@ -43,6 +44,19 @@ class Door:
     def lively(self) -> bool:
         """Whether a person looks on, so that lines may change in place."""
         return self.out.is_terminal and sys.stdout.isatty()
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """A console that colours nothing by itself, and is wide where no terminal says how wide it is."""
+    console = Console(stderr=stderr, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _FILE_WIDTH
+    return console
+
+
+def say(console: Console, text: str, *, markup: bool = False) -> None:
+    """A line as it is: a terminal may wrap it, a file keeps it whole."""
+    console.print(text, soft_wrap=True, markup=markup, emoji=False)
 
 
 def door_of(context: typer.Context) -> Door:

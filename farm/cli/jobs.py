@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from farm.cli import as_json
-from farm.cli.door import Door, door_of
+from farm.cli.door import Door, door_of, say
 from farm.cli.exits import ExitCode
 from farm.cli.ids import complete_id, whole_id
 from farm.cli.tables import job_view, jobs_table, result_view, video_words
@@ -92,7 +92,7 @@ def submit(
         if json and not watch_ and not wait:
             as_json.put(door.out, {"jobs": ids})
         elif not json:
-            door.out.print("\n".join(ids), markup=False)
+            say(door.out, "\n".join(ids))
         if watch_:
             _show_ends(door, farm, watch_jobs(farm, ids, view_for(door, json=json)), json=json)
         elif wait:
@@ -120,7 +120,7 @@ def validate(
         as_json.put(door.out, {"valid": True, "workers": workers, **about})
         return
     held = f"{workers} live workers would take it" if workers else "no live worker could be asked"
-    door.out.print(f"valid: {spec.title}; VRAM class {spec.requirements.vram_gib} GiB; {held}", markup=False)
+    say(door.out, f"valid: {spec.title}; VRAM class {spec.requirements.vram_gib} GiB; {held}")
 
 
 def ls(
@@ -162,7 +162,7 @@ def watch(context: typer.Context, jobs: JobIds = None, json: AsJson = False) -> 
     with door.farm() as farm:
         ids = [whole_id(farm, job) for job in jobs or ()] or _unfinished(farm)
         if not ids:
-            door.err.print("no job runs or waits")
+            say(door.err, "no job runs or waits")
             return
         _show_ends(door, farm, watch_jobs(farm, ids, view_for(door, json=json)), json=json)
 
@@ -184,7 +184,7 @@ def cancel(
         return
     for job_id, state in states.items():
         words = "stopping" if state is JobState.RUNNING else str(state)
-        door.out.print(f"{job_id} {words}", markup=False)
+        say(door.out, f"{job_id} {words}")
 
 
 def retry(
@@ -208,7 +208,7 @@ def retry(
     if json:
         as_json.put(door.out, {"jobs": done})
     else:
-        door.out.print("\n".join(f"{job_id} queued" for job_id in done) or "no failed jobs", markup=False)
+        say(door.out, "\n".join(f"{job_id} queued" for job_id in done) or "no failed jobs")
 
 
 def pull(
@@ -229,7 +229,7 @@ def pull(
         as_json.put(door.out, {"job": found.job_id, "files": [str(path) for path in paths]})
         return
     for path, artifact in zip(paths, result.facts.artifacts, strict=True):
-        door.out.print(f"{path}  {video_words(artifact)}, {size(artifact.size_bytes)}", markup=False)
+        say(door.out, f"{path}  {video_words(artifact)}, {size(artifact.size_bytes)}")
 
 
 def _request(

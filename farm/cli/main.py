@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from comfy.errors import ComfyError
 from farm.cli import fleet, jobs, stack
-from farm.cli.door import Door
+from farm.cli.door import Door, say
 from farm.cli.exits import EPILOG, ExitCode, code_of, told
 from farm.errors import FarmError, StoreUnavailable
 
@@ -71,8 +71,8 @@ def main() -> None:
 
 def _fail(door: Door, text: str, code: ExitCode, exc: Exception | None = None) -> int:
     if exc is not None and os.environ.get("FARM_DEBUG"):
-        door.err.print("".join(traceback.format_exception(exc)), markup=False)
-    door.err.print(f"[bold red]farm:[/] {escape(text)}")
+        say(door.err, "".join(traceback.format_exception(exc)))
+    say(door.err, f"[bold red]farm:[/] {escape(text)}", markup=True)
     return code
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from farm.cli import as_json
-from farm.cli.door import Door, door_of
+from farm.cli.door import Door, door_of, say
 from farm.cli.jobs import AsJson
 from farm.cli.stack_views import demo_view, news_line, stack_facts, stack_view
 from farm.cli.watching import view_for, watch_jobs
@@ -32,7 +32,7 @@ def up(
     door = door_of(context)
     left_out = {PartName.WORKER: worker, PartName.FLOWER: flower}
     parts = {part for part in ALL_PARTS if left_out.get(part, True)}
-    stack = LocalStack(folder, parts=parts, on_news=lambda news: door.err.print(news_line(news)))
+    stack = LocalStack(folder, parts=parts, on_news=lambda news: say(door.err, news_line(news), markup=True))
 
     def ready(state: StackState) -> None:
         if json:
@@ -50,7 +50,7 @@ def down(context: typer.Context, folder: Folder = STATE_FOLDER, json: AsJson = F
     if json:
         as_json.put(door.out, {"stopped": stopped})
     else:
-        door.out.print("stopped" if stopped else f"no stack runs in {folder}", markup=False)
+        say(door.out, "stopped" if stopped else f"no stack runs in {folder}")
 
 
 def demo(
@@ -62,7 +62,9 @@ def demo(
 ) -> None:
     """Render one small WAN clip through the whole farm, and say where it is."""
     door = door_of(context)
-    with running_farm(folder, door.farm, on_news=lambda news: door.err.print(news_line(news))) as farm:
+    with running_farm(
+        folder, door.farm, on_news=lambda news: say(door.err, news_line(news), markup=True)
+    ) as farm:
         job = farm.submit_one(demo_request(prompt))
         watch_jobs(farm, [job.job_id], view_for(Door(out=door.err, err=door.err), json=False))
         result = job.wait().result()

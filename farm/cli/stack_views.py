@@ -71,4 +71,4 @@ def demo_view(result: Result, paths: Sequence[Path]) -> RenderableType:
     if not result.facts.emulated:
         return table
     how = "Set COMFYUI_DIR to the folder of a ComfyUI with the WAN models and run it again for a real one."
-    return Group(Panel(f"[bold]{EMULATED}.[/]\n{how}", border_style="yellow"), table)
+    return Group(Panel(f"[bold]{EMULATED}.[/]\n{how}", border_style="yellow", expand=False), table)

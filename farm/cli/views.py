@@ -12,6 +12,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
 from farm.cli import as_json
+from farm.cli.door import say
 from farm.cli.tables import coloured, progress_words
 from farm.cli.words import clock, seconds
 from farm.job import EventKind, JobEvent, JobRecord, JobState, Progress
@@ -149,10 +150,10 @@ class LineView:
 
     def note(self, text: str) -> None:
         """A line of its own."""
-        self._out.print(escape(text))
+        say(self._out, text)
 
     def _line(self, job_id: str, text: str) -> None:
-        self._out.print(f"{job_id[:8]} {escape(text)}")
+        say(self._out, f"{job_id[:8]} {text}")
 
 
 class JsonView:
@@ -180,7 +181,7 @@ class JsonView:
 
     def note(self, text: str) -> None:
         """Not among the events."""
-        self._err.print(escape(text))
+        say(self._err, text)
 
 
 def progress_of(event: JobEvent) -> Progress | None:
