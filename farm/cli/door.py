@@ -20,11 +20,19 @@ _PATIENCE = S3Patience(connect_s=3.0, read_s=30.0, attempts=2)
 _FILE_WIDTH = 200  # of tables that go to a file or a pipe
 
 
+def make_console(*, stderr: bool = False) -> Console:
+    """A console that colours nothing by itself, and is wide where no terminal says how wide it is."""
+    console = Console(stderr=stderr, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _FILE_WIDTH
+    return console
+
+
 @dataclass(slots=True, kw_only=True)
 class Door:
     """The terminal and the way to the farm."""
 
-    out: Console = field(default_factory=lambda: make_console())
+    out: Console = field(default_factory=make_console)
     err: Console = field(default_factory=lambda: make_console(stderr=True))
 
     def farm(self) -> Farm:
@@ -44,14 +52,6 @@ class Door:
     def lively(self) -> bool:
         """Whether a person looks on, so that lines may change in place."""
         return self.out.is_terminal and sys.stdout.isatty()
-
-
-def make_console(*, stderr: bool = False) -> Console:
-    """A console that colours nothing by itself, and is wide where no terminal says how wide it is."""
-    console = Console(stderr=stderr, highlight=False, emoji=False)
-    if not console.is_terminal:
-        console.width = _FILE_WIDTH
-    return console
 
 
 def say(console: Console, text: str, *, markup: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from farm.cli.jobs import AsJson
 from farm.cli.stack_views import demo_view, news_line, stack_facts, stack_view
 from farm.cli.watching import view_for, watch_jobs
 from farm.demo import DEMO_FOLDER, demo_request, running_farm
-from farm.local import LocalStack, PartName, StackState
+from farm.local import LocalStack, PartName, PartNews, StackState
 from farm.local import down as stop_stack
 from farm.local.running import STATE_FOLDER
 from farm.local.stack import ALL_PARTS
@@ -32,7 +33,7 @@ def up(
     door = door_of(context)
     left_out = {PartName.WORKER: worker, PartName.FLOWER: flower}
     parts = {part for part in ALL_PARTS if left_out.get(part, True)}
-    stack = LocalStack(folder, parts=parts, on_news=lambda news: say(door.err, news_line(news), markup=True))
+    stack = LocalStack(folder, parts=parts, on_news=_teller(door))
 
     def ready(state: StackState) -> None:
         if json:
@@ -75,3 +76,7 @@ def demo(
         as_json.put(door.out, {**facts, "result": as_json.record(job.record)["result"]})
     else:
         door.out.print(demo_view(result, paths))
+
+
+def _teller(door: Door) -> Callable[[PartNews], None]:
+    return lambda news: say(door.err, news_line(news), markup=True)
