@@ -106,7 +106,7 @@ class ComfyClient:
         extra_data: Mapping[str, Any] | None = None,
         front: bool = False,
     ) -> Submitted:
-        """Put a prompt into the server's queue, exactly once even when the answer is lost.
+        """Put a prompt into the server's queue, and not a second time when only the answer was lost.
 
         Args:
             client_id: of the websocket that is to hear of it.

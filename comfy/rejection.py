@@ -49,10 +49,11 @@ def _missing_model(node_id: str, class_type: Any, reason: Mapping[str, Any]) -> 
     if folder is None or not isinstance(value, str):
         return None
     choices = _choices(extra.get("input_config"))
+    name = advice.shorten(value)
     there = f"; there are: {', '.join(near_names(value, choices))}" if choices else ""
     return GraphProblem(
         kind="value_not_in_list",
-        message=f"model file {value} is not in models/{folder} of this ComfyUI: put it there{there}",
+        message=f"model file {name} is not in models/{folder} of this ComfyUI: put it there{there}",
         node_id=node_id,
         class_type=str(class_type),
         input_name=str(input_name),

@@ -45,7 +45,7 @@ class Parameter:
             return _read_text(value)
         if self.kind is ParameterKind.CHOICE:
             if value not in self.choices:
-                raise ValueError(f"{value!r} is not one of {', '.join(self.choices)}")
+                raise ValueError(f"{value!r:.40} is not one of {', '.join(self.choices)}")
             return value
         number = _read_number(value, whole=self.kind is ParameterKind.INTEGER)
         self._check_bounds(number)
@@ -83,7 +83,7 @@ def read_parameters(known: Sequence[Parameter], given: Mapping[str, Any]) -> dic
 
 def _read_text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no text")
+        raise ValueError(f"{value!r:.40} is no text")
     if "\0" in value:
         raise ValueError("the text contains a NUL character")
     try:
