@@ -30,7 +30,6 @@ from worker.inputs import InputCache
 from worker.keeper import ComfyState
 from worker.lease import LeaseKeeper
 from worker.own_comfy import OwnComfy
-from worker.proof import prove
 from worker.publish import S3Publisher
 from worker.supervisor import ComfySupervisor
 
@@ -56,6 +55,7 @@ class Runtime:
         self._started: list[Callable[[], None]] = []  # how to stop what was started, in that order
         self._name = ""
         self._gpu: GpuCard | None = None
+        self._vram_gib = VRAM_CLASSES_GIB[0]
         self._jobs: dict[str, Progress] = {}
         self._state = ComfyState.STOPPED
         self._failure: WorkerError | None = None
@@ -63,13 +63,8 @@ class Runtime:
 
     @property
     def vram_gib(self) -> int:
-        """The VRAM class that this worker serves."""
-        if self._worker.vram_gib is not None:
-            return self._worker.vram_gib
-        if self._gpu is not None:
-            return self._gpu.vram_class_gib or VRAM_CLASSES_GIB[0]
-        # Without a card: the emulator plays any, and a CPU takes what its memory holds.
-        return VRAM_CLASSES_GIB[-1]
+        """The VRAM class whose jobs this worker takes, with those of all smaller ones."""
+        return self._vram_gib
 
     def start(self, name: str) -> None:
         """Bring everything up; returns when ComfyUI answers and the card is published.
@@ -144,6 +139,7 @@ class Runtime:
         self._gpu = self._supervisor.gpu
         self._started.append(self._supervisor.stop)
         self._supervisor.start()
+        self._vram_gib = self._supervisor.vram_class_gib
 
     def _make_parts(self, storage: S3Storage) -> None:
         settings = self._store_settings
@@ -225,11 +221,8 @@ class Runtime:
 
     def _proof_facts(self) -> dict[str, Any] | None:
         """What the plan became, looked at once for each start of ComfyUI; a difference is logged."""
-        comfy = self._supervisor.facts()
-        if comfy is None or self._proof[0] == self._supervisor.generation:
+        if self._proof[0] == self._supervisor.generation or (proof := self._supervisor.proof()) is None:
             return self._proof[1]
-        lines = [line.text for line in self._supervisor.start_lines()]
-        proof = prove(self._supervisor.plan, self._gpu, lines, comfy)
         for difference in proof.differences:
             log.warning(
                 "ComfyUI runs otherwise than planned", extra={"event": "unproven", "what": difference}
