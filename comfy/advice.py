@@ -158,6 +158,8 @@ def _stumbled(extra: Mapping[str, Any], reason: Mapping[str, Any]) -> str:
             return 'the node has no "inputs"; add them, if only as {}'
         case "KeyError":
             return f"one of its inputs is linked to node {details}, which is not in the graph"
+        case "RecursionError":
+            return "the chain of nodes that leads here is longer than the server can follow; shorten it"
         case "IndexError":
             return "one of its inputs is linked to an output that the other node does not have"
         case _:
