@@ -17,7 +17,8 @@ from farm.local.parts import Part, PartName
 
 log = logging.getLogger(__name__)
 
-PROBE_EVERY_S: Final = 0.02
+PROBE_EVERY_S: Final = 0.02  # at first; a server that takes long is asked less often, for its cores are ours
+SELDOMEST_PROBE_S: Final = 0.25
 FIRST_BACKOFF_S: Final = 0.5
 LONGEST_BACKOFF_S: Final = 30.0
 STEADY_S: Final = 60.0  # a part that ran so long starts its back-off anew
@@ -174,6 +175,7 @@ class Keeper:
 
     def _await_answer(self, child: Child) -> None:
         deadline = time.monotonic() + self.part.timeout_s
+        pause_s = PROBE_EVERY_S
         while not self._board.stopping:
             if (code := child.poll()) is not None:
                 raise StackError(_end_of(self.part.name, code, child))
@@ -183,7 +185,8 @@ class Keeper:
             if time.monotonic() >= deadline:
                 late = f"{self.part.name} did not answer within {self.part.timeout_s:g} s"
                 raise StackError(f"{late} ({refusal}){_words(child)}")
-            self._board.wait_for(lambda: self._board.stopping, PROBE_EVERY_S)
+            self._board.wait_for(lambda: self._board.stopping, pause_s)
+            pause_s = min(pause_s * 1.1, SELDOMEST_PROBE_S)
 
     def _tell(self, news: News, detail: str = "") -> None:
         level = logging.WARNING if news is News.DIED else logging.INFO

@@ -44,7 +44,7 @@ stack.serve(lambda state: print("ready", flush=True))
 """
 
 
-def eventually(condition: Callable[[], bool], deadline_s: float = 60.0) -> bool:
+def eventually(condition: Callable[[], bool], deadline_s: float = 120.0) -> bool:
     until = time.monotonic() + deadline_s
     while not condition():
         if time.monotonic() >= until:
