@@ -14,10 +14,11 @@ import threading
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from comfy.errors import GraphProblem, UnknownMessage
+from comfy.graph import near_names
 from comfy.nodedefs import Dialect, NodeDef, Section, parse_definitions
 from comfy.validation import validate
 from farm.errors import InvalidJob, Problem
@@ -32,6 +33,8 @@ DEFINITIONS_FIELD: Final = "definitions"  # of a worker's card: the digest of wh
 VERSION_FIELD: Final = "comfyui_version"  # of a worker's card
 CARDS_FOR_S: Final = 2.0  # how old the list of workers may be
 _REMEMBERED_BYTES: Final = 256 * 1024
+_LISTED: Final = 20  # above so many choices ComfyUI does not send the list back
+_LONGEST_NAME: Final = 200  # of what is compared: the time for it grows with the square of the length
 
 _Range = tuple[float, float]
 
@@ -157,7 +160,19 @@ class _Judge:
         )
 
     def _judged(self, graph: Mapping[str, Any]) -> Sequence[GraphProblem]:
-        return validate(graph, self._definitions, dialect=self._dialect).problems
+        found = validate(graph, self._definitions, dialect=self._dialect).problems
+        return [self._hinted(problem, graph) for problem in found]
+
+    def _hinted(self, problem: GraphProblem, graph: Mapping[str, Any]) -> GraphProblem:
+        """With the nearest of many choices, which ComfyUI's own answer does not list."""
+        node = self._definitions.get(problem.class_type or "")
+        wanted = node.input(problem.input_name or "") if node is not None else None
+        choices = (wanted.choices or ()) if wanted is not None else ()
+        if problem.kind != "value_not_in_list" or len(choices) <= _LISTED:
+            return problem
+        value = str(graph[problem.node_id or ""]["inputs"][problem.input_name])[:_LONGEST_NAME]
+        near = ", ".join(near_names(value, map(str, choices)))
+        return replace(problem, message=f'"{value}" is none of the {len(choices)} choices; near are {near}')
 
 
 def _free_inputs(node: NodeDef) -> tuple[tuple[str, _Range | None], ...]:

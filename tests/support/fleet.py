@@ -1,0 +1,84 @@
+"""A farm in memory for tests of the producer and the command line, and graphs to hand it."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comfy.nodedefs import definitions_to_json, shipped_definitions
+from comfy.required import model_files
+from comfy.wan.templates import get_template
+from farm.client import Farm
+from farm.preflight import DEFINITIONS_FIELD, definitions_name
+from farm.store.base import JobStore
+from farm.testing import MemoryJobStore
+from farm.testing_storage import FolderStorage
+
+TEMPLATE = "wan22-t2v-a14b"
+
+# Small, and right: a picture is loaded and saved.
+PICTURE: dict[str, Any] = {
+    "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "copy"}},
+}
+
+
+def wan_graph(**parameters: Any) -> dict[str, Any]:
+    """The WAN text-to-video graph, as somebody would bring it in a file."""
+    return get_template(TEMPLATE).build(**{"prompt": "a fox", "seed": 1, **parameters}).graph
+
+
+def changed(graph: Mapping[str, Any], place: str, value: Any) -> dict[str, Any]:
+    """A copy with another value at "node.input"."""
+    node_id, name = place.split(".", 1)
+    copied = copy.deepcopy(dict(graph))
+    copied[node_id]["inputs"][name] = value
+    return copied
+
+
+def announce(
+    store: JobStore,
+    name: str = "gpu0@rack",
+    *,
+    without_nodes: Sequence[str] = (),
+    without_models: Sequence[str] = (),
+    **facts: Any,
+) -> None:
+    """Let a worker live whose ComfyUI has the core nodes and the models of the template, but for these."""
+    files: dict[str, list[str]] = {}
+    for preset in ("quality", "draft"):
+        for file in model_files(wan_graph(preset=preset)):
+            if file.name not in without_models and file.name not in files.get(file.folder, ()):
+                files.setdefault(file.folder, []).append(file.name)
+    nodes = shipped_definitions(files=files)
+    kept = {class_type: node for class_type, node in nodes.items() if class_type not in without_nodes}
+    text = json.dumps(definitions_to_json(kept), sort_keys=True).encode()
+    digest = hashlib.sha256(text).hexdigest()
+    store.put_blob(definitions_name(digest), zlib.compress(text), ttl_s=600)
+    card = {"name": name, DEFINITIONS_FIELD: digest, "comfyui_version": "0.12.1", **facts}
+    store.put_worker(name, card, ttl_s=600)
+
+
+@pytest.fixture
+def store() -> MemoryJobStore:
+    """An empty store."""
+    return MemoryJobStore()
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> FolderStorage:
+    """An empty bucket."""
+    return FolderStorage(tmp_path / "s3")
+
+
+@pytest.fixture
+def farm(store: MemoryJobStore, storage: FolderStorage) -> Farm:
+    """A farm of these two; no worker lives yet."""
+    return Farm(store=store, storage=storage)

