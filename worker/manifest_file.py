@@ -9,6 +9,7 @@ from typing import Any, Final
 from pydantic_core import to_json
 
 from farm.job import Artifact
+from worker.inputs import public_source
 from worker.media import Inspected
 
 MANIFEST_NAME: Final = "manifest.json"
@@ -30,8 +31,11 @@ def manifest_json(
         {**_fields(artifact), "image": facts.image, "audio": facts.audio}
         for artifact, facts in zip(artifacts, inspected, strict=True)
     ]
+    # A presigned link is a secret for as long as it is good.
+    inputs = {place: public_source(str(source)) for place, source in run.get("inputs", {}).items()}
     whole = {
         **run,
+        "inputs": inputs,
         "published_at": datetime.now(tz=UTC),
         "timings_s": {name: round(seconds, 4) for name, seconds in timings_s.items()},
         "artifacts": described,

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import ssl
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from worker import fetch
 from worker.addresses import Address, is_public
@@ -266,3 +273,44 @@ def test_a_file_that_is_not_there_is_not_asked_for_again(site: Site, tmp_path: P
 
     assert "answered 404" in refusal(f"{site.url}/x", tmp_path / "x", UrlFetcher(ANYWHERE))
     assert len(site.requests) == 1
+
+
+def test_https_is_checked_against_the_name_not_the_address(site: Site, tmp_path: Path) -> None:
+    certificate = a_certificate(tmp_path, "images.example")
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(certificate)
+    names: list[str] = []
+    server_side.sni_callback = lambda _socket, name, _context: names.append(name)
+    site.socket = server_side.wrap_socket(site.socket, server_side=True)
+    ours = ssl.create_default_context(cafile=str(certificate))
+    fetcher = UrlFetcher(ANYWHERE, resolver=lambda host, port: [ipaddress.ip_address("127.0.0.1")], tls=ours)
+
+    fetcher.fetch(f"https://images.example:{site.server_port}/x.png", tmp_path / "x")
+    wrong = refusal(f"https://other.example:{site.server_port}/x.png", tmp_path / "y", fetcher)
+
+    assert (tmp_path / "x").read_bytes() == b"a picture"
+    assert names == ["images.example", "other.example"]
+    assert "TLS with other.example failed" in wrong
+
+
+def a_certificate(folder: Path, name: str) -> Path:
+    """A self-signed certificate and its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(tz=UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "certificate.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(private + certificate.public_bytes(Encoding.PEM))
+    return path

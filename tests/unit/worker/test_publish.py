@@ -100,6 +100,17 @@ def test_the_manifest_is_written_last_and_tells_everything(
     assert result.timings_s.keys() == {"check", "upload", "execute"}
 
 
+def test_the_manifest_holds_no_secret_of_a_presigned_input(
+    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
+) -> None:
+    run = {"inputs": {"12.image": "https://user:pw@host/a.png?X-Amz-Signature=secret"}}
+
+    result = publisher.publish(JOB, 1, [output(make_clip(tmp_path / "a.mp4"))], run)
+
+    manifest = json.loads(storage.read_bytes(result.manifest_key))
+    assert manifest["inputs"] == {"12.image": "https://host/a.png"}
+
+
 @pytest.mark.parametrize("emulated", [True, False])
 def test_the_result_says_whether_it_was_emulated(
     publisher: S3Publisher, tmp_path: Path, emulated: bool
