@@ -65,7 +65,8 @@ class Head:
 
 def pack_spec(spec_json: bytes) -> bytes:
     """The spec as it is kept: compressed when that pays."""
-    packer = zlib.compressobj(zdict=_WORDS)
+    # A harder search would save no 20 bytes, and less working memory is cleared in half the time.
+    packer = zlib.compressobj(level=3, memLevel=7, zdict=_WORDS)
     packed = packer.compress(spec_json) + packer.flush()
     return packed if len(packed) < len(spec_json) else spec_json
 

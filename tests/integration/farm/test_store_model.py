@@ -1,0 +1,299 @@
+"""The real scripts against a plain model, `MemoryJobStore`: whatever is done to both, they agree.
+
+Time does not pass by itself here: leases, waits and rings run out when a rule says so, in both.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+from pydantic import SecretStr
+
+from farm.errors import FarmError
+from farm.job import ErrorKind, EventKind, JobRecord, JobState, Progress
+from farm.settings import RedisSettings
+from farm.store.base import Claim, JobStore, NewEvent, StoreLimits
+from farm.store.redis import connect
+from farm.testing import MemoryJobStore, PlainBell
+from tests.support.jobs import QUEUE, a_job, a_result, an_error
+
+LIMITS = StoreLimits(lease_s=3600, ring_again_after_s=3600, avoid_s=3600, retention_s=86400)
+LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
+FAR_MS = 4_000_000_000_000
+PRIORITIES = (2, 5)
+WORKERS = st.sampled_from(["w1", "w2", "w3"])
+ERRORS = st.sampled_from([ErrorKind.JOB, ErrorKind.TRANSIENT, ErrorKind.MACHINE])
+
+
+class BothStores(RuleBasedStateMachine):
+    """Every rule does the same to both stores and compares what they answer."""
+
+    url: str
+    jobs: Bundle[str] = Bundle("jobs")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.namespace = f"m{uuid.uuid4().hex[:12]}"
+        self.bell = PlainBell(f"{{{self.namespace}}}:q:")
+        redis_settings = RedisSettings.read(url=SecretStr(self.url), namespace=self.namespace)
+        self.real = connect(redis_settings, LIMITS, self.bell)
+        self.model = MemoryJobStore(LIMITS)
+        self.client = redis.Redis.from_url(self.url)
+        self.known: list[str] = []
+
+    def both(self, act: Callable[[JobStore], Any]) -> Any:
+        """The answer of the real store, which is the model's as well."""
+        answers = []
+        for store in (self.real, self.model):
+            try:
+                answers.append(act(store))
+            except FarmError as exc:
+                answers.append((type(exc), str(exc)))
+        assert answers[0] == answers[1]
+        return answers[0]
+
+    def key(self, name: str) -> str:
+        return f"{{{self.namespace}}}:{name}"
+
+    def attempt(self, job_id: str, off: int) -> int:
+        return self.model.get(job_id).attempt + off
+
+    # -- moves -------------------------------------------------------------------------------------
+
+    @rule(
+        target=jobs,
+        priority=st.sampled_from(PRIORITIES),
+        max_attempts=st.integers(1, 2),
+        key=st.sampled_from([None, None, "k1", "k2"]),
+        late=st.sampled_from([False, False, False, True]),
+        labels=st.lists(st.sampled_from(["a", "b"]), max_size=2),
+    )
+    def submit(self, priority: int, max_attempts: int, key: str | None, late: bool, labels: list[str]) -> Any:
+        job = a_job(
+            # Ids in the order of submission: with all times alike, Redis sorts by id.
+            job_id=f"job-{len(self.known):08d}",
+            priority=priority,
+            max_attempts=max_attempts,
+            idempotency_key=key,
+            deadline=LONG_AGO if late else None,
+            labels=labels,
+        )
+        self.both(lambda store: store.submit([job]))
+        try:
+            self.model.get(job.job_id)
+        except FarmError:
+            return multiple()
+        self.known.append(job.job_id)
+        return job.job_id
+
+    @rule(job_id=jobs, worker=WORKERS)
+    def claim(self, job_id: str, worker: str) -> None:
+        def claimed(store: JobStore) -> Any:
+            answer = store.claim(job_id, worker=worker)
+            return (answer.attempt, answer.spec) if isinstance(answer, Claim) else answer
+
+        self.both(claimed)
+        # A refused claim asks for a bell one second from now. That must not come by itself.
+        self._set_due(job_id, FAR_MS)
+
+    @rule(job_id=jobs, off=st.integers(-1, 1))
+    def renew(self, job_id: str, off: int) -> None:
+        attempt = self.attempt(job_id, off)
+        self.both(lambda store: store.renew(job_id, attempt))
+
+    @rule(job_id=jobs, off=st.sampled_from([0, 0, -1]), step=st.integers(0, 9))
+    def report(self, job_id: str, off: int, step: int) -> None:
+        attempt = self.attempt(job_id, off)
+        events = [NewEvent(kind=EventKind.LOG, data={"line": step, "none": None, "list": []})]
+        progress = Progress(phase="vae", fraction=step / 10)
+        self.both(lambda store: store.report(job_id, attempt, events, progress=progress))
+
+    @rule(job_id=jobs, off=st.sampled_from([0, 0, -1]))
+    def succeed(self, job_id: str, off: int) -> None:
+        attempt = self.attempt(job_id, off)
+        self.both(lambda store: store.succeed(job_id, attempt, a_result(f"{attempt}")))
+
+    @rule(
+        job_id=jobs, off=st.sampled_from([0, 0, -1]), kind=ERRORS, retry_in_s=st.sampled_from([None, 0, 60])
+    )
+    def fail(self, job_id: str, off: int, kind: ErrorKind, retry_in_s: float | None) -> None:
+        attempt = self.attempt(job_id, off)
+        self.both(lambda store: store.fail(job_id, attempt, an_error(kind), retry_in_s=retry_in_s))
+
+    @rule(job_id=jobs, off=st.sampled_from([0, 0, -1]))
+    def release(self, job_id: str, off: int) -> None:
+        attempt = self.attempt(job_id, off)
+        self.both(lambda store: store.release(job_id, attempt, reason="drain"))
+
+    @rule(job_id=jobs, off=st.sampled_from([0, 0, -1]))
+    def end_canceled(self, job_id: str, off: int) -> None:
+        attempt = self.attempt(job_id, off)
+        self.both(lambda store: store.end_canceled(job_id, attempt))
+
+    @rule(job_id=jobs)
+    def cancel(self, job_id: str) -> None:
+        self.both(lambda store: store.cancel(job_id, reason="why not"))
+
+    @rule(job_id=jobs)
+    def retry(self, job_id: str) -> None:
+        self.both(lambda store: store.retry(job_id))
+
+    @rule()
+    def sweep(self) -> None:
+        self.both(lambda store: store.sweep())
+
+    # -- what goes wrong, and time that passes -----------------------------------------------------
+
+    @rule(job_id=jobs)
+    def the_lease_runs_out(self, job_id: str) -> None:
+        self.client.zadd(self.key("leases"), {job_id: 1}, xx=True)
+        kept = self.model._jobs[job_id]
+        if kept.record.lease_until is not None:
+            self.model._set(kept, lease_until=LONG_AGO)
+
+    @rule(job_id=jobs)
+    def the_retry_time_comes(self, job_id: str) -> None:
+        self._set_due(job_id, 1)
+        kept = self.model._jobs[job_id]
+        if kept.record.not_before is not None:
+            self.client.hset(self.key(f"job:{job_id}"), "not_before", 1)
+            self.model._set(kept, not_before=LONG_AGO)
+
+    @rule(job_id=jobs)
+    def the_worker_is_forgiven(self, job_id: str) -> None:
+        self.client.hdel(self.key(f"job:{job_id}"), "avoid")
+        self.model._jobs[job_id].avoid.clear()
+
+    @rule(priority=st.sampled_from(PRIORITIES))
+    def messages_vanish(self, priority: int) -> None:
+        self.client.delete(self.bell.list_key(QUEUE, priority))
+        self.model._bells.pop((priority, QUEUE), None)
+
+    @rule(priority=st.sampled_from(PRIORITIES))
+    def a_message_is_popped(self, priority: int) -> None:
+        message = self.client.rpop(self.bell.list_key(QUEUE, priority))
+        popped = self.bell.job_id_of(message) if isinstance(message, bytes) else None
+        assert popped == self.model.pop_bell(QUEUE, priority)
+
+    @rule()
+    def nobody_rang_for_long(self) -> None:
+        for job_id in self.known:
+            kept = self.model._jobs[job_id]
+            kept.rung = 0.0
+            if kept.record.state is JobState.QUEUED:
+                self.client.hset(self.key(f"job:{job_id}"), "rung", 1)
+
+    def _set_due(self, job_id: str, ms: int) -> None:
+        self.client.zadd(self.key("due"), {job_id: ms}, xx=True)
+        kept = self.model._jobs[job_id]
+        if kept.due is not None:
+            kept.due = ms / 1000
+
+    # -- what always holds -------------------------------------------------------------------------
+
+    @invariant()
+    def records_agree(self) -> None:
+        for job_id in self.known:
+            assert _timeless(self.real.get(job_id)) == _timeless(self.model.get(job_id))
+
+    @invariant()
+    def queues_agree(self) -> None:
+        real = []
+        for priority in PRIORITIES:
+            messages: Any = self.client.lrange(self.bell.list_key(QUEUE, priority), 0, -1)
+            real += [self.bell.job_id_of(message) for message in reversed(messages)]
+        assert real == self.model.bells(QUEUE)
+
+    @invariant()
+    def listings_agree(self) -> None:
+        self.both(lambda store: store.counts())
+        for state, label in ((None, None), (None, "a"), (JobState.QUEUED, "b")):
+            self.both(partial(_listed, state=state, label=label))
+
+    @invariant()
+    def every_index_says_the_same(self) -> None:
+        records = [self.model.get(job_id) for job_id in self.known]
+        waiting = {r.job_id for r in records if r.state is JobState.QUEUED}
+        delayed = {r.job_id for r in records if r.not_before is not None}
+        assert self._members("leases") == {r.job_id for r in records if r.state is JobState.RUNNING}
+        assert self._members("finished") == {r.job_id for r in records if r.state.final}
+        for state in JobState:
+            assert self._members(f"state:{state}") == {r.job_id for r in records if r.state is state}
+        lanes = set().union(*(self._members(f"lane:{priority}:{QUEUE}") for priority in PRIORITIES))
+        assert lanes == waiting - delayed
+        assert delayed <= self._members("due") <= waiting
+        assert self._members("deadlines") <= waiting
+
+    def _members(self, index: str) -> set[str]:
+        members: Any = self.client.zrange(self.key(index), 0, -1)
+        return {member.decode() for member in members}
+
+    def teardown(self) -> None:
+        for job_id in self.known:
+            self.both(partial(_told, job_id=job_id))
+        for key in self.client.scan_iter(match=self.key("*"), count=1000):
+            self.client.delete(key)
+        self.client.close()
+        self.real._client.close()
+
+
+def _listed(store: JobStore, *, state: JobState | None, label: str | None) -> list[str]:
+    return [job.job_id for job in store.find(limit=100, state=state, label=label).jobs]
+
+
+def _told(store: JobStore, *, job_id: str) -> list[tuple[EventKind, dict[str, Any]]]:
+    return [(event.kind, event.data) for event in store.events(job_id, limit=1000)]
+
+
+def _timeless(record: JobRecord) -> dict[str, Any]:
+    """A record without its times, which two clocks never agree on; whether there is one, they must."""
+    fields = {name: getattr(record, name) for name in JobRecord.__dataclass_fields__}
+    for name in ("submitted_at", "started_at", "claimed_at", "finished_at", "lease_until", "not_before"):
+        fields[name] = fields[name] is not None
+    fields["attempts"] = [(note.attempt, note.worker, note.outcome, note.error) for note in record.attempts]
+    return fields
+
+
+def bound_to(url: str) -> type[BothStores]:
+    """The machine for one server."""
+    return type("BothStoresThere", (BothStores,), {"url": url})
+
+
+def test_the_scripts_do_what_the_model_does(valkey_url: str) -> None:
+    run_state_machine_as_test(
+        bound_to(valkey_url),
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=30,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_a_model_that_forgets_a_cancel_is_found_out(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MemoryJobStore, "_end_canceled", lambda self, kept: False)
+    stores = bound_to(valkey_url)()
+    job_id = stores.submit(priority=5, max_attempts=1, key=None, late=False, labels=[])
+    stores.claim(job_id=job_id, worker="w1")
+    stores.cancel(job_id=job_id)
+
+    with pytest.raises(AssertionError):
+        stores.succeed(job_id=job_id, off=0)
