@@ -4,8 +4,8 @@
     .venv/bin/python -m bench.upload --sizes 1,20,100 --rounds 7
 
 Ours also computes SHA-256, can be stopped, and is what a worker really calls; boto3's is `upload_file` with
-the same client settings and nothing else. Each way runs in a process of its own, so that its peak of memory is
-its own; the order changes with each round, so that a busy moment hits both.
+the same client settings and nothing else. Each way runs in a process of its own, so that the peak of memory
+is its own; the order changes with each round, so that a busy moment hits both.
 """
 
 from __future__ import annotations
