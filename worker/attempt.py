@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -108,24 +108,18 @@ class _Attempt:
         started = time.monotonic()
         waited = self._claim.claimed_at - self._claim.submitted_at
         timings_s = {"queue": waited.total_seconds(), **rendered.timings_s}
-        facts = self._parts.facts()
-        manifest = {**manifest_of(self._claim, rendered, facts), "timings_s": timings_s}
         published = self._parts.publisher.publish(
             self._claim.job_id,
             self._claim.attempt,
             rendered.outputs,
-            manifest,
+            manifest_of(self._claim, rendered, self._parts.facts()),
+            timings=lambda: timings_s,
             stop=self._lease.stopped,
         )
         ended = time.monotonic()
+        timings_s |= published.timings_s
         timings_s |= {"publish": ended - started, "attempt": ended - self._started}
-        return JobResult(
-            bucket=published.bucket,
-            artifacts=published.artifacts,
-            manifest_key=published.manifest_key,
-            timings_s={name: round(seconds, 4) for name, seconds in timings_s.items()},
-            emulated=bool(facts.get("emulated")),
-        )
+        return replace(published, timings_s={name: round(spent, 4) for name, spent in timings_s.items()})
 
     def _commit(self, result: JobResult) -> str:
         answer = self._insist(
