@@ -10,7 +10,7 @@ PYTEST_WORKERS ?= 2
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help install demo test check format clean
+.PHONY: help install demo test check format docs clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ check: $(STAMP)  ## lint, format check, strict types, deploy files
 format: $(STAMP)  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(STAMP)  ## write the pages that are made from the code
+	$(BIN)/python -m farm.settings_page > docs/configuration.md
 
 clean:  ## remove what was installed and built
 	rm -rf $(VENV) $(TOOLS) .farm dist build

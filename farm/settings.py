@@ -328,8 +328,8 @@ def environment_of(settings: FromEnvironment) -> Mapping[str, str]:
 
 
 def known_variables() -> set[str]:
-    """Names of all variables that any group reads."""
-    return {
+    """Names of all variables that any group, or the command line, reads."""
+    return {"FARM_DEBUG"} | {
         str(choice)
         for group in GROUPS
         for info in group.model_fields.values()

@@ -1,0 +1,67 @@
+"""``docs/configuration.md``, made from the settings themselves: ``python -m farm.settings_page``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any, Final
+
+from pydantic import AliasChoices, SecretStr
+from pydantic.fields import FieldInfo
+
+from farm.settings import GROUPS
+
+_INTRODUCTION: Final = """\
+# Configuration
+
+Everything is set by environment variables, read once when a process starts. A value that is wrong is
+refused with the variable's name. A variable that begins with `FARM_` and that nobody knows is reported by
+`farm check`.
+
+In a folder where `farm up` runs, the commands and `Farm()` take what is not set from that local stack.
+
+This page is made from the settings by `make docs`; a test holds the two together. The names after the
+first one of a row are accepted too: they are those of runpod's worker-comfyui.
+"""
+
+_OTHERS: Final = """
+## Read by others
+
+| variable | meaning |
+| --- | --- |
+| `CUDA_VISIBLE_DEVICES` | The worker's card: index, list (the first counts), GPU or MIG UUID; `-1`: none. |
+| `FARM_DEBUG` | `1`: the command line shows tracebacks. |
+"""
+
+
+def page() -> str:
+    """The page as text."""
+    groups = (
+        "\n".join(
+            [
+                f"\n## {(group.__doc__ or '').splitlines()[0].rstrip('.')}\n",
+                "| variable | default | meaning |",
+                "| --- | --- | --- |",
+                *_rows(group.model_fields),
+            ]
+        )
+        for group in GROUPS
+    )
+    return _INTRODUCTION + "\n".join(groups) + "\n" + _OTHERS
+
+
+def _rows(fields: dict[str, FieldInfo]) -> Iterator[str]:
+    for info in fields.values():
+        names = info.validation_alias.choices if isinstance(info.validation_alias, AliasChoices) else []
+        variables = ", ".join(f"`{name}`" for name in names)
+        yield f"| {variables} | {_shown(info.default)} | {info.description} |"
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, SecretStr):
+        default = default.get_secret_value()
+    return "–" if default is None or default == "" else f"`{default}`"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
