@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 _COMFY_DOWN: Final = "comfy down"
 _DRAINING: Final = "draining"
+_CANCEL_POLL_S: Final = 0.25  # how soon the listener sees that the worker stops
 
 
 class Runtime:
@@ -173,6 +174,8 @@ class Runtime:
             start()
             self._started.append(stop)
         listener.start()
+        # Before the store is closed under it.
+        self._started.append(listener.join)
 
     def _hear_cancels(self) -> None:
         """A cancel is in force by the next renewal; this makes it milliseconds instead of seconds."""
@@ -181,7 +184,7 @@ class Runtime:
                 feed = self._store.listen_control()
                 try:
                     while not self._stopping.is_set():
-                        if feed.next(1.0) is not None:
+                        if feed.next(_CANCEL_POLL_S) is not None:
                             self._keeper.renew_now()
                 finally:
                     feed.close()
