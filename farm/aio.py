@@ -54,7 +54,7 @@ class AsyncFarm:
         """As `Farm`; `threads` is how many short calls are under way at once."""
         self._farm = Farm(redis=redis, s3=s3, store=store, storage=storage)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="farm")
-        self._follower = Follower(self._farm.store)
+        self.follower: Final = Follower(self._farm.store)  # who waits for news, and of what
 
     @property
     def storage(self) -> Storage:
@@ -118,7 +118,7 @@ class AsyncFarm:
                 return
             if not news:
                 # Nothing yet: only now is it worth a place among those who wait.
-                news = await self._follower.next(job_id, after, timeout_s=_LOOK_AGAIN_S)
+                news = await self.follower.next(job_id, after, timeout_s=_LOOK_AGAIN_S)
             for event in news:
                 after = event.event_id
                 yield event
@@ -155,7 +155,7 @@ class AsyncFarm:
 
     async def close(self) -> None:
         """End threads and give connections back; who still waits is told by `asyncio.CancelledError`."""
-        await asyncio.to_thread(self._follower.close)
+        await asyncio.to_thread(self.follower.close)
         await asyncio.to_thread(self._pool.shutdown)
         await asyncio.to_thread(self._farm.close)
 
@@ -174,7 +174,7 @@ class AsyncFarm:
             until = time.monotonic() + _LOOK_AGAIN_S
             # Progress is of no interest here: each look at the record would cost a round trip.
             while (left_s := until - time.monotonic()) > 0:
-                news = await self._follower.next(job_id, after, timeout_s=left_s)
+                news = await self.follower.next(job_id, after, timeout_s=left_s)
                 after = news[-1].event_id if news else after
                 if any(ends(event) for event in news):
                     break

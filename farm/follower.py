@@ -59,6 +59,12 @@ class Follower:
             with self._changed:
                 self._waiters.discard(waiter)
 
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The jobs that somebody waits for at this moment."""
+        with self._changed:
+            return tuple(waiter.job_id for waiter in self._waiters)
+
     def close(self) -> None:
         """End the thread; who still waits is cancelled."""
         with self._changed:

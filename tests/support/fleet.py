@@ -16,8 +16,9 @@ from comfy.nodedefs import definitions_to_json, shipped_definitions
 from comfy.required import model_files
 from comfy.wan.templates import get_template
 from farm.client import Farm
+from farm.job import Artifact, JobResult, VideoFacts
 from farm.preflight import DEFINITIONS_FIELD, definitions_name
-from farm.store.base import JobStore
+from farm.store.base import Claim, JobStore
 from farm.testing import MemoryJobStore
 from farm.testing_storage import FolderStorage
 
@@ -64,6 +65,34 @@ def announce(
     store.put_blob(definitions_name(digest), zlib.compress(text), ttl_s=600)
     card = {"name": name, DEFINITIONS_FIELD: digest, "comfyui_version": "0.12.1", **facts}
     store.put_worker(name, card, ttl_s=600)
+
+
+def render(store: MemoryJobStore, storage: FolderStorage, job_id: str, *, emulated: bool = False) -> None:
+    """Do what a worker does for a job: claim it, store two files of one name, commit."""
+    claim = store.claim(job_id, worker="w1")
+    assert isinstance(claim, Claim)
+    prefix = storage.keys.attempt_prefix(job_id, claim.attempt)
+    facts = VideoFacts(codec="h264", width=64, height=64, frames=9, fps=16, duration_s=0.56)
+    artifacts = []
+    for folder, content, video in (("frames/", b"png", None), ("", b"mp4", facts)):
+        stored = storage.put_bytes(content, f"{prefix}{folder}clip.mp4", media_type="video/mp4")
+        artifacts.append(
+            Artifact(
+                key=stored.key,
+                size_bytes=stored.size_bytes,
+                sha256=stored.sha256,
+                media_type="video/mp4",
+                node_id="61" if video else "8",
+                video=video,
+            )
+        )
+    result = JobResult(
+        bucket=storage.bucket,
+        artifacts=tuple(artifacts),
+        manifest_key=f"{prefix}manifest.json",
+        emulated=emulated,
+    )
+    store.succeed(job_id, claim.attempt, result)
 
 
 @pytest.fixture

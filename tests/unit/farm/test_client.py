@@ -20,46 +20,17 @@ from farm.errors import (
     StorageUnavailable,
     WaitTimeout,
 )
-from farm.job import Artifact, JobResult, JobState, VideoFacts
+from farm.job import JobState
 from farm.request import JobRequest
-from farm.store.base import Claim
 from farm.testing import MemoryJobStore
 from farm.testing_storage import FolderStorage
-from tests.support.fleet import PICTURE, TEMPLATE, wan_graph
+from tests.support.fleet import PICTURE, TEMPLATE, render, wan_graph
 from tests.support.jobs import an_error
 
 
 def clip(number: int = 0, **parameters: Any) -> JobRequest:
     """A request for one clip."""
     return JobRequest(template=TEMPLATE, parameters={"prompt": f"take {number}", **parameters})
-
-
-def render(store: MemoryJobStore, storage: FolderStorage, job_id: str, *, emulated: bool = False) -> None:
-    """Do what a worker does for a job: claim it, store two files of one name, commit."""
-    claim = store.claim(job_id, worker="w1")
-    assert isinstance(claim, Claim)
-    prefix = storage.keys.attempt_prefix(job_id, claim.attempt)
-    facts = VideoFacts(codec="h264", width=64, height=64, frames=9, fps=16, duration_s=0.56)
-    artifacts = []
-    for folder, content, video in (("frames/", b"png", None), ("", b"mp4", facts)):
-        stored = storage.put_bytes(content, f"{prefix}{folder}clip.mp4", media_type="video/mp4")
-        artifacts.append(
-            Artifact(
-                key=stored.key,
-                size_bytes=stored.size_bytes,
-                sha256=stored.sha256,
-                media_type="video/mp4",
-                node_id="61" if video else "8",
-                video=video,
-            )
-        )
-    result = JobResult(
-        bucket=storage.bucket,
-        artifacts=tuple(artifacts),
-        manifest_key=f"{prefix}manifest.json",
-        emulated=emulated,
-    )
-    store.succeed(job_id, claim.attempt, result)
 
 
 def test_a_submitted_job_waits_in_its_queue(farm: Farm, store: MemoryJobStore) -> None:

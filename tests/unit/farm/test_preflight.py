@@ -12,6 +12,7 @@ from farm.testing import MemoryJobStore
 from tests.support.fleet import PICTURE, TEMPLATE, announce, changed, wan_graph
 
 VAE = "wan_2.1_vae.safetensors"
+NO_SUCH_NODE = {"class_type": "VHS_Combine", "inputs": {}}
 LATENT = "59"  # EmptyHunyuanLatentVideo
 
 

@@ -1,0 +1,562 @@
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from farm.cli.door import Door
+from farm.cli.exits import ExitCode
+from farm.cli.main import app, run
+from farm.client import Farm
+from farm.errors import (
+    BucketNotFound,
+    FarmError,
+    StorageDenied,
+    StorageUnavailable,
+    StoreUnavailable,
+)
+from farm.job import EventKind, JobState, Progress
+from farm.settings import RedisSettings, S3Settings
+from farm.storage import S3Patience, S3Storage
+from farm.store.base import NewEvent
+from farm.testing import MemoryJobStore
+from farm.testing_storage import FolderStorage
+from tests.support.fleet import PICTURE, TEMPLATE, announce, changed, render, wan_graph
+from tests.support.jobs import an_error
+from tests.support.valkey import free_port
+
+WORKFLOW = {"nodes": [], "links": [], "version": 0.4}
+CLIP = ("--template", TEMPLATE, "-p", "prompt=a fox")
+
+
+@dataclass(kw_only=True)
+class Ended:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Its output as one JSON document."""
+        return json.loads(self.out)
+
+
+@dataclass(slots=True, kw_only=True)
+class MemoryDoor(Door):
+    """A terminal of strings, and a farm in memory."""
+
+    make: Callable[[], Farm]
+    width: int = 200
+    out: Console = field(init=False)
+    err: Console = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.out = Console(file=io.StringIO(), width=self.width, highlight=False, emoji=False)
+        self.err = Console(file=io.StringIO(), width=self.width, highlight=False, emoji=False)
+
+    def farm(self) -> Farm:
+        return self.make()
+
+    def text(self, console: Console) -> str:
+        assert isinstance(console.file, io.StringIO)
+        return console.file.getvalue()
+
+
+@dataclass(kw_only=True)
+class Cli:
+    """The command line over a farm in memory."""
+
+    store: MemoryJobStore
+    storage: FolderStorage
+
+    def __call__(self, *arguments: str, make: Callable[[], Farm] | None = None) -> Ended:
+        door = MemoryDoor(make=make or (lambda: Farm(store=self.store, storage=self.storage)))
+        code = run(arguments, door=door)
+        return Ended(code=code, out=door.text(door.out), err=door.text(door.err))
+
+    def submit(self, *arguments: str) -> str:
+        """Queue a clip; its id."""
+        ended = self("submit", *CLIP, *arguments)
+        assert ended.code == 0, ended.err
+        return ended.out.strip()
+
+    @property
+    def stored(self) -> int:
+        """How many jobs there are."""
+        return len(self.store.find().jobs)
+
+
+@pytest.fixture
+def cli(store: MemoryJobStore, storage: FolderStorage) -> Cli:
+    """A command line whose farm has one live worker."""
+    announce(store, vram_gib=24, state="ready", gpu={"name": "RTX 4090"}, load_plan={"mode": "high"})
+    return Cli(store=store, storage=storage)
+
+
+def written(folder: Path, content: Any) -> str:
+    """A file with this JSON, or these bytes, in it."""
+    file = folder / "graph.json"
+    file.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    return str(file)
+
+
+# --- good ways ------------------------------------------------------------------------------------------
+
+
+def test_submit_prints_the_id_and_nothing_else(cli: Cli) -> None:
+    ended = cli("submit", *CLIP, "-p", "seed=5", "--priority", "1", "--label", "night", "--deadline", "2h")
+
+    job = cli.store.get(ended.out.strip())
+    assert (ended.code, ended.err) == (ExitCode.OK, "")
+    assert (job.spec.priority, job.spec.labels) == (1, ("night",))
+    assert job.spec.template_parameters["seed"] == 5
+    assert job.spec.deadline is not None
+
+
+def test_submit_takes_a_file_and_values_that_are_json_or_text(cli: Cli, tmp_path: Path) -> None:
+    file = written(tmp_path, wan_graph())
+
+    ended = cli("submit", file, "-p", "57.steps=8", "-p", "6.text=a fox = red", "--json")
+
+    graph = cli.store.get(ended.json["jobs"][0]).spec.graph
+    assert graph["57"]["inputs"]["steps"] == 8
+    assert graph["6"]["inputs"]["text"] == "a fox = red"
+
+
+def test_submit_stores_an_input_file(cli: Cli, tmp_path: Path) -> None:
+    picture = tmp_path / "start.png"
+    picture.write_bytes(b"png")
+
+    ended = cli("submit", written(tmp_path, PICTURE), "--input", f"1.image={picture}")
+
+    assert ended.code == 0, ended.err
+    assert cli.store.get(ended.out.strip()).spec.inputs["1.image"].startswith("s3://farm/inputs/")
+
+
+def test_count_makes_as_many_jobs_with_seeds_of_their_own(cli: Cli) -> None:
+    ids = cli.submit("-p", "seed=1", "--count", "3").splitlines()
+
+    assert [cli.store.get(job_id).spec.template_parameters["seed"] for job_id in ids] == [1, 2, 3]
+
+
+def test_wait_ends_when_the_job_does_and_shows_its_files(cli: Cli) -> None:
+    done = rendering(cli, emulated=True)
+
+    ended = cli("submit", *CLIP, "--wait", "--timeout", "20")
+
+    done()
+    assert ended.code == ExitCode.OK
+    assert "h264 64×64, 9 frames at 16 fps" in ended.out
+    assert "EMULATED" in ended.out
+
+
+def rendering(cli: Cli, **how: Any) -> Callable[[], None]:
+    """A worker that renders the first job that comes; returns what waits for its end."""
+
+    def work() -> None:
+        while not (jobs := cli.store.find().jobs):
+            threading.Event().wait(0.005)
+        render(cli.store, cli.storage, jobs[0].job_id, **how)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread.join
+
+
+def test_watch_tells_phases_steps_and_the_end_in_plain_lines(cli: Cli) -> None:
+    job_id = cli.submit()
+    cli.store.claim(job_id, worker="w1")
+    progress = Progress(phase="sample_high", fraction=0.3, step=3, steps=10, seconds_per_step=1.2, eta_s=8.4)
+    events = [
+        NewEvent(kind=EventKind.PHASE, data={"phase": "load"}),
+        NewEvent(kind=EventKind.PROGRESS, data=asdict(progress)),
+    ]
+    cli.store.report(job_id, 1, events, progress=progress)
+    cli.store.fail(job_id, 1, an_error(message="no luck"), retry_in_s=None)
+
+    ended = cli("watch", job_id[:8])
+
+    assert ended.code == ExitCode.JOB_FAILED
+    assert "load" in ended.out
+    assert "sample_high 3/10, 1.20 s a step, 8.40 s left" in ended.out
+    assert ended.out.rstrip().endswith("failed: no luck")
+
+
+def test_watch_as_json_is_one_event_a_line(cli: Cli) -> None:
+    job_id = cli.submit()
+    render(cli.store, cli.storage, job_id)
+
+    ended = cli("watch", job_id, "--json")
+
+    states = [json.loads(line)["data"]["state"] for line in ended.out.splitlines()]
+    assert (ended.code, states) == (ExitCode.OK, ["queued", "running", "succeeded"])
+
+
+def test_watch_with_nothing_to_watch_says_so(cli: Cli) -> None:
+    ended = cli("watch")
+
+    assert (ended.code, ended.err) == (ExitCode.OK, "no job runs or waits\n")
+
+
+def test_watch_goes_on_after_an_outage(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = cli.submit()
+    render(cli.store, cli.storage, job_id)
+    whole, calls = cli.store.events, []
+
+    def sometimes(*args: Any, **kwargs: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 2:
+            raise StoreUnavailable("127.0.0.1:6379", "connection refused")
+        return whole(*args, **kwargs)
+
+    monkeypatch.setattr(cli.store, "events", sometimes)
+    monkeypatch.setattr("farm.cli.watching._TRY_AGAIN_S", 0.0)
+
+    ended = cli("watch", job_id)
+
+    assert ended.code == ExitCode.OK
+    assert "trying again" in ended.out
+    assert ended.out.count("running") == 1
+
+
+def test_ls_filters_and_shows(cli: Cli) -> None:
+    job_id = cli.submit("--label", "night")
+    cli.submit()
+    cli.store.cancel(job_id)
+
+    text = cli("ls")
+    only = cli("ls", "--state", "canceled", "--label", "night", "--since", "1h", "--json")
+
+    assert job_id[:12] in text.out
+    assert [job["job_id"] for job in only.json] == [job_id]
+    assert only.json[0]["labels"] == ["night"]
+
+
+def test_show_tells_attempts_and_why_they_ended(cli: Cli) -> None:
+    job_id = cli.submit()
+    cli.store.claim(job_id, worker="w1")
+    cli.store.fail(job_id, 1, an_error(message="S3 [red] was away"), retry_in_s=0)
+
+    ended = cli("show", job_id[:6])
+
+    assert "S3 [red] was away (made_up)" in ended.out
+    assert cli("show", job_id, "--json").json["attempts"][0]["outcome"] == "failed"
+
+
+def test_show_of_a_succeeded_job_has_a_link(cli: Cli) -> None:
+    job_id = cli.submit()
+    render(cli.store, cli.storage, job_id)
+
+    assert cli("show", job_id, "--json").json["url"].startswith("file:")
+
+
+def test_cancel_and_retry(cli: Cli) -> None:
+    first, second = cli.submit(), cli.submit()
+
+    assert cli("cancel", first, second, "--reason", "enough").out == f"{first} canceled\n{second} canceled\n"
+    assert cli("retry", first).out == f"{first} queued\n"
+    assert cli.store.get(second).state is JobState.CANCELED
+
+
+def test_retry_of_all_failed_takes_those_with_the_label(cli: Cli) -> None:
+    ids = [cli.submit("--label", label) for label in ("a", "a", "b")]
+    for job_id in ids:
+        cli.store.claim(job_id, worker="w1")
+        cli.store.fail(job_id, 1, an_error(), retry_in_s=None)
+
+    ended = cli("retry", "--all-failed", "--label", "a", "--json")
+
+    assert sorted(ended.json["jobs"]) == sorted(ids[:2])
+    assert cli.store.get(ids[2]).state is JobState.FAILED
+
+
+def test_pull_downloads_what_a_job_made(cli: Cli, tmp_path: Path) -> None:
+    job_id = cli.submit()
+    render(cli.store, cli.storage, job_id)
+
+    ended = cli("pull", job_id, str(tmp_path / "clips"), "--json")
+
+    assert sorted(Path(file).read_bytes() for file in ended.json["files"]) == [b"mp4", b"png"]
+
+
+def test_validate_stores_nothing(cli: Cli) -> None:
+    ended = cli("validate", *CLIP)
+
+    assert ended.code == 0
+    assert "1 live workers would take it" in ended.out
+    assert cli("validate", *CLIP, "--json").json["vram_gib"] > 0
+    assert cli.stored == 0
+
+
+def test_workers_says_which_one_is_emulated(cli: Cli) -> None:
+    announce(cli.store, "emu@laptop", emulated=True, jobs={"ab" * 16: {}}, trouble="it sneezes")
+
+    text = cli("workers").out
+
+    assert "RTX 4090" in text
+    assert "24 GiB" in text
+    assert [("EMULATED" in line) for line in text.splitlines() if "@" in line] == [True, False]
+    assert "it sneezes" in text
+    assert len(cli("workers", "--json").json) == 2
+
+
+def test_queues_counts_what_waits(cli: Cli) -> None:
+    cli.submit("--priority", "0")
+    cli.submit("--priority", "0")
+
+    waiting = cli("queues", "--json").json["waiting"]
+
+    assert [(lane["priority"], lane["waiting"]) for lane in waiting] == [(0, 2)]
+    assert "queued 2" in cli("queues").out
+
+
+def test_every_command_has_help_and_every_exit_code_is_told(
+    cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in app.registered_commands:
+        assert command.callback is not None
+        assert cli(command.callback.__name__, "--help").code == ExitCode.OK
+    capsys.readouterr()
+
+    cli()
+
+    told = " ".join(capsys.readouterr().out.split())
+    assert all(f"{code.value} " in told for code in ExitCode)
+
+
+# --- bad input ------------------------------------------------------------------------------------------
+
+
+def refused(cli: Cli, *arguments: str) -> str:
+    """The one line that a mistake in what was asked for gets; nothing is stored."""
+    ended = cli(*arguments)
+    assert ended.code == ExitCode.USAGE, ended
+    return plain_line(cli, ended)
+
+
+def plain_line(cli: Cli, ended: Ended) -> str:
+    assert ended.out == ""
+    assert ended.err.startswith("farm: ")
+    assert ended.err.count("\n") == 1, ended.err
+    assert "Traceback" not in ended.err
+    assert (cli.stored, cli.storage.writes) == (0, [])
+    return ended.err
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"{ not json", ["no JSON", "line 1"]),
+        (WORKFLOW, ["Export (API)"]),
+        ({}, ["no nodes"]),
+        ({**PICTURE, "9": {"class_type": "NoSuch", "inputs": {}}}, ["node 9 (NoSuch)", "node class"]),
+        (changed(PICTURE, "2.images", ["7", 0]), ["node 2.images (SaveImage)", "node 7"]),
+        (changed(PICTURE, "1.image", ["2", 0]), ["circle", "node 2 (SaveImage)"]),
+        (changed(wan_graph(), "57.steps", 0), ["node 57.steps (KSamplerAdvanced)", "0", "1"]),
+        (
+            changed(wan_graph(), "39.vae_name", "my.safetensors"),
+            ["node 39.vae_name (VAELoader)", "my.safetensors"],
+        ),
+        (changed(wan_graph(), "59.width", 8), ["node 59.width", "16"]),
+        ({"1": PICTURE["1"]}, ["SaveVideo"]),
+    ],
+    ids=["text", "workflow", "empty", "unknown", "link", "cycle", "range", "model", "size", "no-output"],
+)
+def test_a_bad_graph_is_told_by_node_and_input(
+    cli: Cli, tmp_path: Path, content: Any, words: list[str]
+) -> None:
+    line = refused(cli, "submit", written(tmp_path, content))
+
+    assert all(word in line for word in words), line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("submit",), "either a graph or the name of a template"),
+        (("submit", "nowhere.json"), "cannot read nowhere.json: No such file"),
+        (("submit", "--template", "wan"), "there is no template 'wan'"),
+        (("submit", *CLIP, "-p", "width=833"), "parameter width: 833"),
+        (("submit", *CLIP, "-p", "frames=80"), "parameter frames: 80"),
+        (("submit", *CLIP, "-p", "stepps=4"), "did you mean steps"),
+        (("submit", *CLIP, "-p", "steps"), "--param takes name=value"),
+        (("submit", *CLIP, "--priority", "10"), "priority"),
+        (("submit", *CLIP, "--deadline", "soon"), "'soon' is no time"),
+        (("submit", *CLIP, "--label", "a b"), "labels"),
+        (("submit", *CLIP, "--vram", "13"), "13 is no VRAM class"),
+        (("submit", *CLIP, "--count", "0"), "'--count'"),
+        (("submit", *CLIP, "--input", "1.image=x.png"), "there is no node 1"),
+        (("submmit",), "No such command 'submmit'"),
+        (("submit", *CLIP, "--colour", "red"), "No such option"),
+        (("retry",), "--all-failed"),
+        (("show", "ab"), "too short for a job id"),
+        (("ls", "--state", "gone"), "'gone' is not one of"),
+    ],
+)
+def test_a_bad_command_is_told_in_one_line(cli: Cli, arguments: tuple[str, ...], words: str) -> None:
+    assert words in refused(cli, *arguments)
+
+
+def test_a_missing_input_file_is_told_by_node_and_input(cli: Cli, tmp_path: Path) -> None:
+    line = refused(cli, "submit", written(tmp_path, PICTURE), "--input", "1.image=gone.png")
+
+    assert "input 1.image: cannot read gone.png: No such file" in line
+
+
+def test_several_faults_are_told_one_a_line(cli: Cli, tmp_path: Path) -> None:
+    graph = changed(changed(wan_graph(), "57.steps", 0), "58.steps", 0)
+
+    ended = cli("submit", written(tmp_path, graph))
+
+    assert ended.code == ExitCode.USAGE
+    assert ended.err.splitlines()[0] == "farm: 2 things are wrong:"
+    assert cli.stored == 0
+
+
+def test_a_job_that_is_not_there(cli: Cli) -> None:
+    assert cli("show", "ab" * 16).code == ExitCode.NOT_FOUND
+    assert cli("cancel", "abcd").code == ExitCode.NOT_FOUND
+
+
+def test_a_beginning_that_several_jobs_have_is_not_guessed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = iter(["abcd" + "0" * 28, "abcd" + "1" * 28])
+    monkeypatch.setattr("farm.client.new_job_id", lambda: next(ids))
+    cli.submit("--count", "2")
+
+    ended = cli("show", "abcd")
+
+    assert ended.code == ExitCode.USAGE
+    assert "abcd0000" in ended.err
+    assert cli("show", "abcd1").code == ExitCode.OK
+
+
+def test_a_job_that_cannot_be_retried(cli: Cli) -> None:
+    job_id = cli.submit()
+
+    ended = cli("retry", job_id)
+
+    assert (ended.code, "is queued" in ended.err) == (ExitCode.USAGE, True)
+
+
+def test_a_wait_that_is_too_short(cli: Cli) -> None:
+    ended = cli("submit", *CLIP, "--wait", "--timeout", "0.02")
+
+    assert (ended.code, "it goes on" in ended.err) == (ExitCode.TIMED_OUT, True)
+
+
+def test_a_job_without_files_cannot_be_pulled(cli: Cli, tmp_path: Path) -> None:
+    ended = cli("pull", cli.submit(), str(tmp_path / "out"))
+
+    assert (ended.code, "has no result" in ended.err) == (ExitCode.JOB_FAILED, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_waited_for_job_that_fails(cli: Cli) -> None:
+    job_id = cli.submit()
+    cli.store.cancel(job_id)
+
+    assert cli("watch", job_id).code == ExitCode.JOB_FAILED
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (StorageUnavailable("http://127.0.0.1:9", "connection refused"), "http://127.0.0.1:9"),
+        (StorageDenied("http://127.0.0.1:9", "the secret is wrong"), "FARM_S3_SECRET_ACCESS_KEY"),
+        (BucketNotFound("http://127.0.0.1:9", "clips"), "FARM_S3_BUCKET"),
+    ],
+)
+def test_an_s3_that_refuses_is_told_by_host_and_setting(
+    cli: Cli, tmp_path: Path, fault: FarmError, words: str
+) -> None:
+    picture = tmp_path / "start.png"
+    picture.write_bytes(b"png")
+    cli.storage.broken = fault
+
+    ended = cli("submit", written(tmp_path, PICTURE), "--input", f"1.image={picture}")
+
+    assert ended.code == ExitCode.UNREACHABLE
+    assert words in plain_line(cli, ended)
+
+
+def test_an_s3_where_nothing_listens_is_told_by_host_and_setting(cli: Cli, tmp_path: Path) -> None:
+    settings = S3Settings.read(
+        endpoint_url=f"http://127.0.0.1:{free_port()}",
+        access_key_id="k",
+        secret_access_key="s",
+        bucket="farm",
+    )
+    storage = S3Storage(settings, patience=S3Patience(connect_s=1, read_s=1, attempts=1))
+    picture = tmp_path / "start.png"
+    picture.write_bytes(b"png")
+
+    ended = cli(
+        "submit",
+        written(tmp_path, PICTURE),
+        "--input",
+        f"1.image={picture}",
+        make=lambda: Farm(store=cli.store, storage=storage),
+    )
+
+    assert ended.code == ExitCode.UNREACHABLE
+    line = plain_line(cli, ended)
+    assert "127.0.0.1:" in line
+    assert "FARM_S3_ENDPOINT_URL" in line
+
+
+@pytest.mark.parametrize("arguments", [("submit", *CLIP), ("ls",), ("workers",), ("watch",), ("steward",)])
+def test_a_redis_where_nothing_listens_is_told_by_host_and_setting(
+    cli: Cli, arguments: tuple[str, ...]
+) -> None:
+    redis = RedisSettings.read(url=f"redis://:secret@127.0.0.1:{free_port()}/0", timeout_s=1)
+
+    ended = cli(*arguments, make=lambda: Farm(redis=redis, storage=cli.storage))
+
+    assert ended.code == ExitCode.UNREACHABLE
+    line = plain_line(cli, ended)
+    assert "127.0.0.1:" in line
+    assert "FARM_REDIS_URL" in line
+    assert "secret" not in line
+
+
+def test_a_wrong_setting_is_told_by_its_name(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FARM_NAMESPACE", "Not Good")
+
+    ended = cli("ls", make=Farm)
+
+    assert ended.code == ExitCode.USAGE
+    assert "FARM_NAMESPACE" in ended.err
+
+
+def test_a_fault_of_the_farm_itself_says_where_its_traceback_is(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def broken() -> Farm:
+        raise RuntimeError("a wheel came off")
+
+    ended = cli("ls", make=broken)
+
+    assert ended.code == ExitCode.INTERNAL
+    (file,) = tmp_path.glob("farm-error-*")
+    assert str(file) in ended.err
+    assert "RuntimeError: a wheel came off" in file.read_text()
+
+
+def test_the_traceback_is_printed_when_it_is_asked_for(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FARM_DEBUG", "1")
+
+    ended = cli("show", "ab" * 16)
+
+    assert "Traceback" in ended.err
+    assert ended.code == ExitCode.NOT_FOUND
