@@ -32,8 +32,8 @@ class Phase(StrEnum):
 class FaultKind(StrEnum):
     """What can go wrong."""
 
-    DROP_SOCKET = "drop_socket"  # cut the run's websocket (all of them without one); how: abort, close
-    MUTE = "mute"  # do not send messages of type `message` ("executing_null" for the end)
+    DROP_SOCKET = "drop_socket"  # cut the client's websocket (all of them at NOW, POSTED); how: abort, close
+    MUTE = "mute"  # from there on this run sends no `message` ("executing_null", the default, is the end)
     HANG = "hang"  # do nothing for `seconds`; None: for ever. An interrupt does not help
     EXIT = "exit"  # end the process with `exit_code`; None: SIGKILL
     RAISE = "raise"  # an exception in a node; `error` names one of RAISED, or a type with `message`
@@ -63,6 +63,19 @@ _DEFAULT_PHASE: Final[Mapping[FaultKind, Phase]] = {
     FaultKind.STALL_HTTP: Phase.HTTP,
     FaultKind.LOSE_QUEUE: Phase.NOW,
     FaultKind.DELAY: Phase.BEFORE_END,
+}
+
+
+# Kinds that make sense at some moments only; the others can happen at any.
+_ALLOWED_PHASES: Final[Mapping[FaultKind, frozenset[Phase]]] = {
+    FaultKind.RAISE: frozenset({Phase.NODE, Phase.STEP, Phase.SAVED}),
+    FaultKind.BLOCK: frozenset({Phase.NODE}),
+    FaultKind.SERVE_CACHED: frozenset({Phase.START}),
+    FaultKind.SPOIL_OUTPUT: frozenset({Phase.SAVED}),
+    FaultKind.REFUSE_PROMPT: frozenset({Phase.HTTP}),
+    FaultKind.STALL_HTTP: frozenset({Phase.HTTP}),
+    FaultKind.MUTE: frozenset({Phase.START, Phase.NODE, Phase.STEP, Phase.SAVED, Phase.BEFORE_SUCCESS}),
+    FaultKind.SLOW: frozenset({Phase.START, Phase.NODE, Phase.STEP}),
 }
 
 
@@ -128,6 +141,8 @@ def read_fault(data: Any) -> Fault:
         at = Phase(data["at"]) if data.get("at") is not None else _DEFAULT_PHASE[kind]
     except ValueError as exc:
         raise BadFaultError(str(exc)) from exc
+    if at not in _ALLOWED_PHASES.get(kind, frozenset(Phase)):
+        raise BadFaultError(f"{kind} cannot happen at {at}")
     for name, kinds in _TYPES.items():
         if name in data and (not isinstance(data[name], kinds) or isinstance(data[name], bool)):
             raise BadFaultError(f"{name}: {data[name]!r} is of the wrong type")

@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from comfy.emulator.faults import Fault, FaultKind, FaultList, Moment, raised
+from comfy.emulator.faults import Fault, FaultKind, FaultList, Moment, Phase, raised
 from comfy.emulator.hub import Hub
 from comfy.emulator.prompt_queue import PromptQueue
 from comfy.emulator.stage import NodeFailedError
@@ -83,7 +83,9 @@ class Mischief:
         self._world.console.line(f"[emulator] fault: {fault.kind} at {fault.at}")
         match fault.kind:
             case FaultKind.DROP_SOCKET:
-                self._hub.drop(self._hub.client_id, politely=fault.how == "close")
+                # Outside a run there is no client in hand, only the one of the run before.
+                in_run = fault.at not in {Phase.NOW, Phase.POSTED}
+                self._hub.drop(self._hub.client_id if in_run else None, politely=fault.how == "close")
             case FaultKind.MUTE:
                 self._muted.add(fault.message or "executing_null")
             case FaultKind.HANG:

@@ -19,6 +19,7 @@ from comfy.emulator.loading import LoadMode
 from comfy.emulator.mischief import Mischief
 from comfy.emulator.prompt_queue import PromptQueue
 from comfy.emulator.record import Record
+from comfy.emulator.run import Workshop
 from comfy.emulator.server import Server, features
 from comfy.emulator.stats import ram_bytes
 from comfy.emulator.world import NOTICE, Settings, World, make_world
@@ -67,7 +68,7 @@ async def serve(settings: Settings, console: Console) -> None:
     record = Record(settings.record_file)
     server = Server(world, hub, queue, mischief, record)
     await _listen(server, world)
-    executor = Executor(world, hub, queue, mischief, record)
+    executor = Executor(Workshop(world=world, hub=hub, mischief=mischief, record=record), queue)
     threading.Thread(target=executor.run_forever, name="prompt worker", daemon=True).start()
     mischief.reach(Moment(at=Phase.NOW))
     await hub.publish()

@@ -185,6 +185,8 @@ class ComfyServer:
             time.sleep(0.02)
 
     def stop(self) -> None:
+        for listener in self._sockets:
+            listener.close()
         self.process.kill()
         self.process.wait()
         self._http.clear()
@@ -217,6 +219,12 @@ def start_real(folder: Path) -> ComfyServer:
 
 def start_server(kind: str, folder: Path) -> ComfyServer:
     return start_real(folder) if kind == "comfyui" else start_emulator(kind, folder)
+
+
+@pytest.fixture
+def emulator_factory() -> Callable[..., ComfyServer]:
+    """Starts an emulator: dialect, folder, more arguments. Whoever starts one stops it."""
+    return start_emulator
 
 
 @pytest.fixture(scope="session", params=["0.3.64", "0.12.1", "comfyui"])

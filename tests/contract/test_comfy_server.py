@@ -365,6 +365,16 @@ def test_a_bad_graph_is_refused_in_the_words_that_validate_knows(comfy: ComfySer
         assert answer.body == b"500 Internal Server Error\n\nServer got itself in trouble"
 
 
+def test_a_chain_longer_than_python_recurses_is_refused(comfy: ComfyServer) -> None:
+    answer = comfy.post("/prompt", {"prompt": _chain(1500)})
+
+    assert answer.status == 400
+    assert answer.json["error"]["type"] == "prompt_outputs_failed_validation"
+    for entry in answer.json["node_errors"].values():
+        for reason in entry["errors"]:
+            assert reason["extra_info"]["exception_type"] == "RecursionError"
+
+
 def test_a_refused_graph_leaves_no_trace(comfy: ComfyServer) -> None:
     listener = comfy.connect()
     listener.next()

@@ -1,0 +1,81 @@
+"""The stage on which a node of a real run stands: its progress goes to the client, its faults happen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from comfy.emulator.faults import FaultKind, Moment, Phase
+from comfy.emulator.mischief import Mischief
+from comfy.emulator.progress import RunProgress
+from comfy.emulator.prompt_queue import QueuedPrompt
+from comfy.emulator.stage import InterruptedRunError, Stage
+from comfy.emulator.world import World
+from comfy.nodedefs import Dialect
+
+# Newer servers leave out steps that come quicker or are smaller than this, unless they carry a preview.
+_SHORTEST_GAP_S: Final = 0.1
+_SMALLEST_SHARE: Final = 0.005
+
+
+class RunStage(Stage):
+    """One node's part of a run."""
+
+    def __init__(
+        self,
+        world: World,
+        mischief: Mischief,
+        progress: RunProgress,
+        prompt: QueuedPrompt,
+        *,
+        node_id: str,
+        class_type: str,
+        inputs: Mapping[str, Any],
+    ) -> None:
+        super().__init__(
+            world,
+            node_id=node_id,
+            class_type=class_type,
+            inputs=inputs,
+            graph=prompt.graph,
+            extra_data=prompt.extra_data,
+        )
+        self._mischief = mischief
+        self._progress = progress
+        self._prompt_id = prompt.prompt_id
+        self._told_at = 0.0  # time.monotonic() of the last step that was told
+        self._told_value = 0
+
+    def progress(self, value: int, total: int, *, preview: bytes | None = None) -> None:
+        """Report a step, and stop here when somebody asked for it."""
+        if self.world.interrupted.is_set():
+            raise InterruptedRunError
+        if preview is not None or self._is_worth_telling(value, total):
+            self._told_at, self._told_value = time.monotonic(), value
+            self._progress.step(self.node_id, value, total, preview)
+        self._mischief.reach(self._moment(Phase.STEP, step=value))
+
+    def _is_worth_telling(self, value: int, total: int) -> bool:
+        if self.world.settings.dialect is Dialect.V0_3_64 or self._told_value == 0 or value >= total:
+            return True
+        is_late = time.monotonic() - self._told_at >= _SHORTEST_GAP_S
+        return is_late and (value - self._told_value) / total >= _SMALLEST_SHARE
+
+    def saved(self, path: Path) -> None:
+        """Let a fault damage the file."""
+        moment = self._moment(Phase.SAVED)
+        fault = self._mischief.asked(FaultKind.SPOIL_OUTPUT, moment)
+        if fault is not None:
+            self._mischief.spoil(path, fault)
+        self._mischief.reach(moment)
+
+    def slowness(self) -> float:
+        """What the faults say."""
+        return self._mischief.slowness()
+
+    def _moment(self, at: Phase, *, step: int | None = None) -> Moment:
+        return Moment(
+            at=at, prompt_id=self._prompt_id, node_id=self.node_id, class_type=self.class_type, step=step
+        )
