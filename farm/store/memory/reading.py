@@ -1,0 +1,129 @@
+"""The part of the store in memory that reads: records, listings, counts, events, messages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from farm.job import (
+    JobEvent,
+    JobRecord,
+    JobState,
+)
+from farm.store.base import (
+    Counts,
+    Page,
+    Queued,
+)
+from farm.store.memory.state import Lane, MemoryCancelFeed, MemoryState
+
+
+class MemoryReading(MemoryState):
+    """Reads; only `pop_bell` changes anything."""
+
+    def pop_bell(self, queue: str, priority: int | None = None) -> str | None:
+        """Take the next message of a queue, as a worker does; None when there is none."""
+        with self._lock:
+            lanes = sorted(lane for lane, bells in self._bells.items() if lane[1] == queue and bells)
+            wanted = [lane for lane in lanes if priority in (None, lane[0])]
+            return self._bells[wanted[0]].pop() if wanted else None
+
+    def bells(self, queue: str) -> list[str]:
+        """The job ids of a queue's messages, next one first."""
+        with self._lock:
+            lanes = sorted(lane for lane in self._bells if lane[1] == queue)
+            return [job_id for lane in lanes for job_id in reversed(self._bells[lane])]
+
+    def get(self, job_id: str) -> JobRecord:
+        """The job as it is now."""
+        with self._lock:
+            return self._kept(job_id).record
+
+    def find(
+        self,
+        *,
+        state: JobState | None = None,
+        label: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """Jobs submitted within [since, until), newest first; filters are joined by *and*."""
+        below = None if cursor is None else int(cursor)
+        with self._lock:
+            found = [
+                kept
+                for kept in sorted(self._jobs.values(), key=lambda kept: -kept.order)
+                if state in (None, kept.record.state)
+                and (label is None or label in kept.record.spec.labels)
+                and (since is None or kept.record.submitted_at >= since)
+                and (until is None or kept.record.submitted_at < until)
+                and (below is None or kept.order < below)
+            ]
+        more = str(found[limit - 1].order) if len(found) > limit else None
+        return Page(jobs=tuple(kept.record for kept in found[:limit]), next_cursor=more)
+
+    def counts(self) -> Counts:
+        """How many jobs are in each state, and how many wait in each queue and priority."""
+        with self._lock:
+            by_state = {state: len(self._in(state)) for state in JobState}
+            lanes: dict[Lane, int] = {}
+            for kept in self._in(JobState.QUEUED):
+                if kept.record.not_before is None:
+                    lanes[kept.lane] = lanes.get(kept.lane, 0) + 1
+        waiting = [Queued(queue=q, priority=p, waiting=count) for (p, q), count in sorted(lanes.items())]
+        return Counts(by_state=by_state, waiting=tuple(waiting))
+
+    def events(
+        self, job_id: str, *, after: str = "0", limit: int = 100, block_s: float = 0.0
+    ) -> list[JobEvent]:
+        """Events after `after`, oldest first; waits up to `block_s` when there is none yet."""
+        until = time.monotonic() + block_s
+        with self._news:
+            while True:
+                kept = self._kept(job_id)
+                found = [event for event in kept.events if int(event.event_id) > int(after)]
+                left_s = until - time.monotonic()
+                if found or kept.record.state.final or left_s <= 0:
+                    return found[:limit]
+                self._news.wait(left_s)
+
+    def news(
+        self, after: Mapping[str, str], *, limit: int = 100, block_s: float = 0.0
+    ) -> dict[str, list[JobEvent]]:
+        """Events of several jobs, of each those after its event id, oldest first."""
+        until = time.monotonic() + block_s
+        with self._news:
+            while True:
+                found = {
+                    job_id: news[:limit]
+                    for job_id, seen in after.items()
+                    if (news := self._events_after(job_id, seen))
+                }
+                left_s = until - time.monotonic()
+                if found or left_s <= 0:
+                    return found
+                self._news.wait(left_s)
+
+    def _events_after(self, job_id: str, seen: str) -> list[JobEvent]:
+        kept = self._jobs.get(job_id)
+        # As in Redis, where a job that was never claimed has no stream yet.
+        if kept is None or len(kept.events) < 2:
+            return []
+        return [event for event in kept.events if int(event.event_id) > int(seen)]
+
+    def listen_control(self) -> MemoryCancelFeed:
+        """Cancels as they are requested; for one thread, which closes it."""
+        feed = MemoryCancelFeed(self._feeds)
+        self._feeds.append(feed)
+        return feed
+
+    def ping(self) -> dict[str, Any]:
+        """Facts of this store."""
+        return {"server": "memory", "now": self._now(), "epoch": self._epoch, "append_only": False}
+
+    def close(self) -> None:
+        """Nothing to give back."""

@@ -1,0 +1,98 @@
+"""The part of the store in memory that repairs what died."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from farm.job import (
+    JobState,
+)
+from farm.store.base import (
+    Swept,
+)
+from farm.store.memory.state import Kept, Lane, MemoryState, front_ring
+from farm.store.verdicts import DEADLINE_PASSED, WORKER_LOST, lease_lost, workers_lost
+
+
+class MemoryRepair(MemoryState):
+    """Sweeps."""
+
+    def sweep(self) -> Swept:
+        """Repair what died; rings by itself."""
+        with self._lock:
+            lost = self._first(k for k in self._in(JobState.RUNNING) if self._lease_is_over(k))
+            for kept in lost:
+                self._take(kept)
+            late = self._first(
+                k for k in self._in(JobState.QUEUED) if k.deadline is not None and k.deadline <= self._now()
+            )
+            for kept in late:
+                self._finish(kept, JobState.EXPIRED, reason=DEADLINE_PASSED)
+            rings = [front_ring(kept) for kept in self._due()]
+            self.ring(rings)
+            missing = [front_ring(kept) for kept in self._missing()]
+            self.ring(missing)
+            return Swept(
+                rings=(*rings, *missing),
+                lost=tuple(kept.record.job_id for kept in lost),
+                expired=tuple(kept.record.job_id for kept in late),
+                purged=self._purge(),
+            )
+
+    def _lease_is_over(self, kept: Kept) -> bool:
+        return kept.record.lease_until is not None and kept.record.lease_until <= self._now()
+
+    def _take(self, kept: Kept) -> None:
+        record = kept.record
+        error = lease_lost(record.worker or "", record.attempt, self.limits.lease_s)
+        self._note(kept, "lost", error)
+        self._set(kept, attempts_lost=record.attempts_lost + 1, error=error)
+        if record.cancel_requested:
+            self._set(kept, error=None)
+            self._finish(kept, JobState.CANCELED, worker=record.worker, reason=WORKER_LOST)
+        elif kept.record.attempts_lost >= self.limits.max_lost_attempts:
+            poison = workers_lost(kept.record.attempts_lost, record.worker or "", kept.record.attempts)
+            self._set(kept, error=poison)
+            self._finish(kept, JobState.FAILED, worker=record.worker, reason=poison.message)
+        else:
+            self._requeue(kept, worker=record.worker, reason=WORKER_LOST)
+            kept.due = self._clock()
+
+    def _due(self) -> list[Kept]:
+        now = self._clock()
+        due = self._first(k for k in self._in(JobState.QUEUED) if k.due is not None and k.due <= now)
+        for kept in due:
+            self._set(kept, not_before=None)
+        return due
+
+    def _missing(self) -> list[Kept]:
+        """As scripts/sweep_lane.lua finds them."""
+        lanes: dict[Lane, list[Kept]] = {}
+        for kept in self._in(JobState.QUEUED):
+            if kept.record.not_before is None:
+                lanes.setdefault(kept.lane, []).append(kept)
+        found: list[Kept] = []
+        for lane, waiting in lanes.items():
+            messages = len(self._bells.get(lane, ()))
+            wanted, younger = min(len(waiting), self.limits.sweep_batch) - messages, self._last_order + 1
+            if wanted <= 0 and waiting[0].order < self._passed.get(lane, 0):
+                wanted = self.limits.sweep_batch if messages < len(waiting) + self.limits.sweep_batch else 1
+                younger = self._passed[lane]
+            last_ring = self._clock() - self.limits.ring_again_after_s
+            old = [k for k in waiting if k.order < younger and k.rung <= last_ring]
+            found += old[: max(wanted, 0)]
+        return found
+
+    def _purge(self) -> int:
+        before = self._now() - timedelta(seconds=self.limits.retention_s)
+        old = self._first(
+            kept
+            for kept in self._jobs.values()
+            if kept.record.finished_at is not None and kept.record.finished_at <= before
+        )
+        for kept in old:
+            del self._jobs[kept.record.job_id]
+            key = kept.record.spec.idempotency_key
+            if key is not None and self._keys.get(key) == kept.record.job_id:
+                del self._keys[key]
+        return len(old)

@@ -1,0 +1,195 @@
+"""What every part of the store in memory needs: the jobs, and the steps that moves are made of."""
+
+from __future__ import annotations
+
+import json
+import queue as queues
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from farm.errors import JobNotFound
+from farm.job import (
+    AttemptNote,
+    EventKind,
+    JobError,
+    JobEvent,
+    JobRecord,
+    JobState,
+    utc_from_ms,
+)
+from farm.store.base import (
+    Ring,
+    StoreLimits,
+)
+
+Lane = tuple[int, str]  # priority, queue
+
+
+@dataclass(slots=True, kw_only=True)
+class Kept:
+    """A job, and what the record does not show."""
+
+    record: JobRecord
+    order: int  # µs; unique
+    rung: float
+    deadline: datetime | None
+    digest: str
+    due: float | None = None  # must be rung by then
+    avoid: dict[str, float] = field(default_factory=dict)  # worker -> until
+    ended: tuple[int, str, Any] | None = None  # attempt, verb, answer of the last final write
+    events: list[JobEvent] = field(default_factory=list)
+
+    @property
+    def lane(self) -> Lane:
+        """Where it waits."""
+        return self.record.spec.priority, self.record.queue
+
+
+class MemoryCancelFeed:
+    """Hears of cancels within this process."""
+
+    def __init__(self, feeds: list[MemoryCancelFeed]) -> None:
+        self._feeds = feeds
+        self._ids: queues.SimpleQueue[str] = queues.SimpleQueue()
+
+    def put(self, job_id: str) -> None:
+        """Tell of one."""
+        self._ids.put(job_id)
+
+    def next(self, timeout_s: float) -> str | None:
+        """The next id, or None when none came in that time."""
+        try:
+            return self._ids.get(timeout=timeout_s)
+        except queues.Empty:
+            return None
+
+    def close(self) -> None:
+        """Hear no more."""
+        if self in self._feeds:
+            self._feeds.remove(self)
+
+
+class MemoryState:
+    """Base of the parts of `MemoryJobStore`.
+
+    Args:
+        clock: the store's time, in seconds since the epoch; a test may set its own.
+    """
+
+    def __init__(self, limits: StoreLimits | None = None, *, clock: Callable[[], float] = time.time) -> None:
+        self.limits = limits or StoreLimits()
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._news = threading.Condition(self._lock)
+        self._epoch = uuid.uuid4().hex
+        self._jobs: dict[str, Kept] = {}
+        self._keys: dict[str, str] = {}  # idempotency key -> job id
+        self._last_order = 0
+        self._bells: dict[Lane, deque[str]] = {}  # popped from the right
+        self._passed: dict[Lane, int] = {}
+        self._workers: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._blobs: dict[str, tuple[float, bytes]] = {}
+        self._locks: dict[str, tuple[float, str]] = {}
+        self._feeds: list[MemoryCancelFeed] = []
+
+    def ring(self, rings: Sequence[Ring]) -> None:
+        """Put the bell of each job into its queue (again)."""
+        with self._lock:
+            for ring in reversed(rings):
+                kept = self._jobs.get(ring.job_id)
+                if kept is None or kept.record.state is not JobState.QUEUED:
+                    continue
+                kept.rung, kept.due = self._clock(), None
+                bells = self._bells.setdefault((ring.priority, ring.queue), deque())
+                (bells.append if ring.front else bells.appendleft)(ring.job_id)
+
+    def _now(self) -> datetime:
+        return utc_from_ms(int(self._clock() * 1000))
+
+    def _kept(self, job_id: str) -> Kept:
+        kept = self._jobs.get(job_id)
+        if kept is None:
+            raise JobNotFound(job_id)
+        return kept
+
+    def _held(self, job_id: str, attempt: int) -> Kept | None:
+        kept = self._jobs.get(job_id)
+        if kept is None or kept.record.state is not JobState.RUNNING or kept.record.attempt != attempt:
+            return None
+        return kept
+
+    def _in(self, state: JobState) -> list[Kept]:
+        return [kept for kept in self._jobs.values() if kept.record.state is state]
+
+    def _first(self, found: Iterable[Kept]) -> list[Kept]:
+        return list(found)[: self.limits.sweep_batch]
+
+    def _set(self, kept: Kept, **changes: Any) -> None:
+        kept.record = replace(kept.record, **changes)
+
+    def _note(self, kept: Kept, outcome: str, error: JobError | None = None) -> None:
+        record, now = kept.record, self._now()
+        note = AttemptNote(
+            attempt=record.attempt,
+            worker=record.worker or "",
+            outcome=outcome,
+            started_at=record.claimed_at or now,
+            ended_at=now,
+            error=error,
+        )
+        self._set(kept, attempts=(*record.attempts, note))
+
+    def _end_canceled(self, kept: Kept) -> bool:
+        if not kept.record.cancel_requested:
+            return False
+        self._note(kept, "canceled")
+        self._finish(kept, JobState.CANCELED, worker=kept.record.worker)
+        return True
+
+    def _finish(self, kept: Kept, state: JobState, **told: Any) -> None:
+        self._set(kept, state=state, finished_at=self._now(), lease_until=None, not_before=None)
+        kept.due, kept.deadline, kept.avoid = None, None, {}
+        self._tell(kept, **told)
+
+    def _requeue(self, kept: Kept, **told: Any) -> None:
+        self._set(kept, state=JobState.QUEUED, lease_until=None, progress=None)
+        self._tell(kept, **told)
+
+    def _ring_now(self, kept: Kept) -> None:
+        self.ring([front_ring(kept)])
+
+    def _tell(self, kept: Kept, **facts: Any) -> None:
+        record = kept.record
+        self._append(kept, EventKind.STATE, {"state": record.state, "attempt": record.attempt, **facts})
+
+    def _append(self, kept: Kept, kind: EventKind, data: dict[str, Any]) -> None:
+        number = int(kept.events[-1].event_id) + 1 if kept.events else 1
+        kept.events.append(
+            JobEvent(
+                event_id=str(number),
+                job_id=kept.record.job_id,
+                at=self._now(),
+                kind=kind,
+                data=json.loads(json.dumps(data)),
+            )
+        )
+        del kept.events[: -self.limits.events_kept]
+        self._news.notify_all()
+
+
+def front_ring(kept: Kept) -> Ring:
+    """A bell that lets a job that has waited already go first."""
+    spec = kept.record.spec
+    return Ring(
+        job_id=kept.record.job_id,
+        queue=kept.record.queue,
+        priority=spec.priority,
+        title=spec.title,
+        front=True,
+    )

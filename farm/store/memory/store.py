@@ -1,0 +1,271 @@
+"""`MemoryJobStore`: the form of the job store for one process."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from farm.errors import IdempotencyConflict, IllegalMove
+from farm.job import (
+    ErrorKind,
+    JobError,
+    JobRecord,
+    JobResult,
+    JobState,
+    Progress,
+)
+from farm.store.base import (
+    Claim,
+    LeaseAnswer,
+    NewEvent,
+    NewJob,
+    Refused,
+    Submitted,
+)
+from farm.store.codec import from_order, spec_digest, to_order
+from farm.store.memory.fleet import MemoryFleet
+from farm.store.memory.reading import MemoryReading
+from farm.store.memory.repair import MemoryRepair
+from farm.store.memory.state import Kept
+from farm.store.verdicts import DEADLINE_PASSED, RING_AGAIN_S
+
+
+class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
+    """The form of `JobStore` for one process: nothing is kept when it ends. Thread-safe.
+
+    Args:
+        clock: the store's time, in seconds since the epoch; a test may set its own.
+    """
+
+    # -- moves of a producer -----------------------------------------------------------------------
+
+    def submit(self, jobs: Sequence[NewJob]) -> list[Submitted]:
+        """Store jobs as queued and ring their bells, in order."""
+        conflict: IdempotencyConflict | None = None
+        done = []
+        with self._lock:
+            for job in jobs:
+                key = job.spec.idempotency_key
+                older = self._keys.get(key) if key is not None else None
+                if job.job_id in self._jobs:
+                    done.append(Submitted(job_id=job.job_id, created=False))
+                elif key is not None and older is not None:
+                    if self._jobs[older].digest != spec_digest(job.spec):
+                        conflict = conflict or IdempotencyConflict(key, older)
+                    done.append(Submitted(job_id=older, created=False))
+                else:
+                    self._create(job)
+                    done.append(Submitted(job_id=job.job_id, created=True))
+        if conflict is not None:
+            raise conflict
+        return done
+
+    def _create(self, job: NewJob) -> None:
+        order = self._last_order = max(to_order(self._now()), self._last_order + 1)
+        record = JobRecord(
+            job_id=job.job_id,
+            spec=job.spec,
+            state=JobState.QUEUED,
+            submitted_at=from_order(order),
+            queue=job.queue,
+        )
+        kept = Kept(
+            record=record,
+            order=order,
+            rung=self._clock(),
+            deadline=job.spec.deadline,
+            digest=spec_digest(job.spec),
+        )
+        self._jobs[job.job_id] = kept
+        if job.spec.idempotency_key is not None:
+            self._keys[job.spec.idempotency_key] = job.job_id
+        self._tell(kept)
+        self._bells.setdefault(kept.lane, deque()).appendleft(job.job_id)
+
+    def cancel(self, job_id: str, *, reason: str = "") -> JobState:
+        """Ask for the end of a job."""
+        with self._lock:
+            kept = self._kept(job_id)
+            asked = kept.record.cancel_requested
+            if not kept.record.state.final:
+                self._set(kept, cancel_requested=True)
+            if kept.record.state is JobState.QUEUED:
+                self._finish(kept, JobState.CANCELED, reason=reason)
+            elif kept.record.state is JobState.RUNNING:
+                if not asked:
+                    self._tell(kept, worker=kept.record.worker, cancel_requested=True, reason=reason)
+                for feed in self._feeds:
+                    feed.put(job_id)
+            return kept.record.state
+
+    def retry(self, job_id: str) -> JobState:
+        """Queue a failed, canceled or expired job anew."""
+        with self._lock:
+            kept = self._kept(job_id)
+            if kept.record.state not in (JobState.FAILED, JobState.CANCELED, JobState.EXPIRED):
+                raise IllegalMove(job_id, kept.record.state, "queued again")
+            self._set(
+                kept,
+                state=JobState.QUEUED,
+                attempts_failed=0,
+                attempts_lost=0,
+                cancel_requested=False,
+                error=None,
+                result=None,
+                progress=None,
+                started_at=None,
+                finished_at=None,
+            )
+            self._tell(kept, reason="retry")
+            self._ring_now(kept)
+            return JobState.QUEUED
+
+    # -- moves of a worker -------------------------------------------------------------------------
+
+    def claim(self, job_id: str, *, worker: str) -> Claim | Refused:
+        """Take the next attempt at a queued job."""
+        with self._lock:
+            kept, now = self._jobs.get(job_id), self._now()
+            refused = self._refusal(kept, worker, now)
+            if refused is not None or kept is None:
+                return refused or Refused.UNKNOWN
+            self._passed[kept.lane] = max(kept.order, self._passed.get(kept.lane, 0))
+            kept.due = kept.deadline = None
+            lease = now + timedelta(seconds=self.limits.lease_s)
+            self._set(
+                kept,
+                state=JobState.RUNNING,
+                attempt=kept.record.attempt + 1,
+                worker=worker,
+                claimed_at=now,
+                started_at=kept.record.started_at or now,
+                lease_until=lease,
+                not_before=None,
+                progress=None,
+            )
+            self._tell(kept, worker=worker)
+            return Claim(
+                job_id=job_id,
+                attempt=kept.record.attempt,
+                spec=kept.record.spec,
+                submitted_at=kept.record.submitted_at,
+                claimed_at=now,
+                lease_until=lease,
+            )
+
+    def _refusal(self, kept: Kept | None, worker: str, now: datetime) -> Refused | None:
+        if kept is None:
+            return Refused.UNKNOWN
+        if kept.record.state is not JobState.QUEUED:
+            return Refused.NOT_QUEUED
+        if kept.deadline is not None and now >= kept.deadline:
+            self._finish(kept, JobState.EXPIRED, reason=DEADLINE_PASSED)
+            return Refused.EXPIRED
+        if kept.record.not_before is not None and now < kept.record.not_before:
+            return Refused.NOT_YET
+        if self._clock() < kept.avoid.get(worker, 0.0):
+            kept.due = kept.due or self._clock() + min(RING_AGAIN_S, self.limits.avoid_s)
+            return Refused.NOT_HERE
+        return None
+
+    def renew(self, job_id: str, attempt: int) -> LeaseAnswer:
+        """Prolong the lease by `lease_s` from now."""
+        with self._lock:
+            kept = self._held(job_id, attempt)
+            if kept is None:
+                return LeaseAnswer.LOST
+            self._set(kept, lease_until=self._now() + timedelta(seconds=self.limits.lease_s))
+            return LeaseAnswer.CANCELED if kept.record.cancel_requested else LeaseAnswer.OK
+
+    def report(
+        self, job_id: str, attempt: int, events: Sequence[NewEvent], *, progress: Progress | None = None
+    ) -> LeaseAnswer:
+        """Append events to the job's stream and keep `progress` in its record."""
+        with self._lock:
+            kept = self._held(job_id, attempt)
+            if kept is None:
+                return LeaseAnswer.LOST
+            if progress is not None:
+                self._set(kept, progress=progress)
+            for event in events:
+                self._append(kept, event.kind, event.data)
+            return LeaseAnswer.CANCELED if kept.record.cancel_requested else LeaseAnswer.OK
+
+    def succeed(self, job_id: str, attempt: int, result: JobResult) -> LeaseAnswer:
+        """Commit the result."""
+
+        def move(kept: Kept) -> LeaseAnswer:
+            if self._end_canceled(kept):
+                return LeaseAnswer.CANCELED
+            self._set(kept, result=result, error=None)
+            self._note(kept, "succeeded")
+            self._finish(kept, JobState.SUCCEEDED, worker=kept.record.worker)
+            return LeaseAnswer.OK
+
+        return LeaseAnswer(self._last_word(job_id, attempt, "succeed", move))
+
+    def fail(
+        self, job_id: str, attempt: int, error: JobError, *, retry_in_s: float | None
+    ) -> JobState | LeaseAnswer:
+        """End an attempt that failed; returns the new state, or ``LOST``."""
+
+        def move(kept: Kept) -> JobState:
+            record = kept.record
+            if record.cancel_requested:
+                self._note(kept, "failed", error)
+                self._finish(kept, JobState.CANCELED, worker=record.worker)
+                return JobState.CANCELED
+            failed = record.attempts_failed + (error.kind is not ErrorKind.MACHINE)
+            self._note(kept, "failed", error)
+            self._set(kept, error=error, attempts_failed=failed)
+            if retry_in_s is None or failed >= record.spec.max_attempts:
+                self._finish(kept, JobState.FAILED, worker=record.worker, reason=error.message)
+                return JobState.FAILED
+            self._requeue(kept, worker=record.worker, reason=error.message, retry_in_s=retry_in_s)
+            kept.avoid[record.worker or ""] = self._clock() + self.limits.avoid_s
+            if retry_in_s > 0:
+                kept.due = self._clock() + retry_in_s
+                self._set(kept, not_before=self._now() + timedelta(seconds=retry_in_s))
+            else:
+                self._ring_now(kept)
+            return JobState.QUEUED
+
+        word = self._last_word(job_id, attempt, "fail", move)
+        return LeaseAnswer.LOST if word == LeaseAnswer.LOST else JobState(word)
+
+    def release(self, job_id: str, attempt: int, *, reason: str) -> LeaseAnswer:
+        """Give a running job back: queued at once, rung at the front."""
+
+        def move(kept: Kept) -> LeaseAnswer:
+            if self._end_canceled(kept):
+                return LeaseAnswer.CANCELED
+            self._note(kept, "released")
+            self._requeue(kept, worker=kept.record.worker, reason=reason)
+            self._ring_now(kept)
+            return LeaseAnswer.OK
+
+        return LeaseAnswer(self._last_word(job_id, attempt, "release", move))
+
+    def end_canceled(self, job_id: str, attempt: int) -> LeaseAnswer:
+        """The worker has stopped a job whose cancel was requested: it is canceled now."""
+        with self._lock:
+            kept = self._jobs.get(job_id)
+            if kept is None or kept.record.attempt != attempt:
+                return LeaseAnswer.LOST
+            if kept.record.state is JobState.CANCELED:
+                return LeaseAnswer.OK
+            held = kept.record.state is JobState.RUNNING and self._end_canceled(kept)
+            return LeaseAnswer.OK if held else LeaseAnswer.LOST
+
+    def _last_word(self, job_id: str, attempt: int, verb: str, move: Callable[[Kept], str]) -> str:
+        """The answer of `move`; of its first call, when an attempt says the same thing twice."""
+        with self._lock:
+            kept = self._jobs.get(job_id)
+            if kept is not None and kept.ended is not None and kept.ended[:2] == (attempt, verb):
+                return str(kept.ended[2])
+            if kept is None or self._held(job_id, attempt) is None:
+                return LeaseAnswer.LOST
+            answer = move(kept)
+            kept.ended = (attempt, verb, answer)
+            return answer
