@@ -95,11 +95,20 @@ def _add_flag(target: Any, flag: dict[str, Any]) -> None:
         return
     options: dict[str, Any] = {"nargs": _NARGS[flag["takes"]], "help": "as in ComfyUI"}
     if flag["takes"] == "optional":
-        options["const"] = "0.0.0.0,::" if flag["flag"] == "--listen" else "default"
+        options["const"] = _const(flag)
     if "type" in flag:
         options["type"] = _TYPES[flag["type"]]
     options |= {key: flag[key] for key in ("metavar", "choices") if key in flag}
     target.add_argument(flag["flag"], **options)
+
+
+def _const(flag: dict[str, Any]) -> Any:
+    """What a flag means that is given without the value it may have."""
+    if flag["flag"] == "--listen":
+        return "0.0.0.0,::"  # every interface, as in ComfyUI
+    if "choices" in flag:
+        return flag["choices"][0]
+    return 0 if "type" in flag else ""
 
 
 def _add_own(group: Any) -> None:

@@ -94,7 +94,7 @@ class ModelShelf:
         self._pretended: dict[str, list[str]] = {}
         for name in pretended:
             for folder in guess_folders(name):
-                self._pretended.setdefault(folder, []).append(name)
+                self._pretended.setdefault(folder, []).append(name.removeprefix(f"{folder}/"))
 
     def files(self, folder: str) -> list[str] | None:
         """The files of one kind ("loras"), sorted; None when there is no such kind."""

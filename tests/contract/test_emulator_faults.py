@@ -194,7 +194,7 @@ def test_the_process_ends_at_the_moment_that_was_named(
 
     try:
         server.post("/prompt", {"prompt": a_graph(), "prompt_id": "mine"})
-    except urllib3.exceptions.ProtocolError:
+    except urllib3.exceptions.HTTPError:
         assert moment["at"] == "posted"
 
     assert server.process.wait(timeout=20) == expected

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from comfy.emulator.arguments import DEFAULT_MODELS, build_parser, parse
+from comfy.emulator.loading import LoadMode
+from comfy.emulator.world import Gpu
+from comfy.nodedefs import Dialect
+
+
+def test_defaults_are_those_of_a_server_with_a_card() -> None:
+    settings = parse([])
+
+    assert (settings.host, settings.port, settings.dialect) == ("127.0.0.1", 8188, Dialect.V0_12_1)
+    assert settings.gpu is not None
+    assert (settings.vram_state, settings.load_mode) == ("NORMAL_VRAM", LoadMode.RESIDENT)
+    assert settings.pretended_models == DEFAULT_MODELS
+    assert settings.places.output == Path.cwd() / "output"
+
+
+@pytest.mark.parametrize(
+    ("flags", "state", "mode"),
+    [
+        (["--cpu"], "DISABLED", LoadMode.CPU),
+        (["--novram"], "NO_VRAM", LoadMode.NOVRAM),
+        (["--lowvram"], "LOW_VRAM", LoadMode.RESIDENT),
+        (["--highvram"], "HIGH_VRAM", LoadMode.RESIDENT),
+        (["--gpu-only"], "HIGH_VRAM", LoadMode.RESIDENT),
+        (["--lowvram", "--load-mode", "partial"], "LOW_VRAM", LoadMode.PARTIAL),
+    ],
+)
+def test_vram_flags_set_state_and_mode(flags: list[str], state: str, mode: LoadMode) -> None:
+    settings = parse(flags)
+
+    assert (settings.vram_state, settings.load_mode) == (state, mode)
+    assert (settings.gpu is None) is ("--cpu" in flags)
+
+
+def test_folders_follow_the_base_unless_they_are_named(tmp_path: Path) -> None:
+    places = parse(["--base-directory", str(tmp_path), "--temp-directory", str(tmp_path / "t")]).places
+
+    assert (places.output, places.input, places.models) == (
+        tmp_path / "output",
+        tmp_path / "input",
+        tmp_path / "models",
+    )
+    assert places.temp == tmp_path / "t" / "temp"
+
+
+def test_a_card_can_be_named() -> None:
+    assert parse(["--gpu", "NVIDIA H100, 80GB HBM3,81559"]).gpu == Gpu(
+        name="NVIDIA H100, 80GB HBM3", vram_mib=81559
+    )
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--gpu", "nothing"],
+        ["--faults", "{not json"],
+        ["--faults", '[{"kind": "x"}]'],
+        ["--lowvram", "--novram"],
+        ["--no-such-flag"],
+        ["--port", "many"],
+        ["--dialect", "9.9"],
+        ["--dialect", "0.3.64", "--cache-ram", "4"],
+    ],
+)
+def test_a_wrong_command_line_ends_with_2(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parse(flags)
+
+    assert stop.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [
+            "--reserve-vram",
+            "1.5",
+            "--fast",
+            "fp16_accumulation",
+            "--use-sage-attention",
+            "--disable-smart-memory",
+        ],
+        ["--verbose", "--listen", "--preview-method", "auto"],
+        [
+            "--verbose",
+            "DEBUG",
+            "--fast",
+            "--cache-none",
+            "--disable-metadata",
+            "--async-offload",
+            "--log-stdout",
+        ],
+    ],
+)
+@pytest.mark.parametrize("dialect", list(Dialect))
+def test_flags_of_a_real_server_are_taken(flags: list[str], dialect: Dialect) -> None:
+    assert parse(["--dialect", dialect.value, *flags]).dialect is dialect
+
+
+def test_flags_differ_by_dialect() -> None:
+    def flags(parser: argparse.ArgumentParser) -> set[str]:
+        return {word.strip("[]|") for word in parser.format_usage().split() if word.startswith(("--", "[--"))}
+
+    old, new = flags(build_parser(Dialect.V0_3_64)), flags(build_parser(Dialect.V0_12_1))
+
+    assert {"--cache-ram", "--disable-pinned-memory", "--disable-async-offload"} <= new - old
