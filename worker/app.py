@@ -12,7 +12,7 @@ from typing import Any, Final
 from celery import signals
 
 from farm.broker import assert_safe, make_app, queues_served_by
-from farm.errors import FarmError
+from farm.errors import FarmError, SettingsError
 from farm.logs import configure_logging
 from farm.settings import LogSettings, RedisSettings, S3Settings, StoreSettings, WorkerSettings
 from worker.consumer import fetch_when_free
@@ -24,9 +24,12 @@ log = logging.getLogger(__name__)
 
 _EX_CONFIG: Final = 78  # sysexits.h: what is wrong is the set-up, and a person must mend it
 
-_redis = RedisSettings.read()
-_worker = WorkerSettings.read()
-runtime = Runtime(redis=_redis, store=StoreSettings.read(), s3=S3Settings.read(), worker=_worker)
+try:
+    _redis, _worker, _log = RedisSettings.read(), WorkerSettings.read(), LogSettings.read()
+    runtime = Runtime(redis=_redis, store=StoreSettings.read(), s3=S3Settings.read(), worker=_worker)
+except SettingsError as _exc:
+    # Celery imports this module: a person's typing error is answered in a line, not with its traceback.
+    raise SystemExit(f"The worker cannot start: {_exc}") from _exc
 
 app = make_app(_redis, name="farm-worker")
 # One thread renders, the others publish; the gate lets a message in only when the GPU is free.
@@ -37,8 +40,7 @@ register(app, runtime)
 
 @signals.setup_logging.connect
 def _log_our_way(**_: Any) -> None:
-    settings = LogSettings.read()
-    configure_logging(settings.level, settings.form)
+    configure_logging(_log.level, _log.form)
 
 
 @signals.celeryd_after_setup.connect
