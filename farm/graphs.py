@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import functools
 import marshal
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from comfy.graph import Graph, inputs_of, load_graph, set_inputs
@@ -25,8 +25,8 @@ from farm.job import ModelFile
 
 _REMEMBERED_BYTES: Final = 256 * 1024  # a larger graph is read each time: it must not fill the memory
 _MARSHAL_VERSION: Final = 2  # from 3 on, equal graphs may give different bytes
-# Inputs that none of a graph's facts depend on; a title never holds a prompt's text.
-_WITHOUT_EFFECT: Final = frozenset({"text", "seed", "noise_seed"})
+# Inputs (and parameters of templates) that no fact depends on; a title never holds a prompt's text.
+_WITHOUT_EFFECT: Final = frozenset({"text", "seed", "noise_seed", "prompt", "negative"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +46,24 @@ def read_graph(source: Mapping[str, Any] | bytes) -> Graph:
     Raises:
         GraphError: it is no API-format graph; `problems` name every node and input at fault.
     """
+    return read_with_key(source)[0]
+
+
+def read_with_key(source: Mapping[str, Any] | bytes) -> tuple[Graph, bytes | None]:
+    """As `read_graph`, and what stands for its content; None for a graph too large to be remembered.
+
+    Raises:
+        GraphError: as `read_graph`.
+    """
     if isinstance(source, bytes):
-        return _read_text(source) if len(source) <= _REMEMBERED_BYTES else load_graph(source)
+        small = len(source) <= _REMEMBERED_BYTES
+        return (_read_text(source), source) if small else (load_graph(source), None)
     try:
         image = marshal.dumps(source, _MARSHAL_VERSION)  # type: ignore[arg-type]  # it says so itself
     except ValueError:  # holds something that is no plain JSON value: let the reader say what
-        return load_graph(source)
-    return _read_image(image) if len(image) <= _REMEMBERED_BYTES else load_graph(source)
+        return load_graph(source), None
+    small = len(image) <= _REMEMBERED_BYTES
+    return (_read_image(image), image) if small else (load_graph(source), None)
 
 
 @functools.lru_cache(maxsize=64)
@@ -97,10 +108,41 @@ def find_place(graph: Graph, place: object) -> tuple[str, str] | None:
     return None
 
 
-def facts_of(graph: Graph) -> GraphFacts:
-    """The facts of a checked graph, remembered: computing them takes a millisecond."""
+def facts_of(graph: Graph, key: Hashable = None) -> GraphFacts:
+    """The facts of a checked graph, remembered: computing them takes a millisecond.
+
+    Args:
+        key: what stands for the graph but for texts and seeds, where it is known already; see `effective`.
+    """
+    if key is not None:
+        return _facts_of_keyed(_Keyed(key=key, graph=graph))
     image = marshal.dumps([(node_id, *_bare(node)) for node_id, node in graph.items()], _MARSHAL_VERSION)
     return _facts_of_image(image) if len(image) <= _REMEMBERED_BYTES else _find_facts(graph)
+
+
+def effective(parameters: Mapping[str, Any]) -> Hashable:
+    """The parameters on which a graph's facts may depend, as part of a key; None if they make none."""
+    found = []
+    for place, value in parameters.items():
+        if not isinstance(value, str | int | float | None):
+            return None
+        if place.rpartition(".")[2] not in _WITHOUT_EFFECT:
+            # The type counts: 20, 20.0 and True are equal to Python and not to ComfyUI.
+            found.append((place, type(value), value))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Keyed:
+    """A graph that is known by its key: equal keys, equal facts."""
+
+    key: Hashable
+    graph: Graph = field(compare=False)
+
+
+@functools.lru_cache(maxsize=512)
+def _facts_of_keyed(keyed: _Keyed) -> GraphFacts:
+    return _find_facts(keyed.graph)
 
 
 def _bare(node: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

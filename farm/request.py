@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from comfy.errors import GraphError, GraphProblem
 from comfy.graph import Graph, is_link
 from comfy.wan.templates import get_template
 from farm.errors import InvalidJob, Problem
-from farm.graphs import GraphFacts, facts_of, read_graph, with_values
+from farm.graphs import GraphFacts, effective, facts_of, read_graph, read_with_key, with_values
 from farm.job import VRAM_CLASSES_GIB, JobSpec, Requirements, make_spec
 
 GraphSource = Mapping[str, Any] | str | bytes | Path  # a str or Path is a file's path; bytes are JSON
@@ -62,8 +62,8 @@ def prepare(request: JobRequest) -> JobSpec:
     if (request.graph is None) == (request.template is None):
         raise InvalidJob([Problem(field="graph", message="give either a graph or the name of a template")])
     try:
-        graph, template_parameters = _build(request)
-        facts = facts_of(graph)
+        graph, template_parameters, key = _build(request)
+        facts = facts_of(graph, key)
         if not facts.saves:
             raise GraphError([GraphProblem(kind="prompt_no_outputs", message=no_outputs(graph))])
         if request.inputs:
@@ -77,13 +77,18 @@ def prepare(request: JobRequest) -> JobSpec:
     return make_spec(_fields(request, graph, facts, template_parameters))
 
 
-def _build(request: JobRequest) -> tuple[Graph, Mapping[str, Any]]:
-    """The graph, and every parameter of its template with the value used."""
+def _build(request: JobRequest) -> tuple[Graph, Mapping[str, Any], Hashable]:
+    """The graph; every parameter of its template with the value used; what stands for its facts."""
     if request.template is not None:
         built = get_template(request.template).build(**request.parameters)
-        return built.graph, built.parameters
-    graph = read_graph(read_source(request.graph))
-    return (with_values(graph, request.parameters) if request.parameters else graph), {}
+        values = effective(built.parameters)
+        return built.graph, built.parameters, None if values is None else (request.template, values)
+    graph, image = read_with_key(read_source(request.graph))
+    if not request.parameters:
+        return graph, {}, image
+    set_to = effective(request.parameters)
+    key = None if image is None or set_to is None else (image, set_to)
+    return with_values(graph, request.parameters), {}, key
 
 
 def _fields(
