@@ -85,6 +85,8 @@ class Socket:
 
     def close(self) -> None:
         self._socket.close()
+        # After a close frame from the other side, close() does nothing and the file stays open.
+        self._socket.shutdown()
 
 
 class ComfyServer:
