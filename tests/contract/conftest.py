@@ -86,7 +86,7 @@ class Socket:
     def close(self) -> None:
         self._socket.close()
         # After a close frame from the other side, close() does nothing and the file stays open.
-        self._socket.shutdown()
+        self._socket.shutdown()  # type: ignore[no-untyped-call]
 
 
 class ComfyServer:

@@ -1071,7 +1071,7 @@ def test_a_client_without_an_id_is_given_one(comfy: ComfyServer) -> None:
 
     assert len(greeting["data"]["sid"]) == 32
     assert comfy.get("/prompt").status == 200
-    socket.shutdown()
+    socket.shutdown()  # type: ignore[no-untyped-call]
 
 
 # --- the process --------------------------------------------------------------------------------------------

@@ -132,7 +132,7 @@ def test_a_socket_that_is_closed_politely_says_goodbye(start: Start) -> None:
     hurt(server, kind="drop_socket", how="close")
 
     assert client.recv_data()[0] == websocket.ABNF.OPCODE_CLOSE
-    client.shutdown()
+    client.shutdown()  # type: ignore[no-untyped-call]
     listener.close()
 
 
