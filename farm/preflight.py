@@ -149,7 +149,9 @@ class _Judge:
             if bounds is None:
                 if type(value) is str:
                     settled[name] = ""
-            elif type(value) in (int, float) and bounds[0] <= value <= bounds[1]:
+            elif (
+                isinstance(value, int | float) and type(value) is not bool and bounds[0] <= value <= bounds[1]
+            ):
                 settled[name] = bounds[0]
         return node["class_type"], {**inputs, **settled} if settled else inputs
 
