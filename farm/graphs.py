@@ -116,7 +116,10 @@ def facts_of(graph: Graph, key: Hashable = None) -> GraphFacts:
     """
     if key is not None:
         return _facts_of_keyed(_Keyed(key=key, graph=graph))
-    image = marshal.dumps([(node_id, *_bare(node)) for node_id, node in graph.items()], _MARSHAL_VERSION)
+    try:
+        image = marshal.dumps([(node_id, *_bare(node)) for node_id, node in graph.items()], _MARSHAL_VERSION)
+    except ValueError:  # an enum's member, say, which is a text to everybody else
+        return _find_facts(graph)
     return _facts_of_image(image) if len(image) <= _REMEMBERED_BYTES else _find_facts(graph)
 
 

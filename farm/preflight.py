@@ -137,7 +137,10 @@ class _Judge:
 
     def problems(self, graph: Mapping[str, Any]) -> Sequence[GraphProblem]:
         """What is wrong with a checked graph."""
-        image = marshal.dumps([(node_id, *self._settled(node)) for node_id, node in graph.items()], 2)
+        try:
+            image = marshal.dumps([(node_id, *self._settled(node)) for node_id, node in graph.items()], 2)
+        except ValueError:  # an enum's member, say, which is a text to everybody else
+            return self._judged(graph)
         return self._remembered(image) if len(image) <= _REMEMBERED_BYTES else self._judged(graph)
 
     def _settled(self, node: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -145,7 +148,6 @@ class _Judge:
         settled: dict[str, Any] = {}
         for name, bounds in self._free.get(node["class_type"], ()):
             value = inputs.get(name)
-            # The type must fit too: ComfyUI turns True and "20" into numbers, which is its affair to judge.
             if bounds is None:
                 if type(value) is str:
                     settled[name] = ""
@@ -175,6 +177,11 @@ class _Judge:
         value = str(graph[problem.node_id or ""]["inputs"][problem.input_name])[:_LONGEST_NAME]
         near = ", ".join(near_names(value, map(str, choices)))
         return replace(problem, message=f'"{value}" is none of the {len(choices)} choices; near are {near}')
+
+
+def _is_within(value: Any, bounds: _Range) -> bool:
+    # The type must fit too: ComfyUI turns True and "20" into numbers, which is its affair to judge.
+    return type(value) in (int, float) and bool(bounds[0] <= value <= bounds[1])
 
 
 def _free_inputs(node: NodeDef) -> tuple[tuple[str, _Range | None], ...]:

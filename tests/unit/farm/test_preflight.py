@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 import pytest
@@ -132,3 +133,17 @@ def test_a_refused_job_is_not_stored(farm: Farm, store: MemoryJobStore) -> None:
         farm.submit(template=TEMPLATE, parameters={"prompt": "x"})
 
     assert store.find().jobs == ()
+
+
+class Sampler(StrEnum):
+    EULER = "euler"
+
+
+def test_a_member_of_an_enum_counts_as_its_text(farm: Farm, store: MemoryJobStore) -> None:
+    announce(store)
+
+    job = farm.submit(wan_graph(), {"57.sampler_name": Sampler.EULER})
+    listed = farm.submit(wan_graph(), {"57.sampler_name": Sampler.EULER, "58.model": ["55", 0]})
+
+    assert job.record.spec.graph["57"]["inputs"]["sampler_name"] == "euler"
+    assert listed.record.spec.graph["58"]["inputs"]["model"] == ["55", 0]
