@@ -17,9 +17,10 @@ from typing import Any
 
 from aiohttp import web
 
-from comfy.emulator.faults import BadFaultError, FaultKind, Moment, Phase, read_faults
+from comfy.emulator.faults import FaultKind, Moment, Phase
 from comfy.emulator.hub import MAX_UPLOAD_BYTES, Hub
 from comfy.emulator.mischief import Mischief
+from comfy.emulator.own_routes import OwnRoutes
 from comfy.emulator.places import MODEL_FOLDERS, input_file
 from comfy.emulator.prompt_queue import PromptQueue, QueuedPrompt
 from comfy.emulator.record import Record
@@ -52,10 +53,7 @@ class Server:
             app.router.add_route(method, path, handler)
             app.router.add_route(method, f"/api{path}", handler)
         app.router.add_get("/", self._front_page)
-        app.router.add_get("/emulator/record", self._get_record)
-        app.router.add_get("/emulator/faults", self._get_faults)
-        app.router.add_post("/emulator/faults", self._post_faults)
-        app.router.add_delete("/emulator/faults", self._delete_faults)
+        OwnRoutes(self.mischief, self.record).add_to(app)
         return app
 
     def _routes(self) -> list[tuple[str, str, Handler]]:
@@ -275,28 +273,6 @@ class Server:
         return web.Response(
             text=f"<!doctype html><title>emulator</title><p>{NOTICE}", content_type="text/html"
         )
-
-    # --- the emulator itself ---
-
-    async def _get_record(self, _: web.Request) -> web.StreamResponse:
-        return web.json_response(self.record.entries())
-
-    async def _get_faults(self, _: web.Request) -> web.StreamResponse:
-        return web.json_response(self.world.faults.to_json())
-
-    async def _post_faults(self, request: web.Request) -> web.StreamResponse:
-        try:
-            faults = read_faults(await request.json())
-        except (BadFaultError, json.JSONDecodeError) as exc:
-            return web.json_response({"error": str(exc)}, status=400)
-        self.world.faults.add(faults)
-        # The answer must be on its way before a fault that takes effect now cuts it off.
-        asyncio.get_running_loop().call_later(0.01, self.mischief.reach, Moment(at=Phase.NOW))
-        return web.json_response(self.world.faults.to_json())
-
-    async def _delete_faults(self, _: web.Request) -> web.StreamResponse:
-        self.world.faults.clear()
-        return web.json_response([])
 
     # --- around every request ---
 

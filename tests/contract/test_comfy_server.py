@@ -142,6 +142,14 @@ def test_every_path_exists_under_api_too(comfy: ComfyServer) -> None:
         assert plain.json.keys() == prefixed.json.keys() if isinstance(plain.json, dict) else True
 
 
+def test_a_browser_that_comes_from_another_page_is_refused(comfy: ComfyServer) -> None:
+    def status(origin: str) -> int:
+        return comfy.get("/queue", headers={"Origin": origin}).status
+
+    assert status(f"http://{comfy.address}") == 200
+    assert status("http://evil.example") == 403
+
+
 def test_a_node_is_told_alone_and_an_unknown_one_is_an_empty_object(comfy: ComfyServer) -> None:
     whole = comfy.get("/object_info").json
 
@@ -185,11 +193,17 @@ def test_a_model_file_that_appears_is_seen_at_once(tmp_path: Path, comfy: ComfyS
 def test_the_log_can_be_read_back(comfy: ComfyServer) -> None:
     comfy.run(picture_graph())
 
-    log = comfy.get("/internal/logs/raw").json
+    def lines() -> list[str]:
+        log = comfy.get("/internal/logs/raw").json
+        assert log.keys() == {"entries", "size"}
+        return [entry["m"] for entry in log["entries"]]
 
-    assert log.keys() == {"entries", "size"}
-    assert "got prompt\n" in [entry["m"] for entry in log["entries"]]
-    assert any(entry["m"].startswith("Prompt executed in ") for entry in log["entries"])
+    assert "got prompt\n" in lines()
+    # The last line is printed after the last message.
+    until = time.monotonic() + 20
+    while not any(line.startswith("Prompt executed in ") for line in lines()):
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 # --- graphs that are refused --------------------------------------------------------------------------------

@@ -1,0 +1,47 @@
+"""The routes that no ComfyUI has: `/emulator/faults` and `/emulator/record`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from aiohttp import web
+
+from comfy.emulator.faults import BadFaultError, Moment, Phase, read_faults
+from comfy.emulator.mischief import Mischief
+from comfy.emulator.record import Record
+
+
+class OwnRoutes:
+    """What a test asks the emulator for."""
+
+    def __init__(self, mischief: Mischief, record: Record) -> None:
+        self._mischief = mischief
+        self._record = record
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes to the server's application."""
+        app.router.add_get("/emulator/record", self._get_record)
+        app.router.add_get("/emulator/faults", self._get_faults)
+        app.router.add_post("/emulator/faults", self._post_faults)
+        app.router.add_delete("/emulator/faults", self._delete_faults)
+
+    async def _get_record(self, _: web.Request) -> web.StreamResponse:
+        return web.json_response(self._record.entries())
+
+    async def _get_faults(self, _: web.Request) -> web.StreamResponse:
+        return web.json_response(self._mischief.faults.to_json())
+
+    async def _post_faults(self, request: web.Request) -> web.StreamResponse:
+        try:
+            faults = read_faults(await request.json())
+        except (BadFaultError, json.JSONDecodeError) as exc:
+            return web.json_response({"error": str(exc)}, status=400)
+        self._mischief.faults.add(faults)
+        # The answer must be on its way before a fault that takes effect now cuts it off.
+        asyncio.get_running_loop().call_later(0.01, self._mischief.reach, Moment(at=Phase.NOW))
+        return web.json_response(self._mischief.faults.to_json())
+
+    async def _delete_faults(self, _: web.Request) -> web.StreamResponse:
+        self._mischief.faults.clear()
+        return web.json_response([])
