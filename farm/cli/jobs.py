@@ -153,7 +153,9 @@ def show(context: typer.Context, job: JobId, json: AsJson = False) -> None:
     if json:
         as_json.put(door.out, {**as_json.record(found.record), "url": url})
     else:
-        door.out.print(job_view(found.record, url))
+        door.out.print(job_view(found.record))
+        if url is not None:
+            say(door.out, f"link: {url}")  # whole, so that a terminal can open it
 
 
 def watch(context: typer.Context, jobs: JobIds = None, json: AsJson = False) -> None:
@@ -266,8 +268,8 @@ def _show_ends(door: Door, farm: Farm, jobs: Sequence[JobRecord], *, json: bool)
     if not json:
         for job in jobs:
             if job.result is not None and job.state is JobState.SUCCEEDED:
-                url = farm.get(job.job_id).result().url()
-                door.out.print(result_view(job.result, url))
+                door.out.print(result_view(job.result))
+                say(door.out, f"link: {Job(farm, job.job_id, job).result().url()}")
     if any(job.state is not JobState.SUCCEEDED for job in jobs):
         raise typer.Exit(ExitCode.JOB_FAILED)
 

@@ -61,17 +61,17 @@ def jobs_table(jobs: Iterable[JobRecord]) -> Table:
     return table
 
 
-def job_view(job: JobRecord, url: str | None) -> RenderableType:
-    """All that matters of one job; `url` is a link to its clip."""
+def job_view(job: JobRecord) -> RenderableType:
+    """All that matters of one job."""
     parts: list[RenderableType] = [_facts_table(job)]
     if job.attempts:
         parts.append(_attempts_table(job.attempts))
     if job.result is not None:
-        parts.append(result_view(job.result, url))
+        parts.append(result_view(job.result))
     return Group(*parts)
 
 
-def result_view(result: JobResult, url: str | None) -> RenderableType:
+def result_view(result: JobResult) -> RenderableType:
     """The files of a job, and where they are."""
     parts: list[RenderableType] = []
     if result.emulated:
@@ -82,8 +82,6 @@ def result_view(result: JobResult, url: str | None) -> RenderableType:
     parts += [table, f"bucket {result.bucket}, manifest {escape(result.manifest_key)}"]
     if result.timings_s:
         parts.append("timings: " + ", ".join(f"{k} {seconds(v)}" for k, v in result.timings_s.items()))
-    if url is not None:
-        parts.append(f"link: {escape(url)}")
     return Group(*parts)
 
 
