@@ -32,8 +32,7 @@ except SettingsError as _exc:
     raise SystemExit(f"The worker cannot start: {_exc}") from _exc
 
 app = make_app(_redis, name="farm-worker")
-# One thread renders, the others publish; the gate lets a message in only when the GPU is free.
-app.conf.worker_concurrency = 1 + _worker.publish_slots
+app.conf.worker_concurrency = runtime.threads
 app.steps["consumer"].add(fetch_when_free(runtime.gate))
 register(app, runtime)
 

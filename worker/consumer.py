@@ -26,16 +26,22 @@ class Gate:
     the GPU (`release`); its publishing may go on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, threads: int = 4) -> None:
+        """`threads` is how many jobs Celery's pool works on at once, rendering and publishing."""
+        self._threads = threads
         self._lock = threading.Lock()
         self._publishing: set[str] = set()
         self._closed: set[str] = {"starting"}
         self._wake: Callable[[], None] = lambda: None
 
     def may_fetch(self, reserved: int) -> bool:
-        """Whether a free GPU waits, when Celery holds `reserved` messages."""
+        """Whether a free GPU waits, when Celery holds `reserved` messages.
+
+        With every thread busy publishing, a message would wait here for one, and could run elsewhere.
+        """
         with self._lock:
-            return not self._closed and reserved - len(self._publishing) < 1
+            on_the_gpu = reserved - len(self._publishing)
+            return not self._closed and on_the_gpu < 1 and reserved < self._threads
 
     def release(self, job_id: str) -> None:
         """The job has left the GPU; the next one may come while it is published."""

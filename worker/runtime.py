@@ -50,7 +50,9 @@ class Runtime:
         self, *, redis: RedisSettings, store: StoreSettings, s3: S3Settings, worker: WorkerSettings
     ) -> None:
         """Keep the settings; nothing is opened, read or started before `start`."""
-        self.gate = Gate()
+        # One thread renders, the others publish; the gate lets a message in only when the GPU is free.
+        self.threads = 1 + worker.publish_slots
+        self.gate = Gate(threads=self.threads)
         self._redis, self._store_settings, self._s3, self._worker = redis, store, s3, worker
         self._stopping = threading.Event()
         self._started: list[Callable[[], None]] = []  # how to stop what was started, in that order

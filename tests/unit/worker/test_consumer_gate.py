@@ -34,6 +34,17 @@ def test_the_next_job_is_fetched_while_the_last_ones_publish() -> None:
     assert not gate.may_fetch(reserved=3)
 
 
+def test_no_job_is_fetched_to_wait_for_a_thread_that_publishes() -> None:
+    gate = Gate(threads=2)
+    gate.open("starting")
+    gate.release("a")
+    gate.release("b")
+
+    assert not gate.may_fetch(reserved=2)
+    gate.done("a")
+    assert gate.may_fetch(reserved=1)
+
+
 def test_a_job_that_ended_counts_no_more() -> None:
     gate = an_open_gate()
     gate.release("a")
