@@ -133,6 +133,7 @@ class _Judge:
         self._definitions = definitions
         self._dialect = dialect
         self._free = {name: _free_inputs(node) for name, node in definitions.items()}
+        self._input_files = _offered_files(definitions)
         self._remembered = functools.lru_cache(maxsize=512)(self._problems_of_image)
 
     def problems(self, graph: Mapping[str, Any]) -> Sequence[GraphProblem]:
@@ -164,11 +165,23 @@ class _Judge:
         )
 
     def _judged(self, graph: Mapping[str, Any]) -> Sequence[GraphProblem]:
-        found = validate(graph, self._definitions, dialect=self._dialect).problems
+        found = validate(
+            graph, self._definitions, dialect=self._dialect, input_file_exists=self._may_exist
+        ).problems
         return [self._hinted(problem, graph) for problem in found]
 
+    def _may_exist(self, name: str) -> bool:
+        """Whether the worker's input folder holds the file, as far as it tells: it lists no subfolders,
+        and names with a folder of another kind behind them (``x.png [output]``) are not for us to judge."""
+        return name in self._input_files or any(mark in name for mark in "/\\[")
+
     def _hinted(self, problem: GraphProblem, graph: Mapping[str, Any]) -> GraphProblem:
-        """With the nearest of many choices, which ComfyUI's own answer does not list."""
+        """With what ComfyUI's own answer does not say: the nearest of many choices, how to give a file."""
+        if problem.kind == "custom_validation_failed" and problem.input_name:
+            place = f"{problem.node_id}.{problem.input_name}"
+            value = str(graph[problem.node_id or ""]["inputs"][problem.input_name])[:_LONGEST_NAME]
+            advice = f"give the file with the job: --input {place}=FILE, or inputs={{'{place}': ...}}"
+            return replace(problem, message=f'there is no input file "{value}"; {advice}')
         node = self._definitions.get(problem.class_type or "")
         wanted = node.input(problem.input_name or "") if node is not None else None
         choices = (wanted.choices or ()) if wanted is not None else ()
@@ -196,6 +209,12 @@ def _free_inputs(node: NodeDef) -> tuple[tuple[str, _Range | None], ...]:
         elif each.kind in ("INT", "FLOAT") and bounded:
             free.append((each.name, (each.minimum, each.maximum)))
     return tuple(free)
+
+
+def _offered_files(definitions: Mapping[str, NodeDef]) -> frozenset[str]:
+    """The input files that a worker's own folder held when it told its definitions."""
+    uploads = (each for node in definitions.values() for each in node.inputs if each.is_upload)
+    return frozenset(str(choice) for each in uploads for choice in each.choices or ())
 
 
 def _but(problems: Sequence[GraphProblem], provided: set[tuple[str, str] | None]) -> Sequence[GraphProblem]:

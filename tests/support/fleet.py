@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from comfy.nodedefs import definitions_to_json, shipped_definitions
+from comfy.nodedefs import definitions_to_json, shipped_definitions, with_choices
 from comfy.required import model_files
 from comfy.wan.templates import get_template
 from farm.client import Farm
@@ -58,7 +58,8 @@ def announce(
         for file in model_files(wan_graph(preset=preset)):
             if file.name not in without_models and file.name not in files.get(file.folder, ()):
                 files.setdefault(file.folder, []).append(file.name)
-    nodes = shipped_definitions(files=files)
+    nodes = dict(shipped_definitions(files=files))
+    nodes["LoadImage"] = with_choices(nodes["LoadImage"], "image", ["example.png"])
     kept = {class_type: node for class_type, node in nodes.items() if class_type not in without_nodes}
     text = json.dumps(definitions_to_json(kept), sort_keys=True).encode()
     digest = hashlib.sha256(text).hexdigest()

@@ -412,6 +412,16 @@ def test_a_missing_input_file_is_told_by_node_and_input(cli: Cli, tmp_path: Path
     assert "input 1.image: cannot read gone.png: No such file" in line
 
 
+def test_an_image_that_nobody_gives_is_told_with_how_to_give_it(cli: Cli, tmp_path: Path) -> None:
+    graph = changed(PICTURE, "1.image", "no_such.png")
+
+    line = refused(cli, "submit", written(tmp_path, graph))
+
+    assert "node 1.image (LoadImage)" in line
+    assert '"no_such.png"' in line
+    assert "--input 1.image=FILE" in line
+
+
 def test_several_faults_are_told_one_a_line(cli: Cli, tmp_path: Path) -> None:
     graph = changed(changed(wan_graph(), "57.steps", 0), "58.steps", 0)
 
