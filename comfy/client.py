@@ -191,6 +191,7 @@ class ComfyClient:
         extra_data: Mapping[str, Any] | None = None,
         on_event: OnEvent | None = None,
         cancel: Cancel | None = None,
+        gone: Cancel | None = None,
         time_limit_s: float | None = None,
     ) -> PromptRun:
         """Run a graph to its end and return the run, which has at least one output file.
@@ -200,6 +201,7 @@ class ComfyClient:
             on_event: called for each message about this prompt or the server, in this thread. It must be
                 quick: while it runs nothing is read, and ComfyUI waits for its slowest reader.
             cancel: looked at several times a second; when set, the prompt is interrupted.
+            gone: as often; set by who knows that the server's process has ended, so that nobody waits for it.
             time_limit_s: counted from now, waiting in the server's queue included.
 
         Raises:
@@ -207,10 +209,13 @@ class ComfyClient:
             RunFailed: a node raised (`OutOfMemory` when that was why).
             RunInterrupted: by `cancel`, by the time limit, or by somebody else; see its `yielded`.
             RunLost: the server forgot the prompt, because it was restarted.
+            ServerUnreachable: also when `gone` was set before all was heard.
             NothingToShow: it ended well and named no file that is kept.
         """
         run = PromptRun(prompt_id or str(uuid.uuid4()), graph)
-        with Follower(self, run, on_event=on_event, cancel=cancel, time_limit_s=time_limit_s) as follower:
+        with Follower(
+            self, run, on_event=on_event, cancel=cancel, gone=gone, time_limit_s=time_limit_s
+        ) as follower:
             taken = self.submit(
                 graph, prompt_id=run.prompt_id, client_id=follower.client_id, extra_data=extra_data
             )

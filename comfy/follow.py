@@ -6,6 +6,7 @@ each silence is followed by asking /history and /queue, and the run ends only wi
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 import uuid
@@ -44,6 +45,7 @@ class Follower:
         client_id: str | None = None,
         on_event: OnEvent | None = None,
         cancel: Cancel | None = None,
+        gone: Cancel | None = None,
         time_limit_s: float | None = None,
     ) -> None:
         # A client id of its own for each run: two sockets with one id starve each other.
@@ -52,6 +54,7 @@ class Follower:
         self._run = run
         self._patience = client.patience
         self._on_event = on_event
+        self._gone = gone
         self._stop = _Stop(client, run.prompt_id, cancel, time_limit_s)
         self._line = Line(client.base_url, self.client_id, client.patience)
         self._answers = _Answers(client.base_url, client.patience)
@@ -77,11 +80,14 @@ class Follower:
 
         Raises:
             RunInterrupted: we stopped it, or could not (`yielded` False).
-            ServerUnreachable: no answer for longer than `Patience` allows.
+            ServerUnreachable: no answer for longer than `Patience` allows, or the server is known to be gone.
         """
         if not ask_first:
             self._ask_at_s = time.monotonic() + self._patience.poll_interval_s
         while self._run.outcome is None:
+            if self._gone is not None and self._gone.is_set():
+                self._end_without_server()
+                break
             now_s = time.monotonic()
             self._stop.check(now_s)
             if self._line.connect_if_due(now_s):
@@ -111,6 +117,15 @@ class Follower:
             return
         if event is not None:
             self._hear(event)
+
+    def _end_without_server(self) -> None:
+        """Take what it said last, which the socket may still hold, and decide from that."""
+        with contextlib.suppress(Dropped):
+            while (event := self._line.receive(0.0)) is not None:
+                self._hear(event)
+        self._run.conclude(time.monotonic())
+        if self._run.outcome is Outcome.LOST:
+            raise ServerUnreachable(self._client.base_url, "its process has ended", refused=True)
 
     def _hear(self, event: Event) -> None:
         now_s = time.monotonic()

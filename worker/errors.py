@@ -25,7 +25,7 @@ class WorkerError(Exception):
 
 
 class GpuUnusable(WorkerError):
-    """The card cannot be used; `state` is a `worker.gpu.GpuState`."""
+    """The card cannot be used; `state` is a `worker.nvml.GpuState`."""
 
     def __init__(self, state: str, what: str, advice: str) -> None:
         super().__init__(f"no usable GPU: {what}; {advice}")
@@ -109,7 +109,7 @@ class TimeLimitReached(WorkerError):
 
     def __init__(self, job_id: str, limit_s: float) -> None:
         super().__init__(
-            f"job {job_id} ran longer than its limit of {limit_s:.0f} s and was stopped; "
+            f"job {job_id} ran longer than its limit of {limit_s:g} s and was stopped; "
             "submit it with a larger time_limit_s, or make it smaller"
         )
         self.job_id = job_id

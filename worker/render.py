@@ -160,7 +160,8 @@ def _run(
             graph,
             prompt_id=prompt_id(claim),
             on_event=_Listener(ears),
-            cancel=_EitherSet(stop, died),
+            cancel=stop,
+            gone=died,
             time_limit_s=limit_s,
         )
     except RunInterrupted as exc:
@@ -207,16 +208,6 @@ def _on_disk(client: ComfyClient, comfy: Comfy, file: OutputFile, scratch: Path)
     except ServerError as exc:
         raise BrokenOutput(file.filename, f"ComfyUI names it and does not have it ({exc})") from exc
     return path
-
-
-class _EitherSet:
-    """A wish to stop, from one of two sides."""
-
-    def __init__(self, *events: threading.Event) -> None:
-        self._events = events
-
-    def is_set(self) -> bool:
-        return any(event.is_set() for event in self._events)
 
 
 class _Listener:

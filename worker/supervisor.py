@@ -363,4 +363,5 @@ class ComfySupervisor:
             reconnect_delay_s=self._settings.ws_reconnect_delay_s,
             interrupt_grace_s=self._settings.cancel_grace_s,
         )
-        return ComfyClient(url, patience=patience)
+        # One answer that does not come must not take longer than all of them may.
+        return ComfyClient(url, patience=patience, http_timeout_s=min(10.0, patience.freeze_timeout_s))

@@ -118,8 +118,8 @@ def assert_complete(manifest: dict[str, object], worker: WorkerProcess, job: Job
 
 def assert_plays(clip: bytes, *, frames: int) -> None:
     """Every frame can be decoded."""
-    with av.open(io.BytesIO(clip)) as container:
-        assert sum(1 for _ in container.decode(video=0)) == frames
+    with av.open(io.BytesIO(clip), mode="r") as container:
+        assert len(list(container.decode(video=0))) == frames
 
 
 def fetch(url: str) -> bytes:

@@ -1,0 +1,177 @@
+"""What dies or freezes in the middle of a job: the job succeeds all the same, and exactly once."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+from farm.handle import Job
+from tests.support.valkey import ValkeyServer, eventually
+from tests.support.whole_farm import JOB_S, WholeFarm, a_clip, outcomes
+
+Farms = Callable[..., WholeFarm]
+LONG = 40  # steps: two seconds
+
+# For a job that shall not end by itself while its worker lives.
+ENDLESS = """--faults '[{"kind":"slow","factor":100,"times":null}]'"""
+
+
+def succeeded_once(farm: WholeFarm, job: Job) -> None:
+    """One accepted result; its files are there, and those of no other attempt."""
+    record = job.wait(JOB_S).record
+    assert [note.outcome for note in record.attempts].count("succeeded") == 1
+    assert farm.states(job).count("succeeded") == 1
+    clip = job.result().main
+    assert f"/{record.attempt}/" in clip.key
+    assert farm.farm.storage.exists(clip.key)
+    assert all(key.startswith(f"{record.attempt}/") for key in farm.stored(job))
+
+
+def test_a_killed_worker_costs_an_attempt_and_leaves_no_orphan(new_farm: Farms) -> None:
+    farm = new_farm()
+    workers = [farm.launch("a"), farm.launch("b")]
+    farm.wait_ready(*workers)
+    job = farm.submit(a_clip(steps=LONG))
+    farm.wait_step(job)
+    dying = next(worker for worker in workers if worker.name == job.record.worker)
+    other = next(worker for worker in workers if worker is not dying)
+    comfy = dying.comfy()
+
+    dying.kill()
+
+    succeeded_once(farm, job)
+    assert outcomes(job) == ["lost", "succeeded"]
+    assert job.record.attempt == 2
+    assert job.record.worker == other.name
+    eventually(lambda: not comfy.is_running(), within_s=15)
+
+
+def test_a_killed_comfyui_costs_an_attempt_and_is_started_again(new_farm: Farms) -> None:
+    farm = new_farm()
+    worker = farm.start_worker()
+    job = farm.submit(a_clip(steps=LONG))
+    farm.wait_step(job)
+
+    worker.comfy().kill()
+
+    succeeded_once(farm, job)
+    assert outcomes(job) == ["failed", "succeeded"]
+    first = job.record.attempts[0]
+    assert first.error is not None
+    assert first.error.code == "comfy_died"
+    assert "SIGKILL" in first.error.message
+    assert len(worker.told("comfy_ready")) == 2
+
+
+def test_a_killed_valkey_costs_nothing_when_it_is_back_within_the_lease(
+    start_valkey: Callable[..., ValkeyServer], new_farm: Farms
+) -> None:
+    valkey = start_valkey("--appendonly", "yes", "--appendfsync", "always", password="secret")
+    farm = new_farm(redis_url=valkey.url, lease_s=8.0)
+    worker = farm.start_worker()
+    job = farm.submit(a_clip(steps=LONG))
+    waiting = farm.submit()
+    farm.wait_step(job)
+
+    valkey.kill()
+
+    eventually(lambda: worker.told("store_away"))
+    valkey.start()
+    succeeded_once(farm, job)
+    succeeded_once(farm, waiting)
+    assert outcomes(job) == ["succeeded"]
+    assert len(worker.runs(job.job_id)) == 1
+
+
+def test_a_render_that_ends_while_valkey_is_away_is_booked_when_it_is_back(
+    start_valkey: Callable[..., ValkeyServer], new_farm: Farms
+) -> None:
+    valkey = start_valkey("--appendonly", "yes", "--appendfsync", "always")
+    farm = new_farm(redis_url=valkey.url, lease_s=10.0)
+    worker = farm.start_worker()
+    job = farm.submit(a_clip(steps=LONG))
+    farm.wait_step(job)
+
+    valkey.kill()
+
+    eventually(lambda: any(entry["event"] == "ended" for entry in worker.record(job.job_id)), within_s=JOB_S)
+    valkey.start()
+    succeeded_once(farm, job)
+    assert outcomes(job) == ["succeeded"]
+
+
+def test_a_frozen_comfyui_is_found_out_and_replaced(new_farm: Farms) -> None:
+    farm = new_farm()
+    worker = farm.start_worker(FARM_FREEZE_TIMEOUT_S="2")
+    job = farm.submit(a_clip(steps=LONG))
+    farm.wait_step(job)
+    frozen = worker.comfy()
+
+    frozen.suspend()
+
+    succeeded_once(farm, job)
+    assert outcomes(job) == ["failed", "succeeded"]
+    eventually(lambda: not frozen.is_running(), within_s=15)
+
+
+def test_a_worker_that_slept_past_its_lease_cannot_publish(new_farm: Farms) -> None:
+    farm = new_farm()
+    sleeper = farm.start_worker("a", emulator=ENDLESS)
+    job = farm.submit(a_clip(steps=LONG))
+    farm.wait_step(job)
+
+    sleeper.signal(signal.SIGSTOP)
+
+    farm.start_worker("b")
+    farm.wait_final(job)
+    sleeper.signal(signal.SIGCONT)
+    eventually(lambda: sleeper.told("lease_lost") or sleeper.told("result_refused"), within_s=JOB_S)
+    succeeded_once(farm, job)
+    assert outcomes(job) == ["lost", "succeeded"]
+    # And it is good for the next job.
+    eventually(lambda: not (farm.card(sleeper) or {"not_fetching": ["gone"]})["not_fetching"], within_s=JOB_S)
+
+
+def test_a_worker_that_leaves_gives_its_job_back_at_once(new_farm: Farms) -> None:
+    farm = new_farm(lease_s=30.0, renew_s=1.0)
+    leaving = farm.start_worker("a", emulator=ENDLESS, FARM_DRAIN_GRACE_S="0.5")
+    job = farm.submit()
+    farm.wait_step(job)
+    farm.start_worker("b")
+    asked = time.monotonic()
+
+    leaving.signal(signal.SIGTERM)
+
+    eventually(lambda: job.refresh().record.attempt == 2, within_s=JOB_S)
+    assert time.monotonic() - asked < 5.0
+    assert leaving.child.wait(20) == 0
+    assert farm.card(leaving) is None
+    succeeded_once(farm, job)
+    assert outcomes(job) == ["released", "succeeded"]
+    assert job.record.attempts_failed == 0
+
+
+def test_a_worker_that_leaves_ends_what_ends_within_the_grace(new_farm: Farms) -> None:
+    farm = new_farm()
+    leaving = farm.start_worker("a")
+    job = farm.submit(a_clip(steps=LONG))
+    farm.wait_step(job)
+
+    leaving.signal(signal.SIGTERM)
+
+    assert leaving.child.wait(20) == 0
+    succeeded_once(farm, job)
+    assert outcomes(job) == ["succeeded"]
+
+
+def test_an_idle_worker_leaves_at_once_and_takes_comfyui_along(new_farm: Farms) -> None:
+    farm = new_farm()
+    leaving = farm.start_worker("a")
+    comfy = leaving.comfy()
+
+    leaving.signal(signal.SIGTERM)
+
+    assert leaving.child.wait(10) == 0
+    assert not comfy.is_running()
+    assert farm.card(leaving) is None
