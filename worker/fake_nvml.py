@@ -27,6 +27,9 @@ class FakeCard:
     processes: list[tuple[int, int]] = field(default_factory=list)  # pid, MiB
     slices: list[FakeCard] = field(default_factory=list)
     uuid: str = ""
+    temperature_c: int = 45
+    ecc_uncorrected: int | None = None  # None: a card without ECC
+    encoder_capacity: int | None = 100  # percent; None: no encoder
 
     @property
     def everything(self) -> list[FakeCard]:
@@ -117,6 +120,32 @@ class FakeDriver:
     def c_nvmlDeviceGetCudaComputeCapability(self, device: Any, major: Any, minor: Any) -> int:  # noqa: N802
         card = self._of(device)
         major._obj.value, minor._obj.value = card.capability
+        return card.error
+
+    def c_nvmlDeviceGetTemperature(self, device: Any, _sensor: Any, celsius: Any) -> int:  # noqa: N802
+        card = self._of(device)
+        celsius._obj.value = card.temperature_c
+        return card.error
+
+    def c_nvmlDeviceGetEccMode(self, device: Any, current: Any, pending: Any) -> int:  # noqa: N802
+        card = self._of(device)
+        if card.ecc_uncorrected is None:
+            return card.error or int(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        current._obj.value = pending._obj.value = 1
+        return card.error
+
+    def c_nvmlDeviceGetTotalEccErrors(self, device: Any, _type: Any, _since: Any, count: Any) -> int:  # noqa: N802
+        card = self._of(device)
+        if card.ecc_uncorrected is None:
+            return card.error or int(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        count._obj.value = card.ecc_uncorrected
+        return card.error
+
+    def c_nvmlDeviceGetEncoderCapacity(self, device: Any, _codec: Any, percent: Any) -> int:  # noqa: N802
+        card = self._of(device)
+        if card.encoder_capacity is None:
+            return card.error or int(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        percent._obj.value = card.encoder_capacity
         return card.error
 
     def c_nvmlDeviceGetMigMode(self, device: Any, current: Any, pending: Any) -> int:  # noqa: N802

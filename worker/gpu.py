@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,26 +14,14 @@ import pynvml
 
 from farm.job import VRAM_CLASSES_GIB
 from worker.errors import GpuUnusable
+from worker.known_cards import known_card
+from worker.nvml import GpuState, nvml, optional, unusable
 
 log = logging.getLogger(__name__)
 
 GIB: Final = 2**30
 # ECC takes a sixteenth of GDDR6: an "24 GB" L4 reports 23,034 MiB, a "48 GB" A40 46,068 MiB.
 _LEAST_PART_OF_CLASS: Final = 0.93
-
-
-class GpuState(StrEnum):
-    """Why there is no card to use."""
-
-    NO_LIBRARY = "no_library"  # libnvidia-ml.so.1 is not there: no driver, or a container without it
-    DRIVER_NOT_LOADED = "driver_not_loaded"  # the library is there, the kernel module is not
-    DRIVER_MISMATCH = "driver_mismatch"  # library and kernel module are of different versions
-    LOST = "lost"  # the card fell off the bus, or needs a reset
-    NOT_PERMITTED = "not_permitted"
-    NO_DEVICE = "no_device"  # NVML works and knows no card
-    UNKNOWN_DEVICE = "unknown_device"  # CUDA_VISIBLE_DEVICES names a card that is not there
-    TOO_SMALL = "too_small"  # for the smallest VRAM class
-    FAILED = "failed"  # anything else that NVML says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +47,10 @@ class GpuCard:
     driver: str
     processes: tuple[GpuProcess, ...] = ()
     parent_uuid: str | None = None  # of the card that a MIG slice is cut from
+    temperature_c: int | None = None
+    ecc: bool | None = None  # whether memory errors are corrected; None: the card has no such thing
+    ecc_uncorrected: int | None = None  # memory errors since the driver was loaded that could not be
+    has_nvenc: bool | None = None  # whether it can encode video; None: nobody knows
 
     @property
     def vram_class_gib(self) -> int | None:
@@ -94,7 +83,7 @@ def class_to_serve(
     if card is None:
         return vram_class_gib(host_ram_bytes) or VRAM_CLASSES_GIB[0]
     if card.vram_class_gib is None:
-        raise _unusable(GpuState.TOO_SMALL, f"{card.name} has {card.total_bytes / GIB:.1f} GiB")
+        raise unusable(GpuState.TOO_SMALL, f"{card.name} has {card.total_bytes / GIB:.1f} GiB")
     return card.vram_class_gib
 
 
@@ -130,16 +119,16 @@ def read_cards(visible: str | None = None) -> list[GpuCard]:
     Raises:
         GpuUnusable: NVML fails, there is no card, or one that is named does not exist.
     """
-    with _nvml():
+    with nvml():
         handles, broken = _all_handles()
         if not handles:
-            raise broken[0] if broken else _unusable(GpuState.NO_DEVICE, "the driver finds no card")
+            raise broken[0] if broken else unusable(GpuState.NO_DEVICE, "the driver finds no card")
         if visible is None:
             return [_read(handle) for handle in handles]
         chosen = [_matching(entry, handles, broken) for entry in _entries(visible)]
         unique = {handle.uuid: handle for handle in chosen}
         if not unique:
-            raise _unusable(GpuState.NO_DEVICE, f"CUDA_VISIBLE_DEVICES={visible} hides all cards")
+            raise unusable(GpuState.NO_DEVICE, f"CUDA_VISIBLE_DEVICES={visible} hides all cards")
         return [_read(handle) for handle in unique.values()]
 
 
@@ -161,24 +150,6 @@ class _Handle:
     parent_uuid: str | None = None
 
 
-_lock = threading.Lock()  # initialising and shutting down counts calls; readings are short
-
-
-@contextlib.contextmanager
-def _nvml() -> Iterator[None]:
-    """NVML, initialised anew each time: a driver that went away is noticed, one that came back too."""
-    with _lock:
-        try:
-            pynvml.nvmlInit()
-            try:
-                yield
-            finally:
-                with contextlib.suppress(pynvml.NVMLError):
-                    pynvml.nvmlShutdown()
-        except pynvml.NVMLError as exc:
-            raise _unusable(_STATES.get(exc.value, GpuState.FAILED), f"NVML says: {exc}") from exc
-
-
 def _all_handles() -> tuple[list[_Handle], list[pynvml.NVMLError]]:
     """The cards that answer, and what the others say: one lost card must not hide the rest."""
     handles: list[_Handle] = []
@@ -198,7 +169,7 @@ def _all_handles() -> tuple[list[_Handle], list[pynvml.NVMLError]]:
 
 def _slices(card: _Handle) -> list[_Handle]:
     """Its MIG slices; none when it is not cut."""
-    mode = _optional(lambda: pynvml.nvmlDeviceGetMigMode(card.device)[0])
+    mode = optional(lambda: pynvml.nvmlDeviceGetMigMode(card.device)[0])
     if mode != pynvml.NVML_DEVICE_MIG_ENABLE:
         return []
     found = []
@@ -244,7 +215,7 @@ def _matching(entry: str, handles: list[_Handle], broken: list[pynvml.NVMLError]
         raise broken[0]  # most likely the one that is asked for
     if not found:
         there = ", ".join(f"{handle.index} = {handle.uuid}" for handle in handles)
-        raise _unusable(GpuState.UNKNOWN_DEVICE, f"there is no card {entry!r} (there are: {there})")
+        raise unusable(GpuState.UNKNOWN_DEVICE, f"there is no card {entry!r} (there are: {there})")
     # Of a card that is cut into slices CUDA takes the first one only.
     return found[0]
 
@@ -258,25 +229,55 @@ def _read(handle: _Handle) -> GpuCard:
         total_bytes=total,
         free_bytes=free,
         used_bytes=used,
-        compute_capability=_optional(
+        compute_capability=optional(
             lambda: tuple(pynvml.nvmlDeviceGetCudaComputeCapability(handle.parent or handle.device))
         ),
         driver=pynvml.nvmlSystemGetDriverVersion(),
         processes=_processes(handle.device),
         parent_uuid=handle.parent_uuid,
+        **_health(handle.parent or handle.device),
+        has_nvenc=_has_nvenc(handle),
     )
+
+
+def _health(device: Any) -> dict[str, Any]:
+    """Of the whole card: a slice has neither a thermometer nor a count of errors of its own."""
+    return {
+        "temperature_c": optional(
+            lambda: pynvml.nvmlDeviceGetTemperature(device, pynvml.NVML_TEMPERATURE_GPU)
+        ),
+        "ecc": optional(lambda: bool(pynvml.nvmlDeviceGetEccMode(device)[0])),
+        "ecc_uncorrected": optional(
+            lambda: pynvml.nvmlDeviceGetTotalEccErrors(
+                device, pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC
+            )
+        ),
+    }
+
+
+def _has_nvenc(handle: _Handle) -> bool | None:
+    if handle.parent is not None:
+        return False  # MIG gives no slice the encoder
+    known = known_card(pynvml.nvmlDeviceGetName(handle.device))
+    if known is not None:
+        return known.has_nvenc
+    capacity = optional(
+        lambda: pynvml.nvmlDeviceGetEncoderCapacity(handle.device, pynvml.NVML_ENCODER_QUERY_H264)
+    )
+    # 0 is also what a card says whose encoder is busy: it proves nothing.
+    return True if capacity else None
 
 
 def _memory(device: Any) -> tuple[int, int, int]:
     # The newer call counts what the driver keeps for itself apart from what is used.
-    info = _optional(lambda: pynvml.nvmlDeviceGetMemoryInfo(device, version=pynvml.nvmlMemory_v2))
+    info = optional(lambda: pynvml.nvmlDeviceGetMemoryInfo(device, version=pynvml.nvmlMemory_v2))
     if info is None:
         info = pynvml.nvmlDeviceGetMemoryInfo(device)
     return int(info.total), int(info.free), int(info.used)
 
 
 def _processes(device: Any) -> tuple[GpuProcess, ...]:
-    listed = _optional(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses_v3(device)) or []
+    listed = optional(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses_v3(device)) or []
     return tuple(
         GpuProcess(pid=item.pid, name=_process_name(item.pid), used_bytes=item.usedGpuMemory)
         for item in listed
@@ -290,16 +291,6 @@ def _process_name(pid: int) -> str | None:
         return None
 
 
-def _optional(read: Callable[[], Any]) -> Any:
-    """A fact that not every driver and card gives; None when this one does not."""
-    try:
-        return read()
-    except pynvml.NVMLError as exc:
-        if exc.value in _NOT_GIVEN:
-            return None
-        raise
-
-
 def _sign_of_card(environ: Mapping[str, str], root: Path) -> bool:
     """Whether something speaks for a card although its library is missing."""
     asked = environ.get("NVIDIA_VISIBLE_DEVICES", "").strip().lower() not in ("", "void", "none")
@@ -309,44 +300,3 @@ def _sign_of_card(environ: Mapping[str, str], root: Path) -> bool:
         or (root / "dev/nvidiactl").exists()
         or (root / "proc/driver/nvidia/version").exists()
     )
-
-
-def _unusable(state: GpuState, what: str) -> GpuUnusable:
-    return GpuUnusable(state, what, _ADVICE[state])
-
-
-_NOT_GIVEN: Final = frozenset(
-    {
-        pynvml.NVML_ERROR_NOT_SUPPORTED,
-        pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
-        pynvml.NVML_ERROR_NO_PERMISSION,
-        pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH,
-    }
-)
-
-_STATES: Final = {
-    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: GpuState.NO_LIBRARY,
-    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: GpuState.DRIVER_NOT_LOADED,
-    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: GpuState.DRIVER_MISMATCH,
-    pynvml.NVML_ERROR_GPU_IS_LOST: GpuState.LOST,
-    pynvml.NVML_ERROR_RESET_REQUIRED: GpuState.LOST,
-    pynvml.NVML_ERROR_NO_PERMISSION: GpuState.NOT_PERMITTED,
-}
-
-_ADVICE: Final = {
-    GpuState.NO_LIBRARY: (
-        "install the NVIDIA driver, or start the container with GPUs (docker run --gpus …); "
-        "to render on the CPU on purpose set CUDA_VISIBLE_DEVICES=-1"
-    ),
-    GpuState.DRIVER_NOT_LOADED: "load the NVIDIA kernel module (nvidia-smi must work), or reboot",
-    GpuState.DRIVER_MISMATCH: "the driver was upgraded under a running kernel module: reboot",
-    GpuState.LOST: "reset the card or reboot; the kernel log (Xid lines) says more",
-    GpuState.NOT_PERMITTED: "give this user access to /dev/nvidia*",
-    GpuState.NO_DEVICE: "check nvidia-smi and CUDA_VISIBLE_DEVICES",
-    GpuState.UNKNOWN_DEVICE: "correct CUDA_VISIBLE_DEVICES",
-    GpuState.TOO_SMALL: "set FARM_VRAM_CLASS to have it take jobs that may be too large for it",
-    GpuState.FAILED: (
-        "check nvidia-smi; in a container that worked before, its access to the card was "
-        "withdrawn: start it again"
-    ),
-}

@@ -13,7 +13,8 @@ import pytest
 
 from worker.errors import GpuUnusable
 from worker.fake_nvml import FakeCard, FakeDriver
-from worker.gpu import GpuState, class_to_serve, find_card, read_card, read_cards, vram_class_gib
+from worker.gpu import class_to_serve, find_card, read_card, read_cards, vram_class_gib
+from worker.nvml import GpuState
 
 MIB = 2**20
 
@@ -101,6 +102,34 @@ def test_a_card_is_read_with_all_its_facts(driver: FakeDriver) -> None:
     ]
     assert card.processes[0].name is not None
     assert card.processes[1].name is None
+
+
+def test_what_tells_of_a_cards_health_is_read_too(driver: FakeDriver) -> None:
+    driver.cards = [FakeCard(temperature_c=81, ecc_uncorrected=2), FakeCard()]
+
+    sick, well = read_cards()
+
+    assert (sick.temperature_c, sick.ecc, sick.ecc_uncorrected) == (81, True, 2)
+    assert (well.ecc, well.ecc_uncorrected) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "capacity", "expected"),
+    [
+        ("NVIDIA GeForce RTX 4090", 0, True),
+        ("NVIDIA H100 80GB HBM3", 100, False),
+        ("NVIDIA A100-SXM4-80GB", None, False),
+        ("NVIDIA Something New", 100, True),
+        ("NVIDIA Something New", 0, None),
+        ("NVIDIA Something New", None, None),
+    ],
+)
+def test_whether_a_card_encodes_video_is_known_by_its_name_or_asked(
+    driver: FakeDriver, name: str, capacity: int | None, expected: bool | None
+) -> None:
+    driver.cards = [FakeCard(name=name, encoder_capacity=capacity)]
+
+    assert read_cards()[0].has_nvenc is expected
 
 
 def test_an_old_driver_is_read_too(driver: FakeDriver) -> None:
