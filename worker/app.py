@@ -58,7 +58,7 @@ def _start(sender: str, instance: Any, **_: Any) -> None:
 
 @signals.worker_ready.connect
 def _open(**_: Any) -> None:
-    runtime.gate.open("starting")
+    runtime.open()
 
 
 @signals.worker_shutting_down.connect

@@ -12,11 +12,13 @@ import os
 import threading
 from collections.abc import Callable
 from types import MethodType
-from typing import Any
+from typing import Any, Final
 
 from celery import bootsteps
 from celery.worker import state
 from celery.worker.consumer.tasks import Tasks
+
+STARTING: Final = "starting"  # why a gate is closed at first
 
 
 class Gate:
@@ -31,7 +33,7 @@ class Gate:
         self._threads = threads
         self._lock = threading.Lock()
         self._publishing: set[str] = set()
-        self._closed: set[str] = {"starting"}
+        self._closed: set[str] = {STARTING}
         self._wake: Callable[[], None] = lambda: None
 
     def may_fetch(self, reserved: int) -> bool:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final
 
 from comfy.errors import ComfyError
@@ -22,13 +23,16 @@ from farm.store.redis import RedisJobStore, connect
 from farm.store.server import check_server
 from worker.attempt import Parts, attempt
 from worker.card import CardKeeper, Definitions
-from worker.consumer import Gate
+from worker.consumer import STARTING, Gate
 from worker.describe import resources_now, worker_facts
-from worker.errors import WorkerError
+from worker.errors import GpuUnusable, WorkerError
 from worker.gpu import GpuCard
+from worker.gpu_watch import GpuWatch
 from worker.inputs import InputCache
 from worker.keeper import ComfyState
 from worker.lease import LeaseKeeper
+from worker.model_files import models_folder
+from worker.nvenc import NvencFinding, try_nvenc
 from worker.own_comfy import OwnComfy
 from worker.publish import S3Publisher
 from worker.supervisor import ComfySupervisor
@@ -37,6 +41,7 @@ log = logging.getLogger(__name__)
 
 _COMFY_DOWN: Final = "comfy down"
 _DRAINING: Final = "draining"
+_CARD_TROUBLE: Final = "card cannot be used"
 _CANCEL_POLL_S: Final = 0.25  # how soon the listener sees that the worker stops
 
 
@@ -58,6 +63,8 @@ class Runtime:
         self._started: list[Callable[[], None]] = []  # how to stop what was started, in that order
         self._name = ""
         self._gpu: GpuCard | None = None
+        self._watch: GpuWatch | None = None
+        self._nvenc: NvencFinding | None = None  # None: not tried, the card has no encoder
         self._vram_gib = VRAM_CLASSES_GIB[0]
         self._jobs: dict[str, Progress] = {}
         self._state = ComfyState.STOPPED
@@ -86,6 +93,11 @@ class Runtime:
         self._start_comfy(name)
         self._make_parts(storage)
         self._start_threads()
+
+    def open(self) -> None:
+        """Fetch from now on: Celery is connected."""
+        self.gate.open(STARTING)
+        self._card.changed()  # who waits for this worker reads it there
 
     def work_on(self, job_id: str, *, announce: Callable[[Progress], None]) -> str:
         """Work on the job that a message names; returns what became of it."""
@@ -141,8 +153,19 @@ class Runtime:
         self._supervisor = ComfySupervisor.for_this_machine(self._worker, name=name, on_state=self._comfy_is)
         self._gpu = self._supervisor.gpu
         self._started.append(self._supervisor.stop)
+        self._try_nvenc()
         self._supervisor.start()
         self._vram_gib = self._supervisor.vram_class_gib
+
+    def _try_nvenc(self) -> None:
+        if self._gpu is None or self._gpu.has_nvenc is False:
+            return
+        self._nvenc = try_nvenc(self._gpu.uuid)
+        if self._gpu.has_nvenc and not self._nvenc.usable:
+            log.warning(
+                "The card's video encoder does not work; clips are encoded on the CPU",
+                extra={"event": "nvenc_unusable", "reason": self._nvenc.reason},
+            )
 
     def _make_parts(self, storage: S3Storage) -> None:
         settings = self._store_settings
@@ -175,6 +198,10 @@ class Runtime:
         ):
             start()
             self._started.append(stop)
+        if self._gpu is not None:
+            self._watch = GpuWatch(self._gpu, self._card_is)
+            self._watch.start()
+            self._started.append(self._watch.stop)
         listener.start()
         # Before the store is closed under it.
         self._started.append(listener.join)
@@ -205,6 +232,14 @@ class Runtime:
         if hasattr(self, "_card"):
             self._card.changed()
 
+    def _card_is(self, trouble: GpuUnusable | None) -> None:
+        """Never on the CPU instead: a worker whose card went takes no job until it is back."""
+        if trouble is None:
+            self.gate.open(_CARD_TROUBLE)
+        else:
+            self.gate.close(_CARD_TROUBLE)
+        self._card.changed()
+
     def _facts(self) -> dict[str, Any]:
         return worker_facts(self._name, self._gpu, self._supervisor)
 
@@ -214,15 +249,27 @@ class Runtime:
         return {
             **self._facts(),
             "pid": os.getpid(),
-            **resources_now(self._gpu, self._supervisor),
+            **resources_now(self._watch, self._supervisor, self._folders()),
             "vram_gib": self.vram_gib,
             "state": self._state.value,
             "not_fetching": sorted(self.gate.closed_for),
-            "trouble": str(self._failure) if self._failure else None,
+            "trouble": self._trouble(),
+            "nvenc": asdict(self._nvenc) if self._nvenc else None,
             "proof": self._proof_facts(),
             "jobs": {job_id: asdict(progress) for job_id, progress in list(self._jobs.items())},
             DEFINITIONS_FIELD: self._definitions.digest,
         }
+
+    def _trouble(self) -> str | None:
+        """What keeps it from working, for a person."""
+        card = self._watch.trouble if self._watch is not None else None
+        return str(card or self._failure) if card or self._failure else None
+
+    def _folders(self) -> dict[str, Path]:
+        """Where models are, and where a worker writes."""
+        models = models_folder(self._worker)
+        named = {"work": self._worker.data_dir}
+        return named | {"models": models} if models is not None else named
 
     def _proof_facts(self) -> dict[str, Any] | None:
         """What the plan became, looked at once for each start of ComfyUI; a difference is logged."""
