@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from comfy.client import ComfyClient
 from comfy.errors import RunInterrupted, RunLost, ServerError, ServerUnreachable
 from comfy.events import Event, Preview
 from comfy.graph import set_inputs
 from comfy.outputs import OutputFile, locate
+from comfy.phases import Phase
 from comfy.rewrites import Change, set_output_prefix
 from comfy.run import PromptRun
 from farm.job import Progress
@@ -24,6 +25,9 @@ from worker.inputs import InputCache
 from worker.publish import LocalOutput
 
 log = logging.getLogger(__name__)
+
+# A person follows the phases: those of small helper nodes between two stages only flicker.
+_SAYS_NOTHING: Final = frozenset({Phase.QUEUED, Phase.OTHER, Phase.DONE})
 
 
 class Comfy(Protocol):
@@ -223,7 +227,7 @@ class _Listener:
                 self._ears.preview(event.node or "", event.media_type, event.image)
             return
         now = run.progress
-        if now.phase.value != self._phase:
+        if now.phase not in _SAYS_NOTHING and now.phase.value != self._phase:
             self._phase = now.phase.value
             self._ears.phase(self._phase)
         left = (now.steps - now.step) if now.steps and now.step is not None else None
