@@ -120,6 +120,7 @@ class LineView:
     def __init__(self, out: Console) -> None:
         self._out = out
         self._told_at: dict[str, float] = {}
+        self._told: dict[str, str] = {}  # the last words on each job: a phase and its progress say the same
 
     def __enter__(self) -> Self:
         return self
@@ -134,13 +135,14 @@ class LineView:
     def event(self, event: JobEvent) -> None:
         """Say what happened; progress once a second at most, in the job's own time."""
         text = _event_words(event)
-        if not text:
+        if not text or text == self._told.get(event.job_id):
             return
         if event.kind is EventKind.PROGRESS:
             at = event.at.timestamp()
             if at - self._told_at.get(event.job_id, float("-inf")) < _LINE_EVERY_S:
                 return
             self._told_at[event.job_id] = at
+        self._told[event.job_id] = text
         self._line(event.job_id, f"{clock(event.at)} {text}")
 
     def end(self, job: JobRecord) -> None:
