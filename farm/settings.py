@@ -104,6 +104,12 @@ class StoreSettings(FromEnvironment):
         validation_alias=_variable("FARM_MAX_LOST_ATTEMPTS"),
         description="A job that lost this many workers is failed as poison.",
     )
+    max_machine_failures: int = Field(
+        5,
+        ge=1,
+        validation_alias=_variable("FARM_MAX_MACHINE_FAILURES"),
+        description="A job that failed so often for the reasons of a machine is failed as poison.",
+    )
     retention_days: float = Field(
         7.0,
         gt=0,
@@ -124,6 +130,7 @@ class StoreSettings(FromEnvironment):
             ring_again_after_s=self.ring_again_after_s,
             avoid_s=self.avoid_s,
             max_lost_attempts=self.max_lost_attempts,
+            max_machine_failures=self.max_machine_failures,
             retention_s=self.retention_days * 86400.0,
             events_kept=self.events_kept,
         )
@@ -224,6 +231,56 @@ class WorkerSettings(FromEnvironment):
         None,
         validation_alias=_variable("FARM_VRAM_CLASS"),
         description="VRAM class to serve (8, 12, 16, 24, 32, 48, 80, 141); default: what the card has.",
+    )
+    load_mode: Literal["resident", "balanced", "reserved", "streamed", "cpu"] | None = Field(
+        None,
+        validation_alias=_variable("FARM_LOAD_MODE"),
+        description="Load mode to force: `resident`, `balanced`, `reserved`, `streamed` or `cpu`; "
+        "default: the plan's own choice (`farm plan-gpu` explains it).",
+    )
+    models: str = Field(
+        "",
+        validation_alias=_variable("FARM_MODELS"),
+        description="Models that the worker is meant for, with commas between: template names, or files "
+        "below `models/<kind>`; default: those of the built-in template, if they are there.",
+    )
+    largest_clip: str = Field(
+        "1280x720x81",
+        pattern=r"^[1-9]\d{1,3}x[1-9]\d{1,3}x[1-9]\d{0,3}$",
+        validation_alias=_variable("FARM_LARGEST_CLIP"),
+        description="Largest clip usually rendered, width x height x frames: the plan makes room for it.",
+    )
+    strict: bool = Field(
+        False,
+        validation_alias=_variable("FARM_STRICT"),
+        description="Whether a ComfyUI that runs otherwise than planned gets no jobs.",
+    )
+    recycle_jobs: int = Field(
+        0,
+        ge=0,
+        validation_alias=_variable("FARM_RECYCLE_JOBS"),
+        description="Jobs after which ComfyUI is started anew; 0: never for this reason.",
+    )
+    recycle_rss_gib: float = Field(
+        0.0,
+        ge=0,
+        validation_alias=_variable("FARM_RECYCLE_RSS_GIB"),
+        description="Growth of ComfyUI's host memory since its first job, in GiB, after which it is started "
+        "anew; 0: never for this reason.",
+    )
+    recycle_vram_gib: float = Field(
+        2.0,
+        ge=0,
+        validation_alias=_variable("FARM_RECYCLE_VRAM_GIB"),
+        description="VRAM that ComfyUI keeps although it was asked to free all, in GiB, after which it is "
+        "started anew; 0: never for this reason.",
+    )
+    scratch_limit_gib: float = Field(
+        50.0,
+        gt=0,
+        validation_alias=_variable("FARM_SCRATCH_LIMIT_GIB"),
+        description="Disk that outputs and temporary files may take, in GiB; beyond it the oldest leftovers "
+        "go first.",
     )
     data_dir: Path = Field(
         Path(".farm/worker"),

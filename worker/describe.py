@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from worker import host
-from worker.errors import GpuUnusable
-from worker.gpu import GpuCard, read_card
+from worker.gpu import GpuCard
+from worker.gpu_watch import GpuWatch
 from worker.load_plan import LoadPlan
 from worker.supervisor import ComfySupervisor
 
@@ -25,21 +28,37 @@ def worker_facts(name: str, gpu: GpuCard | None, comfy: ComfySupervisor) -> dict
     }
 
 
-def resources_now(gpu: GpuCard | None, comfy: ComfySupervisor) -> dict[str, Any]:
-    """Memory at this moment, in bytes. `gpu_trouble` tells when the card cannot be read any more."""
+def resources_now(
+    watch: GpuWatch | None, comfy: ComfySupervisor, folders: Mapping[str, Path]
+) -> dict[str, Any]:
+    """Memory and disk at this moment, in bytes. `gpu_trouble` tells when the card cannot be used any more.
+
+    Args:
+        folders: what for -> where; of each the free space is told.
+    """
     memory = host.host_memory()
     now: dict[str, Any] = {
         "ram_total_bytes": memory.total_bytes,
         "ram_available_bytes": memory.available_bytes,
         "comfyui_rss_bytes": host.rss_bytes(comfy.pid) if comfy.pid is not None else None,
+        "disk_free_bytes": {what: host.disk_space(folder).free_bytes for what, folder in folders.items()},
     }
-    if gpu is not None:
-        try:
-            card = read_card(gpu.uuid)
-            now |= {"vram_used_bytes": card.used_bytes, "vram_free_bytes": card.free_bytes}
-        except GpuUnusable as exc:
-            now["gpu_trouble"] = str(exc)
+    if watch is not None:
+        now |= _card_now(watch)
     return now
+
+
+def _card_now(watch: GpuWatch) -> dict[str, Any]:
+    if watch.trouble is not None:
+        return {"gpu_trouble": str(watch.trouble)}
+    card = watch.card
+    return {
+        "vram_used_bytes": card.used_bytes,
+        "vram_free_bytes": card.free_bytes,
+        "gpu_temperature_c": card.temperature_c,
+        "gpu_ecc_uncorrected": card.ecc_uncorrected,
+        "gpu_processes": [asdict(process) for process in card.processes],
+    }
 
 
 def _gpu_facts(gpu: GpuCard | None) -> dict[str, Any] | None:
@@ -52,6 +71,9 @@ def _gpu_facts(gpu: GpuCard | None) -> dict[str, Any] | None:
         "vram_total_bytes": gpu.total_bytes,
         "compute_capability": list(gpu.compute_capability) if gpu.compute_capability else None,
         "driver": gpu.driver,
+        "parent_uuid": gpu.parent_uuid,
+        "ecc": gpu.ecc,
+        "has_nvenc": gpu.has_nvenc,
     }
 
 

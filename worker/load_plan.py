@@ -8,10 +8,11 @@ ComfyUI's own memory management is better than its flags' names suggest, so most
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
+from worker.fit import OWN_RESERVE_BYTES, Fit, ModelSizes, fit
 from worker.flags import VRAM_FLAGS, AcceptedFlags
 from worker.gpu import GIB, GpuCard
 
@@ -19,8 +20,6 @@ from worker.gpu import GIB, GpuCard
 _IDLE_USED_BYTES: Final = 600 * 2**20
 _LEAST_RESERVE_BYTES: Final = 1 * GIB
 _LARGEST_RESERVE_BYTES: Final = 4 * GIB
-# ComfyUI's own margins. Source: comfy/model_management.py, ``minimum_inference_memory``.
-_MARGIN_BYTES: Final = int(1.2 * GIB)
 _HOST_MARGIN_BYTES: Final = 8 * GIB
 
 
@@ -46,15 +45,6 @@ _MODE_OF: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSizes:
-    """What the worker's jobs load, in bytes; file sizes, since weights take as much on the card."""
-
-    experts: tuple[int, ...]  # diffusion models of one job: two for WAN 2.2 A14B
-    others: int = 0  # text encoder, VAE and the like, together
-    activations: int = 0  # while sampling the usual clip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPlan:
     """How to start ComfyUI."""
 
@@ -62,7 +52,13 @@ class LoadPlan:
     flags: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     reserve_bytes: int = 0  # kept free for others on the card
+    dynamic: bool = False  # dynamic VRAM should be at work
+    whole: bool | None = None  # an expert should lie on the card whole; None: not known
     reasons: tuple[str, ...] = ()  # in words, for a person; never empty
+
+    def with_reasons(self, *more: str) -> LoadPlan:
+        """The same plan with more to say."""
+        return replace(self, reasons=(*self.reasons, *more))
 
 
 def plan_load(
@@ -75,6 +71,7 @@ def plan_load(
     models: ModelSizes | None = None,
     single_family: bool = False,
     extra_args: Sequence[str] = (),
+    preload: str | None = None,
 ) -> LoadPlan:
     """Choose mode and flags.
 
@@ -86,28 +83,51 @@ def plan_load(
         models: what the jobs load, where it is known.
         single_family: this worker serves one model family only.
         extra_args: arguments that the operator adds; a memory flag among them decides.
+        preload: a library that the process is to load first (`worker.preload`).
     """
+    plan = _chosen(card, accepted, emulated, wanted, models, single_family=single_family)
     forced = next((flag for flag in extra_args if flag in VRAM_FLAGS), None)
     if forced is not None:
-        return LoadPlan(
-            mode=_MODE_OF[forced],
-            env=_environment(card),
-            reasons=(f"the arguments given for ComfyUI hold {forced}, which decides",),
+        reason = f"the arguments given for ComfyUI hold {forced}, which decides"
+        plan = LoadPlan(
+            mode=_MODE_OF[forced], env=_environment(card, cpu=forced == "--cpu"), reasons=(reason,)
         )
-    if card is None:
-        return _without_card(accepted, emulated=emulated)
-    plan = _with_card(card, accepted, wanted, models, single_family=single_family)
-    return _with_remarks(plan, host_ram_bytes, models)
+    if emulated and card is None:
+        return plan
+    dynamic = (
+        card is not None
+        and accepted.has_dynamic_vram
+        and "--disable-dynamic-vram" not in extra_args
+        and plan.mode in (LoadMode.BALANCED, LoadMode.RESERVED)
+    )
+    plan = replace(plan, dynamic=dynamic)
+    if models is not None and card is not None and plan.mode is not LoadMode.CPU:
+        plan = _sized(plan, card, models)
+    return _with_remarks(plan, host_ram_bytes, models, preload, extra_args)
 
 
-def _without_card(accepted: AcceptedFlags, *, emulated: bool) -> LoadPlan:
+def _chosen(
+    card: GpuCard | None,
+    accepted: AcceptedFlags,
+    emulated: bool,
+    wanted: LoadMode | None,
+    models: ModelSizes | None,
+    *,
+    single_family: bool,
+) -> LoadPlan:
+    if card is not None:
+        return _with_card(card, accepted, wanted, models, single_family=single_family)
     if emulated:
         return LoadPlan(mode=LoadMode.BALANCED, reasons=("the emulator loads no model and needs no card",))
+    return _without_card(accepted, wanted)
+
+
+def _without_card(accepted: AcceptedFlags, wanted: LoadMode | None) -> LoadPlan:
     flags = ("--cpu",) if "--cpu" in accepted else ()
-    reason = "no card: everything runs on the CPU, some hundred times slower than on one"
-    # Threads that wait spin by default, and with every core busy a job takes several times as long.
-    env = {**_environment(None), "OMP_WAIT_POLICY": "PASSIVE"}
-    return LoadPlan(mode=LoadMode.CPU, flags=flags, env=env, reasons=(reason,))
+    reasons = ["no card: everything runs on the CPU, some hundred times slower than on one"]
+    if wanted is not None and wanted is not LoadMode.CPU:
+        reasons.append(f"mode {wanted} was asked for, and needs a card")
+    return LoadPlan(mode=LoadMode.CPU, flags=flags, env=_environment(None, cpu=True), reasons=tuple(reasons))
 
 
 def plan_attached() -> LoadPlan:
@@ -157,15 +177,13 @@ def _choose(
     """The mode, before it is known whether its flag is accepted."""
     if wanted is not None:
         reasons = [f"mode {wanted} was asked for"]
-        if wanted is LoadMode.RESIDENT:
-            reasons += _doubts_of_resident(card, accepted, models)
-        return wanted, reasons
+        return wanted, reasons + _doubts(wanted, card, accepted, models)
     if accepted.has_dynamic_vram:
         return LoadMode.BALANCED, [
             "dynamic VRAM: ComfyUI keeps what fits and streams the rest without a flag"
         ]
     alone = single_family and not _reserve_bytes(card)
-    if alone and models is not None and _fits_all(card, models):
+    if alone and models is not None and _all_stay(card, models):
         reason = (
             f"both experts and their activations fit into the {_gib(card.free_bytes)} that are free, and "
             "this worker serves one model family: no swap between the experts"
@@ -174,43 +192,81 @@ def _choose(
     return LoadMode.BALANCED, ["no flag: ComfyUI keeps models while there is room for them"]
 
 
-def _doubts_of_resident(card: GpuCard, accepted: AcceptedFlags, models: ModelSizes | None) -> list[str]:
+def _doubts(wanted: LoadMode, card: GpuCard, accepted: AcceptedFlags, models: ModelSizes | None) -> list[str]:
+    """What the plan thinks of a mode that is forced."""
     doubts = []
-    if accepted.has_dynamic_vram:
-        doubts.append("it switches dynamic VRAM off, and saves about a second for each swap of experts")
-    if models is not None and not _fits_all(card, models):
-        doubts.append(
-            f"{_gib(_all_bytes(models))} would be needed and {_gib(card.free_bytes)} are free: "
-            "jobs will run out of memory"
-        )
+    if wanted in (LoadMode.RESIDENT, LoadMode.STREAMED) and accepted.has_dynamic_vram:
+        doubts.append("it switches dynamic VRAM off")
+    if wanted is LoadMode.RESIDENT:
+        doubts.append("it saves about a second for each swap of experts, and other models meet a full card")
+        if models is not None and not _all_stay(card, models):
+            doubts.append(
+                f"all models together need more than the {_gib(card.free_bytes)} that are free: "
+                "jobs will run out of memory"
+            )
+    if wanted is LoadMode.STREAMED:
+        doubts.append("every layer crosses the bus in each step, and the text encoder runs on the CPU")
+        if models is not None and not fit(card.free_bytes, models).streamed_bytes:
+            doubts.append("each expert would fit the card whole: this is slower for nothing")
+    if wanted is LoadMode.CPU:
+        doubts.append(f"the {card.name} is left idle: some hundred times slower")
     return doubts
 
 
-def _with_remarks(plan: LoadPlan, host_ram_bytes: int, models: ModelSizes | None) -> LoadPlan:
-    if models is None:
-        return plan
-    files_bytes = sum(models.experts) + models.others
-    if host_ram_bytes >= files_bytes + _HOST_MARGIN_BYTES:
-        return plan
-    remark = (
-        f"the model files are {_gib(files_bytes)} and the host has {_gib(host_ram_bytes)} of memory: "
-        "experts will be read from disk again for each job"
-    )
-    return LoadPlan(
-        mode=plan.mode,
-        flags=plan.flags,
-        env=plan.env,
-        reserve_bytes=plan.reserve_bytes,
-        reasons=(*plan.reasons, remark),
-    )
+def _sized(plan: LoadPlan, card: GpuCard, models: ModelSizes) -> LoadPlan:
+    """The same plan with what becomes of the models under it."""
+    found = fit(card.free_bytes, models, reserve_bytes=max(plan.reserve_bytes, OWN_RESERVE_BYTES))
+    keeps = plan.mode in (LoadMode.BALANCED, LoadMode.RESERVED)
+    whole = found.runs and not found.streamed_bytes if keeps else plan.mode is LoadMode.RESIDENT
+    words = _words_of(plan, models, found) if keeps else []
+    if not found.runs:
+        words.append(
+            f"the largest usual clip takes {_gib(found.least_bytes)} at least, and {_gib(card.free_bytes)} "
+            "are free: it will run out of memory here (FARM_LARGEST_CLIP names that clip)"
+        )
+    if not found.decodes_whole:
+        words.append("the VAE decodes in tiles, since the whole clip does not fit")
+    return replace(plan, whole=whole).with_reasons(*words)
 
 
-def _fits_all(card: GpuCard, models: ModelSizes) -> bool:
-    return _all_bytes(models) <= card.free_bytes
+def _words_of(plan: LoadPlan, models: ModelSizes, found: Fit) -> list[str]:
+    clip = f"beside {_gib(models.activations)} for the largest usual clip"
+    if not found.streamed_bytes:
+        stay = ", and the other one with it" if len(models.experts) > 1 and found.all_stay else ""
+        return [f"an expert of {_gib(found.expert_bytes)} lies on the card whole {clip}{stay}"]
+    about = "about " if plan.dynamic else ""
+    part = f"{about}{_gib(found.streamed_bytes)} of an expert's {_gib(found.expert_bytes)}"
+    return [f"{part} stream from host memory in each step, {clip}"]
 
 
-def _all_bytes(models: ModelSizes) -> int:
-    return sum(models.experts) + models.activations + _MARGIN_BYTES
+def _with_remarks(
+    plan: LoadPlan,
+    host_ram_bytes: int,
+    models: ModelSizes | None,
+    preload: str | None,
+    extra_args: Sequence[str],
+) -> LoadPlan:
+    env, remarks = dict(plan.env), []
+    if (
+        models is not None
+        and host_ram_bytes < (files := sum(models.experts) + models.others) + _HOST_MARGIN_BYTES
+    ):
+        remarks.append(
+            f"the model files are {_gib(files)} and the host has {_gib(host_ram_bytes)} of memory: "
+            "experts will be read from disk again for each job"
+        )
+    if preload is not None:
+        env["LD_PRELOAD"] = preload
+        remarks.append("tcmalloc is preloaded: host memory grows less with each swap of models")
+    if plan.mode is not LoadMode.CPU and not plan.dynamic and "--disable-cuda-malloc" in extra_args:
+        # ComfyUI's default is the driver's own pool, to which this does not apply; dynamic VRAM has its own.
+        env["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
+        remarks.append("torch's own allocator is in use: expandable segments keep it from fragmenting")
+    return replace(plan, env=env).with_reasons(*remarks)
+
+
+def _all_stay(card: GpuCard, models: ModelSizes) -> bool:
+    return fit(card.free_bytes, models).all_stay
 
 
 def _reserve_bytes(card: GpuCard) -> int:
@@ -220,9 +276,11 @@ def _reserve_bytes(card: GpuCard) -> int:
     return min(max(card.used_bytes // 4, _LEAST_RESERVE_BYTES), _LARGEST_RESERVE_BYTES)
 
 
-def _environment(card: GpuCard | None) -> dict[str, str]:
+def _environment(card: GpuCard | None, *, cpu: bool = False) -> dict[str, str]:
     # By UUID: CUDA's own numbering of several cards is not that of the driver.
-    return {"CUDA_VISIBLE_DEVICES": card.uuid if card is not None else "-1"}
+    env = {"CUDA_VISIBLE_DEVICES": card.uuid if card is not None else "-1"}
+    # Threads that wait spin by default, and with every core busy a job takes several times as long.
+    return env | {"OMP_WAIT_POLICY": "PASSIVE"} if cpu else env
 
 
 def _gib(size_bytes: int) -> str:

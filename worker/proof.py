@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +13,7 @@ from comfy.loglines import (
     LoadState,
     LogFact,
     ModelLoadedFact,
+    ModelRequestedFact,
     VramStateFact,
     read_line,
 )
@@ -27,6 +28,8 @@ _STATES: Final = {
     LoadMode.STREAMED: "NO_VRAM",
     LoadMode.CPU: "DISABLED",
 }
+# What ComfyUI calls WAN's diffusion models: WAN21, WAN22, WAN21_Vace, WAN_Animate2, …
+_DIFFUSION: Final = ("WAN2", "WAN_")
 _SLOW_ATTENTION: Final = frozenset({"split", "sub quadratic"})
 # What a card's driver keeps for itself makes the two totals differ by some hundred MiB.
 _SAME_CARD_PART: Final = 0.9
@@ -55,25 +58,23 @@ def prove(
     card: GpuCard | None,
     lines: Iterable[str],
     comfy: ComfyFacts,
-    *,
-    expects_dynamic: bool = False,
 ) -> Proof:
     """Hold what ComfyUI printed and answered against the plan.
 
     Args:
         card: the one that the plan is for; None when it was made without one.
         lines: from the process's start on; with a job's lines too, its loads are looked at.
-        expects_dynamic: dynamic VRAM should be at work (`AcceptedFlags.has_dynamic_vram`).
     """
     facts = [fact for line in lines if (fact := read_line(line)) is not None]
     state, device, attention, dynamic = _last_words(facts)
-    partial = sum(isinstance(fact, ModelLoadedFact) and fact.state is LoadState.PARTIAL for fact in facts)
+    loads = list(_loads_of(facts))
+    partial = sum(load.state is LoadState.PARTIAL for load in loads)
     differences = [
         *_of_state(plan, state, comfy),
         *_of_flags(plan, comfy),
-        *_of_loads(plan, partial),
+        *_of_loads(plan, loads),
         *_of_device(plan, card, device, attention, comfy),
-        *_of_dynamic(plan, dynamic, expected=expects_dynamic),
+        *_of_dynamic(plan, dynamic, loads),
     ]
     return Proof(
         vram_state=state,
@@ -117,14 +118,37 @@ def _of_flags(plan: LoadPlan, comfy: ComfyFacts) -> Iterator[str]:
         yield f"it runs without {', '.join(missing)}"
 
 
-def _of_loads(plan: LoadPlan, partial: int) -> Iterator[str]:
+def _loads_of(facts: Iterable[LogFact]) -> Iterator[ModelLoadedFact]:
+    """Loads of diffusion models: what becomes of text encoder and VAE follows other rules."""
+    wanted = None
+    for fact in facts:
+        match fact:
+            case ModelRequestedFact():
+                wanted = fact.model_class
+            case ModelLoadedFact() if (fact.model_class or wanted or "").startswith(_DIFFUSION):
+                yield fact
+
+
+def _of_loads(plan: LoadPlan, loads: Sequence[ModelLoadedFact]) -> Iterator[str]:
+    partial = [load for load in loads if load.state is LoadState.PARTIAL]
+    whole = [load for load in loads if load.state is LoadState.COMPLETE]
     if plan.mode is LoadMode.RESIDENT and partial:
-        yield f"models were to stay on the card whole, but {partial} loaded only in part"
+        yield f"models were to stay on the card whole, but {len(partial)} loaded only in part"
+    if plan.mode is LoadMode.STREAMED and whole:
+        yield f"nothing was to stay on the card, but {len(whole)} models loaded whole"
+    if plan.mode not in (LoadMode.BALANCED, LoadMode.RESERVED):
+        return
+    if any(load.loaded_mib is not None and load.loaded_mib < 1 for load in partial):
+        yield "nothing of a model stays on the card: every layer streams, as with --novram"
+    elif partial and plan.whole and not plan.dynamic:
+        yield f"models were to fit the card whole, but {len(partial)} loaded only in part"
 
 
 def _of_device(
     plan: LoadPlan, card: GpuCard | None, device: str | None, attention: str | None, comfy: ComfyFacts
 ) -> Iterator[str]:
+    if plan.mode is LoadMode.CPU and device is not None and device != "cpu":
+        yield f"it was to compute on the CPU, and does so on {device}"
     if card is None or plan.mode is LoadMode.CPU or comfy.is_emulator:
         return
     kind = comfy.devices[0].kind if comfy.devices else None
@@ -141,6 +165,14 @@ def _of_device(
         yield f"its attention is the slow fall-back ({attention})"
 
 
-def _of_dynamic(plan: LoadPlan, dynamic: bool | None, *, expected: bool) -> Iterator[str]:
-    if expected and dynamic is False and plan.mode in (LoadMode.BALANCED, LoadMode.RESERVED):
-        yield "dynamic VRAM is not at work: comfy-aimdo is missing, or torch is older than 2.8"
+def _of_dynamic(plan: LoadPlan, dynamic: bool | None, loads: Sequence[ModelLoadedFact]) -> Iterator[str]:
+    staged = any(load.state is LoadState.DYNAMIC for load in loads)
+    if plan.dynamic:
+        if dynamic is False:
+            yield "dynamic VRAM is not at work: comfy-aimdo is missing, or torch is older than 2.8"
+        elif dynamic is None and loads and not staged:
+            yield "dynamic VRAM is not at work: models load in the old way"
+    elif (dynamic or staged) and plan.mode is not LoadMode.BALANCED:
+        yield f"dynamic VRAM is at work, which mode {plan.mode} excludes"
+    elif staged and plan.whole is not None:
+        yield "dynamic VRAM is at work, although this ComfyUI's flags do not speak of it"

@@ -30,12 +30,12 @@ from worker.launch import (
     Target,
     child_environment,
     command_line,
-    extra_arguments,
     find_target,
     probe_flags,
 )
-from worker.load_plan import LoadPlan, plan_attached, plan_load
+from worker.load_plan import LoadPlan
 from worker.locks import HeldLock, gpu_lock_path
+from worker.plan_here import plan_here
 from worker.proof import Proof, prove
 
 log = logging.getLogger(__name__)
@@ -100,19 +100,10 @@ class ComfySupervisor:
             ComfyUnusable: what the settings name cannot be run.
         """
         target = find_target(settings)
-        emulated = target.kind is ComfyKind.EMULATOR
         # What is only attached may run on another machine, with a card of its own.
         card = find_card(environ) if target.kind is not ComfyKind.ATTACHED else None
         accepted = probe_flags(target, environ=environ)
-        plan = plan_attached()
-        if target.kind is not ComfyKind.ATTACHED:
-            plan = plan_load(
-                card,
-                host_memory().total_bytes,
-                accepted,
-                emulated=emulated,
-                extra_args=extra_arguments(settings, target, accepted),
-            )
+        plan = plan_here(settings, target, accepted, card, environ=environ)
         return cls(
             settings,
             plan,
@@ -291,8 +282,7 @@ class ComfySupervisor:
         if facts is None:
             return None
         lines = [line.text for line in self.start_lines()]
-        expects_dynamic = self._accepted.has_dynamic_vram
-        return prove(self.plan, self.gpu, lines, facts, expects_dynamic=expects_dynamic)
+        return prove(self.plan, self.gpu, lines, facts)
 
     def clean(self, prefix: str) -> None:
         """Remove one job's files from output, temp and input; the rest of the folders stays."""

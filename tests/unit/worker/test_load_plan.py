@@ -6,9 +6,10 @@ from itertools import product
 
 import pytest
 
+from worker.fit import ModelSizes
 from worker.flags import VRAM_FLAGS, AcceptedFlags, parse_help
 from worker.gpu import GIB, GpuCard
-from worker.load_plan import LoadMode, ModelSizes, plan_load
+from worker.load_plan import LoadMode, plan_load
 
 OLD = AcceptedFlags(names=frozenset({*VRAM_FLAGS, "--reserve-vram", "--port"}))  # 0.3.64
 DYNAMIC = AcceptedFlags(names=(OLD.names | {"--disable-dynamic-vram"}) - {"--normalvram"})  # 0.33
