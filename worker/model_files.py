@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from comfy.required import model_files
 from comfy.wan.memory import activation_bytes, vae_decode_bytes
-from comfy.wan.models import WAN_14B, family_of
+from comfy.wan.models import WAN_14B, family_of, file_bytes
 from comfy.wan.sizes import ClipSize
 from comfy.wan.templates import TEMPLATES, get_template
 from farm.settings import WorkerSettings
@@ -45,15 +45,19 @@ def models_folder(settings: WorkerSettings) -> Path | None:
     return base.expanduser().absolute() / "models"
 
 
-def models_meant(settings: WorkerSettings) -> Meant:
+def models_meant(settings: WorkerSettings, *, assume: bool = False) -> Meant:
     """Read which models the worker is meant for, and how large their files are.
+
+    Args:
+        assume: where none are found, take the published sizes of the template's files.
 
     Raises:
         ComfyUnusable: there is no models folder, or a file that FARM_MODELS names is not in it.
     """
     folder = models_folder(settings)
+    nothing = _assumed(settings) if assume else Meant(sizes=None, single_family=False)
     if folder is None:
-        return Meant(sizes=None, single_family=False)
+        return nothing
     if not folder.is_dir():
         if (folder.parent / _ELSEWHERE).exists() or "--extra-model-paths-config" in settings.comfyui_args:
             return Meant(sizes=None, single_family=False, remarks=("the models lie elsewhere: not sized",))
@@ -75,7 +79,18 @@ def models_meant(settings: WorkerSettings) -> Meant:
             single_family=False,
             remarks=(f"sized for the files of the template {DEFAULT_TEMPLATE}",),
         )
+    if assume:
+        return nothing
     return Meant(sizes=None, single_family=False, remarks=("no model files that we know: not sized",))
+
+
+def _assumed(settings: WorkerSettings) -> Meant:
+    published = {(kind, name): file_bytes(name) or 0 for kind, name in _of_template(DEFAULT_TEMPLATE)}
+    return Meant(
+        sizes=sizes_of(published, clip_size(settings.largest_clip)),
+        single_family=False,
+        remarks=(f"no model files here: the published sizes of the template {DEFAULT_TEMPLATE} are taken",),
+    )
 
 
 def clip_size(text: str) -> ClipSize:

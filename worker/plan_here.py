@@ -23,11 +23,13 @@ def plan_here(
     *,
     environ: Mapping[str, str] = os.environ,
     host_ram_bytes: int | None = None,
+    assume_models: bool = False,
 ) -> LoadPlan:
     """Plan for a card on this host, with the models that are on its disk.
 
     Args:
         host_ram_bytes: default: what this host has.
+        assume_models: where no model files are found, take the published sizes of the template's.
 
     Raises:
         ComfyUnusable: an argument is not taken, or models that were named are not there.
@@ -35,7 +37,7 @@ def plan_here(
     if target.kind is ComfyKind.ATTACHED:
         return plan_attached()
     emulated = target.kind is ComfyKind.EMULATOR
-    meant = models_meant(settings)
+    meant = models_meant(settings, assume=assume_models)
     plan = plan_load(
         card,
         host_memory().total_bytes if host_ram_bytes is None else host_ram_bytes,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import signal
+import subprocess
+import sys
 import threading
 from types import FrameType
 from typing import Annotated, Any
@@ -12,10 +14,11 @@ from typing import Annotated, Any
 import typer
 
 from farm.cli import as_json
-from farm.cli.door import door_of
+from farm.cli.door import door_of, say
 from farm.cli.exits import ExitCode
 from farm.cli.jobs import AsJson
 from farm.cli.tables import findings_table, queues_table, workers_table
+from farm.errors import SettingsError
 from farm.settings import LogSettings, StoreSettings
 from farm.surroundings import settings_here
 
@@ -56,6 +59,36 @@ def check(context: typer.Context, json: AsJson = False) -> None:
         door.out.print(findings_table(findings))
     if not passed(findings):
         raise typer.Exit(ExitCode.USAGE)
+
+
+def plan_gpu(
+    context: typer.Context,
+    gpu: Annotated[str | None, typer.Option(metavar="NAME", help='A card by name, as "RTX 4090".')] = None,
+    vram: Annotated[float | None, typer.Option(metavar="GIB", help="A card of this size.")] = None,
+    ram: Annotated[float | None, typer.Option(metavar="GIB", help="A host with so much memory.")] = None,
+    comfyui: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="A version of ComfyUI, as 0.3.64 or 0.38.")
+    ] = None,
+    mode: Annotated[str | None, typer.Option(help="A load mode to force, as FARM_LOAD_MODE.")] = None,
+    models: Annotated[str | None, typer.Option(metavar="NAMES", help="As FARM_MODELS.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Explain how ComfyUI would be started on this machine's card, or on a named one; starts nothing."""
+    options = {"gpu": gpu, "vram": vram, "ram": ram, "comfyui": comfyui, "mode": mode, "models": models}
+    arguments = [f"--{name}={value}" for name, value in options.items() if value is not None]
+    # The knowledge of cards is the worker's, which nothing imports: it is asked as a program.
+    answer = subprocess.run(
+        [sys.executable, "-m", "worker.plan_command", *arguments, *(["--json"] if json else [])],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if answer.returncode != 0:
+        reason = answer.stderr.strip().splitlines() or [f"it ended with {answer.returncode}"]
+        remedy = "; install wan-farm[worker]" if "ModuleNotFoundError" in reason[-1] else ""
+        raise SettingsError(f"no plan: {reason[-1].removeprefix('plan-gpu: error: ')}{remedy}")
+    say(door_of(context).out, answer.stdout.rstrip())
 
 
 def steward(
