@@ -107,6 +107,7 @@ class StoreLimits:
     ring_again_after_s: float = 30.0  # a queued job whose lane has fewer messages than jobs
     avoid_s: float = 20.0  # for so long a failed job is kept from the worker that failed it
     max_lost_attempts: int = 3  # so many lost workers: poison
+    max_machine_failures: int = 5  # so many failures for a machine's reasons: poison too
     retention_s: float = 7 * 86400.0  # of finished jobs
     events_kept: int = 1000  # per job, about
     sweep_batch: int = 200  # most jobs touched of each kind in one sweep
@@ -139,8 +140,17 @@ class Bell(Protocol):
         """The message that says "this job is waiting"."""
 
 
+class Drain(StrEnum):
+    """What a worker was told from outside; it fetches nothing until that is taken back."""
+
+    FINISH = "finish"  # end the job in hand first
+    NOW = "now"  # give it back at once
+
+
 class CancelFeed(Protocol):
     """Ids of running jobs whose cancel was just requested, as they come: a hint within milliseconds.
+
+    An empty id means that a worker's drain was ordered or taken back.
 
     Not a promise: what is missed while the connection is away is told by the next `renew`.
     """
@@ -210,14 +220,22 @@ class JobStore(Protocol):
         and the job is canceled with this very call (`end_canceled` after it is answered OK)."""
 
     def fail(
-        self, job_id: str, attempt: int, error: JobError, *, retry_in_s: float | None
+        self,
+        job_id: str,
+        attempt: int,
+        error: JobError,
+        *,
+        retry_in_s: float | None,
+        queue: str | None = None,
     ) -> JobState | LeaseAnswer:
         """End an attempt that failed; returns the new state, or ``LOST``.
 
         With ``retry_in_s`` the job is queued again after that time while attempts are left
-        (`JobSpec.max_attempts` counts failed ones), and kept from this worker for `avoid_s`;
-        with None it is failed for good. An `ErrorKind.MACHINE` error is not counted
-        against the job. A job whose cancel was requested ends canceled instead.
+        (`JobSpec.max_attempts` counts failed ones), and kept from this worker for `avoid_s`, and for
+        fifteen times as long while another worker lives that can take it; with None it is failed for
+        good. An `ErrorKind.MACHINE` error is not counted against the job, but `max_machine_failures`
+        of them make it poison. With `queue` it waits there from now on (a larger VRAM class).
+        A job whose cancel was requested ends canceled instead.
         """
 
     def release(self, job_id: str, attempt: int, *, reason: str) -> LeaseAnswer:
@@ -280,6 +298,12 @@ class JobStore(Protocol):
 
     def workers(self) -> list[dict[str, Any]]:
         """The cards of all workers that live, by name."""
+
+    def set_drain(self, name: str, drain: Drain | None) -> None:
+        """Order a worker to fetch nothing, or take the order back; it outlives the worker."""
+
+    def drain_of(self, name: str) -> Drain | None:
+        """What the worker was told."""
 
     def put_blob(self, name: str, data: bytes, *, ttl_s: float) -> None:
         """Keep what is too large for a card (node definitions) for `ttl_s`, or for so long again."""

@@ -1,7 +1,7 @@
 """How a job stands in Redis, and back: the only place that knows the fields of its record.
 
 Fields: ``head`` what scripts must read, ``spec`` JSON, compressed; ``state``, ``at``
-(µs, the order), ``attempt``, ``failed``, ``lost``, ``worker``, ``cancel``; ``started``, ``claimed``,
+(µs, the order), ``attempt``, ``failed``, ``lost``, ``ill``, ``worker``, ``cancel``; ``started``, ``claimed``,
 ``finished``, ``lease``, ``not_before``, ``deadline``, ``rung`` (ms); ``progress``, ``result``,
 ``error`` JSON; ``notes`` JSON objects with commas between; ``avoid`` JSON, worker -> until (ms);
 ``nonce`` of the claim call; ``ended`` the last final write and its answer. A waiting job has the
@@ -117,6 +117,12 @@ def head_from_json(text: bytes) -> Head:
     """Back from `head_to_json`."""
     head = json.loads(text)
     return Head(queue=head["q"], priority=head["p"], title=head["t"])
+
+
+def head_with_queue(head_json: bytes, queue: str) -> bytes:
+    """The same head for a job that moves to another queue."""
+    head = {**json.loads(head_json), "q": queue}
+    return json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def from_order(at: bytes | int) -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from farm.store.base import Drain
 from farm.store.link import RedisLink, in_ms
 
 
@@ -23,6 +24,19 @@ class RedisFleet(RedisLink):
         """The cards of all workers that live, by name."""
         found = {name.decode(): json.loads(card) for name, card in self._run("workers")}
         return [found[name] for name in sorted(found)]
+
+    def set_drain(self, name: str, drain: Drain | None) -> None:
+        """Order a worker to fetch nothing, or take the order back."""
+        if drain is None:
+            self._command("DEL", self.keys.drain(name))
+        else:
+            self._command("SET", self.keys.drain(name), drain.value)
+        self._command("PUBLISH", self.keys.control, b"")
+
+    def drain_of(self, name: str) -> Drain | None:
+        """What the worker was told."""
+        told: bytes | None = self._command("GET", self.keys.drain(name))
+        return Drain(told.decode()) if told else None
 
     def put_blob(self, name: str, data: bytes, *, ttl_s: float) -> None:
         """Keep something that is too large for a card."""

@@ -26,8 +26,9 @@ class Keys:
     ``{farm}:epoch``         string       made at first use: another one means that Redis forgot all
     ``{farm}:worker:<name>`` string       a worker's card, with a time to live; names in ``{farm}:workers``
     ``{farm}:blob:<name>``   string       node definitions that cards name, with a time to live
+    ``{farm}:drain:<name>``  string       that a worker shall fetch nothing: ``finish`` or ``now``
     ``{farm}:lock:<name>``   string       who holds a lock, with a time to live
-    ``{farm}:control``       channel      ids of running jobs whose cancel was requested
+    ``{farm}:control``       channel      ids of jobs to cancel; an empty one: a drain was ordered
     ======================= ============ ===============================================================
     """
 
@@ -59,6 +60,10 @@ class Keys:
     def worker(self, name: str) -> str:
         """String: a worker's card."""
         return f"{self.root}worker:{name}"
+
+    def drain(self, name: str) -> str:
+        """String: what a worker was told."""
+        return f"{self.root}drain:{name}"
 
     def blob(self, name: str) -> str:
         """String: bytes that a card names."""

@@ -28,11 +28,11 @@ from farm.store import codec
 from farm.store.base import Bell, Claim, LeaseAnswer, NewEvent, NewJob, Refused, StoreLimits, Submitted
 from farm.store.fleet import RedisFleet
 from farm.store.keys import lane
-from farm.store.link import in_ms
+from farm.store.link import in_ms, ring_at_front
 from farm.store.lua import Argument, Call
 from farm.store.reading import RedisReading
 from farm.store.repair import RedisRepair
-from farm.store.verdicts import RING_AGAIN_S
+from farm.store.verdicts import LEFT_TO_OTHERS, RING_AGAIN_S
 
 _BATCH: Final = 1000  # jobs of one round trip; more would only make one reply wait for another
 _MAX_CONNECTIONS: Final = 1000  # threads that follow a job hold one each
@@ -136,6 +136,7 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
             in_ms(self.limits.lease_s),
             SCHEMA_VERSION,
             in_ms(min(RING_AGAIN_S, self.limits.avoid_s)),
+            in_ms(LEFT_TO_OTHERS * self.limits.avoid_s),
         )
         if word != b"granted":
             return Refused(word.decode())
@@ -168,12 +169,21 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
         return LeaseAnswer(self._run("succeed", job_id, attempt, codec.RESULT.dump_json(result)).decode())
 
     def fail(
-        self, job_id: str, attempt: int, error: JobError, *, retry_in_s: float | None
+        self,
+        job_id: str,
+        attempt: int,
+        error: JobError,
+        *,
+        retry_in_s: float | None,
+        queue: str | None = None,
     ) -> JobState | LeaseAnswer:
         """End an attempt that failed; returns the new state, or ``LOST``."""
-        ring = self._ring_of(job_id)
-        if ring is None:
+        head = self._command("HGET", self.keys.job(job_id), "head")
+        if head is None:
             return LeaseAnswer.LOST
+        if queue is not None:
+            head = codec.head_with_queue(head, queue)
+        ring = ring_at_front(job_id, head)
         word = self._run(
             "fail",
             job_id,
@@ -184,6 +194,8 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
             in_ms(self.limits.avoid_s),
             self._message(ring),
             error.message,
+            self.limits.max_machine_failures,
+            b"" if queue is None else head,
             bell_list=self._list_key(ring),
         ).decode()
         return LeaseAnswer.LOST if word == LeaseAnswer.LOST else JobState(word)

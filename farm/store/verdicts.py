@@ -9,6 +9,7 @@ from farm.job import AttemptNote, ErrorKind, JobError
 
 DEADLINE_PASSED: Final = "its deadline passed"
 WORKER_LOST: Final = "its worker was lost"
+LEFT_TO_OTHERS: Final = 15  # times `avoid_s`: so long others have the first right, if there are any
 RING_AGAIN_S: Final = 1.0  # after a claim was refused *here*: the bell that brought it is used up
 
 
@@ -30,4 +31,20 @@ def workers_lost(count: int, last_worker: str, notes: Sequence[AttemptNote]) -> 
         message=f"{count} workers were lost while they ran this job, the last one was {last_worker}; "
         "look at their logs before it is retried",
         details={"workers": [note.worker for note in notes if note.outcome == "lost"]},
+    )
+
+
+def machines_failed(count: int, last_worker: str, notes: Sequence[AttemptNote], why: str) -> JobError:
+    """Why a job is poison on which machine after machine failed."""
+    ill = [
+        note.worker
+        for note in notes
+        if note.outcome == "failed" and note.error is not None and note.error.kind is ErrorKind.MACHINE
+    ]
+    return JobError(
+        kind=ErrorKind.POISON,
+        code="machines_failed",
+        message=f"it failed {count} times for the reasons of a machine, the last time on {last_worker}: "
+        f"{why}",
+        details={"workers": ill},
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pydantic import SecretStr
 from farm.errors import IdempotencyConflict, IllegalMove, JobNotFound
 from farm.job import ErrorKind, EventKind, JobState, Progress, new_job_id
 from farm.settings import RedisSettings
-from farm.store.base import Claim, JobStore, LeaseAnswer, NewEvent, Queued, Refused, Ring, StoreLimits
+from farm.store.base import Claim, Drain, JobStore, LeaseAnswer, NewEvent, Queued, Refused, Ring, StoreLimits
 from farm.store.redis import connect
 from farm.testing import MemoryJobStore, PlainBell
 from tests.support.jobs import QUEUE, a_job, a_result, an_error
@@ -470,6 +471,65 @@ def test_a_machines_fault_is_not_counted_against_the_job(open_shop: Open) -> Non
         assert state is JobState.QUEUED
 
     assert shop.store.get(job_id).attempts_failed == 0
+
+
+def test_a_job_on_which_machine_after_machine_fails_is_poison(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0, max_machine_failures=2))
+    job_id = shop.submit(max_attempts=5)
+
+    states = []
+    for attempt, worker in ((1, "w1"), (2, "w2")):
+        shop.store.claim(job_id, worker=worker)
+        states.append(shop.store.fail(job_id, attempt, an_error(ErrorKind.MACHINE), retry_in_s=0))
+
+    record = shop.store.get(job_id)
+    assert states == [JobState.QUEUED, JobState.FAILED]
+    assert record.error is not None
+    assert (record.error.kind, record.error.code) == (ErrorKind.POISON, "machines_failed")
+    assert record.error.details == {"workers": ["w1", "w2"]}
+    assert record.attempts_failed == 0
+    shop.store.retry(job_id)
+    shop.store.claim(job_id, worker="w3")
+    assert shop.store.fail(job_id, 3, an_error(ErrorKind.MACHINE), retry_in_s=0) is JobState.QUEUED
+
+
+def test_a_failed_job_is_left_to_another_worker_while_there_is_one(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0.05))
+    job_id = shop.running("w1")
+    other: dict[str, Any] = {"name": "w2", "vram_gib": 141, "not_fetching": []}
+    shop.store.put_worker("w2", other, ttl_s=60)
+    shop.store.fail(job_id, 1, an_error(), retry_in_s=0)
+    time.sleep(0.1)  # past the time for which it is kept from w1 whoever lives
+
+    assert shop.store.claim(job_id, worker="w1") is Refused.NOT_HERE
+    shop.store.put_worker("w2", {**other, "not_fetching": ["draining"]}, ttl_s=60)
+
+    assert isinstance(shop.store.claim(job_id, worker="w1"), Claim)
+
+
+def test_a_job_that_needs_more_waits_in_another_queue(shop: Shop) -> None:
+    job_id = shop.running("w1", labels=["a"])
+    shop.pop_all()
+
+    shop.store.fail(job_id, 1, an_error(), retry_in_s=0, queue="render.48")
+
+    record = shop.store.get(job_id)
+    assert (record.state, record.queue) == (JobState.QUEUED, "render.48")
+    assert shop.pop_all() == []
+    assert shop.pop_all("render.48") == [job_id]
+    assert [(lane.queue, lane.waiting) for lane in shop.store.counts().waiting] == [("render.48", 1)]
+
+
+def test_a_worker_is_told_to_fetch_nothing_until_that_is_taken_back(shop: Shop) -> None:
+    feed = shop.store.listen_control()
+
+    shop.store.set_drain("w1", Drain.NOW)
+
+    assert feed.next(5.0) == ""
+    assert (shop.store.drain_of("w1"), shop.store.drain_of("w2")) == (Drain.NOW, None)
+    shop.store.set_drain("w1", None)
+    assert shop.store.drain_of("w1") is None
+    feed.close()
 
 
 def test_a_released_job_is_queued_at_the_front_and_nothing_is_counted(shop: Shop) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from farm.store.base import Drain
 from farm.store.memory.state import MemoryState
 
 
@@ -26,6 +27,21 @@ class MemoryFleet(MemoryState):
         with self._lock:
             now = self._clock()
             return [card for _, (until, card) in sorted(self._workers.items()) if until > now]
+
+    def set_drain(self, name: str, drain: Drain | None) -> None:
+        """Order a worker to fetch nothing, or take the order back."""
+        with self._lock:
+            if drain is None:
+                self._drains.pop(name, None)
+            else:
+                self._drains[name] = drain
+            for feed in self._feeds:
+                feed.put("")
+
+    def drain_of(self, name: str) -> Drain | None:
+        """What the worker was told."""
+        with self._lock:
+            return self._drains.get(name)
 
     def put_blob(self, name: str, data: bytes, *, ttl_s: float) -> None:
         """Keep something that is too large for a card."""

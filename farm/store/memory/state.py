@@ -24,6 +24,7 @@ from farm.job import (
     utc_from_ms,
 )
 from farm.store.base import (
+    Drain,
     Ring,
     StoreLimits,
 )
@@ -40,6 +41,7 @@ class Kept:
     rung: float
     deadline: datetime | None
     digest: str
+    ill: int = 0  # failures for a machine's reasons
     due: float | None = None  # must be rung by then
     avoid: dict[str, float] = field(default_factory=dict)  # worker -> until
     ended: tuple[int, str, Any] | None = None  # attempt, verb, answer of the last final write
@@ -96,6 +98,7 @@ class MemoryState:
         self._workers: dict[str, tuple[float, dict[str, Any]]] = {}
         self._blobs: dict[str, tuple[float, bytes]] = {}
         self._locks: dict[str, tuple[float, str]] = {}
+        self._drains: dict[str, Drain] = {}
         self._feeds: list[MemoryCancelFeed] = []
 
     def ring(self, rings: Sequence[Ring]) -> None:

@@ -28,7 +28,7 @@ from farm.store.memory.fleet import MemoryFleet
 from farm.store.memory.reading import MemoryReading
 from farm.store.memory.repair import MemoryRepair
 from farm.store.memory.state import Kept
-from farm.store.verdicts import DEADLINE_PASSED, RING_AGAIN_S
+from farm.store.verdicts import DEADLINE_PASSED, LEFT_TO_OTHERS, RING_AGAIN_S, machines_failed
 
 
 class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
@@ -117,6 +117,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
                 started_at=None,
                 finished_at=None,
             )
+            kept.ill = 0
             self._tell(kept, reason="retry")
             self._ring_now(kept)
             return JobState.QUEUED
@@ -164,10 +165,27 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
             return Refused.EXPIRED
         if kept.record.not_before is not None and now < kept.record.not_before:
             return Refused.NOT_YET
-        if self._clock() < kept.avoid.get(worker, 0.0):
+        if self._is_left_to_others(kept, worker):
             kept.due = kept.due or self._clock() + min(RING_AGAIN_S, self.limits.avoid_s)
             return Refused.NOT_HERE
         return None
+
+    def _is_left_to_others(self, kept: Kept, worker: str) -> bool:
+        if worker not in kept.avoid:
+            return False
+        until, now = kept.avoid[worker], self._clock()
+        longer = now < until + LEFT_TO_OTHERS * self.limits.avoid_s
+        return now < until or (longer and self._another_can(kept, worker))
+
+    def _another_can(self, kept: Kept, worker: str) -> bool:
+        """Whether somebody who has not failed it lately serves its VRAM class, and fetches."""
+        gib = int(kept.record.queue.rpartition(".")[2])
+        others = [
+            card
+            for name, (until, card) in self._workers.items()
+            if name != worker and name not in kept.avoid and until > self._clock()
+        ]
+        return any((card.get("vram_gib") or 0) >= gib and not card.get("not_fetching") for card in others)
 
     def renew(self, job_id: str, attempt: int) -> LeaseAnswer:
         """Prolong the lease by `lease_s` from now."""
@@ -206,7 +224,13 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
         return LeaseAnswer(self._last_word(job_id, attempt, "succeed", move))
 
     def fail(
-        self, job_id: str, attempt: int, error: JobError, *, retry_in_s: float | None
+        self,
+        job_id: str,
+        attempt: int,
+        error: JobError,
+        *,
+        retry_in_s: float | None,
+        queue: str | None = None,
     ) -> JobState | LeaseAnswer:
         """End an attempt that failed; returns the new state, or ``LOST``."""
 
@@ -219,9 +243,18 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
             failed = record.attempts_failed + (error.kind is not ErrorKind.MACHINE)
             self._note(kept, "failed", error)
             self._set(kept, error=error, attempts_failed=failed)
+            kept.ill += error.kind is ErrorKind.MACHINE
+            if kept.ill >= self.limits.max_machine_failures:
+                worker = record.worker or ""
+                poison = machines_failed(kept.ill, worker, kept.record.attempts, error.message)
+                self._set(kept, error=poison)
+                self._finish(kept, JobState.FAILED, worker=worker, reason=poison.message)
+                return JobState.FAILED
             if retry_in_s is None or failed >= record.spec.max_attempts:
                 self._finish(kept, JobState.FAILED, worker=record.worker, reason=error.message)
                 return JobState.FAILED
+            if queue is not None:
+                self._set(kept, queue=queue)
             self._requeue(kept, worker=record.worker, reason=error.message, retry_in_s=retry_in_s)
             kept.avoid[record.worker or ""] = self._clock() + self.limits.avoid_s
             if retry_in_s > 0:

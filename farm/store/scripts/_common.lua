@@ -17,12 +17,13 @@ local function lane_of(job) return job.head.p .. ':' .. job.head.q end
 
 local function load(id)
   local f = redis.call('HMGET', key('job', id), 'state', 'at', 'head', 'attempt', 'worker', 'claimed',
-    'failed', 'lost', 'cancel', 'ended')
+    'failed', 'lost', 'cancel', 'ended', 'ill')
   if not f[1] then return nil end
   return {
     id = id, state = f[1], at = f[2], raw_head = f[3], head = cjson.decode(f[3]),
     attempt = tonumber(f[4] or 0), worker = f[5] or '', claimed = tonumber(f[6] or 0),
     failed = tonumber(f[7] or 0), lost = tonumber(f[8] or 0), cancel = f[9], ended = f[10] or '',
+    ill = tonumber(f[11] or 0),
   }
 end
 
@@ -99,6 +100,20 @@ local function note(job, outcome, error_json)
   lines = lines and (lines .. ',' .. line) or line
   set(job, 'notes', lines)
   return lines
+end
+
+-- The workers of the job's attempts that fit.
+local function workers_of(notes, fits)
+  local workers = {}
+  for _, each in ipairs(cjson.decode('[' .. notes .. ']')) do
+    if fits(each) then workers[#workers + 1] = each.worker end
+  end
+  return workers
+end
+
+local function error_json(kind, code, message, details)
+  return '{"kind":"' .. kind .. '","code":"' .. code .. '","message":' .. cjson.encode(message)
+    .. ',"details":' .. details .. '}'
 end
 
 -- What a repeated final write of the same attempt is answered, or nil when it is the first.

@@ -1,9 +1,10 @@
 -- Give the next attempt at a queued job to a worker.
 -- KEYS: root. ARGV: events kept, id, worker, nonce of this call, lease in ms, newest schema it reads,
--- ms after which a job that is refused here is rung again.
+-- ms after which a job that is refused here is rung again, ms for which it is left to others while
+-- another worker lives that can take it.
 -- Answers {'granted', attempt, at, claimed, lease end, spec} or {reason}.
-local id, worker, nonce, lease_ms, schema, ring_again_ms =
-  ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local id, worker, nonce, lease_ms, schema, ring_again_ms, left_to_others_ms =
+  ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 
 local job = load(id)
 if not job then return {'unknown'} end
@@ -23,8 +24,21 @@ if deadline > 0 and now >= deadline then
 end
 if now < not_before then return {'not_yet'} end
 
-local kept_until = avoid and cjson.decode(avoid)[worker] or 0
-if now < kept_until or (job.head.v or 1) > schema then
+local avoided = avoid and cjson.decode(avoid) or {}
+local kept_until = avoided[worker] or 0
+
+-- Whether somebody who has not failed it lately serves its VRAM class, and fetches.
+local function another_can()
+  local gib = tonumber(job.head.q:match('%d+$') or 0)
+  for _, name in ipairs(redis.call('SMEMBERS', root .. 'workers')) do
+    local text = name ~= worker and not avoided[name] and redis.call('GET', key('worker', name))
+    local card = text and cjson.decode(text)
+    if card and (tonumber(card.vram_gib) or 0) >= gib and #(card.not_fetching or {}) == 0 then return true end
+  end
+  return false
+end
+
+if now < kept_until or now < kept_until + left_to_others_ms and another_can() or (job.head.v or 1) > schema then
   -- The bell that brought it here is used up, so another one must follow.
   redis.call('ZADD', root .. 'due', 'NX', now + ring_again_ms, id)
   return {'not_here'}

@@ -1,8 +1,10 @@
 -- End an attempt that failed. KEYS: root, bell list. ARGV: events kept, id, attempt, error as JSON,
 -- 1 when it counts against the job, ms until the retry or '', ms to keep it from this worker, message,
--- why, in one line. Answers the new state or 'lost'.
-local id, attempt, error_json, counts, retry_ms, avoid_ms, message, why =
-  ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1', tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9]
+-- why, in one line, machines that make a job poison, its new head when it changes its queue or ''.
+-- Answers the new state or 'lost'.
+local id, attempt, error, counts, retry_ms, avoid_ms, message, why, poison_after, head =
+  ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1', tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9],
+  tonumber(ARGV[10]), ARGV[11]
 
 local job = load(id)
 if not job then return 'lost' end
@@ -10,15 +12,29 @@ local earlier = answered(job, attempt, 'fail')
 if earlier then return earlier end
 if not holds(job, attempt) then return 'lost' end
 
-note(job, 'failed', error_json)
+local notes = note(job, 'failed', error)
 if job.cancel then
   finish(job, 'canceled', {worker = job.worker})
   return answer(job, 'fail', 'canceled')
 end
-set(job, 'error', error_json)
+set(job, 'error', error)
 if counts then
   job.failed = job.failed + 1
   set(job, 'failed', job.failed)
+else
+  job.ill = job.ill + 1
+  set(job, 'ill', job.ill)
+end
+if job.ill >= poison_after then
+  local function was_ill(each)
+    return type(each.error) == 'table' and each.outcome == 'failed' and each.error.kind == 'machine'
+  end
+  local poison = 'it failed ' .. job.ill .. ' times for the reasons of a machine, the last time on '
+    .. job.worker .. ': ' .. why
+  set(job, 'error', error_json('poison', 'machines_failed', poison,
+    cjson.encode({workers = workers_of(notes, was_ill)})))
+  finish(job, 'failed', {worker = job.worker, reason = poison})
+  return answer(job, 'fail', 'failed')
 end
 if not retry_ms or job.failed >= job.head.m then
   finish(job, 'failed', {worker = job.worker, reason = why})
@@ -27,7 +43,11 @@ end
 
 local avoided = {[job.worker] = now + avoid_ms}
 for worker, kept_until in pairs(cjson.decode(redis.call('HGET', key('job', id), 'avoid') or '{}')) do
-  if kept_until > now and worker ~= job.worker then avoided[worker] = kept_until end
+  if kept_until + avoid_ms * 15 > now and worker ~= job.worker then avoided[worker] = kept_until end
+end
+if head ~= '' then
+  job.head = cjson.decode(head)
+  set(job, 'head', head)
 end
 requeue(job, {worker = job.worker, reason = why, retry_in_s = retry_ms / 1000})
 set(job, 'avoid', cjson.encode(avoided))

@@ -2,18 +2,7 @@
 -- ARGV: events kept, most jobs to touch, lease in s, lost workers that make a job poison. Answers ids.
 local batch, lease_s, poison_after = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 
-local function error_json(kind, code, message, details)
-  return '{"kind":"' .. kind .. '","code":"' .. code .. '","message":' .. cjson.encode(message)
-    .. ',"details":' .. details .. '}'
-end
-
-local function lost_by(notes)
-  local workers = {}
-  for _, each in ipairs(cjson.decode('[' .. notes .. ']')) do
-    if each.outcome == 'lost' then workers[#workers + 1] = each.worker end
-  end
-  return workers
-end
+local function was_lost(each) return each.outcome == 'lost' end
 
 local function take(job)
   local lost = error_json('machine', 'lease_lost', 'worker ' .. job.worker .. ' was not heard of for ' .. lease_s
@@ -27,7 +16,7 @@ local function take(job)
   elseif job.lost >= poison_after then
     local why = job.lost .. ' workers were lost while they ran this job, the last one was ' .. job.worker
       .. '; look at their logs before it is retried'
-    set(job, 'error', error_json('poison', 'workers_lost', why, cjson.encode({workers = lost_by(notes)})))
+    set(job, 'error', error_json('poison', 'workers_lost', why, cjson.encode({workers = workers_of(notes, was_lost)})))
     finish(job, 'failed', {worker = job.worker, reason = why})
   else
     requeue(job, {worker = job.worker, reason = 'its worker was lost'})
