@@ -1,0 +1,167 @@
+"""The checker finds what it is there to find: one planted fault each, and none in a history without."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.chaos.checker import Breach, check
+from tests.chaos.history import AttemptSeen, History, Run, StateSeen, Stored, Story
+
+JOB = "a" * 32
+PREFIX = f"jobs/{JOB}/2/"
+CLIP = f"{PREFIX}clip.mp4"
+
+
+def told(*states: tuple[str, int, str]) -> tuple[StateSeen, ...]:
+    return tuple(
+        StateSeen(state=state, attempt=attempt, at_s=float(at), reason=reason)
+        for at, (state, attempt, reason) in enumerate(states)
+    )
+
+
+# One worker was lost, the next one succeeded.
+GOOD = Story(
+    job_id=JOB,
+    state="succeeded",
+    states=told(
+        ("queued", 0, ""), ("running", 1, ""), ("queued", 1, "lost"), ("running", 2, ""), ("succeeded", 2, "")
+    ),
+    attempts=(
+        AttemptSeen(attempt=1, worker="a", outcome="lost", started_s=1, ended_s=2),
+        AttemptSeen(attempt=2, worker="b", outcome="succeeded", started_s=3, ended_s=4),
+    ),
+    artifacts=(Stored(key=CLIP, sha256="11"),),
+    accepted_prefix=PREFIX,
+)
+RUNS = (Run(job_id=JOB, attempt=1, started_s=1.1, worker="a"),)
+
+
+def history_of(story: Story | None, **changes: object) -> History:
+    stories = {} if story is None else {story.job_id: story}
+    plain = History(
+        accepted=(JOB,), stories=stories, objects={CLIP: "11", f"{PREFIX}manifest.json": "22"}, runs=RUNS
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def breaches(history: History) -> set[Breach]:
+    return {violation.breach for violation in check(history)}
+
+
+def test_a_history_as_it_should_be_has_no_violation() -> None:
+    assert check(history_of(GOOD)) == []
+
+
+def test_a_job_that_a_person_retried_may_end_again() -> None:
+    states = told(
+        ("queued", 0, ""), ("running", 1, ""), ("failed", 1, ""), ("queued", 1, "retry"), ("running", 2, ""),
+        ("succeeded", 2, ""),
+    )  # fmt: skip
+
+    assert check(history_of(replace(GOOD, states=states))) == []
+
+
+def test_a_job_that_the_store_forgot_is_found() -> None:
+    assert breaches(history_of(None, objects={})) == {Breach.LOST}
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+def test_a_job_without_an_end_is_found(state: str) -> None:
+    assert Breach.LOST in breaches(history_of(replace(GOOD, state=state)))
+
+
+def test_two_accepted_results_are_found() -> None:
+    twice = replace(GOOD, states=(*GOOD.states, GOOD.states[-1]))
+
+    assert Breach.DOUBLED in breaches(history_of(twice))
+
+
+def test_an_end_after_the_end_is_found() -> None:
+    states = told(("queued", 0, ""), ("running", 2, ""), ("canceled", 2, ""), ("failed", 2, ""))
+
+    assert Breach.DOUBLED in breaches(history_of(replace(GOOD, states=states)))
+
+
+def test_attempt_numbers_that_do_not_grow_are_found() -> None:
+    states = told(("running", 2, ""), ("queued", 2, "lost"), ("running", 2, ""), ("succeeded", 2, ""))
+
+    assert breaches(history_of(replace(GOOD, states=states))) == {Breach.ATTEMPTS}
+
+
+def test_two_attempts_that_held_the_lease_at_once_are_found() -> None:
+    one, other = GOOD.attempts
+
+    assert breaches(history_of(replace(GOOD, attempts=(one, replace(other, started_s=1.5))))) == {
+        Breach.ATTEMPTS
+    }
+
+
+def test_a_result_of_an_attempt_whose_lease_was_lost_is_found() -> None:
+    states = told(("running", 1, ""), ("queued", 1, "lost"), ("succeeded", 1, ""))
+
+    assert Breach.FENCE in breaches(history_of(replace(GOOD, states=states)))
+
+
+def test_an_attempt_noted_as_lost_and_as_succeeded_is_found() -> None:
+    attempts = tuple(replace(each, attempt=2) for each in GOOD.attempts)
+
+    assert breaches(history_of(replace(GOOD, attempts=attempts))) == {Breach.FENCE}
+
+
+def test_a_result_whose_file_is_not_there_is_found() -> None:
+    assert breaches(history_of(GOOD, objects={})) == {Breach.BYTES}
+
+
+def test_a_result_whose_file_has_other_bytes_is_found() -> None:
+    assert breaches(history_of(GOOD, objects={CLIP: "33"})) == {Breach.BYTES}
+
+
+def test_a_result_that_names_the_files_of_another_attempt_is_found() -> None:
+    assert Breach.BYTES in breaches(history_of(replace(GOOD, accepted_prefix=f"jobs/{JOB}/1/")))
+
+
+def test_a_result_without_files_is_found() -> None:
+    assert breaches(history_of(replace(GOOD, artifacts=()))) == {Breach.BYTES}
+
+
+def test_a_canceled_job_that_succeeded_is_found() -> None:
+    assert breaches(history_of(replace(GOOD, cancel_confirmed_s=9.0))) == {Breach.CANCEL}
+
+
+def test_a_run_that_began_after_the_cancel_is_found() -> None:
+    canceled = Story(job_id=JOB, state="canceled", cancel_confirmed_s=5.0)
+    late = Run(job_id=JOB, attempt=1, started_s=7.0, worker="a")
+
+    assert check(history_of(canceled, objects={})) == []
+    assert breaches(history_of(canceled, objects={}, runs=(late,))) == {Breach.CANCEL}
+
+
+def test_a_job_that_took_too_many_workers_is_found() -> None:
+    taken = tuple(
+        AttemptSeen(attempt=number, worker="a", outcome="lost", started_s=number, ended_s=number + 0.5)
+        for number in range(1, 5)
+    )
+    story = Story(job_id=JOB, state="failed", attempts=taken, error="poison")
+
+    assert breaches(history_of(story, objects={})) == {Breach.POISON}
+
+
+def test_a_poison_job_that_succeeded_is_found() -> None:
+    assert breaches(history_of(replace(GOOD, poison=True))) == {Breach.POISON}
+
+
+def test_a_failure_without_a_reason_is_found() -> None:
+    assert breaches(history_of(Story(job_id=JOB, state="failed"), objects={})) == {Breach.REASON}
+
+
+def test_what_was_not_cleared_away_is_found() -> None:
+    assert breaches(history_of(GOOD, leftovers={"leases": 0})) == set()
+    assert breaches(history_of(GOOD, leftovers={"leases": 1})) == {Breach.LEFTOVER}
+
+
+def test_a_file_of_an_attempt_that_nobody_names_is_found() -> None:
+    orphan = f"jobs/{JOB}/1/clip.mp4"
+
+    assert breaches(history_of(GOOD, objects={CLIP: "11", orphan: "11"})) == {Breach.LEFTOVER}
