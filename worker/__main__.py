@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 import sys
 
+from celery.bin.celery import celery
+
 from farm.settings import WorkerSettings
 from worker.app import app
 from worker.errors import WorkerError
@@ -23,10 +25,12 @@ def node_name(settings: WorkerSettings) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Run the worker; `arguments` go to Celery after ours, and win."""
+    """Run the worker and exit with its code; `arguments` go to Celery after ours, and win."""
     # Without mingle and gossip the worker is up a second earlier and chatters less; Flower needs neither.
     ours = ["worker", "-n", node_name(WorkerSettings.read()), "--without-mingle", "--without-gossip"]
-    app.start(argv=[*ours, *arguments])
+    # As `app.start` does it, which keeps the exit code to itself: a supervisor must see a refusal.
+    celery.params[0].default = app
+    celery.main(args=[*ours, *arguments], prog_name="celery")
 
 
 if __name__ == "__main__":

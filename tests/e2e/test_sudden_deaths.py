@@ -14,7 +14,7 @@ Farms = Callable[..., WholeFarm]
 LONG = 40  # steps: two seconds
 
 # For a job that shall not end by itself while its worker lives.
-ENDLESS = """--faults '[{"kind":"slow","factor":100,"times":null}]'"""
+ENDLESS = """--faults '[{"kind":"slow","factor":20,"times":null}]'"""
 
 
 def succeeded_once(farm: WholeFarm, job: Job) -> None:

@@ -43,7 +43,7 @@ def test_sockets_dropped_all_the_time_leave_polling(farm: WholeFarm, worker: Wor
 
 def test_a_lost_answer_to_the_post_does_not_run_the_job_twice(farm: WholeFarm, worker: WorkerProcess) -> None:
     # Longer than the client waits for an answer; the prompt is queued before.
-    worker.misbehave("stall_http", seconds=12, path="/prompt")
+    worker.misbehave("stall_http", seconds=7, path="/prompt")
 
     job = farm.submit(a_clip(steps=LONG)).wait(JOB_S)
 
