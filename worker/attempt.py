@@ -45,6 +45,7 @@ class Parts:
     facts: Callable[[], Mapping[str, Any]]  # what the manifest says of worker, GPU, plan and ComfyUI
     renew_s: float
     previews: bool = False
+    after_render: Callable[[], None] = lambda: None  # the card is free, and no other job can have it yet
 
 
 def attempt(job_id: str, parts: Parts, *, announce: Callable[[Progress], None]) -> str:
@@ -80,6 +81,7 @@ class _Attempt:
             try:
                 rendered = self._render()
             finally:
+                self._parts.after_render()
                 # Whatever came of it, the GPU is free: the next job may come while this one is booked.
                 self._parts.gate.release(self._claim.job_id)
             result = self._publish(rendered)

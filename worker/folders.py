@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -20,6 +21,7 @@ from worker.locks import HeldLock
 log = logging.getLogger(__name__)
 
 _TEMP_AGE_S: Final = 3600.0
+_YOUNG_S: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,22 @@ class WorkerFolders:
             for found in (folder / path.parent).glob(f"{_literal(path.name)}*"):
                 _remove(found)
         _remove_older(self.temp, time.time() - _TEMP_AGE_S)
+
+    def shrink(self, limit_bytes: int) -> int:
+        """Remove leftovers, oldest first, until all files take no more than that; returns what they take.
+
+        The folders of jobs are each job's own to clean, and what is young may be in use: both stay.
+        """
+        files = sorted(_files_of((self.output, self.temp)))
+        total = sum(size for _, size, _ in files)
+        young = time.time() - _YOUNG_S
+        for changed, size, path in files:
+            if total <= limit_bytes or changed > young:
+                break
+            if self.output / "jobs" not in path.parents:
+                _remove(path)
+                total -= size
+        return total
 
     def remember_process(self, pid: int) -> None:
         """Note which process works here, for a worker that comes after our sudden death."""
@@ -147,6 +165,16 @@ def _remove_older(folder: Path, before: float) -> None:
             with contextlib.suppress(FileNotFoundError):  # ComfyUI clears up as well
                 if path.lstat().st_mtime < before:
                     _remove(path)
+
+
+def _files_of(folders: Iterable[Path]) -> Iterator[tuple[float, int, Path]]:
+    """When a file was written last, its size in bytes, and where it is."""
+    for folder in folders:
+        for parent, _, names in os.walk(folder):
+            for path in (Path(parent, name) for name in names):
+                with contextlib.suppress(OSError):  # gone meanwhile
+                    facts = path.lstat()
+                    yield facts.st_mtime, facts.st_size, path
 
 
 def _literal(name: str) -> str:

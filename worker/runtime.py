@@ -34,7 +34,9 @@ from worker.lease import LeaseKeeper
 from worker.model_files import models_folder
 from worker.nvenc import NvencFinding, try_nvenc
 from worker.own_comfy import OwnComfy
+from worker.plan_check import PlanCheck
 from worker.publish import S3Publisher
+from worker.recycle_comfy import recycler_of
 from worker.supervisor import ComfySupervisor
 
 log = logging.getLogger(__name__)
@@ -69,7 +71,7 @@ class Runtime:
         self._jobs: dict[str, Progress] = {}
         self._state = ComfyState.STOPPED
         self._failure: WorkerError | None = None
-        self._proof: tuple[int, dict[str, Any] | None] = (0, None)  # of which start, and what
+        self._plan_check: PlanCheck | None = None
 
     @property
     def vram_gib(self) -> int:
@@ -153,6 +155,13 @@ class Runtime:
         self._supervisor = ComfySupervisor.for_this_machine(self._worker, name=name, on_state=self._comfy_is)
         self._gpu = self._supervisor.gpu
         self._started.append(self._supervisor.stop)
+        self._plan_check = PlanCheck(
+            self._supervisor.proof,
+            lambda: self._supervisor.generation,
+            self.gate,
+            strict=self._worker.strict,
+        )
+        self._recycler = recycler_of(self._supervisor, self._worker)
         self._try_nvenc()
         self._supervisor.start()
         self._vram_gib = self._supervisor.vram_class_gib
@@ -186,6 +195,7 @@ class Runtime:
             facts=self._facts,
             renew_s=settings.renew_s,
             previews=self._worker.previews,
+            after_render=self._after_render,
         )
 
     def _start_threads(self) -> None:
@@ -226,6 +236,8 @@ class Runtime:
     def _comfy_is(self, state: ComfyState, failure: WorkerError | None) -> None:
         self._state, self._failure = state, failure
         if state is ComfyState.READY:
+            if self._plan_check is not None:
+                self._plan_check.look()
             self.gate.open(_COMFY_DOWN)
         else:
             self.gate.close(_COMFY_DOWN)
@@ -272,15 +284,20 @@ class Runtime:
         return named | {"models": models} if models is not None else named
 
     def _proof_facts(self) -> dict[str, Any] | None:
-        """What the plan became, looked at once for each start of ComfyUI; a difference is logged."""
-        if self._proof[0] == self._supervisor.generation or (proof := self._supervisor.proof()) is None:
-            return self._proof[1]
-        for difference in proof.differences:
-            log.warning(
-                "ComfyUI runs otherwise than planned", extra={"event": "unproven", "what": difference}
-            )
-        self._proof = (self._supervisor.generation, asdict(proof))
-        return self._proof[1]
+        if self._plan_check is None:
+            return None
+        self._plan_check.look()
+        return asdict(self._plan_check.proof) if self._plan_check.proof is not None else None
+
+    def _after_render(self) -> None:
+        """Between two jobs: the first one's loads are proof, and what a job left behind is looked at."""
+        try:
+            if self._plan_check is not None:
+                self._plan_check.look(after_job=True)
+            self._recycler.after_job(self._supervisor.generation)
+        except Exception:
+            # A look must not cost the job that was rendered.
+            log.exception("Not looked at between two jobs", extra={"event": "after_render_failed"})
 
     def _share_definitions(self) -> None:
         """Let producers check their jobs against what this ComfyUI has; model files come and go."""

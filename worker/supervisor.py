@@ -21,7 +21,7 @@ from worker.comfy_process import ComfyFacts, ComfyProcess
 from worker.errors import ComfyStartFailed, WorkerError
 from worker.flags import AcceptedFlags
 from worker.folders import WorkerFolders, open_folders
-from worker.gpu import GpuCard, class_to_serve, find_card
+from worker.gpu import GIB, GpuCard, class_to_serve, find_card
 from worker.host import host_memory
 from worker.keeper import ComfyState, Keeper, Rhythm
 from worker.launch import (
@@ -288,6 +288,7 @@ class ComfySupervisor:
         """Remove one job's files from output, temp and input; the rest of the folders stays."""
         if self._folders is not None and self.target.kind is not ComfyKind.ATTACHED:
             self._folders.clean(prefix)
+            self._folders.shrink(int(self._settings.scratch_limit_gib * GIB))
 
     def _warn(self) -> None:
         if self.target.kind is ComfyKind.EMULATOR:

@@ -109,10 +109,17 @@ def workers_table(cards: Sequence[Mapping[str, Any]]) -> Table:
             f"{card['vram_gib']} GiB" if card.get("vram_gib") else "–",
             escape(str(plan.get("mode") or "–")),
             f"{escape(str(card.get('comfyui_version') or '–'))} {emulated}".strip(),
-            escape(state) + (f"\n[red]{escape(str(card['trouble']))}[/]" if card.get("trouble") else ""),
+            escape(state) + "".join(f"\n[red]{escape(trouble)}[/]" for trouble in _troubles(card)),
             "\n".join(job_id[:12] for job_id in jobs) or "–",
         )
     return table
+
+
+def _troubles(card: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a worker: what stops it, and in what its ComfyUI differs from its plan."""
+    differences = (card.get("proof") or {}).get("differences") or ()
+    stops = [str(card["trouble"])] if card.get("trouble") else []
+    return [*stops, *(f"not as planned: {difference}" for difference in differences)]
 
 
 def queues_table(counts: Counts) -> RenderableType:

@@ -309,6 +309,12 @@ def test_workers_says_which_one_is_emulated(cli: Cli) -> None:
     assert len(cli("workers", "--json").json) == 2
 
 
+def test_workers_says_where_a_comfyui_runs_otherwise_than_planned(cli: Cli) -> None:
+    announce(cli.store, "gpu1@rack", proof={"differences": ["its VRAM state is NO_VRAM"]})
+
+    assert "not as planned: its VRAM state is NO_VRAM" in cli("workers").out
+
+
 def test_queues_counts_what_waits(cli: Cli) -> None:
     cli.submit("--priority", "0")
     cli.submit("--priority", "0")
@@ -324,7 +330,8 @@ def test_every_command_has_help_and_every_exit_code_is_told(
 ) -> None:
     for command in app.registered_commands:
         assert command.callback is not None
-        assert cli(command.callback.__name__, "--help").code == ExitCode.OK
+        name = command.callback.__name__.replace("_", "-")
+        assert cli(name, "--help").code == ExitCode.OK
     capsys.readouterr()
 
     cli()

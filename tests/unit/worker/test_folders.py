@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -167,3 +168,21 @@ def test_a_card_has_one_holder_on_the_machine() -> None:
     held.release()
     HeldLock.take(path, what="GPU 0", holder="w2", advice="").release()
     path.unlink()
+
+
+def test_leftovers_beyond_the_disk_budget_go_oldest_first_but_not_those_of_jobs(tmp_path: Path) -> None:
+    folders, lock = open_folders(tmp_path, holder="me")
+    kept = folders.output / "jobs" / "one" / "clip.mp4"
+    old, newer, young = (folders.temp / name for name in ("old.png", "newer.png", "young.png"))
+    for age_s, path in ((4000, kept), (3000, old), (2000, newer), (0, young)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 100)
+        os.utime(path, (time.time() - age_s,) * 2)
+
+    within = folders.shrink(400)
+    beyond = folders.shrink(300)
+    far_beyond = folders.shrink(50)
+
+    assert (within, beyond, far_beyond) == (400, 300, 200)
+    assert [path.exists() for path in (kept, old, newer, young)] == [True, False, False, True]
+    lock.release()
