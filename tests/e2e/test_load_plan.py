@@ -1,0 +1,46 @@
+"""What the fleet does about a ComfyUI that runs otherwise than planned, or for too long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from farm.job import JobState
+from tests.support.valkey import eventually
+from tests.support.whole_farm import START_S, WholeFarm
+
+Farms = Callable[..., WholeFarm]
+
+
+def test_under_strict_a_worker_whose_comfyui_lies_takes_no_job_after_it_was_found_out(
+    new_farm: Farms,
+) -> None:
+    farm = new_farm()
+    # It starts as planned; its first job's loads show that nothing stays on the card.
+    worker = farm.start_worker("a", emulator="--load-mode novram", FARM_STRICT="1")
+
+    first = farm.wait_state(farm.submit(), JobState.SUCCEEDED)
+    second = farm.submit()
+
+    def refuses() -> bool:
+        card = farm.card(worker)
+        return card is not None and "ComfyUI runs otherwise than planned" in card["not_fetching"]
+
+    eventually(refuses, within_s=START_S)
+    card = farm.card(worker)
+    assert card is not None
+    assert any("--novram" in difference for difference in card["proof"]["differences"])
+    assert worker.told("unproven")
+    assert first.state is JobState.SUCCEEDED
+    assert second.refresh().state is JobState.QUEUED
+
+
+def test_comfyui_is_started_anew_after_so_many_jobs_and_no_job_is_lost(new_farm: Farms) -> None:
+    farm = new_farm()
+    worker = farm.start_worker("a", FARM_RECYCLE_JOBS="2")
+
+    jobs = [farm.submit() for _ in range(5)]
+
+    for job in jobs:
+        assert farm.wait_final(job).state is JobState.SUCCEEDED
+        assert job.refresh().record.attempt == 1
+    assert len(worker.told("comfy_recycled")) == 2
