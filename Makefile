@@ -48,6 +48,7 @@ format: $(STAMP)  ## format the code
 
 docs: $(STAMP)  ## write the pages that are made from the code
 	$(BIN)/python -m farm.settings_page > docs/configuration.md
+	$(BIN)/python -m worker.load_table > docs/load-modes.md
 
 clean:  ## remove what was installed and built
 	rm -rf $(VENV) $(TOOLS) .farm dist build

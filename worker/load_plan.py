@@ -183,7 +183,8 @@ def _choose(
             "dynamic VRAM: ComfyUI keeps what fits and streams the rest without a flag"
         ]
     alone = single_family and not _reserve_bytes(card)
-    if alone and models is not None and _all_stay(card, models):
+    # A single model stays anyway: only a pair is swapped.
+    if alone and models is not None and len(models.experts) > 1 and _all_stay(card, models):
         reason = (
             f"both experts and their activations fit into the {_gib(card.free_bytes)} that are free, and "
             "this worker serves one model family: no swap between the experts"
