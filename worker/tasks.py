@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 from typing import Any
 
-from celery import Celery, Task
+from celery import Celery
 
 from farm.broker import TASK_NAME
 from farm.job import Progress, is_job_id
 from worker.runtime import Runtime
+
+log = logging.getLogger(__name__)
 
 
 def register(app: Celery, runtime: Runtime) -> None:
@@ -17,21 +19,30 @@ def register(app: Celery, runtime: Runtime) -> None:
 
     @app.task(bind=True, name=TASK_NAME, ignore_result=True, acks_late=False)
     def render(self: Any) -> str:
-        job_id = str(self.request.id)
+        # Read here: progress is told from another thread, where Celery knows no request.
+        job_id, worker = str(self.request.id), str(self.request.hostname)
         try:
             if not is_job_id(job_id):
                 return "dropped: no job id"
-            outcome: str = runtime.work_on(job_id, announce=lambda progress: announce(self, progress))
+            outcome: str = runtime.work_on(
+                job_id, announce=lambda progress: announce(app, worker, job_id, progress)
+            )
             return outcome
         finally:
             runtime.gate.done(job_id)
 
 
-def announce(task: Task[Any, Any], progress: Progress) -> None:
+def announce(app: Celery, worker: str, job_id: str, progress: Progress) -> None:
     """Show progress in Flower: state PROGRESS and a line, under the job's own id."""
+    try:
+        with app.events.default_dispatcher(hostname=worker) as dispatcher:
+            dispatcher.send("task-progress", uuid=job_id, result=progress_line(progress))
+    except Exception as exc:  # noqa: BLE001 - a view: a Redis that is away for a moment must not end a render
+        log.debug("Progress not shown", extra={"event": "progress_not_shown", "reason": str(exc)})
+
+
+def progress_line(progress: Progress) -> str:
+    """Share, phase, step and pace in a few words."""
     step = f" {progress.step}/{progress.steps}" if progress.steps else ""
     pace = f", {progress.seconds_per_step:.2f} s/step" if progress.seconds_per_step else ""
-    line = f"{progress.fraction:.0%} {progress.phase}{step}{pace}"
-    # Flower is a view: a Redis that is away for a moment must not be noticed by the render.
-    with contextlib.suppress(Exception):
-        task.send_event("task-progress", result=line, uuid=task.request.id)
+    return f"{progress.fraction:.0%} {progress.phase}{step}{pace}"

@@ -89,6 +89,10 @@ class WorkerProcess:
         # The guard that starts it has its command line in its own.
         return next(each for each in found if "guard.py" not in " ".join(_words(each)))
 
+    def ask(self, path: str) -> Any:
+        """GET a JSON value of its ComfyUI."""
+        return json.loads(self._http.request("GET", self.comfy_url + path).data)
+
     def misbehave(self, kind: str, **details: Any) -> None:
         """Order a fault of its emulator."""
         body = json.dumps({"kind": kind, **details}).encode()
