@@ -22,6 +22,7 @@ from worker.tasks import register
 
 log = logging.getLogger(__name__)
 
+_EX_SOFTWARE: Final = 70  # sysexits.h: a fault of ours
 _EX_CONFIG: Final = 78  # sysexits.h: what is wrong is the set-up, and a person must mend it
 
 try:
@@ -52,6 +53,11 @@ def _start(sender: str, instance: Any, **_: Any) -> None:
         log.critical("The worker cannot start", extra={"event": "worker_refused", "reason": str(exc)})
         runtime.stop()
         raise SystemExit(_EX_CONFIG) from exc
+    except Exception as exc:
+        # Swallowed, it would leave a Celery worker that takes messages and has nothing behind it.
+        log.exception("The worker cannot start", extra={"event": "worker_broken"})
+        runtime.stop()
+        raise SystemExit(_EX_SOFTWARE) from exc
     if not instance.app.amqp.queues._consume_from:
         instance.app.amqp.queues.select(queues_served_by(runtime.vram_gib))
 
