@@ -110,12 +110,6 @@ class StoreSettings(FromEnvironment):
         validation_alias=_variable("FARM_MAX_MACHINE_FAILURES"),
         description="A job that failed so often for the reasons of a machine is failed as poison.",
     )
-    max_machine_failures: int = Field(
-        5,
-        ge=1,
-        validation_alias=_variable("FARM_MAX_MACHINE_FAILURES"),
-        description="A job that failed so often for the reasons of a machine is failed as poison.",
-    )
     retention_days: float = Field(
         7.0,
         gt=0,
@@ -136,7 +130,6 @@ class StoreSettings(FromEnvironment):
             ring_again_after_s=self.ring_again_after_s,
             avoid_s=self.avoid_s,
             max_lost_attempts=self.max_lost_attempts,
-            max_machine_failures=self.max_machine_failures,
             max_machine_failures=self.max_machine_failures,
             retention_s=self.retention_days * 86400.0,
             events_kept=self.events_kept,
