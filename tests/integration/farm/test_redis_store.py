@@ -227,7 +227,7 @@ def test_scripts_that_the_server_forgot_are_sent_again_in_the_midst_of_a_batch(
 def test_a_claim_whose_answer_was_lost_can_be_repeated(store: RedisJobStore) -> None:
     job_id = submit(store)
     first, repeated, other = (
-        store._run("claim", job_id, "w1", nonce, 60_000, 1, 1000)
+        store._run("claim", job_id, "w1", nonce, 60_000, 1, 1000, 0)
         for nonce in ("one call", "one call", "other")
     )
 
