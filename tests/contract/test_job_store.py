@@ -798,6 +798,19 @@ def test_only_waiting_jobs_are_rung(shop: Shop) -> None:
     assert shop.pop_all() == [waiting]
 
 
+def test_a_ring_too_many_does_not_make_a_retry_that_waits_be_forgotten(shop: Shop) -> None:
+    job_id = shop.running()
+    shop.store.fail(job_id, 1, an_error(), retry_in_s=0.2)
+    shop.pop_all()
+
+    # As a steward does that found the job in its lane, and slept while it was run and failed.
+    shop.store.ring([Ring(job_id=job_id, queue=QUEUE, priority=5, title="t", front=True)])
+
+    assert shop.pop_all() == []
+    shop.sweep_until(lambda: shop.pop(QUEUE) == job_id)
+    assert isinstance(shop.store.claim(job_id, worker="w2"), Claim)
+
+
 def test_a_batch_of_rings_keeps_its_order(shop: Shop) -> None:
     jobs = [shop.submit() for _ in range(3)]
     shop.pop_all()

@@ -108,6 +108,8 @@ class MemoryState:
                 kept = self._jobs.get(ring.job_id)
                 if kept is None or kept.record.state is not JobState.QUEUED:
                     continue
+                if kept.record.not_before is not None:
+                    continue  # a retry that waits: its time is all that will ever ring it
                 kept.rung, kept.due = self._clock(), None
                 bells = self._bells.setdefault((ring.priority, ring.queue), deque())
                 (bells.append if ring.front else bells.appendleft)(ring.job_id)
