@@ -119,6 +119,9 @@ def _add_own(group: Any) -> None:
     group.add_argument("--gpu", metavar="NAME,VRAM_MIB", help="the card that /system_stats pretends")
     group.add_argument("--load-mode", choices=[mode.value for mode in LoadMode], help="how models are held")
     group.add_argument("--step-seconds", type=float, default=0.05, help="what a sampler's step takes")
+    group.add_argument(
+        "--clip-mib", type=int, default=0, metavar="MIB", help="pad clips of SaveVideo to so many MiB"
+    )
     group.add_argument("--load-seconds", type=float, default=0.05, help="what loading a model takes")
     group.add_argument(
         "--models", nargs="*", default=list(DEFAULT_MODELS), metavar="FILE",
@@ -145,6 +148,7 @@ def _settings(given: argparse.Namespace, argv: Sequence[str]) -> Settings:
         load_mode=_load_mode(given),
         step_s=given.step_seconds,
         load_s=given.load_seconds,
+        clip_bytes=given.clip_mib << 20,
         previews=given.preview_method not in {None, "none"},
         write_metadata=not given.disable_metadata,
         keeps_results=not given.cache_none,

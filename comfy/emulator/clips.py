@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,6 +16,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from comfy.emulator.pictures import BANNER, draw_frames
 from comfy.emulator.values import Images
+
+_BOX_HEAD_BYTES: Final = 8
+_PAD_BLOCK_BYTES: Final = 1 << 20
 
 OnFrame = Callable[[int], None]  # called with the number of frames written so far
 
@@ -69,6 +73,22 @@ def write_clip(
             if on_frame is not None:
                 on_frame(number)
         container.mux(stream.encode(None))
+
+
+def pad_clip(path: Path, size_bytes: int) -> None:
+    """Make an MP4 as large as a real render's, by a box that players skip; a larger one stays as it is.
+
+    Source: ISO/IEC 14496-12, 8.1.2: a ``free`` box may stand anywhere and hold anything.
+    """
+    missing = size_bytes - path.stat().st_size
+    if missing < _BOX_HEAD_BYTES:
+        return
+    block = os.urandom(min(missing, _PAD_BLOCK_BYTES))
+    with path.open("ab") as file:
+        file.write(missing.to_bytes(4, "big") + b"free")
+        left = missing - _BOX_HEAD_BYTES
+        while left > 0:
+            left -= file.write(block[:left])
 
 
 def write_animation(

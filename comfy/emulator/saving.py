@@ -15,6 +15,7 @@ from comfy.emulator.clips import (
     VP9,
     Codec,
     frame_rate,
+    pad_clip,
     write_animation,
     write_clip,
     write_png,
@@ -51,6 +52,7 @@ def _save_video(stage: Stage) -> Outcome:
     target = _target(stage, video.images)
     name = f"{target.stem}_{target.counter:05}_.mp4"
     write_clip(target.folder / name, video.images, video.fps, metadata=stage.metadata())
+    pad_clip(target.folder / name, stage.world.settings.clip_bytes)
     stage.saved(target.folder / name)
     return Outcome(ui={"images": [_file(target, name)], "animated": [True]})
 

@@ -40,6 +40,7 @@ class Settings:
     load_mode: LoadMode
     step_s: float
     load_s: float
+    clip_bytes: int  # what SaveVideo's clips are padded to; 0: as they are
     previews: bool
     write_metadata: bool
     keeps_results: bool  # False with --cache-none

@@ -9,7 +9,7 @@ import av
 import pytest
 from PIL import Image, ImageChops
 
-from comfy.emulator.clips import AV1, H264, H265, VP9, Codec, write_animation, write_clip, write_png
+from comfy.emulator.clips import AV1, H264, H265, VP9, Codec, pad_clip, write_animation, write_clip, write_png
 from comfy.emulator.pictures import draw_frame, preview_jpeg
 from comfy.emulator.values import Images, Story
 
@@ -45,6 +45,17 @@ def test_the_index_of_an_mp4_is_in_front(tmp_path: Path) -> None:
 
     content = (tmp_path / "clip.mp4").read_bytes()
     assert content.index(b"moov") < content.index(b"mdat")
+
+
+def test_a_padded_clip_has_the_size_and_plays_as_before(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    write_clip(path, images(), Fraction(16))
+
+    pad_clip(path, 3_000_000)
+
+    assert path.stat().st_size == 3_000_000
+    with av.open(str(path)) as container:
+        assert len(list(container.decode(video=0))) == 5
 
 
 @pytest.mark.parametrize("size", [(16, 16), (64, 64), (832, 480), (480, 832), (1280, 704)])
