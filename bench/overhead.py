@@ -15,6 +15,7 @@ import argparse
 import statistics
 import tempfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from farm.handle import Job
@@ -90,15 +91,12 @@ def parts_ms(job: Job) -> dict[str, float]:
 
 def gap_ms(worker: WorkerProcess, jobs: Sequence[Job]) -> float:
     """Median from the end of a run to the arrival of the next one, at ComfyUI, in ms."""
-    at = {
+    at: dict[tuple[str, str], float] = {
         (entry["prompt_id"][:32], entry["event"]): entry["at"]
         for job in jobs
         for entry in worker.record(job.job_id)
     }
-    gaps = [
-        at[after.job_id, "posted"] - at[before.job_id, "ended"]
-        for before, after in zip(jobs, jobs[1:], strict=False)
-    ]
+    gaps = [at[after.job_id, "posted"] - at[before.job_id, "ended"] for before, after in pairwise(jobs)]
     return statistics.median(gaps) * 1000
 
 
