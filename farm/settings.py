@@ -311,6 +311,27 @@ class WorkerSettings(FromEnvironment):
         validation_alias=_variable("FARM_DRAIN_GRACE_S"),
         description="Seconds that a running job has to end after SIGTERM before it is given back.",
     )
+    probe_after_s: float = Field(
+        15.0,
+        gt=0,
+        validation_alias=_variable("FARM_PROBE_AFTER_S"),
+        description="Seconds until a worker that took itself out of service is probed; doubled each time.",
+    )
+    spot: Literal["aws", "gcp", "azure", "command"] | None = Field(
+        None,
+        validation_alias=_variable("FARM_SPOT"),
+        description="Who tells that this machine will be taken away: aws, gcp, azure or command.",
+    )
+    spot_command: str | None = Field(
+        None,
+        validation_alias=_variable("FARM_SPOT_COMMAND"),
+        description="Shell command for FARM_SPOT=command; exit code 0 means that the machine goes.",
+    )
+    spot_url: str | None = Field(
+        None,
+        validation_alias=_variable("FARM_SPOT_URL"),
+        description="Address of the metadata service, if it is not the cloud's own.",
+    )
     ws_reconnect_attempts: int = Field(
         5,
         ge=0,

@@ -1,37 +1,29 @@
-"""``python -m worker``: a worker with the options that Celery takes only from its command line."""
+"""``python -m worker``: one worker for one card; ``python -m worker up``: one for each card."""
 
 from __future__ import annotations
 
-import platform
 import sys
 
-from celery.bin.celery import celery
-
-from farm.settings import WorkerSettings
-from worker.app import app
+from farm.errors import FarmError
 from worker.errors import WorkerError
-from worker.gpu import find_card
+from worker.up import EX_CONFIG, up
 
 
-def node_name(settings: WorkerSettings) -> str:
-    """The worker's name in lists and in Flower: the configured one, else ``gpu<index>@<host>``."""
-    if settings.name is not None:
-        return settings.name if "@" in settings.name else f"{settings.name}@{platform.node()}"
+def main_script() -> None:
+    """The console script ``farm-worker``."""
+    arguments = sys.argv[1:]
+    if arguments[:1] != ["up"]:
+        # Only now: the import reads the environment and makes the Celery app.
+        from worker.one import main
+
+        main(arguments)
+        return
     try:
-        card = find_card()
-    except WorkerError:
-        card = None  # the worker says what is wrong with it when it starts
-    return f"gpu{card.index}@{platform.node()}" if card is not None else f"worker@{platform.node()}"
-
-
-def main(arguments: list[str]) -> None:
-    """Run the worker and exit with its code; `arguments` go to Celery after ours, and win."""
-    # Without mingle and gossip the worker is up a second earlier and chatters less; Flower needs neither.
-    ours = ["worker", "-n", node_name(WorkerSettings.read()), "--without-mingle", "--without-gossip"]
-    # As `app.start` does it, which keeps the exit code to itself: a supervisor must see a refusal.
-    celery.params[0].default = app
-    celery.main(args=[*ours, *arguments], prog_name="celery")
+        sys.exit(up(arguments[1:]))
+    except (FarmError, WorkerError) as exc:
+        sys.stderr.write(f"farm-worker: {exc}\n")
+        sys.exit(EX_CONFIG)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main_script()

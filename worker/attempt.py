@@ -11,12 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from comfy.errors import OutOfMemory
+from farm.broker import queue_for
 from farm.errors import StoreUnavailable
-from farm.job import EventKind, JobResult, JobState, Progress
+from farm.job import EventKind, JobError, JobResult, JobState, Progress
 from farm.store.base import Claim, JobStore, LeaseAnswer, Refused
 from worker.consumer import Gate
 from worker.faults import Fault, sort_fault
 from worker.inputs import InputCache
+from worker.ladder import Rung, larger_class, next_rung
 from worker.lease import Lease, LeaseKeeper
 from worker.manifest import manifest_of
 from worker.publish import Publisher
@@ -45,6 +48,8 @@ class Parts:
     facts: Callable[[], Mapping[str, Any]]  # what the manifest says of worker, GPU, plan and ComfyUI
     renew_s: float
     previews: bool = False
+    on_failed: Callable[[JobError], None] = lambda _error: None  # may close the gate
+    on_succeeded: Callable[[], None] = lambda: None
     after_render: Callable[[], None] = lambda: None  # the card is free, and no other job can have it yet
 
 
@@ -74,12 +79,18 @@ class _Attempt:
         self._reporter = reporter
         self._facts = {"job_id": claim.job_id, "attempt": claim.attempt}
         self._started = time.monotonic()
+        self._rungs: list[Rung] = []
+        self._judged: Exception | None = None
 
     def run(self) -> str:
         log.info("Job claimed", extra={"event": "job_claimed", **self._facts})
         try:
             try:
                 rendered = self._render()
+            except Exception as exc:
+                # Before the gate opens: a broken machine must not have the next job.
+                self._judge(exc)
+                raise
             finally:
                 self._parts.after_render()
                 # Whatever came of it, the GPU is free: the next job may come while this one is booked.
@@ -97,9 +108,43 @@ class _Attempt:
             progress=self._reporter.progress,
             preview=self._show if self._parts.previews else None,
         )
-        return render(
-            self._claim, self._parts.comfy, self._parts.inputs, self._parts.scratch, ears, self._lease.stopped
-        )
+        comfy, stop = self._parts.comfy, self._lease.stopped
+        while True:
+            spent_s = time.monotonic() - self._started
+            try:
+                rendered = render(
+                    self._claim,
+                    comfy,
+                    self._parts.inputs,
+                    self._parts.scratch,
+                    ears,
+                    stop,
+                    rungs=self._rungs,
+                    spent_s=spent_s if self._rungs else 0.0,
+                )
+            except OutOfMemory as exc:
+                rung = None if stop.is_set() else next_rung(self._rungs, comfy.offers(), exc.node_type)
+                if rung is None:
+                    raise
+                self._climb(rung, exc)
+            else:
+                comfy.settle()
+                return rendered
+
+    def _climb(self, rung: Rung, exc: OutOfMemory) -> None:
+        self._tell_rung(rung, exc.node_id, exc.node_type)
+        self._parts.comfy.climb(rung)
+
+    def _tell_rung(self, rung: Rung, node_id: str | None, node_type: str | None) -> None:
+        self._rungs.append(rung)
+        told = {"rung": rung.value, "node_id": node_id, "node_type": node_type}
+        log.warning("Out of memory", extra={"event": "out_of_memory", **self._facts, **told})
+        self._reporter.event(EventKind.FINDING, code="out_of_memory", **told)
+
+    def _judge(self, exc: Exception) -> None:
+        if self._judged is not exc and not self._lease.stopped.is_set():
+            self._judged = exc
+            self._parts.on_failed(sort_fault(exc).error)
 
     def _show(self, node_id: str, media_type: str, image: bytes) -> None:
         picture = base64.b64encode(image).decode()
@@ -128,6 +173,7 @@ class _Attempt:
             lambda: self._parts.store.succeed(self._claim.job_id, self._claim.attempt, result)
         )
         if answer is LeaseAnswer.OK:
+            self._parts.on_succeeded()
             log.info("Job succeeded", extra={"event": "job_succeeded", **self._facts})
             return "succeeded"
         self._parts.publisher.discard(self._claim.job_id, self._claim.attempt)
@@ -152,6 +198,7 @@ class _Attempt:
 
     def _end_failed(self, exc: Exception) -> str:
         fault = sort_fault(exc)
+        self._judge(exc)
         log.warning(
             "Attempt failed",
             exc_info=exc if fault.error.code == "unexpected" else None,
@@ -165,10 +212,16 @@ class _Attempt:
 
     def _fail(self, fault: Fault) -> JobState | LeaseAnswer:
         store, job_id = self._parts.store, self._claim.job_id
-        failed_before = store.get(job_id).attempts_failed
-        return store.fail(
-            job_id, self._claim.attempt, fault.error, retry_in_s=fault.retry_in_s(failed_before)
-        )
+        retry_in_s = fault.retry_in_s(store.get(job_id).attempts_failed)
+        error, queue = fault.error, None
+        if error.code == "out_of_memory":
+            gib = larger_class(store.workers(), self._parts.name)
+            if gib is not None:
+                queue, retry_in_s = queue_for(gib), 0.0
+                if Rung.LARGER not in self._rungs:
+                    self._tell_rung(Rung.LARGER, error.node_id, error.node_type)
+            error = replace(error, details={**error.details, "rungs": [rung.value for rung in self._rungs]})
+        return store.fail(job_id, self._claim.attempt, error, retry_in_s=retry_in_s, queue=queue)
 
     def _insist(self, write: Callable[[], _Answer]) -> _Answer:
         """Make a final write, for as long as it takes Redis to come back; every one may be repeated.

@@ -39,6 +39,13 @@ _STICKY: Final = re.compile(
     r"|CUDNN_STATUS_(INTERNAL_ERROR|EXECUTION_FAILED)|CUBLAS_STATUS_(INTERNAL_ERROR|EXECUTION_FAILED)",
     re.IGNORECASE,
 )
+# Nothing in this process, and no restart of it, brings such a card back.
+# Source: NVIDIA, "XID Errors"; CUDA's error codes 46, 100, 214.
+_CARD_GONE: Final = re.compile(
+    r"uncorrectable ECC|\bXid\b|GPU is lost|fallen off the bus|CUDA driver error|unspecified driver error"
+    r"|device\(?s?\)? (is|are|is/are) (busy or )?unavailable|no CUDA-capable device",
+    re.IGNORECASE,
+)
 _WRONG_BUILD: Final = re.compile(r"no kernel image is available|not compatible with the current PyTorch")
 _MISSING_HERE: Final = frozenset({"missing_node_type", "unknown_node", "missing_model"})
 
@@ -106,6 +113,8 @@ def _run(exc: Any) -> Fault:
     details = {"exception_type": exc.exception_type, "traceback": list(exc.traceback)[-12:]}
     if isinstance(exc, OutOfMemory):
         return _fault(ErrorKind.TRANSIENT, "out_of_memory", exc, **where, **details)
+    if _CARD_GONE.search(text):
+        return _fault(ErrorKind.MACHINE, "gpu_lost", exc, restart=True, **where, **details)
     if _STICKY.search(text):
         return _fault(ErrorKind.MACHINE, "cuda_context_lost", exc, restart=True, **where, **details)
     if _WRONG_BUILD.search(text):

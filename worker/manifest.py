@@ -33,6 +33,7 @@ def manifest_of(claim: Claim, rendered: Rendered, worker: Mapping[str, Any]) -> 
         "claimed_at": claim.claimed_at.isoformat(),
         "graph": rendered.graph,
         "changes": [asdict(change) for change in rendered.changes],
+        "out_of_memory": [rung.value for rung in rendered.rungs],
         "node_seconds": {node: round(seconds, 4) for node, seconds in rendered.node_seconds.items()},
         "worker": dict(worker),
     }

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Final
 
 from comfy.client import ComfyClient
+from comfy.errors import ComfyError
+from comfy.rewrites.tiled_decode import TILED
 from worker.errors import ComfyDied, WorkerError
 from worker.inputs import InputCache
+from worker.ladder import Rung
 from worker.supervisor import ComfySupervisor
 
 _DEATH_IS_TOLD_WITHIN_S: Final = 10.0
+_HUMBLE_JOBS: Final = 10  # rendered well in a humbler mode, before the planned one is tried again
 
 
 class OwnComfy:
@@ -20,6 +24,8 @@ class OwnComfy:
 
     def __init__(self, supervisor: ComfySupervisor) -> None:
         self._supervisor = supervisor
+        self._planned = supervisor.plan
+        self._humble_jobs = 0
 
     @property
     def output_dir(self) -> Path | None:
@@ -52,6 +58,35 @@ class OwnComfy:
     def request_restart(self, reason: str) -> None:
         """See `Comfy.request_restart`."""
         self._supervisor.request_restart(reason)
+
+    def offers(self) -> frozenset[Rung]:
+        """See `Comfy.offers`."""
+        found = {Rung.FREE}
+        try:
+            if TILED in self.client().object_info():
+                found.add(Rung.TILED)
+        except ComfyError:
+            pass  # it will say more when it is asked to free its memory
+        ways = (Rung.RESERVE, Rung.STREAM)
+        return frozenset(found | {rung for rung in ways if self._supervisor.humbler_plan(rung) is not None})
+
+    def climb(self, rung: Rung) -> None:
+        """See `Comfy.climb`."""
+        plan = self._supervisor.humbler_plan(rung)
+        if rung is Rung.FREE:
+            self.client().free()
+        elif plan is not None:
+            self._humble_jobs = 0
+            self._supervisor.replan(plan, f"a job ran out of memory: {rung}")
+
+    def settle(self) -> None:
+        """See `Comfy.settle`."""
+        if self._supervisor.plan is self._planned:
+            return
+        self._humble_jobs += 1
+        if self._humble_jobs >= _HUMBLE_JOBS:
+            self._supervisor.plan = self._planned
+            self._supervisor.request_restart("as planned again")
 
     def death(self) -> WorkerError:
         """How the last process ended. Its supervisor knows a moment after the process is gone."""

@@ -16,12 +16,14 @@ from comfy.events import Event, Preview
 from comfy.graph import set_inputs
 from comfy.outputs import OutputFile, locate
 from comfy.phases import Phase
-from comfy.rewrites import Change, set_output_prefix
+from comfy.rewrites import Change, set_output_prefix, tile_decodes
+from comfy.rewrites.tiled_decode import TILED
 from comfy.run import PromptRun
 from farm.job import Progress
 from farm.store.base import Claim
 from worker.errors import BrokenOutput, TimeLimitReached, WorkerError
 from worker.inputs import InputCache
+from worker.ladder import Rung
 from worker.publish import LocalOutput
 
 log = logging.getLogger(__name__)
@@ -57,6 +59,19 @@ class Comfy(Protocol):
     def request_restart(self, reason: str) -> None:
         """Have the process ended and another one started; does not wait for it, `client` does."""
 
+    def offers(self) -> frozenset[Rung]:
+        """What can be tried here when a job runs out of memory."""
+
+    def climb(self, rung: Rung) -> None:
+        """Make room on the card; the rewrite of the graph is the render's own business.
+
+        Raises:
+            WorkerError: ComfyUI does not start in its humbler mode.
+        """
+
+    def settle(self) -> None:
+        """A job was rendered well; after some, ComfyUI runs as planned again."""
+
     def death(self) -> WorkerError:
         """How the last process ended."""
 
@@ -70,6 +85,7 @@ class Rendered:
     changes: tuple[Change, ...]  # what the farm changed in it, and why
     timings_s: dict[str, float] = field(default_factory=dict)
     node_seconds: dict[str, float] = field(default_factory=dict)  # node id -> s
+    rungs: tuple[Rung, ...] = ()  # what was tried because the card ran out of memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,13 +112,23 @@ def run_folder(claim: Claim) -> str:
 
 
 def render(
-    claim: Claim, comfy: Comfy, inputs: InputCache, scratch: Path, ears: Ears, stop: threading.Event
+    claim: Claim,
+    comfy: Comfy,
+    inputs: InputCache,
+    scratch: Path,
+    ears: Ears,
+    stop: threading.Event,
+    *,
+    rungs: Sequence[Rung] = (),
+    spent_s: float = 0.0,
 ) -> Rendered:
     """Run the claim's graph to its end.
 
     Args:
         scratch: for files that only /view gives us.
         stop: set by whoever wants it to end early.
+        rungs: what was tried before in this attempt, because the card ran out of memory.
+        spent_s: how long the attempt has run already.
 
     Raises:
         GraphRejected, RunFailed, OutOfMemory, RunInterrupted, RunLost, NothingToShow,
@@ -116,8 +142,20 @@ def render(
     client = comfy.client()
     died = comfy.died  # of the process that runs now: another one may follow while we look
     graph, changes = _final_graph(claim, inputs, comfy)
+    if Rung.TILED in rungs:
+        graph, tiled = tile_decodes(graph, _inputs_of(client, TILED))
+        changes = (*changes, *tiled)
     prepared = time.monotonic()
-    run = _run(client, graph, claim, comfy, ears, (stop, died), already_s=prepared - started)
+    run = _run(
+        client,
+        graph,
+        claim,
+        comfy,
+        ears,
+        (stop, died),
+        already_s=prepared - started + spent_s,
+        tries=len(rungs),
+    )
     ended = time.monotonic()
     outputs = _collect(client, comfy, run.outputs, scratch / run_folder(claim))
     execution_s = run.server_times.execution_s
@@ -125,6 +163,7 @@ def render(
         outputs=outputs,
         graph=graph,
         changes=changes,
+        rungs=tuple(rungs),
         timings_s={
             "prepare": prepared - started,
             "comfy": ended - prepared,
@@ -133,6 +172,12 @@ def render(
         },
         node_seconds={timing.node_id: timing.seconds for timing in run.timings if timing.seconds is not None},
     )
+
+
+def _inputs_of(client: ComfyClient, class_type: str) -> set[str]:
+    """Names of what the installed node takes."""
+    given: Mapping[str, Mapping[str, Any]] = client.object_info().get(class_type, {}).get("input", {})
+    return {name for group in ("required", "optional") for name in given.get(group, {})}
 
 
 def _final_graph(claim: Claim, inputs: InputCache, comfy: Comfy) -> tuple[dict[str, Any], tuple[Change, ...]]:
@@ -155,6 +200,7 @@ def _run(
     ends: tuple[threading.Event, threading.Event],
     *,
     already_s: float,
+    tries: int,
 ) -> PromptRun:
     stop, died = ends
     limit_s = max(claim.spec.time_limit_s - already_s, 1.0)
@@ -162,7 +208,7 @@ def _run(
     try:
         return client.run(
             graph,
-            prompt_id=prompt_id(claim),
+            prompt_id=prompt_id(claim) if not tries else f"{prompt_id(claim)}-{tries}",
             on_event=_Listener(ears),
             cancel=stop,
             gone=died,

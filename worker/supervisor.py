@@ -24,12 +24,14 @@ from worker.folders import WorkerFolders, open_folders
 from worker.gpu import GIB, GpuCard, class_to_serve, find_card
 from worker.host import host_memory
 from worker.keeper import ComfyState, Keeper, Rhythm
+from worker.ladder import Rung, humbler
 from worker.launch import (
     LOOPBACK,
     ComfyKind,
     Target,
     child_environment,
     command_line,
+    extra_arguments,
     find_target,
     probe_flags,
 )
@@ -166,6 +168,22 @@ class ComfySupervisor:
         """Have ComfyUI ended and started anew, without waiting for it. One that is not ours stays."""
         if self.target.kind is not ComfyKind.ATTACHED:
             self._keeper.request_restart(reason)
+
+    def humbler_plan(self, rung: Rung) -> LoadPlan | None:
+        """How it would be started with less of the card in use; None when there is no such way."""
+        if self.target.kind is ComfyKind.ATTACHED:
+            return None
+        extra = extra_arguments(self._settings, self.target, self._accepted)
+        return humbler(self.plan, rung, self._accepted, extra)
+
+    def replan(self, plan: LoadPlan, reason: str) -> None:
+        """Start it anew by another plan; returns once it answers.
+
+        Raises:
+            ComfyUnusable, ComfyStartFailed: it does not start again.
+        """
+        self.plan = plan
+        self.restart(reason)
 
     def client(self) -> ComfyClient:
         """A client for the server as it runs now; waits for it when it does not.

@@ -2,5 +2,6 @@
 
 from comfy.rewrites.change import Change, ChangeKind
 from comfy.rewrites.output_prefix import set_output_prefix
+from comfy.rewrites.tiled_decode import tile_decodes
 
-__all__ = ["Change", "ChangeKind", "set_output_prefix"]
+__all__ = ["Change", "ChangeKind", "set_output_prefix", "tile_decodes"]

@@ -20,6 +20,7 @@ from farm.cli.jobs import AsJson
 from farm.cli.tables import findings_table, queues_table, workers_table
 from farm.errors import SettingsError
 from farm.settings import LogSettings, StoreSettings
+from farm.store.base import Drain
 from farm.surroundings import settings_here
 
 
@@ -32,6 +33,30 @@ def workers(context: typer.Context, json: AsJson = False) -> None:
         as_json.put(door.out, list(cards))
     else:
         door.out.print(workers_table(cards) if cards else "no worker lives; start one with `farm up`")
+
+
+def drain(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The worker, as `farm workers` names it; `gpu0` will do.")],
+    now: Annotated[bool, typer.Option("--now", help="Give the job in hand back at once.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Let it fetch again.")] = False,
+) -> None:
+    """Have a worker fetch nothing more; it ends its job first, unless --now."""
+    if now and off:
+        raise typer.BadParameter("--now and --off exclude each other")
+    door = door_of(context)
+    with door.farm() as farm:
+        names = [str(card["name"]) for card in farm.workers()]
+        found = [each for each in names if each == name] or [
+            each for each in names if each.partition("@")[0] == name
+        ]
+        # The order to a worker that does not live now can be taken back too.
+        if len(found) != 1 and not (off and "@" in name):
+            there = ", ".join(names) or "none"
+            raise typer.BadParameter(f"{name!r} names {len(found)} live workers; there are: {there}")
+        worker = found[0] if found else name
+        farm.store.set_drain(worker, None if off else Drain.NOW if now else Drain.FINISH)
+    say(door.out, f"{worker} {'fetches again' if off else 'fetches nothing more'}")
 
 
 def queues(context: typer.Context, json: AsJson = False) -> None:

@@ -37,7 +37,7 @@ _PANELS = {
         jobs.pull,
         jobs.validate,
     ),
-    "Fleet": (fleet.workers, fleet.queues, fleet.check, fleet.plan_gpu, fleet.steward),
+    "Fleet": (fleet.workers, fleet.drain, fleet.queues, fleet.check, fleet.plan_gpu, fleet.steward),
     "This machine": (stack.up, stack.demo, stack.down),
 }
 for _panel, _commands in _PANELS.items():

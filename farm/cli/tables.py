@@ -110,7 +110,7 @@ def workers_table(cards: Sequence[Mapping[str, Any]]) -> Table:
             escape(str(plan.get("mode") or "–")),
             f"{escape(str(card.get('comfyui_version') or '–'))} {emulated}".strip(),
             escape(state) + "".join(f"\n[red]{escape(trouble)}[/]" for trouble in _troubles(card)),
-            "\n".join(job_id[:12] for job_id in jobs) or "–",
+            "\n".join(f"{job_id[:12]} {_at_work(now)}" for job_id, now in jobs.items()) or "–",
         )
     return table
 
@@ -120,6 +120,13 @@ def _troubles(card: Mapping[str, Any]) -> list[str]:
     differences = (card.get("proof") or {}).get("differences") or ()
     stops = [str(card["trouble"])] if card.get("trouble") else []
     return [*stops, *(f"not as planned: {difference}" for difference in differences)]
+
+
+def _at_work(progress: Mapping[str, Any] | None) -> str:
+    if not progress:
+        return ""
+    steps = f" {progress.get('step') or 0}/{progress['steps']}" if progress.get("steps") else ""
+    return escape(f"{progress.get('phase', '')}{steps}")
 
 
 def queues_table(counts: Counts) -> RenderableType:

@@ -1,0 +1,88 @@
+"""When a worker takes itself out of service, and when it is looked at again. Decides, does nothing.
+
+A worker on which jobs fail for the machine's reasons would drain the queue by failing everything quickly.
+After two such failures in a row it fetches nothing, is probed after a pause that doubles each time, and
+works on probation then: one more failure, and it is out again, until a job has succeeded.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from farm.job import ErrorKind, JobError
+
+FAILURES_ALLOWED: Final = 2
+LONGEST_PROBE_S: Final = 300.0
+# Nothing that a restart of ComfyUI would mend, or that another try on this worker could pass.
+_AT_ONCE: Final = frozenset({"gpu_lost", "wrong_build"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Illness:
+    """Why a worker is out of service."""
+
+    code: str  # of the last failure
+    reason: str  # for a person, in one line
+    probe_at: float  # time.monotonic()
+    probes: int = 0  # that found it still ill, or after which it failed again
+
+
+class Quarantine:
+    """What the worker's own failures say of its machine. Thread-safe."""
+
+    def __init__(self, *, first_probe_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._first_probe_s = first_probe_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._in_a_row = 0
+        self._probes = 0
+        self._illness: Illness | None = None
+
+    @property
+    def illness(self) -> Illness | None:
+        """Why it is out of service; None while it serves."""
+        return self._illness
+
+    @property
+    def probe_due(self) -> bool:
+        """Whether it is time to look again."""
+        illness = self._illness
+        return illness is not None and self._clock() >= illness.probe_at
+
+    def failed(self, error: JobError) -> bool:
+        """Count how an attempt failed; whether the worker goes out of service with this."""
+        if error.kind is not ErrorKind.MACHINE and error.code not in _AT_ONCE:
+            return False
+        with self._lock:
+            self._in_a_row += 1
+            allowed = 1 if self._probes or error.code in _AT_ONCE else FAILURES_ALLOWED
+            if self._illness is not None or self._in_a_row < allowed:
+                return False
+            self._fall_ill(error.code, error.message)
+            return True
+
+    def succeeded(self) -> None:
+        """A job went well: earlier failures say nothing any more."""
+        with self._lock:
+            if self._illness is None:
+                self._in_a_row = self._probes = 0
+
+    def probed(self, trouble: str | None) -> None:
+        """Take what a probe found; None: it is well, and serves on probation."""
+        with self._lock:
+            if self._illness is None:
+                return
+            self._probes += 1
+            if trouble is None:
+                self._illness, self._in_a_row = None, 0
+            else:
+                self._fall_ill(self._illness.code, trouble)
+
+    def _fall_ill(self, code: str, reason: str) -> None:
+        pause_s = min(self._first_probe_s * 2.0 ** min(self._probes, 16), LONGEST_PROBE_S)
+        line = (reason.splitlines() or [code])[0]
+        self._illness = Illness(code=code, reason=line, probe_at=self._clock() + pause_s, probes=self._probes)

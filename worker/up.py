@@ -1,0 +1,223 @@
+"""``python -m worker up``: one worker process for each card of this machine, started again on its end."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from farm.child import Child, ChildNotStarted
+from farm.logpump import LogLine
+from worker.errors import GpuUnusable
+from worker.gpu import GpuCard, find_card, read_cards
+from worker.nvml import GpuState
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S: Final = 1.0
+LONGEST_PAUSE_S: Final = 60.0
+STEADY_S: Final = 60.0  # one that ran so long begins its pauses anew
+EX_CONFIG: Final = 78  # as `worker.app` says that a person must mend the set-up
+_STOP_MARGIN_S: Final = 20.0  # beyond the drain's grace: ComfyUI's end, and the last writes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """One worker to keep: its name, and what its environment has beyond ours."""
+
+    name: str
+    variables: Mapping[str, str]
+
+
+def posts_for(
+    cards: Sequence[GpuCard], *, wanted: Sequence[str], count: int, host: str, data_dir: Path
+) -> list[Post]:
+    """One post for each card or MIG slice, names the same after each start; `count` ones without cards.
+
+    Args:
+        wanted: indexes or beginnings of UUIDs; empty: all cards.
+
+    Raises:
+        GpuUnusable: a card that is wanted does not exist.
+    """
+    if not cards and not wanted:
+        return [_post(f"worker{number}", host, data_dir, {}) for number in range(count)]
+    numbered = list(zip(_short_names(cards), cards, strict=True))
+    for entry in wanted:
+        if not any(_is(entry, card) for card in cards):
+            there = ", ".join(f"{card.index} = {card.uuid}" for card in cards) or "none"
+            raise GpuUnusable(
+                GpuState.UNKNOWN_DEVICE,
+                f"there is no card {entry!r} (there are: {there})",
+                "correct --gpus",
+            )
+    return [
+        _post(short, host, data_dir, {"CUDA_VISIBLE_DEVICES": card.uuid})
+        for short, card in numbered
+        if not wanted or any(_is(entry, card) for entry in wanted)
+    ]
+
+
+def _post(short: str, host: str, data_dir: Path, variables: Mapping[str, str]) -> Post:
+    ours = {"FARM_WORKER_NAME": f"{short}@{host}", "FARM_WORKER_DIR": str(data_dir / short)}
+    return Post(name=f"{short}@{host}", variables={**ours, **variables})
+
+
+def _short_names(cards: Sequence[GpuCard]) -> list[str]:
+    slices: dict[int, int] = {}
+    names = []
+    for card in cards:
+        if card.parent_uuid is None:
+            names.append(f"gpu{card.index}")
+            continue
+        number = slices.get(card.index, 0)
+        slices[card.index] = number + 1
+        names.append(f"gpu{card.index}-mig{number}")
+    return names
+
+
+def _is(entry: str, card: GpuCard) -> bool:
+    if entry.isdigit():
+        return card.index == int(entry)
+    return any(uuid.lower().startswith(entry.lower()) for uuid in (card.uuid, card.parent_uuid or ""))
+
+
+class Watchman:
+    """Keeps one worker running, in a thread of its own."""
+
+    def __init__(
+        self,
+        post: Post,
+        command: Sequence[str],
+        *,
+        grace_s: float,
+        first_pause_s: float = FIRST_PAUSE_S,
+    ) -> None:
+        self.post = post
+        self._command = command
+        self._grace_s = grace_s
+        self._first_pause_s = first_pause_s
+        self._leaving = threading.Event()
+        self._lock = threading.Lock()  # so that no child is started behind a stop
+        self._child: Child | None = None
+        self._thread = threading.Thread(target=self._keep, name=f"watch of {post.name}", daemon=True)
+        self.refused = False  # its last words were that its set-up is wrong
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Have it drain and end; returns when it and all it started is gone."""
+        with self._lock:
+            self._leaving.set()
+            child = self._child
+        if child is not None:
+            child.stop(grace_s=self._grace_s)
+        self._thread.join()
+
+    def _keep(self) -> None:
+        pause_s = self._first_pause_s
+        while not self._leaving.is_set():
+            began = time.monotonic()
+            code = self._live()
+            if self._leaving.is_set():
+                return
+            self.refused = code == EX_CONFIG
+            if time.monotonic() - began >= STEADY_S:
+                pause_s = self._first_pause_s
+            wait_s = LONGEST_PAUSE_S if self.refused else pause_s
+            log.error(
+                "Worker ended; it is started again",
+                extra={"event": "worker_ended", "worker": self.post.name, "exit_code": code, "in_s": wait_s},
+            )
+            self._leaving.wait(wait_s)
+            pause_s = min(pause_s * 2.0, LONGEST_PAUSE_S)
+
+    def _live(self) -> int | None:
+        """Its exit code; None when it could not be started."""
+        with self._lock:
+            if self._leaving.is_set():
+                return None
+            try:
+                child = self._child = Child.start(
+                    self._command,
+                    name=self.post.name,
+                    env={**os.environ, **self.post.variables},
+                    on_line=self._pass_on,
+                    grace_s=self._grace_s,
+                )
+            except (ChildNotStarted, OSError) as exc:
+                log.error(
+                    "Worker cannot be started",
+                    extra={"event": "worker_not_started", "worker": self.post.name, "reason": str(exc)},
+                )
+                return None
+        return child.wait()
+
+    def _pass_on(self, line: LogLine) -> None:
+        sys.stdout.write(f"{self.post.name} | {line.text}\n")
+        sys.stdout.flush()
+
+
+def up(arguments: Sequence[str]) -> int:
+    """Run the workers until SIGTERM or Ctrl-C, which drains all of them; returns the exit code.
+
+    Raises:
+        GpuUnusable: a card ought to be there, or was asked for, and cannot be used.
+    """
+    from farm.logs import configure_logging
+    from farm.settings import LogSettings, WorkerSettings
+
+    options = _options(arguments)
+    settings, logs = WorkerSettings.read(), LogSettings.read()
+    configure_logging(logs.level, logs.form)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    cards = read_cards(visible) if find_card() is not None else []
+    wanted = [entry.strip() for entry in options.gpus.split(",") if entry.strip()]
+    posts = posts_for(
+        cards, wanted=wanted, count=options.count, host=platform.node(), data_dir=settings.data_dir
+    )
+    grace_s = settings.drain_grace_s + _STOP_MARGIN_S
+    watchmen = [Watchman(post, [sys.executable, "-m", "worker"], grace_s=grace_s) for post in posts]
+    return _serve(watchmen)
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="farm-worker up", description=__doc__)
+    parser.add_argument("--gpus", default="", metavar="0,2", help="cards by index or UUID; default: all")
+    parser.add_argument(
+        "--count", type=int, default=1, help="workers on a machine without a card (emulator, CPU)"
+    )
+    options = parser.parse_args(list(arguments))
+    if options.count < 1:
+        parser.error("--count must be at least 1")
+    return options
+
+
+def _serve(watchmen: Sequence[Watchman]) -> int:
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    for watchman in watchmen:
+        watchman.start()
+    # When every one of them says that its set-up is wrong, only a person can help.
+    while not ended.wait(0.5):
+        if all(watchman.refused for watchman in watchmen):
+            break
+    refused = all(watchman.refused for watchman in watchmen)
+    stoppers = [threading.Thread(target=watchman.stop) for watchman in watchmen]
+    for stopper in stoppers:
+        stopper.start()
+    for stopper in stoppers:
+        stopper.join()
+    return EX_CONFIG if refused else 0
