@@ -1,0 +1,188 @@
+"""A machine that fails, a card that is too small, and a worker that is told to leave."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from farm.broker import queue_for
+from farm.child import Child
+from farm.job import EventKind, JobState
+from farm.store.base import Drain
+from tests.support.valkey import eventually
+from tests.support.whole_farm import JOB_S, WholeFarm, a_clip, error_of, notes, outcomes
+
+Farms = Callable[..., WholeFarm]
+
+
+def faults(*kinds: dict[str, object]) -> str:
+    """Faults that outlive a restart of ComfyUI."""
+    return f"--faults '{json.dumps(list(kinds))}'"
+
+
+def always(node: str, error: str) -> dict[str, object]:
+    return {"kind": "raise", "node": node, "error": error, "times": None}
+
+
+def rungs(farm: WholeFarm, job: object) -> list[str]:
+    events = job.events(live=False)  # type: ignore[attr-defined]
+    return [
+        event.data["rung"] for event in events if event.kind is EventKind.FINDING and "rung" in event.data
+    ]
+
+
+def test_a_broken_worker_does_not_drain_the_queue_and_takes_itself_out_of_service(new_farm: Farms) -> None:
+    farm = new_farm(avoid_s=1.0)
+    broken = farm.launch(
+        "broken", emulator=faults(always("KSamplerAdvanced", "sticky_cuda")), FARM_PROBE_AFTER_S="4"
+    )
+    healthy = farm.launch("healthy")
+    farm.wait_ready(broken, healthy)
+
+    jobs = [farm.submit(a_clip(steps=12)) for _ in range(10)]
+
+    for job in jobs:
+        job.wait(JOB_S)
+        last = notes(job)[-1]
+        assert (last.worker, last.outcome) == (healthy.name, "succeeded")
+        assert job.record.attempts_failed == 0
+    failed = [note for job in jobs for note in notes(job) if note.worker == broken.name]
+    assert 1 <= len(failed) <= 4
+    if len(failed) >= 2:
+        assert broken.told("quarantined")
+
+
+def test_a_worker_is_back_in_service_when_its_machine_is_well(new_farm: Farms) -> None:
+    farm = new_farm()
+    worker = farm.start_worker(FARM_PROBE_AFTER_S="1")
+    for starts in (1, 2):
+        eventually(lambda n=starts: len(worker.told("comfy_ready")) == n, within_s=JOB_S)  # type: ignore[misc]
+        worker.misbehave("raise", node="KSamplerAdvanced", error="sticky_cuda")
+        job = farm.submit()
+        eventually(lambda job=job: "failed" in outcomes(job), within_s=JOB_S)  # type: ignore[misc]
+        job.cancel()
+
+    eventually(lambda: worker.told("quarantined"), within_s=JOB_S)
+    eventually(lambda: worker.told("quarantine_over"), within_s=JOB_S)
+
+    farm.submit().wait(JOB_S)
+
+
+def test_a_decode_that_runs_out_of_memory_is_done_in_tiles_within_the_attempt(new_farm: Farms) -> None:
+    farm = new_farm()
+    farm.start_worker(emulator=faults(always("VAEDecode", "cuda_oom")))
+
+    job = farm.submit().wait(JOB_S)
+
+    assert outcomes(job) == ["succeeded"]
+    assert rungs(farm, job) == ["free", "tiled_decode"]
+    made = job.record.result
+    assert made is not None
+    manifest = json.loads(farm.farm.storage.read_bytes(made.manifest_key))
+    assert manifest["out_of_memory"] == ["free", "tiled_decode"]
+    assert "VAEDecodeTiled" in {change["new"] for change in manifest["changes"]}
+
+
+def test_a_job_that_is_too_large_for_a_card_goes_to_a_larger_one(new_farm: Farms) -> None:
+    farm = new_farm()
+    small = farm.launch(
+        "small", emulator=faults(always("KSamplerAdvanced", "cuda_oom")), FARM_VRAM_CLASS="24"
+    )
+    large = farm.launch("large", FARM_VRAM_CLASS="48")
+    farm.farm.store.set_drain(large.name, Drain.FINISH)
+    farm.wait_ready(small)
+    eventually(lambda: farm.card(large), within_s=JOB_S)
+
+    job = farm.submit()
+
+    eventually(lambda: job.refresh().record.queue == queue_for(32), within_s=JOB_S)
+    farm.farm.store.set_drain(large.name, None)
+    job.wait(JOB_S)
+    assert outcomes(job) == ["failed", "succeeded"]
+    first = notes(job)[0].error
+    assert first is not None
+    assert first.details["rungs"] == ["free", "more_reserve", "streamed", "larger_class"]
+    assert [ready["generation"] for ready in small.told("comfy_ready")] == [1, 2, 3]
+
+
+def test_a_drained_worker_gives_its_job_back_at_once_and_fetches_again_when_told(new_farm: Farms) -> None:
+    farm = new_farm()
+    workers = [farm.launch("a"), farm.launch("b")]
+    farm.wait_ready(*workers)
+    job = farm.submit(a_clip(steps=100))
+    farm.wait_step(job)
+    worker = next(each for each in workers if each.name == job.record.worker)
+    other = next(each for each in workers if each is not worker)
+    asked = time.monotonic()
+
+    farm.farm.store.set_drain(worker.name, Drain.NOW)
+
+    eventually(lambda: job.refresh().record.worker == other.name, within_s=JOB_S)
+    assert time.monotonic() - asked < 3.0
+    eventually(lambda: (farm.card(worker) or {}).get("drain") == "now", within_s=JOB_S)
+    assert job.wait(JOB_S).record.attempts_failed == 0
+    farm.farm.store.set_drain(worker.name, None)
+    farm.wait_ready(worker)
+
+
+def test_a_job_on_which_every_machine_fails_ends_as_poison(new_farm: Farms) -> None:
+    farm = new_farm(max_machine_failures=2)
+    farm.start_worker(emulator=faults(always("KSamplerAdvanced", "sticky_cuda")), FARM_PROBE_AFTER_S="1")
+
+    job = farm.wait_final(farm.submit())
+
+    assert job.state is JobState.FAILED
+    assert error_of(job).code == "machines_failed"
+
+
+def test_a_node_has_several_workers_and_one_that_dies_is_replaced(new_farm: Farms, tmp_path: Path) -> None:
+    farm = new_farm()
+    environ = farm.environment(FARM_WORKER_DIR=str(tmp_path / "node"), CUDA_VISIBLE_DEVICES="-1")
+    node = Child.start(
+        [sys.executable, "-m", "worker", "up", "--count", "2"],
+        name="node",
+        env=environ,
+        cwd=Path(__file__).parents[2],
+        grace_s=5.0,
+    )
+    try:
+
+        def pids() -> dict[str, int]:
+            cards = farm.farm.workers()
+            return {str(card["name"]).partition("@")[0]: card["pid"] for card in cards}
+
+        eventually(lambda: set(pids()) == {"worker0", "worker1"}, within_s=JOB_S)
+        before = pids()
+
+        psutil.Process(before["worker0"]).send_signal(signal.SIGKILL)
+
+        eventually(lambda: pids().get("worker0") not in (None, before["worker0"]), within_s=JOB_S)
+        assert pids()["worker1"] == before["worker1"]
+        assert node.stop(grace_s=30.0) == 0
+        assert pids() == {}
+    finally:
+        node.stop(grace_s=0.0)
+
+
+def test_a_notice_of_the_cloud_gives_the_job_to_another_machine(new_farm: Farms, tmp_path: Path) -> None:
+    farm = new_farm()
+    notice = tmp_path / "notice"
+    hook = {"FARM_SPOT": "command", "FARM_SPOT_COMMAND": f"test -e {notice}", "FARM_DRAIN_GRACE_S": "1"}
+    going = farm.start_worker("a", emulator="--step-seconds 0.5", **hook)
+    job = farm.submit(a_clip(steps=100))
+    farm.wait_step(job)
+    staying = farm.start_worker("b")
+
+    notice.touch()
+
+    eventually(lambda: job.refresh().record.worker == staying.name, within_s=JOB_S)
+    assert outcomes(job) == ["released"]
+    assert going.told("spot_notice")
+    job.cancel()
+    farm.wait_final(job)
