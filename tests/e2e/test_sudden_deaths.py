@@ -84,6 +84,25 @@ def test_a_killed_valkey_costs_nothing_when_it_is_back_within_the_lease(
     assert len(worker.runs(job.job_id)) == 1
 
 
+def test_an_outage_of_valkey_longer_than_the_lease_costs_no_second_run(
+    start_valkey: Callable[..., ValkeyServer], new_farm: Farms
+) -> None:
+    valkey = start_valkey("--appendonly", "yes", "--appendfsync", "always")
+    farm = new_farm(redis_url=valkey.url)
+    worker = farm.start_worker()
+    job = farm.submit(a_clip(steps=100))
+    farm.wait_step(job)
+
+    valkey.kill()
+
+    gone_for_good = time.monotonic() + 1.5 * farm.store.lease_s
+    eventually(lambda: time.monotonic() > gone_for_good)
+    valkey.start()
+    succeeded_once(farm, job)
+    assert outcomes(job) == ["succeeded"]
+    assert len(worker.runs(job.job_id)) == 1
+
+
 def test_a_render_that_ends_while_valkey_is_away_is_booked_when_it_is_back(
     start_valkey: Callable[..., ValkeyServer], new_farm: Farms
 ) -> None:
@@ -136,7 +155,7 @@ def test_a_worker_that_slept_past_its_lease_cannot_publish(new_farm: Farms) -> N
 def test_a_worker_that_leaves_gives_its_job_back_at_once(new_farm: Farms) -> None:
     farm = new_farm(lease_s=30.0, renew_s=1.0)
     leaving = farm.start_worker("a", emulator=ENDLESS, FARM_DRAIN_GRACE_S="0.5")
-    job = farm.submit()
+    job = farm.submit(a_clip(steps=LONG))
     farm.wait_step(job)
     farm.start_worker("b")
     asked = time.monotonic()
