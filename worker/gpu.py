@@ -12,16 +12,14 @@ from typing import Any, Final
 import psutil
 import pynvml
 
+from comfy.wan.cards import known_card, vram_class_gib
 from farm.job import VRAM_CLASSES_GIB
 from worker.errors import GpuUnusable
-from worker.known_cards import known_card
 from worker.nvml import GpuState, nvml, optional, unusable
 
 log = logging.getLogger(__name__)
 
 GIB: Final = 2**30
-# ECC takes a sixteenth of GDDR6: an "24 GB" L4 reports 23,034 MiB, a "48 GB" A40 46,068 MiB.
-_LEAST_PART_OF_CLASS: Final = 0.93
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +54,6 @@ class GpuCard:
     def vram_class_gib(self) -> int | None:
         """The largest class that the card belongs to; None when it is smaller than all of them."""
         return vram_class_gib(self.total_bytes)
-
-
-def vram_class_gib(total_bytes: int) -> int | None:
-    """The largest VRAM class that so much memory stands for; None when it is less than all of them."""
-    fitting = [gib for gib in VRAM_CLASSES_GIB if total_bytes >= gib * GIB * _LEAST_PART_OF_CLASS]
-    return max(fitting, default=None)
 
 
 def class_to_serve(

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from worker.fit import OWN_RESERVE_BYTES, Fit, ModelSizes, fit
+from comfy.wan.fit import Fit, ModelSizes, fit
+from comfy.wan.memory import RESERVE_BYTES
 from worker.flags import VRAM_FLAGS, AcceptedFlags
 from worker.gpu import GIB, GpuCard
 
@@ -216,7 +217,7 @@ def _doubts(wanted: LoadMode, card: GpuCard, accepted: AcceptedFlags, models: Mo
 
 def _sized(plan: LoadPlan, card: GpuCard, models: ModelSizes) -> LoadPlan:
     """The same plan with what becomes of the models under it."""
-    found = fit(card.free_bytes, models, reserve_bytes=max(plan.reserve_bytes, OWN_RESERVE_BYTES))
+    found = fit(card.free_bytes, models, reserve_bytes=max(plan.reserve_bytes, RESERVE_BYTES))
     keeps = plan.mode in (LoadMode.BALANCED, LoadMode.RESERVED)
     whole = found.runs and not found.streamed_bytes if keeps else plan.mode is LoadMode.RESIDENT
     words = _words_of(plan, models, found) if keeps else []

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from comfy.wan.fit import ModelSizes, fit
 from comfy.wan.memory import VRAM_CLASSES_GIB
-from comfy.wan.models import file_bytes
-from worker.fit import GIB, ModelSizes, fit
+from comfy.wan.models import GIB, file_bytes
 from worker.generations import DYNAMIC, LEGACY, flags_of_version
 from worker.load_plan import LoadMode, LoadPlan, plan_load
 from worker.model_files import clip_size, sizes_of

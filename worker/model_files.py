@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from comfy.required import model_files
+from comfy.wan.fit import ModelSizes
 from comfy.wan.memory import activation_bytes, vae_decode_bytes
 from comfy.wan.models import WAN_14B, family_of, file_bytes
 from comfy.wan.sizes import ClipSize
 from comfy.wan.templates import TEMPLATES, get_template
 from farm.settings import WorkerSettings
 from worker.errors import ComfyUnusable
-from worker.fit import ModelSizes
 
 DEFAULT_TEMPLATE: Final = "wan22-t2v-a14b"
 _SUFFIXES: Final = frozenset({".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pth"})

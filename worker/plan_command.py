@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from comfy.wan.cards import KNOWN_CARDS, known_card
 from farm.errors import FarmError
 from farm.settings import WorkerSettings
 from worker.errors import WorkerError
@@ -16,7 +17,6 @@ from worker.flags import AcceptedFlags
 from worker.generations import DYNAMIC, flags_of_version
 from worker.gpu import GIB, GpuCard, find_card
 from worker.host import disk_space, host_memory
-from worker.known_cards import KNOWN_CARDS, known_card
 from worker.launch import ComfyKind, Target, find_target, probe_flags
 from worker.load_plan import LoadMode, LoadPlan
 from worker.model_files import models_folder

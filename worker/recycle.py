@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from worker.fit import GIB
+from comfy.wan.models import GIB
 
 log = logging.getLogger(__name__)
 

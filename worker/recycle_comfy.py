@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from comfy.wan.models import GIB
 from farm.settings import WorkerSettings
 from worker.errors import GpuUnusable
-from worker.fit import GIB
 from worker.gpu import GpuCard, read_card
 from worker.host import rss_bytes
 from worker.recycle import RecycleLimits, Recycler, Usage

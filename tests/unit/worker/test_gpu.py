@@ -11,9 +11,10 @@ from pathlib import Path
 import pynvml
 import pytest
 
+from comfy.wan.cards import vram_class_gib
 from worker.errors import GpuUnusable
 from worker.fake_nvml import FakeCard, FakeDriver
-from worker.gpu import class_to_serve, find_card, read_card, read_cards, vram_class_gib
+from worker.gpu import class_to_serve, find_card, read_card, read_cards
 from worker.nvml import GpuState
 
 MIB = 2**20

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from worker.fit import ModelSizes
+from comfy.wan.fit import ModelSizes
 from worker.flags import VRAM_FLAGS, AcceptedFlags, parse_help
 from worker.gpu import GIB, GpuCard
 from worker.load_plan import LoadMode, plan_load

@@ -13,8 +13,8 @@ from comfy.emulator.console import Console
 from comfy.emulator.loading import Loadable
 from comfy.emulator.start import announce
 from comfy.emulator.world import make_world
+from comfy.wan.models import GIB
 from worker.comfy_process import ComfyFacts, read_facts
-from worker.fit import GIB
 from worker.gpu import GpuCard
 from worker.load_plan import LoadMode, LoadPlan
 from worker.proof import Proof, prove

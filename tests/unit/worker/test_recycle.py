@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from worker.fit import GIB
+from comfy.wan.models import GIB
 from worker.recycle import RecycleLimits, Recycler, Usage
 
 

@@ -12,6 +12,12 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from comfy.wan.memory import VRAM_CLASSES_GIB
+from comfy.wan.models import GIB
+
+# ECC takes a sixteenth of GDDR6: an "24 GB" L4 reports 23,034 MiB, a "48 GB" A40 46,068 MiB.
+_LEAST_PART_OF_CLASS: Final = 0.93
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownCard:
@@ -65,6 +71,12 @@ KNOWN_CARDS: Final = (
     _card("GH200", 97871, (9, 0), has_nvenc=False),
     _card("B200", 183359, (10, 0), has_nvenc=False),
 )
+
+
+def vram_class_gib(total_bytes: int) -> int | None:
+    """The largest VRAM class that so much memory stands for; None when it is less than all of them."""
+    fitting = [gib for gib in VRAM_CLASSES_GIB if total_bytes >= gib * GIB * _LEAST_PART_OF_CLASS]
+    return max(fitting, default=None)
 
 
 def known_card(name: str) -> KnownCard | None:

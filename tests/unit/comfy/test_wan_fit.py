@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from worker.fit import GIB, Fit, ModelSizes, fit
+from comfy.wan.fit import Fit, ModelSizes, fit
+from comfy.wan.models import GIB
 
 
 def a_fit(free_gib: float, *, expert_gib: float = 13.31, activations_gib: float = 6.1) -> Fit:

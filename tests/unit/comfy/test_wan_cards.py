@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.gpu import vram_class_gib
-from worker.known_cards import KNOWN_CARDS, known_card
+from comfy.wan.cards import KNOWN_CARDS, known_card, vram_class_gib
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-GIB: Final = 2**30
-OWN_RESERVE_BYTES: Final = 400 * 2**20  # ComfyUI's EXTRA_RESERVED_VRAM on Linux
-_INFERENCE_BYTES: Final = int(0.8 * GIB)
+from comfy.wan.memory import MIN_INFERENCE_BYTES, RESERVE_BYTES
+from comfy.wan.models import GIB
+
 _DECODE_MARGIN_BYTES: Final = GIB // 4
 _LAYERS_ON_CARD: Final = 3  # two copy streams, and the one that computes
 
@@ -39,12 +39,12 @@ class Fit:
     all_stay: bool  # both experts, and whatever else is needed beside them at one time
 
 
-def fit(free_bytes: int, models: ModelSizes, *, reserve_bytes: int = OWN_RESERVE_BYTES) -> Fit:
+def fit(free_bytes: int, models: ModelSizes, *, reserve_bytes: int = RESERVE_BYTES) -> Fit:
     """Work out how models lie in free VRAM, of which `reserve_bytes` are left alone."""
     expert = max(models.experts)
     working = models.activations + reserve_bytes
-    budget = max(free_bytes - max(_INFERENCE_BYTES + reserve_bytes, working), 0)
-    streamed_least = models.layer * _LAYERS_ON_CARD + working + _INFERENCE_BYTES
+    budget = max(free_bytes - max(MIN_INFERENCE_BYTES + reserve_bytes, working), 0)
+    streamed_least = models.layer * _LAYERS_ON_CARD + working + MIN_INFERENCE_BYTES
     # A small model needs less when it is simply there than when it is streamed.
     least = min(streamed_least, expert + working)
     decode = models.decode + _DECODE_MARGIN_BYTES
@@ -55,5 +55,5 @@ def fit(free_bytes: int, models: ModelSizes, *, reserve_bytes: int = OWN_RESERVE
         least_bytes=least,
         runs=least <= free_bytes,
         decodes_whole=decode + reserve_bytes <= free_bytes,
-        all_stay=sum(models.experts) + beside + reserve_bytes + _INFERENCE_BYTES <= free_bytes,
+        all_stay=sum(models.experts) + beside + reserve_bytes + MIN_INFERENCE_BYTES <= free_bytes,
     )
