@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,12 +16,11 @@ from comfy.wan.templates import get_template
 from farm.errors import InvalidJob, Problem
 from farm.graphs import GraphFacts, effective, facts_of, read_graph, read_with_key, with_values
 from farm.job import VRAM_CLASSES_GIB, JobSpec, Requirements, make_spec
+from farm.sources import address_fault, scheme_of
 
 GraphSource = Mapping[str, Any] | str | bytes | Path  # a str or Path is a file's path; bytes are JSON
-InputSource = str | Path | bytes  # a URL (s3://, https://), a local path, or the bytes themselves
+InputSource = str | Path | bytes  # an address (s3://, https://; may end in #sha256=…), a path, or the bytes
 
-INPUT_SCHEMES: Final = ("s3", "https", "http", "file")  # file: a path on the worker's machine
-_SCHEME: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):(?://|/)")
 _SEED_INPUTS: Final = ("seed", "noise_seed")
 
 
@@ -127,7 +125,7 @@ def read_source(source: GraphSource | None) -> Mapping[str, Any] | bytes:
 def local_file(source: InputSource) -> Path | bytes | None:
     """What must be stored before a worker can reach it; None for an address."""
     if isinstance(source, str):
-        return None if _SCHEME.match(source) else Path(source)
+        return None if scheme_of(source) else Path(source)
     return source
 
 
@@ -199,10 +197,8 @@ def _bad_inputs(inputs: Mapping[str, InputSource]) -> Iterator[Problem]:
 
 
 def _bad_input(source: InputSource) -> str | None:
-    if isinstance(source, str) and (scheme := _SCHEME.match(source)):
-        if scheme[1].lower() in INPUT_SCHEMES:
-            return None
-        return f"{scheme[1]}: cannot be fetched; give a file, or an address with {', '.join(INPUT_SCHEMES)}"
+    if isinstance(source, str) and scheme_of(source):
+        return address_fault(source)
     if isinstance(source, bytes):
         return None if source else "the file is empty"
     try:

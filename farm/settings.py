@@ -349,6 +349,12 @@ class WorkerSettings(FromEnvironment):
         validation_alias=_variable("FARM_ALLOW_PRIVATE_URLS"),
         description="Whether inputs may come from private, loopback and link-local addresses.",
     )
+    input_folders: str = Field(
+        "",
+        validation_alias=_variable("FARM_INPUT_FOLDERS"),
+        description="Folders of the worker's machine, with colons between, from which `file:` inputs are "
+        "taken (a shared disk); empty: none. Whoever may submit jobs can read the media files in them.",
+    )
     input_limit_mib: int = Field(
         2048,
         ge=1,

@@ -20,6 +20,7 @@ _REFUSED: Final = tuple(
         "64:ff9b:1::/48",  # NAT64 of private use
         "3fff::/20",  # documentation
         "5f00::/16",  # segment routing
+        "fec0::/10",  # site-local, given up in 2004 and still routed by who has it
     )
 )
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")

@@ -23,7 +23,7 @@ from worker.ladder import Rung, larger_class, next_rung
 from worker.lease import Lease, LeaseKeeper
 from worker.manifest import manifest_of
 from worker.publish import Publisher
-from worker.render import Comfy, Ears, Rendered, render, run_folder
+from worker.render import Comfy, Ears, Rendered, prompt_id, render, run_folder
 from worker.reporter import Reporter
 
 log = logging.getLogger(__name__)
@@ -100,6 +100,7 @@ class _Attempt:
             return self._end_stopped() if self._lease.stopped.is_set() else self._end_failed(exc)
         finally:
             self._parts.comfy.clean(run_folder(self._claim))
+            self._parts.inputs.release(prompt_id(self._claim))
         return self._commit(result)
 
     def _render(self) -> Rendered:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import socket
 import ssl
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from worker.addresses import Address, is_public, resolve
+from worker.cutoff import Cutoff, HttpPool, HttpsPool, OutOfTime
 
 if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
@@ -29,10 +29,14 @@ _PIECE_BYTES: Final = 1 << 18
 _CONNECT_S: Final = 10.0
 _SILENCE_S: Final = 30.0
 _TRIES: Final = 4
+_LOOKED_AT_BYTES: Final = 64
 _FIRST_WAIT_S: Final = 0.5
 _MAY_PASS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 Resolver = Callable[[str, int], list[Address]]
+
+
+Look = Callable[[bytes], str | None]  # at the first 64 bytes, or all of fewer: what is wrong with them
 
 
 class FetchRefused(Exception):
@@ -67,54 +71,74 @@ class UrlFetcher:
         self._resolve = resolver
         self._tls = tls or ssl.create_default_context()
 
-    def fetch(self, url: str, path: Path) -> None:
+    def fetch(
+        self,
+        url: str,
+        path: Path,
+        *,
+        look: Look = lambda _head: None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Write the URL's content to a file.
+
+        Args:
+            look: judges the content by how it begins; what it does not like is not downloaded.
+            stop: asked several times a second; True ends the fetch, whatever the server does.
 
         Raises:
             FetchRefused: it may not or cannot be had; the reason names no secret.
+            TransferStopped: `stop` said so.
             OSError: the file cannot be written.
         """
-        deadline = time.monotonic() + self._limits.time_s
+        try:
+            with Cutoff(self._limits.time_s, stop, "input") as cutoff:
+                self._try(url, path, look, cutoff)
+        except OutOfTime as exc:
+            raise FetchRefused(f"it took longer than {self._limits.time_s:g} s") from exc
+
+    def _try(self, url: str, path: Path, look: Look, cutoff: Cutoff) -> None:
         wait_s = _FIRST_WAIT_S
         for left in reversed(range(_TRIES)):
             try:
-                return self._follow(url, path, deadline)
+                return self._follow(url, path, look, cutoff)
             except _Passing as exc:
-                if left == 0 or time.monotonic() + wait_s > deadline:
+                cutoff.check()  # it may be us who ended it
+                if left == 0 or wait_s > cutoff.left_s():
                     raise FetchRefused(f"{exc} ({_TRIES - left} tries)") from exc
-            time.sleep(wait_s)
+            cutoff.wait(wait_s)
             wait_s *= 3
         raise AssertionError("unreachable")
 
-    def _follow(self, url: str, path: Path, deadline: float) -> None:
-        origin = _origin(urlsplit(url))
+    def _follow(self, url: str, path: Path, look: Look, cutoff: Cutoff) -> None:
+        parts = _split(url)
+        origin = _origin(parts)
         for _ in range(_REDIRECTS + 1):
-            parts = urlsplit(url)
-            response = self._get(parts, with_login=_origin(parts) == origin, deadline=deadline)
+            response = self._get(parts, with_login=_origin(parts) == origin, cutoff=cutoff)
             try:
                 location = response.get_redirect_location()
                 if not location:
-                    return self._save(response, path, deadline)
-                url = urljoin(url, location)
+                    return self._save(response, path, look, cutoff)
+                parts = _split(location, base=parts.geturl())
             finally:
                 response.close()
         raise FetchRefused(f"it redirects more than {_REDIRECTS} times")
 
-    def _get(self, parts: SplitResult, *, with_login: bool, deadline: float) -> BaseHTTPResponse:
+    def _get(self, parts: SplitResult, *, with_login: bool, cutoff: Cutoff) -> BaseHTTPResponse:
         scheme, host, port = _checked(parts)
         address = self._address(host, port)
-        timeout = urllib3.Timeout(connect=min(_CONNECT_S, _left_s(deadline)), read=_SILENCE_S)
+        timeout = urllib3.Timeout(connect=min(_CONNECT_S, cutoff.left_s()), read=_SILENCE_S)
         if scheme == "https":
-            pool: urllib3.HTTPConnectionPool = urllib3.HTTPSConnectionPool(
+            pool: urllib3.HTTPConnectionPool = HttpsPool(
                 str(address),
                 port,
                 ssl_context=self._tls,
                 server_hostname=host,
                 assert_hostname=host,
                 timeout=timeout,
+                cutoff=cutoff,
             )
         else:
-            pool = urllib3.HTTPConnectionPool(str(address), port, timeout=timeout)
+            pool = HttpPool(str(address), port, timeout=timeout, cutoff=cutoff)
         headers = {"Host": _host_header(parts), "Accept-Encoding": "identity", "User-Agent": "wan-farm"}
         if with_login and parts.username is not None:
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -125,6 +149,7 @@ class UrlFetcher:
                 "GET", target, headers=headers, redirect=False, retries=False, preload_content=False
             )
         except HTTPError as exc:
+            cutoff.check()
             if isinstance(exc, urllib3.exceptions.SSLError):
                 raise FetchRefused(f"TLS with {host} failed: {_plain(exc)}") from exc
             raise _Passing(f"{host} does not answer: {_plain(exc)}") from exc
@@ -143,33 +168,63 @@ class UrlFetcher:
             f"{host!r} is at a private or local address; FARM_ALLOW_PRIVATE_URLS=true would allow that"
         )
 
-    def _save(self, response: BaseHTTPResponse, path: Path, deadline: float) -> None:
+    def _save(self, response: BaseHTTPResponse, path: Path, look: Look, cutoff: Cutoff) -> None:
+        self._check_head(response)
+        head, received = b"", 0
+        try:
+            with path.open("wb") as file:
+                # read1 gives what is there, as it was sent: nothing is unpacked.
+                while piece := response.read1(_PIECE_BYTES, decode_content=False):
+                    head = _judged(head, piece, look)
+                    received += len(piece)
+                    if received > self._limits.size_bytes:
+                        raise self._too_large()
+                    cutoff.check()
+                    file.write(piece)
+        except HTTPError as exc:
+            raise _Passing(f"the download broke off after {received} bytes") from exc
+        cutoff.check()  # a connection that we cut looks like one that has ended
+        if len(head) < _LOOKED_AT_BYTES and (fault := look(head)):
+            raise FetchRefused(fault)
+
+    def _check_head(self, response: BaseHTTPResponse) -> None:
         if response.status in _MAY_PASS:
             raise _Passing(f"the server answered {response.status}")
         if response.status != 200:
             raise FetchRefused(f"the server answered {response.status}")
-        limit_bytes = self._limits.size_bytes
-        too_large = FetchRefused(f"it is larger than {limit_bytes >> 20} MiB (FARM_INPUT_LIMIT_MIB)")
+        packed = response.headers.get("Content-Encoding", "identity").lower()
+        if packed != "identity":
+            raise FetchRefused(f"the server sends it packed ({packed[:20]}), though it was asked not to")
         declared = response.headers.get("Content-Length", "")
-        if declared.isdigit() and int(declared) > limit_bytes:
-            raise too_large
-        received = 0
-        try:
-            with path.open("wb") as file:
-                # read1 gives what is there: a server that drips bytes cannot hold us beyond the deadline.
-                while piece := response.read1(_PIECE_BYTES, decode_content=False):
-                    received += len(piece)
-                    if received > limit_bytes:
-                        raise too_large
-                    _left_s(deadline)
-                    file.write(piece)
-        except HTTPError as exc:
-            raise _Passing(f"the download broke off after {received} bytes") from exc
+        if declared.isdigit() and int(declared) > self._limits.size_bytes:
+            raise self._too_large()
+
+    def _too_large(self) -> FetchRefused:
+        return FetchRefused(f"it is larger than {self._limits.size_bytes >> 20} MiB (FARM_INPUT_LIMIT_MIB)")
+
+
+def _judged(head: bytes, piece: bytes, look: Look) -> bytes:
+    """The beginning of the content, so far; judged once, when there is enough of it."""
+    if len(head) >= _LOOKED_AT_BYTES:
+        return head
+    head += piece[: _LOOKED_AT_BYTES - len(head)]
+    if len(head) >= _LOOKED_AT_BYTES and (fault := look(head)):
+        raise FetchRefused(fault)
+    return head
+
+
+def _split(url: str, *, base: str = "") -> SplitResult:
+    try:
+        return urlsplit(urljoin(base, url) if base else url)
+    except ValueError as exc:
+        raise FetchRefused("its address cannot be read") from exc
 
 
 def _checked(parts: SplitResult) -> tuple[str, str, int]:
     try:
         host, port = parts.hostname, parts.port
+        # What DNS, TLS and the Host header take; `encode` refuses what is no name at all.
+        host = host.encode("idna").decode() if host and not host.isascii() else host
     except ValueError as exc:
         raise FetchRefused("its address cannot be read") from exc
     if parts.scheme not in ("http", "https"):
@@ -184,14 +239,8 @@ def _origin(parts: SplitResult) -> tuple[str, str]:
 
 
 def _host_header(parts: SplitResult) -> str:
-    return parts.netloc.rpartition("@")[2]
-
-
-def _left_s(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise FetchRefused("it took too long")
-    return left
+    host = parts.netloc.rpartition("@")[2]
+    return host if host.isascii() else host.encode("idna").decode()
 
 
 def _plain(exc: Exception) -> str:

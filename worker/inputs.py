@@ -8,36 +8,25 @@ import os
 import re
 import shutil
 import threading
-import time
 import uuid
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
 from comfy.outputs import MediaKind
-from farm.errors import (
-    BucketNotFound,
-    InputUnavailable,
-    ObjectDamaged,
-    ObjectNotFound,
-    StorageDenied,
-    TransferStopped,
-)
+from farm.errors import TransferStopped
 from farm.settings import WorkerSettings
-from farm.storage import Storage, parse_s3_uri
+from farm.sources import public_source, without_pin
+from farm.storage import Storage
 from farm.storage.base import sha256_of
-from worker.fetch import FetchLimits, FetchRefused, UrlFetcher
+from worker.fetch import FetchLimits, UrlFetcher
 from worker.sniff import HEAD_BYTES, sniff
+from worker.sources import TIME_LIMIT_S, SourceReader, Stop, unavailable
 
 log = logging.getLogger(__name__)
 
 PLACED_FOLDER: Final = "farm"  # below ComfyUI's input folder
-_TIME_LIMIT_S: Final = 600.0  # for one file
-# A file that a job was given lately may not have been read yet: loaders run when the graph reaches them.
-_IN_USE_S: Final = 3600.0
 _OURS: Final = re.compile(r"(?P<sha256>[0-9a-f]{64})(?P<suffix>\.[a-z0-9]{1,8})?")
 _PART: Final = ".part"
 
@@ -65,54 +54,106 @@ class InputCache:
         storage: Storage,
         settings: WorkerSettings,
         *,
-        allow_files: bool = False,
         fetcher: UrlFetcher | None = None,
     ) -> None:
         """Make the folder and clear what a killed worker left half-done.
 
         Args:
             storage: for ``s3://`` sources.
-            settings: `input_cache_mib`, `input_limit_mib`, `allow_private_urls`.
-            allow_files: whether ``file:`` sources are taken: only where producer and worker are one machine
-                and one person.
+            settings: `input_cache_mib`, `input_limit_mib`, `input_folders`, `allow_private_urls`.
         """
         self._folder = folder
         self._storage = storage
-        self._limit_bytes = settings.input_limit_mib << 20
+        limit_bytes = settings.input_limit_mib << 20
         self._cache_bytes = settings.input_cache_mib << 20
-        self._allow_files = allow_files
-        self._fetcher = fetcher or UrlFetcher(
-            FetchLimits(
-                size_bytes=self._limit_bytes, time_s=_TIME_LIMIT_S, allow_private=settings.allow_private_urls
-            )
+        limits = FetchLimits(
+            size_bytes=limit_bytes, time_s=TIME_LIMIT_S, allow_private=settings.allow_private_urls
+        )
+        self._reader = SourceReader(
+            storage,
+            fetcher or UrlFetcher(limits),
+            limit_bytes=limit_bytes,
+            folders=[Path(each) for each in settings.input_folders.split(":") if each],
         )
         self._lock = threading.Lock()
         self._coming: dict[str, Future[CachedInput]] = {}
+        self._held: dict[str, set[str]] = {}  # holder -> names of files
         self._placed_in: set[Path] = set()
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(f"*{_PART}"):
             leftover.unlink(missing_ok=True)
 
-    def fetch(self, source: str, *, field: str | None = None) -> CachedInput:
+    def fetch(
+        self, source: str, *, holder: str, field: str | None = None, stop: Stop = lambda: False
+    ) -> CachedInput:
         """The file of a source; fetched unless it is here. Threads that want the same one wait for one fetch.
 
         Args:
-            source: ``s3://bucket/key``, ``http(s)://…`` or, where allowed, ``file:///absolute/path``.
+            source: ``s3://bucket/key``, ``http(s)://…`` or ``file:///path`` in a folder that is given out;
+                with ``#sha256=…`` behind it only that content is taken.
+            holder: who needs the file: it stays until `release`.
             field: the job's input that it is for: "node.input"; stands in errors.
+            stop: True ends the fetch.
 
         Raises:
             InputUnavailable: it cannot be had, is too large, or no picture, video or sound.
             StorageUnavailable: the storage cannot be reached; it may be later.
+            TransferStopped: `stop` said so.
         """
+        while True:
+            found = self._fetched(source, field, stop)
+            with self._lock:
+                # It may have been evicted since: then once more.
+                if found.path.exists():
+                    self._held.setdefault(holder, set()).add(found.name)
+                    os.utime(found.path)  # used now: the least recently used goes first
+                    break
+        self._evict()
+        return found
+
+    def place(
+        self,
+        source: str,
+        input_folder: Path,
+        *,
+        holder: str,
+        field: str | None = None,
+        stop: Stop = lambda: False,
+    ) -> str:
+        """Put a source's file below ComfyUI's input folder and give the name that its loaders take.
+
+        Args:
+            input_folder: ComfyUI's own; the file goes into its ``farm/``.
+
+        Raises:
+            InputUnavailable, StorageUnavailable, TransferStopped: as `fetch`.
+        """
+        cached = self.fetch(source, holder=holder, field=field, stop=stop)
+        target = input_folder / PLACED_FOLDER / cached.name
+        target.parent.mkdir(parents=True, exist_ok=True)
         with self._lock:
-            coming = self._coming.get(source)
-            mine: Future[CachedInput] = Future()
+            self._placed_in.add(target.parent)
+            _link(cached.path, target)
+        return f"{PLACED_FOLDER}/{cached.name}"
+
+    def release(self, holder: str) -> None:
+        """The holder needs its files no more; they stay as long as there is room."""
+        with self._lock:
+            self._held.pop(holder, None)
+
+    def _fetched(self, source: str, field: str | None, stop: Stop) -> CachedInput:
+        while (mine := self._join(source)) is None:
+            with self._lock:
+                coming = self._coming.get(source)
             if coming is None:
-                self._coming[source] = mine
-        if coming is not None:
-            return coming.result()
+                continue
+            try:
+                return coming.result()
+            except TransferStopped:
+                if stop():  # else it was the other one who was told to stop
+                    raise
         try:
-            found = self._here(source) or self._bring(source, field)
+            found = self._bring(source, field, stop)
             mine.set_result(found)
         except BaseException as exc:
             mine.set_exception(exc)
@@ -120,39 +161,31 @@ class InputCache:
         finally:
             with self._lock:
                 del self._coming[source]
-        self._evict()
         return found
 
-    def place(self, source: str, input_folder: Path, *, field: str | None = None) -> str:
-        """Put a source's file below ComfyUI's input folder and give the name that its loaders take.
+    def _join(self, source: str) -> Future[CachedInput] | None:
+        """The right to fetch; None while somebody else does."""
+        with self._lock:
+            if source in self._coming:
+                return None
+            return self._coming.setdefault(source, Future())
 
-        Args:
-            input_folder: ComfyUI's own; the file goes into its ``farm/``.
+    def _bring(self, source: str, field: str | None, stop: Stop) -> CachedInput:
+        try:
+            pinned = without_pin(source)
+        except ValueError as exc:
+            raise unavailable(source, str(exc), field) from exc
+        named = self._own_sha256(pinned.address)
+        if named and pinned.sha256 and named != pinned.sha256:
+            raise unavailable(source, _not_pinned(named, pinned.sha256), field)
+        wanted = pinned.sha256 or named
+        return (wanted and self._here(wanted)) or self._read(pinned.address, wanted, field, stop)
 
-        Raises:
-            InputUnavailable, StorageUnavailable: as `fetch`.
-        """
-        while True:
-            cached = self.fetch(source, field=field)
-            target = input_folder / PLACED_FOLDER / cached.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with self._lock:
-                self._placed_in.add(target.parent)
-                # The file may have been evicted since it was fetched: then once more.
-                if cached.path.exists():
-                    os.utime(cached.path)
-                    _link(cached.path, target)
-                    return f"{PLACED_FOLDER}/{cached.name}"
-
-    def _here(self, source: str) -> CachedInput | None:
-        """The file, if the source names its own hash (as our uploads do) and it is in the cache."""
-        digest = self._own_sha256(source)
-        if digest is None:
-            return None
+    def _here(self, digest: str) -> CachedInput | None:
+        """The file with that content, if it is in the cache."""
         for path in self._folder.glob(f"{digest}.*"):
             with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
                 media = sniff(file.read(HEAD_BYTES))
-                os.utime(path)  # used now: the least recently used goes first
                 return CachedInput(path=path, sha256=digest, kind=media.kind) if media else None
         return None
 
@@ -164,123 +197,44 @@ class InputCache:
         key = self._storage.keys.input_key(named["sha256"], named["suffix"] or "")
         return named["sha256"] if source == f"s3://{self._storage.bucket}/{key}" else None
 
-    def _bring(self, source: str, field: str | None) -> CachedInput:
+    def _read(self, source: str, wanted: str | None, field: str | None, stop: Stop) -> CachedInput:
         part = self._folder / f"{uuid.uuid4().hex}{_PART}"
         try:
-            self._read_into(part, source, field)
-            with part.open("rb") as file:
-                head = file.read(HEAD_BYTES)
-            media = sniff(head)
-            if media is None:
-                what = f"begins with {head[:12]!r}" if head else "is empty"
-                raise _unavailable(
-                    source, f"it is no picture, video or sound that is known: it {what}", field
-                )
+            self._reader.read(source, part, field=field, sha256=wanted, stop=stop)
             digest = sha256_of(part)
+            if wanted is not None and digest != wanted:
+                raise unavailable(source, _not_pinned(digest, wanted), field)
+            with part.open("rb") as file:
+                media = sniff(file.read(HEAD_BYTES))
+            if media is None:  # the reader has looked: somebody writes into our folder
+                raise unavailable(source, "it changed while it was fetched", field)
             path = self._folder / f"{digest}{media.suffix}"
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
-        log.info(
-            "Input fetched",
-            extra={
-                "event": "input_fetched",
-                "source": public_source(source),
-                "sha256": digest,
-                "size_bytes": path.stat().st_size,
-            },
-        )
+        facts = {"source": public_source(source), "sha256": digest, "size_bytes": path.stat().st_size}
+        log.info("Input fetched", extra={"event": "input_fetched", **facts})
         return CachedInput(path=path, sha256=digest, kind=media.kind)
 
-    def _read_into(self, part: Path, source: str, field: str | None) -> None:
-        scheme = source.partition(":")[0].lower()
-        readers: dict[str, Callable[[Path, str, str | None], None]] = {
-            "s3": self._from_s3,
-            "http": self._from_url,
-            "https": self._from_url,
-            "file": self._from_file,
-        }
-        if scheme not in readers:
-            raise _unavailable(source, "only s3:, http: and https: are fetched", field)
-        readers[scheme](part, source, field)
-
-    def _from_url(self, part: Path, source: str, field: str | None) -> None:
-        try:
-            self._fetcher.fetch(source, part)
-        except FetchRefused as exc:
-            raise _unavailable(source, str(exc), field) from exc
-
-    def _from_s3(self, part: Path, source: str, field: str | None) -> None:
-        try:
-            bucket, key = parse_s3_uri(source)
-        except ValueError as exc:
-            raise _unavailable(source, "its form is s3://bucket/key", field) from exc
-        deadline = time.monotonic() + _TIME_LIMIT_S
-        try:
-            found = self._storage.find(key, bucket=bucket)
-            self._check_size(source, found.size_bytes if found else 0, field)
-            self._storage.download(
-                key,
-                part,
-                bucket=bucket,
-                sha256=self._own_sha256(source),
-                stop=lambda: time.monotonic() > deadline,
-            )
-        except TransferStopped as exc:
-            raise _unavailable(source, "it took too long", field) from exc
-        except (ObjectNotFound, ObjectDamaged) as exc:
-            raise _unavailable(source, str(exc), field) from exc
-        except (BucketNotFound, StorageDenied) as exc:
-            if bucket == self._storage.bucket:
-                raise  # not the job's fault: nothing of the farm's works
-            raise _unavailable(source, exc.reason, field) from exc
-
-    def _from_file(self, part: Path, source: str, field: str | None) -> None:
-        path = Path(unquote(urlsplit(source).path))
-        if not self._allow_files:
-            raise _unavailable(source, "files of the worker's own disk are not given out", field)
-        if not path.is_absolute() or not path.is_file():
-            raise _unavailable(source, "there is no such file", field)
-        self._check_size(source, path.stat().st_size, field)
-        shutil.copyfile(path, part)
-
-    def _check_size(self, source: str, size_bytes: int, field: str | None) -> None:
-        if size_bytes > self._limit_bytes:
-            limit_mib = self._limit_bytes >> 20
-            reason = f"it has {size_bytes >> 20} MiB, at most {limit_mib} are taken (FARM_INPUT_LIMIT_MIB)"
-            raise _unavailable(source, reason, field)
-
     def _evict(self) -> None:
-        """Remove the least recently used files beyond the cache's size, but none that may be in use."""
-        unused_since = time.time() - _IN_USE_S
+        """Remove the least recently used files beyond the cache's size, but none that somebody holds."""
         with self._lock:
+            held = set().union(*self._held.values())
             files = [(path, path.stat()) for path in self._folder.iterdir() if path.suffix != _PART]
             total = sum(status.st_size for _, status in files)
             for path, status in sorted(files, key=lambda entry: entry[1].st_mtime):
-                if total <= self._cache_bytes or status.st_mtime > unused_since:
+                if total <= self._cache_bytes:
                     break
-                path.unlink(missing_ok=True)
-                total -= status.st_size
+                if path.name not in held:
+                    path.unlink(missing_ok=True)
+                    total -= status.st_size
             for placed in [path for folder in self._placed_in for path in folder.iterdir()]:
-                gone = not (self._folder / placed.name).exists()
-                if gone and placed.stat().st_mtime < unused_since:
+                if placed.name not in held and not (self._folder / placed.name).exists():
                     placed.unlink(missing_ok=True)
 
 
-def public_source(source: str) -> str:
-    """A source as it may stand in a log, error or manifest: without user, password, query and fragment."""
-    try:
-        parts = urlsplit(source)
-        place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    except ValueError:
-        return "(an address that cannot be read)"
-    if parts.scheme not in ("http", "https", "s3", "file"):
-        return f"{parts.scheme[:20]}:…"
-    return place if len(place) <= 200 else place[:197] + "..."
-
-
-def _unavailable(source: str, reason: str, field: str | None) -> InputUnavailable:
-    return InputUnavailable(public_source(source), reason, field=field)
+def _not_pinned(found: str, wanted: str) -> str:
+    return f"its content has the SHA-256 {found}, not the {wanted} that was asked for"
 
 
 def _link(path: Path, target: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic_core import to_json
 
 from farm.job import Artifact
-from worker.inputs import public_source
+from farm.sources import public_source
 from worker.media import Inspected
 
 MANIFEST_NAME: Final = "manifest.json"

@@ -41,11 +41,14 @@ class OwnComfy:
         """See `Comfy.client`."""
         return self._supervisor.client()
 
-    def place(self, inputs: InputCache, source: str, *, field: str) -> str:
+    def place(
+        self, inputs: InputCache, source: str, *, field: str, holder: str, stop: threading.Event
+    ) -> str:
         """Put an input where the server finds it: its folder, or by /upload when that is not ours."""
-        if self._supervisor.input_dir is not None:
-            return inputs.place(source, self._supervisor.input_dir, field=field)
-        file = inputs.fetch(source, field=field)
+        folder = self._supervisor.input_dir
+        if folder is not None:
+            return inputs.place(source, folder, holder=holder, field=field, stop=stop.is_set)
+        file = inputs.fetch(source, holder=holder, field=field, stop=stop.is_set)
         answer = self.client().upload_image(
             file.name, file.path.read_bytes(), subfolder="farm", overwrite=True
         )

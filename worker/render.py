@@ -50,8 +50,14 @@ class Comfy(Protocol):
             WorkerError: it does not start.
         """
 
-    def place(self, inputs: InputCache, source: str, *, field: str) -> str:
-        """Put an input file where the server finds it; the name to write into the graph."""
+    def place(
+        self, inputs: InputCache, source: str, *, field: str, holder: str, stop: threading.Event
+    ) -> str:
+        """Put an input file where the server finds it; the name to write into the graph.
+
+        Raises:
+            InputUnavailable, StorageUnavailable, TransferStopped: as `InputCache.place`.
+        """
 
     def clean(self, folder: str) -> None:
         """Remove an attempt's files; `folder` is relative to the output folder."""
@@ -135,13 +141,14 @@ def render(
         ServerUnreachable: as `ComfyClient.run`.
         ComfyDied: the process ended under the run.
         InputUnavailable: an input cannot be had.
+        TransferStopped: `stop` was set while one was fetched.
         TimeLimitReached: the attempt ran longer than the job allows; it was interrupted.
     """
     started = time.monotonic()
     ears.phase("preparing")
     client = comfy.client()
     died = comfy.died  # of the process that runs now: another one may follow while we look
-    graph, changes = _final_graph(claim, inputs, comfy)
+    graph, changes = _final_graph(claim, inputs, comfy, stop)
     if Rung.TILED in rungs:
         graph, tiled = tile_decodes(graph, _inputs_of(client, TILED))
         changes = (*changes, *tiled)
@@ -180,12 +187,15 @@ def _inputs_of(client: ComfyClient, class_type: str) -> set[str]:
     return {name for group in ("required", "optional") for name in given.get(group, {})}
 
 
-def _final_graph(claim: Claim, inputs: InputCache, comfy: Comfy) -> tuple[dict[str, Any], tuple[Change, ...]]:
+def _final_graph(
+    claim: Claim, inputs: InputCache, comfy: Comfy, stop: threading.Event
+) -> tuple[dict[str, Any], tuple[Change, ...]]:
     """The graph as it is sent: input files in their places, outputs into the attempt's own folder."""
     graph: Mapping[str, Any] = claim.spec.graph
     if claim.spec.inputs:
         names = {
-            place: comfy.place(inputs, source, field=place) for place, source in claim.spec.inputs.items()
+            place: comfy.place(inputs, source, field=place, holder=prompt_id(claim), stop=stop)
+            for place, source in claim.spec.inputs.items()
         }
         graph = set_inputs(graph, names)
     return set_output_prefix(graph, prompt_id(claim))

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from rich.console import Console
 
 from farm.job import JobEvent, JobRecord
+from farm.sources import public_source
 from farm.store.base import Counts
 
 _RECORD: Final = TypeAdapter(JobRecord)
@@ -31,8 +32,10 @@ _LISTED: Final = (
 
 
 def record(job: JobRecord) -> dict[str, Any]:
-    """Everything that is known of a job."""
+    """Everything that is known of a job; addresses of inputs without their secrets."""
     value: dict[str, Any] = _RECORD.dump_python(job, mode="json")
+    inputs = value["spec"]["inputs"]
+    value["spec"]["inputs"] = {place: public_source(source) for place, source in inputs.items()}
     return value
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import ipaddress
+import socket
 import ssl
 import threading
 import time
@@ -20,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from farm.errors import TransferStopped
 from worker import fetch
 from worker.addresses import Address, is_public
 from worker.fetch import FetchLimits, FetchRefused, UrlFetcher
@@ -103,6 +106,8 @@ def refusal(url: str, path: Path, fetcher: UrlFetcher) -> str:
         "2002:7f00:1::",
         "2001:0:4136:e378:8000:63bf:3fff:fdd2",
         "2001:db8::1",
+        "fec0::1",
+        "::7f00:1",
     ],
 )
 def test_an_address_of_our_own_network_is_not_public(address: str) -> None:
@@ -245,8 +250,131 @@ def test_a_server_that_drips_is_given_up_in_time(site: Site, tmp_path: Path) -> 
     reason = refusal(f"{site.url}/x", tmp_path / "x", UrlFetcher(limits))
 
     over.set()
-    assert "too long" in reason
+    assert "took longer than 0.5 s" in reason
     assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\n"], ids=["nothing", "half a header"])
+def test_a_server_that_falls_silent_does_not_outlast_a_stop(sent: bytes, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stop = threading.Event()
+
+        def fall_silent() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(sent)
+                stop.set()
+                connection.recv(1000)  # until the other side hangs up
+
+        thread = threading.Thread(target=fall_silent)
+        thread.start()
+        started = time.monotonic()
+
+        with pytest.raises(TransferStopped):
+            UrlFetcher(ANYWHERE).fetch(
+                f"http://127.0.0.1:{server.getsockname()[1]}/x", tmp_path / "x", stop=stop.is_set
+            )
+
+        thread.join(timeout=20)
+        assert time.monotonic() - started < 15  # a socket alone would have waited 30 s
+
+
+def test_a_header_that_drips_is_given_up_in_time(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                while True:
+                    connection.sendall(b"x")
+                    time.sleep(0.02)  # how the server behaves, nothing that is waited for
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        limits = FetchLimits(size_bytes=1 << 20, time_s=0.5, allow_private=True)
+
+        reason = refusal(f"http://127.0.0.1:{server.getsockname()[1]}/x", tmp_path / "x", UrlFetcher(limits))
+
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+        assert "took longer than 0.5 s" in reason
+
+
+def test_what_begins_wrong_is_not_downloaded(site: Site, tmp_path: Path) -> None:
+    """A page where a picture should be, whatever the server calls it, costs its first bytes and no more."""
+    cut = threading.Event()
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Type", "image/png")
+        request.end_headers()
+        try:
+            for _ in range(1000):
+                request.wfile.write(b"<html>" * 20_000)
+        except OSError:
+            cut.set()
+
+    site.answer = answer
+    limits = FetchLimits(size_bytes=1 << 30, time_s=20.0, allow_private=True)
+    seen: list[bytes] = []
+
+    def look(head: bytes) -> str:
+        seen.append(head)
+        return "it is a page"
+
+    with pytest.raises(FetchRefused, match="it is a page"):
+        UrlFetcher(limits).fetch(f"{site.url}/x.png", tmp_path / "x", look=look)
+
+    assert cut.wait(20)
+    assert seen == [(b"<html>" * 11)[:64]]
+
+
+def test_a_file_shorter_than_what_is_looked_at_is_looked_at_too(site: Site, tmp_path: Path) -> None:
+    site.answer = lambda request: give(request, b"no")
+
+    with pytest.raises(FetchRefused, match="begins with b'no'"):
+        UrlFetcher(ANYWHERE).fetch(f"{site.url}/x", tmp_path / "x", look=lambda head: f"begins with {head!r}")
+
+
+def test_nothing_is_unpacked(site: Site, tmp_path: Path) -> None:
+    bomb = gzip.compress(b"\x89PNG\r\n\x1a\n" + bytes(50 << 20))
+    site.answer = lambda request: give(request, bomb, Content_Encoding="gzip")
+
+    reason = refusal(f"{site.url}/x.png", tmp_path / "x", UrlFetcher(ANYWHERE))
+
+    assert "packed (gzip)" in reason
+    assert site.requests[0][1]["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize("location", ["http://[broken/x", "http://host:99999/x", "http://ex\u0000ample/"])
+def test_a_redirect_that_cannot_be_read_is_refused(site: Site, tmp_path: Path, location: str) -> None:
+    site.answer = lambda request: give(request, b"", 302, Location=location)
+
+    assert refusal(f"{site.url}/x", tmp_path / "x", UrlFetcher(ANYWHERE))
+
+
+@pytest.mark.parametrize(
+    "name", ["metadata.google.internal", "metadata.goog", "instance-data.ec2.internal", "169.254.169.254"]
+)
+def test_the_metadata_of_a_cloud_is_refused_by_its_address(tmp_path: Path, name: str) -> None:
+    metadata = ipaddress.ip_address("169.254.169.254")
+    fetcher = UrlFetcher(FetchLimits(size_bytes=1), resolver=lambda host, port: [metadata])
+
+    assert "private or local address" in refusal(f"http://{name}/latest/", tmp_path / "x", fetcher)
+
+
+def test_a_server_that_stays_down_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "_FIRST_WAIT_S", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+    reason = refusal(f"http://127.0.0.1:{port}/x?sig=secret", tmp_path / "x", UrlFetcher(ANYWHERE))
+
+    assert reason.startswith("127.0.0.1 does not answer: ")
+    assert reason.endswith("(4 tries)")
+    assert "secret" not in reason
 
 
 def test_a_busy_server_is_asked_again(site: Site, tmp_path: Path) -> None:

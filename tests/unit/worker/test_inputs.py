@@ -7,18 +7,20 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from comfy.outputs import MediaKind
-from farm.errors import InputUnavailable, StorageUnavailable
+from farm.errors import InputUnavailable, StorageUnavailable, TransferStopped
 from farm.settings import WorkerSettings
+from farm.sources import public_source
 from farm.storage import StoredFile
 from farm.storage.base import ProgressHook, StopHook
 from farm.testing_storage import FolderStorage
 from tests.support.clips import make_clip, make_picture
 from worker.fetch import FetchRefused
-from worker.inputs import InputCache, public_source
+from worker.inputs import InputCache
 from worker.sniff import sniff
 
 
@@ -47,7 +49,7 @@ class CountingStorage(FolderStorage):
 class NoWeb:
     """A fetcher that is never to be asked."""
 
-    def fetch(self, url: str, path: Path) -> None:
+    def fetch(self, url: str, path: Path, **_: object) -> None:
         raise FetchRefused("there is no web here")
 
 
@@ -56,16 +58,12 @@ def storage(tmp_path: Path) -> CountingStorage:
     return CountingStorage(tmp_path / "store")
 
 
-def a_cache(
-    tmp_path: Path, storage: FolderStorage, *, allow_files: bool = False, **limits: int
-) -> InputCache:
-    settings = WorkerSettings.read(**limits)
+def a_cache(tmp_path: Path, storage: FolderStorage, *, fetcher: Any = None, **settings: Any) -> InputCache:
     return InputCache(
         tmp_path / "cache",
         storage,
-        settings,
-        allow_files=allow_files,
-        fetcher=NoWeb(),  # type: ignore[arg-type]
+        WorkerSettings.read(**settings),
+        fetcher=fetcher or NoWeb(),  # type: ignore[arg-type]
     )
 
 
@@ -78,7 +76,7 @@ def test_a_placed_picture_lies_where_loaders_look(storage: CountingStorage, tmp_
     source = a_picture_source(storage, tmp_path)
     content = (tmp_path / "p0.png").read_bytes()
 
-    name = a_cache(tmp_path, storage).place(source, tmp_path / "input")
+    name = a_cache(tmp_path, storage).place(source, tmp_path / "input", holder="a")
 
     assert name == f"farm/{hashlib.sha256(content).hexdigest()}.png"
     assert (tmp_path / "input" / name).read_bytes() == content
@@ -90,8 +88,8 @@ def test_the_same_upload_is_fetched_once_and_survives_a_restart(
 ) -> None:
     source = a_picture_source(storage, tmp_path)
 
-    first = a_cache(tmp_path, storage).place(source, tmp_path / "input")
-    again = a_cache(tmp_path, storage).place(source, tmp_path / "input")
+    first = a_cache(tmp_path, storage).place(source, tmp_path / "input", holder="a")
+    again = a_cache(tmp_path, storage).place(source, tmp_path / "input", holder="a")
 
     assert first == again
     assert storage.downloads == 1
@@ -103,7 +101,9 @@ def test_threads_that_want_the_same_wait_for_one_fetch(storage: CountingStorage,
     cache = a_cache(tmp_path, storage)
     names: list[str] = []
     threads = [
-        threading.Thread(target=lambda: names.append(cache.place("s3://farm/art/x.png", tmp_path / "input")))
+        threading.Thread(
+            target=lambda: names.append(cache.place("s3://farm/art/x.png", tmp_path / "input", holder="a"))
+        )
         for _ in range(4)
     ]
 
@@ -124,7 +124,7 @@ def test_threads_that_want_the_same_wait_for_one_fetch(storage: CountingStorage,
 def test_content_decides_the_ending(storage: CountingStorage, tmp_path: Path) -> None:
     storage.put_bytes(make_picture(tmp_path / "x.webp").read_bytes(), "art/x.png", media_type="image/png")
 
-    cached = a_cache(tmp_path, storage).fetch("s3://farm/art/x.png")
+    cached = a_cache(tmp_path, storage).fetch("s3://farm/art/x.png", holder="a")
 
     assert (cached.kind, cached.path.suffix) == (MediaKind.IMAGE, ".webp")
 
@@ -136,7 +136,7 @@ def test_content_decides_the_ending(storage: CountingStorage, tmp_path: Path) ->
         ("s3://no-such-bucket/x.png", "no bucket"),
         ("s3://farm", "s3://bucket/key"),
         ("https://user:secret@host/x.png?X-Amz-Signature=secret", "no web"),
-        ("file:///etc/passwd", "not given out"),
+        ("file:///etc/passwd", "none of the folders that this worker gives out (FARM_INPUT_FOLDERS)"),
         ("data:image/png;base64,secret", "only s3:, http: and https:"),
         ("/etc/passwd", "only s3:, http: and https:"),
         ("", "only s3:, http: and https:"),
@@ -146,7 +146,7 @@ def test_what_cannot_be_had_names_field_and_source_but_no_secret(
     storage: CountingStorage, tmp_path: Path, source: str, reason: str
 ) -> None:
     with pytest.raises(InputUnavailable) as caught:
-        a_cache(tmp_path, storage).fetch(source, field="12.image")
+        a_cache(tmp_path, storage).fetch(source, holder="a", field="12.image")
 
     assert caught.value.field == "12.image"
     assert reason in str(caught.value)
@@ -161,7 +161,7 @@ def test_what_is_no_media_is_refused_and_not_kept(
     storage.put_bytes(content, "art/x.png", media_type="image/png")
 
     with pytest.raises(InputUnavailable, match="no picture, video or sound"):
-        a_cache(tmp_path, storage).fetch("s3://farm/art/x.png")
+        a_cache(tmp_path, storage).fetch("s3://farm/art/x.png", holder="a")
 
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -170,7 +170,7 @@ def test_a_file_that_is_too_large_is_not_fetched(storage: CountingStorage, tmp_p
     storage.put_bytes(b"x" * (2 << 20), "art/x.png", media_type="image/png")
 
     with pytest.raises(InputUnavailable, match="FARM_INPUT_LIMIT_MIB"):
-        a_cache(tmp_path, storage, input_limit_mib=1).fetch("s3://farm/art/x.png")
+        a_cache(tmp_path, storage, input_limit_mib=1).fetch("s3://farm/art/x.png", holder="a")
 
     assert storage.downloads == 0
 
@@ -183,7 +183,7 @@ def test_an_upload_that_was_damaged_is_not_used(storage: CountingStorage, tmp_pa
     )
 
     with pytest.raises(InputUnavailable, match="damaged"):
-        a_cache(tmp_path, storage).fetch(source)
+        a_cache(tmp_path, storage).fetch(source, holder="a")
 
 
 def test_a_storage_that_is_away_is_not_the_jobs_fault(storage: CountingStorage, tmp_path: Path) -> None:
@@ -191,46 +191,121 @@ def test_a_storage_that_is_away_is_not_the_jobs_fault(storage: CountingStorage, 
     storage.broken = StorageUnavailable("s3", "gone")
 
     with pytest.raises(StorageUnavailable):
-        a_cache(tmp_path, storage).fetch(source)
+        a_cache(tmp_path, storage).fetch(source, holder="a")
 
 
-def test_a_local_file_is_taken_where_that_is_allowed(storage: CountingStorage, tmp_path: Path) -> None:
-    clip = make_clip(tmp_path / "my clip.mp4")
+def test_a_local_file_is_taken_from_a_folder_that_is_given_out(
+    storage: CountingStorage, tmp_path: Path
+) -> None:
+    clip = make_clip(tmp_path / "plates" / "my clip.mp4")
+    cache = a_cache(tmp_path, storage, input_folders=f"/mnt/nowhere:{tmp_path / 'plates'}")
 
-    cached = a_cache(tmp_path, storage, allow_files=True).fetch(clip.as_uri())
+    cached = cache.fetch(clip.as_uri(), holder="a")
 
     assert cached.kind is MediaKind.VIDEO
     assert cached.path.read_bytes() == clip.read_bytes()
 
 
+@pytest.mark.parametrize("way_out", ["plates/../secret.png", "plates/link.png", "plates-too/x.png"])
+def test_no_way_leads_out_of_a_folder_that_is_given_out(
+    storage: CountingStorage, tmp_path: Path, way_out: str
+) -> None:
+    for place in ("secret.png", "plates-too/x.png"):
+        make_picture(tmp_path / place)
+    (tmp_path / "plates").mkdir()
+    (tmp_path / "plates" / "link.png").symlink_to(tmp_path / "secret.png")
+    cache = a_cache(tmp_path, storage, input_folders=str(tmp_path / "plates"))
+
+    with pytest.raises(InputUnavailable, match="none of the folders"):
+        cache.fetch(f"file://{tmp_path}/{way_out}", holder="a")
+
+
+def test_a_foreign_bucket_is_read_with_the_farms_credentials(
+    storage: CountingStorage, tmp_path: Path
+) -> None:
+    picture = make_picture(tmp_path / "store" / "artists-own" / "art" / "x.png")
+
+    cached = a_cache(tmp_path, storage).fetch("s3://artists-own/art/x.png", holder="a")
+
+    assert cached.path.read_bytes() == picture.read_bytes()
+
+
+def test_a_pinned_input_must_have_that_content_and_is_not_fetched_again(
+    storage: CountingStorage, tmp_path: Path
+) -> None:
+    content = make_picture(tmp_path / "x.png").read_bytes()
+    storage.put_bytes(content, "art/x.png", media_type="image/png")
+    pinned = f"s3://farm/art/x.png#sha256={hashlib.sha256(content).hexdigest().upper()}"
+    cache = a_cache(tmp_path, storage)
+    first = cache.fetch(pinned, holder="a")
+
+    storage.put_bytes(content + b"more", "art/x.png", media_type="image/png")
+    again = cache.fetch(pinned, holder="b")
+
+    assert (first, storage.downloads) == (again, 1)
+    with pytest.raises(InputUnavailable, match=r"damaged|has the SHA-256"):
+        a_cache(tmp_path / "other", storage).fetch(pinned, holder="a")
+
+
+def test_a_pinned_url_with_other_content_is_refused_and_not_kept(
+    storage: CountingStorage, tmp_path: Path
+) -> None:
+    class Web:
+        def fetch(self, url: str, path: Path, **_: object) -> None:
+            assert url == "https://host/x.png"
+            make_picture(path.with_suffix(".png")).replace(path)
+
+    with pytest.raises(InputUnavailable, match=r"has the SHA-256 .* not the 0000"):
+        a_cache(tmp_path, storage, fetcher=Web()).fetch(f"https://host/x.png#sha256={'0' * 64}", holder="a")
+
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_fetch_from_s3_ends_when_its_job_is_stopped(storage: CountingStorage, tmp_path: Path) -> None:
+    storage.put_bytes(make_picture(tmp_path / "x.png").read_bytes(), "art/x.png", media_type="image/png")
+
+    with pytest.raises(TransferStopped):
+        a_cache(tmp_path, storage).fetch("s3://farm/art/x.png", holder="a", stop=lambda: True)
+
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
 def test_the_least_recently_used_go_first(storage: CountingStorage, tmp_path: Path) -> None:
-    settings = WorkerSettings.read(input_cache_mib=1)
-    cache = InputCache(tmp_path / "cache", storage, settings)
-    old = [cache.fetch(a_large_source(storage, number)) for number in range(3)]
+    cache = a_cache(tmp_path, storage, input_cache_mib=1)
+    old = [cache.fetch(a_large_source(storage, number), holder="a") for number in range(3)]
     for age, cached in zip((9000, 8000, 7000), old, strict=True):
         os.utime(cached.path, (time.time() - age,) * 2)
+    cache.release("a")
 
-    newest = cache.fetch(a_large_source(storage, 3))
+    newest = cache.fetch(a_large_source(storage, 3), holder="b")
 
     left = {path.name for path in (tmp_path / "cache").iterdir()}
     assert left == {old[2].name, newest.name}
 
 
-def test_what_a_job_was_given_lately_is_not_taken_away(storage: CountingStorage, tmp_path: Path) -> None:
-    cache = InputCache(tmp_path / "cache", storage, WorkerSettings.read(input_cache_mib=1))
+def test_what_a_live_job_was_given_stays_however_long_it_takes(
+    storage: CountingStorage, tmp_path: Path
+) -> None:
+    cache = a_cache(tmp_path, storage, input_cache_mib=1)
+    given = cache.place(a_large_source(storage, 0), tmp_path / "input", holder="long job")
+    for path in (tmp_path / "cache").iterdir():
+        os.utime(path, (time.time() - 7 * 86400,) * 2)
 
-    names = [cache.place(a_large_source(storage, number), tmp_path / "input") for number in range(4)]
+    for number in range(1, 5):
+        cache.place(a_large_source(storage, number), tmp_path / "input", holder="others")
+        cache.release("others")
 
-    assert all((tmp_path / "input" / name).exists() for name in names)
+    assert (tmp_path / "input" / given).exists()
+    assert (tmp_path / "cache" / given.removeprefix("farm/")).exists()
 
 
 def test_placed_files_go_with_the_cached_ones(storage: CountingStorage, tmp_path: Path) -> None:
-    cache = InputCache(tmp_path / "cache", storage, WorkerSettings.read(input_cache_mib=1))
-    names = [cache.place(a_large_source(storage, number), tmp_path / "input") for number in range(4)]
-    for name in names:
-        os.utime(tmp_path / "input" / name, (time.time() - 9000,) * 2)
+    cache = a_cache(tmp_path, storage, input_cache_mib=1)
+    for number in range(4):
+        cache.place(a_large_source(storage, number), tmp_path / "input", holder="a")
+    cache.release("a")
 
-    last = cache.place(a_large_source(storage, 4), tmp_path / "input")
+    last = cache.place(a_large_source(storage, 4), tmp_path / "input", holder="b")
 
     left = {f"farm/{path.name}" for path in (tmp_path / "input" / "farm").iterdir()}
     assert last in left
