@@ -2,16 +2,94 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from farm.job import Progress
+from farm.preflight import DEFINITIONS_FIELD
+from farm.settings import WorkerSettings
 from worker import host
+from worker.consumer import Gate
+from worker.definitions import Definitions
 from worker.gpu import GpuCard
 from worker.gpu_watch import GpuWatch
+from worker.leaving import Leaving
 from worker.load_plan import LoadPlan
+from worker.machine import Machine
+from worker.model_files import models_folder
 from worker.supervisor import ComfySupervisor
+from worker.wellness import Wellness
+
+
+class SelfPortrait:
+    """Makes the card of one worker, out of what its parts know."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: WorkerSettings,
+        gate: Gate,
+        machine: Machine,
+        *,
+        wellness: Wellness,
+        leaving: Leaving,
+        definitions: Definitions,
+    ) -> None:
+        """Keep whom to ask; nothing is read yet."""
+        self._name = name
+        self._settings = settings
+        self._gate = gate
+        self._machine = machine
+        self._wellness = wellness
+        self._leaving = leaving
+        self._definitions = definitions
+
+    def facts(self) -> dict[str, Any]:
+        """What stays the same from job to job, and is in every manifest."""
+        return worker_facts(self._name, self._machine.gpu, self._machine.comfy)
+
+    def card(self, jobs: Mapping[str, Progress], *, vram_gib: int) -> dict[str, Any]:
+        """All of it, as it is now.
+
+        Args:
+            jobs: what it works on, and how far that is.
+            vram_gib: the VRAM class whose jobs it takes.
+        """
+        machine, told, proof = self._machine, self._leaving.ordered, self._machine.proof()
+        return {
+            **self.facts(),
+            "pid": os.getpid(),
+            **resources_now(machine.watch, machine.comfy, self._folders()),
+            "vram_gib": vram_gib,
+            "state": machine.comfy.state.value,
+            "not_fetching": sorted(self._gate.closed_for),
+            "trouble": machine.trouble or self._illness(),
+            "drain": told.value if told else None,
+            "quarantine": self._quarantine(),
+            "nvenc": asdict(machine.nvenc) if machine.nvenc else None,
+            "proof": asdict(proof) if proof is not None else None,
+            "jobs": {job_id: asdict(progress) for job_id, progress in jobs.items()},
+            DEFINITIONS_FIELD: self._definitions.digest,
+        }
+
+    def _illness(self) -> str | None:
+        illness = self._wellness.quarantine.illness
+        return f"out of service: {illness.reason}" if illness is not None else None
+
+    def _quarantine(self) -> dict[str, Any] | None:
+        illness = self._wellness.quarantine.illness
+        if illness is None:
+            return None
+        return {"code": illness.code, "reason": illness.reason, "probes": illness.probes}
+
+    def _folders(self) -> dict[str, Path]:
+        """Where models are, and where a worker writes."""
+        models = models_folder(self._settings)
+        named = {"work": self._settings.data_dir}
+        return named | {"models": models} if models is not None else named
 
 
 def worker_facts(name: str, gpu: GpuCard | None, comfy: ComfySupervisor) -> dict[str, Any]:

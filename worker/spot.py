@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import urllib3
 
+from farm.settings import WorkerSettings
+
 log = logging.getLogger(__name__)
 
 POLL_EVERY_S: Final = 5.0
@@ -167,6 +169,17 @@ class SpotWatch:
             return None
         self._failing = False
         return notice
+
+
+def spot_watch(settings: WorkerSettings, on_notice: Callable[[Notice], None]) -> SpotWatch | None:
+    """The watch that the settings ask for; None when they ask for none."""
+    if settings.spot is None:
+        return None
+    if settings.spot == "command":
+        return SpotWatch(
+            Command(settings.spot_command or "false", left_s=settings.drain_grace_s).ask, on_notice
+        )
+    return SpotWatch(Metadata(settings.spot, base_url=settings.spot_url).ask, on_notice)
 
 
 def _left_s(at: datetime) -> float:

@@ -1,0 +1,69 @@
+"""The node definitions of this worker's ComfyUI, shared with producers so that they can check jobs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+import zlib
+from typing import Any, Final
+
+from comfy.errors import ComfyError
+from farm.preflight import definitions_name
+from farm.store.base import JobStore
+from worker.errors import WorkerError
+from worker.keeper import ComfyState
+from worker.supervisor import ComfySupervisor
+
+log = logging.getLogger(__name__)
+
+_TTL_S: Final = 3600.0
+_STORE_AGAIN_S: Final = 600.0
+_READ_AGAIN_S: Final = 60.0
+
+
+class Definitions:
+    """Half a megabyte, and the same on every worker of one image: stored once, by their digest."""
+
+    def __init__(self, store: JobStore, comfy: ComfySupervisor) -> None:
+        self._store = store
+        self._comfy = comfy
+        self._digest: str | None = None
+        self._generation = -1
+        self._read_at = 0.0
+        self._stored_at = 0.0
+
+    @property
+    def digest(self) -> str | None:
+        """Name of the stored definitions; None before the first."""
+        return self._digest
+
+    def refresh(self) -> None:
+        """Read them again after a start of ComfyUI, and after a while: model files come and go.
+
+        Raises:
+            StoreUnavailable: they could not be stored.
+        """
+        generation = self._comfy.generation
+        if self._comfy.state is not ComfyState.READY or not self._due(generation):
+            return
+        try:
+            info = self._comfy.client().object_info()
+        except (ComfyError, WorkerError) as exc:
+            log.info("Definitions not read", extra={"event": "definitions_unread", "reason": str(exc)})
+            return
+        self._share(info, generation)
+
+    def _due(self, generation: int) -> bool:
+        # Reading them takes ComfyUI up to 0.3 s, so not each time.
+        return generation != self._generation or time.monotonic() - self._read_at >= _READ_AGAIN_S
+
+    def _share(self, object_info: dict[str, Any], generation: int) -> None:
+        text = json.dumps(object_info, sort_keys=True, separators=(",", ":")).encode()
+        digest = hashlib.sha256(text).hexdigest()[:32]
+        now = time.monotonic()
+        if digest != self._digest or now - self._stored_at >= _STORE_AGAIN_S:
+            self._store.put_blob(definitions_name(digest), zlib.compress(text, 6), ttl_s=_TTL_S)
+            self._digest, self._stored_at = digest, now
+        self._generation, self._read_at = generation, now

@@ -1,0 +1,131 @@
+"""What one worker has to render with: its card and its ComfyUI, watched together.
+
+It tells the gate when one of them cannot take a job, and whether both are as the load plan says.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from farm.settings import WorkerSettings
+from worker.consumer import Gate
+from worker.errors import GpuUnusable, WorkerError
+from worker.gpu_watch import GpuWatch
+from worker.keeper import ComfyState
+from worker.launch import ComfyKind
+from worker.nvenc import NvencFinding, try_nvenc
+from worker.plan_check import PlanCheck
+from worker.proof import Proof
+from worker.recycle_comfy import recycler_of
+from worker.supervisor import ComfySupervisor
+
+log = logging.getLogger(__name__)
+
+_COMFY_DOWN: Final = "comfy down"
+_CARD_TROUBLE: Final = "card cannot be used"
+
+
+class Machine:
+    """The card and the ComfyUI of this worker. All but `start` and `stop` may be called from any thread."""
+
+    def __init__(
+        self, settings: WorkerSettings, gate: Gate, *, name: str, on_change: Callable[[], None]
+    ) -> None:
+        """Read card and host, ask ComfyUI for its flags, and plan; starts nothing yet.
+
+        Args:
+            name: of this worker; whoever finds its card or folder taken reads it.
+            on_change: called when ComfyUI or the card is otherwise than before.
+
+        Raises:
+            GpuUnusable: there should be a card, and it cannot be used.
+            ComfyUnusable: what the settings name cannot be run.
+        """
+        self._gate = gate
+        self._on_change = on_change
+        self.nvenc: NvencFinding | None = None  # None: not tried, the card has no encoder
+        self.comfy = ComfySupervisor.for_this_machine(settings, name=name, on_state=self._comfy_is)
+        self.gpu = self.comfy.gpu
+        self.watch = GpuWatch(self.gpu, self._card_is) if self.gpu is not None else None
+        self._plan_check = PlanCheck(
+            self.comfy.proof, lambda: self.comfy.generation, gate, strict=settings.strict
+        )
+        self._recycler = recycler_of(self.comfy, settings)
+
+    @property
+    def owns_card(self) -> bool:
+        """Whether it computes on a card here, which no other worker may use then."""
+        return self.gpu is not None and self.comfy.target.kind is ComfyKind.INSTALLED
+
+    @property
+    def card_trouble(self) -> str | None:
+        """Why the card cannot be used now; None while it can, and where there is none."""
+        trouble = self.watch.trouble if self.watch is not None else None
+        return str(trouble) if trouble is not None else None
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps it from rendering, for a person; None while nothing does."""
+        failure = self.comfy.failure
+        return self.card_trouble or (str(failure) if failure is not None else None)
+
+    def start(self) -> None:
+        """Start ComfyUI, and return once it answers; its card is watched from then on.
+
+        Raises:
+            InUse: another worker of this machine has the folder or the card.
+            FolderUnusable: the worker's folder cannot be used.
+            ComfyUnusable, ComfyStartFailed: ComfyUI does not run; nothing is left behind.
+        """
+        self._try_nvenc()
+        self.comfy.start()
+        if self.watch is not None:
+            self.watch.start()
+
+    def stop(self) -> None:
+        """End what `start` started; does nothing the second time."""
+        if self.watch is not None:
+            self.watch.stop()
+        self.comfy.stop()
+
+    def proof(self) -> Proof | None:
+        """Whether ComfyUI runs as planned, looked at again if there is news; None before its first start."""
+        self._plan_check.look()
+        return self._plan_check.proof
+
+    def after_render(self) -> None:
+        """Between two jobs: the first one's loads are proof, and what a job left behind is looked at."""
+        try:
+            self._plan_check.look(after_job=True)
+            self._recycler.after_job(self.comfy.generation)
+        except Exception:
+            # A look must not cost the job that was rendered.
+            log.exception("Not looked at between two jobs", extra={"event": "after_render_failed"})
+
+    def _try_nvenc(self) -> None:
+        if self.gpu is None or self.gpu.has_nvenc is False:
+            return
+        self.nvenc = try_nvenc(self.gpu.uuid)
+        if self.gpu.has_nvenc and not self.nvenc.usable:
+            log.warning(
+                "The card's video encoder does not work; clips are encoded on the CPU",
+                extra={"event": "nvenc_unusable", "reason": self.nvenc.reason},
+            )
+
+    def _comfy_is(self, state: ComfyState, _failure: WorkerError | None) -> None:
+        if state is ComfyState.READY:
+            self._plan_check.look()
+            self._gate.open(_COMFY_DOWN)
+        else:
+            self._gate.close(_COMFY_DOWN)
+        self._on_change()
+
+    def _card_is(self, trouble: GpuUnusable | None) -> None:
+        """Never on the CPU instead: a worker whose card went takes no job until it is back."""
+        if trouble is None:
+            self._gate.open(_CARD_TROUBLE)
+        else:
+            self._gate.close(_CARD_TROUBLE)
+        self._on_change()
