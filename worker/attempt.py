@@ -63,7 +63,7 @@ def attempt(job_id: str, parts: Parts, *, announce: Callable[[Progress], None]) 
     if isinstance(claim, Refused):
         log.info("Bell dropped", extra={"event": "bell_dropped", "job_id": job_id, "why": claim.value})
         return f"dropped: {claim.value}"
-    reporter = Reporter(parts.store, job_id, claim.attempt, announce=announce)
+    reporter = Reporter(parts.store, job_id, claim.attempt, token=claim.token, announce=announce)
     try:
         with parts.keeper.hold(claim) as lease:
             return _Attempt(claim, lease, parts, reporter).run()
@@ -171,7 +171,9 @@ class _Attempt:
 
     def _commit(self, result: JobResult) -> str:
         answer = self._insist(
-            lambda: self._parts.store.succeed(self._claim.job_id, self._claim.attempt, result)
+            lambda: self._parts.store.succeed(
+                self._claim.job_id, self._claim.attempt, result, token=self._claim.token
+            )
         )
         if answer is LeaseAnswer.OK:
             self._parts.on_succeeded()
@@ -179,16 +181,20 @@ class _Attempt:
             return "succeeded"
         self._parts.publisher.discard(self._claim.job_id, self._claim.attempt)
         if answer is LeaseAnswer.CANCELED:
-            self._insist(lambda: self._parts.store.end_canceled(self._claim.job_id, self._claim.attempt))
+            self._insist(self._cancel)
             return "canceled"
         log.warning("Result not accepted", extra={"event": "result_refused", **self._facts})
         return "lost"
+
+    def _cancel(self) -> LeaseAnswer:
+        claim = self._claim
+        return self._parts.store.end_canceled(claim.job_id, claim.attempt, token=claim.token)
 
     def _end_stopped(self) -> str:
         """The lease said stop: canceled, lost, or given back because the worker leaves."""
         self._parts.publisher.discard(self._claim.job_id, self._claim.attempt)
         if self._lease.answer is LeaseAnswer.CANCELED:
-            self._insist(lambda: self._parts.store.end_canceled(self._claim.job_id, self._claim.attempt))
+            self._insist(self._cancel)
             log.info("Job canceled", extra={"event": "job_canceled", **self._facts})
             return "canceled"
         if self._lease.released:
@@ -222,7 +228,14 @@ class _Attempt:
                 if Rung.LARGER not in self._rungs:
                     self._tell_rung(Rung.LARGER, error.node_id, error.node_type)
             error = replace(error, details={**error.details, "rungs": [rung.value for rung in self._rungs]})
-        return store.fail(job_id, self._claim.attempt, error, retry_in_s=retry_in_s, queue=queue)
+        return store.fail(
+            job_id,
+            self._claim.attempt,
+            error,
+            retry_in_s=retry_in_s,
+            queue=queue,
+            token=self._claim.token,
+        )
 
     def _insist(self, write: Callable[[], _Answer]) -> _Answer:
         """Make a final write, for as long as it takes Redis to come back; every one may be repeated.

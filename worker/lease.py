@@ -118,7 +118,7 @@ class LeaseKeeper:
     def _renew(self, lease: Lease) -> None:
         asked_at = time.monotonic()
         try:
-            answer = self._store.renew(lease.claim.job_id, lease.claim.attempt)
+            answer = self._store.renew(lease.claim.job_id, lease.claim.attempt, token=lease.claim.token)
         except StoreUnavailable as exc:
             if self._away_since is None:
                 self._away_since = asked_at

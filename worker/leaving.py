@@ -115,7 +115,7 @@ class Leaving:
     def _give_back(self, lease: Lease, reason: str) -> None:
         claim = lease.claim
         try:
-            self._store.release(claim.job_id, claim.attempt, reason=reason)
+            self._store.release(claim.job_id, claim.attempt, reason=reason, token=claim.token)
         except StoreUnavailable:
             log.warning("Not given back; its lease runs out", extra={"event": "release_failed"})
         lease.release()

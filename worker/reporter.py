@@ -31,12 +31,14 @@ class Reporter:
         job_id: str,
         attempt: int,
         *,
+        token: str = "",
         announce: Callable[[Progress], None] = lambda _progress: None,
         every_s: float = 0.5,
     ) -> None:
         self._store = store
         self._job_id = job_id
         self._attempt = attempt
+        self._token = token
         self._announce = announce
         self._every_s = every_s
         self._queue: queue.Queue[NewEvent | None] = queue.Queue(_QUEUE_LIMIT)
@@ -97,7 +99,7 @@ class Reporter:
             batch.append(NewEvent(kind=EventKind.PROGRESS, data=asdict(progress)))
             self._sent = progress
         try:
-            self._store.report(self._job_id, self._attempt, batch, progress=progress)
+            self._store.report(self._job_id, self._attempt, batch, progress=progress, token=self._token)
         except StoreUnavailable:
             log.debug("Events dropped", extra={"event": "events_dropped", "job_id": self._job_id})
         if progress is not None:

@@ -52,7 +52,8 @@ class Claim:
     """The right to work on one attempt until `lease_until`, unless renewed."""
 
     job_id: str
-    attempt: int  # from 1; the fencing token of every later write
+    attempt: int  # from 1; every later write names it
+    token: str  # tells this attempt from one that was given the same number after a fail-over
     spec: JobSpec
     submitted_at: AwareDatetime
     claimed_at: AwareDatetime
@@ -171,6 +172,8 @@ class JobStore(Protocol):
 
     Every method may raise `StoreUnavailable`. A method that takes `attempt` refuses (``LOST``)
     when that is not the running attempt any more: a late zombie can never overwrite a newer one.
+    With the `token` of its claim it is refused as well when the store lost that claim and gave the
+    same number again (a fail-over to a replica that lagged behind); without, only the number counts.
     The same final write of the same attempt, sent twice, is answered OK twice.
     """
 
@@ -207,15 +210,21 @@ class JobStore(Protocol):
     def claim(self, job_id: str, *, worker: str) -> Claim | Refused:
         """Take the next attempt at a queued job."""
 
-    def renew(self, job_id: str, attempt: int) -> LeaseAnswer:
+    def renew(self, job_id: str, attempt: int, *, token: str = "") -> LeaseAnswer:
         """Prolong the lease by `lease_s` from now."""
 
     def report(
-        self, job_id: str, attempt: int, events: Sequence[NewEvent], *, progress: Progress | None = None
+        self,
+        job_id: str,
+        attempt: int,
+        events: Sequence[NewEvent],
+        *,
+        progress: Progress | None = None,
+        token: str = "",
     ) -> LeaseAnswer:
         """Append events to the job's stream and keep `progress` in its record. Does not renew."""
 
-    def succeed(self, job_id: str, attempt: int, result: JobResult) -> LeaseAnswer:
+    def succeed(self, job_id: str, attempt: int, result: JobResult, *, token: str = "") -> LeaseAnswer:
         """Commit the result. ``CANCELED`` when a cancel came first: then the result does not count,
         and the job is canceled with this very call (`end_canceled` after it is answered OK)."""
 
@@ -227,6 +236,7 @@ class JobStore(Protocol):
         *,
         retry_in_s: float | None,
         queue: str | None = None,
+        token: str = "",
     ) -> JobState | LeaseAnswer:
         """End an attempt that failed; returns the new state, or ``LOST``.
 
@@ -238,11 +248,11 @@ class JobStore(Protocol):
         A job whose cancel was requested ends canceled instead.
         """
 
-    def release(self, job_id: str, attempt: int, *, reason: str) -> LeaseAnswer:
+    def release(self, job_id: str, attempt: int, *, reason: str, token: str = "") -> LeaseAnswer:
         """Give a running job back: queued at once, rung at the front, not counted as an attempt
         that failed. ``CANCELED`` when a cancel was requested: then it is canceled now."""
 
-    def end_canceled(self, job_id: str, attempt: int) -> LeaseAnswer:
+    def end_canceled(self, job_id: str, attempt: int, *, token: str = "") -> LeaseAnswer:
         """The worker has stopped a job whose cancel was requested: it is canceled now."""
 
     def cancel(self, job_id: str, *, reason: str = "") -> JobState:

@@ -127,12 +127,13 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
 
     def claim(self, job_id: str, *, worker: str) -> Claim | Refused:
         """Take the next attempt at a queued job."""
-        # The nonce lets a claim whose answer was lost be repeated by the connection's own retry.
+        # The token also lets a claim whose answer was lost be repeated by the connection's own retry.
+        token = uuid.uuid4().hex
         word, *granted = self._run(
             "claim",
             job_id,
             worker,
-            uuid.uuid4().hex,
+            token,
             in_ms(self.limits.lease_s),
             SCHEMA_VERSION,
             in_ms(min(RING_AGAIN_S, self.limits.avoid_s)),
@@ -144,29 +145,37 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
         return Claim(
             job_id=job_id,
             attempt=int(attempt),
+            token=token,
             spec=codec.unpack_spec(spec),
             submitted_at=codec.from_order(at),
             claimed_at=utc_from_ms(int(claimed)),
             lease_until=utc_from_ms(int(lease)),
         )
 
-    def renew(self, job_id: str, attempt: int) -> LeaseAnswer:
+    def renew(self, job_id: str, attempt: int, *, token: str = "") -> LeaseAnswer:
         """Prolong the lease by `lease_s` from now."""
-        return LeaseAnswer(self._run("renew", job_id, attempt, in_ms(self.limits.lease_s)).decode())
+        return LeaseAnswer(self._run("renew", job_id, attempt, in_ms(self.limits.lease_s), token).decode())
 
     def report(
-        self, job_id: str, attempt: int, events: Sequence[NewEvent], *, progress: Progress | None = None
+        self,
+        job_id: str,
+        attempt: int,
+        events: Sequence[NewEvent],
+        *,
+        progress: Progress | None = None,
+        token: str = "",
     ) -> LeaseAnswer:
         """Append events to the job's stream and keep `progress` in its record."""
         kept = b"" if progress is None else codec.PROGRESS.dump_json(progress)
         flat: list[Argument] = []
         for event in events:
             flat += [event.kind.value, json.dumps(event.data, separators=(",", ":"), ensure_ascii=False)]
-        return LeaseAnswer(self._run("report", job_id, attempt, kept, *flat).decode())
+        return LeaseAnswer(self._run("report", job_id, attempt, kept, token, *flat).decode())
 
-    def succeed(self, job_id: str, attempt: int, result: JobResult) -> LeaseAnswer:
+    def succeed(self, job_id: str, attempt: int, result: JobResult, *, token: str = "") -> LeaseAnswer:
         """Commit the result."""
-        return LeaseAnswer(self._run("succeed", job_id, attempt, codec.RESULT.dump_json(result)).decode())
+        kept = codec.RESULT.dump_json(result)
+        return LeaseAnswer(self._run("succeed", job_id, attempt, kept, token).decode())
 
     def fail(
         self,
@@ -176,6 +185,7 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
         *,
         retry_in_s: float | None,
         queue: str | None = None,
+        token: str = "",
     ) -> JobState | LeaseAnswer:
         """End an attempt that failed; returns the new state, or ``LOST``."""
         head = self._command("HGET", self.keys.job(job_id), "head")
@@ -196,20 +206,21 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
             error.message,
             self.limits.max_machine_failures,
             b"" if queue is None else head,
+            token,
             bell_list=self._list_key(ring),
         ).decode()
         return LeaseAnswer.LOST if word == LeaseAnswer.LOST else JobState(word)
 
-    def release(self, job_id: str, attempt: int, *, reason: str) -> LeaseAnswer:
+    def release(self, job_id: str, attempt: int, *, reason: str, token: str = "") -> LeaseAnswer:
         """Give a running job back: queued at once, rung at the front."""
         ring = self._ring_of(job_id)
         if ring is None:
             return LeaseAnswer.LOST
         answer = self._run(
-            "release", job_id, attempt, reason, self._message(ring), bell_list=self._list_key(ring)
+            "release", job_id, attempt, reason, self._message(ring), token, bell_list=self._list_key(ring)
         )
         return LeaseAnswer(answer.decode())
 
-    def end_canceled(self, job_id: str, attempt: int) -> LeaseAnswer:
+    def end_canceled(self, job_id: str, attempt: int, *, token: str = "") -> LeaseAnswer:
         """The worker has stopped a job whose cancel was requested: it is canceled now."""
-        return LeaseAnswer(self._run("end_canceled", job_id, attempt).decode())
+        return LeaseAnswer(self._run("end_canceled", job_id, attempt, token).decode())

@@ -652,6 +652,35 @@ def test_who_listens_hears_of_the_cancel_of_a_running_job(shop: Shop) -> None:
     feed.close()
 
 
+def test_an_attempt_of_the_same_number_with_another_token_may_write_nothing(shop: Shop) -> None:
+    job_id = shop.submit()
+    claim = shop.store.claim(job_id, worker="w2")
+    assert isinstance(claim, Claim)
+    store, lost = shop.store, LeaseAnswer.LOST
+
+    assert store.renew(job_id, 1, token="forgotten") is lost
+    assert store.report(job_id, 1, [NewEvent(kind=EventKind.LOG, data={})], token="forgotten") is lost
+    assert store.succeed(job_id, 1, a_result("old"), token="forgotten") is lost
+    assert store.fail(job_id, 1, an_error(), retry_in_s=None, token="forgotten") is lost
+    assert store.release(job_id, 1, reason="drain", token="forgotten") is lost
+    store.cancel(job_id)
+    assert store.end_canceled(job_id, 1, token="forgotten") is lost
+    assert store.renew(job_id, 1, token=claim.token) is LeaseAnswer.CANCELED
+    assert store.end_canceled(job_id, 1, token=claim.token) is LeaseAnswer.OK
+
+
+def test_the_last_word_is_answered_twice_to_whom_it_was_answered_once(shop: Shop) -> None:
+    job_id = shop.submit()
+    claim = shop.store.claim(job_id, worker="w2")
+    assert isinstance(claim, Claim)
+
+    answers = [
+        shop.store.succeed(job_id, 1, a_result(), token=t) for t in (claim.token, claim.token, "forgotten")
+    ]
+
+    assert answers == [LeaseAnswer.OK, LeaseAnswer.OK, LeaseAnswer.LOST]
+
+
 # -- retry, deadline, retention --------------------------------------------------------------------
 
 

@@ -41,6 +41,7 @@ class Kept:
     rung: float
     deadline: datetime | None
     digest: str
+    token: str = ""  # of the last claim
     ill: int = 0  # failures for a machine's reasons
     due: float | None = None  # must be rung by then
     avoid: dict[str, float] = field(default_factory=dict)  # worker -> until
@@ -123,11 +124,11 @@ class MemoryState:
             raise JobNotFound(job_id)
         return kept
 
-    def _held(self, job_id: str, attempt: int) -> Kept | None:
+    def _held(self, job_id: str, attempt: int, token: str) -> Kept | None:
         kept = self._jobs.get(job_id)
         if kept is None or kept.record.state is not JobState.RUNNING or kept.record.attempt != attempt:
             return None
-        return kept
+        return kept if token in ("", kept.token) else None
 
     def _in(self, state: JobState) -> list[Kept]:
         return [kept for kept in self._jobs.values() if kept.record.state is state]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -145,9 +146,11 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
                 not_before=None,
                 progress=None,
             )
+            kept.token = uuid.uuid4().hex
             self._tell(kept, worker=worker)
             return Claim(
                 job_id=job_id,
+                token=kept.token,
                 attempt=kept.record.attempt,
                 spec=kept.record.spec,
                 submitted_at=kept.record.submitted_at,
@@ -187,21 +190,27 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
         ]
         return any((card.get("vram_gib") or 0) >= gib and not card.get("not_fetching") for card in others)
 
-    def renew(self, job_id: str, attempt: int) -> LeaseAnswer:
+    def renew(self, job_id: str, attempt: int, *, token: str = "") -> LeaseAnswer:
         """Prolong the lease by `lease_s` from now."""
         with self._lock:
-            kept = self._held(job_id, attempt)
+            kept = self._held(job_id, attempt, token)
             if kept is None:
                 return LeaseAnswer.LOST
             self._set(kept, lease_until=self._now() + timedelta(seconds=self.limits.lease_s))
             return LeaseAnswer.CANCELED if kept.record.cancel_requested else LeaseAnswer.OK
 
     def report(
-        self, job_id: str, attempt: int, events: Sequence[NewEvent], *, progress: Progress | None = None
+        self,
+        job_id: str,
+        attempt: int,
+        events: Sequence[NewEvent],
+        *,
+        progress: Progress | None = None,
+        token: str = "",
     ) -> LeaseAnswer:
         """Append events to the job's stream and keep `progress` in its record."""
         with self._lock:
-            kept = self._held(job_id, attempt)
+            kept = self._held(job_id, attempt, token)
             if kept is None:
                 return LeaseAnswer.LOST
             if progress is not None:
@@ -210,7 +219,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
                 self._append(kept, event.kind, event.data)
             return LeaseAnswer.CANCELED if kept.record.cancel_requested else LeaseAnswer.OK
 
-    def succeed(self, job_id: str, attempt: int, result: JobResult) -> LeaseAnswer:
+    def succeed(self, job_id: str, attempt: int, result: JobResult, *, token: str = "") -> LeaseAnswer:
         """Commit the result."""
 
         def move(kept: Kept) -> LeaseAnswer:
@@ -221,7 +230,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
             self._finish(kept, JobState.SUCCEEDED, worker=kept.record.worker)
             return LeaseAnswer.OK
 
-        return LeaseAnswer(self._last_word(job_id, attempt, "succeed", move))
+        return LeaseAnswer(self._last_word(job_id, attempt, token, "succeed", move))
 
     def fail(
         self,
@@ -231,6 +240,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
         *,
         retry_in_s: float | None,
         queue: str | None = None,
+        token: str = "",
     ) -> JobState | LeaseAnswer:
         """End an attempt that failed; returns the new state, or ``LOST``."""
 
@@ -264,10 +274,10 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
                 self._ring_now(kept)
             return JobState.QUEUED
 
-        word = self._last_word(job_id, attempt, "fail", move)
+        word = self._last_word(job_id, attempt, token, "fail", move)
         return LeaseAnswer.LOST if word == LeaseAnswer.LOST else JobState(word)
 
-    def release(self, job_id: str, attempt: int, *, reason: str) -> LeaseAnswer:
+    def release(self, job_id: str, attempt: int, *, reason: str, token: str = "") -> LeaseAnswer:
         """Give a running job back: queued at once, rung at the front."""
 
         def move(kept: Kept) -> LeaseAnswer:
@@ -278,9 +288,9 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
             self._ring_now(kept)
             return LeaseAnswer.OK
 
-        return LeaseAnswer(self._last_word(job_id, attempt, "release", move))
+        return LeaseAnswer(self._last_word(job_id, attempt, token, "release", move))
 
-    def end_canceled(self, job_id: str, attempt: int) -> LeaseAnswer:
+    def end_canceled(self, job_id: str, attempt: int, *, token: str = "") -> LeaseAnswer:
         """The worker has stopped a job whose cancel was requested: it is canceled now."""
         with self._lock:
             kept = self._jobs.get(job_id)
@@ -288,16 +298,19 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
                 return LeaseAnswer.LOST
             if kept.record.state is JobState.CANCELED:
                 return LeaseAnswer.OK
-            held = kept.record.state is JobState.RUNNING and self._end_canceled(kept)
-            return LeaseAnswer.OK if held else LeaseAnswer.LOST
+            ended = self._held(job_id, attempt, token) is not None and self._end_canceled(kept)
+            return LeaseAnswer.OK if ended else LeaseAnswer.LOST
 
-    def _last_word(self, job_id: str, attempt: int, verb: str, move: Callable[[Kept], str]) -> str:
+    def _last_word(
+        self, job_id: str, attempt: int, token: str, verb: str, move: Callable[[Kept], str]
+    ) -> str:
         """The answer of `move`; of its first call, when an attempt says the same thing twice."""
         with self._lock:
             kept = self._jobs.get(job_id)
-            if kept is not None and kept.ended is not None and kept.ended[:2] == (attempt, verb):
-                return str(kept.ended[2])
-            if kept is None or self._held(job_id, attempt) is None:
+            said = kept.ended if kept is not None and token in ("", kept.token) else None
+            if said is not None and said[:2] == (attempt, verb):
+                return str(said[2])
+            if kept is None or self._held(job_id, attempt, token) is None:
                 return LeaseAnswer.LOST
             answer = move(kept)
             kept.ended = (attempt, verb, answer)

@@ -17,13 +17,13 @@ local function lane_of(job) return job.head.p .. ':' .. job.head.q end
 
 local function load(id)
   local f = redis.call('HMGET', key('job', id), 'state', 'at', 'head', 'attempt', 'worker', 'claimed',
-    'failed', 'lost', 'cancel', 'ended', 'ill')
+    'failed', 'lost', 'cancel', 'ended', 'ill', 'nonce')
   if not f[1] then return nil end
   return {
     id = id, state = f[1], at = f[2], raw_head = f[3], head = cjson.decode(f[3]),
     attempt = tonumber(f[4] or 0), worker = f[5] or '', claimed = tonumber(f[6] or 0),
     failed = tonumber(f[7] or 0), lost = tonumber(f[8] or 0), cancel = f[9], ended = f[10] or '',
-    ill = tonumber(f[11] or 0),
+    ill = tonumber(f[11] or 0), token = f[12] or '',
   }
 end
 
@@ -116,16 +116,22 @@ local function error_json(kind, code, message, details)
     .. ',"details":' .. details .. '}'
 end
 
+-- A number alone does not tell two attempts apart when a server comes back with older data, as after a
+-- fail-over: the number is given a second time. Whoever names the token of its claim is held to that too.
+local function same(token, named) return named == '' or token == '' or token == named end
+
 -- What a repeated final write of the same attempt is answered, or nil when it is the first.
-local function answered(job, attempt, verb)
-  local earlier_attempt, earlier_verb, answer = job.ended:match('^(%d+) (%S+) (%S+)$')
-  if earlier_attempt == attempt and earlier_verb == verb then return answer end
+local function answered(job, attempt, verb, token)
+  local earlier_attempt, earlier_verb, answer, its_token = job.ended:match('^(%d+) (%S+) (%S+) ?(%S*)$')
+  if earlier_attempt == attempt and earlier_verb == verb and same(its_token, token) then return answer end
   return nil
 end
 
 local function answer(job, verb, word)
-  set(job, 'ended', job.attempt .. ' ' .. verb .. ' ' .. word)
+  set(job, 'ended', job.attempt .. ' ' .. verb .. ' ' .. word .. ' ' .. job.token)
   return word
 end
 
-local function holds(job, attempt) return job.state == 'running' and job.attempt == tonumber(attempt) end
+local function holds(job, attempt, token)
+  return job.state == 'running' and job.attempt == tonumber(attempt) and same(job.token, token)
+end

@@ -1,16 +1,16 @@
 -- End an attempt that failed. KEYS: root, bell list. ARGV: events kept, id, attempt, error as JSON,
 -- 1 when it counts against the job, ms until the retry or '', ms to keep it from this worker, message,
--- why, in one line, machines that make a job poison, its new head when it changes its queue or ''.
+-- why, in one line, machines that make a job poison, its new head when it changes its queue or '', token.
 -- Answers the new state or 'lost'.
-local id, attempt, error, counts, retry_ms, avoid_ms, message, why, poison_after, head =
+local id, attempt, error, counts, retry_ms, avoid_ms, message, why, poison_after, head, token =
   ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1', tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9],
-  tonumber(ARGV[10]), ARGV[11]
+  tonumber(ARGV[10]), ARGV[11], ARGV[12]
 
 local job = load(id)
 if not job then return 'lost' end
-local earlier = answered(job, attempt, 'fail')
+local earlier = answered(job, attempt, 'fail', token)
 if earlier then return earlier end
-if not holds(job, attempt) then return 'lost' end
+if not holds(job, attempt, token) then return 'lost' end
 
 local notes = note(job, 'failed', error)
 if job.cancel then

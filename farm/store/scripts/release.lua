@@ -1,11 +1,11 @@
--- Give a running job back. KEYS: root, bell list. ARGV: events kept, id, attempt, reason, message.
-local id, attempt, reason, message = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+-- Give a running job back. KEYS: root, bell list. ARGV: events kept, id, attempt, reason, message, token.
+local id, attempt, reason, message, token = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
 local job = load(id)
 if not job then return 'lost' end
-local earlier = answered(job, attempt, 'release')
+local earlier = answered(job, attempt, 'release', token)
 if earlier then return earlier end
-if not holds(job, attempt) then return 'lost' end
+if not holds(job, attempt, token) then return 'lost' end
 if job.cancel then
   note(job, 'canceled')
   finish(job, 'canceled', {worker = job.worker})

@@ -1,11 +1,11 @@
--- Commit the result of an attempt. KEYS: root. ARGV: events kept, id, attempt, result as JSON.
-local id, attempt, result = ARGV[2], ARGV[3], ARGV[4]
+-- Commit the result of an attempt. KEYS: root. ARGV: events kept, id, attempt, result as JSON, token.
+local id, attempt, result, token = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 local job = load(id)
 if not job then return 'lost' end
-local earlier = answered(job, attempt, 'succeed')
+local earlier = answered(job, attempt, 'succeed', token)
 if earlier then return earlier end
-if not holds(job, attempt) then return 'lost' end
+if not holds(job, attempt, token) then return 'lost' end
 if job.cancel then
   note(job, 'canceled')
   finish(job, 'canceled', {worker = job.worker})

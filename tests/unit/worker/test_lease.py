@@ -27,7 +27,13 @@ def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> None:
 
 def a_claim(job_id: str = "job00001") -> Claim:
     return Claim(
-        job_id=job_id, attempt=1, spec=JobSpec(graph={}), submitted_at=NOW, claimed_at=NOW, lease_until=NOW
+        job_id=job_id,
+        attempt=1,
+        token="a token",
+        spec=JobSpec(graph={}),
+        submitted_at=NOW,
+        claimed_at=NOW,
+        lease_until=NOW,
     )
 
 
@@ -38,7 +44,8 @@ class RenewingStore:
         self.answer: LeaseAnswer | Exception = LeaseAnswer.OK
         self.renewed: list[str] = []
 
-    def renew(self, job_id: str, attempt: int) -> LeaseAnswer:
+    def renew(self, job_id: str, attempt: int, *, token: str) -> LeaseAnswer:
+        assert token == "a token"
         self.renewed.append(job_id)
         if isinstance(self.answer, Exception):
             raise self.answer
