@@ -4,6 +4,7 @@ FarmError
 ├── InvalidJob               the job cannot be accepted as it is; `problems` name the field or node
 ├── IdempotencyConflict      the idempotency key is taken by a different job
 ├── JobNotFound              no job of that id (never submitted, or past its retention)
+│   └── JobForgotten         Redis lost all its data, and most likely this job with it
 ├── IllegalMove              the job is not in a state from which that is possible
 ├── JobFailed                waited for a job that ended failed, canceled or expired
 ├── WaitTimeout              the job had not ended when the caller's time was up
@@ -26,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +68,21 @@ class IdempotencyConflict(FarmError):
 class JobNotFound(FarmError):
     """There is no such job."""
 
-    def __init__(self, job_id: str) -> None:
-        super().__init__(f"there is no job {job_id} (never submitted here, or past its retention)")
+    def __init__(self, job_id: str, why: str = "(never submitted here, or past its retention)") -> None:
+        super().__init__(f"there is no job {job_id} {why}")
         self.job_id = job_id
+
+
+class JobForgotten(JobNotFound):
+    """There is no such job, in a Redis that is known to have lost all its data."""
+
+    def __init__(self, job_id: str, noticed_at: datetime) -> None:
+        super().__init__(
+            job_id,
+            f"any more: this Redis forgot everything (noticed {noticed_at:%Y-%m-%d %H:%M:%S} UTC); "
+            "jobs of before are lost, submit them again",
+        )
+        self.noticed_at = noticed_at
 
 
 class IllegalMove(FarmError):

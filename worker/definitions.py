@@ -55,6 +55,10 @@ class Definitions:
             return
         self._share(info, generation)
 
+    def forget(self) -> None:
+        """The store has lost them: the next `refresh` stores them again."""
+        self._digest, self._generation = None, -1
+
     def _due(self, generation: int) -> bool:
         # Reading them takes ComfyUI up to 0.3 s, so not each time.
         return generation != self._generation or time.monotonic() - self._read_at >= _READ_AGAIN_S

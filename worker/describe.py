@@ -14,6 +14,7 @@ from farm.settings import WorkerSettings
 from worker import host
 from worker.consumer import Gate
 from worker.definitions import Definitions
+from worker.epoch import EpochWatch
 from worker.gpu import GpuCard
 from worker.gpu_watch import GpuWatch
 from worker.leaving import Leaving
@@ -37,6 +38,7 @@ class SelfPortrait:
         wellness: Wellness,
         leaving: Leaving,
         definitions: Definitions,
+        epoch: EpochWatch,
     ) -> None:
         """Keep whom to ask; nothing is read yet."""
         self._name = name
@@ -46,6 +48,7 @@ class SelfPortrait:
         self._wellness = wellness
         self._leaving = leaving
         self._definitions = definitions
+        self._epoch = epoch
 
     def facts(self) -> dict[str, Any]:
         """What stays the same from job to job, and is in every manifest."""
@@ -59,6 +62,7 @@ class SelfPortrait:
             vram_gib: the VRAM class whose jobs it takes.
         """
         machine, told, proof = self._machine, self._leaving.ordered, self._machine.proof()
+        forgot_at = self._epoch.forgot_at
         return {
             **self.facts(),
             "pid": os.getpid(),
@@ -68,6 +72,7 @@ class SelfPortrait:
             "not_fetching": sorted(self._gate.closed_for),
             "trouble": machine.trouble or self._illness(),
             "drain": told.value if told else None,
+            "redis_forgot_at": forgot_at.isoformat() if forgot_at else None,
             "quarantine": self._quarantine(),
             "nvenc": asdict(machine.nvenc) if machine.nvenc else None,
             "proof": asdict(proof) if proof is not None else None,

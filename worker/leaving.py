@@ -12,6 +12,7 @@ from farm.errors import StoreUnavailable
 from farm.store.base import Drain, JobStore
 from worker.at_work import AtWork
 from worker.consumer import Gate
+from worker.epoch import EpochWatch
 from worker.lease import Lease, LeaseKeeper
 from worker.spot import Notice
 
@@ -34,6 +35,7 @@ class Leaving:
         gate: Gate,
         keeper: LeaseKeeper,
         at_work: AtWork,
+        epoch: EpochWatch,
         *,
         on_change: Callable[[], None],
     ) -> None:
@@ -41,6 +43,7 @@ class Leaving:
 
         Args:
             name: of this worker; the reason that a job given back carries.
+            epoch: tells when Redis has forgotten the order.
             on_change: called when an order came, or was taken back.
         """
         self._name = name
@@ -52,6 +55,8 @@ class Leaving:
         self._obeying = threading.Lock()
         self._ordered: Drain | None = None
         self._ends = False
+        self._epoch = epoch
+        epoch.on_forgot(self._order_again)
 
     @property
     def ordered(self) -> Drain | None:
@@ -77,6 +82,8 @@ class Leaving:
             StoreUnavailable: it cannot be read.
         """
         with self._obeying:
+            # First: a Redis that forgot the order must not seem to have taken it back.
+            self._epoch.look()
             told = self._store.drain_of(self._name)
             if told is self._ordered:
                 return
@@ -89,6 +96,10 @@ class Leaving:
         if told is Drain.NOW:
             self._hand_over(0.0, reason=f"{self._name} is drained")
         self._on_change()
+
+    def _order_again(self) -> None:
+        if self._ordered is not None:
+            self._store.set_drain(self._name, self._ordered)
 
     def notice(self, notice: Notice) -> None:
         """The machine will be taken away."""

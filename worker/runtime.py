@@ -22,6 +22,7 @@ from worker.consumer import STARTING, Gate
 from worker.control import ControlListener
 from worker.definitions import Definitions
 from worker.describe import SelfPortrait
+from worker.epoch import EpochWatch
 from worker.inputs import InputCache
 from worker.lease import LeaseKeeper
 from worker.leaving import Leaving
@@ -136,8 +137,15 @@ class Runtime:
         self._keeper = LeaseKeeper(self._connect(), renew_s=limits.renew_s, lease_s=limits.lease_s)
         publisher = S3Publisher(storage)
         self._stops.append(publisher.close)
+        epoch = EpochWatch(self._store)
         self._leaving = Leaving(
-            self._name, self._store, self.gate, self._keeper, self._at_work, on_change=self._changed.set
+            self._name,
+            self._store,
+            self.gate,
+            self._keeper,
+            self._at_work,
+            epoch,
+            on_change=self._changed.set,
         )
         self._wellness = Wellness(
             self.gate,
@@ -147,6 +155,8 @@ class Runtime:
             on_change=self._changed.set,
         )
         self._definitions = Definitions(self._store, self._machine.comfy)
+        epoch.on_forgot(self._definitions.forget)
+        epoch.on_forgot(self._keeper.renew_now)  # it is answered that the attempts of before are lost
         self._portrait = SelfPortrait(
             self._name,
             self._worker,
@@ -155,6 +165,7 @@ class Runtime:
             wellness=self._wellness,
             leaving=self._leaving,
             definitions=self._definitions,
+            epoch=epoch,
         )
         self._parts = Parts(
             name=self._name,

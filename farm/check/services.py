@@ -54,7 +54,8 @@ def check_redis(here: Path) -> list[Finding]:
     except StoreUnavailable as exc:
         return [bad("Redis", str(exc), STACK_REMEDY.format("FARM_REDIS_URL"))]
     what = f"{str(facts['server']).capitalize()} {facts['version']} answers at {facts['where']}"
-    return [good("Redis", what), *judge_redis(facts), _judge_access(settings.url.get_secret_value())]
+    access = _judge_access(settings.url.get_secret_value())
+    return [good("Redis", what), *judge_redis(facts), *judge_memory(facts), access]
 
 
 def judge_redis(facts: dict[str, Any]) -> list[Finding]:
@@ -69,6 +70,16 @@ def judge_redis(facts: dict[str, Any]) -> list[Finding]:
         kept = f"append-only file on ({facts['append_fsync']}), {facts['max_memory_policy']}"
         return [good("Redis keeps jobs", kept)]
     return [bad("Redis keeps jobs", text, "change its configuration") for text in warnings]
+
+
+def judge_memory(facts: dict[str, Any]) -> list[Finding]:
+    """Whether it lost what it knew not long ago."""
+    if facts["forgot_at"] is None:
+        return []
+    what = (
+        f"it forgot everything, noticed {facts['forgot_at']:%Y-%m-%d %H:%M:%S} UTC: jobs of before are lost"
+    )
+    return [note("Redis's memory", what, "submit them again; see that its data outlives a restart")]
 
 
 def _judge_access(url: str) -> Finding:

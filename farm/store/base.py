@@ -327,6 +327,14 @@ class JobStore(Protocol):
     def unlock(self, name: str, holder: str) -> None:
         """Give a lock back, if it is still this holder's."""
 
+    def epoch(self, *, known: str = "") -> str:
+        """A random word that lasts as long as the store's memory; made now when there is none.
+
+        When it is not the word that the caller has `known`, the store has forgotten everything. That is
+        noted: whoever asks for a job that is not there is then told so (`JobForgotten`), for as long
+        as finished jobs are kept.
+        """
+
     def ping(self) -> dict[str, Any]:
         """Facts of the server (version, clock, up-time, persistence, eviction policy, epoch); judged by
         `farm.store.server.check_server`.

@@ -24,6 +24,7 @@ class Keys:
     ``{farm}:idem:<hash>``   string       id and spec digest that an idempotency key stands for
     ``{farm}:last``          string       the youngest order (µs)
     ``{farm}:epoch``         string       made at first use: another one means that Redis forgot all
+    ``{farm}:forgot``        string       when that was noticed (ms), for the length of the retention
     ``{farm}:worker:<name>`` string       a worker's card, with a time to live; names in ``{farm}:workers``
     ``{farm}:blob:<name>``   string       node definitions that cards name, with a time to live
     ``{farm}:drain:<name>``  string       that a worker shall fetch nothing: ``finish`` or ``now``
@@ -48,6 +49,11 @@ class Keys:
     def epoch(self) -> str:
         """A random word, made when this Redis is first used for the farm."""
         return f"{self.root}epoch"
+
+    @property
+    def forgot(self) -> str:
+        """When it was noticed that this Redis forgot everything."""
+        return f"{self.root}forgot"
 
     def job(self, job_id: str) -> str:
         """Hash: the record."""

@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from farm.errors import FarmError, JobNotFound
+from farm.errors import FarmError
 from farm.job import JobEvent, JobRecord, JobState
 from farm.store import codec
 from farm.store.base import Counts, Page, Queued
 from farm.store.control import RedisCancelFeed
+from farm.store.epoch import RedisEpoch
 from farm.store.keys import of_lane
-from farm.store.link import RedisLink, in_ms
+from farm.store.link import in_ms
 from farm.store.server import read_facts
 from farm.store.trouble import translated
 
@@ -24,14 +25,14 @@ log = logging.getLogger(__name__)
 _LONGEST_BLOCK_S: Final = 2.0  # well under the socket's time-out
 
 
-class RedisReading(RedisLink):
+class RedisReading(RedisEpoch):
     """Reads; nothing here changes a job."""
 
     def get(self, job_id: str) -> JobRecord:
         """The job as it is now."""
         fields = self._command("HGETALL", self.keys.job(job_id))
         if not fields:
-            raise JobNotFound(job_id)
+            raise self._missing(job_id)
         return codec.record_from(job_id, fields)
 
     def find(
@@ -92,7 +93,7 @@ class RedisReading(RedisLink):
             put("EXISTS", self.keys.events(job_id))
             (state, at), entries, has_stream = pipe.execute()
         if state is None:
-            raise JobNotFound(job_id)
+            raise self._missing(job_id)
         if not has_stream:
             first = codec.first_event(job_id, at)
             return ([first] if _event_order(first.event_id) > _event_order(after) else []), False
@@ -120,7 +121,7 @@ class RedisReading(RedisLink):
 
     def ping(self) -> dict[str, Any]:
         """Facts of the server; `farm.store.server.check_server` judges them."""
-        return read_facts(self._client, self.keys.epoch)
+        return read_facts(self._client, self.keys)
 
 
 def _readable(flat: Sequence[bytes]) -> JobRecord | None:

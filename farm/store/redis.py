@@ -12,7 +12,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
-from farm.errors import IdempotencyConflict, IllegalMove, JobNotFound, SettingsError
+from farm.errors import IdempotencyConflict, IllegalMove, SettingsError
 from farm.job import (
     SCHEMA_VERSION,
     ErrorKind,
@@ -76,13 +76,15 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
         conflict: IdempotencyConflict | None = None
         for start in range(0, len(jobs), _BATCH):
             batch = jobs[start : start + _BATCH]
-            answers = self._run_many([self._submit_call(job) for job in batch])
-            for job, (word, job_id) in zip(batch, answers, strict=True):
-                if word == b"conflict":
+            epoch = self._epoch_call(self._seen_epoch)
+            word, *answers = self._run_many([epoch, *map(self._submit_call, batch)])
+            self._note_epoch(word)
+            for job, (answer, job_id) in zip(batch, answers, strict=True):
+                if answer == b"conflict":
                     conflict = conflict or IdempotencyConflict(
                         job.spec.idempotency_key or "", job_id.decode()
                     )
-                done.append(Submitted(job_id=job_id.decode(), created=word == b"created"))
+                done.append(Submitted(job_id=job_id.decode(), created=answer == b"created"))
         if conflict is not None:
             raise conflict
         return done
@@ -108,17 +110,17 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
         """Ask for the end of a job."""
         state = self._run("cancel", job_id, reason).decode()
         if not state:
-            raise JobNotFound(job_id)
+            raise self._missing(job_id)
         return JobState(state)
 
     def retry(self, job_id: str) -> JobState:
         """Queue a failed, canceled or expired job anew."""
         ring = self._ring_of(job_id)
         if ring is None:
-            raise JobNotFound(job_id)
+            raise self._missing(job_id)
         word, *state = self._run("retry", job_id, self._message(ring), bell_list=self._list_key(ring))
         if word == b"unknown":
-            raise JobNotFound(job_id)
+            raise self._missing(job_id)
         if word == b"refused":
             raise IllegalMove(job_id, state[0].decode(), "queued again")
         return JobState.QUEUED

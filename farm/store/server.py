@@ -12,13 +12,15 @@ from redis.exceptions import NoPermissionError
 
 from farm.errors import StoreMisconfigured
 from farm.job import utc_from_ms
+from farm.store.epoch import forgot_at
+from farm.store.keys import Keys
 from farm.store.trouble import translated, where
 
 OLDEST_VERSION: Final = (6, 2)  # exclusive ranges of streams; kombu's own floor
 MEMORY_ALARM: Final = 0.6  # of maxmemory: a full server destroys messages that workers pop
 
 
-def read_facts(client: redis.Redis, epoch_key: str) -> dict[str, Any]:
+def read_facts(client: redis.Redis, keys: Keys) -> dict[str, Any]:
     """Facts of the server, as `check_server` judges them; makes the epoch at first use.
 
     Raises:
@@ -27,8 +29,8 @@ def read_facts(client: redis.Redis, epoch_key: str) -> dict[str, Any]:
     execute: Callable[..., Any] = client.execute_command
     with translated(client):
         seconds, micros = execute("TIME")
-        execute("SET", epoch_key, uuid.uuid4().hex, "NX")
-        epoch = execute("GET", epoch_key)
+        execute("SET", keys.epoch, uuid.uuid4().hex, "NX")
+        epoch, forgot = execute("MGET", keys.epoch, keys.forgot)
         info = _allowed(execute, "INFO") or {}
         fsync = _allowed(execute, "CONFIG", "GET", "appendfsync") or {}
     return {
@@ -38,6 +40,7 @@ def read_facts(client: redis.Redis, epoch_key: str) -> dict[str, Any]:
         "speaks": info.get("redis_version"),  # the Redis version it is compatible with
         "now": utc_from_ms(int(seconds) * 1000 + int(micros) // 1000),
         "epoch": epoch.decode() if epoch else None,
+        "forgot_at": forgot_at(forgot),  # when it was noticed that it lost everything, if it did lately
         "uptime_s": info.get("uptime_in_seconds"),
         "role": info.get("role"),
         "cluster": bool(info.get("cluster_enabled", 0)),

@@ -15,7 +15,7 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from farm.errors import IdempotencyConflict, IllegalMove, JobNotFound
+from farm.errors import IdempotencyConflict, IllegalMove, JobForgotten, JobNotFound
 from farm.job import ErrorKind, EventKind, JobState, Progress, new_job_id
 from farm.settings import RedisSettings
 from farm.store.base import Claim, Drain, JobStore, LeaseAnswer, NewEvent, Queued, Refused, Ring, StoreLimits
@@ -769,6 +769,18 @@ def test_an_ended_job_is_forgotten_after_its_retention_with_its_key(open_shop: O
     with pytest.raises(JobNotFound):
         shop.store.events(done)
     assert shop.submit(idempotency_key="k", title="another") != done
+
+
+def test_the_epoch_is_the_same_for_all_and_whoever_knew_another_one_makes_it_known(shop: Shop) -> None:
+    epoch = shop.store.epoch()
+    assert shop.store.epoch(known=epoch) == shop.store.ping()["epoch"] == epoch
+    with pytest.raises(JobNotFound, match="past its retention"):
+        shop.store.get(new_job_id())
+
+    assert shop.store.epoch(known="of another memory") == epoch
+
+    with pytest.raises(JobForgotten, match="submit them again"):
+        shop.store.get(new_job_id())
 
 
 # -- bells that are missing ------------------------------------------------------------------------

@@ -6,7 +6,12 @@ import signal
 import time
 from collections.abc import Callable
 
+import pytest
+import redis
+
+from farm.errors import JobForgotten
 from farm.handle import Job
+from farm.store.base import Drain
 from tests.support.valkey import ValkeyServer, eventually
 from tests.support.whole_farm import JOB_S, WholeFarm, a_clip, outcomes
 
@@ -118,6 +123,51 @@ def test_a_render_that_ends_while_valkey_is_away_is_booked_when_it_is_back(
     valkey.start()
     succeeded_once(farm, job)
     assert outcomes(job) == ["succeeded"]
+
+
+@pytest.mark.parametrize("how", ["restarted empty", "flushed"])
+def test_a_valkey_that_forgot_everything_ends_old_attempts_and_is_served_anew(
+    start_valkey: Callable[..., ValkeyServer], new_farm: Farms, how: str
+) -> None:
+    valkey = start_valkey("--appendonly", "no")
+    farm = new_farm(redis_url=valkey.url)
+    worker = farm.start_worker()
+    forgotten = farm.submit(a_clip(steps=100))
+    farm.wait_step(forgotten)
+
+    if how == "flushed":
+        with redis.Redis.from_url(valkey.url) as client:
+            client.flushdb()
+    else:
+        valkey.kill()
+        valkey.start()
+
+    eventually(lambda: worker.told("redis_forgot"), within_s=JOB_S)
+    with pytest.raises(JobForgotten):
+        forgotten.refresh()
+    succeeded_once(farm, farm.submit())
+    card = farm.card(worker)
+    assert card is not None
+    assert card["redis_forgot_at"]
+    assert worker.told("lease_lost")[0]["job_id"] == forgotten.job_id
+    assert farm.stored(forgotten) == []
+
+
+def test_a_drained_worker_stays_drained_when_valkey_forgets_the_order(
+    start_valkey: Callable[..., ValkeyServer], new_farm: Farms
+) -> None:
+    valkey = start_valkey("--appendonly", "no")
+    farm = new_farm(redis_url=valkey.url)
+    worker = farm.start_worker()
+    store = farm.farm.store
+    store.set_drain(worker.name, Drain.FINISH)
+    eventually(lambda: worker.told("drain"))
+
+    with redis.Redis.from_url(valkey.url) as client:
+        client.flushdb()
+
+    eventually(lambda: store.drain_of(worker.name) is Drain.FINISH, within_s=JOB_S)
+    assert len(worker.told("drain")) == 1
 
 
 def test_a_frozen_comfyui_is_found_out_and_replaced(new_farm: Farms) -> None:

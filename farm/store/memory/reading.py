@@ -123,7 +123,20 @@ class MemoryReading(MemoryState):
 
     def ping(self) -> dict[str, Any]:
         """Facts of this store."""
-        return {"server": "memory", "now": self._now(), "epoch": self._epoch, "append_only": False}
+        return {
+            "server": "memory",
+            "now": self._now(),
+            "epoch": self._epoch,
+            "forgot_at": self._forgot_at,
+            "append_only": False,
+        }
+
+    def epoch(self, *, known: str = "") -> str:
+        """The word for this memory."""
+        with self._lock:
+            if known not in ("", self._epoch) and self._forgot_at is None:
+                self._forgot_at = self._now()
+            return self._epoch
 
     def close(self) -> None:
         """Nothing to give back."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from farm.errors import JobNotFound
+from farm.errors import JobForgotten, JobNotFound
 from farm.job import (
     AttemptNote,
     EventKind,
@@ -90,7 +90,13 @@ class MemoryState:
         self._clock = clock
         self._lock = threading.RLock()
         self._news = threading.Condition(self._lock)
+        self._feeds: list[MemoryCancelFeed] = []
+        self.forget()
+
+    def forget(self) -> None:
+        """Lose everything, as a Redis without its file does."""
         self._epoch = uuid.uuid4().hex
+        self._forgot_at: datetime | None = None
         self._jobs: dict[str, Kept] = {}
         self._keys: dict[str, str] = {}  # idempotency key -> job id
         self._last_order = 0
@@ -100,7 +106,6 @@ class MemoryState:
         self._blobs: dict[str, tuple[float, bytes]] = {}
         self._locks: dict[str, tuple[float, str]] = {}
         self._drains: dict[str, Drain] = {}
-        self._feeds: list[MemoryCancelFeed] = []
 
     def ring(self, rings: Sequence[Ring]) -> None:
         """Put the bell of each job into its queue (again)."""
@@ -121,7 +126,7 @@ class MemoryState:
     def _kept(self, job_id: str) -> Kept:
         kept = self._jobs.get(job_id)
         if kept is None:
-            raise JobNotFound(job_id)
+            raise JobNotFound(job_id) if self._forgot_at is None else JobForgotten(job_id, self._forgot_at)
         return kept
 
     def _held(self, job_id: str, attempt: int, token: str) -> Kept | None:

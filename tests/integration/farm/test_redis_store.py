@@ -14,7 +14,8 @@ import redis
 from pydantic import SecretStr
 
 from farm.broker import CeleryBell, make_app
-from farm.errors import FarmError, SettingsError, StoreMisconfigured, StoreUnavailable
+from farm.check.services import judge_memory
+from farm.errors import FarmError, JobForgotten, SettingsError, StoreMisconfigured, StoreUnavailable
 from farm.job import EventKind, JobState, new_job_id
 from farm.request import JobRequest, prepare
 from farm.settings import RedisSettings
@@ -168,7 +169,7 @@ def test_nothing_of_a_job_is_left_after_its_retention(
     assert store.counts().by_state[JobState.QUEUED] == 0
     with pytest.raises(FarmError):
         store.get(late)
-    assert keys_of(client, namespace) <= {"last", "q:render.24:5"}
+    assert keys_of(client, namespace) <= {"epoch", "last", "q:render.24:5"}
 
 
 # -- what it survives ------------------------------------------------------------------------------
@@ -209,6 +210,47 @@ def test_a_redis_that_forgot_everything_has_another_epoch(start_valkey: StartVal
     assert store.ping()["epoch"] != epoch
     assert store.renew(job_id, 1) is LeaseAnswer.LOST
     assert store.claim(job_id, worker="w1") is Refused.UNKNOWN
+
+
+@pytest.mark.parametrize("how", ["restarted empty", "flushed"])
+def test_who_asks_for_a_job_that_redis_forgot_is_told_so(start_valkey: StartValkey, how: str) -> None:
+    server = start_valkey("--appendonly", "no")
+    producer, bystander = open_store(server.url), open_store(server.url)
+    job_id = submit(producer)
+    assert bystander.ping()["forgot_at"] is None
+
+    if how == "flushed":
+        producer._client.flushdb()
+    else:
+        server.kill()
+        server.start()
+
+    asked: list[Callable[[str], object]] = [producer.get, producer.events, producer.cancel, producer.retry]
+    # One that knew the old memory notices; then all are told, those who came later among them.
+    for ask in (*asked, bystander.get, open_store(server.url).get):
+        with pytest.raises(JobForgotten, match="this Redis forgot everything"):
+            ask(job_id)
+    assert bystander.ping()["forgot_at"] is not None
+    assert judge_memory(bystander.ping())[0].what.startswith("it forgot everything")
+    assert producer.get(submit(producer)).state is JobState.QUEUED
+
+
+def test_a_producer_that_goes_on_submitting_warns_that_redis_forgot(
+    start_valkey: StartValkey, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = start_valkey("--appendonly", "no")
+    store = open_store(server.url)
+    submit(store)
+    submit(store)
+    assert "forgot" not in caplog.text
+
+    store._client.flushdb()
+    submit(store)
+    submit(store)
+
+    assert [record.message for record in caplog.records if "forgot everything" in record.message] == [
+        "This Redis forgot everything: the jobs of before are lost, submit them again"
+    ]
 
 
 def test_scripts_that_the_server_forgot_are_sent_again_in_the_midst_of_a_batch(
