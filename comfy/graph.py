@@ -23,9 +23,9 @@ from comfy.links import (
     inputs_of,
     is_link,
     links,
-    literal,
     nodes_of_class,
 )
+from comfy.places import literal
 from comfy.plain_json import NotPlain, plain
 
 __all__ = [

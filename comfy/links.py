@@ -1,25 +1,10 @@
-"""Reading a graph: its links, and what stands behind an input."""
+"""Reading a graph: its nodes and its links."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-# Nodes that only hand a value on: the input in which the value stands.
-# Source: ComfyUI comfy_extras/nodes_primitive.py; KJNodes; wan.md section 8 rule 2.
-_VALUE_INPUT = {
-    "PrimitiveInt": "value",
-    "PrimitiveFloat": "value",
-    "PrimitiveString": "value",
-    "PrimitiveStringMultiline": "value",
-    "PrimitiveBoolean": "value",
-    "INTConstant": "value",
-    "FloatConstant": "value",
-    "StringConstant": "string",
-    "StringConstantMultiline": "string",
-    "Reroute": "",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,40 +40,22 @@ def links(graph: Mapping[str, Any]) -> Iterator[Link]:
 
 
 def inputs_of(graph: Mapping[str, Any], node_id: str) -> dict[str, Any]:
-    """Give a node's inputs; empty when it has none."""
-    inputs = graph[node_id].get("inputs")
+    """Give a node's inputs; empty when it has none, or there is no such node."""
+    node = graph.get(node_id)
+    inputs = node.get("inputs") if isinstance(node, dict) else None
     return inputs if isinstance(inputs, dict) else {}
 
 
 def class_of(graph: Mapping[str, Any], node_id: str | None) -> str | None:
     """Give a node's class, or None when there is no such node or it has none."""
     node = graph.get(node_id) if node_id is not None else None
-    class_type = node.get("class_type") if isinstance(node, Mapping) else None
+    class_type = node.get("class_type") if isinstance(node, dict) else None
     return class_type if isinstance(class_type, str) else None
 
 
 def nodes_of_class(graph: Mapping[str, Any], *class_types: str) -> list[str]:
     """List the ids of the nodes of these classes, in the graph's order."""
     return [node_id for node_id in graph if class_of(graph, node_id) in class_types]
-
-
-def literal(graph: Mapping[str, Any], node_id: str, input_name: str) -> Any:
-    """Find the literal that an input gets, through links to nodes that only hold a value.
-
-    None when the input is missing or is computed by another node: a widget's value in the file says nothing
-    once a link stands in its place.
-    """
-    for _ in range(len(graph) + 1):
-        value = inputs_of(graph, node_id).get(input_name)
-        if not isinstance(value, list) or not is_link(value):
-            return value
-        node_id = value[0]
-        holder = _VALUE_INPUT.get(class_of(graph, node_id) or "")
-        if holder is None:
-            return None
-        # A Reroute's single input has no name in some exports: take whatever is there.
-        input_name = holder or next(iter(inputs_of(graph, node_id)), "")
-    return None
 
 
 def ancestors(graph: Mapping[str, Any], node_ids: Iterable[str]) -> set[str]:

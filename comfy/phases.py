@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from comfy.links import class_of, literal
+from comfy.links import class_of
+from comfy.places import literal
 from comfy.required import is_output_class
 
 

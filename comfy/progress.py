@@ -10,7 +10,7 @@ from comfy.events import NodeProgress
 from comfy.links import class_of
 from comfy.phases import Phase, phase_of, weight_of
 from comfy.required import running_nodes
-from comfy.wan.find import sampler_steps
+from comfy.wan.find import steps_by_sampler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +77,9 @@ class WorkTracker:
         self.cached: frozenset[str] = frozenset()
         self._class = {node_id: class_of(graph, node_id) for node_id in graph}
         self._phase = {node_id: phase_of(graph, node_id) for node_id in graph}
+        steps = steps_by_sampler(graph)
         self._weight = {
-            node_id: weight_of(self._phase[node_id], sampler_steps(graph, node_id))
-            for node_id in running_nodes(graph)
+            node_id: weight_of(self._phase[node_id], steps.get(node_id)) for node_id in running_nodes(graph)
         }
         self._begun: dict[str, _Node] = {}
         self._unheard: set[str] = set()

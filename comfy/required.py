@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from comfy.links import ancestors, class_of, inputs_of, is_link, literal
+from comfy.links import ancestors, class_of, inputs_of, is_link
+from comfy.places import literal
 
 # Input name -> folder below ComfyUI's models/. Source: ComfyUI nodes.py and comfy_extras; wan.md section 3.1.
 _FOLDER_OF_INPUT = {
@@ -76,6 +78,17 @@ class InputFile:
     input_name: str
 
 
+def is_model_file(value: object) -> bool:
+    """Tell whether a value is the name of a model file, by its ending."""
+    return isinstance(value, str) and _MODEL_FILE.search(value) is not None
+
+
+@lru_cache(maxsize=4096)
+def base_class(class_type: str) -> str:
+    """Give the class that MultiGPU's forms wrap (UNETLoaderMultiGPU, …DisTorch2MultiGPU): same inputs."""
+    return re.sub(r"(DisTorch2?)?MultiGPU$", "", class_type)
+
+
 def node_classes(graph: Mapping[str, Any]) -> tuple[str, ...]:
     """List every class of the graph once; ComfyUI wants all of them installed, dead branches included."""
     return tuple(sorted({str(class_of(graph, node_id)) for node_id in graph}))
@@ -99,9 +112,12 @@ def running_nodes(graph: Mapping[str, Any]) -> set[str]:
 
 def model_folder(class_type: str, input_name: str) -> str | None:
     """Name the folder below models/ in which this input's file is looked for; None: it names no model."""
-    # MultiGPU's forms (UNETLoaderMultiGPU, …DisTorch2MultiGPU) take the same inputs as what they wrap.
-    base = re.sub(r"(DisTorch2?)?MultiGPU$", "", class_type)
-    return _FOLDERS_OF_CLASS.get(base, _FOLDER_OF_INPUT).get(input_name)
+    return _FOLDERS_OF_CLASS.get(base_class(class_type), _FOLDER_OF_INPUT).get(input_name)
+
+
+def input_name_of(class_type: str) -> str | None:
+    """Name the input in which this class expects a file of ComfyUI's input folder; None: it reads none."""
+    return _INPUT_FILE_OF_CLASS.get(base_class(class_type))
 
 
 def model_files(graph: Mapping[str, Any]) -> tuple[ModelFile, ...]:
@@ -114,7 +130,7 @@ def input_files(graph: Mapping[str, Any]) -> tuple[InputFile, ...]:
     running = running_nodes(graph)
     found = []
     for node_id in graph:
-        input_name = _INPUT_FILE_OF_CLASS.get(class_of(graph, node_id) or "")
+        input_name = input_name_of(class_of(graph, node_id) or "")
         name = literal(graph, node_id, input_name) if input_name and node_id in running else None
         if input_name and isinstance(name, str) and name:
             found.append(InputFile(name=name, node_id=node_id, input_name=input_name))
@@ -130,5 +146,5 @@ def _walk_model_files(graph: Mapping[str, Any]) -> Iterator[ModelFile]:
             folder = model_folder(class_of(graph, node_id) or "", input_name)
             name = literal(graph, node_id, input_name) if folder and is_link(value) else value
             # Without a model's ending it is a choice that the node brings along ("pixel_space", "none").
-            if folder and isinstance(name, str) and _MODEL_FILE.search(name):
+            if folder and isinstance(name, str) and is_model_file(name):
                 yield ModelFile(name=name, folder=folder, node_id=node_id, input_name=input_name)

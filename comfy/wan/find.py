@@ -6,55 +6,42 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from comfy.links import class_of, literal
-from comfy.required import model_files, running_nodes
+from comfy.required import model_files
 from comfy.wan.models import family_of
+from comfy.wan.roles import Roles, find_roles
 from comfy.wan.sizes import ClipSize
 
-_FRAMES_INPUTS = ("length", "num_frames", "frames")
-_SAMPLER = re.compile(r"^(KSampler|KSamplerAdvanced|WanVideoSampler)$")
 _TASK = re.compile(r"(?<![a-z0-9])(ti2v|t2v|i2v|s2v|flf2v|vace|animate)(?![a-z0-9])")
 
 
 def clip_size(graph: Mapping[str, Any]) -> ClipSize | None:
-    """Give the largest clip that a running node of the graph asks for as literals; None when none does."""
-    sizes = [size for node_id in running_nodes(graph) if (size := _size_of(graph, node_id)) is not None]
-    return max(sizes, key=lambda size: size.area(), default=None)
+    """Give the largest clip that a running node of the graph asks for; None when no size is known."""
+    return _clip_size(find_roles(graph))
 
 
-def sampler_steps(graph: Mapping[str, Any], node_id: str) -> int | None:
-    """Count the steps that one sampler node runs; None when it is no sampler or a link hides the number."""
-    if not _SAMPLER.match(class_of(graph, node_id) or ""):
-        return None
-    steps = _integer(graph, node_id, "steps")
-    if steps is None:
-        return None
-    start = _first(graph, node_id, "start_at_step", "start_step") or 0
-    end = _first(graph, node_id, "end_at_step", "end_step")
-    # WanVideoSampler writes -1 for "to the end", KSamplerAdvanced a number beyond it.
-    last = steps if end is None or end < 0 else min(end, steps)
-    return max(last - start, 0)
+def steps_by_sampler(graph: Mapping[str, Any]) -> dict[str, int]:
+    """Count the steps that each running sampler runs; one whose steps are computed is left out."""
+    counts: dict[str, int] = {}
+    for stage in find_roles(graph).stages:
+        if stage.steps_run is not None:
+            # A sampler that takes both experts is two stages and runs its steps once.
+            counts[stage.sampler_id] = stage.steps_run
+    return counts
 
 
 def total_steps(graph: Mapping[str, Any]) -> int | None:
     """Add up the steps of all running samplers; None when there are none, or a link hides a number."""
-    running = running_nodes(graph)
-    counts = [
-        sampler_steps(graph, node_id)
-        for node_id in graph
-        if node_id in running and _SAMPLER.match(class_of(graph, node_id) or "")
-    ]
-    known = [count for count in counts if count is not None]
-    return sum(known) if known and len(known) == len(counts) else None
+    return _total_steps(find_roles(graph))
 
 
 def describe(graph: Mapping[str, Any]) -> str:
     """Give a short title such as "WAN 2.2 T2V A14B 832×480 81f 20 steps"; it never holds a prompt's text."""
     parts = [_model_title(graph)]
-    size = clip_size(graph)
+    roles = find_roles(graph)
+    size = _clip_size(roles)
     if size is not None:
         parts += [f"{size.width}×{size.height}", f"{size.frames}f"]
-    steps = total_steps(graph)
+    steps = _total_steps(roles)
     if steps is not None:
         parts.append(f"{steps} steps")
     return " ".join(parts)
@@ -78,20 +65,17 @@ def _model_title(graph: Mapping[str, Any]) -> str:
     return f"graph of {len(graph)} nodes"
 
 
-def _size_of(graph: Mapping[str, Any], node_id: str) -> ClipSize | None:
-    width, height = _integer(graph, node_id, "width"), _integer(graph, node_id, "height")
-    frames = _first(graph, node_id, *_FRAMES_INPUTS)
-    if not (width and height and frames) or min(width, height, frames) < 1:
-        return None
-    batch = _integer(graph, node_id, "batch_size") or 1
-    return ClipSize(width=width, height=height, frames=frames, batch=max(batch, 1))
+def _clip_size(roles: Roles) -> ClipSize | None:
+    """The largest of the known sizes."""
+    for size in roles.sizes:
+        width, height, frames = size.width.whole, size.height.whole, size.frames.whole
+        if width and height and frames and min(width, height, frames) > 0:
+            batch = max((size.batch.whole if size.batch else None) or 1, 1)
+            return ClipSize(width=width, height=height, frames=frames, batch=batch)
+    return None
 
 
-def _first(graph: Mapping[str, Any], node_id: str, *input_names: str) -> int | None:
-    values = (_integer(graph, node_id, name) for name in input_names)
-    return next((value for value in values if value is not None), None)
-
-
-def _integer(graph: Mapping[str, Any], node_id: str, input_name: str) -> int | None:
-    value = literal(graph, node_id, input_name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def _total_steps(roles: Roles) -> int | None:
+    counts = {stage.sampler_id: stage.steps_run for stage in roles.stages}
+    known = [count for count in counts.values() if count is not None]
+    return sum(known) if known and len(known) == len(counts) else None

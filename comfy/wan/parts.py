@@ -1,0 +1,139 @@
+"""What a WAN graph consists of, each part with the place where its values are set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from comfy.places import Setting
+
+
+class Expert(StrEnum):
+    """Which of the two transformers of WAN 2.2 A14B works."""
+
+    HIGH = "high"  # the first steps, much noise
+    LOW = "low"  # the last steps
+    SINGLE = "single"  # a model that does all steps alone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A node that plays a part."""
+
+    node_id: str
+    class_type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loader(Part):
+    """A node that reads a model file."""
+
+    file: Setting | None  # None: no input of it is known to name a file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lora(Part):
+    """One LoRA on its way into a model."""
+
+    file: Setting
+    strength: Setting | None
+
+    @property
+    def expert(self) -> Expert | None:
+        """For which expert its file is made, as far as its name tells."""
+        return expert_of_file(self.file.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One sampler with the model that it is given; a clip of WAN 2.2 A14B takes two."""
+
+    sampler_id: str
+    class_type: str
+    expert: Expert
+    evidence: str  # how `expert` is known, in words
+    by_file: Expert | None  # what the model file's name says; None: nothing
+    by_position: Expert | None  # what the steps say; None: the sampler does all of them
+    loader: Loader | None  # None: the graph does not say where the model comes from
+    loras: tuple[Lora, ...]  # in the order in which they are put on the model
+    patches: tuple[Part, ...]  # other nodes that the model passes, the one next to the loader first
+    settings: Mapping[str, Setting]  # by `STAGE_ROLES`; only those that the sampler has
+
+    def get(self, name: str) -> Setting | None:
+        """One of the sampler's settings by its role ("steps", "cfg", …); None when it has none."""
+        return self.settings.get(name)
+
+    def whole(self, name: str) -> int | None:
+        """A setting as a whole number; None when it is missing, unknown or something else."""
+        found = self.settings.get(name)
+        return None if found is None else found.whole
+
+    @property
+    def steps_run(self) -> int | None:
+        """How many steps this sampler runs; None when that is not known."""
+        steps = self.whole("steps")
+        if steps is None or any(self._is_hidden(name) for name in ("start", "end")):
+            return None
+        end = self.whole("end")
+        # WanVideoSampler writes -1 for "to the end", KSamplerAdvanced a number beyond it.
+        last = steps if end is None or end < 0 else min(end, steps)
+        return max(last - (self.whole("start") or 0), 0)
+
+    @property
+    def adds_noise(self) -> bool:
+        """Whether its seed counts: a stage that goes on from leftover noise adds none."""
+        found = self.settings.get("add_noise")
+        if found is not None and found.value is not None:
+            return found.value not in ("disable", False)
+        return (self.whole("start") or 0) == 0
+
+    def _is_hidden(self, name: str) -> bool:
+        found = self.settings.get(name)
+        return found is not None and found.value is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output(Part):
+    """A node that writes files."""
+
+    saves: bool  # False: a preview, which ComfyUI keeps for a moment only
+    fps: Setting | None
+    format: Setting | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interpolation(Part):
+    """A node that puts frames between frames."""
+
+    multiplier: Setting | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """A node that says how large a clip is sampled."""
+
+    node_id: str
+    class_type: str
+    width: Setting  # pixels
+    height: Setting  # pixels
+    frames: Setting
+    batch: Setting | None
+
+
+# "HighNoise" is two words, "highnoise" is one; what follows may show that another height is meant.
+_CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_HIGH_OR_LOW: Final = re.compile(
+    r"(?<![a-z])(high|low)([-_. ]?noise)?"
+    r"(?![a-z]|[-_. ]?(vram|res|quality|detail|poly|speed|motion|angle|key))"
+)
+
+
+def expert_of_file(name: object) -> Expert | None:
+    """Judge by a file's name for which expert it is; None when it names neither, or both."""
+    if not isinstance(name, str):
+        return None
+    found = {each[1] for each in _HIGH_OR_LOW.finditer(_CAMEL.sub(" ", name).lower())}
+    return Expert(found.pop()) if len(found) == 1 else None

@@ -1,0 +1,241 @@
+"""What each node of a graph is for, whatever its class is called: `find_roles`.
+
+Keyed on what travels over the links and where the nodes stand; class names are only looked up. Only nodes
+that run count, and every value comes with the place where it is really set.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from comfy.nodedefs import Definitions
+from comfy.places import Place, Setting
+from comfy.wan.media import END_IMAGE, START_IMAGE, find_media
+from comfy.wan.parts import Expert, Interpolation, Loader, Lora, Output, Part, Size, Stage
+from comfy.wan.reader import Carried, Reader
+from comfy.wan.stages import find_stages, loader_of, sampling_nodes
+from comfy.wan.wording import find_prompts, text_encoders
+
+__all__ = [
+    "END_IMAGE",
+    "START_IMAGE",
+    "Expert",
+    "Interpolation",
+    "Loader",
+    "Lora",
+    "Output",
+    "Part",
+    "Roles",
+    "Size",
+    "Stage",
+    "find_roles",
+]
+
+_FRAMES: Final = ("length", "num_frames", "frames", "video_length")
+_FPS: Final = ("fps", "frame_rate")
+_MULTIPLIER: Final = ("multiplier", "interpolation_factor")
+_DECODE: Final = re.compile(r"^(VAEDecode|WanVideoDecode|VideoDecode)")
+_CACHE: Final = re.compile(r"(Tea|Mag|Easy|Lazy|FirstBlock|FB)_?Cache")
+_BLOCK_SWAP: Final = re.compile(r"BlockSwap|VRAMManagement")
+_INTERPOLATION: Final = re.compile(r"(\bVFI$|FrameInterpolate|Interpolate.*Frame)")
+_UPSCALE: Final = re.compile(r"(Upscale|ImageScale|ImageResize|SeedVR)")
+_TO_MEMORY: Final = frozenset({"PreviewImage", "PreviewAny", "PreviewAudio"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roles:
+    """The parts of a graph that run."""
+
+    # Role -> every place that has it: "prompt", "negative", "seed", "width", "height", "frames", "fps",
+    # "steps", "cfg", "shift", "start_image", "end_image", and media by the name under which they arrive.
+    settings: Mapping[str, tuple[Setting, ...]]
+    stages: tuple[Stage, ...]  # in the order in which they run
+    sizes: tuple[Size, ...]  # what is sampled, the largest known one first
+    text_encoders: tuple[Loader, ...]
+    vaes: tuple[Loader, ...]
+    decodes: tuple[Part, ...]
+    interpolations: tuple[Interpolation, ...]
+    upscalers: tuple[Part, ...]  # what changes the picture's size after it was decoded
+    caches: tuple[Part, ...]  # what skips steps: TeaCache, EasyCache, …
+    block_swaps: tuple[Part, ...]
+    outputs: tuple[Output, ...]
+    running: frozenset[str]  # the ids of the nodes that run
+
+    def of(self, role: str) -> tuple[Setting, ...]:
+        """Every place that has a role; empty when the graph has none."""
+        return self.settings.get(role, ())
+
+    def one(self, role: str) -> Setting | None:
+        """The only place that has a role; None when there is none, or more than one."""
+        found = self.of(role)
+        return found[0] if len(found) == 1 else None
+
+    def value(self, role: str) -> Any:
+        """The value of a role, when all places that have it agree on a known one; else None."""
+        values = [each.value for each in self.of(role)]
+        return values[0] if values and all(value == values[0] for value in values) else None
+
+
+def find_roles(graph: Mapping[str, Any], definitions: Definitions | None = None) -> Roles:
+    """Find what the running nodes of a checked graph are for.
+
+    Args:
+        definitions: what a server says of its nodes: link types and outputs that names alone do not tell.
+    """
+    reader = Reader(graph, definitions)
+    stages = find_stages(reader)
+    sizes = _find_sizes(reader)
+    outputs = _find_outputs(reader)
+    decodes = _parts(reader, lambda node_id: _is_decode(reader, node_id))
+    after = reader.fed_by(part.node_id for part in decodes)
+    return Roles(
+        settings=_settings(reader, stages, sizes, outputs),
+        stages=stages,
+        sizes=sizes,
+        text_encoders=tuple(loader_of(reader, node_id) for node_id in text_encoders(reader)),
+        vaes=_find_vaes(reader),
+        decodes=decodes,
+        interpolations=_find_interpolations(reader),
+        upscalers=_named(reader, _UPSCALE, among=after),
+        caches=_named(reader, _CACHE, among=reader.running),
+        block_swaps=_named(reader, _BLOCK_SWAP, among=reader.running),
+        outputs=outputs,
+        running=reader.running,
+    )
+
+
+def _settings(
+    reader: Reader, stages: tuple[Stage, ...], sizes: tuple[Size, ...], outputs: tuple[Output, ...]
+) -> Mapping[str, tuple[Setting, ...]]:
+    found: dict[str, list[Setting | None]] = {"prompt": [], "negative": []}
+    for sampler_id in dict.fromkeys(stage.sampler_id for stage in stages):
+        positive, negative = find_prompts(reader, sampling_nodes(reader, sampler_id))
+        found["prompt"] += positive
+        found["negative"] += negative
+    found["seed"] = [stage.get("seed") for stage in stages if stage.adds_noise]
+    found["width"] = [size.width for size in sizes[:1]]
+    found["height"] = [size.height for size in sizes[:1]]
+    found["frames"] = [size.frames for size in sizes[:1]]
+    found["fps"] = [output.fps for output in outputs if output.saves]
+    for role in ("steps", "cfg", "shift"):
+        found[role] = [stage.get(role) for stage in stages]
+    media: dict[str, list[Setting | None]] = {role: [*files] for role, files in find_media(reader).items()}
+    # A single picture without a telling name is where the clip starts.
+    if sizes and START_IMAGE not in media and len(media.get("image", ())) == 1:
+        media[START_IMAGE] = media.pop("image")
+    found.update(media)
+    distinct = {role: _distinct(each) for role, each in found.items()}
+    return MappingProxyType({role: each for role, each in distinct.items() if each})
+
+
+def _distinct(found: Iterable[Setting | None]) -> tuple[Setting, ...]:
+    by_place: dict[Place, Setting] = {}
+    for each in found:
+        if each is not None:
+            by_place.setdefault(each.asked, each)
+    return tuple(by_place.values())
+
+
+def _find_sizes(reader: Reader) -> tuple[Size, ...]:
+    found = []
+    for node_id in reader.nodes():
+        width, height = reader.setting(node_id, "width"), reader.setting(node_id, "height")
+        frames = reader.setting(node_id, *_FRAMES)
+        if width is not None and height is not None and frames is not None:
+            size = Size(
+                node_id=node_id,
+                class_type=reader.class_type(node_id),
+                width=width,
+                height=height,
+                frames=frames,
+                batch=reader.setting(node_id, "batch_size"),
+            )
+            found.append(size)
+    return tuple(sorted(found, key=_area, reverse=True))
+
+
+def _area(size: Size) -> float:
+    values = [size.width.value, size.height.value, size.frames.value]
+    known = [float(value) for value in values if isinstance(value, int | float)]
+    return known[0] * known[1] * known[2] if len(known) == 3 else 0.0
+
+
+def _find_outputs(reader: Reader) -> tuple[Output, ...]:
+    return tuple(
+        Output(
+            node_id=node_id,
+            class_type=reader.class_type(node_id),
+            saves=_saves(reader, node_id),
+            fps=_fps_of(reader, node_id),
+            format=reader.setting(node_id, "format"),
+        )
+        for node_id in reader.outputs
+    )
+
+
+def _saves(reader: Reader, node_id: str) -> bool:
+    class_type = reader.class_type(node_id)
+    if class_type in _TO_MEMORY or re.search(r"Preview|Show|Display", class_type):
+        return False
+    keeps = reader.setting(node_id, "save_output")
+    return keeps is None or keeps.value is not False
+
+
+def _fps_of(reader: Reader, node_id: str) -> Setting | None:
+    """The rate at which an output plays: its own, or that of the node that makes a video of the frames."""
+    seen: set[str] = set()
+    at: str | None = node_id
+    while at is not None and at not in seen:
+        seen.add(at)
+        if (found := reader.setting(at, *_FPS)) is not None:
+            return found
+        names = reader.linked(at, Carried.MEDIA)
+        source = reader.source(at, names[0]) if names else None
+        at = None if source is None else source[0]
+    return None
+
+
+def _is_decode(reader: Reader, node_id: str) -> bool:
+    if _DECODE.search(reader.base(node_id)):
+        return True
+    taken = reader.linked(node_id, Carried.LATENT), reader.linked(node_id, Carried.VAE)
+    return all(taken) and reader.makes(node_id, Carried.MEDIA)
+
+
+def _find_vaes(reader: Reader) -> tuple[Loader, ...]:
+    found: dict[str, None] = {}
+    for node_id in reader.nodes():
+        for name in reader.linked(node_id, Carried.VAE):
+            if (source := reader.source(node_id, name)) is not None:
+                found[source[0]] = None
+    return tuple(loader_of(reader, node_id) for node_id in found)
+
+
+def _find_interpolations(reader: Reader) -> tuple[Interpolation, ...]:
+    return tuple(
+        Interpolation(
+            node_id=part.node_id,
+            class_type=part.class_type,
+            multiplier=reader.setting(part.node_id, *_MULTIPLIER),
+        )
+        for part in _named(reader, _INTERPOLATION, among=reader.running)
+    )
+
+
+def _named(reader: Reader, pattern: re.Pattern[str], *, among: Iterable[str]) -> tuple[Part, ...]:
+    wanted = frozenset(among)
+    return _parts(
+        reader, lambda node_id: node_id in wanted and bool(pattern.search(reader.class_type(node_id)))
+    )
+
+
+def _parts(reader: Reader, fits: Callable[[str], bool]) -> tuple[Part, ...]:
+    return tuple(
+        Part(node_id=node_id, class_type=reader.class_type(node_id))
+        for node_id in reader.nodes()
+        if fits(node_id)
+    )

@@ -1,0 +1,235 @@
+"""Finds the sampling stages of a graph: each sampler with its model, LoRAs and settings, in order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Final
+
+from comfy.links import is_link
+from comfy.places import Setting
+from comfy.required import is_model_file, model_folder
+from comfy.wan.parts import Expert, Loader, Lora, Part, Stage, expert_of_file
+from comfy.wan.reader import Carried, Reader
+
+_SAMPLER: Final = re.compile(r"(KSampler(?!Select)|SamplerCustom|VideoSampler(?!Settings|ExtraArgs))")
+
+# The role of a stage's setting -> the inputs that it goes by in core, KJNodes and the wrapper.
+STAGE_ROLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "seed": ("noise_seed", "seed"),
+    "steps": ("steps",),
+    "start": ("start_at_step", "start_step"),
+    "end": ("end_at_step", "end_step"),
+    "cfg": ("cfg",),
+    "sampler": ("sampler_name",),
+    "scheduler": ("scheduler",),
+    "denoise": ("denoise", "denoise_strength"),
+    "add_noise": ("add_noise",),
+    "leftover": ("return_with_leftover_noise",),
+    "shift": ("shift",),
+}
+# SplitSigmas cuts a row of steps in two: its first output ends at the step that its second begins with.
+_SPLIT_SIGMAS: Final = "SplitSigmas"
+
+
+def is_sampler(reader: Reader, node_id: str) -> bool:
+    """Tell whether a node samples: by its class, or because it makes latents from a model."""
+    return _SAMPLER.search(reader.class_type(node_id)) is not None or (
+        reader.makes(node_id, Carried.LATENT) and bool(reader.linked(node_id, Carried.MODEL))
+    )
+
+
+def find_stages(reader: Reader) -> tuple[Stage, ...]:
+    """List the stages in the order in which they run."""
+    samplers = [node_id for node_id in reader.nodes() if is_sampler(reader, node_id)]
+    stages = [stage for node_id in reader.in_order(samplers) for stage in _stages_of(reader, node_id)]
+    return tuple(_with_experts(stages))
+
+
+def sampling_nodes(reader: Reader, sampler_id: str) -> tuple[str, ...]:
+    """The sampler and what it is put together from: guider, noise, sigmas. Nearest first."""
+    found = dict.fromkeys([sampler_id])
+    waiting = [sampler_id]
+    while waiting:
+        node_id = waiting.pop(0)
+        for name in reader.linked(node_id, Carried.SAMPLING):
+            source = reader.source(node_id, name)
+            if source is not None and source[0] not in found:
+                found[source[0]] = None
+                waiting.append(source[0])
+    return tuple(found)
+
+
+def _stages_of(reader: Reader, sampler_id: str) -> Iterator[Stage]:
+    nodes = sampling_nodes(reader, sampler_id)
+    holder, names = next(
+        ((node_id, names) for node_id in nodes if (names := reader.linked(node_id, Carried.MODEL))),
+        (sampler_id, ()),
+    )
+    settings = _settings(reader, nodes)
+    # A sampler that takes both experts at once is two stages.
+    for name in names or ("",):
+        chain = _Chain(reader, holder, name)
+        if chain.shift is not None:
+            settings = {**settings, "shift": chain.shift}
+        loader = chain.loader
+        by_file = (
+            expert_of_file(loader.file.value) if loader is not None and loader.file is not None else None
+        )
+        yield Stage(
+            sampler_id=sampler_id,
+            class_type=reader.class_type(sampler_id),
+            expert=Expert.SINGLE,
+            evidence="",
+            by_file=by_file,
+            by_position=expert_of_file(name) if len(names) > 1 else _position(settings),
+            loader=loader,
+            loras=chain.loras,
+            patches=chain.patches,
+            settings=settings,
+        )
+
+
+def _settings(reader: Reader, nodes: tuple[str, ...]) -> dict[str, Setting]:
+    found: dict[str, Setting] = {}
+    for role, names in STAGE_ROLES.items():
+        for node_id in nodes:
+            value = reader.setting(node_id, *names)
+            # A link to a node that brings several settings along is not one of them.
+            if value is not None and value.source_id not in nodes:
+                found[role] = value
+                break
+    found.update(_split(reader, nodes))
+    return found
+
+
+def _split(reader: Reader, nodes: tuple[str, ...]) -> dict[str, Setting]:
+    for node_id in nodes:
+        source = reader.source(node_id, "sigmas")
+        if source is not None and reader.base(source[0]) == _SPLIT_SIGMAS:
+            step = reader.setting(source[0], "step")
+            return {} if step is None else {"end" if source[1] == 0 else "start": step}
+    return {}
+
+
+def _position(settings: Mapping[str, Setting]) -> Expert | None:
+    """Judge by the steps: who begins at the start and stops before the end, or begins later."""
+
+    def value(role: str) -> object:
+        return settings[role].value if role in settings else None
+
+    start, end, steps = value("start"), value("end"), value("steps")
+    if isinstance(start, int) and start > 0:
+        # One in the middle may be either.
+        return None if value("leftover") == "enable" else Expert.LOW
+    if value("leftover") == "enable":
+        return Expert.HIGH
+    if value("add_noise") == "disable":
+        return Expert.LOW
+    stops_early = isinstance(end, int) and end > 0 and (not isinstance(steps, int) or end < steps)
+    return Expert.HIGH if stops_early else None
+
+
+def _with_experts(stages: list[Stage]) -> Iterator[Stage]:
+    known: dict[str, Expert] = {}  # loader -> what an earlier stage showed of it
+    for stage in stages:
+        expert, evidence = Expert.SINGLE, "one model does all steps"
+        loader_id = stage.loader.node_id if stage.loader is not None else ""
+        if stage.by_file is not None:
+            expert, evidence = stage.by_file, "the model file's name"
+        elif loader_id in known:
+            expert, evidence = known[loader_id], "the model of an earlier stage"
+        elif stage.by_position is not None and len(stages) > 1:
+            expert, evidence = stage.by_position, "its steps"
+        elif len(stages) > 1:
+            evidence = "neither its file nor its steps tell"
+        known.setdefault(loader_id, expert)
+        yield replace(stage, expert=expert, evidence=evidence)
+
+
+class _Chain:
+    """The way of a model from its loader to where it is used, walked backwards."""
+
+    def __init__(self, reader: Reader, node_id: str, input_name: str) -> None:
+        self._reader = reader
+        self.loader: Loader | None = None
+        self.shift: Setting | None = None
+        patches: list[Part] = []
+        loras: list[Lora] = []
+        seen = {node_id}
+        while (source := reader.source(node_id, input_name)) is not None and source[0] not in seen:
+            node_id = source[0]
+            seen.add(node_id)
+            # LoRAs of a node are put on after those of the nodes before it.
+            loras = [*_loras_of(reader, node_id), *loras]
+            behind = reader.linked(node_id, Carried.MODEL)
+            if not behind:
+                self.loader = _read_here(reader, node_id)
+                break
+            input_name = behind[0]
+            if self.shift is None:
+                self.shift = reader.setting(node_id, "shift")
+            if not _is_lora_node(reader, node_id):
+                patches.insert(0, Part(node_id=node_id, class_type=reader.class_type(node_id)))
+        self.loras = tuple(loras)
+        self.patches = tuple(patches)
+
+
+def _read_here(reader: Reader, node_id: str) -> Loader | None:
+    """The loader at the end of a model's way; None for a node that hands on what we do not understand."""
+    loader = loader_of(reader, node_id)
+    takes_links = any(is_link(value) for value in reader.inputs(node_id).values())
+    return None if loader.file is None and takes_links else loader
+
+
+def loader_of(reader: Reader, node_id: str) -> Loader:
+    """A node as a loader, with the file that it names if it is known to name one."""
+    class_type = reader.class_type(node_id)
+    named = [name for name in reader.inputs(node_id) if model_folder(class_type, name) is not None]
+    files = [found for name in named or reader.inputs(node_id) if (found := reader.setting(node_id, name))]
+    file = next((each for each in files if named or is_model_file(each.value)), None)
+    return Loader(node_id=node_id, class_type=class_type, file=file)
+
+
+def _loras_of(reader: Reader, node_id: str) -> list[Lora]:
+    """The LoRAs that a node puts on its model: its own, or those of a row of LoRA nodes linked to it."""
+    row = list(_named_loras(reader, node_id))
+    seen = {node_id}
+    at = node_id
+    while (source := _lora_source(reader, at)) is not None and source not in seen:
+        at = source
+        seen.add(at)
+        row = [*_named_loras(reader, at), *row]
+    return row
+
+
+def _lora_source(reader: Reader, node_id: str) -> str | None:
+    for name in reader.linked(node_id, Carried.LORA):
+        if not _names_lora(reader, node_id, name):
+            source = reader.source(node_id, name)
+            return None if source is None else source[0]
+    return None
+
+
+def _named_loras(reader: Reader, node_id: str) -> Iterator[Lora]:
+    class_type = reader.class_type(node_id)
+    for name in reader.inputs(node_id):
+        if not _names_lora(reader, node_id, name):
+            continue
+        file = reader.setting(node_id, name)
+        if file is None or file.value == "none":
+            continue
+        # "lora_2" goes with "strength_2"; "lora_name" with "strength_model".
+        suffix = name.removeprefix("lora") if re.fullmatch(r"lora_\d+", name) else ""
+        strength = reader.setting(node_id, f"strength{suffix}", "strength_model", "strength")
+        yield Lora(node_id=node_id, class_type=class_type, file=file, strength=strength)
+
+
+def _names_lora(reader: Reader, node_id: str, input_name: str) -> bool:
+    return model_folder(reader.class_type(node_id), input_name) == "loras"
+
+
+def _is_lora_node(reader: Reader, node_id: str) -> bool:
+    own = any(_names_lora(reader, node_id, name) for name in reader.inputs(node_id))
+    return own or _lora_source(reader, node_id) is not None

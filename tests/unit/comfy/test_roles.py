@@ -1,0 +1,287 @@
+"""What each node of a graph is for, in each of the shapes in which people build graphs."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from comfy.nodedefs import parse_definitions, shipped_definitions
+from comfy.wan.roles import Expert, Roles, find_roles
+from comfy.wan.templates import get_template
+from tests.support.wan_graphs import a14b_by_switches, custom_sampling, node, wrapper_i2v
+
+
+def places(roles: Roles, role: str) -> list[str]:
+    return [str(each.place) for each in roles.of(role)]
+
+
+def loras(roles: Roles, stage: int) -> list[tuple[Any, Any]]:
+    return [
+        (each.file.value, each.strength.value if each.strength else None)
+        for each in roles.stages[stage].loras
+    ]
+
+
+def test_the_built_in_template_is_read_with_and_without_definitions() -> None:
+    graph = get_template("wan22-t2v-a14b").build(prompt="a fox", preset="fast", seed=3).graph
+
+    roles = find_roles(graph)
+
+    assert roles == find_roles(graph, shipped_definitions())
+    assert {
+        name: places(roles, name) for name in ("prompt", "negative", "seed", "width", "frames", "fps")
+    } == {
+        "prompt": ["6.text"],
+        "negative": ["7.text"],
+        "seed": ["57.noise_seed"],
+        "width": ["59.width"],
+        "frames": ["59.length"],
+        "fps": ["60.fps"],
+    }
+    assert [stage.expert for stage in roles.stages] == [Expert.HIGH, Expert.LOW]
+    assert [stage.steps_run for stage in roles.stages] == [2, 2]
+    assert "high_noise" in roles.stages[0].loras[0].file.value
+    assert [part.node_id for part in roles.stages[1].patches] == ["55"]
+    assert roles.value("shift") == 5.0
+    assert [each.file.value for each in roles.vaes if each.file] == ["wan_2.1_vae.safetensors"]
+    assert [each.class_type for each in roles.text_encoders] == ["CLIPLoader"]
+    assert [(each.node_id, each.saves) for each in roles.outputs] == [("61", True)]
+
+
+def test_values_are_found_where_a_switch_takes_them_from() -> None:
+    roles = find_roles(a14b_by_switches(few_steps=False))
+
+    assert [stage.get("steps") and stage.whole("steps") for stage in roles.stages] == [20, 20]
+    assert set(places(roles, "steps")) == {"128.value"}
+    assert set(places(roles, "cfg")) == {"126.value"}
+    assert [stage.steps_run for stage in roles.stages] == [10, 10]
+    assert loras(roles, 0) == loras(roles, 1) == []
+    assert "101" not in roles.running
+
+
+def test_the_other_position_of_the_switch_brings_other_values_and_the_loras() -> None:
+    roles = find_roles(a14b_by_switches(few_steps=True))
+
+    assert set(places(roles, "steps")) == {"118.value"}
+    assert roles.value("cfg") == 1.0
+    assert loras(roles, 0) == [("4steps_high_noise.safetensors", None)]
+    assert [stage.expert for stage in roles.stages] == [Expert.HIGH, Expert.LOW]
+
+
+def test_a_calculated_value_is_known_and_said_to_be_calculated() -> None:
+    frames = find_roles(a14b_by_switches()).one("frames")
+
+    assert frames is not None
+    assert (frames.value, frames.is_computed, frames.source_id) == (81, True, "163")
+
+
+def test_a_start_image_is_found_under_its_name() -> None:
+    assert places(find_roles(a14b_by_switches()), "start_image") == ["97.image"]
+
+
+@pytest.mark.parametrize("suffix", ["", "MultiGPU"])
+def test_the_wrapper_has_the_same_roles_whatever_the_suffix(suffix: str) -> None:
+    roles = find_roles(wrapper_i2v(suffix))
+
+    assert roles.value("prompt") == "a cat"
+    assert roles.value("negative") == "blurry"
+    assert places(roles, "negative") == ["16.negative_prompt"]
+    assert places(roles, "seed") == ["27.seed"]
+    assert (roles.value("width"), roles.value("height"), roles.value("frames")) == (832, 480, 81)
+    assert places(roles, "width") == ["80.value"]
+    assert places(roles, "start_image") == ["58.image"]
+    assert [stage.expert for stage in roles.stages] == [Expert.HIGH, Expert.LOW]
+    assert [stage.steps_run for stage in roles.stages] == [4, 4]
+    assert [each.file.value for each in roles.text_encoders if each.file] == ["umt5-xxl-enc-bf16.safetensors"]
+    assert [part.node_id for part in roles.decodes] == ["28"]
+    assert [each.multiplier.value for each in roles.interpolations if each.multiplier] == [2]
+    assert {part.node_id for part in roles.block_swaps} == {"39", "70"}
+    assert roles.value("fps") == 32
+
+
+def test_loras_of_the_wrapper_come_in_the_order_in_which_they_are_put_on() -> None:
+    roles = find_roles(wrapper_i2v())
+
+    assert loras(roles, 0) == [("lightx2v_HIGH.safetensors", 1.0), ("style.safetensors", 0.5)]
+    assert loras(roles, 1) == [("lightx2v_LOW.safetensors", 1.2)]
+    assert roles.stages[0].loras[0].expert is Expert.HIGH
+
+
+def test_a_row_of_core_loras_comes_in_order() -> None:
+    graph = get_template("wan22-t2v-a14b").build(prompt="x", preset="fast").graph
+    graph["200"] = node(
+        "LoraLoaderModelOnly", model=["101", 0], lora_name="mine.safetensors", strength_model=0.4
+    )
+    graph["54"]["inputs"]["model"] = ["200", 0]
+
+    names = [name for name, _ in loras(find_roles(graph), 0)]
+
+    assert names[1] == "mine.safetensors"
+    assert "lightx2v" in names[0]
+
+
+def test_settings_are_found_that_stand_in_the_nodes_around_a_sampler() -> None:
+    roles = find_roles(custom_sampling())
+    (stage,) = roles.stages
+
+    assert {name: each.value for name, each in stage.settings.items()} == {
+        "seed": 11,
+        "steps": 6,
+        "cfg": 1.0,
+        "sampler": "lcm",
+        "scheduler": "simple",
+        "denoise": 1.0,
+    }
+    assert (stage.expert, stage.loader and stage.loader.class_type) == (Expert.SINGLE, "UnetLoaderGGUF")
+    assert places(roles, "prompt") == ["5.value"]
+    assert roles.of("negative") == ()  # zeroed out: no text has an effect
+    assert [part.class_type for part in roles.caches] == ["EasyCache"]
+    assert [part.class_type for part in roles.upscalers] == ["ImageScaleBy"]
+    assert [(each.class_type, each.saves) for each in roles.outputs] == [
+        ("SaveAnimatedWEBP", True),
+        ("PreviewImage", False),
+    ]
+    assert roles.value("fps") == 24.0
+
+
+def test_a_pair_of_split_sigmas_gives_the_steps_of_each_half() -> None:
+    graph = custom_sampling()
+    second = copy.deepcopy(graph["13"])
+    graph["20"] = node("SplitSigmas", sigmas=["11", 0], step=2)
+    graph["13"]["inputs"]["sigmas"] = ["20", 0]
+    second["inputs"] |= {"sigmas": ["20", 1], "latent_image": ["13", 0], "noise": ["21", 0]}
+    graph["21"] = node("DisableNoise")
+    graph["22"] = second
+    graph["14"]["inputs"]["samples"] = ["22", 0]
+
+    roles = find_roles(graph)
+
+    assert [stage.steps_run for stage in roles.stages] == [2, 4]
+    assert places(roles, "seed") == ["9.noise_seed"]
+
+
+def test_a_swapped_pair_shows_in_what_file_and_steps_say() -> None:
+    graph = get_template("wan22-t2v-a14b").build(prompt="x").graph
+    high, low = graph["37"]["inputs"], graph["56"]["inputs"]
+    high["unet_name"], low["unet_name"] = low["unet_name"], high["unet_name"]
+
+    first = find_roles(graph).stages[0]
+
+    assert (first.expert, first.evidence) == (Expert.LOW, "the model file's name")
+    assert (first.by_file, first.by_position) == (Expert.LOW, Expert.HIGH)
+
+
+def test_experts_whose_files_say_nothing_are_told_by_their_steps() -> None:
+    graph = get_template("wan22-t2v-a14b").build(prompt="x").graph
+    graph["37"]["inputs"]["unet_name"] = "one.safetensors"
+    graph["56"]["inputs"]["unet_name"] = "two.safetensors"
+
+    stages = find_roles(graph).stages
+
+    assert [(stage.expert, stage.evidence) for stage in stages] == [
+        (Expert.HIGH, "its steps"),
+        (Expert.LOW, "its steps"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "expert"),
+    [
+        ("wan2.2_i2v_high_noise_14B_fp8_scaled.safetensors", Expert.HIGH),
+        ("Wan2.2-T2V-A14B-LowNoise-Q4_K_M.gguf", Expert.LOW),
+        ("WanVideo/2_2/Wan2_2-I2V-A14B-HIGH_fp8.safetensors", Expert.HIGH),
+        ("Wan22_I2V_highV8.safetensors", Expert.HIGH),
+        ("low/wan.safetensors", Expert.LOW),
+        ("slow_flow_yellow.safetensors", None),
+        ("high_and_low.safetensors", None),
+        ("wan_lowVRAM_720p.safetensors", None),
+        ("high_motion_style.safetensors", None),
+        ("wan2.1_t2v_14B_fp16.safetensors", None),
+    ],
+)
+def test_a_files_name_tells_the_expert(name: str, expert: Expert | None) -> None:
+    graph = get_template("wan22-t2v-a14b").build(prompt="x").graph
+    graph["37"]["inputs"]["unet_name"] = name
+
+    assert find_roles(graph).stages[0].by_file is expert
+
+
+def test_a_sampler_that_takes_both_experts_is_two_stages() -> None:
+    graph = get_template("wan22-t2v-a14b").build(prompt="x").graph
+    del graph["58"]
+    graph["57"] = node(
+        "WanMoeKSampler",
+        model_high_noise=["54", 0],
+        model_low_noise=["55", 0],
+        positive=["6", 0],
+        negative=["7", 0],
+        latent_image=["59", 0],
+        seed=4,
+        steps=20,
+        cfg=3.5,
+    )
+    graph["8"]["inputs"]["samples"] = ["57", 0]
+
+    roles = find_roles(graph)
+
+    assert [stage.expert for stage in roles.stages] == [Expert.HIGH, Expert.LOW]
+    assert places(roles, "seed") == ["57.seed"]
+
+
+def test_nodes_that_feed_no_output_have_no_role() -> None:
+    graph = get_template("wan22-t2v-a14b").build(prompt="x").graph
+    graph["300"] = node("KSampler", model=["54", 0], seed=9, steps=3)
+
+    roles = find_roles(graph)
+
+    assert "300" not in roles.running
+    assert len(roles.stages) == 2
+
+
+def test_definitions_tell_what_the_names_of_an_unknown_class_do_not() -> None:
+    graph = get_template("wan22-t2v-a14b").build(prompt="x").graph
+    graph["54"] = node("SomebodysPatch", transformer=["37", 0])
+    definitions = shipped_definitions() | parse_definitions(
+        {"SomebodysPatch": {"input": {"required": {"transformer": ["MODEL"]}}, "output": ["MODEL"]}}
+    )
+
+    assert find_roles(graph).stages[0].by_file is None
+    assert find_roles(graph, definitions).stages[0].by_file is Expert.HIGH
+
+
+def test_an_end_image_and_a_control_video_have_roles_of_their_own() -> None:
+    graph = a14b_by_switches()
+    graph["98"]["inputs"] |= {"end_image": ["400", 0], "control_video": ["402", 0]}
+    graph["400"] = node("ImageScale", image=["401", 0], width=640, height=640)
+    graph["401"] = node("LoadImage", image="end.png")
+    graph["402"] = node("GetVideoComponents", video=["403", 0])
+    graph["403"] = node("LoadVideo", file="dance.mp4")
+
+    roles = find_roles(graph)
+
+    assert places(roles, "start_image") == ["97.image"]
+    assert places(roles, "end_image") == ["401.image"]
+    assert places(roles, "control_video") == ["403.file"]
+    assert roles.upscalers == ()  # a picture that is made smaller on its way in is no upscaling
+
+
+def test_a_circle_of_switches_ends() -> None:
+    graph = a14b_by_switches()
+    graph["131"]["inputs"]["value"] = ["500", 0]
+    graph["500"] = node("Reroute", value=["131", 0])
+
+    roles = find_roles(graph)
+
+    assert roles.value("cfg") is None
+    assert all(stage.loader is None for stage in roles.stages)
+
+
+def test_a_long_chain_is_read_without_recursion() -> None:
+    graph = get_template("wan22-t2v-a14b").build(prompt="x").graph
+    for number in range(1000, 2900):
+        graph[str(number)] = node("SomePatch", model=[str(number - 1), 0] if number > 1000 else ["37", 0])
+    graph["54"]["inputs"]["model"] = ["2899", 0]
+
+    assert find_roles(graph).stages[0].by_file is Expert.HIGH
