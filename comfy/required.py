@@ -40,6 +40,7 @@ _FOLDERS_OF_CLASS: dict[str, dict[str, str]] = {
     "WanVideoLoraSelect": {"lora": "loras"},
     "WanVideoLoraSelectMulti": {f"lora_{index}": "loras" for index in range(5)},
     "LoadWanVideoT5TextEncoder": {"model_name": "text_encoders"},
+    "WanVideoTextEncodeCached": {"model_name": "text_encoders"},
     "RIFE VFI": {},
     "FILM VFI": {},
 }

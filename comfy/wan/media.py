@@ -21,7 +21,7 @@ _ROLES: Final = (
 )
 # Inputs whose names say no more than what kind of thing arrives.
 _PLAIN: Final = re.compile(
-    r"^(image|images|pixels|frames|video|mask|masks|clip_.*|audio_encoder_output)(_\d+)?$"
+    r"^(image|images|pixels|frames|video|mask|masks|clip_.*|audio_encoder_output|\w+_embeds)(_\d+)?$"
 )
 _KIND: Final = {"file": "video"}  # LoadVideo's only input
 

@@ -36,6 +36,8 @@ __all__ = [
 ]
 
 _FRAMES: Final = ("length", "num_frames", "frames", "video_length")
+# Where a clip of any length is sampled in pieces: the frames of one.
+_WINDOW: Final = "frame_window_size"
 _FPS: Final = ("fps", "frame_rate")
 _MULTIPLIER: Final = ("multiplier", "interpolation_factor")
 _DECODE: Final = re.compile(r"^(VAEDecode|WanVideoDecode|VideoDecode)")
@@ -119,7 +121,7 @@ def _settings(
     found["seed"] = [stage.get("seed") for stage in stages if stage.adds_noise]
     found["width"] = [size.width for size in sizes[:1]]
     found["height"] = [size.height for size in sizes[:1]]
-    found["frames"] = [size.frames for size in sizes[:1]]
+    found["frames"] = [size.frames for size in sizes[:1] if size.frames.asked.input_name != _WINDOW]
     found["fps"] = [output.fps for output in outputs if output.saves]
     for role in ("steps", "cfg", "shift"):
         found[role] = [stage.get(role) for stage in stages]
@@ -144,7 +146,7 @@ def _find_sizes(reader: Reader) -> tuple[Size, ...]:
     found = []
     for node_id in reader.nodes():
         width, height = reader.setting(node_id, "width"), reader.setting(node_id, "height")
-        frames = reader.setting(node_id, *_FRAMES)
+        frames = reader.setting(node_id, *_FRAMES, _WINDOW)
         if width is not None and height is not None and frames is not None:
             size = Size(
                 node_id=node_id,

@@ -134,7 +134,7 @@ def _position(settings: Mapping[str, Setting]) -> Expert | None:
 def _with_experts(stages: list[Stage]) -> Iterator[Stage]:
     known: dict[str, Expert] = {}  # loader -> what an earlier stage showed of it
     for stage in stages:
-        expert, evidence = Expert.SINGLE, "one model does all steps"
+        expert, evidence = Expert.SINGLE, "it does all steps"
         loader_id = stage.loader.node_id if stage.loader is not None else ""
         if stage.by_file is not None:
             expert, evidence = stage.by_file, "the model file's name"
@@ -142,7 +142,7 @@ def _with_experts(stages: list[Stage]) -> Iterator[Stage]:
             expert, evidence = known[loader_id], "the model of an earlier stage"
         elif stage.by_position is not None and len(stages) > 1:
             expert, evidence = stage.by_position, "its steps"
-        elif len(stages) > 1:
+        elif (stage.whole("start") or 0) > 0:
             evidence = "neither its file nor its steps tell"
         known.setdefault(loader_id, expert)
         yield replace(stage, expert=expert, evidence=evidence)

@@ -14,6 +14,7 @@ _POSITIVE: Final = ("positive_prompt", *_TEXT)
 _NEGATIVE: Final = ("negative_prompt",)
 # What makes a condition of nothing: no text has an effect behind it.
 _ZERO: Final = re.compile(r"ZeroOut")
+_ENCODES_AND_LOADS: Final = re.compile(r"TextEncodeCached")
 _NEGATIVE_NAME: Final = re.compile(r"^neg|^nag|_negative$|uncond")
 
 
@@ -31,13 +32,15 @@ def find_prompts(reader: Reader, nodes: tuple[str, ...]) -> tuple[list[Setting],
 
 
 def text_encoders(reader: Reader) -> list[str]:
-    """The nodes that load a text encoder for a prompt that is used."""
+    """The nodes that load a text encoder; one that encodes as well (WanVideoTextEncodeCached) included."""
     found: dict[str, None] = {}
     for node_id in reader.nodes():
         for name in reader.linked(node_id, Carried.ENCODER):
             source = reader.source(node_id, name)
             if source is not None and not reader.linked(source[0], Carried.ENCODER):
                 found[source[0]] = None
+        if _ENCODES_AND_LOADS.search(reader.class_type(node_id)):
+            found[node_id] = None
     return list(found)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,14 @@ from comfy.nodedefs import parse_definitions, shipped_definitions
 from comfy.wan.roles import Expert, Roles, find_roles
 from comfy.wan.templates import get_template
 from tests.support.wan_graphs import a14b_by_switches, custom_sampling, node, wrapper_i2v
+
+GRAPHS = Path(__file__).parents[2] / "data" / "graphs"
+
+
+def public(name: str) -> dict[str, Any]:
+    """A graph as people have it, rebuilt."""
+    graph: dict[str, Any] = json.loads((GRAPHS / f"{name}.json").read_text(encoding="utf-8"))
+    return graph
 
 
 def places(roles: Roles, role: str) -> list[str]:
@@ -285,3 +295,60 @@ def test_a_long_chain_is_read_without_recursion() -> None:
     graph["54"]["inputs"]["model"] = ["2899", 0]
 
     assert find_roles(graph).stages[0].by_file is Expert.HIGH
+
+
+@pytest.mark.parametrize(
+    ("name", "experts", "size", "fps"),
+    [
+        ("core_t2v_a14b", "high low", (832, 480, 81), 16),
+        ("core_i2v_a14b_lightning", "high low", (640, 640, 81), 16),
+        ("core_i2v_six_steps_dotted_codec", "high low", (640, 640, 81), 16),
+        ("core_i2v_wan21_clip_vision", "single", (512, 512, 33), 16),
+        ("core_s2v_two_chunks", "single single", (640, 640, 77), 16),
+        ("core_ti2v_5b", "single", (1280, 704, 121), 24),
+        ("core_vace_reference", "single", (720, 720, 49), 16),
+        ("distorch2_double_unet", "high low", (832, 480, 81), 16),
+        ("gguf_rife_script", "high low", (480, 832, 81), 32),
+        ("multigpu_wrapper_i2v_a14b_gguf", "high low", (832, 480, 81), 16),
+        ("wrapper_i2v_a14b_context_windows", "high low", (480, 832, 241), 16),
+        ("wrapper_infinitetalk_single", "single", (None, None, None), 25),
+    ],
+)
+def test_public_graphs_are_read_whole(
+    name: str, experts: str, size: tuple[int | None, ...], fps: float
+) -> None:
+    roles = find_roles(public(name))
+
+    assert " ".join(stage.expert for stage in roles.stages) == experts
+    assert (roles.value("width"), roles.value("height"), roles.value("frames")) == size
+    assert roles.value("fps") == fps
+    assert isinstance(roles.value("prompt"), str)
+    assert isinstance(roles.value("negative"), str)
+    assert isinstance(roles.value("seed"), int)
+    loaders = [*(stage.loader for stage in roles.stages), *roles.text_encoders, *roles.vaes]
+    assert all(each is not None and each.file is not None and each.file.value for each in loaders)
+    assert all(stage.steps_run for stage in roles.stages)
+    assert roles.decodes
+    assert any(each.saves for each in roles.outputs)
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "place"),
+    [
+        ("core_s2v_two_chunks", "audio", "7.audio"),
+        ("core_s2v_two_chunks", "ref_image", "9.image"),
+        ("core_vace_reference", "reference_image", "8.image"),
+        ("wrapper_infinitetalk_single", "audio", "9.audio"),
+        ("wrapper_infinitetalk_single", "start_image", "8.image"),
+        ("multigpu_wrapper_i2v_a14b_gguf", "start_image", "13.image"),
+    ],
+)
+def test_files_that_come_in_have_the_role_of_where_they_arrive(name: str, role: str, place: str) -> None:
+    assert places(find_roles(public(name)), role) == [place]
+
+
+def test_a_cfg_that_a_node_makes_for_each_step_is_computed() -> None:
+    high, low = find_roles(public("wrapper_i2v_a14b_context_windows")).of("cfg")
+
+    assert (high.is_computed, high.value) == (True, None)
+    assert (low.is_computed, low.value) == (False, 1.0)
