@@ -9,7 +9,7 @@ from typing import Any
 from comfy import advice
 from comfy.errors import GraphError, GraphProblem, GraphRejected
 from comfy.graph import check_graph, class_of, near_names
-from comfy.required import model_folder
+from comfy.required import is_model_file, model_folder
 
 # 0.3.64: "Cannot execute because node X does not exist." From 0.12: the type "missing_node_type".
 _UNKNOWN_CLASS = re.compile(r"node '?(?P<class>.+?)'? (does not exist|not found)")
@@ -46,14 +46,15 @@ def _missing_model(node_id: str, class_type: Any, reason: Mapping[str, Any]) -> 
         return None
     input_name, value = extra.get("input_name"), extra.get("received_value")
     folder = model_folder(str(class_type), str(input_name))
-    if folder is None or not isinstance(value, str):
+    if not isinstance(value, str) or not (folder or is_model_file(value)):
         return None
     choices = _choices(extra.get("input_config"))
     name = advice.shorten(value)
     there = f"; there are: {', '.join(near_names(value, choices))}" if choices else ""
+    where = f"in models/{folder}" if folder else "among the models"
     return GraphProblem(
-        kind="value_not_in_list",
-        message=f"model file {name} is not in models/{folder} of this ComfyUI: put it there{there}",
+        kind="missing_model",  # ours: ComfyUI says value_not_in_list of a mistyped sampler too
+        message=f"model file {name} is not {where} of this ComfyUI: put it there{there}",
         node_id=node_id,
         class_type=str(class_type),
         input_name=str(input_name),

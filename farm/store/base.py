@@ -109,6 +109,7 @@ class StoreLimits:
     avoid_s: float = 20.0  # for so long a failed job is kept from the worker that failed it
     max_lost_attempts: int = 3  # so many lost workers: poison
     max_machine_failures: int = 5  # so many failures for a machine's reasons: poison too
+    max_places: int = 50  # so many workers without what it needs, and it is failed whoever else lives
     retention_s: float = 7 * 86400.0  # of finished jobs
     events_kept: int = 1000  # per job, about
     sweep_batch: int = 200  # most jobs touched of each kind in one sweep
@@ -244,7 +245,8 @@ class JobStore(Protocol):
         (`JobSpec.max_attempts` counts failed ones), and kept from this worker for `avoid_s`, and for
         fifteen times as long while another worker lives that can take it; with None it is failed for
         good. An `ErrorKind.MACHINE` error is not counted against the job, but `max_machine_failures`
-        of them make it poison. With `queue` it waits there from now on (a larger VRAM class).
+        of them make it poison. Nor is an `ErrorKind.PLACE` error: the job goes to a worker that has not
+        been found without what it needs, and is failed once none lives. With `queue` it waits there from now on (a larger VRAM class).
         A job whose cancel was requested ends canceled instead.
         """
 

@@ -4,6 +4,7 @@ Fields: ``head`` what scripts must read, ``spec`` JSON, compressed; ``state``, `
 (µs, the order), ``attempt``, ``failed``, ``lost``, ``ill``, ``worker``, ``cancel``; ``started``, ``claimed``,
 ``finished``, ``lease``, ``not_before``, ``deadline``, ``rung`` (ms); ``progress``, ``result``,
 ``error`` JSON; ``notes`` JSON objects with commas between; ``avoid`` JSON, worker -> until (ms);
+``places`` JSON, workers without what it needs;
 ``nonce`` of the claim call; ``ended`` the last final write and its answer. A waiting job has the
 first four only: there may be a million of them.
 """

@@ -201,7 +201,7 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
             job_id,
             attempt,
             codec.ERROR.dump_json(error),
-            int(error.kind is not ErrorKind.MACHINE),
+            error.kind.value,
             "" if retry_in_s is None else in_ms(retry_in_s),
             in_ms(self.limits.avoid_s),
             self._message(ring),
@@ -209,6 +209,7 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
             self.limits.max_machine_failures,
             b"" if queue is None else head,
             token,
+            self.limits.max_places,
             bell_list=self._list_key(ring),
         ).decode()
         return LeaseAnswer.LOST if word == LeaseAnswer.LOST else JobState(word)

@@ -34,6 +34,16 @@ def workers_lost(count: int, last_worker: str, notes: Sequence[AttemptNote]) -> 
     )
 
 
+def no_worker_can(places: Sequence[str], why: str) -> JobError:
+    """Why a job is failed that needs what no live worker has; `JobRecord.attempts` holds what each lacks."""
+    return JobError(
+        kind=ErrorKind.PLACE,
+        code="no_worker_can",
+        message=f"no worker here can run it (tried: {', '.join(places)}): {why}",
+        details={"workers": list(places)},
+    )
+
+
 def machines_failed(count: int, last_worker: str, notes: Sequence[AttemptNote], why: str) -> JobError:
     """Why a job is poison on which machine after machine failed."""
     ill = [

@@ -493,6 +493,70 @@ def test_a_job_on_which_machine_after_machine_fails_is_poison(open_shop: Open) -
     assert shop.store.fail(job_id, 3, an_error(ErrorKind.MACHINE), retry_in_s=0) is JobState.QUEUED
 
 
+def test_a_job_that_a_worker_has_no_model_for_goes_to_the_others_and_nothing_is_counted(shop: Shop) -> None:
+    live(shop, "w1", "w2", "w3")
+    job_id = shop.submit(max_attempts=1)
+
+    for attempt, worker in ((1, "w1"), (2, "w2")):
+        shop.store.claim(job_id, worker=worker)
+        state = shop.store.fail(job_id, attempt, an_error(ErrorKind.PLACE), retry_in_s=0)
+        assert state is JobState.QUEUED
+        assert shop.store.claim(job_id, worker=worker) is Refused.NOT_HERE
+
+    assert isinstance(shop.store.claim(job_id, worker="w3"), Claim)
+    assert shop.store.get(job_id).attempts_failed == 0
+
+
+def test_a_job_that_no_live_worker_has_the_model_for_is_failed_and_names_each(shop: Shop) -> None:
+    live(shop, "w1", "w2")
+    shop.store.put_worker("small", {"name": "small", "vram_gib": 8, "not_fetching": []}, ttl_s=60)
+    job_id = shop.submit(max_attempts=5)
+
+    states = []
+    for attempt, worker in ((1, "w2"), (2, "w1")):
+        shop.store.claim(job_id, worker=worker)
+        error = an_error(ErrorKind.PLACE, f"{worker} has no wan.safetensors")
+        states.append(shop.store.fail(job_id, attempt, error, retry_in_s=0))
+
+    record = shop.store.get(job_id)
+    assert states == [JobState.QUEUED, JobState.FAILED]
+    assert record.error is not None
+    assert (record.error.kind, record.error.code) == (ErrorKind.PLACE, "no_worker_can")
+    assert record.error.message == "no worker here can run it (tried: w2, w1): w1 has no wan.safetensors"
+    assert record.error.details == {"workers": ["w2", "w1"]}
+    assert [note.worker for note in record.attempts] == ["w2", "w1"]
+
+
+def test_a_job_waits_for_a_worker_that_is_away_for_a_moment_and_fails_when_it_is_gone(
+    open_shop: Open,
+) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
+    live(shop, "w1")
+    shop.store.put_worker("w2", {"name": "w2", "vram_gib": 24, "not_fetching": ["comfy down"]}, ttl_s=60)
+    job_id = shop.running("w1")
+
+    assert shop.store.fail(job_id, 1, an_error(ErrorKind.PLACE), retry_in_s=0) is JobState.QUEUED
+    assert shop.store.claim(job_id, worker="w1") is Refused.NOT_HERE
+    shop.store.drop_worker("w2")
+    assert isinstance(shop.store.claim(job_id, worker="w1"), Claim)
+
+    assert shop.store.fail(job_id, 2, an_error(ErrorKind.PLACE), retry_in_s=0) is JobState.FAILED
+    shop.store.retry(job_id)
+    live(shop, "w2")
+    shop.store.claim(job_id, worker="w1")
+    assert shop.store.fail(job_id, 3, an_error(ErrorKind.PLACE), retry_in_s=0) is JobState.QUEUED
+
+
+def test_a_job_is_not_tried_on_ever_more_workers(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0, max_places=2))
+    live(shop, "w1", "w2", "w3")
+    job_id = shop.running("w1")
+    shop.store.fail(job_id, 1, an_error(ErrorKind.PLACE), retry_in_s=0)
+    shop.store.claim(job_id, worker="w2")
+
+    assert shop.store.fail(job_id, 2, an_error(ErrorKind.PLACE), retry_in_s=0) is JobState.FAILED
+
+
 def test_a_failed_job_is_left_to_another_worker_while_there_is_one(open_shop: Open) -> None:
     shop = open_shop(StoreLimits(lease_s=60, avoid_s=0.05))
     job_id = shop.running("w1")
@@ -1049,3 +1113,9 @@ def test_a_lock_has_one_holder_until_it_is_given_back_or_its_time_is_over(shop: 
 
 def test_the_epoch_stays(shop: Shop) -> None:
     assert shop.store.ping()["epoch"] == shop.store.ping()["epoch"] != None  # noqa: E711
+
+
+def live(shop: Shop, *names: str) -> None:
+    """Let workers live that can take any of these jobs."""
+    for name in names:
+        shop.store.put_worker(name, {"name": name, "vram_gib": 24, "not_fetching": []}, ttl_s=60)

@@ -111,6 +111,32 @@ def test_a_job_that_is_too_large_for_a_card_goes_to_a_larger_one(new_farm: Farms
     assert [ready["generation"] for ready in small.told("comfy_ready")] == [1, 2, 3]
 
 
+def test_a_job_whose_model_a_worker_lacks_runs_on_another_although_it_has_one_attempt(
+    new_farm: Farms,
+) -> None:
+    farm = new_farm()
+    lacking, having = farm.launch("a", emulator="--models wan_2.1_vae.safetensors"), farm.launch("b")
+    farm.wait_ready(lacking, having)
+    farm.farm.store.set_drain(having.name, Drain.FINISH)
+    eventually(lambda: (farm.card(having) or {}).get("not_fetching"), within_s=JOB_S)
+
+    job = farm.submit(max_attempts=1)
+
+    eventually(lambda: outcomes(job) == ["failed"], within_s=JOB_S)
+    assert job.state is JobState.QUEUED
+    farm.farm.store.set_drain(having.name, None)
+    job.wait(JOB_S)
+    assert [(note.worker, note.outcome) for note in notes(job)] == [
+        (lacking.name, "failed"),
+        (having.name, "succeeded"),
+    ]
+    first = notes(job)[0].error
+    assert first is not None
+    assert first.code == "missing_here"
+    assert "wan2.2_t2v" in first.message
+    assert job.record.attempts_failed == 0
+
+
 def test_a_drained_worker_gives_its_job_back_at_once_and_fetches_again_when_told(new_farm: Farms) -> None:
     farm = new_farm()
     workers = [farm.launch("a"), farm.launch("b")]

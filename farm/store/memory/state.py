@@ -45,6 +45,7 @@ class Kept:
     ill: int = 0  # failures for a machine's reasons
     due: float | None = None  # must be rung by then
     avoid: dict[str, float] = field(default_factory=dict)  # worker -> until
+    places: list[str] = field(default_factory=list)  # workers without what it needs
     ended: tuple[int, str, Any] | None = None  # attempt, verb, answer of the last final write
     events: list[JobEvent] = field(default_factory=list)
 
@@ -165,7 +166,7 @@ class MemoryState:
 
     def _finish(self, kept: Kept, state: JobState, **told: Any) -> None:
         self._set(kept, state=state, finished_at=self._now(), lease_until=None, not_before=None)
-        kept.due, kept.deadline, kept.avoid = None, None, {}
+        kept.due, kept.deadline, kept.avoid, kept.places = None, None, {}, []
         self._tell(kept, **told)
 
     def _requeue(self, kept: Kept, **told: Any) -> None:

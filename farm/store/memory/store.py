@@ -29,7 +29,13 @@ from farm.store.memory.fleet import MemoryFleet
 from farm.store.memory.reading import MemoryReading
 from farm.store.memory.repair import MemoryRepair
 from farm.store.memory.state import Kept
-from farm.store.verdicts import DEADLINE_PASSED, LEFT_TO_OTHERS, RING_AGAIN_S, machines_failed
+from farm.store.verdicts import (
+    DEADLINE_PASSED,
+    LEFT_TO_OTHERS,
+    RING_AGAIN_S,
+    machines_failed,
+    no_worker_can,
+)
 
 
 class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
@@ -174,6 +180,8 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
         return None
 
     def _is_left_to_others(self, kept: Kept, worker: str) -> bool:
+        if worker in kept.places and self._untried(kept):
+            return True
         if worker not in kept.avoid:
             return False
         until, now = kept.avoid[worker], self._clock()
@@ -182,13 +190,27 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
 
     def _another_can(self, kept: Kept, worker: str) -> bool:
         """Whether somebody who has not failed it lately serves its VRAM class, and fetches."""
+        others = self._serving(kept)
+        for name in (worker, *kept.avoid, *kept.places):
+            others.pop(name, None)
+        return any(not card.get("not_fetching") for card in others.values())
+
+    def _tried_everywhere(self, kept: Kept) -> bool:
+        """Note that its worker has not what it needs; whether nobody is left who might."""
+        worker = kept.record.worker or ""
+        if worker not in kept.places:
+            kept.places.append(worker)
+        return len(kept.places) >= self.limits.max_places or not self._untried(kept)
+
+    def _untried(self, kept: Kept) -> bool:
+        """Whether a worker lives that has not been found without what it needs; it may be busy."""
+        return bool(self._serving(kept).keys() - set(kept.places))
+
+    def _serving(self, kept: Kept) -> dict[str, dict[str, Any]]:
+        """The cards of those who live and serve its VRAM class."""
         gib = int(kept.record.queue.rpartition(".")[2])
-        others = [
-            card
-            for name, (until, card) in self._workers.items()
-            if name != worker and name not in kept.avoid and until > self._clock()
-        ]
-        return any((card.get("vram_gib") or 0) >= gib and not card.get("not_fetching") for card in others)
+        alive = {name: card for name, (until, card) in self._workers.items() if until > self._clock()}
+        return {name: card for name, card in alive.items() if (card.get("vram_gib") or 0) >= gib}
 
     def renew(self, job_id: str, attempt: int, *, token: str = "") -> LeaseAnswer:
         """Prolong the lease by `lease_s` from now."""
@@ -250,7 +272,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
                 self._note(kept, "failed", error)
                 self._finish(kept, JobState.CANCELED, worker=record.worker)
                 return JobState.CANCELED
-            failed = record.attempts_failed + (error.kind is not ErrorKind.MACHINE)
+            failed = record.attempts_failed + (error.kind not in (ErrorKind.MACHINE, ErrorKind.PLACE))
             self._note(kept, "failed", error)
             self._set(kept, error=error, attempts_failed=failed)
             kept.ill += error.kind is ErrorKind.MACHINE
@@ -260,7 +282,13 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
                 self._set(kept, error=poison)
                 self._finish(kept, JobState.FAILED, worker=worker, reason=poison.message)
                 return JobState.FAILED
-            if retry_in_s is None or failed >= record.spec.max_attempts:
+            at_fault = error.kind is not ErrorKind.PLACE
+            if not at_fault and retry_in_s is not None and self._tried_everywhere(kept):
+                nowhere = no_worker_can(kept.places, error.message)
+                self._set(kept, error=nowhere)
+                self._finish(kept, JobState.FAILED, worker=record.worker, reason=nowhere.message)
+                return JobState.FAILED
+            if retry_in_s is None or (at_fault and failed >= record.spec.max_attempts):
                 self._finish(kept, JobState.FAILED, worker=record.worker, reason=error.message)
                 return JobState.FAILED
             if queue is not None:

@@ -71,7 +71,7 @@ local function finish(job, state, told)
   if job.state == 'running' then redis.call('ZREM', root .. 'leases', job.id) else leave_queue(job) end
   move(job, state)
   set(job, 'finished', now)
-  clear(job, 'lease', 'nonce', 'not_before', 'deadline', 'avoid', 'rung')
+  clear(job, 'lease', 'nonce', 'not_before', 'deadline', 'avoid', 'places', 'rung')
   redis.call('ZADD', root .. 'finished', now, job.id)
   tell(job, told)
 end
@@ -100,6 +100,35 @@ local function note(job, outcome, error_json)
   lines = lines and (lines .. ',' .. line) or line
   set(job, 'notes', lines)
   return lines
+end
+
+-- Workers without what the job needs; each was found out by an attempt there.
+local function refused_by(job)
+  local text = redis.call('HGET', key('job', job.id), 'places')
+  return text and cjson.decode(text) or {}
+end
+
+local function is_in(list, item)
+  for _, each in ipairs(list) do
+    if each == item then return true end
+  end
+  return false
+end
+
+-- Whether a worker lives that serves the job's VRAM class, and that `may(name, card)` says yes to.
+local function somebody(job, may)
+  local gib = tonumber(job.head.q:match('%d+$') or 0)
+  for _, name in ipairs(redis.call('SMEMBERS', root .. 'workers')) do
+    local text = redis.call('GET', key('worker', name))
+    local card = text and cjson.decode(text)
+    if card and (tonumber(card.vram_gib) or 0) >= gib and may(name, card) then return true end
+  end
+  return false
+end
+
+-- Whether a worker lives that has not been found without what the job needs; it may be busy, or away for now.
+local function untried(job, places)
+  return somebody(job, function(name) return not is_in(places, name) end)
 end
 
 -- The workers of the job's attempts that fit.

@@ -8,7 +8,7 @@ local id, worker, nonce, lease_ms, schema, ring_again_ms, left_to_others_ms =
 
 local job = load(id)
 if not job then return {'unknown'} end
-local f = redis.call('HMGET', key('job', id), 'not_before', 'deadline', 'avoid', 'nonce', 'lease', 'started')
+local f = redis.call('HMGET', key('job', id), 'not_before', 'deadline', 'avoid', 'nonce', 'lease', 'started', 'places')
 local not_before, deadline, avoid = tonumber(f[1] or 0), tonumber(f[2] or 0), f[3]
 
 local function granted(lease)
@@ -27,18 +27,18 @@ if now < not_before then return {'not_yet'} end
 local avoided = avoid and cjson.decode(avoid) or {}
 local kept_until = avoided[worker] or 0
 
+local places = f[7] and cjson.decode(f[7]) or {}
+
 -- Whether somebody who has not failed it lately serves its VRAM class, and fetches.
 local function another_can()
-  local gib = tonumber(job.head.q:match('%d+$') or 0)
-  for _, name in ipairs(redis.call('SMEMBERS', root .. 'workers')) do
-    local text = name ~= worker and not avoided[name] and redis.call('GET', key('worker', name))
-    local card = text and cjson.decode(text)
-    if card and (tonumber(card.vram_gib) or 0) >= gib and #(card.not_fetching or {}) == 0 then return true end
-  end
-  return false
+  return somebody(job, function(name, card)
+    return name ~= worker and not avoided[name] and not is_in(places, name) and #(card.not_fetching or {}) == 0
+  end)
 end
 
-if now < kept_until or now < kept_until + left_to_others_ms and another_can() or (job.head.v or 1) > schema then
+local not_here = now < kept_until or now < kept_until + left_to_others_ms and another_can()
+  or is_in(places, worker) and untried(job, places)
+if not_here or (job.head.v or 1) > schema then
   -- The bell that brought it here is used up, so another one must follow.
   redis.call('ZADD', root .. 'due', 'NX', now + ring_again_ms, id)
   return {'not_here'}

@@ -1,10 +1,11 @@
 -- End an attempt that failed. KEYS: root, bell list. ARGV: events kept, id, attempt, error as JSON,
--- 1 when it counts against the job, ms until the retry or '', ms to keep it from this worker, message,
--- why, in one line, machines that make a job poison, its new head when it changes its queue or '', token.
+-- whose fault it is, ms until the retry or '', ms to keep it from this worker, message,
+-- why, in one line, machines that make a job poison, its new head when it changes its queue or '', token,
+-- workers that it is tried on at most for want of what it needs.
 -- Answers the new state or 'lost'.
-local id, attempt, error, counts, retry_ms, avoid_ms, message, why, poison_after, head, token =
-  ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1', tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9],
-  tonumber(ARGV[10]), ARGV[11], ARGV[12]
+local id, attempt, error, kind, retry_ms, avoid_ms, message, why, poison_after, head, token, max_places =
+  ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9],
+  tonumber(ARGV[10]), ARGV[11], ARGV[12], tonumber(ARGV[13])
 
 local job = load(id)
 if not job then return 'lost' end
@@ -18,12 +19,12 @@ if job.cancel then
   return answer(job, 'fail', 'canceled')
 end
 set(job, 'error', error)
-if counts then
-  job.failed = job.failed + 1
-  set(job, 'failed', job.failed)
-else
+if kind == 'machine' then
   job.ill = job.ill + 1
   set(job, 'ill', job.ill)
+elseif kind ~= 'place' then
+  job.failed = job.failed + 1
+  set(job, 'failed', job.failed)
 end
 if job.ill >= poison_after then
   local function was_ill(each)
@@ -36,7 +37,18 @@ if job.ill >= poison_after then
   finish(job, 'failed', {worker = job.worker, reason = poison})
   return answer(job, 'fail', 'failed')
 end
-if not retry_ms or job.failed >= job.head.m then
+if kind == 'place' then
+  local places = refused_by(job)
+  if not is_in(places, job.worker) then places[#places + 1] = job.worker end
+  set(job, 'places', cjson.encode(places))
+  if retry_ms and (#places >= max_places or not untried(job, places)) then
+    local nowhere = 'no worker here can run it (tried: ' .. table.concat(places, ', ') .. '): ' .. why
+    set(job, 'error', error_json('place', 'no_worker_can', nowhere, cjson.encode({workers = places})))
+    finish(job, 'failed', {worker = job.worker, reason = nowhere})
+    return answer(job, 'fail', 'failed')
+  end
+end
+if not retry_ms or kind ~= 'place' and job.failed >= job.head.m then
   finish(job, 'failed', {worker = job.worker, reason = why})
   return answer(job, 'fail', 'failed')
 end

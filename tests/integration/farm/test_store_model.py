@@ -38,7 +38,7 @@ LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
 FAR_MS = 4_000_000_000_000
 PRIORITIES = (2, 5)
 WORKERS = st.sampled_from(["w1", "w2", "w3"])
-ERRORS = st.sampled_from([ErrorKind.JOB, ErrorKind.TRANSIENT, ErrorKind.MACHINE])
+ERRORS = st.sampled_from([ErrorKind.JOB, ErrorKind.TRANSIENT, ErrorKind.MACHINE, ErrorKind.PLACE])
 
 
 class BothStores(RuleBasedStateMachine):
@@ -157,6 +157,15 @@ class BothStores(RuleBasedStateMachine):
     @rule()
     def sweep(self) -> None:
         self.both(lambda store: store.sweep())
+
+    @rule(worker=WORKERS, gib=st.sampled_from([8, 24, 48]), away=st.booleans())
+    def a_worker_lives(self, worker: str, gib: int, away: bool) -> None:
+        card = {"name": worker, "vram_gib": gib, "not_fetching": ["drained"] if away else []}
+        self.both(lambda store: store.put_worker(worker, card, ttl_s=3600))
+
+    @rule(worker=WORKERS)
+    def a_worker_leaves(self, worker: str) -> None:
+        self.both(lambda store: store.drop_worker(worker))
 
     # -- what goes wrong, and time that passes -----------------------------------------------------
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from comfy.errors import GraphProblem
 from comfy.rejection import read_rejection
 
 Capture = Callable[[str], dict[str, Any]]
@@ -46,6 +47,18 @@ def test_each_missing_model_is_named_with_what_there_is_instead(capture: Capture
 
     assert {problem.input_name for problem in problems} == {"vae_name", "unet_name"}
     assert all("there are: tiny_wan2" in problem.message for problem in problems)
+    assert {problem.kind for problem in problems} == {"missing_model"}
+
+
+def test_a_model_file_in_an_input_that_nobody_knows_is_missing_too_and_a_mistyped_choice_is_not() -> None:
+    def problem(value: str) -> GraphProblem:
+        extra = {"input_name": "vace_model", "received_value": value, "input_config": [["none"], {}]}
+        reason = {"type": "value_not_in_list", "message": "Value not in list", "extra_info": extra}
+        body = {"node_errors": {"4": {"class_type": "SomeLoader", "errors": [reason]}}}
+        return read_rejection(400, body, ANY).problems[0]
+
+    assert problem("wan/vace.safetensors").kind == "missing_model"
+    assert problem("euler_ancestrel").kind == "value_not_in_list"
 
 
 def test_a_cycle_is_named_although_the_server_does_not(capture: Capture) -> None:

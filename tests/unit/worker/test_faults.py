@@ -41,6 +41,7 @@ def rejected(*kinds: str) -> GraphRejected:
     [
         (rejected("value_bigger_than_max"), ErrorKind.JOB, "graph_rejected"),
         (rejected("missing_node_type"), ErrorKind.PLACE, "missing_here"),
+        (rejected("missing_node_type", "missing_model"), ErrorKind.PLACE, "missing_here"),
         (rejected("missing_node_type", "cycle"), ErrorKind.JOB, "graph_rejected"),
         (a_failed_run("ValueError", "bad shape"), ErrorKind.JOB, "node_failed"),
         (a_failed_run("torch.OutOfMemoryError", "x", kind=OutOfMemory), ErrorKind.TRANSIENT, "out_of_memory"),
