@@ -202,6 +202,7 @@ class JobRecord:
     lease_until: AwareDatetime | None = None
     not_before: AwareDatetime | None = None  # a retry waits for this
     cancel_requested: bool = False
+    parked: str | None = None  # why no live worker fits; it starts when one that does comes
     progress: Progress | None = None
     result: JobResult | None = None
     error: JobError | None = None  # of the job when final, else of the last attempt

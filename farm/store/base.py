@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from pydantic import AwareDatetime
 
+from comfy.wan.paces import Pace
 from farm.job import EventKind, JobError, JobEvent, JobRecord, JobResult, JobSpec, JobState, Progress
 
 
@@ -37,6 +38,7 @@ class NewJob:
     job_id: str
     spec: JobSpec
     queue: str  # Celery queue of its VRAM class
+    parked: str | None = None  # why no live worker fits: it gets no bell until `unpark`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,7 @@ class StoreLimits:
     max_places: int = 50  # so many workers without what it needs, and it is failed whoever else lives
     retention_s: float = 7 * 86400.0  # of finished jobs
     events_kept: int = 1000  # per job, about
+    paces_kept: int = 5000  # kinds of jobs whose seconds are remembered, about 150 bytes each
     sweep_batch: int = 200  # most jobs touched of each kind in one sweep
 
 
@@ -130,6 +133,7 @@ class Counts:
 
     by_state: dict[JobState, int] = field(default_factory=dict)
     waiting: tuple[Queued, ...] = ()
+    parked: int = 0  # queued, and in no lane: no live worker fits
 
 
 class Bell(Protocol):
@@ -265,6 +269,15 @@ class JobStore(Protocol):
             JobNotFound: there is none.
         """
 
+    def unpark(self, job_ids: Sequence[str], *, reason: str) -> int:
+        """Ring for parked jobs, since a worker that fits has come; the first of them runs first.
+
+        Ids of jobs that are not parked (any more) are passed over. Returns how many were.
+        """
+
+    def parked(self, *, after: AwareDatetime | None = None, limit: int = 100) -> list[JobRecord]:
+        """Parked jobs submitted after a moment, oldest first."""
+
     def retry(self, job_id: str) -> JobState:
         """Queue a failed, canceled or expired job anew, with fresh counters and the same spec.
 
@@ -322,6 +335,15 @@ class JobStore(Protocol):
 
     def get_blob(self, name: str) -> bytes | None:
         """What `put_blob` keeps under that name; None when its time is over."""
+
+    def note_paces(self, seconds: Mapping[str, float]) -> None:
+        """Take what one job took into the means, by name (`comfy.wan.paces.PaceKey.name`).
+
+        Of more than `paces_kept` names those that were not heard of for longest are forgotten.
+        """
+
+    def paces(self) -> dict[str, Pace]:
+        """What jobs took on average, by name."""
 
     def acquire(self, name: str, holder: str, *, ttl_s: float) -> bool:
         """Take or keep a named lock (steward election, one worker per GPU) for `ttl_s`."""

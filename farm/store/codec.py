@@ -3,8 +3,8 @@
 Fields: ``head`` what scripts must read, ``spec`` JSON, compressed; ``state``, ``at``
 (µs, the order), ``attempt``, ``failed``, ``lost``, ``ill``, ``worker``, ``cancel``; ``started``, ``claimed``,
 ``finished``, ``lease``, ``not_before``, ``deadline``, ``rung`` (ms); ``progress``, ``result``,
-``error`` JSON; ``notes`` JSON objects with commas between; ``avoid`` JSON, worker -> until (ms);
-``places`` JSON, workers without what it needs;
+``error`` JSON; ``parked`` why no worker fits, in words; ``notes`` JSON objects with commas between;
+``avoid`` JSON, worker -> until (ms); ``places`` JSON, workers without what it needs;
 ``nonce`` of the claim call; ``ended`` the last final write and its answer. A waiting job has the
 first four only: there may be a million of them.
 """
@@ -172,6 +172,7 @@ def record_from(job_id: str, fields: Fields) -> JobRecord:
         progress=PROGRESS.validate_json(fields[b"progress"]) if b"progress" in fields else None,
         result=RESULT.validate_json(fields[b"result"]) if b"result" in fields else None,
         error=ERROR.validate_json(fields[b"error"]) if b"error" in fields else None,
+        parked=fields[b"parked"].decode() if b"parked" in fields else None,
         attempts=_NOTES.validate_json(b"[" + fields.get(b"notes", b"") + b"]"),
     )
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
+from comfy.wan.paces import REMEMBERED_JOBS, Pace
 from farm.store.base import Drain
 from farm.store.link import RedisLink, in_ms
+from farm.store.lua import Argument
 
 
 class RedisFleet(RedisLink):
@@ -46,6 +49,23 @@ class RedisFleet(RedisLink):
         """What `put_blob` keeps under that name."""
         data: bytes | None = self._command("GET", self.keys.blob(name))
         return data
+
+    def note_paces(self, seconds: Mapping[str, float]) -> None:
+        """Take what one job took into the means, by name."""
+        flat: list[Argument] = [part for name, spent in seconds.items() for part in (name, repr(spent))]
+        if flat:
+            self._run("note_paces", self.limits.paces_kept, REMEMBERED_JOBS, *flat)
+
+    def paces(self) -> dict[str, Pace]:
+        """What jobs took on average, by name."""
+        flat = self._command("HGETALL", f"{self.keys.root}paces")
+        found = {}
+        for name, text in flat.items():
+            count, mean_s, variance_s2 = text.split()
+            found[name.decode()] = Pace(
+                count=int(count), mean_s=float(mean_s), variance_s2=float(variance_s2)
+            )
+        return found
 
     def acquire(self, name: str, holder: str, *, ttl_s: float) -> bool:
         """Take or keep a named lock for `ttl_s`."""

@@ -19,6 +19,7 @@ class Keys:
     ``{farm}:passed``        hash         lane -> the youngest order that was claimed in it
     ``{farm}:leases``        sorted set   running ids by the end of their lease (ms)
     ``{farm}:due``           sorted set   waiting ids that must be rung at a time (ms)
+    ``{farm}:parked``        sorted set   waiting ids that no live worker fits, by order of submission
     ``{farm}:deadlines``     sorted set   ids never started, by deadline (ms)
     ``{farm}:finished``      sorted set   ended ids by when (ms)
     ``{farm}:idem:<hash>``   string       id and spec digest that an idempotency key stands for
@@ -28,6 +29,8 @@ class Keys:
     ``{farm}:worker:<name>`` string       a worker's card, with a time to live; names in ``{farm}:workers``
     ``{farm}:blob:<name>``   string       node definitions that cards name, with a time to live
     ``{farm}:drain:<name>``  string       that a worker shall fetch nothing: ``finish`` or ``now``
+    ``{farm}:paces``         hash         kind of job -> how long it took: "count mean variance"
+    ``{farm}:paces_heard``   sorted set   the same kinds by when they were last heard of (ms)
     ``{farm}:lock:<name>``   string       who holds a lock, with a time to live
     ``{farm}:control``       channel      ids of jobs to cancel; an empty one: a drain was ordered
     ======================= ============ ===============================================================

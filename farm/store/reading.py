@@ -60,7 +60,7 @@ class RedisReading(RedisEpoch):
 
     def counts(self) -> Counts:
         """How many jobs are in each state, and how many wait in each queue and priority."""
-        states, lanes = self._run("counts")
+        states, lanes, parked = self._run("counts")
         waiting = []
         for name, count in zip(lanes[::2], lanes[1::2], strict=True):
             queue, priority = of_lane(name.decode())
@@ -68,7 +68,14 @@ class RedisReading(RedisEpoch):
         return Counts(
             by_state={JobState(s.decode()): n for s, n in zip(states[::2], states[1::2], strict=True)},
             waiting=tuple(sorted((q for q in waiting if q.waiting), key=lambda q: (q.priority, q.queue))),
+            parked=parked,
         )
+
+    def parked(self, *, after: datetime | None = None, limit: int = 100) -> list[JobRecord]:
+        """Parked jobs submitted after a moment, oldest first."""
+        behind = "-inf" if after is None else codec.to_order(after)
+        found = self._run("parked", behind, limit)
+        return [record for flat in found if (record := _readable(flat)) is not None]
 
     def events(
         self, job_id: str, *, after: str = "0", limit: int = 100, block_s: float = 0.0

@@ -102,6 +102,7 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
             "" if spec.deadline is None else codec.to_ms(spec.deadline),
             "" if key is None else codec.idempotency_name(key),
             "" if key is None else codec.spec_digest(spec),
+            job.parked or "",
             *dict.fromkeys(spec.labels),
             bell_list=self._bell.list_key(job.queue, priority),
         )
@@ -112,6 +113,15 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
         if not state:
             raise self._missing(job_id)
         return JobState(state)
+
+    def unpark(self, job_ids: Sequence[str], *, reason: str) -> int:
+        """Ring for parked jobs, so that the first of them is the first to run; how many were parked."""
+        rings = [ring for job_id in job_ids if (ring := self._ring_of(job_id)) is not None]
+        calls = [
+            self._call("unpark", ring.job_id, self._message(ring), reason, bell_list=self._list_key(ring))
+            for ring in reversed(rings)
+        ]
+        return sum(self._run_many(calls))
 
     def retry(self, job_id: str) -> JobState:
         """Queue a failed, canceled or expired job anew."""

@@ -18,9 +18,12 @@ QUEUE = "render.24"
 GRAPH = {"9": {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": "a"}}}
 
 
-def a_job(*, job_id: str | None = None, queue: str = QUEUE, **fields: Any) -> NewJob:
+def a_job(
+    *, job_id: str | None = None, queue: str = QUEUE, parked: str | None = None, **fields: Any
+) -> NewJob:
     """A small job; `fields` are those of its spec."""
-    return NewJob(job_id=job_id or new_job_id(), spec=make_spec({"graph": GRAPH, **fields}), queue=queue)
+    spec = make_spec({"graph": GRAPH, **fields})
+    return NewJob(job_id=job_id or new_job_id(), spec=spec, queue=queue, parked=parked)
 
 
 def a_result(name: str = "clip") -> JobResult:

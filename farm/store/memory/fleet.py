@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
+from comfy.wan.paces import FIRST, Pace
 from farm.store.base import Drain
 from farm.store.memory.state import MemoryState
 
@@ -53,6 +55,20 @@ class MemoryFleet(MemoryState):
         with self._lock:
             until, data = self._blobs.get(name, (0.0, b""))
             return data if until > self._clock() else None
+
+    def note_paces(self, seconds: Mapping[str, float]) -> None:
+        """Take what one job took into the means, by name."""
+        with self._lock:
+            for name, spent in seconds.items():
+                # Out and in again: the order of the dict is that in which they were heard of.
+                self._paces[name] = self._paces.pop(name, FIRST).with_sample(spent)
+            while len(self._paces) > self.limits.paces_kept:
+                del self._paces[next(iter(self._paces))]
+
+    def paces(self) -> dict[str, Pace]:
+        """What jobs took on average, by name."""
+        with self._lock:
+            return dict(self._paces)
 
     def acquire(self, name: str, holder: str, *, ttl_s: float) -> bool:
         """Take or keep a named lock for `ttl_s`."""

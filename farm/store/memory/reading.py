@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -72,10 +73,17 @@ class MemoryReading(MemoryState):
             by_state = {state: len(self._in(state)) for state in JobState}
             lanes: dict[Lane, int] = {}
             for kept in self._in(JobState.QUEUED):
-                if kept.record.not_before is None:
+                if kept.record.not_before is None and kept.record.parked is None:
                     lanes[kept.lane] = lanes.get(kept.lane, 0) + 1
         waiting = [Queued(queue=q, priority=p, waiting=count) for (p, q), count in sorted(lanes.items())]
-        return Counts(by_state=by_state, waiting=tuple(waiting))
+        return Counts(by_state=by_state, waiting=tuple(waiting), parked=len(self.parked(limit=sys.maxsize)))
+
+    def parked(self, *, after: datetime | None = None, limit: int = 100) -> list[JobRecord]:
+        """Parked jobs submitted after a moment, oldest first."""
+        with self._lock:
+            waiting = sorted(self._in(JobState.QUEUED), key=lambda kept: kept.order)
+            records = [kept.record for kept in waiting if kept.record.parked is not None]
+        return [record for record in records if after is None or record.submitted_at > after][:limit]
 
     def events(
         self, job_id: str, *, after: str = "0", limit: int = 100, block_s: float = 0.0

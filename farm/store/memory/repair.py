@@ -69,7 +69,7 @@ class MemoryRepair(MemoryState):
         """As scripts/sweep_lane.lua finds them."""
         lanes: dict[Lane, list[Kept]] = {}
         for kept in self._in(JobState.QUEUED):
-            if kept.record.not_before is None:
+            if kept.record.not_before is None and kept.record.parked is None:
                 lanes.setdefault(kept.lane, []).append(kept)
         found: list[Kept] = []
         for lane, waiting in lanes.items():

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from comfy.wan.paces import Pace
 from farm.errors import JobForgotten, JobNotFound
 from farm.job import (
     AttemptNote,
@@ -107,6 +108,7 @@ class MemoryState:
         self._blobs: dict[str, tuple[float, bytes]] = {}
         self._locks: dict[str, tuple[float, str]] = {}
         self._drains: dict[str, Drain] = {}
+        self._paces: dict[str, Pace] = {}
 
     def ring(self, rings: Sequence[Ring]) -> None:
         """Put the bell of each job into its queue (again)."""
@@ -165,7 +167,7 @@ class MemoryState:
         return True
 
     def _finish(self, kept: Kept, state: JobState, **told: Any) -> None:
-        self._set(kept, state=state, finished_at=self._now(), lease_until=None, not_before=None)
+        self._set(kept, state=state, finished_at=self._now(), lease_until=None, not_before=None, parked=None)
         kept.due, kept.deadline, kept.avoid, kept.places = None, None, {}, []
         self._tell(kept, **told)
 

@@ -76,6 +76,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
             state=JobState.QUEUED,
             submitted_at=from_order(order),
             queue=job.queue,
+            parked=job.parked,
         )
         kept = Kept(
             record=record,
@@ -88,7 +89,8 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
         if job.spec.idempotency_key is not None:
             self._keys[job.spec.idempotency_key] = job.job_id
         self._tell(kept)
-        self._bells.setdefault(kept.lane, deque()).appendleft(job.job_id)
+        if job.parked is None:
+            self._bells.setdefault(kept.lane, deque()).appendleft(job.job_id)
 
     def cancel(self, job_id: str, *, reason: str = "") -> JobState:
         """Ask for the end of a job."""
@@ -105,6 +107,17 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
                 for feed in self._feeds:
                     feed.put(job_id)
             return kept.record.state
+
+    def unpark(self, job_ids: Sequence[str], *, reason: str) -> int:
+        """Ring for parked jobs, so that the first of them is the first to run; how many were parked."""
+        with self._lock:
+            found = [self._jobs[job_id] for job_id in job_ids if job_id in self._jobs]
+            parked = [kept for kept in found if kept.record.parked is not None]
+            for kept in reversed(parked):
+                self._set(kept, parked=None)
+                self._tell(kept, reason=reason)
+                self._ring_now(kept)
+            return len(parked)
 
     def retry(self, job_id: str) -> JobState:
         """Queue a failed, canceled or expired job anew."""
@@ -150,6 +163,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
                 started_at=kept.record.started_at or now,
                 lease_until=lease,
                 not_before=None,
+                parked=None,
                 progress=None,
             )
             kept.token = uuid.uuid4().hex

@@ -58,6 +58,7 @@ local function leave_queue(job)
   redis.call('ZREM', key('lane', lane_of(job)), job.id)
   redis.call('ZREM', root .. 'due', job.id)
   redis.call('ZREM', root .. 'deadlines', job.id)
+  redis.call('ZREM', root .. 'parked', job.id)
 end
 
 local function enter_lane(job)
@@ -71,7 +72,7 @@ local function finish(job, state, told)
   if job.state == 'running' then redis.call('ZREM', root .. 'leases', job.id) else leave_queue(job) end
   move(job, state)
   set(job, 'finished', now)
-  clear(job, 'lease', 'nonce', 'not_before', 'deadline', 'avoid', 'places', 'rung')
+  clear(job, 'lease', 'nonce', 'not_before', 'deadline', 'avoid', 'places', 'rung', 'parked')
   redis.call('ZADD', root .. 'finished', now, job.id)
   tell(job, told)
 end

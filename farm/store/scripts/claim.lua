@@ -58,6 +58,6 @@ move(job, 'running')
 redis.call('ZADD', root .. 'leases', lease, id)
 set(job, 'attempt', job.attempt, 'worker', worker, 'claimed', now, 'lease', lease, 'nonce', nonce)
 if not f[6] then set(job, 'started', now) end
-clear(job, 'not_before', 'deadline', 'rung', 'progress')
+clear(job, 'not_before', 'deadline', 'rung', 'progress', 'parked')
 tell(job, {worker = worker})
 return granted(lease)

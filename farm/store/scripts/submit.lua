@@ -1,9 +1,9 @@
 -- Store a job as queued and ring its bell.
 -- KEYS: root, bell list. ARGV: events kept, id, head, spec, message, lane, deadline or '',
--- name of the idempotency key or '', digest of the spec, label...
+-- name of the idempotency key or '', digest of the spec, why it is parked or '', label...
 -- Answers {'created' | 'there' | 'conflict', id}.
-local id, head, spec, message, lane, deadline, idem, digest =
-  ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+local id, head, spec, message, lane, deadline, idem, digest, parked =
+  ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 
 if redis.call('EXISTS', key('job', id)) == 1 then return {'there', id} end
 if idem ~= '' then
@@ -23,12 +23,18 @@ redis.call('SET', root .. 'last', at)
 
 redis.call('HSET', key('job', id), 'state', 'queued', 'at', at, 'head', head, 'spec', spec)
 redis.call('ZADD', key('state', 'queued'), at, id)
-redis.call('ZADD', key('lane', lane), at, id)
-redis.call('SADD', root .. 'lanes', lane)
-for i = 10, #ARGV do redis.call('ZADD', key('label', ARGV[i]), at, id) end
+for i = 11, #ARGV do redis.call('ZADD', key('label', ARGV[i]), at, id) end
 if deadline ~= '' then
   redis.call('HSET', key('job', id), 'deadline', deadline)
   redis.call('ZADD', root .. 'deadlines', deadline, id)
 end
-redis.call('LPUSH', KEYS[2], message)
+if parked ~= '' then
+  -- In no lane and without a bell: nobody could do anything with it.
+  redis.call('HSET', key('job', id), 'parked', parked)
+  redis.call('ZADD', root .. 'parked', at, id)
+else
+  redis.call('ZADD', key('lane', lane), at, id)
+  redis.call('SADD', root .. 'lanes', lane)
+  redis.call('LPUSH', KEYS[2], message)
+end
 return {'created', id}

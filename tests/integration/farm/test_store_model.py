@@ -83,8 +83,17 @@ class BothStores(RuleBasedStateMachine):
         key=st.sampled_from([None, None, "k1", "k2"]),
         late=st.sampled_from([False, False, False, True]),
         labels=st.lists(st.sampled_from(["a", "b"]), max_size=2),
+        parked=st.sampled_from([None, None, None, "no worker fits"]),
     )
-    def submit(self, priority: int, max_attempts: int, key: str | None, late: bool, labels: list[str]) -> Any:
+    def submit(
+        self,
+        priority: int,
+        max_attempts: int,
+        key: str | None,
+        late: bool,
+        labels: list[str],
+        parked: str | None,
+    ) -> Any:
         job = a_job(
             # Ids in the order of submission: with all times alike, Redis sorts by id.
             job_id=f"job-{len(self.known):08d}",
@@ -93,6 +102,7 @@ class BothStores(RuleBasedStateMachine):
             idempotency_key=key,
             deadline=LONG_AGO if late else None,
             labels=labels,
+            parked=parked,
         )
         self.both(lambda store: store.submit([job]))
         try:
@@ -101,6 +111,10 @@ class BothStores(RuleBasedStateMachine):
             return multiple()
         self.known.append(job.job_id)
         return job.job_id
+
+    @rule(job_ids=st.lists(jobs, max_size=3, unique=True))
+    def unpark(self, job_ids: list[str]) -> None:
+        self.both(lambda store: store.unpark(job_ids, reason="one has come"))
 
     @rule(job_id=jobs, worker=WORKERS)
     def claim(self, job_id: str, worker: str) -> None:
@@ -245,7 +259,9 @@ class BothStores(RuleBasedStateMachine):
         for state in JobState:
             assert self._members(f"state:{state}") == {r.job_id for r in records if r.state is state}
         lanes = set().union(*(self._members(f"lane:{priority}:{QUEUE}") for priority in PRIORITIES))
-        assert lanes == waiting - delayed
+        parked = {r.job_id for r in records if r.parked is not None}
+        assert self._members("parked") == parked
+        assert lanes == waiting - delayed - parked
         assert delayed <= self._members("due") <= waiting
         assert self._members("deadlines") <= waiting
 
@@ -300,7 +316,7 @@ def test_the_scripts_do_what_the_model_does(valkey_url: str) -> None:
 def test_a_model_that_forgets_a_cancel_is_found_out(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MemoryJobStore, "_end_canceled", lambda self, kept: False)
     stores = bound_to(valkey_url)()
-    job_id = stores.submit(priority=5, max_attempts=1, key=None, late=False, labels=[])
+    job_id = stores.submit(priority=5, max_attempts=1, key=None, late=False, labels=[], parked=None)
     stores.claim(job_id=job_id, worker="w1")
     stores.cancel(job_id=job_id)
 
