@@ -121,11 +121,6 @@ def input_name_of(class_type: str) -> str | None:
     return _INPUT_FILE_OF_CLASS.get(base_class(class_type))
 
 
-def is_model_file(name: str) -> bool:
-    """Tell by its ending whether a name is that of a model file, whatever input it stands in."""
-    return _MODEL_FILE.search(name) is not None
-
-
 def model_files(graph: Mapping[str, Any]) -> tuple[ModelFile, ...]:
     """List the model files that the running nodes of the graph name, each place that names one."""
     return tuple(_walk_model_files(graph))

@@ -15,7 +15,6 @@ from redis.retry import Retry
 from farm.errors import IdempotencyConflict, IllegalMove, SettingsError
 from farm.job import (
     SCHEMA_VERSION,
-    ErrorKind,
     JobError,
     JobResult,
     JobState,

@@ -6,6 +6,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from farm.errors import IdempotencyConflict, IllegalMove
 from farm.job import (
