@@ -250,7 +250,8 @@ class JobStore(Protocol):
         fifteen times as long while another worker lives that can take it; with None it is failed for
         good. An `ErrorKind.MACHINE` error is not counted against the job, but `max_machine_failures`
         of them make it poison. Nor is an `ErrorKind.PLACE` error: the job goes to a worker that has not
-        been found without what it needs, and is failed once none lives. With `queue` it waits there from now on (a larger VRAM class).
+        found without what it needs, and is failed once none lives. With `queue` it waits there from now
+        on (a larger VRAM class).
         A job whose cancel was requested ends canceled instead.
         """
 
