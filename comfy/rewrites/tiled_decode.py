@@ -7,9 +7,13 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from comfy.rewrites.change import Change, ChangeKind
+from comfy.rewrites.draft import Draft
+from comfy.rewrites.rewrite import Rewrite
+from comfy.rewrites.room import NotKnown, room_for
 
 WHOLE: Final = "VAEDecode"
 TILED: Final = "VAEDecodeTiled"
+_WRAPPER: Final = "WanVideoDecode"
 # The node's own defaults: tiles overlap, so that seams are blended.
 # Source: ComfyUI nodes.py, ``VAEDecodeTiled.INPUT_TYPES``.
 _DEFAULTS: Final[Mapping[str, int]] = {
@@ -44,6 +48,44 @@ def tile_decodes(
                 new=TILED,
                 why=_WHY,
                 kind=ChangeKind.NEAR,
+                rewrite=TILED_DECODE.name,
             )
         )
     return rewritten, tuple(changes)
+
+
+def tile_where_needed(draft: Draft) -> None:
+    """Decode in tiles where the VAE's peak is more than the card has."""
+    whole = list(draft.running(WHOLE))
+    wrapper = [each for each in draft.running(_WRAPPER) if draft.value(each, "enable_vae_tiling") is False]
+    if not whole and not wrapper:
+        return
+    try:
+        room = room_for(draft.graph, draft.site)
+    except NotKnown as exc:
+        draft.notes.append(f"whether the VAE has to decode in tiles is not judged: {exc}")
+        return
+    if room.fit.decodes_whole:
+        return
+    why = f"decoding {room.size.width}×{room.size.height} whole takes {room.models.decode / 2**30:.1f} GiB"
+    tiled = draft.site.definitions.get(TILED)
+    for node_id in whole:
+        # Only what the installed node has: older ones have no temporal tiles.
+        known = {name: value for name, value in _DEFAULTS.items() if tiled is None or tiled.input(name)}
+        draft.become(node_id, TILED, {**draft.inputs(node_id), **known}, why)
+    for node_id in wrapper:
+        draft.set(node_id, "enable_vae_tiling", True, why)
+
+
+TILED_DECODE: Final = Rewrite(
+    name="tiled-decode",
+    kind=ChangeKind.NEAR,
+    title="decodes in overlapping tiles",
+    when="decoding the clip whole takes more VRAM than the card has (5.2 GiB at 832×480, 12 GiB at 1280×720)",
+    effect=(
+        "1.5 GiB or less at the peak; ComfyUI would fail first and try tiles then. Tiles are slower than a "
+        "whole decode that fits, so they are used nowhere else"
+    ),
+    source="https://github.com/Comfy-Org/ComfyUI (comfy/sd.py)",
+    apply=tile_where_needed,
+)

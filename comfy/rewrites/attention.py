@@ -1,0 +1,85 @@
+"""Attention back-ends: set where a graph really sets them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from comfy.rewrites.change import ChangeKind
+from comfy.rewrites.draft import Draft
+from comfy.rewrites.rewrite import Rewrite
+from comfy.rewrites.wishes import Attention
+
+# (class, input) -> back-end -> how that input spells it. One that is missing cannot be had there.
+# Source: WanVideoWrapper nodes_model_loading.py; KJNodes nodes/model_optimization_nodes.py.
+_SPELLINGS: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
+    ("WanVideoModelLoader", "attention_mode"): {
+        "sdpa": "sdpa",
+        "sage": "sageattn",
+        "sage3": "sageattn_3",
+        "flash2": "flash_attn_2",
+        "flash3": "flash_attn_3",
+    },
+    ("WanVideoSetAttentionModeOverride", "attention_mode"): {
+        "sdpa": "sdpa",
+        "sage": "sageattn",
+        "sage3": "sageattn_3",
+        "flash2": "flash_attn_2",
+        "flash3": "flash_attn_3",
+    },
+    ("PathchSageAttentionKJ", "sage_attention"): {"sdpa": "disabled", "sage": "auto", "sage3": "sageattn3"},
+    ("DiffusionModelLoaderKJ", "sage_attention"): {"sdpa": "disabled", "sage": "auto", "sage3": "sageattn3"},
+    ("CheckpointLoaderKJ", "sage_attention"): {"sdpa": "disabled", "sage": "auto", "sage3": "sageattn3"},
+    ("GGUFLoaderKJ", "attention_override"): {"sdpa": "sdpa", "sage": "sageattn", "flash2": "flashattn"},
+}
+# What forces SageAttention, in any of its builds. KJNodes' "auto" picks one of them.
+_SAGE_PREFIXES: Final = ("sage", "radial_sage", "auto")
+
+
+def set_attention(draft: Draft) -> None:
+    """Write the attention back-end that the job's policy asks for."""
+    policy = draft.wishes.attention
+    if policy is Attention.KEEP:
+        return
+    for (class_type, input_name), spelling in _SPELLINGS.items():
+        for node_id in draft.running(class_type):
+            present = draft.value(node_id, input_name)
+            if not isinstance(present, str):
+                continue
+            if policy is Attention.AUTO:
+                _set_fastest(draft, node_id, input_name, spelling)
+            elif present.startswith(_SAGE_PREFIXES):
+                why = "SageAttention only where a host has proven it: PyTorch's own is right everywhere"
+                draft.set(node_id, input_name, spelling["sdpa"], why)
+
+
+def _set_fastest(draft: Draft, node_id: str, input_name: str, spelling: Mapping[str, str]) -> None:
+    proven = draft.site.attention_proven
+    order = sorted((name for name in proven if name in spelling), key=lambda name: proven[name])
+    if not order:
+        draft.set(node_id, input_name, spelling["sdpa"], "no back-end is proven on this host")
+        return
+    before = len(draft.notes)
+    for name in order:
+        why = f"{name} is the fastest that this host has proven: {proven[name] * 1e3:.1f} ms in the probe"
+        if draft.set(node_id, input_name, spelling[name], why):
+            # What a faster one was refused for is of no interest any more.
+            del draft.notes[before:]
+            return
+
+
+ATTENTION: Final = Rewrite(
+    name="attention",
+    kind=ChangeKind.NEAR,
+    title="sets the attention back-end",
+    when=(
+        "`sdpa` (default): a running node forces SageAttention. `auto`: always, to the fastest back-end that "
+        "the host has proven (cosine to SDPA above 0.99). `keep`: never"
+    ),
+    effect=(
+        "`sdpa` rules out black or noisy frames from a wrong SageAttention build. On Ada and Blackwell "
+        "consumer cards it costs speed (a 5090 is 37 % faster with sage at 720p), on A100 and A6000 none"
+    ),
+    source="https://github.com/Wan-Video/Wan2.1/issues/273",
+    apply=set_attention,
+)

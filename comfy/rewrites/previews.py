@@ -1,0 +1,44 @@
+"""Previews: outputs that nobody sees on a worker."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from comfy.required import base_class
+from comfy.rewrites.change import ChangeKind
+from comfy.rewrites.draft import Draft, is_output
+from comfy.rewrites.rewrite import Rewrite
+
+_PREVIEWS: Final = frozenset({"PreviewImage", "PreviewAny", "PreviewAudio", "PreviewVideo", "MaskPreview"})
+
+
+def drop_previews(draft: Draft) -> None:
+    """Remove preview nodes that nothing draws on, if an output that is kept stays."""
+    outputs = [each for each in draft.running() if is_output(draft.graph, each, draft.site.definitions)]
+    previews = [each for each in outputs if _is_preview(draft, each)]
+    if len(previews) == len(outputs):
+        return  # they are all there is: what they show may be what the job is for
+    for node_id in previews:
+        if not draft.consumers(node_id):
+            draft.drop(node_id, "a preview that nobody sees; what it alone draws on is not computed")
+
+
+def _is_preview(draft: Draft, node_id: str) -> bool:
+    class_type = base_class(draft.class_of(node_id))
+    if class_type == "VHS_VideoCombine":
+        return draft.value(node_id, "save_output") is False  # into ComfyUI's temp folder
+    return class_type in _PREVIEWS
+
+
+PREVIEWS: Final = Rewrite(
+    name="previews",
+    kind=ChangeKind.EXACT,
+    title="drops preview nodes",
+    when="a preview node is an output, nothing draws on it, and an output that is kept stays",
+    effect=(
+        "saves what only the preview needed: nothing for a picture that is made anyway, a whole branch "
+        "(a second decode, an encode) for one that is not"
+    ),
+    source="https://docs.comfy.org/development/core-concepts/workflow",
+    apply=drop_previews,
+)

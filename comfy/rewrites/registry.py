@@ -1,0 +1,36 @@
+"""All rewrites, in the order in which they are applied."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from comfy.rewrites.attention import ATTENTION
+from comfy.rewrites.gguf import GGUF
+from comfy.rewrites.interpolation import INTERPOLATION
+from comfy.rewrites.limits import LENGTH, SIZE
+from comfy.rewrites.metadata import METADATA
+from comfy.rewrites.previews import PREVIEWS
+from comfy.rewrites.rewrite import Rewrite
+from comfy.rewrites.tiled_decode import TILED_DECODE
+from comfy.rewrites.unloads import UNLOADS
+from comfy.rewrites.video_format import MP4, NVENC
+from comfy.rewrites.weights_place import BLOCK_SWAP, FORCE_OFFLOAD, LOAD
+
+# What changes the clip comes first, because what fits on a card depends on the clip. Outputs come last:
+# a format that is changed decides which inputs its node has.
+REWRITES: Final[tuple[Rewrite, ...]] = (
+    SIZE,
+    INTERPOLATION,
+    LENGTH,
+    PREVIEWS,
+    UNLOADS,
+    ATTENTION,
+    LOAD,
+    BLOCK_SWAP,
+    FORCE_OFFLOAD,
+    TILED_DECODE,
+    NVENC,
+    MP4,
+    METADATA,
+    GGUF,
+)

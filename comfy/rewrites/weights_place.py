@@ -1,0 +1,154 @@
+"""WanVideoWrapper's own switches for where weights lie: load device, block swap, force offload."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from comfy.links import is_link
+from comfy.rewrites.change import ChangeKind
+from comfy.rewrites.draft import Draft
+from comfy.rewrites.rewrite import Rewrite
+from comfy.rewrites.room import NotKnown, Room, room_for
+from comfy.wan.memory import MIN_INFERENCE_BYTES, RESERVE_BYTES
+from comfy.wan.models import GIB
+
+LOAD_DEVICE: Final = "load_device"
+_MAIN: Final = "main_device"
+_OFFLOAD: Final = "offload_device"
+_BLOCK_SWAPS: Final = ("WanVideoBlockSwap", "WanVideoEnhancedBlockSwap")
+_SAMPLER: Final = "WanVideoSampler"
+_FULL_MARGIN_BYTES: Final = int(0.3 * GIB)
+
+
+def place_weights(draft: Draft) -> None:
+    """Write `load_device` where the installed node has it: the card when all fits, else host memory."""
+    nodes = [each for each in draft.running() if draft.has_input(each, LOAD_DEVICE)]
+    room = _room(draft, nodes, "load_device stays")
+    if room is None:
+        return
+    for node_id in nodes:
+        if room.fit.all_stay:
+            if _has_unmerged_lora(draft, node_id):
+                draft.note(
+                    node_id, "stays: with a LoRA that is not merged the node loads to host memory anyway"
+                )
+                continue
+            why = (
+                f"all models fit on the card together ({_gib(sum(room.models.experts))} of diffusion models)"
+            )
+            draft.set(node_id, LOAD_DEVICE, _MAIN, why)
+        elif _together(room) > room.free_bytes:
+            taken = _gib(_together(room))
+            why = f"diffusion models and clip take {taken} together, the card has {_gib(room.free_bytes)}"
+            draft.set(node_id, LOAD_DEVICE, _OFFLOAD, why)
+
+
+def size_block_swap(draft: Draft) -> None:
+    """Swap as many blocks as the card lacks, and fetch one ahead."""
+    nodes = list(draft.running(*_BLOCK_SWAPS))
+    room = _room(draft, nodes, "block swap stays")
+    for node_id in nodes:
+        if room is not None:
+            _swap(draft, node_id, room)
+        unset = draft.value(node_id, "prefetch_blocks") in (0, None)
+        if unset and draft.has_input(node_id, "prefetch_blocks") and draft.value(node_id, "blocks_to_swap"):
+            draft.set(node_id, "prefetch_blocks", 1, "one block fetched ahead hides its copy")
+
+
+def choose_force_offload(draft: Draft) -> None:
+    """Keep the model on the card between two samplers where all fits; else make room after each."""
+    nodes = [each for each in draft.running(_SAMPLER) if draft.has_input(each, "force_offload")]
+    room = _room(draft, nodes, "force_offload stays")
+    if room is None:
+        return
+    for node_id in nodes:
+        if room.fit.all_stay:
+            draft.set(node_id, "force_offload", False, "all models fit on the card together")
+        elif _together(room) > room.free_bytes:
+            draft.set(node_id, "force_offload", True, "the next stage needs the memory of this one's model")
+
+
+def _room(draft: Draft, nodes: list[str], what: str) -> Room | None:
+    if not nodes:
+        return None
+    try:
+        return room_for(draft.graph, draft.site)
+    except NotKnown as exc:
+        draft.notes.append(f"{what}: {exc}")
+        return None
+
+
+def _together(room: Room) -> int:
+    beside = max(room.models.activations, room.models.decode)
+    return sum(room.models.experts) + beside + RESERVE_BYTES + MIN_INFERENCE_BYTES
+
+
+def _swap(draft: Draft, node_id: str, room: Room) -> None:
+    expert = max(room.models.experts)
+    full = int(1.1 * expert) + room.models.activations + RESERVE_BYTES + _FULL_MARGIN_BYTES
+    lacking = max(full - room.free_bytes, 0)
+    blocks = min(math.ceil(lacking / room.block_bytes), room.family.layers)
+    why = (
+        f"the card lacks {_gib(lacking)} for one expert of {_gib(expert)} at this size; "
+        f"a block is {_gib(room.block_bytes)}"
+    )
+    draft.set(node_id, "blocks_to_swap", blocks, why)
+
+
+def _has_unmerged_lora(draft: Draft, node_id: str) -> bool:
+    """Whether the chain of LoRAs at a loader holds one that stays apart from the weights."""
+    link: Any = draft.inputs(node_id).get("lora")
+    seen: set[str] = set()
+    while isinstance(link, list) and is_link(link) and link[0] not in seen:
+        seen.add(link[0])
+        if draft.value(link[0], "merge_loras") is False:
+            return True
+        link = draft.inputs(link[0]).get("prev_lora")
+    return False
+
+
+def _gib(count: int) -> str:
+    return f"{count / GIB:.1f} GiB"
+
+
+LOAD: Final = Rewrite(
+    name="load-device",
+    kind=ChangeKind.NEAR,
+    title="loads weights straight to the card where they fit, to host memory where they do not",
+    when=(
+        "the installed node has the input `load_device` (WanVideoModelLoader and its MultiGPU form, "
+        "LoadWanVideoT5TextEncoder, some forks of UnetLoaderGGUF; city96's own has none), and the sizes of "
+        "card, models and clip are known"
+    ),
+    effect=(
+        "spares the way through host memory when a model is loaded for the first time; where the models do "
+        "not fit, it avoids running out of memory. Sampling itself runs at the same pace"
+    ),
+    source="https://github.com/kijai/ComfyUI-WanVideoWrapper (nodes_model_loading.py)",
+    apply=place_weights,
+)
+BLOCK_SWAP: Final = Rewrite(
+    name="block-swap",
+    kind=ChangeKind.NEAR,
+    title="sizes the block swap to the card, and prefetches one block",
+    when="a linked WanVideoBlockSwap runs, and the sizes of card, model and clip are known",
+    effect=(
+        "blocks = (what a fully resident expert needs - VRAM) / block; a 14B block is 0.33 GiB in fp8 and "
+        "0.66 in bf16, and each one that is swapped crosses the bus in every step. Prefetching hides the copy"
+    ),
+    source="https://github.com/kijai/ComfyUI-WanVideoWrapper (nodes_model_loading.py)",
+    apply=size_block_swap,
+)
+FORCE_OFFLOAD: Final = Rewrite(
+    name="force-offload",
+    kind=ChangeKind.NEAR,
+    title="moves models off the card after a stage only where room is short",
+    when="WanVideoSampler runs, and the sizes of card, models and clip are known",
+    effect=(
+        "on a card that holds both experts no copy of 13 to 27 GiB between stages (0.6 s each over PCIe 4 "
+        "x16 for fp8); on a smaller one the second stage has the room it needs"
+    ),
+    source="https://github.com/kijai/ComfyUI-WanVideoWrapper (nodes.py)",
+    apply=choose_force_offload,
+)
