@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, TypeAdapter, ValidationError
 
+from comfy.rewrites.change import ChangeKind
+from comfy.rewrites.wishes import Wishes
 from farm.errors import InvalidJob, Problem
 
 SCHEMA_VERSION: Final = 1  # in every record; a reader refuses a newer one rather than guess
@@ -104,6 +106,8 @@ class JobSpec:
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
     labels: Annotated[tuple[Label, ...], Field(max_length=16)] = ()
     idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    accept: ChangeKind = ChangeKind.NEAR  # what the worker may change to make the graph fit its place
+    wishes: Wishes = Wishes()  # what the caller wants of such changes; most need `accept` "different"
     requirements: Requirements = Requirements()
 
 

@@ -12,6 +12,8 @@ from typing import Any, Final, TypedDict
 from comfy.advice import no_outputs
 from comfy.errors import GraphError, GraphProblem
 from comfy.graph import Graph, is_link
+from comfy.rewrites.change import ChangeKind
+from comfy.rewrites.wishes import Attention, Wishes
 from comfy.wan.templates import get_template
 from farm.errors import InvalidJob, Problem
 from farm.graphs import GraphFacts, effective, facts_of, read_graph, read_with_key, with_values
@@ -35,6 +37,16 @@ class JobOptions(TypedDict, total=False):
     labels: Sequence[str]  # to list and retry by
     idempotency_key: str | None  # the same key twice: the same job
     vram_gib: int  # smallest VRAM class, when you know better than the estimate
+    accept: ChangeKind | str  # "exact", "near" (default) or "different": what the worker may change
+    attention: Attention | str  # "sdpa" (default), "keep" or "auto"
+    lightning: bool  # few-step LoRAs with the settings they want
+    keep_metadata: bool  # the graph, with its prompt, inside the files
+    max_width: int  # pixels; the clip keeps its proportions
+    max_height: int  # pixels
+    max_frames: int  # generated, before interpolation
+    max_fps: float
+    max_seconds: float  # of the clip
+    interpolation: int  # largest factor; 1: none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +106,12 @@ def _fields(
 ) -> dict[str, Any]:
     options: dict[str, Any] = dict(request.options)
     vram_gib = options.pop("vram_gib", None) or facts.vram_gib or VRAM_CLASSES_GIB[0]
+    wishes = {name: options.pop(name) for name in Wishes.__dataclass_fields__ if name in options}
     return {
         "title": facts.title,
         **options,
         "labels": tuple(options.get("labels", ())),
+        **({"wishes": wishes} if wishes else {}),
         "graph": graph,
         "parameters": {} if request.template is not None else dict(request.parameters),
         "template": request.template,
