@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, TypeAdapter, ValidationError
 
 from comfy.rewrites.change import ChangeKind
-from comfy.rewrites.wishes import Wishes
+from comfy.rewrites.wishes import NO_WISHES, Wishes
 from farm.errors import InvalidJob, Problem
 
 SCHEMA_VERSION: Final = 1  # in every record; a reader refuses a newer one rather than guess
@@ -107,7 +107,7 @@ class JobSpec:
     labels: Annotated[tuple[Label, ...], Field(max_length=16)] = ()
     idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     accept: ChangeKind = ChangeKind.NEAR  # what the worker may change to make the graph fit its place
-    wishes: Wishes = Wishes()  # what the caller wants of such changes; most need `accept` "different"
+    wishes: Wishes = NO_WISHES  # what the caller wants of such changes; most need `accept` "different"
     requirements: Requirements = Requirements()
 
 

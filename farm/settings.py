@@ -373,6 +373,12 @@ class WorkerSettings(FromEnvironment):
         validation_alias=_variable("FARM_PUBLISH_SLOTS"),
         description="Jobs whose upload may overlap with the next render.",
     )
+    prompt_metadata: bool = Field(
+        False,
+        validation_alias=_variable("FARM_PROMPT_METADATA"),
+        description="Whether core nodes put the graph, with its prompt, into the files they save; a job's "
+        "manifest has it anyway.",
+    )
     previews: bool = Field(
         False,
         validation_alias=_variable("FARM_PREVIEWS"),

@@ -23,7 +23,7 @@ from worker.ladder import Rung, larger_class, next_rung
 from worker.lease import Lease, LeaseKeeper
 from worker.manifest import manifest_of
 from worker.publish import Publisher
-from worker.render import Comfy, Ears, Rendered, prompt_id, render, run_folder
+from worker.render import Comfy, Ears, Rendered, Tailor, prompt_id, render, run_folder
 from worker.reporter import Reporter
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ class Parts:
     keeper: LeaseKeeper
     gate: Gate
     comfy: Comfy
+    tailor: Tailor
     inputs: InputCache
     publisher: Publisher
     scratch: Path  # for files that come by /view
@@ -120,6 +121,7 @@ class _Attempt:
                     self._parts.scratch,
                     ears,
                     stop,
+                    tailor=self._parts.tailor,
                     rungs=self._rungs,
                     spent_s=spent_s if self._rungs else 0.0,
                 )

@@ -7,9 +7,11 @@ import json
 import logging
 import time
 import zlib
+from collections.abc import Mapping
 from typing import Any, Final
 
 from comfy.errors import ComfyError
+from comfy.nodedefs import NodeDef, parse_definitions
 from farm.preflight import definitions_name
 from farm.store.base import JobStore
 from worker.errors import WorkerError
@@ -33,11 +35,23 @@ class Definitions:
         self._generation = -1
         self._read_at = 0.0
         self._stored_at = 0.0
+        self._nodes: tuple[int, dict[str, NodeDef]] | None = None  # generation, and what it has
 
     @property
     def digest(self) -> str | None:
         """Name of the stored definitions; None before the first."""
         return self._digest
+
+    def nodes(self) -> Mapping[str, NodeDef]:
+        """The nodes that are installed, a minute old at most; asked for now after a start of ComfyUI.
+
+        Raises:
+            ComfyError, WorkerError: ComfyUI does not tell.
+        """
+        generation, known = self._comfy.generation, self._nodes
+        if known is None or known[0] != generation:
+            known = self._nodes = (generation, parse_definitions(self._comfy.client().object_info()))
+        return known[1]
 
     def refresh(self) -> None:
         """Read them again after a start of ComfyUI, and after a while: model files come and go.
@@ -67,6 +81,8 @@ class Definitions:
         text = json.dumps(object_info, sort_keys=True, separators=(",", ":")).encode()
         digest = hashlib.sha256(text).hexdigest()[:32]
         now = time.monotonic()
+        if digest != self._digest or generation != self._generation:
+            self._nodes = (generation, parse_definitions(object_info))
         if digest != self._digest or now - self._stored_at >= _STORE_AGAIN_S:
             self._store.put_blob(definitions_name(digest), zlib.compress(text, 6), ttl_s=_TTL_S)
             self._digest, self._stored_at = digest, now

@@ -177,6 +177,8 @@ def command_line(
     ]
     if settings.comfyui_base is not None and target.kind is ComfyKind.INSTALLED:
         wanted.append(("--base-directory", str(settings.comfyui_base.expanduser().absolute())))
+    if not settings.prompt_metadata:
+        wanted.append(("--disable-metadata",))
     if settings.previews:
         wanted.append(("--preview-method", "latent2rgb"))
     extra = extra_arguments(settings, target, accepted)

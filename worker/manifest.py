@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
+from comfy.rewrites import Optimized
 from farm.store.base import Claim
 from worker.render import Rendered
 
@@ -32,8 +33,28 @@ def manifest_of(claim: Claim, rendered: Rendered, worker: Mapping[str, Any]) -> 
         "submitted_at": claim.submitted_at.isoformat(),
         "claimed_at": claim.claimed_at.isoformat(),
         "graph": rendered.graph,
+        "accept": spec.accept.value,
+        "wishes": asdict(spec.wishes),
         "changes": [asdict(change) for change in rendered.changes],
+        "rewrites": _rewrites(rendered.fitted),
         "out_of_memory": [rung.value for rung in rendered.rungs],
         "node_seconds": {node: round(seconds, 4) for node, seconds in rendered.node_seconds.items()},
         "worker": dict(worker),
     }
+
+
+def _rewrites(fitted: Optimized) -> list[dict[str, Any]]:
+    """What came of each rewrite that had something to do; what was written stands under `changes`."""
+    told: list[dict[str, Any]] = [
+        {
+            "rewrite": outcome.rewrite,
+            "kind": outcome.kind.value,
+            "came": outcome.came.value,
+            "changes": len(outcome.changes),
+            "notes": list(outcome.notes),
+        }
+        for outcome in fitted.outcomes
+    ]
+    if fitted.untried:
+        told.append({"rewrite": "all", "came": "untried", "notes": [fitted.untried]})
+    return told

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from comfy.required import model_files
+from comfy.required import ModelFile, model_files
 from comfy.wan.fit import ModelSizes
 from comfy.wan.memory import activation_bytes, vae_decode_bytes
 from comfy.wan.models import WAN_14B, family_of, file_bytes
@@ -43,6 +43,17 @@ def models_folder(settings: WorkerSettings) -> Path | None:
     if base is None or settings.comfyui_url is not None:
         return None
     return base.expanduser().absolute() / "models"
+
+
+def bytes_on_disk(folder: Path, files: Iterable[ModelFile]) -> dict[str, int]:
+    """Sizes of the model files that a graph names: name as in the graph -> bytes, of those that are there."""
+    found: dict[str, int] = {}
+    for file in files:
+        for kind in _SAME_FOLDER.get(file.folder, (file.folder,)):
+            path = folder / kind / file.name
+            if path.is_file():
+                found[file.name] = path.stat().st_size
+    return found
 
 
 def models_meant(settings: WorkerSettings, *, assume: bool = False) -> Meant:

@@ -16,10 +16,10 @@ from comfy.events import Event, Preview
 from comfy.graph import set_inputs
 from comfy.outputs import OutputFile, locate
 from comfy.phases import Phase
-from comfy.rewrites import Change, set_output_prefix, tile_decodes
+from comfy.rewrites import Change, Optimized, set_output_prefix, tile_decodes
 from comfy.rewrites.tiled_decode import TILED
 from comfy.run import PromptRun
-from farm.job import Progress
+from farm.job import JobSpec, Progress
 from farm.store.base import Claim
 from worker.errors import BrokenOutput, TimeLimitReached, WorkerError
 from worker.inputs import InputCache
@@ -30,6 +30,13 @@ log = logging.getLogger(__name__)
 
 # A person follows the phases: those of small helper nodes between two stages only flicker.
 _SAYS_NOTHING: Final = frozenset({Phase.QUEUED, Phase.OTHER, Phase.DONE})
+
+
+class Tailor(Protocol):
+    """Who fits graphs to this worker."""
+
+    def fit(self, graph: Mapping[str, Any], spec: JobSpec) -> Optimized:
+        """The graph with what the job accepts; never raises."""
 
 
 class Comfy(Protocol):
@@ -89,6 +96,7 @@ class Rendered:
     outputs: tuple[LocalOutput, ...]  # never empty; the files are whole and closed
     graph: dict[str, Any]  # as it was executed
     changes: tuple[Change, ...]  # what the farm changed in it, and why
+    fitted: Optimized  # which rewrites were applied, refused or skipped, and why
     timings_s: dict[str, float] = field(default_factory=dict)
     node_seconds: dict[str, float] = field(default_factory=dict)  # node id -> s
     rungs: tuple[Rung, ...] = ()  # what was tried because the card ran out of memory
@@ -125,6 +133,7 @@ def render(
     ears: Ears,
     stop: threading.Event,
     *,
+    tailor: Tailor,
     rungs: Sequence[Rung] = (),
     spent_s: float = 0.0,
 ) -> Rendered:
@@ -133,6 +142,7 @@ def render(
     Args:
         scratch: for files that only /view gives us.
         stop: set by whoever wants it to end early.
+        tailor: fits the graph to this place, as far as the job accepts that.
         rungs: what was tried before in this attempt, because the card ran out of memory.
         spent_s: how long the attempt has run already.
 
@@ -148,7 +158,9 @@ def render(
     ears.phase("preparing")
     client = comfy.client()
     died = comfy.died  # of the process that runs now: another one may follow while we look
-    graph, changes = _final_graph(claim, inputs, comfy, stop)
+    fitted = tailor.fit(_with_inputs(claim, inputs, comfy, stop), claim.spec)
+    graph, prefixes = set_output_prefix(fitted.graph, prompt_id(claim))
+    changes = (*fitted.changes, *prefixes)
     if Rung.TILED in rungs:
         graph, tiled = tile_decodes(graph, _inputs_of(client, TILED))
         changes = (*changes, *tiled)
@@ -170,6 +182,7 @@ def render(
         outputs=outputs,
         graph=graph,
         changes=changes,
+        fitted=fitted,
         rungs=tuple(rungs),
         timings_s={
             "prepare": prepared - started,
@@ -187,18 +200,15 @@ def _inputs_of(client: ComfyClient, class_type: str) -> set[str]:
     return {name for group in ("required", "optional") for name in given.get(group, {})}
 
 
-def _final_graph(
-    claim: Claim, inputs: InputCache, comfy: Comfy, stop: threading.Event
-) -> tuple[dict[str, Any], tuple[Change, ...]]:
-    """The graph as it is sent: input files in their places, outputs into the attempt's own folder."""
-    graph: Mapping[str, Any] = claim.spec.graph
-    if claim.spec.inputs:
-        names = {
-            place: comfy.place(inputs, source, field=place, holder=prompt_id(claim), stop=stop)
-            for place, source in claim.spec.inputs.items()
-        }
-        graph = set_inputs(graph, names)
-    return set_output_prefix(graph, prompt_id(claim))
+def _with_inputs(claim: Claim, inputs: InputCache, comfy: Comfy, stop: threading.Event) -> Mapping[str, Any]:
+    """The graph with its input files in their places."""
+    if not claim.spec.inputs:
+        return claim.spec.graph
+    names = {
+        place: comfy.place(inputs, source, field=place, holder=prompt_id(claim), stop=stop)
+        for place, source in claim.spec.inputs.items()
+    }
+    return set_inputs(claim.spec.graph, names)
 
 
 def _run(

@@ -30,6 +30,7 @@ from worker.machine import Machine
 from worker.own_comfy import OwnComfy
 from worker.publish import S3Publisher
 from worker.spot import spot_watch
+from worker.tailor import Tailor
 from worker.wellness import Wellness
 
 log = logging.getLogger(__name__)
@@ -173,6 +174,7 @@ class Runtime:
             keeper=self._keeper,
             gate=self.gate,
             comfy=OwnComfy(self._machine.comfy),
+            tailor=Tailor(self._name, self._worker, self._machine, self._definitions),
             inputs=InputCache(self._worker.data_dir / "inputs", storage=storage, settings=self._worker),
             publisher=publisher,
             scratch=self._worker.data_dir / "scratch",

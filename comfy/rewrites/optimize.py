@@ -14,7 +14,7 @@ from comfy.rewrites.draft import Draft
 from comfy.rewrites.registry import REWRITES
 from comfy.rewrites.rewrite import Rewrite
 from comfy.rewrites.site import Site
-from comfy.rewrites.wishes import Wishes
+from comfy.rewrites.wishes import NO_WISHES, Wishes
 from comfy.validation import validate
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ class Optimized:
 
     graph: Mapping[str, Any]  # shares the nodes that did not change with the graph that was given
     outcomes: tuple[Outcome, ...]  # of those that had something to do or to say, in order
+    untried: str = ""  # why no rewrite was tried at all
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -61,18 +62,17 @@ def optimize(
     site: Site,
     *,
     accept: ChangeKind = ChangeKind.NEAR,
-    wishes: Wishes | None = None,
+    wishes: Wishes = NO_WISHES,
     rewrites: Sequence[Rewrite] = REWRITES,
 ) -> Optimized:
     """Try every rewrite on a checked graph; apply those whose kind is accepted.
 
     Never raises for what a rewrite does: one that fails is logged and named, and changes nothing.
     """
-    wanted = wishes or Wishes()
     now: Mapping[str, Any] = graph
     outcomes = []
     for rewrite in rewrites:
-        draft = Draft(now, site=site, wishes=wanted, kind=rewrite.kind, rewrite=rewrite.name)
+        draft = Draft(now, site=site, wishes=wishes, kind=rewrite.kind, rewrite=rewrite.name)
         outcome = _tried(rewrite, draft, accept)
         if outcome is None:
             continue

@@ -49,3 +49,6 @@ class Wishes:
             # Written so that NaN fails too.
             if value is not None and not value >= least:
                 raise ValueError(f"{name} is {value}, the least is {least}")
+
+
+NO_WISHES: Final = Wishes()

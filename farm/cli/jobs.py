@@ -16,6 +16,7 @@ from farm.cli.exits import ExitCode
 from farm.cli.ids import complete_id, whole_id
 from farm.cli.tables import job_view, jobs_table, result_view, video_words
 from farm.cli.watching import view_for, watch_jobs
+from farm.cli.wishing import Accept, AttentionOption, Lightning, Limit, wishes
 from farm.cli.words import parse_moment, parse_pairs, parse_value, size
 from farm.client import Farm
 from farm.errors import IllegalMove, JobFailed
@@ -67,6 +68,13 @@ def submit(
     max_attempts: Annotated[int | None, typer.Option(help="Failed attempts before the job fails.")] = None,
     vram_gib: Annotated[int | None, typer.Option("--vram", help="Smallest VRAM class in GiB.")] = None,
     key: Annotated[str | None, typer.Option(help="Idempotency key: the same twice is one job.")] = None,
+    accept: Accept = None,
+    attention: AttentionOption = None,
+    lightning: Lightning = False,
+    keep_metadata: Annotated[
+        bool, typer.Option("--keep-metadata", help="Leave the graph with its prompt in the files.")
+    ] = False,
+    limit: Limit = None,
     count: Annotated[int, typer.Option(min=1, help="So many jobs, each with its own seed.")] = 1,
     wait: Annotated[bool, typer.Option("--wait", help="Return when all have ended.")] = False,
     timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Longest wait.")] = None,
@@ -84,6 +92,7 @@ def submit(
         "max_attempts": max_attempts,
         "vram_gib": vram_gib,
         "idempotency_key": key,
+        **wishes(accept, attention, lightning=lightning, keep_metadata=keep_metadata, limit=limit),
     }
     request = _request(file, template, param, input_, options)
     with door.farm() as farm:

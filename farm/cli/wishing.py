@@ -1,0 +1,71 @@
+"""What a command line says of changes to a graph: the options that `submit` and `optimize` share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+import typer
+
+from comfy.rewrites import Attention, ChangeKind
+from farm.cli.words import parse_pairs, parse_value
+
+# As a person writes them -> as `Wishes` has them.
+_LIMITS: Final = {
+    "width": "max_width",
+    "height": "max_height",
+    "frames": "max_frames",
+    "fps": "max_fps",
+    "seconds": "max_seconds",
+    "interpolation": "interpolation",
+}
+
+Accept = Annotated[
+    ChangeKind | None,
+    typer.Option(
+        help="What may be changed to fit the graph to its worker; default near. See docs/rewrites.md."
+    ),
+]
+AttentionOption = Annotated[
+    Attention | None,
+    typer.Option(
+        "--attention",
+        help="sdpa: not SageAttention (default); keep: as the graph says; auto: the fastest proven.",
+    ),
+]
+Lightning = Annotated[
+    bool, typer.Option("--lightning", help="Few-step LoRAs: another picture, needs --accept different.")
+]
+Limit = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        metavar="WHAT=N",
+        help=f"Of {', '.join(_LIMITS)}: another picture, needs --accept different; may be repeated.",
+    ),
+]
+
+
+def wishes(
+    accept: ChangeKind | None,
+    attention: Attention | None,
+    *,
+    lightning: bool,
+    keep_metadata: bool,
+    limit: Sequence[str] | None,
+) -> dict[str, Any]:
+    """The options of a job; those that were not given are not in it.
+
+    Raises:
+        BadParameter: a limit is none, or no number.
+    """
+    found: dict[str, Any] = {"accept": accept, "attention": attention}
+    found |= {"lightning": lightning or None, "keep_metadata": keep_metadata or None}
+    for name, text in parse_pairs(limit or (), option="--limit").items():
+        value = parse_value(text)
+        if name not in _LIMITS:
+            raise typer.BadParameter(f"there is no limit of {name}; there are {', '.join(_LIMITS)}")
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise typer.BadParameter(f"--limit {name} takes a number, not {text!r}")
+        found[_LIMITS[name]] = value
+    return {name: value for name, value in found.items() if value is not None}

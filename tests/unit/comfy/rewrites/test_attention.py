@@ -1,0 +1,77 @@
+"""Which attention back-end is written, by the job's policy and by what a host has proven."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from comfy.rewrites import Attention, Change, Wishes, optimize
+from comfy.rewrites.attention import ATTENTION
+from tests.support.fleet import wan_graph
+from tests.support.places import a_site, wrapper_graph
+
+
+def changes(graph: dict[str, Any], policy: Attention, **proven_s: float) -> tuple[Change, ...]:
+    site = a_site(attention_proven=proven_s)
+    return optimize(graph, site, wishes=Wishes(attention=policy), rewrites=[ATTENTION]).changes
+
+
+def with_kj_patches(graph: dict[str, Any], value: str = "auto") -> dict[str, Any]:
+    """Both experts behind KJNodes' patch."""
+    for number, (shift, loader) in enumerate((("54", "37"), ("55", "56")), start=201):
+        graph[str(number)] = {
+            "class_type": "PathchSageAttentionKJ",
+            "inputs": {"model": [loader, 0], "sage_attention": value},
+        }
+        graph[shift]["inputs"]["model"] = [str(number), 0]
+    return graph
+
+
+def test_sage_gives_way_to_sdpa_on_both_experts() -> None:
+    assert [(each.node_id, each.new) for each in changes(wrapper_graph(), Attention.SDPA)] == [
+        ("1", "sdpa"),
+        ("2", "sdpa"),
+    ]
+
+
+def test_the_patch_of_kjnodes_is_disabled_where_it_is_set() -> None:
+    found = changes(with_kj_patches(wan_graph()), Attention.SDPA)
+
+    assert [(each.node_id, each.input_name, each.new) for each in found] == [
+        ("201", "sage_attention", "disabled"),
+        ("202", "sage_attention", "disabled"),
+    ]
+
+
+@pytest.mark.parametrize("mode", ["sdpa", "flash_attn_2"])
+def test_what_does_not_force_sage_stays(mode: str) -> None:
+    assert changes(wrapper_graph(attention_mode=mode), Attention.SDPA) == ()
+
+
+def test_keep_keeps() -> None:
+    assert changes(wrapper_graph(), Attention.KEEP) == ()
+
+
+def test_auto_takes_the_fastest_that_the_host_has_proven() -> None:
+    found = changes(wrapper_graph(), Attention.AUTO, sdpa=0.004, sage=0.002, flash3=0.0015)
+
+    assert {each.new for each in found} == {"flash_attn_3"}
+    assert "1.5 ms" in found[0].why
+
+
+def test_auto_without_proof_is_sdpa() -> None:
+    assert {each.new for each in changes(wrapper_graph(), Attention.AUTO)} == {"sdpa"}
+
+
+def test_auto_passes_over_a_back_end_that_the_node_does_not_offer() -> None:
+    found = changes(with_kj_patches(wan_graph(), "auto"), Attention.AUTO, sdpa=0.004, flash3=0.001)
+
+    assert {each.new for each in found} == {"disabled"}
+
+
+def test_a_loader_that_feeds_no_output_is_not_worth_a_change() -> None:
+    graph = wrapper_graph()
+    graph["99"] = graph["1"]
+
+    assert "99" not in {each.node_id for each in changes(graph, Attention.SDPA)}

@@ -1,0 +1,160 @@
+"""Previews, formats and metadata of the outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from comfy.rewrites import Came, Wishes, optimize
+from comfy.rewrites.metadata import METADATA
+from comfy.rewrites.previews import PREVIEWS
+from comfy.rewrites.video_format import MP4, NVENC
+from comfy.validation import validate
+from tests.support.fleet import wan_graph
+from tests.support.places import a_site, nodes, vhs_with_formats
+
+TOLD = vhs_with_formats(nodes())
+
+
+def saved_by_vhs(**inputs: Any) -> dict[str, Any]:
+    """The WAN graph with VideoHelperSuite's node at its end."""
+    graph = wan_graph()
+    del graph["61"], graph["60"]
+    given = {
+        "images": ["8", 0],
+        "frame_rate": 16.0,
+        "loop_count": 0,
+        "filename_prefix": "clip",
+        "pingpong": False,
+        "save_output": True,
+    }
+    graph["60"] = {"class_type": "VHS_VideoCombine", "inputs": given | inputs}
+    return graph
+
+
+def a_preview(graph: dict[str, Any]) -> dict[str, Any]:
+    return graph | {"70": {"class_type": "PreviewImage", "inputs": {"images": ["8", 0]}}}
+
+
+def test_a_preview_beside_an_output_is_dropped() -> None:
+    result = optimize(a_preview(wan_graph()), a_site(), rewrites=[PREVIEWS])
+
+    assert dict(result.graph) == wan_graph()
+    assert [(each.node_id, each.new) for each in result.changes] == [("70", None)]
+
+
+def test_a_preview_that_is_all_there_is_stays() -> None:
+    graph = a_preview(wan_graph())
+    del graph["60"], graph["61"]
+
+    assert optimize(graph, a_site(), rewrites=[PREVIEWS]).changes == ()
+
+
+def test_a_clip_that_is_only_kept_for_a_moment_counts_as_a_preview() -> None:
+    graph = saved_by_vhs(format="video/h264-mp4", save_output=False)
+    graph["71"] = {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": "still"}}
+
+    assert "60" not in optimize(graph, a_site(), rewrites=[PREVIEWS]).graph
+
+
+def test_nvenc_gives_way_to_x264_where_the_card_has_none() -> None:
+    graph = saved_by_vhs(
+        format="video/nvenc_h264-mp4", pix_fmt="p010le", bitrate=10, megabit=True, save_metadata=True
+    )
+
+    result = optimize(graph, a_site(nvenc=False, definitions=TOLD), rewrites=[NVENC])
+
+    inputs = result.graph["60"]["inputs"]
+    assert inputs["format"] == "video/h264-mp4"
+    assert (inputs["pix_fmt"], inputs["crf"]) == ("yuv420p10le", 19)
+    assert not {"bitrate", "megabit"} & inputs.keys()
+
+
+@pytest.mark.parametrize(("nvenc", "notes"), [(True, 0), (None, 1)])
+def test_nvenc_stays_where_it_works_or_nothing_is_known(nvenc: bool | None, notes: int) -> None:
+    graph = saved_by_vhs(format="video/nvenc_h264-mp4", bitrate=10)
+
+    result = optimize(graph, a_site(nvenc=nvenc), rewrites=[NVENC])
+
+    assert result.changes == ()
+    assert sum(len(each.notes) for each in result.outcomes) == notes
+
+
+def test_animated_webp_of_core_becomes_a_video_and_stays_valid() -> None:
+    graph = wan_graph()
+    del graph["60"]
+    graph["61"] = {
+        "class_type": "SaveAnimatedWEBP",
+        "inputs": {
+            "images": ["8", 0],
+            "filename_prefix": "clip",
+            "fps": 16.0,
+            "lossless": False,
+            "quality": 90,
+            "method": "default",
+        },
+    }
+
+    result = optimize(graph, a_site(), rewrites=[MP4])
+
+    saver = result.graph["61"]
+    assert (saver["class_type"], saver["inputs"]["filename_prefix"]) == ("SaveVideo", "clip")
+    assert result.graph[saver["inputs"]["video"][0]]["inputs"] == {"images": ["8", 0], "fps": 16.0}
+    assert validate(result.graph, nodes()).ok
+
+
+def test_animated_webp_stays_where_the_rate_is_more_than_a_video_takes() -> None:
+    graph = wan_graph()
+    del graph["60"]
+    graph["61"] = {
+        "class_type": "SaveAnimatedWEBP",
+        "inputs": {"images": ["8", 0], "filename_prefix": "clip", "fps": 400.0, "lossless": False},
+    }
+
+    result = optimize(graph, a_site(), rewrites=[MP4])
+
+    assert dict(result.graph) == graph
+    assert result.outcomes[0].came is Came.SKIPPED
+
+
+def test_webp_of_vhs_becomes_h264_with_that_formats_inputs() -> None:
+    result = optimize(
+        saved_by_vhs(format="image/webp", lossless=True), a_site(definitions=TOLD), rewrites=[MP4]
+    )
+
+    inputs = result.graph["60"]["inputs"]
+    assert (inputs["format"], inputs["pix_fmt"], inputs["crf"]) == ("video/h264-mp4", "yuv420p", 19)
+    assert "lossless" not in inputs
+
+
+def test_the_prompt_stays_out_of_the_file_unless_it_is_wanted() -> None:
+    graph = saved_by_vhs(format="video/h264-mp4", save_metadata=True)
+
+    kept = optimize(graph, a_site(), wishes=Wishes(keep_metadata=True), rewrites=[METADATA])
+    out = optimize(graph, a_site(), rewrites=[METADATA])
+
+    assert kept.changes == ()
+    assert out.graph["60"]["inputs"]["save_metadata"] is False
+
+
+def test_an_absent_save_metadata_is_written_only_where_the_format_has_it() -> None:
+    graph = saved_by_vhs(format="video/h264-mp4")
+
+    told = optimize(graph, a_site(definitions=TOLD), rewrites=[METADATA])
+    not_told = optimize(graph, a_site(), rewrites=[METADATA])
+
+    assert told.graph["60"]["inputs"]["save_metadata"] is False
+    assert not_told.changes == ()
+
+
+@pytest.mark.parametrize(("wanted", "writes", "notes"), [(True, False, 1), (False, True, 1), (True, True, 0)])
+def test_where_a_flag_of_comfyui_decides_a_job_is_told(wanted: bool, writes: bool, notes: int) -> None:
+    result = optimize(
+        wan_graph(),
+        a_site(writes_metadata=writes),
+        wishes=Wishes(keep_metadata=wanted),
+        rewrites=[METADATA],
+    )
+
+    assert sum(len(each.notes) for each in result.outcomes) == notes
