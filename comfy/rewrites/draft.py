@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from comfy.links import ancestors, class_of, inputs_of, is_link, literal
+from comfy.links import class_of, inputs_of, is_link
 from comfy.nodedefs import Definitions, InputDef, NodeDef, Section
+from comfy.places import literal, running
 from comfy.required import base_class, is_output_class
 from comfy.rewrites.change import Change, ChangeKind
 from comfy.rewrites.offers import fault_of, offered_input
@@ -63,7 +64,7 @@ class Draft:
         return inputs_of(self._graph, node_id)
 
     def value(self, node_id: str, input_name: str) -> Any:
-        """The literal behind an input, through links to nodes that only hold one; None: there is none."""
+        """What an input gets, through links to nodes that only hold or calculate a value; None: not known."""
         return literal(self._graph, node_id, input_name)
 
     def has_input(self, node_id: str, input_name: str) -> bool:
@@ -240,7 +241,7 @@ class Draft:
 def running_nodes(graph: Mapping[str, Any], definitions: Definitions) -> set[str]:
     """The nodes that run: what feeds an output node. All of them when none is known."""
     outputs = [node_id for node_id in graph if is_output(graph, node_id, definitions)]
-    return ancestors(graph, outputs) if outputs else set(graph)
+    return running(graph, outputs) if outputs else set(graph)
 
 
 def is_output(graph: Mapping[str, Any], node_id: str, definitions: Definitions) -> bool:

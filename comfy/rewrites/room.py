@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from comfy.links import class_of, literal
+from comfy.links import class_of
+from comfy.places import literal
 from comfy.required import ModelFile, base_class, model_files
 from comfy.rewrites.site import Site
 from comfy.wan.find import clip_size
