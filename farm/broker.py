@@ -17,6 +17,7 @@ from kombu import Connection, Exchange, Queue
 from farm.errors import SettingsError
 from farm.job import DEFAULT_PRIORITY, LEAST_URGENT, MOST_URGENT, VRAM_CLASSES_GIB
 from farm.settings import RedisSettings
+from farm.store.address import sentinel_address
 
 TASK_NAME: Final = "farm.render"
 PRIORITIES: Final = tuple(range(MOST_URGENT, LEAST_URGENT + 1))
@@ -53,7 +54,9 @@ def key_prefix(namespace: str) -> str:
 
 def make_app(settings: RedisSettings, *, name: str = "farm") -> Celery:
     """A Celery app that speaks to the farm's Redis; the same for producer, worker and Flower."""
-    app = Celery(name, broker=settings.url.get_secret_value())
+    url = settings.url.get_secret_value()
+    sentinels = sentinel_address(url)
+    app = Celery(name, broker=url if sentinels is None else sentinels.broker_url)
     app.conf.update(
         **_MUST_BE,
         task_serializer="json",
@@ -86,6 +89,7 @@ def make_app(settings: RedisSettings, *, name: str = "farm") -> Celery:
             "socket_timeout": 30,
             "socket_keepalive": True,
             "health_check_interval": 15,
+            **({} if sentinels is None else sentinels.transport_options),
         },
     )
     return app

@@ -49,7 +49,9 @@ class RedisSettings(FromEnvironment):
     url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
         validation_alias=_variable("FARM_REDIS_URL"),
-        description="Redis or Valkey >= 6.2: `redis://[user:password@]host:port/db`; `rediss://` for TLS.",
+        description="Redis or Valkey >= 6.2: `redis://[user:password@]host:port/db`; `rediss://` for TLS; "
+        "behind Sentinel `sentinel://[user:password@]host:port,host:port/db?master=NAME`, with "
+        "`&sentinel_user=` and `&sentinel_password=` if the sentinels ask for them (no TLS there).",
     )
     namespace: str = Field(
         "farm",
@@ -62,6 +64,14 @@ class RedisSettings(FromEnvironment):
         gt=0,
         validation_alias=_variable("FARM_REDIS_TIMEOUT_S"),
         description="Seconds to wait for an answer of Redis before it counts as unreachable.",
+    )
+
+    replicas: int = Field(
+        0,
+        ge=0,
+        validation_alias=_variable("FARM_REPLICAS"),
+        description="Replicas that must have a new job before `submit` returns; 0: a fail-over may lose the "
+        "jobs of its last moments.",
     )
 
 

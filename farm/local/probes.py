@@ -75,9 +75,12 @@ def worker_missing(url: str, namespace: str, name: str, pid: int) -> str | None:
     """
     import redis
 
+    from farm.store.address import sentinel_address
     from farm.store.keys import Keys
 
-    with redis.Redis.from_url(url, socket_timeout=PROBE_TIMEOUT_S) as client:
+    address = sentinel_address(url)
+    options = {"socket_timeout": PROBE_TIMEOUT_S}
+    with redis.Redis.from_url(url, **options) if address is None else address.client(**options) as client:
         try:
             card = client.get(Keys(namespace).worker(name))
         except redis.RedisError as exc:

@@ -7,11 +7,12 @@ from typing import Any
 
 import redis
 
+from farm.errors import StoreUnavailable
 from farm.store import codec
 from farm.store.base import Bell, Ring, StoreLimits
 from farm.store.keys import Keys
 from farm.store.lua import Argument, Call, run, run_many
-from farm.store.trouble import translated
+from farm.store.trouble import translated, where
 
 
 class RedisLink:
@@ -21,10 +22,14 @@ class RedisLink:
         client: must not decode responses.
         namespace: what its keys begin with (`Keys`); several farms may share a Redis.
         bell: makes the messages that announce waiting jobs.
+        replicas: how many must have a new job before it counts as stored.
     """
 
-    def __init__(self, client: redis.Redis, *, namespace: str, limits: StoreLimits, bell: Bell) -> None:
+    def __init__(
+        self, client: redis.Redis, *, namespace: str, limits: StoreLimits, bell: Bell, replicas: int = 0
+    ) -> None:
         self.limits = limits
+        self._replicas = replicas
         self.keys = Keys(namespace)
         self._client = client
         self._bell = bell
@@ -48,10 +53,26 @@ class RedisLink:
         with translated(self._client):
             return run(self._client, self._call(script, *args, bell_list=bell_list))
 
-    def _run_many(self, calls: Sequence[Call]) -> list[Any]:
-        """The answers of all calls, in one round trip."""
+    def _run_many(self, calls: Sequence[Call], *, replicated: bool = False) -> list[Any]:
+        """The answers of all calls, in one round trip.
+
+        Raises:
+            StoreUnavailable: no answer; or the calls were carried out, shall be `replicated`, and
+                too few replicas have what they wrote.
+        """
+        if not (replicated and self._replicas):
+            with translated(self._client):
+                return run_many(self._client, calls)
+        wait_ms = in_ms(0.8 * _timeout_s(self._client))
         with translated(self._client):
-            return run_many(self._client, calls)
+            *answers, had = run_many(self._client, calls, then=("WAIT", self._replicas, wait_ms))
+        if had < self._replicas:
+            raise StoreUnavailable(
+                where(self._client),
+                f"it took the jobs, but only {had} of {self._replicas} replicas have them (FARM_REPLICAS): a "
+                "fail-over now would lose them; submit again with the same idempotency keys",
+            )
+        return answers
 
     def _ring_of(self, job_id: str) -> Ring | None:
         """How to ring for a job at the front; None when there is no such job."""
@@ -63,6 +84,10 @@ class RedisLink:
 
     def _list_key(self, ring: Ring) -> str:
         return self._bell.list_key(ring.queue, ring.priority)
+
+
+def _timeout_s(client: redis.Redis) -> float:
+    return float(client.connection_pool.connection_kwargs.get("socket_timeout") or 5.0)
 
 
 def in_ms(seconds: float) -> int:

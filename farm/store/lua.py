@@ -53,16 +53,18 @@ def run(client: redis.Redis, call: Call) -> Any:
         return execute(*call.by_text())
 
 
-def run_many(client: redis.Redis, calls: Sequence[Call]) -> list[Any]:
+def run_many(client: redis.Redis, calls: Sequence[Call], *, then: Sequence[Any] = ()) -> list[Any]:
     """The answers of all calls, in order, in one round trip.
 
     No transaction: each script is atomic by itself. The first error is raised after all of them ran.
+    `then` is a plain command that goes behind them over the same connection; its answer comes last.
     """
-    answers = _pipelined(client, [call.by_digest() for call in calls])
+    behind = [then] if then else []
+    answers = _pipelined(client, [*(call.by_digest() for call in calls), *behind])
     unknown = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
     if unknown:
-        again = _pipelined(client, [calls[at].by_text() for at in unknown])
-        for at, answer in zip(unknown, again, strict=True):
+        again = _pipelined(client, [*(calls[at].by_text() for at in unknown), *behind])
+        for at, answer in zip([*unknown, *range(len(calls), len(answers))], again, strict=True):
             answers[at] = answer
     for answer in answers:
         if isinstance(answer, Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
@@ -24,6 +24,7 @@ from farm.job import (
 )
 from farm.settings import RedisSettings
 from farm.store import codec
+from farm.store.address import sentinel_address
 from farm.store.base import Bell, Claim, LeaseAnswer, NewEvent, NewJob, Refused, StoreLimits, Submitted
 from farm.store.fleet import RedisFleet
 from farm.store.keys import lane
@@ -45,23 +46,27 @@ def connect(settings: RedisSettings, limits: StoreLimits, bell: Bell) -> RedisJo
     """
     # Only a connection that broke is tried again: repeating after a time-out would double the wait.
     retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 2, (RedisConnectionError,))
+    options: dict[str, Any] = {
+        "retry": retry,
+        "socket_connect_timeout": settings.timeout_s,
+        "socket_timeout": settings.timeout_s,
+        "socket_keepalive": True,
+        "health_check_interval": 15,
+        "client_name": f"farm-{settings.namespace}",
+        "max_connections": _MAX_CONNECTIONS,
+        "decode_responses": False,
+        "protocol": 2,  # the same shapes of answers from every supported redis-py
+    }
+    url = settings.url.get_secret_value()
+    sentinels = sentinel_address(url)
     make: Callable[..., redis.Redis] = redis.Redis.from_url
     try:
-        client = make(
-            settings.url.get_secret_value(),
-            retry=retry,
-            socket_connect_timeout=settings.timeout_s,
-            socket_timeout=settings.timeout_s,
-            socket_keepalive=True,
-            health_check_interval=15,
-            client_name=f"farm-{settings.namespace}",
-            max_connections=_MAX_CONNECTIONS,
-            decode_responses=False,
-            protocol=2,  # the same shapes of answers from every supported redis-py
-        )
+        client = make(url, **options) if sentinels is None else sentinels.client(**options)
     except ValueError as exc:
         raise SettingsError(f"FARM_REDIS_URL is no Redis URL: {exc}") from exc
-    return RedisJobStore(client, namespace=settings.namespace, limits=limits, bell=bell)
+    return RedisJobStore(
+        client, namespace=settings.namespace, limits=limits, bell=bell, replicas=settings.replicas
+    )
 
 
 class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
@@ -70,13 +75,18 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
     # -- moves of a producer ---------------------------------------------------------------------
 
     def submit(self, jobs: Sequence[NewJob]) -> list[Submitted]:
-        """Store jobs as queued and ring their bells, in order; one round trip for 1,000 of them."""
+        """Store jobs as queued and ring their bells, in order; one round trip for 1,000 of them.
+
+        Raises:
+            IdempotencyConflict: as `JobStore.submit`.
+            StoreUnavailable: no answer, or too few replicas have the jobs; they may be stored all the same.
+        """
         done: list[Submitted] = []
         conflict: IdempotencyConflict | None = None
         for start in range(0, len(jobs), _BATCH):
             batch = jobs[start : start + _BATCH]
             epoch = self._epoch_call(self._seen_epoch)
-            word, *answers = self._run_many([epoch, *map(self._submit_call, batch)])
+            word, *answers = self._run_many([epoch, *map(self._submit_call, batch)], replicated=True)
             self._note_epoch(word)
             for job, (answer, job_id) in zip(batch, answers, strict=True):
                 if answer == b"conflict":

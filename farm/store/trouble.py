@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import redis
 from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeout
+from redis.sentinel import MasterNotFoundError, SentinelConnectionPool
 
 from farm.errors import StoreUnavailable
 
@@ -25,6 +26,10 @@ _REPLIES = (
         ("OOM", "> 'maxmemory'"),
         "its memory is full (maxmemory); nothing was stored; free some or raise the limit",
     ),
+    (
+        ("NOREPLICAS", "Not enough good replicas"),
+        "too few replicas are connected (min-replicas-to-write) and it takes no writes",
+    ),
     (("MISCONF",), "it cannot write its data to disk and takes no writes; look at its disk and its log"),
     (("READONLY", "read only replica"), "it is a read-only replica; name the primary"),
     (("MASTERDOWN", "Link with MASTER is down"), "it is a replica that lost its primary"),
@@ -33,6 +38,10 @@ _REPLIES = (
     (("max number of clients",), "it has no connection left (maxclients)"),
 )
 _CAUSES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+    (
+        MasterNotFoundError,
+        "no sentinel knows a primary of that name that is up; maybe a fail-over is under way",
+    ),
     (ssl.SSLError, "TLS failed: {}; check rediss://, the certificate, and that the server speaks TLS"),
     (socket.gaierror, "its host name is not known"),
     (ConnectionRefusedError, "connection refused; nothing listens there"),
@@ -42,7 +51,11 @@ _CAUSES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str]
 
 def where(client: redis.Redis) -> str:
     """Host and port (or socket path) of the server that a client speaks to."""
-    facts = client.connection_pool.connection_kwargs
+    pool = client.connection_pool
+    if isinstance(pool, SentinelConnectionPool):
+        at = ":".join(map(str, pool.master_address)) if pool.master_address else "not known yet"
+        return f"{pool.service_name} (by Sentinel; {at})"
+    facts = pool.connection_kwargs
     return str(facts["path"]) if "path" in facts else f"{facts.get('host', '?')}:{facts.get('port', '?')}"
 
 

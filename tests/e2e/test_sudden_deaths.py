@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable
@@ -9,9 +10,10 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from farm.errors import JobForgotten
+from farm.errors import JobForgotten, StoreUnavailable
 from farm.handle import Job
 from farm.store.base import Drain
+from tests.support.sentinel import Watched
 from tests.support.valkey import ValkeyServer, eventually
 from tests.support.whole_farm import JOB_S, WholeFarm, a_clip, outcomes
 
@@ -87,6 +89,37 @@ def test_a_killed_valkey_costs_nothing_when_it_is_back_within_the_lease(
     succeeded_once(farm, waiting)
     assert outcomes(job) == ["succeeded"]
     assert len(worker.runs(job.job_id)) == 1
+
+
+def test_a_dead_primary_behind_sentinel_costs_the_running_job_nothing(
+    start_watched: Callable[..., Watched], new_farm: Farms
+) -> None:
+    watched = start_watched(sentinels=3)
+    farm = new_farm(redis_url=watched.url, lease_s=10.0)
+    worker = farm.start_worker()
+    job, waiting = farm.submit(a_clip(steps=LONG)), farm.submit()
+    farm.wait_step(job)
+
+    watched.primary.kill()
+
+    eventually(lambda: worker.told("store_away"), within_s=JOB_S)
+    succeeded_once(farm, _patiently(farm.submit))
+    succeeded_once(farm, job)
+    succeeded_once(farm, waiting)
+    assert outcomes(job) == ["succeeded"]
+
+
+def _patiently(submit: Callable[[], Job]) -> Job:
+    """The job, once there is a primary that takes it."""
+    taken: list[Job] = []
+
+    def accepted() -> bool:
+        with contextlib.suppress(StoreUnavailable):
+            taken.append(submit())
+        return bool(taken)
+
+    eventually(accepted, within_s=JOB_S)
+    return taken[0]
 
 
 def test_an_outage_of_valkey_longer_than_the_lease_costs_no_second_run(

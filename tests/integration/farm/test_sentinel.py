@@ -1,0 +1,125 @@
+"""A primary that dies behind Sentinel: what was accepted is there, and what ran is booked."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+
+import pytest
+from pydantic import SecretStr
+
+from farm.broker import make_app
+from farm.errors import SettingsError, StoreUnavailable
+from farm.job import JobState
+from farm.settings import RedisSettings
+from farm.store.base import Claim, LeaseAnswer, StoreLimits
+from farm.store.redis import RedisJobStore, connect
+from farm.testing import PlainBell
+from tests.support.jobs import a_job, a_result
+from tests.support.sentinel import Watched
+from tests.support.valkey import eventually
+
+FAIL_OVER_S = 30.0
+
+
+def open_store(url: str, *, replicas: int = 0) -> RedisJobStore:
+    settings = RedisSettings.read(url=SecretStr(url), timeout_s=2.0, replicas=replicas)
+    return connect(settings, StoreLimits(lease_s=60), PlainBell("{farm}:q:"))
+
+
+def test_no_accepted_job_is_lost_when_the_primary_dies_and_a_replica_had_to_have_it(
+    start_watched: Callable[..., Watched],
+) -> None:
+    watched = start_watched(sentinels=3)
+    producer, worker = open_store(watched.url, replicas=1), open_store(watched.url)
+    running = producer.submit([a_job()])[0].job_id
+    claim = worker.claim(running, worker="w1")
+    assert isinstance(claim, Claim)
+    accepted: list[str] = []
+    stop = threading.Event()
+
+    def go_on_submitting() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(StoreUnavailable):
+                accepted.append(producer.submit([a_job()])[0].job_id)
+
+    thread = threading.Thread(target=go_on_submitting)
+    thread.start()
+    eventually(lambda: len(accepted) > 50)
+    before = len(accepted)
+    watched.primary.kill()
+    # The replica has no replica of its own now: jobs are stored there, and not accepted.
+    eventually(lambda: _renewed(worker, claim), within_s=FAIL_OVER_S)
+    stop.set()
+    thread.join()
+
+    assert len(accepted) >= before
+    found = {job_id: worker.get(job_id).state for job_id in accepted}
+    assert set(found.values()) == {JobState.QUEUED}
+    assert worker.succeed(running, 1, a_result(), token=claim.token) is LeaseAnswer.OK
+    with pytest.raises(StoreUnavailable, match=r"only 0 of 1 replicas have them \(FARM_REPLICAS\)"):
+        producer.submit([a_job()])
+    assert open_store(watched.url).submit([a_job()])[0].created
+
+
+def _renewed(store: RedisJobStore, claim: Claim) -> bool:
+    with contextlib.suppress(StoreUnavailable):
+        return store.renew(claim.job_id, claim.attempt, token=claim.token) is LeaseAnswer.OK
+    return False
+
+
+def test_an_attempt_whose_claim_was_lost_in_the_fail_over_cannot_write_over_the_next_one(
+    start_watched: Callable[..., Watched],
+) -> None:
+    watched = start_watched(sentinels=1)
+    store, on_replica = open_store(watched.url), open_store(watched.replica.url)
+    job_id = store.submit([a_job()])[0].job_id
+    eventually(lambda: on_replica._command("EXISTS", on_replica.keys.job(job_id)))
+    # As if the link to the replica had broken just before the claim.
+    on_replica._command("REPLICAOF", "127.0.0.1", "1")
+    lost = store.claim(job_id, worker="w1")
+    assert isinstance(lost, Claim)
+
+    watched.primary.kill()
+    on_replica._command("REPLICAOF", "NO", "ONE")
+    second = on_replica.claim(job_id, worker="w2")
+
+    assert isinstance(second, Claim)
+    assert second.attempt == lost.attempt
+    assert on_replica.renew(job_id, 1, token=lost.token) is LeaseAnswer.LOST
+    assert on_replica.succeed(job_id, 1, a_result(), token=lost.token) is LeaseAnswer.LOST
+    assert on_replica.succeed(job_id, 1, a_result(), token=second.token) is LeaseAnswer.OK
+
+
+def test_a_primary_that_nobody_knows_is_told_by_name(start_watched: Callable[..., Watched]) -> None:
+    store = open_store(start_watched(sentinels=1).url.replace("master=farm-primary", "master=other"))
+
+    with pytest.raises(StoreUnavailable, match=r"other \(by Sentinel.*no sentinel knows a primary"):
+        store.counts()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("sentinel://h:1/0", "how the sentinels call the primary"),
+        ("sentinel://h:1/0?master=m&nonsense=1", "nonsense"),
+        ("sentinel://:secret@h:x/0?master=m", "no address of the form"),
+        ("sentinel:///0?master=m", "no address of the form"),
+    ],
+)
+def test_an_address_of_sentinels_that_is_none_is_refused_with_its_form(url: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as refused:
+        open_store(url)
+    assert "sentinel://[user:password@]" in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_celery_is_told_of_the_same_sentinels() -> None:
+    url = "sentinel://me:p%40ss@one:1,two/3?master=m&sentinel_password=word"
+
+    app = make_app(RedisSettings.read(url=SecretStr(url)))
+
+    assert app.conf.broker_url == "sentinel://me:p%40ss@one:1/3;sentinel://me:p%40ss@two:26379/3"
+    assert app.conf.broker_transport_options["master_name"] == "m"
+    assert app.conf.broker_transport_options["sentinel_kwargs"]["password"] == "word"
