@@ -15,7 +15,7 @@ from farm.broker import assert_safe, make_app, queues_served_by
 from farm.errors import FarmError, SettingsError
 from farm.logs import configure_logging
 from farm.settings import LogSettings, RedisSettings, S3Settings, StoreSettings, WorkerSettings
-from worker.consumer import fetch_when_free
+from worker.consumer import Line, fetch_when_free
 from worker.errors import WorkerError
 from worker.runtime import Runtime
 from worker.tasks import register
@@ -34,7 +34,9 @@ except SettingsError as _exc:
 
 app = make_app(_redis, name="farm-worker")
 app.conf.worker_concurrency = runtime.threads
-app.steps["consumer"].add(fetch_when_free(runtime.gate))
+app.conf.worker_consumer = "worker.consumer:PatientConsumer"
+line = Line(app)
+app.steps["consumer"].add(fetch_when_free(runtime.gate, line))
 register(app, runtime)
 
 
@@ -64,7 +66,7 @@ def _start(sender: str, instance: Any, **_: Any) -> None:
 
 @signals.worker_ready.connect
 def _open(**_: Any) -> None:
-    runtime.open()
+    runtime.open(line)
 
 
 @signals.worker_shutting_down.connect

@@ -16,7 +16,6 @@ from farm.broker import queue_for
 from farm.errors import StoreUnavailable
 from farm.job import EventKind, JobError, JobResult, JobState, Progress
 from farm.store.base import Claim, JobStore, LeaseAnswer, Refused
-from worker.consumer import Gate
 from worker.faults import Fault, sort_fault
 from worker.inputs import InputCache
 from worker.ladder import Rung, larger_class, next_rung
@@ -40,7 +39,6 @@ class Parts:
     name: str  # of this worker
     store: JobStore
     keeper: LeaseKeeper
-    gate: Gate
     comfy: Comfy
     tailor: Tailor
     inputs: InputCache
@@ -54,8 +52,16 @@ class Parts:
     after_render: Callable[[], None] = lambda: None  # the card is free, and no other job can have it yet
 
 
-def attempt(job_id: str, parts: Parts, *, announce: Callable[[Progress], None]) -> str:
+def attempt(
+    job_id: str,
+    parts: Parts,
+    *,
+    announce: Callable[[Progress], None],
+    off_the_gpu: Callable[[], None] = lambda: None,
+) -> str:
     """Work on a job until its attempt has ended; returns what became of it, in a word or two.
+
+    `off_the_gpu` is called once nothing of it holds the GPU any more, whatever came of it.
 
     The outcome is in the store by then. Raises nothing that a job could cause; `StoreUnavailable`
     means that even the store's patience was used up, and then its lease runs out by itself.
@@ -67,17 +73,25 @@ def attempt(job_id: str, parts: Parts, *, announce: Callable[[Progress], None]) 
     reporter = Reporter(parts.store, job_id, claim.attempt, token=claim.token, announce=announce)
     try:
         with parts.keeper.hold(claim) as lease:
-            return _Attempt(claim, lease, parts, reporter).run()
+            return _Attempt(claim, lease, parts, reporter, off_the_gpu).run()
     finally:
         reporter.close()
 
 
 class _Attempt:
-    def __init__(self, claim: Claim, lease: Lease, parts: Parts, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        claim: Claim,
+        lease: Lease,
+        parts: Parts,
+        reporter: Reporter,
+        off_the_gpu: Callable[[], None],
+    ) -> None:
         self._claim = claim
         self._lease = lease
         self._parts = parts
         self._reporter = reporter
+        self._off_the_gpu = off_the_gpu
         self._facts = {"job_id": claim.job_id, "attempt": claim.attempt}
         self._started = time.monotonic()
         self._rungs: list[Rung] = []
@@ -95,7 +109,7 @@ class _Attempt:
             finally:
                 self._parts.after_render()
                 # Whatever came of it, the GPU is free: the next job may come while this one is booked.
-                self._parts.gate.release(self._claim.job_id)
+                self._off_the_gpu()
             result = self._publish(rendered)
         except Exception as exc:  # noqa: BLE001 - the top of a task: sorted, booked and logged below
             return self._end_stopped() if self._lease.stopped.is_set() else self._end_failed(exc)

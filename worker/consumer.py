@@ -1,82 +1,116 @@
-"""When this worker may fetch the next job: the moment its GPU is free, never earlier.
+"""Celery's consumer, as this worker wants it: it fetches when the GPU is free, and comes back soon.
 
 Celery's own rule ("fewer messages than pool threads") would either hold a second job while the first
-one renders, or leave the GPU idle while the first one uploads. So a bootstep puts our rule in its
+one renders, or leave the GPU idle while the first one uploads. So a bootstep puts our gate in its
 place, and the render pokes the event loop, which would else sleep until its next timer.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import os
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 from types import MethodType
 from typing import Any, Final
 
-from celery import bootsteps
+from celery import Celery, bootsteps
 from celery.worker import state
+from celery.worker.consumer import Consumer
 from celery.worker.consumer.tasks import Tasks
 
-STARTING: Final = "starting"  # why a gate is closed at first
+from worker.gate import Gate
+
+log = logging.getLogger(__name__)
+
+_FIRST_RETRY_S: Final = 1
+_LONGEST_RETRY_S: Final = 2
 
 
-class Gate:
-    """Counts the jobs that hold the GPU or are on their way to it; thread-safe.
+class PatientConsumer(Consumer):
+    """A consumer that is back within seconds of Redis, however long that was away.
 
-    A fetched message counts from the moment that Celery reserved it until the render has left
-    the GPU (`release`); its publishing may go on.
+    Celery's pauses between two tries grow to 30 s, in which jobs wait and nobody takes them.
     """
 
-    def __init__(self, *, threads: int = 4) -> None:
-        """`threads` is how many jobs Celery's pool works on at once, rendering and publishing."""
-        self._threads = threads
+    def ensure_connected(self, conn: Any) -> Any:
+        """Connect, for as long as it takes."""
+        conn.ensure_connection = functools.partial(
+            conn.ensure_connection,
+            interval_start=_FIRST_RETRY_S,
+            interval_step=_FIRST_RETRY_S,
+            interval_max=_LONGEST_RETRY_S,
+        )
+        return super().ensure_connected(conn)
+
+
+class Line:
+    """The connection by which messages come, as far as other threads may touch it."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
         self._lock = threading.Lock()
-        self._publishing: set[str] = set()
-        self._closed: set[str] = {STARTING}
-        self._wake: Callable[[], None] = lambda: None
+        self._consumer: Any = None
+        self._waker: _Waker | None = None
 
-    def may_fetch(self, reserved: int) -> bool:
-        """Whether a free GPU waits, when Celery holds `reserved` messages.
+    def bells(self) -> dict[str, int]:
+        """How many messages wait in each queue that this worker consumes; by a connection of its own.
 
-        With every thread busy publishing, a message would wait here for one, and could run elsewhere.
+        Raises:
+            OSError or a kombu error: Redis cannot be reached.
         """
-        with self._lock:
-            on_the_gpu = reserved - len(self._publishing)
-            return not self._closed and on_the_gpu < 1 and reserved < self._threads
+        with self._app.connection_for_read() as connection:
+            channel: Any = connection.default_channel
+            # Declared, which on Redis makes nothing. Asked passively, kombu 5.7 forgets the key prefix.
+            return {
+                queue: channel.queue_declare(queue).message_count
+                for queue in list(self._app.amqp.queues.consume_from)
+            }
 
-    def release(self, job_id: str) -> None:
-        """The job has left the GPU; the next one may come while it is published."""
+    def cut(self) -> None:
+        """Have the consumer connect anew, even when its thread sits in a read that never ends."""
         with self._lock:
-            self._publishing.add(job_id)
-        self._wake()
+            consumer, waker = self._consumer, self._waker
+        if consumer is None:
+            return  # it is connecting already
+        if consumer.hub is not None:
+            consumer.hub.call_soon(_break)
+        # The loop's thread may wait for an answer on either: of the queue, or to an event it has sent.
+        for connection in (consumer.connection, getattr(consumer.event_dispatcher, "connection", None)):
+            for sock in _sockets(connection):
+                # Not closed: the loop still polls it, and its number must not go to another file.
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+        if waker is not None:
+            waker.wake()
 
-    def done(self, job_id: str) -> None:
-        """The job's message is being given back to Celery."""
+    def _attach(self, consumer: Any, waker: _Waker | None) -> None:
         with self._lock:
-            self._publishing.discard(job_id)
-        self._wake()
+            self._consumer, self._waker = consumer, waker
 
-    def close(self, reason: str) -> None:
-        """Fetch nothing for this reason, until `open` takes it back."""
-        with self._lock:
-            self._closed.add(reason)
+    def _detach(self) -> None:
+        self._attach(None, None)
 
-    def open(self, reason: str) -> None:
-        """This reason is over; others may still hold the gate closed."""
-        with self._lock:
-            self._closed.discard(reason)
-        self._wake()
 
-    @property
-    def closed_for(self) -> frozenset[str]:
-        """Why nothing is fetched; empty when the gate is open."""
-        with self._lock:
-            return frozenset(self._closed)
+def _break() -> None:
+    raise ConnectionResetError("the worker's watchdog wants a new connection")
 
-    def wake_with(self, wake: Callable[[], None]) -> None:
-        """How to wake the event loop that asks `may_fetch`."""
-        self._wake = wake
+
+def _sockets(connection: Any) -> Iterator[socket.socket]:
+    """Those of a kombu connection over Redis. Only what is there: asking a channel for a client opens one."""
+    for channel in list(getattr(getattr(connection, "transport", None), "channels", None) or ()):
+        parts = vars(channel)
+        links = [getattr(parts.get(name), "connection", None) for name in ("client", "subclient")]
+        for pool in (parts.get("_pool"), parts.get("_async_pool")):
+            for kind in ("_in_use_connections", "_available_connections"):
+                links += list(getattr(pool, kind, None) or ())
+        for link in links:
+            found = getattr(link, "_sock", None)
+            if found is not None:
+                yield found
 
 
 class _Waker:
@@ -108,7 +142,9 @@ class FetchWhenFree(bootsteps.StartStopStep):
     """Puts the gate in the place of Celery's prefetch rule; again after each reconnect."""
 
     requires = (Tasks,)
-    gate: Gate  # `fetch_when_free` gives it: Celery wants a class and makes the instance itself
+    # `fetch_when_free` gives them: Celery wants a class and makes the instance itself.
+    gate: Gate
+    line: Line
 
     def __init__(self, consumer: Any, **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
@@ -126,9 +162,11 @@ class FetchWhenFree(bootsteps.StartStopStep):
             return gate.may_fetch(len(state.reserved_requests))
 
         qos.can_consume = MethodType(can_consume, qos)
+        self.line._attach(consumer, self._waker)
 
     def stop(self, consumer: Any) -> None:
         """Let go of the event loop."""
+        self.line._detach()
         if self._waker is not None:
             self.gate.wake_with(lambda: None)
             self._waker.close(consumer.hub)
@@ -137,6 +175,6 @@ class FetchWhenFree(bootsteps.StartStopStep):
     shutdown = stop
 
 
-def fetch_when_free(gate: Gate) -> type[FetchWhenFree]:
+def fetch_when_free(gate: Gate, line: Line) -> type[FetchWhenFree]:
     """The bootstep for this gate, to be added to a Celery app's consumer."""
-    return type("FetchWhenFree", (FetchWhenFree,), {"gate": gate})
+    return type("FetchWhenFree", (FetchWhenFree,), {"gate": gate, "line": line})

@@ -12,9 +12,9 @@ from farm.job import Progress
 from farm.preflight import DEFINITIONS_FIELD
 from farm.settings import WorkerSettings
 from worker import host
-from worker.consumer import Gate
 from worker.definitions import Definitions
 from worker.epoch import EpochWatch
+from worker.gate import Gate
 from worker.gpu import GpuCard
 from worker.gpu_watch import GpuWatch
 from worker.leaving import Leaving
@@ -22,6 +22,7 @@ from worker.load_plan import LoadPlan
 from worker.machine import Machine
 from worker.model_files import models_folder
 from worker.supervisor import ComfySupervisor
+from worker.watchdog import Watchdog
 from worker.wellness import Wellness
 
 
@@ -49,6 +50,11 @@ class SelfPortrait:
         self._leaving = leaving
         self._definitions = definitions
         self._epoch = epoch
+        self._watchdog: Watchdog | None = None
+
+    def watch(self, watchdog: Watchdog) -> None:
+        """Tell from now on what the consumer's watchdog finds: it comes last, with Celery's connection."""
+        self._watchdog = watchdog
 
     def facts(self) -> dict[str, Any]:
         """What stays the same from job to job, and is in every manifest."""
@@ -70,7 +76,7 @@ class SelfPortrait:
             "vram_gib": vram_gib,
             "state": machine.comfy.state.value,
             "not_fetching": sorted(self._gate.closed_for),
-            "trouble": machine.trouble or self._illness(),
+            "trouble": machine.trouble or self._illness() or self._deafness(),
             "drain": told.value if told else None,
             "redis_forgot_at": forgot_at.isoformat() if forgot_at else None,
             "quarantine": self._quarantine(),
@@ -83,6 +89,9 @@ class SelfPortrait:
     def _illness(self) -> str | None:
         illness = self._wellness.quarantine.illness
         return f"out of service: {illness.reason}" if illness is not None else None
+
+    def _deafness(self) -> str | None:
+        return self._watchdog.trouble if self._watchdog is not None else None
 
     def _quarantine(self) -> dict[str, Any] | None:
         illness = self._wellness.quarantine.illness

@@ -11,8 +11,8 @@ from typing import Final
 from farm.errors import StoreUnavailable
 from farm.store.base import Drain, JobStore
 from worker.at_work import AtWork
-from worker.consumer import Gate
 from worker.epoch import EpochWatch
+from worker.gate import Gate
 from worker.lease import Lease, LeaseKeeper
 from worker.spot import Notice
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Final
 
 from farm.settings import WorkerSettings
-from worker.consumer import Gate
 from worker.errors import GpuUnusable, WorkerError
+from worker.gate import Gate
 from worker.gpu_watch import GpuWatch
 from worker.keeper import ComfyState
 from worker.launch import ComfyKind

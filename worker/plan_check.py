@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from worker.consumer import Gate
+from worker.gate import Gate
 from worker.proof import Proof
 
 log = logging.getLogger(__name__)

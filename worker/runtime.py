@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from farm.broker import CeleryBell, make_app
 from farm.job import VRAM_CLASSES_GIB, Progress
@@ -18,11 +19,12 @@ from worker.at_work import AtWork
 from worker.attempt import Parts, attempt
 from worker.card import CardKeeper
 from worker.card_hold import CardHold
-from worker.consumer import STARTING, Gate
+from worker.consumer import Line
 from worker.control import ControlListener
 from worker.definitions import Definitions
 from worker.describe import SelfPortrait
 from worker.epoch import EpochWatch
+from worker.gate import STARTING, Gate
 from worker.inputs import InputCache
 from worker.lease import LeaseKeeper
 from worker.leaving import Leaving
@@ -31,9 +33,14 @@ from worker.own_comfy import OwnComfy
 from worker.publish import S3Publisher
 from worker.spot import spot_watch
 from worker.tailor import Tailor
+from worker.watchdog import Watchdog, work_waits
 from worker.wellness import Wellness
 
 log = logging.getLogger(__name__)
+
+EX_TEMPFAIL: Final = 75  # sysexits.h: a new process can do what this one cannot
+_GIVEN_UP: Final = "consumer given up"
+_LAST_WORDS_S: Final = 8.0  # for a worker that gives itself up to take leave
 
 
 class _Part(Protocol):
@@ -81,13 +88,28 @@ class Runtime:
         self._make_parts(storage)
         self._start_threads()
 
-    def open(self) -> None:
-        """Fetch from now on: Celery is connected."""
+    def open(self, line: Line) -> None:
+        """Fetch from now on: Celery is connected, by `line`."""
         self.gate.open(STARTING)
+        watchdog = Watchdog(
+            self.gate,
+            work_waits=lambda: work_waits(self._store, line),
+            reconnect=line.cut,
+            give_up=self._give_up,
+            on_change=self._changed.set,
+        )
+        self._portrait.watch(watchdog)
+        watchdog.start()
+        self._stops.append(watchdog.stop)
         self._changed.set()  # who waits for this worker reads it there
 
-    def work_on(self, job_id: str, *, announce: Callable[[Progress], None]) -> str:
-        """Work on the job that a message names; returns what became of it."""
+    def work_on(
+        self, job_id: str, *, announce: Callable[[Progress], None], off_the_gpu: Callable[[], None]
+    ) -> str:
+        """Work on the job that a message names; returns what became of it.
+
+        `off_the_gpu` is called when the next job may come, while this one may still be published.
+        """
         if self._leaving.takes_no_job:
             # Fetched in the moment in which the drain began: the steward rings for it again.
             return "dropped: this worker leaves"
@@ -98,7 +120,7 @@ class Runtime:
             announce(progress)
 
         try:
-            return attempt(job_id, self._parts, announce=note)
+            return attempt(job_id, self._parts, announce=note, off_the_gpu=off_the_gpu)
         finally:
             self._at_work.forget(job_id)
             self._changed.set()
@@ -115,6 +137,17 @@ class Runtime:
                 stop()
             except Exception:
                 log.exception("A part did not stop well", extra={"event": "stop_failed"})
+
+    def _give_up(self) -> None:
+        """End the process without its main thread, which hears nobody any more."""
+        self.gate.close(_GIVEN_UP)
+        # Should a part not end either: nobody is left to wait for it.
+        fuse = threading.Timer(_LAST_WORDS_S, os._exit, (EX_TEMPFAIL,))
+        fuse.daemon = True
+        fuse.start()
+        self.stop()
+        logging.shutdown()
+        os._exit(EX_TEMPFAIL)
 
     def _connect(self) -> RedisJobStore:
         bell = CeleryBell(make_app(self._redis), self._redis.namespace)
@@ -172,7 +205,6 @@ class Runtime:
             name=self._name,
             store=self._store,
             keeper=self._keeper,
-            gate=self.gate,
             comfy=OwnComfy(self._machine.comfy),
             tailor=Tailor(self._name, self._worker, self._machine, self._definitions),
             inputs=InputCache(self._worker.data_dir / "inputs", storage=storage, settings=self._worker),

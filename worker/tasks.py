@@ -21,15 +21,16 @@ def register(app: Celery, runtime: Runtime) -> None:
     def render(self: Any) -> str:
         # Read here: progress is told from another thread, where Celery knows no request.
         job_id, worker = str(self.request.id), str(self.request.hostname)
-        try:
+        with runtime.gate.work() as ticket:
             if not is_job_id(job_id):
+                log.warning("Message without a job id", extra={"event": "message_dropped", "id": job_id[:80]})
                 return "dropped: no job id"
             outcome: str = runtime.work_on(
-                job_id, announce=lambda progress: announce(app, worker, job_id, progress)
+                job_id,
+                announce=lambda progress: announce(app, worker, job_id, progress),
+                off_the_gpu=ticket.off_the_gpu,
             )
             return outcome
-        finally:
-            runtime.gate.done(job_id)
 
 
 def announce(app: Celery, worker: str, job_id: str, progress: Progress) -> None:

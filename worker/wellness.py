@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Final
 
 from farm.job import JobError
-from worker.consumer import Gate
 from worker.errors import WorkerError
+from worker.gate import Gate
 from worker.quarantine import Quarantine
 from worker.supervisor import ComfySupervisor
 

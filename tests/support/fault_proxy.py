@@ -63,6 +63,7 @@ class FaultProxy:
         self.latency_s = 0.0
         self.bytes_per_s = 0.0
         self.connections = 0
+        self._stalled_up_to = 0
         self.cuts_made = 0
         self.bytes_passed = dict.fromkeys(Direction, 0)
         self.port = 0
@@ -79,6 +80,10 @@ class FaultProxy:
         """
         with self._lock:
             self._cuts += [(direction, count_bytes)] * times
+
+    def stall_open(self) -> None:
+        """Let nothing through any more on the connections that are open now; new ones are good."""
+        self._stalled_up_to = self.connections
 
     def reset_all(self) -> None:
         """Reset every connection that is open now."""
@@ -112,6 +117,7 @@ class FaultProxy:
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        number = self.connections
         if self.mode is Mode.REFUSE:
             self._reset([writer])
             return
@@ -123,8 +129,8 @@ class FaultProxy:
         self._writers |= {writer, back}
         with contextlib.suppress(OSError, asyncio.CancelledError):
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pump(reader, back, Direction.UP, (writer, back)))
-                group.create_task(self._pump(there, writer, Direction.DOWN, (writer, back)))
+                group.create_task(self._pump(reader, back, Direction.UP, (writer, back), number))
+                group.create_task(self._pump(there, writer, Direction.DOWN, (writer, back), number))
         self._writers -= {writer, back}
         for each in (writer, back):
             each.close()
@@ -135,11 +141,12 @@ class FaultProxy:
         writer: asyncio.StreamWriter,
         direction: Direction,
         both: tuple[asyncio.StreamWriter, ...],
+        number: int,
     ) -> None:
         carried = 0
         with contextlib.suppress(OSError):
             while data := await reader.read(_PIECE_BYTES):
-                await self._delay(len(data))
+                await self._delay(len(data), number)
                 carried += len(data)
                 if self._due(direction, carried):
                     self._reset(both)
@@ -150,12 +157,12 @@ class FaultProxy:
             if writer.can_write_eof():
                 writer.write_eof()
 
-    async def _delay(self, count_bytes: int) -> None:
+    async def _delay(self, count_bytes: int, number: int) -> None:
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
         if self.bytes_per_s:
             await asyncio.sleep(count_bytes / self.bytes_per_s)
-        while self.mode is Mode.BLACKHOLE:
+        while self.mode is Mode.BLACKHOLE or number <= self._stalled_up_to:
             await asyncio.sleep(_STALL_POLL_S)
 
     def _due(self, direction: Direction, carried: int) -> bool:

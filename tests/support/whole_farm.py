@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +50,16 @@ def a_clip(*, steps: int = 4, **parameters: Any) -> dict[str, Any]:
 class WorkerProcess:
     """One `python -m worker` in a folder of its own, its log kept."""
 
-    def __init__(self, name: str, folder: Path, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, folder: Path, environ: Mapping[str, str], command: Sequence[str] = ("-m", "worker")
+    ) -> None:
         self.name = name
         self.folder = folder
         self.lines: list[str] = []
         self._http = urllib3.PoolManager(retries=False, timeout=10.0)
         folder.mkdir(parents=True, exist_ok=True)
         self.child = Child.start(
-            [sys.executable, "-m", "worker"],
+            [sys.executable, *command],
             name=name,
             env={**environ, "FARM_WORKER_NAME": name, "FARM_WORKER_DIR": str(folder)},
             cwd=Path(__file__).parents[2],
@@ -162,12 +164,19 @@ class WholeFarm:
         ours = {name: value for each in settings for name, value in environment_of(each).items()}
         return {**plain, **ours, "FARM_LOG_FORMAT": "json", **variables}
 
-    def launch(self, name: str = "a", *, emulator: str = "", **variables: str) -> WorkerProcess:
+    def launch(
+        self,
+        name: str = "a",
+        *,
+        emulator: str = "",
+        command: Sequence[str] = ("-m", "worker"),
+        **variables: str,
+    ) -> WorkerProcess:
         """Start a worker and do not wait for it."""
         folder = self.folder / name
         arguments = f"--load-seconds 0 --step-seconds 0.05 --record {folder}/record.jsonl {emulator}"
         environ = self.environment(FARM_EMULATOR_ARGS=arguments, **variables)
-        worker = WorkerProcess(f"{name}@test", folder, environ)
+        worker = WorkerProcess(f"{name}@test", folder, environ, command)
         self.workers.append(worker)
         return worker
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from worker.consumer import STARTING, Gate
+from worker.gate import STARTING, Gate
 from worker.plan_check import NOT_AS_PLANNED, PlanCheck
 from worker.proof import Proof
 
