@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from comfy import advice
+from comfy.dynamic_inputs import inputs_for
 from comfy.errors import GraphProblem
 from comfy.nodedefs import Definitions, Dialect, InputDef, NodeDef, Section
 from comfy.reasons import (
@@ -184,12 +185,13 @@ class Walk:
             raise StumblesError("TypeError", f"'inputs' is of type '{type(inputs).__name__}', not an object")
         reasons: list[Reason] = []
         valid = True
-        for wanted in definition.inputs:
+        expected = inputs_for(definition, inputs)
+        for wanted in expected:
             if wanted.section is Section.HIDDEN:
                 continue
             if wanted.name not in inputs:
                 if wanted.section is Section.REQUIRED:
-                    reasons.append(missing(wanted))
+                    reasons.append(missing(wanted, of_dynamic=expected is not definition.inputs))
                 continue
             value = inputs[wanted.name]
             if not isinstance(value, list | tuple):

@@ -6,17 +6,17 @@ nodes of the V3 API say ``["COMBO", {"options": ["a", "b"]}]``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 from comfy.errors import UnknownMessage
+from comfy.snapshot import filled, places_of, shipped_nodes
 
 ANY_TYPE: Final = "*"
+MATCH_TYPE: Final = "COMFY_MATCHTYPE_V3"  # takes or gives what its neighbours do
 COMBO_TYPE: Final = "COMBO"
 
 # An input with one of these options names a file of the server's input folder. The list of choices is what
@@ -24,8 +24,6 @@ COMBO_TYPE: Final = "COMBO"
 _UPLOAD_OPTIONS: Final = frozenset(
     {"image_upload", "video_upload", "audio_upload", "file_upload", "vhs_path_extensions"}
 )
-
-_SNAPSHOTS: Final = Path(__file__).parent / "emulator" / "nodes"
 
 
 class Dialect(StrEnum):
@@ -147,19 +145,23 @@ def parse_definitions(body: Any) -> dict[str, NodeDef]:
 
 def parse_node(class_type: str, info: Mapping[str, Any]) -> NodeDef:
     """Read one node's entry of ``/object_info``."""
-    sections = info.get("input")
+    return NodeDef(
+        class_type=class_type,
+        inputs=parse_inputs(info.get("input")),
+        outputs=_parse_outputs(info),
+        output_node=info.get("output_node") is True,
+        facts={key: value for key, value in info.items() if key not in _BUILT_KEYS},
+    )
+
+
+def parse_inputs(sections: Any) -> tuple[InputDef, ...]:
+    """Read ``{"required": {name: spec}, "optional": …}``; what has another form is left out."""
     inputs: list[InputDef] = []
     for section in Section:
         specs = sections.get(section.value) if isinstance(sections, Mapping) else None
         if isinstance(specs, Mapping):
             inputs.extend(_parse_input(str(name), section, spec) for name, spec in specs.items())
-    return NodeDef(
-        class_type=class_type,
-        inputs=tuple(inputs),
-        outputs=_parse_outputs(info),
-        output_node=info.get("output_node") is True,
-        facts={key: value for key, value in info.items() if key not in _BUILT_KEYS},
-    )
+    return tuple(inputs)
 
 
 # Keys of a node's entry that `node_to_json` builds itself.
@@ -230,27 +232,25 @@ def definitions_to_json(definitions: Definitions) -> dict[str, Any]:
     return {name: node_to_json(node) for name, node in definitions.items()}
 
 
-# Inputs whose choices are the files of a models folder: (class, input) -> folder under models/.
-MODEL_INPUTS: Final[Mapping[tuple[str, str], str]] = {
-    ("UNETLoader", "unet_name"): "diffusion_models",
-    ("UnetLoaderGGUF", "unet_name"): "unet_gguf",
-    ("CLIPLoader", "clip_name"): "text_encoders",
-    ("VAELoader", "vae_name"): "vae",
-    ("CLIPVisionLoader", "clip_name"): "clip_vision",
-    ("LoraLoader", "lora_name"): "loras",
-    ("LoraLoaderModelOnly", "lora_name"): "loras",
-}
-
-# What the VAE loader offers besides the files of its folder.
-_EXTRA_CHOICES: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
-    ("VAELoader", "vae_name"): ("pixel_space",)
-}
+@cache
+def _snapshot(dialect: Dialect) -> Mapping[str, NodeDef]:
+    nodes = shipped_nodes(dialect.value, newest=dialect is Dialect.V0_12_1)
+    return {name: parse_node(name, info) for name, info in nodes.items()}
 
 
 @cache
-def _snapshot(dialect: Dialect) -> dict[str, NodeDef]:
-    text = (_SNAPSHOTS / f"{dialect.value}.json").read_text(encoding="utf-8")
-    return parse_definitions(json.loads(text))
+def model_inputs(dialect: Dialect = Dialect.V0_12_1) -> Mapping[tuple[str, str], tuple[str, ...]]:
+    """Shipped inputs whose choices depend on the machine: (class, input) -> folders below ComfyUI's models/.
+
+    ``unet_gguf`` and ``clip_gguf`` are the GGUF files of ``diffusion_models`` and ``text_encoders``;
+    ``devices`` and ``unknown`` are no folders: the machine's devices, and what else it may have.
+    """
+    return {
+        (node.class_type, each.name): places
+        for node in _snapshot(dialect).values()
+        for each in node.inputs
+        if (places := places_of(each.choices))
+    }
 
 
 def shipped_definitions(
@@ -262,15 +262,23 @@ def shipped_definitions(
         files: model files by folder (``{"vae": ["wan_2.1_vae.safetensors"]}``); a folder that is not named is
             empty. Without `files` nothing is known of any folder, and no file name is judged.
     """
+    if files is None:
+        return dict(_without_files(dialect))
+    return _with_files(dialect, files)
+
+
+@cache
+def _without_files(dialect: Dialect) -> Mapping[str, NodeDef]:
+    return _with_files(dialect, None)
+
+
+def _with_files(dialect: Dialect, files: Mapping[str, Sequence[str]] | None) -> dict[str, NodeDef]:
     definitions = dict(_snapshot(dialect))
-    for (class_type, name), folder in MODEL_INPUTS.items():
-        node = definitions.get(class_type)
-        if node is None:
-            continue
-        choices: tuple[str, ...] | None = None
-        if files is not None:
-            choices = (*files.get(folder, ()), *_EXTRA_CHOICES.get((class_type, name), ()))
-        definitions[class_type] = with_choices(node, name, choices)
+    for class_type, name in model_inputs(dialect):
+        node = definitions[class_type]
+        wanted = node.input(name)
+        if wanted is not None:
+            definitions[class_type] = with_choices(node, name, filled(wanted.choices or (), files))
     return definitions
 
 

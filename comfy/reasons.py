@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from comfy.nodedefs import ANY_TYPE, COMBO_TYPE, InputDef, NodeDef, OutputDef
+from comfy.nodedefs import ANY_TYPE, COMBO_TYPE, MATCH_TYPE, InputDef, NodeDef, OutputDef
 
 Reason = dict[str, Any]  # ComfyUI's own: type, message, details, extra_info
 
@@ -29,6 +29,9 @@ _FILE_CHECKS: Final[Mapping[str, tuple[str, str]]] = {
     "LoadImageOutput": ("image", "Invalid image file: {}"),
     "LoadVideo": ("file", "Invalid video file: {}"),
     "LoadAudio": ("audio", "Invalid audio file: {}"),
+    "VHS_LoadVideo": ("video", "Invalid video file: {}"),
+    "VHS_LoadVideoFFmpeg": ("video", "Invalid video file: {}"),
+    "LoadAndResizeImage": ("image", "Invalid image file: {}"),
 }
 
 
@@ -54,7 +57,7 @@ def types_fit(received: str, wanted: str) -> bool:
 
     Source: ComfyUI ``comfy_execution/validation.py``.
     """
-    if received == wanted:
+    if received == wanted or MATCH_TYPE in (received, wanted):
         return True
     given = {part.strip() for part in received.split(",")}
     taken = {part.strip() for part in wanted.split(",")}
@@ -78,9 +81,10 @@ def slot_of(outputs: tuple[OutputDef, ...], index: Any) -> OutputDef:
         raise StumblesError("IndexError", "tuple index out of range") from None
 
 
-def missing(wanted: InputDef) -> Reason:
+def missing(wanted: InputDef, *, of_dynamic: bool = False) -> Reason:
     extra = {"input_name": wanted.name}
-    return reason_of("required_input_missing", "Required input is missing", wanted.name, extra)
+    details = wanted.name.rpartition(".")[2] if of_dynamic else wanted.name
+    return reason_of("required_input_missing", "Required input is missing", details, extra)
 
 
 def not_convertible(wanted: InputDef, value: Any, why: str) -> Reason:

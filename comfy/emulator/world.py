@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -66,13 +67,25 @@ class World:
     interrupted: threading.Event = field(default_factory=threading.Event)
     broken_gpu: Raised | None = None  # set by a sticky CUDA error, until the process ends
     extra: Mapping[str, Any] = field(default_factory=dict)  # definitions from --object-info
+    # What lay in the folders when the definitions were made, and these; a node asks for them each time.
+    _listed: str = ""
+    _known: Definitions = field(default_factory=dict)
 
     def definitions(self) -> Definitions:
         """What the server has, with the model files and input images that are there now."""
-        known = shipped_definitions(self.settings.dialect, files=self.shelf.all_files())
+        files = {**self.shelf.all_files(), "devices": _devices(self.settings)}
         images = input_images(self.settings.places)
-        known["LoadImage"] = with_choices(known["LoadImage"], "image", images)
-        return {**known, **self.extra}
+        found = json.dumps([files, images])
+        if found != self._listed:
+            known = shipped_definitions(self.settings.dialect, files=files)
+            known["LoadImage"] = with_choices(known["LoadImage"], "image", images)
+            self._listed, self._known = found, {**known, **self.extra}
+        return self._known
+
+
+def _devices(settings: Settings) -> list[str]:
+    """What MultiGPU's nodes offer to compute on."""
+    return ["cpu"] if settings.gpu is None else ["cpu", "cuda:0"]
 
 
 def make_world(settings: Settings, console: Console, extra: Definitions) -> World:

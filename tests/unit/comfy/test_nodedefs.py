@@ -7,10 +7,10 @@ import pytest
 
 from comfy.errors import UnknownMessage
 from comfy.nodedefs import (
-    MODEL_INPUTS,
     Dialect,
     Section,
     definitions_to_json,
+    model_inputs,
     node_to_json,
     parse_definitions,
     parse_node,
@@ -135,7 +135,8 @@ def test_every_node_of_a_wan_graph_is_shipped(dialect: Dialect) -> None:
 def test_without_a_list_of_files_no_file_name_is_known() -> None:
     shipped = shipped_definitions()
 
-    for class_type, name in MODEL_INPUTS:
+    assert model_inputs()["WanVideoModelLoader", "model"] == ("unet_gguf", "diffusion_models")
+    for class_type, name in model_inputs():
         wanted = shipped[class_type].input(name)
         assert wanted is not None
         assert wanted.choices is None

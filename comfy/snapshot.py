@@ -1,0 +1,64 @@
+"""The node facts that ship with the farm, read from `node_facts/` the first time somebody asks.
+
+A list of choices there may hold places instead of names: ``"@loras"`` stands for the files of that models
+folder, ``"@devices"`` for the machine's compute devices, ``"@unknown"`` for what else a machine may have.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+FOLDER: Final = Path(__file__).parent / "node_facts"
+
+# What the newest core adds, for servers that are not known to be older.
+_NEWER_CORE: Final = "core-newer"
+_PACKS: Final = (
+    "wan-video-wrapper",
+    "kjnodes",
+    "gguf",
+    "video-helper-suite",
+    "frame-interpolation",
+    "multigpu",
+    "others",
+)
+_PLACE: Final = "@"
+
+
+@cache
+def shipped_nodes(version: str, *, newest: bool) -> Mapping[str, Mapping[str, Any]]:
+    """Entries of ``/object_info`` by class: the core of a version, and the node packs that WAN graphs use.
+
+    Args:
+        version: a version of ComfyUI of which the core is shipped, ``"0.12.1"``.
+        newest: also nodes that the core got after that version.
+    """
+    nodes: dict[str, Mapping[str, Any]] = {}
+    names = (*([_NEWER_CORE] if newest else []), f"core-{version}", *_PACKS)
+    for name in names:
+        file = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+        module = {"python_module": file["python_module"]}
+        nodes.update((class_type, {**module, **node}) for class_type, node in file["nodes"].items())
+    return nodes
+
+
+def places_of(choices: Sequence[Any] | None) -> tuple[str, ...]:
+    """The places that a list of choices names ("loras"); empty when its choices are written out."""
+    return tuple(choice[1:] for choice in choices or () if _is_place(choice))
+
+
+def filled(choices: Sequence[Any], files: Mapping[str, Sequence[str]] | None) -> tuple[Any, ...] | None:
+    """The choices with what lies at their places; None when that is not known."""
+    if files is None:
+        return None
+    found: list[Any] = []
+    for choice in choices:
+        found.extend(files.get(choice[1:], ()) if _is_place(choice) else (choice,))
+    return tuple(found)
+
+
+def _is_place(choice: Any) -> bool:
+    return isinstance(choice, str) and choice.startswith(_PLACE)
