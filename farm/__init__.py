@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         StorageUnavailable,
         StoreMisconfigured,
         StoreUnavailable,
+        Unplaceable,
         WaitTimeout,
     )
     from farm.handle import Job, Result
@@ -82,6 +83,7 @@ __all__ = [
     "StorageUnavailable",
     "StoreMisconfigured",
     "StoreUnavailable",
+    "Unplaceable",
     "VideoFacts",
     "WaitTimeout",
 ]

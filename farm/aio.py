@@ -84,6 +84,10 @@ class AsyncFarm:
         """As `Farm.validate`."""
         return await self.call(self._farm.validate, request)
 
+    async def why_waiting(self, job_id: str) -> builtins.list[str]:
+        """As `Farm.why_waiting`."""
+        return await self.call(self._farm.why_waiting, job_id)
+
     async def get(self, job_id: str) -> AsyncJob:
         """As `Farm.get`."""
         return self._job(await self.call(self._farm.get, job_id))

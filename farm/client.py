@@ -6,14 +6,14 @@ import builtins
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from types import TracebackType
 from typing import Any, Final, Self, Unpack
 
 from farm.bell import LazyBell
-from farm.errors import InvalidJob, JobFailed, Problem, WaitTimeout
+from farm.errors import InvalidJob, JobFailed, Problem, Unplaceable, WaitTimeout
 from farm.follow import follow
 from farm.handle import Job
 from farm.job import JobEvent, JobRecord, JobSpec, JobState, new_job_id
@@ -24,10 +24,21 @@ from farm.storage import S3Storage, Storage
 from farm.store.base import Counts, JobStore, NewJob, Page
 from farm.store.redis import connect
 from farm.surroundings import settings_here
+from farm.waiting import why_waiting
 
 _BLOCK_S: Final = 1.0  # longest single wait for news; a lost event costs no more than this
 _BATCH: Final = 500  # jobs of one round trip
+_LONGEST_REASON: Final = 1000
 _MOST_PROBLEMS: Final = 20  # of one refused batch: nobody reads more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A job that may be queued."""
+
+    spec: JobSpec
+    workers: int  # how many live workers would take it; 0: none could be asked, or it is parked
+    parked: str | None = None  # why no live worker fits
 
 
 class Farm:
@@ -86,7 +97,7 @@ class Farm:
 
     def submit_one(self, request: JobRequest) -> Job:
         """As `submit`, of a request that was made before."""
-        return self._store_all([self.validate(request)], [request])[0]
+        return self._store_all([self.checked(request)], [request])[0]
 
     def submit_many(self, requests: Iterable[JobRequest], *, batch: int = _BATCH) -> builtins.list[Job]:
         """Queue many jobs, in order, a batch for each round trip.
@@ -124,12 +135,30 @@ class Farm:
             InvalidJob: names every field, node and input that is wrong.
             StoreUnavailable: the live workers cannot be asked.
         """
-        return self.checked(request)[0]
+        return self.checked(request).spec
 
-    def checked(self, request: JobRequest) -> tuple[JobSpec, int]:
-        """As `validate`, and how many live workers would take the job: 0 when none could be asked."""
+    def checked(self, request: JobRequest) -> Checked:
+        """As `validate`, and what the live workers say of the job."""
         spec = prepare(request)
-        return spec, self._preflight.check(spec)
+        try:
+            return Checked(spec=spec, workers=self._preflight.check(spec))
+        except Unplaceable as exc:
+            if request.options.get("if_unplaceable") != "park":
+                raise
+            return Checked(spec=spec, workers=0, parked=exc.reason[:_LONGEST_REASON])
+
+    def why_waiting(self, job_id: str) -> builtins.list[str]:
+        """What a queued job waits for, in words: which workers could take it, and what others lack.
+
+        Empty for a job that does not wait.
+
+        Raises:
+            JobNotFound: there is no such job.
+        """
+        record = self.store.get(job_id)
+        if record.state is not JobState.QUEUED:
+            return []
+        return why_waiting(record, self._preflight.verdicts(record.spec), self.store.counts())
 
     def get(self, job_id: str) -> Job:
         """The job as it is now.
@@ -230,12 +259,12 @@ class Farm:
     ) -> None:
         self.close()
 
-    def _checked_all(self, chunk: Sequence[tuple[int, JobRequest]]) -> builtins.list[JobSpec]:
-        specs: list[JobSpec] = []
+    def _checked_all(self, chunk: Sequence[tuple[int, JobRequest]]) -> builtins.list[Checked]:
+        specs: list[Checked] = []
         problems: list[Problem] = []
         for index, request in chunk:
             try:
-                specs.append(self.validate(request))
+                specs.append(self.checked(request))
             except InvalidJob as exc:
                 problems += [_at(index, problem) for problem in exc.problems]
             if len(problems) >= _MOST_PROBLEMS:
@@ -254,14 +283,18 @@ class Farm:
         file = local_file(given)
         return str(given) if file is None else self.storage.upload_input(file)
 
-    def _store_all(self, specs: Sequence[JobSpec], requests: Sequence[JobRequest]) -> builtins.list[Job]:
+    def _store_all(self, checked: Sequence[Checked], requests: Sequence[JobRequest]) -> builtins.list[Job]:
         from farm.broker import queue_for  # Celery's import takes long: see `LazyBell`
 
         # Inputs are stored only now: a batch that is refused leaves nothing behind in S3.
-        whole = [self._with_sources(spec, request) for spec, request in zip(specs, requests, strict=True)]
         new = [
-            NewJob(job_id=new_job_id(), spec=spec, queue=queue_for(spec.requirements.vram_gib))
-            for spec in whole
+            NewJob(
+                job_id=new_job_id(),
+                spec=self._with_sources(each.spec, request),
+                queue=queue_for(each.spec.requirements.vram_gib),
+                parked=each.parked,
+            )
+            for each, request in zip(checked, requests, strict=True)
         ]
         return [Job(self, done.job_id) for done in self.store.submit(new)]
 

@@ -2,6 +2,7 @@
 
 FarmError
 ├── InvalidJob               the job cannot be accepted as it is; `problems` name the field or node
+│   └── Unplaceable          … by no worker that lives now; it may be parked until one that fits comes
 ├── IdempotencyConflict      the idempotency key is taken by a different job
 ├── JobNotFound              no job of that id (never submitted, or past its retention)
 │   └── JobForgotten         Redis lost all its data, and most likely this job with it
@@ -51,6 +52,20 @@ class InvalidJob(FarmError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(str(problem) for problem in self.problems))
+
+
+class Unplaceable(InvalidJob):
+    """No live worker has the card, nodes and models that the job needs; nothing of it was stored."""
+
+    remedy = "if_unplaceable='park' (--park) lets it wait for a worker that fits"
+
+    @property
+    def reason(self) -> str:
+        """What is missing, in one line."""
+        return "; ".join(str(problem) for problem in self.problems)
+
+    def __str__(self) -> str:
+        return f"{self.reason}; {self.remedy}"
 
 
 class IdempotencyConflict(FarmError):

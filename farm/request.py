@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, TypedDict
+from typing import Any, Final, Literal, TypedDict
 
 from comfy.advice import no_outputs
 from comfy.errors import GraphError, GraphProblem
@@ -37,6 +37,8 @@ class JobOptions(TypedDict, total=False):
     labels: Sequence[str]  # to list and retry by
     idempotency_key: str | None  # the same key twice: the same job
     vram_gib: int  # smallest VRAM class, when you know better than the estimate
+    # When no live worker has the card, nodes and models: refuse it (default), or let it wait for one.
+    if_unplaceable: Literal["refuse", "park"]
     accept: ChangeKind | str  # "exact", "near" (default) or "different": what the worker may change
     attention: Attention | str  # "sdpa" (default), "keep" or "auto"
     lightning: bool  # few-step LoRAs with the settings they want
@@ -105,6 +107,7 @@ def _fields(
     request: JobRequest, graph: Graph, facts: GraphFacts, template_parameters: Mapping[str, Any]
 ) -> dict[str, Any]:
     options: dict[str, Any] = dict(request.options)
+    options.pop("if_unplaceable", None)  # decides how it is stored, and is no part of what is asked
     vram_gib = options.pop("vram_gib", None) or facts.vram_gib or VRAM_CLASSES_GIB[0]
     wishes = {name: options.pop(name) for name in Wishes.__dataclass_fields__ if name in options}
     return {
@@ -199,6 +202,8 @@ def _bad_options(options: JobOptions) -> Iterator[Problem]:
     if isinstance(options.get("labels"), str):
         yield Problem(field="labels", message="is a list of texts, not one text")
     vram_gib = options.get("vram_gib")
+    if options.get("if_unplaceable", "refuse") not in ("refuse", "park"):
+        yield Problem(field="if_unplaceable", message="is refuse or park")
     if vram_gib is not None and vram_gib not in VRAM_CLASSES_GIB:
         classes = ", ".join(map(str, VRAM_CLASSES_GIB))
         yield Problem(field="vram_gib", message=f"{vram_gib!r} is no VRAM class; one of {classes} (GiB)")

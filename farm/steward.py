@@ -8,6 +8,7 @@ import time
 from typing import Final
 
 from farm.errors import StoreUnavailable
+from farm.placing import Placer
 from farm.store.base import JobStore, Swept
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class Steward:
 
     def __init__(self, store: JobStore, *, holder: str, sweep_s: float = 1.0, grace_s: float = 4.0) -> None:
         self._store = store
+        self._placer = Placer(store)
         self._holder = holder
         self._sweep_s = sweep_s
         self._grace_s = grace_s
@@ -70,6 +72,7 @@ class Steward:
             self._begin_grace_if_new()
             if elected and time.monotonic() >= self._grace_until:
                 _tell(self._store.sweep())
+                self._placer.turn()
         except StoreUnavailable as exc:
             return self._unreachable(exc)
         except Exception:  # a fault here must not end the repair of everything else

@@ -28,6 +28,7 @@ _LISTED: Final = (
     "worker",
     "progress",
     "error",
+    "parked",
 )
 
 

@@ -17,6 +17,7 @@ from farm.errors import (
     StackError,
     StorageUnavailable,
     StoreUnavailable,
+    Unplaceable,
     WaitTimeout,
 )
 
@@ -63,5 +64,7 @@ def code_of(exc: Exception) -> ExitCode:
 def told(exc: FarmError | ComfyError) -> str:
     """An error as a person reads it: one line, or one for each thing that is wrong."""
     if isinstance(exc, InvalidJob) and len(exc.problems) > 1:
-        return "\n".join([f"{len(exc.problems)} things are wrong:", *(f"  {each}" for each in exc.problems)])
+        remedy = [exc.remedy] if isinstance(exc, Unplaceable) else []
+        lines = [f"  {each}" for each in exc.problems]
+        return "\n".join([f"{len(exc.problems)} things are wrong:", *lines, *remedy])
     return str(exc)

@@ -67,6 +67,9 @@ def submit(
     time_limit: Annotated[float | None, typer.Option(metavar="SECONDS", help="Of one attempt.")] = None,
     max_attempts: Annotated[int | None, typer.Option(help="Failed attempts before the job fails.")] = None,
     vram_gib: Annotated[int | None, typer.Option("--vram", help="Smallest VRAM class in GiB.")] = None,
+    park: Annotated[
+        bool, typer.Option("--park", help="When no live worker fits: wait for one, instead of being refused.")
+    ] = False,
     key: Annotated[str | None, typer.Option(help="Idempotency key: the same twice is one job.")] = None,
     accept: Accept = None,
     attention: AttentionOption = None,
@@ -91,6 +94,7 @@ def submit(
         "time_limit_s": time_limit,
         "max_attempts": max_attempts,
         "vram_gib": vram_gib,
+        "if_unplaceable": "park" if park else None,
         "idempotency_key": key,
         **wishes(accept, attention, lightning=lightning, keep_metadata=keep_metadata, limit=limit),
     }
@@ -122,7 +126,8 @@ def validate(
     """Check a job as submit does, and store nothing."""
     door = door_of(context)
     with door.farm() as farm:
-        spec, workers = farm.checked(_request(file, template, param, input_, {}))
+        checked = farm.checked(_request(file, template, param, input_, {}))
+    spec, workers = checked.spec, checked.workers
     if json:
         models = [f"{model.folder}/{model.name}" for model in spec.requirements.models]
         about = {"title": spec.title, "vram_gib": spec.requirements.vram_gib, "models": models}
@@ -159,10 +164,13 @@ def show(context: typer.Context, job: JobId, json: AsJson = False) -> None:
     with door.farm() as farm:
         found = farm.get(whole_id(farm, job))
         url = found.result().url() if found.record.result else None
+        waits_for = farm.why_waiting(found.job_id)
     if json:
-        as_json.put(door.out, {**as_json.record(found.record), "url": url})
+        as_json.put(door.out, {**as_json.record(found.record), "url": url, "waits_for": waits_for})
     else:
         door.out.print(job_view(found.record))
+        for line in waits_for:
+            say(door.out, f"waits: {line}")
         if url is not None:
             say(door.out, f"link: {url}")  # whole, so that a terminal can open it
 

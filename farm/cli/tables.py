@@ -49,6 +49,8 @@ def jobs_table(jobs: Iterable[JobRecord]) -> Table:
     table = _table("job", "state", "submitted", "took", "p", "title", "what")
     for job in jobs:
         what = progress_words(job.progress) if job.state is JobState.RUNNING else _first_line(job)
+        if job.parked is not None:
+            what = f"parked: {job.parked}"
         table.add_row(
             job.job_id[:12],
             coloured(job.state),
@@ -139,7 +141,8 @@ def queues_table(counts: Counts) -> RenderableType:
         for state in JobState
         if counts.by_state.get(state)
     )
-    return Group(table, f"all jobs: {states or 'none'}")
+    parked = f"; {counts.parked:,} of the queued are parked: no live worker fits" if counts.parked else ""
+    return Group(table, f"all jobs: {states or 'none'}{parked}")
 
 
 def findings_table(findings: Sequence[Finding]) -> Table:

@@ -577,3 +577,17 @@ def test_the_traceback_is_printed_when_it_is_asked_for(cli: Cli, monkeypatch: py
 
     assert "Traceback" in ended.err
     assert ended.code == ExitCode.NOT_FOUND
+
+
+def test_a_job_that_fits_no_live_worker_is_refused_or_parked(cli: Cli) -> None:
+    refused = cli("submit", *CLIP, "--vram", "80")
+    parked = cli("submit", *CLIP, "--vram", "80", "--park")
+
+    job_id = parked.out.strip()
+    assert refused.code == ExitCode.USAGE
+    assert "needs a card of the 80 GiB class" in refused.err
+    assert "--park" in refused.err
+    assert "parked: vram_gib: needs a card of the 80 GiB class" in cli("ls").out
+    assert "waits: parked until a worker that fits comes" in cli("show", job_id).out
+    assert cli("show", job_id, "--json").json["waits_for"]
+    assert "1 of the queued are parked" in cli("queues").out

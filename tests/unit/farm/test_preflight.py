@@ -7,7 +7,7 @@ import pytest
 
 from farm import preflight
 from farm.client import Farm
-from farm.errors import InvalidJob
+from farm.errors import InvalidJob, Unplaceable
 from farm.request import JobRequest
 from farm.testing import MemoryJobStore
 from tests.support.fleet import PICTURE, TEMPLATE, announce, changed, wan_graph
@@ -19,7 +19,7 @@ LATENT = "59"  # EmptyHunyuanLatentVideo
 
 def check(farm: Farm, graph: dict[str, Any], **request: Any) -> int:
     """How many workers would take a job."""
-    return farm.checked(JobRequest(graph=graph, **request))[1]
+    return farm.checked(JobRequest(graph=graph, **request)).workers
 
 
 def refusal(farm: Farm, graph: dict[str, Any], **request: Any) -> str:
@@ -147,3 +147,78 @@ def test_a_member_of_an_enum_counts_as_its_text(farm: Farm, store: MemoryJobStor
 
     assert job.record.spec.graph["57"]["inputs"]["sampler_name"] == "euler"
     assert listed.record.spec.graph["58"]["inputs"]["model"] == ["55", 0]
+
+
+def unplaceable(farm: Farm, graph: dict[str, Any], **options: Any) -> str:
+    """Why no live worker could run it."""
+    with pytest.raises(Unplaceable) as caught:
+        farm.submit(graph, **options)
+    return str(caught.value)
+
+
+def test_a_job_above_every_live_card_is_refused_with_the_way_out(farm: Farm, store: MemoryJobStore) -> None:
+    announce(store, "gpu0@small", vram_gib=12)
+    announce(store, "gpu1@small", vram_gib=16)
+
+    reason = unplaceable(farm, wan_graph(), vram_gib=48)
+
+    assert (
+        "needs a card of the 48 GiB class; the largest that lives is of 16 GiB (worker gpu1@small)" in reason
+    )
+    assert "if_unplaceable='park' (--park)" in reason
+    assert store.find().jobs == ()
+
+
+def test_only_workers_whose_card_is_large_enough_count(farm: Farm, store: MemoryJobStore) -> None:
+    announce(store, "gpu0@small", vram_gib=16)
+    announce(store, "gpu0@large", vram_gib=80, without_models=[VAE])
+
+    reason = unplaceable(farm, wan_graph(), vram_gib=48)
+
+    assert "39.vae_name" in reason
+    assert "worker gpu0@large" in reason
+    assert farm.checked(JobRequest(graph=wan_graph(), options={"vram_gib": 12})).workers == 1
+
+
+def test_a_worker_that_has_not_told_its_nodes_may_yet_take_it(farm: Farm, store: MemoryJobStore) -> None:
+    announce(store, "gpu0@small", vram_gib=16)
+    store.put_worker("gpu0@large", {"name": "gpu0@large", "vram_gib": 80}, ttl_s=60)
+
+    assert farm.checked(JobRequest(graph=wan_graph(), options={"vram_gib": 48})).workers == 0
+
+
+@pytest.mark.parametrize("lack", [{"without_models": [VAE]}, {"without_nodes": ["VAEDecode"]}])
+def test_what_is_missing_everywhere_can_be_waited_for(
+    farm: Farm, store: MemoryJobStore, lack: dict[str, Any]
+) -> None:
+    announce(store, **lack)
+
+    job = farm.submit(wan_graph(), if_unplaceable="park")
+
+    record = store.get(job.job_id)
+    assert record.parked is not None
+    assert VAE in record.parked or "VAEDecode" in record.parked
+    assert store.bells(record.queue) == []
+
+
+def test_what_no_worker_could_ever_take_is_not_parked(farm: Farm, store: MemoryJobStore) -> None:
+    announce(store)
+
+    with pytest.raises(InvalidJob) as caught:
+        farm.submit(changed(wan_graph(), "57.sampler_name", "eulerr"), if_unplaceable="park")
+
+    assert not isinstance(caught.value, Unplaceable)
+
+
+def test_a_job_that_fits_is_not_parked(farm: Farm, store: MemoryJobStore) -> None:
+    announce(store)
+
+    record = store.get(farm.submit(wan_graph(), if_unplaceable="park").job_id)
+
+    assert record.parked is None
+    assert store.bells(record.queue) == [record.job_id]
+
+
+def test_an_unknown_way_of_placing_is_named(farm: Farm) -> None:
+    with pytest.raises(InvalidJob, match="if_unplaceable: is refuse or park"):
+        farm.submit(wan_graph(), if_unplaceable="wait")  # type: ignore[arg-type]
