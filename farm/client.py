@@ -19,6 +19,7 @@ from farm.handle import Job
 from farm.job import JobEvent, JobRecord, JobSpec, JobState, new_job_id
 from farm.preflight import Preflight
 from farm.request import GraphSource, InputSource, JobOptions, JobRequest, local_file, prepare
+from farm.reuse import content_of, reusable
 from farm.settings import RedisSettings, S3Settings, StoreSettings
 from farm.storage import S3Storage, Storage
 from farm.store.base import Counts, JobStore, NewJob, Page
@@ -287,14 +288,21 @@ class Farm:
         from farm.broker import queue_for  # Celery's import takes long: see `LazyBell`
 
         # Inputs are stored only now: a batch that is refused leaves nothing behind in S3.
+        whole = [
+            self._with_sources(each.spec, request) for each, request in zip(checked, requests, strict=True)
+        ]
+        contents = [content_of(spec) if spec.reuse else None for spec in whole]
+        results = reusable(self.store, self.storage, [content for content in contents if content is not None])
         new = [
             NewJob(
                 job_id=new_job_id(),
-                spec=self._with_sources(each.spec, request),
-                queue=queue_for(each.spec.requirements.vram_gib),
+                spec=spec,
+                queue=queue_for(spec.requirements.vram_gib),
                 parked=each.parked,
+                content=content,
+                reuses=results.get(content) if content is not None else None,
             )
-            for each, request in zip(checked, requests, strict=True)
+            for each, spec, content in zip(checked, whole, contents, strict=True)
         ]
         return [Job(self, done.job_id) for done in self.store.submit(new)]
 

@@ -108,6 +108,7 @@ class JobSpec:
     idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     accept: ChangeKind = ChangeKind.NEAR  # what the worker may change to make the graph fit its place
     wishes: Wishes = NO_WISHES  # what the caller wants of such changes; most need `accept` "different"
+    reuse: bool = False  # take the stored result of a job of the same content, if there is one
     requirements: Requirements = Requirements()
 
 
@@ -185,6 +186,7 @@ class JobResult:
     manifest_key: str
     timings_s: dict[str, float] = field(default_factory=dict)  # "queue", "prepare", "execute", "publish", …
     emulated: bool = False  # drawn by the emulator: no WAN model has seen it
+    comfyui_version: str | None = None  # of the server that ran the graph
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +213,7 @@ class JobRecord:
     result: JobResult | None = None
     error: JobError | None = None  # of the job when final, else of the last attempt
     attempts: tuple[AttemptNote, ...] = ()
+    reused_from: str | None = None  # the job that made the result; this one was never run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

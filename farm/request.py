@@ -18,6 +18,7 @@ from comfy.wan.templates import get_template
 from farm.errors import InvalidJob, Problem
 from farm.graphs import GraphFacts, effective, facts_of, read_graph, read_with_key, with_values
 from farm.job import VRAM_CLASSES_GIB, JobSpec, Requirements, make_spec
+from farm.reuse import reuse_problems
 from farm.sources import address_fault, scheme_of
 
 GraphSource = Mapping[str, Any] | str | bytes | Path  # a str or Path is a file's path; bytes are JSON
@@ -36,6 +37,7 @@ class JobOptions(TypedDict, total=False):
     max_attempts: int  # failed attempts before the job is failed; default 3
     labels: Sequence[str]  # to list and retry by
     idempotency_key: str | None  # the same key twice: the same job
+    reuse: bool  # take the stored result of an equal job that asked for this too, and render nothing
     vram_gib: int  # smallest VRAM class, when you know better than the estimate
     # When no live worker has the card, nodes and models: refuse it (default), or let it wait for one.
     if_unplaceable: Literal["refuse", "park"]
@@ -84,6 +86,8 @@ def prepare(request: JobRequest) -> JobSpec:
     except GraphError as exc:
         raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc
     problems = [*_bad_options(request.options), *_bad_inputs(request.inputs)]
+    if request.options.get("reuse") and not problems:
+        problems += reuse_problems(graph, request.inputs)
     if problems:
         raise InvalidJob(problems)
     return make_spec(_fields(request, graph, facts, template_parameters))

@@ -2,4 +2,10 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.support.fleet", "tests.support.s3", "tests.support.valkey", "tests.support.sentinel"]
+pytest_plugins = [
+    "tests.support.fleet",
+    "tests.support.s3",
+    "tests.support.valkey",
+    "tests.support.sentinel",
+    "tests.support.shop",
+]

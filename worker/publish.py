@@ -119,6 +119,7 @@ class S3Publisher:
             manifest_key=prefix + MANIFEST_NAME,
             timings_s=spent_s,
             emulated=bool(manifest.get("worker", {}).get("emulated")),
+            comfyui_version=manifest.get("worker", {}).get("comfyui_version"),
         )
 
     def discard(self, job_id: str, attempt: int) -> None:

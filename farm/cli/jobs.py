@@ -78,6 +78,9 @@ def submit(
         bool, typer.Option("--keep-metadata", help="Leave the graph with its prompt in the files.")
     ] = False,
     limit: Limit = None,
+    reuse: Annotated[
+        bool, typer.Option("--reuse", help="Take the result of an equal job that had --reuse too.")
+    ] = False,
     count: Annotated[int, typer.Option(min=1, help="So many jobs, each with its own seed.")] = 1,
     wait: Annotated[bool, typer.Option("--wait", help="Return when all have ended.")] = False,
     timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Longest wait.")] = None,
@@ -96,6 +99,7 @@ def submit(
         "vram_gib": vram_gib,
         "if_unplaceable": "park" if park else None,
         "idempotency_key": key,
+        "reuse": reuse or None,
         **wishes(accept, attention, lightning=lightning, keep_metadata=keep_metadata, limit=limit),
     }
     request = _request(file, template, param, input_, options)

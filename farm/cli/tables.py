@@ -174,6 +174,7 @@ def _facts_table(job: JobRecord) -> Table:
         "progress": escape(progress_words(job.progress)) if job.state is JobState.RUNNING else "",
         "error": f"[red]{escape(job.error.message)}[/] ({job.error.code})" if job.error else "",
         "queue": f"{job.queue}, priority {spec.priority}",
+        "reused from": job.reused_from or "",
         "labels": escape(", ".join(spec.labels)),
         "worker": escape(job.worker or ""),
         "submitted": clock(job.submitted_at),

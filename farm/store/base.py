@@ -39,6 +39,8 @@ class NewJob:
     spec: JobSpec
     queue: str  # Celery queue of its VRAM class
     parked: str | None = None  # why no live worker fits: it gets no bell until `unpark`
+    content: str | None = None  # its result is kept under this for jobs of the same content
+    reuses: str | None = None  # a job of that content: while its result is kept, nothing is rendered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,7 @@ class Submitted:
 
     job_id: str  # an older job's, when the idempotency key was known
     created: bool  # False: it was there already, nothing was stored or rung
+    reused: bool = False  # it has succeeded at once, with the result of the job it `reuses`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +211,9 @@ class JobStore(Protocol):
         cursor: str | None = None,
     ) -> Page:
         """Jobs submitted within [since, until), newest first; filters are joined by *and*."""
+
+    def find_results(self, contents: Sequence[str]) -> dict[str, JobRecord]:
+        """Of each content the succeeded job that made it last, if one is kept."""
 
     def counts(self) -> Counts:
         """How many jobs are in each state, and how many wait in each queue and priority."""

@@ -5,8 +5,8 @@ Fields: ``head`` what scripts must read, ``spec`` JSON, compressed; ``state``, `
 ``finished``, ``lease``, ``not_before``, ``deadline``, ``rung`` (ms); ``progress``, ``result``,
 ``error`` JSON; ``parked`` why no worker fits, in words; ``notes`` JSON objects with commas between;
 ``avoid`` JSON, worker -> until (ms); ``places`` JSON, workers without what it needs;
-``nonce`` of the claim call; ``ended`` the last final write and its answer. A waiting job has the
-first four only: there may be a million of them.
+``nonce`` of the claim call; ``ended`` the last final write and its answer; ``reused`` whose result it has.
+A waiting job has the first four only: there may be a million of them.
 """
 
 from __future__ import annotations
@@ -111,6 +111,8 @@ def head_to_json(job: NewJob) -> str:
         head["l"] = list(dict.fromkeys(spec.labels))
     if spec.idempotency_key is not None:
         head["i"] = idempotency_name(spec.idempotency_key)
+    if job.content is not None:
+        head["c"] = job.content
     return json.dumps(head, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -173,6 +175,7 @@ def record_from(job_id: str, fields: Fields) -> JobRecord:
         result=RESULT.validate_json(fields[b"result"]) if b"result" in fields else None,
         error=ERROR.validate_json(fields[b"error"]) if b"error" in fields else None,
         parked=fields[b"parked"].decode() if b"parked" in fields else None,
+        reused_from=fields[b"reused"].decode() if b"reused" in fields else None,
         attempts=_NOTES.validate_json(b"[" + fields.get(b"notes", b"") + b"]"),
     )
 

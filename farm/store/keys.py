@@ -23,6 +23,7 @@ class Keys:
     ``{farm}:deadlines``     sorted set   ids never started, by deadline (ms)
     ``{farm}:finished``      sorted set   ended ids by when (ms)
     ``{farm}:idem:<hash>``   string       id and spec digest that an idempotency key stands for
+    ``{farm}:content:<hash>`` string      the job whose result is kept for jobs of that content
     ``{farm}:last``          string       the youngest order (µs)
     ``{farm}:epoch``         string       made at first use: another one means that Redis forgot all
     ``{farm}:forgot``        string       when that was noticed (ms), for the length of the retention

@@ -58,6 +58,13 @@ class RedisReading(RedisEpoch):
                 return Page(jobs=tuple(jobs), next_cursor=go_on.decode() or None)
             below = f"({go_on.decode()}"
 
+    def find_results(self, contents: Sequence[str]) -> dict[str, JobRecord]:
+        """Of each content the succeeded job that made it last, if one is kept."""
+        flat = self._run("results", *contents) if contents else []
+        pairs = zip(flat[::2], flat[1::2], strict=True)
+        records = {content.decode(): _readable(fields) for content, fields in pairs}
+        return {content: record for content, record in records.items() if record is not None}
+
     def counts(self) -> Counts:
         """How many jobs are in each state, and how many wait in each queue and priority."""
         states, lanes, parked = self._run("counts")

@@ -93,7 +93,13 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
                     conflict = conflict or IdempotencyConflict(
                         job.spec.idempotency_key or "", job_id.decode()
                     )
-                done.append(Submitted(job_id=job_id.decode(), created=answer == b"created"))
+                done.append(
+                    Submitted(
+                        job_id=job_id.decode(),
+                        created=answer in (b"created", b"reused"),
+                        reused=answer == b"reused",
+                    )
+                )
         if conflict is not None:
             raise conflict
         return done
@@ -112,6 +118,7 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
             "" if key is None else codec.idempotency_name(key),
             "" if key is None else codec.spec_digest(spec),
             job.parked or "",
+            job.reuses or "",
             *dict.fromkeys(spec.labels),
             bell_list=self._bell.list_key(job.queue, priority),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -66,6 +66,11 @@ class MemoryReading(MemoryState):
             ]
         more = str(found[limit - 1].order) if len(found) > limit else None
         return Page(jobs=tuple(kept.record for kept in found[:limit]), next_cursor=more)
+
+    def find_results(self, contents: Sequence[str]) -> dict[str, JobRecord]:
+        """Of each content the succeeded job that made it last, if one is kept."""
+        with self._lock:
+            return {c: self._jobs[self._contents[c]].record for c in contents if c in self._contents}
 
     def counts(self) -> Counts:
         """How many jobs are in each state, and how many wait in each queue and priority."""

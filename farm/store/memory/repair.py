@@ -93,6 +93,8 @@ class MemoryRepair(MemoryState):
         for kept in old:
             del self._jobs[kept.record.job_id]
             key = kept.record.spec.idempotency_key
+            if kept.content is not None and self._contents.get(kept.content) == kept.record.job_id:
+                del self._contents[kept.content]
             if key is not None and self._keys.get(key) == kept.record.job_id:
                 del self._keys[key]
         return len(old)

@@ -42,6 +42,7 @@ class Kept:
     rung: float
     deadline: datetime | None
     digest: str
+    content: str | None = None
     token: str = ""  # of the last claim
     ill: int = 0  # failures for a machine's reasons
     due: float | None = None  # must be rung by then
@@ -101,6 +102,7 @@ class MemoryState:
         self._forgot_at: datetime | None = None
         self._jobs: dict[str, Kept] = {}
         self._keys: dict[str, str] = {}  # idempotency key -> job id
+        self._contents: dict[str, str] = {}  # content -> the job that made it last
         self._last_order = 0
         self._bells: dict[Lane, deque[str]] = {}  # popped from the right
         self._passed: dict[Lane, int] = {}

@@ -63,13 +63,14 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
                         conflict = conflict or IdempotencyConflict(key, older)
                     done.append(Submitted(job_id=older, created=False))
                 else:
-                    self._create(job)
-                    done.append(Submitted(job_id=job.job_id, created=True))
+                    reused = self._create(job)
+                    done.append(Submitted(job_id=job.job_id, created=True, reused=reused))
         if conflict is not None:
             raise conflict
         return done
 
-    def _create(self, job: NewJob) -> None:
+    def _create(self, job: NewJob) -> bool:
+        """Keep a new job; whether it has a result already."""
         order = self._last_order = max(to_order(self._now()), self._last_order + 1)
         record = JobRecord(
             job_id=job.job_id,
@@ -85,13 +86,20 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
             rung=self._clock(),
             deadline=job.spec.deadline,
             digest=spec_digest(job.spec),
+            content=job.content,
         )
         self._jobs[job.job_id] = kept
         if job.spec.idempotency_key is not None:
             self._keys[job.spec.idempotency_key] = job.job_id
         self._tell(kept)
+        maker = self._contents.get(job.content) if job.content is not None else None
+        if maker is not None and maker == job.reuses:
+            self._set(kept, result=self._jobs[maker].record.result, parked=None, reused_from=maker)
+            self._finish(kept, JobState.SUCCEEDED, reused_from=maker)
+            return True
         if job.parked is None:
             self._bells.setdefault(kept.lane, deque()).appendleft(job.job_id)
+        return False
 
     def cancel(self, job_id: str, *, reason: str = "") -> JobState:
         """Ask for the end of a job."""
@@ -263,6 +271,8 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
             if self._end_canceled(kept):
                 return LeaseAnswer.CANCELED
             self._set(kept, result=result, error=None)
+            if kept.content is not None:
+                self._contents[kept.content] = job_id
             self._note(kept, "succeeded")
             self._finish(kept, JobState.SUCCEEDED, worker=kept.record.worker)
             return LeaseAnswer.OK

@@ -1,9 +1,10 @@
 -- Store a job as queued and ring its bell.
 -- KEYS: root, bell list. ARGV: events kept, id, head, spec, message, lane, deadline or '',
--- name of the idempotency key or '', digest of the spec, why it is parked or '', label...
--- Answers {'created' | 'there' | 'conflict', id}.
-local id, head, spec, message, lane, deadline, idem, digest, parked =
-  ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
+-- name of the idempotency key or '', digest of the spec, why it is parked or '', the job whose result it
+-- takes or '', label...
+-- Answers {'created' | 'reused' | 'there' | 'conflict', id}.
+local id, head, spec, message, lane, deadline, idem, digest, parked, reuses =
+  ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 
 if redis.call('EXISTS', key('job', id)) == 1 then return {'there', id} end
 if idem ~= '' then
@@ -23,7 +24,18 @@ redis.call('SET', root .. 'last', at)
 
 redis.call('HSET', key('job', id), 'state', 'queued', 'at', at, 'head', head, 'spec', spec)
 redis.call('ZADD', key('state', 'queued'), at, id)
-for i = 11, #ARGV do redis.call('ZADD', key('label', ARGV[i]), at, id) end
+for i = 12, #ARGV do redis.call('ZADD', key('label', ARGV[i]), at, id) end
+-- The caller has seen that the files are there; whether that job is still the one, only this moment knows.
+if reuses ~= '' then
+  local job = load(id)
+  local f = redis.call('HMGET', key('job', reuses), 'state', 'result')
+  if f[1] == 'succeeded' and redis.call('GET', key('content', job.head.c)) == reuses then
+    set(job, 'result', f[2], 'reused', reuses)
+    finish(job, 'succeeded', {reused_from = reuses})
+    return {'reused', id}
+  end
+end
+
 if deadline ~= '' then
   redis.call('HSET', key('job', id), 'deadline', deadline)
   redis.call('ZADD', root .. 'deadlines', deadline, id)

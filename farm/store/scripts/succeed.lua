@@ -14,5 +14,6 @@ end
 set(job, 'result', result)
 clear(job, 'error')
 note(job, 'succeeded')
+if job.head.c then redis.call('SET', key('content', job.head.c), id) end
 finish(job, 'succeeded', {worker = job.worker})
 return answer(job, 'succeed', 'ok')

@@ -10,6 +10,8 @@ for _, id in ipairs(ids) do
     for _, label in ipairs(job.head.l or {}) do redis.call('ZREM', key('label', label), id) end
     local held = job.head.i and redis.call('GET', key('idem', job.head.i))
     if held and held:match('^%S+') == id then redis.call('DEL', key('idem', job.head.i)) end
+    local maker = job.head.c and redis.call('GET', key('content', job.head.c))
+    if maker == id then redis.call('DEL', key('content', job.head.c)) end
   end
   redis.call('ZREM', root .. 'finished', id)
   redis.call('DEL', key('job', id), key('events', id))
