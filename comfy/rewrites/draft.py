@@ -17,6 +17,10 @@ from comfy.rewrites.wishes import Wishes
 CLASS: str = "class_type"
 
 
+class GaveUp(Exception):
+    """A rewrite stops in the middle: what it wrote does not count; the text says why."""
+
+
 class Draft:
     """A copy that grows with what is written: the graph it was made of stays as it is.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from comfy.errors import GraphProblem
 from comfy.rewrites.change import Change, ChangeKind
-from comfy.rewrites.draft import Draft
+from comfy.rewrites.draft import Draft, GaveUp
 from comfy.rewrites.registry import REWRITES
 from comfy.rewrites.rewrite import Rewrite
 from comfy.rewrites.site import Site
@@ -90,6 +90,8 @@ def optimize(
 def _tried(rewrite: Rewrite, draft: Draft, accept: ChangeKind) -> Outcome | None:
     try:
         rewrite.apply(draft)
+    except GaveUp as exc:
+        return Outcome(rewrite=rewrite.name, kind=rewrite.kind, came=Came.SKIPPED, notes=(str(exc),))
     except Exception as exc:
         # A job is worth more than what a rewrite could have saved.
         log.exception("Rewrite failed", extra={"event": "rewrite_failed", "rewrite": rewrite.name})

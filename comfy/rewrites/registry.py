@@ -7,6 +7,7 @@ from typing import Final
 from comfy.rewrites.attention import ATTENTION
 from comfy.rewrites.gguf import GGUF
 from comfy.rewrites.interpolation import INTERPOLATION
+from comfy.rewrites.lightning import LIGHTNING
 from comfy.rewrites.limits import LENGTH, SIZE
 from comfy.rewrites.metadata import METADATA
 from comfy.rewrites.previews import PREVIEWS
@@ -19,6 +20,7 @@ from comfy.rewrites.weights_place import BLOCK_SWAP, FORCE_OFFLOAD, LOAD
 # What changes the clip comes first, because what fits on a card depends on the clip. Outputs come last:
 # a format that is changed decides which inputs its node has.
 REWRITES: Final[tuple[Rewrite, ...]] = (
+    LIGHTNING,
     SIZE,
     INTERPOLATION,
     LENGTH,
