@@ -152,8 +152,8 @@ LIGHTNING: Final = Rewrite(
     kind=ChangeKind.DIFFERENT,
     title="puts few-step LoRAs in, with the settings they want",
     when=(
-        "the job wishes it (`--lightning`), the models are WAN 2.2 A14B or 2.1 14B for T2V or I2V, no such LoRA "
-        "is in the graph, and the files for every expert are installed"
+        "the job wishes it (`--lightning`), the models are WAN 2.2 A14B or 2.1 14B for T2V or I2V, the graph "
+        "has no such LoRA yet, and the files for every expert are installed"
     ),
     effect=(
         "4 steps, split at 2, cfg 1, shift 5, one LoRA for each expert: 513 s became 71 s for 640×640×81 on "

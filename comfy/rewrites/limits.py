@@ -23,6 +23,11 @@ from comfy.wan.sizes import FRAME_STEP, MIN_SIDE, SIZE_STEP
 _STEPS: Final = {"Wan22ImageToVideoLatent": 32}  # the VAE of the 5B model has twice the stride
 
 
+def size_step(class_type: str) -> int:
+    """Of which number of pixels a width or height has to be a multiple, for the node that asks for it."""
+    return _STEPS.get(base_class(class_type), SIZE_STEP)
+
+
 def limit_size(draft: Draft) -> None:
     """Make the clip small enough, in its own proportions."""
     if draft.wishes.max_width is None and draft.wishes.max_height is None:
@@ -35,7 +40,7 @@ def limit_size(draft: Draft) -> None:
         scale = min((draft.wishes.max_width or width) / width, (draft.wishes.max_height or height) / height)
         if scale >= 1:
             continue
-        step = _STEPS.get(base_class(draft.class_of(node_id)), SIZE_STEP)
+        step = size_step(draft.class_of(node_id))
         why = f"at most {draft.wishes.max_width or '–'}×{draft.wishes.max_height or '–'} was wished"
         for name, side in (("width", width), ("height", height)):
             draft.set(node_id, name, max(math.floor(side * scale / step) * step, MIN_SIDE), why)

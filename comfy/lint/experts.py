@@ -1,0 +1,152 @@
+"""Rules about models: the two experts, the VAE, the start image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from comfy.links import is_link
+from comfy.lint.remark import Severity
+from comfy.lint.rule import Found, Rule, Subject
+from comfy.wan.distilled import task_of
+from comfy.wan.models import WAN_5B, ModelFamily, family_of
+from comfy.wan.roles import START_IMAGE, Expert, Stage
+
+_TEMPLATES: Final = "https://docs.comfy.org/tutorials/video/wan/wan2_2"
+# Inputs that carry what an image-to-video model starts from, or is led by.
+_IMAGE_INPUTS: Final = (
+    "start_image",
+    "end_image",
+    "clip_vision_output",
+    "image",
+    "control_video",
+    "ref_image",
+)
+
+
+def _file(stage: Stage) -> str:
+    named = stage.loader.file.value if stage.loader is not None and stage.loader.file is not None else None
+    return named if isinstance(named, str) else ""
+
+
+def _loader_id(stage: Stage) -> str | None:
+    return stage.loader.node_id if stage.loader is not None else None
+
+
+def _alone(subject: Subject) -> Iterator[Found]:
+    levels = {stage.by_file for stage in subject.roles.stages if stage.by_file is not None}
+    if len(levels) != 1:
+        return
+    for stage in subject.roles.stages:
+        if stage.by_file is not None:
+            other = "low" if stage.by_file is Expert.HIGH else "high"
+            message = f"{_file(stage)} is one of two experts, and no sampler uses the {other}-noise one"
+            yield Found(message=message, node_id=_loader_id(stage))
+            return
+
+
+def _swapped(subject: Subject) -> Iterator[Found]:
+    for stage in subject.roles.stages:
+        if stage.by_file and stage.by_position and stage.by_file is not stage.by_position:
+            when = "first" if stage.by_position is Expert.HIGH else "last"
+            message = f"the {stage.by_file}-noise model {_file(stage)} does the {when} steps"
+            yield Found(message=message, node_id=stage.sampler_id)
+
+
+def _wrong_vae(subject: Subject) -> Iterator[Found]:
+    families = {family for stage in subject.roles.stages if (family := family_of(_file(stage))) is not None}
+    if len(families) != 1:
+        return
+    family = families.pop()
+    for vae in subject.roles.vaes:
+        if vae.file is None:
+            continue
+        name = vae.file.value
+        if isinstance(name, str) and (wanted := _other_vae(name, family)) is not None:
+            message = f"{name} does not go with a {family.name} model, which wants the VAE of WAN {wanted}"
+            yield Found(message=message, node_id=vae.node_id, input_name=vae.file.asked.input_name)
+
+
+def _other_vae(name: str, family: ModelFamily) -> str | None:
+    """The version of the VAE that is wanted in place of this one; None when it is right, or no VAE of WAN."""
+    text = name.lower().replace("-", "_").replace(" ", "_")
+    if "vae" not in text or "wan" not in text:
+        return None
+    of_22 = any(mark in text for mark in ("wan2.2", "wan2_2", "wan_2.2", "wan22"))
+    of_21 = any(mark in text for mark in ("wan2.1", "wan2_1", "wan_2.1", "wan21"))
+    if family is WAN_5B:
+        return "2.2" if of_21 else None
+    return "2.1" if of_22 else None
+
+
+def _no_image(subject: Subject) -> Iterator[Found]:
+    if subject.roles.of(START_IMAGE) or any(
+        _takes_image(subject, node_id) for node_id in subject.roles.running
+    ):
+        return
+    for stage in subject.roles.stages:
+        if task_of(_file(stage)) == "i2v":
+            message = f"{_file(stage)} wants an image to start from, and no running node gives it one"
+            yield Found(message=message, node_id=_loader_id(stage))
+            return
+
+
+def _takes_image(subject: Subject, node_id: str) -> bool:
+    class_type = subject.class_of(node_id)
+    if not class_type.startswith("Wan") or "VAE" in class_type:
+        return False
+    inputs = subject.graph[node_id]["inputs"]
+    return any(is_link(inputs.get(name)) for name in _IMAGE_INPUTS)
+
+
+def _scaled_cast(subject: Subject) -> Iterator[Found]:
+    for stage in subject.roles.stages:
+        node_id, name = _loader_id(stage), _file(stage)
+        dtype = subject.value(node_id, "weight_dtype") if node_id is not None else None
+        if "fp8_scaled" in name.lower() and isinstance(dtype, str) and dtype != "default":
+            message = f"{name} carries scales of its own, and is cast to {dtype} all the same"
+            yield Found(message=message, node_id=node_id, input_name="weight_dtype")
+
+
+RULES: Final = (
+    Rule(
+        id="expert-alone",
+        severity=Severity.ERROR,
+        title="one of the two A14B experts is used alone",
+        remedy="load both files, the high-noise one for the first steps and the low-noise one for the rest",
+        source=_TEMPLATES,
+        check=_alone,
+    ),
+    Rule(
+        id="experts-swapped",
+        severity=Severity.ERROR,
+        title="the high- and low-noise models do each other's steps",
+        remedy="give the high-noise file to the sampler that begins at step 0",
+        source=_TEMPLATES,
+        check=_swapped,
+    ),
+    Rule(
+        id="vae-wrong",
+        severity=Severity.ERROR,
+        title="the VAE belongs to another model: only the 5B model takes the VAE of WAN 2.2",
+        remedy="load wan_2.1_vae with the 14B and 1.3B models, wan2.2_vae with the 5B model",
+        source=_TEMPLATES,
+        check=_wrong_vae,
+    ),
+    Rule(
+        id="i2v-no-image",
+        severity=Severity.ERROR,
+        title="an image-to-video model gets no image",
+        remedy="link a LoadImage into WanImageToVideo's start_image, or load the T2V model",
+        source=_TEMPLATES,
+        check=_no_image,
+    ),
+    Rule(
+        id="scaled-cast",
+        severity=Severity.WARNING,
+        title="an fp8_scaled file is cast to another type",
+        remedy="leave weight_dtype at default: the file brings its type and scales along",
+        source="https://github.com/Comfy-Org/ComfyUI (nodes.py)",
+        check=_scaled_cast,
+    ),
+)

@@ -1,0 +1,40 @@
+"""Hold a graph against all rules: `lint`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any, Final
+
+from comfy.links import class_of
+from comfy.lint.registry import RULES
+from comfy.lint.remark import Remark, Severity
+from comfy.lint.rule import Subject
+from comfy.rewrites.site import Site
+from comfy.wan.roles import find_roles
+
+MOST_OF_ONE_RULE: Final = 20  # a graph made to hurt could have thousands
+_WORST_FIRST: Final = list(Severity)
+
+
+def lint(graph: Mapping[str, Any], site: Site) -> tuple[Remark, ...]:
+    """Say what is wrong, slow or without effect in a checked graph, the worst first.
+
+    Args:
+        site: where it would run; what is not known of it is not judged.
+    """
+    subject = Subject(graph=graph, roles=find_roles(graph, site.definitions), site=site)
+    remarks = [
+        Remark(
+            rule=rule.id,
+            severity=rule.severity,
+            message=found.message,
+            remedy=rule.remedy,
+            node_id=found.node_id,
+            class_type=class_of(graph, found.node_id),
+            input_name=found.input_name,
+        )
+        for rule in RULES
+        for found in islice(rule.check(subject), MOST_OF_ONE_RULE)
+    ]
+    return tuple(sorted(remarks, key=lambda remark: _WORST_FIRST.index(remark.severity)))

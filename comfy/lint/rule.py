@@ -1,0 +1,67 @@
+"""What a lint rule is, and what it looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from comfy.links import class_of
+from comfy.lint.remark import Severity
+from comfy.places import literal
+from comfy.required import base_class
+from comfy.rewrites.site import Site
+from comfy.wan.roles import Expert, Roles, Stage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Where a rule strikes, and what is there."""
+
+    message: str
+    node_id: str | None = None
+    input_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A graph as rules see it."""
+
+    graph: Mapping[str, Any]
+    roles: Roles
+    site: Site
+
+    def class_of(self, node_id: str) -> str:
+        """A node's class without a variant's suffix."""
+        return base_class(class_of(self.graph, node_id) or "")
+
+    def value(self, node_id: str, input_name: str) -> Any:
+        """What an input gets, as far as that can be known before the graph runs."""
+        return literal(self.graph, node_id, input_name)
+
+    def running(self, *classes: str) -> list[str]:
+        """The nodes of these classes that run, in the graph's order."""
+        return [
+            node_id
+            for node_id in self.graph
+            if node_id in self.roles.running and self.class_of(node_id) in classes
+        ]
+
+    def pair(self) -> tuple[Stage, Stage] | None:
+        """The stages of the two experts; None when the graph has other ones."""
+        stages = self.roles.stages
+        if [stage.expert for stage in stages] != [Expert.HIGH, Expert.LOW]:
+            return None
+        return stages[0], stages[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One entry of the table of all rules; its words are the documentation."""
+
+    id: str  # stable
+    severity: Severity
+    title: str  # what is wrong, in general
+    remedy: str
+    check: Callable[[Subject], Iterable[Found]]
+    source: str = ""  # link
