@@ -12,9 +12,11 @@ from comfy.rewrites.previews import PREVIEWS
 from comfy.rewrites.video_format import MP4, NVENC
 from comfy.validation import validate
 from tests.support.fleet import wan_graph
-from tests.support.places import a_site, nodes, vhs_with_formats
+from tests.support.places import a_site, nodes
 
-TOLD = vhs_with_formats(nodes())
+SILENT = nodes(
+    VHS_VideoCombine={"required": {"images": ["IMAGE"], "format": [["video/h264-mp4", "image/gif"]]}}
+)
 
 
 def saved_by_vhs(**inputs: Any) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def test_nvenc_gives_way_to_x264_where_the_card_has_none() -> None:
         format="video/nvenc_h264-mp4", pix_fmt="p010le", bitrate=10, megabit=True, save_metadata=True
     )
 
-    result = optimize(graph, a_site(nvenc=False, definitions=TOLD), rewrites=[NVENC])
+    result = optimize(graph, a_site(nvenc=False), rewrites=[NVENC])
 
     inputs = result.graph["60"]["inputs"]
     assert inputs["format"] == "video/h264-mp4"
@@ -119,9 +121,7 @@ def test_animated_webp_stays_where_the_rate_is_more_than_a_video_takes() -> None
 
 
 def test_webp_of_vhs_becomes_h264_with_that_formats_inputs() -> None:
-    result = optimize(
-        saved_by_vhs(format="image/webp", lossless=True), a_site(definitions=TOLD), rewrites=[MP4]
-    )
+    result = optimize(saved_by_vhs(format="image/webp", lossless=True), a_site(), rewrites=[MP4])
 
     inputs = result.graph["60"]["inputs"]
     assert (inputs["format"], inputs["pix_fmt"], inputs["crf"]) == ("video/h264-mp4", "yuv420p", 19)
@@ -141,8 +141,8 @@ def test_the_prompt_stays_out_of_the_file_unless_it_is_wanted() -> None:
 def test_an_absent_save_metadata_is_written_only_where_the_format_has_it() -> None:
     graph = saved_by_vhs(format="video/h264-mp4")
 
-    told = optimize(graph, a_site(definitions=TOLD), rewrites=[METADATA])
-    not_told = optimize(graph, a_site(), rewrites=[METADATA])
+    told = optimize(graph, a_site(), rewrites=[METADATA])
+    not_told = optimize(graph, a_site(definitions=SILENT), rewrites=[METADATA])
 
     assert told.graph["60"]["inputs"]["save_metadata"] is False
     assert not_told.changes == ()
