@@ -1,6 +1,8 @@
-"""The jobs that this worker is at: how far each is, and how long it will still take."""
+"""The jobs that this worker is at: how far each is, how long it will still take, and how they end."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 from farm.job import Progress
 from worker.pace import Pace
@@ -12,6 +14,7 @@ class AtWork:
     def __init__(self) -> None:
         self._jobs: dict[str, Progress] = {}
         self._paces: dict[str, Pace] = {}
+        self._ended: Counter[str] = Counter()
 
     def note(self, job_id: str, progress: Progress) -> bool:
         """A job is so far; whether this is another phase of it."""
@@ -21,9 +24,18 @@ class AtWork:
         return before is None or before.phase != progress.phase
 
     def forget(self, job_id: str) -> None:
-        """The job has ended here."""
+        """The job has left this worker."""
         self._jobs.pop(job_id, None)
         self._paces.pop(job_id, None)
+
+    def ended(self, outcome: str) -> None:
+        """Count an attempt by what became of it, as `worker.attempt.attempt` says."""
+        if not outcome.startswith("dropped"):  # a message, not an attempt
+            self._ended[outcome] += 1
+
+    def outcomes(self) -> dict[str, int]:
+        """How many attempts ended here, and how, since the worker was started."""
+        return dict(self._ended)
 
     def jobs(self) -> dict[str, Progress]:
         """Each job's latest progress, by its id."""

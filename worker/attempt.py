@@ -49,6 +49,7 @@ class Parts:
     previews: bool = False
     on_failed: Callable[[JobError], None] = lambda _error: None  # may close the gate
     on_succeeded: Callable[[], None] = lambda: None
+    on_rendered: Callable[[Mapping[str, Any]], None] = lambda _graph: None  # the graph as it was run
     after_render: Callable[[], None] = lambda: None  # the card is free, and no other job can have it yet
 
 
@@ -146,6 +147,7 @@ class _Attempt:
                 self._climb(rung, exc)
             else:
                 comfy.settle()
+                self._parts.on_rendered(rendered.graph)
                 return rendered
 
     def _climb(self, rung: Rung, exc: OutOfMemory) -> None:

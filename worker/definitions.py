@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
-import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -16,31 +13,33 @@ from farm.preflight import definitions_name
 from farm.store.base import JobStore
 from worker.errors import WorkerError
 from worker.keeper import ComfyState
+from worker.shared import Shared
 from worker.supervisor import ComfySupervisor
 
 log = logging.getLogger(__name__)
 
-_TTL_S: Final = 3600.0
-_STORE_AGAIN_S: Final = 600.0
 _READ_AGAIN_S: Final = 60.0
 
 
 class Definitions:
-    """Half a megabyte, and the same on every worker of one image: stored once, by their digest."""
+    """Half a megabyte, and the same on every worker of one image."""
 
     def __init__(self, store: JobStore, comfy: ComfySupervisor) -> None:
-        self._store = store
+        self._shared = Shared(store, definitions_name)
         self._comfy = comfy
-        self._digest: str | None = None
         self._generation = -1
         self._read_at = 0.0
-        self._stored_at = 0.0
         self._nodes: tuple[int, dict[str, NodeDef]] | None = None  # generation, and what it has
 
     @property
     def digest(self) -> str | None:
         """Name of the stored definitions; None before the first."""
-        return self._digest
+        return self._shared.digest
+
+    @property
+    def classes(self) -> int | None:
+        """How many node classes they define; None before the first."""
+        return len(self._nodes[1]) if self._nodes is not None else None
 
     def nodes(self) -> Mapping[str, NodeDef]:
         """The nodes that are installed, a minute old at most; asked for now after a start of ComfyUI.
@@ -71,19 +70,16 @@ class Definitions:
 
     def forget(self) -> None:
         """The store has lost them: the next `refresh` stores them again."""
-        self._digest, self._generation = None, -1
+        self._shared.forget()
+        self._generation = -1
 
     def _due(self, generation: int) -> bool:
         # Reading them takes ComfyUI up to 0.3 s, so not each time.
         return generation != self._generation or time.monotonic() - self._read_at >= _READ_AGAIN_S
 
-    def _share(self, object_info: dict[str, Any], generation: int) -> None:
-        text = json.dumps(object_info, sort_keys=True, separators=(",", ":")).encode()
-        digest = hashlib.sha256(text).hexdigest()[:32]
-        now = time.monotonic()
-        if digest != self._digest or generation != self._generation:
+    def _share(self, object_info: Mapping[str, Any], generation: int) -> None:
+        before = self._shared.digest
+        self._shared.put(object_info)
+        if self._shared.digest != before or generation != self._generation:
             self._nodes = (generation, parse_definitions(object_info))
-        if digest != self._digest or now - self._stored_at >= _STORE_AGAIN_S:
-            self._store.put_blob(definitions_name(digest), zlib.compress(text, 6), ttl_s=_TTL_S)
-            self._digest, self._stored_at = digest, now
-        self._generation, self._read_at = generation, now
+        self._generation, self._read_at = generation, time.monotonic()

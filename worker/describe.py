@@ -8,19 +8,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from farm.job import Progress
+from farm.cards import MODELS_FIELD
 from farm.preflight import DEFINITIONS_FIELD
 from farm.settings import WorkerSettings
 from worker import host
+from worker.at_work import AtWork
 from worker.definitions import Definitions
 from worker.epoch import EpochWatch
 from worker.gate import Gate
 from worker.gpu import GpuCard
 from worker.gpu_watch import GpuWatch
+from worker.installed import comfyui_installed, custom_nodes
 from worker.leaving import Leaving
 from worker.load_plan import LoadPlan
 from worker.machine import Machine
 from worker.model_files import models_folder
+from worker.model_shelf import ModelShelf
 from worker.supervisor import ComfySupervisor
 from worker.watchdog import Watchdog
 from worker.wellness import Wellness
@@ -40,6 +43,8 @@ class SelfPortrait:
         leaving: Leaving,
         definitions: Definitions,
         epoch: EpochWatch,
+        shelf: ModelShelf,
+        at_work: AtWork,
     ) -> None:
         """Keep whom to ask; nothing is read yet."""
         self._name = name
@@ -51,6 +56,9 @@ class SelfPortrait:
         self._definitions = definitions
         self._epoch = epoch
         self._watchdog: Watchdog | None = None
+        self._shelf = shelf
+        self._at_work = at_work
+        self._installed: tuple[int, dict[str, Any]] = (-1, {})  # of which start of ComfyUI
 
     def watch(self, watchdog: Watchdog) -> None:
         """Tell from now on what the consumer's watchdog finds: it comes last, with Celery's connection."""
@@ -60,11 +68,10 @@ class SelfPortrait:
         """What stays the same from job to job, and is in every manifest."""
         return worker_facts(self._name, self._machine.gpu, self._machine.comfy)
 
-    def card(self, jobs: Mapping[str, Progress], *, vram_gib: int) -> dict[str, Any]:
+    def card(self, *, vram_gib: int) -> dict[str, Any]:
         """All of it, as it is now.
 
         Args:
-            jobs: what it works on, and how far that is.
             vram_gib: the VRAM class whose jobs it takes.
         """
         machine, told, proof = self._machine, self._leaving.ordered, self._machine.proof()
@@ -82,9 +89,25 @@ class SelfPortrait:
             "quarantine": self._quarantine(),
             "nvenc": asdict(machine.nvenc) if machine.nvenc else None,
             "proof": asdict(proof) if proof is not None else None,
-            "jobs": {job_id: asdict(progress) for job_id, progress in jobs.items()},
+            "jobs": {job_id: asdict(progress) for job_id, progress in self._at_work.jobs().items()},
+            "attempts_ended": self._at_work.outcomes(),
+            MODELS_FIELD: self._shelf.facts(),
+            "warm_models": machine.warm.files(),
+            "loads": machine.warm.loads(),
+            **self._code(),
             DEFINITIONS_FIELD: self._definitions.digest,
+            "node_classes": self._definitions.classes,
         }
+
+    def _code(self) -> dict[str, Any]:
+        """What ComfyUI's process has imported: as it was installed when that process began."""
+        generation = self._machine.comfy.generation
+        if generation != self._installed[0]:
+            comfyui = comfyui_installed(self._settings)
+            nodes = {name: asdict(node) for name, node in custom_nodes(self._settings).items()}
+            facts = {"comfyui_revision": comfyui.revision if comfyui else None, "custom_nodes": nodes}
+            self._installed = (generation, facts)
+        return self._installed[1]
 
     def _illness(self) -> str | None:
         illness = self._wellness.quarantine.illness
@@ -133,6 +156,7 @@ def resources_now(
         "ram_total_bytes": memory.total_bytes,
         "ram_available_bytes": memory.available_bytes,
         "comfyui_rss_bytes": host.rss_bytes(comfy.pid) if comfy.pid is not None else None,
+        "worker_rss_bytes": host.rss_bytes(os.getpid()),
         "disk_free_bytes": {what: host.disk_space(folder).free_bytes for what, folder in folders.items()},
     }
     if watch is not None:

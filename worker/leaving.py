@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import Final
 
-from farm.errors import StoreUnavailable
-from farm.store.base import Drain, JobStore
+from farm.errors import JobNotFound, StoreUnavailable
+from farm.store.base import Drain, JobStore, Ring
 from worker.at_work import AtWork
 from worker.epoch import EpochWatch
 from worker.gate import Gate
@@ -100,6 +101,19 @@ class Leaving:
     def _order_again(self) -> None:
         if self._ordered is not None:
             self._store.set_drain(self._name, self._ordered)
+
+    def pass_on(self, job_id: str) -> None:
+        """A job was fetched in the moment in which the leaving began: ring for it again, for others.
+
+        Raises:
+            StoreUnavailable: its bell is missed by the steward then.
+        """
+        with contextlib.suppress(JobNotFound):
+            job = self._store.get(job_id)
+            ring = Ring(
+                job_id=job_id, queue=job.queue, priority=job.spec.priority, title=job.spec.title, front=True
+            )
+            self._store.ring([ring])
 
     def notice(self, notice: Notice) -> None:
         """The machine will be taken away."""

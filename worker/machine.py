@@ -20,6 +20,7 @@ from worker.plan_check import PlanCheck
 from worker.proof import Proof
 from worker.recycle_comfy import recycler_of
 from worker.supervisor import ComfySupervisor
+from worker.warm_models import WarmModels
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,8 @@ class Machine:
         self._plan_check = PlanCheck(
             self.comfy.proof, lambda: self.comfy.generation, gate, strict=settings.strict
         )
-        self._recycler = recycler_of(self.comfy, settings)
+        self.warm = WarmModels(self.comfy)
+        self._recycler = recycler_of(self.comfy, settings, on_free=self.warm.forget)
 
     @property
     def owns_card(self) -> bool:

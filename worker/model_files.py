@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -77,7 +79,7 @@ def models_meant(settings: WorkerSettings, *, assume: bool = False) -> Meant:
             "make it, or name the folder that holds `models`",
             setting="COMFYUI_BASE",
         )
-    files = _files_in(folder)
+    files = files_in(folder)
     clip = clip_size(settings.largest_clip)
     wanted = [name.strip() for name in settings.models.split(",") if name.strip()]
     if wanted:
@@ -159,14 +161,29 @@ def _of_template(name: str) -> set[tuple[str, str]]:
     return {(file.folder, file.name) for file in model_files(graph)}
 
 
-def _files_in(folder: Path) -> dict[tuple[str, str], int]:
-    """(folder, name below it) -> bytes, of every model file."""
-    return {
-        (kind, path.relative_to(place).as_posix()): path.stat().st_size
-        for kind, place in _places(folder)
-        for path in sorted(place.rglob("*"))
-        if path.suffix.lower() in _SUFFIXES and path.is_file()
-    }
+def files_in(folder: Path) -> dict[tuple[str, str], int]:
+    """(folder, name below it) -> bytes, of every model file; links are followed, as ComfyUI does.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    found = {}
+    for kind, place in _places(folder):
+        for path in _below(place):
+            with contextlib.suppress(OSError):  # a link to nowhere, or it went a moment ago
+                found[kind, path.relative_to(place).as_posix()] = path.stat().st_size
+    return found
+
+
+def _below(place: Path) -> Iterable[Path]:
+    seen = set()
+    for where, folders, names in os.walk(place, followlinks=True):
+        here = os.path.realpath(where)
+        if here in seen:  # a link that leads back up
+            folders.clear()
+            continue
+        seen.add(here)
+        yield from (Path(where, name) for name in names if Path(name).suffix.lower() in _SUFFIXES)
 
 
 def _places(folder: Path) -> Iterable[tuple[str, Path]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from comfy.wan.models import GIB
 from farm.settings import WorkerSettings
 from worker.errors import GpuUnusable
@@ -11,8 +13,19 @@ from worker.recycle import RecycleLimits, Recycler, Usage
 from worker.supervisor import ComfySupervisor
 
 
-def recycler_of(supervisor: ComfySupervisor, settings: WorkerSettings) -> Recycler:
-    """A recycler with the limits of the settings; one that is only attached is never restarted."""
+def recycler_of(
+    supervisor: ComfySupervisor, settings: WorkerSettings, *, on_free: Callable[[], None]
+) -> Recycler:
+    """A recycler with the limits of the settings; one that is only attached is never restarted.
+
+    Args:
+        on_free: called when ComfyUI is told to let go of all models.
+    """
+
+    def free() -> None:
+        supervisor.client().free(unload_models=True, free_memory=True)
+        on_free()
+
     return Recycler(
         RecycleLimits(
             jobs=settings.recycle_jobs,
@@ -20,7 +33,7 @@ def recycler_of(supervisor: ComfySupervisor, settings: WorkerSettings) -> Recycl
             vram_bytes=int(settings.recycle_vram_gib * GIB),
         ),
         usage=lambda: _usage(supervisor),
-        free=lambda: supervisor.client().free(unload_models=True, free_memory=True),
+        free=free,
         restart=supervisor.request_restart,
     )
 

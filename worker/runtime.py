@@ -29,6 +29,7 @@ from worker.inputs import InputCache
 from worker.lease import LeaseKeeper
 from worker.leaving import Leaving
 from worker.machine import Machine
+from worker.model_shelf import ModelShelf
 from worker.own_comfy import OwnComfy
 from worker.publish import S3Publisher
 from worker.spot import spot_watch
@@ -111,7 +112,7 @@ class Runtime:
         `off_the_gpu` is called when the next job may come, while this one may still be published.
         """
         if self._leaving.takes_no_job:
-            # Fetched in the moment in which the drain began: the steward rings for it again.
+            self._leaving.pass_on(job_id)
             return "dropped: this worker leaves"
 
         def note(progress: Progress) -> None:
@@ -120,7 +121,9 @@ class Runtime:
             announce(progress)
 
         try:
-            return attempt(job_id, self._parts, announce=note, off_the_gpu=off_the_gpu)
+            outcome = attempt(job_id, self._parts, announce=note, off_the_gpu=off_the_gpu)
+            self._at_work.ended(outcome)
+            return outcome
         finally:
             self._at_work.forget(job_id)
             self._changed.set()
@@ -189,7 +192,9 @@ class Runtime:
             on_change=self._changed.set,
         )
         self._definitions = Definitions(self._store, self._machine.comfy)
+        self._shelf = ModelShelf(self._store, self._worker)
         epoch.on_forgot(self._definitions.forget)
+        epoch.on_forgot(self._shelf.forget)
         epoch.on_forgot(self._keeper.renew_now)  # it is answered that the attempts of before are lost
         self._portrait = SelfPortrait(
             self._name,
@@ -200,6 +205,8 @@ class Runtime:
             leaving=self._leaving,
             definitions=self._definitions,
             epoch=epoch,
+            shelf=self._shelf,
+            at_work=self._at_work,
         )
         self._parts = Parts(
             name=self._name,
@@ -215,6 +222,7 @@ class Runtime:
             previews=self._worker.previews,
             on_failed=self._wellness.failed,
             on_succeeded=self._wellness.succeeded,
+            on_rendered=self._machine.warm.rendered,
             after_render=self._machine.after_render,
         )
 
@@ -224,6 +232,7 @@ class Runtime:
         parts: list[_Part] = [
             self._keeper,
             self._wellness,
+            self._shelf,
             Steward(self._connect(), sweep_s=self._store_settings.sweep_s, holder=self._name),
             CardKeeper(self._connect(), self._name, self._refresh, changed=self._changed),
             *([spot] if spot is not None else []),
@@ -240,4 +249,4 @@ class Runtime:
             self._hold.keep()
         self._leaving.obey()
         self._definitions.refresh()
-        return self._portrait.card(self._at_work.jobs(), vram_gib=self.vram_gib)
+        return self._portrait.card(vram_gib=self.vram_gib)

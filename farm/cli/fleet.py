@@ -8,27 +8,42 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
+from farm.cards import cards_named, models_of
 from farm.cli import as_json
 from farm.cli.door import door_of, say
 from farm.cli.exits import ExitCode
 from farm.cli.jobs import AsJson
-from farm.cli.tables import findings_table, queues_table, workers_table
+from farm.cli.tables import findings_table, queues_table
+from farm.cli.worker_views import worker_view, workers_table
 from farm.errors import SettingsError
 from farm.settings import LogSettings, StoreSettings
 from farm.store.base import Drain
 from farm.surroundings import settings_here
 
 
-def workers(context: typer.Context, json: AsJson = False) -> None:
-    """List the workers that live: GPU, class, mode, ComfyUI, state, job."""
+def workers(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(help="One worker, in detail; `gpu0` will do for `gpu0@host`.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """List the workers that live: GPU, class, mode, ComfyUI, state, job. With NAME, all about that one."""
     door = door_of(context)
     with door.farm() as farm:
         cards = farm.workers()
+        if name is not None:
+            card = _the_one(cards, name)
+            models = models_of(farm.store, card)
+            shown = {**card, "model_files": models}
+            as_json.put(door.out, shown) if json else door.out.print(worker_view(card, models))
+            return
     if json:
         as_json.put(door.out, list(cards))
     else:
@@ -39,24 +54,27 @@ def drain(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The worker, as `farm workers` names it; `gpu0` will do.")],
     now: Annotated[bool, typer.Option("--now", help="Give the job in hand back at once.")] = False,
-    off: Annotated[bool, typer.Option("--off", help="Let it fetch again.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Let it fetch again.")] = False,
 ) -> None:
     """Have a worker fetch nothing more; it ends its job first, unless --now."""
-    if now and off:
-        raise typer.BadParameter("--now and --off exclude each other")
+    if now and undo:
+        raise typer.BadParameter("--now and --undo exclude each other")
     door = door_of(context)
     with door.farm() as farm:
-        names = [str(card["name"]) for card in farm.workers()]
-        found = [each for each in names if each == name] or [
-            each for each in names if each.partition("@")[0] == name
-        ]
+        cards = farm.workers()
         # The order to a worker that does not live now can be taken back too.
-        if len(found) != 1 and not (off and "@" in name):
-            there = ", ".join(names) or "none"
-            raise typer.BadParameter(f"{name!r} names {len(found)} live workers; there are: {there}")
-        worker = found[0] if found else name
-        farm.store.set_drain(worker, None if off else Drain.NOW if now else Drain.FINISH)
-    say(door.out, f"{worker} {'fetches again' if off else 'fetches nothing more'}")
+        away = undo and "@" in name and not cards_named(cards, name)
+        worker = name if away else str(_the_one(cards, name)["name"])
+        farm.store.set_drain(worker, None if undo else Drain.NOW if now else Drain.FINISH)
+    say(door.out, f"{worker} {'fetches again' if undo else 'fetches nothing more'}")
+
+
+def _the_one(cards: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+    found = cards_named(cards, name)
+    if len(found) != 1:
+        there = ", ".join(str(card.get("name")) for card in cards) or "none"
+        raise typer.BadParameter(f"{name!r} names {len(found)} live workers; there are: {there}")
+    return found[0]
 
 
 def queues(context: typer.Context, json: AsJson = False) -> None:

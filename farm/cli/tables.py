@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -94,41 +94,6 @@ def video_words(artifact: Artifact) -> str:
         return artifact.media_type
     frames = f"{video.frames} frames at {video.fps:g} fps"
     return f"{video.codec} {video.width}×{video.height}, {frames}, {seconds(video.duration_s)}"
-
-
-def workers_table(cards: Sequence[Mapping[str, Any]]) -> Table:
-    """One line for each live worker, from its card."""
-    table = _table("worker", "GPU", "class", "mode", "ComfyUI", "state", "job")
-    for card in cards:
-        gpu, plan = card.get("gpu") or {}, card.get("load_plan") or {}
-        emulated = "[bold black on yellow] EMULATED [/]" if card.get("emulated") else ""
-        closed = ", ".join(map(str, card.get("not_fetching") or ()))
-        state = str(card.get("state") or "?") + (f" (not fetching: {closed})" if closed else "")
-        jobs: Mapping[str, Any] = card.get("jobs") or {}
-        table.add_row(
-            escape(str(card.get("name", "?"))),
-            escape(str(gpu.get("name") or "none")),
-            f"{card['vram_gib']} GiB" if card.get("vram_gib") else "–",
-            escape(str(plan.get("mode") or "–")),
-            f"{escape(str(card.get('comfyui_version') or '–'))} {emulated}".strip(),
-            escape(state) + "".join(f"\n[red]{escape(trouble)}[/]" for trouble in _troubles(card)),
-            "\n".join(f"{job_id[:12]} {_at_work(now)}" for job_id, now in jobs.items()) or "–",
-        )
-    return table
-
-
-def _troubles(card: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a worker: what stops it, and in what its ComfyUI differs from its plan."""
-    differences = (card.get("proof") or {}).get("differences") or ()
-    stops = [str(card["trouble"])] if card.get("trouble") else []
-    return [*stops, *(f"not as planned: {difference}" for difference in differences)]
-
-
-def _at_work(progress: Mapping[str, Any] | None) -> str:
-    if not progress:
-        return ""
-    steps = f" {progress.get('step') or 0}/{progress['steps']}" if progress.get("steps") else ""
-    return escape(f"{progress.get('phase', '')}{steps}")
 
 
 def queues_table(counts: Counts) -> RenderableType:

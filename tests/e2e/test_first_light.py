@@ -55,6 +55,35 @@ def test_the_events_of_a_job_tell_its_life_in_order(farm: WholeFarm) -> None:
     assert len(fractions) >= 2
 
 
+def test_the_card_of_a_worker_tells_what_it_has_and_what_it_did(
+    farm: WholeFarm, worker: WorkerProcess
+) -> None:
+    ended = (farm.card(worker) or {})["attempts_ended"].get("succeeded", 0)
+    job = farm.submit(a_clip(steps=40))
+    farm.wait_step(job)
+
+    def seen_at_work() -> bool:
+        # A new phase is told at once, steps with the card's next refresh.
+        now = (farm.card(worker) or {})["jobs"].get(job.job_id) or {}
+        return str(now.get("phase")).startswith("sample")
+
+    eventually(seen_at_work, within_s=JOB_S)
+    job.wait(JOB_S)
+
+    def seen_done() -> bool:
+        now = farm.card(worker) or {}
+        return not now["jobs"] and now["attempts_ended"].get("succeeded", 0) > int(ended)
+
+    eventually(seen_done, within_s=JOB_S)
+    card = farm.card(worker) or {}
+    assert "vae/wan_2.1_vae.safetensors" in card["warm_models"]
+    assert card["loads"]["WAN21"]["state"] == "complete"
+    assert card["node_classes"] > 10
+    assert card["worker_rss_bytes"] > 2**20
+    assert card["comfyui_rss_bytes"] > 2**20
+    assert card["proof"]["differences"] == []
+
+
 def test_a_finished_job_leaves_nothing_but_its_record_and_its_files(
     farm: WholeFarm, worker: WorkerProcess
 ) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from farm.cards import models_name
 from farm.cli.door import Door
 from farm.cli.exits import ExitCode
 from farm.cli.main import app, run
@@ -25,7 +27,7 @@ from farm.errors import (
 from farm.job import EventKind, JobState, Progress
 from farm.settings import RedisSettings, S3Settings
 from farm.storage import S3Patience, S3Storage
-from farm.store.base import NewEvent
+from farm.store.base import Drain, NewEvent
 from farm.testing import MemoryJobStore
 from farm.testing_storage import FolderStorage
 from tests.support.fleet import PICTURE, TEMPLATE, announce, changed, render, wan_graph
@@ -313,6 +315,66 @@ def test_workers_says_where_a_comfyui_runs_otherwise_than_planned(cli: Cli) -> N
     announce(cli.store, "gpu1@rack", proof={"differences": ["its VRAM state is NO_VRAM"]})
 
     assert "not as planned: its VRAM state is NO_VRAM" in cli("workers").out
+
+
+def test_workers_with_a_name_tells_all_that_the_worker_says_of_itself(cli: Cli) -> None:
+    files = {"vae/wan_2.1_vae.safetensors": 254 * 2**20, "loras/fast[1].safetensors": 2**30}
+    cli.store.put_blob(models_name("d1"), zlib.compress(json.dumps(files).encode()), ttl_s=60)
+    card: dict[str, Any] = {
+        "gpu": {"name": "NVIDIA L40S", "uuid": "GPU-7", "vram_total_bytes": 48 * 2**30, "driver": "580.1"},
+        "vram_used_bytes": 13 * 2**30,
+        "state": "ready",
+        "not_fetching": [],
+        "jobs": {"cd" * 16: {"phase": "sample_high", "step": 3, "steps": 10, "seconds_per_step": 1.25}},
+        "load_plan": {"mode": "balanced", "flags": ["--reserve-vram", "1.5"], "reasons": ["it fits whole"]},
+        "proof": {"vram_state": "NORMAL_VRAM", "differences": []},
+        "models": {"files": 2, "bytes": sum(files.values()), "list": "d1"},
+        "warm_models": ["vae/wan_2.1_vae.safetensors"],
+        "loads": {"WAN21": {"state": "partial", "loaded_mib": 9000.0, "offloaded_mib": 4629.0}},
+        "custom_nodes": {"ComfyUI-GGUF": {"version": "1.1.0", "revision": "795e45156ece99af"}},
+        "attempts_ended": {"succeeded": 4},
+        "comfyui_revision": "db8b59ec00000000",
+        "attention": {"proven": {"sdpa_flash": 0.0021}, "refused": {"sage": "cosine 0.31"}},
+    }
+    announce(cli.store, "gpu7@rack", **card)
+
+    text = cli("workers", "gpu7").out
+
+    for words in (
+        "gpu7@rack", "NVIDIA L40S (GPU-7)", "13.0 GiB used of 48.0 GiB", "driver 580.1",
+        "balanced --reserve-vram 1.5", "it fits whole", "as planned, VRAM state NORMAL_VRAM", "4 succeeded",
+        "sample_high 3/10, 1.25 s a step",
+        "WAN21: partial, 9000 MiB on the card, 4629 MiB streamed", "db8b59ec00", "ComfyUI-GGUF", "795e45156e",
+        "fast[1].safetensors", "sdpa_flash: right, 2.10 ms", "sage: cosine 0.31", "2 files, 1.2 GiB",
+    ):  # fmt: skip
+        assert words in text, words
+    assert [line for line in text.splitlines() if line.rstrip().endswith("warm")] != []
+    told = cli("workers", "gpu7@rack", "--json").json
+    assert told["model_files"] == files
+    assert told["custom_nodes"] == card["custom_nodes"]
+
+
+def test_a_worker_that_does_not_live_is_told_with_those_that_do(cli: Cli) -> None:
+    ended = cli("workers", "gpu9")
+
+    assert ended.code == ExitCode.USAGE
+    assert "'gpu9' names 0 live workers; there are: gpu0@rack" in plain_line(cli, ended)
+
+
+def test_drain_orders_and_takes_back_and_names_the_workers_when_it_cannot(cli: Cli) -> None:
+    announce(cli.store, "gpu0@shed")
+
+    for arguments, order in ((("--now",), Drain.NOW), ((), Drain.FINISH), (("--undo",), None)):
+        assert cli("drain", "gpu0@rack", *arguments).code == 0
+        assert cli.store.drain_of("gpu0@rack") is order
+
+    both = cli("drain", "gpu0")
+    assert both.code == ExitCode.USAGE
+    assert "'gpu0' names 2 live workers; there are: gpu0@rack, gpu0@shed" in plain_line(cli, both)
+    assert cli("drain", "gpu0@rack", "--now", "--undo").code == ExitCode.USAGE
+    cli.store.set_drain("gone@attic", Drain.NOW)
+    assert cli("drain", "gone@attic", "--undo").code == 0
+    assert cli.store.drain_of("gone@attic") is None
 
 
 def test_queues_counts_what_waits(cli: Cli) -> None:
