@@ -60,6 +60,7 @@ class EventKind(StrEnum):
     PREVIEW = "preview"  # data: node_id, media_type, image (base64, small)
     LOG = "log"  # data: line
     FINDING = "finding"  # data: a cause of lost seconds
+    OTHER = "other"  # of a kind that only a newer farm knows; data: kind, and what it tells
 
 
 def _vram_class(value: int) -> int:

@@ -212,5 +212,5 @@ def _event_words(event: JobEvent) -> str:
             return str(data.get("line", ""))
         case EventKind.FINDING:
             return f"finding: {data.get('message') or data.get('what') or data}"
-        case EventKind.PREVIEW:
+        case EventKind.PREVIEW | EventKind.OTHER:
             return ""

@@ -28,6 +28,7 @@ class Refused(StrEnum):
     NOT_QUEUED = "not_queued"  # running elsewhere, or final
     NOT_YET = "not_yet"  # waiting for its retry time
     EXPIRED = "expired"  # its deadline has passed; the claim has moved it to `expired`
+    NEWER = "newer"  # stored by a newer farm; left for a worker that can read it
     NOT_HERE = "not_here"  # this worker failed it lately; another one has the first right to it
 
 
@@ -115,6 +116,7 @@ class StoreLimits:
     max_lost_attempts: int = 3  # so many lost workers: poison
     max_machine_failures: int = 5  # so many failures for a machine's reasons: poison too
     max_places: int = 50  # so many workers without what it needs, and it is failed whoever else lives
+    pass_over_s: float = 120.0  # a job older by this than one claimed from a larger class runs there next
     retention_s: float = 7 * 86400.0  # of finished jobs
     events_kept: int = 1000  # per job, about
     paces_kept: int = 5000  # kinds of jobs whose seconds are remembered, about 150 bytes each

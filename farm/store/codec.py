@@ -50,6 +50,7 @@ _NOTES: Final = TypeAdapter(tuple[AttemptNote, ...])
 # go into a second one beside it.
 _WORDS: Final = (resources.files("farm.store") / "spec_words_1.txt").read_bytes()
 _PACKED: Final = b"\x78"  # how every zlib stream begins here; JSON begins with a brace
+_KINDS: Final = frozenset(EventKind)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Fields = Mapping[bytes, bytes]
@@ -147,7 +148,7 @@ def record_from(job_id: str, fields: Fields) -> JobRecord:
     """The record of a job from the fields of its hash.
 
     Raises:
-        FarmError: a newer version of the farm wrote it.
+        FarmError: a newer version of the farm wrote it, or it is damaged.
     """
     head = json.loads(fields[b"head"])
     if head["v"] > SCHEMA_VERSION:
@@ -155,6 +156,14 @@ def record_from(job_id: str, fields: Fields) -> JobRecord:
             f"job {job_id} was stored by a newer farm (schema {head['v']}, this one reads up to "
             f"{SCHEMA_VERSION}); upgrade this installation"
         )
+    try:
+        return _record(job_id, head, fields)
+    except ValueError as exc:
+        # Within one schema only fields are added; a new word in an old field is a mistake of that version.
+        raise FarmError(f"job {job_id} cannot be read: {exc}; was it stored by a newer farm?") from exc
+
+
+def _record(job_id: str, head: Mapping[str, Any], fields: Fields) -> JobRecord:
     return JobRecord(
         job_id=job_id,
         spec=unpack_spec(fields[b"spec"]),
@@ -187,12 +196,14 @@ def fields_of(flat: Sequence[bytes]) -> Fields:
 
 def event_from(job_id: str, event_id: bytes, fields: Fields) -> JobEvent:
     """An entry of the job's stream."""
+    kind, data = fields[b"k"].decode(), json.loads(fields[b"d"])
+    known = kind in _KINDS
     return JobEvent(
         event_id=event_id.decode(),
         job_id=job_id,
         at=utc_from_ms(int(event_id.split(b"-")[0])),
-        kind=EventKind(fields[b"k"].decode()),
-        data=json.loads(fields[b"d"]),
+        kind=EventKind(kind) if known else EventKind.OTHER,
+        data=data if known else {**data, "kind": kind},
     )
 
 

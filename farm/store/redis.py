@@ -166,6 +166,7 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
             SCHEMA_VERSION,
             in_ms(min(RING_AGAIN_S, self.limits.avoid_s)),
             in_ms(LEFT_TO_OTHERS * self.limits.avoid_s),
+            in_ms(self.limits.ring_again_after_s),
         )
         if word != b"granted":
             return Refused(word.decode())

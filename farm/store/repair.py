@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from farm.store.base import Ring, Swept
 from farm.store.keys import of_lane
 from farm.store.link import RedisLink, in_ms, ring_at_front
 from farm.store.lua import Call
+from farm.store.verdicts import PASSED_AT_ONCE
 
 
 class RedisRepair(RedisLink):
@@ -16,18 +18,25 @@ class RedisRepair(RedisLink):
     def sweep(self) -> Swept:
         """Repair what died; rings by itself. Two round trips when nothing is wrong."""
         limits, batch = self.limits, self.limits.sweep_batch
-        lost, due, expired, purged, lanes = self._run_many(
+        lost, due, expired, purged, passed, lanes = self._run_many(
             [
                 self._call("sweep_leases", batch, f"{limits.lease_s:g}", limits.max_lost_attempts),
                 self._call("sweep_due", batch),
                 self._call("sweep_deadlines", batch),
                 self._call("sweep_finished", batch, in_ms(limits.retention_s)),
+                self._call(
+                    "sweep_order",
+                    PASSED_AT_ONCE,
+                    in_ms(limits.pass_over_s),
+                    in_ms(limits.ring_again_after_s),
+                ),
                 self._call("lanes"),
             ]
         )
         missing = self._run_many([self._lane_call(name.decode()) for name in lanes])
         # A job that became due is missed in its lane as well; it is rung once.
         rings = list(dict.fromkeys(ring for flat in (due, *missing) for ring in _rings(flat)))
+        rings += _rings_elsewhere(passed)
         self.ring(rings)
         return Swept(
             rings=tuple(rings),
@@ -55,6 +64,11 @@ class RedisRepair(RedisLink):
             for ring in reversed(rings)
         ]
         self._run_many(calls)
+
+
+def _rings_elsewhere(flat: Sequence[bytes]) -> list[Ring]:
+    rings, queues = _rings([part for at, part in enumerate(flat) if at % 3 != 2]), flat[2::3]
+    return [replace(ring, queue=queue.decode()) for ring, queue in zip(rings, queues, strict=True)]
 
 
 def _rings(flat: Sequence[bytes]) -> list[Ring]:

@@ -750,6 +750,70 @@ def test_the_epoch_is_the_same_for_all_and_whoever_knew_another_one_makes_it_kno
         shop.store.get(new_job_id())
 
 
+# -- order -----------------------------------------------------------------------------------------
+
+
+def _claims_until(shop: Shop, wanted: str, *, rounds: int) -> int:
+    """How many jobs a worker of two classes takes until it has one, when larger ones never end."""
+    for count in range(rounds):
+        shop.submit(queue="render.24")
+        job_id = shop.pop("render.24") or shop.pop("render.8")  # as Celery: the larger queue first
+        assert job_id is not None
+        claim = shop.store.claim(job_id, worker="w1")
+        if job_id == wanted:
+            return count
+        if isinstance(claim, Claim):
+            shop.store.succeed(job_id, claim.attempt, a_result())
+        shop.store.sweep()
+    return rounds
+
+
+def test_a_job_of_a_small_class_does_not_wait_for_ever_behind_larger_ones(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, ring_again_after_s=0.02, pass_over_s=0.05))
+    shop.submit(queue="render.24")
+    small = shop.submit(queue="render.8")
+
+    assert _claims_until(shop, small, rounds=5000) < 5000
+    assert shop.state(small) is JobState.RUNNING
+
+
+def test_a_job_that_was_not_passed_over_for_long_is_left_to_its_own_queue(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, ring_again_after_s=0.0, pass_over_s=3600))
+    shop.submit(queue="render.24")
+    small = shop.submit(queue="render.8")
+
+    assert _claims_until(shop, small, rounds=50) == 50
+
+
+def test_more_urgent_jobs_are_not_passed_by_older_ones_that_are_less_urgent(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, ring_again_after_s=0.0, pass_over_s=0.0))
+    shop.submit(queue="render.8", priority=6)
+    urgent = [shop.submit(queue="render.24", priority=5) for _ in range(3)]
+
+    claimed = []
+    for _ in urgent:
+        job_id = shop.pop("render.24")
+        assert job_id is not None
+        claimed.append(job_id)
+        shop.store.claim(job_id, worker="w1")
+        shop.store.sweep()
+
+    assert claimed == urgent
+
+
+def test_a_job_that_was_given_back_goes_before_those_that_came_later(shop: Shop) -> None:
+    first, second, third = (shop.submit() for _ in range(3))
+    for job_id in (first, second):
+        assert shop.pop(QUEUE) == job_id
+        shop.store.claim(job_id, worker="w1")
+
+    shop.store.release(first, 1, reason="drain")
+    shop.store.fail(second, 1, an_error(), retry_in_s=0)
+
+    *earlier, last = shop.pop_all()
+    assert (set(earlier), last) == ({first, second}, third)
+
+
 # -- bells that are missing ------------------------------------------------------------------------
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from farm.job import (
     JobState,
 )
-from farm.store.base import (
-    Swept,
-)
+from farm.store.base import Ring, Swept
 from farm.store.memory.state import Kept, Lane, MemoryState, front_ring
-from farm.store.verdicts import DEADLINE_PASSED, WORKER_LOST, lease_lost, workers_lost
+from farm.store.verdicts import (
+    DEADLINE_PASSED,
+    PASSED_AT_ONCE,
+    WORKER_LOST,
+    lease_lost,
+    workers_lost,
+)
 
 
 class MemoryRepair(MemoryState):
@@ -31,9 +36,10 @@ class MemoryRepair(MemoryState):
             rings = [front_ring(kept) for kept in self._due()]
             self.ring(rings)
             missing = [front_ring(kept) for kept in self._missing()]
-            self.ring(missing)
+            passed = self._passed_by()
+            self.ring([*missing, *passed])
             return Swept(
-                rings=(*rings, *missing),
+                rings=(*rings, *missing, *passed),
                 lost=tuple(kept.record.job_id for kept in lost),
                 expired=tuple(kept.record.job_id for kept in late),
                 purged=self._purge(),
@@ -64,6 +70,25 @@ class MemoryRepair(MemoryState):
         for kept in due:
             self._set(kept, not_before=None)
         return due
+
+    def _passed_by(self) -> list[Ring]:
+        """As scripts/sweep_order.lua finds them."""
+        now, patience = self._clock(), int(self.limits.pass_over_s * 1_000_000)
+        waiting = [k for k in self._in(JobState.QUEUED) if not (k.record.not_before or k.record.parked)]
+        lanes = {kept.lane for kept in waiting}
+        found: list[Ring] = []
+        for lane in sorted(lanes):
+            larger = [o for o in lanes if o[0] == lane[0] and _gib(o) > _gib(lane) and o in self._passed]
+            if not larger:
+                continue
+            by = max(larger, key=self._passed.__getitem__)
+            older = [k for k in waiting if k.lane == lane and k.order <= self._passed[by] - patience]
+            found += [
+                replace(front_ring(kept), queue=by[1])
+                for kept in older[:PASSED_AT_ONCE]
+                if now - kept.rung >= self.limits.ring_again_after_s
+            ]
+        return found
 
     def _missing(self) -> list[Kept]:
         """As scripts/sweep_lane.lua finds them."""
@@ -98,3 +123,7 @@ class MemoryRepair(MemoryState):
             if key is not None and self._keys.get(key) == kept.record.job_id:
                 del self._keys[key]
         return len(old)
+
+
+def _gib(lane: Lane) -> int:
+    return int(lane[1].rpartition(".")[2])

@@ -1,10 +1,10 @@
 -- Give the next attempt at a queued job to a worker.
 -- KEYS: root. ARGV: events kept, id, worker, nonce of this call, lease in ms, newest schema it reads,
 -- ms after which a job that is refused here is rung again, ms for which it is left to others while
--- another worker lives that can take it.
+-- another worker lives that can take it, ms after which a job of a newer schema is rung again.
 -- Answers {'granted', attempt, at, claimed, lease end, spec} or {reason}.
-local id, worker, nonce, lease_ms, schema, ring_again_ms, left_to_others_ms =
-  ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local id, worker, nonce, lease_ms, schema, ring_again_ms, left_to_others_ms, newer_ms =
+  ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
 
 local job = load(id)
 if not job then return {'unknown'} end
@@ -38,7 +38,12 @@ end
 
 local not_here = now < kept_until or now < kept_until + left_to_others_ms and another_can()
   or is_in(places, worker) and untried(job, places)
-if not_here or (job.head.v or 1) > schema then
+if (job.head.v or 1) > schema then
+  -- Not soon: a fleet that is not upgraded yet would do nothing but pop these.
+  redis.call('ZADD', root .. 'due', 'NX', now + newer_ms, id)
+  return {'newer'}
+end
+if not_here then
   -- The bell that brought it here is used up, so another one must follow.
   redis.call('ZADD', root .. 'due', 'NX', now + ring_again_ms, id)
   return {'not_here'}

@@ -324,7 +324,7 @@ def test_a_job_of_a_newer_farm_is_left_to_newer_workers(
     assert isinstance(head, bytes)
     client.hset(key, "head", head.replace(b'"v":1', b'"v":99').decode())
 
-    assert store.claim(new, worker="w1") is Refused.NOT_HERE
+    assert store.claim(new, worker="w1") is Refused.NEWER
     assert isinstance(store.claim(old, worker="w1"), Claim)
     with pytest.raises(FarmError, match="newer farm"):
         store.get(new)
