@@ -80,7 +80,7 @@ def make_app(settings: RedisSettings, *, name: str = "farm") -> Celery:
             "queue_order_strategy": "priority",
             "client_name": name,
             # These cover only the milliseconds between the pop and the early acknowledgement.
-            "visibility_timeout": 300,
+            "visibility_timeout": 30,
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
             "unacked_mutex_expire": 15,

@@ -3,89 +3,61 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import os
+import random
 import signal
-import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import redis
 
-from farm.broker import key_prefix
 from farm.errors import FarmError, StoreUnavailable
 from farm.handle import Job
-from farm.job import EventKind, JobRecord
-from tests.chaos.history import AttemptSeen, History, Run, StateSeen, Stored, Story
+from farm.job import JobState
+from tests.chaos.history import Death
+from tests.chaos.nodes import Disk, HereNode, can_have_namespaces, namespaces
+from tests.chaos.place import Place
+from tests.chaos.servers import S3Process
 from tests.support.fault_proxy import FaultProxy
-from tests.support.s3 import S3Server, rclone_binary
-from tests.support.valkey import ValkeyServer, eventually, free_port
-from tests.support.whole_farm import WholeFarm, WorkerProcess, a_clip
+from tests.support.valkey import ValkeyServer
+from tests.support.whole_farm import WholeFarm, a_clip
 
-_WATCH_S = 0.1
-
-
-class S3Process:
-    """rclone over a folder, on one port and with one key, however often it is killed."""
-
-    def __init__(self, folder: Path) -> None:
-        (folder / "farm").mkdir(parents=True)
-        self.server = S3Server(
-            host="127.0.0.1", port=free_port(), access_key_id="chaos", secret_access_key=uuid.uuid4().hex
-        )
-        self.folder = folder
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it, again over the same files."""
-        key = f"{self.server.access_key_id},{self.server.secret_access_key}"
-        command = [str(rclone_binary()), "serve", "s3", "--auth-key", key, "--config", ""]
-        command += ["--addr", f"127.0.0.1:{self.server.port}", str(self.folder)]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def kill(self) -> None:
-        """End it without a goodbye."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    def objects(self) -> dict[str, str]:
-        """Every object that lies there, with the sha256 of its bytes."""
-        root = self.folder / "farm"
-        return {
-            str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in root.rglob("*")
-            if path.is_file()
-        }
+NAMESPACE: Final = "chaos"
+ROOT: Final = f"{{{NAMESPACE}}}:"
+_WATCH_S: Final = 0.1
+_BACKLOG: Final = 4  # most jobs that wait for each worker before the producer pauses
+_STEP_S: Final = 0.05  # what a step of the emulator takes
+# Mostly the default; the others show that the more urgent go first.
+_PRIORITIES: Final = (5, 5, 5, 5, 2, 8)
 
 
 class Arena:
     """The farm and its surroundings; a dead worker is started again, as systemd would."""
 
-    def __init__(self, folder: Path, *, workers: int) -> None:
+    def __init__(self, folder: Path, *, workers: int, nodes: bool = False, **store: Any) -> None:
+        """Prepare; `nodes` gives each worker a network namespace and a disk of its own, where root is."""
         self.folder = folder
         self._stack = ExitStack()
-        valkey_folder = folder / "valkey"
-        valkey_folder.mkdir(parents=True)
-        self.valkey = ValkeyServer(valkey_folder, "--appendonly", "yes", "--appendfsync", "always")
+        (folder / "valkey").mkdir(parents=True)
+        self.valkey = ValkeyServer(folder / "valkey", "--appendonly", "yes", "--appendfsync", "always")
         self.s3 = S3Process(folder / "s3")
         self.producer_link = self._proxy(self.valkey.port)
-        self.redis_links = [self._proxy(self.valkey.port) for _ in range(workers)]
-        self.s3_links = [self._proxy(self.s3.server.port) for _ in range(workers)]
         url = f"redis://127.0.0.1:{self.producer_link.port}/0"
-        self.farm = WholeFarm(folder / "farm", url, self.s3.server.settings(), namespace="chaos")
-        self.places: list[WorkerProcess | None] = [None] * workers
+        settings = self.s3.server.settings()
+        self.farm = WholeFarm(folder / "farm", url, settings, namespace=NAMESPACE, **store)
+        self.own_nodes = nodes and can_have_namespaces()
+        self.places = self._make_places(workers)
         self.accepted: list[Job] = []
+        self.submissions: list[tuple[str, str]] = []  # key, and the id that came back
         self.poison: set[str] = set()
         self.canceled: dict[str, float] = {}  # id -> when it was confirmed
+        self.deaths: list[Death] = []
+        self.outages: list[tuple[float, float]] = []
         self._killed: set[tuple[str, int]] = set()
         self._closing = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
@@ -93,203 +65,149 @@ class Arena:
     def __enter__(self) -> Self:
         self.valkey.start()
         self.s3.start()
-        for place in range(len(self.places)):
-            self._launch(place)
-        self.farm.wait_ready(*self.workers())
+        for place in self.places:
+            place.launch()
+        self.farm.wait_ready(*(place.worker for place in self.places))
         self._keeper.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._closing.set()
-        if self._keeper.ident is not None:
-            self._keeper.join()
-        for worker in self.workers():
-            with contextlib.suppress(ProcessLookupError):
-                worker.signal(signal.SIGCONT)
+        self.stop_keeping()
+        for place in self.places:
+            place.close()
         self.farm.close()
         self.s3.kill()
         self.valkey.kill()
         self._stack.close()
 
-    def workers(self) -> list[WorkerProcess]:
-        """Those that were started last."""
-        return [worker for worker in self.places if worker is not None]
+    def stop_keeping(self) -> None:
+        """Start nobody any more."""
+        self._closing.set()
+        if self._keeper.ident is not None:
+            self._keeper.join()
 
     def direct(self) -> redis.Redis:
-        """A client past all proxies."""
-        return redis.Redis.from_url(self.valkey.url)
+        """A client past all proxies, which does not wait long for a server that is broken just now."""
+        return redis.Redis.from_url(self.valkey.url, socket_timeout=1.0, retry=None)
 
-    def submit(self, *, steps: int, patience_s: float = 60.0, **options: Any) -> Job:
+    # -- jobs --------------------------------------------------------------------------------------
+
+    def submit(self, *, steps: int, key: str | None = None, **options: Any) -> Job:
         """Submit until it is accepted: a key makes it safe to try again when an answer was lost."""
-        until = time.monotonic() + patience_s
-        key = uuid.uuid4().hex
-        graph = a_clip(steps=steps, seed=len(self.accepted))
+        key = key or uuid.uuid4().hex
+        graph = a_clip(steps=steps, seed=int(key[:6], 16))
+        until = time.monotonic() + 120.0
         while True:
             try:
                 job = self.farm.submit(graph, idempotency_key=key, max_attempts=10, **options)
             except StoreUnavailable:
                 assert time.monotonic() < until, "the producer never got through"
+                time.sleep(0.05)
             else:
+                self.submissions.append((key, job.job_id))
                 self.accepted.append(job)
                 return job
 
-    def signal(self, place: int, number: signal.Signals) -> None:
-        """Send a signal to the worker of a place, if it lives."""
-        worker = self.places[place]
-        if worker is not None:
-            with contextlib.suppress(ProcessLookupError):
-                worker.signal(number)
+    def produce(self, count: int, seed: int, *, mean_s: float, share: Callable[[], float]) -> None:
+        """Submit so many jobs of a length, as they are worked off: a few more than there are hands for.
 
-    def calm(self, *, within_s: float) -> None:
-        """Wait until every accepted job has ended and nothing is held, or the time is over."""
-        until = time.monotonic() + within_s
-        with self.direct() as client:
-            while time.monotonic() < until:
-                with contextlib.suppress(FarmError, redis.RedisError):
-                    done = all(job.refresh().state.final for job in self.accepted)
-                    if done and not any(self.leftovers(client).values()):
-                        return
+        `share` says how much of the schedule has been played: there are jobs until its end.
+        """
+        dice = random.Random(seed)  # must be repeatable
+        backlog = _BACKLOG * len(self.places)
+        for number in range(count):
+            while number > share() * count + backlog or self.waiting() > backlog:
                 time.sleep(_WATCH_S)
+            steps = max(2, round(mean_s / _STEP_S * dice.uniform(0.5, 1.5)))
+            self.submit(steps=steps, priority=dice.choice(_PRIORITIES))
 
-    def leftovers(self, client: redis.Redis) -> dict[str, int]:
-        """What must be empty when all jobs have ended."""
-        root, broker = "{chaos}:", key_prefix("chaos")
-        counted: dict[str, int] = {
-            name: _count(client, "ZCARD", f"{root}{name}") for name in ("leases", "due", "deadlines")
-        }
-        counted["unacked"] = _count(client, "HLEN", f"{broker}unacked")
-        for key in client.scan_iter(match=f"{root}lane:*"):
-            counted[f"lane {key.decode()}"] = _count(client, "ZCARD", key.decode())
-        for key in client.scan_iter(match=f"{broker}render.*", _type="list"):
-            counted[f"queue {key.decode()}"] = _count(client, "LLEN", key.decode())
-        return counted
+    def waiting(self) -> int:
+        """How many jobs are queued."""
+        with contextlib.suppress(redis.RedisError), self.direct() as client:
+            return _number(client, "ZCARD", f"{ROOT}state:queued")
+        return 0
 
-    def history(self) -> History:
-        """What everybody saw; only when it is calm."""
-        stories = {}
-        for job in self.accepted:
-            stories[job.job_id] = self._story(job)
-        with self.direct() as client:
-            leftovers = self.leftovers(client)
-        return History(
-            accepted=tuple(job.job_id for job in self.accepted),
-            stories=stories,
-            objects=self.s3.objects(),
-            runs=tuple(self._runs()),
-            leftovers=leftovers,
-            cancel_slack_s=self.farm.store.lease_s,
-        )
+    def running(self) -> dict[tuple[str, int], str]:
+        """Job and attempt of everything that runs now, and the worker that has it."""
+        found: dict[tuple[str, int], str] = {}
+        with contextlib.suppress(redis.RedisError), self.direct() as client:
+            for name in client.zrange(f"{ROOT}state:running", 0, -1):
+                job_id = name.decode()
+                attempt, worker = client.hmget(f"{ROOT}job:{job_id}", "attempt", "worker")
+                if attempt and worker:
+                    found[job_id, int(attempt)] = worker.decode()
+        return found
 
-    def _story(self, job: Job) -> Story:
-        record: JobRecord = job.refresh().record
-        events = [event for event in job.events(live=False) if event.kind is EventKind.STATE]
-        result = record.result
-        prefix = self.farm.farm.storage.keys.attempt_prefix(job.job_id, record.attempt) if result else ""
-        return Story(
-            job_id=job.job_id,
-            state=record.state.value,
-            states=tuple(
-                StateSeen(
-                    state=event.data["state"],
-                    attempt=event.data["attempt"],
-                    at_s=event.at.timestamp(),
-                    reason=event.data.get("reason") or "",
-                )
-                for event in events
-            ),
-            attempts=tuple(
-                AttemptSeen(
-                    attempt=note.attempt,
-                    worker=note.worker,
-                    outcome=note.outcome,
-                    started_s=note.started_at.timestamp(),
-                    ended_s=note.ended_at.timestamp(),
-                )
-                for note in record.attempts
-            ),
-            artifacts=tuple(Stored(key=each.key, sha256=each.sha256) for each in result.artifacts)
-            if result
-            else (),
-            accepted_prefix=prefix,
-            error=record.error.message if record.error else None,
-            poison=job.job_id in self.poison,
-            cancel_confirmed_s=self.canceled.get(job.job_id),
-        )
+    def unended(self) -> list[str]:
+        """Ids of all jobs that wait or run."""
+        with contextlib.suppress(redis.RedisError), self.direct() as client:
+            ids = [
+                name
+                for state in ("queued", "running")
+                for name in client.zrange(f"{ROOT}state:{state}", 0, -1)
+            ]
+            return sorted(name.decode() for name in ids)
+        return []
 
-    def _runs(self) -> Iterator[Run]:
-        for file in sorted(self.farm.folder.glob("*/record.jsonl")):
-            for line in file.read_text().splitlines():
-                with contextlib.suppress(ValueError):  # its writer was killed in the middle of it
-                    entry = json.loads(line)
-                    if entry["event"] == "started":
-                        job_id, _, attempt = entry["prompt_id"].rpartition("-")
-                        yield Run(
-                            job_id=job_id,
-                            attempt=int(attempt),
-                            started_s=entry["at"],
-                            worker=file.parent.name,
-                        )
+    def await_cancel(self, job_id: str, *, within_s: float) -> None:
+        """Note when the store confirms that a job is canceled."""
+        until = time.monotonic() + within_s
+        while time.monotonic() < until:
+            with contextlib.suppress(FarmError):
+                state = self.farm.farm.store.get(job_id).state
+                if state is JobState.CANCELED:
+                    self.canceled.setdefault(job_id, time.time())
+                if state.final:
+                    return
+            time.sleep(_WATCH_S)
 
-    def _proxy(self, port: int) -> FaultProxy:
-        return self._stack.enter_context(FaultProxy("127.0.0.1", port))
+    # -- those who look after it -------------------------------------------------------------------
 
-    def _launch(self, place: int) -> None:
-        self.places[place] = self.farm.launch(
-            f"w{place}",
-            FARM_REDIS_URL=f"redis://127.0.0.1:{self.redis_links[place].port}/0",
-            FARM_S3_ENDPOINT_URL=self.s3_links[place].url,
-            FARM_FREEZE_TIMEOUT_S="3",
-            FARM_CANCEL_GRACE_S="2",
-            FARM_DRAIN_GRACE_S="0.5",
-        )
+    def kill(self, place: Place) -> None:
+        """End a worker without a word."""
+        self.deaths.append(Death(worker=place.worker.name, at_s=time.time()))
+        place.signal(signal.SIGKILL)
 
     def _keep(self) -> None:
-        """Start dead workers again; let poison do its work."""
+        """Start dead workers again; let poison do its work; note when nobody can repair anything."""
         while not self._closing.wait(_WATCH_S):
-            for place, worker in enumerate(self.places):
-                if worker is not None and worker.child.poll() is not None:
-                    self._launch(place)
-            with contextlib.suppress(FarmError):
-                for job_id in list(self.poison):
-                    self._strike(self.farm.farm.store.get(job_id))
+            since_s = time.time()
+            for place in self.places:
+                place.look_after()
+            if not any(place.able for place in self.places):
+                self.outages.append((since_s - _WATCH_S, time.time() + _WATCH_S))
+            if self.poison:
+                self._strike()
 
-    def _strike(self, record: JobRecord) -> None:
-        attempt = (record.job_id, record.attempt)
-        if record.state != "running" or attempt in self._killed:
-            return
-        for place, worker in enumerate(self.places):
-            if worker is not None and worker.name == record.worker:
+    def _strike(self) -> None:
+        for attempt, worker in self.running().items():
+            if attempt[0] in self.poison and attempt not in self._killed:
                 self._killed.add(attempt)
-                self.signal(place, signal.SIGKILL)
+                for place in self.places:
+                    if place.worker.name == worker:
+                        self.kill(place)
+
+    def _make_places(self, count: int) -> list[Place]:
+        nodes = self._stack.enter_context(namespaces(count)) if self.own_nodes else [HereNode()] * count
+        places = []
+        for number, node in enumerate(nodes):
+            links = (
+                self._proxy(self.valkey.port, node.servers_at),
+                self._proxy(self.s3.server.port, node.servers_at),
+            )
+            place = Place(number, self.farm, node, links, self.folder)
+            if self.own_nodes:
+                place.disk = Disk(self.farm.folder / f"w{number}")
+                self._stack.callback(place.disk.unmount)
+            places.append(place)
+        return places
+
+    def _proxy(self, port: int, listen_on: str = "127.0.0.1") -> FaultProxy:
+        return self._stack.enter_context(FaultProxy("127.0.0.1", port, listen_on=listen_on))
 
 
-def wait_for_port(port: int) -> None:
-    """Wait until somebody listens there."""
-    import socket
-
-    def listens() -> bool:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return True
-        return False
-
-    eventually(listens, within_s=30)
-
-
-def stop(pid: int) -> None:
-    """Freeze a process."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGSTOP)
-
-
-def go_on(pid: int) -> None:
-    """Let it go on."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGCONT)
-
-
-def _count(client: redis.Redis, command: str, key: str) -> int:
+def _number(client: redis.Redis, command: str, key: str) -> int:
     execute: Any = client.execute_command
     return int(execute(command, key))

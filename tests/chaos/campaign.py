@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any
 
 from tests.chaos.arena import Arena
 from tests.chaos.checker import Violation, check
 from tests.chaos.history import History
-from tests.chaos.nemesis import Nemesis
+from tests.chaos.nemesis import Nemesis, Struck
+from tests.chaos.place import Exit
 from tests.chaos.schedule import Fault, make_schedule
-
-_CUT_SHORT: Final = ("lost", "failed", "released")
+from tests.chaos.witness import calm, history_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,51 +24,52 @@ class Played:
     seed: int
     history: History
     violations: list[Violation]
-    faults: list[tuple[Fault, float, int]]  # kind, when, jobs in flight
-
-    def recovery_s(self, since_s: float) -> float:
-        """Longest wait of a job whose attempt a fault may have ended, until its next attempt or its end."""
-        worst = 0.0
-        for story in self.history.stories.values():
-            under_way = (each for each in story.attempts if each.started_s < since_s < each.ended_s)
-            hit = next((each for each in under_way if each.outcome in _CUT_SHORT), None)
-            if hit is not None:
-                later = [seen.at_s for seen in story.states if seen.attempt > hit.attempt]
-                end = later[0] if later else story.states[-1].at_s
-                worst = max(worst, end - since_s)
-        return worst
-
-    @property
-    def wasted(self) -> int:
-        """Runs beyond the one that a succeeded job needs."""
-        useful = sum(story.state == "succeeded" for story in self.history.stories.values())
-        return len(self.history.runs) - useful
+    struck: list[Struck]
+    exits: list[Exit]
 
 
 def play(
-    folder: Path, seed: int, *, jobs: int, faults: int, over_s: float, workers: int, calm_s: float
+    folder: Path,
+    seed: int,
+    *,
+    jobs: int,
+    faults: int,
+    over_s: float,
+    workers: int,
+    calm_s: float,
+    nodes: bool = False,
+    kinds: Sequence[Fault] = tuple(Fault),
+    **store: Any,
 ) -> Played:
     """Play a seed.
 
     Args:
-        over_s: the seconds over which jobs and faults are spread.
+        over_s: the seconds over which jobs and faults are spread, if nothing holds them up.
         calm_s: how long everything may take to end once the last fault is over.
+        nodes: give each worker a network namespace and a disk of its own, where root is at hand.
+        store: times of the store (`StoreSettings`), in place of the short ones of a test.
     """
-    schedule = make_schedule(seed, faults=faults, over_s=over_s)
-    with Arena(folder, workers=workers) as arena:
-        nemesis = Nemesis(arena, lease_s=arena.farm.store.lease_s)
-        produce = threading.Thread(target=_produce, args=(arena, jobs, over_s), daemon=True)
+    schedule = make_schedule(seed, faults=faults, over_s=over_s, kinds=tuple(kinds))
+    with Arena(folder, workers=workers, nodes=nodes, **store) as arena:
+        nemesis = Nemesis(arena)
         arena.submit(steps=4)
-        produce.start()
+        producer = threading.Thread(
+            target=arena.produce,
+            args=(jobs - 1, seed),
+            kwargs={"mean_s": over_s * workers / jobs, "share": lambda: nemesis.share},
+            daemon=True,
+        )
+        producer.start()
         nemesis.play(schedule)
-        produce.join()
-        arena.calm(within_s=calm_s)
-        history = arena.history()
-    return Played(seed=seed, history=history, violations=check(history), faults=nemesis.running)
+        producer.join()
+        calm(arena, within_s=calm_s)
+        history = history_of(arena)
+        exits = [gone for place in arena.places for gone in place.exits]
+    struck = sorted(nemesis.struck, key=lambda each: each.at_s)
+    return Played(seed=seed, history=history, violations=check(history), struck=struck, exits=exits)
 
 
-def _produce(arena: Arena, jobs: int, over_s: float) -> None:
-    pause = threading.Event()
-    for number in range(1, jobs):
-        arena.submit(steps=4 + number % 5 * 4)
-        pause.wait(over_s / jobs / 2)
+def again(seed: int, *, jobs: int, faults: int, over_s: float, workers: int) -> str:
+    """The command that plays a seed again."""
+    numbers = f"--jobs {jobs} --faults {faults} --seconds {over_s:g} --workers {workers}"
+    return f"python -m bench.chaos --seeds {seed} {numbers}"

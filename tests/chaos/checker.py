@@ -9,23 +9,28 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Final
 
-from tests.chaos.history import History, Story
-
-_FINAL: Final = frozenset({"succeeded", "failed", "canceled", "expired"})
+from tests.chaos.history import FINAL, History, Story
+from tests.chaos.turns import passed_over
 
 
 class Breach(StrEnum):
     """Which sentence was broken."""
 
     LOST = "lost"  # accepted, and without an end
-    DOUBLED = "doubled"  # more than one accepted result, or an end after the end
+    DOUBLED = "doubled"  # more than one accepted result, an end after the end, or two jobs for one key
     ATTEMPTS = "attempts"  # their numbers do not grow, or two held the lease at once
     FENCE = "fence"  # accepted from an attempt whose lease was gone
     BYTES = "bytes"  # the result does not name what lies in the storage
     CANCEL = "cancel"  # it went on after its cancel was confirmed
     POISON = "poison"  # it took more workers than it may
-    REASON = "reason"  # failed, and nobody says why
+    REASON = "reason"  # failed, and nobody says why, or the job was blamed for what was done to it
+    ORDER = "order"  # it waited while others, less urgent or younger, were begun
+    RECOVERY = "recovery"  # it was left with a dead worker
     LEFTOVER = "leftover"  # something was not cleared away
+
+
+# Kinds of errors that say "this job cannot work"; every job of a campaign can.
+_OWN_FAULT: Final = frozenset({"job", "place", "time_limit"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +58,7 @@ def lost(history: History) -> Iterator[Violation]:
             yield Violation(
                 breach=Breach.LOST, job_id=job_id, text="accepted, and the store does not know it"
             )
-        elif story.state not in _FINAL:
+        elif story.state not in FINAL:
             yield Violation(breach=Breach.LOST, job_id=job_id, text=f"still {story.state}")
 
 
@@ -66,9 +71,14 @@ def doubled(history: History) -> Iterator[Violation]:
             yield Violation(breach=Breach.DOUBLED, job_id=story.job_id, text=text)
         for before, after in pairwise(story.states):
             retried = after.state == "queued" and after.reason == "retry" and before.state != "succeeded"
-            if before.state in _FINAL and not retried:
+            if before.state in FINAL and not retried:
                 text = f"{before.state}, and then {after.state}"
                 yield Violation(breach=Breach.DOUBLED, job_id=story.job_id, text=text)
+    known: dict[str, str] = {}
+    for key, job_id in history.submissions:
+        if known.setdefault(key, job_id) != job_id:
+            text = f"key {key} stands for {known[key]} as well"
+            yield Violation(breach=Breach.DOUBLED, job_id=job_id, text=text)
 
 
 def attempts_grow(history: History) -> Iterator[Violation]:
@@ -130,7 +140,7 @@ def cancels_hold(history: History) -> Iterator[Violation]:
             yield Violation(breach=Breach.CANCEL, job_id=story.job_id, text=text)
         for run in history.runs:
             late_s = run.started_s - story.cancel_confirmed_s
-            if run.job_id == story.job_id and late_s > history.cancel_slack_s:
+            if run.job_id == story.job_id and late_s > history.bounds.cancel_slack_s:
                 text = f"{run.worker} began to run it {late_s:.1f} s after its cancel was confirmed"
                 yield Violation(breach=Breach.CANCEL, job_id=story.job_id, text=text)
 
@@ -139,17 +149,50 @@ def poison_stops(history: History) -> Iterator[Violation]:
     """A job that kills workers is stopped after so many of them."""
     for story in history.stories.values():
         taken = sum(each.outcome == "lost" for each in story.attempts)
-        if taken > history.poison_limit:
+        if taken > history.bounds.lost_workers:
             yield Violation(breach=Breach.POISON, job_id=story.job_id, text=f"it took {taken} workers")
         if story.poison and story.state == "succeeded":
             yield Violation(breach=Breach.POISON, job_id=story.job_id, text="it was to fail, and succeeded")
 
 
 def failures_say_why(history: History) -> Iterator[Violation]:
-    """A failed job has its reason."""
+    """A failed job has its reason, and a sound one is not blamed for what was done to it."""
     for story in history.stories.values():
-        if story.state == "failed" and not story.error:
+        if story.state != "failed":
+            continue
+        if not story.error:
             yield Violation(breach=Breach.REASON, job_id=story.job_id, text="failed without a reason")
+        elif story.error_kind in _OWN_FAULT:
+            text = f"failed as if it were at fault itself: {story.error}"
+            yield Violation(breach=Breach.REASON, job_id=story.job_id, text=text)
+
+
+def turns_kept(history: History) -> Iterator[Violation]:
+    """The more urgent first, then the older; nobody waits for ever while those behind are begun."""
+    for story, by, waited_s in passed_over(history.stories.values()):
+        if waited_s > history.bounds.passed_over_s:
+            text = f"waited for {waited_s:.1f} s after {by.job_id}, which had to wait for it, was begun"
+            yield Violation(breach=Breach.ORDER, job_id=story.job_id, text=text)
+
+
+def recovered_in_time(history: History) -> Iterator[Violation]:
+    """A job is taken from a dead worker once its lease has run out, whatever else goes on."""
+    bounds = history.bounds
+    for story in history.stories.values():
+        for each in story.attempts:
+            deaths = [
+                death.at_s
+                for death in history.deaths
+                if death.worker == each.worker and each.started_s <= death.at_s <= each.ended_s
+            ]
+            if each.outcome != "lost" or not deaths:
+                continue
+            allowed_s = bounds.lease_s + bounds.repair_s + bounds.slack_s
+            allowed_s += _shared_s(history.outages, min(deaths), each.ended_s)
+            taken_s = each.ended_s - min(deaths)
+            if taken_s > allowed_s:
+                text = f"attempt {each.attempt} stayed with a dead worker for {taken_s:.1f} s"
+                yield Violation(breach=Breach.RECOVERY, job_id=story.job_id, text=text)
 
 
 def nothing_is_left(history: History) -> Iterator[Violation]:
@@ -157,10 +200,16 @@ def nothing_is_left(history: History) -> Iterator[Violation]:
     for name, count in history.leftovers.items():
         if count:
             yield Violation(breach=Breach.LEFTOVER, job_id="-", text=f"{name}: {count}")
+    for story, key in orphans(history) if history.cleared else ():
+        yield Violation(breach=Breach.LEFTOVER, job_id=story.job_id, text=f"nobody names {key}")
+
+
+def orphans(history: History) -> Iterator[tuple[Story, str]]:
+    """Files of attempts that were not accepted, and whose job they are of."""
     for key in sorted(history.objects):
         story = _owner(history, key)
         if story is not None and not (story.accepted_prefix and key.startswith(story.accepted_prefix)):
-            yield Violation(breach=Breach.LEFTOVER, job_id=story.job_id, text=f"nobody names {key}")
+            yield story, key
 
 
 def count(violations: Iterable[Violation]) -> Counter[Breach]:
@@ -177,8 +226,19 @@ _SENTENCES: Final[tuple[Callable[[History], Iterator[Violation]], ...]] = (
     cancels_hold,
     poison_stops,
     failures_say_why,
+    turns_kept,
+    recovered_in_time,
     nothing_is_left,
 )
+
+
+def _shared_s(outages: Iterable[tuple[float, float]], since_s: float, until_s: float) -> float:
+    """How long something was away between two moments; overlapping outages count once."""
+    away_s, upto_s = 0.0, since_s
+    for begin_s, end_s in sorted(outages):
+        away_s += max(0.0, min(end_s, until_s) - max(begin_s, upto_s))
+        upto_s = max(upto_s, end_s)
+    return away_s
 
 
 def _claims(story: Story) -> list[int]:

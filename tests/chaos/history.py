@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+FINAL = frozenset({"succeeded", "failed", "canceled", "expired"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateSeen:
@@ -13,6 +15,7 @@ class StateSeen:
     attempt: int
     at_s: float  # since the epoch, the store's clock
     reason: str = ""
+    retry_in_s: float = 0.0  # a queued job that may not be claimed before that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +48,16 @@ class Story:
     artifacts: tuple[Stored, ...] = ()
     accepted_prefix: str = ""  # where the files of the accepted attempt lie
     error: str | None = None
+    error_kind: str | None = None  # whose fault it was, as `farm.job.ErrorKind` says it
+    queue: str = ""
+    priority: int = 5  # 0 is the most urgent
     poison: bool = False  # it kills each worker that takes it
     cancel_confirmed_s: float | None = None  # when somebody was told that it is canceled
+
+    @property
+    def submitted_s(self) -> float:
+        """When it was queued first."""
+        return self.states[0].at_s if self.states else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,13 +71,36 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Death:
+    """A worker that was killed, or froze for longer than any lease."""
+
+    worker: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What time and number the promise allows; seconds."""
+
+    lost_workers: int = 3
+    lease_s: float = 15.0
+    repair_s: float = 2.0  # a sweep, and a new steward's election when the old one died as well
+    slack_s: float = 10.0  # for a machine that is busy with everything else
+    cancel_slack_s: float = 1.0  # within which a run may still begin after its cancel was confirmed
+    passed_over_s: float = 60.0  # for which a job may wait after one that had to wait for it was begun
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """All that is known of one campaign."""
 
     accepted: tuple[str, ...]  # ids that `submit` returned, to the producer's own knowledge
     stories: dict[str, Story]
+    submissions: tuple[tuple[str, str], ...] = ()  # idempotency key and the id that came back, each time
     objects: dict[str, str] = field(default_factory=dict)  # key -> sha256 of the bytes that lie there
     runs: tuple[Run, ...] = ()
+    deaths: tuple[Death, ...] = ()
+    outages: tuple[tuple[float, float], ...] = ()  # when the store was away for the steward, grace included
+    cleared: bool = False  # files of attempts that nobody names were looked for and removed
     leftovers: dict[str, int] = field(default_factory=dict)  # what must be empty, and how full it is
-    poison_limit: int = 3
-    cancel_slack_s: float = 1.0  # within which a run may still begin after its cancel was confirmed
+    bounds: Bounds = Bounds()

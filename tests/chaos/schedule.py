@@ -5,34 +5,58 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Fault(StrEnum):
     """What can be done to the farm."""
 
     WORKER_KILL = "worker_kill"
-    WORKER_FREEZE = "worker_freeze"  # longer than its lease, then it goes on
-    WORKER_NAP = "worker_nap"  # shorter than its lease
-    WORKER_DRAIN = "worker_drain"
+    WORKER_NAP = "worker_nap"  # frozen for half a lease
+    WORKER_FREEZE = "worker_freeze"  # for two leases
+    WORKER_SLEEP = "worker_sleep"  # for ten
+    WORKER_DRAIN = "worker_drain"  # SIGTERM
+    WORKER_QUIT = "worker_quit"  # SIGTERM, and again before it is done
+    STEWARD_KILL = "steward_kill"  # the worker that repairs right now
     COMFY_KILL = "comfy_kill"
-    COMFY_FREEZE = "comfy_freeze"
+    COMFY_NAP = "comfy_nap"  # frozen for half a lease
+    COMFY_FREEZE = "comfy_freeze"  # until somebody notices
+    COMFY_FORGETS = "comfy_forgets"  # its history and its queue
     VALKEY_KILL = "valkey_kill"
+    VALKEY_AWAY = "valkey_away"  # for longer than a lease
     VALKEY_FREEZE = "valkey_freeze"
+    VALKEY_FULL = "valkey_full"  # takes no writes under noeviction
     S3_KILL = "s3_kill"
     S3_FREEZE = "s3_freeze"
     REDIS_CUT = "redis_cut"  # all connections of one worker are reset
     REDIS_BLACKHOLE = "redis_blackhole"  # nothing arrives between one worker and Valkey
+    REDIS_MUTE = "redis_mute"  # what a worker asks is done, and it never hears of it
     REDIS_SLOW = "redis_slow"
     PRODUCER_CUT = "producer_cut"
     S3_CUT = "s3_cut"
     S3_BLACKHOLE = "s3_blackhole"
+    S3_SLOW = "s3_slow"
     CLIENT_KILL = "client_kill"  # Valkey ends every connection
-    IDLE_FREEZE = "idle_freeze"  # workers freeze, jobs are sent, one worker dies: the hole of BRPOP
+    CLIENT_STORM = "client_storm"  # ten times a second
+    CABLE = "cable"  # one worker's network is gone, without a word
+    IDLE_FREEZE = "idle_freeze"  # workers freeze, a job is sent, one worker dies: the hole of BRPOP
     BELLS_TWICE = "bells_twice"
     BELLS_GONE = "bells_gone"
     GARBAGE = "garbage"
+    SAME_KEY = "same_key"  # one idempotency key, from many threads at once
     CANCEL = "cancel"
     POISON = "poison"
+    CLOCK = "clock"  # a worker's clock jumps by an hour, and back
+    CARD_LOST = "card_lost"  # NVML: "GPU is lost"
+    DISK_FULL = "disk_full"
+
+
+# These hit the worker of one place; all others can hit every job.
+AT_ONE_PLACE: Final = frozenset(
+    {fault for fault in Fault if fault.name.startswith(("WORKER_", "COMFY_", "REDIS_", "S3_"))}
+    - {Fault.S3_KILL, Fault.S3_FREEZE}
+    | {Fault.CABLE, Fault.CLOCK, Fault.CARD_LOST, Fault.DISK_FULL}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

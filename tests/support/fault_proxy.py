@@ -29,6 +29,7 @@ class Mode(StrEnum):
 
     PASS = "pass"
     BLACKHOLE = "blackhole"  # everything is accepted, nothing arrives; goes on when the mode changes
+    MUTE = "mute"  # what clients say arrives and is carried out; no answer comes back until the mode changes
     REFUSE = "refuse"  # new connections are reset at once; old ones go on
 
 
@@ -40,7 +41,7 @@ class Direction(StrEnum):
 
 
 class FaultProxy:
-    """Listens on a free loopback port and passes everything on to one server.
+    """Listens on a free port (of loopback, unless told otherwise) and passes everything on to one server.
 
     Attributes:
         mode: see `Mode`.
@@ -50,8 +51,9 @@ class FaultProxy:
         bytes_passed: by direction, over all connections.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, listen_on: str = "127.0.0.1") -> None:
         self._upstream = (host, port)
+        self.host = listen_on
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="fault-proxy", daemon=True)
         self._started = threading.Event()
@@ -71,7 +73,7 @@ class FaultProxy:
     @property
     def url(self) -> str:
         """Its address for HTTP."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def cut_after(self, count_bytes: int, direction: Direction = Direction.UP, *, times: int = 1) -> None:
         """Reset the connection that first carries so many bytes one way; as often as `times` says.
@@ -108,7 +110,7 @@ class FaultProxy:
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
-        server = await asyncio.start_server(self._handle, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._handle, self.host, 0)
         self.port = int(server.sockets[0].getsockname()[1])
         self._started.set()
         await self._stop.wait()
@@ -146,7 +148,7 @@ class FaultProxy:
         carried = 0
         with contextlib.suppress(OSError):
             while data := await reader.read(_PIECE_BYTES):
-                await self._delay(len(data), number)
+                await self._delay(len(data), number, direction)
                 carried += len(data)
                 if self._due(direction, carried):
                     self._reset(both)
@@ -157,13 +159,18 @@ class FaultProxy:
             if writer.can_write_eof():
                 writer.write_eof()
 
-    async def _delay(self, count_bytes: int, number: int) -> None:
+    async def _delay(self, count_bytes: int, number: int, direction: Direction) -> None:
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
         if self.bytes_per_s:
             await asyncio.sleep(count_bytes / self.bytes_per_s)
-        while self.mode is Mode.BLACKHOLE or number <= self._stalled_up_to:
+        while self._holds(number, direction):
             await asyncio.sleep(_STALL_POLL_S)
+
+    def _holds(self, number: int, direction: Direction) -> bool:
+        if self.mode is Mode.BLACKHOLE or number <= self._stalled_up_to:
+            return True
+        return self.mode is Mode.MUTE and direction is Direction.DOWN
 
     def _due(self, direction: Direction, carried: int) -> bool:
         with self._lock:

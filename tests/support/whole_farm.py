@@ -51,15 +51,22 @@ class WorkerProcess:
     """One `python -m worker` in a folder of its own, its log kept."""
 
     def __init__(
-        self, name: str, folder: Path, environ: Mapping[str, str], command: Sequence[str] = ("-m", "worker")
+        self,
+        name: str,
+        folder: Path,
+        environ: Mapping[str, str],
+        command: Sequence[str] = ("-m", "worker"),
+        *,
+        inside: Sequence[str] = (),
     ) -> None:
+        """Start it; `inside` is a command that runs it elsewhere (``ip netns exec …``) and becomes it."""
         self.name = name
         self.folder = folder
         self.lines: list[str] = []
         self._http = urllib3.PoolManager(retries=False, timeout=10.0)
         folder.mkdir(parents=True, exist_ok=True)
         self.child = Child.start(
-            [sys.executable, *command],
+            [*inside, sys.executable, *command],
             name=name,
             env={**environ, "FARM_WORKER_NAME": name, "FARM_WORKER_DIR": str(folder)},
             cwd=Path(__file__).parents[2],
@@ -170,13 +177,14 @@ class WholeFarm:
         *,
         emulator: str = "",
         command: Sequence[str] = ("-m", "worker"),
+        inside: Sequence[str] = (),
         **variables: str,
     ) -> WorkerProcess:
         """Start a worker and do not wait for it."""
         folder = self.folder / name
         arguments = f"--load-seconds 0 --step-seconds 0.05 --record {folder}/record.jsonl {emulator}"
         environ = self.environment(FARM_EMULATOR_ARGS=arguments, **variables)
-        worker = WorkerProcess(f"{name}@test", folder, environ, command)
+        worker = WorkerProcess(f"{name}@test", folder, environ, command, inside=inside)
         self.workers.append(worker)
         return worker
 

@@ -1,0 +1,131 @@
+"""One place of the fleet: its node, links, clock, card and disk, and the worker that lives there now."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.chaos.nodes import Disk, Node
+from tests.support.fault_proxy import FaultProxy
+from tests.support.whole_farm import WholeFarm, WorkerProcess
+
+_IN_WORKER: Final = Path(__file__).with_name("in_worker")
+_ORDER: Final = "import sys, urllib.request as u; u.urlopen(u.Request(sys.argv[1], sys.argv[2].encode()))"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """A worker that ended."""
+
+    worker: str
+    code: int
+    last_words: tuple[str, ...]
+
+
+class Place:
+    """What is done to it is done to whoever lives there; it says whether that one could work."""
+
+    def __init__(
+        self, number: int, farm: WholeFarm, node: Node, links: tuple[FaultProxy, FaultProxy], folder: Path
+    ) -> None:
+        self.number = number
+        self.node = node
+        self.redis_link, self.s3_link = links
+        self.exits: list[Exit] = []
+        self.disk: Disk | None = None
+        self.record = folder / f"record{number}.jsonl"  # outlives a full disk
+        self._farm = farm
+        self._log = folder / f"w{number}.log"
+        self._clock, self._card = folder / f"clock{number}", folder / f"card{number}"
+        self._worker: WorkerProcess | None = None
+        self._ready = False
+        self._heard = 0
+        self._hindered = 0
+        self.set_clock(0.0)
+        self.set_card(0)
+
+    @property
+    def worker(self) -> WorkerProcess:
+        """Who was started here last."""
+        assert self._worker is not None
+        return self._worker
+
+    def launch(self) -> None:
+        """Start a worker here, and do not wait for it."""
+        self._ready, self._heard = False, 0
+        self._worker = self._farm.launch(
+            f"w{self.number}",
+            emulator=f"--record {self.record}",
+            inside=self.node.inside,
+            PYTHONPATH=str(_IN_WORKER),
+            CHAOS_CLOCK=str(self._clock),
+            CHAOS_CARD=str(self._card),
+            FARM_REDIS_URL=f"redis://{self.redis_link.host}:{self.redis_link.port}/0",
+            FARM_S3_ENDPOINT_URL=self.s3_link.url,
+            FARM_FREEZE_TIMEOUT_S="3",
+            FARM_CANCEL_GRACE_S="2",
+            FARM_DRAIN_GRACE_S="0.5",
+            FARM_PROBE_AFTER_S="2",
+        )
+
+    def look_after(self) -> None:
+        """Start a new worker when this one ended, as systemd would."""
+        code = self.worker.child.poll()
+        if code is not None:
+            lines = tuple(self.worker.lines[-12:])
+            self.exits.append(Exit(worker=self.worker.name, code=code, last_words=lines))
+            self._farm.workers.remove(self.worker)
+            self.close()
+            self.launch()
+
+    def close(self) -> None:
+        """End the worker, whatever state it is in, and keep what it said."""
+        if self._worker is not None:
+            self._worker.close()
+            with self._log.open("a") as log:
+                log.write(f"---- process {self._worker.child.pid}\n{self._worker.log}\n")
+
+    @property
+    def able(self) -> bool:
+        """Whether a worker here is up and nothing keeps it from Valkey."""
+        if not self._ready:
+            fresh = self.worker.lines[self._heard :]
+            self._heard += len(fresh)
+            self._ready = any(f"{self.worker.name} ready." in line for line in fresh)
+        return self._ready and not self._hindered and self.worker.child.poll() is None
+
+    @contextmanager
+    def hindered(self) -> Iterator[None]:
+        """Something keeps the worker from working while the block runs."""
+        self._hindered += 1
+        try:
+            yield
+        finally:
+            self._hindered -= 1
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the worker, if it lives."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.worker.child.pid, number)
+
+    def misbehave(self, body: str) -> None:
+        """Order a fault of the emulator, from where it can be reached."""
+        command = [*self.node.inside, sys.executable, "-c", _ORDER]
+        url = f"{self.worker.comfy_url}/emulator/faults"
+        subprocess.run([*command, url, body], check=False, capture_output=True, timeout=30)
+
+    def set_clock(self, wrong_by_s: float) -> None:
+        """Let the clock of whoever lives here be wrong."""
+        self._clock.write_text(str(wrong_by_s))
+
+    def set_card(self, error: int) -> None:
+        """Let NVML answer with an error; 0: none."""
+        self._card.write_text(str(error))

@@ -1,0 +1,56 @@
+"""Who waited while others were begun that had to wait for it."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tests.chaos.history import Story
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wait:
+    """A time during which a job could have been claimed."""
+
+    story: Story
+    since_s: float
+    until_s: float
+    claimed: bool  # it ended with a claim
+
+
+def passed_over(stories: Iterable[Story]) -> Iterator[tuple[Story, Story, float]]:
+    """Each job that was passed over, by whom first, and for how many seconds it still waited then.
+
+    Of the jobs of one queue the more urgent have to go first, and of the equally urgent the older.
+    """
+    by_queue: dict[str, list[_Wait]] = defaultdict(list)
+    for story in stories:
+        by_queue[story.queue] += _waits(story)
+    for waits in by_queue.values():
+        claims = sorted((wait for wait in waits if wait.claimed), key=lambda wait: wait.until_s)
+        times = [claim.until_s for claim in claims]
+        for wait in waits:
+            for claim in claims[bisect_right(times, wait.since_s) :]:
+                if claim.until_s >= wait.until_s:
+                    break
+                if _rank(claim.story) > _rank(wait.story):
+                    yield wait.story, claim.story, wait.until_s - claim.until_s
+                    break
+
+
+def _rank(story: Story) -> tuple[int, float]:
+    return story.priority, story.submitted_s
+
+
+def _waits(story: Story) -> Iterator[_Wait]:
+    for before, after in pairwise(story.states):
+        if before.state == "queued":
+            yield _Wait(
+                story=story,
+                since_s=before.at_s + before.retry_in_s,
+                until_s=after.at_s,
+                claimed=after.state == "running",
+            )

@@ -1,0 +1,201 @@
+"""Collects what everybody saw of a campaign, once it is calm."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+import psutil
+import redis
+
+from farm.broker import CeleryBell, key_prefix, make_app
+from farm.errors import JobNotFound
+from farm.handle import Job
+from farm.job import EventKind, JobRecord
+from farm.store.redis import connect
+from tests.chaos.arena import NAMESPACE, ROOT, Arena
+from tests.chaos.history import AttemptSeen, Bounds, History, Run, StateSeen, Stored, Story
+from tests.support.valkey import eventually
+
+_LOOK_S: Final = 0.1
+_LEAVE_S: Final = 60.0
+_HELD: Final = ("leases", "due", "deadlines")
+# What a farm without jobs keeps: its epoch, its counter, its living workers, and Celery's own book-keeping.
+_MAY_STAY: Final = (
+    "epoch",
+    "last",
+    "workers",
+    "worker:",
+    "blob:",
+    "lock:",
+    "schema",
+    "q:_kombu",
+    "q:unacked",
+)
+
+
+def calm(arena: Arena, *, within_s: float) -> None:
+    """Wait until every job has ended and nothing is held any more, or the time is over."""
+    until = time.monotonic() + within_s
+    with arena.direct() as client:
+        while time.monotonic() < until:
+            with contextlib.suppress(redis.RedisError):
+                busy = client.zcard(f"{ROOT}state:queued") or client.zcard(f"{ROOT}state:running")
+                if not busy and not any(_held(client).values()):
+                    return
+            time.sleep(_LOOK_S)
+
+
+def history_of(arena: Arena) -> History:
+    """What everybody saw; ends the workers, and lets the store forget all jobs, to see what stays."""
+    with arena.direct() as client:
+        leftovers = _held(client)
+    jobs = {job.job_id: job for job in arena.accepted}
+    seen = History(
+        accepted=tuple(jobs),
+        submissions=tuple(arena.submissions),
+        stories={job_id: story for job_id, job in jobs.items() if (story := _story(arena, job))},
+        objects=arena.s3.objects(),
+        runs=tuple(_runs(arena)),
+        deaths=tuple(arena.deaths),
+        outages=tuple(arena.outages),
+        bounds=_bounds(arena),
+    )
+    leftovers["open uploads"] = len(arena.s3.open_uploads())
+    leftovers |= _after_retention(arena)
+    leftovers |= _after_leaving(arena)
+    return replace(seen, leftovers=leftovers)
+
+
+def _bounds(arena: Arena) -> Bounds:
+    store = arena.farm.store
+    return Bounds(
+        lease_s=store.lease_s,
+        repair_s=2 * store.sweep_s + max(3 * store.sweep_s, 1.0),
+        slack_s=20.0,  # a worker of this many on two cores may take so long to come to anything
+        cancel_slack_s=store.lease_s,
+        passed_over_s=60.0,
+    )
+
+
+def _held(client: redis.Redis) -> dict[str, int]:
+    """What must be empty when all jobs have ended."""
+    broker = key_prefix(NAMESPACE)
+    counted = {name: _size(client, "ZCARD", f"{ROOT}{name}") for name in _HELD}
+    counted["unacked"] = _size(client, "HLEN", f"{broker}unacked")
+    for key in client.scan_iter(match=f"{ROOT}lane:*", count=1000):
+        counted[f"lane {key.decode()}"] = _size(client, "ZCARD", key.decode())
+    for key in client.scan_iter(match=f"{broker}render.*", _type="list", count=1000):
+        counted[f"queue {key.decode()}"] = _size(client, "LLEN", key.decode())
+    return counted
+
+
+def _after_retention(arena: Arena) -> dict[str, int]:
+    """Keys that no living thing needs and that stay when the time of all jobs is over."""
+    bell = CeleryBell(make_app(arena.farm.redis), NAMESPACE)
+    limits = replace(arena.farm.store.limits(), retention_s=0.0)
+    store = connect(arena.farm.redis, limits, bell)
+    try:
+        for _ in range(1000):
+            if not store.sweep():
+                break
+    finally:
+        store.close()
+    with arena.direct() as client:
+        keys = [key.decode() for key in client.scan_iter(match=f"{ROOT}*", count=1000)]
+    return {f"key {key}": 1 for key in keys if not key.removeprefix(ROOT).startswith(_MAY_STAY)}
+
+
+def _after_leaving(arena: Arena) -> dict[str, int]:
+    """Workers that do not leave well when asked, and processes that they leave behind."""
+    left: dict[str, int] = {}
+    eventually(lambda: all(place.able for place in arena.places), within_s=_LEAVE_S)
+    arena.stop_keeping()
+    for place in arena.places:
+        place.signal(signal.SIGTERM)
+    for place in arena.places:
+        try:
+            code = place.worker.child.wait(_LEAVE_S)
+        except TimeoutError:
+            code = -1
+        if code:
+            left[f"{place.worker.name} left with code {code}: {place.worker.log[-600:]}"] = 1
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if str(arena.farm.folder) in " ".join(process.cmdline()):
+                left[f"process {process.pid}: {' '.join(process.cmdline())[:200]}"] = 1
+    return left
+
+
+def _story(arena: Arena, job: Job) -> Story | None:
+    try:
+        record: JobRecord = job.refresh().record
+    except JobNotFound:
+        return None
+    result = record.result
+    keys = arena.farm.farm.storage.keys
+    return Story(
+        job_id=job.job_id,
+        state=record.state.value,
+        states=tuple(_states(job)) or (_queued(record),),
+        attempts=tuple(
+            AttemptSeen(
+                attempt=note.attempt,
+                worker=note.worker,
+                outcome=note.outcome,
+                started_s=note.started_at.timestamp(),
+                ended_s=note.ended_at.timestamp(),
+            )
+            for note in record.attempts
+        ),
+        artifacts=tuple(Stored(key=each.key, sha256=each.sha256) for each in result.artifacts)
+        if result
+        else (),
+        accepted_prefix=keys.attempt_prefix(job.job_id, record.attempt) if result else "",
+        error=record.error.message if record.error else None,
+        error_kind=record.error.kind.value if record.error else None,
+        queue=record.queue,
+        priority=record.spec.priority,
+        poison=job.job_id in arena.poison,
+        cancel_confirmed_s=arena.canceled.get(job.job_id),
+    )
+
+
+def _queued(record: JobRecord) -> StateSeen:
+    return StateSeen(state="queued", attempt=0, at_s=record.submitted_at.timestamp())
+
+
+def _states(job: Job) -> Iterator[StateSeen]:
+    for event in job.events(live=False):
+        if event.kind is EventKind.STATE:
+            yield StateSeen(
+                state=event.data["state"],
+                attempt=event.data["attempt"],
+                at_s=event.at.timestamp(),
+                reason=event.data.get("reason") or "",
+                retry_in_s=float(event.data.get("retry_in_s") or 0.0),
+            )
+
+
+def _runs(arena: Arena) -> Iterator[Run]:
+    for place in arena.places:
+        lines = place.record.read_text().splitlines() if place.record.exists() else []
+        for line in lines:
+            with contextlib.suppress(ValueError):  # its writer was killed in the middle of it
+                entry = json.loads(line)
+                if entry["event"] == "started":
+                    # "<job>-<attempt>", and "-<rung>" more where a card ran out of memory
+                    job_id, attempt = entry["prompt_id"].split("-")[:2]
+                    yield Run(
+                        job_id=job_id, attempt=int(attempt), started_s=entry["at"], worker=f"w{place.number}"
+                    )
+
+
+def _size(client: redis.Redis, command: str, key: str) -> int:
+    execute: Any = client.execute_command
+    return int(execute(command, key))
