@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 TOOLS := .tools
 STAMP := $(VENV)/.installed
 PYTEST_WORKERS ?= 2
+CHAOS ?= --seeds 1 --jobs 1000 --faults 150 --seconds 600 --workers 4
 
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help install demo test check format docs clean
+.PHONY: help install demo test chaos check format docs clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +33,9 @@ demo: $(STAMP)  ## render one clip through the whole farm on embedded defaults
 
 test: $(STAMP)  ## run every test
 	$(BIN)/pytest -n $(PYTEST_WORKERS)
+
+chaos: $(STAMP)  ## break a farm for half an hour and more: 1,000 jobs, 150 faults (CHAOS="--seeds 1 2 …")
+	$(BIN)/python -m bench.chaos $(CHAOS)
 
 check: $(STAMP)  ## lint, format check, strict types, deploy files
 	$(BIN)/ruff format --check .

@@ -34,7 +34,7 @@ def note(event: str, job_id: str, **facts: Any) -> None:
         record.write(f"{line}\n")
 
 
-@app.task(name="plain.render")  # type: ignore[untyped-decorator]
+@app.task(name="plain.render")
 def render(job_id: str, seconds: float) -> None:
     """Work for a while, and store a result."""
     note("running", job_id)
