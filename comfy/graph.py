@@ -20,6 +20,7 @@ from comfy.links import (
     ancestors,
     class_of,
     find_cycle,
+    find_place,
     inputs_of,
     is_link,
     links,
@@ -38,6 +39,7 @@ __all__ = [
     "check_graph",
     "class_of",
     "find_cycle",
+    "find_place",
     "graph_sha256",
     "inputs_of",
     "is_link",
@@ -119,9 +121,9 @@ def set_inputs(graph: Mapping[str, Any], values: Mapping[str, Any]) -> Graph:
     changed: Graph = copy.deepcopy(dict(graph))
     problems: list[GraphProblem] = []
     for place, value in values.items():
-        found = _find_place(graph, place)
-        if isinstance(found, GraphProblem):
-            problems.append(found)
+        found = find_place(graph, place)
+        if found is None:
+            problems.append(_no_such_place(graph, place))
             continue
         node_id, input_name = found
         try:
@@ -237,14 +239,10 @@ def _bad_link(graph: Mapping[str, Any], value: list[Any]) -> str | None:
     return None
 
 
-def _find_place(graph: Mapping[str, Any], place: str) -> tuple[str, str] | GraphProblem:
-    """Split ``node.input``; both may hold dots (``61.codec.encoding.crf``)."""
+def _no_such_place(graph: Mapping[str, Any], place: str) -> GraphProblem:
     parts = place.split(".")
     cuts = [(".".join(parts[:cut]), ".".join(parts[cut:])) for cut in range(1, len(parts))]
     known = [(node_id, name) for node_id, name in cuts if node_id in graph]
-    for node_id, name in known:
-        if name in inputs_of(graph, node_id):
-            return node_id, name
     if known:
         node_id, name = known[0]
         message = f"there is no such input; the node has {_listed(inputs_of(graph, node_id), like=name)}"

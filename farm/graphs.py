@@ -15,7 +15,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from comfy.graph import Graph, inputs_of, load_graph, set_inputs
+from comfy.graph import Graph, find_place, load_graph, set_inputs
 from comfy.nodedefs import shipped_definitions
 from comfy.plain_json import NotPlain, plain
 from comfy.required import model_files, node_classes, output_nodes
@@ -95,17 +95,6 @@ def with_values(graph: Graph, values: Mapping[str, Any]) -> Graph:
             return set_inputs(graph, values)
         changed[node_id] = {**changed[node_id], "inputs": inputs}
     return changed
-
-
-def find_place(graph: Graph, place: object) -> tuple[str, str] | None:
-    """Node and input of ``node.input``, both of which may hold dots; None when there is no such input."""
-    node_id, dot, name = place.partition(".") if isinstance(place, str) else ("", "", "")
-    while dot:
-        if node_id in graph and name in inputs_of(graph, node_id):
-            return node_id, name
-        more, dot, name = name.partition(".")
-        node_id = f"{node_id}.{more}"
-    return None
 
 
 def facts_of(graph: Graph, key: Hashable = None) -> GraphFacts:

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from comfy.errors import GraphProblem, UnknownMessage
+from comfy.graph import find_place
 from comfy.nodedefs import Dialect, parse_definitions
 from comfy.required import is_model_file, model_folder
 from farm.errors import InvalidJob, Problem, Unplaceable
-from farm.graphs import find_place
 from farm.job import JobSpec
 from farm.judge import Judge
 from farm.request import as_problem

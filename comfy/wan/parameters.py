@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import PurePath
 from typing import Any
 
 from comfy.errors import GraphError, GraphProblem
 from comfy.graph import near_names
+from comfy.wan.sizes import Grid
+
+MAX_SEED = 2**64 - 1  # KSamplerAdvanced's noise_seed
+SNAP = "snap"  # asks for the nearest value that WAN takes instead of an error
 
 
 class ParameterKind(StrEnum):
@@ -19,6 +24,8 @@ class ParameterKind(StrEnum):
     INTEGER = "integer"
     NUMBER = "number"
     CHOICE = "choice"
+    SWITCH = "switch"  # true or false
+    FILE = "file"  # a path, an address, or the bytes themselves; whoever submits the job sees to it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,32 +34,42 @@ class Parameter:
 
     name: str
     kind: ParameterKind
-    help: str  # one line for a person, with the unit
+    help: str  # one line for a person
+    unit: str = ""  # "pixels", "frames", "frames per second", …
     default: Any = None  # None: required, or found by the template (the seed, what the preset says)
     required: bool = False
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
-    check: Callable[[int], str | None] | None = None  # says what is wrong beyond the bounds
+    grid: Grid | None = None  # the numbers that WAN takes
 
-    def read(self, value: Any) -> Any:
+    def read(self, value: Any, *, snap: bool = False) -> Any:
         """Give the value in the parameter's type; text that spells a number is accepted (a command line's).
+
+        Args:
+            snap: take the nearest number of the grid instead of refusing one beside it.
 
         Raises:
             ValueError: in words for a person, without the parameter's name.
         """
         if self.kind is ParameterKind.TEXT:
             return _read_text(value)
+        if self.kind is ParameterKind.SWITCH:
+            return read_switch(value)
+        if self.kind is ParameterKind.FILE:
+            return _read_file(value)
         if self.kind is ParameterKind.CHOICE:
             if value not in self.choices:
                 raise ValueError(f"{value!r:.40} is not one of {', '.join(self.choices)}")
             return value
         number = _read_number(value, whole=self.kind is ParameterKind.INTEGER)
+        if self.grid is not None and snap:
+            return self.grid.snap(int(number))
         self._check_bounds(number)
         return number
 
     def _check_bounds(self, number: float) -> None:
-        fault = self.check(int(number)) if self.check is not None else None
+        fault = self.grid.fault(int(number)) if self.grid is not None else None
         if fault is not None:
             raise ValueError(fault)
         low, high = self.minimum, self.maximum
@@ -66,19 +83,46 @@ def read_parameters(known: Sequence[Parameter], given: Mapping[str, Any]) -> dic
     Raises:
         GraphError: with a problem for every parameter that is unknown, missing or out of range.
     """
-    problems = [_unknown(name, known) for name in given if all(name != each.name for each in known)]
+    names = {each.name for each in known}
+    problems = [_unknown(name, known) for name in given if name not in names]
     values: dict[str, Any] = {}
+    snap = False
+    try:
+        snap = read_switch(given.get(SNAP))
+    except ValueError as exc:
+        problems.append(parameter_problem("bad_parameter", SNAP, str(exc)))
     for parameter in known:
         value = given.get(parameter.name)
         try:
-            values[parameter.name] = parameter.default if value is None else parameter.read(value)
+            values[parameter.name] = parameter.default if value is None else parameter.read(value, snap=snap)
         except ValueError as exc:
-            problems.append(_problem("bad_parameter", parameter.name, str(exc)))
+            problems.append(parameter_problem("bad_parameter", parameter.name, str(exc)))
         if value is None and parameter.required:
-            problems.append(_problem("missing_parameter", parameter.name, f"is needed: {parameter.help}"))
+            problems.append(
+                parameter_problem("missing_parameter", parameter.name, f"is needed: {parameter.help}")
+            )
     if problems:
         raise GraphError(problems)
     return values
+
+
+def read_switch(value: Any) -> bool:
+    """Read a yes or no; nothing means no.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if value in (None, False, "false", "0", 0):
+        return False
+    if value in (True, "true", "1", 1):
+        return True
+    raise ValueError(f"{value!r:.40} is neither true nor false")
+
+
+def _read_file(value: Any) -> Any:
+    if not isinstance(value, str | bytes | PurePath) or not value:
+        raise ValueError(f"{value!r:.40} is no file: give a path, an address, or the bytes")
+    return value
 
 
 def _read_text(value: Any) -> str:
@@ -111,8 +155,9 @@ def _unknown(name: str, known: Sequence[Parameter]) -> GraphProblem:
     names = [parameter.name for parameter in known]
     close = near_names(name, names, limit=1)[0]
     message = f"is not known (did you mean {close}?); the template takes {', '.join(names)}"
-    return _problem("unknown_parameter", name, message)
+    return parameter_problem("unknown_parameter", name, message)
 
 
-def _problem(kind: str, name: str, message: str) -> GraphProblem:
+def parameter_problem(kind: str, name: str, message: str) -> GraphProblem:
+    """What is wrong with one parameter, for a `GraphError`."""
     return GraphProblem(kind=kind, message=f"parameter {name}: {message}", input_name=None)

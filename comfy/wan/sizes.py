@@ -36,28 +36,42 @@ class ClipSize:
         return self.latent_frames * (self.height // stride // 2) * (self.width // stride // 2)
 
 
-def side_fault(value: int, *, step: int = SIZE_STEP) -> str | None:
-    """Say what is wrong with a width or height in pixels; None when WAN takes it."""
-    return _grid_fault(value, step=step, offset=0, low=MIN_SIDE, high=MAX_SIDE, rule=f"a multiple of {step}")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """The whole numbers that WAN takes for one measure: evenly spaced, within bounds."""
+
+    step: int
+    offset: int
+    low: int
+    high: int
+
+    @property
+    def rule(self) -> str:
+        """In words: "a multiple of 16", "4n+1"."""
+        return f"a multiple of {self.step}" if self.offset == 0 else f"{self.step}n+{self.offset}"
+
+    def fault(self, value: int) -> str | None:
+        """Say what is wrong with a value and name its neighbours; None when WAN takes it."""
+        if self.low <= value <= self.high and (value - self.offset) % self.step == 0:
+            return None
+        near = " or ".join(map(str, self.neighbours(value)))
+        return (
+            f"{value} is not {self.rule} from {self.low} to {self.high}; the nearest that WAN takes: {near}"
+        )
+
+    def neighbours(self, value: int) -> tuple[int, ...]:
+        """Give the nearest value below and above that WAN takes; one at a bound."""
+        below = (value - self.offset) // self.step * self.step + self.offset
+        candidates = {min(max(each, self.low), self.high) for each in (below, below + self.step)}
+        return tuple(sorted(candidates))
+
+    def snap(self, value: int) -> int:
+        """Give the nearest value that WAN takes; the smaller one of two that are as near."""
+        return (
+            value if self.fault(value) is None else min(self.neighbours(value), key=lambda x: abs(x - value))
+        )
 
 
-def frames_fault(value: int) -> str | None:
-    """Say what is wrong with a number of frames; None when WAN takes it."""
-    rule = f"{FRAME_STEP}n+1"
-    return _grid_fault(value, step=FRAME_STEP, offset=1, low=MIN_FRAMES, high=MAX_FRAMES, rule=rule)
-
-
-def nearest_valid(value: int, *, step: int, offset: int, low: int, high: int) -> tuple[int, ...]:
-    """Give the nearest value below and above that lies on the grid and within the bounds; one at a bound."""
-    below = (value - offset) // step * step + offset
-    candidates = {min(max(candidate, low), high) for candidate in (below, below + step)}
-    return tuple(sorted(candidates))
-
-
-def _grid_fault(value: int, *, step: int, offset: int, low: int, high: int, rule: str) -> str | None:
-    if low <= value <= high and (value - offset) % step == 0:
-        return None
-    near = " or ".join(
-        str(near) for near in nearest_valid(value, step=step, offset=offset, low=low, high=high)
-    )
-    return f"{value} is not {rule} from {low} to {high}; the nearest that WAN takes: {near}"
+SIDES = Grid(step=SIZE_STEP, offset=0, low=MIN_SIDE, high=MAX_SIDE)  # pixels
+SIDES_5B = Grid(step=2 * SIZE_STEP, offset=0, low=MIN_SIDE, high=MAX_SIDE)  # its VAE has twice the stride
+FRAMES = Grid(step=FRAME_STEP, offset=1, low=MIN_FRAMES, high=MAX_FRAMES)

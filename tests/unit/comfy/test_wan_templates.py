@@ -10,7 +10,7 @@ from comfy.errors import GraphError
 from comfy.graph import check_graph, nodes_of_class
 from comfy.required import model_files, output_nodes
 from comfy.wan.find import clip_size, describe, total_steps
-from comfy.wan.sizes import frames_fault, nearest_valid, side_fault
+from comfy.wan.sizes import FRAMES, SIDES, SIDES_5B, Grid
 from comfy.wan.templates import TEMPLATES, get_template
 
 T2V = get_template("wan22-t2v-a14b")
@@ -138,13 +138,15 @@ def test_every_template_is_found_under_its_own_name(name: str) -> None:
     assert get_template(name).name == name
 
 
-@given(st.integers(-10_000, 10_000))
-def test_the_nearest_values_named_are_themselves_valid(value: int) -> None:
-    for fault, step, offset, low, high in ((side_fault, 16, 0, 64, 2048), (frames_fault, 4, 1, 1, 481)):
-        if fault(value) is not None:
-            near = nearest_valid(value, step=step, offset=offset, low=low, high=high)
-            assert near
-            assert all(fault(each) is None for each in near)
+@pytest.mark.parametrize("grid", [SIDES, SIDES_5B, FRAMES])
+@given(value=st.integers(-10_000, 10_000))
+def test_the_nearest_values_named_are_themselves_valid(grid: Grid, value: int) -> None:
+    near = grid.neighbours(value)
+
+    assert near
+    assert all(grid.fault(each) is None for each in near)
+    assert grid.fault(grid.snap(value)) is None
+    assert abs(grid.snap(value) - value) <= min(abs(each - value) for each in near)
 
 
 def test_a_plain_graph_is_described_by_what_it_makes() -> None:

@@ -1,0 +1,257 @@
+"""Sets a graph's values by what they mean: `resolve` turns "prompt" or "frames" into inputs of nodes.
+
+A name is a place (``6.text``), one that the caller bound to places, or a role that `find_roles` finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from comfy.errors import GraphError, GraphProblem
+from comfy.graph import find_place, inputs_of, is_link
+from comfy.places import Place, Setting, setting
+from comfy.required import base_class, input_name_of
+from comfy.wan.parameters import (
+    MAX_SEED,
+    SNAP,
+    Parameter,
+    ParameterKind,
+    parameter_problem,
+    read_switch,
+)
+from comfy.wan.roles import END_IMAGE, START_IMAGE, Roles
+from comfy.wan.sizes import FRAMES, SIDES, SIDES_5B
+
+# Other names under which people know a role.
+ALIASES: Final = {
+    "length": "frames",
+    "num_frames": "frames",
+    "negative_prompt": "negative",
+    "positive": "prompt",
+    "positive_prompt": "prompt",
+    "noise_seed": "seed",
+    "image": START_IMAGE,
+    "first_image": START_IMAGE,
+    "last_image": END_IMAGE,
+    "frame_rate": "fps",
+}
+
+# Inputs that mean the same wherever they stand: a number that feeds only these serves one purpose.
+_ALIKE: Final = {
+    "width": {"width", "target_width", "generation_width", "resize_width"},
+    "height": {"height", "target_height", "generation_height", "resize_height"},
+    "frames": {"length", "num_frames", "frames", "video_length", "frame_load_cap", "max_frames"},
+    "fps": {"fps", "frame_rate", "force_rate"},
+    "seed": {"seed", "noise_seed"},
+}
+
+Bindings = Mapping[str, str | Sequence[str]]  # name -> "node.input", or several
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """What is to be written where."""
+
+    values: dict[str, Any]  # "node.input" -> value
+    files: dict[str, Any]  # "node.input" -> path, address or bytes of a file that the node is to read
+
+
+def resolve(graph: Mapping[str, Any], roles: Roles, given: Mapping[str, Any], bind: Bindings) -> Resolved:
+    """Find the inputs that the given names mean, and check the values of roles.
+
+    Raises:
+        GraphError: with a problem for every name that means nothing here or more than one thing, and for
+            every value that its role does not take.
+    """
+    values: dict[str, Any] = {}
+    files: dict[str, Any] = {}
+    problems: list[GraphProblem] = []
+    snap = _asks_to_snap(given, bind)
+    for name, value in given.items():
+        if name == SNAP and name not in bind:
+            continue
+        try:
+            written = _written(graph, roles, name, value, bind, snap=snap)
+        except GraphError as exc:
+            problems += exc.problems
+            continue
+        for place, each in written.items():
+            # A place itself is set to the name of a file that the server has; a role is given a file.
+            is_file = place != name and _is_file_input(graph, place)
+            (files if is_file else values)[place] = each
+    if problems:
+        raise GraphError(problems)
+    return Resolved(values=values, files=files)
+
+
+def places_of(graph: Mapping[str, Any], roles: Roles, name: str, bind: Bindings) -> tuple[str, ...]:
+    """The inputs that a name means.
+
+    Raises:
+        GraphError: it means nothing here, several different things, or a value that a node computes.
+    """
+    if find_place(graph, name) is not None:
+        return (name,)
+    if name in bind:
+        return _bound(graph, name, bind[name])
+    role = ALIASES.get(name, name)
+    if not roles.of(role):
+        raise GraphError([_no_role(name, roles, bind)])
+    return _places_of_role(graph, roles, role)
+
+
+def role_parameter(graph: Mapping[str, Any], roles: Roles, role: str) -> Parameter:
+    """What a role takes: its type, unit and bounds."""
+    if role in ("width", "height"):
+        of_5b = any(base_class(size.class_type) == "Wan22ImageToVideoLatent" for size in roles.sizes[:1])
+        return Parameter(
+            name=role,
+            kind=ParameterKind.INTEGER,
+            grid=SIDES_5B if of_5b else SIDES,
+            unit="pixels",
+            help="of the clip that is sampled",
+        )
+    if role in _TYPES:
+        return _TYPES[role]
+    is_file = any(_is_file_input(graph, str(each.place)) for each in roles.of(role))
+    kind = ParameterKind.FILE if is_file else ParameterKind.TEXT
+    return Parameter(name=role, kind=kind, help="a file: path, https:// or s3://" if is_file else "")
+
+
+def _written(
+    graph: Mapping[str, Any], roles: Roles, name: str, value: Any, bind: Bindings, *, snap: bool
+) -> dict[str, Any]:
+    places = places_of(graph, roles, name, bind)
+    role = ALIASES.get(name, name)
+    if find_place(graph, name) is not None or name in bind:
+        return dict.fromkeys(places, value)
+    try:
+        read = role_parameter(graph, roles, role).read(value, snap=snap)
+    except ValueError as exc:
+        raise GraphError([parameter_problem("bad_parameter", name, str(exc))]) from exc
+    splits = _moved_splits(roles, read) if role == "steps" else {}
+    return dict.fromkeys(places, read) | splits
+
+
+def _bound(graph: Mapping[str, Any], name: str, bound_to: str | Sequence[str]) -> tuple[str, ...]:
+    places = (bound_to,) if isinstance(bound_to, str) else tuple(bound_to)
+    missing = [place for place in places if find_place(graph, place) is None]
+    if missing:
+        message = f"is bound to {', '.join(missing)}: there is no such input"
+        raise GraphError([parameter_problem("unknown_input", name, message)])
+    return places
+
+
+def _places_of_role(graph: Mapping[str, Any], roles: Roles, role: str) -> tuple[str, ...]:
+    settings = roles.of(role)
+    if computed := next((each for each in settings if each.is_computed), None):
+        raise GraphError([_computed(graph, role, computed)])
+    if any(each.value != settings[0].value for each in settings):
+        shown = ", ".join(f"{each.place} = {each.value!r:.40}" for each in settings)
+        message = f"means several things in this graph: {shown}; name the input that you mean"
+        raise GraphError([parameter_problem("ambiguous_role", role, message)])
+    return tuple(dict.fromkeys(str(_where_to_write(graph, roles, role, each)) for each in settings))
+
+
+def _where_to_write(graph: Mapping[str, Any], roles: Roles, role: str, value: Setting) -> Place:
+    """The source of a value when it serves this role alone, else the input itself: its link is cut."""
+    if not value.is_elsewhere:
+        return value.place
+    asked = {each.asked for each in roles.of(role)}
+    alike = _ALIKE.get(role, set()) | {place.input_name for place in asked}
+    users = _users(graph, roles, value.place)
+    alone = all(user in asked or user.input_name in alike for user in users)
+    return value.place if alone else value.asked
+
+
+def _users(graph: Mapping[str, Any], roles: Roles, place: Place) -> list[Place]:
+    """The inputs of running nodes that get the value which stands at this place."""
+    found = []
+    for node_id in roles.running:
+        for name, linked in inputs_of(graph, node_id).items():
+            behind = setting(graph, node_id, name) if is_link(linked) else None
+            if behind is not None and behind.place == place:
+                found.append(Place(node_id=node_id, input_name=name))
+    # What only hands on is a user of the place, too, and none that counts.
+    return [user for user in found if not _hands_on(graph, user, found)]
+
+
+def _hands_on(graph: Mapping[str, Any], user: Place, users: Sequence[Place]) -> bool:
+    return any(
+        inputs_of(graph, each.node_id)[each.input_name][0] == user.node_id for each in users if each != user
+    )
+
+
+def _moved_splits(roles: Roles, steps: int) -> dict[str, Any]:
+    """Where the stages hand over when the steps are these: in the same proportion as before."""
+    moved: dict[str, Any] = {}
+    for stage in roles.stages:
+        before = stage.whole("steps")
+        for name in ("start", "end"):
+            at = stage.get(name)
+            if at is None or before is None or at.whole is None or not 0 < at.whole < before:
+                continue
+            if at.is_computed:
+                message = f"the stages hand over at {at.place}, which node {at.source_id} computes"
+                raise GraphError([parameter_problem("computed_role", "steps", message)])
+            moved[str(at.place)] = min(max(round(at.whole * steps / before), 1), max(steps - 1, 1))
+    return moved
+
+
+def _computed(graph: Mapping[str, Any], role: str, value: Setting) -> GraphProblem:
+    source_id = value.source_id or ""
+    behind = [setting(graph, source_id, name) for name in inputs_of(graph, source_id)]
+    places = [str(each.place) for each in behind if each is not None and not each.is_computed]
+    given = f"; set what it is given: {', '.join(places)}" if places else ""
+    maker = f"node {source_id} ({graph[source_id].get('class_type')})" if source_id in graph else source_id
+    return parameter_problem("computed_role", role, f"is computed at {value.asked} by {maker}{given}")
+
+
+def _no_role(name: str, roles: Roles, bind: Bindings) -> GraphProblem:
+    known = [f"{role} ({', '.join(str(each.place) for each in roles.of(role))})" for role in roles.settings]
+    listed = ", ".join([*bind, *known]) or "none"
+    message = (
+        f"is no input (write node.input, for example 6.text) and no role of this graph; it has: {listed}"
+    )
+    return parameter_problem("unknown_role", name, message)
+
+
+def _asks_to_snap(given: Mapping[str, Any], bind: Bindings) -> bool:
+    if SNAP not in given or SNAP in bind:
+        return False
+    try:
+        return read_switch(given[SNAP])
+    except ValueError as exc:
+        raise GraphError([parameter_problem("bad_parameter", SNAP, str(exc))]) from exc
+
+
+def _is_file_input(graph: Mapping[str, Any], place: str) -> bool:
+    found = find_place(graph, place)
+    return found is not None and input_name_of(str(graph[found[0]].get("class_type"))) == found[1]
+
+
+_TYPES: Final = {
+    "prompt": Parameter(name="prompt", kind=ParameterKind.TEXT, help="what the clip shows"),
+    "negative": Parameter(name="negative", kind=ParameterKind.TEXT, help="what the clip avoids"),
+    "seed": Parameter(
+        name="seed", kind=ParameterKind.INTEGER, minimum=0, maximum=MAX_SEED, help="of the first sampler"
+    ),
+    "frames": Parameter(
+        name="frames", kind=ParameterKind.INTEGER, grid=FRAMES, unit="frames", help="that are sampled"
+    ),
+    "fps": Parameter(
+        name="fps",
+        kind=ParameterKind.NUMBER,
+        minimum=1,
+        maximum=120,
+        unit="frames per second",
+        help="of the file",
+    ),
+    "steps": Parameter(
+        name="steps", kind=ParameterKind.INTEGER, minimum=1, maximum=1000, help="of all samplers together"
+    ),
+    "cfg": Parameter(name="cfg", kind=ParameterKind.NUMBER, minimum=0, maximum=100, help="guidance scale"),
+    "shift": Parameter(name="shift", kind=ParameterKind.NUMBER, minimum=0, maximum=100, help="of the noise"),
+}

@@ -1,0 +1,207 @@
+"""A graph with parameters: what a template is made of, and how it becomes a graph that runs."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib.resources import files
+from typing import Any
+
+from comfy.graph import Graph, load_graph
+from comfy.wan.find import describe
+from comfy.wan.parameters import MAX_SEED, SNAP, Parameter, ParameterKind, read_parameters
+from comfy.wan.sizes import FRAMES, SIDES, Grid
+
+# Source: the prompt of the official templates, WAN's own negative prompt in Chinese.
+NEGATIVE = (
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，"
+    "JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，"
+    "手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltGraph:
+    """A graph ready to run, and what it was built from."""
+
+    graph: Graph
+    parameters: dict[str, Any]  # every parameter with the value used, the seed drawn included
+    files: dict[str, Any]  # "node.input" -> path, address or bytes of the file that the node is to read
+
+    @property
+    def title(self) -> str:
+        """A short one: "WAN 2.2 T2V A14B 832×480 81f 20 steps"; never the prompt's text."""
+        return describe(self.graph)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """Settings that belong together."""
+
+    help: str
+    steps: int  # of all samplers together
+    cfg: float
+    shift: float
+    width: int  # pixels
+    height: int  # pixels
+    frames: int
+    loras: tuple[str, ...] = ()  # few-step LoRAs, one for each model, in the order of the template's slots
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraSlot:
+    """Where a few-step LoRA is put in: a node of its own, and the input that takes what it makes."""
+
+    node_id: str
+    class_type: str
+    title: str
+    file_input: str  # the input that names the file
+    inputs: Mapping[str, Any]  # the others
+    into: tuple[str, str]  # node and input
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A picture that the graph is given."""
+
+    help: str
+    node_id: str  # the node that loads it
+    arrives: tuple[str, str] | None = None  # node and input without which the graph runs as well; else needed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """A graph with parameters."""
+
+    name: str
+    title: str
+    source: str  # where its settings come from
+    resource: str  # file name in comfy/wan/graphs
+    places: Mapping[str, tuple[tuple[str, str], ...]]  # setting -> nodes and inputs that get it
+    presets: Mapping[str, Preset]
+    fps: float = 16.0
+    sides: Grid = SIDES
+    loras: tuple[LoraSlot, ...] = ()
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
+
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """What may be asked for."""
+        pictures = (
+            Parameter(
+                name=name,
+                kind=ParameterKind.FILE,
+                required=picture.arrives is None,
+                help=f"{picture.help}: a path, https:// or s3://",
+            )
+            for name, picture in self.pictures.items()
+        )
+        return (*_texts(self.presets), *pictures, *_numbers(self.sides, self.fps))
+
+    def build(self, /, **given: Any) -> BuiltGraph:
+        """Build the graph; what is not given takes the preset's value, and a seed is drawn.
+
+        Raises:
+            GraphError: a parameter is unknown, missing or has a value that WAN does not take.
+        """
+        values = read_parameters(self.parameters, given)
+        preset = self.presets[values["preset"]]
+        for name in ("steps", "cfg", "shift", "width", "height", "frames"):
+            if values[name] is None:
+                values[name] = getattr(preset, name)
+        if values["seed"] is None:
+            # 53 bits: a number that JavaScript, and so ComfyUI's editor, can show without rounding.
+            values["seed"] = secrets.randbelow(2**53)
+        graph = _read_resource(self.resource)
+        written = {**values, "split": values["steps"] // 2}
+        for name, places in self.places.items():
+            for node_id, input_name in places:
+                graph[node_id]["inputs"][input_name] = written[name]
+        for slot, lora in zip(self.loras, preset.loras, strict=False):
+            _put_in(graph, slot, lora)
+        return BuiltGraph(graph=graph, parameters=values, files=self._files(graph, values))
+
+    def _files(self, graph: Graph, values: Mapping[str, Any]) -> dict[str, Any]:
+        files: dict[str, Any] = {}
+        for name, picture in self.pictures.items():
+            if values[name] is not None:
+                files[f"{picture.node_id}.image"] = values[name]
+            elif picture.arrives is not None:
+                node_id, input_name = picture.arrives
+                del graph[picture.node_id], graph[node_id]["inputs"][input_name]
+        return files
+
+
+def _put_in(graph: Graph, slot: LoraSlot, file: str) -> None:
+    node_id, input_name = slot.into
+    graph[slot.node_id] = {
+        "class_type": slot.class_type,
+        "inputs": {slot.file_input: file, **slot.inputs},
+        "_meta": {"title": slot.title},
+    }
+    graph[node_id]["inputs"][input_name] = [slot.node_id, 0]
+
+
+def _texts(presets: Mapping[str, Preset]) -> tuple[Parameter, ...]:
+    dead = ", ".join(name for name, preset in presets.items() if preset.cfg == 1.0)
+    return (
+        Parameter(name="prompt", kind=ParameterKind.TEXT, help="what the clip shows", required=True),
+        Parameter(
+            name="negative",
+            kind=ParameterKind.TEXT,
+            default=NEGATIVE,
+            help="what the clip avoids" + (f"; without effect at cfg 1 ({dead})" if dead else ""),
+        ),
+        Parameter(
+            name="preset",
+            kind=ParameterKind.CHOICE,
+            default="quality",
+            choices=tuple(presets),
+            help="settings that belong together, for all that is not given",
+        ),
+    )
+
+
+def _numbers(sides: Grid, fps: float) -> tuple[Parameter, ...]:
+    whole, number = ParameterKind.INTEGER, ParameterKind.NUMBER
+    side = f"of the clip, {sides.rule}"
+    return (
+        Parameter(name="width", kind=whole, grid=sides, unit="pixels", help=side),
+        Parameter(name="height", kind=whole, grid=sides, unit="pixels", help=side),
+        Parameter(name="frames", kind=whole, grid=FRAMES, unit="frames", help=f"of the clip, {FRAMES.rule}"),
+        Parameter(
+            name="fps",
+            kind=number,
+            default=fps,
+            minimum=1,
+            maximum=120,
+            unit="frames per second",
+            help=f"of the file; the model moves as at {fps:g}",
+        ),
+        Parameter(name="seed", kind=whole, minimum=0, maximum=MAX_SEED, help="drawn when it is not given"),
+        Parameter(
+            name="steps", kind=whole, minimum=2, maximum=100, unit="steps", help="of all samplers together"
+        ),
+        Parameter(name="cfg", kind=number, minimum=1, maximum=30, help="guidance scale; 1 is twice as fast"),
+        Parameter(name="shift", kind=number, minimum=0, maximum=100, help="of the noise schedule"),
+        Parameter(
+            name=SNAP,
+            kind=ParameterKind.SWITCH,
+            default=False,
+            help="take the nearest size and length that the model takes instead of refusing others",
+        ),
+    )
+
+
+def _read_resource(name: str) -> Graph:
+    """A copy for one job: nodes and their inputs are its own, links are shared and never written to."""
+    return {
+        node_id: {**node, "inputs": dict(node["inputs"])} for node_id, node in _parsed_resource(name).items()
+    }
+
+
+@cache
+def _parsed_resource(name: str) -> Graph:
+    return load_graph((files("comfy.wan") / "graphs" / name).read_text(encoding="utf-8"))
