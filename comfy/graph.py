@@ -47,6 +47,7 @@ __all__ = [
     "literal",
     "load_graph",
     "near_names",
+    "no_such_place",
     "nodes_of_class",
     "set_input",
     "set_inputs",
@@ -123,7 +124,7 @@ def set_inputs(graph: Mapping[str, Any], values: Mapping[str, Any]) -> Graph:
     for place, value in values.items():
         found = find_place(graph, place)
         if found is None:
-            problems.append(_no_such_place(graph, place))
+            problems.append(no_such_place(graph, place))
             continue
         node_id, input_name = found
         try:
@@ -239,7 +240,8 @@ def _bad_link(graph: Mapping[str, Any], value: list[Any]) -> str | None:
     return None
 
 
-def _no_such_place(graph: Mapping[str, Any], place: str) -> GraphProblem:
+def no_such_place(graph: Mapping[str, Any], place: str) -> GraphProblem:
+    """Say what is wrong with a ``node.input`` that the graph does not have."""
     parts = place.split(".")
     cuts = [(".".join(parts[:cut]), ".".join(parts[cut:])) for cut in range(1, len(parts))]
     known = [(node_id, name) for node_id, name in cuts if node_id in graph]

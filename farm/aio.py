@@ -17,13 +17,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Self, TypeVar, Unpack
 
+from comfy.wan.binding import Bindings
+from farm.building import GraphSource, InputSource
 from farm.client import Farm, succeeded
 from farm.errors import WaitTimeout
 from farm.follow import ends
 from farm.follower import Follower
 from farm.handle import Job, Result, result_of
 from farm.job import Artifact, JobEvent, JobRecord, JobResult, JobSpec, JobState
-from farm.request import GraphSource, InputSource, JobOptions, JobRequest
+from farm.request import JobOptions, JobRequest
 from farm.settings import RedisSettings, S3Settings
 from farm.storage import Storage
 from farm.store.base import Counts, JobStore
@@ -68,11 +70,12 @@ class AsyncFarm:
         *,
         template: str | None = None,
         inputs: Mapping[str, InputSource] | None = None,
+        bind: Bindings | None = None,
         **options: Unpack[JobOptions],
     ) -> AsyncJob:
         """As `Farm.submit`."""
         made = await self.call(
-            self._farm.submit, graph, parameters, template=template, inputs=inputs, **options
+            self._farm.submit, graph, parameters, template=template, inputs=inputs, bind=bind, **options
         )
         return self._job(made)
 

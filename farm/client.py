@@ -12,13 +12,15 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Final, Self, Unpack
 
+from comfy.wan.binding import Bindings
 from farm.bell import LazyBell
+from farm.building import GraphSource, InputSource
 from farm.errors import InvalidJob, JobFailed, Problem, Unplaceable, WaitTimeout
 from farm.follow import follow
 from farm.handle import Job
 from farm.job import JobEvent, JobRecord, JobSpec, JobState, new_job_id
 from farm.preflight import Preflight
-from farm.request import GraphSource, InputSource, JobOptions, JobRequest, local_file, prepare
+from farm.request import JobOptions, JobRequest, local_file, prepare_with_files
 from farm.reuse import content_of, reusable
 from farm.settings import RedisSettings, S3Settings, StoreSettings
 from farm.storage import S3Storage, Storage
@@ -38,6 +40,7 @@ class Checked:
     """A job that may be queued."""
 
     spec: JobSpec
+    inputs: Mapping[str, InputSource]  # "node.input" -> file, as it was given
     workers: int  # how many live workers would take it; 0: none could be asked, or it is parked
     parked: str | None = None  # why no live worker fits
 
@@ -73,15 +76,18 @@ class Farm:
         *,
         template: str | None = None,
         inputs: Mapping[str, InputSource] | None = None,
+        bind: Bindings | None = None,
         **options: Unpack[JobOptions],
     ) -> Job:
         """Queue one job; when this returns, the job is stored and will end.
 
         Args:
             graph: an API-format graph: a mapping, JSON bytes, or the path of a file.
-            parameters: of the template; or "node.input" -> value, set in the graph.
+            parameters: of the template, or of the graph: "node.input", a name of `bind`, or what an input is
+                for as `farm inspect` shows it ("prompt", "seed", "width", "frames", …).
             template: name of a built-in template, instead of a graph.
-            inputs: "node.input" -> file: a URL (https, s3), a local path, or the bytes.
+            inputs: files, by names of the same kinds: a URL (https, s3), a local path, or the bytes.
+            bind: names of your own for inputs of the graph: {"mood": "6.text"}.
             options: see `JobOptions`: priority, labels, deadline, idempotency_key, …
 
         Raises:
@@ -92,13 +98,18 @@ class Farm:
             StorageUnavailable: an input file could not be stored.
         """
         request = JobRequest(
-            graph=graph, template=template, parameters=parameters or {}, inputs=inputs or {}, options=options
+            graph=graph,
+            template=template,
+            parameters=parameters or {},
+            inputs=inputs or {},
+            bind=bind or {},
+            options=options,
         )
         return self.submit_one(request)
 
     def submit_one(self, request: JobRequest) -> Job:
         """As `submit`, of a request that was made before."""
-        return self._store_all([self.checked(request)], [request])[0]
+        return self._store_all([self.checked(request)])[0]
 
     def submit_many(self, requests: Iterable[JobRequest], *, batch: int = _BATCH) -> builtins.list[Job]:
         """Queue many jobs, in order, a batch for each round trip.
@@ -119,11 +130,11 @@ class Farm:
             sent: Future[list[Job]] | None = None
             while chunk := list(islice(numbered, max(batch, 1))):
                 try:
-                    specs = self._checked_all(chunk)
+                    checked = self._checked_all(chunk)
                 finally:
                     # Its failure came first, so it is the one to tell.
                     jobs += sent.result() if sent else []
-                sent = sender.submit(self._store_all, specs, [request for _, request in chunk])
+                sent = sender.submit(self._store_all, checked)
             jobs += sent.result() if sent else []
         return jobs
 
@@ -140,13 +151,14 @@ class Farm:
 
     def checked(self, request: JobRequest) -> Checked:
         """As `validate`, and what the live workers say of the job."""
-        spec = prepare(request)
+        prepared = prepare_with_files(request)
+        spec, inputs = prepared.spec, prepared.inputs
         try:
-            return Checked(spec=spec, workers=self._preflight.check(spec))
+            return Checked(spec=spec, inputs=inputs, workers=self._preflight.check(spec))
         except Unplaceable as exc:
             if request.options.get("if_unplaceable") != "park":
                 raise
-            return Checked(spec=spec, workers=0, parked=exc.reason[:_LONGEST_REASON])
+            return Checked(spec=spec, inputs=inputs, workers=0, parked=exc.reason[:_LONGEST_REASON])
 
     def why_waiting(self, job_id: str) -> builtins.list[str]:
         """What a queued job waits for, in words: which workers could take it, and what others lack.
@@ -272,25 +284,23 @@ class Farm:
                 break
         if problems:
             raise InvalidJob(problems[:_MOST_PROBLEMS])
-        return specs
+        return found
 
-    def _with_sources(self, spec: JobSpec, request: JobRequest) -> JobSpec:
-        if not request.inputs:
-            return spec
-        return replace(spec, inputs={place: self._source(given) for place, given in request.inputs.items()})
+    def _with_sources(self, job: Checked) -> JobSpec:
+        if not job.inputs:
+            return job.spec
+        return replace(job.spec, inputs={place: self._source(given) for place, given in job.inputs.items()})
 
     def _source(self, given: InputSource) -> str:
         """The address under which a worker finds an input."""
         file = local_file(given)
         return str(given) if file is None else self.storage.upload_input(file)
 
-    def _store_all(self, checked: Sequence[Checked], requests: Sequence[JobRequest]) -> builtins.list[Job]:
+    def _store_all(self, checked: Sequence[Checked]) -> builtins.list[Job]:
         from farm.broker import queue_for  # Celery's import takes long: see `LazyBell`
 
         # Inputs are stored only now: a batch that is refused leaves nothing behind in S3.
-        whole = [
-            self._with_sources(each.spec, request) for each, request in zip(checked, requests, strict=True)
-        ]
+        whole = [self._with_sources(each) for each in checked]
         contents = [content_of(spec) if spec.reuse else None for spec in whole]
         results = reusable(self.store, self.storage, [content for content in contents if content is not None])
         new = [

@@ -21,6 +21,7 @@ from comfy.plain_json import NotPlain, plain
 from comfy.required import model_files, node_classes, output_nodes
 from comfy.wan.find import describe
 from comfy.wan.memory import smallest_vram_class_gib
+from comfy.wan.roles import Roles, find_roles
 from farm.job import ModelFile
 
 _REMEMBERED_BYTES: Final = 256 * 1024  # a larger graph is read each time: it must not fill the memory
@@ -112,6 +113,17 @@ def facts_of(graph: Graph, key: Hashable = None) -> GraphFacts:
     return _facts_of_image(image) if len(image) <= _REMEMBERED_BYTES else _find_facts(graph)
 
 
+def roles_of(graph: Graph, key: Hashable = None) -> Roles:
+    """What the nodes of a checked graph are for, remembered.
+
+    Args:
+        key: what stands for the graph, where it is known already; see `effective`.
+    """
+    if key is None:
+        return find_roles(graph, shipped_definitions())
+    return _roles_of_keyed(_Keyed(key=key, graph=graph))
+
+
 def effective(parameters: Mapping[str, Any]) -> Hashable:
     """The parameters on which a graph's facts may depend, as part of a key; None if they make none."""
     found = []
@@ -135,6 +147,11 @@ class _Keyed:
 @functools.lru_cache(maxsize=512)
 def _facts_of_keyed(keyed: _Keyed) -> GraphFacts:
     return _find_facts(keyed.graph)
+
+
+@functools.lru_cache(maxsize=64)
+def _roles_of_keyed(keyed: _Keyed) -> Roles:
+    return find_roles(keyed.graph, shipped_definitions())
 
 
 def _bare(node: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -11,18 +11,16 @@ from typing import Any, Final, Literal, TypedDict
 
 from comfy.advice import no_outputs
 from comfy.errors import GraphError, GraphProblem
-from comfy.graph import Graph, is_link
+from comfy.graph import Graph
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.wishes import Attention, Wishes
-from comfy.wan.templates import get_template
+from comfy.wan.binding import Bindings
+from farm.building import Built, GraphSource, InputSource, build_graph, build_template, shown_source
 from farm.errors import InvalidJob, Problem
-from farm.graphs import GraphFacts, effective, facts_of, read_graph, read_with_key, with_values
+from farm.graphs import GraphFacts, facts_of, roles_of, with_values
 from farm.job import VRAM_CLASSES_GIB, JobSpec, Requirements, make_spec
 from farm.reuse import reuse_problems
 from farm.sources import address_fault, scheme_of
-
-GraphSource = Mapping[str, Any] | str | bytes | Path  # a str or Path is a file's path; bytes are JSON
-InputSource = str | Path | bytes  # an address (s3://, https://; may end in #sha256=…), a path, or the bytes
 
 _SEED_INPUTS: Final = ("seed", "noise_seed")
 
@@ -59,13 +57,32 @@ class JobRequest:
 
     graph: GraphSource | None = None
     template: str | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)  # of the template, or "node.input" -> value
-    inputs: Mapping[str, InputSource] = field(default_factory=dict)  # "node.input" -> file
+    # Of the template; or of the graph: "node.input", a name of `bind`, or a role ("prompt", "frames", …).
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, InputSource] = field(default_factory=dict)  # files, by names of the same kinds
+    bind: Bindings = field(default_factory=dict)  # names of your own -> "node.input" of the graph, or several
     options: JobOptions = field(default_factory=JobOptions)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A job that can be queued, once the files that it reads are stored."""
+
+    spec: JobSpec  # names local input files by their path
+    inputs: Mapping[str, InputSource]  # "node.input" -> file, as it was given
+
+
 def prepare(request: JobRequest) -> JobSpec:
-    """The job's spec: graph built, parameters set, requirements computed, every field checked.
+    """Make the job's spec; see `prepare_with_files`.
+
+    Raises:
+        InvalidJob: as there.
+    """
+    return prepare_with_files(request).spec
+
+
+def prepare_with_files(request: JobRequest) -> Prepared:
+    """Make the job's spec: graph built, parameters set, requirements computed, every field checked.
 
     Local input files are only looked at; the spec names them by their place until
     `Farm` has stored them and puts the address there.
@@ -73,43 +90,39 @@ def prepare(request: JobRequest) -> JobSpec:
     Raises:
         InvalidJob: with one problem for each thing that is wrong, naming field, node and input.
     """
-    if (request.graph is None) == (request.template is None):
-        raise InvalidJob([Problem(field="graph", message="give either a graph or the name of a template")])
     try:
-        graph, template_parameters, key = _build(request)
-        facts = facts_of(graph, key)
+        built = build(request)
+        facts = facts_of(built.graph, built.key)
         if not facts.saves:
-            raise GraphError([GraphProblem(kind="prompt_no_outputs", message=no_outputs(graph))])
-        if request.inputs:
+            raise GraphError([GraphProblem(kind="prompt_no_outputs", message=no_outputs(built.graph))])
+        if built.inputs:
             # Only to see that each place exists: the worker sets the name that the file gets there.
-            with_values(graph, dict.fromkeys(request.inputs, ""))
+            with_values(built.graph, dict.fromkeys(built.inputs, ""))
     except GraphError as exc:
         raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc
-    problems = [*_bad_options(request.options), *_bad_inputs(request.inputs)]
+    problems = [*_bad_options(request.options), *_bad_inputs(built.inputs)]
     if request.options.get("reuse") and not problems:
-        problems += reuse_problems(graph, request.inputs)
+        problems += reuse_problems(built.graph, built.inputs)
     if problems:
         raise InvalidJob(problems)
-    return make_spec(_fields(request, graph, facts, template_parameters))
+    return Prepared(spec=make_spec(_fields(request, built, facts)), inputs=built.inputs)
 
 
-def _build(request: JobRequest) -> tuple[Graph, Mapping[str, Any], Hashable]:
-    """The graph; every parameter of its template with the value used; what stands for its facts."""
+def build(request: JobRequest) -> Built:
+    """The graph of a request with all that was asked for in it.
+
+    Raises:
+        GraphError: the graph or the template does not take what is asked.
+        InvalidJob: there is no graph, or its file cannot be read.
+    """
+    if (request.graph is None) == (request.template is None):
+        raise InvalidJob([Problem(field="graph", message="give either a graph or the name of a template")])
     if request.template is not None:
-        built = get_template(request.template).build(**request.parameters)
-        values = effective(built.parameters)
-        return built.graph, built.parameters, None if values is None else (request.template, values)
-    graph, image = read_with_key(read_source(request.graph))
-    if not request.parameters:
-        return graph, {}, image
-    set_to = effective(request.parameters)
-    key = None if image is None or set_to is None else (image, set_to)
-    return with_values(graph, request.parameters), {}, key
+        return build_template(request.template, request.parameters, request.inputs)
+    return build_graph(request.graph or {}, request.parameters, request.inputs, request.bind)
 
 
-def _fields(
-    request: JobRequest, graph: Graph, facts: GraphFacts, template_parameters: Mapping[str, Any]
-) -> dict[str, Any]:
+def _fields(request: JobRequest, built: Built, facts: GraphFacts) -> dict[str, Any]:
     options: dict[str, Any] = dict(request.options)
     options.pop("if_unplaceable", None)  # decides how it is stored, and is no part of what is asked
     vram_gib = options.pop("vram_gib", None) or facts.vram_gib or VRAM_CLASSES_GIB[0]
@@ -119,28 +132,13 @@ def _fields(
         **options,
         "labels": tuple(options.get("labels", ())),
         **({"wishes": wishes} if wishes else {}),
-        "graph": graph,
-        "parameters": {} if request.template is not None else dict(request.parameters),
+        "graph": built.graph,
+        "parameters": dict(built.values),
         "template": request.template,
-        "template_parameters": dict(template_parameters),
-        "inputs": {place: _shown(source) for place, source in request.inputs.items()},
+        "template_parameters": dict(built.template_parameters),
+        "inputs": {place: shown_source(source) for place, source in built.inputs.items()},
         "requirements": Requirements(vram_gib=vram_gib, node_classes=facts.node_classes, models=facts.models),
     }
-
-
-def read_source(source: GraphSource | None) -> Mapping[str, Any] | bytes:
-    """The graph as a mapping or as JSON text; a file is read.
-
-    Raises:
-        InvalidJob: the file cannot be read.
-    """
-    if isinstance(source, (str, Path)):
-        try:
-            return Path(source).read_bytes()
-        except (OSError, ValueError) as exc:
-            reason = getattr(exc, "strerror", None) or str(exc)
-            raise InvalidJob([Problem(field="graph", message=f"cannot read {source}: {reason}")]) from exc
-    return {} if source is None else source
 
 
 def local_file(source: InputSource) -> Path | bytes | None:
@@ -169,26 +167,36 @@ def with_seeds(request: JobRequest, count: int) -> Iterator[JobRequest]:
 
 
 def _first_seeds(request: JobRequest) -> dict[str, int]:
+    given = request.parameters.get("seed")
     if request.template is not None:
-        given = request.parameters.get("seed")
         if given is None:
             return {"seed": secrets.randbelow(2**48)}
         # Anything else than a number stays as it is, for `prepare` to refuse.
         return {"seed": int(given)} if str(given).isdecimal() else {}
     try:
-        graph = read_graph(read_source(request.graph))
+        unseeded = {name: value for name, value in request.parameters.items() if name != "seed"}
+        graph = build(replace(request, parameters=unseeded)).graph
     except GraphError as exc:
         raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc
-    found = {
-        f"{node_id}.{name}": value
-        for node_id, node in graph.items()
-        for name, value in node["inputs"].items()
-        if name in _SEED_INPUTS and not is_link(value)
-    }
+    if given is not None:
+        return {"seed": int(given)} if str(given).isdecimal() else {}
+    found = _seeds_of(graph)
     if not found:
         message = "no node has a seed of its own, so all jobs would make the same clip; ask for one"
         raise InvalidJob([Problem(field="count", message=message)])
-    seeds = {place: request.parameters.get(place, value) for place, value in found.items()}
+    return found
+
+
+def _seeds_of(graph: Graph) -> dict[str, int]:
+    """The seeds that count: those of the samplers that add noise, else whatever is called a seed."""
+    seeds = {str(each.place): each.value for each in roles_of(graph).of("seed") if not each.is_computed}
+    if not seeds:
+        seeds = {
+            f"{node_id}.{name}": value
+            for node_id, node in graph.items()
+            for name, value in node["inputs"].items()
+            if name in _SEED_INPUTS
+        }
     return {place: seed for place, seed in seeds.items() if isinstance(seed, int)}
 
 
@@ -229,7 +237,3 @@ def _bad_input(source: InputSource) -> str | None:
             return None if file.read(1) else f"the file {source} is empty"
     except (OSError, ValueError) as exc:
         return f"cannot read {source}: {getattr(exc, 'strerror', None) or exc}"
-
-
-def _shown(source: InputSource) -> str:
-    return "(bytes)" if isinstance(source, bytes) else str(source)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from comfy.errors import GraphError, GraphProblem
-from comfy.graph import find_place, inputs_of, is_link
+from comfy.graph import find_place, inputs_of, is_link, no_such_place
 from comfy.places import Place, Setting, setting
 from comfy.required import base_class, input_name_of
 from comfy.wan.parameters import (
@@ -98,7 +98,7 @@ def places_of(graph: Mapping[str, Any], roles: Roles, name: str, bind: Bindings)
         return _bound(graph, name, bind[name])
     role = ALIASES.get(name, name)
     if not roles.of(role):
-        raise GraphError([_no_role(name, roles, bind)])
+        raise GraphError([no_such_place(graph, name) if "." in name else _no_role(name, roles, bind)])
     return _places_of_role(graph, roles, role)
 
 

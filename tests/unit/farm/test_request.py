@@ -10,9 +10,10 @@ import pytest
 from comfy.required import model_files, node_classes
 from comfy.wan.find import describe
 from comfy.wan.memory import smallest_vram_class_gib
+from farm.building import GraphSource
 from farm.errors import InvalidJob
 from farm.graphs import facts_of, read_graph, with_values
-from farm.request import GraphSource, JobOptions, JobRequest, prepare, with_seeds
+from farm.request import JobOptions, JobRequest, prepare, with_seeds
 from tests.support.fleet import PICTURE, TEMPLATE, changed, wan_graph
 
 WORKFLOW = {"nodes": [{"id": 1}], "links": [], "version": 0.4}
