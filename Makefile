@@ -53,6 +53,8 @@ format: $(STAMP)  ## format the code
 docs: $(STAMP)  ## write the pages that are made from the code
 	$(BIN)/python -m farm.settings_page > docs/configuration.md
 	$(BIN)/python -m worker.load_table > docs/load-modes.md
+	$(BIN)/python -m comfy.wan.templates.page > docs/templates.md
+	$(BIN)/python -m comfy.wan.templates.page models > docs/models.md
 
 clean:  ## remove what was installed and built
 	rm -rf $(VENV) $(TOOLS) .farm dist build

@@ -8,6 +8,7 @@ from typing import Any
 
 from comfy.required import model_files
 from comfy.wan.models import family_of
+from comfy.wan.parts import expert_of_file
 from comfy.wan.roles import Roles, find_roles
 from comfy.wan.sizes import ClipSize
 
@@ -49,13 +50,13 @@ def describe(graph: Mapping[str, Any]) -> str:
 
 def _model_title(graph: Mapping[str, Any]) -> str:
     for file in model_files(graph):
-        name = re.split(r"[/\\]", file.name)[-1].lower()
+        name = re.split(r"[/\\]", file.name)[-1]
         family = family_of(name)
         if file.folder != "diffusion_models" or family is None:
             continue
-        version = "2.2" if re.search(r"wan_?2[._]?2", name) else "2.1"
-        task = _TASK.search(name.replace("_", " ").replace("-", " "))
-        paired = "high_noise" in name or "low_noise" in name or "highnoise" in name or "lownoise" in name
+        version = "2.2" if re.search(r"wan_?2[._]?2", name.lower()) else "2.1"
+        task = _TASK.search(name.lower().replace("_", " ").replace("-", " "))
+        paired = expert_of_file(name) is not None
         words = [
             f"WAN {version}",
             task.group(1).upper() if task else "",

@@ -69,6 +69,10 @@ _FILE_GIB = {
     "wan2.2_t2v_lightx2v_4steps_lora_v1.1_low_noise": 1.14,
     "wan2.2_i2v_lightx2v_4steps_lora_v1_high_noise": 1.14,
     "wan2.2_i2v_lightx2v_4steps_lora_v1_low_noise": 1.14,
+    "lightx2v_t2v_14b_cfg_step_distill_v2_lora_rank64_bf16": 601.5 / 1024,
+    "lightx2v_i2v_14b_480p_cfg_step_distill_rank64_bf16": 703.8 / 1024,
+    "wan2_1_vae_bf16": 0.24,
+    "wan2_1-i2v-14b-480p_fp8_e4m3fn_scaled_kj": 15.5,
 }
 
 

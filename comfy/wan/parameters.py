@@ -37,11 +37,24 @@ class Parameter:
     help: str  # one line for a person
     unit: str = ""  # "pixels", "frames", "frames per second", …
     default: Any = None  # None: required, or found by the template (the seed, what the preset says)
+    by_default: str = ""  # in words, where there is no one default: "the preset's", "drawn"
     required: bool = False
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     grid: Grid | None = None  # the numbers that WAN takes
+
+    @property
+    def takes(self) -> str:
+        """What it takes, in words: "quality, fast or draft", "integer, 64 to 2048, a multiple of 16"."""
+        if self.choices:
+            return f"{', '.join(self.choices[:-1])} or {self.choices[-1]}"
+        if self.grid is not None:
+            return f"{self.kind}, {self.grid.low} to {self.grid.high}, {self.grid.rule}"
+        if self.minimum is None or self.maximum is None:
+            return str(self.kind)
+        high = "2^64 - 1" if self.maximum == MAX_SEED else f"{self.maximum:g}"
+        return f"{self.kind}, {self.minimum:g} to {high}"
 
     def read(self, value: Any, *, snap: bool = False) -> Any:
         """Give the value in the parameter's type; text that spells a number is accepted (a command line's).

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any, Final
 
 from pydantic import TypeAdapter
 from rich.console import Console
 
+from comfy.wan.templates import Template
 from farm.job import JobEvent, JobRecord
 from farm.sources import public_source
 from farm.store.base import Counts
@@ -70,3 +72,22 @@ def put_line(out: Console, value: Any) -> None:
     """One JSON document on one line: an entry of a stream."""
     out.file.write(json.dumps(value, ensure_ascii=False) + "\n")
     out.file.flush()
+
+
+def template(shown: Template) -> dict[str, Any]:
+    """A template with its parameters and presets."""
+    parameters = [
+        {
+            "name": each.name,
+            "type": str(each.kind),
+            "takes": each.takes,
+            "unit": each.unit,
+            "required": each.required,
+            "default": each.default,
+            "choices": list(each.choices),
+            "help": each.help,
+        }
+        for each in shown.parameters
+    ]
+    presets = {name: asdict(preset) for name, preset in shown.presets.items()}
+    return {"name": shown.name, "title": shown.title, "parameters": parameters, "presets": presets}

@@ -13,16 +13,17 @@ import typer
 from farm.cli import as_json
 from farm.cli.door import Door, door_of, say
 from farm.cli.exits import ExitCode
+from farm.cli.graph_options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
 from farm.cli.ids import complete_id, whole_id
 from farm.cli.tables import job_view, jobs_table, result_view, video_words
 from farm.cli.watching import view_for, watch_jobs
 from farm.cli.wishing import Accept, AttentionOption, Lightning, Limit, wishes
-from farm.cli.words import parse_moment, parse_pairs, parse_value, size
+from farm.cli.words import parse_moment, size
 from farm.client import Farm
 from farm.errors import IllegalMove, JobFailed
 from farm.handle import Job
 from farm.job import JobRecord, JobState
-from farm.request import JobOptions, JobRequest, with_seeds
+from farm.request import with_seeds
 
 JobId = Annotated[
     str, typer.Argument(metavar="JOB", help="Id, or its beginning.", autocompletion=complete_id)
@@ -32,23 +33,6 @@ JobIds = Annotated[
     typer.Argument(metavar="JOB...", help="Ids, or beginnings.", autocompletion=complete_id),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-GraphFile = Annotated[
-    Path | None, typer.Argument(metavar="FILE", help="API-format graph (JSON).", show_default=False)
-]
-Template = Annotated[str | None, typer.Option("--template", "-t", help="A built-in template.")]
-Parameters = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--param",
-        "-p",
-        metavar="NAME=VALUE",
-        help="A parameter of the template, or node.input=value of the graph. JSON, or else text.",
-    ),
-]
-Inputs = Annotated[
-    list[str] | None,
-    typer.Option("--input", "-i", metavar="NODE.INPUT=FILE", help="An input file: path, https:// or s3://."),
-]
 Labels = Annotated[list[str] | None, typer.Option("--label", "-l", help="A label; may be repeated.")]
 
 
@@ -58,6 +42,8 @@ def submit(
     template: Template = None,
     param: Parameters = None,
     input_: Inputs = None,
+    bind: Bind = None,
+    snap: Snap = False,
     priority: Annotated[int | None, typer.Option(help="0 is the most urgent, 9 the least.")] = None,
     label: Labels = None,
     title: Annotated[str | None, typer.Option(help="What lists show; default: found from the graph.")] = None,
@@ -102,7 +88,7 @@ def submit(
         "reuse": reuse or None,
         **wishes(accept, attention, lightning=lightning, keep_metadata=keep_metadata, limit=limit),
     }
-    request = _request(file, template, param, input_, options)
+    request = request_of(file, template, param, input_, bind, snap=snap, options=options)
     with door.farm() as farm:
         jobs = farm.submit_many(with_seeds(request, count)) if count > 1 else [farm.submit_one(request)]
         ids = [job.job_id for job in jobs]
@@ -125,12 +111,14 @@ def validate(
     template: Template = None,
     param: Parameters = None,
     input_: Inputs = None,
+    bind: Bind = None,
+    snap: Snap = False,
     json: AsJson = False,
 ) -> None:
     """Check a job as submit does, and store nothing."""
     door = door_of(context)
     with door.farm() as farm:
-        checked = farm.checked(_request(file, template, param, input_, {}))
+        checked = farm.checked(request_of(file, template, param, input_, bind, snap=snap))
     spec, workers = checked.spec, checked.workers
     if json:
         models = [f"{model.folder}/{model.name}" for model in spec.requirements.models]
@@ -253,25 +241,6 @@ def pull(
         return
     for path, artifact in zip(paths, result.facts.artifacts, strict=True):
         say(door.out, f"{path}  {video_words(artifact)}, {size(artifact.size_bytes)}")
-
-
-def _request(
-    file: Path | None,
-    template: str | None,
-    param: Sequence[str] | None,
-    inputs: Sequence[str] | None,
-    options: dict[str, Any],
-) -> JobRequest:
-    given = JobOptions(**{name: value for name, value in options.items() if value is not None})  # type: ignore[typeddict-item]
-    return JobRequest(
-        graph=file,
-        template=template,
-        parameters={
-            name: parse_value(text) for name, text in parse_pairs(param or (), option="--param").items()
-        },
-        inputs=parse_pairs(inputs or (), option="--input"),
-        options=given,
-    )
 
 
 def _wait_all(jobs: Sequence[Job], timeout_s: float | None) -> list[JobRecord]:

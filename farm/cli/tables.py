@@ -46,7 +46,7 @@ def progress_words(progress: Progress | None) -> str:
 
 def jobs_table(jobs: Iterable[JobRecord]) -> Table:
     """One line for each job."""
-    table = _table("job", "state", "submitted", "took", "p", "title", "what")
+    table = plain_table("job", "state", "submitted", "took", "p", "title", "what")
     for job in jobs:
         what = progress_words(job.progress) if job.state is JobState.RUNNING else _first_line(job)
         if job.parked is not None:
@@ -78,7 +78,7 @@ def result_view(result: JobResult) -> RenderableType:
     parts: list[RenderableType] = []
     if result.emulated:
         parts.append(f"[bold black on yellow] {EMULATED} [/]")
-    table = _table("file", "what", "size")
+    table = plain_table("file", "what", "size")
     for artifact in result.artifacts:
         table.add_row(escape(artifact.key), video_words(artifact), size(artifact.size_bytes))
     parts += [table, f"bucket {result.bucket}, manifest {escape(result.manifest_key)}"]
@@ -98,7 +98,7 @@ def video_words(artifact: Artifact) -> str:
 
 def queues_table(counts: Counts) -> RenderableType:
     """Waiting jobs by VRAM class and priority, and all jobs by state."""
-    table = _table("queue", "priority", "waiting")
+    table = plain_table("queue", "priority", "waiting")
     for lane in sorted(counts.waiting, key=lambda lane: (lane.queue, lane.priority)):
         table.add_row(lane.queue, str(lane.priority), f"{lane.waiting:,}")
     states = ", ".join(
@@ -112,7 +112,7 @@ def queues_table(counts: Counts) -> RenderableType:
 
 def findings_table(findings: Sequence[Finding]) -> Table:
     """What was looked at, and what to do."""
-    table = _table("", "what", "found")
+    table = plain_table("", "what", "found")
     for finding in findings:
         mark = "[green]ok[/]" if finding.ok else "[yellow]note[/]" if finding.optional else "[red]bad[/]"
         remedy = f"\n→ {escape(finding.remedy)}" if finding.remedy else ""
@@ -120,7 +120,7 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     return table
 
 
-def _table(*columns: str) -> Table:
+def plain_table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -157,7 +157,7 @@ def _facts_table(job: JobRecord) -> Table:
 
 
 def _attempts_table(notes: Sequence[AttemptNote]) -> Table:
-    table = _table("attempt", "worker", "how it ended", "took", "why")
+    table = plain_table("attempt", "worker", "how it ended", "took", "why")
     for note in notes:
         took_s = (note.ended_at - note.started_at).total_seconds()
         why = f"{note.error.message} ({note.error.code})" if note.error else ""

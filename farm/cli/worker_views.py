@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from farm.cards import MODELS_FIELD
+from farm.cli.tables import plain_table
 from farm.cli.words import seconds, size
 
 Card = Mapping[str, Any]
@@ -17,7 +18,7 @@ Card = Mapping[str, Any]
 
 def workers_table(cards: Sequence[Card]) -> Table:
     """One line for each live worker, from its card."""
-    table = _table("worker", "GPU", "class", "VRAM", "mode", "ComfyUI", "state", "job")
+    table = plain_table("worker", "GPU", "class", "VRAM", "mode", "ComfyUI", "state", "job")
     for card in cards:
         gpu = card.get("gpu") or {}
         table.add_row(
@@ -194,22 +195,17 @@ def _at_work(progress: Card | None) -> str:
 
 
 def _models_table(models: Mapping[str, int], warm: set[str]) -> Table:
-    table = _table("model file", "size", "")
+    table = plain_table("model file", "size", "")
     for name, count in sorted(models.items()):
         table.add_row(escape(name), size(count), "warm" if name in warm else "")
     return table
 
 
 def _nodes_table(nodes: Mapping[str, Card]) -> Table:
-    table = _table("custom node", "version", "revision")
+    table = plain_table("custom node", "version", "revision")
     for name, facts in sorted(nodes.items()):
         revision = str(facts.get("revision") or "–")[:10]
         table.add_row(escape(name), escape(str(facts.get("version") or "–")), escape(revision))
     return table
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table

@@ -94,6 +94,7 @@ class Template:
                 name=name,
                 kind=ParameterKind.FILE,
                 required=picture.arrives is None,
+                by_default="" if picture.arrives is None else "none",
                 help=f"{picture.help}: a path, https:// or s3://",
             )
             for name, picture in self.pictures.items()
@@ -166,11 +167,15 @@ def _texts(presets: Mapping[str, Preset]) -> tuple[Parameter, ...]:
 
 def _numbers(sides: Grid, fps: float) -> tuple[Parameter, ...]:
     whole, number = ParameterKind.INTEGER, ParameterKind.NUMBER
-    side = f"of the clip, {sides.rule}"
+    preset = "the preset's"
     return (
-        Parameter(name="width", kind=whole, grid=sides, unit="pixels", help=side),
-        Parameter(name="height", kind=whole, grid=sides, unit="pixels", help=side),
-        Parameter(name="frames", kind=whole, grid=FRAMES, unit="frames", help=f"of the clip, {FRAMES.rule}"),
+        Parameter(name="width", kind=whole, grid=sides, unit="pixels", by_default=preset, help="of the clip"),
+        Parameter(
+            name="height", kind=whole, grid=sides, unit="pixels", by_default=preset, help="of the clip"
+        ),
+        Parameter(
+            name="frames", kind=whole, grid=FRAMES, unit="frames", by_default=preset, help="of the clip"
+        ),
         Parameter(
             name="fps",
             kind=number,
@@ -180,17 +185,39 @@ def _numbers(sides: Grid, fps: float) -> tuple[Parameter, ...]:
             unit="frames per second",
             help=f"of the file; the model moves as at {fps:g}",
         ),
-        Parameter(name="seed", kind=whole, minimum=0, maximum=MAX_SEED, help="drawn when it is not given"),
         Parameter(
-            name="steps", kind=whole, minimum=2, maximum=100, unit="steps", help="of all samplers together"
+            name="seed",
+            kind=whole,
+            minimum=0,
+            maximum=MAX_SEED,
+            by_default="drawn",
+            help="of the noise that the clip is made from",
         ),
-        Parameter(name="cfg", kind=number, minimum=1, maximum=30, help="guidance scale; 1 is twice as fast"),
-        Parameter(name="shift", kind=number, minimum=0, maximum=100, help="of the noise schedule"),
+        Parameter(
+            name="steps",
+            kind=whole,
+            minimum=2,
+            maximum=100,
+            unit="steps",
+            by_default=preset,
+            help="of all samplers together",
+        ),
+        Parameter(
+            name="cfg",
+            kind=number,
+            minimum=1,
+            maximum=30,
+            by_default=preset,
+            help="guidance scale; above 1 each step takes twice as long",
+        ),
+        Parameter(
+            name="shift", kind=number, minimum=0, maximum=100, by_default=preset, help="of the noise schedule"
+        ),
         Parameter(
             name=SNAP,
             kind=ParameterKind.SWITCH,
             default=False,
-            help="take the nearest size and length that the model takes instead of refusing others",
+            help="take the nearest size and length that the model takes, instead of refusing",
         ),
     )
 

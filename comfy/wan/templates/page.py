@@ -1,0 +1,113 @@
+"""The pages about templates and their model files, made from the templates themselves.
+
+``python -m comfy.wan.templates.page`` prints ``docs/templates.md``, with ``models`` ``docs/models.md``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any, Final
+
+from comfy.required import model_files
+from comfy.wan.models import GIB, file_bytes
+from comfy.wan.parameters import Parameter
+from comfy.wan.templates import TEMPLATES
+from comfy.wan.templates.template import NEGATIVE, Template
+
+_TEMPLATES: Final = """\
+# Templates
+
+Graphs that work, with typed parameters. `farm templates` lists them, `farm templates NAME` shows one; from
+Python: `farm.submit(template="wan22-t2v-a14b", parameters={"prompt": "a red fox"})`.
+
+Sizes and lengths that the model does not take are refused, naming the neighbours; `--snap` (`"snap": True`)
+takes the nearest instead. A picture is a path, an address (`https://`, `s3://`) or, from Python, the bytes;
+the client stores a local one where the worker finds it. The model files are on [another page](models.md).
+
+A graph of your own is set in the same words: `farm inspect FILE` shows what it found, and
+`farm submit FILE -p prompt="a red fox" -p frames=81` sets it. `--bind mood=6.text` gives an input a name of
+your own; `farm templates NAME --save FILE --bind …` keeps a graph with its names as a template.
+
+This page is made from the templates by `make docs`; a test holds the two together.
+"""
+_MODELS: Final = """\
+# Model files
+
+The templates name these files, as ComfyUI's own workflows do, or for WanVideoWrapper those of
+https://huggingface.co/Kijai/WanVideo_comfy . ComfyUI's pages on WAN,
+https://docs.comfy.org/tutorials/video/wan/wan2_2 and https://docs.comfy.org/tutorials/video/wan/wan-video ,
+link to where the others can be downloaded.
+
+The A14B pair takes the 2.1 VAE; the 2.2 VAE is for the 5B model alone. A file that a worker does not have is
+named when the job is submitted, with the names that come near.
+
+This page is made from the templates by `make docs`; a test holds the two together.
+
+| folder below `models/` | file | GiB | template (preset) |
+| --- | --- | --- | --- |
+"""
+_FEW_STEPS: Final = """
+The few-step LoRAs of the presets `fast` and `draft` are several times faster and change the picture (less
+motion, more contrast, the negative prompt is dead at cfg 1), so they are never added by themselves.
+"""
+
+
+def templates_page() -> str:
+    """The page about templates."""
+    return _TEMPLATES + "".join("\n".join(_template(each)) for each in TEMPLATES.values())
+
+
+def models_page() -> str:
+    """The page about model files."""
+    users: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for template in TEMPLATES.values():
+        for preset in template.presets:
+            for file in model_files(example(template, preset=preset)):
+                users.setdefault((file.folder, file.name), {}).setdefault(template.name, []).append(preset)
+    rows = (_file_row(*file, used) for file, used in sorted(users.items()))
+    return _MODELS + "\n".join(rows) + "\n" + _FEW_STEPS
+
+
+def example(template: Template, **given: Any) -> dict[str, Any]:
+    """The template's graph with something in all that it needs."""
+    needed = {each.name: "x" for each in template.parameters if each.required}
+    return template.build(**{**needed, "seed": 1, **given}).graph
+
+
+def _template(template: Template) -> Iterator[str]:
+    yield f"\n## `{template.name}`\n"
+    yield f"{template.title}. Settings from {template.source}.\n"
+    yield "| parameter | takes | unit | default | meaning |"
+    yield "| --- | --- | --- | --- | --- |"
+    yield from (_parameter_row(each) for each in template.parameters)
+    yield "\n| preset | steps | cfg | shift | size | frames | what |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for name, preset in template.presets.items():
+        size = f"{preset.width}×{preset.height}"
+        numbers = f"{preset.steps} | {preset.cfg:g} | {preset.shift:g} | {size} | {preset.frames}"
+        yield f"| `{name}` | {numbers} | {preset.help} |"
+    yield ""
+
+
+def _parameter_row(parameter: Parameter) -> str:
+    name = f"`{parameter.name}`" + (" (needed)" if parameter.required else "")
+    default = parameter.by_default
+    if parameter.default is not None:
+        shown = str(parameter.default).lower() if isinstance(parameter.default, bool) else parameter.default
+        default = "WAN's own, in Chinese" if shown == NEGATIVE else f"`{shown}`"
+    return f"| {name} | {parameter.takes} | {parameter.unit} | {default} | {parameter.help} |"
+
+
+def _file_row(folder: str, name: str, used: dict[str, list[str]]) -> str:
+    size = file_bytes(name)
+    gib = "–" if size is None else f"{size / GIB:.2f}"
+    shown = []
+    for template, presets in used.items():
+        every = len(presets) == len(TEMPLATES[template].presets)
+        shown.append(f"`{template}`" + ("" if every else f" ({', '.join(presets)})"))
+    return f"| `{folder}` | `{name}` | {gib} | {', '.join(shown)} |"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(models_page() if sys.argv[1:] == ["models"] else templates_page())

@@ -1,0 +1,76 @@
+"""How a command line names a graph: a file or a template, values, files, and names of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from comfy.wan.parameters import SNAP
+from farm.cli.words import parse_pairs, parse_value
+from farm.request import JobOptions, JobRequest
+
+GraphFile = Annotated[
+    Path | None, typer.Argument(metavar="FILE", help="A ComfyUI graph (JSON).", show_default=False)
+]
+Template = Annotated[str | None, typer.Option("--template", "-t", help="A template; see `farm templates`.")]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param",
+        "-p",
+        metavar="NAME=VALUE",
+        help="A parameter of the template; or of the graph: node.input, or what `farm inspect` finds "
+        "(prompt, seed, width, frames, …). JSON, or else text.",
+    ),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", "-i", metavar="NAME=FILE", help="An input file: path, https:// or s3://."),
+]
+Bind = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--bind", "-b", metavar="NAME=NODE.INPUT", help="A name of your own for an input; may be repeated."
+    ),
+]
+Snap = Annotated[
+    bool, typer.Option("--snap", help="Take the nearest size and length that WAN takes, not an error.")
+]
+
+
+def request_of(
+    file: Path | None,
+    template: str | None,
+    param: Sequence[str] | None,
+    inputs: Sequence[str] | None,
+    bind: Sequence[str] | None = None,
+    *,
+    snap: bool = False,
+    options: dict[str, Any] | None = None,
+) -> JobRequest:
+    """The request that the options of a command make; options that are None are left out.
+
+    Raises:
+        BadParameter: one of them is no pair.
+    """
+    given = {name: value for name, value in (options or {}).items() if value is not None}
+    values = {name: parse_value(text) for name, text in parse_pairs(param or (), option="--param").items()}
+    return JobRequest(
+        graph=file,
+        template=template,
+        parameters={**values, SNAP: True} if snap else values,
+        inputs=parse_pairs(inputs or (), option="--input"),
+        bind=_bindings(bind or ()),
+        options=JobOptions(**given),  # type: ignore[typeddict-item]
+    )
+
+
+def _bindings(pairs: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for pair in pairs:
+        for name, place in parse_pairs([pair], option="--bind").items():
+            found.setdefault(name, []).append(place)
+    return found
