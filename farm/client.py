@@ -284,7 +284,7 @@ class Farm:
                 break
         if problems:
             raise InvalidJob(problems[:_MOST_PROBLEMS])
-        return found
+        return specs
 
     def _with_sources(self, job: Checked) -> JobSpec:
         if not job.inputs:
