@@ -9,8 +9,7 @@ from typing import Final
 from comfy.links import ancestors
 from comfy.lint.remark import Severity
 from comfy.lint.rule import Found, Rule, Subject
-from comfy.rewrites.limits import size_step
-from comfy.wan.sizes import MAX_SIDE, MIN_SIDE, frames_fault, nearest_valid
+from comfy.wan.sizes import FRAMES
 
 # A plain resize costs nothing; there, to interpolate the smaller frames is right.
 _COSTLY: Final = re.compile(r"Model|SeedVR")
@@ -20,18 +19,18 @@ _WAN_NODES: Final = "https://github.com/Comfy-Org/ComfyUI (comfy_extras/nodes_wa
 def _frames(subject: Subject) -> Iterator[Found]:
     for size in subject.roles.sizes:
         frames = size.frames.whole
-        if frames is not None and frames > 0 and (fault := frames_fault(frames)):
+        if frames is not None and frames > 0 and (fault := FRAMES.fault(frames)):
             yield Found(message=fault, node_id=size.node_id, input_name=size.frames.asked.input_name)
 
 
 def _sides(subject: Subject) -> Iterator[Found]:
     for size in subject.roles.sizes:
-        step = size_step(size.class_type)
+        step = size.sides.step
         for side in (size.width, size.height):
             value = side.whole
             if value is None or value <= 0 or value % step == 0:
                 continue
-            near = nearest_valid(value, step=step, offset=0, low=MIN_SIDE, high=MAX_SIDE)
+            near = size.sides.neighbours(value)
             message = f"{value} is no multiple of {step}; near are {' and '.join(map(str, near))}"
             yield Found(message=message, node_id=size.node_id, input_name=side.asked.input_name)
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from comfy.errors import GraphError, GraphProblem
 from comfy.graph import find_place, inputs_of, is_link, no_such_place
 from comfy.places import Place, Setting, setting
-from comfy.required import base_class, input_name_of
+from comfy.required import input_name_of
 from comfy.wan.parameters import (
     MAX_SEED,
     SNAP,
@@ -22,7 +22,7 @@ from comfy.wan.parameters import (
     read_switch,
 )
 from comfy.wan.roles import END_IMAGE, START_IMAGE, Roles
-from comfy.wan.sizes import FRAMES, SIDES, SIDES_5B
+from comfy.wan.sizes import FRAMES, SIDES
 
 # Other names under which people know a role.
 ALIASES: Final = {
@@ -105,11 +105,11 @@ def places_of(graph: Mapping[str, Any], roles: Roles, name: str, bind: Bindings)
 def role_parameter(graph: Mapping[str, Any], roles: Roles, role: str) -> Parameter:
     """What a role takes: its type, unit and bounds."""
     if role in ("width", "height"):
-        of_5b = any(base_class(size.class_type) == "Wan22ImageToVideoLatent" for size in roles.sizes[:1])
+        grid = roles.sizes[0].sides if roles.sizes else SIDES
         return Parameter(
             name=role,
             kind=ParameterKind.INTEGER,
-            grid=SIDES_5B if of_5b else SIDES,
+            grid=grid,
             unit="pixels",
             help="of the clip that is sampled",
         )

@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import Final
 
 from comfy.places import Setting
+from comfy.required import base_class
+from comfy.wan.sizes import SIDES, SIDES_5B, Grid
 
 
 class Expert(StrEnum):
@@ -121,6 +123,11 @@ class Size:
     height: Setting  # pixels
     frames: Setting
     batch: Setting | None
+
+    @property
+    def sides(self) -> Grid:
+        """The widths and heights that it takes."""
+        return SIDES_5B if base_class(self.class_type) == "Wan22ImageToVideoLatent" else SIDES
 
 
 # "HighNoise" is two words, "highnoise" is one; what follows may show that another height is meant.

@@ -207,5 +207,3 @@ def _nodes_table(nodes: Mapping[str, Card]) -> Table:
         revision = str(facts.get("revision") or "–")[:10]
         table.add_row(escape(name), escape(str(facts.get("version") or "–")), escape(revision))
     return table
-
-
