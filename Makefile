@@ -55,6 +55,7 @@ docs: $(STAMP)  ## write the pages that are made from the code
 	$(BIN)/python -m worker.load_table > docs/load-modes.md
 	$(BIN)/python -m comfy.wan.templates.page > docs/templates.md
 	$(BIN)/python -m comfy.wan.templates.page models > docs/models.md
+	$(BIN)/python -m farm.metrics_page > docs/metrics.md
 
 clean:  ## remove what was installed and built
 	rm -rf $(VENV) $(TOOLS) .farm dist build

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping, Sequence
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +14,7 @@ import typer
 from farm.cards import cards_named, models_of
 from farm.cli import as_json
 from farm.cli.door import door_of, say
+from farm.cli.ending import told_to_end
 from farm.cli.exits import ExitCode
 from farm.cli.jobs import AsJson
 from farm.cli.tables import findings_table, queues_table
@@ -153,16 +151,9 @@ def steward(
             sweep_s=settings.sweep_s,
             grace_s=settings.renew_s + 1.0,
         )
-        ended = threading.Event()
-
-        def end(_number: int, _frame: FrameType | None) -> None:
-            ended.set()
-
-        before: dict[int, Any] = {n: signal.signal(n, end) for n in (signal.SIGINT, signal.SIGTERM)}
-        loop.start()
-        try:
-            ended.wait()
-        finally:
-            loop.stop()
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        with told_to_end() as ended:
+            loop.start()
+            try:
+                ended.wait()
+            finally:
+                loop.stop()

@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from comfy.errors import ComfyError
-from farm.cli import fleet, graphs, jobs, stack
+from farm.cli import exporting, fleet, graphs, jobs, stack
 from farm.cli.door import Door, say
 from farm.cli.exits import EPILOG, ExitCode, code_of, told
 from farm.errors import FarmError, StoreUnavailable
@@ -38,7 +38,15 @@ _PANELS = {
         jobs.validate,
     ),
     "Graphs": (graphs.inspect, graphs.templates),
-    "Fleet": (fleet.workers, fleet.drain, fleet.queues, fleet.check, fleet.plan_gpu, fleet.steward),
+    "Fleet": (
+        fleet.workers,
+        fleet.drain,
+        fleet.queues,
+        fleet.check,
+        fleet.plan_gpu,
+        fleet.steward,
+        exporting.metrics,
+    ),
     "This machine": (stack.up, stack.demo, stack.down),
 }
 for _panel, _commands in _PANELS.items():

@@ -130,6 +130,7 @@ class Queued:
     queue: str
     priority: int
     waiting: int
+    oldest_s: float = field(default=0.0, compare=False)  # since the oldest of them was submitted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +140,7 @@ class Counts:
     by_state: dict[JobState, int] = field(default_factory=dict)
     waiting: tuple[Queued, ...] = ()
     parked: int = 0  # queued, and in no lane: no live worker fits
+    leases_overdue: int = 0  # ran out, and no steward has taken them back yet
 
 
 class Bell(Protocol):

@@ -67,15 +67,18 @@ class RedisReading(RedisEpoch):
 
     def counts(self) -> Counts:
         """How many jobs are in each state, and how many wait in each queue and priority."""
-        states, lanes, parked = self._run("counts")
+        states, lanes, parked, overdue = self._run("counts")
         waiting = []
-        for name, count in zip(lanes[::2], lanes[1::2], strict=True):
+        for name, count, oldest_us in zip(lanes[::3], lanes[1::3], lanes[2::3], strict=True):
             queue, priority = of_lane(name.decode())
-            waiting.append(Queued(queue=queue, priority=priority, waiting=count))
+            waiting.append(
+                Queued(queue=queue, priority=priority, waiting=count, oldest_s=oldest_us / 1_000_000)
+            )
         return Counts(
             by_state={JobState(s.decode()): n for s, n in zip(states[::2], states[1::2], strict=True)},
             waiting=tuple(sorted((q for q in waiting if q.waiting), key=lambda q: (q.priority, q.queue))),
             parked=parked,
+            leases_overdue=overdue,
         )
 
     def parked(self, *, after: datetime | None = None, limit: int = 100) -> list[JobRecord]:

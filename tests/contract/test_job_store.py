@@ -1033,6 +1033,21 @@ def test_counts_tell_states_and_lanes(shop: Shop) -> None:
     )
 
 
+def test_counts_tell_how_long_the_oldest_waits_and_which_leases_nobody_took_back(hasty: Shop) -> None:
+    hasty.submit(priority=1)
+    hasty.running("w1")
+    time.sleep(0.1)
+    hasty.submit(priority=1)
+
+    counts = hasty.store.counts()
+
+    (lane,) = counts.waiting
+    assert 0.1 <= lane.oldest_s < 60
+    assert counts.leases_overdue == 1
+    hasty.store.sweep()
+    assert hasty.store.counts().leases_overdue == 0
+
+
 def test_an_unknown_job_is_said_to_be_unknown(shop: Shop) -> None:
     nobody = new_job_id()
 

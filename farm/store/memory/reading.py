@@ -76,12 +76,23 @@ class MemoryReading(MemoryState):
         """How many jobs are in each state, and how many wait in each queue and priority."""
         with self._lock:
             by_state = {state: len(self._in(state)) for state in JobState}
-            lanes: dict[Lane, int] = {}
+            now = self._now()
+            ends = [kept.record.lease_until for kept in self._in(JobState.RUNNING)]
+            lanes: dict[Lane, list[float]] = {}
             for kept in self._in(JobState.QUEUED):
                 if kept.record.not_before is None and kept.record.parked is None:
-                    lanes[kept.lane] = lanes.get(kept.lane, 0) + 1
-        waiting = [Queued(queue=q, priority=p, waiting=count) for (p, q), count in sorted(lanes.items())]
-        return Counts(by_state=by_state, waiting=tuple(waiting), parked=len(self.parked(limit=sys.maxsize)))
+                    waited_s = (now - kept.record.submitted_at).total_seconds()
+                    lanes.setdefault(kept.lane, []).append(max(waited_s, 0.0))
+        waiting = [
+            Queued(queue=queue, priority=priority, waiting=len(waits), oldest_s=max(waits))
+            for (priority, queue), waits in sorted(lanes.items())
+        ]
+        return Counts(
+            by_state=by_state,
+            waiting=tuple(waiting),
+            parked=len(self.parked(limit=sys.maxsize)),
+            leases_overdue=sum(end is not None and end <= now for end in ends),
+        )
 
     def parked(self, *, after: datetime | None = None, limit: int = 100) -> list[JobRecord]:
         """Parked jobs submitted after a moment, oldest first."""
