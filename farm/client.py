@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from types import TracebackType
-from typing import Any, Final, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 from comfy.wan.binding import Bindings
 from farm.bell import LazyBell
@@ -28,6 +28,9 @@ from farm.store.base import Counts, JobStore, NewJob, Page
 from farm.store.redis import connect
 from farm.surroundings import settings_here
 from farm.waiting import why_waiting
+
+if TYPE_CHECKING:
+    from farm.planning import JobPlan
 
 _BLOCK_S: Final = 1.0  # longest single wait for news; a lost event costs no more than this
 _BATCH: Final = 500  # jobs of one round trip
@@ -159,6 +162,23 @@ class Farm:
             if request.options.get("if_unplaceable") != "park":
                 raise
             return Checked(spec=spec, inputs=inputs, workers=0, parked=exc.reason[:_LONGEST_REASON])
+
+    def plan(
+        self, request: JobRequest, *, gpus: Sequence[str] = (), vram_gib: float | None = None
+    ) -> JobPlan:
+        """Quote a job before it is rendered: memory, VRAM class, seconds on each card of the fleet.
+
+        Args:
+            gpus: cards by name, beside those of the fleet.
+            vram_gib: the size of a card that is not known by name.
+
+        Raises:
+            InvalidJob: the job is wrong in itself, or a card is not known.
+            StoreUnavailable: the live workers cannot be asked.
+        """
+        from farm.planning import plan_job  # nobody who only submits needs it
+
+        return plan_job(self.store, prepare_with_files(request).spec, gpus=gpus, vram_gib=vram_gib)
 
     def why_waiting(self, job_id: str) -> builtins.list[str]:
         """What a queued job waits for, in words: which workers could take it, and what others lack.

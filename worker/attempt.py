@@ -18,6 +18,7 @@ from farm.job import EventKind, JobError, JobResult, JobState, Progress
 from farm.store.base import Claim, JobStore, LeaseAnswer, Refused
 from worker.faults import Fault, sort_fault
 from worker.inputs import InputCache
+from worker.job_seconds import job_seconds
 from worker.ladder import Rung, larger_class, next_rung
 from worker.lease import Lease, LeaseKeeper
 from worker.manifest import manifest_of
@@ -117,7 +118,7 @@ class _Attempt:
         finally:
             self._parts.comfy.clean(run_folder(self._claim))
             self._parts.inputs.release(prompt_id(self._claim))
-        return self._commit(result)
+        return self._commit(result, rendered)
 
     def _render(self) -> Rendered:
         ears = Ears(
@@ -187,7 +188,7 @@ class _Attempt:
         timings_s |= {"publish": ended - started, "attempt": ended - self._started}
         return replace(published, timings_s={name: round(spent, 4) for name, spent in timings_s.items()})
 
-    def _commit(self, result: JobResult) -> str:
+    def _commit(self, result: JobResult, rendered: Rendered) -> str:
         answer = self._insist(
             lambda: self._parts.store.succeed(
                 self._claim.job_id, self._claim.attempt, result, token=self._claim.token
@@ -195,6 +196,7 @@ class _Attempt:
         )
         if answer is LeaseAnswer.OK:
             self._parts.on_succeeded()
+            self._note_paces(rendered)
             log.info("Job succeeded", extra={"event": "job_succeeded", **self._facts})
             return "succeeded"
         self._parts.publisher.discard(self._claim.job_id, self._claim.attempt)
@@ -203,6 +205,18 @@ class _Attempt:
             return "canceled"
         log.warning("Result not accepted", extra={"event": "result_refused", **self._facts})
         return "lost"
+
+    def _note_paces(self, rendered: Rendered) -> None:
+        """Add what this job took to what the farm knows; a job that struggled for memory tells nothing."""
+        if rendered.rungs:
+            return
+        try:
+            self._parts.store.note_paces(job_seconds(rendered.graph, rendered.nodes, self._parts.facts()))
+        except StoreUnavailable:
+            log.info("Seconds not noted", extra={"event": "paces_lost", **self._facts})
+        except Exception:
+            # The job is committed: no fault in judging its seconds may undo that.
+            log.exception("Seconds not noted", extra={"event": "paces_failed", **self._facts})
 
     def _cancel(self) -> LeaseAnswer:
         claim = self._claim

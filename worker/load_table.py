@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from comfy.wan.fit import ModelSizes, fit
+from comfy.wan.fit import ModelSizes, fate, fit
 from comfy.wan.memory import VRAM_CLASSES_GIB
 from comfy.wan.models import GIB, file_bytes
 from worker.generations import DYNAMIC, LEGACY, flags_of_version
@@ -129,15 +129,8 @@ def _flags(plan: LoadPlan) -> str:
 
 
 def _fate(plan: LoadPlan, models: ModelSizes, free_bytes: int) -> str:
-    found = fit(free_bytes, models)
-    if not found.runs:
-        return "too small"
-    words = [f"streams {found.streamed_bytes / found.expert_bytes:.0%}" if found.streamed_bytes else "whole"]
-    if found.all_stay and len(models.experts) > 1:
-        words = ["both"]
-    if plan.mode is LoadMode.STREAMED:
-        words = ["streams 100 %"]
-    return ", ".join(words if found.decodes_whole else [*words, "tiles"])
+    streamed = plan.mode is LoadMode.STREAMED
+    return fate(fit(free_bytes, models), experts=len(models.experts), streamed=streamed)
 
 
 def _measured(results: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from comfy.required import ModelFile, model_files
 from comfy.wan.fit import ModelSizes
 from comfy.wan.memory import activation_bytes, vae_decode_bytes
 from comfy.wan.models import WAN_14B, family_of, file_bytes
-from comfy.wan.sizes import ClipSize
+from comfy.wan.sizes import ClipSize, read_size
 from comfy.wan.templates import TEMPLATES, get_template
 from farm.settings import WorkerSettings
 from worker.errors import ComfyUnusable
@@ -27,7 +26,6 @@ _SAME_FOLDER: Final = {
     "text_encoders": ("text_encoders", "clip"),
 }
 _ELSEWHERE: Final = "extra_model_paths.yaml"
-_CLIP: Final = re.compile(r"(\d+)x(\d+)x(\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,11 +106,10 @@ def _assumed(settings: WorkerSettings) -> Meant:
 
 def clip_size(text: str) -> ClipSize:
     """Read ``1280x720x81``: width, height, frames."""
-    found = _CLIP.fullmatch(text)
+    found = read_size(text)
     if found is None:
         raise ValueError(f"not a clip's size: {text!r}")
-    width, height, frames = map(int, found.groups())
-    return ClipSize(width=width, height=height, frames=frames)
+    return found
 
 
 def sizes_of(files: Mapping[tuple[str, str], int], clip: ClipSize) -> ModelSizes | None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from comfy.wan.cards import KNOWN_CARDS, known_card
+from comfy.wan.cards import IDLE_BYTES, KNOWN_CARDS, known_card
 from farm.errors import FarmError
 from farm.settings import WorkerSettings
 from worker.errors import WorkerError
@@ -22,7 +22,6 @@ from worker.load_plan import LoadMode, LoadPlan
 from worker.model_files import models_folder
 from worker.plan_here import plan_here
 
-_IDLE_MIB: Final = 300  # what the driver holds of a card that does nothing
 _REFUSED: Final = 78  # sysexits.h, as the worker itself ends when its set-up is wrong
 
 
@@ -84,7 +83,7 @@ def pretended_card(name: str | None, vram_gib: float | None) -> GpuCard:
         names = ", ".join(card.name for card in KNOWN_CARDS)
         raise BadQuestion(f"no card {name!r} is known; give its VRAM in GiB too, or one of: {names}")
     total = int(vram_gib * GIB) if vram_gib is not None else (known.vram_mib if known else 0) * 2**20
-    used = _IDLE_MIB * 2**20
+    used = IDLE_BYTES
     if total <= used:
         raise BadQuestion(f"a card of {vram_gib} GiB holds no model; give its VRAM in GiB")
     return GpuCard(

@@ -16,6 +16,7 @@ from comfy.events import Event, Preview
 from comfy.graph import set_inputs
 from comfy.outputs import OutputFile, locate
 from comfy.phases import Phase
+from comfy.progress import NodeTiming
 from comfy.rewrites import Change, Optimized, set_output_prefix, tile_decodes
 from comfy.rewrites.tiled_decode import TILED
 from comfy.run import PromptRun
@@ -98,8 +99,13 @@ class Rendered:
     changes: tuple[Change, ...]  # what the farm changed in it, and why
     fitted: Optimized  # which rewrites were applied, refused or skipped, and why
     timings_s: dict[str, float] = field(default_factory=dict)
-    node_seconds: dict[str, float] = field(default_factory=dict)  # node id -> s
+    nodes: tuple[NodeTiming, ...] = ()  # what ran, and how long; nothing of nodes that were cached
     rungs: tuple[Rung, ...] = ()  # what was tried because the card ran out of memory
+
+    @property
+    def node_seconds(self) -> dict[str, float]:
+        """Node id -> seconds."""
+        return {node.node_id: node.seconds for node in self.nodes if node.seconds is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +196,7 @@ def render(
             **({"execute": execution_s} if execution_s is not None else {}),
             "collect": time.monotonic() - ended,
         },
-        node_seconds={timing.node_id: timing.seconds for timing in run.timings if timing.seconds is not None},
+        nodes=run.timings,
     )
 
 

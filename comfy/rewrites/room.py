@@ -6,17 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from comfy.links import class_of
-from comfy.places import literal
-from comfy.required import ModelFile, base_class, model_files
+from comfy.required import ModelFile, model_files
 from comfy.rewrites.site import Site
 from comfy.wan.find import clip_size
 from comfy.wan.fit import Fit, ModelSizes, fit
 from comfy.wan.memory import activation_bytes, vae_decode_bytes
 from comfy.wan.models import ModelFamily, family_of, file_bytes
 from comfy.wan.sizes import ClipSize
-
-_BYTES_PER_FP8_PARAMETER = 1.5  # more than that on disk: the weights are 16 bits wide
+from comfy.wan.weights import weights_of
 
 
 class NotKnown(Exception):
@@ -88,22 +85,10 @@ def _experts(
         if file.folder != _DIFFUSION:
             continue
         family = family_of(file.name)
-        size_bytes = file_bytes(file.name, site.model_bytes)
-        if family is None or size_bytes is None:
+        weights = weights_of(graph, file.node_id, file.name, family, site.model_bytes) if family else None
+        if weights is None or not weights.certain:
             raise NotKnown(f"the size of {file.name} is not known")
-        wide = size_bytes > _BYTES_PER_FP8_PARAMETER * family.parameters
-        found[file.name] = (family, size_bytes // 2 if wide and _cast_to_fp8(graph, file) else size_bytes)
+        found[file.name] = (weights.family, weights.resident_bytes)
     if not found:
         raise NotKnown("it names no WAN model")
     return list(found.values())
-
-
-def _cast_to_fp8(graph: Mapping[str, Any], file: ModelFile) -> bool:
-    """Whether the loader makes 8 bits of what the file holds as 16."""
-    name = (
-        "quantization"
-        if base_class(class_of(graph, file.node_id) or "") == "WanVideoModelLoader"
-        else "weight_dtype"
-    )
-    value = literal(graph, file.node_id, name)
-    return isinstance(value, str) and value.startswith("fp8")

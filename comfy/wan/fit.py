@@ -39,6 +39,23 @@ class Fit:
     all_stay: bool  # both experts, and whatever else is needed beside them at one time
 
 
+def fate(found: Fit, *, experts: int, streamed: bool = False) -> str:
+    """What becomes of the models, in the words of ``docs/load-modes.md``: "whole, tiles", "streams 23%".
+
+    Args:
+        experts: how many diffusion models the job has.
+        streamed: nothing is kept on the card, on purpose.
+    """
+    if not found.runs:
+        return "too small"
+    word = f"streams {found.streamed_bytes / found.expert_bytes:.0%}" if found.streamed_bytes else "whole"
+    if found.all_stay and experts > 1:
+        word = "both"
+    if streamed:
+        word = "streams 100 %"
+    return word if found.decodes_whole else f"{word}, tiles"
+
+
 def fit(free_bytes: int, models: ModelSizes, *, reserve_bytes: int = RESERVE_BYTES) -> Fit:
     """Work out how models lie in free VRAM, of which `reserve_bytes` are left alone."""
     expert = max(models.experts)

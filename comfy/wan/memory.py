@@ -5,7 +5,7 @@ Upper bounds: ComfyUI's maintainers call their own activation estimate conservat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,9 @@ MIN_INFERENCE_BYTES = int(0.8 * GIB)
 # (L4: 22.49 GiB); what it lacks, 70 MiB, is within what the activation formula overestimates.
 _USABLE_PART = 0.94
 _TILED_DECODE_BYTES = int(1.5 * GIB)
+VACE_FACTOR = 1.2  # on activations. Source: ComfyUI comfy/supported_models.py, class ``WAN21_Vace``
 _STREAMS = 2  # copy streams of weight offloading, the default since ComfyUI 0.3.75
-_UNKNOWN_SIZE = ClipSize(width=1280, height=720, frames=81)  # the largest that the 14B models were trained at
+UNKNOWN_SIZE = ClipSize(width=1280, height=720, frames=81)  # the largest that the 14B models were trained at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,15 +68,38 @@ def vae_decode_bytes(size: ClipSize, family: ModelFamily = WAN_14B, *, dtype_byt
     return (7000 if size.latent_frames > 4 else 2200) * area * 64 * dtype_bytes
 
 
+def vae_encode_bytes(size: ClipSize, family: ModelFamily = WAN_14B, *, dtype_bytes: int = 2) -> int:
+    """Peak of encoding a start image or a clip of this size, without tiles.
+
+    Source: ComfyUI comfy/sd.py, ``VAE.__init__``, the ``memory_used_encode`` of WAN's VAEs.
+    """
+    area = size.height * size.width
+    if family.vae_stride == 16:
+        return 3300 * area * dtype_bytes
+    return (6000 if size.latent_frames > 4 else 1500) * area * dtype_bytes
+
+
+def factor_of(names: Iterable[str]) -> float:
+    """What the files of a graph make of the activations."""
+    return VACE_FACTOR if any("vace" in name.lower() for name in names) else 1.0
+
+
 def need(
-    *, weights_bytes: int, size: ClipSize, family: ModelFamily, half_width_weights: bool = True, certain: bool
+    *,
+    weights_bytes: int,
+    size: ClipSize,
+    family: ModelFamily,
+    half_width_weights: bool = True,
+    certain: bool,
+    factor: float = 1.0,
 ) -> MemoryNeed:
     """Work out what sampling and decoding one clip takes on the card.
 
     Args:
         half_width_weights: the weights are 8 bits wide or less; 16-bit layers are twice as large to stream.
+        factor: on the activations, of a model that is put on WAN (`VACE_FACTOR`).
     """
-    activations = activation_bytes(size, family)
+    activations = int(factor * activation_bytes(size, family))
     decode = vae_decode_bytes(size, family)
     layer = family.largest_layer_bytes * (1 if half_width_weights else 2)
     full_sampling = int(1.1 * weights_bytes) + activations + RESERVE_BYTES + int(0.3 * GIB)
@@ -109,10 +133,11 @@ def graph_need(graph: Mapping[str, Any], real_sizes: Mapping[str, int] | None = 
     narrow = known_bytes is None or known_bytes < 1.5 * family.parameters
     return need(
         weights_bytes=int(family.parameters) if known_bytes is None else known_bytes,
-        size=size or _UNKNOWN_SIZE,
+        size=size or UNKNOWN_SIZE,
         family=family,
         half_width_weights=narrow,
         certain=size is not None and known_bytes is not None,
+        factor=factor_of(file.name for file in model_files(graph)),
     )
 
 

@@ -37,6 +37,8 @@ WAN_1_3B = ModelFamily(
     name="1.3B", parameters=1.4e9, layers=30, width=1536, vae_stride=8, largest_layer_bytes=14 * 2**20
 )
 
+FAMILIES = {family.name: family for family in (WAN_14B, WAN_5B, WAN_1_3B)}
+
 # Bytes on disk, which is what the weights take on the card as well.
 # Source: notes in ComfyUI's official templates (comfyui-workflow-templates), in GiB.
 _FILE_GIB = {

@@ -45,7 +45,7 @@ FIRST: Final = Pace(count=0, mean_s=0.0)  # of nobody yet
 class PaceKey:
     """What has to be the same for two jobs to take the same time, as far as a job's seconds depend on it."""
 
-    what: str  # "step" (one step of a sampler), or a phase: "load", "text", "vae", "frames", "save"
+    what: str  # "step" (one step of a sampler), or a phase: "load", "swap", "text", "vae", "frames", "save"
     gpu: str  # as NVML names it; "emulated" when nobody computed anything
     family: str  # "14B", "5B", "1.3B"
     precision: str  # `comfy.wan.models.Precision`

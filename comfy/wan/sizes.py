@@ -5,11 +5,13 @@ Source: ComfyUI comfy_extras/nodes_wan.py, nodes_hunyuan.py; comfy/model_base.py
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 SIZE_STEP = 16  # pixels: the VAE's stride of 8 times the patch of 2
 MIN_SIDE, MAX_SIDE = 64, 2048  # trained at 832×480 and 1280×720; ComfyUI itself would take 16,384
 FRAME_STEP = 4  # frames for each latent frame, after the first
+_NAME = re.compile(r"(\d{1,5})x(\d{1,5})x(\d{1,5})(?:x(\d{1,4}))?")
 MIN_FRAMES, MAX_FRAMES = 1, 481  # trained at 81; 481 are 30 s at 16 fps
 
 
@@ -23,6 +25,12 @@ class ClipSize:
     batch: int = 1
 
     @property
+    def name(self) -> str:
+        """``832x480x81``, with ``x2`` behind it for a batch of two; `read_size` reads it."""
+        batch = f"x{self.batch}" if self.batch > 1 else ""
+        return f"{self.width}x{self.height}x{self.frames}{batch}"
+
+    @property
     def latent_frames(self) -> int:
         """Frames of the latent: the first stands alone, then one for every four."""
         return (self.frames - 1) // FRAME_STEP + 1
@@ -34,6 +42,15 @@ class ClipSize:
     def tokens(self, *, stride: int = 8) -> int:
         """Length of the sequence that the transformer attends over, for one clip of the batch."""
         return self.latent_frames * (self.height // stride // 2) * (self.width // stride // 2)
+
+
+def read_size(name: str) -> ClipSize | None:
+    """Back from `ClipSize.name`; None for what is none."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return None
+    width, height, frames, batch = found.groups()
+    return ClipSize(width=int(width), height=int(height), frames=int(frames), batch=int(batch or 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

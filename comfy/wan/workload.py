@@ -1,0 +1,212 @@
+"""What a graph asks of a machine: its sampling stages, all files that they load, and what comes after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from comfy.links import inputs_of
+from comfy.nodedefs import Definitions
+from comfy.required import ModelFile, model_files
+from comfy.wan.find import clip_size
+from comfy.wan.memory import (
+    UNKNOWN_SIZE,
+    MemoryNeed,
+    factor_of,
+    need,
+    vae_decode_bytes,
+    vae_encode_bytes,
+)
+from comfy.wan.models import family_of, file_bytes
+from comfy.wan.roles import Roles, Stage, find_roles
+from comfy.wan.sizes import ClipSize
+from comfy.wan.weights import Precision, Weights, weights_of
+
+_ATTENTION_INPUTS: Final = ("attention_mode", "sage_attention", "attention_override")
+_NO_CHOICE: Final = frozenset({"disabled", "none", "default", "sdpa", "comfy"})
+DEFAULT_ATTENTION: Final = "default"
+_MEDIA_ROLES: Final = frozenset({"start_image", "end_image", "control_video", "reference_image", "image"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageLoad:
+    """One sampler, with what it loads and computes."""
+
+    sampler_id: str
+    label: str  # "high", "low", "single"
+    weights: Weights
+    loras: int  # how many are in its chain
+    lora_bytes: int
+    steps: int | None  # None: not known until the graph runs
+    passes: int  # forward passes of a step: two with guidance
+    passes_known: bool
+    size: ClipSize
+    memory: MemoryNeed
+    extra: str  # what makes a step dearer than plain WAN: "vace"; empty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedFile:
+    """A model file that the graph loads."""
+
+    name: str
+    folder: str
+    size_bytes: int | None  # None: nobody knows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """All that a graph asks of a machine."""
+
+    stages: tuple[StageLoad, ...]  # in the order in which they run; never empty
+    files: tuple[LoadedFile, ...]  # every one once: experts, encoder, VAE, LoRAs, side models
+    size: ClipSize
+    size_known: bool
+    decode_bytes: int  # peak of the VAE's decoder, not tiled
+    encode_bytes: int  # peak of its encoder; 0 when nothing is encoded
+    multiplier: int  # frames that interpolation makes of one; 1: none
+    interpolates: bool
+    attention: str
+    skips_steps: bool  # a step cache (TeaCache, EasyCache, …) is in the graph: fewer steps are computed
+
+    @property
+    def output_frames(self) -> int:
+        """Frames of the clip that is saved."""
+        return (self.size.frames - 1) * self.multiplier + 1 if self.multiplier > 1 else self.size.frames
+
+    @property
+    def file_bytes(self) -> int:
+        """All files together, as far as they are known."""
+        return sum(file.size_bytes or 0 for file in self.files)
+
+    @property
+    def frame_bytes(self) -> int:
+        """The decoded frames in host memory, 32-bit floats; twice while interpolation copies them."""
+        pixels = self.size.batch * self.size.width * self.size.height * 3 * 4
+        own = self.size.frames * pixels
+        return own + self.output_frames * pixels if self.interpolates else own
+
+    def experts(self) -> tuple[Weights, ...]:
+        """The diffusion models, each once."""
+        return tuple({stage.weights.name: stage.weights for stage in self.stages}.values())
+
+    def of_folder(self, *folders: str) -> int:
+        """Bytes of the files of these kinds, as far as they are known."""
+        return sum(file.size_bytes or 0 for file in self.files if file.folder in folders)
+
+
+def read_workload(
+    graph: Mapping[str, Any],
+    real_sizes: Mapping[str, int] | None = None,
+    definitions: Definitions | None = None,
+) -> Workload | None:
+    """Read what a checked graph asks for; None when no stage of it runs a WAN model that we know.
+
+    Args:
+        real_sizes: model file name as in the graph -> bytes on disk, where known.
+        definitions: what a server says of its nodes.
+    """
+    roles = find_roles(graph, definitions)
+    named = model_files(graph)
+    size = clip_size(graph)
+    extra = "vace" if any("vace" in file.name.lower() for file in named) else ""
+    stages = tuple(_stages(graph, roles, size or UNKNOWN_SIZE, extra, real_sizes, certain=size is not None))
+    if not stages:
+        return None
+    family = max((stage.weights.family for stage in stages), key=lambda each: each.parameters)
+    return Workload(
+        stages=stages,
+        files=tuple(_files(named, stages, real_sizes)),
+        size=size or UNKNOWN_SIZE,
+        size_known=size is not None,
+        decode_bytes=vae_decode_bytes(size or UNKNOWN_SIZE, family),
+        encode_bytes=vae_encode_bytes(size or UNKNOWN_SIZE, family) if _encodes(roles) else 0,
+        multiplier=_multiplier(roles),
+        interpolates=bool(roles.interpolations),
+        attention=_attention(graph, roles),
+        skips_steps=bool(roles.caches),
+    )
+
+
+def _stages(
+    graph: Mapping[str, Any],
+    roles: Roles,
+    size: ClipSize,
+    extra: str,
+    real_sizes: Mapping[str, int] | None,
+    *,
+    certain: bool,
+) -> Iterator[StageLoad]:
+    for stage in roles.stages:
+        found = _weights(graph, stage, real_sizes)
+        if found is None:
+            continue
+        cfg = stage.get("cfg")
+        loras = [str(lora.file.value) for lora in stage.loras]
+        yield StageLoad(
+            sampler_id=stage.sampler_id,
+            label=stage.expert.value,
+            weights=found,
+            loras=len(loras),
+            lora_bytes=sum(file_bytes(name, real_sizes) or 0 for name in loras),
+            steps=stage.steps_run,
+            # A list of strengths, or one that is computed, is guidance most of the time.
+            passes=1 if cfg is not None and cfg.value == 1 else 2,
+            passes_known=cfg is not None and isinstance(cfg.value, int | float),
+            size=size,
+            memory=need(
+                weights_bytes=found.resident_bytes,
+                size=size,
+                family=found.family,
+                half_width_weights=found.precision is not Precision.WIDE,
+                certain=certain and found.certain,
+                factor=factor_of([extra]),
+            ),
+            extra=extra,
+        )
+
+
+def _weights(graph: Mapping[str, Any], stage: Stage, real_sizes: Mapping[str, int] | None) -> Weights | None:
+    loader = stage.loader
+    name = loader.file.value if loader is not None and loader.file is not None else None
+    family = family_of(name) if isinstance(name, str) else None
+    if loader is None or family is None:
+        return None
+    return weights_of(graph, loader.node_id, str(name), family, real_sizes)
+
+
+def _files(
+    named: tuple[ModelFile, ...], stages: tuple[StageLoad, ...], real_sizes: Mapping[str, int] | None
+) -> Iterator[LoadedFile]:
+    assumed = {stage.weights.name: stage.weights.file_bytes for stage in stages}
+    seen: dict[tuple[str, str], ModelFile] = {(file.folder, file.name): file for file in named}
+    for file in seen.values():
+        size_bytes = file_bytes(file.name, real_sizes)
+        yield LoadedFile(
+            name=file.name,
+            folder=file.folder,
+            size_bytes=assumed.get(file.name) if size_bytes is None else size_bytes,
+        )
+
+
+def _encodes(roles: Roles) -> bool:
+    return any(role in _MEDIA_ROLES or role.endswith(("_image", "_video")) for role in roles.settings)
+
+
+def _multiplier(roles: Roles) -> int:
+    found = 1
+    for each in roles.interpolations:
+        times = each.multiplier.whole if each.multiplier is not None else None
+        found *= max(times or 2, 1)
+    return found
+
+
+def _attention(graph: Mapping[str, Any], roles: Roles) -> str:
+    """The back-end that the graph asks for, where it asks for one."""
+    for node_id in sorted(roles.running):
+        for name in _ATTENTION_INPUTS:
+            value = inputs_of(graph, node_id).get(name)
+            if isinstance(value, str) and value not in _NO_CHOICE:
+                return value
+    return DEFAULT_ATTENTION

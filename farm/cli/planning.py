@@ -1,0 +1,40 @@
+"""The command that quotes a job before it is rendered."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from farm.cli import as_json
+from farm.cli.door import door_of
+from farm.cli.graph_options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
+from farm.cli.jobs import AsJson
+
+
+def plan(
+    context: typer.Context,
+    file: GraphFile = None,
+    template: Template = None,
+    param: Parameters = None,
+    input_: Inputs = None,
+    bind: Bind = None,
+    snap: Snap = False,
+    gpu: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help='Also on this card, as "RTX 4090".'),
+    ] = None,
+    vram: Annotated[float | None, typer.Option(metavar="GIB", help="Also on a card of this size.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Say what a graph needs and how long it takes on each card of the fleet; queues nothing."""
+    from farm.cli.plan_views import plan_json, plan_view
+
+    door = door_of(context)
+    request = request_of(file, template, param, input_, bind, snap=snap)
+    with door.farm() as farm:
+        found = farm.plan(request, gpus=gpu or (), vram_gib=vram)
+    if json:
+        as_json.put(door.out, plan_json(found))
+    else:
+        door.out.print(plan_view(found))

@@ -1,0 +1,324 @@
+"""What is said of a graph on a card: held against published times, and against what the farm measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from comfy.wan.forecast import EMULATED, Forecast, Place, forecast, host_bytes, pace_key
+from comfy.wan.memory import smallest_vram_class_gib
+from comfy.wan.models import GIB, WAN_1_3B, WAN_14B
+from comfy.wan.pace_book import PaceBook
+from comfy.wan.paces import Pace
+from comfy.wan.sizes import ClipSize, read_size
+from comfy.wan.speed import rate_of
+from comfy.wan.templates import get_template
+from comfy.wan.weights import Precision, weights_of
+from comfy.wan.workload import Workload, read_workload
+
+NOTHING = PaceBook({})
+HIGH = "wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors"
+VAE = "wan_2.1_vae.safetensors"
+
+
+def a_graph(**parameters: Any) -> dict[str, Any]:
+    return get_template("wan22-t2v-a14b").build(**{"prompt": "x", "seed": 1, **parameters}).graph
+
+
+def a_work(**parameters: Any) -> Workload:
+    work = read_workload(a_graph(**parameters))
+    assert work is not None
+    return work
+
+
+def a_place(gpu: str = "NVIDIA GeForce RTX 4090", free_gib: float = 23.7, **facts: Any) -> Place:
+    return Place(name="gpu0@here", gpu=gpu, free_bytes=int(free_gib * GIB), **facts)
+
+
+def seconds_of(found: Forecast) -> tuple[float, float, float]:
+    assert found.warm is not None
+    return found.warm.low, found.warm.seconds, found.warm.high
+
+
+# --- what a graph asks for ------------------------------------------------------------------------------
+
+
+def test_a_graph_of_two_experts_is_two_stages_with_their_files() -> None:
+    work = a_work(preset="fast")
+
+    stages = [(s.label, s.steps, s.passes, s.loras, s.weights.precision) for s in work.stages]
+    assert stages == [("high", 2, 1, 1, Precision.FP8), ("low", 2, 1, 1, Precision.FP8)]
+    assert work.experts()[0].name == HIGH
+    assert work.of_folder("loras") / GIB == pytest.approx(2.28, abs=0.01)
+    assert work.file_bytes / GIB == pytest.approx(2 * 13.31 + 6.27 + 0.24 + 2.28, abs=0.05)
+
+
+def test_the_class_is_the_one_in_which_the_job_would_be_queued() -> None:
+    graph = a_graph(width=1280, height=720)
+    work = read_workload(graph)
+    assert work is not None
+
+    assert max(s.memory.smallest_class_gib for s in work.stages) == smallest_vram_class_gib(graph) == 16
+
+
+def test_real_sizes_count_more_than_the_table() -> None:
+    work = read_workload(a_graph(), {HIGH: 9 * GIB, VAE: GIB})
+    assert work is not None
+
+    assert work.stages[0].weights.resident_bytes == 9 * GIB
+    assert work.of_folder("vae") == GIB
+
+
+def test_host_memory_holds_the_files_a_margin_and_the_frames() -> None:
+    work = a_work()
+
+    assert host_bytes(work) == work.file_bytes + 8 * GIB + 81 * 832 * 480 * 3 * 4
+
+
+def test_a_graph_without_a_model_that_we_know_asks_for_nothing_we_could_name() -> None:
+    graph = a_graph()
+    for node_id in ("37", "56"):
+        graph[node_id]["inputs"]["unet_name"] = "flux1-dev.safetensors"
+
+    assert read_workload(graph) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "size_gib", "dtype", "precision", "resident_gib"),
+    [
+        ("wan2.1_t2v_14B_fp16.safetensors", 26.6, "default", Precision.WIDE, 26.6),
+        ("wan2.1_t2v_14B_fp16.safetensors", 26.6, "fp8_e4m3fn", Precision.FP8, 13.3),
+        ("wan2.2-t2v-a14b-Q4_K_M.gguf", 9.0, "default", Precision.GGUF, 9.0),
+        ("wan_14B_mine.safetensors", 26.6, "default", Precision.WIDE, 26.6),
+        ("wan_14B_mine.safetensors", 13.4, "default", Precision.FP8, 13.4),
+    ],
+)
+def test_weights_take_on_the_card_what_their_loader_makes_of_them(
+    name: str, size_gib: float, dtype: str, precision: Precision, resident_gib: float
+) -> None:
+    graph = {"1": {"class_type": "UNETLoader", "inputs": {"unet_name": name, "weight_dtype": dtype}}}
+
+    found = weights_of(graph, "1", name, WAN_14B, {name: int(size_gib * GIB)})
+
+    assert found.precision is precision
+    assert found.resident_bytes / GIB == pytest.approx(resident_gib, abs=0.01)
+
+
+@pytest.mark.parametrize("size", [ClipSize(width=832, height=480, frames=81, batch=b) for b in (1, 2)])
+def test_a_size_is_read_back_from_its_name(size: ClipSize) -> None:
+    assert read_size(size.name) == size
+    assert read_size(size.name + "x1x1") is None
+
+
+# --- seconds from published times -----------------------------------------------------------------------
+
+
+def test_the_documented_job_on_a_4090_lies_within_what_is_said() -> None:
+    """ComfyUI's documentation, 4090D, fp8_scaled, 640x640x81: 513 s for 20 steps, 71 s for 4 with LoRAs."""
+    twenty = forecast(a_work(width=640, height=640), a_place(), NOTHING)
+    four = forecast(a_work(width=640, height=640, preset="fast"), a_place(), NOTHING)
+
+    low, taken, high = seconds_of(twenty)
+    assert low < 513 < high
+    assert taken == pytest.approx(513, rel=0.1)
+    low, taken, high = seconds_of(four)
+    assert low < 71 < high
+    assert four.cold is not None
+    assert four.cold.low < 97 < four.cold.high  # its first run
+
+
+@pytest.mark.parametrize(
+    ("gpu", "size", "table_s"),
+    [
+        ("NVIDIA A100-SXM4-80GB", (1280, 720), 2735.7 / 40),
+        ("NVIDIA A100-SXM4-80GB", (832, 480), 785.7 / 40),
+        ("NVIDIA H100 80GB HBM3", (1280, 720), 1041.5 / 40),
+        ("NVIDIA H100 80GB HBM3", (832, 480), 326.9 / 40),
+        ("NVIDIA H20", (1280, 720), 4048.7 / 40),
+    ],
+)
+def test_a_step_takes_what_the_makers_table_says(gpu: str, size: tuple[int, int], table_s: float) -> None:
+    found = forecast(a_work(width=size[0], height=size[1]), a_place(gpu, 79), NOTHING)
+
+    step = found.stages[0].step
+    assert step is not None
+    assert step.low < table_s < step.high
+    assert "README" in step.source
+
+
+def test_guidance_doubles_a_step() -> None:
+    guided, plain = (
+        forecast(a_work(preset=preset), a_place("NVIDIA A100-SXM4-80GB", 79), NOTHING).stages[0].step
+        for preset in ("quality", "fast")
+    )
+
+    assert guided is not None
+    assert plain is not None
+    assert guided.seconds == pytest.approx(2 * plain.seconds)
+
+
+def test_a_card_without_a_published_time_gets_an_estimate_that_says_so_or_none() -> None:
+    estimated = forecast(a_work(), a_place("NVIDIA L40S", 44), NOTHING)
+    unknown = forecast(a_work(), a_place("NVIDIA GeForce RTX 3060", 11.7), NOTHING)
+
+    step = estimated.stages[0].step
+    assert step is not None
+    assert "an estimate, no time is published for this card" in step.source
+    assert step.high > 2 * step.seconds
+    assert (unknown.stages[0].step, unknown.warm, unknown.cold) == (None, None, None)
+    assert unknown.notes == ("no measured rate for this card yet",)
+
+
+def test_an_h200_is_taken_for_an_h100_and_not_for_an_h20() -> None:
+    assert rate_of("NVIDIA H200", Precision.WIDE) == rate_of("NVIDIA H100 80GB HBM3", Precision.WIDE)
+    assert rate_of("NVIDIA H20", Precision.WIDE) != rate_of("NVIDIA H200", Precision.WIDE)
+    assert rate_of("Voodoo 2", Precision.WIDE) is None
+
+
+def test_streaming_is_felt_only_where_the_bus_is_slower_than_the_card() -> None:
+    whole = forecast(a_work(), a_place("RTX 4090", 23.7), NOTHING)
+    streamed = forecast(a_work(), a_place("RTX 4090", 9), NOTHING)
+    tiny = forecast(a_work(width=256, height=256, frames=5), a_place("RTX 4090", 4), NOTHING)
+
+    assert (whole.fate, streamed.fate) == ("whole", "streams 80%")
+    assert whole.stages[0].step is not None
+    assert streamed.stages[0].step is not None
+    assert streamed.stages[0].step.seconds == whole.stages[0].step.seconds
+    step = tiny.stages[0].step
+    assert step is not None
+    assert step.seconds > 1.0  # 12.3 GiB over the bus in each of two passes, for a blink of computing
+    assert "stream in each pass" in step.source
+
+
+def test_gguf_may_take_four_times_as_long() -> None:
+    graph = a_graph()
+    for node_id in ("37", "56"):
+        graph[node_id]["inputs"]["unet_name"] = "wan2.2-t2v-a14b-14B-Q4_K_M.gguf"
+    work = read_workload(graph)
+    assert work is not None
+
+    step = forecast(work, a_place(), NOTHING).stages[0].step
+
+    assert step is not None
+    assert step.high / step.low > 4
+    assert "GGUF unpacks" in step.source
+
+
+def test_a_clip_that_does_not_fit_has_no_seconds() -> None:
+    found = forecast(a_work(width=1280, height=720), a_place("RTX 4060", 7.7), NOTHING)
+
+    assert (found.fate, found.runs, found.warm) == ("too small", False, None)
+
+
+def test_short_host_memory_is_told_and_costs_a_read() -> None:
+    roomy = forecast(a_work(), a_place(ram_bytes=128 * GIB), NOTHING)
+    short = forecast(a_work(), a_place(ram_bytes=32 * GIB), NOTHING)
+
+    assert roomy.notes == ()
+    assert short.notes == ("32 GiB of host memory, 41 GiB are wanted",)
+    assert short.phases["swap"].seconds > roomy.phases["swap"].seconds
+
+
+# --- what the farm measured -----------------------------------------------------------------------------
+
+
+def book_of(work: Workload, place: Place, seconds: float, count: int, what: str = "step") -> dict[str, Pace]:
+    name = pace_key(what, work.stages[0], work, place).name()
+    return {name: Pace(count=count, mean_s=seconds, variance_s2=0.04)}
+
+
+def test_enough_jobs_of_the_farm_count_more_than_any_table() -> None:
+    work, place = a_work(), a_place()
+
+    few = forecast(work, place, PaceBook(book_of(work, place, 30.0, 2)))
+    enough = forecast(work, place, PaceBook(book_of(work, place, 30.0, 12)))
+
+    assert few.stages[0].step is not None
+    assert "4090D" in few.stages[0].step.source
+    step = enough.stages[0].step
+    assert step is not None
+    assert (step.seconds, step.source) == (30.0, "measured on 12 jobs of this farm")
+    assert (step.low, step.high) == pytest.approx((29.6, 30.4))
+
+
+def test_phases_are_corrected_by_what_was_measured() -> None:
+    work, place = a_work(), a_place()
+    paces = book_of(work, place, 30.0, 5) | book_of(work, place, 3.0, 5, "text")
+
+    plain, known = forecast(work, place, NOTHING), forecast(work, place, PaceBook(paces))
+
+    assert "text" not in plain.phases
+    assert known.phases["text"].seconds == 3.0
+
+
+def test_other_sizes_tell_the_rate_of_a_card() -> None:
+    place = a_place("NVIDIA GeForce RTX 3060", 11.7)
+    small, large = a_work(), a_work(width=1280, height=720, frames=49)
+    paces = book_of(small, place, 60.0, 4)
+
+    step = forecast(large, place, PaceBook(paces)).stages[0].step
+
+    assert step is not None
+    assert step.seconds == pytest.approx(60.0 * 3.0 / 1.8, rel=0.1)
+    assert step.source == "by the rate of 4 jobs of this farm at other sizes"
+
+
+def test_another_comfyui_is_nearly_the_same_kind() -> None:
+    work = a_work()
+    paces = book_of(work, a_place(comfyui="0.12.1"), 30.0, 4)
+
+    step = forecast(work, a_place(comfyui="0.38.1"), PaceBook(paces)).stages[0].step
+
+    assert step is not None
+    assert step.seconds == 30.0
+    assert "other attention, LoRAs or ComfyUI" in step.source
+    assert step.high > 30.4
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        a_place("NVIDIA GeForce RTX 3090"),
+        a_place(mode="streamed"),
+        a_place(EMULATED),
+    ],
+)
+def test_what_is_not_alike_is_not_taken(other: Place) -> None:
+    work = a_work()
+    paces = book_of(work, other, 1000.0, 40)
+
+    step = forecast(work, a_place(), PaceBook(paces)).stages[0].step
+
+    assert step is not None
+    assert step.seconds < 100
+
+
+def test_an_emulated_worker_computes_nothing_and_is_never_predicted_by_cards() -> None:
+    work = a_work()
+
+    found = forecast(work, a_place(EMULATED, 141), NOTHING)
+
+    assert (found.fate, found.warm, found.runs) == ("computes nothing", None, True)
+    assert found.phases == {}
+
+
+def test_names_of_another_version_are_passed_over() -> None:
+    assert (
+        PaceBook({"v2:step": Pace(count=9, mean_s=1.0)}).seconds(
+            pace_key("step", a_work().stages[0], a_work(), a_place())
+        )
+        is None
+    )
+
+
+def test_a_small_model_is_a_small_load() -> None:
+    graph = a_graph()
+    for node_id in ("37", "56"):
+        graph[node_id]["inputs"]["unet_name"] = "wan2.1_t2v_1.3B_fp16.safetensors"
+    work = read_workload(graph)
+    assert work is not None
+
+    assert work.stages[0].weights.family is WAN_1_3B
+    assert work.stages[0].weights.precision is Precision.WIDE
+    assert forecast(work, a_place("RTX 4060", 7.7), NOTHING).fate == "whole"
