@@ -11,7 +11,8 @@ import copy
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NoReturn
 
 from comfy.errors import GraphError, GraphProblem
@@ -57,6 +58,10 @@ Graph = dict[str, Any]
 
 MAX_GRAPH_BYTES = 4 * 1024 * 1024
 MAX_NODES = 2_000
+MAX_INPUTS = 20_000  # of all nodes together; a WAN graph has some two hundred
+MAX_NAME = 200  # characters of a node's id, class or input
+_MOST_PROBLEMS = 20  # nobody reads more, and a graph made to hurt could have thousands
+_SHOWN_OF_CYCLE = 8
 
 
 def load_graph(source: str | bytes | Mapping[str, Any]) -> Graph:
@@ -77,6 +82,9 @@ def load_graph(source: str | bytes | Mapping[str, Any]) -> Graph:
             "this is the format in which ComfyUI's editor saves a workflow; the farm runs the API format: "
             "open it in ComfyUI and use the menu Workflow > Export (API)",
         )
+    _check_counts(raw)
+    if not isinstance(source, str | bytes):
+        _check_measure(raw)
     graph = _plain_graph(raw)
     check_graph(graph)
     if not isinstance(source, str | bytes) and len(canonical_json(graph)) > MAX_GRAPH_BYTES:
@@ -92,14 +100,15 @@ def check_graph(graph: Mapping[str, Any]) -> None:
     """
     if not graph:
         _fail("empty_graph", "the graph has no nodes")
-    if len(graph) > MAX_NODES:
-        _fail("too_many_nodes", f"the graph has {len(graph)} nodes, the limit is {MAX_NODES}")
-    problems = [problem for node_id, node in graph.items() for problem in _node_problems(node_id, node)]
+    _check_counts(graph)
+    found = (problem for node_id, node in graph.items() for problem in _node_problems(node_id, node))
+    problems = list(islice(found, _MOST_PROBLEMS))
     if not problems:
-        problems = [problem for node_id in graph for problem in _link_problems(graph, node_id)]
+        found = (problem for node_id in graph for problem in _link_problems(graph, node_id))
+        problems = list(islice(found, _MOST_PROBLEMS))
     if not problems and (cycle := find_cycle(graph)):
-        way = " -> ".join([*cycle, cycle[0]])
-        problems = [_problem("cycle", f"the nodes feed each other in a circle: {way}", graph, cycle[0])]
+        message = f"the nodes feed each other in a circle: {_way(cycle)}"
+        problems = [_problem("cycle", message, graph, cycle[0])]
     if problems:
         raise GraphError(problems)
 
@@ -152,6 +161,7 @@ def graph_sha256(graph: Mapping[str, Any]) -> str:
 def near_names(name: str, known: Iterable[str], *, limit: int = 5) -> list[str]:
     """Pick the known names that look most like this one; the first few when none does."""
     choices = [str(choice) for choice in known]
+    name = name[:MAX_NAME]  # the time to compare grows with the square of the length
     # A path in front or another ending must not hide that the name itself is nearly right.
     close = difflib.get_close_matches(name, choices, n=limit, cutoff=0.5)
     return close or choices[:limit]
@@ -191,6 +201,8 @@ def _plain_graph(raw: Mapping[Any, Any]) -> Graph:
         if not isinstance(node_id, str):
             message = f"a node's id is text, this is {node_id!r}"
             problems.append(GraphProblem(kind="id_not_text", message=message, node_id=str(node_id)))
+            if len(problems) == _MOST_PROBLEMS:
+                break
             continue
         try:
             plain(node_id)
@@ -212,9 +224,15 @@ def _node_problems(node_id: str, node: Any) -> Iterator[GraphProblem]:
     if not isinstance(class_type, str) or not class_type:
         message = "the node has no class_type: it says nothing about what to run"
         yield GraphProblem(kind="missing_class_type", message=message, node_id=node_id)
-    if not isinstance(node.get("inputs"), dict):
+    inputs = node.get("inputs")
+    if not isinstance(inputs, dict):
         message = 'the node has no "inputs" object (an empty one will do)'
         yield _problem("missing_inputs", message, {node_id: node}, node_id)
+        return
+    names = [node_id, class_type if isinstance(class_type, str) else "", *inputs]
+    if longest := next((name for name in names if len(name) > MAX_NAME), None):
+        message = f"a name of {len(longest)} characters ({longest[:20]}…), the limit is {MAX_NAME}"
+        yield GraphProblem(kind="name_too_long", message=message, node_id=node_id[:MAX_NAME])
 
 
 def _link_problems(graph: Mapping[str, Any], node_id: str) -> Iterator[GraphProblem]:
@@ -222,7 +240,7 @@ def _link_problems(graph: Mapping[str, Any], node_id: str) -> Iterator[GraphProb
         if not isinstance(value, list) or not value:
             continue
         if is_link(value) and value[0] not in graph:
-            missing = f"the link leads to node {value[0]}, which is not in the graph"
+            missing = f"the link leads to node {value[0][:MAX_NAME]}, which is not in the graph"
             yield _problem("link_to_missing_node", missing, graph, node_id, name)
         elif fault := _bad_link(graph, value):
             yield _problem("bad_linked_input", fault, graph, node_id, name)
@@ -273,6 +291,38 @@ def _problem(
         class_type=class_of(graph, node_id),
         input_name=input_name,
     )
+
+
+def _way(cycle: Sequence[str]) -> str:
+    if len(cycle) <= _SHOWN_OF_CYCLE:
+        return " -> ".join([*cycle, cycle[0]])
+    shown = " -> ".join(cycle[:_SHOWN_OF_CYCLE])
+    return f"{shown} -> … -> {cycle[0]}, {len(cycle)} nodes"
+
+
+def _check_measure(raw: Mapping[Any, Any]) -> None:
+    """Refuse what would be too large as JSON before any of it is copied: objects may hold one text often."""
+    size_bytes = 0
+    waiting: list[Any] = [raw]
+    while waiting:
+        value = waiting.pop()
+        size_bytes += len(value) if isinstance(value, str) else 1
+        if size_bytes > MAX_GRAPH_BYTES:
+            _fail_size(size_bytes)
+        if isinstance(value, Mapping):
+            waiting += value.keys()
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
+
+
+def _check_counts(raw: Mapping[Any, Any]) -> None:
+    if len(raw) > MAX_NODES:
+        _fail("too_many_nodes", f"the graph has {len(raw)} nodes, the limit is {MAX_NODES}")
+    given = (node.get("inputs") for node in raw.values() if isinstance(node, Mapping))
+    count = sum(len(inputs) for inputs in given if isinstance(inputs, Mapping))
+    if count > MAX_INPUTS:
+        _fail("too_many_inputs", f"the graph's nodes have {count} inputs, the limit is {MAX_INPUTS}")
 
 
 def _fail(kind: str, message: str) -> NoReturn:

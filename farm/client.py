@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 from comfy.wan.binding import Bindings
+from farm.admission import check_classes
 from farm.bell import LazyBell
 from farm.building import GraphSource, InputSource
 from farm.errors import InvalidJob, JobFailed, Problem, Unplaceable, WaitTimeout
@@ -22,7 +23,7 @@ from farm.job import JobEvent, JobRecord, JobSpec, JobState, new_job_id
 from farm.preflight import Preflight
 from farm.request import JobOptions, JobRequest, local_file, prepare_with_files
 from farm.reuse import content_of, reusable
-from farm.settings import RedisSettings, S3Settings, StoreSettings
+from farm.settings import GateSettings, RedisSettings, S3Settings, StoreSettings
 from farm.storage import S3Storage, Storage
 from farm.store.base import Counts, JobStore, NewJob, Page
 from farm.store.redis import connect
@@ -71,6 +72,7 @@ class Farm:
         self.store: Final[JobStore] = store or _store_at(redis or settings_here(RedisSettings))
         self.storage: Final[Storage] = storage or S3Storage(s3 or settings_here(S3Settings))
         self._preflight = Preflight(self.store)
+        self._allowed_nodes = settings_here(GateSettings).allowed_nodes
 
     def submit(
         self,
@@ -156,6 +158,7 @@ class Farm:
         """As `validate`, and what the live workers say of the job."""
         prepared = prepare_with_files(request)
         spec, inputs = prepared.spec, prepared.inputs
+        check_classes(spec.requirements.node_classes, self._allowed_nodes)
         try:
             return Checked(spec=spec, inputs=inputs, workers=self._preflight.check(spec))
         except Unplaceable as exc:

@@ -15,8 +15,10 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from comfy.graph import Graph, find_place, load_graph, set_inputs
+from comfy.errors import GraphProblem
+from comfy.graph import MAX_NODES, Graph, find_place, load_graph, set_inputs
 from comfy.nodedefs import shipped_definitions
+from comfy.pathgate import path_problems
 from comfy.plain_json import NotPlain, plain
 from comfy.required import model_files, node_classes, output_nodes
 from comfy.wan.find import describe
@@ -38,6 +40,7 @@ class GraphFacts:
     node_classes: tuple[str, ...]
     models: tuple[ModelFile, ...]
     vram_gib: int | None  # smallest VRAM class; None when it names no WAN model that we know
+    outside: tuple[GraphProblem, ...]  # file names that could lead out of ComfyUI's folders
     saves: bool  # False: none of its nodes makes a file, for certain
 
 
@@ -59,6 +62,8 @@ def read_with_key(source: Mapping[str, Any] | bytes) -> tuple[Graph, bytes | Non
     if isinstance(source, bytes):
         small = len(source) <= _REMEMBERED_BYTES
         return (_read_text(source), source) if small else (load_graph(source), None)
+    if len(source) > MAX_NODES:
+        return load_graph(source), None
     try:
         image = marshal.dumps(source, _MARSHAL_VERSION)  # type: ignore[arg-type]  # it says so itself
     except ValueError:  # holds something that is no plain JSON value: let the reader say what
@@ -182,6 +187,7 @@ def _find_facts(graph: Graph) -> GraphFacts:
         node_classes=node_classes(graph),
         models=tuple(models),
         vram_gib=smallest_vram_class_gib(graph),
+        outside=path_problems(graph),
         saves=_may_save(graph),
     )
 

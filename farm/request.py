@@ -95,6 +95,8 @@ def prepare_with_files(request: JobRequest) -> Prepared:
         facts = facts_of(built.graph, built.key)
         if not facts.saves:
             raise GraphError([GraphProblem(kind="prompt_no_outputs", message=no_outputs(built.graph))])
+        if outside := _not_given(facts.outside, built.inputs):
+            raise GraphError(outside)
         if built.inputs:
             # Only to see that each place exists: the worker sets the name that the file gets there.
             with_values(built.graph, dict.fromkeys(built.inputs, ""))
@@ -120,6 +122,13 @@ def build(request: JobRequest) -> Built:
     if request.template is not None:
         return build_template(request.template, request.parameters, request.inputs)
     return build_graph(request.graph or {}, request.parameters, request.inputs, request.bind)
+
+
+def _not_given(problems: Sequence[GraphProblem], inputs: Mapping[str, InputSource]) -> Sequence[GraphProblem]:
+    """Those of file names that the job does not replace by files of its own."""
+    return (
+        [each for each in problems if f"{each.node_id}.{each.input_name}" not in inputs] if problems else ()
+    )
 
 
 def _fields(request: JobRequest, built: Built, facts: GraphFacts) -> dict[str, Any]:

@@ -396,6 +396,17 @@ class WorkerSettings(FromEnvironment):
     )
 
 
+class GateSettings(FromEnvironment):
+    """What is let in: read by producers and, which counts, by workers."""
+
+    allowed_nodes: str = Field(
+        "",
+        validation_alias=_variable("FARM_ALLOWED_NODES"),
+        description="Node classes that graphs may use, with commas between, `*` for any letters "
+        "(`WanVideo*`); empty: all that are installed.",
+    )
+
+
 class LogSettings(FromEnvironment):
     """How the farm's processes log."""
 
@@ -412,7 +423,7 @@ class LogSettings(FromEnvironment):
     )
 
 
-GROUPS: Final = (RedisSettings, StoreSettings, S3Settings, WorkerSettings, LogSettings)
+GROUPS: Final = (RedisSettings, StoreSettings, S3Settings, WorkerSettings, GateSettings, LogSettings)
 
 
 def environment_of(settings: FromEnvironment) -> Mapping[str, str]:

@@ -14,7 +14,7 @@ from celery import signals
 from farm.broker import assert_safe, make_app, queues_served_by
 from farm.errors import FarmError, SettingsError
 from farm.logs import configure_logging
-from farm.settings import LogSettings, RedisSettings, S3Settings, StoreSettings, WorkerSettings
+from farm.settings import GateSettings, LogSettings, RedisSettings, S3Settings, StoreSettings, WorkerSettings
 from worker.consumer import Line, fetch_when_free
 from worker.errors import WorkerError
 from worker.runtime import Runtime
@@ -27,7 +27,13 @@ _EX_CONFIG: Final = 78  # sysexits.h: what is wrong is the set-up, and a person 
 
 try:
     _redis, _worker, _log = RedisSettings.read(), WorkerSettings.read(), LogSettings.read()
-    runtime = Runtime(redis=_redis, store=StoreSettings.read(), s3=S3Settings.read(), worker=_worker)
+    runtime = Runtime(
+        redis=_redis,
+        store=StoreSettings.read(),
+        s3=S3Settings.read(),
+        worker=_worker,
+        allowed=GateSettings.read(),
+    )
 except SettingsError as _exc:
     # Celery imports this module: a person's typing error is answered in a line, not with its traceback.
     raise SystemExit(f"The worker cannot start: {_exc}") from _exc

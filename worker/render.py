@@ -36,6 +36,13 @@ _SAYS_NOTHING: Final = frozenset({Phase.QUEUED, Phase.OTHER, Phase.DONE})
 class Tailor(Protocol):
     """Who fits graphs to this worker."""
 
+    def admit(self, graph: Mapping[str, Any]) -> None:
+        """Pass a graph that this deployment allows.
+
+        Raises:
+            GraphError: it does not.
+        """
+
     def fit(self, graph: Mapping[str, Any], spec: JobSpec) -> Optimized:
         """The graph with what the job accepts; never raises."""
 
@@ -153,6 +160,7 @@ def render(
         spent_s: how long the attempt has run already.
 
     Raises:
+        GraphError: this deployment does not allow the graph.
         GraphRejected, RunFailed, OutOfMemory, RunInterrupted, RunLost, NothingToShow,
         ServerUnreachable: as `ComfyClient.run`.
         ComfyDied: the process ended under the run.
@@ -164,7 +172,9 @@ def render(
     ears.phase("preparing")
     client = comfy.client()
     died = comfy.died  # of the process that runs now: another one may follow while we look
-    fitted = tailor.fit(_with_inputs(claim, inputs, comfy, stop), claim.spec)
+    given = _with_inputs(claim, inputs, comfy, stop)
+    tailor.admit(given)
+    fitted = tailor.fit(given, claim.spec)
     graph, prefixes = set_output_prefix(fitted.graph, prompt_id(claim))
     changes = (*fitted.changes, *prefixes)
     if Rung.TILED in rungs:

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from farm.broker import CeleryBell, make_app
 from farm.job import VRAM_CLASSES_GIB, Progress
-from farm.settings import RedisSettings, S3Settings, StoreSettings, WorkerSettings
+from farm.settings import GateSettings, RedisSettings, S3Settings, StoreSettings, WorkerSettings
 from farm.steward import Steward
 from farm.storage import S3Storage
 from farm.store.redis import RedisJobStore, connect
@@ -59,9 +59,16 @@ class Runtime:
     """
 
     def __init__(
-        self, *, redis: RedisSettings, store: StoreSettings, s3: S3Settings, worker: WorkerSettings
+        self,
+        *,
+        redis: RedisSettings,
+        store: StoreSettings,
+        s3: S3Settings,
+        worker: WorkerSettings,
+        allowed: GateSettings,
     ) -> None:
         """Keep the settings; nothing is opened, read or started before `start`."""
+        self._allowed_nodes = allowed.allowed_nodes
         # One thread renders, the others publish; the gate lets a message in only when the GPU is free.
         self.threads = 1 + worker.publish_slots
         self.gate = Gate(threads=self.threads)
@@ -213,7 +220,13 @@ class Runtime:
             store=self._store,
             keeper=self._keeper,
             comfy=OwnComfy(self._machine.comfy),
-            tailor=Tailor(self._name, self._worker, self._machine, self._definitions),
+            tailor=Tailor(
+                self._name,
+                self._worker,
+                self._machine,
+                self._definitions,
+                allowed_nodes=self._allowed_nodes,
+            ),
             inputs=InputCache(self._worker.data_dir / "inputs", storage=storage, settings=self._worker),
             publisher=publisher,
             scratch=self._worker.data_dir / "scratch",

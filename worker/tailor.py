@@ -9,6 +9,7 @@ from typing import Any
 from comfy.errors import ComfyError
 from comfy.required import model_files
 from comfy.rewrites import Optimized, Site, optimize
+from farm.admission import admit
 from farm.job import JobSpec
 from farm.settings import WorkerSettings
 from worker.definitions import Definitions
@@ -24,13 +25,28 @@ class Tailor:
     """Knows the place, and makes graphs fit it."""
 
     def __init__(
-        self, name: str, settings: WorkerSettings, machine: Machine, definitions: Definitions
+        self,
+        name: str,
+        settings: WorkerSettings,
+        machine: Machine,
+        definitions: Definitions,
+        *,
+        allowed_nodes: str = "",
     ) -> None:
         """Keep whom to ask; nothing is read yet."""
         self._name = name
         self._settings = settings
         self._machine = machine
         self._definitions = definitions
+        self._allowed_nodes = allowed_nodes
+
+    def admit(self, graph: Mapping[str, Any]) -> None:
+        """Pass a graph that this deployment allows.
+
+        Raises:
+            GraphError: a node class is not allowed, or a file name could lead out of its folder.
+        """
+        admit(graph, self._allowed_nodes)
 
     def fit(self, graph: Mapping[str, Any], spec: JobSpec) -> Optimized:
         """The graph with what the job accepts; as it was, with the reason, when this place cannot be known.

@@ -28,8 +28,20 @@ class Draft:
     """
 
     def __init__(
-        self, graph: Mapping[str, Any], *, site: Site, wishes: Wishes, kind: ChangeKind, rewrite: str
+        self,
+        graph: Mapping[str, Any],
+        *,
+        site: Site,
+        wishes: Wishes,
+        kind: ChangeKind,
+        rewrite: str,
+        runs: set[str] | None = None,
     ) -> None:
+        """Begin with the graph as it is.
+
+        Args:
+            runs: its running nodes, where somebody knows them already.
+        """
         self.site = site
         self.wishes = wishes
         self.changes: list[Change] = []
@@ -37,7 +49,7 @@ class Draft:
         self.suggestions: list[str] = []
         self._graph: dict[str, Any] = dict(graph)
         self._owned: set[str] = set()  # nodes that are ours to write to
-        self._runs: tuple[int, set[str]] | None = None  # changes by then, and what ran
+        self._runs = None if runs is None else (0, runs)  # changes by then, and what ran
         self._kind = kind
         self._rewrite = rewrite
 

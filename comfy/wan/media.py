@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from comfy.places import Setting
@@ -44,6 +45,7 @@ def find_media(reader: Reader) -> dict[str, list[Setting]]:
     return found
 
 
+@lru_cache(maxsize=4096)  # a graph may have thousands of inputs, of few names
 def _role_of(input_name: str) -> str | None:
     named = next((role for role, pattern in _ROLES if pattern.search(input_name)), None)
     return named or (None if _PLAIN.search(input_name) else input_name)
