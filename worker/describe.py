@@ -94,6 +94,7 @@ class SelfPortrait:
             MODELS_FIELD: self._shelf.facts(),
             "warm_models": machine.warm.files(),
             "loads": machine.warm.loads(),
+            "attention": self._attention(),
             **self._code(),
             DEFINITIONS_FIELD: self._definitions.digest,
             "node_classes": self._definitions.classes,
@@ -108,6 +109,10 @@ class SelfPortrait:
             facts = {"comfyui_revision": comfyui.revision if comfyui else None, "custom_nodes": nodes}
             self._installed = (generation, facts)
         return self._installed[1]
+
+    def _attention(self) -> dict[str, Any] | None:
+        known = self._machine.attention.known if self._machine.attention is not None else None
+        return asdict(known) if known is not None else None
 
     def _illness(self) -> str | None:
         illness = self._wellness.quarantine.illness

@@ -6,15 +6,17 @@ It tells the gate when one of them cannot take a job, and whether both are as th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 from farm.settings import WorkerSettings
+from worker.attention import AttentionProbe
 from worker.errors import GpuUnusable, WorkerError
 from worker.gate import Gate
 from worker.gpu_watch import GpuWatch
 from worker.keeper import ComfyState
-from worker.launch import ComfyKind
+from worker.launch import ComfyKind, child_environment
 from worker.nvenc import NvencFinding, try_nvenc
 from worker.plan_check import PlanCheck
 from worker.proof import Proof
@@ -54,6 +56,7 @@ class Machine:
             self.comfy.proof, lambda: self.comfy.generation, gate, strict=settings.strict
         )
         self.warm = WarmModels(self.comfy)
+        self.attention = self._attention_probe(settings.data_dir)
         self._recycler = recycler_of(self.comfy, settings, on_free=self.warm.forget)
 
     @property
@@ -83,6 +86,8 @@ class Machine:
         """
         self._try_nvenc()
         self.comfy.start()
+        if self.attention is not None:
+            self.attention.recall()
         if self.watch is not None:
             self.watch.start()
 
@@ -105,6 +110,27 @@ class Machine:
         except Exception:
             # A look must not cost the job that was rendered.
             log.exception("Not looked at between two jobs", extra={"event": "after_render_failed"})
+
+    def attention_proven(self, *, now: bool) -> Mapping[str, float]:
+        """Back-ends that are right on this card -> seconds of one attention.
+
+        Args:
+            now: try them, which takes a minute or two, unless that was done before.
+        """
+        if self.attention is None:
+            return {}
+        found = self.attention.find() if now else self.attention.known
+        return found.proven if found is not None else {}
+
+    def _attention_probe(self, folder: Path) -> AttentionProbe | None:
+        if self.gpu is None or not self.owns_card:
+            return None
+        return AttentionProbe(
+            self.comfy.target.command[:1],
+            folder.absolute() / "attention.json",
+            card={"uuid": self.gpu.uuid, "driver": self.gpu.driver or ""},
+            environ=child_environment(self.comfy.target, self.comfy.plan.env),
+        )
 
     def _try_nvenc(self) -> None:
         if self.gpu is None or self.gpu.has_nvenc is False:

@@ -8,7 +8,7 @@ from typing import Any
 
 from comfy.errors import ComfyError
 from comfy.required import model_files
-from comfy.rewrites import Optimized, Site, optimize
+from comfy.rewrites import Attention, Optimized, Site, optimize
 from farm.admission import admit
 from farm.job import JobSpec
 from farm.settings import WorkerSettings
@@ -54,13 +54,17 @@ class Tailor:
         Never raises: a rewrite is not worth a job.
         """
         try:
-            return optimize(graph, self.site(graph), accept=spec.accept, wishes=spec.wishes)
+            site = self.site(graph, try_attention=spec.wishes.attention is Attention.AUTO)
+            return optimize(graph, site, accept=spec.accept, wishes=spec.wishes)
         except (ComfyError, WorkerError, OSError) as exc:
             log.warning("No rewrite tried", extra={"event": "rewrites_untried", "reason": str(exc)})
             return Optimized(graph=graph, outcomes=(), untried=str(exc))
 
-    def site(self, graph: Mapping[str, Any]) -> Site:
+    def site(self, graph: Mapping[str, Any], *, try_attention: bool = False) -> Site:
         """What is known of this place, for this graph.
+
+        Args:
+            try_attention: find out which attention back-ends are right here, if that is not known.
 
         Raises:
             ComfyError, WorkerError: ComfyUI does not tell what is installed.
@@ -75,6 +79,7 @@ class Tailor:
             vram_bytes=self._vram_bytes(),
             host_ram_bytes=host_memory().total_bytes,
             nvenc=self._encodes(),
+            attention_proven=self._machine.attention_proven(now=try_attention),
             model_bytes=bytes_on_disk(models, model_files(graph)) if models is not None else {},
             # The emulator draws its clips and puts no graph into them.
             writes_metadata=None if comfy.is_emulator else "--disable-metadata" not in arguments,
