@@ -32,6 +32,7 @@ ROOT: Final = f"{{{NAMESPACE}}}:"
 _WATCH_S: Final = 0.1
 _BACKLOG: Final = 4  # most jobs that wait for each worker before the producer pauses
 _STEP_S: Final = 0.05  # what a step of the emulator takes
+_MOST_STEPS: Final = 100  # that the template takes
 # Mostly the default; the others show that the more urgent go first.
 _PRIORITIES: Final = (5, 5, 5, 5, 2, 8)
 
@@ -120,7 +121,7 @@ class Arena:
         for number in range(count):
             while number > share() * count + backlog or self.waiting() > backlog:
                 time.sleep(_WATCH_S)
-            steps = max(2, round(mean_s / _STEP_S * dice.uniform(0.5, 1.5)))
+            steps = min(max(2, round(mean_s / _STEP_S * dice.uniform(0.5, 1.5))), _MOST_STEPS)
             self.submit(steps=steps, priority=dice.choice(_PRIORITIES))
 
     def waiting(self) -> int:

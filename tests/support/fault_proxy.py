@@ -66,6 +66,8 @@ class FaultProxy:
         self.bytes_per_s = 0.0
         self.connections = 0
         self._stalled_up_to = 0
+        self._deadly = b""
+        self._muted: set[int] = set()  # numbers of connections
         self.cuts_made = 0
         self.bytes_passed = dict.fromkeys(Direction, 0)
         self.port = 0
@@ -86,6 +88,10 @@ class FaultProxy:
     def stall_open(self) -> None:
         """Let nothing through any more on the connections that are open now; new ones are good."""
         self._stalled_up_to = self.connections
+
+    def swallow_answer_to(self, words: bytes) -> None:
+        """Pass on what contains these words, and from then on nothing that comes back on its connection."""
+        self._deadly = words
 
     def reset_all(self) -> None:
         """Reset every connection that is open now."""
@@ -153,6 +159,8 @@ class FaultProxy:
                 if self._due(direction, carried):
                     self._reset(both)
                     return
+                if direction is Direction.UP and self._deadly and self._deadly in data:
+                    self._muted.add(number)
                 self.bytes_passed[direction] += len(data)
                 writer.write(data)
                 await writer.drain()
@@ -170,7 +178,7 @@ class FaultProxy:
     def _holds(self, number: int, direction: Direction) -> bool:
         if self.mode is Mode.BLACKHOLE or number <= self._stalled_up_to:
             return True
-        return self.mode is Mode.MUTE and direction is Direction.DOWN
+        return direction is Direction.DOWN and (self.mode is Mode.MUTE or number in self._muted)
 
     def _due(self, direction: Direction, carried: int) -> bool:
         with self._lock:
