@@ -18,6 +18,7 @@ from comfy.wan.workload import StageLoad, Workload
 
 EMULATED: Final = "emulated"  # the name of its card, so that its seconds stay among themselves
 _STREAMED: Final = "streamed"
+_CPU: Final = "cpu"
 _WARM_PHASES: Final = ("swap", "text", "vae", "frames", "save")  # of every job, beside its steps
 
 
@@ -71,7 +72,7 @@ def forecast(work: Workload, place: Place, book: PaceBook) -> Forecast:
         if warm is not None and name in phases:
             warm = warm.plus(phases[name])
     cold = warm.plus(phases["load"]) if warm is not None and "load" in phases else None
-    runs = found.runs or emulated
+    runs = found.runs or emulated or place.mode == _CPU
     return Forecast(
         place=place,
         fate=_fate(place, found, len(work.experts())),
@@ -113,6 +114,8 @@ def _all(place: Place) -> bool:
 def _fate(place: Place, found: Fit, experts: int) -> str:
     if place.gpu == EMULATED:
         return "computes nothing"
+    if place.mode == _CPU:
+        return "on the CPU"
     return fate(found, experts=experts, streamed=_all(place))
 
 
@@ -171,7 +174,7 @@ def _derived_step(stage: StageLoad, place: Place, found: Fit, rate: Rate) -> Est
             high=max(one.high, streamed / slow),
             source=f"{one.source}; {streamed / GIB:.1f} GiB stream in each pass at {link / GB:g} GB/s",
         )
-    return one.times(stage.passes)
+    return one.times(stage.passes * stage.windows)
 
 
 def _measured_phases(work: Workload, place: Place, book: PaceBook) -> dict[str, Estimate]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from comfy.links import inputs_of
+from comfy.links import class_of, inputs_of
 from comfy.nodedefs import Definitions
+from comfy.places import literal
 from comfy.required import ModelFile, model_files
 from comfy.wan.find import clip_size
 from comfy.wan.memory import (
@@ -24,6 +27,10 @@ from comfy.wan.sizes import ClipSize
 from comfy.wan.weights import Precision, Weights, weights_of
 
 _ATTENTION_INPUTS: Final = ("attention_mode", "sage_attention", "attention_override")
+# Nodes that sample a long clip in overlapping pieces, and what they call length and overlap, in frames.
+# Source: ComfyUI comfy_extras/nodes_context_windows.py; WanVideoWrapper nodes.py, ``WanVideoContextOptions``.
+_WINDOWS: Final = re.compile(r"ContextWindows|ContextOptions")
+_WINDOW_LENGTH: Final = ("context_length", "context_frames")
 _NO_CHOICE: Final = frozenset({"disabled", "none", "default", "sdpa", "comfy"})
 DEFAULT_ATTENTION: Final = "default"
 _MEDIA_ROLES: Final = frozenset({"start_image", "end_image", "control_video", "reference_image", "image"})
@@ -41,9 +48,10 @@ class StageLoad:
     steps: int | None  # None: not known until the graph runs
     passes: int  # forward passes of a step: two with guidance
     passes_known: bool
-    size: ClipSize
+    size: ClipSize  # of one window, where the clip is sampled in several
+    windows: int
     memory: MemoryNeed
-    extra: str  # what makes a step dearer than plain WAN: "vace"; empty
+    extra: str  # what makes a step dearer than plain WAN: "vace", "6 windows"; empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +118,13 @@ def read_workload(
     roles = find_roles(graph, definitions)
     named = model_files(graph)
     size = clip_size(graph)
-    extra = "vace" if any("vace" in file.name.lower() for file in named) else ""
-    stages = tuple(_stages(graph, roles, size or UNKNOWN_SIZE, extra, real_sizes, certain=size is not None))
+    window, windows = _window(graph, roles, size or UNKNOWN_SIZE)
+    words = ["vace"] if any("vace" in file.name.lower() for file in named) else []
+    words += [f"{windows} windows"] if windows > 1 else []
+    stages = tuple(
+        replace(stage, windows=windows)
+        for stage in _stages(graph, roles, window, ", ".join(words), real_sizes, certain=size is not None)
+    )
     if not stages:
         return None
     family = max((stage.weights.family for stage in stages), key=lambda each: each.parameters)
@@ -155,6 +168,7 @@ def _stages(
             passes=1 if cfg is not None and cfg.value == 1 else 2,
             passes_known=cfg is not None and isinstance(cfg.value, int | float),
             size=size,
+            windows=1,
             memory=need(
                 weights_bytes=found.resident_bytes,
                 size=size,
@@ -165,6 +179,20 @@ def _stages(
             ),
             extra=extra,
         )
+
+
+def _window(graph: Mapping[str, Any], roles: Roles, size: ClipSize) -> tuple[ClipSize, int]:
+    """What is sampled at once, and how many of it make the clip."""
+    for node_id in sorted(roles.running):
+        if not _WINDOWS.search(class_of(graph, node_id) or ""):
+            continue
+        lengths = [literal(graph, node_id, name) for name in _WINDOW_LENGTH]
+        length = next((each for each in lengths if isinstance(each, int)), None)
+        overlap = literal(graph, node_id, "context_overlap")
+        kept = overlap if isinstance(overlap, int) else 0
+        if length is not None and 0 <= kept < length < size.frames:
+            return replace(size, frames=length), math.ceil((size.frames - kept) / (length - kept))
+    return size, 1
 
 
 def _weights(graph: Mapping[str, Any], stage: Stage, real_sizes: Mapping[str, int] | None) -> Weights | None:

@@ -61,7 +61,8 @@ def _weights_words(stage: StageLoad) -> str:
 def _steps(stage: StageLoad) -> str:
     passes = "with guidance, 2 passes each" if stage.passes == 2 else "1 pass each"
     known = "" if stage.passes_known else " (cfg is computed: taken so)"
-    return f"{'?' if stage.steps is None else stage.steps}, {passes}{known}"
+    windows = f", in {stage.windows} windows" if stage.windows > 1 else ""
+    return f"{'?' if stage.steps is None else stage.steps}, {passes}{windows}{known}"
 
 
 def _needs_table(plan: JobPlan, work: Workload) -> Table:

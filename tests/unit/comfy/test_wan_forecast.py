@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from comfy.wan.workload import Workload, read_workload
 NOTHING = PaceBook({})
 HIGH = "wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors"
 VAE = "wan_2.1_vae.safetensors"
+GRAPHS = Path(__file__).parents[2] / "data" / "graphs"
 
 
 def a_graph(**parameters: Any) -> dict[str, Any]:
@@ -109,6 +112,32 @@ def test_weights_take_on_the_card_what_their_loader_makes_of_them(
 def test_a_size_is_read_back_from_its_name(size: ClipSize) -> None:
     assert read_size(size.name) == size
     assert read_size(size.name + "x1x1") is None
+
+
+@pytest.mark.parametrize("path", sorted(GRAPHS.glob("*.json")), ids=lambda path: path.stem)
+def test_public_graphs_are_planned(path: Path) -> None:
+    work = read_workload(json.loads(path.read_text(encoding="utf-8")))
+
+    assert work is not None
+    assert all(stage.steps for stage in work.stages)
+    found = forecast(work, a_place("RTX 5090", 31), NOTHING)
+    assert found.runs
+    assert found.warm is not None
+    assert found.cold is not None
+    assert 0 < found.warm.low < found.warm.seconds < found.warm.high
+
+
+def test_a_clip_in_windows_takes_the_memory_of_one_and_the_time_of_all() -> None:
+    path = GRAPHS / "wrapper_i2v_a14b_context_windows.json"
+    work = read_workload(json.loads(path.read_text(encoding="utf-8")))
+    assert work is not None
+
+    stage = work.stages[0]
+    assert (work.size.frames, stage.size.frames, stage.windows) == (241, 81, 6)
+    assert stage.extra == "6 windows"
+    step = forecast(work, a_place("RTX 4090", 23.7), NOTHING).stages[1].step
+    assert step is not None
+    assert step.seconds == pytest.approx(6 * 12.0, rel=0.02)
 
 
 # --- seconds from published times -----------------------------------------------------------------------
@@ -292,6 +321,13 @@ def test_what_is_not_alike_is_not_taken(other: Place) -> None:
 
     assert step is not None
     assert step.seconds < 100
+
+
+def test_a_worker_without_a_card_is_said_to_compute_on_the_cpu() -> None:
+    found = forecast(a_work(), a_place("no card", 64, mode="cpu"), NOTHING)
+
+    assert (found.fate, found.warm, found.runs) == ("on the CPU", None, True)
+    assert "no measured rate" in found.notes[0]
 
 
 def test_an_emulated_worker_computes_nothing_and_is_never_predicted_by_cards() -> None:
