@@ -99,6 +99,8 @@ def not_convertible(wanted: InputDef, value: Any, why: str) -> Reason:
 
 
 def checks_itself(node: NodeDef, wanted: InputDef) -> bool:
+    if node.class_type == "CustomCombo":  # its choices are the user's own
+        return True
     return _FILE_CHECKS.get(node.class_type, (None,))[0] == wanted.name
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 FOLDER: Final = Path(__file__).parent / "node_facts"
 
-# What the newest core adds, for servers that are not known to be older.
+# What the newest core adds and changes, for servers that are not known to be older.
 _NEWER_CORE: Final = "core-newer"
 _PACKS: Final = (
     "wan-video-wrapper",
@@ -34,10 +34,10 @@ def shipped_nodes(version: str, *, newest: bool) -> Mapping[str, Mapping[str, An
 
     Args:
         version: a version of ComfyUI of which the core is shipped, ``"0.12.1"``.
-        newest: also nodes that the core got after that version.
+        newest: also nodes that the core got or changed after that version.
     """
     nodes: dict[str, Mapping[str, Any]] = {}
-    names = (*([_NEWER_CORE] if newest else []), f"core-{version}", *_PACKS)
+    names = (f"core-{version}", *([_NEWER_CORE] if newest else []), *_PACKS)
     for name in names:
         file = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
         module = {"python_module": file["python_module"]}

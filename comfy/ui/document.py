@@ -1,0 +1,190 @@
+"""A saved workflow as typed values: nodes, links, subgraphs; what the editor keeps for drawing is left out.
+
+Source: ComfyUI's frontend, ``workflowSchema`` (versions 0.4 and 1): links are lists or objects, a
+subgraph's own inputs and outputs are the nodes -10 and -20.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Final, NoReturn
+
+from comfy.errors import GraphError, GraphProblem
+
+INPUT_NODE: Final = "-10"
+OUTPUT_NODE: Final = "-20"
+MOST_NODES: Final = 10_000  # notes and reroutes included; the largest public workflows have some hundreds
+
+
+class Mode(IntEnum):
+    """What the editor does with a node. Other numbers run as ALWAYS does."""
+
+    ALWAYS = 0
+    NEVER = 2  # muted
+    BYPASS = 4  # as if its inputs were its outputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """One input or output of a node."""
+
+    name: str
+    kind: str  # "IMAGE", "*", …
+    link: str | None = None  # of an input: the id of the link that ends here
+    widget: str | None = None  # of an input: the widget that it replaces when linked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One node as it was saved."""
+
+    node_id: str
+    class_type: str  # or the id of a subgraph's definition
+    mode: int = Mode.ALWAYS
+    title: str | None = None
+    inputs: tuple[Slot, ...] = ()
+    outputs: tuple[Slot, ...] = ()
+    values: Any = None  # widgets_values: a list, or a mapping by name
+    proxies: tuple[tuple[str, str], ...] = ()  # of a subgraph: (inner node or "-1", widget) shown on its face
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wire:
+    """One link."""
+
+    link_id: str
+    origin_id: str
+    origin_slot: int
+    target_id: str
+    target_slot: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """Nodes and links of one level: the workflow's own, or a subgraph's."""
+
+    nodes: Mapping[str, Node]
+    wires: Mapping[str, Wire]
+    name: str = ""
+    inputs: tuple[Slot, ...] = ()  # of a subgraph
+    outputs: tuple[Slot, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A whole workflow."""
+
+    sheet: Sheet
+    subgraphs: Mapping[str, Sheet] = field(default_factory=dict)  # by the id that nodes have as class
+    group_nodes: frozenset[str] = frozenset()  # names of the older form of subgraphs
+
+
+def is_workflow(raw: Any) -> bool:
+    """Whether this JSON is a workflow as the editor saves it."""
+    return isinstance(raw, Mapping) and isinstance(raw.get("nodes"), list)
+
+
+def read_document(raw: Mapping[str, Any]) -> Document:
+    """Read a saved workflow.
+
+    Raises:
+        GraphError: it has too many nodes, or a node or a link that cannot be read.
+    """
+    definitions = raw.get("definitions")
+    listed = definitions.get("subgraphs") if isinstance(definitions, Mapping) else None
+    subgraphs = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
+    count = sum(len(_list(each.get("nodes"))) for each in (raw, *subgraphs))
+    if count > MOST_NODES:
+        fail("too_many_nodes", f"the workflow has {count} nodes, the limit is {MOST_NODES}")
+    extra = raw.get("extra")
+    groups = extra.get("groupNodes") if isinstance(extra, Mapping) else None
+    return Document(
+        sheet=_sheet(raw),
+        subgraphs={str(each.get("id")): _sheet(each) for each in subgraphs},
+        group_nodes=frozenset(groups) if isinstance(groups, Mapping) else frozenset(),
+    )
+
+
+def fail(kind: str, message: str, *, node_id: str | None = None, class_type: str | None = None) -> NoReturn:
+    """Refuse the workflow for one reason."""
+    raise GraphError([GraphProblem(kind=kind, message=message, node_id=node_id, class_type=class_type)])
+
+
+def _sheet(raw: Mapping[str, Any]) -> Sheet:
+    nodes = [_node(each) for each in _list(raw.get("nodes"))]
+    wires = [_wire(each) for each in _list(raw.get("links")) if each is not None]
+    return Sheet(
+        nodes={node.node_id: node for node in nodes},
+        wires={wire.link_id: wire for wire in wires},
+        name=str(raw.get("name", "")),
+        inputs=tuple(_slots(raw.get("inputs"))),
+        outputs=tuple(_slots(raw.get("outputs"))),
+    )
+
+
+def _node(raw: Any) -> Node:
+    if not isinstance(raw, Mapping):
+        fail("node_not_object", f"a node of the workflow is an object, this is {raw!r:.60}")
+    node_id = _id(raw.get("id"), "a node")
+    class_type = raw.get("type")
+    if not isinstance(class_type, str) or not class_type:
+        fail("missing_class_type", "the node has no type: it says nothing about what to run", node_id=node_id)
+    properties = raw.get("properties")
+    mode, title = raw.get("mode"), raw.get("title")
+    return Node(
+        node_id=node_id,
+        class_type=class_type,
+        mode=mode if isinstance(mode, int) else Mode.ALWAYS,
+        title=title if isinstance(title, str) else None,
+        inputs=tuple(_slots(raw.get("inputs"))),
+        outputs=tuple(_slots(raw.get("outputs"))),
+        values=raw.get("widgets_values"),
+        proxies=tuple(_proxies(properties)) if isinstance(properties, Mapping) else (),
+    )
+
+
+def _slots(raw: Any) -> Iterator[Slot]:
+    for each in _list(raw):
+        given = each if isinstance(each, Mapping) else {}
+        widget, link = given.get("widget"), given.get("link")
+        name = widget.get("name") if isinstance(widget, Mapping) else None
+        yield Slot(
+            name=str(given.get("name", "")),
+            kind=str(given.get("type", "*")),
+            link=str(link) if isinstance(link, int | str) else None,
+            widget=name if isinstance(name, str) else None,
+        )
+
+
+def _wire(raw: Any) -> Wire:
+    if isinstance(raw, Mapping):
+        parts = [raw.get(name) for name in ("id", "origin_id", "origin_slot", "target_id", "target_slot")]
+    else:
+        parts = list(raw[:5]) if isinstance(raw, list | tuple) else []
+    if len(parts) < 5 or not isinstance(parts[2], int) or not isinstance(parts[4], int):
+        fail("bad_link", f"a link of the workflow cannot be read: {raw!r:.80}")
+    return Wire(
+        link_id=_id(parts[0], "a link"),
+        origin_id=_id(parts[1], "the node at a link's start"),
+        origin_slot=parts[2],
+        target_id=_id(parts[3], "the node at a link's end"),
+        target_slot=parts[4],
+    )
+
+
+def _id(raw: Any, what: str) -> str:
+    if isinstance(raw, bool) or not isinstance(raw, int | str) or raw == "":
+        fail("bad_id", f"the id of {what} is a number or a text, this is {raw!r:.60}")
+    return str(raw)
+
+
+def _proxies(properties: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for each in _list(properties.get("proxyWidgets")):
+        if isinstance(each, list | tuple) and len(each) >= 2:
+            yield str(each[0]), str(each[1])
+
+
+def _list(raw: Any) -> list[Any]:
+    return list(raw) if isinstance(raw, list | tuple) else []

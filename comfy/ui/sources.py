@@ -1,0 +1,202 @@
+"""Where an input's value comes from: through reroutes, bypassed nodes, primitives and subgraph borders.
+
+Source: ComfyUI's frontend, ``ExecutableNodeDTO`` (``resolveInput``, ``resolveOutput``); KJNodes,
+``setgetnodes.js``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from comfy.reasons import types_fit
+from comfy.ui.document import INPUT_NODE, OUTPUT_NODE, Mode, Node, Slot, fail
+from comfy.ui.scopes import Scope
+from comfy.ui.widgets import listed
+
+PRIMITIVE: Final = "PrimitiveNode"
+SET: Final = "SetNode"
+GET: Final = "GetNode"
+REROUTES: Final = frozenset({"Reroute", "Reroute (rgthree)", SET})
+# Nodes of the editor alone that neither hold nor pass a value.
+SILENT: Final = frozenset(
+    {
+        "Note",
+        "MarkdownNote",
+        "Label (rgthree)",
+        "Bookmark (rgthree)",
+        "Fast Muter (rgthree)",
+        "Fast Bypasser (rgthree)",
+        "Fast Groups Muter (rgthree)",
+        "Fast Groups Bypasser (rgthree)",
+        "Mute / Bypass Relay (rgthree)",
+        "Mute / Bypass Repeater (rgthree)",
+    }
+)
+VIRTUAL: Final = SILENT | REROUTES | {PRIMITIVE, GET}
+
+_ANY: Final = "*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A value that a node gives when it runs."""
+
+    node_id: str
+    slot: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Literal:
+    """A value that stands in the file, on another node than the one that takes it."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """The node that gave it is muted: the input is not sent at all."""
+
+
+Source = Taken | Literal | Gone | None  # None: nothing is linked, so the widget's own value counts
+
+_Place = tuple[Scope, str]  # a level and the id of a link in it
+
+
+class Sources:
+    """Follows links, each only once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[tuple[str, ...], str, str], Source] = {}
+
+    def of(self, scope: Scope, link_id: str, kind: str) -> Source:
+        """What comes along a link; `kind` is the type that its end takes.
+
+        Raises:
+            GraphError: reroutes or subgraphs lead in a circle, or a GetNode has no SetNode.
+        """
+        on_the_way: list[tuple[tuple[str, ...], str, str]] = []
+        seen: set[tuple[tuple[str, ...], str, str]] = set()
+        found: Source | _Place = (scope, link_id)
+        while isinstance(found, tuple):
+            scope, link_id = found
+            key = (scope.path, link_id, kind)
+            if key in self._known:
+                found = self._known[key]
+                break
+            if key in seen:
+                fail("cycle", f"link {link_id} leads back to itself, through reroutes or bypassed nodes")
+            seen.add(key)
+            on_the_way.append(key)
+            found = self._step(scope, link_id, kind)
+        for key in on_the_way:
+            self._known[key] = found
+        return found
+
+    def _step(self, scope: Scope, link_id: str, kind: str) -> Source | _Place:
+        wire = scope.sheet.wires.get(link_id)
+        if wire is None:
+            return None
+        if wire.origin_id == INPUT_NODE:
+            return _outside(scope, wire.origin_slot)
+        node = scope.sheet.nodes.get(wire.origin_id)
+        return None if node is None else _through(scope, node, wire.origin_slot, kind)
+
+
+def _outside(scope: Scope, slot: int) -> Source | _Place:
+    """From inside a subgraph: what its user linked to this input, or typed into the widget on its face."""
+    if scope.parent is None or scope.instance is None or not 0 <= slot < len(scope.sheet.inputs):
+        return None
+    name = scope.sheet.inputs[slot].name
+    for given in scope.instance.inputs:
+        if given.name == name and given.link in scope.parent.sheet.wires:
+            return scope.parent, str(given.link)
+    return _promoted(scope, slot)
+
+
+def _promoted(scope: Scope, slot: int) -> Literal | None:
+    """The value on the subgraph's face; None leaves each inner widget with its own."""
+    instance = scope.instance
+    values = listed(instance.values) if instance is not None else ()
+    if instance is None or not values:
+        return None
+    names = [each.name for number, each in enumerate(scope.sheet.inputs) if _is_promoted(scope, number)]
+    if len(values) != len(names) and len(values) == len(instance.proxies):
+        names = [widget if inner == "-1" else "" for inner, widget in instance.proxies]
+    shown = dict(zip(names, values, strict=False))
+    value = shown.get(scope.sheet.inputs[slot].name)
+    return None if value is None else Literal(value=value)
+
+
+def _is_promoted(scope: Scope, slot: int) -> bool:
+    """Whether an input of a subgraph leads to a widget inside, and so has one on the subgraph's face."""
+    for wire in scope.sheet.wires.values():
+        if wire.origin_id == INPUT_NODE and wire.origin_slot == slot:
+            target = scope.sheet.nodes.get(wire.target_id)
+            if target is not None and 0 <= wire.target_slot < len(target.inputs):
+                return target.inputs[wire.target_slot].widget is not None
+    return False
+
+
+def _through(scope: Scope, node: Node, slot: int, kind: str) -> Source | _Place:
+    if node.mode == Mode.BYPASS:
+        return _linked(scope, _matching_input(node, slot, kind))
+    if node.mode == Mode.NEVER:
+        return Gone()
+    child = scope.children.get(node.node_id)
+    if child is not None:
+        return _inside(child, slot)
+    if node.class_type in VIRTUAL:
+        return _through_virtual(scope, node)
+    return Taken(node_id=scope.id_of(node), slot=slot)
+
+
+def _through_virtual(scope: Scope, node: Node) -> Source | _Place:
+    if node.class_type == PRIMITIVE:
+        value = next(iter(listed(node.values)), None)
+        return None if value is None else Literal(value=value)
+    if node.class_type == GET:
+        return _linked(*_setter_of(scope, node))
+    return _linked(scope, next(iter(node.inputs), None)) if node.class_type in REROUTES else None
+
+
+def _linked(scope: Scope, given: Slot | None) -> _Place | None:
+    return None if given is None or given.link is None else (scope, given.link)
+
+
+def _inside(child: Scope, slot: int) -> Source | _Place:
+    for wire in child.sheet.wires.values():
+        if wire.target_id == OUTPUT_NODE and wire.target_slot == slot:
+            return child, wire.link_id
+    return None
+
+
+def _matching_input(node: Node, slot: int, kind: str) -> Slot | None:
+    """The input that a bypassed node hands on as output `slot`: of the same number or the same type."""
+    inputs, outputs = node.inputs, node.outputs
+    given = outputs[slot].kind if 0 <= slot < len(outputs) else kind
+    if _ANY in (kind, given):
+        return inputs[slot] if slot < len(inputs) else next(iter(inputs), None)
+    opposite = inputs[slot] if slot < len(inputs) else None
+    if opposite is not None and opposite.link is not None and types_fit(opposite.kind, given):
+        return opposite
+    return next(_preferred(inputs, kind, given), None)
+
+
+def _preferred(inputs: tuple[Slot, ...], kind: str, given: str) -> Iterator[Slot]:
+    yield from (each for each in inputs if each.kind == kind)
+    yield from (each for each in inputs if types_fit(each.kind, given))
+
+
+def _setter_of(scope: Scope, getter: Node) -> tuple[Scope, Slot | None]:
+    """The level and the input of the SetNode that a GetNode names, on its own level or one around it."""
+    name = next(iter(listed(getter.values)), None)
+    level: Scope | None = scope
+    while level is not None:
+        for node in level.sheet.nodes.values():
+            if node.class_type == SET and next(iter(listed(node.values)), None) == name:
+                return level, next(iter(node.inputs), None)
+        level = level.parent
+    message = f'no SetNode of the workflow sets "{str(name)[:60]}"'
+    fail("get_without_set", message, node_id=scope.id_of(getter), class_type=getter.class_type)
