@@ -50,6 +50,7 @@ __all__ = [
     "near_names",
     "no_such_place",
     "nodes_of_class",
+    "read_json",
     "set_input",
     "set_inputs",
 ]
@@ -72,15 +73,15 @@ def load_graph(source: str | bytes | Mapping[str, Any]) -> Graph:
     Raises:
         GraphError: it is no such graph; `problems` name every node and input at fault.
     """
-    raw = _parse(source) if isinstance(source, str | bytes) else source
+    raw = read_json(source) if isinstance(source, str | bytes) else source
     raw = _unwrap(raw)
     if not isinstance(raw, Mapping):
         _fail("not_a_graph", f"a graph is a JSON object of nodes, this is a {type(raw).__name__}")
     if isinstance(raw.get("nodes"), list) and ("links" in raw or "last_node_id" in raw or "version" in raw):
         _fail(
             "ui_format",
-            "this is the format in which ComfyUI's editor saves a workflow; the farm runs the API format: "
-            "open it in ComfyUI and use the menu Workflow > Export (API)",
+            "this is the format in which ComfyUI's editor saves a workflow, not a graph that can run: "
+            "comfy.ui.load.load_any converts it, and so does ComfyUI's menu Workflow > Export (API)",
         )
     _check_counts(raw)
     if not isinstance(source, str | bytes):
@@ -167,7 +168,12 @@ def near_names(name: str, known: Iterable[str], *, limit: int = 5) -> list[str]:
     return close or choices[:limit]
 
 
-def _parse(source: str | bytes) -> Any:
+def read_json(source: str | bytes) -> Any:
+    """Parse the text of a graph or a workflow.
+
+    Raises:
+        GraphError: it is too large, no JSON, nested too deeply, or holds NaN.
+    """
     size = len(source.encode(errors="replace")) if isinstance(source, str) else len(source)
     if size > MAX_GRAPH_BYTES:
         _fail_size(size)

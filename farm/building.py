@@ -12,7 +12,7 @@ from comfy.wan.binding import Bindings, places_of, resolve
 from comfy.wan.parameters import ParameterKind
 from comfy.wan.templates import get_template
 from farm.errors import InvalidJob, Problem
-from farm.graphs import effective, read_with_key, roles_of, with_values
+from farm.graphs import Knowledge, effective, known_without_a_fleet, read_with_key, roles_of, with_values
 
 GraphSource = Mapping[str, Any] | str | bytes | Path  # a str or Path is a file's path; bytes are JSON
 InputSource = str | Path | bytes  # an address (s3://, https://; may end in #sha256=…), a path, or the bytes
@@ -36,14 +36,19 @@ def build_graph(
     parameters: Mapping[str, Any],
     inputs: Mapping[str, InputSource],
     bind: Bindings = _NO_BINDINGS,
+    *,
+    known: Knowledge = known_without_a_fleet,
 ) -> Built:
     """Set values and files in a caller's own graph; a name is ``node.input``, a bound name, or a role.
+
+    Args:
+        known: what is known of nodes, for a workflow as ComfyUI's editor saves it.
 
     Raises:
         GraphError: the graph cannot run, a name means nothing in it, or a value is none that its role takes.
         InvalidJob: the file cannot be read.
     """
-    plain, image = read_with_key(read_source(graph))
+    plain, image = read_with_key(read_source(graph), known)
     direct = {name: value for name, value in parameters.items() if find_place(plain, name) is not None}
     meant = {name: value for name, value in parameters.items() if name not in direct}
     # What a place is set to may turn a switch: roles are those of the graph that comes of it.

@@ -12,6 +12,7 @@ from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
+from comfy.nodedefs import Definitions
 from comfy.wan.binding import Bindings
 from farm.admission import check_classes
 from farm.bell import LazyBell
@@ -87,7 +88,7 @@ class Farm:
         """Queue one job; when this returns, the job is stored and will end.
 
         Args:
-            graph: an API-format graph: a mapping, JSON bytes, or the path of a file.
+            graph: a graph in either of ComfyUI's formats: a mapping, JSON bytes, or the path of a file.
             parameters: of the template, or of the graph: "node.input", a name of `bind`, or what an input is
                 for as `farm inspect` shows it ("prompt", "seed", "width", "frames", …).
             template: name of a built-in template, instead of a graph.
@@ -156,7 +157,7 @@ class Farm:
 
     def checked(self, request: JobRequest) -> Checked:
         """As `validate`, and what the live workers say of the job."""
-        prepared = prepare_with_files(request)
+        prepared = prepare_with_files(request, self.node_definitions)
         spec, inputs = prepared.spec, prepared.inputs
         check_classes(spec.requirements.node_classes, self._allowed_nodes)
         try:
@@ -181,7 +182,16 @@ class Farm:
         """
         from farm.planning import plan_job  # nobody who only submits needs it
 
-        return plan_job(self.store, prepare_with_files(request).spec, gpus=gpus, vram_gib=vram_gib)
+        spec = prepare_with_files(request, self.node_definitions).spec
+        return plan_job(self.store, spec, gpus=gpus, vram_gib=vram_gib)
+
+    def node_definitions(self) -> Definitions:
+        """What is known of ComfyUI's nodes: by the live workers, else by what ships with the farm.
+
+        Raises:
+            StoreUnavailable: the live workers cannot be asked.
+        """
+        return self._preflight.definitions()
 
     def why_waiting(self, job_id: str) -> builtins.list[str]:
         """What a queued job waits for, in words: which workers could take it, and what others lack.

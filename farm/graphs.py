@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import functools
 import marshal
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from comfy.errors import GraphProblem
 from comfy.graph import MAX_NODES, Graph, find_place, load_graph, set_inputs
-from comfy.nodedefs import shipped_definitions
+from comfy.nodedefs import Definitions, shipped_definitions
 from comfy.pathgate import path_problems
 from comfy.plain_json import NotPlain, plain
 from comfy.required import model_files, node_classes, output_nodes
+from comfy.ui.load import load_any, may_be_workflow
 from comfy.wan.find import describe
 from comfy.wan.memory import smallest_vram_class_gib
 from comfy.wan.roles import Roles, find_roles
@@ -44,32 +45,80 @@ class GraphFacts:
     saves: bool  # False: none of its nodes makes a file, for certain
 
 
-def read_graph(source: Mapping[str, Any] | bytes) -> Graph:
-    """`comfy.graph.load_graph`, remembered.
+Knowledge = Callable[[], Definitions]  # asked only for a workflow as ComfyUI's editor saves it
+
+
+@functools.cache
+def known_without_a_fleet() -> Definitions:
+    """The node definitions that ship with the farm; the same object each time."""
+    return shipped_definitions()
+
+
+def read_graph(source: Mapping[str, Any] | bytes, known: Knowledge = known_without_a_fleet) -> Graph:
+    """`comfy.ui.load.load_any`, remembered: a graph of either of ComfyUI's formats.
+
+    Args:
+        known: what is known of nodes; asked only for a workflow as the editor saves it.
 
     Raises:
-        GraphError: it is no API-format graph; `problems` name every node and input at fault.
+        GraphError: it is no graph; `problems` name every node and input at fault.
     """
-    return read_with_key(source)[0]
+    return read_with_key(source, known)[0]
 
 
-def read_with_key(source: Mapping[str, Any] | bytes) -> tuple[Graph, bytes | None]:
+def read_with_key(
+    source: Mapping[str, Any] | bytes, known: Knowledge = known_without_a_fleet
+) -> tuple[Graph, bytes | None]:
     """As `read_graph`, and what stands for its content; None for a graph too large to be remembered.
 
     Raises:
         GraphError: as `read_graph`.
     """
+    if may_be_workflow(source):
+        graph = _read_either(source, known)
+        return graph, _image_of(graph)
     if isinstance(source, bytes):
         small = len(source) <= _REMEMBERED_BYTES
         return (_read_text(source), source) if small else (load_graph(source), None)
     if len(source) > MAX_NODES:
         return load_graph(source), None
+    image = _image_of(source)
+    return (load_graph(source) if image is None else _read_image(image)), image
+
+
+def _image_of(source: Mapping[str, Any]) -> bytes | None:
+    """The content as bytes; None when it is too large, or holds what JSON cannot say."""
     try:
         image = marshal.dumps(source, _MARSHAL_VERSION)  # type: ignore[arg-type]  # it says so itself
-    except ValueError:  # holds something that is no plain JSON value: let the reader say what
-        return load_graph(source), None
-    small = len(image) <= _REMEMBERED_BYTES
-    return (_read_image(image), image) if small else (load_graph(source), None)
+    except ValueError:
+        return None
+    return image if len(image) <= _REMEMBERED_BYTES else None
+
+
+def _read_either(source: Mapping[str, Any] | bytes, known: Knowledge) -> Graph:
+    text = source if isinstance(source, bytes) else _image_of(source)
+    if text is None or len(text) > _REMEMBERED_BYTES:
+        return load_any(source, known)
+    return _read_workflow(text, isinstance(source, bytes), _Known(known()))
+
+
+class _Known:
+    """Node definitions that are equal only to themselves: comparing a thousand nodes would take too long."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self.definitions = definitions
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Known) and other.definitions is self.definitions
+
+    def __hash__(self) -> int:
+        return id(self.definitions)
+
+
+@functools.lru_cache(maxsize=16)
+def _read_workflow(content: bytes, is_text: bool, known: _Known) -> Graph:
+    source = content if is_text else marshal.loads(content)  # noqa: S302  # written by `_image_of`
+    return load_any(source, lambda: known.definitions)
 
 
 @functools.lru_cache(maxsize=64)
@@ -79,7 +128,7 @@ def _read_text(text: bytes) -> Graph:
 
 @functools.lru_cache(maxsize=64)
 def _read_image(image: bytes) -> Graph:
-    return load_graph(marshal.loads(image))  # noqa: S302  # written by `read_graph` a line before
+    return load_graph(marshal.loads(image))  # noqa: S302  # written by `_image_of`
 
 
 def with_values(graph: Graph, values: Mapping[str, Any]) -> Graph:
@@ -196,6 +245,6 @@ def _may_save(graph: Graph) -> bool:
     """False only when every class is known and none is an output: a custom node may be one."""
     if output_nodes(graph):
         return True
-    known = shipped_definitions()
+    known = known_without_a_fleet()
     found = [known.get(node["class_type"]) for node in graph.values()]
     return any(node is None or node.output_node for node in found)

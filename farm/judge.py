@@ -28,7 +28,7 @@ class Judge:
     """
 
     def __init__(self, definitions: Mapping[str, NodeDef], dialect: Dialect) -> None:
-        self._definitions = definitions
+        self.definitions: Final = definitions
         self._dialect = dialect
         self._free = {name: _free_inputs(node) for name, node in definitions.items()}
         self._input_files = _offered_files(definitions)
@@ -64,7 +64,7 @@ class Judge:
 
     def _judged(self, graph: Mapping[str, Any]) -> Sequence[GraphProblem]:
         found = validate(
-            graph, self._definitions, dialect=self._dialect, input_file_exists=self._may_exist
+            graph, self.definitions, dialect=self._dialect, input_file_exists=self._may_exist
         ).problems
         return [self._hinted(problem, graph) for problem in found]
 
@@ -80,7 +80,7 @@ class Judge:
             value = str(graph[problem.node_id or ""]["inputs"][problem.input_name])[:_LONGEST_NAME]
             advice = f"give the file with the job: --input {place}=FILE, or inputs={{'{place}': ...}}"
             return replace(problem, message=f'there is no input file "{value}"; {advice}')
-        node = self._definitions.get(problem.class_type or "")
+        node = self.definitions.get(problem.class_type or "")
         wanted = node.input(problem.input_name or "") if node is not None else None
         choices = (wanted.choices or ()) if wanted is not None else ()
         if problem.kind != "value_not_in_list" or len(choices) <= _LISTED:

@@ -17,9 +17,10 @@ from typing import Any, Final
 
 from comfy.errors import GraphProblem, UnknownMessage
 from comfy.graph import find_place
-from comfy.nodedefs import Dialect, parse_definitions
+from comfy.nodedefs import Definitions, Dialect, parse_definitions
 from comfy.required import is_model_file, model_folder
 from farm.errors import InvalidJob, Problem, Unplaceable
+from farm.graphs import known_without_a_fleet
 from farm.job import JobSpec
 from farm.judge import Judge
 from farm.request import as_problem
@@ -80,6 +81,7 @@ class _Fleet:
     cards: tuple[Mapping[str, Any], ...] = ()
     nodes: tuple[_Nodes, ...] = ()
     name: Hashable = field(default=(), compare=False)
+    definitions: Definitions = field(default_factory=known_without_a_fleet, compare=False)
 
 
 class Preflight:
@@ -136,6 +138,16 @@ class Preflight:
             for card in fleet.cards
         ]
 
+    def definitions(self) -> Definitions:
+        """What is known of nodes: by the live workers first, then by what ships with the farm.
+
+        The same object as long as the same workers live.
+
+        Raises:
+            StoreUnavailable: the list of workers cannot be read.
+        """
+        return self._live().definitions
+
     def fleet_name(self) -> Hashable:
         """Another one whenever the verdict on a job may be another one.
 
@@ -170,7 +182,9 @@ class Preflight:
         )
         fields = (DEFINITIONS_FIELD, VERSION_FIELD, CLASS_FIELD)
         name = tuple((_name_of(card), *(str(card.get(each)) for each in fields)) for card in cards)
-        return _Fleet(cards=cards, nodes=nodes, name=(name, len(nodes)))
+        fleet_name = (name, len(nodes))
+        known = self._fleet.definitions if fleet_name == self._fleet.name else _known_by(nodes)
+        return _Fleet(cards=cards, nodes=nodes, name=fleet_name, definitions=known)
 
     def _judge(self, digest: str, dialect: Dialect) -> Judge | None:
         if known := self._judges.get((digest, dialect)):
@@ -185,6 +199,13 @@ class Preflight:
             facts = {"event": "definitions_unreadable", "digest": digest, "reason": str(exc)}
             log.warning("Node definitions of a worker cannot be read and are not checked", extra=facts)
             return None
+
+
+def _known_by(nodes: Sequence[_Nodes]) -> Definitions:
+    known = dict(known_without_a_fleet())
+    for group in reversed(nodes):
+        known.update(group.judge.definitions)
+    return known
 
 
 def _name_of(card: Mapping[str, Any]) -> str:

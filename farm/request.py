@@ -17,7 +17,7 @@ from comfy.rewrites.wishes import Attention, Wishes
 from comfy.wan.binding import Bindings
 from farm.building import Built, GraphSource, InputSource, build_graph, build_template, shown_source
 from farm.errors import InvalidJob, Problem
-from farm.graphs import GraphFacts, facts_of, roles_of, with_values
+from farm.graphs import GraphFacts, Knowledge, facts_of, known_without_a_fleet, roles_of, with_values
 from farm.job import VRAM_CLASSES_GIB, JobSpec, Requirements, make_spec
 from farm.reuse import reuse_problems
 from farm.sources import address_fault, scheme_of
@@ -72,17 +72,20 @@ class Prepared:
     inputs: Mapping[str, InputSource]  # "node.input" -> file, as it was given
 
 
-def prepare(request: JobRequest) -> JobSpec:
+def prepare(request: JobRequest, known: Knowledge = known_without_a_fleet) -> JobSpec:
     """Make the job's spec; see `prepare_with_files`.
 
     Raises:
         InvalidJob: as there.
     """
-    return prepare_with_files(request).spec
+    return prepare_with_files(request, known).spec
 
 
-def prepare_with_files(request: JobRequest) -> Prepared:
+def prepare_with_files(request: JobRequest, known: Knowledge = known_without_a_fleet) -> Prepared:
     """Make the job's spec: graph built, parameters set, requirements computed, every field checked.
+
+    Args:
+        known: what is known of nodes; asked only when the graph is a workflow as ComfyUI's editor saves it.
 
     Local input files are only looked at; the spec names them by their place until
     `Farm` has stored them and puts the address there.
@@ -91,7 +94,7 @@ def prepare_with_files(request: JobRequest) -> Prepared:
         InvalidJob: with one problem for each thing that is wrong, naming field, node and input.
     """
     try:
-        built = build(request)
+        built = build(request, known)
         facts = facts_of(built.graph, built.key)
         if not facts.saves:
             raise GraphError([GraphProblem(kind="prompt_no_outputs", message=no_outputs(built.graph))])
@@ -110,7 +113,7 @@ def prepare_with_files(request: JobRequest) -> Prepared:
     return Prepared(spec=make_spec(_fields(request, built, facts)), inputs=built.inputs)
 
 
-def build(request: JobRequest) -> Built:
+def build(request: JobRequest, known: Knowledge = known_without_a_fleet) -> Built:
     """The graph of a request with all that was asked for in it.
 
     Raises:
@@ -121,7 +124,7 @@ def build(request: JobRequest) -> Built:
         raise InvalidJob([Problem(field="graph", message="give either a graph or the name of a template")])
     if request.template is not None:
         return build_template(request.template, request.parameters, request.inputs)
-    return build_graph(request.graph or {}, request.parameters, request.inputs, request.bind)
+    return build_graph(request.graph or {}, request.parameters, request.inputs, request.bind, known=known)
 
 
 def _not_given(problems: Sequence[GraphProblem], inputs: Mapping[str, InputSource]) -> Sequence[GraphProblem]:
@@ -157,7 +160,9 @@ def local_file(source: InputSource) -> Path | bytes | None:
     return source
 
 
-def with_seeds(request: JobRequest, count: int) -> Iterator[JobRequest]:
+def with_seeds(
+    request: JobRequest, count: int, known: Knowledge = known_without_a_fleet
+) -> Iterator[JobRequest]:
     """The same request `count` times, each with seeds of its own, counted up from the given ones.
 
     An idempotency key becomes one key for each.
@@ -165,7 +170,7 @@ def with_seeds(request: JobRequest, count: int) -> Iterator[JobRequest]:
     Raises:
         InvalidJob: the graph has no seed that could differ.
     """
-    seeds = _first_seeds(request)
+    seeds = _first_seeds(request, known)
     key = request.options.get("idempotency_key")
     for number in range(count):
         options = request.options
@@ -175,7 +180,7 @@ def with_seeds(request: JobRequest, count: int) -> Iterator[JobRequest]:
         yield replace(request, parameters={**request.parameters, **varied}, options=options)
 
 
-def _first_seeds(request: JobRequest) -> dict[str, int]:
+def _first_seeds(request: JobRequest, known: Knowledge) -> dict[str, int]:
     given = request.parameters.get("seed")
     if request.template is not None:
         if given is None:
@@ -184,7 +189,7 @@ def _first_seeds(request: JobRequest) -> dict[str, int]:
         return {"seed": int(given)} if str(given).isdecimal() else {}
     try:
         unseeded = {name: value for name, value in request.parameters.items() if name != "seed"}
-        graph = build(replace(request, parameters=unseeded)).graph
+        graph = build(replace(request, parameters=unseeded), known).graph
     except GraphError as exc:
         raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc
     if given is not None:

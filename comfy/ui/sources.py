@@ -199,4 +199,4 @@ def _setter_of(scope: Scope, getter: Node) -> tuple[Scope, Slot | None]:
                 return level, next(iter(node.inputs), None)
         level = level.parent
     message = f'no SetNode of the workflow sets "{str(name)[:60]}"'
-    fail("get_without_set", message, node_id=scope.id_of(getter), class_type=getter.class_type)
+    return fail("get_without_set", message, node_id=scope.id_of(getter), class_type=getter.class_type)

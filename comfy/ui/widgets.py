@@ -32,8 +32,8 @@ class ShiftedValuesError(ValueError):
     def __init__(self, name: str, kind: str, value: Any) -> None:
         super().__init__(
             f"the file's widget values do not fit this version of the node: {value!r:.40} stands where "
-            f"{name} ({kind}) is expected; save the workflow anew in a ComfyUI with this version of the node, "
-            "or export it with Workflow > Export (API)"
+            f"{name} ({kind}) is expected; save the workflow anew in a ComfyUI with this version of the "
+            "node, or export it with Workflow > Export (API)"
         )
         self.name = name
 
@@ -144,7 +144,7 @@ def _fitting(wanted: InputDef, name: str, value: Any) -> Any:
         return _default(wanted)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     kind = wanted.kind
-    if kind in _NUMBERS and not is_number and not _is_numeral(value):
+    if kind in _NUMBERS and not is_number and (isinstance(value, bool) or not _is_numeral(value)):
         raise ShiftedValuesError(name, kind, value)
     if kind == "BOOLEAN" and not isinstance(value, bool | int | float):
         raise ShiftedValuesError(name, kind, value)

@@ -90,7 +90,10 @@ def submit(
     }
     request = request_of(file, template, param, input_, bind, snap=snap, options=options)
     with door.farm() as farm:
-        jobs = farm.submit_many(with_seeds(request, count)) if count > 1 else [farm.submit_one(request)]
+        if count > 1:
+            jobs = farm.submit_many(with_seeds(request, count, farm.node_definitions))
+        else:
+            jobs = [farm.submit_one(request)]
         ids = [job.job_id for job in jobs]
         if json and not watch_ and not wait:
             as_json.put(door.out, {"jobs": ids})

@@ -50,6 +50,7 @@ def announce(
     *,
     without_nodes: Sequence[str] = (),
     without_models: Sequence[str] = (),
+    more_nodes: Mapping[str, Any] | None = None,
     **facts: Any,
 ) -> None:
     """Let a worker live whose ComfyUI has the core nodes and the models of the template, but for these."""
@@ -61,7 +62,7 @@ def announce(
     nodes = dict(shipped_definitions(files=files))
     nodes["LoadImage"] = with_choices(nodes["LoadImage"], "image", ["example.png"])
     kept = {class_type: node for class_type, node in nodes.items() if class_type not in without_nodes}
-    text = json.dumps(definitions_to_json(kept), sort_keys=True).encode()
+    text = json.dumps({**definitions_to_json(kept), **(more_nodes or {})}, sort_keys=True).encode()
     digest = hashlib.sha256(text).hexdigest()
     store.put_blob(definitions_name(digest), zlib.compress(text), ttl_s=600)
     card = {"name": name, DEFINITIONS_FIELD: digest, "comfyui_version": "0.12.1", **facts}

@@ -34,7 +34,7 @@ from tests.support.fleet import PICTURE, TEMPLATE, announce, changed, render, wa
 from tests.support.jobs import an_error
 from tests.support.valkey import free_port
 
-WORKFLOW = {"nodes": [], "links": [], "version": 0.4}
+WORKFLOW = {"nodes": [{"id": 4, "type": "SomebodysNode"}], "links": [], "version": 0.4}
 CLIP = ("--template", TEMPLATE, "-p", "prompt=a fox")
 
 
@@ -425,7 +425,7 @@ def plain_line(cli: Cli, ended: Ended) -> str:
     ("content", "words"),
     [
         (b"{ not json", ["no JSON", "line 1"]),
-        (WORKFLOW, ["Export (API)"]),
+        (WORKFLOW, ["node 4 (SomebodysNode)", "connect a farm", "Export (API)"]),
         ({}, ["no nodes"]),
         ({**PICTURE, "9": {"class_type": "NoSuch", "inputs": {}}}, ["node 9 (NoSuch)", "node class"]),
         (changed(PICTURE, "2.images", ["7", 0]), ["node 2.images (SaveImage)", "node 7"]),

@@ -222,3 +222,24 @@ def test_a_job_that_fits_is_not_parked(farm: Farm, store: MemoryJobStore) -> Non
 def test_an_unknown_way_of_placing_is_named(farm: Farm) -> None:
     with pytest.raises(InvalidJob, match="if_unplaceable: is refuse or park"):
         farm.submit(wan_graph(), if_unplaceable="wait")  # type: ignore[arg-type]
+
+
+def a_workflow(*classes: str) -> dict[str, Any]:
+    """As ComfyUI's editor saves it."""
+    nodes = [{"id": number, "type": each, "widgets_values": [9]} for number, each in enumerate(classes)]
+    return {"nodes": nodes, "links": [], "version": 0.4}
+
+
+def test_a_workflow_with_a_node_that_only_the_fleet_knows_is_converted_by_the_fleet(
+    farm: Farm, store: MemoryJobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "CARDS_FOR_S", 0.0)
+    workflow = a_workflow("SomebodysWriter")
+    with pytest.raises(InvalidJob, match="nothing is known of this node class"):
+        farm.checked(JobRequest(graph=workflow))
+    writer = {"input": {"required": {"strength": ["INT", {"min": 1, "max": 10}]}}, "output_node": True}
+
+    announce(store, more_nodes={"SomebodysWriter": writer})
+
+    spec = farm.checked(JobRequest(graph=workflow)).spec
+    assert spec.graph["0"] == {"class_type": "SomebodysWriter", "inputs": {"strength": 9}}

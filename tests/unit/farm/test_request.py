@@ -16,7 +16,8 @@ from farm.graphs import facts_of, read_graph, with_values
 from farm.request import JobOptions, JobRequest, prepare, with_seeds
 from tests.support.fleet import PICTURE, TEMPLATE, changed, wan_graph
 
-WORKFLOW = {"nodes": [{"id": 1}], "links": [], "version": 0.4}
+GRAPHS = Path(__file__).parents[2] / "data" / "graphs"
+WORKFLOW = {"nodes": [{"id": 1, "type": "SomebodysNode"}], "links": [], "version": 0.4}
 
 
 def refused(**request: Any) -> str:
@@ -134,6 +135,24 @@ def test_a_dotted_input_name_is_set() -> None:
 )
 def test_a_broken_graph_is_refused_in_words_that_name_the_place(graph: GraphSource, words: str) -> None:
     assert words in refused(graph=graph)
+
+
+def test_a_workflow_as_the_editor_saves_it_becomes_a_job() -> None:
+    path = GRAPHS / "core_t2v_a14b_subgraph.ui.json"
+
+    spec = prepare(JobRequest(graph=path, parameters={"200:57.noise_seed": 5}))
+
+    assert spec.graph["200:57"]["inputs"]["noise_seed"] == 5
+    assert spec.graph["61"]["class_type"] == "SaveVideo"
+    assert spec.requirements.models
+
+
+def test_the_seeds_of_a_workflow_are_counted_up() -> None:
+    request = JobRequest(graph=GRAPHS / "core_t2v_a14b_subgraph.ui.json")
+
+    seeds = [prepare(each).graph["200:57"]["inputs"]["noise_seed"] for each in with_seeds(request, 3)]
+
+    assert seeds == [seeds[0], seeds[0] + 1, seeds[0] + 2]
 
 
 def test_a_graph_whose_custom_nodes_may_save_is_not_refused_for_saving_nothing() -> None:

@@ -1,0 +1,163 @@
+"""Files made to hurt: a clear error, soon."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from comfy.errors import GraphError
+from comfy.nodedefs import shipped_definitions
+from comfy.ui.load import load_any
+from tests.unit.comfy.ui.workflows import Sheet, picture
+
+# Generous: each takes well under a second on an idle machine.
+DEADLINE_S = 5.0
+
+
+def refused(workflow: Any) -> str:
+    """The kind of the problem, within the deadline."""
+    started = time.monotonic()
+    with pytest.raises(GraphError) as caught:
+        load_any(workflow, shipped_definitions)
+    assert time.monotonic() - started < DEADLINE_S
+    assert all(len(str(problem)) < 1000 for problem in caught.value.problems)
+    return caught.value.problems[0].kind
+
+
+def test_a_hundred_thousand_nodes() -> None:
+    nodes = [{"id": number, "type": "Note"} for number in range(100_000)]
+
+    assert refused({"nodes": nodes, "links": []}) == "too_many_nodes"
+
+
+def test_subgraphs_that_double_at_every_level() -> None:
+    levels = []
+    for level in range(30):
+        sheet = Sheet()
+        sheet.node(1, f"level{level + 1}")
+        sheet.node(2, f"level{level + 1}")
+        levels.append(sheet.subgraph(f"level{level}", (), ()))
+    sheet = Sheet()
+    sheet.node(1, "level0")
+
+    assert refused(sheet.saved(*levels)) in ("too_many_nodes", "too_deep")
+
+
+def test_subgraphs_nested_a_thousand_deep() -> None:
+    levels = []
+    for level in range(1000):
+        sheet = Sheet()
+        sheet.node(1, f"level{level + 1}")
+        levels.append(sheet.subgraph(f"level{level}", (), ()))
+    sheet = Sheet()
+    sheet.node(1, "level0")
+
+    assert refused(sheet.saved(*levels)) == "too_deep"
+
+
+def test_a_subgraph_that_contains_itself() -> None:
+    inner = Sheet()
+    inner.node(1, "loop")
+    sheet = Sheet()
+    sheet.node(1, "loop")
+
+    assert refused(sheet.saved(inner.subgraph("loop", (), ()))) == "recursive_subgraph"
+
+
+def test_reroutes_in_a_circle() -> None:
+    sheet = Sheet()
+    picture(sheet)
+    sheet.node(2, "Reroute", inputs=(":*",), outputs=("*",))
+    sheet.node(3, "Reroute", inputs=(":*",), outputs=("*",))
+    sheet.link(2, 0, 3, 0)
+    sheet.link(3, 0, 2, 0)
+    sheet.link(3, 0, 9, 0)
+
+    assert refused(sheet.saved()) == "cycle"
+
+
+def test_nodes_in_a_circle() -> None:
+    sheet = Sheet()
+    sheet.node(1, "ImageScaleBy", "area", 2.0, inputs=("image:IMAGE",), outputs=("IMAGE",))
+    sheet.node(2, "ImageScaleBy", "area", 2.0, inputs=("image:IMAGE",), outputs=("IMAGE",))
+    sheet.link(1, 0, 2, 0)
+    sheet.link(2, 0, 1, 0)
+
+    assert refused(sheet.saved()) == "cycle"
+
+
+def test_a_long_chain_of_reroutes_read_by_many() -> None:
+    sheet = Sheet()
+    sheet.node(0, "EmptyImage", 8, 8, 1, 0, outputs=("IMAGE",))
+    for number in range(1, 5000):
+        sheet.node(number, "Reroute", inputs=(":*",), outputs=("*",))
+        sheet.nodes[-1]["inputs"][0]["link"] = number
+        sheet.links.append([number, number - 1, 0, number, 0, "*"])
+    for number in range(5000, 6500):
+        sheet.node(number, "PreviewImage", inputs=("images:IMAGE",))
+        sheet.nodes[-1]["inputs"][0]["link"] = number
+        sheet.links.append([number, 4999, 0, number, 0, "*"])
+    started = time.monotonic()
+
+    graph = load_any(sheet.saved(), shipped_definitions)
+
+    assert graph["6499"]["inputs"]["images"] == ["0", 0]
+    assert time.monotonic() - started < DEADLINE_S
+
+
+def test_a_number_that_is_none() -> None:
+    sheet = Sheet()
+    sheet.node(1, "EmptyImage", float("nan"), 8, 1, 0)
+
+    assert refused(sheet.saved()) == "not_a_number"
+    assert refused(json.dumps(sheet.saved())) == "not_a_number"
+
+
+def test_huge_texts() -> None:
+    sheet = Sheet()
+    sheet.node(1, "EmptyImage", "x" * 3_000_000, 8, 1, 0)
+
+    assert refused(json.dumps(sheet.saved())) == "shifted_values"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"nodes": [5]},
+        {"nodes": [{"type": "Note"}]},
+        {"nodes": [{"id": True, "type": "Note"}]},
+        {"nodes": [{"id": float("nan"), "type": "Note"}]},
+        {"nodes": [{"id": 1}]},
+        {"nodes": [{"id": 1, "type": "Note"}], "links": [[1, 2]]},
+        {"nodes": [{"id": 1, "type": "Note"}], "links": [[1, 2, "x", 3, 0]]},
+        {"nodes": [{"id": 1, "type": "Note"}], "links": ["x"]},
+        {"nodes": []},
+        {"nodes": [{"id": 1, "type": "Note"}], "definitions": {"subgraphs": [{"nodes": [{}]}]}},
+    ],
+)
+def test_broken_files(broken: dict[str, Any]) -> None:
+    assert refused(broken)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"inputs": "x", "outputs": 5, "widgets_values": "text", "mode": "x", "title": 5, "properties": []},
+        {"inputs": [None, 5, {"name": 3, "type": ["a"], "link": 99, "widget": 5}], "outputs": [None]},
+        {"properties": {"proxyWidgets": [5, ["a"], "x"]}, "flags": None},
+    ],
+)
+def test_odd_nodes_are_read_as_far_as_they_go(odd: dict[str, Any]) -> None:
+    workflow = {
+        "nodes": [{"id": 1, "type": "EmptyImage", **odd}],
+        "definitions": 5,
+        "extra": [],
+        "links": None,
+    }
+
+    graph = load_any(workflow, shipped_definitions)
+
+    assert graph["1"]["inputs"]["width"] == 512

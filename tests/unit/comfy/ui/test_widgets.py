@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from comfy.nodedefs import NodeDef, parse_node, shipped_definitions
+from comfy.ui.widgets import ShiftedValuesError, widget_values
+
+_KNOWN = shipped_definitions()
+
+
+def a_node(required: dict[str, Any], optional: dict[str, Any] | None = None) -> NodeDef:
+    return parse_node("Node", {"input": {"required": required, "optional": optional or {}}, "output": []})
+
+
+@pytest.mark.parametrize("control", ["fixed", "randomize", "increment", "decrement"])
+def test_what_the_editor_does_with_a_seed_is_no_value(control: str) -> None:
+    saved = [42, control, 20, 3.5, "euler", "simple", 1.0]
+
+    values = widget_values(_KNOWN["KSampler"], saved)
+
+    assert values == {
+        "seed": 42, "steps": 20, "cfg": 3.5, "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0,
+    }  # fmt: skip
+
+
+def test_a_seed_without_a_control_is_read_as_well() -> None:
+    assert widget_values(_KNOWN["KSampler"], [42, 20, 3.5, "euler", "simple", 1.0])["steps"] == 20
+
+
+def test_the_button_of_an_upload_is_no_value() -> None:
+    assert widget_values(_KNOWN["LoadImage"], ["start.png", "image"]) == {"image": "start.png"}
+
+
+def test_missing_values_are_those_of_a_new_node() -> None:
+    values = widget_values(_KNOWN["RIFE VFI"], ["rife47.pth", 10, 2, True, True, 1])
+
+    assert (values["multiplier"], values["dtype"], values["batch_size"]) == (2, "float32", 1)
+
+
+def test_sockets_and_forced_inputs_take_no_value() -> None:
+    node = a_node({"image": ["IMAGE"], "width": ["INT", {"forceInput": True}], "height": ["INT"]})
+
+    assert widget_values(node, [48]) == {"height": 48}
+
+
+def test_a_dynamic_list_of_choices_is_followed_by_its_own_widgets() -> None:
+    values = widget_values(_KNOWN["StartLoop"], ["For", 2, 6, 1, True])
+
+    assert values == {
+        "mode": "For",
+        "mode.start_iteration_index": 2,
+        "mode.max_iteration": 6,
+        "mode.step": 1,
+        "cache_iterations": True,
+    }
+
+
+def test_values_by_name_bring_those_of_their_video_format() -> None:
+    saved = {
+        "frame_rate": 16, "loop_count": 0, "filename_prefix": "clip", "format": "video/h264-mp4",
+        "pix_fmt": "yuv420p", "crf": 17, "pingpong": False, "save_output": True,
+        "videopreview": {"hidden": False, "params": {"filename": "clip_00001.mp4"}},
+    }  # fmt: skip
+
+    values = widget_values(_KNOWN["VHS_VideoCombine"], saved)
+
+    assert (values["crf"], values["pix_fmt"], values["save_metadata"]) == (17, "yuv420p", True)
+    assert "videopreview" not in values
+
+
+def test_a_list_of_chosen_values_is_not_taken_for_a_link() -> None:
+    node = a_node({"which": ["COMBO", {"options": ["a", "b"], "multiselect": True}]})
+
+    assert widget_values(node, [["a", "b"]]) == {"which": {"__value__": ["a", "b"]}}
+
+
+@pytest.mark.parametrize(
+    ("saved", "choice", "index"),
+    [
+        (["Turbo", 2, "Quality", "Default", "Turbo", ""], "Turbo", 2),
+        (["Default", "Quality", "Default", ""], "Default", 1),
+    ],
+)
+def test_a_list_of_the_users_own_choices_gives_choice_and_number(
+    saved: list[Any], choice: str, index: int
+) -> None:
+    assert widget_values(_KNOWN["CustomCombo"], saved) == {"choice": choice, "index": index}
+
+
+@pytest.mark.parametrize(
+    ("spec", "value"), [(["INT"], "lanczos"), (["FLOAT"], True), (["BOOLEAN"], "yes"), (["STRING"], True)]
+)
+def test_a_value_that_cannot_be_the_inputs_is_refused(spec: list[Any], value: Any) -> None:
+    with pytest.raises(ShiftedValuesError, match="thing"):
+        widget_values(a_node({"thing": spec}), [value])
