@@ -13,7 +13,10 @@ from farm.cli.words import parse_pairs, parse_value
 from farm.request import JobOptions, JobRequest
 
 GraphFile = Annotated[
-    Path | None, typer.Argument(metavar="FILE", help="A ComfyUI graph (JSON).", show_default=False)
+    Path | None,
+    typer.Argument(
+        metavar="FILE", help="A workflow file of ComfyUI: as saved, or API format.", show_default=False
+    ),
 ]
 Template = Annotated[str | None, typer.Option("--template", "-t", help="A template; see `farm templates`.")]
 Parameters = Annotated[
