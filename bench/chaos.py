@@ -11,6 +11,7 @@ With root each worker lives in a network namespace and on a small disk of its ow
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -32,18 +33,22 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--processes", action="store_true", help="no namespaces and disks, with root neither")
     parser.add_argument("--keep", type=Path, help="a folder for all that a seed leaves: logs, files, data")
     options = parser.parse_args(arguments)
-    played = []
-    for seed in options.seeds:
-        played.append(_play(seed, options))
-        print(by_seed(played[-1:]).splitlines()[1], flush=True)
-        for violation in played[-1].violations:
-            print(f"  {violation}", flush=True)
-        for odd in odd_exits(played[-1]):
-            print(f"  {odd}", flush=True)
-        if played[-1].violations:
-            print(f"  again: {_again(seed, options)}", flush=True)
+    played: list[Played] = []
+    with contextlib.suppress(KeyboardInterrupt):  # what was played by then is worth a table
+        for seed in options.seeds:
+            played.append(_play(seed, options))
+            _tell(played[-1], options)
     print(f"\n{by_fault(played)}\n\n{by_seed(played)}")
     return 1 if any(each.violations for each in played) else 0
+
+
+def _tell(played: Played, options: argparse.Namespace) -> None:
+    """What came of one seed, at once: the next may take long."""
+    print(by_seed([played]).splitlines()[1], flush=True)
+    for line in (*played.violations, *odd_exits(played)):
+        print(f"  {line}", flush=True)
+    if played.violations:
+        print(f"  again: {_again(played.seed, options)}", flush=True)
 
 
 def _play(seed: int, options: argparse.Namespace) -> Played:
