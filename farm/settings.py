@@ -133,6 +133,11 @@ class StoreSettings(FromEnvironment):
         description="Events kept per job, about.",
     )
 
+    @property
+    def grace_s(self) -> float:
+        """Seconds for which a steward leaves leases alone after an outage: all can be renewed meanwhile."""
+        return self.renew_s + 1.0
+
     def limits(self) -> StoreLimits:
         """The same as the store takes it."""
         return StoreLimits(

@@ -31,7 +31,7 @@ class Steward:
             One renewal period of the workers, or a little more.
     """
 
-    def __init__(self, store: JobStore, *, holder: str, sweep_s: float = 1.0, grace_s: float = 4.0) -> None:
+    def __init__(self, store: JobStore, *, holder: str, grace_s: float, sweep_s: float = 1.0) -> None:
         self._store = store
         self._placer = Placer(store)
         self._holder = holder

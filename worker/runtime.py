@@ -239,6 +239,10 @@ class Runtime:
             after_render=self._machine.after_render,
         )
 
+    def _make_steward(self) -> Steward:
+        settings = self._store_settings
+        return Steward(self._connect(), holder=self._name, sweep_s=settings.sweep_s, grace_s=settings.grace_s)
+
     def _start_threads(self) -> None:
         self._leaving.obey()  # an order outlives the worker that it was given to
         spot = spot_watch(self._worker, self._leaving.notice)
@@ -246,7 +250,7 @@ class Runtime:
             self._keeper,
             self._wellness,
             self._shelf,
-            Steward(self._connect(), sweep_s=self._store_settings.sweep_s, holder=self._name),
+            self._make_steward(),
             CardKeeper(self._connect(), self._name, self._refresh, changed=self._changed),
             *([spot] if spot is not None else []),
             # Last, so that it ends before the store is closed under it.

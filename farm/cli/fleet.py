@@ -149,7 +149,7 @@ def steward(
             farm.store,
             holder=name or f"steward@{platform.node()}:{os.getpid()}",
             sweep_s=settings.sweep_s,
-            grace_s=settings.renew_s + 1.0,
+            grace_s=settings.grace_s,
         )
         with told_to_end() as ended:
             loop.start()

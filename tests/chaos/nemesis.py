@@ -35,10 +35,16 @@ _GARBAGE: Final[tuple[bytes, ...]] = (
     b'{"body":"e30=","headers":{},"properties":{}}',
     b'{"body":"W10=","content-encoding":"utf-8","content-type":"application/x-pickle","headers":{}}',
 )
-# After an outage a steward waits so long before it takes leases, and looks for the store so rarely.
-_GRACE_S: Final = 4.0 + 2.0
+_LONGEST_WAIT_S: Final = 2.0  # between two looks of a steward for a store that is away
 _CARD_GONE_S: Final = 7.0  # longer than a worker's look at its card takes to come round
 _PATIENCE_S: Final = 4.0  # at most, for a job to run where the next fault strikes
+# How people and init systems end a process that does not leave fast enough for them.
+_WAYS_OUT: Final = (
+    (signal.SIGTERM, signal.SIGTERM),
+    (signal.SIGTERM, signal.SIGKILL),
+    (signal.SIGQUIT,),
+    (signal.SIGINT,),
+)
 _HOUR_S: Final = 3600.0
 # What a fault wants to break may be broken already.
 _ALREADY_BROKEN: Final = (
@@ -68,6 +74,7 @@ class Nemesis:
 
     def __init__(self, arena: Arena) -> None:
         self._arena = arena
+        self._repair_begins_s = _LONGEST_WAIT_S + arena.farm.store.grace_s
         self._lease_s = lease_s = arena.farm.store.lease_s
         self._valkey_turn, self._s3_turn = threading.Lock(), threading.Lock()
         self._at: dict[Fault, Callable[[Place], Any]] = {
@@ -171,9 +178,11 @@ class Nemesis:
             _freeze(psutil.Process(worker.child.pid), seconds)
 
     def _quit(self, place: Place) -> None:
-        place.signal(signal.SIGTERM)
-        time.sleep(0.2)
-        place.signal(signal.SIGTERM)
+        first, *then = _WAYS_OUT[len(self.struck) % len(_WAYS_OUT)]
+        place.signal(first)
+        for number in then:
+            time.sleep(0.2)
+            place.signal(number)
 
     def _cut_off(self, place: Place, mode: Mode) -> None:
         with place.hindered():
@@ -216,7 +225,7 @@ class Nemesis:
         try:
             yield
         finally:
-            self._arena.outages.append((began_s, time.time() + _GRACE_S))
+            self._arena.outages.append((began_s, time.time() + self._repair_begins_s))
 
     def _restart_valkey(self, down_s: float) -> None:
         with self._valkey_turn, self._outage():

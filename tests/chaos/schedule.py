@@ -16,7 +16,7 @@ class Fault(StrEnum):
     WORKER_FREEZE = "worker_freeze"  # for two leases
     WORKER_SLEEP = "worker_sleep"  # for ten
     WORKER_DRAIN = "worker_drain"  # SIGTERM
-    WORKER_QUIT = "worker_quit"  # SIGTERM, and again before it is done
+    WORKER_QUIT = "worker_quit"  # SIGTERM twice, SIGTERM and SIGKILL, SIGQUIT, SIGINT
     STEWARD_KILL = "steward_kill"  # the worker that repairs right now
     COMFY_KILL = "comfy_kill"
     COMFY_NAP = "comfy_nap"  # frozen for half a lease
