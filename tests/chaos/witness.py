@@ -29,6 +29,7 @@ _HELD: Final = ("leases", "due", "deadlines")
 _MAY_STAY: Final = (
     "epoch",
     "last",
+    "paces",
     "workers",
     "worker:",
     "blob:",
