@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, ParamSpec, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, Unpack
 
 from comfy.wan.binding import Bindings
 from farm.building import GraphSource, InputSource
@@ -29,6 +29,9 @@ from farm.request import JobOptions, JobRequest
 from farm.settings import RedisSettings, S3Settings
 from farm.storage import Storage
 from farm.store.base import Counts, JobStore
+
+if TYPE_CHECKING:
+    from farm.planning import JobPlan
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -86,6 +89,12 @@ class AsyncFarm:
     async def validate(self, request: JobRequest) -> JobSpec:
         """As `Farm.validate`."""
         return await self.call(self._farm.validate, request)
+
+    async def plan(
+        self, request: JobRequest, *, gpus: Sequence[str] = (), vram_gib: float | None = None
+    ) -> JobPlan:
+        """As `Farm.plan`."""
+        return await self.call(self._farm.plan, request, gpus=gpus, vram_gib=vram_gib)
 
     async def why_waiting(self, job_id: str) -> builtins.list[str]:
         """As `Farm.why_waiting`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -42,13 +43,13 @@ class OwnComfy:
         return self._supervisor.client()
 
     def place(
-        self, inputs: InputCache, source: str, *, field: str, holder: str, stop: threading.Event
+        self, inputs: InputCache, source: str, *, field: str, holder: str, stop: Callable[[], bool]
     ) -> str:
         """Put an input where the server finds it: its folder, or by /upload when that is not ours."""
         folder = self._supervisor.input_dir
         if folder is not None:
-            return inputs.place(source, folder, holder=holder, field=field, stop=stop.is_set)
-        file = inputs.fetch(source, holder=holder, field=field, stop=stop.is_set)
+            return inputs.place(source, folder, holder=holder, field=field, stop=stop)
+        file = inputs.fetch(source, holder=holder, field=field, stop=stop)
         answer = self.client().upload_image(
             file.name, file.path.read_bytes(), subfolder="farm", overwrite=True
         )

@@ -20,6 +20,7 @@ from comfy.progress import NodeTiming
 from comfy.rewrites import Change, Optimized, set_output_prefix, tile_decodes
 from comfy.rewrites.tiled_decode import TILED
 from comfy.run import PromptRun
+from farm.errors import TransferStopped
 from farm.job import JobSpec, Progress
 from farm.store.base import Claim
 from worker.errors import BrokenOutput, TimeLimitReached, WorkerError
@@ -66,7 +67,7 @@ class Comfy(Protocol):
         """
 
     def place(
-        self, inputs: InputCache, source: str, *, field: str, holder: str, stop: threading.Event
+        self, inputs: InputCache, source: str, *, field: str, holder: str, stop: Callable[[], bool]
     ) -> str:
         """Put an input file where the server finds it; the name to write into the graph.
 
@@ -172,7 +173,7 @@ def render(
     ears.phase("preparing")
     client = comfy.client()
     died = comfy.died  # of the process that runs now: another one may follow while we look
-    given = _with_inputs(claim, inputs, comfy, stop)
+    given = _with_inputs(claim, inputs, comfy, stop, until=started + claim.spec.time_limit_s - spent_s)
     tailor.admit(given)
     fitted = tailor.fit(given, claim.spec)
     graph, prefixes = set_output_prefix(fitted.graph, prompt_id(claim))
@@ -216,14 +217,25 @@ def _inputs_of(client: ComfyClient, class_type: str) -> set[str]:
     return {name for group in ("required", "optional") for name in given.get(group, {})}
 
 
-def _with_inputs(claim: Claim, inputs: InputCache, comfy: Comfy, stop: threading.Event) -> Mapping[str, Any]:
-    """The graph with its input files in their places."""
+def _with_inputs(
+    claim: Claim, inputs: InputCache, comfy: Comfy, stop: threading.Event, *, until: float
+) -> Mapping[str, Any]:
+    """The graph with its input files in their places; `until` is when the attempt's time is up."""
     if not claim.spec.inputs:
         return claim.spec.graph
-    names = {
-        place: comfy.place(inputs, source, field=place, holder=prompt_id(claim), stop=stop)
-        for place, source in claim.spec.inputs.items()
-    }
+
+    def over() -> bool:
+        return stop.is_set() or time.monotonic() > until
+
+    try:
+        names = {
+            place: comfy.place(inputs, source, field=place, holder=prompt_id(claim), stop=over)
+            for place, source in claim.spec.inputs.items()
+        }
+    except TransferStopped as exc:
+        if stop.is_set():
+            raise
+        raise TimeLimitReached(claim.job_id, claim.spec.time_limit_s) from exc
     return set_inputs(claim.spec.graph, names)
 
 
