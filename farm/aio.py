@@ -161,6 +161,10 @@ class AsyncFarm:
         """As `Farm.retry`."""
         return self._job(await self.call(self._farm.retry, job_id))
 
+    async def retry_failed(self, *, label: str | None = None, dry_run: bool = False) -> builtins.list[str]:
+        """As `Farm.retry_failed`, all of them at once."""
+        return await self.call(lambda: [*self._farm.retry_failed(label=label, dry_run=dry_run)])
+
     async def workers(self) -> Sequence[Mapping[str, Any]]:
         """As `Farm.workers`."""
         return await self.call(self._farm.workers)

@@ -17,7 +17,7 @@ from comfy.wan.binding import Bindings
 from farm.admission import check_classes
 from farm.bell import LazyBell
 from farm.building import GraphSource, InputSource
-from farm.errors import InvalidJob, JobFailed, Problem, Unplaceable, WaitTimeout
+from farm.errors import IllegalMove, InvalidJob, JobFailed, JobNotFound, Problem, Unplaceable, WaitTimeout
 from farm.follow import follow
 from farm.handle import Job
 from farm.job import JobEvent, JobRecord, JobSpec, JobState, new_job_id
@@ -283,6 +283,24 @@ class Farm:
         """
         self.store.retry(job_id)
         return self.get(job_id)
+
+    def retry_failed(self, *, label: str | None = None, dry_run: bool = False) -> Iterator[str]:
+        """Queue every failed job anew that there is now, newest first; their ids, as it goes on.
+
+        Jobs are read page by page, so that a million of them is a matter of time, not of memory. One that
+        fails again meanwhile is not taken a second time.
+
+        Args:
+            label: only those with this label.
+            dry_run: only tell which ones it would be.
+        """
+        for job in self.list(state=JobState.FAILED, label=label):
+            try:
+                if not dry_run:
+                    self.store.retry(job.job_id)
+            except (IllegalMove, JobNotFound):  # somebody else was quicker, or its retention has passed
+                continue
+            yield job.job_id
 
     def workers(self) -> Sequence[Mapping[str, Any]]:
         """The cards of the workers that live."""

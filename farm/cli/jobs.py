@@ -20,7 +20,7 @@ from farm.cli.watching import view_for, watch_jobs
 from farm.cli.wishing import Accept, AttentionOption, Lightning, Limit, wishes
 from farm.cli.words import parse_moment, size
 from farm.client import Farm
-from farm.errors import IllegalMove, JobFailed
+from farm.errors import JobFailed
 from farm.handle import Job
 from farm.job import JobRecord, JobState
 from farm.request import with_seeds
@@ -208,21 +208,26 @@ def retry(
     label: Annotated[
         str | None, typer.Option("--label", "-l", help="With --all-failed: only those with this label.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --all-failed: only tell which ones it would be.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Queue failed, canceled or expired jobs anew, under their ids."""
     door = door_of(context)
     if bool(jobs) == all_failed:
         raise typer.BadParameter("name jobs, or give --all-failed")
+    if dry_run and not all_failed:
+        raise typer.BadParameter("--dry-run goes with --all-failed")
     with door.farm() as farm:
         if all_failed:
-            done = _retry_failed(farm, label)
-        else:
-            done = [farm.retry(whole_id(farm, job)).job_id for job in jobs or ()]
+            _retry_failed(door, farm, label, dry_run=dry_run, json=json)
+            return
+        done = [farm.retry(whole_id(farm, job)).job_id for job in jobs or ()]
     if json:
         as_json.put(door.out, {"jobs": done})
     else:
-        say(door.out, "\n".join(f"{job_id} queued" for job_id in done) or "no failed jobs")
+        say(door.out, "\n".join(f"{job_id} queued" for job_id in done))
 
 
 def pull(
@@ -273,12 +278,15 @@ def _unfinished(farm: Farm, limit: int = 50) -> list[str]:
     return running + queued
 
 
-def _retry_failed(farm: Farm, label: str | None) -> list[str]:
-    done = []
-    # All of them first: a job that is queued again would move in the list that is being read.
-    for job_id in [job.job_id for job in farm.list(state=JobState.FAILED, label=label)]:
-        try:
-            done.append(farm.retry(job_id).job_id)
-        except IllegalMove:  # somebody else was quicker
-            continue
-    return done
+def _retry_failed(door: Door, farm: Farm, label: str | None, *, dry_run: bool, json: bool) -> None:
+    """Each id as soon as it is queued, and how many there were: there may be very many."""
+    ids = farm.retry_failed(label=label, dry_run=dry_run)
+    if json:
+        as_json.put(door.out, {"jobs": list(ids), "dry_run": dry_run})
+        return
+    count = 0
+    for job_id in ids:
+        say(door.out, f"{job_id} {'would be queued' if dry_run else 'queued'}")
+        count += 1
+    words = "would be queued" if dry_run else "queued"
+    say(door.err, f"{count} failed jobs {words}" if count else "no failed jobs")

@@ -36,15 +36,17 @@ class ValkeyServer:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
-        """Start it (again, over the same data) and wait until it answers."""
+    def command(self) -> list[str]:
+        """What starts it."""
         command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self.folder), "--save", "", *self._args]
-        if self.password:
-            command += ["--requirepass", self.password]
+        return [*command, "--requirepass", self.password] if self.password else command
+
+    def start(self) -> None:
+        """Start it (again, over the same data) and wait until it answers."""
         log = (self.folder / "valkey.log").open("ab")
         with log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            self._process = subprocess.Popen(self.command(), stdout=log, stderr=log)
         until = time.monotonic() + 20
         while not self._answers():
             assert self._process.poll() is None, (self.folder / "valkey.log").read_text()

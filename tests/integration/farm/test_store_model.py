@@ -5,10 +5,16 @@ Time does not pass by itself here: leases, waits and rings run out when a rule s
 
 from __future__ import annotations
 
+import copy
+import threading
 import uuid
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -29,7 +35,7 @@ from farm.errors import FarmError
 from farm.job import ErrorKind, EventKind, JobRecord, JobState, Progress
 from farm.settings import RedisSettings
 from farm.store.base import Claim, JobStore, NewEvent, StoreLimits
-from farm.store.redis import connect
+from farm.store.redis import RedisJobStore, connect
 from farm.testing import MemoryJobStore, PlainBell
 from tests.support.jobs import QUEUE, a_job, a_result, an_error
 
@@ -39,6 +45,62 @@ FAR_MS = 4_000_000_000_000
 PRIORITIES = (2, 5)
 WORKERS = st.sampled_from(["w1", "w2", "w3"])
 ERRORS = st.sampled_from([ErrorKind.JOB, ErrorKind.TRANSIENT, ErrorKind.MACHINE, ErrorKind.PLACE])
+
+
+Act = Callable[[JobStore, str, int], Any]  # store, job, its attempt before the race
+
+
+def _claim_as(worker: str) -> Act:
+    def claim(store: JobStore, job_id: str, _attempt: int) -> Any:
+        answer = store.claim(job_id, worker=worker)
+        return answer.attempt if isinstance(answer, Claim) else answer
+
+    return claim
+
+
+def _take(store: JobStore, _job_id: str, _attempt: int) -> Any:
+    """The part of a sweep that takes jobs from workers that were not heard of."""
+    if isinstance(store, RedisJobStore):
+        found = store._run(
+            "sweep_leases", LIMITS.sweep_batch, f"{LIMITS.lease_s:g}", LIMITS.max_lost_attempts
+        )
+        return [job_id.decode() for job_id in found]
+    assert isinstance(store, MemoryJobStore)
+    with store._lock:
+        lost = [kept for kept in store._in(JobState.RUNNING) if store._lease_is_over(kept)]
+        for kept in lost:
+            store._take(kept)
+    return [kept.record.job_id for kept in lost]
+
+
+# What may happen to one job at the same moment: three claimers, the last words of the attempt that runs
+# and of one that a racing claim may begin, a cancel, a retry, two stewards.
+RACES: dict[str, Act] = {
+    **{f"claim by {worker}": _claim_as(worker) for worker in ("w1", "w2", "w3")},
+    "renew": lambda store, job_id, attempt: store.renew(job_id, attempt),
+    "succeed": lambda store, job_id, attempt: store.succeed(job_id, attempt, a_result("one")),
+    "succeed next": lambda store, job_id, attempt: store.succeed(job_id, attempt + 1, a_result("two")),
+    "fail": lambda store, job_id, attempt: store.fail(job_id, attempt, an_error(), retry_in_s=0),
+    "release": lambda store, job_id, attempt: store.release(job_id, attempt, reason="drain"),
+    "cancel": lambda store, job_id, _attempt: store.cancel(job_id),
+    "end canceled": lambda store, job_id, attempt: store.end_canceled(job_id, attempt),
+    "retry": lambda store, job_id, _attempt: store.retry(job_id),
+    "steward": _take,
+    "another steward": _take,
+}
+
+
+def copied(model: MemoryJobStore) -> MemoryJobStore:
+    """A model to try things on."""
+    other = MemoryJobStore(model.limits)
+    for name in ("_keys", "_contents", "_last_order", "_passed", "_workers", "_epoch", "_forgot_at"):
+        setattr(other, name, copy.copy(getattr(model, name)))
+    other._bells = {lane: deque(bells) for lane, bells in model._bells.items()}
+    for job_id, kept in model._jobs.items():
+        other._jobs[job_id] = replace(
+            kept, avoid=dict(kept.avoid), places=list(kept.places), events=list(kept.events)
+        )
+    return other
 
 
 class BothStores(RuleBasedStateMachine):
@@ -172,6 +234,35 @@ class BothStores(RuleBasedStateMachine):
     def sweep(self) -> None:
         self.both(lambda store: store.sweep())
 
+    @rule(
+        job_id=jobs,
+        acts=st.lists(st.sampled_from(sorted(RACES)), min_size=2, max_size=4, unique=True),
+        late=st.booleans(),
+    )
+    def several_at_once(self, job_id: str, acts: list[str], late: bool) -> None:
+        """What happens at one moment happens in some order, and the model does the same in that order."""
+        if late:
+            self.the_lease_runs_out(job_id)
+        attempt = self.attempt(job_id, 0)
+        gate = threading.Barrier(len(acts))
+
+        def act(name: str) -> Any:
+            gate.wait()
+            return answer_of(RACES[name], self.real, job_id, attempt)
+
+        with ThreadPoolExecutor(len(acts)) as pool:
+            answers = dict(zip(acts, pool.map(act, acts), strict=True))
+        self._set_due(job_id, FAR_MS)
+        found = self.real.get(job_id)
+        for order in permutations(acts):
+            model = copied(self.model)
+            told = {name: answer_of(RACES[name], model, job_id, attempt) for name in order}
+            if told == answers and _timeless(model.get(job_id)) == _timeless(found):
+                self.model = model
+                self._set_due(job_id, FAR_MS)
+                return
+        raise AssertionError(f"no order of these gives what Redis said: {answers}, {found}")
+
     @rule(worker=WORKERS, gib=st.sampled_from([8, 24, 48]), away=st.booleans())
     def a_worker_lives(self, worker: str, gib: int, away: bool) -> None:
         card = {"name": worker, "vram_gib": gib, "not_fetching": ["drained"] if away else []}
@@ -272,10 +363,22 @@ class BothStores(RuleBasedStateMachine):
     def teardown(self) -> None:
         for job_id in self.known:
             self.both(partial(_told, job_id=job_id))
+        self.close()
+
+    def close(self) -> None:
+        """Leave nothing behind."""
         for key in self.client.scan_iter(match=self.key("*"), count=1000):
             self.client.delete(key)
         self.client.close()
-        self.real._client.close()
+        self.real.close()
+
+
+def answer_of(act: Act, store: JobStore, job_id: str, attempt: int) -> Any:
+    """What the store says, a refusal among it."""
+    try:
+        return act(store, job_id, attempt)
+    except FarmError as exc:
+        return type(exc), str(exc)
 
 
 def _listed(store: JobStore, *, state: JobState | None, label: str | None) -> list[str]:
@@ -313,6 +416,20 @@ def test_the_scripts_do_what_the_model_does(valkey_url: str) -> None:
     )
 
 
+def test_two_claims_that_are_both_granted_are_found_out(
+    valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = bound_to(valkey_url)()
+    job_id = stores.submit(priority=5, max_attempts=1, key=None, late=False, labels=[], parked=None)
+    # As if the state was not looked at: each claimer gets the first attempt.
+    monkeypatch.setitem(RACES, "claim by w1", lambda store, *_: 1 if store is stores.real else None)
+    monkeypatch.setitem(RACES, "claim by w2", lambda store, *_: 1 if store is stores.real else None)
+
+    with pytest.raises(AssertionError, match="no order of these"):
+        stores.several_at_once(job_id=job_id, acts=["claim by w1", "claim by w2"], late=False)
+    stores.close()
+
+
 def test_a_model_that_forgets_a_cancel_is_found_out(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MemoryJobStore, "_end_canceled", lambda self, kept: False)
     stores = bound_to(valkey_url)()
@@ -322,3 +439,4 @@ def test_a_model_that_forgets_a_cancel_is_found_out(valkey_url: str, monkeypatch
 
     with pytest.raises(AssertionError):
         stores.succeed(job_id=job_id, off=0)
+    stores.close()

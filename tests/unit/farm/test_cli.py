@@ -275,9 +275,13 @@ def test_retry_of_all_failed_takes_those_with_the_label(cli: Cli) -> None:
         cli.store.claim(job_id, worker="w1")
         cli.store.fail(job_id, 1, an_error(), retry_in_s=None)
 
+    asked = cli("retry", "--all-failed", "--label", "a", "--dry-run")
+    assert "2 failed jobs would be queued" in asked.err
+    assert {cli.store.get(job_id).state for job_id in ids} == {JobState.FAILED}
     ended = cli("retry", "--all-failed", "--label", "a", "--json")
 
     assert sorted(ended.json["jobs"]) == sorted(ids[:2])
+    assert "no failed jobs" in cli("retry", "--all-failed", "--label", "a").err
     assert cli.store.get(ids[2]).state is JobState.FAILED
 
 
@@ -467,6 +471,7 @@ def test_a_bad_graph_is_told_by_node_and_input(
         (("submmit",), "No such command 'submmit'"),
         (("submit", *CLIP, "--colour", "red"), "No such option"),
         (("retry",), "--all-failed"),
+        (("retry", "--dry-run", "abcdefgh"), "--dry-run goes with --all-failed"),
         (("show", "ab"), "too short for a job id"),
         (("ls", "--state", "gone"), "'gone' is not one of"),
     ],

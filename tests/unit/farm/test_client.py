@@ -143,6 +143,26 @@ def test_counts_tell_states_and_lanes(farm: Farm) -> None:
     assert [lane.waiting for lane in counts.waiting] == [3]
 
 
+def test_all_failed_jobs_are_queued_anew_page_by_page_and_each_once(
+    farm: Farm, store: MemoryJobStore
+) -> None:
+    jobs = farm.submit_many(clip(number) for number in range(120))
+    failed = [job.job_id for job in jobs[:110]]
+    for job_id in failed:
+        store.claim(job_id, worker="w1")
+        store.fail(job_id, 1, an_error(), retry_in_s=None)
+    assert list(farm.retry_failed(dry_run=True)) == failed[::-1]
+
+    again = []
+    for job_id in farm.retry_failed():
+        again.append(job_id)
+        # It fails once more before the next one is queued.
+        store.claim(job_id, worker="w2")
+        store.fail(job_id, 2, an_error(), retry_in_s=None)
+
+    assert again == failed[::-1]
+
+
 def test_waiting_ends_with_the_job(farm: Farm, store: MemoryJobStore, storage: FolderStorage) -> None:
     job = farm.submit(wan_graph())
     worker = threading.Timer(0.05, render, (store, storage, job.job_id))

@@ -1,0 +1,85 @@
+"""The whole farm with a Redis that is full, that would evict jobs, or that allows only what is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis
+
+from farm.job import JobState
+from farm.store.base import Drain
+from farm.store.keys import Keys
+from farm.store.server import check_server
+from tests.support.valkey import ValkeyServer, eventually
+from tests.support.whole_farm import JOB_S, START_S, WholeFarm
+
+Farms = Callable[..., WholeFarm]
+
+
+def test_jobs_whose_messages_a_full_redis_destroyed_run_once_there_is_room(
+    start_valkey: Callable[..., ValkeyServer], new_farm: Farms
+) -> None:
+    valkey = start_valkey("--appendonly", "yes", "--maxmemory-policy", "noeviction")
+    farm = new_farm(redis_url=valkey.url)
+    worker = farm.start_worker()
+    store = farm.farm.store
+    store.set_drain(worker.name, Drain.FINISH)
+    eventually(lambda: worker.told("drain"))
+    jobs = [farm.submit() for _ in range(3)]
+    with redis.Redis.from_url(valkey.url) as client:
+        client.config_set("maxmemory", 1)
+        keys = Keys(farm.redis.namespace)
+        client.delete(keys.drain(worker.name))  # as a full server still takes it
+        client.publish(keys.control, b"")
+        eventually(lambda: worker.child.poll() is not None, within_s=JOB_S)
+
+        client.config_set("maxmemory", 0)
+    assert "OutOfMemoryError" in worker.log
+    farm.start_worker("b")  # as whatever runs workers does
+
+    for job in jobs:
+        assert farm.wait_final(job).state is JobState.SUCCEEDED
+
+
+def test_a_redis_that_would_evict_jobs_is_refused_at_the_start_with_the_remedy(
+    start_valkey: Callable[..., ValkeyServer], new_farm: Farms
+) -> None:
+    valkey = start_valkey("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+
+    worker = new_farm(redis_url=valkey.url).launch()
+
+    eventually(lambda: worker.child.poll() is not None, within_s=START_S)
+    assert worker.child.poll() == 78
+    assert "allkeys-lru" in worker.log
+    assert "noeviction" in worker.log
+
+
+def documented_rights() -> list[str]:
+    """What docs/redis.md says that a user needs."""
+    page = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
+    line = next(line for line in page.splitlines() if line.startswith("ACL SETUSER farm "))
+    return line.removeprefix("ACL SETUSER farm ").split()
+
+
+def test_a_user_with_no_more_than_the_documented_rights_is_enough(
+    start_valkey: Callable[..., ValkeyServer], new_farm: Farms
+) -> None:
+    valkey = start_valkey("--appendonly", "yes", "--user", "farm", *documented_rights())
+    farm = new_farm(redis_url=valkey.url.replace("redis://", "redis://farm:secret@"), namespace="farm")
+    worker = farm.start_worker()
+
+    job = farm.submit()
+
+    with redis.Redis.from_url(valkey.url) as admin:
+        eventually(lambda: job.refresh().state.final or admin.acl_log(), within_s=JOB_S)
+        assert admin.acl_log() == []
+    assert farm.wait_final(job).state is JobState.SUCCEEDED
+    assert check_server(farm.farm.store.ping()) == []
+    assert "NOPERM" not in worker.log
+    assert "no permissions" not in worker.log
+    with redis.Redis.from_url(farm.redis.url.get_secret_value()) as client:
+        for forbidden in (("FLUSHALL",), ("CONFIG", "SET", "maxmemory", "1"), ("GET", "other")):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                client.execute_command(*forbidden)
