@@ -15,11 +15,13 @@ from comfy.graph import Graph
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.wishes import Attention, Wishes
 from comfy.wan.binding import Bindings
+from comfy.wan.templates import TEMPLATES
 from farm.building import Built, GraphSource, InputSource, build_graph, build_template, shown_source
 from farm.errors import InvalidJob, Problem
 from farm.graphs import GraphFacts, Knowledge, facts_of, known_without_a_fleet, roles_of, with_values
 from farm.job import VRAM_CLASSES_GIB, JobSpec, Requirements, make_spec
 from farm.reuse import reuse_problems
+from farm.saved import SavedTemplate, read_saved
 from farm.sources import address_fault, scheme_of
 
 _SEED_INPUTS: Final = ("seed", "noise_seed")
@@ -123,7 +125,11 @@ def build(request: JobRequest, known: Knowledge = known_without_a_fleet) -> Buil
     if (request.graph is None) == (request.template is None):
         raise InvalidJob([Problem(field="graph", message="give either a graph or the name of a template")])
     if request.template is not None:
-        return build_template(request.template, request.parameters, request.inputs)
+        saved = _saved(request.template)
+        if saved is None:
+            return build_template(request.template, request.parameters, request.inputs)
+        bind = {**saved.bind, **request.bind}
+        return build_graph(saved.graph, request.parameters, request.inputs, bind, known=known)
     return build_graph(request.graph or {}, request.parameters, request.inputs, request.bind, known=known)
 
 
@@ -132,6 +138,10 @@ def _not_given(problems: Sequence[GraphProblem], inputs: Mapping[str, InputSourc
     return (
         [each for each in problems if f"{each.node_id}.{each.input_name}" not in inputs] if problems else ()
     )
+
+
+def _saved(template: str) -> SavedTemplate | None:
+    return None if template in TEMPLATES else read_saved(template)
 
 
 def _fields(request: JobRequest, built: Built, facts: GraphFacts) -> dict[str, Any]:
@@ -182,7 +192,7 @@ def with_seeds(
 
 def _first_seeds(request: JobRequest, known: Knowledge) -> dict[str, int]:
     given = request.parameters.get("seed")
-    if request.template is not None:
+    if request.template is not None and _saved(request.template) is None:
         if given is None:
             return {"seed": secrets.randbelow(2**48)}
         # Anything else than a number stays as it is, for `prepare` to refuse.

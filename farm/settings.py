@@ -428,7 +428,25 @@ class LogSettings(FromEnvironment):
     )
 
 
-GROUPS: Final = (RedisSettings, StoreSettings, S3Settings, WorkerSettings, GateSettings, LogSettings)
+class TemplateSettings(FromEnvironment):
+    """Templates of your own."""
+
+    folder: Path = Field(
+        Path(".farm/templates"),
+        validation_alias=_variable("FARM_TEMPLATES_DIR"),
+        description="Folder in which `farm templates NAME --save FILE` keeps graphs, and finds them.",
+    )
+
+
+GROUPS: Final = (
+    RedisSettings,
+    StoreSettings,
+    S3Settings,
+    WorkerSettings,
+    GateSettings,
+    LogSettings,
+    TemplateSettings,
+)
 
 
 def environment_of(settings: FromEnvironment) -> Mapping[str, str]:

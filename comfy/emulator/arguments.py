@@ -18,6 +18,7 @@ from comfy.emulator.places import Places
 from comfy.emulator.world import Gpu, Settings
 from comfy.nodedefs import Dialect
 
+# What the built-in templates name: each of them can be tried on the emulator as it is.
 DEFAULT_MODELS: Final = (
     "wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors",
     "wan2.2_t2v_low_noise_14B_fp8_scaled.safetensors",
@@ -31,6 +32,16 @@ DEFAULT_MODELS: Final = (
     "wan2.2_t2v_lightx2v_4steps_lora_v1.1_low_noise.safetensors",
     "wan2.2_i2v_lightx2v_4steps_lora_v1_high_noise.safetensors",
     "wan2.2_i2v_lightx2v_4steps_lora_v1_low_noise.safetensors",
+    "wan2.1_t2v_1.3B_fp16.safetensors",
+    "wan2.1_t2v_14B_fp8_scaled.safetensors",
+    "wan2.1_i2v_480p_14B_fp16.safetensors",
+    "clip_vision_h.safetensors",
+    "lightx2v_T2V_14B_cfg_step_distill_v2_lora_rank64_bf16.safetensors",
+    "lightx2v_I2V_14B_480p_cfg_step_distill_rank64_bf16.safetensors",
+    "Wan2_2-I2V-A14B-HIGH_fp8_e4m3fn_scaled_KJ.safetensors",
+    "Wan2_2-I2V-A14B-LOW_fp8_e4m3fn_scaled_KJ.safetensors",
+    "umt5-xxl-enc-bf16.safetensors",
+    "Wan2_1_VAE_bf16.safetensors",
 )
 _DEFAULT_GPU: Final = Gpu(name="NVIDIA GeForce RTX 4090", vram_mib=24080)
 _NARGS: Final = {"one": None, "optional": "?", "some": "+", "any": "*"}

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 from pydantic import TypeAdapter
 
 from comfy.errors import GraphError
+from comfy.graph import find_place, no_such_place
 from comfy.wan.templates import TEMPLATES, get_template
+from farm.building import Built
 from farm.cli import as_json
-from farm.cli.door import door_of
+from farm.cli.door import Door, door_of, say
 from farm.cli.graph_options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
 from farm.cli.graph_views import inspection_view, template_view, templates_table
 from farm.cli.jobs import AsJson
-from farm.errors import InvalidJob
+from farm.errors import InvalidJob, Problem
+from farm.graphs import read_graph
 from farm.inspection import Inspection, inspect_graph
-from farm.request import as_problem, build
+from farm.request import JobRequest, as_problem, build
+from farm.saved import SavedTemplate, read_saved, save_template, saved_templates
 
 _INSPECTION: Final = TypeAdapter(Inspection)
 
@@ -33,11 +38,7 @@ def inspect(
 ) -> None:
     """Show what a graph makes, what each node is for, where values are set, and what it needs."""
     door = door_of(context)
-    try:
-        built = build(request_of(file, template, param, input_, bind, snap=snap))
-    except GraphError as exc:
-        raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc
-    found = inspect_graph(built.graph)
+    found = inspect_graph(_built(request_of(file, template, param, input_, bind, snap=snap)).graph)
     if json:
         as_json.put(door.out, _INSPECTION.dump_python(found, mode="json"))
     else:
@@ -49,14 +50,66 @@ def templates(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="One template.", show_default=False)
     ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep this graph under NAME, with the names that --bind gives."),
+    ] = None,
+    bind: Bind = None,
     json: AsJson = False,
 ) -> None:
-    """List the templates, or show one with its parameters and presets."""
+    """List the templates, show one with its parameters and presets, or keep a graph as one."""
     door = door_of(context)
-    shown = [get_template(name)] if name is not None else list(TEMPLATES.values())
-    if json:
-        described = [as_json.template(each) for each in shown]
-        answer: Any = described[0] if name is not None else described
-        as_json.put(door.out, answer)
+    if save is not None:
+        _save(door, name, request_of(save, None, None, None, bind))
+    elif name is None:
+        _list(door, json=json)
+    elif (kept := None if name in TEMPLATES else read_saved(name)) is not None:
+        _show_saved(door, kept, json=json)
     else:
-        door.out.print(template_view(shown[0]) if name is not None else templates_table(shown))
+        shown = get_template(name)
+        if json:
+            as_json.put(door.out, as_json.template(shown))
+        else:
+            door.out.print(template_view(shown))
+
+
+def _list(door: Door, *, json: bool) -> None:
+    kept = saved_templates()
+    if json:
+        built_in = [as_json.template(each) for each in TEMPLATES.values()]
+        as_json.put(door.out, {"templates": built_in, "saved": kept})
+        return
+    door.out.print(templates_table(TEMPLATES.values()))
+    if kept:
+        say(door.out, f"your own: {', '.join(kept)}")
+
+
+def _show_saved(door: Door, kept: SavedTemplate, *, json: bool) -> None:
+    found = inspect_graph(read_graph(kept.graph))
+    if json:
+        about = {"name": kept.name, "bind": kept.bind}
+        as_json.put(door.out, about | _INSPECTION.dump_python(found, mode="json"))
+        return
+    for each, places in kept.bind.items():
+        say(door.out, f"{each}: {', '.join(places)}")
+    door.out.print(inspection_view(found))
+
+
+def _save(door: Door, name: str | None, request: JobRequest) -> None:
+    if name is None:
+        raise typer.BadParameter("say under which NAME the graph is kept")
+    bind = {each: [place] if isinstance(place, str) else list(place) for each, place in request.bind.items()}
+    graph = _built(request).graph
+    for each, places in bind.items():
+        for place in places:
+            if find_place(graph, place) is None:
+                problem = no_such_place(graph, place)
+                raise InvalidJob([Problem(field=f"--bind {each}", message=problem.message)])
+    say(door.out, f"kept in {save_template(name, graph, bind)}; use it with --template {name}")
+
+
+def _built(request: JobRequest) -> Built:
+    try:
+        return build(request)
+    except GraphError as exc:
+        raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc

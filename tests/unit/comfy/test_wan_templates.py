@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,12 +10,17 @@ from hypothesis import strategies as st
 
 from comfy.errors import GraphError
 from comfy.graph import check_graph, nodes_of_class
+from comfy.nodedefs import Dialect, shipped_definitions
 from comfy.required import model_files, output_nodes
+from comfy.validation import validate
 from comfy.wan.find import clip_size, describe, total_steps
+from comfy.wan.roles import find_roles
 from comfy.wan.sizes import FRAMES, SIDES, SIDES_5B, Grid
-from comfy.wan.templates import TEMPLATES, get_template
+from comfy.wan.templates import TEMPLATES, Template, get_template
+from comfy.wan.templates.page import example, models_page, templates_page
 
 T2V = get_template("wan22-t2v-a14b")
+DOCS = Path(__file__).parents[3] / "docs"
 SECRET = "a prompt that nobody else may read"
 
 
@@ -133,9 +140,78 @@ def test_an_unknown_template_names_those_there_are() -> None:
         get_template("wan22-t2v")
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
-def test_every_template_is_found_under_its_own_name(name: str) -> None:
-    assert get_template(name).name == name
+@pytest.mark.parametrize("dialect", Dialect)
+@pytest.mark.parametrize(
+    ("template", "preset"), [(each, preset) for each in TEMPLATES.values() for preset in each.presets]
+)
+def test_every_preset_of_every_template_is_a_graph_that_comfyui_takes(
+    template: Template, preset: str, dialect: Dialect
+) -> None:
+    graph = example(template, preset=preset)
+
+    check_graph(graph)
+    verdict = validate(graph, shipped_definitions(dialect), dialect=dialect, input_file_exists=lambda _: True)
+    assert verdict.problems == ()
+    lora_files = [file.name for file in model_files(graph) if file.folder == "loras"]
+    assert lora_files == list(template.presets[preset].loras)
+
+
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=list(TEMPLATES))
+def test_a_template_writes_where_the_roles_of_its_graph_are(template: Template) -> None:
+    built = template.build(**{each.name: "x" for each in template.parameters if each.required})
+
+    roles = find_roles(built.graph, shipped_definitions())
+
+    assert get_template(template.name) is template
+    for name, places in template.places.items():
+        found = {(each.place.node_id, each.place.input_name) for each in roles.of(name)}
+        assert found <= set(places)
+        assert found or name == "split"
+        if name in built.parameters:
+            assert roles.value(name) == built.parameters[name]
+    pictures = [str(each.place) for role in ("start_image", "end_image") for each in roles.of(role)]
+    assert pictures == list(built.files)
+    experts = ["high", "low"] if "split" in template.places else ["single"]
+    assert [stage.expert for stage in roles.stages] == experts
+    assert sum(stage.steps_run or 0 for stage in roles.stages) == template.presets["quality"].steps
+
+
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=list(TEMPLATES))
+def test_a_template_asks_for_its_pictures_and_hands_them_on(template: Template) -> None:
+    needed = {name for name, picture in template.pictures.items() if picture.arrives is None}
+
+    if needed:
+        with pytest.raises(GraphError) as caught:
+            template.build(prompt="x")
+        told = {problem.message.split()[1].rstrip(":") for problem in caught.value.problems}
+        assert told == needed
+    built = template.build(prompt="x", **dict.fromkeys(template.pictures, "a.png"))
+    assert set(built.files) == {f"{picture.node_id}.image" for picture in template.pictures.values()}
+
+
+def test_the_5b_template_makes_a_clip_of_text_alone_or_of_an_image() -> None:
+    template = get_template("wan22-ti2v-5b")
+
+    of_text, of_image = template.build(prompt="x"), template.build(prompt="x", image=b"png")
+
+    assert nodes_of_class(of_text.graph, "LoadImage") == []
+    assert "start_image" not in of_text.graph["40"]["inputs"]
+    assert of_image.graph["40"]["inputs"]["start_image"] == ["56", 0]
+    assert of_image.files == {"56.image": b"png"}
+    with pytest.raises(GraphError, match="704 or 736"):
+        template.build(prompt="x", height=720)
+
+
+def test_sizes_are_snapped_when_that_is_asked() -> None:
+    built = T2V.build(prompt="x", width=833, height="700", frames=80, snap="true")
+
+    assert (built.graph["59"]["inputs"]["width"], built.graph["59"]["inputs"]["height"]) == (832, 704)
+    assert built.parameters["frames"] == 81
+
+
+@pytest.mark.parametrize(("name", "page"), [("templates.md", templates_page), ("models.md", models_page)])
+def test_the_documentation_is_what_the_templates_say(name: str, page: Callable[[], str]) -> None:
+    assert (DOCS / name).read_text(encoding="utf-8") == page(), "run `make docs`"
 
 
 @pytest.mark.parametrize("grid", [SIDES, SIDES_5B, FRAMES])
