@@ -59,6 +59,13 @@ class AttentionFact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionFailedFact:
+    """A call of this attention failed, and PyTorch's was taken instead; said anew in each call."""
+
+    name: str  # "sage", "flash"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DynamicVramFact:
     """Whether weights are loaded on demand (ComfyUI 0.15 and later)."""
 
@@ -114,6 +121,7 @@ LogFact = (
     | VramStateFact
     | DeviceFact
     | AttentionFact
+    | AttentionFailedFact
     | DynamicVramFact
     | ReadyFact
     | ModelRequestedFact
@@ -185,6 +193,10 @@ _TABLE: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], LogFact]], ...] =
         (
             r"^Using (pytorch|sage|xformers|Flash|Comfy Kitchen) [Aa]ttention\s*$",
             lambda m: AttentionFact(name=m[1].lower()),
+        ),
+        (
+            r"^(?:Error running (sage) attention: |(Flash) Attention failed, using default SDPA)",
+            lambda m: AttentionFailedFact(name=(m[1] or m[2]).lower()),
         ),
         (r"^Using (split|sub quadratic) optimization for attention", lambda m: AttentionFact(name=m[1])),
         (r"^To see the GUI go to: ", lambda _: ReadyFact()),

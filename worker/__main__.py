@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from farm.errors import FarmError
@@ -12,6 +13,9 @@ from worker.up import EX_CONFIG, up
 def main_script() -> None:
     """The console script ``farm-worker``."""
     arguments = sys.argv[1:]
+    if arguments[:1] == ["--strict"]:
+        os.environ["FARM_STRICT"] = "true"  # as `up --strict`; what follows is Celery's
+        arguments = arguments[1:]
     if arguments[:1] != ["up"]:
         # Only now: the import reads the environment and makes the Celery app.
         from worker.one import main

@@ -8,6 +8,7 @@ from typing import Final
 
 from comfy.loglines import (
     AttentionFact,
+    AttentionFailedFact,
     DeviceFact,
     DynamicVramFact,
     LoadState,
@@ -30,6 +31,13 @@ _STATES: Final = {
 }
 # What ComfyUI calls WAN's diffusion models: WAN21, WAN22, WAN21_Vace, WAN_Animate2, …
 _DIFFUSION: Final = ("WAN2", "WAN_")
+# Flags of ComfyUI's that choose the attention of the whole process, and how its log names that.
+_ATTENTION_OF: Final = {
+    "--use-sage-attention": "sage",
+    "--use-flash-attention": "flash",
+    "--use-pytorch-cross-attention": "pytorch",
+    "--use-ck-attention": "comfy kitchen",
+}
 _SLOW_ATTENTION: Final = frozenset({"split", "sub quadratic"})
 # What a card's driver keeps for itself makes the two totals differ by some hundred MiB.
 _SAME_CARD_PART: Final = 0.9
@@ -74,6 +82,7 @@ def prove(
         *_of_flags(plan, comfy),
         *_of_loads(plan, loads),
         *_of_device(plan, card, device, attention, comfy),
+        *_of_attention(attention, facts, comfy),
         *_of_dynamic(plan, dynamic, loads),
     ]
     return Proof(
@@ -163,6 +172,16 @@ def _of_device(
         )
     if attention in _SLOW_ATTENTION:
         yield f"its attention is the slow fall-back ({attention})"
+
+
+def _of_attention(attention: str | None, facts: Iterable[LogFact], comfy: ComfyFacts) -> Iterator[str]:
+    """Whether the attention that its flags ask for is the one that computes."""
+    for flag, name in _ATTENTION_OF.items():
+        if flag in comfy.argv and attention is not None and attention != name:
+            yield f"{flag} was asked for, but its attention is {attention}"
+    failed = [fact.name for fact in facts if isinstance(fact, AttentionFailedFact)]
+    for name in dict.fromkeys(failed):
+        yield f"its {name} attention fails, {failed.count(name)} times so far: PyTorch's computes instead"
 
 
 def _of_dynamic(plan: LoadPlan, dynamic: bool | None, loads: Sequence[ModelLoadedFact]) -> Iterator[str]:

@@ -179,6 +179,8 @@ def up(arguments: Sequence[str]) -> int:
     from farm.settings import LogSettings, WorkerSettings
 
     options = _options(arguments)
+    if options.strict:
+        os.environ["FARM_STRICT"] = "true"  # which the workers inherit
     settings, logs = WorkerSettings.read(), LogSettings.read()
     configure_logging(logs.level, logs.form)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -197,6 +199,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--gpus", default="", metavar="0,2", help="cards by index or UUID; default: all")
     parser.add_argument(
         "--count", type=int, default=1, help="workers on a machine without a card (emulator, CPU)"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="give no jobs to a ComfyUI that runs otherwise than planned"
     )
     options = parser.parse_args(list(arguments))
     if options.count < 1:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 
+from prometheus_client import CollectorRegistry, generate_latest
+from rich.console import Console
+
+from farm.cli.worker_views import workers_table
 from farm.job import JobState
+from farm.metrics import FleetCollector
 from tests.support.valkey import eventually
-from tests.support.whole_farm import START_S, WholeFarm
+from tests.support.whole_farm import START_S, WholeFarm, WorkerProcess
 
 Farms = Callable[..., WholeFarm]
 
@@ -30,8 +36,25 @@ def test_under_strict_a_worker_whose_comfyui_lies_takes_no_job_after_it_was_foun
     assert card is not None
     assert any("--novram" in difference for difference in card["proof"]["differences"])
     assert worker.told("unproven")
+    assert "not as planned" in worker_line(farm, worker)
+    assert f'farm_worker_proof_differences{{worker="{worker.name}"}} 1.0' in metrics(farm)
     assert first.state is JobState.SUCCEEDED
     assert second.refresh().state is JobState.QUEUED
+
+
+def worker_line(farm: WholeFarm, worker: WorkerProcess) -> str:
+    """What `farm workers` shows of it."""
+    shown = Console(file=io.StringIO(), width=300)
+    shown.print(workers_table([card for card in farm.farm.workers() if card["name"] == worker.name]))
+    assert isinstance(shown.file, io.StringIO)
+    return shown.file.getvalue()
+
+
+def metrics(farm: WholeFarm) -> str:
+    """What `farm metrics` tells."""
+    registry = CollectorRegistry()
+    registry.register(FleetCollector(farm.farm.store))
+    return generate_latest(registry).decode()
 
 
 def test_comfyui_is_started_anew_after_so_many_jobs_and_no_job_is_lost(new_farm: Farms) -> None:

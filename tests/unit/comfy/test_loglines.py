@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from comfy.loglines import (
     AttentionFact,
+    AttentionFailedFact,
     DeviceFact,
     DynamicVramFact,
     LoadState,
@@ -37,6 +38,11 @@ from comfy.loglines import (
         ("Using pytorch attention", AttentionFact(name="pytorch")),
         ("Using sage attention", AttentionFact(name="sage")),
         ("Using Flash Attention", AttentionFact(name="flash")),
+        (
+            "Error running sage attention: SM89 kernel is not available, using pytorch attention instead.",
+            AttentionFailedFact(name="sage"),
+        ),
+        ("Flash Attention failed, using default SDPA: no kernel image", AttentionFailedFact(name="flash")),
         (
             "Using sub quadratic optimization for attention, if you have memory or speed issues try using: x",
             AttentionFact(name="sub quadratic"),

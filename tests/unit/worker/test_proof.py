@@ -68,6 +68,19 @@ def test_as_planned_there_is_nothing_to_tell() -> None:
             "slow fall-back",
         ),
         (
+            list(GOOD),
+            stats(argv=("main.py", "--use-sage-attention")),
+            "--use-sage-attention was asked for, but its attention is pytorch",
+        ),
+        (
+            [
+                *but("Using pytorch attention", "Using sage attention"),
+                *["Error running sage attention: SM89 kernel is not available, using pytorch"] * 3,
+            ],
+            stats(argv=("main.py", "--use-sage-attention")),
+            "its sage attention fails, 3 times so far",
+        ),
+        (
             but("DynamicVRAM support detected and enabled", "No working comfy-aimdo install detected. "),
             stats(),
             "dynamic VRAM is not at work",
