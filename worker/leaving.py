@@ -67,10 +67,15 @@ class Leaving:
     @property
     def takes_no_job(self) -> bool:
         """Whether a job whose message came a moment too late is left for others."""
-        return self._ends or self._ordered is not None
+        return not self._gate.closed_for.isdisjoint((_LEAVES, _ORDERED, _SPOT))
 
     def end(self, grace_s: float) -> None:
-        """The process ends: returns once every job has ended, or was given back."""
+        """The process ends: returns once every job has ended, or was given back.
+
+        Asked once more, it waits no longer: what still runs is given back at once.
+        """
+        if self._ends:
+            grace_s = 0.0
         self._ends = True
         self._gate.close(_LEAVES)
         log.info("Draining", extra={"event": "draining", "jobs": list(self._at_work.jobs())})
