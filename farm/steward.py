@@ -43,6 +43,7 @@ class Steward:
         self._failures = 0
         self._grace_until = 0.0  # monotonic
         self._knows_age = False
+        self._last_turn = time.monotonic()
 
     def start(self) -> None:
         """Run in a thread of its own."""
@@ -67,6 +68,11 @@ class Steward:
 
     def _turn(self) -> float:
         """Do what is due; seconds until the next turn."""
+        now = time.monotonic()
+        if now - self._last_turn > self._lock_s:
+            # Frozen, or starved: an outage may have come and gone meanwhile.
+            self._knows_age = False
+        self._last_turn = now
         try:
             elected = self._store.acquire(_LOCK, self._holder, ttl_s=self._lock_s)
             self._begin_grace_if_new()

@@ -750,6 +750,24 @@ def test_the_epoch_is_the_same_for_all_and_whoever_knew_another_one_makes_it_kno
         shop.store.get(new_job_id())
 
 
+def test_several_stewards_at_once_repair_each_thing_once(hasty: Shop) -> None:
+    running = [hasty.running(f"w{number}") for number in range(20)]
+    hasty.pop_all()
+    eventually(lambda: all(_is_over(hasty, job_id) for job_id in running))
+
+    with ThreadPoolExecutor(4) as pool:
+        swept = list(pool.map(lambda _: hasty.store.sweep(), range(4)))
+
+    assert sorted(job_id for each in swept for job_id in each.lost) == sorted(running)
+    assert {hasty.store.get(job_id).attempts_lost for job_id in running} == {1}
+    assert set(hasty.pop_all()) == set(running)
+
+
+def _is_over(shop: Shop, job_id: str) -> bool:
+    lease_until = shop.store.get(job_id).lease_until
+    return lease_until is not None and lease_until < shop.store.ping()["now"]
+
+
 # -- order -----------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -98,6 +99,31 @@ def test_of_two_stewards_one_sweeps_and_the_other_follows_it(hire: Hire) -> None
 
     eventually(lambda: store.sweeps > seen)
     assert store.acquire("steward", "b", ttl_s=1)
+
+
+def test_the_lock_of_a_steward_that_died_ends_by_itself(hire: Hire) -> None:
+    store = FlakyStore()
+    assert store.acquire("steward", "killed before it could give it back", ttl_s=0.3)
+
+    hire(store, "b")
+
+    eventually(lambda: store.sweeps > 0)
+
+
+def test_a_steward_that_slept_looks_at_the_age_of_the_store_before_it_takes_leases(hire: Hire) -> None:
+    store = FlakyStore()
+    steward = hire(store, grace_s=3600)
+    eventually(lambda: store.sweeps > 0)
+
+    with store._lock:  # the steward stands still in the midst of a turn
+        # A turn later than its lock lasts means that it was not there to see an outage.
+        steward._last_turn -= 10
+        store.uptime_s = 1
+    eventually(lambda: steward._grace_until > time.monotonic() + 1000)
+    swept, turned = store.sweeps, steward._last_turn
+
+    eventually(lambda: steward._last_turn > turned + 10 * SWEEP_S)
+    assert store.sweeps == swept
 
 
 def test_an_outage_is_survived_and_told_once(hire: Hire, caplog: pytest.LogCaptureFixture) -> None:
