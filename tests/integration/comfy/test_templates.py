@@ -1,4 +1,4 @@
-"""Each template of core nodes with each of its presets, run by the emulator, and by a real ComfyUI where there is one."""
+"""Each template of core nodes with each of its presets, on the emulator and on a real ComfyUI."""
 
 from __future__ import annotations
 
