@@ -14,6 +14,8 @@ from farm.store.base import JobStore
 
 MODELS_FIELD: Final = "models"  # of a card: how many model files, of how many bytes, and the list's digest
 
+ATTENTION_FIELD: Final = "attention"  # of a card: the back-end that its ComfyUI was started with
+
 
 def models_name(digest: str) -> str:
     """Under which name the store keeps a worker's list of model files.

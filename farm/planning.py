@@ -13,8 +13,8 @@ from comfy.wan.forecast import EMULATED, Forecast, Place, forecast, host_bytes
 from comfy.wan.memory import RESERVE_BYTES, MemoryNeed, graph_need
 from comfy.wan.models import GIB
 from comfy.wan.pace_book import PaceBook
-from comfy.wan.workload import Workload, read_workload
-from farm.cards import models_of
+from comfy.wan.workload import DEFAULT_ATTENTION, Workload, read_workload
+from farm.cards import ATTENTION_FIELD, models_of
 from farm.errors import InvalidJob, Problem
 from farm.job import JobSpec
 from farm.preflight import CLASS_FIELD, VERSION_FIELD, Preflight, WorkerVerdict
@@ -107,6 +107,7 @@ def place_of(card: Mapping[str, Any]) -> Place:
         ram_bytes=ram if isinstance(ram, int) else None,
         mode=str(plan.get("mode") or "balanced"),
         comfyui=str(card.get(VERSION_FIELD) or ""),
+        attention=str(card.get(ATTENTION_FIELD) or DEFAULT_ATTENTION),
     )
 
 

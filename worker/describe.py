@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from farm.cards import MODELS_FIELD
+from farm.cards import ATTENTION_FIELD, MODELS_FIELD
 from farm.preflight import DEFINITIONS_FIELD
 from farm.settings import WorkerSettings
 from worker import host
@@ -144,8 +144,15 @@ def worker_facts(name: str, gpu: GpuCard | None, comfy: ComfySupervisor) -> dict
         "comfyui_version": facts.version if facts else None,
         "torch_version": facts.torch if facts else None,
         "python_version": facts.python if facts else None,
+        ATTENTION_FIELD: _attention(facts.argv if facts else ()),
         "emulated": comfy.is_emulator,
     }
+
+
+def _attention(argv: Sequence[str]) -> str:
+    """The back-end that ComfyUI was told to use for all models; "default" when it was told none."""
+    told = next((each for each in argv if each.startswith("--use-") and each.endswith("-attention")), None)
+    return "default" if told is None else told.removeprefix("--use-").removesuffix("-attention")
 
 
 def resources_now(

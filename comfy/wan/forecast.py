@@ -14,7 +14,7 @@ from comfy.wan.paces import PaceKey
 from comfy.wan.phase_times import HOST_MARGIN_BYTES, phase_times
 from comfy.wan.speed import GB, GGUF_SLOWER, Estimate, Rate, forward_flops, link_bytes_per_s, rate_of
 from comfy.wan.weights import Precision, Weights
-from comfy.wan.workload import StageLoad, Workload
+from comfy.wan.workload import DEFAULT_ATTENTION, StageLoad, Workload
 
 EMULATED: Final = "emulated"  # the name of its card, so that its seconds stay among themselves
 _STREAMED: Final = "streamed"
@@ -33,6 +33,7 @@ class Place:
     ram_bytes: int | None = None  # of the host; None: not known
     mode: str = "balanced"  # the load mode
     comfyui: str = ""  # its version
+    attention: str = DEFAULT_ATTENTION  # what it was started with; a graph may ask for another
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +101,7 @@ def pace_key(what: str, stage: StageLoad, work: Workload, place: Place) -> PaceK
         size=stage.size.name,
         passes=stage.passes,
         mode=place.mode,
-        attention=work.attention,
+        attention=place.attention if work.attention == DEFAULT_ATTENTION else work.attention,
         loras=stage.loras,
         comfyui=place.comfyui,
         extra=stage.extra,

@@ -78,12 +78,36 @@ _FILE_GIB = {
 }
 
 
+# GGUF files by family and kind, GiB; whoever made them, since the kind fixes the bits of each weight.
+# Source: quantstack's wan2.2-i2v-a14b-gguf and unsloth's Wan2.2-TI2V-5B-GGUF on Hugging Face.
+_GGUF_GIB = {
+    ("14B", "q4_k_m"): 8.99,
+    ("14B", "q5_k_s"): 9.44,
+    ("5B", "q2_k"): 1.73,
+    ("5B", "q3_k_s"): 2.14,
+    ("5B", "q3_k_m"): 2.37,
+    ("5B", "q4_0"): 2.82,
+    ("5B", "q4_k_s"): 2.90,
+    ("5B", "q4_k_m"): 3.20,
+    ("5B", "q5_k_s"): 3.32,
+    ("5B", "q5_k_m"): 3.55,
+    ("5B", "q6_k"): 3.92,
+    ("5B", "q8_0"): 5.03,
+}
+
+
 def file_bytes(name: str, real_sizes: Mapping[str, int] | None = None) -> int | None:
     """Give a model file's size in bytes: the real one when it is given, else from the table, else None."""
     if real_sizes is not None and name in real_sizes:
         return real_sizes[name]
-    gib = _FILE_GIB.get(PurePosixPath(name.replace("\\", "/")).stem.lower())
+    gib = _FILE_GIB.get(PurePosixPath(name.replace("\\", "/")).stem.lower()) or _gguf_gib(name)
     return None if gib is None else int(gib * GIB)
+
+
+def _gguf_gib(name: str) -> float | None:
+    kind = re.search(r"(?<![a-z0-9])(q\d(?:_k)?(?:_[0smlx]+)?)\.gguf$", name.lower())
+    family = family_of(name)
+    return None if kind is None or family is None else _GGUF_GIB.get((family.name, kind[1]))
 
 
 def family_of(name: str) -> ModelFamily | None:

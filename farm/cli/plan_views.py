@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -108,12 +108,12 @@ def _classes(plan: JobPlan) -> str:
 def _cards_table(plan: JobPlan) -> Table:
     table = plain_table("where", "GPU", "models", "a step", "a job", "the first job", "missing, notes")
     numbers = {source: number for number, source in enumerate(dict.fromkeys(_sources(plan)), 1)}
-    for card in plan.cards:
+    for names, card in _alike(plan.cards):
         found = card.forecast
         steps = dict.fromkeys(stage.step for stage in found.stages) if found is not None else {}
         known = " ".join(f"[dim]{numbers[each.source]})[/]" for each in steps if each is not None)
         table.add_row(
-            escape(card.place.name) if card.worker else "a card by name",
+            escape(names) if card.worker else "a card by name",
             escape(card.place.gpu),
             found.fate if found is not None else "–",
             "\n".join(range_words(each) for each in steps) + (f" {known}" if known else ""),
@@ -122,6 +122,20 @@ def _cards_table(plan: JobPlan) -> Table:
             "\n".join(map(escape, _remarks(card))),
         )
     return table
+
+
+def _alike(cards: Sequence[CardPlan]) -> Iterator[tuple[str, CardPlan]]:
+    """Workers of which the same is to be said, in one row: a fleet of hundreds fits on a screen."""
+    rows: dict[str, list[CardPlan]] = {}
+    for card in cards:
+        found = card.forecast
+        said = (found.fate, found.stages, found.warm, found.cold, found.notes) if found is not None else ()
+        rows.setdefault(repr((card.worker, card.place.gpu, card.class_gib, card.missing, said)), []).append(
+            card
+        )
+    for row in rows.values():
+        more = f" and {len(row) - 1} more" if len(row) > 1 else ""
+        yield row[0].place.name + more, row[0]
 
 
 def _remarks(card: CardPlan) -> Iterator[str]:

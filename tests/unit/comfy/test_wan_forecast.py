@@ -10,7 +10,7 @@ import pytest
 
 from comfy.wan.forecast import EMULATED, Forecast, Place, forecast, host_bytes, pace_key
 from comfy.wan.memory import smallest_vram_class_gib
-from comfy.wan.models import GIB, WAN_1_3B, WAN_14B
+from comfy.wan.models import GIB, WAN_1_3B, WAN_14B, file_bytes
 from comfy.wan.pace_book import PaceBook
 from comfy.wan.paces import Pace
 from comfy.wan.sizes import ClipSize, read_size
@@ -108,13 +108,41 @@ def test_weights_take_on_the_card_what_their_loader_makes_of_them(
     assert found.resident_bytes / GIB == pytest.approx(resident_gib, abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("name", "gib"),
+    [
+        ("Wan2.2-I2V-A14B-HighNoise-Q4_K_M.gguf", 8.99),
+        ("wan2.2/wan2.2_i2v_low_noise_14B_Q5_K_S.gguf", 9.44),
+        ("Wan2.2-TI2V-5B-Q8_0.gguf", 5.03),
+        ("Wan2.2-I2V-A14B-HighNoise-Q8_0.gguf", None),
+        ("umt5-xxl-encoder-Q8_0.gguf", None),
+    ],
+)
+def test_gguf_files_are_sized_by_family_and_kind(name: str, gib: float | None) -> None:
+    found = file_bytes(name)
+
+    assert found == (None if gib is None else int(gib * GIB))
+
+
+def test_the_attention_of_the_server_counts_where_the_graph_names_none() -> None:
+    work = a_work()
+
+    plain, sage = (pace_key("step", work.stages[0], work, a_place(attention=a)) for a in ("default", "sage"))
+
+    assert (plain.attention, sage.attention) == ("default", "sage")
+
+
 @pytest.mark.parametrize("size", [ClipSize(width=832, height=480, frames=81, batch=b) for b in (1, 2)])
 def test_a_size_is_read_back_from_its_name(size: ClipSize) -> None:
     assert read_size(size.name) == size
     assert read_size(size.name + "x1x1") is None
 
 
-@pytest.mark.parametrize("path", sorted(GRAPHS.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sorted(GRAPHS.glob("*.json")) if not path.stem.endswith(".ui")],
+    ids=lambda path: path.stem,
+)
 def test_public_graphs_are_planned(path: Path) -> None:
     work = read_workload(json.loads(path.read_text(encoding="utf-8")))
 

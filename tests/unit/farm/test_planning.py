@@ -168,3 +168,20 @@ def test_the_command_refuses_a_card_it_does_not_know_in_one_line(cli: Cli) -> No
 
     assert ended.code == ExitCode.USAGE
     assert "gpu: no card 'Voodoo 2' is known" in ended.err
+
+
+def test_workers_of_which_the_same_is_said_share_a_row(cli: Cli, store: MemoryJobStore) -> None:
+    for number in range(200):
+        announce(
+            store,
+            f"gpu{number}@rack",
+            gpu=RTX_4090,
+            vram_gib=24,
+            load_plan={"mode": "balanced"},
+            ram_total_bytes=64 * GIB,
+        )
+
+    ended = cli("plan", "-t", TEMPLATE, "-p", "prompt=x")
+
+    assert "gpu0@rack and 199 more" in ended.out
+    assert len(ended.out.splitlines()) < 40
