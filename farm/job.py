@@ -144,7 +144,7 @@ class AttemptNote:
 
     attempt: int  # from 1
     worker: str
-    outcome: str  # "failed", "lost", "released", "canceled", "succeeded"
+    outcome: str  # "failed", "unpublished", "lost", "released", "canceled", "succeeded"
     started_at: AwareDatetime
     ended_at: AwareDatetime
     error: JobError | None = None

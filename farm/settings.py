@@ -388,6 +388,27 @@ class WorkerSettings(FromEnvironment):
         validation_alias=_variable("FARM_PUBLISH_SLOTS"),
         description="Jobs whose upload may overlap with the next render.",
     )
+    publish_patience_s: float = Field(
+        60.0,
+        ge=0,
+        validation_alias=_variable("FARM_PUBLISH_PATIENCE_S"),
+        description="Seconds for which an attempt tries again to store its files while S3 takes none; then "
+        "they wait on the worker's disk, and its GPU goes on.",
+    )
+    kept_limit_gib: float = Field(
+        20.0,
+        ge=0,
+        validation_alias=_variable("FARM_KEPT_LIMIT_GIB"),
+        description="Disk for finished files that wait for S3, in GiB; when half of it is taken the worker "
+        "fetches no more until they are stored.",
+    )
+    hold_s: float = Field(
+        3600.0,
+        ge=0,
+        validation_alias=_variable("FARM_HOLD_S"),
+        description="Seconds for which a job whose finished files wait on a worker is kept from others, "
+        "which would render it again.",
+    )
     prompt_metadata: bool = Field(
         False,
         validation_alias=_variable("FARM_PROMPT_METADATA"),

@@ -13,18 +13,20 @@ from typing import Any, Final, TypeVar
 
 from comfy.errors import OutOfMemory
 from farm.broker import queue_for
-from farm.errors import StoreUnavailable
+from farm.errors import StorageUnavailable, StoreUnavailable
 from farm.job import EventKind, JobError, JobResult, JobState, Progress
 from farm.store.base import Claim, JobStore, LeaseAnswer, Refused
 from worker.faults import Fault, sort_fault
 from worker.inputs import InputCache
 from worker.job_seconds import job_seconds
+from worker.kept import KeptRender, KeptRenders
 from worker.ladder import Rung, larger_class, next_rung
 from worker.lease import Lease, LeaseKeeper
 from worker.manifest import manifest_of
 from worker.publish import Publisher
 from worker.render import Comfy, Ears, Rendered, Tailor, prompt_id, render, run_folder
 from worker.reporter import Reporter
+from worker.republish import HOLD_S
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,8 @@ class Parts:
     tailor: Tailor
     inputs: InputCache
     publisher: Publisher
+    kept: KeptRenders  # finished files that the storage did not take
+    hold_limit_s: float  # how long a job whose files wait here is kept from others
     scratch: Path  # for files that come by /view
     facts: Callable[[], Mapping[str, Any]]  # what the manifest says of worker, GPU, plan and ComfyUI
     renew_s: float
@@ -60,10 +64,13 @@ def attempt(
     *,
     announce: Callable[[Progress], None],
     off_the_gpu: Callable[[], None] = lambda: None,
+    only_publish: bool = False,
 ) -> str:
     """Work on a job until its attempt has ended; returns what became of it, in a word or two.
 
-    `off_the_gpu` is called once nothing of it holds the GPU any more, whatever came of it.
+    Args:
+        off_the_gpu: called once nothing of it holds the GPU any more, whatever came of it.
+        only_publish: give the job back rather than render it: another job may have the GPU.
 
     The outcome is in the store by then. Raises nothing that a job could cause; `StoreUnavailable`
     means that even the store's patience was used up, and then its lease runs out by itself.
@@ -75,7 +82,7 @@ def attempt(
     reporter = Reporter(parts.store, job_id, claim.attempt, token=claim.token, announce=announce)
     try:
         with parts.keeper.hold(claim) as lease:
-            return _Attempt(claim, lease, parts, reporter, off_the_gpu).run()
+            return _Attempt(claim, lease, parts, reporter, off_the_gpu).run(only_publish=only_publish)
     finally:
         reporter.close()
 
@@ -98,20 +105,21 @@ class _Attempt:
         self._started = time.monotonic()
         self._rungs: list[Rung] = []
         self._judged: Exception | None = None
+        self._rendered: Rendered | None = None
+        self._kept: KeptRender | None = None  # these very files, when an earlier attempt rendered them
 
-    def run(self) -> str:
+    def run(self, *, only_publish: bool) -> str:
         log.info("Job claimed", extra={"event": "job_claimed", **self._facts})
+        self._kept = self._parts.kept.find(self._claim.job_id, self._claim.spec)
+        if self._kept is not None:
+            kept = self._kept
+            self._off_the_gpu()
+            return self._run(lambda: self._take(kept))
+        return self._give_back() if only_publish else self._run(self._use_gpu)
+
+    def _run(self, make: Callable[[], Rendered]) -> str:
         try:
-            try:
-                rendered = self._render()
-            except Exception as exc:
-                # Before the gate opens: a broken machine must not have the next job.
-                self._judge(exc)
-                raise
-            finally:
-                self._parts.after_render()
-                # Whatever came of it, the GPU is free: the next job may come while this one is booked.
-                self._off_the_gpu()
+            rendered = self._rendered = make()
             result = self._publish(rendered)
         except Exception as exc:  # noqa: BLE001 - the top of a task: sorted, booked and logged below
             return self._end_stopped() if self._lease.stopped.is_set() else self._end_failed(exc)
@@ -119,6 +127,33 @@ class _Attempt:
             self._parts.comfy.clean(run_folder(self._claim))
             self._parts.inputs.release(prompt_id(self._claim))
         return self._commit(result, rendered)
+
+    def _take(self, kept: KeptRender) -> Rendered:
+        log.info(
+            "Files of an earlier attempt are published",
+            extra={"event": "republished", **self._facts, "rendered_by": kept.attempt},
+        )
+        return kept.rendered
+
+    def _give_back(self) -> str:
+        claim = self._claim
+        reason = "its finished files are gone"
+        self._insist(
+            lambda: self._parts.store.release(claim.job_id, claim.attempt, reason=reason, token=claim.token)
+        )
+        return "given back"
+
+    def _use_gpu(self) -> Rendered:
+        try:
+            return self._render()
+        except Exception as exc:
+            # Before the gate opens: a broken machine must not have the next job.
+            self._judge(exc)
+            raise
+        finally:
+            self._parts.after_render()
+            # Whatever came of it, the GPU is free: the next job may come while this one is booked.
+            self._off_the_gpu()
 
     def _render(self) -> Rendered:
         ears = Ears(
@@ -179,7 +214,7 @@ class _Attempt:
             self._claim.job_id,
             self._claim.attempt,
             rendered.outputs,
-            manifest_of(self._claim, rendered, self._parts.facts()),
+            self._manifest(rendered),
             timings=lambda: timings_s,
             stop=self._lease.stopped,
         )
@@ -187,6 +222,11 @@ class _Attempt:
         timings_s |= published.timings_s
         timings_s |= {"publish": ended - started, "attempt": ended - self._started}
         return replace(published, timings_s={name: round(spent, 4) for name, spent in timings_s.items()})
+
+    def _manifest(self, rendered: Rendered) -> dict[str, Any]:
+        if self._kept is None:
+            return manifest_of(self._claim, rendered, self._parts.facts())
+        return manifest_of(self._claim, rendered, self._kept.worker, rendered_by=self._kept.attempt)
 
     def _commit(self, result: JobResult, rendered: Rendered) -> str:
         answer = self._insist(
@@ -197,6 +237,7 @@ class _Attempt:
         if answer is LeaseAnswer.OK:
             self._parts.on_succeeded()
             self._note_paces(rendered)
+            self._parts.kept.forget(self._claim.job_id)
             log.info("Job succeeded", extra={"event": "job_succeeded", **self._facts})
             return "succeeded"
         self._parts.publisher.discard(self._claim.job_id, self._claim.attempt)
@@ -245,9 +286,25 @@ class _Attempt:
         )
         if fault.restart_comfy:
             self._parts.comfy.request_restart(fault.error.code)
+        if isinstance(exc, StorageUnavailable) and self._rendered is not None and self._keep(self._rendered):
+            # What it has stored of this attempt stays for the clean-up: the storage would not answer now.
+            return self._insist(lambda: self._set_aside(fault.error)).value
         self._parts.publisher.discard(self._claim.job_id, self._claim.attempt)
-        state = self._insist(lambda: self._fail(fault))
-        return state.value
+        return self._insist(lambda: self._fail(fault)).value
+
+    def _keep(self, rendered: Rendered) -> bool:
+        """Whether the finished files wait here for the storage: a render is not done twice for an upload."""
+        kept = self._kept
+        if kept is not None:
+            return time.time() - kept.kept_at < self._parts.hold_limit_s
+        return self._parts.kept.keep(self._claim, rendered, self._parts.facts())
+
+    def _set_aside(self, error: JobError) -> JobState | LeaseAnswer:
+        claim = self._claim
+        told = replace(error, details={**error.details, "files_wait_on": self._parts.name})
+        return self._parts.store.set_aside(
+            claim.job_id, claim.attempt, told, hold_s=HOLD_S, token=claim.token
+        )
 
     def _fail(self, fault: Fault) -> JobState | LeaseAnswer:
         store, job_id = self._parts.store, self._claim.job_id

@@ -13,17 +13,21 @@ from worker.render import Rendered
 MANIFEST_VERSION: Final = 1
 
 
-def manifest_of(claim: Claim, rendered: Rendered, worker: Mapping[str, Any]) -> dict[str, Any]:
+def manifest_of(
+    claim: Claim, rendered: Rendered, worker: Mapping[str, Any], *, rendered_by: int | None = None
+) -> dict[str, Any]:
     """All but what publishing itself finds out (artifacts, its own seconds).
 
     Args:
         worker: what the worker says of itself: name, GPU, load plan, versions of ComfyUI and torch.
+        rendered_by: the attempt whose files these are; default: this one.
     """
     spec = claim.spec
     return {
         "manifest_version": MANIFEST_VERSION,
         "job_id": claim.job_id,
         "attempt": claim.attempt,
+        "rendered_by_attempt": rendered_by or claim.attempt,
         "title": spec.title,
         "template": spec.template,
         "template_parameters": spec.template_parameters,

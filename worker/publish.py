@@ -79,10 +79,19 @@ class Publisher(Protocol):
 class S3Publisher:
     """The `Publisher` over a `Storage`. One for each process; its threads are shared by all jobs."""
 
-    def __init__(self, storage: Storage, *, patience_s: float = 300.0) -> None:
-        """`patience_s` is how long one file is tried again while the storage cannot be reached."""
+    def __init__(
+        self, storage: Storage, *, patience_s: float = 60.0, hurry: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Start the threads.
+
+        Args:
+            patience_s: how long one file is tried again while the storage cannot be reached.
+            hurry: whether to give up at the first failure instead: the GPU waits for a free thread, or the
+                storage is known to be away.
+        """
         self._storage = storage
         self._patience_s = patience_s
+        self._hurry = hurry
         self._pool = ThreadPoolExecutor(max_workers=_FILES_AT_ONCE, thread_name_prefix="publish")
 
     def publish(
@@ -202,7 +211,7 @@ class S3Publisher:
             except (BucketNotFound, StorageDenied):
                 raise  # a person has to act; trying again only hides it
             except StorageUnavailable as exc:
-                if time.monotonic() + wait_s > give_up_at:
+                if self._hurry() or time.monotonic() + wait_s > give_up_at:
                     raise
                 log.warning(
                     "the storage did not take a file; it is tried again",
@@ -213,7 +222,8 @@ class S3Publisher:
                         "reason": str(exc),
                     },
                 )
-            work.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries, guards nothing
+            pause_s = wait_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, guards nothing
+            work.sleep(pause_s, unless=self._hurry)
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
 
 
@@ -239,10 +249,10 @@ class _Work:
         if self.stopped():
             raise TransferStopped(key)
 
-    def sleep(self, seconds: float) -> None:
-        """Wait, unless the work is stopped meanwhile."""
+    def sleep(self, seconds: float, *, unless: Callable[[], bool]) -> None:
+        """Wait, unless the work is stopped meanwhile, or that holds."""
         until = time.monotonic() + seconds
-        while not self.stopped() and (left := until - time.monotonic()) > 0:
+        while not self.stopped() and not unless() and (left := until - time.monotonic()) > 0:
             self._failed.wait(min(left, _STOP_POLL_S))
 
     def sent(self, count: int) -> None:

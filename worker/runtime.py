@@ -25,13 +25,16 @@ from worker.definitions import Definitions
 from worker.describe import SelfPortrait
 from worker.epoch import EpochWatch
 from worker.gate import STARTING, Gate
+from worker.gpu import GIB
 from worker.inputs import InputCache
+from worker.kept import KeptRenders
 from worker.lease import LeaseKeeper
 from worker.leaving import Leaving
 from worker.machine import Machine
 from worker.model_shelf import ModelShelf
 from worker.own_comfy import OwnComfy
 from worker.publish import S3Publisher
+from worker.republish import Republisher
 from worker.spot import spot_watch
 from worker.tailor import Tailor
 from worker.watchdog import Watchdog, work_waits
@@ -121,14 +124,29 @@ class Runtime:
         if self._leaving.takes_no_job:
             self._leaving.pass_on(job_id)
             return "dropped: this worker leaves"
+        return self._attempt(job_id, announce=announce, off_the_gpu=off_the_gpu)
 
+    def _attempt(
+        self,
+        job_id: str,
+        *,
+        announce: Callable[[Progress], None] = lambda _progress: None,
+        off_the_gpu: Callable[[], None] = lambda: None,
+        only_publish: bool = False,
+    ) -> str:
         def note(progress: Progress) -> None:
             if self._at_work.note(job_id, progress):
                 self._changed.set()
             announce(progress)
 
         try:
-            outcome = attempt(job_id, self._parts, announce=note, off_the_gpu=off_the_gpu)
+            outcome = attempt(
+                job_id,
+                self._parts,
+                announce=note,
+                off_the_gpu=off_the_gpu,
+                only_publish=only_publish,
+            )
             self._at_work.ended(outcome)
             return outcome
         finally:
@@ -179,7 +197,12 @@ class Runtime:
     def _make_parts(self, storage: S3Storage) -> None:
         limits = self._store_settings
         self._keeper = LeaseKeeper(self._connect(), renew_s=limits.renew_s, lease_s=limits.lease_s)
-        publisher = S3Publisher(storage)
+        kept = KeptRenders(self._worker.data_dir / "kept", limit_bytes=int(self._worker.kept_limit_gib * GIB))
+        publisher = S3Publisher(
+            storage,
+            patience_s=self._worker.publish_patience_s,
+            hurry=lambda: self.gate.crowded or bool(kept.all()),
+        )
         self._stops.append(publisher.close)
         epoch = EpochWatch(self._store)
         self._leaving = Leaving(
@@ -229,6 +252,8 @@ class Runtime:
             ),
             inputs=InputCache(self._worker.data_dir / "inputs", storage=storage, settings=self._worker),
             publisher=publisher,
+            kept=kept,
+            hold_limit_s=self._worker.hold_s,
             scratch=self._worker.data_dir / "scratch",
             facts=self._portrait.facts,
             renew_s=limits.renew_s,
@@ -237,6 +262,15 @@ class Runtime:
             on_succeeded=self._wellness.succeeded,
             on_rendered=self._machine.warm.rendered,
             after_render=self._machine.after_render,
+        )
+        self._republisher = Republisher(
+            self._name,
+            kept,
+            self._connect(),
+            self.gate,
+            ask_storage=storage.check,
+            publish=lambda job_id: self._attempt(job_id, only_publish=True),
+            hold_limit_s=self._worker.hold_s,
         )
 
     def _make_steward(self) -> Steward:
@@ -250,6 +284,7 @@ class Runtime:
             self._keeper,
             self._wellness,
             self._shelf,
+            self._republisher,
             self._make_steward(),
             CardKeeper(self._connect(), self._name, self._refresh, changed=self._changed),
             *([spot] if spot is not None else []),

@@ -269,6 +269,19 @@ class JobStore(Protocol):
         """Give a running job back: queued at once, rung at the front, not counted as an attempt
         that failed. ``CANCELED`` when a cancel was requested: then it is canceled now."""
 
+    def set_aside(
+        self, job_id: str, attempt: int, error: JobError, *, hold_s: float, token: str = ""
+    ) -> JobState | LeaseAnswer:
+        """End an attempt whose finished files could not be stored; returns the new state, or ``LOST``.
+
+        The job is queued again, not counted as failed, and for `hold_s` only this worker may claim it,
+        which needs no bell for that; then it is rung for everybody. Canceled instead, if that was asked.
+        """
+
+    def keep_aside(self, job_id: str, worker: str, *, hold_s: float) -> bool:
+        """Hold a job that was set aside for `hold_s` from now; 0 lets it go. False: it is not held for
+        that worker (any more), and nothing changed."""
+
     def end_canceled(self, job_id: str, attempt: int, *, token: str = "") -> LeaseAnswer:
         """The worker has stopped a job whose cancel was requested: it is canceled now."""
 

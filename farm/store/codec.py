@@ -5,6 +5,7 @@ Fields: ``head`` what scripts must read, ``spec`` JSON, compressed; ``state``, `
 ``finished``, ``lease``, ``not_before``, ``deadline``, ``rung`` (ms); ``progress``, ``result``,
 ``error`` JSON; ``parked`` why no worker fits, in words; ``notes`` JSON objects with commas between;
 ``avoid`` JSON, worker -> until (ms); ``places`` JSON, workers without what it needs;
+``held`` the worker that has its finished files;
 ``nonce`` of the claim call; ``ended`` the last final write and its answer; ``reused`` whose result it has.
 A waiting job has the first four only: there may be a million of them.
 """

@@ -1119,3 +1119,72 @@ def live(shop: Shop, *names: str) -> None:
     """Let workers live that can take any of these jobs."""
     for name in names:
         shop.store.put_worker(name, {"name": name, "vram_gib": 24, "not_fetching": []}, ttl_s=60)
+
+
+# -- jobs that are rendered and wait for the storage -------------------------------------------------
+
+
+def set_aside(shop: Shop, job_id: str, *, hold_s: float = 60.0) -> object:
+    return shop.store.set_aside(job_id, 1, an_error(), hold_s=hold_s)
+
+
+def test_a_job_that_is_set_aside_is_for_the_worker_that_has_its_files_only(shop: Shop) -> None:
+    job_id = shop.running("w1")
+    shop.pop_all()
+
+    assert set_aside(shop, job_id) is JobState.QUEUED
+
+    assert shop.store.claim(job_id, worker="w2") is Refused.NOT_YET
+    shop.store.sweep()
+    assert shop.pop_all() == []
+    claim = shop.store.claim(job_id, worker="w1")
+    assert isinstance(claim, Claim)
+    assert claim.attempt == 2
+    record = shop.store.get(job_id)
+    assert record.attempts_failed == 0
+    assert [note.outcome for note in record.attempts] == ["unpublished"]
+
+
+def test_setting_aside_is_answered_the_same_twice_and_refused_to_a_zombie(shop: Shop) -> None:
+    job_id = shop.running("w1")
+
+    assert [set_aside(shop, job_id) for _ in range(2)] == [JobState.QUEUED] * 2
+    shop.store.claim(job_id, worker="w1")
+    assert shop.store.set_aside(job_id, 7, an_error(), hold_s=60.0) is LeaseAnswer.LOST
+    assert shop.state(job_id) is JobState.RUNNING
+
+
+def test_a_job_whose_holder_is_gone_is_rung_for_everybody(shop: Shop) -> None:
+    job_id = shop.running("w1")
+    shop.pop_all()
+
+    set_aside(shop, job_id, hold_s=0.05)
+
+    shop.sweep_until(lambda: shop.pop(QUEUE) == job_id)
+    assert isinstance(shop.store.claim(job_id, worker="w2"), Claim)
+
+
+def test_a_holder_can_hold_on_and_let_go(shop: Shop) -> None:
+    job_id = shop.running("w1")
+    shop.pop_all()
+    set_aside(shop, job_id, hold_s=60.0)
+
+    assert not shop.store.keep_aside(job_id, "w2", hold_s=0.0)
+    assert shop.store.keep_aside(job_id, "w1", hold_s=60.0)
+    assert shop.store.claim(job_id, worker="w2") is Refused.NOT_YET
+    assert shop.store.keep_aside(job_id, "w1", hold_s=0.0)
+
+    shop.sweep_until(lambda: shop.pop(QUEUE) == job_id)
+    assert not shop.store.keep_aside(job_id, "w1", hold_s=60.0)
+    assert isinstance(shop.store.claim(job_id, worker="w2"), Claim)
+
+
+def test_a_job_that_is_set_aside_can_be_canceled(shop: Shop) -> None:
+    waiting, running = shop.running("w1"), shop.running("w1")
+    set_aside(shop, waiting)
+    shop.store.cancel(running)
+
+    assert shop.store.cancel(waiting) is JobState.CANCELED
+    assert set_aside(shop, running) is JobState.CANCELED
+    assert shop.store.claim(waiting, worker="w1") is Refused.NOT_QUEUED
+    assert not shop.store.keep_aside(waiting, "w1", hold_s=60.0)

@@ -48,6 +48,7 @@ class Kept:
     due: float | None = None  # must be rung by then
     avoid: dict[str, float] = field(default_factory=dict)  # worker -> until
     places: list[str] = field(default_factory=list)  # workers without what it needs
+    held: str | None = None  # the worker that has its finished files
     ended: tuple[int, str, Any] | None = None  # attempt, verb, answer of the last final write
     events: list[JobEvent] = field(default_factory=list)
 
@@ -170,7 +171,8 @@ class MemoryState:
 
     def _finish(self, kept: Kept, state: JobState, **told: Any) -> None:
         self._set(kept, state=state, finished_at=self._now(), lease_until=None, not_before=None, parked=None)
-        kept.due, kept.deadline, kept.avoid, kept.places = None, None, {}, []
+        kept.due = kept.deadline = kept.held = None
+        kept.avoid, kept.places = {}, []
         self._tell(kept, **told)
 
     def _requeue(self, kept: Kept, **told: Any) -> None:

@@ -161,7 +161,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
             if refused is not None or kept is None:
                 return refused or Refused.UNKNOWN
             self._passed[kept.lane] = max(kept.order, self._passed.get(kept.lane, 0))
-            kept.due = kept.deadline = None
+            kept.due = kept.deadline = kept.held = None
             lease = now + timedelta(seconds=self.limits.lease_s)
             self._set(
                 kept,
@@ -195,9 +195,10 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
         if kept.deadline is not None and now >= kept.deadline:
             self._finish(kept, JobState.EXPIRED, reason=DEADLINE_PASSED)
             return Refused.EXPIRED
-        if kept.record.not_before is not None and now < kept.record.not_before:
+        is_holder = kept.held is not None and kept.held == worker  # it has the finished files
+        if not is_holder and kept.record.not_before is not None and now < kept.record.not_before:
             return Refused.NOT_YET
-        if self._is_left_to_others(kept, worker):
+        if not is_holder and self._is_left_to_others(kept, worker):
             kept.due = kept.due or self._clock() + min(RING_AGAIN_S, self.limits.avoid_s)
             return Refused.NOT_HERE
         return None
@@ -342,6 +343,41 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
             return LeaseAnswer.OK
 
         return LeaseAnswer(self._last_word(job_id, attempt, token, "release", move))
+
+    def set_aside(
+        self, job_id: str, attempt: int, error: JobError, *, hold_s: float, token: str = ""
+    ) -> JobState | LeaseAnswer:
+        """End an attempt whose files are finished and could not be stored."""
+
+        def move(kept: Kept) -> JobState:
+            worker = kept.record.worker
+            self._note(kept, "unpublished", error)
+            if kept.record.cancel_requested:
+                self._finish(kept, JobState.CANCELED, worker=worker)
+                return JobState.CANCELED
+            self._requeue(kept, worker=worker, reason=error.message, held_by=worker)
+            self._set(kept, error=error)
+            kept.held = worker
+            self._hold(kept, hold_s)
+            return JobState.QUEUED
+
+        word = self._last_word(job_id, attempt, token, "aside", move)
+        return LeaseAnswer.LOST if word == LeaseAnswer.LOST else JobState(word)
+
+    def keep_aside(self, job_id: str, worker: str, *, hold_s: float) -> bool:
+        """Hold a job that was set aside for so long again."""
+        with self._lock:
+            kept = self._jobs.get(job_id)
+            if kept is None or kept.record.state is not JobState.QUEUED:
+                return False
+            if kept.held != worker or kept.record.not_before is None:
+                return False
+            self._hold(kept, hold_s)
+            return True
+
+    def _hold(self, kept: Kept, hold_s: float) -> None:
+        kept.due = self._clock() + hold_s
+        self._set(kept, not_before=self._now() + timedelta(seconds=hold_s))
 
     def end_canceled(self, job_id: str, attempt: int, *, token: str = "") -> LeaseAnswer:
         """The worker has stopped a job whose cancel was requested: it is canceled now."""

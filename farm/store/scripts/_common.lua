@@ -72,7 +72,7 @@ local function finish(job, state, told)
   if job.state == 'running' then redis.call('ZREM', root .. 'leases', job.id) else leave_queue(job) end
   move(job, state)
   set(job, 'finished', now)
-  clear(job, 'lease', 'nonce', 'not_before', 'deadline', 'avoid', 'places', 'rung', 'parked')
+  clear(job, 'lease', 'nonce', 'not_before', 'deadline', 'avoid', 'places', 'rung', 'parked', 'held')
   redis.call('ZADD', root .. 'finished', now, job.id)
   tell(job, told)
 end

@@ -8,7 +8,8 @@ local id, worker, nonce, lease_ms, schema, ring_again_ms, left_to_others_ms, new
 
 local job = load(id)
 if not job then return {'unknown'} end
-local f = redis.call('HMGET', key('job', id), 'not_before', 'deadline', 'avoid', 'nonce', 'lease', 'started', 'places')
+local f = redis.call('HMGET', key('job', id), 'not_before', 'deadline', 'avoid', 'nonce', 'lease', 'started', 'places',
+  'held')
 local not_before, deadline, avoid = tonumber(f[1] or 0), tonumber(f[2] or 0), f[3]
 
 local function granted(lease)
@@ -22,7 +23,9 @@ if deadline > 0 and now >= deadline then
   finish(job, 'expired', {reason = 'its deadline passed'})
   return {'expired'}
 end
-if now < not_before then return {'not_yet'} end
+-- It has the finished files of this job: see set_aside.lua.
+local is_holder = f[8] == worker
+if now < not_before and not is_holder then return {'not_yet'} end
 
 local avoided = avoid and cjson.decode(avoid) or {}
 local kept_until = avoided[worker] or 0
@@ -43,7 +46,7 @@ if (job.head.v or 1) > schema then
   redis.call('ZADD', root .. 'due', 'NX', now + newer_ms, id)
   return {'newer'}
 end
-if not_here then
+if not_here and not is_holder then
   -- The bell that brought it here is used up, so another one must follow.
   redis.call('ZADD', root .. 'due', 'NX', now + ring_again_ms, id)
   return {'not_here'}
@@ -63,6 +66,6 @@ move(job, 'running')
 redis.call('ZADD', root .. 'leases', lease, id)
 set(job, 'attempt', job.attempt, 'worker', worker, 'claimed', now, 'lease', lease, 'nonce', nonce)
 if not f[6] then set(job, 'started', now) end
-clear(job, 'not_before', 'deadline', 'rung', 'progress', 'parked')
+clear(job, 'not_before', 'deadline', 'rung', 'progress', 'parked', 'held')
 tell(job, {worker = worker})
 return granted(lease)
