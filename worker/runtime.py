@@ -12,7 +12,7 @@ from farm.broker import CeleryBell, make_app
 from farm.job import VRAM_CLASSES_GIB, Progress
 from farm.settings import GateSettings, RedisSettings, S3Settings, StoreSettings, WorkerSettings
 from farm.steward import Steward
-from farm.storage import S3Storage
+from farm.storage import S3Patience, S3Storage
 from farm.store.redis import RedisJobStore, connect
 from farm.store.server import check_server
 from worker.at_work import AtWork
@@ -89,7 +89,8 @@ class Runtime:
             FarmError: Redis or S3 cannot be used as they are.
         """
         self._name = name
-        storage = S3Storage(self._s3)
+        # Whoever uses it has a patience of its own: what is to be stored waits on the disk, not in a request.
+        storage = S3Storage(self._s3, patience=S3Patience(attempts=2))
         self._stops.append(storage.close)
         storage.check()
         self._store = self._connect()

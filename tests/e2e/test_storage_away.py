@@ -12,7 +12,7 @@ from farm.job import JobState
 from tests.support.fault_proxy import FaultProxy, Mode
 from tests.support.s3 import S3Server
 from tests.support.valkey import eventually
-from tests.support.whole_farm import JOB_S, WholeFarm, WorkerProcess, a_clip, error_of, outcomes
+from tests.support.whole_farm import JOB_S, WholeFarm, WorkerProcess, error_of, outcomes
 
 Farms = Callable[..., WholeFarm]
 BRIEF = {"FARM_PUBLISH_PATIENCE_S": "1"}
@@ -27,6 +27,11 @@ def proxy(s3_server: S3Server) -> Iterator[FaultProxy]:
 def start(farm: WholeFarm, proxy: FaultProxy, *, emulator: str = "", **variables: str) -> WorkerProcess:
     """A worker that reaches S3 by the proxy; the test itself has another way."""
     return farm.start_worker(emulator=emulator, FARM_S3_ENDPOINT_URL=proxy.url, **{**BRIEF, **variables})
+
+
+def go_away(proxy: FaultProxy) -> None:
+    proxy.mode = Mode.REFUSE
+    proxy.reset_all()
 
 
 def waits_for_the_storage(job: Job) -> bool:
@@ -45,12 +50,9 @@ def test_jobs_that_end_while_the_storage_is_away_are_published_when_it_is_back_a
 ) -> None:
     farm = new_farm()
     worker = start(farm, proxy)
-    first = farm.submit(a_clip(steps=20), max_attempts=1)
-    farm.wait_step(first)
+    go_away(proxy)
 
-    proxy.mode = Mode.REFUSE
-    proxy.reset_all()
-
+    first = farm.submit(max_attempts=1)
     eventually(lambda: waits_for_the_storage(first), within_s=JOB_S)
     assert error_of(first).details["files_wait_on"] == worker.name
     second = farm.submit(max_attempts=1)  # the GPU goes on
@@ -70,10 +72,8 @@ def test_jobs_that_end_while_the_storage_is_away_are_published_when_it_is_back_a
 def test_files_that_wait_for_the_storage_outlive_their_worker(new_farm: Farms, proxy: FaultProxy) -> None:
     farm = new_farm()
     worker = start(farm, proxy)
-    job = farm.submit(a_clip(steps=20))
-    farm.wait_step(job)
-    proxy.mode = Mode.REFUSE
-    proxy.reset_all()
+    go_away(proxy)
+    job = farm.submit()
     eventually(lambda: waits_for_the_storage(job), within_s=JOB_S)
 
     worker.kill()
@@ -92,10 +92,8 @@ def test_a_worker_with_too_many_finished_files_fetches_nothing_until_the_storage
     farm = new_farm()
     # Room for one clip of a MiB and a half: when one waits, more than half is taken.
     worker = start(farm, proxy, emulator="--clip-mib 1", FARM_KEPT_LIMIT_GIB="0.0015")
-    job = farm.submit(a_clip(steps=20))
-    farm.wait_step(job)
-    proxy.mode = Mode.REFUSE
-    proxy.reset_all()
+    go_away(proxy)
+    job = farm.submit()
     eventually(lambda: waits_for_the_storage(job), within_s=JOB_S)
 
     eventually(lambda: (farm.card(worker) or {}).get("not_fetching") == ["storage away"], within_s=JOB_S)
@@ -112,10 +110,8 @@ def test_a_job_that_is_canceled_while_its_files_wait_takes_them_along(
 ) -> None:
     farm = new_farm()
     worker = start(farm, proxy)
-    job = farm.submit(a_clip(steps=20))
-    farm.wait_step(job)
-    proxy.mode = Mode.REFUSE
-    proxy.reset_all()
+    go_away(proxy)
+    job = farm.submit()
     eventually(lambda: waits_for_the_storage(job), within_s=JOB_S)
 
     assert job.cancel() is JobState.CANCELED
