@@ -194,6 +194,37 @@ class S3Settings(FromEnvironment):
     )
 
 
+class CleanSettings(FromEnvironment):
+    """What is removed from S3, and when."""
+
+    every_s: float = Field(
+        3600.0,
+        ge=0,
+        validation_alias=_variable("FARM_CLEAN_EVERY_S"),
+        description="Seconds between two clean-ups of S3 by the workers; 0: only `farm clean` does it.",
+    )
+    orphan_hours: float = Field(
+        24.0,
+        ge=1,
+        validation_alias=_variable("FARM_ORPHAN_HOURS"),
+        description="Hours after which files in S3 are removed that no job names: of attempts that failed, "
+        "lost, or never ended their upload.",
+    )
+    input_days: float = Field(
+        30.0,
+        ge=0,
+        validation_alias=_variable("FARM_INPUT_DAYS"),
+        description="Days without a new upload after which an input that no job in Redis names is removed "
+        "from S3; 0: never. At least 2.",
+    )
+    result_days: float = Field(
+        0.0,
+        ge=0,
+        validation_alias=_variable("FARM_RESULT_DAYS"),
+        description="Days after which the files of succeeded jobs are removed from S3; 0: never.",
+    )
+
+
 class WorkerSettings(FromEnvironment):
     """One worker: its ComfyUI, its card, its folders."""
 
@@ -463,6 +494,7 @@ GROUPS: Final = (
     RedisSettings,
     StoreSettings,
     S3Settings,
+    CleanSettings,
     WorkerSettings,
     GateSettings,
     LogSettings,

@@ -137,6 +137,10 @@ class FolderStorage:
             self.delete(key)
         return len(keys)
 
+    def abort_uploads(self, prefix: str, *, before: datetime) -> int:  # noqa: ARG002
+        """See `Storage.abort_uploads`: a folder knows no uploads in parts."""
+        return 0
+
     def url(self, key: str, *, expires_s: int | None = None, download_name: str | None = None) -> str:  # noqa: ARG002
         """See `Storage.url`; this one never expires."""
         return (self._folder() / key).resolve().as_uri()

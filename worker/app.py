@@ -14,7 +14,15 @@ from celery import signals
 from farm.broker import assert_safe, make_app, queues_served_by
 from farm.errors import FarmError, SettingsError
 from farm.logs import configure_logging
-from farm.settings import GateSettings, LogSettings, RedisSettings, S3Settings, StoreSettings, WorkerSettings
+from farm.settings import (
+    CleanSettings,
+    GateSettings,
+    LogSettings,
+    RedisSettings,
+    S3Settings,
+    StoreSettings,
+    WorkerSettings,
+)
 from worker.consumer import Line, fetch_when_free
 from worker.errors import WorkerError
 from worker.runtime import Runtime
@@ -33,6 +41,7 @@ try:
         s3=S3Settings.read(),
         worker=_worker,
         allowed=GateSettings.read(),
+        clean=CleanSettings.read(),
     )
 except SettingsError as _exc:
     # Celery imports this module: a person's typing error is answered in a line, not with its traceback.

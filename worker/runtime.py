@@ -9,8 +9,17 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from farm.broker import CeleryBell, make_app
+from farm.cleaning import Cleaner, limits_of
+from farm.janitor import Janitor
 from farm.job import VRAM_CLASSES_GIB, Progress
-from farm.settings import GateSettings, RedisSettings, S3Settings, StoreSettings, WorkerSettings
+from farm.settings import (
+    CleanSettings,
+    GateSettings,
+    RedisSettings,
+    S3Settings,
+    StoreSettings,
+    WorkerSettings,
+)
 from farm.steward import Steward
 from farm.storage import S3Patience, S3Storage
 from farm.store.redis import RedisJobStore, connect
@@ -69,6 +78,7 @@ class Runtime:
         s3: S3Settings,
         worker: WorkerSettings,
         allowed: GateSettings,
+        clean: CleanSettings,
     ) -> None:
         """Keep the settings; nothing is opened, read or started before `start`."""
         self._allowed_nodes = allowed.allowed_nodes
@@ -77,6 +87,7 @@ class Runtime:
         self.gate = Gate(threads=self.threads)
         self.vram_gib: int = VRAM_CLASSES_GIB[0]  # the class whose jobs it takes, with all smaller ones
         self._redis, self._store_settings, self._s3, self._worker = redis, store, s3, worker
+        self._clean = clean
         self._at_work = AtWork()
         self._changed = threading.Event()  # the card is to be written anew
         self._stops: list[Callable[[], None]] = []  # how to stop what was started, in that order
@@ -264,6 +275,13 @@ class Runtime:
             on_rendered=self._machine.warm.rendered,
             after_render=self._machine.after_render,
         )
+        cleans = self._connect()
+        self._janitor = Janitor(
+            cleans,
+            Cleaner(cleans, storage, limits_of(self._clean)),
+            holder=self._name,
+            every_s=self._clean.every_s,
+        )
         self._republisher = Republisher(
             self._name,
             kept,
@@ -288,6 +306,7 @@ class Runtime:
             self._republisher,
             self._make_steward(),
             CardKeeper(self._connect(), self._name, self._refresh, changed=self._changed),
+            self._janitor,
             *([spot] if spot is not None else []),
             # Last, so that it ends before the store is closed under it.
             ControlListener(self._store, on_cancel=self._keeper.renew_now, on_drain=self._leaving.obey),

@@ -20,7 +20,7 @@ from farm.cli.jobs import AsJson
 from farm.cli.tables import findings_table, queues_table
 from farm.cli.worker_views import worker_view, workers_table
 from farm.errors import SettingsError
-from farm.settings import LogSettings, StoreSettings
+from farm.settings import CleanSettings, LogSettings, StoreSettings
 from farm.store.base import Drain
 from farm.surroundings import settings_here
 
@@ -130,6 +130,32 @@ def plan_gpu(
         remedy = "; install wan-farm[worker]" if "ModuleNotFoundError" in reason[-1] else ""
         raise SettingsError(f"no plan: {reason[-1].removeprefix('plan-gpu: error: ')}{remedy}")
     say(door_of(context).out, answer.stdout.rstrip())
+
+
+def clean(
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Remove from S3 what no job names any more. The workers do it by themselves now and then."""
+    from dataclasses import asdict
+
+    from farm.cleaning import Cleaner, limits_of
+
+    door = door_of(context)
+    with door.farm() as farm:
+        cleaned = Cleaner(farm.store, farm.storage, limits_of(settings_here(CleanSettings))).clean(
+            dry_run=dry_run
+        )
+    if json:
+        as_json.put(door.out, asdict(cleaned))
+        return
+    say(
+        door.out,
+        f"{'would be removed' if dry_run else 'removed'}: {cleaned.attempts} attempts that no job names, "
+        f"{cleaned.results} results, {cleaned.inputs} inputs, {cleaned.uploads} uploads that never ended; "
+        f"{cleaned.size_bytes / 2**20:.1f} MiB",
+    )
 
 
 def steward(

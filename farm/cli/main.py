@@ -45,6 +45,7 @@ _PANELS = {
         fleet.check,
         fleet.plan_gpu,
         fleet.steward,
+        fleet.clean,
         exporting.metrics,
     ),
     "This machine": (stack.up, stack.demo, stack.down),

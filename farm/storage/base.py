@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Protocol
 
 from farm.storage.keys import KeyLayout
 
 _HASH_PIECE_BYTES: Final = 4 << 20
+_STORE_AGAIN_AFTER: Final = timedelta(days=1)
 
 ProgressHook = Callable[
     [int], None
@@ -153,6 +154,15 @@ class Storage(Protocol):
         """
         ...
 
+    def abort_uploads(self, prefix: str, *, before: datetime) -> int:
+        """Give up uploads in parts that began before a moment and were never completed: their parts cost room
+        that no listing shows.
+
+        Returns:
+            How many there were.
+        """
+        ...
+
     def url(self, key: str, *, expires_s: int | None = None, download_name: str | None = None) -> str:
         """A link that anybody can fetch the object with, for a time.
 
@@ -203,6 +213,9 @@ def store_input(storage: Storage, source: Path | bytes, *, suffix: str) -> str:
         digest, size, suffix = sha256_of(source), source.stat().st_size, source.suffix or suffix
     key = storage.keys.input_key(digest, suffix)
     found = storage.find(key)
+    # One that is there for long is stored anew: its age is all that tells the clean-up that it is in use.
+    if found is not None and found.modified_at < datetime.now(UTC) - _STORE_AGAIN_AFTER:
+        found = None
     # A size that differs is a store's half-written leftover: the name alone proves nothing.
     if found is None or found.size_bytes != size:
         if isinstance(source, bytes):

@@ -75,6 +75,28 @@ class KeyLayout:
         return check_key(f"{self._root}scratch/{name}")
 
     @property
+    def jobs_prefix(self) -> str:
+        """What all attempts at all jobs have stored."""
+        return f"{self._root}jobs/"
+
+    @property
+    def inputs_prefix(self) -> str:
+        """All input files."""
+        return f"{self._root}inputs/"
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """All that is the farm's own; a bucket may hold more."""
+        return self.jobs_prefix, self.inputs_prefix, f"{self._root}scratch/"
+
+    def attempt_of(self, key: str) -> tuple[str, int] | None:
+        """Job id and number of the attempt that stored under a key; None: it is no attempt's."""
+        parts = key.removeprefix(self.jobs_prefix).split("/", 2)
+        if not key.startswith(self.jobs_prefix) or len(parts) < 3 or not parts[1].isdecimal():
+            return None
+        return parts[0], int(parts[1])
+
+    @property
     def _root(self) -> str:
         return f"{self.prefix}/" if self.prefix else ""
 

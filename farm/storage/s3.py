@@ -10,8 +10,9 @@ import hashlib
 import os
 import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -221,6 +222,28 @@ class S3Storage:
                 reason = f"{len(errors)} objects under {prefix} stayed: {errors[0].get('Code')}"
                 raise StorageUnavailable(self._place.name, reason)
         return len(keys)
+
+    def abort_uploads(self, prefix: str, *, before: datetime) -> int:
+        """See `Storage.abort_uploads`."""
+        aborted = 0
+        for key, upload_id in self._uploads(check_prefix(prefix), before):
+            with suppress(ObjectNotFound), self._errors(f"giving up an upload of {key}", key=key):
+                self._made().client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
+                aborted += 1
+        return aborted
+
+    def _uploads(self, prefix: str, before: datetime) -> Sequence[tuple[str, str]]:
+        """Key and id of the uploads in parts that began before; rclone answers 404 when there is none."""
+        found: tuple[tuple[str, str], ...] = ()
+        with suppress(ObjectNotFound), self._errors(f"listing of uploads below {prefix}"):
+            pages = self._made().client.get_paginator("list_multipart_uploads")
+            for page in pages.paginate(Bucket=self.bucket, Prefix=prefix):
+                found += tuple(
+                    (upload["Key"], upload["UploadId"])
+                    for upload in page.get("Uploads", [])
+                    if upload["Initiated"] < before and upload["Key"].startswith(prefix)
+                )
+        return found
 
     def url(self, key: str, *, expires_s: int | None = None, download_name: str | None = None) -> str:
         """See `Storage.url`."""
