@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -15,7 +16,7 @@ from comfy.errors import OutOfMemory
 from farm.broker import queue_for
 from farm.errors import StorageUnavailable, StoreUnavailable
 from farm.job import EventKind, JobError, JobResult, JobState, Progress
-from farm.store.base import Claim, JobStore, LeaseAnswer, Refused
+from farm.store.base import Claim, JobStore, LeaseAnswer, NewEvent, Refused
 from worker.faults import Fault, sort_fault
 from worker.inputs import InputCache
 from worker.job_seconds import job_seconds
@@ -31,6 +32,9 @@ from worker.republish import HOLD_S
 log = logging.getLogger(__name__)
 
 _FINAL_WRITE_PATIENCE_S: Final = 600.0  # how long a finished render waits for Redis to come back
+
+_LOG_LINES: Final = 30  # of a failed attempt, in the job's stream
+_LINE_LENGTH: Final = 300
 
 _Answer = TypeVar("_Answer")
 
@@ -55,6 +59,7 @@ class Parts:
     on_failed: Callable[[JobError], None] = lambda _error: None  # may close the gate
     on_succeeded: Callable[[], None] = lambda: None
     on_rendered: Callable[[Mapping[str, Any]], None] = lambda _graph: None  # the graph as it was run
+    log_since: Callable[[float], Sequence[str]] = lambda _since: ()  # what ComfyUI printed (monotonic time)
     after_render: Callable[[], None] = lambda: None  # the card is free, and no other job can have it yet
 
 
@@ -290,6 +295,7 @@ class _Attempt:
             # What it has stored of this attempt stays for the clean-up: the storage would not answer now.
             return self._insist(lambda: self._set_aside(fault.error)).value
         self._parts.publisher.discard(self._claim.job_id, self._claim.attempt)
+        self._tell_log()
         return self._insist(lambda: self._fail(fault)).value
 
     def _keep(self, rendered: Rendered) -> bool:
@@ -305,6 +311,15 @@ class _Attempt:
         return self._parts.store.set_aside(
             claim.job_id, claim.attempt, told, hold_s=HOLD_S, token=claim.token
         )
+
+    def _tell_log(self) -> None:
+        """The last lines that ComfyUI printed during this attempt: often the reason stands there alone."""
+        lines = self._parts.log_since(self._started)[-_LOG_LINES:]
+        told = [NewEvent(kind=EventKind.LOG, data={"line": line[:_LINE_LENGTH]}) for line in lines]
+        with contextlib.suppress(StoreUnavailable):
+            # Now, not by the reporter: with the end of the attempt, its stream takes nothing more of it.
+            claim = self._claim
+            self._parts.store.report(claim.job_id, claim.attempt, told, token=claim.token)
 
     def _fail(self, fault: Fault) -> JobState | LeaseAnswer:
         store, job_id = self._parts.store, self._claim.job_id

@@ -102,6 +102,10 @@ class Machine:
         self._plan_check.look()
         return self._plan_check.proof
 
+    def printed_since(self, monotonic_s: float) -> list[str]:
+        """The lines that ComfyUI has printed since that moment, as far as they are kept, without bars."""
+        return [line.text for line in self.comfy.lines_since(monotonic_s) if not line.bar]
+
     def after_render(self) -> None:
         """Between two jobs: the first one's loads are proof, and what a job left behind is looked at."""
         try:

@@ -273,6 +273,7 @@ class Runtime:
             on_failed=self._wellness.failed,
             on_succeeded=self._wellness.succeeded,
             on_rendered=self._machine.warm.rendered,
+            log_since=self._machine.printed_since,
             after_render=self._machine.after_render,
         )
         cleans = self._connect()

@@ -10,7 +10,7 @@ import pytest
 
 from farm.broker import queue_for
 from farm.handle import Job
-from farm.job import ErrorKind, JobState, make_spec, new_job_id
+from farm.job import ErrorKind, EventKind, JobState, make_spec, new_job_id
 from farm.store.base import NewJob, Ring
 from tests.support.valkey import eventually
 from tests.support.whole_farm import JOB_S, WholeFarm, WorkerProcess, a_clip, error_of, outcomes
@@ -88,6 +88,19 @@ def test_a_node_that_raises_fails_the_job_at_once_and_is_named(
     assert (error.node_id, error.node_type) == ("8", "VAEDecode")
     assert "a bad value" in error.message
     assert farm.stored(job) == []
+
+
+def test_a_failed_job_keeps_the_last_lines_that_comfyui_printed_for_it(
+    farm: WholeFarm, worker: WorkerProcess
+) -> None:
+    farm.submit().wait(JOB_S)
+    worker.misbehave("raise", node="VAEDecode", error="value_error")
+
+    job = farm.wait_final(farm.submit())
+
+    lines = [event.data["line"] for event in job.events(live=False) if event.kind is EventKind.LOG]
+    assert sum("Exception during processing" in line for line in lines) == 1
+    assert sum("got prompt" in line for line in lines) == 1  # its own, not that of the job before
 
 
 def test_out_of_memory_is_tried_again(farm: WholeFarm, worker: WorkerProcess) -> None:

@@ -15,6 +15,7 @@ OLD = AcceptedFlags(names=frozenset({*VRAM_FLAGS, "--reserve-vram", "--port"})) 
 DYNAMIC = AcceptedFlags(names=(OLD.names | {"--disable-dynamic-vram"}) - {"--normalvram"})  # 0.33
 FP8 = ModelSizes(experts=(int(13.31 * GIB),) * 2, others=int(6.5 * GIB), activations=int(13.6 * GIB))
 BF16 = ModelSizes(experts=(int(26.6 * GIB),) * 2, others=int(10.8 * GIB), activations=int(5.9 * GIB))
+OLD_WITH_MALLOC = AcceptedFlags(names=OLD.names | {"--disable-cuda-malloc"})
 MUCH_RAM = 128 * GIB
 
 
@@ -186,3 +187,13 @@ def test_the_help_of_a_program_tells_its_flags_and_their_choices() -> None:
     assert accepted.takes("--port", "8188")
     assert accepted.takes("--listen", "127.0.0.1")
     assert not accepted.takes("--database-url", "x")
+
+
+def test_the_allocator_is_set_only_where_torchs_own_is_in_use() -> None:
+    own = plan_load(a_card(), MUCH_RAM, OLD_WITH_MALLOC, extra_args=["--disable-cuda-malloc"])
+    pool = plan_load(a_card(), MUCH_RAM, OLD_WITH_MALLOC)
+    dynamic = plan_load(a_card(), MUCH_RAM, DYNAMIC, extra_args=["--disable-cuda-malloc"])
+
+    assert own.env["PYTORCH_CUDA_ALLOC_CONF"] == "expandable_segments:True"
+    assert any("expandable segments" in reason for reason in own.reasons)
+    assert "PYTORCH_CUDA_ALLOC_CONF" not in {**pool.env, **dynamic.env}
