@@ -178,6 +178,7 @@ class _Attempt:
                     ears,
                     stop,
                     tailor=self._parts.tailor,
+                    prove=self._lease.prove,
                     rungs=self._rungs,
                     spent_s=spent_s if self._rungs else 0.0,
                 )

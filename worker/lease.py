@@ -7,11 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from farm.errors import StoreUnavailable
 from farm.store.base import Claim, JobStore, LeaseAnswer
 
 log = logging.getLogger(__name__)
+
+_LOOK_S: Final = 0.05  # the keeper renews meanwhile
 
 
 class Lease:
@@ -44,6 +47,14 @@ class Lease:
     def provable(self) -> bool:
         """Whether a renewal succeeded within the lease's length: nobody else can have the job."""
         return time.monotonic() - self._renewed < self._lease_s
+
+    def prove(self) -> None:
+        """Return once nobody else can have the job, or once the work must stop; raises nothing.
+
+        For a worker that was frozen or cut off: what it would begin now may be somebody else's by now.
+        """
+        while not self.provable and not self._stop.wait(_LOOK_S):
+            pass
 
     def note(self, answer: LeaseAnswer, *, asked_at: float) -> None:
         """Take the store's answer to a write that was sent at `asked_at` (monotonic)."""

@@ -23,7 +23,7 @@ from comfy.run import PromptRun
 from farm.errors import TransferStopped
 from farm.job import JobSpec, Progress
 from farm.store.base import Claim
-from worker.errors import BrokenOutput, TimeLimitReached, WorkerError
+from worker.errors import AttemptStopped, BrokenOutput, TimeLimitReached, WorkerError
 from worker.inputs import InputCache
 from worker.ladder import Rung
 from worker.publish import LocalOutput
@@ -148,6 +148,7 @@ def render(
     stop: threading.Event,
     *,
     tailor: Tailor,
+    prove: Callable[[], None],
     rungs: Sequence[Rung] = (),
     spent_s: float = 0.0,
 ) -> Rendered:
@@ -157,6 +158,7 @@ def render(
         scratch: for files that only /view gives us.
         stop: set by whoever wants it to end early.
         tailor: fits the graph to this place, as far as the job accepts that.
+        prove: called before the GPU is used; returns when the job is certainly ours, or `stop` is set.
         rungs: what was tried before in this attempt, because the card ran out of memory.
         spent_s: how long the attempt has run already.
 
@@ -167,6 +169,7 @@ def render(
         ComfyDied: the process ended under the run.
         InputUnavailable: an input cannot be had.
         TransferStopped: `stop` was set while one was fetched.
+        AttemptStopped: it was set before the run began.
         TimeLimitReached: the attempt ran longer than the job allows; it was interrupted.
     """
     started = time.monotonic()
@@ -182,6 +185,9 @@ def render(
         graph, tiled = tile_decodes(graph, _inputs_of(client, TILED))
         changes = (*changes, *tiled)
     prepared = time.monotonic()
+    prove()
+    if stop.is_set():
+        raise AttemptStopped(f"attempt {claim.attempt} at job {claim.job_id} was stopped before its run")
     run = _run(
         client,
         graph,

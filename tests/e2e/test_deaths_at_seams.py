@@ -7,16 +7,19 @@ The seams are made, not waited for: links to Valkey and S3 are held just there. 
 from __future__ import annotations
 
 import contextlib
+import io
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
+from PIL import Image
 
 from farm.handle import Job
 from farm.job import JobState
 from farm.store.base import Drain
 from tests.support.fault_proxy import FaultProxy, Mode
+from tests.support.fleet import PICTURE
 from tests.support.s3 import S3Server
 from tests.support.valkey import eventually
 from tests.support.whole_farm import JOB_S, WholeFarm, WorkerProcess, a_clip, outcomes
@@ -160,6 +163,26 @@ def test_a_worker_that_is_killed_costs_no_job_and_makes_no_second_result(
     stage.succeeded_once(job, *ends)
 
 
+def test_a_worker_that_was_cut_off_while_it_prepared_begins_no_run_of_a_job_that_another_has(
+    stage: Stage,
+) -> None:
+    victim = stage.victim
+    stage.s3.mode = Mode.BLACKHOLE
+    job = stage.farm.submit(PICTURE, inputs={"1.image": _png()})
+    stage.farm.wait_state(job, JobState.RUNNING)
+
+    stage.redis.mode = Mode.BLACKHOLE
+
+    stage.take_over()
+    job.wait(JOB_S)
+    stage.s3.mode = Mode.PASS  # the picture arrives, and Valkey is still away
+    eventually(lambda: list((victim.folder / "inputs").rglob("*.png")), within_s=JOB_S)
+    stage.redis.mode = Mode.PASS
+    eventually(lambda: victim.told("lease_lost"), within_s=JOB_S)
+    assert victim.runs(job.job_id) == []
+    stage.succeeded_once(job, "lost", "succeeded")
+
+
 @pytest.mark.parametrize("seam", [uploading, uploaded])
 def test_a_worker_that_wakes_up_after_its_lease_takes_back_what_it_stored(stage: Stage, seam: Seam) -> None:
     victim = stage.victim
@@ -173,3 +196,10 @@ def test_a_worker_that_wakes_up_after_its_lease_takes_back_what_it_stored(stage:
     victim.signal(signal.SIGCONT)
     stage.succeeded_once(job, "lost", "succeeded")
     eventually(lambda: all(key.startswith("2/") for key in stage.farm.stored(job)), within_s=JOB_S)
+
+
+def _png() -> bytes:
+    """A picture."""
+    data = io.BytesIO()
+    Image.new("RGB", (32, 32), "teal").save(data, "PNG")
+    return data.getvalue()

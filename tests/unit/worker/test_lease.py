@@ -100,6 +100,33 @@ def test_the_work_goes_on_while_redis_is_away(keeper: LeaseKeeper, store: Renewi
         until(lambda: lease.provable)
 
 
+def test_nothing_is_begun_while_the_job_may_be_somebody_elses(
+    keeper: LeaseKeeper, store: RenewingStore
+) -> None:
+    store.answer = StoreUnavailable("here", "refused")
+    with keeper.hold(a_claim()) as lease:
+        until(lambda: not lease.provable)
+        begun = threading.Thread(target=lease.prove)
+        begun.start()
+
+        begun.join(timeout=0.2)
+        assert begun.is_alive()
+        store.answer = LeaseAnswer.OK
+        begun.join(timeout=10.0)
+        assert not begun.is_alive()
+
+
+def test_who_waits_for_proof_is_told_that_the_job_is_lost(keeper: LeaseKeeper, store: RenewingStore) -> None:
+    store.answer = StoreUnavailable("here", "refused")
+    with keeper.hold(a_claim()) as lease:
+        until(lambda: not lease.provable)
+        store.answer = LeaseAnswer.LOST
+
+        lease.prove()
+
+        assert lease.stopped.is_set()
+
+
 def test_a_surprise_in_one_renewal_does_not_end_the_others(keeper: LeaseKeeper, store: RenewingStore) -> None:
     store.answer = ValueError("a bug")
 
