@@ -864,6 +864,22 @@ def test_a_job_that_was_passed_over_is_found_behind_a_long_list(open_shop: Open)
     assert [shop.pop(QUEUE), shop.pop(QUEUE)] == [lost, younger[0]]
 
 
+def test_a_job_that_is_next_is_not_rung_ever_more_while_its_lane_waits_for_more_urgent_ones(
+    open_shop: Open,
+) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, ring_again_after_s=0.0))
+    older = shop.submit()
+    assert shop.pop(QUEUE) == older
+    younger = shop.submit()
+    assert shop.pop(QUEUE) == younger
+    assert isinstance(shop.store.claim(younger, worker="w1"), Claim)
+
+    for _ in range(20):  # nobody pops
+        shop.store.sweep()
+
+    assert shop.pop_all() == [older]
+
+
 def test_a_sweep_does_nothing_when_nothing_is_wrong(shop: Shop) -> None:
     for _ in range(5):
         shop.submit()

@@ -100,7 +100,9 @@ class MemoryRepair(MemoryState):
         for lane, waiting in lanes.items():
             messages = len(self._bells.get(lane, ()))
             wanted, younger = min(len(waiting), self.limits.sweep_batch) - messages, self._last_order + 1
-            if wanted <= 0 and waiting[0].order < self._passed.get(lane, 0):
+            oldest = waiting[0]
+            is_next = messages > 0 and self._bells[lane][-1] == oldest.record.job_id
+            if wanted <= 0 and oldest.order < self._passed.get(lane, 0) and not is_next:
                 wanted = self.limits.sweep_batch if messages < len(waiting) + self.limits.sweep_batch else 1
                 younger = self._passed[lane]
             last_ring = self._clock() - self.limits.ring_again_after_s

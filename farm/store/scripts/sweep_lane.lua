@@ -6,7 +6,8 @@
 -- 1. There are fewer messages than jobs. Beyond one batch of messages nobody stands idle, and more
 --    would only pile up.
 -- 2. A job that came later was claimed already ("passed"), while the oldest still waits: messages of
---    canceled jobs can hide a missing one from the first sign, but not from this.
+--    canceled jobs can hide a missing one from the first sign, but not from this. Unless its message is
+--    the very next one: then nobody looks at this lane now, and more urgent ones may keep it so for hours.
 -- A ring too many is harmless: the second claim is refused. That there are not ever more of them is
 -- seen to by the time between two rings of a job, and by the count of messages.
 local batch, lane, ring_again_ms = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
@@ -22,7 +23,10 @@ local wanted = math.min(waiting, batch) - messages
 local oldest = redis.call('ZRANGE', key('lane', lane), 0, 0, 'WITHSCORES')
 local passed = tonumber(redis.call('HGET', root .. 'passed', lane) or 0)
 local first_younger = math.huge
-if wanted <= 0 and tonumber(oldest[2]) < passed then
+local function is_next(id)
+  return (redis.call('LINDEX', KEYS[2], -1) or ''):find(id, 1, true) ~= nil
+end
+if wanted <= 0 and tonumber(oldest[2]) < passed and not is_next(oldest[1]) then
   wanted = messages < waiting + batch and batch or 1
   first_younger = passed
 end
