@@ -171,7 +171,7 @@ def turns_kept(history: History) -> Iterator[Violation]:
     """The more urgent first, then the older; nobody waits for ever while those behind are begun."""
     for story, by, waited_s in passed_over(history.stories.values()):
         if waited_s > history.bounds.passed_over_s:
-            text = f"waited for {waited_s:.1f} s after {by.job_id}, which had to wait for it, was begun"
+            text = f"for {waited_s:.1f} s only such were begun that had to wait for it, {by.job_id} first"
             yield Violation(breach=Breach.ORDER, job_id=story.job_id, text=text)
 
 

@@ -87,7 +87,7 @@ class Bounds:
     repair_s: float = 2.0  # a sweep, and a new steward's election when the old one died as well
     slack_s: float = 10.0  # for a machine that is busy with everything else
     cancel_slack_s: float = 1.0  # within which a run may still begin after its cancel was confirmed
-    passed_over_s: float = 60.0  # for which a job may wait after one that had to wait for it was begun
+    passed_over_s: float = 30.0  # for which only such jobs may be begun that have to wait for another one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -186,29 +186,38 @@ def waited(name: str, since_s: float, begun_s: float | None, *, priority: int = 
 
 def order_of(*stories: Story) -> set[Breach]:
     told = {story.job_id: story for story in stories}
-    return breaches(History(accepted=tuple(told), stories=told, bounds=Bounds(passed_over_s=60.0)))
+    return breaches(History(accepted=tuple(told), stories=told, bounds=Bounds(passed_over_s=30.0)))
 
 
-def test_a_job_that_waits_for_ever_behind_younger_ones_is_found() -> None:
-    assert order_of(waited("old", 1, 100), waited("young", 2, 20)) == {Breach.ORDER}
-    assert order_of(waited("old", 1, None), waited("young", 2, 20)) == {Breach.ORDER}
-    assert order_of(waited("old", 1, 70), waited("young", 2, 20)) == set()
-    assert order_of(waited("old", 1, 20), waited("young", 2, 100)) == set()
+def test_a_job_that_waits_while_younger_ones_are_begun_again_and_again_is_found() -> None:
+    younger = [waited(f"young{begun}", 2, begun) for begun in (20, 40, 60)]
+
+    assert order_of(waited("old", 1, 100), *younger) == {Breach.ORDER}
+    assert order_of(waited("old", 1, None), *younger) == {Breach.ORDER}
+    assert order_of(waited("old", 1, 50), *younger) == set()
+    assert order_of(waited("old", 1, 10), *younger) == set()
 
 
-def test_a_job_that_waits_while_less_urgent_ones_are_begun_is_found() -> None:
-    assert order_of(waited("urgent", 10, 200, priority=1), waited("idle", 2, 20, priority=9)) == {
-        Breach.ORDER
-    }
-    assert order_of(waited("urgent", 10, 200, priority=1), waited("idle", 2, 9, priority=9)) == set()
-    assert order_of(waited("idle", 2, 200, priority=9), waited("urgent", 10, 20, priority=1)) == set()
+def test_a_job_that_waits_while_less_urgent_ones_are_begun_again_and_again_is_found() -> None:
+    idle = [waited(f"idle{begun}", 2, begun, priority=9) for begun in (20, 60)]
+
+    assert order_of(waited("urgent", 10, 200, priority=1), *idle) == {Breach.ORDER}
+    assert order_of(waited("urgent", 30, 200, priority=1), *idle) == set()
+
+
+def test_a_job_may_wait_as_long_as_more_urgent_ones_are_begun() -> None:
+    more_urgent = [waited(f"more{begun}", begun - 1, begun, priority=1) for begun in range(30, 200, 20)]
+
+    assert order_of(waited("old", 1, 300), waited("young", 2, 20), *more_urgent) == set()
+    # It was passed over at 20 s and at 210 s, each time for a moment.
+    assert order_of(waited("old", 1, 300), waited("young", 2, 20), waited("b", 2, 210), *more_urgent) == set()
 
 
 def test_a_retry_that_waits_for_its_time_is_not_passed_over_by_others() -> None:
     waits = StateSeen(state="queued", attempt=1, at_s=1.0, retry_in_s=95.0)
     retried = replace(waited("old", 1, 100), states=(waits, StateSeen(state="running", attempt=2, at_s=100)))
 
-    assert order_of(retried, waited("young", 2, 20)) == set()
+    assert order_of(retried, waited("young", 2, 20), waited("b", 2, 80)) == set()
 
 
 def dead(taken_after_s: float, **facts: object) -> set[Breach]:

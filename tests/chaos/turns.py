@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,9 +22,10 @@ class _Wait:
 
 
 def passed_over(stories: Iterable[Story]) -> Iterator[tuple[Story, Story, float]]:
-    """Each job that was passed over, by whom first, and for how many seconds it still waited then.
+    """Each job that was passed over: by whom first, and for how many seconds only such jobs were begun.
 
-    Of the jobs of one queue the more urgent have to go first, and of the equally urgent the older.
+    Of the jobs of one queue the more urgent have to go first, and of the equally urgent the older. A message
+    that was lost lets others by until it is rung again; what must not be is that it goes on and on.
     """
     by_queue: dict[str, list[_Wait]] = defaultdict(list)
     for story in stories:
@@ -33,12 +34,23 @@ def passed_over(stories: Iterable[Story]) -> Iterator[tuple[Story, Story, float]
         claims = sorted((wait for wait in waits if wait.claimed), key=lambda wait: wait.until_s)
         times = [claim.until_s for claim in claims]
         for wait in waits:
-            for claim in claims[bisect_right(times, wait.since_s) :]:
-                if claim.until_s >= wait.until_s:
-                    break
-                if _rank(claim.story) > _rank(wait.story):
-                    yield wait.story, claim.story, wait.until_s - claim.until_s
-                    break
+            meanwhile = claims[bisect_right(times, wait.since_s) : bisect_left(times, wait.until_s)]
+            yield from _longest(wait.story, meanwhile)
+
+
+def _longest(story: Story, meanwhile: Iterable[_Wait]) -> Iterator[tuple[Story, Story, float]]:
+    """The longest row of claims in which nobody had a right to go before it."""
+    rows: list[list[_Wait]] = [[]]
+    for claim in meanwhile:
+        if _rank(claim.story) > _rank(story):
+            rows[-1].append(claim)
+        elif rows[-1]:
+            rows.append([])
+    longest = max(
+        (row for row in rows if row), key=lambda row: row[-1].until_s - row[0].until_s, default=None
+    )
+    if longest:
+        yield story, longest[0].story, longest[-1].until_s - longest[0].until_s
 
 
 def _rank(story: Story) -> tuple[int, float]:

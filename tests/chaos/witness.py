@@ -80,7 +80,7 @@ def _bounds(arena: Arena) -> Bounds:
         repair_s=2 * store.sweep_s + max(3 * store.sweep_s, 1.0),
         slack_s=20.0,  # a worker of this many on two cores may take so long to come to anything
         cancel_slack_s=store.lease_s,
-        passed_over_s=60.0,
+        passed_over_s=30.0,
     )
 
 
