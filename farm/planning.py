@@ -60,10 +60,12 @@ def plan_job(
         InvalidJob: a card is not known, and no size is given.
         StoreUnavailable: the live workers cannot be read.
     """
-    named = [_named(name, vram_gib) for name in gpus] or ([_named(None, vram_gib)] if vram_gib else [])
+    named = [named_place(name, vram_gib) for name in gpus] or (
+        [named_place(None, vram_gib)] if vram_gib else []
+    )
     verdicts = Preflight(store).verdicts(spec)
     if not named and not verdicts:
-        named = [_named(name, None) for name in USUAL_CARDS]
+        named = [named_place(name, None) for name in USUAL_CARDS]
     sizes = _real_sizes(store, spec, [verdict.card for verdict in verdicts])
     work = read_workload(spec.graph, sizes)
     book = PaceBook(store.paces())
@@ -122,7 +124,12 @@ def _on_worker(verdict: WorkerVerdict, work: Workload | None, book: PaceBook) ->
     )
 
 
-def _named(name: str | None, vram_gib: float | None) -> Place:
+def named_place(name: str | None, vram_gib: float | None) -> Place:
+    """A card by name or size, as a place that does nothing else.
+
+    Raises:
+        InvalidJob: the card is not known, and no size is given.
+    """
     known = known_card(name) if name is not None else None
     if known is None and vram_gib is None:
         names = ", ".join(card.name for card in KNOWN_CARDS)

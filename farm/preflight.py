@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from comfy.errors import GraphProblem, UnknownMessage
 from comfy.graph import find_place
-from comfy.nodedefs import Definitions, Dialect, parse_definitions
+from comfy.nodedefs import Definitions, Dialect, NodeDef, parse_definitions
 from comfy.required import is_model_file, model_folder
 from farm.errors import InvalidJob, Problem, Unplaceable
 from farm.graphs import known_without_a_fleet
@@ -189,16 +189,24 @@ class Preflight:
     def _judge(self, digest: str, dialect: Dialect) -> Judge | None:
         if known := self._judges.get((digest, dialect)):
             return known
-        blob = self._store.get_blob(definitions_name(digest))
-        try:
-            return (
-                None if blob is None else Judge(parse_definitions(json.loads(zlib.decompress(blob))), dialect)
-            )
-        except (zlib.error, ValueError, UnknownMessage) as exc:
-            # A worker of another version wrote it: a producer must not stop for that.
-            facts = {"event": "definitions_unreadable", "digest": digest, "reason": str(exc)}
-            log.warning("Node definitions of a worker cannot be read and are not checked", extra=facts)
-            return None
+        found = definitions_of(self._store, digest)
+        return None if found is None else Judge(found, dialect)
+
+
+def definitions_of(store: JobStore, digest: str) -> dict[str, NodeDef] | None:
+    """The nodes that workers published under a digest; None when they are gone, or cannot be read.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    blob = store.get_blob(definitions_name(digest))
+    try:
+        return None if blob is None else parse_definitions(json.loads(zlib.decompress(blob)))
+    except (zlib.error, ValueError, UnknownMessage) as exc:
+        # A worker of another version wrote it: a producer must not stop for that.
+        facts = {"event": "definitions_unreadable", "digest": digest, "reason": str(exc)}
+        log.warning("Node definitions of a worker cannot be read and are not checked", extra=facts)
+        return None
 
 
 def _known_by(nodes: Sequence[_Nodes]) -> Definitions:

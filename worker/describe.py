@@ -11,6 +11,7 @@ from typing import Any
 from farm.cards import ATTENTION_FIELD, MODELS_FIELD
 from farm.preflight import DEFINITIONS_FIELD
 from farm.settings import WorkerSettings
+from farm.sites import FLAGS_FIELD
 from worker import host
 from worker.at_work import AtWork
 from worker.definitions import Definitions
@@ -96,9 +97,16 @@ class SelfPortrait:
             "loads": machine.warm.loads(),
             "attention": self._attention(),
             **self._code(),
+            FLAGS_FIELD: self._flags(),
             DEFINITIONS_FIELD: self._definitions.digest,
             "node_classes": self._definitions.classes,
         }
+
+    def _flags(self) -> list[str]:
+        """Flags that ComfyUI runs with; their values may be paths."""
+        facts = self._machine.comfy.facts()
+        given = facts.argv if facts is not None else ()
+        return sorted({word.partition("=")[0] for word in given if word.startswith("--")})
 
     def _code(self) -> dict[str, Any]:
         """What ComfyUI's process has imported: as it was installed when that process began."""

@@ -10,26 +10,29 @@ from comfy.rewrites.draft import Draft
 from comfy.rewrites.rewrite import Rewrite
 from comfy.rewrites.wishes import Attention
 
+_WRAPPER: Final = {
+    "sdpa": "sdpa",
+    "sage": "sageattn",
+    "sage3": "sageattn_3",
+    "flash2": "flash_attn_2",
+    "flash3": "flash_attn_3",
+}
+_KJ: Final = {
+    "sdpa": "disabled",
+    "sage": "auto",
+    "sage_fp16_cuda": "sageattn_qk_int8_pv_fp16_cuda",
+    "sage_fp16_triton": "sageattn_qk_int8_pv_fp16_triton",
+    "sage_fp8_cuda": "sageattn_qk_int8_pv_fp8_cuda",
+    "sage3": "sageattn3",
+}
 # (class, input) -> back-end -> how that input spells it. One that is missing cannot be had there.
 # Source: WanVideoWrapper nodes_model_loading.py; KJNodes nodes/model_optimization_nodes.py.
 _SPELLINGS: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
-    ("WanVideoModelLoader", "attention_mode"): {
-        "sdpa": "sdpa",
-        "sage": "sageattn",
-        "sage3": "sageattn_3",
-        "flash2": "flash_attn_2",
-        "flash3": "flash_attn_3",
-    },
-    ("WanVideoSetAttentionModeOverride", "attention_mode"): {
-        "sdpa": "sdpa",
-        "sage": "sageattn",
-        "sage3": "sageattn_3",
-        "flash2": "flash_attn_2",
-        "flash3": "flash_attn_3",
-    },
-    ("PathchSageAttentionKJ", "sage_attention"): {"sdpa": "disabled", "sage": "auto", "sage3": "sageattn3"},
-    ("DiffusionModelLoaderKJ", "sage_attention"): {"sdpa": "disabled", "sage": "auto", "sage3": "sageattn3"},
-    ("CheckpointLoaderKJ", "sage_attention"): {"sdpa": "disabled", "sage": "auto", "sage3": "sageattn3"},
+    ("WanVideoModelLoader", "attention_mode"): _WRAPPER,
+    ("WanVideoSetAttentionModeOverride", "attention_mode"): _WRAPPER,
+    ("PathchSageAttentionKJ", "sage_attention"): _KJ,
+    ("DiffusionModelLoaderKJ", "sage_attention"): _KJ,
+    ("CheckpointLoaderKJ", "sage_attention"): _KJ,
     ("GGUFLoaderKJ", "attention_override"): {"sdpa": "sdpa", "sage": "sageattn", "flash2": "flashattn"},
 }
 # What forces SageAttention, in any of its builds. KJNodes' "auto" picks one of them.

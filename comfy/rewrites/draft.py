@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 from comfy.links import class_of, inputs_of, is_link
@@ -11,6 +12,7 @@ from comfy.places import literal, running
 from comfy.required import base_class, is_output_class
 from comfy.rewrites.change import Change, ChangeKind
 from comfy.rewrites.offers import fault_of, offered_input
+from comfy.rewrites.room import NotKnown, Room, room_for
 from comfy.rewrites.site import Site
 from comfy.rewrites.wishes import Wishes
 
@@ -35,13 +37,14 @@ class Draft:
         wishes: Wishes,
         kind: ChangeKind,
         rewrite: str,
-        runs: set[str] | None = None,
+        reading: Reading | None = None,
     ) -> None:
         """Begin with the graph as it is.
 
         Args:
-            runs: its running nodes, where somebody knows them already.
+            reading: what somebody has found out of it already.
         """
+        self.reading = reading or Reading(graph, site)
         self.site = site
         self.wishes = wishes
         self.changes: list[Change] = []
@@ -49,7 +52,7 @@ class Draft:
         self.suggestions: list[str] = []
         self._graph: dict[str, Any] = dict(graph)
         self._owned: set[str] = set()  # nodes that are ours to write to
-        self._runs = None if runs is None else (0, runs)  # changes by then, and what ran
+        self._runs = (0, self.reading.runs)  # changes by then, and what ran
         self._kind = kind
         self._rewrite = rewrite
 
@@ -64,7 +67,7 @@ class Draft:
         Args:
             classes: only of these, whatever suffix MultiGPU gives them; none: all.
         """
-        if self._runs is None or self._runs[0] != len(self.changes):
+        if self._runs[0] != len(self.changes):
             self._runs = len(self.changes), running_nodes(self._graph, self.site.definitions)
         runs = self._runs[1]
         for node_id in tuple(self._graph):
@@ -252,6 +255,35 @@ class Draft:
         while str(number) in self._graph:
             number += 1
         return str(number)
+
+
+class Reading:
+    """What is found out of one graph, once for all rewrites that find it as it is."""
+
+    def __init__(self, graph: Mapping[str, Any], site: Site) -> None:
+        self._graph = graph
+        self._site = site
+        self._room: Room | NotKnown | None = None
+
+    @cached_property
+    def runs(self) -> set[str]:
+        """The ids of the nodes that run."""
+        return running_nodes(self._graph, self._site.definitions)
+
+    def room(self) -> Room:
+        """How the models lie on the card.
+
+        Raises:
+            NotKnown: the card, a model's size or the clip's size is not known.
+        """
+        if self._room is None:
+            try:
+                self._room = room_for(self._graph, self._site)
+            except NotKnown as exc:
+                self._room = exc
+        if isinstance(self._room, NotKnown):
+            raise self._room
+        return self._room
 
 
 def running_nodes(graph: Mapping[str, Any], definitions: Definitions) -> set[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from comfy.errors import GraphProblem
 from comfy.rewrites.change import Change, ChangeKind
-from comfy.rewrites.draft import Draft, GaveUp, running_nodes
+from comfy.rewrites.draft import Draft, GaveUp, Reading
 from comfy.rewrites.registry import REWRITES
 from comfy.rewrites.rewrite import Rewrite
 from comfy.rewrites.site import Site
@@ -70,11 +70,10 @@ def optimize(
     Never raises for what a rewrite does: one that fails is logged and named, and changes nothing.
     """
     now: Mapping[str, Any] = graph
-    runs: set[str] | None = None
+    reading = Reading(now, site)
     outcomes = []
     for rewrite in rewrites:
-        runs = running_nodes(now, site.definitions) if runs is None else runs
-        draft = Draft(now, site=site, wishes=wishes, kind=rewrite.kind, rewrite=rewrite.name, runs=runs)
+        draft = Draft(now, site=site, wishes=wishes, kind=rewrite.kind, rewrite=rewrite.name, reading=reading)
         outcome = _tried(rewrite, draft, accept)
         if outcome is None:
             continue
@@ -84,7 +83,8 @@ def optimize(
             )
             outcome = Outcome(rewrite=rewrite.name, kind=rewrite.kind, came=Came.FAILED, notes=(fault,))
         if outcome.came is Came.APPLIED:
-            now, runs = draft.graph, None
+            now = draft.graph
+            reading = Reading(now, site)
         outcomes.append(outcome)
     return Optimized(graph=now, outcomes=tuple(outcomes))
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from comfy.required import ModelFile, model_files
+from comfy.required import model_files
 from comfy.rewrites.site import Site
 from comfy.wan.find import clip_size
 from comfy.wan.fit import Fit, ModelSizes, fit
-from comfy.wan.memory import activation_bytes, vae_decode_bytes
-from comfy.wan.models import ModelFamily, family_of, file_bytes
+from comfy.wan.memory import vae_decode_bytes
+from comfy.wan.models import WAN_14B, ModelFamily, family_of
 from comfy.wan.sizes import ClipSize
-from comfy.wan.weights import weights_of
+from comfy.wan.workload import read_workload
 
 
 class NotKnown(Exception):
@@ -42,23 +42,46 @@ def room_for(graph: Mapping[str, Any], site: Site) -> Room:
     Raises:
         NotKnown: the card, a model's size or the clip's size is not known.
     """
-    if site.vram_bytes is None:
-        raise NotKnown("the card is not known")
+    free_bytes = _free(site)
+    work = read_workload(graph, site.model_bytes, site.definitions)
+    if work is None:
+        raise NotKnown("it runs no WAN model that the farm knows")
     size = clip_of(graph)
-    files = model_files(graph)
-    experts = _experts(graph, files, site)
-    family = max((family for family, _ in experts), key=lambda each: each.parameters)
-    others = sum(file_bytes(file.name, site.model_bytes) or 0 for file in files if file.folder != _DIFFUSION)
+    experts = work.experts()
+    if unknown := [each.name for each in experts if not each.certain]:
+        raise NotKnown(f"the size of {unknown[0]} is not known")
+    family = max((each.family for each in experts), key=lambda each: each.parameters)
     models = ModelSizes(
-        experts=tuple(size_bytes for _, size_bytes in experts),
-        others=others,
-        activations=activation_bytes(size, family),
-        decode=vae_decode_bytes(size, family),
+        experts=tuple(each.resident_bytes for each in experts),
+        others=sum(file.size_bytes or 0 for file in work.files if file.folder != "diffusion_models"),
+        activations=max(stage.memory.activation_bytes for stage in work.stages),
+        decode=work.decode_bytes,
         layer=family.largest_layer_bytes,
     )
-    return Room(
-        free_bytes=site.vram_bytes, family=family, size=size, models=models, fit=fit(site.vram_bytes, models)
+    return Room(free_bytes=free_bytes, family=family, size=size, models=models, fit=fit(free_bytes, models))
+
+
+def decode_bytes(graph: Mapping[str, Any]) -> int:
+    """The VAE's peak when it decodes the clip whole.
+
+    Raises:
+        NotKnown: the clip's size is not known.
+    """
+    named = (family_of(file.name) for file in model_files(graph) if file.folder == "diffusion_models")
+    families = [family for family in named if family is not None]
+    return vae_decode_bytes(
+        clip_of(graph), max(families, key=lambda family: family.parameters, default=WAN_14B)
     )
+
+
+def decodes_whole(graph: Mapping[str, Any], site: Site) -> bool:
+    """Whether the card has the room to decode the clip without tiles.
+
+    Raises:
+        NotKnown: the card or the clip's size is not known.
+    """
+    models = ModelSizes(experts=(0,), decode=decode_bytes(graph))
+    return fit(_free(site), models).decodes_whole
 
 
 def clip_of(graph: Mapping[str, Any]) -> ClipSize:
@@ -73,22 +96,7 @@ def clip_of(graph: Mapping[str, Any]) -> ClipSize:
     return size
 
 
-_DIFFUSION = "diffusion_models"
-
-
-def _experts(
-    graph: Mapping[str, Any], files: tuple[ModelFile, ...], site: Site
-) -> list[tuple[ModelFamily, int]]:
-    """Family and bytes on the card of each diffusion model file, once."""
-    found: dict[str, tuple[ModelFamily, int]] = {}
-    for file in files:
-        if file.folder != _DIFFUSION:
-            continue
-        family = family_of(file.name)
-        weights = weights_of(graph, file.node_id, file.name, family, site.model_bytes) if family else None
-        if weights is None or not weights.certain:
-            raise NotKnown(f"the size of {file.name} is not known")
-        found[file.name] = (weights.family, weights.resident_bytes)
-    if not found:
-        raise NotKnown("it names no WAN model")
-    return list(found.values())
+def _free(site: Site) -> int:
+    if site.vram_bytes is None:
+        raise NotKnown("the card is not known")
+    return site.vram_bytes

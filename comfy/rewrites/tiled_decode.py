@@ -9,7 +9,7 @@ from typing import Any, Final
 from comfy.rewrites.change import Change, ChangeKind
 from comfy.rewrites.draft import Draft
 from comfy.rewrites.rewrite import Rewrite
-from comfy.rewrites.room import NotKnown, room_for
+from comfy.rewrites.room import NotKnown, clip_of, decode_bytes, decodes_whole
 
 WHOLE: Final = "VAEDecode"
 TILED: Final = "VAEDecodeTiled"
@@ -61,13 +61,13 @@ def tile_where_needed(draft: Draft) -> None:
     if not whole and not wrapper:
         return
     try:
-        room = room_for(draft.graph, draft.site)
+        if decodes_whole(draft.graph, draft.site):
+            return
+        size, peak = clip_of(draft.graph), decode_bytes(draft.graph)
     except NotKnown as exc:
         draft.notes.append(f"whether the VAE has to decode in tiles is not judged: {exc}")
         return
-    if room.fit.decodes_whole:
-        return
-    why = f"decoding {room.size.width}×{room.size.height} whole takes {room.models.decode / 2**30:.1f} GiB"
+    why = f"decoding {size.width}×{size.height} whole takes {peak / 2**30:.1f} GiB"
     tiled = draft.site.definitions.get(TILED)
     for node_id in whole:
         # Only what the installed node has: older ones have no temporal tiles.

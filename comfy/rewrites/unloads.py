@@ -9,7 +9,7 @@ from comfy.links import is_link
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.draft import Draft
 from comfy.rewrites.rewrite import Rewrite
-from comfy.rewrites.room import NotKnown, room_for
+from comfy.rewrites.room import NotKnown
 
 # Class -> output slot -> the input that it hands on.
 # Source: ComfyUI-Unload-Model; KJNodes nodes/nodes.py, ``VRAM_Debug``.
@@ -26,7 +26,7 @@ def drop_unloads(draft: Draft) -> None:
     if not nodes:
         return
     try:
-        room = room_for(draft.graph, draft.site)
+        room = draft.reading.room()
     except NotKnown as exc:
         draft.notes.append(f"unload nodes stay: {exc}")
         return

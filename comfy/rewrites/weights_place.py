@@ -9,7 +9,7 @@ from comfy.links import is_link
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.draft import Draft
 from comfy.rewrites.rewrite import Rewrite
-from comfy.rewrites.room import NotKnown, Room, room_for
+from comfy.rewrites.room import NotKnown, Room
 from comfy.wan.memory import MIN_INFERENCE_BYTES, RESERVE_BYTES
 from comfy.wan.models import GIB
 
@@ -73,7 +73,7 @@ def _room(draft: Draft, nodes: list[str], what: str) -> Room | None:
     if not nodes:
         return None
     try:
-        return room_for(draft.graph, draft.site)
+        return draft.reading.room()
     except NotKnown as exc:
         draft.notes.append(f"{what}: {exc}")
         return None

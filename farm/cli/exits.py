@@ -32,6 +32,8 @@ class ExitCode(IntEnum):
     TIMED_OUT = 4  # the time given to wait is up; the job goes on
     UNREACHABLE = 5  # Redis or S3 does not answer, or refuses us
     STACK = 6  # a part of the local stack does not start or stop
+    LINT_ERRORS = 10  # `farm lint` found an error
+    LINT_WARNINGS = 11  # it found no error, and a warning
     INTERNAL = 70  # a fault of the farm itself
     INTERRUPTED = 130  # Ctrl-C
 
@@ -51,7 +53,8 @@ CODES: Final[dict[type[Exception], ExitCode]] = {
 # Shown by `farm --help`.
 EPILOG: Final = (
     "Exit codes: 0 ok · 1 a job failed · 2 the command, a setting or the job is not valid · 3 not found · "
-    "4 time is up · 5 Redis or S3 cannot be reached · 6 the local stack · 70 a fault of the farm · "
+    "4 time is up · 5 Redis or S3 cannot be reached · 6 the local stack · "
+    "10 lint found errors · 11 lint found warnings · 70 a fault of the farm · "
     "130 interrupted. Set FARM_DEBUG=1 to see tracebacks."
 )
 

@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from comfy.errors import ComfyError
-from farm.cli import exporting, fleet, graphs, jobs, planning, stack
+from farm.cli import exporting, fleet, graphs, improve, jobs, planning, stack
 from farm.cli.door import Door, say
 from farm.cli.exits import EPILOG, ExitCode, code_of, told
 from farm.errors import FarmError, StoreUnavailable
@@ -37,7 +37,7 @@ _PANELS = {
         jobs.pull,
         jobs.validate,
     ),
-    "Graphs": (graphs.inspect, planning.plan, graphs.templates),
+    "Graphs": (graphs.inspect, improve.lint, planning.plan, improve.optimize, graphs.templates),
     "Fleet": (
         fleet.workers,
         fleet.drain,

@@ -1,0 +1,165 @@
+"""Commands that make a graph better, or say what is wrong with it: optimize, lint."""
+
+from __future__ import annotations
+
+import json as json_text
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+import comfy.lint
+import comfy.rewrites
+from comfy.errors import GraphError
+from comfy.lint import Remark, Severity
+from comfy.rewrites import ChangeKind, Optimized, Site, Wishes
+from farm.cli import as_json
+from farm.cli.door import Door, door_of, say
+from farm.cli.exits import ExitCode
+from farm.cli.graph_options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
+from farm.cli.improve_views import lint_view, optimized_view
+from farm.cli.jobs import AsJson
+from farm.cli.wishing import Accept, AttentionOption, Lightning, Limit, wishes
+from farm.errors import InvalidJob, StoreUnavailable
+from farm.request import JobRequest, as_problem, build
+from farm.sites import live_sites, site_by_name, site_nowhere
+
+Gpu = Annotated[str | None, typer.Option(metavar="NAME", help='For this card, as "RTX 4090".')]
+Vram = Annotated[float | None, typer.Option("--vram", metavar="GIB", help="For a card of this size.")]
+WorkerName = Annotated[
+    str | None, typer.Option("--worker", metavar="NAME", help="For this live worker; default: all that live.")
+]
+
+_UNKNOWN: Final = (
+    "no live worker could be asked, so nothing that depends on a card was judged: give --gpu or --vram"
+)
+_CODES: Final = {Severity.ERROR: ExitCode.LINT_ERRORS, Severity.WARNING: ExitCode.LINT_WARNINGS}
+
+
+def optimize(
+    context: typer.Context,
+    file: GraphFile = None,
+    template: Template = None,
+    param: Parameters = None,
+    input_: Inputs = None,
+    bind: Bind = None,
+    snap: Snap = False,
+    accept: Accept = None,
+    attention: AttentionOption = None,
+    lightning: Lightning = False,
+    keep_metadata: Annotated[
+        bool, typer.Option("--keep-metadata", help="Leave the graph with its prompt in the files.")
+    ] = False,
+    limit: Limit = None,
+    gpu: Gpu = None,
+    vram: Vram = None,
+    worker: WorkerName = None,
+    explain: Annotated[bool, typer.Option("--explain", help="With the effect of each change.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the changed graph here.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Show what a worker would change in a graph, and why; runs nothing, and writes nothing without -o."""
+    door = door_of(context)
+    graph = _graph(request_of(file, template, param, input_, bind, snap=snap))
+    options = wishes(accept, attention, lightning=lightning, keep_metadata=keep_metadata, limit=limit)
+    accepted = options.pop("accept", ChangeKind.NEAR)
+    wanted = _wanted(options)
+    sites = _sites(door, graph, gpu, vram, worker)
+    found = [(site, comfy.rewrites.optimize(graph, site, accept=accepted, wishes=wanted)) for site in sites]
+    if out is not None:
+        _write(out, found)
+    if json:
+        as_json.put(door.out, [_told(site, result) for site, result in found])
+    else:
+        for site, result in found:
+            door.out.print(optimized_view(graph, site, result, accepted, explain=explain))
+        if out is not None:
+            say(door.out, f"written to {out}")
+
+
+def lint(
+    context: typer.Context,
+    file: GraphFile = None,
+    template: Template = None,
+    param: Parameters = None,
+    input_: Inputs = None,
+    bind: Bind = None,
+    snap: Snap = False,
+    gpu: Gpu = None,
+    vram: Vram = None,
+    worker: WorkerName = None,
+    json: AsJson = False,
+) -> None:
+    """Say what is wrong, slow or without effect in a graph; ends with 10 on errors, 11 on warnings."""
+    door = door_of(context)
+    graph = _graph(request_of(file, template, param, input_, bind, snap=snap))
+    remarks: dict[Remark, list[str]] = {}
+    for site in _sites(door, graph, gpu, vram, worker):
+        for remark in comfy.lint.lint(graph, site):
+            remarks.setdefault(remark, []).append(site.name)
+    if json:
+        as_json.put(door.out, [{**asdict(remark), "sites": names} for remark, names in remarks.items()])
+    else:
+        door.out.print(lint_view(list(remarks)))
+    worst = next((level for level in Severity if any(each.severity is level for each in remarks)), None)
+    if worst in _CODES:
+        raise typer.Exit(_CODES[worst])
+
+
+def _graph(request: JobRequest) -> Mapping[str, Any]:
+    try:
+        return build(request).graph
+    except GraphError as exc:
+        raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc
+
+
+def _wanted(options: Mapping[str, Any]) -> Wishes:
+    try:
+        return Wishes(**options)
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc)) from exc
+
+
+def _sites(
+    door: Door, graph: Mapping[str, Any], gpu: str | None, vram: float | None, worker: str | None
+) -> list[Site]:
+    """Where the graph is judged for; says so when nothing is known of a card."""
+    if worker is not None and (gpu is not None or vram is not None):
+        raise typer.BadParameter("--worker excludes --gpu and --vram")
+    if gpu is not None or vram is not None:
+        return [site_by_name(gpu, vram)]
+    try:
+        with door.farm() as farm:
+            found = live_sites(farm.store, graph, worker=worker)
+    except StoreUnavailable:
+        if worker is not None:
+            raise
+        found = []
+    if not found:
+        say(door.err, _UNKNOWN)
+    return found or [site_nowhere()]
+
+
+def _write(out: Path, found: list[tuple[Site, Optimized]]) -> None:
+    graphs = [result.graph for _, result in found]
+    if any(graph != graphs[0] for graph in graphs):
+        names = ", ".join(site.name for site, _ in found)
+        raise typer.BadParameter(f"the workers' graphs differ; choose one with --worker: {names}")
+    try:
+        out.write_text(json_text.dumps(graphs[0], indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as exc:
+        raise typer.BadParameter(f"cannot write {out}: {exc.strerror or exc}") from exc
+
+
+def _told(site: Site, result: Optimized) -> dict[str, Any]:
+    return {
+        "site": site.name,
+        "vram_bytes": site.vram_bytes,
+        "emulated": site.emulated,
+        "outcomes": [asdict(outcome) for outcome in result.outcomes],
+        "graph": result.graph,
+    }

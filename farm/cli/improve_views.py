@@ -1,0 +1,100 @@
+"""Changes to graphs, and what lint says of them, as people read them. No decisions here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+
+from comfy.links import class_of
+from comfy.lint import Remark, Severity
+from comfy.rewrites import Came, ChangeKind, Optimized, Outcome, Site
+from comfy.rewrites.registry import REWRITES
+from farm.cli.tables import plain_table
+from farm.cli.words import size
+
+_COLOURS: Final = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
+_LONGEST: Final = 48  # characters of a value
+_RULES: Final = {rewrite.name: rewrite for rewrite in REWRITES}
+_SAID: Final = {
+    Came.SKIPPED: "not done",
+    Came.SUGGESTED: "think of it",
+    Came.FAILED: "[red]failed, a fault of the farm[/]",
+}
+
+
+def optimized_view(
+    graph: Mapping[str, Any], site: Site, result: Optimized, accept: ChangeKind, *, explain: bool
+) -> RenderableType:
+    """What would be changed at one place, what would not, and why."""
+    card = size(site.vram_bytes) if site.vram_bytes is not None else "VRAM not known"
+    emulated = ", emulated" if site.emulated else ""
+    parts: list[RenderableType] = [f"[bold]{escape(site.name)}[/] ({card}{emulated}), accepting {accept}"]
+    applied = [outcome for outcome in result.outcomes if outcome.came is Came.APPLIED]
+    refused = [outcome for outcome in result.outcomes if outcome.came is Came.REFUSED]
+    parts += _changes(graph, applied) if applied else ["nothing to change"]
+    if refused:
+        parts += ["", "[yellow]not accepted; --accept takes them:[/]", *_changes(graph, refused)]
+    if explain:
+        parts += _effects(result.outcomes)
+    parts += _notes(result.outcomes)
+    return Group(*parts)
+
+
+def lint_view(remarks: Sequence[Remark]) -> RenderableType:
+    """One line for each remark, and what to do."""
+    if not remarks:
+        return "nothing to remark"
+    table = plain_table("", "rule", "where", "what")
+    for remark in remarks:
+        colour = _COLOURS[remark.severity]
+        where = _place(remark.node_id, remark.input_name, remark.class_type)
+        table.add_row(
+            f"[{colour}]{remark.severity}[/]",
+            remark.rule,
+            escape(where),
+            f"{escape(remark.message)}\n→ {escape(remark.remedy)}",
+        )
+    counts = [(sum(each.severity is level for each in remarks), level) for level in Severity]
+    return Group(table, ", ".join(f"{count} {level}" for count, level in counts if count))
+
+
+def _changes(graph: Mapping[str, Any], outcomes: Iterable[Outcome]) -> list[RenderableType]:
+    table = plain_table("rewrite", "kind", "where", "old → new", "why")
+    for outcome in outcomes:
+        for change in outcome.changes:
+            where = _place(change.node_id, change.input_name, class_of(graph, change.node_id))
+            values = f"{_shown(change.old)} → {_shown(change.new)}"
+            table.add_row(outcome.rewrite, outcome.kind, escape(where), escape(values), escape(change.why))
+    return [table]
+
+
+def _effects(outcomes: Iterable[Outcome]) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    for outcome in outcomes:
+        rule = _RULES.get(outcome.rewrite)
+        if rule is not None and outcome.changes:
+            lines += ["", f"[bold]{rule.name}[/]: {escape(rule.effect)}"]
+            lines += [f"[dim]{escape(rule.source)}[/]"] if rule.source else []
+    return lines
+
+
+def _notes(outcomes: Iterable[Outcome]) -> list[RenderableType]:
+    return [
+        f"{outcome.rewrite}: {_SAID.get(outcome.came, 'in part')}: {escape(note)}"
+        for outcome in outcomes
+        for note in outcome.notes
+    ]
+
+
+def _place(node_id: str | None, input_name: str | None, class_type: str | None) -> str:
+    place = ".".join(part for part in (node_id, input_name) if part)
+    return f"{place} ({class_type})" if class_type else place
+
+
+def _shown(value: Any) -> str:
+    text = "–" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
