@@ -64,4 +64,4 @@ class Rule:
     title: str  # what is wrong, in general
     remedy: str
     check: Callable[[Subject], Iterable[Found]]
-    source: str = ""  # link
+    source: str  # link, and the file behind it in brackets

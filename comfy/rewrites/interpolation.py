@@ -69,7 +69,7 @@ INTERPOLATION: Final = Rewrite(
     name="interpolation",
     kind=ChangeKind.DIFFERENT,
     title="lowers or removes frame interpolation",
-    when="the job wishes a largest factor (`--interpolation N`, 1 for none) or a largest frame rate",
+    when="the job wishes a largest factor (`--limit interpolation=N`, 1 for none) or a largest frame rate",
     effect=(
         "the clip is as long with fewer frames, fewer to encode as well. RIFE on 81 frames at 832×480 took "
         "36.4 s on a 5090 before March 2026 and takes 0.8 s since"

@@ -18,5 +18,5 @@ class Rewrite:
     title: str  # what it does, one line
     when: str  # its condition, in words
     effect: str  # in words; a figure is measured or cited
-    source: str = ""  # link for the effect
+    source: str  # link for condition and effect, and the file behind it in brackets
     apply: Callable[[Draft], None]

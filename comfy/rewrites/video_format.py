@@ -62,7 +62,9 @@ def _change_format(draft: Draft, node_id: str, new: str, why: str) -> None:
 def _save_video(draft: Draft, node_id: str, why: str) -> None:
     inputs = draft.inputs(node_id)
     fps = draft.value(node_id, "fps")
-    if not isinstance(fps, int | float):
+    if "images" not in inputs:
+        return
+    if not isinstance(fps, int | float) or isinstance(fps, bool):
         draft.note(node_id, "stays: its frame rate is computed while it runs")
         return
     before = len(draft.changes)

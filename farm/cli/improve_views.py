@@ -77,8 +77,7 @@ def _effects(outcomes: Iterable[Outcome]) -> list[RenderableType]:
     for outcome in outcomes:
         rule = _RULES.get(outcome.rewrite)
         if rule is not None and outcome.changes:
-            lines += ["", f"[bold]{rule.name}[/]: {escape(rule.effect)}"]
-            lines += [f"[dim]{escape(rule.source)}[/]"] if rule.source else []
+            lines += ["", f"[bold]{rule.name}[/]: {escape(rule.effect)}", f"[dim]{escape(rule.source)}[/]"]
     return lines
 
 

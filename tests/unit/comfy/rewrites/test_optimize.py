@@ -15,7 +15,7 @@ from tests.support.places import a_site
 
 
 def a_rewrite(apply: object, kind: ChangeKind = ChangeKind.NEAR) -> Rewrite:
-    return Rewrite(name="mine", kind=kind, title="t", when="w", effect="e", apply=apply)  # type: ignore[arg-type]
+    return Rewrite(name="mine", kind=kind, title="t", when="w", effect="e", source="s", apply=apply)  # type: ignore[arg-type]
 
 
 def set_steps(draft: Draft) -> None:

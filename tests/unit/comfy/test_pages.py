@@ -1,0 +1,28 @@
+"""The pages that are made from the rewrites and from the lint rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from comfy.lint.page import page as lint_page
+from comfy.lint.registry import RULES
+from comfy.rewrites.page import page as rewrites_page
+from comfy.rewrites.registry import REWRITES
+
+DOCS = Path(__file__).parents[3] / "docs"
+
+
+@pytest.mark.parametrize(("name", "page"), [("rewrites.md", rewrites_page), ("lint.md", lint_page)])
+def test_the_page_is_what_the_code_says(name: str, page: Callable[[], str]) -> None:
+    assert (DOCS / name).read_text(encoding="utf-8") == page(), "run `make docs`"
+
+
+def test_every_rewrite_and_every_rule_is_on_its_page_with_a_source() -> None:
+    rewrites = [(rewrite.name, rewrites_page()) for rewrite in REWRITES]
+    rules = [(rule.id, lint_page()) for rule in RULES]
+    for name, text in rewrites + rules:
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
+        assert "](https://" in row
