@@ -788,6 +788,7 @@ def _claims_until(shop: Shop, wanted: str, *, rounds: int) -> int:
 
 def test_a_job_of_a_small_class_does_not_wait_for_ever_behind_larger_ones(open_shop: Open) -> None:
     shop = open_shop(StoreLimits(lease_s=60, ring_again_after_s=0.02, pass_over_s=0.05))
+    shop.store.put_worker("w1", {"vram_gib": 24}, ttl_s=600)
     shop.submit(queue="render.24")
     small = shop.submit(queue="render.8")
 
@@ -795,8 +796,24 @@ def test_a_job_of_a_small_class_does_not_wait_for_ever_behind_larger_ones(open_s
     assert shop.state(small) is JobState.RUNNING
 
 
+def test_no_bell_is_put_into_a_queue_that_nobody_empties(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, ring_again_after_s=0.0, pass_over_s=0.0))
+    shop.store.put_worker("w1", {"vram_gib": 24, "not_fetching": ["drained"]}, ttl_s=600)
+    small, large, _other = (shop.submit(queue=queue) for queue in ("render.8", "render.24", "render.24"))
+    shop.store.claim(large, worker="w1")
+    shop.pop_all("render.24")
+
+    shop.store.sweep()
+
+    assert small not in shop.pop_all("render.24")
+    shop.store.put_worker("w1", {"vram_gib": 24}, ttl_s=600)
+    shop.store.sweep()
+    assert small in shop.pop_all("render.24")
+
+
 def test_a_job_that_was_not_passed_over_for_long_is_left_to_its_own_queue(open_shop: Open) -> None:
     shop = open_shop(StoreLimits(lease_s=60, ring_again_after_s=0.0, pass_over_s=3600))
+    shop.store.put_worker("w1", {"vram_gib": 24}, ttl_s=600)
     shop.submit(queue="render.24")
     small = shop.submit(queue="render.8")
 
@@ -805,6 +822,7 @@ def test_a_job_that_was_not_passed_over_for_long_is_left_to_its_own_queue(open_s
 
 def test_more_urgent_jobs_are_not_passed_by_older_ones_that_are_less_urgent(open_shop: Open) -> None:
     shop = open_shop(StoreLimits(lease_s=60, ring_again_after_s=0.0, pass_over_s=0.0))
+    shop.store.put_worker("w1", {"vram_gib": 24}, ttl_s=600)
     shop.submit(queue="render.8", priority=6)
     urgent = [shop.submit(queue="render.24", priority=5) for _ in range(3)]
 

@@ -86,9 +86,14 @@ class MemoryRepair(MemoryState):
             found += [
                 replace(front_ring(kept), queue=by[1])
                 for kept in older[:PASSED_AT_ONCE]
-                if now - kept.rung >= self.limits.ring_again_after_s
+                if now - kept.rung >= self.limits.ring_again_after_s and self._served(by)
             ]
         return found
+
+    def _served(self, lane: Lane) -> bool:
+        """Whether a live worker empties that queue."""
+        cards = [card for until, card in self._workers.values() if until > self._clock()]
+        return any((c.get("vram_gib") or 0) >= _gib(lane) and not c.get("not_fetching") for c in cards)
 
     def _missing(self) -> list[Kept]:
         """As scripts/sweep_lane.lua finds them."""

@@ -24,6 +24,11 @@ local function passed_by(lane)
   return queue, youngest
 end
 
+-- Whether somebody empties that queue: bells in one that nobody serves would pile up.
+local function served(queue)
+  return somebody({head = {q = queue}}, function(_, card) return #(card.not_fetching or {}) == 0 end)
+end
+
 local found = {}
 for _, lane in ipairs(lanes) do
   local queue, youngest = passed_by(lane)
@@ -31,7 +36,7 @@ for _, lane in ipairs(lanes) do
     digits(youngest - patience_us), 'LIMIT', 0, batch) or {}
   for _, id in ipairs(older) do
     local f = redis.call('HMGET', key('job', id), 'head', 'rung')
-    if f[1] and now - tonumber(f[2] or 0) >= ring_again_ms then
+    if f[1] and now - tonumber(f[2] or 0) >= ring_again_ms and served(queue) then
       found[#found + 1] = id
       found[#found + 1] = f[1]
       found[#found + 1] = queue
