@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import urllib.request
+from pathlib import Path
 
 import av
 import redis
 from PIL import Image
 
+from comfy.wan.templates import get_template
 from farm.handle import Job
 from farm.job import EventKind
 from tests.support.valkey import eventually
@@ -38,6 +40,30 @@ def test_a_job_becomes_a_playable_clip_with_poster_and_manifest(
     poster = Image.open(io.BytesIO(fetch(farm.farm.storage.url(clip.poster_key))))
     assert poster.format == "JPEG"
     assert_complete(json.loads(fetch(farm.farm.storage.url(result.facts.manifest_key))), worker, job)
+
+
+def test_pictures_and_values_of_a_template_and_of_a_plain_graph_arrive(
+    farm: WholeFarm, tmp_path: Path
+) -> None:
+    picture = tmp_path / "start.png"
+    Image.new("RGB", (64, 48), "teal").save(picture)
+    small = {"prompt": "a fox", "width": 65, "height": 80, "frames": 5, "fps": 8, "snap": True}
+    built = get_template("wan22-i2v-a14b").build(prompt="x", image="x.png").graph
+
+    of_template = farm.farm.submit(
+        template="wan22-i2v-a14b", parameters={**small, "image": picture, "preset": "draft"}
+    )
+    of_graph = farm.farm.submit(
+        built, {**small, "picture": picture, "steps": 4}, bind={"picture": "62.image"}
+    )
+
+    for job in (of_template, of_graph):
+        clip = job.wait(JOB_S).result().main
+        assert clip.video is not None
+        assert (clip.video.width, clip.video.height, clip.video.frames) == (64, 80, 5)
+        assert list(job.record.spec.inputs) == ["62.image"]
+    assert of_graph.record.spec.parameters["6.text"] == "a fox"
+    assert of_graph.record.spec.parameters["57.end_at_step"] == 2
 
 
 def test_the_events_of_a_job_tell_its_life_in_order(farm: WholeFarm) -> None:

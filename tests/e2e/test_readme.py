@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from comfy.wan.templates import get_template
 from farm.local import LocalStack
@@ -36,6 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         get_template("wan22-t2v-a14b").build(prompt="x", preset="draft", width=64, height=64, frames=9).graph
     )
     (folder / "workflow_api.json").write_text(json.dumps(graph))
+    Image.new("RGB", (64, 48), "orange").save(folder / "fox.png")
     environ = {**os.environ, "FARM_EMULATOR_ARGS": "--step-seconds 0.01 --load-seconds 0.01"}
     with LocalStack(folder / ".farm", environ=environ):
         yield folder
