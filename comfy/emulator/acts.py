@@ -3,35 +3,61 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from PIL import Image
-
+from comfy.dynamic_inputs import inputs_for
 from comfy.emulator import values
-from comfy.emulator.clips import frame_rate
-from comfy.emulator.console import StepBar
-from comfy.emulator.loading import Loadable, LoadMode
-from comfy.emulator.pictures import preview_jpeg
+from comfy.emulator.acts_media import MEDIA_ACTS
+from comfy.emulator.acts_values import VALUE_ACTS, number
+from comfy.emulator.acts_wrapper import WRAPPER_ACTS
+from comfy.emulator.effort import bring_encoder, bring_model, bring_vae, decode, run_steps
+from comfy.emulator.loading import LoadMode
 from comfy.emulator.places import input_file
 from comfy.emulator.saving import SAVERS
 from comfy.emulator.stage import Outcome, Stage
-from comfy.emulator.values import Clip, Conditioning, Images, Latent, Model, Story, Vae, Video
+from comfy.emulator.values import Clip, Conditioning, Guider, Images, Latent, Model, Story, Vae
 
 Act = Callable[[Stage], Outcome]
+
+_MULTI_GPU: Final = re.compile(r"(DisTorch2?)?MultiGPU$")
+_FRAMES_OF_A_LATENT: Final = 4
+_FILE_OF: Final[Mapping[str, str]] = {
+    "LoadImage": "image",
+    "LoadImageMask": "image",
+    "LoadAudio": "audio",
+    "LoadVideo": "file",
+    "VHS_LoadVideo": "video",
+    "VHS_LoadAudioUpload": "audio",
+}
 
 
 def perform(stage: Stage) -> Outcome:
     """Run one node; a class without an act of its own passes on what fits."""
-    act = ACTS.get(stage.class_type) or SAVERS.get(stage.class_type) or _pass_on
-    return act(stage)
+    outcome = _act_for(stage)(stage)
+    return replace(outcome, outputs=_filled(stage, outcome.outputs))
+
+
+def _act_for(stage: Stage) -> Act:
+    # MultiGPU's forms (UNETLoaderMultiGPU, …DisTorch2MultiGPU) do what the nodes do that they wrap.
+    name = _MULTI_GPU.sub("", stage.class_type)
+    act = ACTS.get(name) or SAVERS.get(name)
+    return act or (_condition if _conditions(stage) else _pass_on)
+
+
+def _conditions(stage: Stage) -> bool:
+    """Whether the node gives positive, negative and a latent of a size that it is told."""
+    kinds = [output.kind for output in stage.world.definitions()[stage.class_type].outputs[:3]]
+    sized = "length" in stage.inputs and ("width" in stage.inputs or "video_latent" in stage.inputs)
+    return sized and kinds == ["CONDITIONING", "CONDITIONING", "LATENT"]
 
 
 def depends_on(stage_inputs: Mapping[str, Any], class_type: str, places: Any) -> Any:
-    """What a node's result depends on besides its inputs: for LoadImage the file's content."""
-    value = stage_inputs.get("image")
-    if class_type not in {"LoadImage", "LoadImageMask"} or not isinstance(value, str):
+    """What a node's result depends on besides its inputs: the content of the file it loads."""
+    value = stage_inputs.get(_FILE_OF.get(class_type, ""))
+    if not isinstance(value, str):
         return None
     path = input_file(places, value)
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
@@ -45,7 +71,7 @@ def _give(*outputs: Any) -> Outcome:
 
 
 def _load_unet(stage: Stage) -> Outcome:
-    if stage.class_type == "UnetLoaderGGUF":
+    if "GGUF" in stage.class_type:
         stage.world.console.line("gguf qtypes: F32 (694), Q8_0 (400)")
     dtype = "torch.float8_e4m3fn" if "fp8" in stage.inputs["unet_name"] else "torch.float16"
     cast = "torch.float16" if "fp8" in dtype or "float8" in dtype else "None"
@@ -84,35 +110,11 @@ def _load_lora(stage: Stage) -> Outcome:
     return _give(patched, stage.inputs.get("clip"))
 
 
-def _bring_unet(stage: Stage, model: Model) -> None:
-    low = model.file.lower()
-    name = "WAN22" if "5b" in low else "WAN21_Vace" if "vace" in low else "WAN21"
-    folder = "unet_gguf" if low.endswith(".gguf") else "diffusion_models"
-    loadable = Loadable(
-        class_name=name,
-        file="|".join((model.file, *model.loras)),
-        size_mib=stage.world.shelf.size_mib(folder, model.file),
-        is_diffusion_model=True,
-        patches=400 * len(model.loras),
-    )
-    stage.world.residency.bring(loadable, pause=stage.pause)
-
-
 def _encode_text(stage: Stage) -> Outcome:
     stage.need_gpu()
     clip: Clip = stage.inputs["clip"]
-    size_mib = stage.world.shelf.size_mib("text_encoders", clip.file)
-    stage.world.residency.bring(
-        Loadable(class_name="WanTEModel", file=clip.file, size_mib=size_mib), pause=stage.pause
-    )
+    bring_encoder(stage, clip)
     return _give(Conditioning(text=stage.inputs["text"]))
-
-
-def _bring_vae(stage: Stage, vae: Vae) -> None:
-    size_mib = stage.world.shelf.size_mib("vae", vae.file)
-    stage.world.residency.bring(
-        Loadable(class_name="WanVAE", file=vae.file, size_mib=size_mib), pause=stage.pause
-    )
 
 
 # --- latents ------------------------------------------------------------------------------------------------
@@ -138,11 +140,36 @@ def _empty_image(stage: Stage) -> Outcome:
     return _give(Latent(width=given["width"], height=given["height"], frames=1, batch=given["batch_size"]))
 
 
-def _image_to_video(stage: Stage) -> Outcome:
+def _condition(stage: Stage) -> Outcome:
+    """A node that gives positive, negative and the latent of a clip: WanImageToVideo and its many kin."""
     stage.need_gpu()
-    if stage.inputs.get("start_image") is not None:
-        _bring_vae(stage, stage.inputs["vae"])
-    return _give(stage.inputs["positive"], stage.inputs["negative"], _latent(stage, unit=8))
+    given = stage.inputs
+    if isinstance(given.get("vae"), Vae) and any(isinstance(value, Images) for value in given.values()):
+        bring_vae(stage, given["vae"])
+    before = given.get("video_latent")
+    if isinstance(before, Latent):
+        frames = (given["length"] - 1) // 4 * 4 + 1
+        return _give(given["positive"], given["negative"], replace(before, frames=frames, story=Story()))
+    latent = _latent(stage, unit=8)
+    # VACE puts the latent of a reference picture in front, and says how much to cut off again.
+    extra = 1 if stage.class_type == "WanVaceToVideo" and given.get("reference_image") is not None else 0
+    latent = replace(latent, frames=latent.frames + _FRAMES_OF_A_LATENT * extra)
+    return _give(given["positive"], given["negative"], latent, extra)
+
+
+def _trim(stage: Stage) -> Outcome:
+    latent: Latent = stage.inputs["samples"]
+    frames = latent.frames - _FRAMES_OF_A_LATENT * stage.inputs["trim_amount"]
+    return _give(replace(latent, frames=max(1, frames)))
+
+
+def _concatenate(stage: Stage) -> Outcome:
+    first: Latent = stage.inputs["samples1"]
+    second: Latent = stage.inputs["samples2"]
+    if stage.inputs["dim"] not in {"t", "-t"}:
+        return _give(first)
+    latents = (first.frames - 1) // _FRAMES_OF_A_LATENT + (second.frames - 1) // _FRAMES_OF_A_LATENT + 2
+    return _give(replace(first, frames=(latents - 1) * _FRAMES_OF_A_LATENT + 1))
 
 
 def _wan22_latent(stage: Stage) -> Outcome:
@@ -162,7 +189,7 @@ def _sample(stage: Stage) -> Outcome:
         first, last, seed = given["start_at_step"], min(total, given["end_at_step"]), given["noise_seed"]
         words = f"steps {first}-{last} of {total}"
     stage.need_gpu()
-    _bring_unet(stage, given["model"])
+    bring_model(stage, given["model"])
     latent: Latent = given["latent_image"]
     adds_noise = given.get("add_noise", "enable") == "enable"
     story = latent.story.then(
@@ -171,107 +198,53 @@ def _sample(stage: Stage) -> Outcome:
         prompt=given["positive"].text if isinstance(given["positive"], Conditioning) else "",
     )
     latent = replace(latent, story=story)
-    _run_steps(stage, latent, max(0, last - first))
+    run_steps(stage, latent, last - first)
     return _give(latent)
 
 
-def _run_steps(stage: Stage, latent: Latent, steps: int) -> None:
-    if steps == 0:
-        return
-    bar = StepBar(stage.world.console, steps)
-    step_s = stage.world.settings.step_s
-    elapsed_s = 0.0
-    for step in range(1, steps + 1):
-        stage.pause(step_s)
-        elapsed_s += step_s * stage.slowness()
-        bar.step(step, elapsed_s)
-        preview = None
-        if stage.world.settings.previews:
-            preview = preview_jpeg(latent.story, latent.width, latent.height, step, steps)
-        stage.progress(step, steps, preview=preview)
-    bar.close()
+def _sample_custom(stage: Stage) -> Outcome:
+    """SamplerCustomAdvanced (with a guider) and SamplerCustom (with a model and a prompt)."""
+    given = stage.inputs
+    guider = given.get("guider")
+    if not isinstance(guider, Guider):
+        guider = Guider(model=given["model"], positive=given["positive"], cfg=given["cfg"])
+    noise = given.get("noise", given.get("noise_seed"))
+    steps = given["sigmas"] if isinstance(given["sigmas"], int) else 1
+    stage.need_gpu()
+    bring_model(stage, guider.model)
+    latent: Latent = given["latent_image"]
+    story = latent.story.then(
+        f"{steps} steps, cfg {number(guider.cfg)}",
+        seed=noise if isinstance(noise, int) else None,
+        prompt=guider.positive.text if isinstance(guider.positive, Conditioning) else "",
+    )
+    latent = replace(latent, story=story)
+    run_steps(stage, latent, steps)
+    return _give(latent, latent)
+
+
+def _guide(stage: Stage) -> Outcome:
+    given = stage.inputs
+    positive = given.get("positive", given.get("conditioning"))
+    return _give(Guider(model=given["model"], positive=positive, cfg=given.get("cfg", 1.0)))
+
+
+def _noise(stage: Stage) -> Outcome:
+    return _give(stage.inputs["noise_seed"])
+
+
+def _sigmas(stage: Stage) -> Outcome:
+    return _give(max(1, round(stage.inputs["steps"] * stage.inputs.get("denoise", 1.0))))
 
 
 def _decode(stage: Stage) -> Outcome:
-    stage.need_gpu()
-    _bring_vae(stage, stage.inputs["vae"])
-    latent: Latent = stage.inputs["samples"]
-    stage.pause(stage.world.settings.step_s)
-    return _give(
-        Images(
-            width=latent.width, height=latent.height, count=latent.frames * latent.batch, story=latent.story
-        )
-    )
+    return _give(decode(stage, stage.inputs["vae"], stage.inputs["samples"]))
 
 
 def _encode_images(stage: Stage) -> Outcome:
     pixels: Images = stage.inputs["pixels"]
-    _bring_vae(stage, stage.inputs["vae"])
+    bring_vae(stage, stage.inputs["vae"])
     return _give(Latent(width=pixels.width // 8 * 8, height=pixels.height // 8 * 8, frames=pixels.count))
-
-
-# --- pictures -----------------------------------------------------------------------------------------------
-
-
-def _empty_picture(stage: Stage) -> Outcome:
-    given = stage.inputs
-    # The colour goes into the pattern: two jobs of other colours give other files.
-    story = Story(seed=given["color"])
-    return _give(Images(width=given["width"], height=given["height"], count=given["batch_size"], story=story))
-
-
-def _load_image(stage: Stage) -> Outcome:
-    path = input_file(stage.world.settings.places, stage.inputs["image"])
-    with Image.open(path) as picture:
-        width, height = picture.size
-    return _give(Images(width=width, height=height, count=1), None)
-
-
-def _scale(stage: Stage) -> Outcome:
-    image: Images = stage.inputs["image"]
-    width, height = stage.inputs["width"], stage.inputs["height"]
-    # 0 means: as the other side and the proportions want it. Both 0: as it is.
-    if width == 0 and height == 0:
-        width, height = image.width, image.height
-    elif width == 0:
-        width = max(1, round(image.width * height / image.height))
-    elif height == 0:
-        height = max(1, round(image.height * width / image.width))
-    return _give(replace(image, width=width, height=height))
-
-
-def _scale_by(stage: Stage) -> Outcome:
-    image: Images = stage.inputs["image"]
-    factor = stage.inputs["scale_by"]
-    return _give(replace(image, width=round(image.width * factor), height=round(image.height * factor)))
-
-
-def _from_batch(stage: Stage) -> Outcome:
-    image: Images = stage.inputs["image"]
-    first = min(image.count - 1, stage.inputs["batch_index"])
-    return _give(replace(image, count=min(image.count - first, stage.inputs["length"])))
-
-
-def _repeat(stage: Stage) -> Outcome:
-    image: Images = stage.inputs["image"]
-    return _give(replace(image, count=image.count * stage.inputs["amount"]))
-
-
-def _interpolate(stage: Stage) -> Outcome:
-    frames: Images = stage.inputs["frames"]
-    count = (frames.count - 1) * stage.inputs["multiplier"] + 1
-    stage.world.console.line(
-        f"Comfy-VFI done! {count} frames generated at resolution: {frames.width}x{frames.height}"
-    )
-    return _give(replace(frames, count=count))
-
-
-def _create_video(stage: Stage) -> Outcome:
-    return _give(Video(images=stage.inputs["images"], fps=frame_rate(stage.inputs["fps"])))
-
-
-def _value(stage: Stage) -> Outcome:
-    return _give(stage.inputs.get("value"))
 
 
 def _model_as_it_is(stage: Stage) -> Outcome:
@@ -280,20 +253,31 @@ def _model_as_it_is(stage: Stage) -> Outcome:
 
 def _pass_on(stage: Stage) -> Outcome:
     """For a class that is not acted out: each output is an input of its type, or something of that type."""
+    return Outcome(outputs=_filled(stage, ()))
+
+
+def _filled(stage: Stage, outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """These outputs, and for those that the node has besides, what comes nearest."""
     definition = stage.world.definitions()[stage.class_type]
+    if len(outputs) >= len(definition.outputs):
+        return outputs
     given: dict[str, Any] = {}
-    for wanted in definition.inputs:
+    for wanted in inputs_for(definition, stage.inputs):
         if stage.inputs.get(wanted.name) is not None:
             given.setdefault(wanted.kind, stage.inputs[wanted.name])
-    return Outcome(
-        outputs=tuple(given.get(output.kind, values.stand_in(output.kind)) for output in definition.outputs)
-    )
+    rest = definition.outputs[len(outputs) :]
+    return (*outputs, *(given.get(output.kind, values.stand_in(output.kind)) for output in rest))
 
 
 ACTS: Final[Mapping[str, Act]] = {
+    **MEDIA_ACTS,
+    **VALUE_ACTS,
+    **WRAPPER_ACTS,
     "UNETLoader": _load_unet,
     "UnetLoaderGGUF": _load_unet,
+    "UnetLoaderGGUFAdvanced": _load_unet,
     "CLIPLoader": _load_clip,
+    "CLIPLoaderGGUF": _load_clip,
     "VAELoader": _load_vae,
     "LoraLoader": _load_lora,
     "LoraLoaderModelOnly": _load_lora,
@@ -301,25 +285,18 @@ ACTS: Final[Mapping[str, Act]] = {
     "ModelSamplingSD3": _model_as_it_is,
     "EmptyHunyuanLatentVideo": _empty_video,
     "EmptyLatentImage": _empty_image,
-    "WanImageToVideo": _image_to_video,
-    "WanFirstLastFrameToVideo": _image_to_video,
     "Wan22ImageToVideoLatent": _wan22_latent,
+    "TrimVideoLatent": _trim,
+    "LatentConcat": _concatenate,
     "KSampler": _sample,
     "KSamplerAdvanced": _sample,
+    "SamplerCustom": _sample_custom,
+    "SamplerCustomAdvanced": _sample_custom,
+    "CFGGuider": _guide,
+    "BasicGuider": _guide,
+    "RandomNoise": _noise,
+    "BasicScheduler": _sigmas,
     "VAEDecode": _decode,
     "VAEDecodeTiled": _decode,
     "VAEEncode": _encode_images,
-    "LoadImage": _load_image,
-    "EmptyImage": _empty_picture,
-    "ImageScale": _scale,
-    "ImageScaleBy": _scale_by,
-    "ImageFromBatch": _from_batch,
-    "RepeatImageBatch": _repeat,
-    "RIFE VFI": _interpolate,
-    "CreateVideo": _create_video,
-    "PrimitiveInt": _value,
-    "PrimitiveFloat": _value,
-    "PrimitiveString": _value,
-    "PrimitiveStringMultiline": _value,
-    "PrimitiveBoolean": _value,
 }

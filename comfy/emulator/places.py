@@ -31,6 +31,9 @@ MODEL_FOLDERS: Final[Mapping[str, tuple[str, ...]]] = {
     "classifiers": ("classifiers",),
     "model_patches": ("model_patches",),
     "audio_encoders": ("audio_encoders",),
+    "latent_upscale_models": ("latent_upscale_models",),
+    "frame_interpolation": ("frame_interpolation",),
+    "wav2vec2": ("wav2vec2",),
     "unet_gguf": ("unet", "diffusion_models"),
     "clip_gguf": ("text_encoders", "clip"),
 }

@@ -85,6 +85,22 @@ class Video:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Audio:
+    """Sound, of which only the length is known."""
+
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guider:
+    """What a custom sampler samples with."""
+
+    model: Model
+    positive: Any
+    cfg: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Blocked:
     """What stands in for an output that must not be used (ComfyUI's ExecutionBlocker)."""
 
@@ -99,6 +115,12 @@ _STAND_INS: Final[Mapping[str, Any]] = {
     "VAE": Vae(file="unknown"),
     "CONDITIONING": Conditioning(text=""),
     "VIDEO": Video(images=Images(width=512, height=512, count=1), fps=Fraction(16)),
+    "WANVIDEOMODEL": Model(file="unknown"),
+    "WANTEXTENCODER": Clip(file="unknown"),
+    "WANVAE": Vae(file="unknown"),
+    "WANVIDIMAGE_EMBEDS": Latent(width=512, height=512, frames=1),
+    "WANVIDEOTEXTEMBEDS": Conditioning(text=""),
+    "AUDIO": Audio(duration_s=1.0),
     "INT": 0,
     "FLOAT": 0.0,
     "BOOLEAN": False,

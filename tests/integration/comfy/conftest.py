@@ -157,6 +157,20 @@ def start_emulator(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture(scope="module")
+def start_lasting_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Start an emulator with more flags that all tests of the module use."""
+    servers: list[Server] = []
+
+    def start(*flags: str) -> Server:
+        servers.append(_emulator(tmp_path_factory.mktemp("lasting"), *flags))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture(scope="module")
 def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A real ComfyUI with the models that the built-in template names."""
     server = _comfyui(tmp_path_factory.mktemp("comfyui"))
