@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from comfy.nodedefs import NodeDef, parse_node, shipped_definitions
 from comfy.rewrites import Site
+from comfy.ui.load import load_any
 from comfy.wan.models import GIB
+
+_FIXTURES: Final = Path(__file__).parents[1] / "data" / "graphs"
 
 
 def nodes(**more: Mapping[str, Any]) -> dict[str, NodeDef]:
@@ -29,6 +33,14 @@ def a_site(*, gib: float | None = 24, **facts: Any) -> Site:
     """A place with a card of so many GiB; None: nothing is known of the card."""
     facts.setdefault("definitions", nodes())
     return Site(vram_bytes=None if gib is None else int(gib * GIB), **facts)
+
+
+def graphs_of_people() -> dict[str, dict[str, Any]]:
+    """Name -> graph: structures of public graphs, those in the editor's format converted."""
+    return {
+        path.name.removesuffix(".json"): load_any(path.read_bytes(), shipped_definitions)
+        for path in sorted(_FIXTURES.glob("*.json"))
+    }
 
 
 def wrapper_graph(**loader: Any) -> dict[str, Any]:

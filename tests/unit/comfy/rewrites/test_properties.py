@@ -7,25 +7,23 @@ import json
 import os
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from comfy.errors import GraphError
-from comfy.graph import check_graph, load_graph
+from comfy.graph import check_graph
 from comfy.nodedefs import ANY_TYPE, InputDef, NodeDef, Section, shipped_definitions
 from comfy.rewrites import Attention, Came, ChangeKind, Site, Wishes, optimize
 from comfy.rewrites.registry import REWRITES
 from comfy.rewrites.rewrite import Rewrite
 from comfy.validation import validate
 from comfy.wan.templates import TEMPLATES
-from tests.support.places import a_site, wrapper_graph
+from tests.support.places import a_site, graphs_of_people, wrapper_graph
 
 Graph = dict[str, Any]
 
-_FIXTURES: Final = Path(__file__).parents[3] / "data" / "graphs"
 _LORAS: Final = [
     f"wan2.2_{task}_lightx2v_4steps_lora_{version}_{noise}_noise.safetensors"
     for task, version in (("t2v", "v1.1"), ("i2v", "v1"))
@@ -46,12 +44,11 @@ _QUICK: Final = settings(
 @cache
 def real_graphs() -> tuple[Graph, ...]:
     """Graphs as people have them, and the farm's own."""
-    files = [path for path in sorted(_FIXTURES.glob("*.json")) if "ui" not in path.stem]
     own = [
         template.build(**{each.name: "x.png" for each in template.parameters if each.required}, seed=1).graph
         for template in TEMPLATES.values()
     ]
-    return (*(load_graph(path.read_text(encoding="utf-8")) for path in files), *own, wrapper_graph())
+    return (*graphs_of_people().values(), *own, wrapper_graph())
 
 
 @st.composite
