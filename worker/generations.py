@@ -13,8 +13,12 @@ from worker.flags import VRAM_FLAGS, AcceptedFlags
 LEGACY: Final = "0.3.64"
 DYNAMIC: Final = "0.38"
 
-_SINCE: Final = (((0, 15, 1), "--disable-dynamic-vram"), ((0, 24, 0), "--vram-headroom"))
-_UNTIL: Final = (((0, 21, 1), "--normalvram"),)
+_SINCE: Final = (
+    ((0, 15, 1), "--disable-dynamic-vram"),  # pull request 12658: dynamic VRAM is on from here
+    ((0, 24, 0), "--vram-headroom"),  # 14480
+)
+_UNTIL: Final = (((0, 21, 1), "--normalvram"),)  # 13922: argparse ends with an error from here
+# In 0.3.64 and 0.12.1; no later change takes one of them away, but --normalvram.
 _ALWAYS: Final = (*VRAM_FLAGS, "--reserve-vram", "--disable-cuda-malloc")
 
 

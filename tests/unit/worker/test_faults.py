@@ -51,6 +51,13 @@ def rejected(*kinds: str) -> GraphRejected:
             "cuda_context_lost",
         ),
         (
+            a_failed_run("RuntimeError", "CUDA error: uncorrectable ECC error encountered"),
+            ErrorKind.MACHINE,
+            "gpu_lost",
+        ),
+        (a_failed_run("RuntimeError", "NVRM: Xid (PCI:0000:01:00): 79"), ErrorKind.MACHINE, "gpu_lost"),
+        (a_failed_run("NVMLError", "GPU is lost"), ErrorKind.MACHINE, "gpu_lost"),
+        (
             a_failed_run("RuntimeError", "CUDA error: no kernel image is available for execution"),
             ErrorKind.PLACE,
             "wrong_build",
