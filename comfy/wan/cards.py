@@ -1,8 +1,8 @@
 """Cards by name: what NVML will say of them, for a plan without the card, and whether they encode video.
 
 Source: VRAM as drivers report it (``nvidia-smi``, in MiB; with ECC where it is on by default), held against
-published outputs of it; compute capability: https://developer.nvidia.com/cuda-gpus ; NVENC: NVIDIA's support matrix,
-https://developer.nvidia.com/video-encode-decode-support-matrix (the large compute chips GA100, GH100,
+published outputs of it; compute capability: https://developer.nvidia.com/cuda-gpus ; NVENC: NVIDIA's support
+matrix, https://developer.nvidia.com/video-encode-decode-support-matrix (the large compute chips GA100, GH100,
 GB100 have no encoder); peak rates: NVIDIA's data sheets, and the white papers of the GA102, Ada and Blackwell
 GPU architectures, without sparsity (H100 and its kin: the SXM form).
 """
