@@ -108,26 +108,25 @@ class Cutoff:
                     each.shutdown(socket.SHUT_RDWR)
 
 
-class _HttpConnection(urllib3.connection.HTTPConnection):
+class _Watched:
+    """Mixed into a connection of urllib3: puts its socket under a cutoff as soon as there is one."""
+
     def __init__(self, *arguments: Any, cutoff: Cutoff, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._cutoff = cutoff
 
     def _new_conn(self) -> socket.socket:
-        connected = super()._new_conn()
+        connected: socket.socket = super()._new_conn()  # type: ignore[misc]
         self._cutoff.add(connected)
         return connected
 
 
-class _HttpsConnection(urllib3.connection.HTTPSConnection):
-    def __init__(self, *arguments: Any, cutoff: Cutoff, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._cutoff = cutoff
+class _HttpConnection(_Watched, urllib3.connection.HTTPConnection):
+    pass
 
-    def _new_conn(self) -> socket.socket:
-        connected = super()._new_conn()
-        self._cutoff.add(connected)
-        return connected
+
+class _HttpsConnection(_Watched, urllib3.connection.HTTPSConnection):
+    pass
 
 
 class HttpPool(urllib3.HTTPConnectionPool):
