@@ -54,8 +54,9 @@ def check_redis(here: Path) -> list[Finding]:
     except StoreUnavailable as exc:
         return [bad("Redis", str(exc), STACK_REMEDY.format("FARM_REDIS_URL"))]
     what = f"{str(facts['server']).capitalize()} {facts['version']} answers at {facts['where']}"
-    access = _judge_access(settings.url.get_secret_value())
-    return [good("Redis", what), *judge_redis(facts), *judge_memory(facts), access]
+    access = judge_access(settings.url.get_secret_value())
+    judged = [*judge_redis(facts), *judge_memory(facts), *judge_replicas(facts, settings.replicas)]
+    return [good("Redis", what), *judged, access]
 
 
 def judge_redis(facts: dict[str, Any]) -> list[Finding]:
@@ -82,7 +83,18 @@ def judge_memory(facts: dict[str, Any]) -> list[Finding]:
     return [note("Redis's memory", what, "submit them again; see that its data outlives a restart")]
 
 
-def _judge_access(url: str) -> Finding:
+def judge_replicas(facts: dict[str, Any], wanted: int) -> list[Finding]:
+    """Whether it has as many replicas as `submit` shall wait for."""
+    there = facts["replicas"]
+    if not wanted or there is None:
+        return []
+    what = f"{there} replicas follow it, FARM_REPLICAS asks for {wanted}"
+    if there >= wanted:
+        return [good("Redis replicas", what)]
+    return [bad("Redis replicas", f"{what}: every submit would fail", "start more, or lower FARM_REPLICAS")]
+
+
+def judge_access(url: str) -> Finding:
     """Whether a stranger who reaches it could use it, or listen."""
     place = urlsplit(url)
     if place.scheme == "unix" or _is_loopback(place.hostname or ""):
@@ -93,6 +105,9 @@ def _judge_access(url: str) -> Finding:
             f"{place.hostname} takes whoever reaches it, without a password",
             "set `requirepass` or an ACL user, and name it in FARM_REDIS_URL",
         )
+    if place.scheme == "sentinel":
+        what = "jobs and the password travel in the clear"
+        return note("Redis access", what, "there is no TLS to sentinels: keep them in a private network")
     if place.scheme != "rediss":
         return note("Redis access", "jobs and the password travel in the clear", "use TLS: rediss://")
     return good("Redis access", "password and TLS")

@@ -43,6 +43,7 @@ def read_facts(client: redis.Redis, keys: Keys) -> dict[str, Any]:
         "forgot_at": forgot_at(forgot),  # when it was noticed that it lost everything, if it did lately
         "uptime_s": info.get("uptime_in_seconds"),
         "role": info.get("role"),
+        "replicas": info.get("connected_slaves"),
         "cluster": bool(info.get("cluster_enabled", 0)),
         "append_only": None if "aof_enabled" not in info else bool(info["aof_enabled"]),
         "append_fsync": next((_text(value) for value in fsync.values()), None),

@@ -15,7 +15,14 @@ from farm.check import Finding, check_everything, passed
 from farm.check.comfyui import check_comfyui
 from farm.check.health import main as health
 from farm.check.machine import check_disk, check_gpu, check_python, check_video, check_wheels
-from farm.check.services import check_redis, check_s3, check_variables, judge_redis
+from farm.check.services import (
+    check_redis,
+    check_s3,
+    check_variables,
+    judge_access,
+    judge_redis,
+    judge_replicas,
+)
 from farm.child import free_port
 
 SAFE_REDIS = {
@@ -109,6 +116,29 @@ def test_a_redis_that_would_lose_jobs_is_found(changed: dict[str, Any], said: st
 
 def test_a_redis_that_keeps_jobs_is_well() -> None:
     assert only(judge_redis(SAFE_REDIS)).ok
+
+
+def test_too_few_replicas_for_what_submit_waits_for_are_found() -> None:
+    assert judge_replicas({"replicas": 0}, 0) == []
+    assert only(judge_replicas({"replicas": 1}, 1)).ok
+    assert "every submit would fail" in only(judge_replicas({"replicas": 0}, 1)).what
+
+
+@pytest.mark.parametrize(
+    ("url", "ok", "said"),
+    [
+        ("redis://127.0.0.1:6379/0", True, "within this machine"),
+        ("redis://host:6379/0", False, "without a password"),
+        ("redis://:pw@host:6379/0", False, "in the clear"),
+        ("rediss://:pw@host:6379/0", True, "password and TLS"),
+        ("sentinel://one:1,two:2/0?master=m", False, "one takes whoever reaches it, without a password"),
+        ("sentinel://:pw@one:1,two:2/0?master=m", False, "in the clear"),
+    ],
+)
+def test_who_may_use_redis_or_listen_is_told(url: str, ok: bool, said: str) -> None:
+    finding = judge_access(url)
+
+    assert (finding.ok, said in finding.what) == (ok, True)
 
 
 def test_s3_that_does_not_answer_names_host_and_setting(
