@@ -14,6 +14,7 @@ import psutil
 import redis
 
 from farm.broker import CeleryBell, key_prefix, make_app
+from farm.cleaning import Cleaner, CleanLimits
 from farm.errors import JobNotFound
 from farm.handle import Job
 from farm.job import EventKind, JobRecord
@@ -56,6 +57,8 @@ def history_of(arena: Arena) -> History:
     """What everybody saw; ends the workers, and lets the store forget all jobs, to see what stays."""
     with arena.direct() as client:
         leftovers = _held(client)
+    farm = arena.farm.farm
+    Cleaner(farm.store, farm.storage, CleanLimits(orphans_s=0.0)).clean()
     jobs = {job.job_id: job for job in arena.accepted}
     seen = History(
         accepted=tuple(jobs),
@@ -66,6 +69,7 @@ def history_of(arena: Arena) -> History:
         deaths=tuple(arena.deaths),
         outages=tuple(arena.outages),
         bounds=_bounds(arena),
+        cleared=True,
     )
     leftovers["open uploads"] = len(arena.s3.open_uploads())
     leftovers |= _after_retention(arena)
