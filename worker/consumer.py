@@ -13,7 +13,8 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from queue import Empty
 from types import MethodType
 from typing import Any, Final
 
@@ -138,6 +139,32 @@ class _Waker:
         os.close(self._write)
 
 
+def _careful(channel: Any) -> Callable[..., Any]:
+    """How to read a message so that one that is none (no JSON, no headers, no body) ends here.
+
+    Celery's event loop takes every error that is not the connection's for its own end: one wrong byte in
+    the queue would end worker after worker.
+    """
+    read = channel.handlers["BRPOP"]
+
+    def read_carefully(**options: Any) -> Any:
+        before = set(channel.qos._delivered)
+        try:
+            return read(**options)
+        except (Empty, *channel.connection_errors):
+            raise
+        except Exception as exc:  # noqa: BLE001 - whatever a stranger has put there
+            log.error(
+                "What is no message of ours was dropped",
+                extra={"event": "message_dropped", "reason": f"{type(exc).__name__}: {exc}"[:200]},
+            )
+            for tag in set(channel.qos._delivered) - before:
+                channel.qos.reject(tag, requeue=False)  # else it comes again when its time is over
+            return True
+
+    return read_carefully
+
+
 class FetchWhenFree(bootsteps.StartStopStep):
     """Puts the gate in the place of Celery's prefetch rule; again after each reconnect."""
 
@@ -156,7 +183,9 @@ class FetchWhenFree(bootsteps.StartStopStep):
         if consumer.hub is not None:
             self._waker = _Waker(consumer.hub)
             gate.wake_with(self._waker.wake)
-        qos = consumer.task_consumer.channel.qos
+        channel = consumer.task_consumer.channel
+        channel.handlers["BRPOP"] = _careful(channel)
+        qos = channel.qos
 
         def can_consume(_self: Any) -> bool:
             return gate.may_fetch(len(state.reserved_requests))

@@ -18,7 +18,8 @@ def register(app: Celery, runtime: Runtime) -> None:
     """Give the app its task, worked off by `runtime`."""
 
     @app.task(bind=True, name=TASK_NAME, ignore_result=True, acks_late=False)
-    def render(self: Any) -> str:
+    def render(self: Any, *_args: Any, **_kwargs: Any) -> str:
+        # A message of another version may carry more; all that counts is the id.
         # Read here: progress is told from another thread, where Celery knows no request.
         job_id, worker = str(self.request.id), str(self.request.hostname)
         with runtime.gate.work() as ticket:

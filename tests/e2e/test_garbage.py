@@ -1,0 +1,117 @@
+"""What does not belong into the queues: it is dropped and told, and costs no worker and no job."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from farm.broker import CeleryBell, make_app, queue_for
+from farm.job import new_job_id
+from farm.store.base import Drain
+from tests.support.valkey import eventually
+from tests.support.whole_farm import JOB_S, WholeFarm, WorkerProcess, outcomes
+
+QUEUE = queue_for(8)
+
+
+@pytest.fixture
+def raw(farm: WholeFarm) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(farm.redis.url.get_secret_value()) as client:
+        yield client
+
+
+@pytest.fixture
+def bell(farm: WholeFarm) -> CeleryBell:
+    return CeleryBell(make_app(farm.redis), farm.redis.namespace)
+
+
+def a_message(bell: CeleryBell, job_id: str, **changes: Any) -> dict[str, Any]:
+    """A message as the farm sends it, with other headers or fields."""
+    message: dict[str, Any] = json.loads(bell.message(job_id, queue=QUEUE, priority=5, title="x"))
+    headers = changes.pop("headers", {})
+    message["headers"] |= headers
+    return {**message, **changes}
+
+
+def body(*args: Any) -> str:
+    return base64.b64encode(json.dumps([list(args), {}, {}]).encode()).decode()
+
+
+def test_nothing_in_the_queues_stops_a_worker_or_loses_a_job(
+    farm: WholeFarm, worker: WorkerProcess, raw: redis.Redis, bell: CeleryBell
+) -> None:
+    done = farm.submit().wait(JOB_S)
+    unknown = new_job_id()
+    no_tag = a_message(bell, unknown)
+    del no_tag["properties"]["delivery_tag"]
+    no_headers = a_message(bell, unknown)
+    del no_headers["headers"]
+    strangers: list[bytes | dict[str, Any]] = [
+        b"",
+        b"\xff\x00 not JSON",
+        b"[1, 2, 3]",
+        b'"a string"',
+        b"null",
+        b'{"properties": {}}',
+        no_tag,
+        no_headers,
+        a_message(bell, unknown, body="%%% no base64 %%%"),
+        a_message(bell, unknown, body=base64.b64encode(b"{").decode()),
+        a_message(bell, unknown, headers={"task": "os.system"}),
+        a_message(bell, unknown, headers={"task": None}),
+        a_message(bell, unknown, headers={"id": None}),
+        a_message(bell, unknown, headers={"id": "../../etc/passwd"}),
+        a_message(bell, unknown, headers={"id": {"a": 1}}),
+        a_message(bell, unknown, headers={"eta": "tomorrow"}),
+        a_message(bell, unknown, **{"content-type": "application/x-python-serialize"}),
+        a_message(bell, unknown, **{"content-encoding": "utf-99"}),
+        a_message(bell, unknown),
+        a_message(bell, unknown, body=base64.b64encode(b"x" * (50 << 20)).decode()),
+        *[a_message(bell, done.job_id)] * 5,
+    ]
+    # As an older farm may have sent it, with the id as an argument too.
+    waiting = farm.submit()
+    strangers.append(a_message(bell, waiting.job_id, body=body(waiting.job_id)))
+    key = bell.list_key(QUEUE, 0)
+
+    for stranger in strangers:
+        data = stranger if isinstance(stranger, bytes) else json.dumps(fresh(stranger)).encode()
+        raw.lpush(key, data)
+
+    last = farm.submit(priority=9).wait(JOB_S)
+    waiting.wait(JOB_S)
+    assert outcomes(last) == ["succeeded"]
+    assert outcomes(waiting) == ["succeeded"]
+    assert len(worker.runs(done.job_id)) == 1
+    assert worker.child.poll() is None
+    eventually(lambda: raw.llen(key) == 0, within_s=JOB_S)
+    assert len(worker.told("message_dropped")) >= 5
+    eventually(lambda: raw.hlen(bell.list_key("unacked", 0)) == 0, within_s=JOB_S)
+
+
+def fresh(message: dict[str, Any]) -> dict[str, Any]:
+    """With a delivery tag of its own, if it has one."""
+    if "delivery_tag" not in message["properties"]:
+        return message
+    return {**message, "properties": {**message["properties"], "delivery_tag": str(uuid.uuid4())}}
+
+
+def test_a_message_that_vanished_between_pop_and_claim_is_rung_again(
+    farm: WholeFarm, worker: WorkerProcess, raw: redis.Redis, bell: CeleryBell
+) -> None:
+    store = farm.farm.store
+    store.set_drain(worker.name, Drain.FINISH)
+    eventually(lambda: (farm.card(worker) or {}).get("not_fetching"), within_s=JOB_S)
+
+    job = farm.submit()
+    raw.delete(bell.list_key(QUEUE, 5))  # as somebody does who pops it and dies before the claim
+    store.set_drain(worker.name, None)
+
+    job.wait(JOB_S)
+    assert outcomes(job) == ["succeeded"]
