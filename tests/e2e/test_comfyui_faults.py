@@ -1,0 +1,71 @@
+"""What else ComfyUI can do to a job: each fault costs an attempt at most, and names itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from farm.job import ErrorKind, JobState
+from tests.support.valkey import eventually
+from tests.support.whole_farm import JOB_S, WholeFarm, WorkerProcess, a_clip, error_of, outcomes
+
+LONG = 40
+
+
+def generations(worker: WorkerProcess) -> int:
+    return len(worker.told("comfy_ready"))
+
+
+@pytest.mark.parametrize("phase", ["start", "step", "saved"])
+def test_a_comfyui_that_dies_at_any_phase_costs_one_attempt(
+    farm: WholeFarm, worker: WorkerProcess, phase: str
+) -> None:
+    started = generations(worker)
+    worker.misbehave("exit", at=phase, exit_code=1)
+
+    job = farm.submit().wait(JOB_S)
+
+    assert outcomes(job) in (["failed", "succeeded"], ["succeeded"])  # what was saved is not lost
+    first = job.record.attempts[0]
+    assert first.error is None or first.error.code == "comfy_died"
+    eventually(lambda: generations(worker) > started, within_s=JOB_S)
+
+
+@pytest.mark.parametrize("how", ["truncate", "empty", "delete"])
+def test_a_spoilt_output_is_rendered_again_and_never_published(
+    farm: WholeFarm, worker: WorkerProcess, how: str
+) -> None:
+    worker.misbehave("spoil_output", how=how)
+
+    job = farm.submit().wait(JOB_S)
+
+    assert outcomes(job) == ["failed", "succeeded"]
+    error = job.record.attempts[0].error
+    assert error is not None
+    assert error.code == "broken_output"
+    assert all(key.startswith("2/") for key in farm.stored(job))
+
+
+def test_a_node_that_never_ends_and_never_yields_is_ended_by_the_time_limit(
+    farm: WholeFarm, worker: WorkerProcess
+) -> None:
+    started = generations(worker)
+    worker.misbehave("hang", at="step")
+
+    job = farm.wait_final(farm.submit(a_clip(steps=LONG), time_limit_s=2.0))
+
+    assert job.state is JobState.FAILED
+    assert error_of(job).kind is ErrorKind.TIME_LIMIT
+    assert outcomes(job) == ["failed"]
+    eventually(lambda: generations(worker) > started, within_s=JOB_S)
+    assert outcomes(farm.submit().wait(JOB_S)) == ["succeeded"]
+
+
+def test_a_post_that_is_refused_for_a_while_costs_no_attempt_of_the_next_job(
+    farm: WholeFarm, worker: WorkerProcess
+) -> None:
+    worker.misbehave("refuse_prompt")
+
+    job = farm.submit().wait(JOB_S)
+
+    assert outcomes(job).count("succeeded") == 1
+    assert outcomes(farm.submit().wait(JOB_S)) == ["succeeded"]
