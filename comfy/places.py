@@ -40,6 +40,16 @@ _SWITCHES: Final = frozenset({"ComfySwitchNode", "ComfySoftSwitchNode", "LazySwi
 _FORMULAS: Final = {"ComfyMathExpression": "values.", "SimpleCalculatorKJ": "variables."}
 _AS: Final = (float, int, bool)
 
+# Nodes that tell how large a picture is, by their output; and those that make it as large as they are told,
+# so that the number is handed on. Source: ComfyUI comfy_extras/nodes_images.py; KJNodes nodes/image_nodes.py.
+_SIDE_BY_SLOT: Final = {
+    "GetImageSize": {0: "width", 1: "height"},
+    "GetImageSizeAndCount": {1: "width", 2: "height"},
+    "ImageResizeKJv2": {1: "width", 2: "height"},
+}
+_RESIZES: Final = frozenset({"ImageScale", "ImageResizeKJv2"})
+_KEEPS_SIDES: Final = frozenset({None, "stretch", "crop"})  # other ways of keeping proportions change a side
+
 _DEEPEST = 8  # formulas and switches within each other: a graph made to hurt nests thousands
 
 
@@ -155,8 +165,31 @@ def _handed_on(graph: Mapping[str, Any], node_id: str, slot: int, depth: int) ->
         name = _VALUE_INPUT[class_type] or next(iter(inputs_of(graph, node_id)), None)
     else:
         name = _VALUE_INPUT_BY_SLOT.get(class_type, {}).get(slot)
+        if name is None and (side := _SIDE_BY_SLOT.get(class_type, {}).get(slot)) is not None:
+            return _side_of_picture(graph, node_id, side, depth)
     known = name is not None and name in inputs_of(graph, node_id)
     return Place(node_id=node_id, input_name=name) if known and name is not None else None
+
+
+def _side_of_picture(graph: Mapping[str, Any], node_id: str, side: str, depth: int) -> Place | None:
+    """The input that says how wide or high the picture is that this node has; None when none does."""
+    for _ in range(_DEEPEST):
+        inputs = inputs_of(graph, node_id)
+        class_type = class_of(graph, node_id)
+        if class_type in _RESIZES:
+            break
+        if class_type not in _SIDE_BY_SLOT or not is_link(inputs.get("image")):
+            return None
+        node_id = inputs["image"][0]
+    else:
+        return None
+    if depth == 0 or inputs.get("keep_proportion") not in _KEEPS_SIDES:
+        return None
+    place = Place(node_id=node_id, input_name=side)
+    value = _follow(graph, place, depth - 1).value
+    step = inputs.get("divisible_by", 1)
+    exact = isinstance(value, int) and isinstance(step, int) and value > 0 and value % max(step, 1) == 0
+    return place if exact else None
 
 
 def _taken(graph: Mapping[str, Any], node_id: str, depth: int) -> str | None:

@@ -44,7 +44,7 @@ def test_a_value_is_found_at_the_end_of_its_links(graph: Graph, value: Any, plac
 @pytest.mark.parametrize(
     ("graph", "value", "source"),
     [
-        (behind(node("ImageResizeKJv2", width=8), value=["1", 1]), None, "1"),
+        (behind(node("GetImageSize"), value=["1", 0]), None, "1"),
         (behind(node("SimpleCalculatorKJ", expression="(2 + 3) * 4"), value=["1", 1]), 20, "1"),
         (behind(node("SimpleCalculatorKJ", expression="7 / 2"), value=["1", 0]), 3.5, "1"),
         (behind(node("SimpleCalculatorKJ", expression="7 / 2"), value=["1", 1]), 3, "1"),
@@ -64,6 +64,44 @@ def test_a_value_that_a_node_makes_says_which(graph: Graph, value: Any, source: 
     assert found is not None
     assert (found.value, found.is_computed) == (value, True)
     assert found.source_id == source
+
+
+def resized(**inputs: Any) -> Graph:
+    """A sampler's width that is read from a picture, which was made so wide before."""
+    return {
+        "1": node("LoadImage", image="a.png"),
+        "2": node("INTConstant", value=832),
+        "3": node("ImageResizeKJv2", image=["1", 0], width=["2", 0], height=480, divisible_by=16, **inputs),
+        "4": node("GetImageSizeAndCount", image=["3", 0]),
+        "5": node("WanVideoImageToVideoMultiTalk", width=["4", 1], height=["4", 2]),
+    }
+
+
+def test_the_size_of_a_picture_is_found_where_the_picture_was_made_so_large() -> None:
+    width = setting(resized(keep_proportion="crop"), "5", "width")
+    height = setting(resized(keep_proportion="stretch"), "5", "height")
+
+    assert width is not None
+    assert height is not None
+    assert (str(width.place), width.value, width.is_computed) == ("2.value", 832, False)
+    assert (str(height.place), height.value) == ("3.height", 480)
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        resized(keep_proportion="resize"),
+        resized(keep_proportion="crop") | {"2": node("INTConstant", value=830)},
+        resized(keep_proportion="crop") | {"2": node("INTConstant", value=0)},
+        resized(keep_proportion="crop") | {"4": node("GetImageSizeAndCount", image=["1", 0])},
+    ],
+    ids=["keeps-proportions", "rounded", "from-the-file", "not-resized"],
+)
+def test_a_size_that_depends_on_the_picture_itself_is_not_guessed(graph: Graph) -> None:
+    width = setting(graph, "5", "width")
+
+    assert width is not None
+    assert (width.value, width.source_id) == (None, "4")
 
 
 def test_an_input_that_is_missing_has_no_setting() -> None:

@@ -311,7 +311,7 @@ def test_a_long_chain_is_read_without_recursion() -> None:
         ("gguf_rife_script", "high low", (480, 832, 81), 32),
         ("multigpu_wrapper_i2v_a14b_gguf", "high low", (832, 480, 81), 16),
         ("wrapper_i2v_a14b_context_windows", "high low", (480, 832, 241), 16),
-        ("wrapper_infinitetalk_single", "single", (None, None, None), 25),
+        ("wrapper_infinitetalk_single", "single", (640, 640, None), 25),
     ],
 )
 def test_public_graphs_are_read_whole(
