@@ -1,4 +1,4 @@
-"""Each template of core nodes with each of its presets, on the emulator and on a real ComfyUI."""
+"""Each template with each of its presets, on the emulator and on a real ComfyUI."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from comfy.errors import GraphRejected
 from comfy.outputs import locate
 from comfy.rewrites import set_output_prefix
 from comfy.run import Outcome, PromptRun
-from comfy.wan.templates import Template
-from comfy.wan.templates.core import CORE
+from comfy.wan.templates import TEMPLATES, Template
 from comfy.wan.templates.page import example
 
 pytestmark = pytest.mark.timeout(300)
 
 SMALL: dict[str, Any] = {"width": 64, "height": 96, "frames": 5, "steps": 2, "fps": 8}
-CASES = [(template, preset) for template in CORE for preset in template.presets]
+CASES = [(template, preset) for template in TEMPLATES.values() for preset in template.presets]
 
 
 class Server(Protocol):
