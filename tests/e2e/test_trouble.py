@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
-
 from farm.broker import queue_for
-from farm.child import Child
 from farm.job import EventKind, JobState
 from farm.store.base import Drain
 from tests.support.valkey import eventually
@@ -195,35 +191,6 @@ def test_a_job_on_which_every_machine_fails_ends_as_poison(new_farm: Farms) -> N
 
     assert job.state is JobState.FAILED
     assert error_of(job).code == "machines_failed"
-
-
-def test_a_node_has_several_workers_and_one_that_dies_is_replaced(new_farm: Farms, tmp_path: Path) -> None:
-    farm = new_farm()
-    environ = farm.environment(FARM_WORKER_DIR=str(tmp_path / "node"), CUDA_VISIBLE_DEVICES="-1")
-    node = Child.start(
-        [sys.executable, "-m", "worker", "up", "--count", "2"],
-        name="node",
-        env=environ,
-        cwd=Path(__file__).parents[2],
-        grace_s=5.0,
-    )
-    try:
-
-        def pids() -> dict[str, int]:
-            cards = farm.farm.workers()
-            return {str(card["name"]).partition("@")[0]: card["pid"] for card in cards}
-
-        eventually(lambda: set(pids()) == {"worker0", "worker1"}, within_s=JOB_S)
-        before = pids()
-
-        psutil.Process(before["worker0"]).send_signal(signal.SIGKILL)
-
-        eventually(lambda: pids().get("worker0") not in (None, before["worker0"]), within_s=JOB_S)
-        assert pids()["worker1"] == before["worker1"]
-        assert node.stop(grace_s=30.0) == 0
-        assert pids() == {}
-    finally:
-        node.stop(grace_s=0.0)
 
 
 def test_a_notice_of_the_cloud_gives_the_job_to_another_machine(new_farm: Farms, tmp_path: Path) -> None:
