@@ -48,11 +48,12 @@ class JobPlan:
 
 
 def plan_job(
-    store: JobStore, spec: JobSpec, *, gpus: Sequence[str] = (), vram_gib: float | None = None
+    store: JobStore | None, spec: JobSpec, *, gpus: Sequence[str] = (), vram_gib: float | None = None
 ) -> JobPlan:
     """Plan a checked job on every live worker's card and on cards by name.
 
     Args:
+        store: None where no farm is at hand: only cards by name, and only what was published of them.
         gpus: names of cards, as "RTX 4090".
         vram_gib: size of a card; beside one name in `gpus` that card's, else of a card without a name.
 
@@ -63,12 +64,13 @@ def plan_job(
     named = [named_place(name, vram_gib) for name in gpus] or (
         [named_place(None, vram_gib)] if vram_gib else []
     )
-    verdicts = Preflight(store).verdicts(spec)
+    verdicts = Preflight(store).verdicts(spec) if store is not None else ()
     if not named and not verdicts:
         named = [named_place(name, None) for name in USUAL_CARDS]
-    sizes = _real_sizes(store, spec, [verdict.card for verdict in verdicts])
+    cards = [verdict.card for verdict in verdicts]
+    sizes = _real_sizes(store, spec, cards) if store is not None else {}
     work = read_workload(spec.graph, sizes)
-    book = PaceBook(store.paces())
+    book = PaceBook(store.paces() if store is not None else {})
     live = [_on_worker(verdict, work, book) for verdict in verdicts]
     by_name = [
         CardPlan(

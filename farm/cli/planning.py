@@ -7,9 +7,13 @@ from typing import Annotated
 import typer
 
 from farm.cli import as_json
-from farm.cli.door import door_of
+from farm.cli.door import door_of, say
 from farm.cli.graph_options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
 from farm.cli.jobs import AsJson
+from farm.errors import StoreUnavailable
+from farm.request import prepare
+
+_NO_FARM = "no farm could be asked: no live worker and nothing that a farm measured is in this plan"
 
 
 def plan(
@@ -29,11 +33,16 @@ def plan(
 ) -> None:
     """Say what a graph needs and how long it takes on each card of the fleet; queues nothing."""
     from farm.cli.plan_views import plan_json, plan_view
+    from farm.planning import plan_job
 
     door = door_of(context)
     request = request_of(file, template, param, input_, bind, snap=snap)
-    with door.farm() as farm:
-        found = farm.plan(request, gpus=gpu or (), vram_gib=vram)
+    try:
+        with door.farm() as farm:
+            found = farm.plan(request, gpus=gpu or (), vram_gib=vram)
+    except StoreUnavailable:
+        found = plan_job(None, prepare(request), gpus=gpu or (), vram_gib=vram)
+        say(door.err, _NO_FARM)
     if json:
         as_json.put(door.out, plan_json(found))
     else:

@@ -14,7 +14,7 @@ from comfy.wan.workload import read_workload
 from farm.cards import models_name
 from farm.cli.exits import ExitCode
 from farm.client import Farm
-from farm.errors import InvalidJob
+from farm.errors import InvalidJob, StoreUnavailable
 from farm.planning import USUAL_CARDS, JobPlan, place_of
 from farm.request import JobRequest
 from farm.testing import MemoryJobStore
@@ -185,3 +185,14 @@ def test_workers_of_which_the_same_is_said_share_a_row(cli: Cli, store: MemoryJo
 
     assert "gpu0@rack and 199 more" in ended.out
     assert len(ended.out.splitlines()) < 40
+
+
+def test_without_a_farm_a_card_by_name_is_planned_all_the_same(cli: Cli) -> None:
+    def unreachable() -> Farm:
+        raise StoreUnavailable("127.0.0.1:6379", "connection refused")
+
+    ended = cli("plan", "-t", TEMPLATE, "-p", "prompt=x", "--gpu", "RTX 4090", make=unreachable)
+
+    assert ended.code == ExitCode.OK
+    assert "RTX 4090" in ended.out
+    assert "no farm could be asked" in ended.err
