@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -130,6 +131,7 @@ class _Attempt:
             return self._end_stopped() if self._lease.stopped.is_set() else self._end_failed(exc)
         finally:
             self._parts.comfy.clean(run_folder(self._claim))
+            shutil.rmtree(self._parts.scratch / run_folder(self._claim), ignore_errors=True)
             self._parts.inputs.release(prompt_id(self._claim))
         return self._commit(result, rendered)
 

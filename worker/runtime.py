@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
@@ -209,6 +210,8 @@ class Runtime:
     def _make_parts(self, storage: S3Storage) -> None:
         limits = self._store_settings
         self._keeper = LeaseKeeper(self._connect(), renew_s=limits.renew_s, lease_s=limits.lease_s)
+        scratch = self._worker.data_dir / "scratch"
+        shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
         kept = KeptRenders(self._worker.data_dir / "kept", limit_bytes=int(self._worker.kept_limit_gib * GIB))
         publisher = S3Publisher(
             storage,
@@ -266,7 +269,7 @@ class Runtime:
             publisher=publisher,
             kept=kept,
             hold_limit_s=self._worker.hold_s,
-            scratch=self._worker.data_dir / "scratch",
+            scratch=scratch,
             facts=self._portrait.facts,
             renew_s=limits.renew_s,
             previews=self._worker.previews,

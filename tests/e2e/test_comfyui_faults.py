@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from farm.job import ErrorKind, JobState
+from farm.store.base import Drain
 from tests.support.valkey import eventually
 from tests.support.whole_farm import JOB_S, WholeFarm, WorkerProcess, a_clip, error_of, outcomes
 
@@ -69,3 +70,21 @@ def test_a_post_that_is_refused_for_a_while_costs_no_attempt_of_the_next_job(
 
     assert outcomes(job).count("succeeded") == 1
     assert outcomes(farm.submit().wait(JOB_S)) == ["succeeded"]
+
+
+def test_files_that_come_over_http_do_not_stay_on_the_workers_disk(
+    farm: WholeFarm, worker: WorkerProcess
+) -> None:
+    attached = farm.start_worker("attached", COMFYUI_URL=worker.comfy_url)
+    store = farm.farm.store
+    store.set_drain(worker.name, Drain.FINISH)
+    eventually(lambda: (farm.card(worker) or {}).get("not_fetching"), within_s=JOB_S)
+    try:
+        job = farm.submit().wait(JOB_S)
+
+        assert job.record.worker == attached.name
+        assert farm.farm.storage.exists(job.result().main.key)
+        assert not [path for path in (attached.folder / "scratch").rglob("*") if path.is_file()]
+    finally:
+        store.set_drain(worker.name, None)
+        attached.close()
