@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from comfy.errors import GraphError, GraphProblem
-from comfy.graph import Graph
+from comfy.graph import MAX_NODES, Graph
 from comfy.nodedefs import Definitions, NodeDef
 from comfy.ui.document import Document, Mode, Node, fail, read_document
 from comfy.ui.scopes import Scope, open_scopes
@@ -52,6 +52,8 @@ def convert(raw: Mapping[str, Any], definitions: Definitions) -> Graph:
                 problems.append(_shifted(exc, node, node_id))
         if len(problems) >= _MOST_PROBLEMS:
             break
+        if len(graph) > MAX_NODES:
+            fail("too_many_nodes", f"over {MAX_NODES} nodes of the workflow would run, which is the limit")
     if problems:
         raise GraphError(problems)
     if not graph:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from functools import cached_property
+from typing import Any, Final
 
-from comfy.ui.document import MOST_NODES, Document, Mode, Node, Sheet, fail
+from comfy.ui.document import INPUT_NODE, MOST_NODES, OUTPUT_NODE, Document, Mode, Node, Sheet, fail
 
+LONGEST_NAME: Final = 200  # of a Set node, as far as names are compared
 DEEPEST: Final = 32  # subgraphs within subgraphs; real ones nest three deep
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False)
 class Scope:
-    """One use of a sheet."""
+    """One use of a sheet. What is looked up for each link is worked out once: a sheet may have thousands."""
 
     sheet: Sheet
     path: tuple[str, ...] = ()  # ids of the nodes that lead here
@@ -24,6 +26,54 @@ class Scope:
     def id_of(self, node: Node) -> str:
         """The id that a node of this level has in the graph that runs."""
         return ":".join((*self.path, node.node_id))
+
+    @cached_property
+    def face(self) -> tuple[str, ...]:
+        """Names of a subgraph's inputs that lead to a widget inside, and so have one on its face."""
+        promoted = {
+            wire.origin_slot
+            for wire in reversed(list(self.sheet.wires.values()))
+            if wire.origin_id == INPUT_NODE and self._is_widget(wire.target_id, wire.target_slot)
+        }
+        return tuple(each.name for number, each in enumerate(self.sheet.inputs) if number in promoted)
+
+    def _is_widget(self, node_id: str, slot: int) -> bool:
+        node = self.sheet.nodes.get(node_id)
+        return node is not None and 0 <= slot < len(node.inputs) and node.inputs[slot].widget is not None
+
+    @cached_property
+    def shown(self) -> dict[str, Any]:
+        """The values on a subgraph's face, by the names of its inputs."""
+        saved = self.instance.values if self.instance is not None else None
+        values = saved if isinstance(saved, list | tuple) else ()
+        names: tuple[str, ...] = self.face
+        proxies = self.instance.proxies if self.instance is not None else ()
+        if len(values) not in (0, len(names)) and len(values) == len(proxies):
+            names = tuple(widget if inner == "-1" else "" for inner, widget in proxies)
+        return dict(zip(names, values, strict=False))
+
+    @cached_property
+    def given(self) -> dict[str, str]:
+        """The links that the user of a subgraph made to its inputs, by name."""
+        slots = self.instance.inputs if self.instance is not None else ()
+        return {each.name: each.link for each in reversed(slots) if each.link is not None}
+
+    @cached_property
+    def results(self) -> dict[int, str]:
+        """The links that a subgraph's outputs come from, by number."""
+        wires = self.sheet.wires.values()
+        return {
+            each.target_slot: each.link_id for each in reversed(list(wires)) if each.target_id == OUTPUT_NODE
+        }
+
+    @cached_property
+    def by_first_value(self) -> dict[tuple[str, str], Node]:
+        """Nodes by class and the text of their first widget: how a Set node is found by its name."""
+        return {
+            (node.class_type, str(node.values[0])[:LONGEST_NAME]): node
+            for node in reversed(list(self.sheet.nodes.values()))
+            if isinstance(node.values, list) and node.values
+        }
 
     def walk(self) -> Iterator[tuple[Scope, Node]]:
         """Every node of this level and below, in the order of the file."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from comfy.reasons import types_fit
-from comfy.ui.document import INPUT_NODE, OUTPUT_NODE, Mode, Node, Slot, fail
-from comfy.ui.scopes import Scope
+from comfy.ui.document import INPUT_NODE, Mode, Node, Slot, fail
+from comfy.ui.scopes import LONGEST_NAME, Scope
 from comfy.ui.widgets import listed
 
 PRIMITIVE: Final = "PrimitiveNode"
@@ -106,37 +106,14 @@ class Sources:
 
 def _outside(scope: Scope, slot: int) -> Source | _Place:
     """From inside a subgraph: what its user linked to this input, or typed into the widget on its face."""
-    if scope.parent is None or scope.instance is None or not 0 <= slot < len(scope.sheet.inputs):
+    if scope.parent is None or not 0 <= slot < len(scope.sheet.inputs):
         return None
     name = scope.sheet.inputs[slot].name
-    for given in scope.instance.inputs:
-        if given.name == name and given.link in scope.parent.sheet.wires:
-            return scope.parent, str(given.link)
-    return _promoted(scope, slot)
-
-
-def _promoted(scope: Scope, slot: int) -> Literal | None:
-    """The value on the subgraph's face; None leaves each inner widget with its own."""
-    instance = scope.instance
-    values = listed(instance.values) if instance is not None else ()
-    if instance is None or not values:
-        return None
-    names = [each.name for number, each in enumerate(scope.sheet.inputs) if _is_promoted(scope, number)]
-    if len(values) != len(names) and len(values) == len(instance.proxies):
-        names = [widget if inner == "-1" else "" for inner, widget in instance.proxies]
-    shown = dict(zip(names, values, strict=False))
-    value = shown.get(scope.sheet.inputs[slot].name)
+    link = scope.given.get(name)
+    if link in scope.parent.sheet.wires:
+        return scope.parent, str(link)
+    value = scope.shown.get(name)  # none leaves each inner widget with its own
     return None if value is None else Literal(value=value)
-
-
-def _is_promoted(scope: Scope, slot: int) -> bool:
-    """Whether an input of a subgraph leads to a widget inside, and so has one on the subgraph's face."""
-    for wire in scope.sheet.wires.values():
-        if wire.origin_id == INPUT_NODE and wire.origin_slot == slot:
-            target = scope.sheet.nodes.get(wire.target_id)
-            if target is not None and 0 <= wire.target_slot < len(target.inputs):
-                return target.inputs[wire.target_slot].widget is not None
-    return False
 
 
 def _through(scope: Scope, node: Node, slot: int, kind: str) -> Source | _Place:
@@ -146,7 +123,8 @@ def _through(scope: Scope, node: Node, slot: int, kind: str) -> Source | _Place:
         return Gone()
     child = scope.children.get(node.node_id)
     if child is not None:
-        return _inside(child, slot)
+        link = child.results.get(slot)
+        return None if link is None else (child, link)
     if node.class_type in VIRTUAL:
         return _through_virtual(scope, node)
     return Taken(node_id=scope.id_of(node), slot=slot)
@@ -163,13 +141,6 @@ def _through_virtual(scope: Scope, node: Node) -> Source | _Place:
 
 def _linked(scope: Scope, given: Slot | None) -> _Place | None:
     return None if given is None or given.link is None else (scope, given.link)
-
-
-def _inside(child: Scope, slot: int) -> Source | _Place:
-    for wire in child.sheet.wires.values():
-        if wire.target_id == OUTPUT_NODE and wire.target_slot == slot:
-            return child, wire.link_id
-    return None
 
 
 def _matching_input(node: Node, slot: int, kind: str) -> Slot | None:
@@ -191,12 +162,12 @@ def _preferred(inputs: tuple[Slot, ...], kind: str, given: str) -> Iterator[Slot
 
 def _setter_of(scope: Scope, getter: Node) -> tuple[Scope, Slot | None]:
     """The level and the input of the SetNode that a GetNode names, on its own level or one around it."""
-    name = next(iter(listed(getter.values)), None)
+    name = str(next(iter(listed(getter.values)), ""))[:LONGEST_NAME]
     level: Scope | None = scope
     while level is not None:
-        for node in level.sheet.nodes.values():
-            if node.class_type == SET and next(iter(listed(node.values)), None) == name:
-                return level, next(iter(node.inputs), None)
+        setter = level.by_first_value.get((SET, name))
+        if setter is not None:
+            return level, next(iter(setter.inputs), None)
         level = level.parent
-    message = f'no SetNode of the workflow sets "{str(name)[:60]}"'
+    message = f'no SetNode of the workflow sets "{name[:60]}"'
     return fail("get_without_set", message, node_id=scope.id_of(getter), class_type=getter.class_type)

@@ -108,6 +108,40 @@ def test_a_long_chain_of_reroutes_read_by_many() -> None:
     assert time.monotonic() - started < DEADLINE_S
 
 
+def test_a_subgraph_with_thousands_of_inputs() -> None:
+    count = 4000
+    inner = Sheet()
+    for number in range(1, count):
+        inner.node(number, "PreviewAny", inputs=("source:*",), mode=0 if number < 10 else 2)
+        inner.nodes[-1]["inputs"][0]["link"] = number
+        inner.links.append([number, -10, number - 1, number, 0, "*"])
+    inputs = tuple(f"i{number}:*" for number in range(count))
+    sheet = Sheet()
+    sheet.node(1, "wide", *range(count), inputs=inputs)
+    started = time.monotonic()
+
+    graph = load_any(sheet.saved(inner.subgraph("wide", inputs, ())), shipped_definitions)
+
+    assert len(graph) == 9
+    assert time.monotonic() - started < DEADLINE_S
+
+
+def test_thousands_of_set_and_get_nodes() -> None:
+    sheet = Sheet()
+    for number in range(1, 1500):
+        sheet.node(number, "GetNode", f"n{number}", outputs=("*",))
+        sheet.node(20_000 + number, "SetNode", f"n{number}", inputs=("*:*",))
+        sheet.node(40_000 + number, "PreviewAny", inputs=("source:*",))
+        sheet.nodes[-1]["inputs"][0]["link"] = number
+        sheet.links.append([number, number, 0, 40_000 + number, 0, "*"])
+    started = time.monotonic()
+
+    graph = load_any(sheet.saved(), shipped_definitions)
+
+    assert graph["40001"]["inputs"] == {}
+    assert time.monotonic() - started < DEADLINE_S
+
+
 def test_a_number_that_is_none() -> None:
     sheet = Sheet()
     sheet.node(1, "EmptyImage", float("nan"), 8, 1, 0)
