@@ -73,6 +73,7 @@ def make_app(settings: RedisSettings, *, name: str = "farm") -> Celery:
         worker_soft_shutdown_timeout=0,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,  # a full Redis answers with an error: no reason for a worker to end
         broker_transport_options={
             "global_keyprefix": key_prefix(settings.namespace),
             "priority_steps": list(PRIORITIES),

@@ -23,7 +23,7 @@ from farm.settings import (
     StoreSettings,
     WorkerSettings,
 )
-from worker.consumer import Line, fetch_when_free
+from worker.consumer import Line, fetch_when_free, patient_consumer
 from worker.errors import WorkerError
 from worker.runtime import Runtime
 from worker.tasks import register
@@ -49,7 +49,7 @@ except SettingsError as _exc:
 
 app = make_app(_redis, name="farm-worker")
 app.conf.worker_concurrency = runtime.threads
-app.conf.worker_consumer = "worker.consumer:PatientConsumer"
+app.conf.worker_consumer = patient_consumer(runtime.gate)
 line = Line(app)
 app.steps["consumer"].add(fetch_when_free(runtime.gate, line))
 register(app, runtime)

@@ -1,4 +1,4 @@
-"""Celery's consumer, as this worker wants it: it fetches when the GPU is free, and comes back soon.
+"""Celery's consumer, as this worker wants it: it fetches when the GPU is free, and outlives an ill Redis.
 
 Celery's own rule ("fewer messages than pool threads") would either hold a second job while the first
 one renders, or leave the GPU idle while the first one uploads. So a bootstep puts our gate in its
@@ -13,6 +13,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from queue import Empty
 from types import MethodType
@@ -22,6 +23,8 @@ from celery import Celery, bootsteps
 from celery.worker import state
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.tasks import Tasks
+from celery.worker.state import maybe_shutdown
+from redis.exceptions import ResponseError
 
 from worker.gate import Gate
 
@@ -29,23 +32,63 @@ log = logging.getLogger(__name__)
 
 _FIRST_RETRY_S: Final = 1
 _LONGEST_RETRY_S: Final = 2
+_NO_ROOM: Final = "Redis takes no writes"  # why the gate is closed
+_LOOK_FOR_ROOM_S: Final = 1.0
+_TRIAL_KEY: Final = "trial"
 
 
 class PatientConsumer(Consumer):
-    """A consumer that is back within seconds of Redis, however long that was away.
+    """A consumer that is back within seconds of Redis, however long that was away or full.
 
-    Celery's pauses between two tries grow to 30 s, in which jobs wait and nobody takes them.
+    Celery's pauses between two tries grow to 30 s, in which jobs wait and nobody takes them. And a Redis
+    that takes no writes (full, or a read-only replica) still lets messages be popped: each one is destroyed,
+    because what Celery then notes of it is refused. So nothing is fetched until a write goes through.
     """
 
+    gate: Gate  # `patient_consumer` gives it
+
     def ensure_connected(self, conn: Any) -> Any:
-        """Connect, for as long as it takes."""
+        """Connect to a Redis that takes writes, for as long as it takes."""
         conn.ensure_connection = functools.partial(
             conn.ensure_connection,
             interval_start=_FIRST_RETRY_S,
             interval_step=_FIRST_RETRY_S,
             interval_max=_LONGEST_RETRY_S,
         )
-        return super().ensure_connected(conn)
+        connected = super().ensure_connected(conn)
+        with self.app.connection_for_write() as trial:
+            refused = _refusal(trial)
+            if refused is not None:
+                log.error(
+                    "Redis takes no writes; nothing is fetched until it does",
+                    extra={"event": "redis_full", "reason": str(refused)},
+                )
+                self._wait_for_room(trial)
+        return connected
+
+    def _wait_for_room(self, trial: Any) -> None:
+        self.gate.close(_NO_ROOM)
+        try:
+            while _refusal(trial) is not None:
+                maybe_shutdown()
+                time.sleep(_LOOK_FOR_ROOM_S)
+        finally:
+            self.gate.open(_NO_ROOM)
+        log.warning("Redis takes writes again", extra={"event": "redis_has_room"})
+
+
+def _refusal(connection: Any) -> ResponseError | None:
+    """What Redis says to a small write, of a key that goes by itself; None when it takes it."""
+    try:
+        connection.default_channel.client.set(_TRIAL_KEY, 1, px=1000)
+    except ResponseError as exc:
+        return exc
+    return None
+
+
+def patient_consumer(gate: Gate) -> type[PatientConsumer]:
+    """The consumer for this gate, for a Celery app's `worker_consumer`."""
+    return type("PatientConsumer", (PatientConsumer,), {"gate": gate})
 
 
 class Line:
@@ -151,7 +194,7 @@ def _careful(channel: Any) -> Callable[..., Any]:
         before = set(channel.qos._delivered)
         try:
             return read(**options)
-        except (Empty, *channel.connection_errors):
+        except (Empty, ResponseError, *channel.connection_errors):
             raise
         except Exception as exc:  # noqa: BLE001 - whatever a stranger has put there
             log.error(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import json
 import zlib
@@ -54,6 +55,15 @@ def announce(
     **facts: Any,
 ) -> None:
     """Let a worker live whose ComfyUI has the core nodes and the models of the template, but for these."""
+    blob = _definitions(tuple(without_nodes), tuple(without_models), json.dumps(more_nodes or {}))
+    digest = hashlib.sha256(blob).hexdigest()
+    store.put_blob(definitions_name(digest), blob, ttl_s=600)
+    card = {"name": name, DEFINITIONS_FIELD: digest, "comfyui_version": "0.12.1", **facts}
+    store.put_worker(name, card, ttl_s=600)
+
+
+@functools.cache  # of eight hundred nodes: a rack of workers has the same ones
+def _definitions(without_nodes: tuple[str, ...], without_models: tuple[str, ...], more_nodes: str) -> bytes:
     files: dict[str, list[str]] = {}
     for preset in ("quality", "draft"):
         for file in model_files(wan_graph(preset=preset)):
@@ -62,11 +72,8 @@ def announce(
     nodes = dict(shipped_definitions(files=files))
     nodes["LoadImage"] = with_choices(nodes["LoadImage"], "image", ["example.png"])
     kept = {class_type: node for class_type, node in nodes.items() if class_type not in without_nodes}
-    text = json.dumps({**definitions_to_json(kept), **(more_nodes or {})}, sort_keys=True).encode()
-    digest = hashlib.sha256(text).hexdigest()
-    store.put_blob(definitions_name(digest), zlib.compress(text), ttl_s=600)
-    card = {"name": name, DEFINITIONS_FIELD: digest, "comfyui_version": "0.12.1", **facts}
-    store.put_worker(name, card, ttl_s=600)
+    text = json.dumps({**definitions_to_json(kept), **json.loads(more_nodes)}, sort_keys=True)
+    return zlib.compress(text.encode())
 
 
 def render(store: MemoryJobStore, storage: FolderStorage, job_id: str, *, emulated: bool = False) -> None:
