@@ -81,3 +81,8 @@ def test_a_misspelt_variable_is_found() -> None:
     assert misspelt_variables({"FARM_REDIS_ULR": "x", "FARM_REDIS_URL": "y", "PATH": "z"}) == [
         "FARM_REDIS_ULR"
     ]
+
+
+def test_a_steward_waits_after_an_outage_until_every_lease_could_be_renewed() -> None:
+    assert StoreSettings.read(renew_s=20.0).grace_s > 20.0
+    assert StoreSettings.read(renew_s=0.4).grace_s < 2.0
