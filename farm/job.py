@@ -41,7 +41,7 @@ class JobState(StrEnum):
 
 
 class ErrorKind(StrEnum):
-    """Whose fault it was, which decides what happens next; the table is in `worker.faults`."""
+    """Whose fault it was, which decides what happens next; the table is in `worker.jobs.faults`."""
 
     JOB = "job"  # bad graph, missing input: fails now
     PLACE = "place"  # a model or node is missing on that worker: another one may have it

@@ -20,7 +20,7 @@ def facts_of(record: logging.LogRecord) -> dict[str, Any]:
 
 
 class TextFormatter(logging.Formatter):
-    """``2026-01-31T12:00:00.123Z WARNING worker.attempt: Attempt failed code=out_of_memory …``"""
+    """``2026-01-31T12:00:00.123Z WARNING worker.jobs.attempt: Attempt failed code=out_of_memory …``"""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and the traceback below it when there is one."""

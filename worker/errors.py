@@ -25,7 +25,7 @@ class WorkerError(Exception):
 
 
 class GpuUnusable(WorkerError):
-    """The card cannot be used; `state` is a `worker.nvml.GpuState`."""
+    """The card cannot be used; `state` is a `worker.gpu.nvml.GpuState`."""
 
     def __init__(self, state: str, what: str, advice: str) -> None:
         super().__init__(f"no usable GPU: {what}; {advice}")

@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Final
 
 from farm.settings import WorkerSettings
-from worker.attention import AttentionProbe
+from worker.comfyui.keeper import ComfyState
+from worker.comfyui.launch import ComfyKind, child_environment
+from worker.comfyui.recycle_comfy import recycler_of
+from worker.comfyui.supervisor import ComfySupervisor
+from worker.comfyui.warm_models import WarmModels
 from worker.errors import GpuUnusable, WorkerError
 from worker.gate import Gate
-from worker.gpu_watch import GpuWatch
-from worker.keeper import ComfyState
-from worker.launch import ComfyKind, child_environment
-from worker.nvenc import NvencFinding, try_nvenc
-from worker.plan_check import PlanCheck
-from worker.proof import Proof
-from worker.recycle_comfy import recycler_of
-from worker.supervisor import ComfySupervisor
-from worker.warm_models import WarmModels
+from worker.gpu.attention import AttentionProbe
+from worker.gpu.nvenc import NvencFinding, try_nvenc
+from worker.gpu.watch import GpuWatch
+from worker.plan.check import PlanCheck
+from worker.plan.proof import Proof
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from celery.bin.celery import celery
 from farm.settings import WorkerSettings
 from worker.app import app
 from worker.errors import WorkerError
-from worker.gpu import find_card
+from worker.gpu.card import find_card
 
 
 def node_name(settings: WorkerSettings) -> str:

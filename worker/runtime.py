@@ -25,30 +25,30 @@ from farm.steward import Steward
 from farm.storage import S3Patience, S3Storage
 from farm.store.redis import RedisJobStore, connect
 from farm.store.server import check_server
-from worker.at_work import AtWork
-from worker.attempt import Parts, attempt
-from worker.card import CardKeeper
-from worker.card_hold import CardHold
+from worker.comfyui.definitions import Definitions
+from worker.comfyui.model_shelf import ModelShelf
+from worker.comfyui.own_comfy import OwnComfy
 from worker.consumer import Line
-from worker.control import ControlListener
-from worker.definitions import Definitions
-from worker.describe import SelfPortrait
-from worker.epoch import EpochWatch
 from worker.gate import STARTING, Gate
-from worker.gpu import GIB
-from worker.inputs import InputCache
-from worker.kept import KeptRenders
-from worker.lease import LeaseKeeper
-from worker.leaving import Leaving
+from worker.gpu.card import GIB
+from worker.gpu.hold import CardHold
+from worker.inputs.cache import InputCache
+from worker.jobs.at_work import AtWork
+from worker.jobs.attempt import Parts, attempt
+from worker.jobs.lease import LeaseKeeper
+from worker.jobs.tailor import Tailor
 from worker.machine import Machine
-from worker.model_shelf import ModelShelf
-from worker.own_comfy import OwnComfy
-from worker.publish import S3Publisher
-from worker.republish import Republisher
-from worker.spot import spot_watch
-from worker.tailor import Tailor
+from worker.results.kept import KeptRenders
+from worker.results.publish import S3Publisher
+from worker.results.republish import Republisher
+from worker.service.card import CardKeeper
+from worker.service.control import ControlListener
+from worker.service.describe import SelfPortrait
+from worker.service.epoch import EpochWatch
+from worker.service.leaving import Leaving
+from worker.service.spot import spot_watch
+from worker.service.wellness import Wellness
 from worker.watchdog import Watchdog, work_waits
-from worker.wellness import Wellness
 
 log = logging.getLogger(__name__)
 

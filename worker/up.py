@@ -18,8 +18,8 @@ from typing import Final
 from farm.child import Child, ChildNotStarted
 from farm.logpump import LogLine
 from worker.errors import GpuUnusable
-from worker.gpu import GpuCard, find_card, read_cards
-from worker.nvml import GpuState
+from worker.gpu.card import GpuCard, find_card, read_cards
+from worker.gpu.nvml import GpuState
 
 log = logging.getLogger(__name__)
 

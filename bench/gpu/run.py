@@ -25,10 +25,10 @@ from comfy.errors import ComfyError
 from comfy.events import Event
 from comfy.run import PromptRun
 from farm.settings import WorkerSettings
+from worker.comfyui.supervisor import ComfySupervisor
 from worker.errors import GpuUnusable, WorkerError
-from worker.gpu import GpuCard, read_card
-from worker.load_plan import LoadMode
-from worker.supervisor import ComfySupervisor
+from worker.gpu.card import GpuCard, read_card
+from worker.plan.load_plan import LoadMode
 
 HERE: Final = Path(__file__).parent
 _LOOK_EVERY_S: Final = 0.1

@@ -119,7 +119,7 @@ def plan_gpu(
     arguments = [f"--{name}={value}" for name, value in options.items() if value is not None]
     # The knowledge of cards is the worker's, which nothing imports: it is asked as a program.
     answer = subprocess.run(
-        [sys.executable, "-m", "worker.plan_command", *arguments, *(["--json"] if json else [])],
+        [sys.executable, "-m", "worker.plan.command", *arguments, *(["--json"] if json else [])],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

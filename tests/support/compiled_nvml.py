@@ -97,7 +97,7 @@ _CHILD = """
 import json, os, sys
 from pathlib import Path
 from worker.errors import GpuUnusable
-from worker.gpu import read_card, read_cards
+from worker.gpu.card import read_card, read_cards
 state, first = Path(os.environ["FAKE_NVML_STATE"]), None
 for line in sys.stdin:
     text = json.loads(line)

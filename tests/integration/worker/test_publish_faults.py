@@ -13,7 +13,7 @@ from farm.errors import BucketNotFound, StorageDenied, StorageUnavailable
 from farm.settings import S3Settings
 from farm.storage import S3Patience, S3Storage
 from tests.support.clips import make_clip
-from worker.publish import LocalOutput, S3Publisher
+from worker.results.publish import LocalOutput, S3Publisher
 
 JOB = "0123456789ab"
 LOST = (0, "the answer is lost")  # the object is stored, and the connection cut instead of an answer

@@ -14,8 +14,8 @@ from farm.storage import S3Patience, S3Storage
 from tests.support.clips import make_clip
 from tests.support.fault_proxy import FaultProxy, Mode
 from tests.support.s3 import S3Server
-from worker.media import probe
-from worker.publish import LocalOutput, S3Publisher
+from worker.results.media import probe
+from worker.results.publish import LocalOutput, S3Publisher
 
 JOB = "0123456789abcdef"
 

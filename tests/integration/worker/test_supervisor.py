@@ -22,6 +22,9 @@ import pytest
 
 from farm.child import free_port
 from farm.settings import WorkerSettings
+from worker.comfyui.keeper import ComfyState, Rhythm
+from worker.comfyui.launch import extra_arguments, find_target, probe_flags
+from worker.comfyui.supervisor import ComfySupervisor
 from worker.errors import (
     ComfyDied,
     ComfyStartFailed,
@@ -31,12 +34,9 @@ from worker.errors import (
     InUse,
     WorkerError,
 )
-from worker.gpu import GIB, GpuCard
-from worker.keeper import ComfyState, Rhythm
-from worker.launch import extra_arguments, find_target, probe_flags
-from worker.load_plan import LoadMode, plan_load
+from worker.gpu.card import GIB, GpuCard
 from worker.locks import gpu_lock_path
-from worker.supervisor import ComfySupervisor
+from worker.plan.load_plan import LoadMode, plan_load
 
 QUICK = Rhythm(start_timeout_s=60, freeze_timeout_s=60, look_every_s=0.1, first_pause_s=0.05)
 NO_GPU = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
@@ -218,7 +218,7 @@ class TestTheEmulator:
             import time
             from pathlib import Path
             from farm.settings import WorkerSettings
-            from worker.supervisor import ComfySupervisor
+            from worker.comfyui.supervisor import ComfySupervisor
             settings = WorkerSettings.read(data_dir=Path({str(tmp_path / "data")!r}))
             supervisor = ComfySupervisor.for_this_machine(settings, environ={{"CUDA_VISIBLE_DEVICES": ""}})
             supervisor.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pynvml
 import pytest
 
-from worker.fake_nvml import FakeCard, FakeDriver
+from worker.gpu.fake_nvml import FakeCard, FakeDriver
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.valkey import eventually
 from worker.errors import GpuUnusable
-from worker.gpu import GpuCard
+from worker.gpu.card import GpuCard
 from worker.up import Post, Watchman, posts_for
 
 DATA = Path("/data")

@@ -1,0 +1,111 @@
+"""The table of faults: whose it is decides whether, where and when a job is tried again."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from comfy.errors import (
+    GraphProblem,
+    GraphRejected,
+    NothingToShow,
+    OutOfMemory,
+    RunFailed,
+    RunLost,
+    ServerUnreachable,
+)
+from farm.errors import InputUnavailable, StorageUnavailable
+from farm.job import ErrorKind
+from worker.errors import ComfyDied, CrashLoop, TimeLimitReached
+from worker.jobs.faults import sort_fault
+
+
+def a_failed_run(exception_type: str, message: str, *, kind: type[RunFailed] = RunFailed) -> RunFailed:
+    return kind(
+        prompt_id="p",
+        exception_type=exception_type,
+        exception_message=message,
+        node_id="57",
+        node_type="KSampler",
+    )
+
+
+def rejected(*kinds: str) -> GraphRejected:
+    problems = [GraphProblem(kind=kind, message="m", node_id="37", class_type="UNETLoader") for kind in kinds]
+    return GraphRejected(problems, status=400)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "code"),
+    [
+        (rejected("value_bigger_than_max"), ErrorKind.JOB, "graph_rejected"),
+        (rejected("missing_node_type"), ErrorKind.PLACE, "missing_here"),
+        (rejected("missing_node_type", "missing_model"), ErrorKind.PLACE, "missing_here"),
+        (rejected("missing_node_type", "cycle"), ErrorKind.JOB, "graph_rejected"),
+        (a_failed_run("ValueError", "bad shape"), ErrorKind.JOB, "node_failed"),
+        (a_failed_run("torch.OutOfMemoryError", "x", kind=OutOfMemory), ErrorKind.TRANSIENT, "out_of_memory"),
+        (
+            a_failed_run("RuntimeError", "CUDA error: an illegal memory access was encountered"),
+            ErrorKind.MACHINE,
+            "cuda_context_lost",
+        ),
+        (
+            a_failed_run("RuntimeError", "CUDA error: uncorrectable ECC error encountered"),
+            ErrorKind.MACHINE,
+            "gpu_lost",
+        ),
+        (a_failed_run("RuntimeError", "NVRM: Xid (PCI:0000:01:00): 79"), ErrorKind.MACHINE, "gpu_lost"),
+        (a_failed_run("NVMLError", "GPU is lost"), ErrorKind.MACHINE, "gpu_lost"),
+        (
+            a_failed_run("RuntimeError", "CUDA error: no kernel image is available for execution"),
+            ErrorKind.PLACE,
+            "wrong_build",
+        ),
+        (a_failed_run("OSError", "[Errno 28] No space left on device"), ErrorKind.MACHINE, "disk_full"),
+        (NothingToShow("p"), ErrorKind.JOB, "no_output"),
+        (RunLost("p"), ErrorKind.TRANSIENT, "comfy_forgot_the_run"),
+        (ServerUnreachable("http://c", "frozen"), ErrorKind.TRANSIENT, "comfy_unreachable"),
+        (ComfyDied(-9), ErrorKind.TRANSIENT, "comfy_died"),
+        (CrashLoop(3, retry_in_s=60.0), ErrorKind.MACHINE, "worker_broken"),
+        (TimeLimitReached("j", 10.0), ErrorKind.TIME_LIMIT, "time_limit"),
+        (InputUnavailable("s3://b/k", "gone"), ErrorKind.JOB, "input_unavailable"),
+        (StorageUnavailable("http://s3", "refused"), ErrorKind.TRANSIENT, "storage_unavailable"),
+        (OSError(errno.ENOSPC, "No space left"), ErrorKind.MACHINE, "disk_full"),
+        (KeyError("surprise"), ErrorKind.TRANSIENT, "unexpected"),
+    ],
+)
+def test_an_error_is_sorted_by_whose_fault_it_is(error: Exception, kind: ErrorKind, code: str) -> None:
+    fault = sort_fault(error)
+
+    assert (fault.error.kind, fault.error.code) == (kind, code)
+
+
+def test_the_jobs_own_fault_is_never_tried_again() -> None:
+    assert sort_fault(rejected("cycle")).retry_in_s(0) is None
+
+
+def test_a_transient_fault_waits_longer_each_time_and_never_for_ever() -> None:
+    fault = sort_fault(StorageUnavailable("http://s3", "refused"))
+
+    waits = [fault.retry_in_s(failed) for failed in range(12)]
+
+    assert all(wait is not None for wait in waits)
+    assert waits[0] is not None
+    assert waits[5] is not None
+    assert waits[0] < waits[5]
+    assert all(wait is not None and wait <= 360 for wait in waits)
+
+
+def test_what_another_worker_may_have_is_tried_there_at_once() -> None:
+    assert sort_fault(rejected("missing_node_type")).retry_in_s(0) == 0.0
+
+
+def test_a_dead_cuda_context_restarts_comfyui() -> None:
+    assert sort_fault(a_failed_run("RuntimeError", "CUDA error: device-side assert triggered")).restart_comfy
+
+
+def test_the_failing_node_is_named() -> None:
+    error = sort_fault(a_failed_run("ValueError", "bad")).error
+
+    assert (error.node_id, error.node_type) == ("57", "KSampler")

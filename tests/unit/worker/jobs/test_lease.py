@@ -1,0 +1,156 @@
+"""Keeping leases: renewed while held, and what the store says is passed on at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import cast
+
+import pytest
+
+from farm.errors import StoreUnavailable
+from farm.job import JobSpec
+from farm.store.base import Claim, JobStore, LeaseAnswer
+from worker.jobs.lease import Lease, LeaseKeeper
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        threading.Event().wait(0.005)
+
+
+def a_claim(job_id: str = "job00001") -> Claim:
+    return Claim(
+        job_id=job_id,
+        attempt=1,
+        token="a token",
+        spec=JobSpec(graph={}),
+        submitted_at=NOW,
+        claimed_at=NOW,
+        lease_until=NOW,
+    )
+
+
+class RenewingStore:
+    """Answers renewals with what the test says."""
+
+    def __init__(self) -> None:
+        self.answer: LeaseAnswer | Exception = LeaseAnswer.OK
+        self.renewed: list[str] = []
+
+    def renew(self, job_id: str, attempt: int, *, token: str) -> LeaseAnswer:
+        assert token == "a token"
+        self.renewed.append(job_id)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def store() -> RenewingStore:
+    return RenewingStore()
+
+
+@pytest.fixture
+def keeper(store: RenewingStore) -> Iterator[LeaseKeeper]:
+    keeper = LeaseKeeper(cast("JobStore", store), renew_s=0.02, lease_s=0.2)
+    keeper.start()
+    yield keeper
+    keeper.stop()
+
+
+def test_a_held_lease_is_renewed_again_and_again(keeper: LeaseKeeper, store: RenewingStore) -> None:
+    with keeper.hold(a_claim()):
+        until(lambda: len(store.renewed) >= 3)
+
+
+def test_a_lease_that_ended_is_renewed_no_more(keeper: LeaseKeeper, store: RenewingStore) -> None:
+    with keeper.hold(a_claim()):
+        until(lambda: bool(store.renewed))
+
+    assert keeper.leases() == []
+
+
+@pytest.mark.parametrize("answer", [LeaseAnswer.LOST, LeaseAnswer.CANCELED])
+def test_a_lost_or_canceled_lease_stops_the_work(
+    keeper: LeaseKeeper, store: RenewingStore, answer: LeaseAnswer
+) -> None:
+    store.answer = answer
+
+    with keeper.hold(a_claim()) as lease:
+        assert lease.stopped.wait(10.0)
+
+    assert lease.answer is answer
+
+
+def test_the_work_goes_on_while_redis_is_away(keeper: LeaseKeeper, store: RenewingStore) -> None:
+    store.answer = StoreUnavailable("here", "refused")
+
+    with keeper.hold(a_claim()) as lease:
+        until(lambda: not lease.provable)
+
+        assert not lease.stopped.is_set()
+        store.answer = LeaseAnswer.OK
+        until(lambda: lease.provable)
+
+
+def test_nothing_is_begun_while_the_job_may_be_somebody_elses(
+    keeper: LeaseKeeper, store: RenewingStore
+) -> None:
+    store.answer = StoreUnavailable("here", "refused")
+    with keeper.hold(a_claim()) as lease:
+        until(lambda: not lease.provable)
+        begun = threading.Thread(target=lease.prove)
+        begun.start()
+
+        begun.join(timeout=0.2)
+        assert begun.is_alive()
+        store.answer = LeaseAnswer.OK
+        begun.join(timeout=10.0)
+        assert not begun.is_alive()
+
+
+def test_who_waits_for_proof_is_told_that_the_job_is_lost(keeper: LeaseKeeper, store: RenewingStore) -> None:
+    store.answer = StoreUnavailable("here", "refused")
+    with keeper.hold(a_claim()) as lease:
+        until(lambda: not lease.provable)
+        store.answer = LeaseAnswer.LOST
+
+        lease.prove()
+
+        assert lease.stopped.is_set()
+
+
+def test_a_surprise_in_one_renewal_does_not_end_the_others(keeper: LeaseKeeper, store: RenewingStore) -> None:
+    store.answer = ValueError("a bug")
+
+    with keeper.hold(a_claim()):
+        until(lambda: len(store.renewed) >= 2)
+
+
+def test_a_cancel_that_is_heard_of_is_asked_for_at_once(store: RenewingStore) -> None:
+    keeper = LeaseKeeper(cast("JobStore", store), renew_s=3600.0, lease_s=3600.0)
+    keeper.start()
+    try:
+        with keeper.hold(a_claim()) as lease:
+            store.answer = LeaseAnswer.CANCELED
+            keeper.renew_now()
+
+            assert lease.stopped.wait(10.0)
+    finally:
+        keeper.stop()
+
+
+def test_a_released_lease_stops_the_work_and_says_why() -> None:
+    lease = Lease(a_claim(), lease_s=1.0)
+
+    lease.release()
+
+    assert lease.released
+    assert lease.stopped.is_set()

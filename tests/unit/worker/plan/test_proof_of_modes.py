@@ -1,0 +1,136 @@
+"""The emulator prints the log of each mode; the proof holds for the honest one and catches each other."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from itertools import product
+
+import pytest
+
+from comfy.emulator.arguments import parse
+from comfy.emulator.console import Console
+from comfy.emulator.loading import Loadable
+from comfy.emulator.start import announce
+from comfy.emulator.world import make_world
+from comfy.wan.models import GIB
+from worker.comfyui.process import ComfyFacts, read_facts
+from worker.gpu.card import GpuCard
+from worker.plan.load_plan import LoadMode, LoadPlan
+from worker.plan.proof import Proof, prove
+
+CARD = GpuCard(
+    uuid="GPU-1",
+    index=0,
+    name="NVIDIA GeForce RTX 4090",
+    total_bytes=24080 * 2**20,
+    free_bytes=23 * GIB,
+    used_bytes=0,
+    compute_capability=(8, 9),
+    driver="580",
+)
+EXPERT = Loadable(class_name="WAN21", file="high", size_mib=13629, is_diffusion_model=True)
+ENCODER = Loadable(class_name="WanTEModel", file="umt5", size_mib=6420)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mode:
+    """How one mode is planned, and which emulator behaves so."""
+
+    plan: LoadPlan
+    emulator: tuple[str, ...]
+
+
+def _plan(mode: LoadMode, *flags: str, dynamic: bool = False, whole: bool | None = None) -> LoadPlan:
+    return LoadPlan(mode=mode, flags=flags, dynamic=dynamic, whole=whole, reasons=("test",))
+
+
+MODES = {
+    "resident": Mode(
+        plan=_plan(LoadMode.RESIDENT, "--highvram", whole=True),
+        emulator=("--highvram", "--load-mode", "resident"),
+    ),
+    "whole": Mode(plan=_plan(LoadMode.BALANCED, whole=True), emulator=("--load-mode", "resident")),
+    "partial": Mode(plan=_plan(LoadMode.BALANCED, whole=False), emulator=("--load-mode", "partial")),
+    "dynamic": Mode(
+        plan=_plan(LoadMode.BALANCED, dynamic=True, whole=False), emulator=("--load-mode", "dynamic")
+    ),
+    "reserved": Mode(
+        plan=_plan(LoadMode.RESERVED, "--reserve-vram", "2.0", whole=True),
+        emulator=("--reserve-vram", "2.0", "--load-mode", "resident"),
+    ),
+    "streamed": Mode(
+        plan=_plan(LoadMode.STREAMED, "--novram", whole=False), emulator=("--novram", "--load-mode", "novram")
+    ),
+    "cpu": Mode(plan=_plan(LoadMode.CPU, "--cpu"), emulator=("--cpu", "--load-mode", "cpu")),
+}
+# A card that holds models which were to stream is better than planned, and no harm.
+BETTER = {("partial", "whole"), ("partial", "reserved"), ("whole", "reserved")}
+DIALECTS = ("0.3.64", "0.12.1")
+
+
+def log_of(dialect: str, *arguments: str) -> tuple[list[str], ComfyFacts]:
+    """What a server of this kind prints from its start to the end of its first job, and says of itself."""
+    settings = parse(["--dialect", dialect, *arguments])
+    stream = io.StringIO()
+    console = Console(stream)
+    announce(settings, console)
+    world = make_world(settings, console, {})
+    for model in (ENCODER, EXPERT):
+        world.residency.bring(model, pause=lambda _: None)
+    gpu = settings.gpu
+    device = {"type": "cuda" if gpu else "cpu", "vram_total": gpu.vram_mib * 2**20 if gpu else 0}
+    facts = read_facts({"system": {"argv": list(settings.argv)}, "devices": [device]})
+    return stream.getvalue().splitlines(), facts
+
+
+def proof_of(planned: str, dialect: str, arguments: tuple[str, ...]) -> Proof:
+    lines, facts = log_of(dialect, *arguments)
+    return prove(MODES[planned].plan, CARD, lines, facts)
+
+
+@pytest.mark.parametrize(("name", "dialect"), list(product(MODES, DIALECTS)))
+def test_a_server_that_runs_as_planned_is_believed(name: str, dialect: str) -> None:
+    proof = proof_of(name, dialect, MODES[name].emulator)
+
+    assert proof.differences == ()
+    assert not proof.silent
+
+
+@pytest.mark.parametrize(
+    ("planned", "played", "dialect"),
+    [
+        (planned, played, dialect)
+        for planned, played, dialect in product(MODES, MODES, DIALECTS)
+        if planned != played and (planned, played) not in BETTER
+    ],
+)
+def test_a_server_in_any_other_mode_is_caught(planned: str, played: str, dialect: str) -> None:
+    assert not proof_of(planned, dialect, MODES[played].emulator).holds
+
+
+@pytest.mark.parametrize(
+    ("planned", "load_mode"),
+    [
+        ("resident", "partial"),
+        ("resident", "novram"),
+        ("resident", "dynamic"),
+        ("whole", "partial"),
+        ("whole", "novram"),
+        ("whole", "dynamic"),
+        ("partial", "novram"),
+        ("dynamic", "partial"),
+        ("dynamic", "resident"),
+        ("dynamic", "novram"),
+        ("reserved", "partial"),
+        ("reserved", "novram"),
+        ("streamed", "resident"),
+        ("streamed", "dynamic"),
+    ],
+)
+def test_a_server_with_the_right_flags_that_loads_otherwise_is_caught_by_its_loads(
+    planned: str, load_mode: str
+) -> None:
+    flags = MODES[planned].plan.flags
+
+    assert not proof_of(planned, "0.12.1", (*flags, "--load-mode", load_mode)).holds

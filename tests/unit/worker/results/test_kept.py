@@ -1,0 +1,183 @@
+"""Finished files that wait for the storage: whole or not at all, within a budget, for one job only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from comfy.rewrites import Optimized
+from farm.job import JobState
+from farm.store.base import Claim
+from farm.testing import MemoryJobStore
+from tests.support.jobs import a_job, a_result, an_error
+from worker.gate import STARTING, Gate
+from worker.jobs.render import Rendered
+from worker.results.kept import KeptRenders
+from worker.results.publish import LocalOutput
+from worker.results.republish import STORAGE_AWAY, Republisher
+
+LIMIT = 1000
+
+
+def a_render(folder: Path, content: bytes = b"a clip", name: str = "clip.mp4") -> Rendered:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(content)
+    return Rendered(
+        outputs=(LocalOutput(path=folder / name, node_id="61", filename=name),),
+        graph={"1": {"class_type": "SaveVideo", "inputs": {"x": float("inf")}}},
+        changes=(),
+        fitted=Optimized(graph={}, outcomes=()),
+    )
+
+
+@pytest.fixture
+def store() -> MemoryJobStore:
+    return MemoryJobStore()
+
+
+@pytest.fixture
+def claim(store: MemoryJobStore) -> Claim:
+    job_id = store.submit([a_job()])[0].job_id
+    claim = store.claim(job_id, worker="w1")
+    assert isinstance(claim, Claim)
+    return claim
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> KeptRenders:
+    return KeptRenders(tmp_path / "kept", limit_bytes=LIMIT)
+
+
+def test_what_is_kept_is_found_again_by_the_next_process(
+    kept: KeptRenders, claim: Claim, tmp_path: Path
+) -> None:
+    assert kept.keep(claim, a_render(tmp_path / "output"), {"name": "w1"})
+
+    found = KeptRenders(tmp_path / "kept", limit_bytes=LIMIT).find(claim.job_id, claim.spec)
+
+    assert found is not None
+    assert (found.attempt, found.worker) == (1, {"name": "w1"})
+    assert found.rendered.outputs[0].path.read_bytes() == b"a clip"
+    assert found.rendered.outputs[0].filename == "clip.mp4"
+    assert not (tmp_path / "output" / "clip.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(b"a clap"),
+        lambda path: path.write_bytes(b"a cl"),
+        lambda path: path.unlink(),
+    ],
+    ids=["changed", "cut short", "gone"],
+)
+def test_files_that_are_not_whole_are_dropped(
+    kept: KeptRenders, claim: Claim, tmp_path: Path, spoil: Callable[[Path], object]
+) -> None:
+    kept.keep(claim, a_render(tmp_path / "output"), {})
+    spoil(next((tmp_path / "kept" / claim.job_id).glob("*.mp4")))
+
+    assert kept.find(claim.job_id, claim.spec) is None
+    assert kept.all() == []
+
+
+def test_files_of_another_spec_are_not_this_jobs_result(
+    kept: KeptRenders, claim: Claim, tmp_path: Path
+) -> None:
+    kept.keep(claim, a_render(tmp_path / "output"), {})
+
+    assert kept.find(claim.job_id, replace(claim.spec, graph={"2": {}})) is None
+
+
+def test_there_is_no_more_room_than_the_limit_says(kept: KeptRenders, claim: Claim, tmp_path: Path) -> None:
+    assert not kept.keep(claim, a_render(tmp_path / "large", b"x" * (LIMIT + 1)), {})
+    assert kept.keep(claim, a_render(tmp_path / "small", b"x" * (LIMIT // 2)), {})
+
+    assert kept.full
+    other = replace(claim, job_id="another-job-id")
+    assert not kept.keep(other, a_render(tmp_path / "second", b"x" * (LIMIT // 2 + 1)), {})
+
+
+def test_a_half_put_away_render_is_cleared(claim: Claim, tmp_path: Path) -> None:
+    folder = tmp_path / "kept" / claim.job_id
+    folder.mkdir(parents=True)
+    (folder / "0-clip.mp4").write_bytes(b"a cl")
+
+    assert KeptRenders(tmp_path / "kept", limit_bytes=LIMIT).all() == []
+    assert not folder.exists()
+
+
+class Scene:
+    """A republisher whose storage and publisher are the test's."""
+
+    def __init__(self, kept: KeptRenders, store: MemoryJobStore, *, hold_limit_s: float = 3600.0) -> None:
+        self.published: list[str] = []
+        self.gate = Gate()
+        self.gate.open(STARTING)
+        self.loop = Republisher(
+            "w1",
+            kept,
+            store,
+            self.gate,
+            ask_storage=lambda: None,
+            publish=self.published.append,
+            hold_limit_s=hold_limit_s,
+        )
+
+
+def aside(store: MemoryJobStore, kept: KeptRenders, claim: Claim, folder: Path, size: int = 10) -> None:
+    kept.keep(claim, a_render(folder, b"x" * size), {})
+    store.set_aside(claim.job_id, claim.attempt, an_error(), hold_s=60.0)
+
+
+def test_what_waits_is_published_when_the_storage_answers(
+    kept: KeptRenders, store: MemoryJobStore, claim: Claim, tmp_path: Path
+) -> None:
+    aside(store, kept, claim, tmp_path / "output")
+    scene = Scene(kept, store)
+
+    scene.loop.look()
+
+    assert scene.published == [claim.job_id]
+
+
+def test_files_of_a_job_that_ended_otherwise_are_removed(
+    kept: KeptRenders, store: MemoryJobStore, claim: Claim, tmp_path: Path
+) -> None:
+    kept.keep(claim, a_render(tmp_path / "output"), {})
+    store.succeed(claim.job_id, claim.attempt, a_result())
+
+    Scene(kept, store).loop.look()
+
+    assert kept.all() == []
+
+
+def test_a_job_is_let_go_when_it_was_held_for_long_enough(
+    kept: KeptRenders, store: MemoryJobStore, claim: Claim, tmp_path: Path
+) -> None:
+    aside(store, kept, claim, tmp_path / "output")
+    scene = Scene(kept, store, hold_limit_s=0.0)
+
+    scene.loop.look()
+    store.sweep()
+
+    assert scene.published == []
+    assert isinstance(store.claim(claim.job_id, worker="w2"), Claim)
+    assert store.get(claim.job_id).state is JobState.RUNNING
+
+
+def test_the_gate_is_closed_while_too_much_waits(
+    kept: KeptRenders, store: MemoryJobStore, claim: Claim, tmp_path: Path
+) -> None:
+    aside(store, kept, claim, tmp_path / "output", size=LIMIT // 2)
+    scene = Scene(kept, store)
+
+    scene.loop.look()
+    assert scene.gate.closed_for == {STORAGE_AWAY}
+    kept.forget(claim.job_id)
+    scene.loop.look()
+
+    assert not scene.gate.closed_for

@@ -1,0 +1,251 @@
+"""From files on this disk to a job's result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from farm.errors import StorageDenied, StorageUnavailable
+from farm.storage import StoredFile
+from farm.storage.base import ProgressHook, StopHook
+from farm.testing_storage import FolderStorage
+from tests.support.clips import cut, make_clip, make_picture
+from worker.errors import AttemptStopped, BrokenOutput
+from worker.results.publish import LocalOutput, S3Publisher, key_names
+
+JOB = "0123456789abcdef"
+
+
+class MoodyStorage(FolderStorage):
+    """A storage that calls back before each upload, and may raise there."""
+
+    before_upload: Callable[[str], None] = staticmethod(lambda key: None)
+
+    def upload(
+        self,
+        path: Path,
+        key: str,
+        *,
+        media_type: str,
+        progress: ProgressHook | None = None,
+        stop: StopHook | None = None,
+    ) -> StoredFile:
+        self.before_upload(key)
+        return super().upload(path, key, media_type=media_type, progress=progress, stop=stop)
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> MoodyStorage:
+    return MoodyStorage(tmp_path / "store", prefix="team")
+
+
+@pytest.fixture
+def publisher(storage: MoodyStorage) -> Iterator[S3Publisher]:
+    made = S3Publisher(storage, patience_s=10.0)
+    yield made
+    made.close()
+
+
+def output(path: Path, node_id: str = "9") -> LocalOutput:
+    return LocalOutput(path=path, node_id=node_id, filename=path.name)
+
+
+def test_every_output_is_stored_with_its_facts(
+    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
+) -> None:
+    clip = make_clip(tmp_path / "WAN_00001.mp4", frames=17)
+    first_frame = make_picture(tmp_path / "WAN_00001.png")
+
+    result = publisher.publish(JOB, 2, [output(clip), output(first_frame)], {})
+
+    video, picture = result.artifacts
+    prefix = f"team/jobs/{JOB}/2/"
+    assert result.bucket == "farm"
+    assert (video.key, video.media_type) == (prefix + "wan_00001.mp4", "video/mp4")
+    assert video.sha256 == hashlib.sha256(clip.read_bytes()).hexdigest()
+    assert video.size_bytes == clip.stat().st_size
+    assert video.video is not None
+    assert (video.video.frames, video.filename, video.node_id) == (17, "WAN_00001.mp4", "9")
+    assert video.poster_key is not None
+    assert storage.read_bytes(video.poster_key).startswith(b"\xff\xd8")
+    assert (picture.key, picture.media_type) == (prefix + "wan_00001.png", "image/png")
+    assert (picture.video, picture.poster_key) == (None, None)
+    assert storage.media_types[video.poster_key] == "image/jpeg"
+
+
+def test_the_manifest_is_written_last_and_tells_everything(
+    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
+) -> None:
+    outputs = [output(make_clip(tmp_path / f"{n}.mp4")) for n in range(3)]
+    run = {
+        "graph": {"3": {"class_type": "KSampler", "inputs": {"cfg": math.nan}}},
+        "worker": {"name": "gpu0"},
+    }
+
+    result = publisher.publish(JOB, 1, outputs, run, timings=lambda: {"execute": 1.5})
+
+    assert storage.writes[-1] == result.manifest_key == f"team/jobs/{JOB}/1/manifest.json"
+    manifest = json.loads(storage.read_bytes(result.manifest_key))
+    assert manifest["worker"] == {"name": "gpu0"}
+    assert manifest["graph"]["3"]["inputs"]["cfg"] == "NaN"
+    assert manifest["timings_s"]["execute"] == 1.5
+    assert [entry["sha256"] for entry in manifest["artifacts"]] == [a.sha256 for a in result.artifacts]
+    assert manifest["artifacts"][0]["video"]["codec"] == "h264"
+    assert result.timings_s.keys() == {"check", "upload", "execute"}
+
+
+def test_the_manifest_holds_no_secret_of_a_presigned_input(
+    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
+) -> None:
+    run = {"inputs": {"12.image": "https://user:pw@host/a.png?X-Amz-Signature=secret"}}
+
+    result = publisher.publish(JOB, 1, [output(make_clip(tmp_path / "a.mp4"))], run)
+
+    manifest = json.loads(storage.read_bytes(result.manifest_key))
+    assert manifest["inputs"] == {"12.image": "https://host/a.png"}
+
+
+@pytest.mark.parametrize("emulated", [True, False])
+def test_the_result_says_whether_it_was_emulated(
+    publisher: S3Publisher, tmp_path: Path, emulated: bool
+) -> None:
+    clip = make_clip(tmp_path / "a.mp4")
+
+    result = publisher.publish(JOB, 1, [output(clip)], {"worker": {"emulated": emulated}})
+
+    assert result.emulated is emulated
+
+
+def test_a_broken_output_leaves_nothing_in_the_storage(
+    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
+) -> None:
+    whole, broken = make_clip(tmp_path / "a.mp4"), cut(make_clip(tmp_path / "b.mp4", frames=33), 0.5)
+
+    with pytest.raises(BrokenOutput, match=r"b\.mp4"):
+        publisher.publish(JOB, 1, [output(whole), output(broken)], {})
+
+    assert list(storage.list()) == []
+
+
+def test_progress_counts_all_bytes(publisher: S3Publisher, tmp_path: Path) -> None:
+    clips = [make_clip(tmp_path / f"{n}.mp4") for n in range(3)]
+    seen: list[tuple[int, int]] = []
+
+    publisher.publish(JOB, 1, [output(clip) for clip in clips], {}, progress=lambda *at: seen.append(at))
+
+    total = sum(clip.stat().st_size for clip in clips)
+    assert max(seen) == (total, total)
+
+
+def test_a_storage_that_is_away_for_a_while_is_waited_for(
+    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
+) -> None:
+    refusals = iter(range(2))
+
+    def refuse_twice(key: str) -> None:
+        if next(refusals, None) is not None:
+            raise StorageUnavailable("s3", "503 SlowDown")
+
+    storage.before_upload = refuse_twice
+
+    result = publisher.publish(JOB, 1, [output(make_clip(tmp_path / "a.mp4"))], {})
+
+    assert next(refusals, None) is None
+    assert storage.exists(result.artifacts[0].key)
+
+
+def test_a_storage_that_stays_away_is_given_up_and_the_file_kept(
+    storage: MoodyStorage, tmp_path: Path
+) -> None:
+    clip = make_clip(tmp_path / "a.mp4")
+    storage.broken = StorageUnavailable("s3", "gone")
+    publisher = S3Publisher(storage, patience_s=0.1)
+
+    with pytest.raises(StorageUnavailable, match="gone"):
+        publisher.publish(JOB, 1, [output(clip)], {})
+
+    assert clip.exists()
+    publisher.close()
+
+
+def test_wrong_credentials_are_not_tried_again(
+    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
+) -> None:
+    tries = []
+
+    def refuse(key: str) -> None:
+        tries.append(key)
+        raise StorageDenied("s3", "wrong secret")
+
+    storage.before_upload = refuse
+
+    with pytest.raises(StorageDenied):
+        publisher.publish(JOB, 1, [output(make_clip(tmp_path / "a.mp4"))], {})
+
+    assert len(tries) == 1
+
+
+def test_a_stop_in_the_middle_ends_it_and_cleans_up(
+    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
+) -> None:
+    stop = threading.Event()
+    storage.before_upload = lambda key: stop.set()
+
+    with pytest.raises(AttemptStopped):
+        publisher.publish(JOB, 1, [output(make_clip(tmp_path / "a.mp4"))], {}, stop=stop)
+
+    assert list(storage.list()) == []
+
+
+def test_a_stop_ends_the_wait_for_a_storage_that_is_away(storage: MoodyStorage, tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def refuse(key: str) -> None:
+        stop.set()
+        raise StorageUnavailable("s3", "gone")
+
+    storage.before_upload = refuse
+    publisher = S3Publisher(storage, patience_s=1000.0)
+
+    with pytest.raises(AttemptStopped):
+        publisher.publish(JOB, 1, [output(make_clip(tmp_path / "a.mp4"))], {}, stop=stop)
+
+    publisher.close()
+
+
+def test_discarding_an_attempt_spares_the_others(
+    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
+) -> None:
+    clip = make_clip(tmp_path / "a.mp4")
+    kept = publisher.publish(JOB, 2, [output(clip)], {})
+    publisher.publish(JOB, 1, [output(clip)], {})
+
+    publisher.discard(JOB, 1)
+
+    assert storage.exists(kept.manifest_key)
+    assert list(storage.list(f"team/jobs/{JOB}/1/")) == []
+
+
+def test_discarding_never_fails(publisher: S3Publisher, storage: MoodyStorage) -> None:
+    storage.broken = StorageUnavailable("s3", "gone")
+
+    publisher.discard(JOB, 1)
+
+
+def test_outputs_of_one_name_get_different_keys() -> None:
+    names = ["a.mp4", "a.mp4", "A.mp4", "a.mp4.poster.jpg", "manifest.json"]
+    outputs = [LocalOutput(path=Path(name), node_id="9", filename=name) for name in names]
+
+    keys = key_names(outputs)
+
+    posters = {key + ".poster.jpg" for key in keys}
+    assert len(set(keys)) == 5
+    assert not posters & set(keys)
+    assert "manifest.json" not in keys
+    assert keys[:2] == ["a.mp4", "9-a.mp4"]

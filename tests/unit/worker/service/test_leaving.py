@@ -1,0 +1,134 @@
+"""A worker that is told to leave: what becomes of the jobs in its hands, and of one that came too late."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from farm.job import JobState, Progress
+from farm.store.base import Claim, Drain
+from farm.testing import MemoryJobStore
+from tests.support.jobs import QUEUE, a_job
+from tests.support.valkey import eventually
+from worker.gate import STARTING, Gate
+from worker.jobs.at_work import AtWork
+from worker.jobs.lease import Lease, LeaseKeeper
+from worker.service.epoch import EpochWatch
+from worker.service.leaving import Leaving
+from worker.service.spot import Notice
+
+
+class Desk:
+    """One worker's parts, as far as leaving goes, and a job in its hands."""
+
+    def __init__(self) -> None:
+        self.store = MemoryJobStore()
+        self.gate = Gate(threads=1)
+        self.gate.open(STARTING)
+        self.keeper = LeaseKeeper(self.store, renew_s=60, lease_s=60)
+        self.at_work = AtWork()
+        self.news = threading.Event()
+        self.leaving = Leaving(
+            "gpu0@rack",
+            self.store,
+            self.gate,
+            self.keeper,
+            self.at_work,
+            EpochWatch(self.store),
+            on_change=self.news.set,
+        )
+        self._held = ExitStack()
+
+    def take(self) -> Lease:
+        (job,) = self.store.submit([a_job()])
+        assert self.store.pop_bell(QUEUE, 5) == job.job_id
+        claim = self.store.claim(job.job_id, worker="gpu0@rack")
+        assert isinstance(claim, Claim)
+        return self._held.enter_context(self.keeper.hold(claim))
+
+    def so_far(self, lease: Lease, *, fraction: float, eta_s: float) -> None:
+        progress = Progress(phase="sample_low", fraction=fraction, step=1, steps=9, eta_s=eta_s)
+        self.at_work.note(lease.claim.job_id, progress)
+
+    def close(self) -> None:
+        self._held.close()
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    made = Desk()
+    yield made
+    made.close()
+
+
+def state(desk: Desk, lease: Lease) -> JobState:
+    return desk.store.get(lease.claim.job_id).state
+
+
+def test_a_job_that_does_not_fit_the_grace_is_given_back_at_once_and_rung(desk: Desk) -> None:
+    lease = desk.take()
+    desk.so_far(lease, fraction=0.1, eta_s=500.0)
+    began = time.monotonic()
+
+    desk.leaving.end(grace_s=30.0)
+
+    assert time.monotonic() - began < 10
+    assert state(desk, lease) is JobState.QUEUED
+    assert lease.stopped.is_set()
+    assert desk.store.pop_bell(QUEUE, 5) == lease.claim.job_id
+
+
+def test_a_second_request_waits_no_longer_for_a_job_that_would_have_fit(desk: Desk) -> None:
+    lease = desk.take()
+    desk.so_far(lease, fraction=0.9, eta_s=5.0)
+    patient = threading.Thread(target=desk.leaving.end, args=(600.0,), daemon=True)
+    patient.start()
+    eventually(lambda: desk.leaving.takes_no_job)
+    assert state(desk, lease) is JobState.RUNNING
+
+    desk.leaving.end(600.0)
+
+    assert state(desk, lease) is JobState.QUEUED
+    patient.join(10)
+    assert not patient.is_alive()
+
+
+def test_an_order_is_obeyed_until_it_is_taken_back(desk: Desk) -> None:
+    lease = desk.take()
+    desk.store.set_drain("gpu0@rack", Drain.FINISH)
+    desk.leaving.obey()
+    assert (desk.leaving.ordered, desk.leaving.takes_no_job) == (Drain.FINISH, True)
+    assert state(desk, lease) is JobState.RUNNING
+
+    desk.store.set_drain("gpu0@rack", Drain.NOW)
+    desk.leaving.obey()
+    assert state(desk, lease) is JobState.QUEUED
+
+    desk.store.set_drain("gpu0@rack", None)
+    desk.leaving.obey()
+    assert (desk.leaving.ordered, desk.leaving.takes_no_job) == (None, False)
+    assert desk.news.is_set()
+
+
+def test_a_notice_of_the_cloud_takes_no_job_and_gives_back_what_does_not_fit(desk: Desk) -> None:
+    lease = desk.take()
+    desk.so_far(lease, fraction=0.1, eta_s=500.0)
+
+    desk.leaving.notice(Notice(source="aws", left_s=60.0))
+
+    assert desk.leaving.takes_no_job
+    assert state(desk, lease) is JobState.QUEUED
+
+
+def test_a_job_that_was_fetched_a_moment_too_late_is_rung_for_others_at_once(desk: Desk) -> None:
+    (job,) = desk.store.submit([a_job()])
+    assert desk.store.pop_bell(QUEUE, 5) == job.job_id
+
+    desk.leaving.pass_on(job.job_id)
+
+    assert desk.store.pop_bell(QUEUE, 5) == job.job_id
+    desk.leaving.pass_on("0" * 32)  # one that is not there any more costs nothing

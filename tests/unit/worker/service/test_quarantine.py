@@ -1,0 +1,105 @@
+"""When a worker takes itself out of service, and comes back."""
+
+from __future__ import annotations
+
+import pytest
+
+from farm.job import ErrorKind, JobError
+from worker.service.quarantine import LONGEST_PROBE_S, Quarantine
+
+
+class Clock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Time stands still."""
+    return Clock()
+
+
+@pytest.fixture
+def quarantine(clock: Clock) -> Quarantine:
+    """Of a worker that never failed."""
+    return Quarantine(first_probe_s=10, clock=clock)
+
+
+def error(kind: ErrorKind = ErrorKind.MACHINE, code: str = "cuda_context_lost") -> JobError:
+    return JobError(kind=kind, code=code, message="it broke\nwith a traceback")
+
+
+def test_two_failures_of_the_machine_in_a_row_take_it_out_of_service(quarantine: Quarantine) -> None:
+    assert not quarantine.failed(error())
+    assert quarantine.failed(error())
+
+    assert quarantine.illness is not None
+    assert (quarantine.illness.code, quarantine.illness.reason) == ("cuda_context_lost", "it broke")
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.JOB, ErrorKind.TRANSIENT, ErrorKind.PLACE])
+def test_what_is_not_the_machines_fault_is_not_counted(quarantine: Quarantine, kind: ErrorKind) -> None:
+    assert not any(quarantine.failed(error(kind, "other")) for _ in range(5))
+
+
+def test_a_success_between_them_forgives_a_failure(quarantine: Quarantine) -> None:
+    quarantine.failed(error())
+    quarantine.succeeded()
+
+    assert not quarantine.failed(error())
+
+
+@pytest.mark.parametrize("code", ["gpu_lost", "wrong_build"])
+def test_what_no_second_try_can_mend_counts_at_once(quarantine: Quarantine, code: str) -> None:
+    assert quarantine.failed(error(ErrorKind.PLACE, code))
+
+
+def test_probes_are_rarer_each_time_it_is_still_ill(quarantine: Quarantine, clock: Clock) -> None:
+    quarantine.failed(error(code="gpu_lost"))
+    pauses = []
+    for _ in range(8):
+        began = clock.now
+        while not quarantine.probe_due:
+            clock.now += 1
+        pauses.append(clock.now - began)
+        quarantine.probed("still lost")
+
+    assert pauses == [10, 20, 40, 80, 160, 300, 300, 300]
+    assert LONGEST_PROBE_S == 300
+
+
+def test_on_probation_one_failure_is_enough_and_the_pause_goes_on_growing(
+    quarantine: Quarantine, clock: Clock
+) -> None:
+    quarantine.failed(error(code="gpu_lost"))
+    quarantine.probed(None)
+    assert quarantine.illness is None
+
+    assert quarantine.failed(error())
+
+    clock.now += 19
+    assert not quarantine.probe_due
+    clock.now += 1
+    assert quarantine.probe_due
+
+
+def test_a_success_ends_the_probation(quarantine: Quarantine) -> None:
+    quarantine.failed(error(code="gpu_lost"))
+    quarantine.probed(None)
+
+    quarantine.succeeded()
+
+    assert not quarantine.failed(error())
+
+
+def test_a_job_that_ends_well_while_it_is_ill_does_not_bring_it_back(quarantine: Quarantine) -> None:
+    quarantine.failed(error(code="gpu_lost"))
+
+    quarantine.succeeded()
+
+    assert quarantine.illness is not None

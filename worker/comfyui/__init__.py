@@ -1,0 +1,1 @@
+"""The ComfyUI that a worker owns: started, watched, stopped, renewed, and what it has installed."""

@@ -1,0 +1,218 @@
+"""What is run as ComfyUI, and with which command line and environment."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import comfy.errors
+from farm.settings import WorkerSettings
+from worker.comfyui.folders import WorkerFolders
+from worker.errors import ComfyUnusable
+from worker.plan.flags import AcceptedFlags, parse_help
+from worker.plan.load_plan import LoadPlan
+
+log = logging.getLogger(__name__)
+
+HELP_TIMEOUT_S: Final = 60.0  # it takes 0.06 s, on a machine that does nothing else
+LOOPBACK: Final = "127.0.0.1"
+
+# What we give ourselves; the operator's own value would send files where nobody looks for them.
+_OURS: Final = {
+    "--port": "a free port is taken",
+    "--listen": "ComfyUI listens on loopback only",
+    "--output-directory": "set FARM_WORKER_DIR instead",
+    "--temp-directory": "set FARM_WORKER_DIR instead",
+    "--input-directory": "set FARM_WORKER_DIR instead",
+    "--user-directory": "set FARM_WORKER_DIR instead",
+    "--base-directory": "set COMFYUI_BASE instead",
+}
+# Custom nodes are other people's code: what they do not need they do not get. The interpreter's own
+# variables would have it import our packages in place of its own.
+_WITHHELD_PREFIXES: Final = ("FARM_", "BUCKET_", "CELERY_", "AWS_", "COMFYUI_")
+_WITHHELD: Final = frozenset({"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONWARNINGS", "VIRTUAL_ENV"})
+
+
+class ComfyKind(StrEnum):
+    """What stands behind the URL."""
+
+    INSTALLED = "installed"  # a ComfyUI that we start
+    ATTACHED = "attached"  # one that runs already, and that is not ours to stop
+    EMULATOR = "emulator"  # no ComfyUI: placeholder clips
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What to run, or where it runs."""
+
+    kind: ComfyKind
+    command: tuple[str, ...] = ()  # interpreter and program, without arguments
+    url: str | None = None  # of an attached one
+    setting: str = "COMFYUI_DIR"  # the variable that named it
+
+
+def find_target(settings: WorkerSettings) -> Target:
+    """What the settings name: a URL before a folder, and the emulator when they name neither.
+
+    Raises:
+        ComfyUnusable: the folder is no ComfyUI, or its interpreter is none.
+    """
+    if settings.comfyui_url is not None:
+        return Target(kind=ComfyKind.ATTACHED, url=settings.comfyui_url.rstrip("/"), setting="COMFYUI_URL")
+    if settings.comfyui_dir is None:
+        command = (sys.executable, "-m", "comfy.emulator")
+        return Target(kind=ComfyKind.EMULATOR, command=command, setting="FARM_EMULATOR_ARGS")
+    folder = settings.comfyui_dir.expanduser().absolute()
+    _check_folder(folder)
+    python = _interpreter(settings, folder)
+    return Target(kind=ComfyKind.INSTALLED, command=(str(python), str(folder / "main.py")))
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ComfyUnusable(f"there is no folder {folder}", "correct the path", setting="COMFYUI_DIR")
+    missing = [name for name in ("main.py", "nodes.py", "comfy") if not (folder / name).exists()]
+    if missing:
+        raise ComfyUnusable(
+            f"folder {folder} is no ComfyUI: it holds no {', '.join(missing)}",
+            "name the folder that holds ComfyUI's main.py",
+            setting="COMFYUI_DIR",
+        )
+
+
+def _interpreter(settings: WorkerSettings, folder: Path) -> Path:
+    if settings.comfyui_python is not None:
+        # Not resolved: a virtual environment's interpreter is a link, and is known by its own place.
+        python = settings.comfyui_python.expanduser().absolute()
+        if not python.is_file() or not os.access(python, os.X_OK):
+            reason = "is not executable" if python.is_file() else "does not exist"
+            raise ComfyUnusable(f"{python} {reason}", "name a Python program", setting="COMFYUI_PYTHON")
+        return python
+    own = [folder / name / "bin" / "python" for name in (".venv", "venv")]
+    return next((python for python in own if os.access(python, os.X_OK)), Path(sys.executable))
+
+
+def probe_flags(target: Target, *, environ: Mapping[str, str] = os.environ) -> AcceptedFlags:
+    """Ask the program which flags it takes; it answers before it imports torch.
+
+    Raises:
+        ComfyUnusable: it cannot even be asked.
+    """
+    if target.kind is ComfyKind.ATTACHED:
+        return AcceptedFlags(names=frozenset())
+    setting = "COMFYUI_PYTHON" if target.kind is ComfyKind.INSTALLED else target.setting
+    try:
+        answer = subprocess.run(
+            [*target.command, "--help"],
+            env=child_environment(target, {}, environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=HELP_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        raise ComfyUnusable(f"{target.command[0]}: {exc}", "name a Python program", setting=setting) from exc
+    if answer.returncode != 0:
+        lines = answer.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
+        raise ComfyUnusable(
+            f"`{shlex.join(target.command)} --help` ended with {answer.returncode}: {lines[-1]}",
+            "start it by hand to see why",
+            setting=setting,
+            lines=lines,
+        )
+    return parse_help(answer.stdout.decode("utf-8", "replace"))
+
+
+def extra_arguments(settings: WorkerSettings, target: Target, accepted: AcceptedFlags) -> list[str]:
+    """The operator's own arguments.
+
+    Raises:
+        ComfyUnusable: one of them is not taken by this ComfyUI, or is ours to give.
+    """
+    if target.kind is ComfyKind.ATTACHED:
+        return []
+    emulated = target.kind is ComfyKind.EMULATOR
+    setting = "FARM_EMULATOR_ARGS" if emulated else "COMFYUI_ARGS"
+    try:
+        arguments = shlex.split(settings.emulator_args if emulated else settings.comfyui_args)
+    except ValueError as exc:
+        raise ComfyUnusable(f"its arguments cannot be read: {exc}", "check quotes", setting=setting) from exc
+    for flag in (argument.partition("=")[0] for argument in arguments if argument.startswith("--")):
+        if flag in _OURS:
+            raise ComfyUnusable(f"{flag} cannot be given", _OURS[flag], setting=setting)
+        if flag not in accepted:
+            raise ComfyUnusable(f"it does not take {flag}", "leave it out", setting=setting)
+    return arguments
+
+
+def command_line(
+    target: Target,
+    accepted: AcceptedFlags,
+    plan: LoadPlan,
+    folders: WorkerFolders,
+    settings: WorkerSettings,
+    port: int,
+) -> list[str]:
+    """The whole command line; only flags that the program takes, the operator's own last."""
+    wanted: list[tuple[str, ...]] = [
+        ("--listen", LOOPBACK),
+        ("--port", str(port)),
+        ("--output-directory", str(folders.output)),
+        ("--temp-directory", str(folders.temp.parent)),  # ComfyUI appends "temp" itself
+        ("--input-directory", str(folders.input)),
+        ("--user-directory", str(folders.user)),
+        # Else the database lies in the installation, which several workers share.
+        ("--database-url", f"sqlite:///{folders.user / 'comfyui.db'}"),
+        ("--disable-auto-launch",),
+        ("--disable-api-nodes",),
+        ("--verbose", _log_level(settings, accepted)),
+    ]
+    if settings.comfyui_base is not None and target.kind is ComfyKind.INSTALLED:
+        wanted.append(("--base-directory", str(settings.comfyui_base.expanduser().absolute())))
+    if not settings.prompt_metadata:
+        wanted.append(("--disable-metadata",))
+    if settings.previews:
+        wanted.append(("--preview-method", "latent2rgb"))
+    extra = extra_arguments(settings, target, accepted)
+    if target.kind is ComfyKind.EMULATOR and settings.vram_gib is not None:
+        wanted.append(("--gpu", f"Emulated GPU,{settings.vram_gib * 1024}"))
+    given = {argument.partition("=")[0] for argument in extra}
+    ours = [part for part in wanted if part[0] not in given and accepted.takes(part[0], part[-1])]
+    return [*target.command, *(word for part in ours for word in part), *plan.flags, *extra]
+
+
+def _log_level(settings: WorkerSettings, accepted: AcceptedFlags) -> str:
+    level = settings.comfy_log_level.upper()
+    if accepted.takes("--verbose", level):
+        return level
+    log.warning("ComfyUI has no such log level", extra={"event": "unknown_log_level", "level": level})
+    return "INFO"
+
+
+def child_environment(
+    target: Target, of_plan: Mapping[str, str], environ: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """The environment for ComfyUI: ours without our secrets and Python's search path, and the plan's."""
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if name not in _WITHHELD and not name.startswith(_WITHHELD_PREFIXES)
+    }
+    kept["PYTHONUNBUFFERED"] = "1"  # a line that waits in a buffer is stamped too late
+    if target.kind is ComfyKind.EMULATOR:
+        # It is ours, and has to be found in a checkout that nobody installed too.
+        kept["PYTHONPATH"] = str(Path(comfy.errors.__file__).parents[1])
+    return {**kept, **of_plan}
+
+
+def describe(command: Sequence[str]) -> str:
+    """A command line as a person would type it."""
+    return shlex.join(command)

@@ -1,0 +1,69 @@
+"""The model files that this worker's ComfyUI has on disk, with their sizes, shared beside its card."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any, Final
+
+from farm.cards import models_name
+from farm.errors import StoreUnavailable
+from farm.settings import WorkerSettings
+from farm.store.base import JobStore
+from worker.plan.model_files import files_in, models_folder
+from worker.service.shared import Shared
+
+log = logging.getLogger(__name__)
+
+_LOOK_EVERY_S: Final = 60.0
+_SOON_S: Final = 5.0
+
+
+class ModelShelf:
+    """A thread that lists them: on a network volume that takes seconds, which the card must not wait for."""
+
+    def __init__(self, store: JobStore, settings: WorkerSettings) -> None:
+        self._shared = Shared(store, models_name)
+        self._folder = models_folder(settings)
+        self._files: dict[str, int] = {}
+        self._leaving = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="model-shelf", daemon=True)
+
+    def start(self) -> None:
+        """Look now, and once a minute from then on; not at all where the disk is not ours."""
+        if self._folder is not None:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._leaving.set()
+
+    def forget(self) -> None:
+        """The store has lost the list: it is stored again at the next look."""
+        self._shared.forget()
+
+    def facts(self) -> dict[str, Any] | None:
+        """How many files there are, of how many bytes, and where the list is; None before it is stored."""
+        if self._shared.digest is None:
+            return None
+        files = self._files
+        return {"files": len(files), "bytes": sum(files.values()), "list": self._shared.digest}
+
+    def _run(self) -> None:
+        while not self._leaving.wait(self._look()):
+            pass
+
+    def _look(self) -> float:
+        """List and store; seconds until the next look."""
+        try:
+            if self._folder is not None:
+                found = files_in(self._folder)
+                self._files = {f"{folder}/{name}": size for (folder, name), size in found.items()}
+                self._shared.put(self._files)
+        except StoreUnavailable:
+            return _SOON_S
+        except OSError as exc:
+            log.warning("Models not listed", extra={"event": "models_unlisted", "reason": str(exc)})
+        except Exception:
+            log.exception("Models not listed", extra={"event": "models_unlisted"})
+        return _LOOK_EVERY_S

@@ -1,0 +1,101 @@
+"""The worker's ComfyUI as a render sees it: the supervised server, its disk, and where inputs go."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from comfy.client import ComfyClient
+from comfy.errors import ComfyError
+from comfy.rewrites.tiled_decode import TILED
+from worker.comfyui.supervisor import ComfySupervisor
+from worker.errors import ComfyDied, WorkerError
+from worker.inputs.cache import InputCache
+from worker.jobs.ladder import Rung
+
+_DEATH_IS_TOLD_WITHIN_S: Final = 10.0
+_HUMBLE_JOBS: Final = 10  # rendered well in a humbler mode, before the planned one is tried again
+
+
+class OwnComfy:
+    """Makes a `ComfySupervisor` the `worker.jobs.render.Comfy`."""
+
+    def __init__(self, supervisor: ComfySupervisor) -> None:
+        self._supervisor = supervisor
+        self._planned = supervisor.plan
+        self._humble_jobs = 0
+
+    @property
+    def output_dir(self) -> Path | None:
+        """See `Comfy.output_dir`."""
+        return self._supervisor.output_dir
+
+    @property
+    def died(self) -> threading.Event:
+        """See `Comfy.died`."""
+        return self._supervisor.died
+
+    def client(self) -> ComfyClient:
+        """See `Comfy.client`."""
+        return self._supervisor.client()
+
+    def place(
+        self, inputs: InputCache, source: str, *, field: str, holder: str, stop: Callable[[], bool]
+    ) -> str:
+        """Put an input where the server finds it: its folder, or by /upload when that is not ours."""
+        folder = self._supervisor.input_dir
+        if folder is not None:
+            return inputs.place(source, folder, holder=holder, field=field, stop=stop)
+        file = inputs.fetch(source, holder=holder, field=field, stop=stop)
+        answer = self.client().upload_image(
+            file.name, file.path.read_bytes(), subfolder="farm", overwrite=True
+        )
+        return f"{answer['subfolder']}/{answer['name']}" if answer.get("subfolder") else str(answer["name"])
+
+    def clean(self, folder: str) -> None:
+        """See `Comfy.clean`."""
+        self._supervisor.clean(folder)
+
+    def request_restart(self, reason: str) -> None:
+        """See `Comfy.request_restart`."""
+        self._supervisor.request_restart(reason)
+
+    def offers(self) -> frozenset[Rung]:
+        """See `Comfy.offers`."""
+        found = {Rung.FREE}
+        try:
+            if TILED in self.client().object_info():
+                found.add(Rung.TILED)
+        except ComfyError:
+            pass  # it will say more when it is asked to free its memory
+        ways = (Rung.RESERVE, Rung.STREAM)
+        return frozenset(found | {rung for rung in ways if self._supervisor.humbler_plan(rung) is not None})
+
+    def climb(self, rung: Rung) -> None:
+        """See `Comfy.climb`."""
+        plan = self._supervisor.humbler_plan(rung)
+        if rung is Rung.FREE:
+            self.client().free()
+        elif plan is not None:
+            self._humble_jobs = 0
+            self._supervisor.replan(plan, f"a job ran out of memory: {rung}")
+
+    def settle(self) -> None:
+        """See `Comfy.settle`."""
+        if self._supervisor.plan is self._planned:
+            return
+        self._humble_jobs += 1
+        if self._humble_jobs >= _HUMBLE_JOBS:
+            self._supervisor.plan = self._planned
+            self._supervisor.request_restart("as planned again")
+
+    def death(self) -> WorkerError:
+        """How the last process ended. Its supervisor knows a moment after the process is gone."""
+        deadline = time.monotonic() + _DEATH_IS_TOLD_WITHIN_S
+        while self._supervisor.failure is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        failure = self._supervisor.failure
+        return failure if failure is not None else ComfyDied(0, reason="it was restarted")

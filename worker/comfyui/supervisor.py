@@ -1,0 +1,376 @@
+"""The ComfyUI that this worker owns: its folders, its card, its process, and what it says."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+from comfy.client import ComfyClient
+from comfy.patience import Patience
+from farm.child import free_port
+from farm.logpump import LogLine
+from farm.settings import WorkerSettings
+from worker.comfyui.folders import WorkerFolders, open_folders
+from worker.comfyui.keeper import ComfyState, Keeper, Rhythm
+from worker.comfyui.launch import (
+    LOOPBACK,
+    ComfyKind,
+    Target,
+    child_environment,
+    command_line,
+    extra_arguments,
+    find_target,
+    probe_flags,
+)
+from worker.comfyui.process import ComfyFacts, ComfyProcess
+from worker.errors import ComfyStartFailed, WorkerError
+from worker.gpu.card import GIB, GpuCard, class_to_serve, find_card
+from worker.jobs.ladder import Rung, humbler
+from worker.locks import HeldLock, gpu_lock_path
+from worker.plan.flags import AcceptedFlags
+from worker.plan.here import plan_here
+from worker.plan.host import host_memory
+from worker.plan.load_plan import LoadPlan
+from worker.plan.proof import Proof, prove
+
+log = logging.getLogger(__name__)
+
+
+class ComfySupervisor:
+    """Owns a ComfyUI, or watches over one that runs already. Methods may be called from any thread."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        plan: LoadPlan,
+        gpu: GpuCard | None,
+        *,
+        target: Target,
+        accepted: AcceptedFlags,
+        name: str = "worker",
+        rhythm: Rhythm | None = None,
+        on_state: Callable[[ComfyState, WorkerError | None], None] | None = None,
+        on_line: Callable[[LogLine], None] | None = None,
+    ) -> None:
+        """Prepare; `start` does the rest.
+
+        Args:
+            target, accepted: from `worker.comfyui.launch`; the same that the plan was made for.
+            name: of this worker; whoever finds its folder or card taken reads it.
+            rhythm: default: what the settings say.
+            on_state: called in a thread at each change of state, with the error that led to it.
+            on_line: called in a thread for each line that ComfyUI prints.
+        """
+        self.plan = plan
+        self.gpu = gpu
+        self.target = target
+        self._settings = settings
+        self._accepted = accepted
+        self._name = name
+        self._on_line = on_line
+        rhythm = rhythm or Rhythm(
+            start_timeout_s=settings.start_timeout_s, freeze_timeout_s=settings.freeze_timeout_s
+        )
+        self._wait_s = rhythm.start_timeout_s
+        self._keeper = Keeper(self._new_process, rhythm, on_state=on_state)
+        self._lock = threading.Lock()
+        self._client: tuple[int, ComfyClient] | None = None
+        self._folders: WorkerFolders | None = None
+        self._held: list[HeldLock] = []
+
+    @classmethod
+    def for_this_machine(
+        cls,
+        settings: WorkerSettings,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        name: str = "worker",
+        on_state: Callable[[ComfyState, WorkerError | None], None] | None = None,
+        on_line: Callable[[LogLine], None] | None = None,
+    ) -> Self:
+        """Read card and host, ask ComfyUI for its flags, and plan accordingly; starts nothing yet.
+
+        Raises:
+            GpuUnusable: there should be a card, and it cannot be used.
+            ComfyUnusable: what the settings name cannot be run.
+        """
+        target = find_target(settings)
+        # What is only attached may run on another machine, with a card of its own.
+        card = find_card(environ) if target.kind is not ComfyKind.ATTACHED else None
+        accepted = probe_flags(target, environ=environ)
+        plan = plan_here(settings, target, accepted, card, environ=environ)
+        return cls(
+            settings,
+            plan,
+            card,
+            target=target,
+            accepted=accepted,
+            name=name,
+            on_state=on_state,
+            on_line=on_line,
+        )
+
+    def start(self) -> None:
+        """Take the worker's folder and card, start ComfyUI, and return once it answers.
+
+        Raises:
+            InUse: another worker has the folder or the card.
+            FolderUnusable: the folder cannot be used.
+            ComfyUnusable, ComfyStartFailed: ComfyUI does not run; nothing is left behind.
+        """
+        self._warn()
+        try:
+            self._take_what_is_ours()
+            self._keeper.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End ComfyUI, and give folder and card back. Does nothing the second time."""
+        self._keeper.stop()
+        with self._lock:
+            if self._client is not None:
+                self._client[1].close()
+                self._client = None
+            for held in self._held:
+                held.release()
+
+    def ensure_running(self, timeout_s: float | None = None) -> None:
+        """Wait until ComfyUI answers; usually it does already.
+
+        Args:
+            timeout_s: default: what ComfyUI has to start.
+
+        Raises:
+            ComfyUnusable, CrashLoop: it is tried again, but not soon enough to wait for it.
+            ComfyStartFailed: it was not ready in time.
+        """
+        self._keeper.wait(self._wait_s if timeout_s is None else timeout_s)
+
+    def restart(self, reason: str) -> None:
+        """End ComfyUI and start it anew; returns once it answers. One that is not ours is only waited for.
+
+        Raises:
+            ComfyUnusable, ComfyStartFailed: it does not start again.
+        """
+        self.request_restart(reason)
+        self.ensure_running()
+
+    def request_restart(self, reason: str) -> None:
+        """Have ComfyUI ended and started anew, without waiting for it. One that is not ours stays."""
+        if self.target.kind is not ComfyKind.ATTACHED:
+            self._keeper.request_restart(reason)
+
+    def humbler_plan(self, rung: Rung) -> LoadPlan | None:
+        """How it would be started with less of the card in use; None when there is no such way."""
+        if self.target.kind is ComfyKind.ATTACHED:
+            return None
+        extra = extra_arguments(self._settings, self.target, self._accepted)
+        return humbler(self.plan, rung, self._accepted, extra)
+
+    def replan(self, plan: LoadPlan, reason: str) -> None:
+        """Start it anew by another plan; returns once it answers.
+
+        Raises:
+            ComfyUnusable, ComfyStartFailed: it does not start again.
+        """
+        self.plan = plan
+        self.restart(reason)
+
+    def client(self) -> ComfyClient:
+        """A client for the server as it runs now; waits for it when it does not.
+
+        Raises:
+            ComfyUnusable, ComfyStartFailed: as `ensure_running`.
+        """
+        running = self._keeper.wait(self._wait_s)
+        with self._lock:
+            if self._client is None or self._client[0] != running.generation:
+                if self._client is not None:
+                    self._client[1].close()
+                self._client = (running.generation, self._new_client(running.process.url))
+            return self._client[1]
+
+    @property
+    def state(self) -> ComfyState:
+        """How ComfyUI is now."""
+        return self._keeper.state
+
+    @property
+    def failure(self) -> WorkerError | None:
+        """Why it does not run; None while it does."""
+        return self._keeper.failure
+
+    @property
+    def base_url(self) -> str:
+        """Where it listens; another port after each start. Empty before the first."""
+        running = self._keeper.running
+        return running.process.url if running is not None else ""
+
+    @property
+    def generation(self) -> int:
+        """How often it has become ready; another number means another process."""
+        running = self._keeper.running
+        return running.generation if running is not None else 0
+
+    @property
+    def died(self) -> threading.Event:
+        """Set the moment that the process which was started last ends.
+
+        It belongs to that process: who follows a job takes it once, when the job begins.
+        """
+        running = self._keeper.running
+        if running is not None:
+            return running.process.died
+        never_started = threading.Event()
+        never_started.set()
+        return never_started
+
+    @property
+    def is_emulator(self) -> bool:
+        """Whether clips are placeholders: ours by choice, or an attached server that says so."""
+        facts = self.facts()
+        return self.target.kind is ComfyKind.EMULATOR or (facts is not None and facts.is_emulator)
+
+    @property
+    def vram_class_gib(self) -> int:
+        """The VRAM class whose jobs this worker takes, with those of all smaller ones.
+
+        Raises:
+            GpuUnusable: the card is smaller than the smallest class.
+        """
+        facts = self.facts()
+        memory_bytes = host_memory().total_bytes
+        if self.target.kind is ComfyKind.ATTACHED and facts is not None and facts.devices:
+            memory_bytes = facts.devices[0].vram_total_bytes  # of the card over there, if it has one
+        return class_to_serve(
+            self._settings.vram_gib, self.gpu, host_ram_bytes=memory_bytes, emulated=self.is_emulator
+        )
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id; None when it is not ours, or does not run."""
+        running = self._keeper.running
+        child = running.process.child if running is not None else None
+        return child.pid if child is not None and child.poll() is None else None
+
+    @property
+    def output_dir(self) -> Path | None:
+        """Where it writes files; None when its disk is not ours."""
+        if self.target.kind is ComfyKind.ATTACHED:
+            return self._settings.comfyui_output
+        return self._folders.output if self._folders is not None else None
+
+    @property
+    def input_dir(self) -> Path | None:
+        """Where it looks for inputs; None when its disk is not ours."""
+        if self.target.kind is ComfyKind.ATTACHED or self._folders is None:
+            return None
+        return self._folders.input
+
+    def facts(self) -> ComfyFacts | None:
+        """Versions, command line and devices, as it told them when it became ready."""
+        running = self._keeper.running
+        return running.facts if running is not None else None
+
+    def lines_since(self, monotonic_s: float) -> list[LogLine]:
+        """What it has printed since that moment, over a restart too."""
+        children = [process.child for process in self._keeper.recent if process.child is not None]
+        return [line for child in children for line in child.output.lines_since(monotonic_s)]
+
+    def start_lines(self) -> list[LogLine]:
+        """What the process that runs now has printed so far."""
+        running = self._keeper.running
+        return self.lines_since(running.process.started_s) if running is not None else []
+
+    def proof(self) -> Proof | None:
+        """Whether it runs as planned, by all that it has said since its start; None before it is ready.
+
+        What an attached server printed when it started is not known here.
+        """
+        facts = self.facts()
+        if facts is None:
+            return None
+        lines = [line.text for line in self.start_lines()]
+        return prove(self.plan, self.gpu, lines, facts)
+
+    def clean(self, prefix: str) -> None:
+        """Remove one job's files from output, temp and input; the rest of the folders stays."""
+        if self._folders is not None and self.target.kind is not ComfyKind.ATTACHED:
+            self._folders.clean(prefix)
+            self._folders.shrink(int(self._settings.scratch_limit_gib * GIB))
+
+    def _warn(self) -> None:
+        if self.target.kind is ComfyKind.EMULATOR:
+            log.warning(
+                "No ComfyUI is named: the EMULATOR draws placeholder clips, no model runs "
+                "(set COMFYUI_DIR or COMFYUI_URL)",
+                extra={"event": "emulator_in_use", "worker": self._name},
+            )
+        elif self.target.kind is ComfyKind.INSTALLED and self.gpu is None:
+            log.warning(
+                "No GPU: ComfyUI runs on the CPU, which is some hundred times slower",
+                extra={"event": "cpu_in_use", "worker": self._name},
+            )
+
+        asked_gib, card = self._settings.vram_gib, self.gpu
+        if asked_gib is not None and card is not None and asked_gib > (card.vram_class_gib or 0):
+            log.warning(
+                "FARM_VRAM_CLASS is larger than the card: jobs may run out of memory",
+                extra={"event": "class_above_card", "asked_gib": asked_gib, "gpu": card.name},
+            )
+
+    def _take_what_is_ours(self) -> None:
+        self._folders, held = open_folders(self._settings.data_dir, holder=self._name)
+        self._held.append(held)
+        if self.gpu is None or self.target.kind is not ComfyKind.INSTALLED:
+            return
+        self._held.append(
+            HeldLock.take(
+                gpu_lock_path(self.gpu.uuid),
+                what=f"GPU {self.gpu.index} ({self.gpu.name}, {self.gpu.uuid})",
+                holder=self._name,
+                advice="one worker per card: choose another with CUDA_VISIBLE_DEVICES",
+            )
+        )
+
+    def _new_process(self, on_death: Callable[[], None]) -> ComfyProcess:
+        if self.target.url is not None:
+            return ComfyProcess(self.target.url, None, threading.Event())
+        if self._folders is None:
+            raise ComfyStartFailed("the worker's folder is not held", "call start() first")
+        port = free_port()
+        command = command_line(self.target, self._accepted, self.plan, self._folders, self._settings, port)
+        log.info("Starting ComfyUI", extra={"event": "comfy_starting", "command": command})
+        process = ComfyProcess.start(
+            command,
+            url=f"http://{LOOPBACK}:{port}",
+            env=child_environment(self.target, self.plan.env),
+            cwd=self._folders.work,
+            log_file=self._folders.logs / "comfyui.log",
+            on_line=self._on_line,
+            on_death=on_death,
+        )
+        if process.child is not None:
+            # A note for the worker after us; this process may have ended already.
+            with contextlib.suppress(psutil.Error, OSError):
+                self._folders.remember_process(process.child.pid)
+        return process
+
+    def _new_client(self, url: str) -> ComfyClient:
+        patience = Patience(
+            freeze_timeout_s=self._settings.freeze_timeout_s,
+            reconnect_attempts=self._settings.ws_reconnect_attempts,
+            reconnect_delay_s=self._settings.ws_reconnect_delay_s,
+            interrupt_grace_s=self._settings.cancel_grace_s,
+        )
+        # One answer that does not come must not take longer than all of them may.
+        return ComfyClient(url, patience=patience, http_timeout_s=min(10.0, patience.freeze_timeout_s))

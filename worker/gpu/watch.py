@@ -1,0 +1,102 @@
+"""Watches the card while the worker lives: a card that is lost, or NVML that vanishes, is noticed.
+
+In a container that lives long, access to the card may be withdrawn under it (a ``systemctl daemon-reload``
+on the host does that). Whoever asks only at the start would go on, on the CPU or not at all.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from worker.errors import GpuUnusable
+from worker.gpu.card import GpuCard, read_card
+from worker.gpu.nvml import GpuState, unusable
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S: Final = 5.0
+
+
+class GpuWatch:
+    """A thread that reads the card again and again; `card` and `trouble` may be asked from any thread."""
+
+    def __init__(
+        self,
+        card: GpuCard,
+        on_change: Callable[[GpuUnusable | None], None],
+        *,
+        every_s: float = LOOK_EVERY_S,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            card: as it was when the worker began.
+            on_change: called in the thread when the card cannot be used any more, or differs in why,
+                and with None when it is well again.
+        """
+        self._first = card
+        self._on_change = on_change
+        self._every_s = every_s
+        self._stopping = threading.Event()
+        self._card = card
+        self._trouble: GpuUnusable | None = None
+        self._thread = threading.Thread(target=self._run, name="gpu-watch", daemon=True)
+
+    @property
+    def card(self) -> GpuCard:
+        """The card as it was when it could be read last."""
+        return self._card
+
+    @property
+    def trouble(self) -> GpuUnusable | None:
+        """Why it cannot be used; None while it can."""
+        return self._trouble
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def look(self) -> GpuUnusable | None:
+        """Read the card now, and tell if something changed; what is wrong with it, if anything."""
+        trouble = self._read()
+        before, self._trouble = self._trouble, trouble
+        if (before and before.state) != (trouble and trouble.state):
+            self._tell(trouble)
+        return trouble
+
+    def _read(self) -> GpuUnusable | None:
+        try:
+            self._card = read_card(self._first.uuid)
+        except GpuUnusable as exc:
+            return exc
+        # Those from before are known to whoever runs the machine; new ones spoil pictures and crash jobs.
+        new = (self._card.ecc_uncorrected or 0) - (self._first.ecc_uncorrected or 0)
+        if new > 0:
+            return unusable(GpuState.MEMORY_ERRORS, f"{self._card.name} has {new} new memory errors")
+        return None
+
+    def _tell(self, trouble: GpuUnusable | None) -> None:
+        if trouble is not None:
+            log.error(
+                "The card cannot be used",
+                extra={"event": "gpu_trouble", "state": trouble.state, "reason": str(trouble)},
+            )
+        else:
+            log.warning("The card is well again", extra={"event": "gpu_well", "gpu": self._card.uuid})
+        self._on_change(trouble)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._every_s):
+            try:
+                self.look()
+            except Exception:
+                log.exception("The card was not looked at", extra={"event": "gpu_watch_failed"})

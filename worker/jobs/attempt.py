@@ -1,0 +1,359 @@
+"""One message from the queue: claim the job, render it, publish it, book the outcome. Knows no Celery."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from comfy.errors import OutOfMemory
+from farm.broker import queue_for
+from farm.errors import StorageUnavailable, StoreUnavailable
+from farm.job import EventKind, JobError, JobResult, JobState, Progress
+from farm.store.base import Claim, JobStore, LeaseAnswer, NewEvent, Refused
+from worker.inputs.cache import InputCache
+from worker.jobs.faults import Fault, sort_fault
+from worker.jobs.job_seconds import job_seconds
+from worker.jobs.ladder import Rung, larger_class, next_rung
+from worker.jobs.lease import Lease, LeaseKeeper
+from worker.jobs.render import Comfy, Ears, Rendered, Tailor, prompt_id, render, run_folder
+from worker.jobs.reporter import Reporter
+from worker.results.kept import KeptRender, KeptRenders
+from worker.results.manifest import manifest_of
+from worker.results.publish import Publisher
+from worker.results.republish import HOLD_S
+
+log = logging.getLogger(__name__)
+
+_FINAL_WRITE_PATIENCE_S: Final = 600.0  # how long a finished render waits for Redis to come back
+
+_LOG_LINES: Final = 30  # of a failed attempt, in the job's stream
+_LINE_LENGTH: Final = 300
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What an attempt works with; the runtime makes them once."""
+
+    name: str  # of this worker
+    store: JobStore
+    keeper: LeaseKeeper
+    comfy: Comfy
+    tailor: Tailor
+    inputs: InputCache
+    publisher: Publisher
+    kept: KeptRenders  # finished files that the storage did not take
+    hold_limit_s: float  # how long a job whose files wait here is kept from others
+    scratch: Path  # for files that come by /view
+    facts: Callable[[], Mapping[str, Any]]  # what the manifest says of worker, GPU, plan and ComfyUI
+    renew_s: float
+    previews: bool = False
+    on_failed: Callable[[JobError], None] = lambda _error: None  # may close the gate
+    on_succeeded: Callable[[], None] = lambda: None
+    on_rendered: Callable[[Mapping[str, Any]], None] = lambda _graph: None  # the graph as it was run
+    log_since: Callable[[float], Sequence[str]] = lambda _since: ()  # what ComfyUI printed (monotonic time)
+    after_render: Callable[[], None] = lambda: None  # the card is free, and no other job can have it yet
+
+
+def attempt(
+    job_id: str,
+    parts: Parts,
+    *,
+    announce: Callable[[Progress], None],
+    off_the_gpu: Callable[[], None] = lambda: None,
+    only_publish: bool = False,
+) -> str:
+    """Work on a job until its attempt has ended; returns what became of it, in a word or two.
+
+    Args:
+        off_the_gpu: called once nothing of it holds the GPU any more, whatever came of it.
+        only_publish: give the job back rather than render it: another job may have the GPU.
+
+    The outcome is in the store by then. Raises nothing that a job could cause; `StoreUnavailable`
+    means that even the store's patience was used up, and then its lease runs out by itself.
+    """
+    claim = parts.store.claim(job_id, worker=parts.name)
+    if isinstance(claim, Refused):
+        log.info("Bell dropped", extra={"event": "bell_dropped", "job_id": job_id, "why": claim.value})
+        return f"dropped: {claim.value}"
+    reporter = Reporter(parts.store, job_id, claim.attempt, token=claim.token, announce=announce)
+    try:
+        with parts.keeper.hold(claim) as lease:
+            return _Attempt(claim, lease, parts, reporter, off_the_gpu).run(only_publish=only_publish)
+    finally:
+        reporter.close()
+
+
+class _Attempt:
+    def __init__(
+        self,
+        claim: Claim,
+        lease: Lease,
+        parts: Parts,
+        reporter: Reporter,
+        off_the_gpu: Callable[[], None],
+    ) -> None:
+        self._claim = claim
+        self._lease = lease
+        self._parts = parts
+        self._reporter = reporter
+        self._off_the_gpu = off_the_gpu
+        self._facts = {"job_id": claim.job_id, "attempt": claim.attempt}
+        self._started = time.monotonic()
+        self._rungs: list[Rung] = []
+        self._judged: Exception | None = None
+        self._rendered: Rendered | None = None
+        self._kept: KeptRender | None = None  # these very files, when an earlier attempt rendered them
+
+    def run(self, *, only_publish: bool) -> str:
+        log.info("Job claimed", extra={"event": "job_claimed", **self._facts})
+        self._kept = self._parts.kept.find(self._claim.job_id, self._claim.spec)
+        if self._kept is not None:
+            kept = self._kept
+            self._off_the_gpu()
+            return self._run(lambda: self._take(kept))
+        return self._give_back() if only_publish else self._run(self._use_gpu)
+
+    def _run(self, make: Callable[[], Rendered]) -> str:
+        try:
+            rendered = self._rendered = make()
+            result = self._publish(rendered)
+        except Exception as exc:  # noqa: BLE001 - the top of a task: sorted, booked and logged below
+            return self._end_stopped() if self._lease.stopped.is_set() else self._end_failed(exc)
+        finally:
+            self._parts.comfy.clean(run_folder(self._claim))
+            shutil.rmtree(self._parts.scratch / run_folder(self._claim), ignore_errors=True)
+            self._parts.inputs.release(prompt_id(self._claim))
+        return self._commit(result, rendered)
+
+    def _take(self, kept: KeptRender) -> Rendered:
+        log.info(
+            "Files of an earlier attempt are published",
+            extra={"event": "republished", **self._facts, "rendered_by": kept.attempt},
+        )
+        return kept.rendered
+
+    def _give_back(self) -> str:
+        claim = self._claim
+        reason = "its finished files are gone"
+        self._insist(
+            lambda: self._parts.store.release(claim.job_id, claim.attempt, reason=reason, token=claim.token)
+        )
+        return "given back"
+
+    def _use_gpu(self) -> Rendered:
+        try:
+            return self._render()
+        except Exception as exc:
+            # Before the gate opens: a broken machine must not have the next job.
+            self._judge(exc)
+            raise
+        finally:
+            self._parts.after_render()
+            # Whatever came of it, the GPU is free: the next job may come while this one is booked.
+            self._off_the_gpu()
+
+    def _render(self) -> Rendered:
+        ears = Ears(
+            phase=self._reporter.phase,
+            progress=self._reporter.progress,
+            preview=self._show if self._parts.previews else None,
+        )
+        comfy, stop = self._parts.comfy, self._lease.stopped
+        while True:
+            spent_s = time.monotonic() - self._started
+            try:
+                rendered = render(
+                    self._claim,
+                    comfy,
+                    self._parts.inputs,
+                    self._parts.scratch,
+                    ears,
+                    stop,
+                    tailor=self._parts.tailor,
+                    prove=self._lease.prove,
+                    rungs=self._rungs,
+                    spent_s=spent_s if self._rungs else 0.0,
+                )
+            except OutOfMemory as exc:
+                rung = None if stop.is_set() else next_rung(self._rungs, comfy.offers(), exc.node_type)
+                if rung is None:
+                    raise
+                self._climb(rung, exc)
+            else:
+                comfy.settle()
+                self._parts.on_rendered(rendered.graph)
+                return rendered
+
+    def _climb(self, rung: Rung, exc: OutOfMemory) -> None:
+        self._tell_rung(rung, exc.node_id, exc.node_type)
+        self._parts.comfy.climb(rung)
+
+    def _tell_rung(self, rung: Rung, node_id: str | None, node_type: str | None) -> None:
+        self._rungs.append(rung)
+        told = {"rung": rung.value, "node_id": node_id, "node_type": node_type}
+        log.warning("Out of memory", extra={"event": "out_of_memory", **self._facts, **told})
+        self._reporter.event(EventKind.FINDING, code="out_of_memory", **told)
+
+    def _judge(self, exc: Exception) -> None:
+        if self._judged is not exc and not self._lease.stopped.is_set():
+            self._judged = exc
+            self._parts.on_failed(sort_fault(exc).error)
+
+    def _show(self, node_id: str, media_type: str, image: bytes) -> None:
+        picture = base64.b64encode(image).decode()
+        self._reporter.event(EventKind.PREVIEW, node_id=node_id, media_type=media_type, image=picture)
+
+    def _publish(self, rendered: Rendered) -> JobResult:
+        self._reporter.phase("publishing")
+        started = time.monotonic()
+        waited = self._claim.claimed_at - self._claim.submitted_at
+        timings_s = {"queue": waited.total_seconds(), **rendered.timings_s}
+        published = self._parts.publisher.publish(
+            self._claim.job_id,
+            self._claim.attempt,
+            rendered.outputs,
+            self._manifest(rendered),
+            timings=lambda: timings_s,
+            stop=self._lease.stopped,
+        )
+        ended = time.monotonic()
+        timings_s |= published.timings_s
+        timings_s |= {"publish": ended - started, "attempt": ended - self._started}
+        return replace(published, timings_s={name: round(spent, 4) for name, spent in timings_s.items()})
+
+    def _manifest(self, rendered: Rendered) -> dict[str, Any]:
+        if self._kept is None:
+            return manifest_of(self._claim, rendered, self._parts.facts())
+        return manifest_of(self._claim, rendered, self._kept.worker, rendered_by=self._kept.attempt)
+
+    def _commit(self, result: JobResult, rendered: Rendered) -> str:
+        answer = self._insist(
+            lambda: self._parts.store.succeed(
+                self._claim.job_id, self._claim.attempt, result, token=self._claim.token
+            )
+        )
+        if answer is LeaseAnswer.OK:
+            self._parts.on_succeeded()
+            self._note_paces(rendered)
+            self._parts.kept.forget(self._claim.job_id)
+            log.info("Job succeeded", extra={"event": "job_succeeded", **self._facts})
+            return "succeeded"
+        self._parts.publisher.discard(self._claim.job_id, self._claim.attempt)
+        if answer is LeaseAnswer.CANCELED:
+            self._insist(self._cancel)
+            return "canceled"
+        log.warning("Result not accepted", extra={"event": "result_refused", **self._facts})
+        return "lost"
+
+    def _note_paces(self, rendered: Rendered) -> None:
+        """Add what this job took to what the farm knows; a job that struggled for memory tells nothing."""
+        if rendered.rungs:
+            return
+        try:
+            self._parts.store.note_paces(job_seconds(rendered.graph, rendered.nodes, self._parts.facts()))
+        except StoreUnavailable:
+            log.info("Seconds not noted", extra={"event": "paces_lost", **self._facts})
+        except Exception:
+            # The job is committed: no fault in judging its seconds may undo that.
+            log.exception("Seconds not noted", extra={"event": "paces_failed", **self._facts})
+
+    def _cancel(self) -> LeaseAnswer:
+        claim = self._claim
+        return self._parts.store.end_canceled(claim.job_id, claim.attempt, token=claim.token)
+
+    def _end_stopped(self) -> str:
+        """The lease said stop: canceled, lost, or given back because the worker leaves."""
+        self._parts.publisher.discard(self._claim.job_id, self._claim.attempt)
+        if self._lease.answer is LeaseAnswer.CANCELED:
+            self._insist(self._cancel)
+            log.info("Job canceled", extra={"event": "job_canceled", **self._facts})
+            return "canceled"
+        if self._lease.released:
+            log.info("Job given back", extra={"event": "job_released", **self._facts})
+            return "given back"
+        log.warning("Lease lost", extra={"event": "lease_lost", **self._facts})
+        return "lost"
+
+    def _end_failed(self, exc: Exception) -> str:
+        fault = sort_fault(exc)
+        self._judge(exc)
+        log.warning(
+            "Attempt failed",
+            exc_info=exc if fault.error.code == "unexpected" else None,
+            extra={"event": "attempt_failed", **self._facts, "code": fault.error.code, "reason": str(exc)},
+        )
+        if fault.restart_comfy:
+            self._parts.comfy.request_restart(fault.error.code)
+        if isinstance(exc, StorageUnavailable) and self._rendered is not None and self._keep(self._rendered):
+            # What it has stored of this attempt stays for the clean-up: the storage would not answer now.
+            return self._insist(lambda: self._set_aside(fault.error)).value
+        self._parts.publisher.discard(self._claim.job_id, self._claim.attempt)
+        self._tell_log()
+        return self._insist(lambda: self._fail(fault)).value
+
+    def _keep(self, rendered: Rendered) -> bool:
+        """Whether the finished files wait here for the storage: a render is not done twice for an upload."""
+        kept = self._kept
+        if kept is not None:
+            return time.time() - kept.kept_at < self._parts.hold_limit_s
+        return self._parts.kept.keep(self._claim, rendered, self._parts.facts())
+
+    def _set_aside(self, error: JobError) -> JobState | LeaseAnswer:
+        claim = self._claim
+        told = replace(error, details={**error.details, "files_wait_on": self._parts.name})
+        return self._parts.store.set_aside(
+            claim.job_id, claim.attempt, told, hold_s=HOLD_S, token=claim.token
+        )
+
+    def _tell_log(self) -> None:
+        """The last lines that ComfyUI printed during this attempt: often the reason stands there alone."""
+        lines = self._parts.log_since(self._started)[-_LOG_LINES:]
+        told = [NewEvent(kind=EventKind.LOG, data={"line": line[:_LINE_LENGTH]}) for line in lines]
+        with contextlib.suppress(StoreUnavailable):
+            # Now, not by the reporter: with the end of the attempt, its stream takes nothing more of it.
+            claim = self._claim
+            self._parts.store.report(claim.job_id, claim.attempt, told, token=claim.token)
+
+    def _fail(self, fault: Fault) -> JobState | LeaseAnswer:
+        store, job_id = self._parts.store, self._claim.job_id
+        retry_in_s = fault.retry_in_s(store.get(job_id).attempts_failed)
+        error, queue = fault.error, None
+        if error.code == "out_of_memory":
+            gib = larger_class(store.workers(), self._parts.name)
+            if gib is not None:
+                queue, retry_in_s = queue_for(gib), 0.0
+                if Rung.LARGER not in self._rungs:
+                    self._tell_rung(Rung.LARGER, error.node_id, error.node_type)
+            error = replace(error, details={**error.details, "rungs": [rung.value for rung in self._rungs]})
+        return store.fail(
+            job_id,
+            self._claim.attempt,
+            error,
+            retry_in_s=retry_in_s,
+            queue=queue,
+            token=self._claim.token,
+        )
+
+    def _insist(self, write: Callable[[], _Answer]) -> _Answer:
+        """Make a final write, for as long as it takes Redis to come back; every one may be repeated.
+
+        The lease is renewed by its keeper meanwhile; if it ran out, the store's fence says so.
+        """
+        deadline = time.monotonic() + _FINAL_WRITE_PATIENCE_S
+        while True:
+            try:
+                return write()
+            except StoreUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+                threading.Event().wait(self._parts.renew_s)

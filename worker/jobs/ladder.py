@@ -1,0 +1,83 @@
+"""What is tried when a job runs out of GPU memory, from the cheapest on. Decides, does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from typing import Any, Final
+
+from comfy.rewrites.tiled_decode import WHOLE
+from farm.job import VRAM_CLASSES_GIB
+from worker.gpu.card import GIB
+from worker.plan.flags import VRAM_FLAGS, AcceptedFlags
+from worker.plan.load_plan import LoadMode, LoadPlan
+
+_MORE_RESERVE_BYTES: Final = 2 * GIB
+
+
+class Rung(StrEnum):
+    """One thing to try. The first two need no restart of ComfyUI."""
+
+    FREE = "free"  # unload all models, drop the cache
+    TILED = "tiled_decode"  # decode in tiles
+    RESERVE = "more_reserve"  # ComfyUI again, leaving more of the card alone
+    STREAM = "streamed"  # ComfyUI again, with nothing kept on the card
+    LARGER = "larger_class"  # the job waits for a larger card
+
+
+_HERE: Final = (Rung.FREE, Rung.TILED, Rung.RESERVE, Rung.STREAM)
+
+
+def next_rung(taken: Collection[Rung], offered: Collection[Rung], node_type: str | None) -> Rung | None:
+    """What to try next on this worker; None when there is nothing left.
+
+    Args:
+        offered: what this worker and its ComfyUI can do.
+        node_type: class of the node that ran out of memory; tiles only help a decode.
+    """
+    for rung in _HERE:
+        helps = rung is not Rung.TILED or node_type == WHOLE
+        if rung in offered and rung not in taken and helps:
+            return rung
+    return None
+
+
+def humbler(plan: LoadPlan, rung: Rung, accepted: AcceptedFlags, extra: Sequence[str]) -> LoadPlan | None:
+    """The plan with less of the card in use; None when this ComfyUI has no such way, or is there already.
+
+    Args:
+        extra: arguments of the operator; a memory flag among them decides, whatever we would do.
+    """
+    given = {argument.partition("=")[0] for argument in extra}
+    if plan.mode in (LoadMode.CPU, LoadMode.STREAMED) or given & {*VRAM_FLAGS, "--reserve-vram"}:
+        return None
+    reasons = (*plan.reasons, "a job ran out of memory")
+    kept = _without_memory_flags(plan.flags)
+    if rung is Rung.STREAM and "--novram" in accepted:
+        return replace(
+            plan, mode=LoadMode.STREAMED, flags=(*kept, "--novram"), reserve_bytes=0, reasons=reasons
+        )
+    if rung is Rung.RESERVE and "--reserve-vram" in accepted:
+        reserve = plan.reserve_bytes + _MORE_RESERVE_BYTES
+        flags = (*kept, "--reserve-vram", f"{reserve / GIB:.1f}")
+        return replace(plan, mode=LoadMode.RESERVED, flags=flags, reserve_bytes=reserve, reasons=reasons)
+    return None
+
+
+def larger_class(cards: Sequence[Mapping[str, Any]], worker: str) -> int | None:
+    """The next VRAM class above that of `worker` which some live worker serves; None when none does."""
+    served = {str(card.get("name")): int(card.get("vram_gib") or 0) for card in cards}
+    largest, ours = max(served.values(), default=0), served.get(worker, VRAM_CLASSES_GIB[-1])
+    return next((gib for gib in VRAM_CLASSES_GIB if ours < gib <= largest), None)
+
+
+def _without_memory_flags(flags: Sequence[str]) -> tuple[str, ...]:
+    kept: list[str] = []
+    words = iter(flags)
+    for word in words:
+        if word == "--reserve-vram":
+            next(words, None)
+        elif word not in VRAM_FLAGS:
+            kept.append(word)
+    return tuple(kept)

@@ -1,0 +1,344 @@
+"""One attempt on the GPU: from the claim to finished files on this disk. Knows no Celery and no store."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, Protocol
+
+from comfy.client import ComfyClient
+from comfy.errors import RunInterrupted, RunLost, ServerError, ServerUnreachable
+from comfy.events import Event, Preview
+from comfy.graph import set_inputs
+from comfy.outputs import OutputFile, locate
+from comfy.phases import Phase
+from comfy.progress import NodeTiming
+from comfy.rewrites import Change, Optimized, set_output_prefix, tile_decodes
+from comfy.rewrites.tiled_decode import TILED
+from comfy.run import PromptRun
+from farm.errors import TransferStopped
+from farm.job import JobSpec, Progress
+from farm.store.base import Claim
+from worker.errors import AttemptStopped, BrokenOutput, TimeLimitReached, WorkerError
+from worker.inputs.cache import InputCache
+from worker.jobs.ladder import Rung
+from worker.results.publish import LocalOutput
+
+log = logging.getLogger(__name__)
+
+# A person follows the phases: those of small helper nodes between two stages only flicker.
+_SAYS_NOTHING: Final = frozenset({Phase.QUEUED, Phase.OTHER, Phase.DONE})
+
+
+class Tailor(Protocol):
+    """Who fits graphs to this worker."""
+
+    def admit(self, graph: Mapping[str, Any]) -> None:
+        """Pass a graph that this deployment allows.
+
+        Raises:
+            GraphError: it does not.
+        """
+
+    def fit(self, graph: Mapping[str, Any], spec: JobSpec) -> Optimized:
+        """The graph with what the job accepts; never raises."""
+
+
+class Comfy(Protocol):
+    """The ComfyUI that this worker owns, as far as a render needs it."""
+
+    @property
+    def output_dir(self) -> Path | None:
+        """Where it writes files; None when its disk is not ours."""
+
+    @property
+    def died(self) -> threading.Event:
+        """Set once the process that runs now has ended; belongs to that process."""
+
+    def client(self) -> ComfyClient:
+        """A client for the server as it runs now; starts it when it does not run.
+
+        Raises:
+            WorkerError: it does not start.
+        """
+
+    def place(
+        self, inputs: InputCache, source: str, *, field: str, holder: str, stop: Callable[[], bool]
+    ) -> str:
+        """Put an input file where the server finds it; the name to write into the graph.
+
+        Raises:
+            InputUnavailable, StorageUnavailable, TransferStopped: as `InputCache.place`.
+        """
+
+    def clean(self, folder: str) -> None:
+        """Remove an attempt's files; `folder` is relative to the output folder."""
+
+    def request_restart(self, reason: str) -> None:
+        """Have the process ended and another one started; does not wait for it, `client` does."""
+
+    def offers(self) -> frozenset[Rung]:
+        """What can be tried here when a job runs out of memory."""
+
+    def climb(self, rung: Rung) -> None:
+        """Make room on the card; the rewrite of the graph is the render's own business.
+
+        Raises:
+            WorkerError: ComfyUI does not start in its humbler mode.
+        """
+
+    def settle(self) -> None:
+        """A job was rendered well; after some, ComfyUI runs as planned again."""
+
+    def death(self) -> WorkerError:
+        """How the last process ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """What a run on the GPU left behind."""
+
+    outputs: tuple[LocalOutput, ...]  # never empty; the files are whole and closed
+    graph: dict[str, Any]  # as it was executed
+    changes: tuple[Change, ...]  # what the farm changed in it, and why
+    fitted: Optimized  # which rewrites were applied, refused or skipped, and why
+    timings_s: dict[str, float] = field(default_factory=dict)
+    nodes: tuple[NodeTiming, ...] = ()  # what ran, and how long; nothing of nodes that were cached
+    rungs: tuple[Rung, ...] = ()  # what was tried because the card ran out of memory
+
+    @property
+    def node_seconds(self) -> dict[str, float]:
+        """Node id -> seconds."""
+        return {node.node_id: node.seconds for node in self.nodes if node.seconds is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ears:
+    """Who wants to hear of a run while it goes on."""
+
+    phase: Callable[[str], None]
+    progress: Callable[[Progress], None]
+    preview: Callable[[str, str, bytes], None] | None = None  # node id, media type, image
+
+
+def prompt_id(claim: Claim) -> str:
+    """The id under which ComfyUI knows an attempt; ours, so that a lost answer can be asked for again."""
+    return f"{claim.job_id}-{claim.attempt}"
+
+
+def run_folder(claim: Claim) -> str:
+    """The folder of an attempt's files within ComfyUI's output folder.
+
+    The attempt is in it: a second attempt on a warm ComfyUI would else be answered from its cache
+    with the first attempt's file, which may be gone.
+    """
+    return f"jobs/{prompt_id(claim)}"
+
+
+def render(
+    claim: Claim,
+    comfy: Comfy,
+    inputs: InputCache,
+    scratch: Path,
+    ears: Ears,
+    stop: threading.Event,
+    *,
+    tailor: Tailor,
+    prove: Callable[[], None],
+    rungs: Sequence[Rung] = (),
+    spent_s: float = 0.0,
+) -> Rendered:
+    """Run the claim's graph to its end.
+
+    Args:
+        scratch: for files that only /view gives us.
+        stop: set by whoever wants it to end early.
+        tailor: fits the graph to this place, as far as the job accepts that.
+        prove: called before the GPU is used; returns when the job is certainly ours, or `stop` is set.
+        rungs: what was tried before in this attempt, because the card ran out of memory.
+        spent_s: how long the attempt has run already.
+
+    Raises:
+        GraphError: this deployment does not allow the graph.
+        GraphRejected, RunFailed, OutOfMemory, RunInterrupted, RunLost, NothingToShow,
+        ServerUnreachable: as `ComfyClient.run`.
+        ComfyDied: the process ended under the run.
+        InputUnavailable: an input cannot be had.
+        TransferStopped: `stop` was set while one was fetched.
+        AttemptStopped: it was set before the run began.
+        TimeLimitReached: the attempt ran longer than the job allows; it was interrupted.
+    """
+    started = time.monotonic()
+    ears.phase("preparing")
+    client = comfy.client()
+    died = comfy.died  # of the process that runs now: another one may follow while we look
+    given = _with_inputs(claim, inputs, comfy, stop, until=started + claim.spec.time_limit_s - spent_s)
+    tailor.admit(given)
+    fitted = tailor.fit(given, claim.spec)
+    graph, prefixes = set_output_prefix(fitted.graph, prompt_id(claim))
+    changes = (*fitted.changes, *prefixes)
+    if Rung.TILED in rungs:
+        graph, tiled = tile_decodes(graph, _inputs_of(client, TILED))
+        changes = (*changes, *tiled)
+    prepared = time.monotonic()
+    prove()
+    if stop.is_set():
+        raise AttemptStopped(f"attempt {claim.attempt} at job {claim.job_id} was stopped before its run")
+    run = _run(
+        client,
+        graph,
+        claim,
+        comfy,
+        ears,
+        (stop, died),
+        already_s=prepared - started + spent_s,
+        tries=len(rungs),
+    )
+    ended = time.monotonic()
+    outputs = _collect(client, comfy, run.outputs, scratch / run_folder(claim))
+    execution_s = run.server_times.execution_s
+    return Rendered(
+        outputs=outputs,
+        graph=graph,
+        changes=changes,
+        fitted=fitted,
+        rungs=tuple(rungs),
+        timings_s={
+            "prepare": prepared - started,
+            "comfy": ended - prepared,
+            **({"execute": execution_s} if execution_s is not None else {}),
+            "collect": time.monotonic() - ended,
+        },
+        nodes=run.timings,
+    )
+
+
+def _inputs_of(client: ComfyClient, class_type: str) -> set[str]:
+    """Names of what the installed node takes."""
+    given: Mapping[str, Mapping[str, Any]] = client.object_info().get(class_type, {}).get("input", {})
+    return {name for group in ("required", "optional") for name in given.get(group, {})}
+
+
+def _with_inputs(
+    claim: Claim, inputs: InputCache, comfy: Comfy, stop: threading.Event, *, until: float
+) -> Mapping[str, Any]:
+    """The graph with its input files in their places; `until` is when the attempt's time is up."""
+    if not claim.spec.inputs:
+        return claim.spec.graph
+
+    def over() -> bool:
+        return stop.is_set() or time.monotonic() > until
+
+    try:
+        names = {
+            place: comfy.place(inputs, source, field=place, holder=prompt_id(claim), stop=over)
+            for place, source in claim.spec.inputs.items()
+        }
+    except TransferStopped as exc:
+        if stop.is_set():
+            raise
+        raise TimeLimitReached(claim.job_id, claim.spec.time_limit_s) from exc
+    return set_inputs(claim.spec.graph, names)
+
+
+def _run(
+    client: ComfyClient,
+    graph: Mapping[str, Any],
+    claim: Claim,
+    comfy: Comfy,
+    ears: Ears,
+    ends: tuple[threading.Event, threading.Event],
+    *,
+    already_s: float,
+    tries: int,
+) -> PromptRun:
+    stop, died = ends
+    limit_s = max(claim.spec.time_limit_s - already_s, 1.0)
+    started = time.monotonic()
+    try:
+        return client.run(
+            graph,
+            prompt_id=prompt_id(claim) if not tries else f"{prompt_id(claim)}-{tries}",
+            on_event=_Listener(ears),
+            cancel=stop,
+            gone=died,
+            time_limit_s=limit_s,
+        )
+    except RunInterrupted as exc:
+        if died.is_set():
+            raise comfy.death() from exc
+        if not exc.yielded:
+            # It holds the GPU and listens to nobody: only the end of the process frees the card.
+            comfy.request_restart("a node does not yield")
+        if not stop.is_set() and time.monotonic() - started >= limit_s:
+            raise TimeLimitReached(claim.job_id, claim.spec.time_limit_s) from exc
+        raise
+    except (ServerUnreachable, RunLost) as exc:
+        if died.is_set():
+            raise comfy.death() from exc
+        raise
+
+
+def _collect(
+    client: ComfyClient, comfy: Comfy, files: Sequence[OutputFile], scratch: Path
+) -> tuple[LocalOutput, ...]:
+    """Every result of the run as a file on this disk: in place when the disk is shared, else by /view."""
+    return tuple(
+        LocalOutput(path=_on_disk(client, comfy, file, scratch), node_id=file.node_id, filename=file.filename)
+        for file in files
+        if file.is_result
+    )
+
+
+def _on_disk(client: ComfyClient, comfy: Comfy, file: OutputFile, scratch: Path) -> Path:
+    if comfy.output_dir is not None:
+        try:
+            return locate(comfy.output_dir, file)
+        except FileNotFoundError:
+            log.warning(
+                "Output is not where ComfyUI writes; asking for it",
+                extra={"event": "output_by_view", "file": str(file.relative_path)},
+            )
+    scratch.mkdir(parents=True, exist_ok=True)
+    # Two nodes may use one name in different subfolders.
+    path = scratch / f"{file.node_id}-{PurePosixPath(file.filename).name}"
+    try:
+        with path.open("wb") as target:
+            client.view(file, target)
+    except ServerError as exc:
+        raise BrokenOutput(file.filename, f"ComfyUI names it and does not have it ({exc})") from exc
+    return path
+
+
+class _Listener:
+    """Passes on what changed, in the client's reading thread: it must be quick."""
+
+    def __init__(self, ears: Ears) -> None:
+        self._ears = ears
+        self._phase = "preparing"
+
+    def __call__(self, run: PromptRun, event: Event) -> None:
+        if isinstance(event, Preview):
+            if self._ears.preview is not None:
+                self._ears.preview(event.node or "", event.media_type, event.image)
+            return
+        now = run.progress
+        if now.phase not in _SAYS_NOTHING and now.phase.value != self._phase:
+            self._phase = now.phase.value
+            self._ears.phase(self._phase)
+        left = (now.steps - now.step) if now.steps and now.step is not None else None
+        self._ears.progress(
+            Progress(
+                phase=self._phase,
+                fraction=now.fraction,
+                node_id=now.node_id,
+                step=now.step,
+                steps=now.steps,
+                seconds_per_step=now.seconds_per_step,
+                eta_s=now.seconds_per_step * left if now.seconds_per_step and left is not None else None,
+            )
+        )

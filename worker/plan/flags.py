@@ -1,0 +1,43 @@
+"""Which command-line flags an installed ComfyUI takes: asked of it, never guessed from its version."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+# The memory flags of which ComfyUI takes one at most. Source: ComfyUI comfy/cli_args.py, ``vram_group``.
+VRAM_FLAGS: Final = ("--gpu-only", "--highvram", "--normalvram", "--lowvram", "--novram", "--cpu")
+
+_FLAG: Final = re.compile(r"(?<![\w-])--[a-z][\w-]*", re.IGNORECASE)
+_CHOICES: Final = re.compile(r"(--[a-z][\w-]*)\s+\[?[\[{](\w+(?:,\w+)+)[\]}]", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedFlags:
+    """The flags of one installation, and what some of them may be set to."""
+
+    names: frozenset[str]
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __contains__(self, flag: object) -> bool:
+        return flag in self.names
+
+    def takes(self, flag: str, value: str) -> bool:
+        """Whether the flag exists and may have this value, as far as the help tells."""
+        return flag in self.names and value in self.choices.get(flag, (value,))
+
+    @property
+    def has_dynamic_vram(self) -> bool:
+        """Whether memory is managed dynamically unless told otherwise (ComfyUI since 0.15.1).
+
+        What really happens depends on torch and the card too: `worker.plan.proof` reads it from the log.
+        """
+        return "--disable-dynamic-vram" in self.names
+
+
+def parse_help(text: str) -> AcceptedFlags:
+    """Read what ``main.py --help`` printed."""
+    choices = {flag: tuple(values.split(",")) for flag, values in _CHOICES.findall(text)}
+    return AcceptedFlags(names=frozenset(_FLAG.findall(text)), choices=choices)

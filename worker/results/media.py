@@ -1,0 +1,162 @@
+"""What a file of ComfyUI's really is: facts read from the file itself, and whether it plays to its end.
+
+A render may be cut short by a full disk or a dying process and still have a video's name and header.
+`inspect` reads every packet (milliseconds) and finds that; `decode` goes on to the pictures themselves.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from PIL import Image, ImageSequence
+
+from farm.job import VideoFacts
+from worker.errors import BrokenOutput
+from worker.results.video import MovieIndex, decode_movie, read_movie, read_sound
+from worker.results.whole import check_whole
+
+_POSTER_WIDTH: Final = 640  # pixels, at most
+_POSTER_QUALITY: Final = 85
+_POSTER_AT: Final = 1 / 3  # of the clip: its first frame is often black or still
+
+_PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff"})
+_MOVIES: Final = frozenset({".mp4", ".m4v", ".webm", ".mkv", ".mov", ".avi", ".gif"})
+_SOUNDS: Final = frozenset({".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFacts:
+    """What was read in a picture that does not move."""
+
+    format: str  # "png", "jpeg", "webp", …
+    width: int  # pixels
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioFacts:
+    """What was read in a sound file."""
+
+    codec: str
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspected:
+    """A whole file. At most one kind of facts is set; none for a kind of file that we do not read."""
+
+    video: VideoFacts | None = None
+    image: ImageFacts | None = None
+    audio: AudioFacts | None = None
+    index: MovieIndex | None = None  # what `decode` needs to know of a movie's packets
+
+
+def inspect(path: Path) -> Inspected:
+    """Read a file's facts and make sure that none of it is missing; a name's ending says what it should be.
+
+    Raises:
+        BrokenOutput: it is missing, empty, cut short, or no file of that kind.
+    """
+    if not path.is_file():
+        raise BrokenOutput(path.name, "there is no such file")
+    if path.stat().st_size == 0:
+        raise BrokenOutput(path.name, "it is empty")
+    check_whole(path)
+    suffix = path.suffix.lower()
+    if suffix in _PICTURES:
+        return _inspect_picture(path)
+    if suffix in _MOVIES:
+        index = read_movie(path)
+        return Inspected(video=index.facts, index=index)
+    if suffix in _SOUNDS:
+        return Inspected(audio=_inspect_sound(path))
+    return Inspected()
+
+
+def probe(path: Path) -> VideoFacts:
+    """The facts of a video.
+
+    Raises:
+        BrokenOutput: it is none, or not a whole one.
+    """
+    found = inspect(path).video
+    if found is None:
+        raise BrokenOutput(path.name, "it is no video")
+    return found
+
+
+def decode(path: Path, inspected: Inspected) -> bytes | None:
+    """Decode a video's beginning and end; give a frame at about a third, as a JPEG at most 640 pixels wide.
+
+    Returns:
+        None for what does not move: a picture is its own poster.
+
+    Raises:
+        BrokenOutput: a frame cannot be decoded.
+    """
+    if inspected.video is None:
+        return None
+    if inspected.index is not None:
+        return _jpeg(decode_movie(path, inspected.index, poster_at=_POSTER_AT))
+    with _pillow(path) as picture:
+        picture.seek(int(inspected.video.frames * _POSTER_AT))
+        return _jpeg(picture)
+
+
+def poster(path: Path) -> bytes | None:
+    """`inspect` and `decode` in one: the poster of a video, None for anything else."""
+    return decode(path, inspect(path))
+
+
+def _inspect_picture(path: Path) -> Inspected:
+    try:
+        with _pillow(path) as picture:
+            frames = int(getattr(picture, "n_frames", 1))
+            if frames == 1:
+                picture.load()
+                name = str(picture.format).lower()
+                return Inspected(image=ImageFacts(format=name, width=picture.width, height=picture.height))
+            return Inspected(video=_animation_facts(picture))
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as exc:
+        # Pillow reports a broken PNG as SyntaxError, a truncated file as OSError.
+        raise BrokenOutput(path.name, f"it is no whole picture ({exc})") from exc
+
+
+def _animation_facts(picture: Image.Image) -> VideoFacts:
+    """Facts of an animated WEBP or PNG, which FFmpeg's readers take for one still picture."""
+    durations_ms = []
+    for frame in ImageSequence.Iterator(picture):
+        frame.load()
+        durations_ms.append(float(frame.info.get("duration", 0.0)))
+    total_s = sum(durations_ms) / 1000
+    return VideoFacts(
+        codec=str(picture.format).lower(),
+        width=picture.width,
+        height=picture.height,
+        frames=len(durations_ms),
+        fps=round(len(durations_ms) / total_s, 3) if total_s else 0.0,
+        duration_s=round(total_s, 6),
+        pixel_format=picture.mode.lower(),
+    )
+
+
+def _inspect_sound(path: Path) -> AudioFacts:
+    codec, duration_s = read_sound(path)
+    return AudioFacts(codec=codec, duration_s=duration_s)
+
+
+def _pillow(path: Path) -> Image.Image:
+    return Image.open(path)
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    small = picture.convert("RGB")
+    if small.width > _POSTER_WIDTH:
+        height = max(1, round(small.height * _POSTER_WIDTH / small.width))
+        small = small.resize((_POSTER_WIDTH, height), Image.Resampling.BILINEAR)
+    out = io.BytesIO()
+    small.save(out, "JPEG", quality=_POSTER_QUALITY)
+    return out.getvalue()

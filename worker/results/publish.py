@@ -1,0 +1,298 @@
+"""From files on this disk to a job's result in the storage: checked, uploaded, described; manifest last."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+
+from farm.errors import BucketNotFound, FarmError, StorageDenied, StorageUnavailable, TransferStopped
+from farm.job import Artifact, JobResult
+from farm.storage import Storage, StoredFile, media_type_of, safe_name
+from worker.errors import AttemptStopped, BrokenOutput
+from worker.results.manifest_file import MANIFEST_NAME, manifest_json
+from worker.results.media import Inspected, decode, inspect
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+BytesHook = Callable[[int, int], None]  # bytes sent, bytes in all; called from several threads
+
+_POSTER_ENDING: Final = ".poster.jpg"
+_FILES_AT_ONCE: Final = 4
+_FIRST_WAIT_S: Final = 0.5
+_LONGEST_WAIT_S: Final = 15.0
+_STOP_POLL_S: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalOutput:
+    """A file that a render has left on this machine's disk, whole and closed."""
+
+    path: Path
+    node_id: str  # the node that made it
+    filename: str  # as ComfyUI named it
+
+
+class Publisher(Protocol):
+    """Puts what an attempt has made where people find it."""
+
+    def publish(
+        self,
+        job_id: str,
+        attempt: int,
+        outputs: Sequence[LocalOutput],
+        manifest: Mapping[str, Any],
+        *,
+        timings: Callable[[], Mapping[str, float]] = dict,
+        stop: threading.Event | None = None,
+        progress: BytesHook | None = None,
+    ) -> JobResult:
+        """Store every output, a poster beside each video, and the manifest when all of them are there.
+
+        Args:
+            outputs: at least one.
+            manifest: what is known of the run (`worker.results.manifest.manifest_of`); no secret. It is
+                completed by artifacts and timings; its ``worker.emulated`` goes into the result.
+            timings: asked when all files are stored: the seconds for manifest and result.
+            stop: set by whoever wants it to end early.
+
+        Raises:
+            BrokenOutput: an output is not what it claims; nothing of the attempt is left in the storage.
+            AttemptStopped: `stop` was set; nothing is left either.
+            StorageUnavailable: the storage did not take it, however often it was tried; the files are
+                still on this disk.
+        """
+        ...
+
+    def discard(self, job_id: str, attempt: int) -> None:
+        """Remove what an attempt has stored, as far as possible; never fails."""
+        ...
+
+
+class S3Publisher:
+    """The `Publisher` over a `Storage`. One for each process; its threads are shared by all jobs."""
+
+    def __init__(
+        self, storage: Storage, *, patience_s: float = 60.0, hurry: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Start the threads.
+
+        Args:
+            patience_s: how long one file is tried again while the storage cannot be reached.
+            hurry: whether to give up at the first failure instead: the GPU waits for a free thread, or the
+                storage is known to be away.
+        """
+        self._storage = storage
+        self._patience_s = patience_s
+        self._hurry = hurry
+        self._pool = ThreadPoolExecutor(max_workers=_FILES_AT_ONCE, thread_name_prefix="publish")
+
+    def publish(
+        self,
+        job_id: str,
+        attempt: int,
+        outputs: Sequence[LocalOutput],
+        manifest: Mapping[str, Any],
+        *,
+        timings: Callable[[], Mapping[str, float]] = dict,
+        stop: threading.Event | None = None,
+        progress: BytesHook | None = None,
+    ) -> JobResult:
+        """See `Publisher.publish`."""
+        prefix = self._storage.keys.attempt_prefix(job_id, attempt)
+        keys = [prefix + name for name in key_names(outputs)]
+        work = _Work(outputs, stop=stop, progress=progress)
+        started = time.monotonic()
+        try:
+            inspected = work.all([self._pool.submit(inspect, output.path) for output in outputs])
+            checked = time.monotonic()
+            artifacts = self._store(work, outputs, keys, inspected)
+            spent_s = {"check": checked - started, "upload": time.monotonic() - checked, **timings()}
+            self._store_manifest(work, prefix, manifest_json(manifest, artifacts, inspected, spent_s))
+        except BrokenOutput:
+            self.discard(job_id, attempt)
+            raise
+        except TransferStopped as exc:
+            self.discard(job_id, attempt)
+            raise AttemptStopped(f"attempt {attempt} at job {job_id} was stopped while publishing") from exc
+        return JobResult(
+            bucket=self._storage.bucket,
+            artifacts=artifacts,
+            manifest_key=prefix + MANIFEST_NAME,
+            timings_s=spent_s,
+            emulated=bool(manifest.get("worker", {}).get("emulated")),
+            comfyui_version=manifest.get("worker", {}).get("comfyui_version"),
+        )
+
+    def discard(self, job_id: str, attempt: int) -> None:
+        """See `Publisher.discard`."""
+        try:
+            self._storage.delete_prefix(self._storage.keys.attempt_prefix(job_id, attempt))
+        except FarmError as exc:
+            # What stays costs room, not correctness: no result names it.
+            log.warning(
+                "an attempt's files were not removed from the storage",
+                extra={"event": "discard_failed", "job_id": job_id, "attempt": attempt, "reason": str(exc)},
+            )
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _store(
+        self,
+        work: _Work,
+        outputs: Sequence[LocalOutput],
+        keys: Sequence[str],
+        inspected: Sequence[Inspected],
+    ) -> tuple[Artifact, ...]:
+        """Uploads and posters of all outputs at once: the upload does not wait for the decoder."""
+        futures: list[Future[Any]] = []
+        for output, key, facts in zip(outputs, keys, inspected, strict=True):
+            futures.append(self._pool.submit(self._upload, work, output, key))
+            futures.append(self._pool.submit(self._poster, work, output, key, facts))
+        done = work.all(futures)
+        return tuple(
+            Artifact(
+                key=stored.key,
+                size_bytes=stored.size_bytes,
+                sha256=stored.sha256,
+                media_type=media_type_of(stored.key),
+                node_id=output.node_id,
+                filename=output.filename,
+                video=facts.video,
+                poster_key=poster_key,
+            )
+            for output, facts, stored, poster_key in zip(
+                outputs, inspected, done[::2], done[1::2], strict=True
+            )
+        )
+
+    def _upload(self, work: _Work, output: LocalOutput, key: str) -> StoredFile:
+        return self._patiently(
+            work,
+            lambda: self._storage.upload(
+                output.path, key, media_type=media_type_of(key), progress=work.sent, stop=work.stopped
+            ),
+            key,
+        )
+
+    def _poster(self, work: _Work, output: LocalOutput, key: str, inspected: Inspected) -> str | None:
+        picture = decode(output.path, inspected)
+        if picture is None:
+            return None
+        poster_key = key + _POSTER_ENDING
+        self._patiently(
+            work,
+            lambda: self._storage.put_bytes(picture, poster_key, media_type="image/jpeg"),
+            poster_key,
+        )
+        return poster_key
+
+    def _store_manifest(self, work: _Work, prefix: str, body: bytes) -> None:
+        key = prefix + MANIFEST_NAME
+        self._patiently(work, lambda: self._storage.put_bytes(body, key, media_type="application/json"), key)
+
+    def _patiently(self, work: _Work, store: Callable[[], T], key: str) -> T:
+        """Try until it works, the time is up, or nobody wants it any more."""
+        give_up_at = time.monotonic() + self._patience_s
+        wait_s = _FIRST_WAIT_S
+        while True:
+            work.check(key)
+            try:
+                return store()
+            except (BucketNotFound, StorageDenied):
+                raise  # a person has to act; trying again only hides it
+            except StorageUnavailable as exc:
+                if self._hurry() or time.monotonic() + wait_s > give_up_at:
+                    raise
+                log.warning(
+                    "the storage did not take a file; it is tried again",
+                    extra={
+                        "event": "upload_retry",
+                        "key": key,
+                        "wait_s": round(wait_s, 1),
+                        "reason": str(exc),
+                    },
+                )
+            pause_s = wait_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, guards nothing
+            work.sleep(pause_s, unless=self._hurry)
+            wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+
+
+class _Work:
+    """One `publish` under way: who may stop it, how far it is, and its first error."""
+
+    def __init__(
+        self, outputs: Sequence[LocalOutput], *, stop: threading.Event | None, progress: BytesHook | None
+    ) -> None:
+        self._stop = stop
+        self._progress = progress
+        self._failed = threading.Event()
+        self._lock = threading.Lock()
+        self._sent = 0
+        self._total = sum(output.path.stat().st_size for output in outputs if output.path.is_file())
+
+    def stopped(self) -> bool:
+        """Whether the rest of the work is in vain."""
+        return self._failed.is_set() or (self._stop is not None and self._stop.is_set())
+
+    def check(self, key: str) -> None:
+        """Raises `TransferStopped` when it is."""
+        if self.stopped():
+            raise TransferStopped(key)
+
+    def sleep(self, seconds: float, *, unless: Callable[[], bool]) -> None:
+        """Wait, unless the work is stopped meanwhile, or that holds."""
+        until = time.monotonic() + seconds
+        while not self.stopped() and not unless() and (left := until - time.monotonic()) > 0:
+            self._failed.wait(min(left, _STOP_POLL_S))
+
+    def sent(self, count: int) -> None:
+        """Note bytes that went out; fewer than none when a part is sent again."""
+        with self._lock:
+            self._sent += count
+            sent = self._sent
+        if self._progress is not None:
+            self._progress(sent, self._total)
+
+    def all(self, futures: Sequence[Future[T]]) -> list[T]:
+        """The results of all; when one fails, the others are stopped and its error is raised."""
+        try:
+            wait(futures, return_when="FIRST_EXCEPTION")
+            if any(future.done() and not future.cancelled() and future.exception() for future in futures):
+                self._failed.set()
+        except BaseException:
+            self._failed.set()
+            raise
+        finally:
+            if self._failed.is_set():
+                for future in futures:
+                    future.cancel()
+            wait(futures)
+        errors = [error for future in futures if not future.cancelled() and (error := future.exception())]
+        # The others were stopped because of the first one, which is not always the first in line.
+        for error in sorted(errors, key=lambda error: isinstance(error, TransferStopped)):
+            raise error
+        return [future.result() for future in futures]
+
+
+def key_names(outputs: Sequence[LocalOutput]) -> list[str]:
+    """A name for each output, all different, also from their posters' and the manifest's."""
+    taken = {MANIFEST_NAME}
+    names = []
+    for output in outputs:
+        plain = safe_name(output.filename)
+        tries = [plain, safe_name(f"{output.node_id}-{plain}")]
+        tries += [safe_name(f"{number}-{plain}") for number in range(1, len(outputs) + 2)]
+        name = next(name for name in tries if name not in taken and name + _POSTER_ENDING not in taken)
+        taken |= {name, name + _POSTER_ENDING}
+        names.append(name)
+    return names

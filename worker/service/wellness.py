@@ -1,0 +1,107 @@
+"""Keeps a worker whose machine fails out of service until a probe finds it well."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from farm.job import JobError
+from worker.comfyui.supervisor import ComfySupervisor
+from worker.errors import WorkerError
+from worker.gate import Gate
+from worker.service.quarantine import Quarantine
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S: Final = 5.0
+_QUARANTINED: Final = "quarantine"
+
+
+class Wellness:
+    """Closes the gate while the machine is ill, and opens it when it is well, by itself."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        supervisor: ComfySupervisor,
+        *,
+        first_probe_s: float,
+        card_trouble: Callable[[], str | None],
+        on_change: Callable[[], None],
+    ) -> None:
+        """Prepare; `start` runs it.
+
+        Args:
+            first_probe_s: seconds until the first look whether it is well again.
+            card_trouble: why the card cannot be used now; None while it can.
+            on_change: called when the worker goes out of service, or comes back.
+        """
+        self.quarantine = Quarantine(first_probe_s=first_probe_s)
+        self._gate = gate
+        self._supervisor = supervisor
+        self._card_trouble = card_trouble
+        self._on_change = on_change
+        self._every_s = min(LOOK_EVERY_S, first_probe_s / 2)
+        self._leaving = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="wellness", daemon=True)
+
+    def start(self) -> None:
+        """Look from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more; a probe that is under way ends with ComfyUI."""
+        self._leaving.set()
+        self._thread.join(timeout=self._every_s)
+
+    def failed(self, error: JobError) -> None:
+        """An attempt failed here."""
+        if self.quarantine.failed(error):
+            self._close()
+
+    def succeeded(self) -> None:
+        """An attempt went well here."""
+        self.quarantine.succeeded()
+
+    def _run(self) -> None:
+        while not self._leaving.wait(self._every_s):
+            try:
+                self._look()
+            except Exception:
+                log.exception("Looking after the machine failed", extra={"event": "wellness_failed"})
+
+    def _look(self) -> None:
+        if self.quarantine.probe_due:
+            self._probe(self._card_trouble())
+
+    def _probe(self, trouble: str | None) -> None:
+        """ComfyUI anew, and its card readable: then it may try a job again."""
+        if trouble is None:
+            try:
+                self._supervisor.restart("probe")
+            except WorkerError as exc:
+                trouble = str(exc)
+        if self._leaving.is_set():
+            return
+        self.quarantine.probed(trouble)
+        if trouble is None:
+            log.warning("Back in service, on probation", extra={"event": "quarantine_over"})
+            self._gate.open(_QUARANTINED)
+        else:
+            log.warning("Still out of service", extra={"event": "probe_failed", "reason": trouble})
+        self._on_change()
+
+    def _close(self) -> None:
+        illness = self.quarantine.illness
+        self._gate.close(_QUARANTINED)
+        log.error(
+            "Out of service: jobs fail here for the machine's reasons",
+            extra={
+                "event": "quarantined",
+                "code": illness.code if illness else None,
+                "reason": illness.reason if illness else None,
+            },
+        )
+        self._on_change()
