@@ -188,6 +188,7 @@ class JobResult:
     timings_s: dict[str, float] = field(default_factory=dict)  # "queue", "prepare", "execute", "publish", …
     emulated: bool = False  # drawn by the emulator: no WAN model has seen it
     comfyui_version: str | None = None  # of the server that ran the graph
+    model_bytes: dict[str, int] = field(default_factory=dict)  # "vae/x.safetensors" -> bytes, as far as known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

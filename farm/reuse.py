@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from comfy.required import input_files
+from farm.cards import models_of
 from farm.errors import Problem
 from farm.graphs import with_values
-from farm.job import JobRecord, JobResult, JobSpec, spec_to_json
+from farm.job import JobResult, JobSpec, spec_to_json
 from farm.sources import scheme_of, without_pin
 from farm.storage import Storage
 from farm.store.base import JobStore
@@ -87,29 +88,57 @@ def reuse_problems(graph: Mapping[str, Any], inputs: Mapping[str, Any]) -> Itera
 def reusable(store: JobStore, storage: Storage, contents: Sequence[str]) -> dict[str, str]:
     """Of each content the succeeded job whose result would be rendered again, if there is one.
 
-    Its files are still there, and the workers that live have the ComfyUI that made them.
+    Its files are still there, and of the workers that live, if any does, one has the ComfyUI that made them,
+    and no model file of another size.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
     """
     found = store.find_results(contents)
     if not found:
         return {}
-    makers = {_maker(card) for card in store.workers()}
+    fleet = _Fleet(store)
     return {
         content: record.job_id
         for content, record in found.items()
-        if _counts(record, makers) and _is_there(record.result, storage)
+        if record.result is not None and fleet.would_make(record.result) and _is_there(record.result, storage)
     }
+
+
+class _Fleet:
+    """The workers that live, and the model files that each of them has."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+        self._cards = store.workers()
+        self._sizes: dict[str, Mapping[str, int]] = {}  # worker -> folder and name -> bytes
+
+    def would_make(self, result: JobResult) -> bool:
+        """Whether one of them would render it again as it is; true when none lives to be asked."""
+        maker = (result.comfyui_version, result.emulated)
+        return not self._cards or any(
+            _maker(card) == maker and self._has_the_same(card, result.model_bytes) for card in self._cards
+        )
+
+    def _has_the_same(self, card: Mapping[str, Any], model_bytes: Mapping[str, int]) -> bool:
+        """Whether no file is known to differ; a size that either side does not know is not judged."""
+        if not model_bytes:
+            return True
+        here = self._sizes_on(card)
+        return all(here.get(name, size) == size for name, size in model_bytes.items())
+
+    def _sizes_on(self, card: Mapping[str, Any]) -> Mapping[str, int]:
+        name = str(card.get("name"))
+        if name not in self._sizes:
+            self._sizes[name] = models_of(self._store, card) or {}
+        return self._sizes[name]
 
 
 def _maker(card: Mapping[str, Any]) -> tuple[str | None, bool]:
     return card.get("comfyui_version"), bool(card.get("emulated"))
 
 
-def _counts(record: JobRecord, makers: set[tuple[str | None, bool]]) -> bool:
-    result = record.result
-    return result is not None and (not makers or (result.comfyui_version, result.emulated) in makers)
-
-
-def _is_there(result: JobResult | None, storage: Storage) -> bool:
-    if result is None or result.bucket != storage.bucket:
-        return False
-    return all(storage.exists(artifact.key) for artifact in result.artifacts)
+def _is_there(result: JobResult, storage: Storage) -> bool:
+    return result.bucket == storage.bucket and all(
+        storage.exists(artifact.key) for artifact in result.artifacts
+    )

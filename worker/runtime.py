@@ -276,6 +276,7 @@ class Runtime:
             on_failed=self._wellness.failed,
             on_succeeded=self._wellness.succeeded,
             on_rendered=self._machine.warm.rendered,
+            sizes_of=self._shelf.sizes_of,
             log_since=self._machine.printed_since,
             after_render=self._machine.after_render,
         )

@@ -16,6 +16,7 @@ import pytest
 from comfy.nodedefs import definitions_to_json, shipped_definitions, with_choices
 from comfy.required import model_files
 from comfy.wan.templates import get_template
+from farm.cards import MODELS_FIELD, models_name
 from farm.client import Farm
 from farm.job import Artifact, JobResult, VideoFacts
 from farm.preflight import DEFINITIONS_FIELD, definitions_name
@@ -52,13 +53,22 @@ def announce(
     without_nodes: Sequence[str] = (),
     without_models: Sequence[str] = (),
     more_nodes: Mapping[str, Any] | None = None,
+    model_bytes: Mapping[str, int] | None = None,
     **facts: Any,
 ) -> None:
-    """Let a worker live whose ComfyUI has the core nodes and the models of the template, but for these."""
+    """Let a worker live whose ComfyUI has the core nodes and the models of the template, but for these.
+
+    Args:
+        model_bytes: sizes of model files that it tells, folder and name -> bytes; default: it tells none.
+    """
     blob = _definitions(tuple(without_nodes), tuple(without_models), json.dumps(more_nodes or {}))
     digest = hashlib.sha256(blob).hexdigest()
     store.put_blob(definitions_name(digest), blob, ttl_s=600)
     card = {"name": name, DEFINITIONS_FIELD: digest, "comfyui_version": "0.12.1", **facts}
+    if model_bytes is not None:
+        listed = zlib.compress(json.dumps(model_bytes).encode())
+        card[MODELS_FIELD] = {"list": hashlib.sha256(listed).hexdigest()}
+        store.put_blob(models_name(card[MODELS_FIELD]["list"]), listed, ttl_s=600)
     store.put_worker(name, card, ttl_s=600)
 
 

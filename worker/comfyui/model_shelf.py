@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from typing import Any, Final
 
 from farm.cards import models_name
 from farm.errors import StoreUnavailable
+from farm.job import ModelFile
 from farm.settings import WorkerSettings
 from farm.store.base import JobStore
 from worker.plan.model_files import files_in, models_folder
@@ -48,6 +50,12 @@ class ModelShelf:
             return None
         files = self._files
         return {"files": len(files), "bytes": sum(files.values()), "list": self._shared.digest}
+
+    def sizes_of(self, files: Sequence[ModelFile]) -> dict[str, int]:
+        """Folder and name -> bytes of those that the last look has found."""
+        listed = self._files
+        names = [f"{file.folder}/{file.name}" for file in files]
+        return {name: listed[name] for name in names if name in listed}
 
     def _run(self) -> None:
         while not self._leaving.wait(self._look()):

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 from comfy.errors import OutOfMemory
 from farm.broker import queue_for
 from farm.errors import StorageUnavailable, StoreUnavailable
-from farm.job import EventKind, JobError, JobResult, JobState, Progress
+from farm.job import EventKind, JobError, JobResult, JobState, ModelFile, Progress
 from farm.store.base import Claim, JobStore, LeaseAnswer, NewEvent, Refused
 from worker.inputs.cache import InputCache
 from worker.jobs.faults import Fault, sort_fault
@@ -60,6 +60,7 @@ class Parts:
     on_failed: Callable[[JobError], None] = lambda _error: None  # may close the gate
     on_succeeded: Callable[[], None] = lambda: None
     on_rendered: Callable[[Mapping[str, Any]], None] = lambda _graph: None  # the graph as it was run
+    sizes_of: Callable[[Sequence[ModelFile]], Mapping[str, int]] = lambda _files: {}  # of files on this disk
     log_since: Callable[[float], Sequence[str]] = lambda _since: ()  # what ComfyUI printed (monotonic time)
     after_render: Callable[[], None] = lambda: None  # the card is free, and no other job can have it yet
 
@@ -169,6 +170,8 @@ class _Attempt:
             preview=self._show if self._parts.previews else None,
         )
         comfy, stop = self._parts.comfy, self._lease.stopped
+        # Before they are loaded: a result must not pass for one of a file that came during the run.
+        model_bytes = dict(self._parts.sizes_of(self._claim.spec.requirements.models))
         while True:
             spent_s = time.monotonic() - self._started
             try:
@@ -192,7 +195,7 @@ class _Attempt:
             else:
                 comfy.settle()
                 self._parts.on_rendered(rendered.graph)
-                return rendered
+                return replace(rendered, model_bytes=model_bytes)
 
     def _climb(self, rung: Rung, exc: OutOfMemory) -> None:
         self._tell_rung(rung, exc.node_id, exc.node_type)

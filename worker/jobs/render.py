@@ -109,6 +109,7 @@ class Rendered:
     timings_s: dict[str, float] = field(default_factory=dict)
     nodes: tuple[NodeTiming, ...] = ()  # what ran, and how long; nothing of nodes that were cached
     rungs: tuple[Rung, ...] = ()  # what was tried because the card ran out of memory
+    model_bytes: dict[str, int] = field(default_factory=dict)  # "vae/x.safetensors" -> bytes, before the run
 
     @property
     def node_seconds(self) -> dict[str, float]:

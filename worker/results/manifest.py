@@ -43,6 +43,7 @@ def manifest_of(
         "rewrites": _rewrites(rendered.fitted),
         "out_of_memory": [rung.value for rung in rendered.rungs],
         "node_seconds": {node: round(seconds, 4) for node, seconds in rendered.node_seconds.items()},
+        "model_bytes": rendered.model_bytes,
         "worker": dict(worker),
     }
 

@@ -59,7 +59,8 @@ class Publisher(Protocol):
         Args:
             outputs: at least one.
             manifest: what is known of the run (`worker.results.manifest.manifest_of`); no secret. It is
-                completed by artifacts and timings; its ``worker.emulated`` goes into the result.
+                completed by artifacts and timings; what it says of ComfyUI and of the models goes into the
+                result.
             timings: asked when all files are stored: the seconds for manifest and result.
             stop: set by whoever wants it to end early.
 
@@ -129,6 +130,7 @@ class S3Publisher:
             timings_s=spent_s,
             emulated=bool(manifest.get("worker", {}).get("emulated")),
             comfyui_version=manifest.get("worker", {}).get("comfyui_version"),
+            model_bytes=dict(manifest.get("model_bytes", {})),
         )
 
     def discard(self, job_id: str, attempt: int) -> None:

@@ -122,6 +122,67 @@ def test_a_result_of_another_comfyui_is_not_reused(
     assert farm.submit(wan_graph(), reuse=True).state is JobState.SUCCEEDED
 
 
+def rendered_with(store: MemoryJobStore, storage: FolderStorage, farm: Farm, **result: Any) -> str:
+    """A succeeded job that others may reuse, whose result says this of how it was made."""
+    job = farm.submit(wan_graph(), reuse=True)
+    render(store, storage, job.job_id)
+    kept = store._jobs[job.job_id]
+    assert kept.record.result is not None
+    store._set(kept, result=replace(kept.record.result, comfyui_version="0.12.1", **result))
+    return job.job_id
+
+
+def test_a_result_of_a_model_file_that_was_replaced_is_rendered_again(
+    farm: Farm, store: MemoryJobStore, storage: FolderStorage
+) -> None:
+    rendered_with(store, storage, farm, model_bytes={"vae/a.safetensors": 7, "loras/b.safetensors": 5})
+    announce(store, model_bytes={"vae/a.safetensors": 8, "loras/b.safetensors": 5})
+
+    assert farm.submit(wan_graph(), reuse=True).state is JobState.QUEUED
+
+    announce(store, "other@rack", model_bytes={"vae/a.safetensors": 7, "loras/b.safetensors": 5})
+    assert farm.submit(wan_graph(), reuse=True).state is JobState.SUCCEEDED
+
+
+def test_a_worker_with_the_same_files_and_another_comfyui_does_not_vouch_for_a_result(
+    farm: Farm, store: MemoryJobStore, storage: FolderStorage
+) -> None:
+    rendered_with(store, storage, farm, model_bytes={"vae/a.safetensors": 7})
+    announce(store, model_bytes={"vae/a.safetensors": 8})
+    announce(store, "other@rack", model_bytes={"vae/a.safetensors": 7}, comfyui_version="0.3.64")
+
+    assert farm.submit(wan_graph(), reuse=True).state is JobState.QUEUED
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        ({}, {"vae/a.safetensors": 8}),
+        ({"vae/a.safetensors": 7}, None),
+        ({"vae/a.safetensors": 7}, {"vae/other.safetensors": 8}),
+    ],
+)
+def test_a_size_that_one_side_does_not_know_is_not_judged(
+    farm: Farm,
+    store: MemoryJobStore,
+    storage: FolderStorage,
+    then: dict[str, int],
+    now: dict[str, int] | None,
+) -> None:
+    first = rendered_with(store, storage, farm, model_bytes=then)
+    announce(store, model_bytes=now)
+
+    assert farm.submit(wan_graph(), reuse=True).record.reused_from == first
+
+
+def test_with_no_worker_alive_the_sizes_of_models_are_not_asked_for(
+    farm: Farm, store: MemoryJobStore, storage: FolderStorage
+) -> None:
+    rendered_with(store, storage, farm, model_bytes={"vae/a.safetensors": 7})
+
+    assert farm.submit(wan_graph(), reuse=True).state is JobState.SUCCEEDED
+
+
 @pytest.mark.parametrize(
     ("inputs", "said"),
     [
