@@ -7,7 +7,8 @@ import sys
 
 from farm.errors import FarmError
 from worker.errors import WorkerError
-from worker.up import EX_CONFIG, up
+from worker.exits import EX_CONFIG
+from worker.up import up
 
 
 def main_script() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any, Final
+from typing import Any
 
 from celery import signals
 
@@ -25,13 +25,11 @@ from farm.settings import (
 )
 from worker.consumer import Line, fetch_when_free, patient_consumer
 from worker.errors import WorkerError
+from worker.exits import EX_SOFTWARE, code_of_refusal
 from worker.runtime import Runtime
 from worker.tasks import register
 
 log = logging.getLogger(__name__)
-
-_EX_SOFTWARE: Final = 70  # sysexits.h: a fault of ours
-_EX_CONFIG: Final = 78  # sysexits.h: what is wrong is the set-up, and a person must mend it
 
 try:
     _redis, _worker, _log = RedisSettings.read(), WorkerSettings.read(), LogSettings.read()
@@ -69,12 +67,12 @@ def _start(sender: str, instance: Any, **_: Any) -> None:
         # Celery logs and swallows what a signal handler raises, but for this.
         log.critical("The worker cannot start", extra={"event": "worker_refused", "reason": str(exc)})
         runtime.stop()
-        raise SystemExit(_EX_CONFIG) from exc
+        raise SystemExit(code_of_refusal(exc)) from exc
     except Exception as exc:
         # Swallowed, it would leave a Celery worker that takes messages and has nothing behind it.
         log.exception("The worker cannot start", extra={"event": "worker_broken"})
         runtime.stop()
-        raise SystemExit(_EX_SOFTWARE) from exc
+        raise SystemExit(EX_SOFTWARE) from exc
     if not instance.app.amqp.queues._consume_from:
         instance.app.amqp.queues.select(queues_served_by(runtime.vram_gib))
 

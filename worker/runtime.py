@@ -29,6 +29,7 @@ from worker.comfyui.definitions import Definitions
 from worker.comfyui.model_shelf import ModelShelf
 from worker.comfyui.own_comfy import OwnComfy
 from worker.consumer import Line
+from worker.exits import EX_TEMPFAIL
 from worker.gate import STARTING, Gate
 from worker.gpu.card import GIB
 from worker.gpu.hold import CardHold
@@ -52,7 +53,6 @@ from worker.watchdog import Watchdog, work_waits
 
 log = logging.getLogger(__name__)
 
-EX_TEMPFAIL: Final = 75  # sysexits.h: a new process can do what this one cannot
 _GIVEN_UP: Final = "consumer given up"
 _LAST_WORDS_S: Final = 8.0  # for a worker that gives itself up to take leave
 

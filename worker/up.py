@@ -18,6 +18,7 @@ from typing import Final
 from farm.child import Child, ChildNotStarted
 from farm.logpump import LogLine
 from worker.errors import GpuUnusable
+from worker.exits import EX_CONFIG
 from worker.gpu.card import GpuCard, find_card, read_cards
 from worker.gpu.nvml import GpuState
 
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 60.0
 STEADY_S: Final = 60.0  # one that ran so long begins its pauses anew
-EX_CONFIG: Final = 78  # as `worker.app` says that a person must mend the set-up
 _STOP_MARGIN_S: Final = 20.0  # beyond the drain's grace: ComfyUI's end, and the last writes
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.support.s3 import S3Server
 from tests.support.valkey import ValkeyServer, free_port
 from tests.support.whole_farm import START_S, WholeFarm, WorkerProcess
+from worker.exits import EX_CONFIG, EX_TEMPFAIL
 
 Farms = Callable[..., WholeFarm]
 
@@ -58,17 +59,21 @@ def test_a_wrong_secret_of_s3(new_farm: Farms, s3_server: S3Server) -> None:
 def test_an_s3_that_does_not_answer(new_farm: Farms, s3_server: S3Server) -> None:
     port = free_port()
 
-    reason = refusal(new_farm(s3=s3_server.settings(endpoint_url=f"http://127.0.0.1:{port}")).launch())
+    worker = new_farm(s3=s3_server.settings(endpoint_url=f"http://127.0.0.1:{port}")).launch()
+    reason = refusal(worker)
 
     assert f"127.0.0.1:{port}" in reason
     assert "FARM_S3_ENDPOINT_URL" in reason
+    assert worker.child.poll() == EX_TEMPFAIL  # it may be back soon: to be started again
 
 
 def test_a_bucket_that_does_not_exist(new_farm: Farms, s3_server: S3Server) -> None:
-    reason = refusal(new_farm(s3=s3_server.settings(bucket="nowhere")).launch())
+    worker = new_farm(s3=s3_server.settings(bucket="nowhere")).launch()
+    reason = refusal(worker)
 
     assert "nowhere" in reason
     assert "FARM_S3_BUCKET" in reason
+    assert worker.child.poll() == EX_CONFIG  # only a person can mend it
 
 
 @pytest.mark.parametrize("there", [False, True])
