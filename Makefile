@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TOOLS := .tools
 STAMP := $(VENV)/.installed
-PYTEST_WORKERS ?= 2
+PYTEST_WORKERS ?= 3  # on two cores: tests of the whole farm wait more than they compute
 CHAOS ?= --seeds 1 --jobs 1000 --faults 150 --seconds 600 --workers 4
 
 export UV_PROJECT_ENVIRONMENT := $(VENV)
@@ -32,7 +32,7 @@ demo: $(STAMP)  ## render one clip through the whole farm on embedded defaults
 	$(BIN)/farm demo
 
 test: $(STAMP)  ## run every test
-	$(BIN)/pytest -n $(PYTEST_WORKERS)
+	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal
 
 chaos: $(STAMP)  ## break a farm for half an hour and more: 1,000 jobs, 150 faults (CHAOS="--seeds 1 2 …")
 	$(BIN)/python -m bench.chaos $(CHAOS)

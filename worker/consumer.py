@@ -78,9 +78,11 @@ class PatientConsumer(Consumer):
 
 
 def _refusal(connection: Any) -> ResponseError | None:
-    """What Redis says to a small write, of a key that goes by itself; None when it takes it."""
+    """What Redis says to a small write, of which nothing stays; None when it takes it."""
+    client = connection.default_channel.client
     try:
-        connection.default_channel.client.set(_TRIAL_KEY, 1, px=1000)
+        client.set(_TRIAL_KEY, 1, px=1000)
+        client.delete(_TRIAL_KEY)
     except ResponseError as exc:
         return exc
     return None

@@ -13,7 +13,7 @@ Farms = Callable[..., WholeFarm]
 FOUND_OUT_S = 30.0
 
 # A worker whose event loop is stuck for good once the file of its first argument exists: it reads no
-# connection any more, and does not hear that they were cut.
+# connection any more, and does not hear that they were cut. It says so in a second file.
 STUCK = """
 import pathlib, sys, time
 from celery import bootsteps
@@ -25,6 +25,7 @@ class Stuck(bootsteps.StartStopStep):
         consumer.timer.call_repeatedly(0.1, self.look)
     def look(self):
         while marker.exists():
+            marker.with_suffix(".held").touch()
             time.sleep(1)
 app.steps["consumer"].add(Stuck)
 from worker.one import main
@@ -59,6 +60,7 @@ def test_a_worker_whose_event_loop_is_stuck_ends_so_that_it_is_started_anew(
     farm.wait_ready(worker)
     comfy = worker.comfy()
     marker.touch()
+    eventually(marker.with_suffix(".held").exists)  # a job that is sent sooner may still be fetched
 
     job = farm.submit()
 
