@@ -113,6 +113,9 @@ class JobSpec:
     requirements: Requirements = Requirements()
 
 
+PUBLISHING: Final = "publishing"  # a phase: the work on the card is done
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """How far the present attempt is."""

@@ -114,6 +114,12 @@ class StoreSettings(FromEnvironment):
         validation_alias=_variable("FARM_MAX_LOST_ATTEMPTS"),
         description="A job that lost this many workers is failed as poison.",
     )
+    max_lost_publishing: int = Field(
+        5,
+        ge=1,
+        validation_alias=_variable("FARM_MAX_LOST_PUBLISHING"),
+        description="The same for workers that were lost while they only published its files; counted apart.",
+    )
     max_machine_failures: int = Field(
         5,
         ge=1,
@@ -145,6 +151,7 @@ class StoreSettings(FromEnvironment):
             ring_again_after_s=self.ring_again_after_s,
             avoid_s=self.avoid_s,
             max_lost_attempts=self.max_lost_attempts,
+            max_lost_publishing=self.max_lost_publishing,
             max_machine_failures=self.max_machine_failures,
             retention_s=self.retention_days * 86400.0,
             events_kept=self.events_kept,

@@ -114,6 +114,7 @@ class StoreLimits:
     ring_again_after_s: float = 30.0  # a queued job whose lane has fewer messages than jobs
     avoid_s: float = 20.0  # for so long a failed job is kept from the worker that failed it
     max_lost_attempts: int = 3  # so many lost workers: poison
+    max_lost_publishing: int = 5  # so many that only published it; they may have died of what else they ran
     max_machine_failures: int = 5  # so many failures for a machine's reasons: poison too
     max_places: int = 50  # so many workers without what it needs, and it is failed whoever else lives
     pass_over_s: float = 120.0  # a job older by this than one claimed from a larger class runs there next

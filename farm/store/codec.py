@@ -1,7 +1,8 @@
 """How a job stands in Redis, and back: the only place that knows the fields of its record.
 
 Fields: ``head`` what scripts must read, ``spec`` JSON, compressed; ``state``, ``at``
-(µs, the order), ``attempt``, ``failed``, ``lost``, ``ill``, ``worker``, ``cancel``; ``started``, ``claimed``,
+(µs, the order), ``attempt``, ``failed``, ``lost``, ``lost_publishing`` (those
+of ``lost`` that only published), ``ill``, ``worker``, ``cancel``; ``started``, ``claimed``,
 ``finished``, ``lease``, ``not_before``, ``deadline``, ``rung`` (ms); ``progress``, ``result``,
 ``error`` JSON; ``parked`` why no worker fits, in words; ``notes`` JSON objects with commas between;
 ``avoid`` JSON, worker -> until (ms); ``places`` JSON, workers without what it needs;

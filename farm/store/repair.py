@@ -20,7 +20,13 @@ class RedisRepair(RedisLink):
         limits, batch = self.limits, self.limits.sweep_batch
         lost, due, expired, purged, passed, lanes = self._run_many(
             [
-                self._call("sweep_leases", batch, f"{limits.lease_s:g}", limits.max_lost_attempts),
+                self._call(
+                    "sweep_leases",
+                    batch,
+                    f"{limits.lease_s:g}",
+                    limits.max_lost_attempts,
+                    limits.max_lost_publishing,
+                ),
                 self._call("sweep_due", batch),
                 self._call("sweep_deadlines", batch),
                 self._call("sweep_finished", batch, in_ms(limits.retention_s)),

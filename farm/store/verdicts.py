@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from farm.job import AttemptNote, ErrorKind, JobError
+from farm.job import PUBLISHING, AttemptNote, ErrorKind, JobError
 
 DEADLINE_PASSED: Final = "its deadline passed"
 WORKER_LOST: Final = "its worker was lost"
@@ -14,25 +14,33 @@ PASSED_AT_ONCE: Final = 10  # most jobs of a lane that one sweep lets run before
 RING_AGAIN_S: Final = 1.0  # after a claim was refused *here*: the bell that brought it is used up
 
 
-def lease_lost(worker: str, attempt: int, lease_s: float) -> JobError:
-    """Why an attempt ended whose lease ran out."""
+def lease_lost(worker: str, attempt: int, lease_s: float, *, publishing: bool) -> JobError:
+    """Why an attempt ended whose lease ran out; `publishing`: its work on the card was done."""
+    doing = "published the files of" if publishing else "ran"
     return JobError(
         kind=ErrorKind.MACHINE,
         code="lease_lost",
-        message=f"worker {worker} was not heard of for {lease_s:g} s while it ran attempt {attempt}; "
+        message=f"worker {worker} was not heard of for {lease_s:g} s while it {doing} attempt {attempt}; "
         "it died, or was cut off from Redis",
+        details={"phase": PUBLISHING} if publishing else {},
     )
 
 
-def workers_lost(count: int, last_worker: str, notes: Sequence[AttemptNote]) -> JobError:
+def workers_lost(count: int, last_worker: str, notes: Sequence[AttemptNote], *, publishing: bool) -> JobError:
     """Why a job is poison; `JobRecord.attempts` holds how each attempt ended."""
+    doing = "published the files of this job" if publishing else "ran this job"
     return JobError(
         kind=ErrorKind.POISON,
         code="workers_lost",
-        message=f"{count} workers were lost while they ran this job, the last one was {last_worker}; "
+        message=f"{count} workers were lost while they {doing}, the last one was {last_worker}; "
         "look at their logs before it is retried",
-        details={"workers": [note.worker for note in notes if note.outcome == "lost"]},
+        details={"workers": [note.worker for note in notes if _was_lost(note, publishing=publishing)]},
     )
+
+
+def _was_lost(note: AttemptNote, *, publishing: bool) -> bool:
+    published = note.error is not None and note.error.details.get("phase") == PUBLISHING
+    return note.outcome == "lost" and published == publishing
 
 
 def no_worker_can(places: Sequence[str], why: str) -> JobError:

@@ -148,9 +148,11 @@ def cancels_hold(history: History) -> Iterator[Violation]:
 def poison_stops(history: History) -> Iterator[Violation]:
     """A job that kills workers is stopped after so many of them."""
     for story in history.stories.values():
-        taken = sum(each.outcome == "lost" for each in story.attempts)
-        if taken > history.bounds.lost_workers:
-            yield Violation(breach=Breach.POISON, job_id=story.job_id, text=f"it took {taken} workers")
+        taken = Counter(each.publishing for each in story.attempts if each.outcome == "lost")
+        if taken[False] > history.bounds.lost_workers or taken[True] > history.bounds.lost_publishing:
+            yield Violation(
+                breach=Breach.POISON, job_id=story.job_id, text=f"it took {taken.total()} workers"
+            )
         if story.poison and story.state == "succeeded":
             yield Violation(breach=Breach.POISON, job_id=story.job_id, text="it was to fail, and succeeded")
 

@@ -27,6 +27,7 @@ class AttemptSeen:
     outcome: str
     started_s: float
     ended_s: float
+    publishing: bool = False  # lost while it only published its files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,7 @@ class Bounds:
     """What time and number the promise allows; seconds."""
 
     lost_workers: int = 3
+    lost_publishing: int = 5  # that only published it
     lease_s: float = 15.0
     repair_s: float = 2.0  # a sweep, and a new steward's election when the old one died as well
     slack_s: float = 10.0  # for a machine that is busy with everything else

@@ -138,14 +138,27 @@ def test_a_run_that_began_after_the_cancel_is_found() -> None:
     assert breaches(history_of(canceled, objects={}, runs=(late,))) == {Breach.CANCEL}
 
 
-def test_a_job_that_took_too_many_workers_is_found() -> None:
+@pytest.mark.parametrize(
+    ("rendering", "publishing", "found"),
+    [(4, 0, {Breach.POISON}), (0, 6, {Breach.POISON}), (3, 4, set()), (2, 5, set())],
+)
+def test_a_job_that_took_too_many_workers_is_found(
+    rendering: int, publishing: int, found: set[Breach]
+) -> None:
     taken = tuple(
-        AttemptSeen(attempt=number, worker="a", outcome="lost", started_s=number, ended_s=number + 0.5)
-        for number in range(1, 5)
+        AttemptSeen(
+            attempt=number + 1,
+            worker="a",
+            outcome="lost",
+            started_s=number,
+            ended_s=number + 0.5,
+            publishing=number >= rendering,
+        )
+        for number in range(rendering + publishing)
     )
     story = Story(job_id=JOB, state="failed", attempts=taken, error="poison")
 
-    assert breaches(history_of(story, objects={})) == {Breach.POISON}
+    assert breaches(history_of(story, objects={})) == found
 
 
 def test_a_poison_job_that_succeeded_is_found() -> None:

@@ -17,7 +17,7 @@ from farm.broker import CeleryBell, key_prefix, make_app
 from farm.cleaning import Cleaner, CleanLimits
 from farm.errors import JobNotFound
 from farm.handle import Job
-from farm.job import EventKind, JobRecord
+from farm.job import PUBLISHING, EventKind, JobRecord
 from farm.store.redis import connect
 from tests.chaos.arena import NAMESPACE, ROOT, Arena
 from tests.chaos.history import AttemptSeen, Bounds, History, Run, StateSeen, Stored, Story
@@ -155,6 +155,7 @@ def _story(arena: Arena, job: Job) -> Story | None:
                 outcome=note.outcome,
                 started_s=note.started_at.timestamp(),
                 ended_s=note.ended_at.timestamp(),
+                publishing=note.error is not None and note.error.details.get("phase") == PUBLISHING,
             )
             for note in record.attempts
         ),

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from farm.errors import IdempotencyConflict, IllegalMove, JobForgotten, JobNotFound
-from farm.job import ErrorKind, EventKind, JobState, Progress, new_job_id
+from farm.job import PUBLISHING, ErrorKind, EventKind, JobState, Progress, new_job_id
 from farm.store.base import Claim, Drain, JobStore, LeaseAnswer, NewEvent, Queued, Refused, Ring, StoreLimits
 from tests.support.jobs import QUEUE, a_job, a_result, an_error
 from tests.support.shop import LONG, Open, Shop
@@ -265,6 +265,52 @@ def test_a_job_that_loses_three_workers_is_poison_with_all_evidence(hasty: Shop)
         (2, "lost"),
         (3, "lost"),
     ]
+
+
+def test_a_job_that_was_only_published_where_workers_died_is_not_poison_by_it(hasty: Shop) -> None:
+    job_id = hasty.submit()
+    for number in range(4):
+        hasty.lose(job_id, f"p{number}", phase=PUBLISHING)
+    for number in range(2):
+        hasty.lose(job_id, f"w{number}", phase="sample_high")
+
+    waiting = hasty.store.get(job_id)
+    assert (waiting.state, waiting.attempts_lost) == (JobState.QUEUED, 6)
+    assert [note.error and note.error.details for note in waiting.attempts] == [{"phase": PUBLISHING}] * 4 + [
+        {},
+        {},
+    ]
+
+    hasty.lose(job_id, "w2", phase="vae")
+    record = hasty.store.get(job_id)
+    assert (record.state, record.error and record.error.kind) == (JobState.FAILED, ErrorKind.POISON)
+    assert record.error is not None
+    assert record.error.details == {"workers": ["w0", "w1", "w2"]}
+    assert record.error.message.startswith("3 workers were lost while they ran this job")
+
+
+def test_a_job_whose_files_kill_each_worker_that_publishes_them_ends(hasty: Shop) -> None:
+    job_id = hasty.submit()
+    hasty.lose(job_id, "w0", phase="vae")
+    for number in range(5):
+        hasty.lose(job_id, f"p{number}", phase=PUBLISHING)
+
+    record = hasty.store.get(job_id)
+    assert (record.state, record.error and record.error.kind) == (JobState.FAILED, ErrorKind.POISON)
+    assert record.error is not None
+    assert record.error.details == {"workers": [f"p{number}" for number in range(5)]}
+    assert record.error.message.startswith("5 workers were lost while they published the files of this job")
+
+
+def test_a_retry_forgets_the_workers_that_were_lost(hasty: Shop) -> None:
+    job_id = hasty.submit()
+    for number in range(5):
+        hasty.lose(job_id, f"p{number}", phase=PUBLISHING)
+    hasty.store.retry(job_id)
+
+    hasty.lose(job_id, "w0", phase=PUBLISHING)
+
+    assert hasty.state(job_id) is JobState.QUEUED
 
 
 # -- how an attempt ends ---------------------------------------------------------------------------

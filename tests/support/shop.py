@@ -10,7 +10,7 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from farm.job import JobState
+from farm.job import JobState, Progress
 from farm.settings import RedisSettings
 from farm.store.base import Claim, JobStore, StoreLimits
 from farm.store.redis import connect
@@ -38,6 +38,13 @@ class Shop:
         job_id = self.submit(**fields)
         assert isinstance(self.store.claim(job_id, worker=worker), Claim)
         return job_id
+
+    def lose(self, job_id: str, worker: str, *, phase: str) -> None:
+        """Let a worker claim the job, come so far, and never be heard of again."""
+        claim = self.store.claim(job_id, worker=worker)
+        assert isinstance(claim, Claim)
+        self.store.report(job_id, claim.attempt, [], progress=Progress(phase=phase, fraction=0.5))
+        self.sweep_until(lambda: self.state(job_id) is not JobState.RUNNING)
 
     def state(self, job_id: str) -> JobState:
         """Where the job is."""

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 from comfy.errors import OutOfMemory
 from farm.broker import queue_for
 from farm.errors import StorageUnavailable, StoreUnavailable
-from farm.job import EventKind, JobError, JobResult, JobState, ModelFile, Progress
+from farm.job import PUBLISHING, EventKind, JobError, JobResult, JobState, ModelFile, Progress
 from farm.store.base import Claim, JobStore, LeaseAnswer, NewEvent, Refused
 from worker.inputs.cache import InputCache
 from worker.jobs.faults import Fault, sort_fault
@@ -217,7 +217,7 @@ class _Attempt:
         self._reporter.event(EventKind.PREVIEW, node_id=node_id, media_type=media_type, image=picture)
 
     def _publish(self, rendered: Rendered) -> JobResult:
-        self._reporter.phase("publishing")
+        self._reporter.phase(PUBLISHING)
         started = time.monotonic()
         waited = self._claim.claimed_at - self._claim.submitted_at
         timings_s = {"queue": waited.total_seconds(), **rendered.timings_s}

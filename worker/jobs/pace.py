@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from farm.job import Progress
+from farm.job import PUBLISHING, Progress
 
 PUBLISH_S: Final = 5.0  # for upload and commit, as long as nothing better is known
-_NEARLY_DONE: Final = frozenset({"vae", "interpolate", "save", "publishing"})
+_NEARLY_DONE: Final = frozenset({"vae", "interpolate", "save", PUBLISHING})
 
 
 class Pace:
@@ -35,7 +35,7 @@ class Pace:
         at, progress = self._latest
         since = self._clock() - at
         if progress.phase in _NEARLY_DONE:
-            return 0.0 if progress.phase == "publishing" else PUBLISH_S
+            return 0.0 if progress.phase == PUBLISHING else PUBLISH_S
         if self._first is None:
             return None
         began, before = self._first

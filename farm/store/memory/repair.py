@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from farm.job import (
-    JobState,
-)
+from farm.job import PUBLISHING, JobState
 from farm.store.base import Ring, Swept
 from farm.store.memory.state import Kept, Lane, MemoryState, front_ring
 from farm.store.verdicts import (
@@ -50,19 +48,28 @@ class MemoryRepair(MemoryState):
 
     def _take(self, kept: Kept) -> None:
         record = kept.record
-        error = lease_lost(record.worker or "", record.attempt, self.limits.lease_s)
+        publishing = record.progress is not None and record.progress.phase == PUBLISHING
+        error = lease_lost(record.worker or "", record.attempt, self.limits.lease_s, publishing=publishing)
         self._note(kept, "lost", error)
         self._set(kept, attempts_lost=record.attempts_lost + 1, error=error)
+        kept.lost_publishing += publishing
+        counted, limit = self._counted(kept, publishing=publishing)
         if record.cancel_requested:
             self._set(kept, error=None)
             self._finish(kept, JobState.CANCELED, worker=record.worker, reason=WORKER_LOST)
-        elif kept.record.attempts_lost >= self.limits.max_lost_attempts:
-            poison = workers_lost(kept.record.attempts_lost, record.worker or "", kept.record.attempts)
+        elif counted >= limit:
+            poison = workers_lost(counted, record.worker or "", kept.record.attempts, publishing=publishing)
             self._set(kept, error=poison)
             self._finish(kept, JobState.FAILED, worker=record.worker, reason=poison.message)
         else:
             self._requeue(kept, worker=record.worker, reason=WORKER_LOST)
             kept.due = self._clock()
+
+    def _counted(self, kept: Kept, *, publishing: bool) -> tuple[int, int]:
+        """How many workers were lost in that part of the job, and how many make it poison."""
+        if publishing:
+            return kept.lost_publishing, self.limits.max_lost_publishing
+        return kept.record.attempts_lost - kept.lost_publishing, self.limits.max_lost_attempts
 
     def _due(self) -> list[Kept]:
         now = self._clock()

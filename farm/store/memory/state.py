@@ -44,6 +44,7 @@ class Kept:
     digest: str
     content: str | None = None
     token: str = ""  # of the last claim
+    lost_publishing: int = 0  # lost workers that only published it
     ill: int = 0  # failures for a machine's reasons
     due: float | None = None  # must be rung by then
     avoid: dict[str, float] = field(default_factory=dict)  # worker -> until

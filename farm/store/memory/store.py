@@ -146,7 +146,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
                 started_at=None,
                 finished_at=None,
             )
-            kept.ill = 0
+            kept.ill = kept.lost_publishing = 0
             self._tell(kept, reason="retry")
             self._ring_now(kept)
             return JobState.QUEUED

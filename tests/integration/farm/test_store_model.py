@@ -32,14 +32,20 @@ from hypothesis.stateful import (
 from pydantic import SecretStr
 
 from farm.errors import FarmError
-from farm.job import ErrorKind, EventKind, JobRecord, JobState, Progress
+from farm.job import PUBLISHING, ErrorKind, EventKind, JobRecord, JobState, Progress
 from farm.settings import RedisSettings
 from farm.store.base import Claim, JobStore, NewEvent, StoreLimits
 from farm.store.redis import RedisJobStore, connect
 from farm.testing import MemoryJobStore, PlainBell
 from tests.support.jobs import QUEUE, a_job, a_result, an_error
 
-LIMITS = StoreLimits(lease_s=3600, ring_again_after_s=3600, avoid_s=3600, retention_s=86400)
+LIMITS = StoreLimits(
+    lease_s=3600,
+    ring_again_after_s=3600,
+    avoid_s=3600,
+    retention_s=86400,
+    max_lost_publishing=2,  # so that the rules come to it
+)
 LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
 FAR_MS = 4_000_000_000_000
 PRIORITIES = (2, 5)
@@ -62,7 +68,11 @@ def _take(store: JobStore, _job_id: str, _attempt: int) -> Any:
     """The part of a sweep that takes jobs from workers that were not heard of."""
     if isinstance(store, RedisJobStore):
         found = store._run(
-            "sweep_leases", LIMITS.sweep_batch, f"{LIMITS.lease_s:g}", LIMITS.max_lost_attempts
+            "sweep_leases",
+            LIMITS.sweep_batch,
+            f"{LIMITS.lease_s:g}",
+            LIMITS.max_lost_attempts,
+            LIMITS.max_lost_publishing,
         )
         return [job_id.decode() for job_id in found]
     assert isinstance(store, MemoryJobStore)
@@ -280,6 +290,14 @@ class BothStores(RuleBasedStateMachine):
         kept = self.model._jobs[job_id]
         if kept.record.lease_until is not None:
             self.model._set(kept, lease_until=LONG_AGO)
+
+    @rule(job_id=jobs, worker=WORKERS, phase=st.sampled_from(["vae", PUBLISHING]))
+    def a_worker_takes_it_and_dies(self, job_id: str, worker: str, phase: str) -> None:
+        self.claim(job_id, worker)
+        attempt, progress = self.attempt(job_id, 0), Progress(phase=phase, fraction=0.5)
+        self.both(lambda store: store.report(job_id, attempt, [], progress=progress))
+        self.the_lease_runs_out(job_id)
+        self.sweep()
 
     @rule(job_id=jobs)
     def the_retry_time_comes(self, job_id: str) -> None:
