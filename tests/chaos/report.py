@@ -14,7 +14,7 @@ from tests.chaos.schedule import Fault
 
 # Drained, killed, ended while it started, ended by its own watchdog, refused because a server was away.
 _EXITS = frozenset({0, -9, -15, 75, 78})
-_CUT_SHORT = frozenset({"lost", "failed", "released"})
+_CUT_SHORT = frozenset({"lost", "failed", "released", "unpublished"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
