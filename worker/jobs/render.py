@@ -30,6 +30,7 @@ from worker.results.publish import LocalOutput
 
 log = logging.getLogger(__name__)
 
+_END_NOTICED_S: Final = 1.0  # how long the end of a process may take to be known
 # A person follows the phases: those of small helper nodes between two stages only flicker.
 _SAYS_NOTHING: Final = frozenset({Phase.QUEUED, Phase.OTHER, Phase.DONE})
 
@@ -279,7 +280,8 @@ def _run(
             raise TimeLimitReached(claim.job_id, claim.spec.time_limit_s) from exc
         raise
     except (ServerUnreachable, RunLost) as exc:
-        if died.is_set():
+        # Its socket closes a moment before its end is noticed.
+        if died.wait(_END_NOTICED_S):
             raise comfy.death() from exc
         raise
 
