@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TOOLS := .tools
 STAMP := $(VENV)/.installed
-PYTEST_WORKERS ?= 3  # on two cores: tests of the whole farm wait more than they compute
+PYTEST_WORKERS ?= 2
 CHAOS ?= --seeds 1 --jobs 1000 --faults 150 --seconds 600 --workers 4
 
 export UV_PROJECT_ENVIRONMENT := $(VENV)
