@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import tempfile
-from pathlib import Path
 
+from bench.whole_farm import running_farm
 from farm.store.base import Drain
-from tests.support.s3 import running_rclone
-from tests.support.valkey import ValkeyServer, eventually
+from tests.support.valkey import eventually
 from tests.support.whole_farm import JOB_S, WholeFarm, a_clip
 
 _BUDGET_S = 1.0
@@ -26,21 +24,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10)
     rounds = parser.parse_args().rounds
-    with tempfile.TemporaryDirectory(prefix="bench-drain-") as name:
-        folder = Path(name)
-        (folder / "valkey").mkdir()
-        valkey = ValkeyServer(folder / "valkey", "--appendonly", "yes")
-        valkey.start()
-        try:
-            with running_rclone(folder / "s3") as s3:
-                farm = WholeFarm(folder, valkey.url, s3.settings(), lease_s=15.0, renew_s=3.0, sweep_s=1.0)
-                try:
-                    farm.wait_ready(farm.launch("a"), farm.launch("b"))
-                    took = [drained_s(farm) for _ in range(rounds)]
-                finally:
-                    farm.close()
-        finally:
-            valkey.kill()
+    with running_farm("bench-drain-") as farm:
+        farm.wait_ready(farm.launch("a"), farm.launch("b"))
+        took = [drained_s(farm) for _ in range(rounds)]
     median, worst = statistics.median(took), max(took)
     print(f"drained job claimed elsewhere: median {median:.3f} s, worst {worst:.3f} s of {rounds}")
     print("within the budget" if worst <= _BUDGET_S else f"OVER the budget of {_BUDGET_S:g} s")

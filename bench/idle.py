@@ -8,15 +8,12 @@ The worker alone, without its ComfyUI (the emulator here), which is shown beside
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
-from pathlib import Path
 
 import psutil
 
-from tests.support.s3 import running_rclone
-from tests.support.valkey import ValkeyServer
-from tests.support.whole_farm import WholeFarm, WorkerProcess
+from bench.whole_farm import running_farm
+from tests.support.whole_farm import WorkerProcess
 
 _BUDGET_MB = 150
 _SETTLE_S = 5.0  # after its start a worker stores node definitions and proves its plan
@@ -27,28 +24,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0)
     seconds = parser.parse_args().seconds
-    with tempfile.TemporaryDirectory(prefix="bench-idle-") as name:
-        folder = Path(name)
-        (folder / "valkey").mkdir()
-        valkey = ValkeyServer(folder / "valkey", "--appendonly", "yes")
-        valkey.start()
-        try:
-            with running_rclone(folder / "s3") as s3:
-                # Times as in production: short ones would show a busier worker than there is.
-                farm = WholeFarm(folder, valkey.url, s3.settings(), lease_s=15.0, renew_s=3.0, sweep_s=1.0)
-                try:
-                    started = time.monotonic()
-                    worker = farm.start_worker()
-                    print(f"ready after {time.monotonic() - started:.2f} s")
-                    watch(worker, seconds)
-                    farm.submit().wait(60)
-                    time.sleep(_SETTLE_S)
-                    print("after one job:")
-                    watch(worker, seconds)
-                finally:
-                    farm.close()
-        finally:
-            valkey.kill()
+    with running_farm("bench-idle-") as farm:
+        started = time.monotonic()
+        worker = farm.start_worker()
+        print(f"ready after {time.monotonic() - started:.2f} s")
+        watch(worker, seconds)
+        farm.submit().wait(60)
+        time.sleep(_SETTLE_S)
+        print("after one job:")
+        watch(worker, seconds)
 
 
 def watch(worker: WorkerProcess, seconds: float) -> None:
