@@ -269,6 +269,9 @@ class Farm:
         """Ask for the job's end; returns its state: canceled at once when it was queued, running
         until its worker has stopped it, or the final state that it had already.
 
+        Args:
+            reason: told to whoever waits for the job, kept in its record and events; up to 500 characters.
+
         Raises:
             JobNotFound: there is no such job.
         """
@@ -380,9 +383,7 @@ def succeeded(record: JobRecord) -> JobRecord:
         JobFailed: it ended failed, canceled or expired.
     """
     if record.state is not JobState.SUCCEEDED:
-        raise JobFailed(
-            record.job_id, record.state, record.error.message if record.error else "no reason given"
-        )
+        raise JobFailed(record.job_id, record.state, record.reason or "it has not ended")
     return record
 
 

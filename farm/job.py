@@ -213,12 +213,26 @@ class JobRecord:
     lease_until: AwareDatetime | None = None
     not_before: AwareDatetime | None = None  # a retry waits for this
     cancel_requested: bool = False
+    cancel_reason: str | None = None  # what the first one who asked for it said
     parked: str | None = None  # why no live worker fits; it starts when one that does comes
     progress: Progress | None = None
     result: JobResult | None = None
     error: JobError | None = None  # of the job when final, else of the last attempt
     attempts: tuple[AttemptNote, ...] = ()
     reused_from: str | None = None  # the job that made the result; this one was never run
+
+    @property
+    def reason(self) -> str | None:
+        """Why the job did not end well, for a person; None for one that did, or that has not ended."""
+        match self.state:
+            case JobState.FAILED:
+                return self.error.message if self.error else "no reason is known"
+            case JobState.CANCELED:
+                return self.cancel_reason or "somebody asked for it and gave no reason"
+            case JobState.EXPIRED:
+                return "its deadline passed before a worker took it"
+            case _:
+                return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

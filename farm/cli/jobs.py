@@ -186,7 +186,9 @@ def cancel(
     jobs: Annotated[
         list[str], typer.Argument(metavar="JOB...", help="Ids, or beginnings.", autocompletion=complete_id)
     ],
-    reason: Annotated[str, typer.Option(help="Kept with the job.")] = "",
+    reason: Annotated[
+        str, typer.Option(help="Told to who waits for the job, and kept with it (500 characters).")
+    ] = "",
     json: AsJson = False,
 ) -> None:
     """Ask for the end of jobs; one that runs stops as soon as its node yields."""

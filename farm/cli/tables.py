@@ -136,6 +136,7 @@ def _facts_table(job: JobRecord) -> Table:
         "job": job.job_id,
         "title": escape(spec.title),
         "state": coloured(job.state) + (" (cancel requested)" if job.cancel_requested else ""),
+        "reason": escape((job.cancel_reason if job.cancel_requested else job.reason) or ""),
         "progress": escape(progress_words(job.progress)) if job.state is JobState.RUNNING else "",
         "error": f"[red]{escape(job.error.message)}[/] ({job.error.code})" if job.error else "",
         "queue": f"{job.queue}, priority {spec.priority}",
@@ -172,4 +173,5 @@ def _took_s(job: JobRecord) -> float | None:
 
 
 def _first_line(job: JobRecord) -> str:
-    return job.error.message.splitlines()[0] if job.error and job.error.message else ""
+    why = job.reason or (job.error.message if job.error else "")
+    return why.splitlines()[0] if why else ""

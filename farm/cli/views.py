@@ -90,7 +90,7 @@ class BarView:
 
     def end(self, job: JobRecord) -> None:
         """Fill the bar, or say why not."""
-        why = escape(job.error.message) if job.error and job.state is not JobState.SUCCEEDED else ""
+        why = escape(job.reason or "")
         done = 1.0 if job.state is JobState.SUCCEEDED else None
         task = self._tasks[job.job_id]
         self._bars.update(task, description=coloured(job.state), pace=why, completed=done)
@@ -147,7 +147,7 @@ class LineView:
 
     def end(self, job: JobRecord) -> None:
         """Say how it ended."""
-        why = f": {job.error.message}" if job.error and job.state is not JobState.SUCCEEDED else ""
+        why = f": {job.reason}" if job.reason else ""
         self._line(job.job_id, f"{job.state}{why}")
 
     def note(self, text: str) -> None:

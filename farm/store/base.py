@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from pydantic import AwareDatetime
 
 from comfy.wan.paces import Pace
 from farm.job import EventKind, JobError, JobEvent, JobRecord, JobResult, JobSpec, JobState, Progress
+
+_REASON_LENGTH: Final = 500  # characters: a caller's words stand in a record and in several events
+
+
+def kept_reason(reason: str) -> str:
+    """A caller's reason as it is stored: short, and text that every encoder takes."""
+    return reason.strip()[:_REASON_LENGTH].encode(errors="replace").decode()
 
 
 class LeaseAnswer(StrEnum):
@@ -289,6 +296,9 @@ class JobStore(Protocol):
     def cancel(self, job_id: str, *, reason: str = "") -> JobState:
         """Ask for the end of a job: queued → canceled at once; running → asked (stays running
         until the worker has stopped it, or its lease ran out). Final: nothing changes.
+
+        Args:
+            reason: of the first who asks; stands in the record and in the last event, up to 500 characters.
 
         Raises:
             JobNotFound: there is none.

@@ -2,8 +2,8 @@
 
 Fields: ``head`` what scripts must read, ``spec`` JSON, compressed; ``state``, ``at``
 (µs, the order), ``attempt``, ``failed``, ``lost``, ``lost_publishing`` (those
-of ``lost`` that only published), ``ill``, ``worker``, ``cancel``; ``started``, ``claimed``,
-``finished``, ``lease``, ``not_before``, ``deadline``, ``rung`` (ms); ``progress``, ``result``,
+of ``lost`` that only published), ``ill``, ``worker``, ``cancel``, ``cancel_reason``; ``started``,
+``claimed``, ``finished``, ``lease``, ``not_before``, ``deadline``, ``rung`` (ms); ``progress``, ``result``,
 ``error`` JSON; ``parked`` why no worker fits, in words; ``notes`` JSON objects with commas between;
 ``avoid`` JSON, worker -> until (ms); ``places`` JSON, workers without what it needs;
 ``held`` the worker that has its finished files;
@@ -182,6 +182,7 @@ def _record(job_id: str, head: Mapping[str, Any], fields: Fields) -> JobRecord:
         lease_until=_time(fields, b"lease"),
         not_before=_time(fields, b"not_before"),
         cancel_requested=b"cancel" in fields,
+        cancel_reason=fields[b"cancel_reason"].decode() if b"cancel_reason" in fields else None,
         progress=PROGRESS.validate_json(fields[b"progress"]) if b"progress" in fields else None,
         result=RESULT.validate_json(fields[b"result"]) if b"result" in fields else None,
         error=ERROR.validate_json(fields[b"error"]) if b"error" in fields else None,

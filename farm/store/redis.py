@@ -25,7 +25,17 @@ from farm.job import (
 from farm.settings import RedisSettings
 from farm.store import codec
 from farm.store.address import sentinel_address
-from farm.store.base import Bell, Claim, LeaseAnswer, NewEvent, NewJob, Refused, StoreLimits, Submitted
+from farm.store.base import (
+    Bell,
+    Claim,
+    LeaseAnswer,
+    NewEvent,
+    NewJob,
+    Refused,
+    StoreLimits,
+    Submitted,
+    kept_reason,
+)
 from farm.store.fleet import RedisFleet
 from farm.store.keys import lane
 from farm.store.link import in_ms, ring_at_front
@@ -125,7 +135,7 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
 
     def cancel(self, job_id: str, *, reason: str = "") -> JobState:
         """Ask for the end of a job."""
-        state = self._run("cancel", job_id, reason).decode()
+        state = self._run("cancel", job_id, kept_reason(reason)).decode()
         if not state:
             raise self._missing(job_id)
         return JobState(state)

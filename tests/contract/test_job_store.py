@@ -614,6 +614,52 @@ def test_a_cancel_after_the_end_changes_nothing(shop: Shop) -> None:
         shop.store.cancel(new_job_id())
 
 
+@pytest.mark.parametrize("last_word", ["end_canceled", "succeed", "fail", "release", "set_aside", "lost"])
+def test_the_reason_of_a_cancel_is_told_whichever_write_finds_it(hasty: Shop, last_word: str) -> None:
+    job_id = hasty.running()
+    store = hasty.store
+    store.cancel(job_id, reason="the client changed its mind")
+    store.cancel(job_id, reason="so did I")
+    say: dict[str, Callable[[], object]] = {
+        "end_canceled": lambda: store.end_canceled(job_id, 1),
+        "succeed": lambda: store.succeed(job_id, 1, a_result()),
+        "fail": lambda: store.fail(job_id, 1, an_error(), retry_in_s=0),
+        "release": lambda: store.release(job_id, 1, reason="drain"),
+        "set_aside": lambda: store.set_aside(job_id, 1, an_error(), hold_s=60.0),
+        "lost": lambda: hasty.sweep_until(lambda: hasty.state(job_id) is not JobState.RUNNING),
+    }
+
+    say[last_word]()
+
+    record = store.get(job_id)
+    assert (record.state, record.reason) == (JobState.CANCELED, "the client changed its mind")
+    asked, ended = [event.data["reason"] for event in store.events(job_id) if event.data.get("reason")]
+    assert asked == ended == "the client changed its mind"
+
+
+def test_a_job_that_is_retried_forgets_why_it_was_canceled(shop: Shop) -> None:
+    job_id = shop.submit()
+    shop.store.cancel(job_id, reason="enough")
+
+    shop.store.retry(job_id)
+
+    assert shop.store.get(job_id).cancel_reason is None
+    shop.store.cancel(job_id)
+    assert shop.store.get(job_id).cancel_reason is None
+
+
+@pytest.mark.parametrize("reason", ["x" * 100_000, " \ud800 torn ", "змінив\n думку"])
+def test_a_reason_of_any_text_is_kept_short_and_readable(shop: Shop, reason: str) -> None:
+    job_id = shop.submit()
+
+    shop.store.cancel(job_id, reason=reason)
+
+    kept = shop.store.get(job_id).cancel_reason
+    assert kept is not None
+    assert kept == reason.strip()[:500].replace("\ud800", "?")
+    assert shop.store.events(job_id)[-1].data["reason"] == kept
+
+
 def test_a_job_that_nobody_canceled_cannot_end_so(shop: Shop) -> None:
     job_id = shop.running()
 

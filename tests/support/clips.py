@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 
 import av
 from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 from PIL import Image
@@ -15,6 +16,11 @@ from PIL import Image
 _SAMPLE_RATE = 48000
 
 _ENCODERS = {".webm": "libvpx-vp9", ".gif": "gif"}  # all others: libx264
+_PIXEL_FORMATS = {"gif": "rgb8", "prores": "yuv422p10le", "mjpeg": "yuvj420p"}  # all others: yuv420p
+_QUICK = {
+    "libsvtav1": {"preset": "12"},
+    "libx265": {"preset": "ultrafast", "x265-params": "log-level=none"},
+}
 
 
 def make_clip(
@@ -26,17 +32,23 @@ def make_clip(
     sound: bool = False,
     options: dict[str, str] | None = None,
     keyframe_every: int | None = None,
+    encoder: str | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> Path:
     """A clip whose colour changes with each frame; its format is that of the name's ending."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixel_format = "rgb8" if path.suffix == ".gif" else "yuv420p"
+    encoder = encoder or _ENCODERS.get(path.suffix, "libx264")
+    pixel_format = _PIXEL_FORMATS.get(encoder, "yuv420p")
     with av.open(str(path), "w", options=options or {}) as container:
-        stream = container.add_stream(_ENCODERS.get(path.suffix, "libx264"), rate=fps)
+        container.metadata.update(metadata or {})
+        stream = container.add_stream(encoder, rate=fps, options=dict(_QUICK.get(encoder, {})))
         assert isinstance(stream, VideoStream)
         stream.width, stream.height, stream.pix_fmt = *size, pixel_format
         if keyframe_every is not None:
             stream.codec_context.gop_size = keyframe_every
-        audio = container.add_stream("aac", rate=_SAMPLE_RATE) if sound else None
+        audio = None
+        if sound:
+            audio = container.add_stream("libopus" if path.suffix == ".webm" else "aac", rate=_SAMPLE_RATE)
         for number in range(frames):
             picture = Image.new("RGB", size, (number * 13 % 256, 90, 200))
             frame = av.VideoFrame.from_image(picture)  # type: ignore[no-untyped-call]
@@ -46,6 +58,26 @@ def make_clip(
             for frame in _silence(_SAMPLE_RATE * frames // fps):
                 container.mux(audio.encode(frame))
             container.mux(audio.encode())
+    return path
+
+
+def make_sound(path: Path, *, encoder: str, metadata: Mapping[str, str] | None = None) -> Path:
+    """A tenth of a second of silence; its format is that of the name's ending."""
+    with av.open(str(path), "w") as container:
+        container.metadata.update(metadata or {})
+        stream = container.add_stream(encoder, rate=_SAMPLE_RATE)
+        assert isinstance(stream, AudioStream)
+        fitting = AudioResampler(
+            format=stream.codec_context.format,
+            layout="stereo",
+            frame_size=stream.codec_context.frame_size or None,
+        )
+        for frame in _silence(_SAMPLE_RATE // 10):
+            for fitted in fitting.resample(frame):
+                container.mux(stream.encode(fitted))
+        for fitted in fitting.resample(None):
+            container.mux(stream.encode(fitted))
+        container.mux(stream.encode())
     return path
 
 

@@ -17,6 +17,7 @@ from farm.job import VideoFacts
 from worker.errors import BrokenOutput
 
 if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
@@ -78,7 +79,7 @@ def read_sound(path: Path) -> tuple[str, float]:
         packets = sum(1 for packet in container.demux(stream) if packet.size)
         if packets == 0:
             raise BrokenOutput(path.name, "it holds no sound")
-        return stream.codec_context.name, (container.duration or 0) / _MICROSECONDS
+        return codec_name(stream), (container.duration or 0) / _MICROSECONDS
 
 
 def decode_movie(path: Path, index: MovieIndex, *, poster_at: float) -> Image.Image:
@@ -127,6 +128,11 @@ def _decode_stretch(path: Path, start: int, *, grab: int, to_the_end: bool = Fal
     return grabbed
 
 
+def codec_name(stream: VideoStream | AudioStream) -> str:
+    """What a stream is encoded as, whichever decoder reads it here: ``av1``, and not ``libdav1d``."""
+    return stream.codec_context.codec.canonical_name
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[InputContainer]:
     try:
@@ -172,7 +178,7 @@ def _facts(container: InputContainer, stream: VideoStream, frames: int, end_s: f
     fps = float(stream.average_rate or stream.guessed_rate or 0)
     duration_s = container.duration / _MICROSECONDS if container.duration else end_s
     return VideoFacts(
-        codec=stream.codec_context.name,
+        codec=codec_name(stream),
         width=stream.width,
         height=stream.height,
         frames=frames,

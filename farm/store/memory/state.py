@@ -171,6 +171,8 @@ class MemoryState:
         return True
 
     def _finish(self, kept: Kept, state: JobState, **told: Any) -> None:
+        if state is JobState.CANCELED and kept.record.cancel_reason is not None:
+            told["reason"] = kept.record.cancel_reason
         self._set(kept, state=state, finished_at=self._now(), lease_until=None, not_before=None, parked=None)
         kept.due = kept.deadline = kept.held = None
         kept.avoid, kept.places = {}, []

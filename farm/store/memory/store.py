@@ -24,6 +24,7 @@ from farm.store.base import (
     NewJob,
     Refused,
     Submitted,
+    kept_reason,
 )
 from farm.store.codec import from_order, spec_digest, to_order
 from farm.store.memory.fleet import MemoryFleet
@@ -105,9 +106,9 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
         """Ask for the end of a job."""
         with self._lock:
             kept = self._kept(job_id)
-            asked = kept.record.cancel_requested
-            if not kept.record.state.final:
-                self._set(kept, cancel_requested=True)
+            asked, reason = kept.record.cancel_requested, kept_reason(reason)
+            if not kept.record.state.final and not asked:
+                self._set(kept, cancel_requested=True, cancel_reason=reason or None)
             if kept.record.state is JobState.QUEUED:
                 self._finish(kept, JobState.CANCELED, reason=reason)
             elif kept.record.state is JobState.RUNNING:
@@ -140,6 +141,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
                 attempts_failed=0,
                 attempts_lost=0,
                 cancel_requested=False,
+                cancel_reason=None,
                 error=None,
                 result=None,
                 progress=None,

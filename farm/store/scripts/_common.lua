@@ -18,13 +18,14 @@ local function lane_of(job) return job.head.p .. ':' .. job.head.q end
 local function load(id)
   local f = redis.call('HMGET', key('job', id), 'state', 'at', 'head', 'attempt', 'worker', 'claimed',
     'failed', 'lost', 'cancel', 'ended', 'ill', 'nonce',
-    'lost_publishing')
+    'lost_publishing', 'cancel_reason')
   if not f[1] then return nil end
   return {
     id = id, state = f[1], at = f[2], raw_head = f[3], head = cjson.decode(f[3]),
     attempt = tonumber(f[4] or 0), worker = f[5] or '', claimed = tonumber(f[6] or 0),
     failed = tonumber(f[7] or 0), lost = tonumber(f[8] or 0), cancel = f[9], ended = f[10] or '',
     ill = tonumber(f[11] or 0), token = f[12] or '', lost_publishing = tonumber(f[13] or 0),
+    cancel_reason = f[14] or nil,
   }
 end
 
@@ -70,6 +71,8 @@ end
 
 -- The job is done for. Fields that only a living job needs go.
 local function finish(job, state, told)
+  -- Whichever write finds the request first: what the one who asked said is what happened.
+  if state == 'canceled' and job.cancel_reason then told.reason = job.cancel_reason end
   if job.state == 'running' then redis.call('ZREM', root .. 'leases', job.id) else leave_queue(job) end
   move(job, state)
   set(job, 'finished', now)

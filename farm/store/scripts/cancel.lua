@@ -3,12 +3,17 @@ local id, reason = ARGV[2], ARGV[3]
 
 local job = load(id)
 if not job then return '' end
-if job.state == 'queued' then
+local function ask()
   set(job, 'cancel', 1)
+  if reason ~= '' then set(job, 'cancel_reason', reason) end
+end
+
+if job.state == 'queued' then
+  ask()
   finish(job, 'canceled', {reason = reason})
 elseif job.state == 'running' then
   if not job.cancel then
-    set(job, 'cancel', 1)
+    ask()
     tell(job, {worker = job.worker, cancel_requested = true, reason = reason})
   end
   -- For a worker that listens; one that does not is told at its next renewal.

@@ -269,6 +269,17 @@ def test_cancel_and_retry(cli: Cli) -> None:
     assert cli.store.get(second).state is JobState.CANCELED
 
 
+def test_the_reason_of_a_cancel_is_shown(cli: Cli) -> None:
+    job_id = cli.submit()
+
+    cli("cancel", job_id, "--reason", "wrong seed")
+
+    assert "wrong seed" in cli("show", job_id).out
+    assert "wrong seed" in cli("ls").out
+    assert cli("show", job_id, "--json").json["cancel_reason"] == "wrong seed"
+    assert "canceled: wrong seed" in cli("watch", job_id).out
+
+
 def test_retry_of_all_failed_takes_those_with_the_label(cli: Cli) -> None:
     ids = [cli.submit("--label", label) for label in ("a", "a", "b")]
     for job_id in ids:

@@ -232,6 +232,20 @@ def test_a_failed_job_can_be_retried_and_a_queued_one_cannot(farm: Farm, store: 
     assert job.retry().state is JobState.QUEUED
 
 
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [("wrong seed", "wrong seed"), ("", "somebody asked for it and gave no reason")],
+)
+def test_who_waits_for_a_canceled_job_is_told_why(farm: Farm, reason: str, told: str) -> None:
+    job = farm.submit(wan_graph())
+    job.cancel(reason=reason)
+
+    with pytest.raises(JobFailed, match=f"canceled: {told}") as failed:
+        job.wait(timeout_s=1.0)
+
+    assert (failed.value.state, failed.value.reason) == (JobState.CANCELED, told)
+
+
 @pytest.mark.parametrize("call", ["get", "cancel", "retry", "wait"])
 def test_a_job_that_is_not_there_is_named(farm: Farm, call: str) -> None:
     with pytest.raises(JobNotFound, match="there is no job nowhere"):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from farm.job import VideoFacts
-from tests.support.clips import blank_tail, cut, make_clip, make_picture
+from tests.support.clips import blank_tail, cut, make_clip, make_picture, make_sound
 from worker.errors import BrokenOutput
 from worker.results import video
 from worker.results.media import ImageFacts, decode, inspect, poster, probe
@@ -40,6 +40,45 @@ def test_the_facts_of_a_clip_are_those_of_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", [".webm", ".mkv", ".mov", ".gif"])
 def test_frames_are_counted_where_no_header_says_them(tmp_path: Path, ending: str) -> None:
     assert probe(make_clip(tmp_path / f"clip{ending}", frames=21)).frames == 21
+
+
+@pytest.mark.parametrize(
+    ("encoder", "ending", "name"),
+    [
+        ("libx264", ".mp4", "h264"),
+        ("libx265", ".mp4", "hevc"),
+        ("libsvtav1", ".webm", "av1"),
+        ("libvpx", ".webm", "vp8"),
+        ("libvpx-vp9", ".webm", "vp9"),
+        ("prores", ".mov", "prores"),
+        ("ffv1", ".mkv", "ffv1"),
+        ("mjpeg", ".avi", "mjpeg"),
+        ("gif", ".gif", "gif"),
+    ],
+)
+def test_a_codec_has_its_own_name_not_that_of_its_decoder(
+    tmp_path: Path, encoder: str, ending: str, name: str
+) -> None:
+    clip = make_clip(tmp_path / f"clip{ending}", frames=3, encoder=encoder)
+
+    assert probe(clip).codec == name
+
+
+@pytest.mark.parametrize(
+    ("encoder", "ending", "name"),
+    [
+        ("libmp3lame", ".mp3", "mp3"),
+        ("libopus", ".opus", "opus"),
+        ("libopus", ".ogg", "opus"),
+        ("flac", ".flac", "flac"),
+        ("aac", ".m4a", "aac"),
+    ],
+)
+def test_a_sound_codec_has_its_own_name_too(tmp_path: Path, encoder: str, ending: str, name: str) -> None:
+    audio = inspect(make_sound(tmp_path / f"a{ending}", encoder=encoder)).audio
+
+    assert audio is not None
+    assert audio.codec == name
 
 
 def test_sound_is_noticed(tmp_path: Path) -> None:
