@@ -32,8 +32,8 @@ which were applied, refused or skipped, and why, with every value written (`chan
 - Only nodes that run are changed, both experts alike. A value that a link brings is cut from its link.
 - A rewrite that fails costs nothing but itself. What is not known of a place (the card, the size of a file)
   is not judged, and that is said.
-- Wishes: `--attention sdpa|keep|auto`, `--lightning`, `--keep-metadata`, `--limit width=832` (`height`,
-  `frames`, `fps`, `seconds`, `interpolation`).
+- Wishes: `--attention sdpa|keep|auto`, `--lightning`, `--keep-metadata`, `--mp4`, `--limit width=832`
+  (`height`, `frames`, `fps`, `seconds`, `interpolation`).
 
 They are tried in this order. This page is made from the code by `make docs`; a test holds the two together.
 Figures are others' unless they say otherwise; each has its source.

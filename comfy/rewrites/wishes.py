@@ -31,6 +31,7 @@ class Wishes:
     attention: Attention = Attention.SDPA
     lightning: bool = False  # the few-step LoRAs, with the settings they want
     keep_metadata: bool = False  # the graph, with its prompt, inside the files
+    mp4: bool = False  # a clip saved as animated WEBP becomes H.264 in MP4
     max_width: int | None = None  # pixels
     max_height: int | None = None  # pixels
     max_frames: int | None = None  # generated, before interpolation

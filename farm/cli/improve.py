@@ -21,7 +21,7 @@ from farm.cli.exits import ExitCode
 from farm.cli.graph_options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
 from farm.cli.improve_views import lint_view, optimized_view
 from farm.cli.jobs import AsJson
-from farm.cli.wishing import Accept, AttentionOption, Lightning, Limit, wishes
+from farm.cli.wishing import Accept, AttentionOption, KeepMetadata, Lightning, Limit, Mp4, wishes
 from farm.errors import InvalidJob, StoreUnavailable
 from farm.request import JobRequest, as_problem, build
 from farm.sites import live_sites, site_by_name, site_nowhere
@@ -49,9 +49,8 @@ def optimize(
     accept: Accept = None,
     attention: AttentionOption = None,
     lightning: Lightning = False,
-    keep_metadata: Annotated[
-        bool, typer.Option("--keep-metadata", help="Leave the graph with its prompt in the files.")
-    ] = False,
+    keep_metadata: KeepMetadata = False,
+    mp4: Mp4 = False,
     limit: Limit = None,
     gpu: Gpu = None,
     vram: Vram = None,
@@ -65,7 +64,9 @@ def optimize(
     """Show what a worker would change in a graph, and why; runs nothing, and writes nothing without -o."""
     door = door_of(context)
     graph = _graph(request_of(file, template, param, input_, bind, snap=snap))
-    options = wishes(accept, attention, lightning=lightning, keep_metadata=keep_metadata, limit=limit)
+    options = wishes(
+        accept, attention, lightning=lightning, keep_metadata=keep_metadata, mp4=mp4, limit=limit
+    )
     accepted = options.pop("accept", ChangeKind.NEAR)
     wanted = _wanted(options)
     sites = _sites(door, graph, gpu, vram, worker)

@@ -17,7 +17,7 @@ from farm.cli.graph_options import Bind, GraphFile, Inputs, Parameters, Snap, Te
 from farm.cli.ids import complete_id, whole_id
 from farm.cli.tables import job_view, jobs_table, result_view, video_words
 from farm.cli.watching import view_for, watch_jobs
-from farm.cli.wishing import Accept, AttentionOption, Lightning, Limit, wishes
+from farm.cli.wishing import Accept, AttentionOption, KeepMetadata, Lightning, Limit, Mp4, wishes
 from farm.cli.words import parse_moment, size
 from farm.client import Farm
 from farm.errors import JobFailed
@@ -60,9 +60,8 @@ def submit(
     accept: Accept = None,
     attention: AttentionOption = None,
     lightning: Lightning = False,
-    keep_metadata: Annotated[
-        bool, typer.Option("--keep-metadata", help="Leave the graph with its prompt in the files.")
-    ] = False,
+    keep_metadata: KeepMetadata = False,
+    mp4: Mp4 = False,
     limit: Limit = None,
     reuse: Annotated[
         bool, typer.Option("--reuse", help="Take the result of an equal job that had --reuse too.")
@@ -86,7 +85,7 @@ def submit(
         "if_unplaceable": "park" if park else None,
         "idempotency_key": key,
         "reuse": reuse or None,
-        **wishes(accept, attention, lightning=lightning, keep_metadata=keep_metadata, limit=limit),
+        **wishes(accept, attention, lightning=lightning, keep_metadata=keep_metadata, mp4=mp4, limit=limit),
     }
     request = request_of(file, template, param, input_, bind, snap=snap, options=options)
     with door.farm() as farm:

@@ -36,6 +36,12 @@ AttentionOption = Annotated[
 Lightning = Annotated[
     bool, typer.Option("--lightning", help="Few-step LoRAs: another picture, needs --accept different.")
 ]
+Mp4 = Annotated[
+    bool, typer.Option("--mp4", help="A clip saved as animated WEBP becomes H.264 in MP4; else it stays.")
+]
+KeepMetadata = Annotated[
+    bool, typer.Option("--keep-metadata", help="Leave the graph with its prompt in the files.")
+]
 Limit = Annotated[
     list[str] | None,
     typer.Option(
@@ -52,6 +58,7 @@ def wishes(
     *,
     lightning: bool,
     keep_metadata: bool,
+    mp4: bool,
     limit: Sequence[str] | None,
 ) -> dict[str, Any]:
     """The options of a job; those that were not given are not in it.
@@ -60,7 +67,7 @@ def wishes(
         BadParameter: a limit is none, or no number.
     """
     found: dict[str, Any] = {"accept": accept, "attention": attention}
-    found |= {"lightning": lightning or None, "keep_metadata": keep_metadata or None}
+    found |= {"lightning": lightning or None, "keep_metadata": keep_metadata or None, "mp4": mp4 or None}
     for name, text in parse_pairs(limit or (), option="--limit").items():
         value = parse_value(text)
         if name not in _LIMITS:

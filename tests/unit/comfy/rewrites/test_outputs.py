@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from comfy.rewrites import Came, Wishes, optimize
+from comfy.rewrites import Came, ChangeKind, Wishes, optimize
 from comfy.rewrites.metadata import METADATA
 from comfy.rewrites.previews import PREVIEWS
 from comfy.rewrites.video_format import MP4, NVENC
@@ -83,6 +83,37 @@ def test_nvenc_stays_where_it_works_or_nothing_is_known(nvenc: bool | None, note
     assert sum(len(each.notes) for each in result.outcomes) == notes
 
 
+VHS_FORMATS = nodes()["VHS_VideoCombine"].inputs[4].choices or ()
+
+
+@pytest.mark.parametrize("accept", list(ChangeKind))
+@pytest.mark.parametrize("nvenc", [True, None])
+@pytest.mark.parametrize("chosen", VHS_FORMATS)
+def test_a_clip_of_vhs_keeps_the_format_that_was_asked_for(
+    chosen: str, nvenc: bool | None, accept: ChangeKind
+) -> None:
+    result = optimize(saved_by_vhs(format=chosen), a_site(nvenc=nvenc), accept=accept)
+
+    saver = result.graph["60"]
+    assert (saver["class_type"], saver["inputs"]["format"]) == ("VHS_VideoCombine", chosen)
+
+
+@pytest.mark.parametrize("accept", list(ChangeKind))
+@pytest.mark.parametrize(
+    "class_type", ["SaveAnimatedWEBP", "SaveAnimatedPNG", "SaveWEBM", "SaveImage", "SaveVideo"]
+)
+def test_a_node_that_saves_stays_what_it_is(class_type: str, accept: ChangeKind) -> None:
+    graph = wan_graph()
+    saver = graph.pop("61")
+    defaults = {each.name: each.default for each in nodes()[class_type].inputs if each.default is not None}
+    source = {"video": saver["inputs"]["video"]} if class_type == "SaveVideo" else {"images": ["8", 0]}
+    graph["61"] = {"class_type": class_type, "inputs": {**defaults, **source}}
+
+    result = optimize(graph, a_site(), accept=accept)
+
+    assert result.graph["61"] == graph["61"]
+
+
 def test_animated_webp_of_core_becomes_a_video_and_stays_valid() -> None:
     graph = wan_graph()
     del graph["60"]
@@ -98,7 +129,7 @@ def test_animated_webp_of_core_becomes_a_video_and_stays_valid() -> None:
         },
     }
 
-    result = optimize(graph, a_site(), rewrites=[MP4])
+    result = optimize(graph, a_site(), wishes=Wishes(mp4=True), rewrites=[MP4])
 
     saver = result.graph["61"]
     assert (saver["class_type"], saver["inputs"]["filename_prefix"]) == ("SaveVideo", "clip")
@@ -114,14 +145,16 @@ def test_animated_webp_stays_where_the_rate_is_more_than_a_video_takes() -> None
         "inputs": {"images": ["8", 0], "filename_prefix": "clip", "fps": 400.0, "lossless": False},
     }
 
-    result = optimize(graph, a_site(), rewrites=[MP4])
+    result = optimize(graph, a_site(), wishes=Wishes(mp4=True), rewrites=[MP4])
 
     assert dict(result.graph) == graph
     assert result.outcomes[0].came is Came.SKIPPED
 
 
 def test_webp_of_vhs_becomes_h264_with_that_formats_inputs() -> None:
-    result = optimize(saved_by_vhs(format="image/webp", lossless=True), a_site(), rewrites=[MP4])
+    graph = saved_by_vhs(format="image/webp", lossless=True)
+
+    result = optimize(graph, a_site(), wishes=Wishes(mp4=True), rewrites=[MP4])
 
     inputs = result.graph["60"]["inputs"]
     assert (inputs["format"], inputs["pix_fmt"], inputs["crf"]) == ("video/h264-mp4", "yuv420p", 19)

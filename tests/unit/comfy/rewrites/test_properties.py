@@ -159,6 +159,7 @@ wishes: Final = st.builds(
     attention=st.sampled_from(Attention),
     lightning=st.booleans(),
     keep_metadata=st.booleans(),
+    mp4=st.booleans(),
     max_width=st.sampled_from([None, 320, 832]),
     max_height=st.sampled_from([None, 256, 480]),
     max_frames=st.sampled_from([None, 33, 60]),
