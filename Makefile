@@ -52,10 +52,10 @@ format: $(STAMP)  ## format the code
 
 docs: $(STAMP)  ## write the pages that are made from the code
 	$(BIN)/python -m farm.settings_page > docs/configuration.md
-	$(BIN)/python -m worker.plan.load_table > docs/load-modes.md
+	$(BIN)/python -m worker.comfyui.load_table > docs/load-modes.md
 	$(BIN)/python -m comfy.wan.templates.page > docs/templates.md
 	$(BIN)/python -m comfy.wan.templates.page models > docs/models.md
-	$(BIN)/python -m farm.metrics_page > docs/metrics.md
+	$(BIN)/python -m farm.fleet.metrics_page > docs/metrics.md
 	$(BIN)/python -m comfy.rewrites.page > docs/rewrites.md
 	$(BIN)/python -m comfy.lint.page > docs/lint.md
 

@@ -23,12 +23,18 @@ from pathlib import Path
 
 import redis
 
-from comfy.nodedefs import definitions_to_json, shipped_definitions
-from comfy.required import model_files
+from comfy.graphs.required import model_files
+from comfy.node_defs.definitions import (
+    definitions_to_json,
+    shipped_definitions,
+)
 from comfy.wan.templates import get_template
 from farm import Farm, JobRequest
+from farm.fleet.preflight import (
+    DEFINITIONS_FIELD,
+    definitions_name,
+)
 from farm.local.wheels import valkey_binary
-from farm.preflight import DEFINITIONS_FIELD, definitions_name
 from farm.settings import RedisSettings, S3Settings
 from farm.storage import S3Storage
 from farm.store.base import JobStore

@@ -17,6 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from farm.aio import AsyncFarm, AsyncJob, AsyncResult
+    from farm.asking.request import (
+        JobOptions,
+        JobRequest,
+    )
     from farm.client import Farm
     from farm.errors import (
         BucketNotFound,
@@ -43,7 +47,6 @@ if TYPE_CHECKING:
     )
     from farm.handle import Job, Result
     from farm.job import Artifact, EventKind, JobEvent, JobRecord, JobSpec, JobState, Progress, VideoFacts
-    from farm.request import JobOptions, JobRequest
     from farm.settings import RedisSettings, S3Settings
 
 __all__ = [
@@ -102,7 +105,7 @@ _MODULES = {
         "Progress",
         "VideoFacts",
     ),
-    "request": ("JobOptions", "JobRequest"),
+    "asking.request": ("JobOptions", "JobRequest"),
     "settings": ("RedisSettings", "S3Settings"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

@@ -18,20 +18,26 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, Unpack
 
 from comfy.wan.binding import Bindings
-from farm.building import GraphSource, InputSource
+from farm.asking.building import (
+    GraphSource,
+    InputSource,
+)
+from farm.asking.request import (
+    JobOptions,
+    JobRequest,
+)
 from farm.client import Farm, succeeded
 from farm.errors import WaitTimeout
 from farm.follow import ends
 from farm.follower import Follower
 from farm.handle import Job, Result, result_of
 from farm.job import Artifact, JobEvent, JobRecord, JobResult, JobSpec, JobState
-from farm.request import JobOptions, JobRequest
 from farm.settings import RedisSettings, S3Settings
 from farm.storage import Storage
 from farm.store.base import Counts, JobStore
 
 if TYPE_CHECKING:
-    from farm.planning import JobPlan
+    from farm.fleet.planning import JobPlan
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

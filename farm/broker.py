@@ -17,7 +17,7 @@ from kombu import Connection, Exchange, Queue
 from farm.errors import SettingsError
 from farm.job import DEFAULT_PRIORITY, LEAST_URGENT, MOST_URGENT, VRAM_CLASSES_GIB
 from farm.settings import RedisSettings
-from farm.store.address import sentinel_address
+from farm.store.redis.address import sentinel_address
 
 TASK_NAME: Final = "farm.render"
 PRIORITIES: Final = tuple(range(MOST_URGENT, LEAST_URGENT + 1))

@@ -12,27 +12,38 @@ from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
-from comfy.nodedefs import Definitions
+from comfy.node_defs.definitions import Definitions
 from comfy.wan.binding import Bindings
-from farm.admission import check_classes
+from farm.asking.admission import check_classes
+from farm.asking.building import (
+    GraphSource,
+    InputSource,
+)
+from farm.asking.request import (
+    JobOptions,
+    JobRequest,
+    local_file,
+    prepare_with_files,
+)
 from farm.bell import LazyBell
-from farm.building import GraphSource, InputSource
 from farm.errors import IllegalMove, InvalidJob, JobFailed, JobNotFound, Problem, Unplaceable, WaitTimeout
+from farm.fleet.preflight import Preflight
+from farm.fleet.reuse import (
+    content_of,
+    reusable,
+)
+from farm.fleet.waiting import why_waiting
 from farm.follow import follow
 from farm.handle import Job
 from farm.job import JobEvent, JobRecord, JobSpec, JobState, new_job_id
-from farm.preflight import Preflight
-from farm.request import JobOptions, JobRequest, local_file, prepare_with_files
-from farm.reuse import content_of, reusable
 from farm.settings import GateSettings, RedisSettings, S3Settings, StoreSettings
 from farm.storage import S3Storage, Storage
 from farm.store.base import Counts, JobStore, NewJob, Page
-from farm.store.redis import connect
+from farm.store.redis.store import connect
 from farm.surroundings import settings_here
-from farm.waiting import why_waiting
 
 if TYPE_CHECKING:
-    from farm.planning import JobPlan
+    from farm.fleet.planning import JobPlan
 
 _BLOCK_S: Final = 1.0  # longest single wait for news; a lost event costs no more than this
 _BATCH: Final = 500  # jobs of one round trip
@@ -180,7 +191,7 @@ class Farm:
             InvalidJob: the job is wrong in itself, or a card is not known.
             StoreUnavailable: the live workers cannot be asked.
         """
-        from farm.planning import plan_job  # nobody who only submits needs it
+        from farm.fleet.planning import plan_job  # nobody who only submits needs it
 
         spec = prepare_with_files(request, self.node_definitions).spec
         return plan_job(self.store, spec, gpus=gpus, vram_gib=vram_gib)

@@ -13,6 +13,8 @@ from typing import Final
 from farm.settings import WorkerSettings
 from worker.comfyui.keeper import ComfyState
 from worker.comfyui.launch import ComfyKind, child_environment
+from worker.comfyui.plan_check import PlanCheck
+from worker.comfyui.proof import Proof
 from worker.comfyui.recycle_comfy import recycler_of
 from worker.comfyui.supervisor import ComfySupervisor
 from worker.comfyui.warm_models import WarmModels
@@ -21,8 +23,6 @@ from worker.gate import Gate
 from worker.gpu.attention import AttentionProbe
 from worker.gpu.nvenc import NvencFinding, try_nvenc
 from worker.gpu.watch import GpuWatch
-from worker.plan.check import PlanCheck
-from worker.plan.proof import Proof
 
 log = logging.getLogger(__name__)
 

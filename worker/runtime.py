@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from farm.broker import CeleryBell, make_app
-from farm.cleaning import Cleaner, limits_of
-from farm.janitor import Janitor
 from farm.job import VRAM_CLASSES_GIB, Progress
 from farm.settings import (
     CleanSettings,
@@ -21,18 +19,23 @@ from farm.settings import (
     StoreSettings,
     WorkerSettings,
 )
-from farm.steward import Steward
 from farm.storage import S3Patience, S3Storage
-from farm.store.redis import RedisJobStore, connect
-from farm.store.server import check_server
-from worker.comfyui.definitions import Definitions
-from worker.comfyui.model_shelf import ModelShelf
+from farm.store.redis.server import check_server
+from farm.store.redis.store import (
+    RedisJobStore,
+    connect,
+)
+from farm.upkeep.cleaning import (
+    Cleaner,
+    limits_of,
+)
+from farm.upkeep.janitor import Janitor
+from farm.upkeep.steward import Steward
 from worker.comfyui.own_comfy import OwnComfy
 from worker.consumer import Line
 from worker.exits import EX_TEMPFAIL
 from worker.gate import STARTING, Gate
 from worker.gpu.card import GIB
-from worker.gpu.hold import CardHold
 from worker.inputs.cache import InputCache
 from worker.jobs.at_work import AtWork
 from worker.jobs.attempt import Parts, attempt
@@ -44,9 +47,12 @@ from worker.results.publish import S3Publisher
 from worker.results.republish import Republisher
 from worker.service.card import CardKeeper
 from worker.service.control import ControlListener
+from worker.service.definitions import Definitions
 from worker.service.describe import SelfPortrait
 from worker.service.epoch import EpochWatch
+from worker.service.gpu_hold import CardHold
 from worker.service.leaving import Leaving
+from worker.service.model_shelf import ModelShelf
 from worker.service.spot import spot_watch
 from worker.service.wellness import Wellness
 from worker.watchdog import Watchdog, work_waits

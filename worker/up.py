@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from farm.child import Child, ChildNotStarted
-from farm.logpump import LogLine
+from farm.process.child import (
+    Child,
+    ChildNotStarted,
+)
+from farm.process.logpump import LogLine
 from worker.errors import GpuUnusable
 from worker.exits import EX_CONFIG
 from worker.gpu.card import GpuCard, find_card, read_cards

@@ -22,8 +22,8 @@ from typing import Any, Final
 
 from bench.gpu.weights import SHAPES, write_model
 from comfy.errors import ComfyError
-from comfy.events import Event
-from comfy.run import PromptRun
+from comfy.protocol.events import Event
+from comfy.protocol.run import PromptRun
 from farm.settings import WorkerSettings
 from worker.comfyui.supervisor import ComfySupervisor
 from worker.errors import GpuUnusable, WorkerError

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from comfy.dynamic_inputs import inputs_for
 from comfy.emulator import values
 from comfy.emulator.acts_media import MEDIA_ACTS
 from comfy.emulator.acts_values import VALUE_ACTS, number
@@ -19,6 +18,7 @@ from comfy.emulator.places import input_file
 from comfy.emulator.saving import SAVERS
 from comfy.emulator.stage import Outcome, Stage
 from comfy.emulator.values import Clip, Conditioning, Guider, Images, Latent, Model, Story, Vae
+from comfy.node_defs.dynamic_inputs import inputs_for
 
 Act = Callable[[Stage], Outcome]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from comfy.arithmetic import evaluate
 from comfy.emulator.stage import Outcome, Stage
 from comfy.emulator.values import Images
+from comfy.graphs.arithmetic import evaluate
 
 
 def _value(stage: Stage) -> Outcome:

@@ -16,7 +16,7 @@ from comfy.emulator.faults import BadFaultError, read_faults
 from comfy.emulator.loading import LoadMode
 from comfy.emulator.places import Places
 from comfy.emulator.world import Gpu, Settings
-from comfy.nodedefs import Dialect
+from comfy.node_defs.definitions import Dialect
 
 # What the built-in templates name: each of them can be tried on the emulator as it is.
 DEFAULT_MODELS: Final = (

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from comfy.emulator.console import Console
-from comfy.nodedefs import Dialect
+from comfy.node_defs.definitions import Dialect
 
 _NO_LIMIT: Final = "9.5367431640625e+25"
 # Of a model that does not fit, this share stays on the card in the mode "partial".

@@ -23,7 +23,10 @@ from comfy.emulator.schedule import Cached, NodeCache, Schedule, is_link
 from comfy.emulator.stage import InterruptedRunError, NodeFailedError, Outcome
 from comfy.emulator.values import Blocked
 from comfy.emulator.world import World
-from comfy.nodedefs import Definitions, Dialect
+from comfy.node_defs.definitions import (
+    Definitions,
+    Dialect,
+)
 
 _OOM_ADVICE = (
     "This error means you ran out of memory on your GPU.\n\n"

@@ -13,7 +13,7 @@ from comfy.emulator.progress import RunProgress
 from comfy.emulator.prompt_queue import QueuedPrompt
 from comfy.emulator.stage import InterruptedRunError, Stage
 from comfy.emulator.world import World
-from comfy.nodedefs import Dialect
+from comfy.node_defs.definitions import Dialect
 
 # Newer servers leave out steps that come quicker or are smaller than this, unless they carry a preview.
 _SHORTEST_GAP_S: Final = 0.1

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from comfy.nodedefs import Definitions
+from comfy.node_defs.definitions import Definitions
 
 Graph = Mapping[str, Mapping[str, Any]]
 

@@ -27,8 +27,15 @@ from comfy.emulator.record import Record
 from comfy.emulator.stats import system_stats
 from comfy.emulator.uploads import store_upload
 from comfy.emulator.world import NOTICE, World
-from comfy.nodedefs import Dialect, definitions_to_json, node_to_json
-from comfy.validation import Verdict, validate
+from comfy.judging.validation import (
+    Verdict,
+    validate,
+)
+from comfy.node_defs.definitions import (
+    Dialect,
+    definitions_to_json,
+    node_to_json,
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

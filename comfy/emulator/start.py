@@ -23,7 +23,11 @@ from comfy.emulator.run import Workshop
 from comfy.emulator.server import Server, features
 from comfy.emulator.stats import ram_bytes
 from comfy.emulator.world import NOTICE, Settings, World, make_world
-from comfy.nodedefs import Definitions, Dialect, parse_definitions
+from comfy.node_defs.definitions import (
+    Definitions,
+    Dialect,
+    parse_definitions,
+)
 
 
 def announce(settings: Settings, console: Console) -> None:

@@ -7,7 +7,7 @@ import sys
 from typing import Any, Final
 
 from comfy.emulator.world import NOTICE, World
-from comfy.nodedefs import Dialect
+from comfy.node_defs.definitions import Dialect
 
 _FRONTEND: Final = {Dialect.V0_3_64: "1.27.10", Dialect.V0_12_1: "1.37.11"}
 _TEMPLATES: Final = {Dialect.V0_3_64: "0.1.95", Dialect.V0_12_1: "0.8.31"}

@@ -13,7 +13,12 @@ from comfy.emulator.console import Console
 from comfy.emulator.faults import FaultList, Raised
 from comfy.emulator.loading import LoadMode, Residency
 from comfy.emulator.places import ModelShelf, Places, input_images
-from comfy.nodedefs import Definitions, Dialect, shipped_definitions, with_choices
+from comfy.node_defs.definitions import (
+    Definitions,
+    Dialect,
+    shipped_definitions,
+    with_choices,
+)
 
 NOTICE: Final = (
     "This is comfy.emulator, a stand-in for ComfyUI: "

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Final
 
-from comfy.links import class_of
+from comfy.graphs.links import class_of
 from comfy.lint.registry import RULES
 from comfy.lint.remark import Remark, Severity
 from comfy.lint.rule import Subject

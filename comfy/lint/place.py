@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from comfy.links import inputs_of, is_link
+from comfy.graphs.links import (
+    inputs_of,
+    is_link,
+)
+from comfy.graphs.required import model_files
 from comfy.lint.remark import Severity
 from comfy.lint.rule import Found, Rule, Subject
-from comfy.required import model_files
 from comfy.rewrites.gguf import is_wide_gguf
 from comfy.rewrites.offers import offered_input
 from comfy.rewrites.unloads import PASSES_ON

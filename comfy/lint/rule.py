@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from comfy.links import class_of
+from comfy.graphs.links import class_of
+from comfy.graphs.required import base_class
+from comfy.graphs.values import literal
 from comfy.lint.remark import Severity
-from comfy.places import literal
-from comfy.required import base_class
 from comfy.rewrites.site import Site
 from comfy.wan.roles import Expert, Roles, Stage
 

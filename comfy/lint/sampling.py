@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from comfy.graphs.values import Setting
 from comfy.lint.loras import MOST_STEPS
 from comfy.lint.remark import Severity
 from comfy.lint.rule import Found, Rule, Subject
-from comfy.places import Setting
 from comfy.wan.distilled import is_distilled
 
 _FAR_OFF: Final = 0.25  # of all steps, from the middle

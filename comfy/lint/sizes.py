@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from comfy.links import ancestors
+from comfy.graphs.links import ancestors
 from comfy.lint.remark import Severity
 from comfy.lint.rule import Found, Rule, Subject
 from comfy.wan.sizes import FRAMES

@@ -6,10 +6,25 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from comfy.links import class_of, inputs_of, is_link
-from comfy.nodedefs import Definitions, InputDef, NodeDef, Section
-from comfy.places import literal, running
-from comfy.required import base_class, is_output_class
+from comfy.graphs.links import (
+    class_of,
+    inputs_of,
+    is_link,
+)
+from comfy.graphs.required import (
+    base_class,
+    is_output_class,
+)
+from comfy.graphs.values import (
+    literal,
+    running,
+)
+from comfy.node_defs.definitions import (
+    Definitions,
+    InputDef,
+    NodeDef,
+    Section,
+)
 from comfy.rewrites.change import Change, ChangeKind
 from comfy.rewrites.offers import fault_of, offered_input
 from comfy.rewrites.room import NotKnown, Room, room_for

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from comfy.links import is_link
-from comfy.required import base_class
+from comfy.graphs.links import is_link
+from comfy.graphs.required import base_class
 from comfy.rewrites.draft import Draft
 
 # Class -> the input that says how fast frames are shown.

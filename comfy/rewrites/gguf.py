@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from comfy.required import model_files
+from comfy.graphs.required import model_files
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.draft import Draft
 from comfy.rewrites.rewrite import Rewrite

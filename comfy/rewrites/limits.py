@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from comfy.required import base_class
+from comfy.graphs.required import base_class
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.draft import Draft
 from comfy.rewrites.flow import (

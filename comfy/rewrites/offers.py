@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from comfy.nodedefs import COMBO_TYPE, InputDef, NodeDef, Section
+from comfy.node_defs.definitions import (
+    COMBO_TYPE,
+    InputDef,
+    NodeDef,
+    Section,
+)
 
 # Its further inputs depend on the format; without a list of them, what a graph has is what there is.
 _VIDEO_COMBINE: Final = "VHS_VideoCombine"

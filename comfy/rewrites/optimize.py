@@ -9,13 +9,13 @@ from enum import StrEnum
 from typing import Any
 
 from comfy.errors import GraphProblem
+from comfy.judging.validation import validate
 from comfy.rewrites.change import Change, ChangeKind
 from comfy.rewrites.draft import Draft, GaveUp, Reading
 from comfy.rewrites.registry import REWRITES
 from comfy.rewrites.rewrite import Rewrite
 from comfy.rewrites.site import Site
 from comfy.rewrites.wishes import NO_WISHES, Wishes
-from comfy.validation import validate
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from comfy.links import inputs_of, is_link
-from comfy.places import literal
+from comfy.graphs.links import (
+    inputs_of,
+    is_link,
+)
+from comfy.graphs.values import literal
 from comfy.rewrites.change import Change, ChangeKind
 
 _PREFIX_INPUT = "filename_prefix"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from comfy.required import base_class
+from comfy.graphs.required import base_class
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.draft import Draft, is_output
 from comfy.rewrites.rewrite import Rewrite

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from comfy.required import model_files
+from comfy.graphs.required import model_files
 from comfy.rewrites.site import Site
 from comfy.wan.find import clip_size
 from comfy.wan.fit import Fit, ModelSizes, fit

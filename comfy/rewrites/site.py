@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from comfy.nodedefs import Definitions
+from comfy.node_defs.definitions import Definitions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

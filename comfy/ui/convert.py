@@ -10,8 +10,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from comfy.errors import GraphError, GraphProblem
-from comfy.graph import MAX_NODES, Graph
-from comfy.nodedefs import Definitions, NodeDef
+from comfy.graphs.graph import (
+    MAX_NODES,
+    Graph,
+)
+from comfy.node_defs.definitions import (
+    Definitions,
+    NodeDef,
+)
 from comfy.ui.document import Document, Mode, Node, fail, read_document
 from comfy.ui.scopes import Scope, open_scopes
 from comfy.ui.sources import VIRTUAL, Gone, Literal, Sources, Taken

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from comfy.graph import Graph, load_graph, read_json
-from comfy.nodedefs import Definitions
+from comfy.graphs.graph import (
+    Graph,
+    load_graph,
+    read_json,
+)
+from comfy.node_defs.definitions import Definitions
 from comfy.ui.convert import convert
 from comfy.ui.document import is_workflow
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from comfy.reasons import types_fit
+from comfy.judging.reasons import types_fit
 from comfy.ui.document import INPUT_NODE, Mode, Node, Slot, fail
 from comfy.ui.scopes import LONGEST_NAME, Scope
 from comfy.ui.widgets import listed

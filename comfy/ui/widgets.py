@@ -14,8 +14,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from comfy.dynamic_inputs import DYNAMIC_COMBO, option_inputs, option_keys
-from comfy.nodedefs import COMBO_TYPE, InputDef, NodeDef, Section, parse_inputs
+from comfy.node_defs.definitions import (
+    COMBO_TYPE,
+    InputDef,
+    NodeDef,
+    Section,
+    parse_inputs,
+)
+from comfy.node_defs.dynamic_inputs import (
+    DYNAMIC_COMBO,
+    option_inputs,
+    option_keys,
+)
 
 _WIDGET_KINDS: Final = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", COMBO_TYPE, DYNAMIC_COMBO, "COLOR"})
 _NUMBERS: Final = frozenset({"INT", "FLOAT"})

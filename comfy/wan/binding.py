@@ -10,9 +10,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from comfy.errors import GraphError, GraphProblem
-from comfy.graph import find_place, inputs_of, is_link, no_such_place
-from comfy.places import Place, Setting, setting
-from comfy.required import input_name_of
+from comfy.graphs.graph import (
+    find_place,
+    inputs_of,
+    is_link,
+    no_such_place,
+)
+from comfy.graphs.required import input_name_of
+from comfy.graphs.values import (
+    Place,
+    Setting,
+    setting,
+)
 from comfy.wan.parameters import (
     MAX_SEED,
     SNAP,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from comfy.required import model_files
+from comfy.graphs.required import model_files
 from comfy.wan.models import family_of
 from comfy.wan.parts import expert_of_file
 from comfy.wan.roles import Roles, find_roles

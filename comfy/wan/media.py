@@ -6,8 +6,8 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from comfy.places import Setting
-from comfy.required import input_name_of
+from comfy.graphs.required import input_name_of
+from comfy.graphs.values import Setting
 from comfy.wan.reader import Carried, Reader
 
 START_IMAGE: Final = "start_image"

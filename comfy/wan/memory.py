@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from comfy.required import model_files
+from comfy.graphs.required import model_files
 from comfy.wan.find import clip_size
 from comfy.wan.models import GIB, WAN_14B, ModelFamily, family_of, file_bytes
 from comfy.wan.sizes import ClipSize

@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from comfy.errors import GraphError, GraphProblem
-from comfy.graph import near_names
+from comfy.graphs.graph import near_names
 from comfy.wan.sizes import Grid
 
 MAX_SEED = 2**64 - 1  # KSamplerAdvanced's noise_seed

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from comfy.places import Setting
-from comfy.required import base_class
+from comfy.graphs.required import base_class
+from comfy.graphs.values import Setting
 from comfy.wan.sizes import SIDES, SIDES_5B, Grid
 
 

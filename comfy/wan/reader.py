@@ -8,10 +8,25 @@ from enum import StrEnum
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
-from comfy.links import class_of, inputs_of, is_link
-from comfy.nodedefs import ANY_TYPE, Definitions, NodeDef
-from comfy.places import Setting, running, setting
-from comfy.required import base_class, output_nodes
+from comfy.graphs.links import (
+    class_of,
+    inputs_of,
+    is_link,
+)
+from comfy.graphs.required import (
+    base_class,
+    output_nodes,
+)
+from comfy.graphs.values import (
+    Setting,
+    running,
+    setting,
+)
+from comfy.node_defs.definitions import (
+    ANY_TYPE,
+    Definitions,
+    NodeDef,
+)
 
 
 class Carried(StrEnum):

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from comfy.nodedefs import Definitions
-from comfy.places import Place, Setting
+from comfy.graphs.values import (
+    Place,
+    Setting,
+)
+from comfy.node_defs.definitions import Definitions
 from comfy.wan.media import END_IMAGE, START_IMAGE, find_media
 from comfy.wan.parts import Expert, Interpolation, Loader, Lora, Output, Part, Size, Stage
 from comfy.wan.reader import Carried, Reader

@@ -7,9 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from comfy.links import is_link
-from comfy.places import Setting
-from comfy.required import is_model_file, model_folder
+from comfy.graphs.links import is_link
+from comfy.graphs.required import (
+    is_model_file,
+    model_folder,
+)
+from comfy.graphs.values import Setting
 from comfy.wan.parts import Expert, Loader, Lora, Part, Stage, expert_of_file
 from comfy.wan.reader import Carried, Reader
 

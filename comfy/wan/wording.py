@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from comfy.places import Place, Setting
+from comfy.graphs.values import (
+    Place,
+    Setting,
+)
 from comfy.wan.reader import Carried, Reader
 
 # Inputs that hold a prompt, in the order in which they are tried.

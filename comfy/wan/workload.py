@@ -8,10 +8,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from comfy.links import class_of, inputs_of
-from comfy.nodedefs import Definitions
-from comfy.places import literal
-from comfy.required import ModelFile, model_files
+from comfy.graphs.links import (
+    class_of,
+    inputs_of,
+)
+from comfy.graphs.required import (
+    ModelFile,
+    model_files,
+)
+from comfy.graphs.values import literal
+from comfy.node_defs.definitions import Definitions
 from comfy.wan.find import clip_size
 from comfy.wan.memory import (
     UNKNOWN_SIZE,

@@ -46,7 +46,7 @@ def examine(arguments: Sequence[str]) -> str | None:
 def _store() -> JobStore:
     from farm.broker import CeleryBell, make_app
     from farm.store.base import StoreLimits
-    from farm.store.redis import connect
+    from farm.store.redis.store import connect
 
     settings = RedisSettings.read()
     return connect(settings, StoreLimits(), CeleryBell(make_app(settings), settings.namespace))

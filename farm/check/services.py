@@ -43,7 +43,7 @@ def check_redis(here: Path) -> list[Finding]:
     """Whether it answers, is new enough, would keep jobs, and asks who one is."""
     from farm.broker import CeleryBell, make_app
     from farm.store.base import StoreLimits
-    from farm.store.redis import connect
+    from farm.store.redis.store import connect
 
     try:
         settings = settings_here(RedisSettings, here)
@@ -61,7 +61,7 @@ def check_redis(here: Path) -> list[Finding]:
 
 def judge_redis(facts: dict[str, Any]) -> list[Finding]:
     """Whether jobs are safe with that server."""
-    from farm.store.server import check_server
+    from farm.store.redis.server import check_server
 
     try:
         warnings = check_server(facts)

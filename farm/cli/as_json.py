@@ -10,8 +10,8 @@ from pydantic import TypeAdapter
 from rich.console import Console
 
 from comfy.wan.templates import Template
+from farm.asking.sources import public_source
 from farm.job import JobEvent, JobRecord
-from farm.sources import public_source
 from farm.store.base import Counts
 
 _RECORD: Final = TypeAdapter(JobRecord)

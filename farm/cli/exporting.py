@@ -23,7 +23,7 @@ def metrics(
     try:
         from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 
-        from farm.metrics import FleetCollector
+        from farm.fleet.metrics import FleetCollector
     except ModuleNotFoundError as exc:
         raise SettingsError("the exporter is not installed; install wan-farm[metrics]") from exc
     door = door_of(context)

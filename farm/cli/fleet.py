@@ -119,7 +119,7 @@ def plan_gpu(
     arguments = [f"--{name}={value}" for name, value in options.items() if value is not None]
     # The knowledge of cards is the worker's, which nothing imports: it is asked as a program.
     answer = subprocess.run(
-        [sys.executable, "-m", "worker.plan.command", *arguments, *(["--json"] if json else [])],
+        [sys.executable, "-m", "worker.comfyui.command", *arguments, *(["--json"] if json else [])],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -140,7 +140,10 @@ def clean(
     """Remove from S3 what no job names any more. The workers do it by themselves now and then."""
     from dataclasses import asdict
 
-    from farm.cleaning import Cleaner, limits_of
+    from farm.upkeep.cleaning import (
+        Cleaner,
+        limits_of,
+    )
 
     door = door_of(context)
     with door.farm() as farm:
@@ -164,7 +167,7 @@ def steward(
 ) -> None:
     """Run the loop that repairs what died, until it is told to end. Every worker has one too."""
     from farm.logs import configure_logging
-    from farm.steward import Steward
+    from farm.upkeep.steward import Steward
 
     settings = settings_here(StoreSettings)
     logs = settings_here(LogSettings)

@@ -9,8 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from comfy.wan.parameters import SNAP
+from farm.asking.request import (
+    JobOptions,
+    JobRequest,
+)
 from farm.cli.words import parse_pairs, parse_value
-from farm.request import JobOptions, JobRequest
 
 GraphFile = Annotated[
     Path | None,

@@ -10,9 +10,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from comfy.wan.templates import Template
+from farm.asking.inspection import (
+    Clip,
+    Inspection,
+)
 from farm.cli.tables import plain_table
 from farm.cli.words import seconds, size
-from farm.inspection import Clip, Inspection
 
 _LONGEST: Final = 60  # characters of a value: a prompt goes on for lines
 

@@ -9,19 +9,34 @@ import typer
 from pydantic import TypeAdapter
 
 from comfy.errors import GraphError
-from comfy.graph import find_place, no_such_place
+from comfy.graphs.graph import (
+    find_place,
+    no_such_place,
+)
 from comfy.wan.templates import TEMPLATES, get_template
-from farm.building import Built
+from farm.asking.building import Built
+from farm.asking.graphs import read_graph
+from farm.asking.inspection import (
+    Inspection,
+    inspect_graph,
+)
+from farm.asking.request import (
+    JobRequest,
+    as_problem,
+    build,
+)
+from farm.asking.saved import (
+    SavedTemplate,
+    read_saved,
+    save_template,
+    saved_templates,
+)
 from farm.cli import as_json
 from farm.cli.door import Door, door_of, say
 from farm.cli.graph_options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
 from farm.cli.graph_views import inspection_view, template_view, templates_table
 from farm.cli.jobs import AsJson
 from farm.errors import InvalidJob, Problem
-from farm.graphs import read_graph
-from farm.inspection import Inspection, inspect_graph
-from farm.request import JobRequest, as_problem, build
-from farm.saved import SavedTemplate, read_saved, save_template, saved_templates
 
 _INSPECTION: Final = TypeAdapter(Inspection)
 

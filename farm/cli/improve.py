@@ -15,6 +15,11 @@ import comfy.rewrites
 from comfy.errors import GraphError
 from comfy.lint import Remark, Severity
 from comfy.rewrites import ChangeKind, Optimized, Site, Wishes
+from farm.asking.request import (
+    JobRequest,
+    as_problem,
+    build,
+)
 from farm.cli import as_json
 from farm.cli.door import Door, door_of, say
 from farm.cli.exits import ExitCode
@@ -23,8 +28,11 @@ from farm.cli.improve_views import lint_view, optimized_view
 from farm.cli.jobs import AsJson
 from farm.cli.wishing import Accept, AttentionOption, KeepMetadata, Lightning, Limit, Mp4, wishes
 from farm.errors import InvalidJob, StoreUnavailable
-from farm.request import JobRequest, as_problem, build
-from farm.sites import live_sites, site_by_name, site_nowhere
+from farm.fleet.sites import (
+    live_sites,
+    site_by_name,
+    site_nowhere,
+)
 
 Gpu = Annotated[str | None, typer.Option(metavar="NAME", help='For this card, as "RTX 4090".')]
 Vram = Annotated[float | None, typer.Option("--vram", metavar="GIB", help="For a card of this size.")]

@@ -9,7 +9,7 @@ from typing import Any, Final
 from rich.console import Group, RenderableType
 from rich.markup import escape
 
-from comfy.links import class_of
+from comfy.graphs.links import class_of
 from comfy.lint import Remark, Severity
 from comfy.rewrites import Came, ChangeKind, Optimized, Outcome, Site
 from comfy.rewrites.registry import REWRITES

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from farm.asking.request import with_seeds
 from farm.cli import as_json
 from farm.cli.door import Door, door_of, say
 from farm.cli.exits import ExitCode
@@ -23,7 +24,6 @@ from farm.client import Farm
 from farm.errors import JobFailed
 from farm.handle import Job
 from farm.job import JobRecord, JobState
-from farm.request import with_seeds
 
 JobId = Annotated[
     str, typer.Argument(metavar="JOB", help="Id, or its beginning.", autocompletion=complete_id)

@@ -13,7 +13,10 @@ from comfy.wan.speed import Estimate
 from comfy.wan.workload import StageLoad, Workload
 from farm.cli.tables import plain_table
 from farm.cli.words import seconds, size
-from farm.planning import CardPlan, JobPlan
+from farm.fleet.planning import (
+    CardPlan,
+    JobPlan,
+)
 
 _SIDE_FILES = ("text_encoders", "vae", "loras")
 

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
+from farm.asking.request import prepare
 from farm.cli import as_json
 from farm.cli.door import door_of, say
 from farm.cli.graph_options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
 from farm.cli.jobs import AsJson
 from farm.errors import StoreUnavailable
-from farm.request import prepare
 
 _NO_FARM = "no farm could be asked: no live worker and nothing that a farm measured is in this plan"
 
@@ -33,7 +33,7 @@ def plan(
 ) -> None:
     """Say what a graph needs and how long it takes on each card of the fleet; queues nothing."""
     from farm.cli.plan_views import plan_json, plan_view
-    from farm.planning import plan_job
+    from farm.fleet.planning import plan_job
 
     door = door_of(context)
     request = request_of(file, template, param, input_, bind, snap=snap)

@@ -13,9 +13,13 @@ from farm.cli.door import Door, door_of, say
 from farm.cli.jobs import AsJson
 from farm.cli.stack_views import demo_view, news_line, stack_facts, stack_view
 from farm.cli.watching import view_for, watch_jobs
-from farm.demo import DEMO_FOLDER, demo_request, running_farm
 from farm.local import LocalStack, PartName, PartNews, StackState
 from farm.local import down as stop_stack
+from farm.local.demo import (
+    DEMO_FOLDER,
+    demo_request,
+    running_farm,
+)
 from farm.local.running import STATE_FOLDER
 from farm.local.stack import ALL_PARTS
 

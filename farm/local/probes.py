@@ -75,8 +75,8 @@ def worker_missing(url: str, namespace: str, name: str, pid: int) -> str | None:
     """
     import redis
 
-    from farm.store.address import sentinel_address
-    from farm.store.keys import Keys
+    from farm.store.redis.address import sentinel_address
+    from farm.store.redis.keys import Keys
 
     address = sentinel_address(url)
     options = {"socket_timeout": PROBE_TIMEOUT_S}

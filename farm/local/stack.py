@@ -14,7 +14,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, Self
 
-from farm.child import Child, free_port
 from farm.errors import StackError
 from farm.local.parts import (
     FLOWER_USER,
@@ -31,6 +30,10 @@ from farm.local.processes import ProcessId, identify
 from farm.local.running import STATE_FOLDER, named_already, stack_environment
 from farm.local.state import FolderLock, Passwords, StackState, read_state, write_state
 from farm.local.supervisor import ORPHAN_GRACE_S, Board, Keeper, PartNews
+from farm.process.child import (
+    Child,
+    free_port,
+)
 from farm.settings import WorkerSettings
 
 log = logging.getLogger(__name__)

@@ -11,9 +11,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from farm.child import Child, ChildNotStarted
 from farm.errors import FarmError, StackError
 from farm.local.parts import Part, PartName
+from farm.process.child import (
+    Child,
+    ChildNotStarted,
+)
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Where files are kept: `Storage` (a `Protocol`) and its S3 form. Its fake is `farm.testing_storage`."""
+"""Where files are kept: `Storage` (a `Protocol`) and its S3 form. Its fake is `farm.testing.storage`."""
 
 from __future__ import annotations
 

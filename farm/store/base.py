@@ -396,7 +396,7 @@ class JobStore(Protocol):
 
     def ping(self) -> dict[str, Any]:
         """Facts of the server (version, clock, up-time, persistence, eviction policy, epoch); judged by
-        `farm.store.server.check_server`.
+        `farm.store.redis.server.check_server`.
 
         Raises:
             StoreUnavailable: no answer, or access denied.

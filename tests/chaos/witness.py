@@ -14,11 +14,14 @@ import psutil
 import redis
 
 from farm.broker import CeleryBell, key_prefix, make_app
-from farm.cleaning import Cleaner, CleanLimits
 from farm.errors import JobNotFound
 from farm.handle import Job
 from farm.job import PUBLISHING, EventKind, JobRecord
-from farm.store.redis import connect
+from farm.store.redis.store import connect
+from farm.upkeep.cleaning import (
+    Cleaner,
+    CleanLimits,
+)
 from tests.chaos.arena import NAMESPACE, ROOT, Arena
 from tests.chaos.history import AttemptSeen, Bounds, History, Run, StateSeen, Stored, Story
 from tests.support.valkey import eventually

@@ -23,7 +23,11 @@ import pytest
 import urllib3
 import websocket
 
-from comfy.nodedefs import Dialect, NodeDef, parse_definitions
+from comfy.node_defs.definitions import (
+    Dialect,
+    NodeDef,
+    parse_definitions,
+)
 
 Message = tuple[str, Any]  # type and data; ("binary", bytes) for a binary frame
 Graph = dict[str, dict[str, Any]]

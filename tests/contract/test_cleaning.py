@@ -12,13 +12,19 @@ from typing import Any
 
 import pytest
 
-from farm.cleaning import Cleaned, Cleaner, CleanLimits
-from farm.janitor import Janitor
 from farm.job import JobResult, JobState
 from farm.storage import S3Storage, Storage
 from farm.store.base import Claim
-from farm.testing import MemoryJobStore
-from farm.testing_storage import FolderStorage
+from farm.testing import (
+    FolderStorage,
+    MemoryJobStore,
+)
+from farm.upkeep.cleaning import (
+    Cleaned,
+    Cleaner,
+    CleanLimits,
+)
+from farm.upkeep.janitor import Janitor
 from tests.support.jobs import a_job, a_result, an_error
 from tests.support.valkey import eventually
 

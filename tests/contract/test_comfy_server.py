@@ -25,9 +25,12 @@ import pytest
 import websocket
 from PIL import Image
 
-from comfy.nodedefs import Dialect, shipped_definitions
-from comfy.snapshot import FOLDER
-from comfy.validation import validate
+from comfy.judging.validation import validate
+from comfy.node_defs.definitions import (
+    Dialect,
+    shipped_definitions,
+)
+from comfy.node_defs.snapshot import FOLDER
 
 if TYPE_CHECKING:
     from tests.contract.conftest import ComfyServer

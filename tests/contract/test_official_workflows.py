@@ -6,9 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from comfy.errors import GraphError
-from comfy.nodedefs import Definitions, model_inputs, with_choices
+from comfy.judging.validation import validate
+from comfy.node_defs.definitions import (
+    Definitions,
+    model_inputs,
+    with_choices,
+)
 from comfy.ui.convert import convert
-from comfy.validation import validate
 from tests.support.official_workflows import wan_workflows
 
 if TYPE_CHECKING:

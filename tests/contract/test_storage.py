@@ -13,7 +13,7 @@ import pytest
 
 from farm.errors import ObjectDamaged, ObjectNotFound, TransferStopped
 from farm.storage import S3Storage, Storage
-from farm.testing_storage import FolderStorage
+from farm.testing import FolderStorage
 
 _LARGE = 20 * (1 << 20) + 17  # three parts, the last one odd
 

@@ -12,8 +12,11 @@ from pydantic import SecretStr
 from farm.job import JobEvent
 from farm.settings import RedisSettings
 from farm.store.base import JobStore, StoreLimits
-from farm.store.redis import connect
-from farm.testing import MemoryJobStore, PlainBell
+from farm.store.redis.store import connect
+from farm.testing import (
+    MemoryJobStore,
+    PlainBell,
+)
 from tests.support.jobs import a_job, a_result
 from tests.support.valkey import eventually
 

@@ -14,8 +14,11 @@ from comfy.wan.paces import FIRST
 from farm.job import JobState
 from farm.settings import RedisSettings
 from farm.store.base import Claim, JobStore, StoreLimits
-from farm.store.redis import connect
-from farm.testing import MemoryJobStore, PlainBell
+from farm.store.redis.store import connect
+from farm.testing import (
+    MemoryJobStore,
+    PlainBell,
+)
 from tests.support.jobs import QUEUE, a_job
 
 LIMITS = StoreLimits(ring_again_after_s=0.01, paces_kept=3)

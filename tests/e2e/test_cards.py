@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from farm.child import Child
 from farm.job import JobState
+from farm.process.child import Child
 from tests.support.compiled_nvml import LOST, a_card, build
 from tests.support.valkey import eventually
 from tests.support.whole_farm import JOB_S, START_S, WholeFarm

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from farm.child import Child
+from farm.process.child import Child
 from tests.support.valkey import eventually, free_port
 from tests.support.whole_farm import JOB_S, START_S, WholeFarm, WorkerProcess, a_clip
 

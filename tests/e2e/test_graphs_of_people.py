@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 
+from comfy.graphs.required import (
+    input_files,
+    is_model_file,
+    model_files,
+)
 from comfy.lint import Severity, lint
-from comfy.nodedefs import model_inputs
-from comfy.required import input_files, is_model_file, model_files
+from comfy.node_defs.definitions import model_inputs
 from comfy.rewrites import Came, ChangeKind, Wishes, optimize
-from farm.inspection import inspect_graph
+from farm.asking.inspection import inspect_graph
+from farm.asking.request import JobRequest
+from farm.fleet.sites import live_sites
 from farm.job import JobState
-from farm.request import JobRequest
-from farm.sites import live_sites
 from tests.support.clips import make_clip, make_picture
 from tests.support.places import graphs_of_people
 from tests.support.s3 import S3Server

@@ -10,8 +10,8 @@ import redis
 
 from farm.job import JobState
 from farm.store.base import Drain
-from farm.store.keys import Keys
-from farm.store.server import check_server
+from farm.store.redis.keys import Keys
+from farm.store.redis.server import check_server
 from tests.support.valkey import ValkeyServer, eventually
 from tests.support.whole_farm import JOB_S, START_S, WholeFarm
 

@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from rich.console import Console
 
 from farm.cli.worker_views import workers_table
+from farm.fleet.metrics import FleetCollector
 from farm.job import JobState
-from farm.metrics import FleetCollector
 from tests.support.valkey import eventually
 from tests.support.whole_farm import START_S, WholeFarm, WorkerProcess
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from comfy.wan.forecast import EMULATED
 from comfy.wan.paces import read_key
-from farm.request import JobRequest
+from farm.asking.request import JobRequest
 from tests.support.whole_farm import JOB_S, WholeFarm, a_clip
 
 Farms = Callable[..., WholeFarm]

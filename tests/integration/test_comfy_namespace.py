@@ -73,7 +73,7 @@ THEIRS = frozenset(
 
 MAIN = """
 import comfy.options, comfy.utils, comfy.ldm.wan.model   # its own, found beside main.py
-import comfy.errors, comfy.graph, comfy.wan.sizes        # ours, from the environment
+import comfy.errors, comfy.graphs.graph, comfy.wan.sizes        # ours, from the environment
 import comfy.emulator
 print(comfy.options.__file__)
 print(comfy.errors.__file__)

@@ -13,16 +13,25 @@ from typing import Any
 
 import pytest
 
-from comfy.nodedefs import definitions_to_json, shipped_definitions, with_choices
-from comfy.required import model_files
+from comfy.graphs.required import model_files
+from comfy.node_defs.definitions import (
+    definitions_to_json,
+    shipped_definitions,
+    with_choices,
+)
 from comfy.wan.templates import get_template
 from farm.cards import MODELS_FIELD, models_name
 from farm.client import Farm
+from farm.fleet.preflight import (
+    DEFINITIONS_FIELD,
+    definitions_name,
+)
 from farm.job import Artifact, JobResult, VideoFacts
-from farm.preflight import DEFINITIONS_FIELD, definitions_name
 from farm.store.base import Claim, JobStore
-from farm.testing import MemoryJobStore
-from farm.testing_storage import FolderStorage
+from farm.testing import (
+    FolderStorage,
+    MemoryJobStore,
+)
 
 TEMPLATE = "wan22-t2v-a14b"
 

@@ -13,8 +13,11 @@ from pydantic import SecretStr
 from farm.job import JobState, Progress
 from farm.settings import RedisSettings
 from farm.store.base import Claim, JobStore, StoreLimits
-from farm.store.redis import connect
-from farm.testing import MemoryJobStore, PlainBell
+from farm.store.redis.store import connect
+from farm.testing import (
+    MemoryJobStore,
+    PlainBell,
+)
 from tests.support.jobs import QUEUE, a_job
 from tests.support.valkey import eventually
 

@@ -20,11 +20,11 @@ import psutil
 import urllib3
 
 from comfy.wan.templates import get_template
-from farm.child import Child
 from farm.client import Farm
 from farm.handle import Job
 from farm.job import AttemptNote, EventKind, JobError, JobEvent, JobState
-from farm.logpump import LogLine
+from farm.process.child import Child
+from farm.process.logpump import LogLine
 from farm.settings import RedisSettings, S3Settings, StoreSettings, environment_of
 from tests.support.valkey import eventually
 

@@ -11,7 +11,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SERVERS = {"celery", "kombu", "redis", "boto3", "botocore"}
 # The farm checks graphs with these; none of them opens a socket.
-SOCKETS_OF_COMFY = {"comfy.client", "comfy.follow", "comfy.line", "comfy.listener", "comfy.emulator"}
+SOCKETS_OF_COMFY = {
+    "comfy.protocol.client",
+    "comfy.protocol.follow",
+    "comfy.protocol.line",
+    "comfy.protocol.listener",
+    "comfy.emulator",
+}
 
 
 def imports_of(path: Path) -> Iterator[str]:

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from comfy.client import ComfyClient
 from comfy.errors import ComfyError
+from comfy.protocol.client import ComfyClient
 from comfy.rewrites.tiled_decode import TILED
 from worker.comfyui.supervisor import ComfySupervisor
 from worker.errors import ComfyDied, WorkerError
 from worker.inputs.cache import InputCache
-from worker.jobs.ladder import Rung
+from worker.plan.fallback import Rung
 
 _DEATH_IS_TOLD_WITHIN_S: Final = 10.0
 _HUMBLE_JOBS: Final = 10  # rendered well in a humbler mode, before the planned one is tried again

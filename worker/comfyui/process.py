@@ -14,8 +14,11 @@ from typing import Any, Final
 
 import urllib3
 
-from farm.child import Child, ChildNotStarted
-from farm.logpump import LogLine
+from farm.process.child import (
+    Child,
+    ChildNotStarted,
+)
+from farm.process.logpump import LogLine
 from worker.errors import ComfyStartFailed, ComfyUnusable, WorkerError, describe_exit
 
 log = logging.getLogger(__name__)

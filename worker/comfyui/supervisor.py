@@ -12,12 +12,13 @@ from typing import Self
 
 import psutil
 
-from comfy.client import ComfyClient
-from comfy.patience import Patience
-from farm.child import free_port
-from farm.logpump import LogLine
+from comfy.protocol.client import ComfyClient
+from comfy.protocol.patience import Patience
+from farm.process.child import free_port
+from farm.process.logpump import LogLine
 from farm.settings import WorkerSettings
 from worker.comfyui.folders import WorkerFolders, open_folders
+from worker.comfyui.here import plan_here
 from worker.comfyui.keeper import ComfyState, Keeper, Rhythm
 from worker.comfyui.launch import (
     LOOPBACK,
@@ -30,15 +31,20 @@ from worker.comfyui.launch import (
     probe_flags,
 )
 from worker.comfyui.process import ComfyFacts, ComfyProcess
+from worker.comfyui.proof import (
+    Proof,
+    prove,
+)
 from worker.errors import ComfyStartFailed, WorkerError
 from worker.gpu.card import GIB, GpuCard, class_to_serve, find_card
-from worker.jobs.ladder import Rung, humbler
 from worker.locks import HeldLock, gpu_lock_path
+from worker.plan.fallback import (
+    Rung,
+    humbler,
+)
 from worker.plan.flags import AcceptedFlags
-from worker.plan.here import plan_here
 from worker.plan.host import host_memory
 from worker.plan.load_plan import LoadPlan
-from worker.plan.proof import Proof, prove
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from comfy.graphs.required import model_files
 from comfy.loglines import ModelLoadedFact, ModelRequestedFact, OutOfMemoryFact, read_line
-from comfy.required import model_files
 from worker.comfyui.supervisor import ComfySupervisor
 
 

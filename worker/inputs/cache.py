@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from comfy.outputs import MediaKind
+from comfy.protocol.outputs import MediaKind
+from farm.asking.sources import (
+    public_source,
+    without_pin,
+)
 from farm.errors import TransferStopped
 from farm.settings import WorkerSettings
-from farm.sources import public_source, without_pin
 from farm.storage import Storage
 from farm.storage.base import sha256_of
 from worker.inputs.fetch import FetchLimits, UrlFetcher

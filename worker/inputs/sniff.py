@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from comfy.outputs import MediaKind
+from comfy.protocol.outputs import MediaKind
 
 HEAD_BYTES: Final = 64  # as many as `sniff` looks at
 

@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from farm.asking.sources import (
+    public_source,
+    scheme_of,
+)
 from farm.errors import (
     BucketNotFound,
     InputUnavailable,
@@ -17,7 +21,6 @@ from farm.errors import (
     StorageDenied,
     TransferStopped,
 )
-from farm.sources import public_source, scheme_of
 from farm.storage import Storage, parse_s3_uri
 from worker.inputs.fetch import FetchRefused, UrlFetcher
 from worker.inputs.sniff import HEAD_BYTES, sniff

@@ -21,10 +21,14 @@ from farm.store.base import Claim, JobStore, LeaseAnswer, NewEvent, Refused
 from worker.inputs.cache import InputCache
 from worker.jobs.faults import Fault, sort_fault
 from worker.jobs.job_seconds import job_seconds
-from worker.jobs.ladder import Rung, larger_class, next_rung
 from worker.jobs.lease import Lease, LeaseKeeper
 from worker.jobs.render import Comfy, Ears, Rendered, Tailor, prompt_id, render, run_folder
 from worker.jobs.reporter import Reporter
+from worker.plan.fallback import (
+    Rung,
+    larger_class,
+    next_rung,
+)
 from worker.results.kept import KeptRender, KeptRenders
 from worker.results.manifest import manifest_of
 from worker.results.publish import Publisher

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from comfy.phases import Phase
-from comfy.progress import NodeTiming
+from comfy.protocol.phases import Phase
+from comfy.protocol.progress import NodeTiming
 from comfy.wan.forecast import pace_key
 from comfy.wan.workload import StageLoad, read_workload
-from farm.planning import place_of
+from farm.fleet.planning import place_of
 
 _PHASES: Final = {
     Phase.TEXT: "text",

@@ -10,22 +10,28 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Protocol
 
-from comfy.client import ComfyClient
 from comfy.errors import RunInterrupted, RunLost, ServerError, ServerUnreachable
-from comfy.events import Event, Preview
-from comfy.graph import set_inputs
-from comfy.outputs import OutputFile, locate
-from comfy.phases import Phase
-from comfy.progress import NodeTiming
+from comfy.graphs.graph import set_inputs
+from comfy.protocol.client import ComfyClient
+from comfy.protocol.events import (
+    Event,
+    Preview,
+)
+from comfy.protocol.outputs import (
+    OutputFile,
+    locate,
+)
+from comfy.protocol.phases import Phase
+from comfy.protocol.progress import NodeTiming
+from comfy.protocol.run import PromptRun
 from comfy.rewrites import Change, Optimized, set_output_prefix, tile_decodes
 from comfy.rewrites.tiled_decode import TILED
-from comfy.run import PromptRun
 from farm.errors import TransferStopped
 from farm.job import JobSpec, Progress
 from farm.store.base import Claim
 from worker.errors import AttemptStopped, BrokenOutput, TimeLimitReached, WorkerError
 from worker.inputs.cache import InputCache
-from worker.jobs.ladder import Rung
+from worker.plan.fallback import Rung
 from worker.results.publish import LocalOutput
 
 log = logging.getLogger(__name__)

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from comfy.errors import ComfyError
-from comfy.required import model_files
+from comfy.graphs.required import model_files
 from comfy.rewrites import Attention, Optimized, Site, optimize
-from farm.admission import admit
+from farm.asking.admission import admit
 from farm.job import JobSpec
 from farm.settings import WorkerSettings
-from worker.comfyui.definitions import Definitions
 from worker.errors import WorkerError
 from worker.machine import Machine
 from worker.plan.host import host_memory
 from worker.plan.model_files import bytes_on_disk, models_folder
+from worker.service.definitions import Definitions
 
 log = logging.getLogger(__name__)
 

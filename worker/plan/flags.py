@@ -32,7 +32,7 @@ class AcceptedFlags:
     def has_dynamic_vram(self) -> bool:
         """Whether memory is managed dynamically unless told otherwise (ComfyUI since 0.15.1).
 
-        What really happens depends on torch and the card too: `worker.plan.proof` reads it from the log.
+        What really happens depends on torch and the card too: `worker.comfyui.proof` reads it from the log.
         """
         return "--disable-dynamic-vram" in self.names
 

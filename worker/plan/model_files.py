@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from comfy.required import ModelFile, model_files
+from comfy.graphs.required import (
+    ModelFile,
+    model_files,
+)
 from comfy.wan.fit import ModelSizes
 from comfy.wan.memory import activation_bytes, vae_decode_bytes
 from comfy.wan.models import WAN_14B, family_of, file_bytes

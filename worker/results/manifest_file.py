@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from pydantic_core import to_json
 
+from farm.asking.sources import public_source
 from farm.job import Artifact
-from farm.sources import public_source
 from worker.results.media import Inspected
 
 MANIFEST_NAME: Final = "manifest.json"

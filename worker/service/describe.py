@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from farm.cards import ATTENTION_FIELD, MODELS_FIELD
-from farm.preflight import DEFINITIONS_FIELD
+from farm.fleet.preflight import DEFINITIONS_FIELD
+from farm.fleet.sites import FLAGS_FIELD
 from farm.settings import WorkerSettings
-from farm.sites import FLAGS_FIELD
-from worker.comfyui.definitions import Definitions
 from worker.comfyui.installed import comfyui_installed, custom_nodes
-from worker.comfyui.model_shelf import ModelShelf
 from worker.comfyui.supervisor import ComfySupervisor
 from worker.gate import Gate
 from worker.gpu.card import GpuCard
@@ -24,8 +22,10 @@ from worker.machine import Machine
 from worker.plan import host
 from worker.plan.load_plan import LoadPlan
 from worker.plan.model_files import models_folder
+from worker.service.definitions import Definitions
 from worker.service.epoch import EpochWatch
 from worker.service.leaving import Leaving
+from worker.service.model_shelf import ModelShelf
 from worker.service.wellness import Wellness
 from worker.watchdog import Watchdog
 

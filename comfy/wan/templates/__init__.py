@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from comfy.errors import GraphError, GraphProblem
-from comfy.graph import near_names
+from comfy.graphs.graph import near_names
 from comfy.wan.templates.core import CORE
 from comfy.wan.templates.template import BuiltGraph, Preset, Template
 from comfy.wan.templates.wrapper import WRAPPER

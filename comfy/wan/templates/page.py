@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
-from comfy.required import model_files
+from comfy.graphs.required import model_files
 from comfy.wan.models import GIB, file_bytes
 from comfy.wan.parameters import Parameter
 from comfy.wan.templates import TEMPLATES

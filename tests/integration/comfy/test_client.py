@@ -12,7 +12,6 @@ from typing import Any, Protocol
 import pytest
 import websocket
 
-from comfy.client import ComfyClient
 from comfy.errors import (
     GraphRejected,
     NothingToShow,
@@ -23,12 +22,24 @@ from comfy.errors import (
     ServerError,
     ServerUnreachable,
 )
-from comfy.events import Event, Executed, Executing, ExecutionStart, ExecutionSuccess, Preview, Progress
-from comfy.outputs import locate
-from comfy.patience import Patience
-from comfy.phases import Phase
+from comfy.protocol.client import ComfyClient
+from comfy.protocol.events import (
+    Event,
+    Executed,
+    Executing,
+    ExecutionStart,
+    ExecutionSuccess,
+    Preview,
+    Progress,
+)
+from comfy.protocol.outputs import locate
+from comfy.protocol.patience import Patience
+from comfy.protocol.phases import Phase
+from comfy.protocol.run import (
+    Outcome,
+    PromptRun,
+)
 from comfy.rewrites import set_output_prefix
-from comfy.run import Outcome, PromptRun
 from comfy.wan.templates import get_template
 from tests.integration.comfy.cutter import Cutter
 

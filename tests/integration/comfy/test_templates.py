@@ -11,11 +11,14 @@ import av
 import pytest
 from PIL import Image
 
-from comfy.client import ComfyClient
 from comfy.errors import GraphRejected
-from comfy.outputs import locate
+from comfy.protocol.client import ComfyClient
+from comfy.protocol.outputs import locate
+from comfy.protocol.run import (
+    Outcome,
+    PromptRun,
+)
 from comfy.rewrites import set_output_prefix
-from comfy.run import Outcome, PromptRun
 from comfy.wan.templates import TEMPLATES, Template
 from comfy.wan.templates.page import example
 

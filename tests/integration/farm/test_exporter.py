@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from farm.child import Child
 from farm.cli.exits import ExitCode
 from farm.client import Farm
-from farm.logpump import LogLine
+from farm.process.child import Child
+from farm.process.logpump import LogLine
 from farm.settings import RedisSettings, S3Settings, environment_of
 from tests.support.fleet import announce
 from tests.support.valkey import eventually

@@ -31,7 +31,7 @@ from farm.errors import StackError
 from farm.local import LocalStack, News, PartName, PartNews, StackState, attach, down, local_environment
 from farm.settings import RedisSettings
 from farm.store.base import StoreLimits
-from farm.store.redis import connect
+from farm.store.redis.store import connect
 
 SERVERS = (PartName.VALKEY, PartName.S3)
 SERVE = """

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from farm.aio import AsyncFarm
+from farm.asking.request import JobRequest
 from farm.client import Farm
 from farm.job import JobState
-from farm.request import JobRequest
 from farm.settings import RedisSettings, S3Settings, environment_of
 from farm.store.base import Claim
 from tests.support.fleet import PICTURE, TEMPLATE, announce, wan_graph

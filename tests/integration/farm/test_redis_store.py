@@ -13,15 +13,21 @@ import pytest
 import redis
 from pydantic import SecretStr
 
+from farm.asking.request import (
+    JobRequest,
+    prepare,
+)
 from farm.broker import CeleryBell, make_app
 from farm.check.services import judge_memory
 from farm.errors import FarmError, JobForgotten, SettingsError, StoreMisconfigured, StoreUnavailable
 from farm.job import EventKind, JobState, new_job_id
-from farm.request import JobRequest, prepare
 from farm.settings import RedisSettings
 from farm.store.base import Claim, LeaseAnswer, NewEvent, NewJob, Refused, StoreLimits
-from farm.store.redis import RedisJobStore, connect
-from farm.store.server import check_server
+from farm.store.redis.server import check_server
+from farm.store.redis.store import (
+    RedisJobStore,
+    connect,
+)
 from farm.testing import PlainBell
 from tests.support.jobs import QUEUE, a_job, a_result, an_error
 from tests.support.valkey import ValkeyServer, eventually, free_port

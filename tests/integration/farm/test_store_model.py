@@ -35,8 +35,14 @@ from farm.errors import FarmError
 from farm.job import PUBLISHING, ErrorKind, EventKind, JobRecord, JobState, Progress
 from farm.settings import RedisSettings
 from farm.store.base import Claim, JobStore, NewEvent, StoreLimits
-from farm.store.redis import RedisJobStore, connect
-from farm.testing import MemoryJobStore, PlainBell
+from farm.store.redis.store import (
+    RedisJobStore,
+    connect,
+)
+from farm.testing import (
+    MemoryJobStore,
+    PlainBell,
+)
 from tests.support.jobs import QUEUE, a_job, a_result, an_error
 
 LIMITS = StoreLimits(

@@ -15,8 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from farm.child import Child, ChildNotStarted, free_port
-from farm.logpump import LogLine
+from farm.process.child import (
+    Child,
+    ChildNotStarted,
+    free_port,
+)
+from farm.process.logpump import LogLine
 
 PYTHON = [sys.executable, "-I", "-S", "-c"]
 
@@ -232,7 +236,7 @@ def test_nothing_outlives_an_owner_that_was_killed(depth: int) -> None:
         code = textwrap.dedent(
             f"""
             import sys, time
-            from farm.child import Child
+            from farm.process.child import Child
             child = Child.start([sys.executable, "-c", {code!r}], name="level",
                                 on_line=lambda line: print(line.text, flush=True))
             print(child.pid, child._guard.pid, flush=True)
@@ -276,7 +280,7 @@ def test_a_fork_that_keeps_the_lifeline_open_does_not_save_the_child() -> None:
     code = textwrap.dedent(
         """
         import os, sys, time
-        from farm.child import Child
+        from farm.process.child import Child
         child = Child.start([sys.executable, "-c", "import time; time.sleep(600)"], name="x")
         fork = os.fork()
         if fork:

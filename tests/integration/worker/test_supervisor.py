@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
-from farm.child import free_port
+from farm.process.child import free_port
 from farm.settings import WorkerSettings
 from worker.comfyui.keeper import ComfyState, Rhythm
 from worker.comfyui.launch import extra_arguments, find_target, probe_flags

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from comfy.errors import GraphError
-from comfy.graph import set_inputs
+from comfy.graphs.graph import set_inputs
 from comfy.wan.binding import Bindings, Resolved, places_of, resolve
 from comfy.wan.roles import find_roles
 from comfy.wan.templates import get_template

@@ -9,13 +9,20 @@ from contextlib import contextmanager
 import pytest
 
 from comfy.errors import GraphError
-from comfy.graph import load_graph, near_names, set_inputs
+from comfy.graphs.graph import (
+    load_graph,
+    near_names,
+    set_inputs,
+)
+from comfy.graphs.path_gate import check_paths
 from comfy.lint import lint
-from comfy.pathgate import check_paths
 from comfy.rewrites import ChangeKind, Wishes, optimize
 from comfy.wan.roles import find_roles
+from farm.asking.request import (
+    JobRequest,
+    prepare,
+)
 from farm.errors import FarmError
-from farm.request import JobRequest, prepare
 from tests.support.hostile import GRAPHS, PATHS, Graph, node
 from tests.support.places import a_site
 

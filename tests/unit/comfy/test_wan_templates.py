@@ -9,10 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comfy.errors import GraphError
-from comfy.graph import check_graph, nodes_of_class
-from comfy.nodedefs import Dialect, shipped_definitions
-from comfy.required import model_files, output_nodes
-from comfy.validation import validate
+from comfy.graphs.graph import (
+    check_graph,
+    nodes_of_class,
+)
+from comfy.graphs.required import (
+    model_files,
+    output_nodes,
+)
+from comfy.judging.validation import validate
+from comfy.node_defs.definitions import (
+    Dialect,
+    shipped_definitions,
+)
 from comfy.wan.find import clip_size, describe, total_steps
 from comfy.wan.roles import find_roles
 from comfy.wan.sizes import FRAMES, SIDES, SIDES_5B, Grid

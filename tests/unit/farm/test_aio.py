@@ -11,12 +11,14 @@ import pytest
 
 from farm import aio
 from farm.aio import AsyncFarm, AsyncJob
+from farm.asking.request import JobRequest
 from farm.errors import InvalidJob, JobFailed, JobNotFound, StoreUnavailable, WaitTimeout
 from farm.job import JobEvent, JobState
-from farm.request import JobRequest
 from farm.store.base import LeaseAnswer
-from farm.testing import MemoryJobStore
-from farm.testing_storage import FolderStorage
+from farm.testing import (
+    FolderStorage,
+    MemoryJobStore,
+)
 from tests.support.fleet import TEMPLATE, wan_graph
 from tests.support.jobs import a_result
 

@@ -23,7 +23,7 @@ from farm.check.services import (
     judge_redis,
     judge_replicas,
 )
-from farm.child import free_port
+from farm.process.child import free_port
 
 SAFE_REDIS = {
     "where": "db:6379",

@@ -28,8 +28,10 @@ from farm.job import EventKind, JobState, Progress
 from farm.settings import RedisSettings, S3Settings
 from farm.storage import S3Patience, S3Storage
 from farm.store.base import Drain, NewEvent
-from farm.testing import MemoryJobStore
-from farm.testing_storage import FolderStorage
+from farm.testing import (
+    FolderStorage,
+    MemoryJobStore,
+)
 from tests.support.fleet import PICTURE, TEMPLATE, announce, changed, render, wan_graph
 from tests.support.jobs import an_error
 from tests.support.valkey import free_port

@@ -17,8 +17,10 @@ from farm.cli.exits import ExitCode
 from farm.cli.main import run
 from farm.client import Farm
 from farm.settings import RedisSettings
-from farm.testing import MemoryJobStore
-from farm.testing_storage import FolderStorage
+from farm.testing import (
+    FolderStorage,
+    MemoryJobStore,
+)
 from tests.support.fleet import announce, changed, wan_graph
 from tests.support.places import wrapper_graph
 from tests.support.valkey import free_port

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from farm.asking.request import JobRequest
 from farm.client import Farm
 from farm.errors import (
     IdempotencyConflict,
@@ -21,9 +22,10 @@ from farm.errors import (
     WaitTimeout,
 )
 from farm.job import JobState
-from farm.request import JobRequest
-from farm.testing import MemoryJobStore
-from farm.testing_storage import FolderStorage
+from farm.testing import (
+    FolderStorage,
+    MemoryJobStore,
+)
 from tests.support.fleet import PICTURE, TEMPLATE, render, wan_graph
 from tests.support.jobs import an_error
 

@@ -8,7 +8,7 @@ import pytest
 from comfy.emulator.arguments import DEFAULT_MODELS, build_parser, parse
 from comfy.emulator.loading import LoadMode
 from comfy.emulator.world import Gpu
-from comfy.nodedefs import Dialect
+from comfy.node_defs.definitions import Dialect
 
 
 def test_defaults_are_those_of_a_server_with_a_card() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from comfy.emulator.console import Console, StepBar
 from comfy.emulator.loading import Loadable, LoadMode, Residency
-from comfy.nodedefs import Dialect
+from comfy.node_defs.definitions import Dialect
 
 HIGH = Loadable(class_name="WAN21", file="high", size_mib=1000.0, is_diffusion_model=True, patches=400)
 LOW = Loadable(class_name="WAN21", file="low", size_mib=1000.0, is_diffusion_model=True)

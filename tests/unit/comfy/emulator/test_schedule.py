@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from comfy.emulator.schedule import Cached, NodeCache, Schedule, signatures
-from comfy.nodedefs import shipped_definitions
+from comfy.node_defs.definitions import shipped_definitions
 
 _KNOWN = shipped_definitions()
 

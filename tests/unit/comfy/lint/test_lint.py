@@ -9,7 +9,7 @@ import pytest
 
 from comfy.lint import Severity, lint
 from comfy.lint.registry import RULES
-from comfy.nodedefs import parse_node
+from comfy.node_defs.definitions import parse_node
 from comfy.rewrites import Site
 from tests.support.fleet import changed, wan_graph
 from tests.support.places import a_site, nodes, wrapper_graph

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
-from comfy.nodedefs import NodeDef, with_choices
+from comfy.judging.validation import validate
+from comfy.node_defs.definitions import (
+    NodeDef,
+    with_choices,
+)
 from comfy.rewrites import Came, ChangeKind, Optimized, Wishes, optimize
 from comfy.rewrites.lightning import LIGHTNING
-from comfy.validation import validate
 from tests.support.fleet import changed, wan_graph
 from tests.support.places import a_site, nodes, wrapper_graph
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from comfy.judging.validation import validate
 from comfy.rewrites import Came, ChangeKind, Optimized, Wishes, optimize
-from comfy.validation import validate
 from tests.support.fleet import changed, wan_graph
 from tests.support.places import a_site, nodes
 

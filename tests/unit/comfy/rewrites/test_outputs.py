@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from comfy.judging.validation import validate
 from comfy.rewrites import Came, ChangeKind, Wishes, optimize
 from comfy.rewrites.metadata import METADATA
 from comfy.rewrites.previews import PREVIEWS
 from comfy.rewrites.video_format import MP4, NVENC
-from comfy.validation import validate
 from tests.support.fleet import wan_graph
 from tests.support.places import a_site, nodes
 

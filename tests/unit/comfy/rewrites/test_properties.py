@@ -13,12 +13,18 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from comfy.errors import GraphError
-from comfy.graph import check_graph
-from comfy.nodedefs import ANY_TYPE, InputDef, NodeDef, Section, shipped_definitions
+from comfy.graphs.graph import check_graph
+from comfy.judging.validation import validate
+from comfy.node_defs.definitions import (
+    ANY_TYPE,
+    InputDef,
+    NodeDef,
+    Section,
+    shipped_definitions,
+)
 from comfy.rewrites import Attention, Came, ChangeKind, Site, Wishes, optimize
 from comfy.rewrites.registry import REWRITES
 from comfy.rewrites.rewrite import Rewrite
-from comfy.validation import validate
 from comfy.wan.templates import TEMPLATES
 from tests.support.places import a_site, graphs_of_people, wrapper_graph
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from comfy.judging.validation import validate
 from comfy.rewrites import ChangeKind, optimize, tile_decodes
 from comfy.rewrites.tiled_decode import TILED_DECODE
-from comfy.validation import validate
 from tests.support.fleet import wan_graph
 from tests.support.places import a_site, nodes
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from comfy.errors import GraphError
-from comfy.nodedefs import shipped_definitions
+from comfy.judging.validation import validate
+from comfy.node_defs.definitions import shipped_definitions
 from comfy.ui.convert import convert
-from comfy.validation import validate
 from tests.unit.comfy.ui.workflows import Sheet, picture
 
 _KNOWN = shipped_definitions()

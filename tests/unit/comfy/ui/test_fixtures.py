@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import pytest
 
-from comfy.nodedefs import shipped_definitions
+from comfy.judging.validation import validate
+from comfy.node_defs.definitions import shipped_definitions
 from comfy.ui.load import load_any
-from comfy.validation import validate
 
 _FOLDER: Final = Path(__file__).parents[3] / "data" / "graphs"
 _ALL: Final = sorted(_FOLDER.glob("*.json"))

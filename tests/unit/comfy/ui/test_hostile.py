@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from comfy.errors import GraphError
-from comfy.nodedefs import shipped_definitions
+from comfy.node_defs.definitions import shipped_definitions
 from comfy.ui.load import load_any
 from tests.unit.comfy.ui.workflows import Sheet, picture
 

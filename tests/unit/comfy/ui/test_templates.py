@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from comfy.graph import check_graph
-from comfy.nodedefs import shipped_definitions
+from comfy.graphs.graph import check_graph
+from comfy.judging.validation import validate
+from comfy.node_defs.definitions import shipped_definitions
 from comfy.ui.convert import convert
-from comfy.validation import validate
 from tests.support.official_workflows import LEFT_OUT, OFFICIAL_FOLDER, wan_workflows
 
 

@@ -4,7 +4,11 @@ from typing import Any
 
 import pytest
 
-from comfy.nodedefs import NodeDef, parse_node, shipped_definitions
+from comfy.node_defs.definitions import (
+    NodeDef,
+    parse_node,
+    shipped_definitions,
+)
 from comfy.ui.widgets import ShiftedValuesError, widget_values
 
 _KNOWN = shipped_definitions()

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from comfy.wan.templates import get_template
-from farm.logpump import LogLine
+from farm.process.logpump import LogLine
 from worker.comfyui.warm_models import WarmModels
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from comfy.outputs import MediaKind
+from comfy.protocol.outputs import MediaKind
+from farm.asking.sources import public_source
 from farm.errors import InputUnavailable, StorageUnavailable, TransferStopped
 from farm.settings import WorkerSettings
-from farm.sources import public_source
 from farm.storage import StoredFile
 from farm.storage.base import ProgressHook, StopHook
-from farm.testing_storage import FolderStorage
+from farm.testing import FolderStorage
 from tests.support.clips import make_clip, make_picture
 from worker.inputs.cache import InputCache
 from worker.inputs.fetch import FetchRefused

@@ -9,16 +9,18 @@ import pytest
 
 from comfy.rewrites import Optimized
 from farm.settings import WorkerSettings
-from farm.testing import MemoryJobStore
-from farm.testing_storage import FolderStorage
+from farm.testing import (
+    FolderStorage,
+    MemoryJobStore,
+)
 from tests.support.clips import make_picture
 from tests.support.jobs import GRAPH, a_job
-from worker.comfyui.model_shelf import ModelShelf
 from worker.jobs import attempt as attempts
 from worker.jobs.lease import LeaseKeeper
 from worker.jobs.render import Rendered
 from worker.results.kept import KeptRenders
 from worker.results.publish import LocalOutput, S3Publisher
+from worker.service.model_shelf import ModelShelf
 
 MODELS = [{"folder": "vae", "name": "a.safetensors"}, {"folder": "vae", "name": "elsewhere.safetensors"}]
 

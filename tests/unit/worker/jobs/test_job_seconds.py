@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from comfy.phases import phase_of
-from comfy.progress import NodeTiming
+from comfy.protocol.phases import phase_of
+from comfy.protocol.progress import NodeTiming
 from comfy.wan.paces import PaceKey, read_key
 from comfy.wan.templates import get_template
 from worker.jobs.job_seconds import job_seconds

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from comfy.errors import GraphError, ServerUnreachable
-from comfy.nodedefs import NodeDef, shipped_definitions
+from comfy.node_defs.definitions import (
+    NodeDef,
+    shipped_definitions,
+)
 from comfy.rewrites import ChangeKind
 from comfy.wan.models import GIB
 from farm.job import JobSpec

@@ -15,9 +15,12 @@ from comfy.emulator.start import announce
 from comfy.emulator.world import make_world
 from comfy.wan.models import GIB
 from worker.comfyui.process import ComfyFacts, read_facts
+from worker.comfyui.proof import (
+    Proof,
+    prove,
+)
 from worker.gpu.card import GpuCard
 from worker.plan.load_plan import LoadMode, LoadPlan
-from worker.plan.proof import Proof, prove
 
 CARD = GpuCard(
     uuid="GPU-1",

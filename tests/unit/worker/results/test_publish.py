@@ -14,7 +14,7 @@ import pytest
 from farm.errors import StorageDenied, StorageUnavailable
 from farm.storage import StoredFile
 from farm.storage.base import ProgressHook, StopHook
-from farm.testing_storage import FolderStorage
+from farm.testing import FolderStorage
 from tests.support.clips import cut, make_clip, make_picture
 from worker.errors import AttemptStopped, BrokenOutput
 from worker.results.publish import LocalOutput, S3Publisher, key_names

@@ -1,0 +1,1 @@
+"""Graphs in ComfyUI's API format: reading them, following links, what they need, and the gate on paths."""

@@ -1,0 +1,343 @@
+"""The API-format graph: read it, check it, follow its links, set its inputs on a copy.
+
+A graph is ComfyUI's own JSON: node id -> ``{"class_type": str, "inputs": {name: literal or link}}``;
+a link is ``[node id, output slot]``. What is checked here needs no server; names of nodes, choices and
+ranges are checked by the ComfyUI that runs the graph.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, NoReturn
+
+from comfy.errors import GraphError, GraphProblem
+from comfy.graphs.links import (
+    Link,
+    ancestors,
+    class_of,
+    find_cycle,
+    find_place,
+    inputs_of,
+    is_link,
+    links,
+    nodes_of_class,
+)
+from comfy.graphs.plain_json import (
+    NotPlain,
+    plain,
+)
+from comfy.graphs.values import literal
+
+__all__ = [
+    "MAX_GRAPH_BYTES",
+    "MAX_NODES",
+    "Graph",
+    "Link",
+    "ancestors",
+    "canonical_json",
+    "check_graph",
+    "class_of",
+    "find_cycle",
+    "find_place",
+    "graph_sha256",
+    "inputs_of",
+    "is_link",
+    "links",
+    "literal",
+    "load_graph",
+    "near_names",
+    "no_such_place",
+    "nodes_of_class",
+    "read_json",
+    "set_input",
+    "set_inputs",
+]
+
+Graph = dict[str, Any]
+
+MAX_GRAPH_BYTES = 4 * 1024 * 1024
+MAX_NODES = 2_000
+MAX_INPUTS = 20_000  # of all nodes together; a WAN graph has some two hundred
+MAX_NAME = 200  # characters of a node's id, class or input
+_MOST_PROBLEMS = 20  # nobody reads more, and a graph made to hurt could have thousands
+_SHOWN_OF_CYCLE = 8
+
+
+def load_graph(source: str | bytes | Mapping[str, Any]) -> Graph:
+    """Read an API-format graph, checked, as a copy that shares nothing with the source.
+
+    The body of a ``POST /prompt`` (``{"prompt": {...}}``) is accepted as well.
+
+    Raises:
+        GraphError: it is no such graph; `problems` name every node and input at fault.
+    """
+    raw = read_json(source) if isinstance(source, str | bytes) else source
+    raw = _unwrap(raw)
+    if not isinstance(raw, Mapping):
+        _fail("not_a_graph", f"a graph is a JSON object of nodes, this is a {type(raw).__name__}")
+    if isinstance(raw.get("nodes"), list) and ("links" in raw or "last_node_id" in raw or "version" in raw):
+        _fail(
+            "ui_format",
+            "this is the format in which ComfyUI's editor saves a workflow, not a graph that can run: "
+            "comfy.ui.load.load_any converts it, and so does ComfyUI's menu Workflow > Export (API)",
+        )
+    _check_counts(raw)
+    if not isinstance(source, str | bytes):
+        _check_measure(raw)
+    graph = _plain_graph(raw)
+    check_graph(graph)
+    if not isinstance(source, str | bytes) and len(canonical_json(graph)) > MAX_GRAPH_BYTES:
+        _fail_size(len(canonical_json(graph)))
+    return graph
+
+
+def check_graph(graph: Mapping[str, Any]) -> None:
+    """Check what can be checked without a server: form, links, cycles, number of nodes.
+
+    Raises:
+        GraphError: with one problem for each thing found.
+    """
+    if not graph:
+        _fail("empty_graph", "the graph has no nodes")
+    _check_counts(graph)
+    found = (problem for node_id, node in graph.items() for problem in _node_problems(node_id, node))
+    problems = list(islice(found, _MOST_PROBLEMS))
+    if not problems:
+        found = (problem for node_id in graph for problem in _link_problems(graph, node_id))
+        problems = list(islice(found, _MOST_PROBLEMS))
+    if not problems and (cycle := find_cycle(graph)):
+        message = f"the nodes feed each other in a circle: {_way(cycle)}"
+        problems = [_problem("cycle", message, graph, cycle[0])]
+    if problems:
+        raise GraphError(problems)
+
+
+def set_input(graph: Mapping[str, Any], place: str, value: Any) -> Graph:
+    """Give a copy of the graph in which the input ``"node.input"`` has this value.
+
+    Raises:
+        GraphError: there is no such node or input, or the value is nothing that JSON can say.
+    """
+    return set_inputs(graph, {place: value})
+
+
+def set_inputs(graph: Mapping[str, Any], values: Mapping[str, Any]) -> Graph:
+    """Set several inputs at once on one copy; see `set_input`.
+
+    Raises:
+        GraphError: with a problem for every place that is wrong, none of them written.
+    """
+    changed: Graph = copy.deepcopy(dict(graph))
+    problems: list[GraphProblem] = []
+    for place, value in values.items():
+        found = find_place(graph, place)
+        if found is None:
+            problems.append(no_such_place(graph, place))
+            continue
+        node_id, input_name = found
+        try:
+            changed[node_id]["inputs"][input_name] = plain(value)
+        except NotPlain as exc:
+            problems.append(_problem(exc.kind, str(exc), graph, node_id, input_name))
+    if problems:
+        raise GraphError(problems)
+    if any(is_link(value) for value in values.values()):
+        check_graph(changed)
+    return changed
+
+
+def canonical_json(graph: Mapping[str, Any]) -> bytes:
+    """Write the graph so that equal graphs give equal bytes: sorted keys, no spaces, UTF-8."""
+    text = json.dumps(graph, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
+
+
+def graph_sha256(graph: Mapping[str, Any]) -> str:
+    """Give the hash of the canonical JSON, in hex."""
+    return hashlib.sha256(canonical_json(graph)).hexdigest()
+
+
+def near_names(name: str, known: Iterable[str], *, limit: int = 5) -> list[str]:
+    """Pick the known names that look most like this one; the first few when none does."""
+    choices = [str(choice) for choice in known]
+    name = name[:MAX_NAME]  # the time to compare grows with the square of the length
+    # A path in front or another ending must not hide that the name itself is nearly right.
+    close = difflib.get_close_matches(name, choices, n=limit, cutoff=0.5)
+    return close or choices[:limit]
+
+
+def read_json(source: str | bytes) -> Any:
+    """Parse the text of a graph or a workflow.
+
+    Raises:
+        GraphError: it is too large, no JSON, nested too deeply, or holds NaN.
+    """
+    size = len(source.encode(errors="replace")) if isinstance(source, str) else len(source)
+    if size > MAX_GRAPH_BYTES:
+        _fail_size(size)
+    try:
+        text = source.decode("utf-8-sig") if isinstance(source, bytes) else source.removeprefix("\ufeff")
+        return json.loads(text, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as exc:
+        _fail("not_json", f"this is no JSON: it is not UTF-8 text ({exc.reason} at byte {exc.start})")
+    except json.JSONDecodeError as exc:
+        _fail("not_json", f"this is no JSON: {exc.msg} at line {exc.lineno}, column {exc.colno}")
+    except RecursionError:
+        _fail("too_deep", "this JSON is nested too deeply to be a graph")
+    except ValueError as exc:  # a number with thousands of digits
+        _fail("not_json", f"this JSON cannot be read: {exc}")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    _fail("not_a_number", f"{name} is no JSON and no number that ComfyUI could use")
+
+
+def _unwrap(raw: Any) -> Any:
+    inner = raw.get("prompt") if isinstance(raw, Mapping) else None
+    # A node may be called "prompt" as well: it has a class_type, a whole graph has none.
+    return inner if isinstance(inner, Mapping) and "class_type" not in inner else raw
+
+
+def _plain_graph(raw: Mapping[Any, Any]) -> Graph:
+    graph: Graph = {}
+    problems = []
+    for node_id, node in raw.items():
+        if not isinstance(node_id, str):
+            message = f"a node's id is text, this is {node_id!r}"
+            problems.append(GraphProblem(kind="id_not_text", message=message, node_id=str(node_id)))
+            if len(problems) == _MOST_PROBLEMS:
+                break
+            continue
+        try:
+            plain(node_id)
+            graph[node_id] = plain(node)
+        except NotPlain as exc:
+            input_name = exc.path[1] if len(exc.path) > 1 and exc.path[0] == "inputs" else None
+            problems.append(_problem(exc.kind, str(exc), raw, node_id, input_name))
+    if problems:
+        raise GraphError(problems)
+    return graph
+
+
+def _node_problems(node_id: str, node: Any) -> Iterator[GraphProblem]:
+    if not isinstance(node, dict):
+        message = f"a node is an object with class_type and inputs, this is {node!r:.60}"
+        yield GraphProblem(kind="node_not_object", message=message, node_id=node_id)
+        return
+    class_type = node.get("class_type")
+    if not isinstance(class_type, str) or not class_type:
+        message = "the node has no class_type: it says nothing about what to run"
+        yield GraphProblem(kind="missing_class_type", message=message, node_id=node_id)
+    inputs = node.get("inputs")
+    if not isinstance(inputs, dict):
+        message = 'the node has no "inputs" object (an empty one will do)'
+        yield _problem("missing_inputs", message, {node_id: node}, node_id)
+        return
+    names = [node_id, class_type if isinstance(class_type, str) else "", *inputs]
+    if longest := next((name for name in names if len(name) > MAX_NAME), None):
+        message = f"a name of {len(longest)} characters ({longest[:20]}…), the limit is {MAX_NAME}"
+        yield GraphProblem(kind="name_too_long", message=message, node_id=node_id[:MAX_NAME])
+
+
+def _link_problems(graph: Mapping[str, Any], node_id: str) -> Iterator[GraphProblem]:
+    for name, value in inputs_of(graph, node_id).items():
+        if not isinstance(value, list) or not value:
+            continue
+        if is_link(value) and value[0] not in graph:
+            missing = f"the link leads to node {value[0][:MAX_NAME]}, which is not in the graph"
+            yield _problem("link_to_missing_node", missing, graph, node_id, name)
+        elif fault := _bad_link(graph, value):
+            yield _problem("bad_linked_input", fault, graph, node_id, name)
+
+
+def _bad_link(graph: Mapping[str, Any], value: list[Any]) -> str | None:
+    """Say what is wrong with a list that is meant as a link; None for a sound link or another list."""
+    source, *rest = value
+    if is_link(value):
+        return f"the link names output {rest[0]}: outputs count from 0" if rest[0] < 0 else None
+    if isinstance(source, int) and len(rest) == 1 and str(source) in graph:
+        return f'a link names its node as text: ["{source}", {rest[0]}], not {value}'
+    if isinstance(source, str) and source in graph and len(rest) != 1:
+        return f"a link is [node id, output number], this has {len(value)} parts: {value!r:.60}"
+    return None
+
+
+def no_such_place(graph: Mapping[str, Any], place: str) -> GraphProblem:
+    """Say what is wrong with a ``node.input`` that the graph does not have."""
+    parts = place.split(".")
+    cuts = [(".".join(parts[:cut]), ".".join(parts[cut:])) for cut in range(1, len(parts))]
+    known = [(node_id, name) for node_id, name in cuts if node_id in graph]
+    if known:
+        node_id, name = known[0]
+        message = f"there is no such input; the node has {_listed(inputs_of(graph, node_id), like=name)}"
+        return _problem("unknown_input", message, graph, node_id, name)
+    if len(parts) == 1:
+        message = f'"{place}" names no input: write node.input, for example 6.text'
+        return GraphProblem(kind="unknown_input", message=message)
+    nodes = ", ".join(f"{near} ({class_of(graph, near)})" for near in near_names(parts[0], graph, limit=8))
+    message = f"there is no node {parts[0]} in the graph; it has {nodes}{', …' if len(graph) > 8 else ''}"
+    return GraphProblem(
+        kind="unknown_node", message=message, node_id=parts[0], input_name=".".join(parts[1:])
+    )
+
+
+def _listed(names: Iterable[str], *, like: str) -> str:
+    return ", ".join(near_names(like, names, limit=12)) or "no inputs"
+
+
+def _problem(
+    kind: str, message: str, graph: Mapping[str, Any], node_id: str, input_name: str | None = None
+) -> GraphProblem:
+    return GraphProblem(
+        kind=kind,
+        message=message,
+        node_id=node_id,
+        class_type=class_of(graph, node_id),
+        input_name=input_name,
+    )
+
+
+def _way(cycle: Sequence[str]) -> str:
+    if len(cycle) <= _SHOWN_OF_CYCLE:
+        return " -> ".join([*cycle, cycle[0]])
+    shown = " -> ".join(cycle[:_SHOWN_OF_CYCLE])
+    return f"{shown} -> … -> {cycle[0]}, {len(cycle)} nodes"
+
+
+def _check_measure(raw: Mapping[Any, Any]) -> None:
+    """Refuse what would be too large as JSON before any of it is copied: objects may hold one text often."""
+    size_bytes = 0
+    waiting: list[Any] = [raw]
+    while waiting:
+        value = waiting.pop()
+        size_bytes += len(value) if isinstance(value, str) else 1
+        if size_bytes > MAX_GRAPH_BYTES:
+            _fail_size(size_bytes)
+        if isinstance(value, Mapping):
+            waiting += value.keys()
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
+
+
+def _check_counts(raw: Mapping[Any, Any]) -> None:
+    if len(raw) > MAX_NODES:
+        _fail("too_many_nodes", f"the graph has {len(raw)} nodes, the limit is {MAX_NODES}")
+    given = (node.get("inputs") for node in raw.values() if isinstance(node, Mapping))
+    count = sum(len(inputs) for inputs in given if isinstance(inputs, Mapping))
+    if count > MAX_INPUTS:
+        _fail("too_many_inputs", f"the graph's nodes have {count} inputs, the limit is {MAX_INPUTS}")
+
+
+def _fail(kind: str, message: str) -> NoReturn:
+    raise GraphError([GraphProblem(kind=kind, message=message)])
+
+
+def _fail_size(size_bytes: int) -> NoReturn:
+    limit_mib = MAX_GRAPH_BYTES // 2**20
+    _fail("too_large", f"the graph has {size_bytes / 2**20:.1f} MiB, the limit is {limit_mib} MiB")

@@ -1,0 +1,126 @@
+"""Paths in a graph: what names a file must stay inside its folder, whatever ComfyUI itself checks.
+
+Older versions join a name to the input folder without a look at it (CVE-2026-56673), and a loader's list of
+choices does not protect an input that a link brings its value to.
+
+Source: ComfyUI folder_paths.py, ``get_annotated_filepath``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any, Final
+
+from comfy.errors import GraphError, GraphProblem
+from comfy.graphs.links import (
+    class_of,
+    inputs_of,
+)
+from comfy.graphs.required import (
+    base_class,
+    input_name_of,
+    model_folder,
+)
+from comfy.graphs.values import setting
+
+# Nodes that read a file or folder by whatever path they are given.
+# Source: VideoHelperSuite videohelpersuite/load_video_nodes.py, load_images_nodes.py, nodes.py.
+_PATHS_OF_CLASS: Final = {
+    "VHS_LoadVideoPath": "video",
+    "VHS_LoadVideoFFmpegPath": "video",
+    "VHS_LoadImagePath": "image",
+    "VHS_LoadImagesPath": "directory",
+    "VHS_LoadAudio": "audio_file",
+    "LoadImagesFromFolderKJ": "folder",
+}
+# Inputs of any node whose name says that they are a path.
+_PATH_NAME: Final = re.compile(r"(^|_)(path|dir|directory|folder|filepath|file_path|filename|file_name)$")
+# Overwritten by the worker, whatever stands there.
+_OURS: Final = frozenset({"filename_prefix"})
+_ANNOTATION: Final = re.compile(r"\[(input|output|temp)\]\s*$")
+_MOST_PROBLEMS: Final = 100
+
+
+def check_paths(graph: Mapping[str, Any]) -> None:
+    """Pass a checked graph whose file names all stay inside.
+
+    Raises:
+        GraphError: with a problem for each name that does not, or that nobody can see before it runs.
+    """
+    if problems := path_problems(graph):
+        raise GraphError(problems)
+
+
+def path_problems(graph: Mapping[str, Any]) -> tuple[GraphProblem, ...]:
+    """What `check_paths` would refuse, the first hundred."""
+    return tuple(islice(_problems(graph), _MOST_PROBLEMS))
+
+
+def path_fault(name: str) -> str | None:
+    """Say why a name could lead out of its folder; None when it stays inside."""
+    if "\0" in name:
+        return "it contains a NUL character"
+    if "\\" in name:
+        return "it contains a backslash; sub-folders are written with /"
+    if name.startswith(("/", "~")) or re.match(r"[A-Za-z]:", name):
+        return "it is an absolute path"
+    if ".." in name.split("/"):
+        return "it leads out of its folder"
+    if found := _ANNOTATION.search(name):
+        return f"it names ComfyUI's {found[1]} folder"
+    return None
+
+
+def _problems(graph: Mapping[str, Any]) -> Iterator[GraphProblem]:
+    for node_id in graph:
+        class_type = class_of(graph, node_id) or ""
+        for input_name in inputs_of(graph, node_id):
+            kind = _kind(class_type, input_name)
+            if kind is None:
+                continue
+            found = setting(graph, node_id, input_name)
+            value = None if found is None else found.value
+            if isinstance(value, str) and (fault := path_fault(value)) is not None:
+                yield _problem(
+                    graph, node_id, input_name, f"{_shown(value)} is refused: {fault}; {_REMEDY[kind]}"
+                )
+            elif found is not None and found.is_computed and value is None and kind == _FILE:
+                message = f"the file's name is computed by node {found.source_id}: {_REMEDY[kind]}"
+                yield _problem(graph, node_id, input_name, message)
+
+
+_FILE: Final = "file"
+_MODEL: Final = "model"
+_OTHER: Final = "other"
+_REMEDY: Final = {
+    _FILE: "give the file with the job (--input NODE.INPUT=FILE)",
+    _MODEL: "name the file as it lies below its models folder",
+    _OTHER: "give a path below ComfyUI's own folders, or the file with the job",
+}
+
+
+def _kind(class_type: str, input_name: str) -> str | None:
+    """What an input names; None: no file."""
+    if input_name in _OURS:
+        return None
+    if input_name_of(class_type) == input_name or _PATHS_OF_CLASS.get(base_class(class_type)) == input_name:
+        return _FILE
+    if model_folder(class_type, input_name) is not None:
+        return _MODEL
+    return _OTHER if _PATH_NAME.search(input_name) else None
+
+
+def _problem(graph: Mapping[str, Any], node_id: str, input_name: str, message: str) -> GraphProblem:
+    return GraphProblem(
+        kind="path_outside",
+        message=message,
+        node_id=node_id,
+        class_type=class_of(graph, node_id),
+        input_name=input_name,
+    )
+
+
+def _shown(value: str) -> str:
+    return repr(value if len(value) <= 80 else f"{value[:77]}...")

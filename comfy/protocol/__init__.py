@@ -1,0 +1,1 @@
+"""ComfyUI's HTTP and websocket protocol: the client, and one prompt followed to its end."""

@@ -1,0 +1,326 @@
+"""ComfyUI over HTTP, and one call that runs a prompt to its end.
+
+One `ComfyClient` may be used by several threads; each run has its own websocket (`comfy.protocol.follow`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+from urllib.parse import quote, urlencode
+
+import urllib3
+
+from comfy.errors import ServerError, ServerUnreachable
+from comfy.protocol.follow import (
+    Follower,
+    OnEvent,
+)
+from comfy.protocol.outputs import OutputFile
+from comfy.protocol.patience import (
+    Cancel,
+    Patience,
+)
+from comfy.protocol.rejection import read_rejection
+from comfy.protocol.run import PromptRun
+from comfy.protocol.verdict import raise_unless_succeeded
+
+log = logging.getLogger(__name__)
+
+_CHUNK_BYTES = 1 << 20
+_MOST_POSTS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """A prompt that the server has taken."""
+
+    prompt_id: str
+    number: float | None  # its place in the queue's order; None when the answer was lost on its way to us
+
+
+class ComfyClient:
+    """Speaks with one ComfyUI server.
+
+    Every method raises `ServerUnreachable` when there is no answer and `ServerError` when the answer is none.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        patience: Patience | None = None,
+        http_timeout_s: float = 10.0,
+        connect_timeout_s: float = 3.0,
+    ) -> None:
+        """Prepare; nothing is sent yet.
+
+        Args:
+            base_url: for example ``http://127.0.0.1:8188``.
+            patience: how long `run` and `follow` wait for what.
+            http_timeout_s: for one answer. ComfyUI answers in milliseconds, but reading a model file or
+                Python's garbage collector can hold it for seconds.
+        """
+        self.base_url = base_url.rstrip("/")
+        self.patience = patience or Patience()
+        self._connect_timeout_s = connect_timeout_s
+        self._timeout = urllib3.Timeout(connect=connect_timeout_s, read=http_timeout_s)
+        self._pool = urllib3.PoolManager(retries=False, maxsize=4, timeout=self._timeout)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._pool.clear()
+
+    def system_stats(self) -> dict[str, Any]:
+        """Ask for versions, the command line and the memory of host and devices, in bytes."""
+        return self._get_json("/system_stats")
+
+    def features(self) -> dict[str, Any]:
+        """Ask for the server's feature flags."""
+        return self._get_json("/features")
+
+    def object_info(self, class_type: str | None = None) -> dict[str, Any]:
+        """Ask for the definitions of all node classes (half a MB), or of one; unknown: empty."""
+        return self._get_json("/object_info" if class_type is None else f"/object_info/{_quoted(class_type)}")
+
+    def queue(self) -> dict[str, Any]:
+        """Ask for the running and the pending prompts, each with its whole graph."""
+        return self._get_json("/queue")
+
+    def history(self, prompt_id: str) -> dict[str, Any]:
+        """Ask for a prompt's history entry; empty while it is queued or running, and when it is not known."""
+        return self._get_json(f"/history/{_quoted(prompt_id)}")
+
+    def knows(self, prompt_id: str) -> bool:
+        """Tell whether the prompt is queued, running or over."""
+        # In this order: a prompt that ends in between is in one of the two.
+        queue = self.queue()
+        queued = [*queue.get("queue_running", ()), *queue.get("queue_pending", ())]
+        return any(item[1] == prompt_id for item in queued) or prompt_id in self.history(prompt_id)
+
+    def submit(
+        self,
+        graph: Mapping[str, Any],
+        *,
+        prompt_id: str,
+        client_id: str,
+        extra_data: Mapping[str, Any] | None = None,
+        front: bool = False,
+    ) -> Submitted:
+        """Put a prompt into the server's queue, and not a second time when only the answer was lost.
+
+        Args:
+            client_id: of the websocket that is to hear of it.
+            front: before all others that wait.
+
+        Raises:
+            GraphRejected: the server refuses the graph, or would leave out a part of it.
+        """
+        body: dict[str, Any] = {"prompt": graph, "prompt_id": prompt_id, "client_id": client_id}
+        if extra_data:
+            body["extra_data"] = dict(extra_data)
+        if front:
+            body["front"] = True
+        encoded = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+        for post in range(1, _MOST_POSTS + 1):
+            try:
+                return self._post_prompt(encoded, graph, prompt_id)
+            except ServerUnreachable as exc:
+                # Refused means that it never arrived. Otherwise it may be queued although nobody told us.
+                if exc.refused or post == _MOST_POSTS:
+                    raise
+                if self._arrived_after_all(prompt_id):
+                    return Submitted(prompt_id=prompt_id, number=None)
+                log.warning("prompt posted again", extra={"event": "prompt_reposted", "prompt_id": prompt_id})
+        raise AssertionError("unreachable: the last post returns or raises")
+
+    def interrupt(self, prompt_id: str) -> None:
+        """Stop this prompt at its next check, which may be half a minute away; nothing if it does not run."""
+        self._post("/interrupt", {"prompt_id": prompt_id})
+
+    def delete_queued(self, prompt_id: str) -> None:
+        """Take a waiting prompt out of the queue; nothing if it does not wait."""
+        self._post("/queue", {"delete": [prompt_id]})
+
+    def free(self, *, unload_models: bool = True, free_memory: bool = True) -> None:
+        """Have the models unloaded and the node cache dropped, at once or after the running prompt."""
+        self._post("/free", {"unload_models": unload_models, "free_memory": free_memory})
+
+    def view(self, file: OutputFile, into: BinaryIO) -> int:
+        """Write an output file into an open one, in pieces; return its size in bytes.
+
+        Raises:
+            ServerError: the file is gone (404), or its name leaves the folder (400, 403).
+        """
+        query = urlencode({"filename": file.filename, "subfolder": file.subfolder, "type": file.type})
+        url = f"{self.base_url}/view?{query}"
+        written = 0
+        try:
+            response = self._pool.request("GET", url, preload_content=False)
+            with response:
+                if response.status != 200:
+                    raise ServerError(url, response.status, response.read().decode(errors="replace"))
+                for chunk in response.stream(_CHUNK_BYTES):
+                    written += into.write(chunk)
+                response.release_conn()
+        except urllib3.exceptions.HTTPError as exc:
+            raise _unreachable(url, exc) from exc
+        return written
+
+    def upload_image(
+        self, name: str, content: bytes, *, subfolder: str = "", overwrite: bool = False
+    ) -> dict[str, Any]:
+        """Put a file into ComfyUI's input folder; the answer's ``name`` is the one it got there."""
+        fields = {
+            "image": (name, content, "application/octet-stream"),
+            "overwrite": "true" if overwrite else "false",
+            "subfolder": subfolder,
+            "type": "input",
+        }
+        url = f"{self.base_url}/upload/image"
+        try:
+            response = self._pool.request("POST", url, fields=fields)
+        except urllib3.exceptions.HTTPError as exc:
+            raise _unreachable(url, exc) from exc
+        return _json_object(url, response.status, response.data)
+
+    def run(
+        self,
+        graph: Mapping[str, Any],
+        *,
+        prompt_id: str | None = None,
+        extra_data: Mapping[str, Any] | None = None,
+        on_event: OnEvent | None = None,
+        cancel: Cancel | None = None,
+        gone: Cancel | None = None,
+        time_limit_s: float | None = None,
+    ) -> PromptRun:
+        """Run a graph to its end and return the run, which has at least one output file.
+
+        Args:
+            prompt_id: our own name for it; drawn when None.
+            on_event: called for each message about this prompt or the server, in this thread. It must be
+                quick: while it runs nothing is read, and ComfyUI waits for its slowest reader.
+            cancel: looked at several times a second; when set, the prompt is interrupted.
+            gone: as often; set by who knows that the server's process has ended, so that nobody waits for it.
+            time_limit_s: counted from now, waiting in the server's queue included.
+
+        Raises:
+            GraphRejected: the server refused the graph.
+            RunFailed: a node raised (`OutOfMemory` when that was why).
+            RunInterrupted: by `cancel`, by the time limit, or by somebody else; see its `yielded`.
+            RunLost: the server forgot the prompt, because it was restarted.
+            ServerUnreachable: also when `gone` was set before all was heard.
+            NothingToShow: it ended well and named no file that is kept.
+        """
+        run = PromptRun(prompt_id or str(uuid.uuid4()), graph)
+        with Follower(
+            self, run, on_event=on_event, cancel=cancel, gone=gone, time_limit_s=time_limit_s
+        ) as follower:
+            taken = self.submit(
+                graph, prompt_id=run.prompt_id, client_id=follower.client_id, extra_data=extra_data
+            )
+            # Without the answer to the post nobody knows what was missed.
+            follower.follow(ask_first=taken.number is None)
+        raise_unless_succeeded(run)
+        return run
+
+    def follow(
+        self,
+        run: PromptRun,
+        *,
+        client_id: str,
+        on_event: OnEvent | None = None,
+        cancel: Cancel | None = None,
+        time_limit_s: float | None = None,
+    ) -> PromptRun:
+        """Follow a prompt that was submitted before with this client id; see `run`."""
+        follower = Follower(
+            self, run, client_id=client_id, on_event=on_event, cancel=cancel, time_limit_s=time_limit_s
+        )
+        with follower:
+            follower.follow()
+        raise_unless_succeeded(run)
+        return run
+
+    def _post_prompt(self, encoded: bytes, graph: Mapping[str, Any], prompt_id: str) -> Submitted:
+        url = f"{self.base_url}/prompt"
+        status, data = self._request("POST", "/prompt", encoded)
+        if status == 400:
+            raise read_rejection(status, _json_or_text(data), graph)
+        answer = _json_object(url, status, data)
+        if answer.get("node_errors"):
+            # The server would run the sound outputs and silently leave out the others.
+            self.delete_queued(prompt_id)
+            self.interrupt(prompt_id)
+            raise read_rejection(status, answer, graph)
+        # A server that does not take our id names the prompt itself; one without an id is none.
+        return Submitted(prompt_id=str(answer.get("prompt_id", prompt_id)), number=answer.get("number"))
+
+    def _arrived_after_all(self, prompt_id: str) -> bool:
+        """Find out whether a post whose answer was lost is known, as soon as the server answers again."""
+        deadline = time.monotonic() + self.patience.freeze_timeout_s
+        looks = 0
+        while True:
+            try:
+                if self.knows(prompt_id):
+                    return True
+                looks += 1
+                # Two looks: the server may still be busy with checking what it has received.
+                if looks == 2:
+                    return False
+            except ServerUnreachable as exc:
+                if exc.refused or time.monotonic() > deadline:
+                    raise
+            time.sleep(self.patience.look_again_s)
+
+    def _get_json(self, path: str) -> dict[str, Any]:
+        status, data = self._request("GET", path)
+        return _json_object(self.base_url + path, status, data)
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> None:
+        status, data = self._request("POST", path, json.dumps(body).encode())
+        if status >= 400:
+            raise ServerError(self.base_url + path, status, data.decode(errors="replace"))
+
+    def _request(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        url = self.base_url + path
+        headers = {"Content-Type": "application/json"} if body is not None else None
+        # A kept connection may end just as it is used again; a question may be asked twice.
+        for is_last in (False, True) if method == "GET" else (True,):
+            try:
+                response = self._pool.request(method, url, body=body, headers=headers)
+            except urllib3.exceptions.HTTPError as exc:
+                if is_last or not isinstance(exc, urllib3.exceptions.ProtocolError):
+                    raise _unreachable(url, exc) from exc
+            else:
+                return response.status, response.data
+        raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _unreachable(url: str, exc: Exception) -> ServerUnreachable:
+    never_sent = isinstance(exc, urllib3.exceptions.NewConnectionError)
+    return ServerUnreachable(url, str(exc), refused=never_sent)
+
+
+def _json_or_text(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return data.decode(errors="replace")
+
+
+def _json_object(url: str, status: int, data: bytes) -> dict[str, Any]:
+    answer = _json_or_text(data)
+    if status >= 400 or not isinstance(answer, dict):
+        raise ServerError(url, status, data[:1000].decode(errors="replace"))
+    return answer
+
+
+def _quoted(part: str) -> str:
+    return quote(part, safe="")

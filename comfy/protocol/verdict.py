@@ -1,0 +1,71 @@
+"""The outcome of a run as an error, or as nothing when there is something to show."""
+
+from __future__ import annotations
+
+from comfy.errors import NothingToShow, OutOfMemory, RunFailed, RunInterrupted, RunLost
+from comfy.protocol.events import ExecutionError
+from comfy.protocol.run import (
+    Outcome,
+    PromptRun,
+)
+
+# An allocator that has no better word than RuntimeError. Source: torch's and cuBLAS's messages.
+_OUT_OF_MEMORY_TEXTS = (
+    "out of memory",
+    "can't allocate memory",
+    "allocation on device",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+)
+
+
+def raise_unless_succeeded(run: PromptRun) -> None:
+    """Return when the run has succeeded with at least one file that is kept.
+
+    Raises:
+        RunFailed, OutOfMemory, RunInterrupted, RunLost, NothingToShow: as the run ended.
+    """
+    match run.outcome:
+        case Outcome.SUCCEEDED:
+            if not any(file.is_result for file in run.outputs):
+                raise _nothing(run)
+        case Outcome.FAILED:
+            raise _failed(run)
+        case Outcome.INTERRUPTED:
+            raise RunInterrupted(run.prompt_id, node_id=run.interrupted_at or None)
+        case Outcome.LOST:
+            raise RunLost(run.prompt_id)
+        case None:
+            raise ValueError(f"prompt {run.prompt_id} is still open")
+
+
+def is_out_of_memory(error: ExecutionError) -> bool:
+    """Tell whether a node failed for want of memory, the card's or the host's.
+
+    Source: torch 2.13 names it ``torch.OutOfMemoryError``, older torch ``torch.cuda.OutOfMemoryError``.
+    """
+    if error.exception_type.endswith(("OutOfMemoryError", "MemoryError")):
+        return True
+    message = error.exception_message.lower()
+    return any(text in message for text in _OUT_OF_MEMORY_TEXTS)
+
+
+def _failed(run: PromptRun) -> RunFailed:
+    error = run.error
+    if error is None:
+        return RunFailed(
+            prompt_id=run.prompt_id, exception_type="unknown", exception_message="ComfyUI gave no reason"
+        )
+    kind = OutOfMemory if is_out_of_memory(error) else RunFailed
+    return kind(
+        prompt_id=run.prompt_id,
+        exception_type=error.exception_type,
+        exception_message=error.exception_message,
+        node_id=error.node_id,
+        node_type=error.node_type,
+        traceback=error.traceback,
+    )
+
+
+def _nothing(run: PromptRun) -> NothingToShow:
+    return NothingToShow(run.prompt_id, seen=[file.filename for file in run.outputs])

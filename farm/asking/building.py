@@ -1,0 +1,130 @@
+"""From a graph or a template, and names with values, to the graph that a job renders."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from comfy.graphs.graph import (
+    Graph,
+    find_place,
+)
+from comfy.wan.binding import Bindings, places_of, resolve
+from comfy.wan.parameters import ParameterKind
+from comfy.wan.templates import get_template
+from farm.asking.graphs import (
+    Knowledge,
+    effective,
+    known_without_a_fleet,
+    read_with_key,
+    roles_of,
+    with_values,
+)
+from farm.errors import InvalidJob, Problem
+
+GraphSource = Mapping[str, Any] | str | bytes | Path  # a str or Path is a file's path; bytes are JSON
+InputSource = str | Path | bytes  # an address (s3://, https://; may end in #sha256=…), a path, or the bytes
+
+_NO_BINDINGS: Final[Bindings] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A graph with all that was asked for in it."""
+
+    graph: Graph
+    values: Mapping[str, Any]  # "node.input" -> what was set in the graph; empty for a template
+    template_parameters: Mapping[str, Any]  # every parameter of the template with the value used
+    inputs: Mapping[str, InputSource]  # "node.input" -> file that the node is to read
+    key: Hashable  # what stands for the graph but for texts and seeds; None: nothing does
+
+
+def build_graph(
+    graph: GraphSource,
+    parameters: Mapping[str, Any],
+    inputs: Mapping[str, InputSource],
+    bind: Bindings = _NO_BINDINGS,
+    *,
+    known: Knowledge = known_without_a_fleet,
+) -> Built:
+    """Set values and files in a caller's own graph; a name is ``node.input``, a bound name, or a role.
+
+    Args:
+        known: what is known of nodes, for a workflow as ComfyUI's editor saves it.
+
+    Raises:
+        GraphError: the graph cannot run, a name means nothing in it, or a value is none that its role takes.
+        InvalidJob: the file cannot be read.
+    """
+    plain, image = read_with_key(read_source(graph), known)
+    direct = {name: value for name, value in parameters.items() if find_place(plain, name) is not None}
+    meant = {name: value for name, value in parameters.items() if name not in direct}
+    # What a place is set to may turn a switch: roles are those of the graph that comes of it.
+    base = with_values(plain, direct) if direct else plain
+    named = any(find_place(plain, name) is None for name in inputs)
+    if not meant and not named:
+        return _built(base, image, direct, inputs)
+    roles = roles_of(base, _key(image, direct))
+    found = resolve(base, roles, meant, bind)
+    files = {place: source for name, source in inputs.items() for place in places_of(base, roles, name, bind)}
+    return _built(with_values(base, found.values), image, direct | found.values, found.files | files)
+
+
+def _built(
+    graph: Graph, image: bytes | None, values: Mapping[str, Any], inputs: Mapping[str, InputSource]
+) -> Built:
+    return Built(graph=graph, values=values, template_parameters={}, inputs=inputs, key=_key(image, values))
+
+
+def _key(image: bytes | None, values: Mapping[str, Any]) -> Hashable:
+    set_to = effective(values)
+    return None if image is None or set_to is None else (image, set_to)
+
+
+def build_template(name: str, parameters: Mapping[str, Any], inputs: Mapping[str, InputSource]) -> Built:
+    """Build a built-in template; a picture of it may be given among the parameters or among the inputs.
+
+    Raises:
+        GraphError: there is no such template, or it does not take a parameter or its value.
+    """
+    template = get_template(name)
+    pictures = {each.name for each in template.parameters if each.kind is ParameterKind.FILE}
+    given = {each: source for each, source in inputs.items() if each in pictures}
+    others = {place: source for place, source in inputs.items() if place not in pictures}
+    built = template.build(**{**parameters, **given})
+    # Which picture it is makes no difference to what the graph needs, whether there is one does.
+    shape = effective({each: value for each, value in built.parameters.items() if each not in pictures})
+    return Built(
+        graph=built.graph,
+        values={},
+        template_parameters={
+            each: shown_source(value) if each in pictures else value
+            for each, value in built.parameters.items()
+        },
+        inputs=built.files | others,
+        key=None if shape is None else (name, shape, tuple(built.files)),
+    )
+
+
+def read_source(source: GraphSource | None) -> Mapping[str, Any] | bytes:
+    """The graph as a mapping or as JSON text; a file is read.
+
+    Raises:
+        InvalidJob: the file cannot be read.
+    """
+    if isinstance(source, (str, Path)):
+        try:
+            return Path(source).read_bytes()
+        except (OSError, ValueError) as exc:
+            reason = getattr(exc, "strerror", None) or str(exc)
+            raise InvalidJob([Problem(field="graph", message=f"cannot read {source}: {reason}")]) from exc
+    return {} if source is None else source
+
+
+def shown_source(source: InputSource | None) -> str | None:
+    """A file as a record names it."""
+    if source is None:
+        return None
+    return "(bytes)" if isinstance(source, bytes) else str(source)

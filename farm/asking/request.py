@@ -1,0 +1,284 @@
+"""From what a caller asks for to a job that can be queued: checked here, before anything is stored."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal, TypedDict
+
+from comfy.errors import GraphError, GraphProblem
+from comfy.graphs.graph import Graph
+from comfy.judging.advice import no_outputs
+from comfy.rewrites.change import ChangeKind
+from comfy.rewrites.wishes import Attention, Wishes
+from comfy.wan.binding import Bindings
+from comfy.wan.templates import TEMPLATES
+from farm.asking.building import (
+    Built,
+    GraphSource,
+    InputSource,
+    build_graph,
+    build_template,
+    shown_source,
+)
+from farm.asking.graphs import (
+    GraphFacts,
+    Knowledge,
+    facts_of,
+    known_without_a_fleet,
+    roles_of,
+    with_values,
+)
+from farm.asking.saved import (
+    SavedTemplate,
+    read_saved,
+)
+from farm.asking.sources import (
+    address_fault,
+    scheme_of,
+)
+from farm.errors import InvalidJob, Problem
+from farm.fleet.reuse import reuse_problems
+from farm.job import VRAM_CLASSES_GIB, JobSpec, Requirements, make_spec
+
+_SEED_INPUTS: Final = ("seed", "noise_seed")
+
+
+class JobOptions(TypedDict, total=False):
+    """What may be said about any job, whatever it renders."""
+
+    title: str  # shown in lists and Flower; default: found from the graph
+    priority: int  # 0 most urgent … 9; default 5
+    deadline: datetime | None  # aware; not started by then: expired
+    time_limit_s: float  # of one attempt; default 3600
+    max_attempts: int  # failed attempts before the job is failed; default 3
+    labels: Sequence[str]  # to list and retry by
+    idempotency_key: str | None  # the same key twice: the same job
+    reuse: bool  # take the stored result of an equal job that asked for this too, and render nothing
+    vram_gib: int  # smallest VRAM class, when you know better than the estimate
+    # When no live worker has the card, nodes and models: refuse it (default), or let it wait for one.
+    if_unplaceable: Literal["refuse", "park"]
+    accept: ChangeKind | str  # "exact", "near" (default) or "different": what the worker may change
+    attention: Attention | str  # "sdpa" (default), "keep" or "auto"
+    lightning: bool  # few-step LoRAs with the settings they want
+    keep_metadata: bool  # the graph, with its prompt, inside the files
+    mp4: bool  # a clip saved as animated WEBP becomes H.264 in MP4
+    max_width: int  # pixels; the clip keeps its proportions
+    max_height: int  # pixels
+    max_frames: int  # generated, before interpolation
+    max_fps: float
+    max_seconds: float  # of the clip
+    interpolation: int  # largest factor; 1: none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """One job as a caller asks for it: a graph or a template, its parameters, its options."""
+
+    graph: GraphSource | None = None
+    template: str | None = None
+    # Of the template; or of the graph: "node.input", a name of `bind`, or a role ("prompt", "frames", …).
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, InputSource] = field(default_factory=dict)  # files, by names of the same kinds
+    bind: Bindings = field(default_factory=dict)  # names of your own -> "node.input" of the graph, or several
+    options: JobOptions = field(default_factory=JobOptions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A job that can be queued, once the files that it reads are stored."""
+
+    spec: JobSpec  # names local input files by their path
+    inputs: Mapping[str, InputSource]  # "node.input" -> file, as it was given
+
+
+def prepare(request: JobRequest, known: Knowledge = known_without_a_fleet) -> JobSpec:
+    """Make the job's spec; see `prepare_with_files`.
+
+    Raises:
+        InvalidJob: as there.
+    """
+    return prepare_with_files(request, known).spec
+
+
+def prepare_with_files(request: JobRequest, known: Knowledge = known_without_a_fleet) -> Prepared:
+    """Make the job's spec: graph built, parameters set, requirements computed, every field checked.
+
+    Args:
+        known: what is known of nodes; asked only when the graph is a workflow as ComfyUI's editor saves it.
+
+    Local input files are only looked at; the spec names them by their place until
+    `Farm` has stored them and puts the address there.
+
+    Raises:
+        InvalidJob: with one problem for each thing that is wrong, naming field, node and input.
+    """
+    try:
+        built = build(request, known)
+        facts = facts_of(built.graph, built.key)
+        if not facts.saves:
+            raise GraphError([GraphProblem(kind="prompt_no_outputs", message=no_outputs(built.graph))])
+        if outside := _not_given(facts.outside, built.inputs):
+            raise GraphError(outside)
+        if built.inputs:
+            # Only to see that each place exists: the worker sets the name that the file gets there.
+            with_values(built.graph, dict.fromkeys(built.inputs, ""))
+    except GraphError as exc:
+        raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc
+    problems = [*_bad_options(request.options), *_bad_inputs(built.inputs)]
+    if request.options.get("reuse") and not problems:
+        problems += reuse_problems(built.graph, built.inputs)
+    if problems:
+        raise InvalidJob(problems)
+    return Prepared(spec=make_spec(_fields(request, built, facts)), inputs=built.inputs)
+
+
+def build(request: JobRequest, known: Knowledge = known_without_a_fleet) -> Built:
+    """The graph of a request with all that was asked for in it.
+
+    Raises:
+        GraphError: the graph or the template does not take what is asked.
+        InvalidJob: there is no graph, or its file cannot be read.
+    """
+    if (request.graph is None) == (request.template is None):
+        raise InvalidJob([Problem(field="graph", message="give either a graph or the name of a template")])
+    if request.template is not None:
+        saved = _saved(request.template)
+        if saved is None:
+            return build_template(request.template, request.parameters, request.inputs)
+        bind = {**saved.bind, **request.bind}
+        return build_graph(saved.graph, request.parameters, request.inputs, bind, known=known)
+    return build_graph(request.graph or {}, request.parameters, request.inputs, request.bind, known=known)
+
+
+def _not_given(problems: Sequence[GraphProblem], inputs: Mapping[str, InputSource]) -> Sequence[GraphProblem]:
+    """Those of file names that the job does not replace by files of its own."""
+    return (
+        [each for each in problems if f"{each.node_id}.{each.input_name}" not in inputs] if problems else ()
+    )
+
+
+def _saved(template: str) -> SavedTemplate | None:
+    return None if template in TEMPLATES else read_saved(template)
+
+
+def _fields(request: JobRequest, built: Built, facts: GraphFacts) -> dict[str, Any]:
+    options: dict[str, Any] = dict(request.options)
+    options.pop("if_unplaceable", None)  # decides how it is stored, and is no part of what is asked
+    vram_gib = options.pop("vram_gib", None) or facts.vram_gib or VRAM_CLASSES_GIB[0]
+    wishes = {name: options.pop(name) for name in Wishes.__dataclass_fields__ if name in options}
+    return {
+        "title": facts.title,
+        **options,
+        "labels": tuple(options.get("labels", ())),
+        **({"wishes": wishes} if wishes else {}),
+        "graph": built.graph,
+        "parameters": dict(built.values),
+        "template": request.template,
+        "template_parameters": dict(built.template_parameters),
+        "inputs": {place: shown_source(source) for place, source in built.inputs.items()},
+        "requirements": Requirements(vram_gib=vram_gib, node_classes=facts.node_classes, models=facts.models),
+    }
+
+
+def local_file(source: InputSource) -> Path | bytes | None:
+    """What must be stored before a worker can reach it; None for an address."""
+    if isinstance(source, str):
+        return None if scheme_of(source) else Path(source)
+    return source
+
+
+def with_seeds(
+    request: JobRequest, count: int, known: Knowledge = known_without_a_fleet
+) -> Iterator[JobRequest]:
+    """The same request `count` times, each with seeds of its own, counted up from the given ones.
+
+    An idempotency key becomes one key for each.
+
+    Raises:
+        InvalidJob: the graph has no seed that could differ.
+    """
+    seeds = _first_seeds(request, known)
+    key = request.options.get("idempotency_key")
+    for number in range(count):
+        options = request.options
+        if key is not None:
+            options = JobOptions(**{**options, "idempotency_key": f"{key}-{number}"})
+        varied = {place: seed + number for place, seed in seeds.items()}
+        yield replace(request, parameters={**request.parameters, **varied}, options=options)
+
+
+def _first_seeds(request: JobRequest, known: Knowledge) -> dict[str, int]:
+    given = request.parameters.get("seed")
+    if request.template is not None and _saved(request.template) is None:
+        if given is None:
+            return {"seed": secrets.randbelow(2**48)}
+        # Anything else than a number stays as it is, for `prepare` to refuse.
+        return {"seed": int(given)} if str(given).isdecimal() else {}
+    try:
+        unseeded = {name: value for name, value in request.parameters.items() if name != "seed"}
+        graph = build(replace(request, parameters=unseeded), known).graph
+    except GraphError as exc:
+        raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc
+    if given is not None:
+        return {"seed": int(given)} if str(given).isdecimal() else {}
+    found = _seeds_of(graph)
+    if not found:
+        message = "no node has a seed of its own, so all jobs would make the same clip; ask for one"
+        raise InvalidJob([Problem(field="count", message=message)])
+    return found
+
+
+def _seeds_of(graph: Graph) -> dict[str, int]:
+    """The seeds that count: those of the samplers that add noise, else whatever is called a seed."""
+    seeds = {str(each.place): each.value for each in roles_of(graph).of("seed") if not each.is_computed}
+    if not seeds:
+        seeds = {
+            f"{node_id}.{name}": value
+            for node_id, node in graph.items()
+            for name, value in node["inputs"].items()
+            if name in _SEED_INPUTS
+        }
+    return {place: seed for place, seed in seeds.items() if isinstance(seed, int)}
+
+
+def as_problem(problem: GraphProblem) -> Problem:
+    """What is wrong with a graph, as the farm tells it."""
+    place = ".".join(part for part in (problem.node_id, problem.input_name) if part)
+    kind = f" ({problem.class_type})" if problem.class_type else ""
+    return Problem(field=f"node {place}{kind}" if place else "graph", message=problem.message)
+
+
+def _bad_options(options: JobOptions) -> Iterator[Problem]:
+    for name in sorted(set(options) - set(JobOptions.__annotations__)):
+        known = ", ".join(JobOptions.__annotations__)
+        yield Problem(field=name, message=f"there is no such option; there are {known}")
+    if isinstance(options.get("labels"), str):
+        yield Problem(field="labels", message="is a list of texts, not one text")
+    vram_gib = options.get("vram_gib")
+    if options.get("if_unplaceable", "refuse") not in ("refuse", "park"):
+        yield Problem(field="if_unplaceable", message="is refuse or park")
+    if vram_gib is not None and vram_gib not in VRAM_CLASSES_GIB:
+        classes = ", ".join(map(str, VRAM_CLASSES_GIB))
+        yield Problem(field="vram_gib", message=f"{vram_gib!r} is no VRAM class; one of {classes} (GiB)")
+
+
+def _bad_inputs(inputs: Mapping[str, InputSource]) -> Iterator[Problem]:
+    for place, source in inputs.items():
+        if fault := _bad_input(source):
+            yield Problem(field=f"input {place}", message=fault)
+
+
+def _bad_input(source: InputSource) -> str | None:
+    if isinstance(source, str) and scheme_of(source):
+        return address_fault(source)
+    if isinstance(source, bytes):
+        return None if source else "the file is empty"
+    try:
+        with Path(source).open("rb") as file:
+            return None if file.read(1) else f"the file {source} is empty"
+    except (OSError, ValueError) as exc:
+        return f"cannot read {source}: {getattr(exc, 'strerror', None) or exc}"

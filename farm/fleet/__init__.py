@@ -1,0 +1,1 @@
+"""What live workers say of themselves, and what follows: who can take a job, when, and at what cost."""

@@ -1,0 +1,119 @@
+"""What one ComfyUI would say of a graph, remembered: thousands of jobs differ in what it would not mind."""
+
+from __future__ import annotations
+
+import functools
+import marshal
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from comfy.errors import GraphProblem
+from comfy.graphs.graph import near_names
+from comfy.judging.validation import validate
+from comfy.node_defs.definitions import (
+    Dialect,
+    NodeDef,
+    Section,
+)
+
+_REMEMBERED_BYTES: Final = 256 * 1024
+_LISTED: Final = 20  # above so many choices ComfyUI does not send the list back
+_LONGEST_NAME: Final = 200  # of what is compared: the time for it grows with the square of the length
+
+_Range = tuple[float, float]
+
+
+class Judge:
+    """The verdicts of one ComfyUI, remembered: thousands of jobs differ in what it would not mind.
+
+    Before a graph is looked up, each value that is right whatever it is exactly (a text, a number
+    within its bounds) is replaced by one that stands for all of them.
+    """
+
+    def __init__(self, definitions: Mapping[str, NodeDef], dialect: Dialect) -> None:
+        self.definitions: Final = definitions
+        self._dialect = dialect
+        self._free = {name: _free_inputs(node) for name, node in definitions.items()}
+        self._input_files = _offered_files(definitions)
+        self._remembered = functools.lru_cache(maxsize=512)(self._problems_of_image)
+
+    def problems(self, graph: Mapping[str, Any]) -> Sequence[GraphProblem]:
+        """What is wrong with a checked graph."""
+        try:
+            image = marshal.dumps([(node_id, *self._settled(node)) for node_id, node in graph.items()], 2)
+        except ValueError:  # an enum's member, say, which is a text to everybody else
+            return self._judged(graph)
+        return self._remembered(image) if len(image) <= _REMEMBERED_BYTES else self._judged(graph)
+
+    def _settled(self, node: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        inputs: dict[str, Any] = node["inputs"]
+        settled: dict[str, Any] = {}
+        for name, bounds in self._free.get(node["class_type"], ()):
+            value = inputs.get(name)
+            if bounds is None:
+                if type(value) is str:
+                    settled[name] = ""
+            elif (
+                isinstance(value, int | float) and type(value) is not bool and bounds[0] <= value <= bounds[1]
+            ):
+                settled[name] = bounds[0]
+        return node["class_type"], {**inputs, **settled} if settled else inputs
+
+    def _problems_of_image(self, image: bytes) -> Sequence[GraphProblem]:
+        nodes = marshal.loads(image)  # noqa: S302  # written by `problems`
+        return self._judged(
+            {node_id: {"class_type": class_type, "inputs": inputs} for node_id, class_type, inputs in nodes}
+        )
+
+    def _judged(self, graph: Mapping[str, Any]) -> Sequence[GraphProblem]:
+        found = validate(
+            graph, self.definitions, dialect=self._dialect, input_file_exists=self._may_exist
+        ).problems
+        return [self._hinted(problem, graph) for problem in found]
+
+    def _may_exist(self, name: str) -> bool:
+        """Whether the worker's input folder holds the file, as far as it tells: it lists no subfolders,
+        and names with a folder of another kind behind them (``x.png [output]``) are not for us to judge."""
+        return name in self._input_files or any(mark in name for mark in "/\\[")
+
+    def _hinted(self, problem: GraphProblem, graph: Mapping[str, Any]) -> GraphProblem:
+        """With what ComfyUI's own answer does not say: the nearest of many choices, how to give a file."""
+        if problem.kind == "custom_validation_failed" and problem.input_name:
+            place = f"{problem.node_id}.{problem.input_name}"
+            value = str(graph[problem.node_id or ""]["inputs"][problem.input_name])[:_LONGEST_NAME]
+            advice = f"give the file with the job: --input {place}=FILE, or inputs={{'{place}': ...}}"
+            return replace(problem, message=f'there is no input file "{value}"; {advice}')
+        node = self.definitions.get(problem.class_type or "")
+        wanted = node.input(problem.input_name or "") if node is not None else None
+        choices = (wanted.choices or ()) if wanted is not None else ()
+        if problem.kind != "value_not_in_list" or len(choices) <= _LISTED:
+            return problem
+        value = str(graph[problem.node_id or ""]["inputs"][problem.input_name])[:_LONGEST_NAME]
+        near = ", ".join(near_names(value, map(str, choices)))
+        return replace(problem, message=f'"{value}" is none of the {len(choices)} choices; near are {near}')
+
+
+def _is_within(value: Any, bounds: _Range) -> bool:
+    # The type must fit too: ComfyUI turns True and "20" into numbers, which is its affair to judge.
+    return type(value) in (int, float) and bool(bounds[0] <= value <= bounds[1])
+
+
+def _free_inputs(node: NodeDef) -> tuple[tuple[str, _Range | None], ...]:
+    """Inputs whose exact value decides nothing: the bounds of a number, None for any text."""
+    free: list[tuple[str, _Range | None]] = []
+    for each in node.inputs:
+        if each.section is Section.HIDDEN or each.is_upload:
+            continue
+        bounded = isinstance(each.minimum, int | float) and isinstance(each.maximum, int | float)
+        if each.kind == "STRING" and each.minimum is None and each.maximum is None:
+            free.append((each.name, None))
+        elif each.kind in ("INT", "FLOAT") and bounded:
+            free.append((each.name, (each.minimum, each.maximum)))
+    return tuple(free)
+
+
+def _offered_files(definitions: Mapping[str, NodeDef]) -> frozenset[str]:
+    """The input files that a worker's own folder held when it told its definitions."""
+    uploads = (each for node in definitions.values() for each in node.inputs if each.is_upload)
+    return frozenset(str(choice) for each in uploads for choice in each.choices or ())

@@ -1,0 +1,160 @@
+"""Quotes a job before it is rendered: what it needs, and what becomes of it on each card of the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from comfy.graphs.required import model_files
+from comfy.wan.cards import IDLE_BYTES, KNOWN_CARDS, known_card
+from comfy.wan.forecast import EMULATED, Forecast, Place, forecast, host_bytes
+from comfy.wan.memory import RESERVE_BYTES, MemoryNeed, graph_need
+from comfy.wan.models import GIB
+from comfy.wan.pace_book import PaceBook
+from comfy.wan.workload import DEFAULT_ATTENTION, Workload, read_workload
+from farm.cards import ATTENTION_FIELD, models_of
+from farm.errors import InvalidJob, Problem
+from farm.fleet.preflight import (
+    CLASS_FIELD,
+    VERSION_FIELD,
+    Preflight,
+    WorkerVerdict,
+)
+from farm.job import JobSpec
+from farm.store.base import JobStore
+
+# Shown where no worker lives and none is named.
+USUAL_CARDS: Final = ("RTX 4060 Ti", "RTX 4090", "RTX 5090", "L40S", "A100 80GB", "H100")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardPlan:
+    """The job on one card."""
+
+    forecast: Forecast | None  # None: the graph runs no WAN model that we know
+    place: Place
+    worker: bool  # a live one, not a card by name
+    class_gib: int | None  # what the worker serves, when that is less than the job needs
+    missing: tuple[str, ...]  # what its ComfyUI would not take: nodes, models, inputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPlan:
+    """What a job needs, and what becomes of it where."""
+
+    title: str
+    vram_gib: int  # the class that it would be queued in
+    need: MemoryNeed | None
+    work: Workload | None  # None: it runs no WAN model that we know
+    host_bytes: int | None
+    cards: tuple[CardPlan, ...]
+
+
+def plan_job(
+    store: JobStore | None, spec: JobSpec, *, gpus: Sequence[str] = (), vram_gib: float | None = None
+) -> JobPlan:
+    """Plan a checked job on every live worker's card and on cards by name.
+
+    Args:
+        store: None where no farm is at hand: only cards by name, and only what was published of them.
+        gpus: names of cards, as "RTX 4090".
+        vram_gib: size of a card; beside one name in `gpus` that card's, else of a card without a name.
+
+    Raises:
+        InvalidJob: a card is not known, and no size is given.
+        StoreUnavailable: the live workers cannot be read.
+    """
+    named = [named_place(name, vram_gib) for name in gpus] or (
+        [named_place(None, vram_gib)] if vram_gib else []
+    )
+    verdicts = Preflight(store).verdicts(spec) if store is not None else ()
+    if not named and not verdicts:
+        named = [named_place(name, None) for name in USUAL_CARDS]
+    cards = [verdict.card for verdict in verdicts]
+    sizes = _real_sizes(store, spec, cards) if store is not None else {}
+    work = read_workload(spec.graph, sizes)
+    book = PaceBook(store.paces() if store is not None else {})
+    live = [_on_worker(verdict, work, book) for verdict in verdicts]
+    by_name = [
+        CardPlan(
+            forecast=forecast(work, place, book) if work is not None else None,
+            place=place,
+            worker=False,
+            class_gib=None,
+            missing=(),
+        )
+        for place in named
+    ]
+    return JobPlan(
+        title=spec.title,
+        vram_gib=spec.requirements.vram_gib,
+        need=graph_need(spec.graph, sizes),
+        work=work,
+        host_bytes=host_bytes(work) if work is not None else None,
+        cards=(*live, *by_name),
+    )
+
+
+def place_of(card: Mapping[str, Any]) -> Place:
+    """A worker, by its card, as a place where a graph might run."""
+    gpu: Mapping[str, Any] = card.get("gpu") or {}
+    plan: Mapping[str, Any] = card.get("load_plan") or {}
+    total = gpu.get("vram_total_bytes")
+    served = card.get(CLASS_FIELD)
+    if not isinstance(total, int):
+        total = int(served) * GIB if isinstance(served, int) else 0
+    name = EMULATED if card.get("emulated") else str(gpu.get("name") or "no card")
+    ram = card.get("ram_total_bytes")
+    return Place(
+        name=str(card.get("name", "?")),
+        gpu=name,
+        # Not what is free now: that is less by the models that its ComfyUI holds.
+        free_bytes=total - IDLE_BYTES,
+        reserve_bytes=max(int(plan.get("reserve_bytes") or 0), RESERVE_BYTES),
+        ram_bytes=ram if isinstance(ram, int) else None,
+        mode=str(plan.get("mode") or "balanced"),
+        comfyui=str(card.get(VERSION_FIELD) or ""),
+        attention=str(card.get(ATTENTION_FIELD) or DEFAULT_ATTENTION),
+    )
+
+
+def _on_worker(verdict: WorkerVerdict, work: Workload | None, book: PaceBook) -> CardPlan:
+    place = place_of(verdict.card)
+    return CardPlan(
+        forecast=forecast(work, place, book) if work is not None else None,
+        place=place,
+        worker=True,
+        class_gib=verdict.class_gib,
+        missing=tuple(map(str, verdict.problems)),
+    )
+
+
+def named_place(name: str | None, vram_gib: float | None) -> Place:
+    """A card by name or size, as a place that does nothing else.
+
+    Raises:
+        InvalidJob: the card is not known, and no size is given.
+    """
+    known = known_card(name) if name is not None else None
+    if known is None and vram_gib is None:
+        names = ", ".join(card.name for card in KNOWN_CARDS)
+        message = f"no card {name!r} is known; give its VRAM in GiB too, or one of: {names}"
+        raise InvalidJob([Problem(field="gpu", message=message)])
+    total = int(vram_gib * GIB) if vram_gib is not None else (known.vram_mib if known else 0) * 2**20
+    shown = known.name if known is not None else name or f"a card of {vram_gib:g} GiB"
+    return Place(name=shown, gpu=shown, free_bytes=total - IDLE_BYTES)
+
+
+def _real_sizes(store: JobStore, spec: JobSpec, cards: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Name as in the graph -> bytes, of the model files that some live worker has on its disk."""
+    on_disk: dict[str, int] = {}
+    for listed in {str(card.get("models")): card for card in cards}.values():
+        on_disk |= models_of(store, listed) or {}
+    found = {}
+    for file in model_files(spec.graph):
+        place = str(PurePosixPath(file.folder) / file.name.replace("\\", "/"))
+        if place in on_disk:
+            found[file.name] = on_disk[place]
+    return found

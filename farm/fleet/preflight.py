@@ -1,0 +1,271 @@
+"""Holds a job against the cards, nodes and models of the workers that live, before it is queued.
+
+A worker stores what its ComfyUI answers to ``/object_info`` under `definitions_name` and names the digest
+on its card. `Preflight` reads both and judges as ComfyUI will.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+import zlib
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from comfy.errors import GraphProblem, UnknownMessage
+from comfy.graphs.graph import find_place
+from comfy.graphs.required import (
+    is_model_file,
+    model_folder,
+)
+from comfy.node_defs.definitions import (
+    Definitions,
+    Dialect,
+    NodeDef,
+    parse_definitions,
+)
+from farm.asking.graphs import known_without_a_fleet
+from farm.asking.request import as_problem
+from farm.errors import InvalidJob, Problem, Unplaceable
+from farm.fleet.judge import Judge
+from farm.job import JobSpec
+from farm.store.base import JobStore
+
+log = logging.getLogger(__name__)
+
+DEFINITIONS_FIELD: Final = "definitions"  # of a worker's card: the digest of what it published
+VERSION_FIELD: Final = "comfyui_version"  # of a worker's card
+CLASS_FIELD: Final = "vram_gib"  # of a worker's card: the VRAM class that it serves
+CARDS_FOR_S: Final = 2.0  # how old the list of workers may be
+# What another ComfyUI may have: the class of a node, beside the model files.
+_OF_THE_PLACE: Final = frozenset({"missing_node_type", "unknown_node", "missing_model"})
+
+
+def definitions_name(digest: str) -> str:
+    """Under which name the store keeps what a worker's ComfyUI says of its nodes.
+
+    The blob is the JSON of ``/object_info``, compressed by zlib.
+    """
+    return f"definitions:{digest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerVerdict:
+    """What one live worker would make of a job."""
+
+    card: Mapping[str, Any]
+    class_gib: int | None  # what it serves, when that is less than the job needs
+    problems: tuple[Problem, ...]  # of its ComfyUI with the graph; none while it has not told its nodes
+
+    @property
+    def name(self) -> str:
+        """Of the worker."""
+        return _name_of(self.card)
+
+    @property
+    def takes_it(self) -> bool:
+        """Whether nothing is known against it."""
+        return self.class_gib is None and not self.problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Nodes:
+    """The node definitions that some workers share."""
+
+    cards: tuple[Mapping[str, Any], ...]
+    judge: Judge
+
+    def large_enough(self, gib: int) -> list[Mapping[str, Any]]:
+        return [card for card in self.cards if _serves(card, gib)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fleet:
+    """Who lives."""
+
+    cards: tuple[Mapping[str, Any], ...] = ()
+    nodes: tuple[_Nodes, ...] = ()
+    name: Hashable = field(default=(), compare=False)
+    definitions: Definitions = field(default_factory=known_without_a_fleet, compare=False)
+
+
+class Preflight:
+    """What the fleet says of a job. Thread-safe; asks the store every two seconds at most."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._fleet = _Fleet()
+        self._read_at = float("-inf")
+        self._judges: dict[tuple[str, Dialect], Judge] = {}
+
+    def check(self, spec: JobSpec) -> int:
+        """Pass a job that some live worker would take; returns how many would, 0 if none is known.
+
+        Raises:
+            Unplaceable: none has the card, the nodes and the models that it needs.
+            InvalidJob: none would take it, for what is wrong with the job itself.
+            StoreUnavailable: the list of workers cannot be read.
+        """
+        fleet, gib = self._live(), spec.requirements.vram_gib
+        verdicts = self._verdicts(fleet, spec)
+        accepting = sum(len(nodes.large_enough(gib)) for nodes, problems in verdicts if not problems)
+        if accepting:
+            return accepting
+        large = [verdict for verdict in verdicts if verdict[0].large_enough(gib)]
+        lives = any(_serves(card, gib) for card in fleet.cards)
+        if not fleet.cards or (lives and not large):
+            return 0  # nobody lives, or who could take it has not told yet what it has
+        found = [] if lives else [_too_small(fleet.cards, gib)]
+        found += _nearest(large or verdicts, gib)
+        if any(all(_is_of_the_place(each, spec) for each in problems) for _, problems in verdicts):
+            raise Unplaceable(found)
+        raise InvalidJob(found) if verdicts else Unplaceable(found)
+
+    def verdicts(self, spec: JobSpec) -> list[WorkerVerdict]:
+        """What each live worker would make of the job, by name.
+
+        Raises:
+            StoreUnavailable: the list of workers cannot be read.
+        """
+        fleet, gib = self._live(), spec.requirements.vram_gib
+        problems = {
+            _name_of(card): tuple(map(as_problem, found))
+            for nodes, found in self._verdicts(fleet, spec)
+            for card in nodes.cards
+        }
+        return [
+            WorkerVerdict(
+                card=card,
+                class_gib=None if _serves(card, gib) else card[CLASS_FIELD],
+                problems=problems.get(_name_of(card), ()),
+            )
+            for card in fleet.cards
+        ]
+
+    def definitions(self) -> Definitions:
+        """What is known of nodes: by the live workers first, then by what ships with the farm.
+
+        The same object as long as the same workers live.
+
+        Raises:
+            StoreUnavailable: the list of workers cannot be read.
+        """
+        return self._live().definitions
+
+    def fleet_name(self) -> Hashable:
+        """Another one whenever the verdict on a job may be another one.
+
+        Raises:
+            StoreUnavailable: the list of workers cannot be read.
+        """
+        return self._live().name
+
+    def _verdicts(self, fleet: _Fleet, spec: JobSpec) -> list[tuple[_Nodes, Sequence[GraphProblem]]]:
+        provided = {find_place(spec.graph, place) for place in spec.inputs} if fleet.nodes else set()
+        return [(nodes, _but(nodes.judge.problems(spec.graph), provided)) for nodes in fleet.nodes]
+
+    def _live(self) -> _Fleet:
+        with self._lock:
+            if time.monotonic() - self._read_at > CARDS_FOR_S:
+                self._fleet = self._read()
+                self._read_at = time.monotonic()
+            return self._fleet
+
+    def _read(self) -> _Fleet:
+        cards = tuple(self._store.workers())
+        groups: dict[tuple[str, Dialect], list[Mapping[str, Any]]] = {}
+        for card in cards:
+            if digest := card.get(DEFINITIONS_FIELD):
+                dialect = Dialect.of(str(card.get(VERSION_FIELD, "")))
+                groups.setdefault((str(digest), dialect), []).append(card)
+        self._judges = {key: judge for key in groups if (judge := self._judge(*key)) is not None}
+        nodes = tuple(
+            _Nodes(cards=tuple(members), judge=self._judges[key])
+            for key, members in groups.items()
+            if key in self._judges
+        )
+        fields = (DEFINITIONS_FIELD, VERSION_FIELD, CLASS_FIELD)
+        name = tuple((_name_of(card), *(str(card.get(each)) for each in fields)) for card in cards)
+        fleet_name = (name, len(nodes))
+        known = self._fleet.definitions if fleet_name == self._fleet.name else _known_by(nodes)
+        return _Fleet(cards=cards, nodes=nodes, name=fleet_name, definitions=known)
+
+    def _judge(self, digest: str, dialect: Dialect) -> Judge | None:
+        if known := self._judges.get((digest, dialect)):
+            return known
+        found = definitions_of(self._store, digest)
+        return None if found is None else Judge(found, dialect)
+
+
+def definitions_of(store: JobStore, digest: str) -> dict[str, NodeDef] | None:
+    """The nodes that workers published under a digest; None when they are gone, or cannot be read.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    blob = store.get_blob(definitions_name(digest))
+    try:
+        return None if blob is None else parse_definitions(json.loads(zlib.decompress(blob)))
+    except (zlib.error, ValueError, UnknownMessage) as exc:
+        # A worker of another version wrote it: a producer must not stop for that.
+        facts = {"event": "definitions_unreadable", "digest": digest, "reason": str(exc)}
+        log.warning("Node definitions of a worker cannot be read and are not checked", extra=facts)
+        return None
+
+
+def _known_by(nodes: Sequence[_Nodes]) -> Definitions:
+    known = dict(known_without_a_fleet())
+    for group in reversed(nodes):
+        known.update(group.judge.definitions)
+    return known
+
+
+def _name_of(card: Mapping[str, Any]) -> str:
+    return str(card.get("name", "?"))
+
+
+def _serves(card: Mapping[str, Any], gib: int) -> bool:
+    """Whether a worker takes jobs of this class, as far as its card tells."""
+    served = card.get(CLASS_FIELD)
+    return not isinstance(served, int) or served >= gib
+
+
+def _too_small(cards: Sequence[Mapping[str, Any]], gib: int) -> Problem:
+    largest = max(cards, key=lambda card: int(card[CLASS_FIELD]))
+    message = (
+        f"needs a card of the {gib} GiB class; the largest that lives is of {largest[CLASS_FIELD]} GiB "
+        f"(worker {_name_of(largest)}). `vram_gib` (--vram) if you know better than the estimate"
+    )
+    return Problem(field="vram_gib", message=message)
+
+
+def _nearest(verdicts: Sequence[tuple[_Nodes, Sequence[GraphProblem]]], gib: int) -> Iterator[Problem]:
+    """The problems of the worker that comes nearest."""
+    if not verdicts:
+        return
+    nodes, problems = min(verdicts, key=lambda verdict: len(verdict[1]))
+    known = sum(len(nodes.cards) for nodes, _ in verdicts)
+    card = (nodes.large_enough(gib) or list(nodes.cards))[0]
+    where = f"worker {_name_of(card)}" + (f", the nearest of {known}" if known > 1 else "")
+    for problem in map(as_problem, problems):
+        yield Problem(field=problem.field, message=f"{problem.message} ({where})")
+
+
+def _is_of_the_place(problem: GraphProblem, spec: JobSpec) -> bool:
+    """Whether another worker might not mind: it has the node, or the model file."""
+    if problem.kind in _OF_THE_PLACE:
+        return True
+    class_type, name = problem.class_type or "", problem.input_name or ""
+    if problem.kind != "value_not_in_list":
+        return False
+    value = spec.graph.get(problem.node_id or "", {}).get("inputs", {}).get(name)
+    return model_folder(class_type, name) is not None or is_model_file(value)
+
+
+def _but(problems: Sequence[GraphProblem], provided: set[tuple[str, str] | None]) -> Sequence[GraphProblem]:
+    """Those that the job's own input files do not cure."""
+    return [each for each in problems if (each.node_id, each.input_name) not in provided]

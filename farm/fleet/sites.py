@@ -1,0 +1,101 @@
+"""The places for which a graph may be judged: live workers by their cards, or a card by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from comfy.graphs.required import model_files
+from comfy.node_defs.definitions import (
+    Definitions,
+    shipped_definitions,
+)
+from comfy.rewrites import Site
+from comfy.wan.cards import known_card
+from farm.cards import cards_named, models_of
+from farm.errors import InvalidJob, Problem
+from farm.fleet.planning import (
+    named_place,
+    place_of,
+)
+from farm.fleet.preflight import (
+    DEFINITIONS_FIELD,
+    definitions_of,
+)
+from farm.store.base import JobStore
+
+FLAGS_FIELD: Final = "comfyui_flags"  # of a worker's card: how its ComfyUI was started, without values
+NOWHERE: Final = "no card"
+
+
+def site_by_name(gpu: str | None, vram_gib: float | None) -> Site:
+    """A card that nobody has to have, with the nodes that the farm knows by itself.
+
+    Raises:
+        InvalidJob: the card is not known, and no size is given.
+    """
+    place = named_place(gpu, vram_gib)
+    known = known_card(gpu) if gpu is not None else None
+    return Site(
+        definitions=shipped_definitions(),
+        name=place.name,
+        vram_bytes=place.free_bytes,
+        nvenc=known.has_nvenc if known is not None else None,
+    )
+
+
+def site_nowhere() -> Site:
+    """No card at all: what depends on one is not judged."""
+    return Site(definitions=shipped_definitions(), name=NOWHERE)
+
+
+def live_sites(store: JobStore, graph: Mapping[str, Any], *, worker: str | None = None) -> list[Site]:
+    """The live workers, those that differ in nothing that counts told once; empty where none lives.
+
+    Args:
+        worker: only this one.
+
+    Raises:
+        InvalidJob: no live worker has this name.
+        StoreUnavailable: the list of workers cannot be read.
+    """
+    cards: Sequence[Mapping[str, Any]] = store.workers()
+    if worker is not None:
+        chosen = cards_named(cards, worker)
+        if not chosen:
+            there = ", ".join(str(card.get("name")) for card in cards) or "none"
+            message = f"no live worker is called {worker!r}; there are: {there}"
+            raise InvalidJob([Problem(field="worker", message=message)])
+        cards = chosen
+    read: dict[str, Definitions | None] = {}
+    alike: dict[object, Site] = {}
+    for card in cards:
+        digest = str(card.get(DEFINITIONS_FIELD) or "")
+        if digest not in read:
+            read[digest] = definitions_of(store, digest) if digest else None
+        site = _site_of(store, card, read[digest], graph)
+        same = (digest, site.vram_bytes, site.nvenc, site.emulated, site.arguments, *site.model_bytes.items())
+        alike.setdefault(same, site)
+    return list(alike.values())
+
+
+def _site_of(
+    store: JobStore, card: Mapping[str, Any], definitions: Definitions | None, graph: Mapping[str, Any]
+) -> Site:
+    place, nvenc = place_of(card), card.get("nvenc") or {}
+    gpu: Mapping[str, Any] = card.get("gpu") or {}
+    on_disk = models_of(store, card) or {}
+    named = {file.name: str(PurePosixPath(file.folder) / file.name) for file in model_files(graph)}
+    proven = (card.get("attention") or {}).get("proven")
+    return Site(
+        definitions=definitions if definitions is not None else shipped_definitions(),
+        name=place.name,
+        vram_bytes=place.free_bytes if place.free_bytes > 0 else None,
+        host_ram_bytes=place.ram_bytes,
+        nvenc=False if gpu.get("has_nvenc") is False else nvenc.get("usable"),
+        attention_proven=proven if isinstance(proven, Mapping) else {},
+        model_bytes={name: on_disk[path] for name, path in named.items() if path in on_disk},
+        arguments=tuple(map(str, card.get(FLAGS_FIELD) or ())),
+        emulated=bool(card.get("emulated")),
+    )

@@ -1,0 +1,63 @@
+"""One small WAN clip through the whole farm: what `farm demo` runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from farm.asking.request import JobRequest
+from farm.client import Farm
+from farm.errors import StackError
+from farm.local import LocalStack, PartNews, attach
+from farm.local.running import NAMES_REDIS, STATE_FOLDER
+
+DEMO_FOLDER: Final = Path("demo-output")
+DEMO_TEMPLATE: Final = "wan22-t2v-a14b"
+DEMO_PROMPT: Final = "a red fox trots through fresh snow at dawn, breath steaming, birch trunks behind it"
+
+
+def demo_request(prompt: str | None = None) -> JobRequest:
+    """A WAN 2.2 graph in its draft preset, at a small size: seconds on a good card."""
+    return JobRequest(
+        template=DEMO_TEMPLATE,
+        parameters={
+            "prompt": prompt or DEMO_PROMPT,
+            "preset": "draft",
+            "width": 320,
+            "height": 192,
+            "frames": 33,
+        },
+        options={"labels": ["demo"], "priority": 0},
+    )
+
+
+@contextmanager
+def running_farm(
+    folder: Path = STATE_FOLDER,
+    open_farm: Callable[[], Farm] = Farm,
+    *,
+    on_news: Callable[[PartNews], None] = lambda _news: None,
+) -> Iterator[Farm]:
+    """The farm that is there; or else one that is started for as long as the block lasts.
+
+    A farm that the environment names is used as it is: a worker of this machine, an emulated one
+    perhaps, must not take jobs from somebody's real queue.
+
+    Raises:
+        StackError: the stack does not start; or the farm that the environment names has no worker.
+    """
+    named = any(os.environ.get(name) for name in NAMES_REDIS)
+    stack = None if named or attach(folder) is not None else LocalStack(folder, on_news=on_news)
+    if stack is not None:
+        stack.start()
+    try:
+        with open_farm() as farm:
+            if not farm.workers():
+                raise StackError("no worker lives: the clip would wait for ever; start one and try again")
+            yield farm
+    finally:
+        if stack is not None:
+            stack.stop()

@@ -1,0 +1,1 @@
+"""Children: started, guarded, their output read, and ended with us."""

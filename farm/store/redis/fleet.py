@@ -1,0 +1,79 @@
+"""The part of the Redis store that knows the workers: their cards, what cards name, and locks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from comfy.wan.paces import REMEMBERED_JOBS, Pace
+from farm.store.base import Drain
+from farm.store.redis.link import (
+    RedisLink,
+    in_ms,
+)
+from farm.store.redis.lua import Argument
+
+
+class RedisFleet(RedisLink):
+    """Cards, blobs and locks; all of them end by themselves."""
+
+    def put_worker(self, name: str, card: dict[str, Any], *, ttl_s: float) -> None:
+        """Keep a worker's card for `ttl_s`."""
+        self._run("put_worker", name, json.dumps(card, separators=(",", ":")), in_ms(ttl_s))
+
+    def drop_worker(self, name: str) -> None:
+        """Forget a worker's card: it left in good order."""
+        self._command("DEL", self.keys.worker(name))
+
+    def workers(self) -> list[dict[str, Any]]:
+        """The cards of all workers that live, by name."""
+        found = {name.decode(): json.loads(card) for name, card in self._run("workers")}
+        return [found[name] for name in sorted(found)]
+
+    def set_drain(self, name: str, drain: Drain | None) -> None:
+        """Order a worker to fetch nothing, or take the order back."""
+        if drain is None:
+            self._command("DEL", self.keys.drain(name))
+        else:
+            self._command("SET", self.keys.drain(name), drain.value)
+        self._command("PUBLISH", self.keys.control, b"")
+
+    def drain_of(self, name: str) -> Drain | None:
+        """What the worker was told."""
+        told: bytes | None = self._command("GET", self.keys.drain(name))
+        return Drain(told.decode()) if told else None
+
+    def put_blob(self, name: str, data: bytes, *, ttl_s: float) -> None:
+        """Keep something that is too large for a card."""
+        self._command("SET", self.keys.blob(name), data, "PX", in_ms(ttl_s))
+
+    def get_blob(self, name: str) -> bytes | None:
+        """What `put_blob` keeps under that name."""
+        data: bytes | None = self._command("GET", self.keys.blob(name))
+        return data
+
+    def note_paces(self, seconds: Mapping[str, float]) -> None:
+        """Take what one job took into the means, by name."""
+        flat: list[Argument] = [part for name, spent in seconds.items() for part in (name, repr(spent))]
+        if flat:
+            self._run("note_paces", self.limits.paces_kept, REMEMBERED_JOBS, *flat)
+
+    def paces(self) -> dict[str, Pace]:
+        """What jobs took on average, by name."""
+        flat = self._command("HGETALL", f"{self.keys.root}paces")
+        found = {}
+        for name, text in flat.items():
+            count, mean_s, variance_s2 = text.split()
+            found[name.decode()] = Pace(
+                count=int(count), mean_s=float(mean_s), variance_s2=float(variance_s2)
+            )
+        return found
+
+    def acquire(self, name: str, holder: str, *, ttl_s: float) -> bool:
+        """Take or keep a named lock for `ttl_s`."""
+        return bool(self._run("acquire", name, holder, in_ms(ttl_s)))
+
+    def unlock(self, name: str, holder: str) -> None:
+        """Give a lock back, if it is still this holder's."""
+        self._run("unlock", name, holder)

@@ -1,0 +1,109 @@
+"""What every part of the Redis store needs: the client, the names of keys, and how a script is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import redis
+
+from farm.errors import StoreUnavailable
+from farm.store import codec
+from farm.store.base import Bell, Ring, StoreLimits
+from farm.store.redis.keys import Keys
+from farm.store.redis.lua import (
+    Argument,
+    Call,
+    run,
+    run_many,
+)
+from farm.store.redis.trouble import (
+    translated,
+    where,
+)
+
+
+class RedisLink:
+    """Base of the parts of `RedisJobStore`.
+
+    Args:
+        client: must not decode responses.
+        namespace: what its keys begin with (`Keys`); several farms may share a Redis.
+        bell: makes the messages that announce waiting jobs.
+        replicas: how many must have a new job before it counts as stored.
+    """
+
+    def __init__(
+        self, client: redis.Redis, *, namespace: str, limits: StoreLimits, bell: Bell, replicas: int = 0
+    ) -> None:
+        self.limits = limits
+        self._replicas = replicas
+        self.keys = Keys(namespace)
+        self._client = client
+        self._bell = bell
+
+    def close(self) -> None:
+        """Give connections back; a call after that opens new ones."""
+        self._client.close()
+        self._client.connection_pool.disconnect()
+
+    def _command(self, *command: Any) -> Any:
+        """The answer to one plain command."""
+        execute: Callable[..., Any] = self._client.execute_command
+        with translated(self._client):
+            return execute(*command)
+
+    def _call(self, script: str, *args: Argument, bell_list: str | None = None) -> Call:
+        keys = [self.keys.root] if bell_list is None else [self.keys.root, bell_list]
+        return Call(script, keys, [self.limits.events_kept, *args])
+
+    def _run(self, script: str, *args: Argument, bell_list: str | None = None) -> Any:
+        with translated(self._client):
+            return run(self._client, self._call(script, *args, bell_list=bell_list))
+
+    def _run_many(self, calls: Sequence[Call], *, replicated: bool = False) -> list[Any]:
+        """The answers of all calls, in one round trip.
+
+        Raises:
+            StoreUnavailable: no answer; or the calls were carried out, shall be `replicated`, and
+                too few replicas have what they wrote.
+        """
+        if not (replicated and self._replicas):
+            with translated(self._client):
+                return run_many(self._client, calls)
+        wait_ms = in_ms(0.8 * _timeout_s(self._client))
+        with translated(self._client):
+            *answers, had = run_many(self._client, calls, then=("WAIT", self._replicas, wait_ms))
+        if had < self._replicas:
+            raise StoreUnavailable(
+                where(self._client),
+                f"it took the jobs, but only {had} of {self._replicas} replicas have them (FARM_REPLICAS): a "
+                "fail-over now would lose them; submit again with the same idempotency keys",
+            )
+        return answers
+
+    def _ring_of(self, job_id: str) -> Ring | None:
+        """How to ring for a job at the front; None when there is no such job."""
+        head = self._command("HGET", self.keys.job(job_id), "head")
+        return None if head is None else ring_at_front(job_id, head)
+
+    def _message(self, ring: Ring) -> bytes:
+        return self._bell.message(ring.job_id, queue=ring.queue, priority=ring.priority, title=ring.title)
+
+    def _list_key(self, ring: Ring) -> str:
+        return self._bell.list_key(ring.queue, ring.priority)
+
+
+def _timeout_s(client: redis.Redis) -> float:
+    return float(client.connection_pool.connection_kwargs.get("socket_timeout") or 5.0)
+
+
+def in_ms(seconds: float) -> int:
+    """As the scripts take it."""
+    return round(seconds * 1000)
+
+
+def ring_at_front(job_id: str, head_json: bytes) -> Ring:
+    """A bell that lets a job that has waited already go first, from its `head` field."""
+    head = codec.head_from_json(head_json)
+    return Ring(job_id=job_id, queue=head.queue, priority=head.priority, title=head.title, front=True)

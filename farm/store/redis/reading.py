@@ -1,0 +1,158 @@
+"""The part of the Redis store that reads: records, listings, counts, events."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from farm.errors import FarmError
+from farm.job import JobEvent, JobRecord, JobState
+from farm.store import codec
+from farm.store.base import Counts, Page, Queued
+from farm.store.redis.control import RedisCancelFeed
+from farm.store.redis.epoch import RedisEpoch
+from farm.store.redis.keys import of_lane
+from farm.store.redis.link import in_ms
+from farm.store.redis.server import read_facts
+from farm.store.redis.trouble import translated
+
+log = logging.getLogger(__name__)
+
+_LONGEST_BLOCK_S: Final = 2.0  # well under the socket's time-out
+
+
+class RedisReading(RedisEpoch):
+    """Reads; nothing here changes a job."""
+
+    def get(self, job_id: str) -> JobRecord:
+        """The job as it is now."""
+        fields = self._command("HGETALL", self.keys.job(job_id))
+        if not fields:
+            raise self._missing(job_id)
+        return codec.record_from(job_id, fields)
+
+    def find(
+        self,
+        *,
+        state: JobState | None = None,
+        label: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """Jobs submitted within [since, until), newest first; filters are joined by *and*."""
+        lowest = "-inf" if since is None else str(codec.to_order(since))
+        highest = "+inf" if until is None else f"({codec.to_order(until)}"
+        jobs: list[JobRecord] = []
+        below = highest if cursor is None else f"({int(cursor)}"
+        while True:
+            go_on, *found = self._run("find", state or "", label or "", below, lowest, limit - len(jobs))
+            jobs += [record for flat in found if (record := _readable(flat)) is not None]
+            # A rare pair of state and label is looked for in parts, so that no call is long.
+            if not go_on or len(jobs) >= limit:
+                return Page(jobs=tuple(jobs), next_cursor=go_on.decode() or None)
+            below = f"({go_on.decode()}"
+
+    def find_results(self, contents: Sequence[str]) -> dict[str, JobRecord]:
+        """Of each content the succeeded job that made it last, if one is kept."""
+        flat = self._run("results", *contents) if contents else []
+        pairs = zip(flat[::2], flat[1::2], strict=True)
+        records = {content.decode(): _readable(fields) for content, fields in pairs}
+        return {content: record for content, record in records.items() if record is not None}
+
+    def counts(self) -> Counts:
+        """How many jobs are in each state, and how many wait in each queue and priority."""
+        states, lanes, parked, overdue = self._run("counts")
+        waiting = []
+        for name, count, oldest_us in zip(lanes[::3], lanes[1::3], lanes[2::3], strict=True):
+            queue, priority = of_lane(name.decode())
+            waiting.append(
+                Queued(queue=queue, priority=priority, waiting=count, oldest_s=oldest_us / 1_000_000)
+            )
+        return Counts(
+            by_state={JobState(s.decode()): n for s, n in zip(states[::2], states[1::2], strict=True)},
+            waiting=tuple(sorted((q for q in waiting if q.waiting), key=lambda q: (q.priority, q.queue))),
+            parked=parked,
+            leases_overdue=overdue,
+        )
+
+    def parked(self, *, after: datetime | None = None, limit: int = 100) -> list[JobRecord]:
+        """Parked jobs submitted after a moment, oldest first."""
+        behind = "-inf" if after is None else codec.to_order(after)
+        found = self._run("parked", behind, limit)
+        return [record for flat in found if (record := _readable(flat)) is not None]
+
+    def events(
+        self, job_id: str, *, after: str = "0", limit: int = 100, block_s: float = 0.0
+    ) -> list[JobEvent]:
+        """Events after `after`, oldest first; waits up to `block_s` when there is none yet."""
+        if re.fullmatch(r"\d+(-\d+)?", after) is None:
+            raise ValueError(f"{after!r} is no event id")
+        until = time.monotonic() + block_s
+        while True:
+            found, ended = self._events_now(job_id, after, limit)
+            left_s = until - time.monotonic()
+            if found or ended or left_s <= 0:
+                return found
+            block_ms = max(1, in_ms(min(left_s, _LONGEST_BLOCK_S)))
+            self._command("XREAD", "BLOCK", block_ms, "COUNT", 1, "STREAMS", self.keys.events(job_id), after)
+
+    def _events_now(self, job_id: str, after: str, limit: int) -> tuple[list[JobEvent], bool]:
+        with translated(self._client), self._client.pipeline(transaction=False) as pipe:
+            put: Callable[..., Any] = pipe.execute_command
+            put("HMGET", self.keys.job(job_id), "state", "at")
+            put("XRANGE", self.keys.events(job_id), f"({after}", "+", "COUNT", limit)
+            put("EXISTS", self.keys.events(job_id))
+            (state, at), entries, has_stream = pipe.execute()
+        if state is None:
+            raise self._missing(job_id)
+        if not has_stream:
+            first = codec.first_event(job_id, at)
+            return ([first] if _event_order(first.event_id) > _event_order(after) else []), False
+        events = [codec.event_from(job_id, event_id, fields) for event_id, fields in entries]
+        return events, JobState(state.decode()).final
+
+    def news(
+        self, after: Mapping[str, str], *, limit: int = 100, block_s: float = 0.0
+    ) -> dict[str, list[JobEvent]]:
+        """Events of several jobs, of each those after its event id, oldest first."""
+        if not after:
+            return {}
+        job_of = {self.keys.events(job_id).encode(): job_id for job_id in after}
+        # BLOCK 0 would wait for ever.
+        block = ("BLOCK", max(1, in_ms(min(block_s, _LONGEST_BLOCK_S)))) if block_s > 0 else ()
+        found = self._command("XREAD", "COUNT", limit, *block, "STREAMS", *job_of, *after.values())
+        return {
+            job_of[key]: [codec.event_from(job_of[key], event_id, fields) for event_id, fields in entries]
+            for key, entries in found or ()
+        }
+
+    def listen_control(self) -> RedisCancelFeed:
+        """Cancels as they are requested; for one thread, which closes it."""
+        return RedisCancelFeed(self._client, self.keys.control)
+
+    def ping(self) -> dict[str, Any]:
+        """Facts of the server; `farm.store.redis.server.check_server` judges them."""
+        return read_facts(self._client, self.keys)
+
+
+def _readable(flat: Sequence[bytes]) -> JobRecord | None:
+    job_id = flat[0].decode()
+    try:
+        return codec.record_from(job_id, codec.fields_of(flat[1:]))
+    except FarmError as exc:
+        # One record of a newer farm must not hide all others from an older listing.
+        log.warning(
+            "Job left out of a listing", extra={"event": "job_unreadable", "job_id": job_id, "why": str(exc)}
+        )
+        return None
+
+
+def _event_order(event_id: str) -> tuple[int, int]:
+    ms, _, sequence = event_id.partition("-")
+    return int(ms), int(sequence or 0)

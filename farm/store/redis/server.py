@@ -1,0 +1,114 @@
+"""What kind of server this is, and whether jobs are safe with it."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+from typing import Any, Final
+
+import redis
+from redis.exceptions import NoPermissionError
+
+from farm.errors import StoreMisconfigured
+from farm.job import utc_from_ms
+from farm.store.redis.epoch import forgot_at
+from farm.store.redis.keys import Keys
+from farm.store.redis.trouble import (
+    translated,
+    where,
+)
+
+OLDEST_VERSION: Final = (6, 2)  # exclusive ranges of streams; kombu's own floor
+MEMORY_ALARM: Final = 0.6  # of maxmemory: a full server destroys messages that workers pop
+
+
+def read_facts(client: redis.Redis, keys: Keys) -> dict[str, Any]:
+    """Facts of the server, as `check_server` judges them; makes the epoch at first use.
+
+    Raises:
+        StoreUnavailable: no answer, or access denied.
+    """
+    execute: Callable[..., Any] = client.execute_command
+    with translated(client):
+        seconds, micros = execute("TIME")
+        execute("SET", keys.epoch, uuid.uuid4().hex, "NX")
+        epoch, forgot = execute("MGET", keys.epoch, keys.forgot)
+        info = _allowed(execute, "INFO") or {}
+        fsync = _allowed(execute, "CONFIG", "GET", "appendfsync") or {}
+    return {
+        "where": where(client),
+        "server": "valkey" if "valkey_version" in info else "redis",
+        "version": info.get("valkey_version") or info.get("redis_version"),
+        "speaks": info.get("redis_version"),  # the Redis version it is compatible with
+        "now": utc_from_ms(int(seconds) * 1000 + int(micros) // 1000),
+        "epoch": epoch.decode() if epoch else None,
+        "forgot_at": forgot_at(forgot),  # when it was noticed that it lost everything, if it did lately
+        "uptime_s": info.get("uptime_in_seconds"),
+        "role": info.get("role"),
+        "replicas": info.get("connected_slaves"),
+        "cluster": bool(info.get("cluster_enabled", 0)),
+        "append_only": None if "aof_enabled" not in info else bool(info["aof_enabled"]),
+        "append_fsync": next((_text(value) for value in fsync.values()), None),
+        "append_ok": info.get("aof_last_write_status", "ok") == "ok",
+        "max_memory_bytes": info.get("maxmemory"),
+        "max_memory_policy": info.get("maxmemory_policy"),
+        "used_memory_bytes": info.get("used_memory"),
+    }
+
+
+def check_server(facts: dict[str, Any]) -> list[str]:
+    """Warnings for a person; empty when all is well.
+
+    Raises:
+        StoreMisconfigured: jobs would be lost here, or nothing would work.
+    """
+    for problem in _refusals(facts):
+        raise StoreMisconfigured(str(facts.get("where", "?")), problem)
+    return list(_warnings(facts))
+
+
+def _refusals(facts: dict[str, Any]) -> list[str]:
+    found = []
+    policy = facts.get("max_memory_policy")
+    if policy not in (None, "noeviction"):
+        found.append(
+            f"its maxmemory-policy is {policy}: when memory is short it would delete queued jobs; "
+            "set it to noeviction (`CONFIG SET maxmemory-policy noeviction`, and in its configuration)"
+        )
+    speaks = facts.get("speaks")
+    if speaks and tuple(map(int, re.findall(r"\d+", str(speaks))[:2])) < OLDEST_VERSION:
+        found.append(f"it is version {speaks}; Redis 6.2 or Valkey is the oldest that works")
+    if facts.get("cluster"):
+        found.append("it is a cluster, which Celery cannot use as a broker; use a single server")
+    if facts.get("role") in ("slave", "replica"):
+        found.append("it is a replica; name the primary")
+    return found
+
+
+def _warnings(facts: dict[str, Any]) -> list[str]:
+    found = []
+    if facts.get("append_only") is False:
+        found.append("its append-only file is off: a crash of Redis loses jobs (set `appendonly yes`)")
+    elif facts.get("append_fsync") == "no":
+        found.append("its appendfsync is no: a power cut loses up to half a minute (set everysec or always)")
+    if not facts.get("append_ok", True):
+        found.append("it could not write its append-only file lately: look at its disk")
+    limit, used = facts.get("max_memory_bytes"), facts.get("used_memory_bytes")
+    if limit and used and used > MEMORY_ALARM * limit:
+        found.append(f"{used / limit:.0%} of its maxmemory are used: full, it takes no jobs")
+    if facts.get("max_memory_policy") is None:
+        found.append("its user may not run INFO: eviction and persistence cannot be checked")
+    return found
+
+
+def _allowed(execute: Callable[..., Any], *command: str) -> dict[Any, Any] | None:
+    try:
+        answer = execute(*command)
+    except NoPermissionError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

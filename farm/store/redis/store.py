@@ -1,0 +1,285 @@
+"""`RedisJobStore`: the truth about each job, in Redis. Every move is one script of `scripts/`."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.retry import Retry
+
+from farm.errors import IdempotencyConflict, IllegalMove, SettingsError
+from farm.job import (
+    SCHEMA_VERSION,
+    JobError,
+    JobResult,
+    JobState,
+    Progress,
+    spec_to_json,
+    utc_from_ms,
+)
+from farm.settings import RedisSettings
+from farm.store import codec
+from farm.store.base import (
+    Bell,
+    Claim,
+    LeaseAnswer,
+    NewEvent,
+    NewJob,
+    Refused,
+    StoreLimits,
+    Submitted,
+    kept_reason,
+)
+from farm.store.redis.address import sentinel_address
+from farm.store.redis.fleet import RedisFleet
+from farm.store.redis.keys import lane
+from farm.store.redis.link import (
+    in_ms,
+    ring_at_front,
+)
+from farm.store.redis.lua import (
+    Argument,
+    Call,
+)
+from farm.store.redis.reading import RedisReading
+from farm.store.redis.repair import RedisRepair
+from farm.store.verdicts import LEFT_TO_OTHERS, RING_AGAIN_S
+
+_BATCH: Final = 1000  # jobs of one round trip; more would only make one reply wait for another
+_MAX_CONNECTIONS: Final = 1000  # threads that follow a job hold one each
+
+
+def connect(settings: RedisSettings, limits: StoreLimits, bell: Bell) -> RedisJobStore:
+    """A store at the Redis that the settings name; the first call opens a connection.
+
+    Raises:
+        SettingsError: the URL is none.
+    """
+    # Only a connection that broke is tried again: repeating after a time-out would double the wait.
+    retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 2, (RedisConnectionError,))
+    options: dict[str, Any] = {
+        "retry": retry,
+        "socket_connect_timeout": settings.timeout_s,
+        "socket_timeout": settings.timeout_s,
+        "socket_keepalive": True,
+        "health_check_interval": 15,
+        "client_name": f"farm-{settings.namespace}",
+        "max_connections": _MAX_CONNECTIONS,
+        "decode_responses": False,
+        "protocol": 2,  # the same shapes of answers from every supported redis-py
+    }
+    url = settings.url.get_secret_value()
+    sentinels = sentinel_address(url)
+    make: Callable[..., redis.Redis] = redis.Redis.from_url
+    try:
+        client = make(url, **options) if sentinels is None else sentinels.client(**options)
+    except ValueError as exc:
+        raise SettingsError(f"FARM_REDIS_URL is no Redis URL: {exc}") from exc
+    return RedisJobStore(
+        client, namespace=settings.namespace, limits=limits, bell=bell, replicas=settings.replicas
+    )
+
+
+class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
+    """The form of `JobStore` that many processes share. Thread-safe."""
+
+    # -- moves of a producer ---------------------------------------------------------------------
+
+    def submit(self, jobs: Sequence[NewJob]) -> list[Submitted]:
+        """Store jobs as queued and ring their bells, in order; one round trip for 1,000 of them.
+
+        Raises:
+            IdempotencyConflict: as `JobStore.submit`.
+            StoreUnavailable: no answer, or too few replicas have the jobs; they may be stored all the same.
+        """
+        done: list[Submitted] = []
+        conflict: IdempotencyConflict | None = None
+        for start in range(0, len(jobs), _BATCH):
+            batch = jobs[start : start + _BATCH]
+            epoch = self._epoch_call(self._seen_epoch)
+            word, *answers = self._run_many([epoch, *map(self._submit_call, batch)], replicated=True)
+            self._note_epoch(word)
+            for job, (answer, job_id) in zip(batch, answers, strict=True):
+                if answer == b"conflict":
+                    conflict = conflict or IdempotencyConflict(
+                        job.spec.idempotency_key or "", job_id.decode()
+                    )
+                done.append(
+                    Submitted(
+                        job_id=job_id.decode(),
+                        created=answer in (b"created", b"reused"),
+                        reused=answer == b"reused",
+                    )
+                )
+        if conflict is not None:
+            raise conflict
+        return done
+
+    def _submit_call(self, job: NewJob) -> Call:
+        spec, priority = job.spec, job.spec.priority
+        key = spec.idempotency_key
+        return self._call(
+            "submit",
+            job.job_id,
+            codec.head_to_json(job),
+            codec.pack_spec(spec_to_json(spec)),
+            self._bell.message(job.job_id, queue=job.queue, priority=priority, title=spec.title),
+            lane(job.queue, priority),
+            "" if spec.deadline is None else codec.to_ms(spec.deadline),
+            "" if key is None else codec.idempotency_name(key),
+            "" if key is None else codec.spec_digest(spec),
+            job.parked or "",
+            job.reuses or "",
+            *dict.fromkeys(spec.labels),
+            bell_list=self._bell.list_key(job.queue, priority),
+        )
+
+    def cancel(self, job_id: str, *, reason: str = "") -> JobState:
+        """Ask for the end of a job."""
+        state = self._run("cancel", job_id, kept_reason(reason)).decode()
+        if not state:
+            raise self._missing(job_id)
+        return JobState(state)
+
+    def unpark(self, job_ids: Sequence[str], *, reason: str) -> int:
+        """Ring for parked jobs, so that the first of them is the first to run; how many were parked."""
+        rings = [ring for job_id in job_ids if (ring := self._ring_of(job_id)) is not None]
+        calls = [
+            self._call("unpark", ring.job_id, self._message(ring), reason, bell_list=self._list_key(ring))
+            for ring in reversed(rings)
+        ]
+        return sum(self._run_many(calls))
+
+    def retry(self, job_id: str) -> JobState:
+        """Queue a failed, canceled or expired job anew."""
+        ring = self._ring_of(job_id)
+        if ring is None:
+            raise self._missing(job_id)
+        word, *state = self._run("retry", job_id, self._message(ring), bell_list=self._list_key(ring))
+        if word == b"unknown":
+            raise self._missing(job_id)
+        if word == b"refused":
+            raise IllegalMove(job_id, state[0].decode(), "queued again")
+        return JobState.QUEUED
+
+    # -- moves of a worker -----------------------------------------------------------------------
+
+    def claim(self, job_id: str, *, worker: str) -> Claim | Refused:
+        """Take the next attempt at a queued job."""
+        # The token also lets a claim whose answer was lost be repeated by the connection's own retry.
+        token = uuid.uuid4().hex
+        word, *granted = self._run(
+            "claim",
+            job_id,
+            worker,
+            token,
+            in_ms(self.limits.lease_s),
+            SCHEMA_VERSION,
+            in_ms(min(RING_AGAIN_S, self.limits.avoid_s)),
+            in_ms(LEFT_TO_OTHERS * self.limits.avoid_s),
+            in_ms(self.limits.ring_again_after_s),
+        )
+        if word != b"granted":
+            return Refused(word.decode())
+        attempt, at, claimed, lease, spec = granted
+        return Claim(
+            job_id=job_id,
+            attempt=int(attempt),
+            token=token,
+            spec=codec.unpack_spec(spec),
+            submitted_at=codec.from_order(at),
+            claimed_at=utc_from_ms(int(claimed)),
+            lease_until=utc_from_ms(int(lease)),
+        )
+
+    def renew(self, job_id: str, attempt: int, *, token: str = "") -> LeaseAnswer:
+        """Prolong the lease by `lease_s` from now."""
+        return LeaseAnswer(self._run("renew", job_id, attempt, in_ms(self.limits.lease_s), token).decode())
+
+    def report(
+        self,
+        job_id: str,
+        attempt: int,
+        events: Sequence[NewEvent],
+        *,
+        progress: Progress | None = None,
+        token: str = "",
+    ) -> LeaseAnswer:
+        """Append events to the job's stream and keep `progress` in its record."""
+        kept = b"" if progress is None else codec.PROGRESS.dump_json(progress)
+        flat: list[Argument] = []
+        for event in events:
+            flat += [event.kind.value, json.dumps(event.data, separators=(",", ":"), ensure_ascii=False)]
+        return LeaseAnswer(self._run("report", job_id, attempt, kept, token, *flat).decode())
+
+    def succeed(self, job_id: str, attempt: int, result: JobResult, *, token: str = "") -> LeaseAnswer:
+        """Commit the result."""
+        kept = codec.RESULT.dump_json(result)
+        return LeaseAnswer(self._run("succeed", job_id, attempt, kept, token).decode())
+
+    def fail(
+        self,
+        job_id: str,
+        attempt: int,
+        error: JobError,
+        *,
+        retry_in_s: float | None,
+        queue: str | None = None,
+        token: str = "",
+    ) -> JobState | LeaseAnswer:
+        """End an attempt that failed; returns the new state, or ``LOST``."""
+        head = self._command("HGET", self.keys.job(job_id), "head")
+        if head is None:
+            return LeaseAnswer.LOST
+        if queue is not None:
+            head = codec.head_with_queue(head, queue)
+        ring = ring_at_front(job_id, head)
+        word = self._run(
+            "fail",
+            job_id,
+            attempt,
+            codec.ERROR.dump_json(error),
+            error.kind.value,
+            "" if retry_in_s is None else in_ms(retry_in_s),
+            in_ms(self.limits.avoid_s),
+            self._message(ring),
+            error.message,
+            self.limits.max_machine_failures,
+            b"" if queue is None else head,
+            token,
+            self.limits.max_places,
+            bell_list=self._list_key(ring),
+        ).decode()
+        return LeaseAnswer.LOST if word == LeaseAnswer.LOST else JobState(word)
+
+    def release(self, job_id: str, attempt: int, *, reason: str, token: str = "") -> LeaseAnswer:
+        """Give a running job back: queued at once, rung at the front."""
+        ring = self._ring_of(job_id)
+        if ring is None:
+            return LeaseAnswer.LOST
+        answer = self._run(
+            "release", job_id, attempt, reason, self._message(ring), token, bell_list=self._list_key(ring)
+        )
+        return LeaseAnswer(answer.decode())
+
+    def set_aside(
+        self, job_id: str, attempt: int, error: JobError, *, hold_s: float, token: str = ""
+    ) -> JobState | LeaseAnswer:
+        """End an attempt whose files are finished and could not be stored."""
+        word = self._run(
+            "set_aside", job_id, attempt, codec.ERROR.dump_json(error), error.message, in_ms(hold_s), token
+        ).decode()
+        return LeaseAnswer.LOST if word == LeaseAnswer.LOST else JobState(word)
+
+    def keep_aside(self, job_id: str, worker: str, *, hold_s: float) -> bool:
+        """Hold a job that was set aside for so long again."""
+        return bool(self._run("keep_aside", job_id, worker, in_ms(hold_s)))
+
+    def end_canceled(self, job_id: str, attempt: int, *, token: str = "") -> LeaseAnswer:
+        """The worker has stopped a job whose cancel was requested: it is canceled now."""
+        return LeaseAnswer(self._run("end_canceled", job_id, attempt, token).decode())

@@ -1,0 +1,86 @@
+"""The part of the store in memory that knows the workers: their cards, what cards name, and locks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from comfy.wan.paces import FIRST, Pace
+from farm.store.base import Drain
+from farm.testing.memory.state import MemoryState
+
+
+class MemoryFleet(MemoryState):
+    """Cards, blobs and locks; all of them end by themselves."""
+
+    def put_worker(self, name: str, card: dict[str, Any], *, ttl_s: float) -> None:
+        """Keep a worker's card for `ttl_s`."""
+        with self._lock:
+            self._workers[name] = (self._clock() + ttl_s, json.loads(json.dumps(card)))
+
+    def drop_worker(self, name: str) -> None:
+        """Forget a worker's card."""
+        with self._lock:
+            self._workers.pop(name, None)
+
+    def workers(self) -> list[dict[str, Any]]:
+        """The cards of all workers that live, by name."""
+        with self._lock:
+            now = self._clock()
+            return [card for _, (until, card) in sorted(self._workers.items()) if until > now]
+
+    def set_drain(self, name: str, drain: Drain | None) -> None:
+        """Order a worker to fetch nothing, or take the order back."""
+        with self._lock:
+            if drain is None:
+                self._drains.pop(name, None)
+            else:
+                self._drains[name] = drain
+            for feed in self._feeds:
+                feed.put("")
+
+    def drain_of(self, name: str) -> Drain | None:
+        """What the worker was told."""
+        with self._lock:
+            return self._drains.get(name)
+
+    def put_blob(self, name: str, data: bytes, *, ttl_s: float) -> None:
+        """Keep something that is too large for a card."""
+        with self._lock:
+            self._blobs[name] = (self._clock() + ttl_s, bytes(data))
+
+    def get_blob(self, name: str) -> bytes | None:
+        """What `put_blob` keeps under that name."""
+        with self._lock:
+            until, data = self._blobs.get(name, (0.0, b""))
+            return data if until > self._clock() else None
+
+    def note_paces(self, seconds: Mapping[str, float]) -> None:
+        """Take what one job took into the means, by name."""
+        with self._lock:
+            for name, spent in seconds.items():
+                # Out and in again: the order of the dict is that in which they were heard of.
+                self._paces[name] = self._paces.pop(name, FIRST).with_sample(spent)
+            while len(self._paces) > self.limits.paces_kept:
+                del self._paces[next(iter(self._paces))]
+
+    def paces(self) -> dict[str, Pace]:
+        """What jobs took on average, by name."""
+        with self._lock:
+            return dict(self._paces)
+
+    def acquire(self, name: str, holder: str, *, ttl_s: float) -> bool:
+        """Take or keep a named lock for `ttl_s`."""
+        with self._lock:
+            until, owner = self._locks.get(name, (0.0, holder))
+            if owner != holder and until > self._clock():
+                return False
+            self._locks[name] = (self._clock() + ttl_s, holder)
+            return True
+
+    def unlock(self, name: str, holder: str) -> None:
+        """Give a lock back, if it is still this holder's."""
+        with self._lock:
+            if name in self._locks and self._locks[name][1] == holder:
+                del self._locks[name]

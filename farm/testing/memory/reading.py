@@ -1,0 +1,170 @@
+"""The part of the store in memory that reads: records, listings, counts, events, messages."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from farm.job import (
+    JobEvent,
+    JobRecord,
+    JobState,
+)
+from farm.store.base import (
+    Counts,
+    Page,
+    Queued,
+)
+from farm.testing.memory.state import (
+    Lane,
+    MemoryCancelFeed,
+    MemoryState,
+)
+
+
+class MemoryReading(MemoryState):
+    """Reads; only `pop_bell` changes anything."""
+
+    def pop_bell(self, queue: str, priority: int | None = None) -> str | None:
+        """Take the next message of a queue, as a worker does; None when there is none."""
+        with self._lock:
+            lanes = sorted(lane for lane, bells in self._bells.items() if lane[1] == queue and bells)
+            wanted = [lane for lane in lanes if priority in (None, lane[0])]
+            return self._bells[wanted[0]].pop() if wanted else None
+
+    def bells(self, queue: str) -> list[str]:
+        """The job ids of a queue's messages, next one first."""
+        with self._lock:
+            lanes = sorted(lane for lane in self._bells if lane[1] == queue)
+            return [job_id for lane in lanes for job_id in reversed(self._bells[lane])]
+
+    def get(self, job_id: str) -> JobRecord:
+        """The job as it is now."""
+        with self._lock:
+            return self._kept(job_id).record
+
+    def find(
+        self,
+        *,
+        state: JobState | None = None,
+        label: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """Jobs submitted within [since, until), newest first; filters are joined by *and*."""
+        below = None if cursor is None else int(cursor)
+        with self._lock:
+            found = [
+                kept
+                for kept in sorted(self._jobs.values(), key=lambda kept: -kept.order)
+                if state in (None, kept.record.state)
+                and (label is None or label in kept.record.spec.labels)
+                and (since is None or kept.record.submitted_at >= since)
+                and (until is None or kept.record.submitted_at < until)
+                and (below is None or kept.order < below)
+            ]
+        more = str(found[limit - 1].order) if len(found) > limit else None
+        return Page(jobs=tuple(kept.record for kept in found[:limit]), next_cursor=more)
+
+    def find_results(self, contents: Sequence[str]) -> dict[str, JobRecord]:
+        """Of each content the succeeded job that made it last, if one is kept."""
+        with self._lock:
+            return {c: self._jobs[self._contents[c]].record for c in contents if c in self._contents}
+
+    def counts(self) -> Counts:
+        """How many jobs are in each state, and how many wait in each queue and priority."""
+        with self._lock:
+            by_state = {state: len(self._in(state)) for state in JobState}
+            now = self._now()
+            ends = [kept.record.lease_until for kept in self._in(JobState.RUNNING)]
+            lanes: dict[Lane, list[float]] = {}
+            for kept in self._in(JobState.QUEUED):
+                if kept.record.not_before is None and kept.record.parked is None:
+                    waited_s = (now - kept.record.submitted_at).total_seconds()
+                    lanes.setdefault(kept.lane, []).append(max(waited_s, 0.0))
+        waiting = [
+            Queued(queue=queue, priority=priority, waiting=len(waits), oldest_s=max(waits))
+            for (priority, queue), waits in sorted(lanes.items())
+        ]
+        return Counts(
+            by_state=by_state,
+            waiting=tuple(waiting),
+            parked=len(self.parked(limit=sys.maxsize)),
+            leases_overdue=sum(end is not None and end <= now for end in ends),
+        )
+
+    def parked(self, *, after: datetime | None = None, limit: int = 100) -> list[JobRecord]:
+        """Parked jobs submitted after a moment, oldest first."""
+        with self._lock:
+            waiting = sorted(self._in(JobState.QUEUED), key=lambda kept: kept.order)
+            records = [kept.record for kept in waiting if kept.record.parked is not None]
+        return [record for record in records if after is None or record.submitted_at > after][:limit]
+
+    def events(
+        self, job_id: str, *, after: str = "0", limit: int = 100, block_s: float = 0.0
+    ) -> list[JobEvent]:
+        """Events after `after`, oldest first; waits up to `block_s` when there is none yet."""
+        until = time.monotonic() + block_s
+        with self._news:
+            while True:
+                kept = self._kept(job_id)
+                found = [event for event in kept.events if int(event.event_id) > int(after)]
+                left_s = until - time.monotonic()
+                if found or kept.record.state.final or left_s <= 0:
+                    return found[:limit]
+                self._news.wait(left_s)
+
+    def news(
+        self, after: Mapping[str, str], *, limit: int = 100, block_s: float = 0.0
+    ) -> dict[str, list[JobEvent]]:
+        """Events of several jobs, of each those after its event id, oldest first."""
+        until = time.monotonic() + block_s
+        with self._news:
+            while True:
+                found = {
+                    job_id: news[:limit]
+                    for job_id, seen in after.items()
+                    if (news := self._events_after(job_id, seen))
+                }
+                left_s = until - time.monotonic()
+                if found or left_s <= 0:
+                    return found
+                self._news.wait(left_s)
+
+    def _events_after(self, job_id: str, seen: str) -> list[JobEvent]:
+        kept = self._jobs.get(job_id)
+        # As in Redis, where a job that was never claimed has no stream yet.
+        if kept is None or len(kept.events) < 2:
+            return []
+        return [event for event in kept.events if int(event.event_id) > int(seen)]
+
+    def listen_control(self) -> MemoryCancelFeed:
+        """Cancels as they are requested; for one thread, which closes it."""
+        feed = MemoryCancelFeed(self._feeds)
+        self._feeds.append(feed)
+        return feed
+
+    def ping(self) -> dict[str, Any]:
+        """Facts of this store."""
+        return {
+            "server": "memory",
+            "now": self._now(),
+            "epoch": self._epoch,
+            "forgot_at": self._forgot_at,
+            "append_only": False,
+        }
+
+    def epoch(self, *, known: str = "") -> str:
+        """The word for this memory."""
+        with self._lock:
+            if known not in ("", self._epoch) and self._forgot_at is None:
+                self._forgot_at = self._now()
+            return self._epoch
+
+    def close(self) -> None:
+        """Nothing to give back."""

@@ -1,0 +1,148 @@
+"""The part of the store in memory that repairs what died."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from farm.job import PUBLISHING, JobState
+from farm.store.base import Ring, Swept
+from farm.store.verdicts import (
+    DEADLINE_PASSED,
+    PASSED_AT_ONCE,
+    WORKER_LOST,
+    lease_lost,
+    workers_lost,
+)
+from farm.testing.memory.state import (
+    Kept,
+    Lane,
+    MemoryState,
+    front_ring,
+)
+
+
+class MemoryRepair(MemoryState):
+    """Sweeps."""
+
+    def sweep(self) -> Swept:
+        """Repair what died; rings by itself."""
+        with self._lock:
+            lost = self._first(k for k in self._in(JobState.RUNNING) if self._lease_is_over(k))
+            for kept in lost:
+                self._take(kept)
+            late = self._first(
+                k for k in self._in(JobState.QUEUED) if k.deadline is not None and k.deadline <= self._now()
+            )
+            for kept in late:
+                self._finish(kept, JobState.EXPIRED, reason=DEADLINE_PASSED)
+            rings = [front_ring(kept) for kept in self._due()]
+            self.ring(rings)
+            missing = [front_ring(kept) for kept in self._missing()]
+            passed = self._passed_by()
+            self.ring([*missing, *passed])
+            return Swept(
+                rings=(*rings, *missing, *passed),
+                lost=tuple(kept.record.job_id for kept in lost),
+                expired=tuple(kept.record.job_id for kept in late),
+                purged=self._purge(),
+            )
+
+    def _lease_is_over(self, kept: Kept) -> bool:
+        return kept.record.lease_until is not None and kept.record.lease_until <= self._now()
+
+    def _take(self, kept: Kept) -> None:
+        record = kept.record
+        publishing = record.progress is not None and record.progress.phase == PUBLISHING
+        error = lease_lost(record.worker or "", record.attempt, self.limits.lease_s, publishing=publishing)
+        self._note(kept, "lost", error)
+        self._set(kept, attempts_lost=record.attempts_lost + 1, error=error)
+        kept.lost_publishing += publishing
+        counted, limit = self._counted(kept, publishing=publishing)
+        if record.cancel_requested:
+            self._set(kept, error=None)
+            self._finish(kept, JobState.CANCELED, worker=record.worker, reason=WORKER_LOST)
+        elif counted >= limit:
+            poison = workers_lost(counted, record.worker or "", kept.record.attempts, publishing=publishing)
+            self._set(kept, error=poison)
+            self._finish(kept, JobState.FAILED, worker=record.worker, reason=poison.message)
+        else:
+            self._requeue(kept, worker=record.worker, reason=WORKER_LOST)
+            kept.due = self._clock()
+
+    def _counted(self, kept: Kept, *, publishing: bool) -> tuple[int, int]:
+        """How many workers were lost in that part of the job, and how many make it poison."""
+        if publishing:
+            return kept.lost_publishing, self.limits.max_lost_publishing
+        return kept.record.attempts_lost - kept.lost_publishing, self.limits.max_lost_attempts
+
+    def _due(self) -> list[Kept]:
+        now = self._clock()
+        due = self._first(k for k in self._in(JobState.QUEUED) if k.due is not None and k.due <= now)
+        for kept in due:
+            self._set(kept, not_before=None)
+        return due
+
+    def _passed_by(self) -> list[Ring]:
+        """As scripts/sweep_order.lua finds them."""
+        now, patience = self._clock(), int(self.limits.pass_over_s * 1_000_000)
+        waiting = [k for k in self._in(JobState.QUEUED) if not (k.record.not_before or k.record.parked)]
+        lanes = {kept.lane for kept in waiting}
+        found: list[Ring] = []
+        for lane in sorted(lanes):
+            larger = [o for o in lanes if o[0] == lane[0] and _gib(o) > _gib(lane) and o in self._passed]
+            if not larger:
+                continue
+            by = max(larger, key=self._passed.__getitem__)
+            older = [k for k in waiting if k.lane == lane and k.order <= self._passed[by] - patience]
+            found += [
+                replace(front_ring(kept), queue=by[1])
+                for kept in older[:PASSED_AT_ONCE]
+                if now - kept.rung >= self.limits.ring_again_after_s and self._served(by)
+            ]
+        return found
+
+    def _served(self, lane: Lane) -> bool:
+        """Whether a live worker empties that queue."""
+        cards = [card for until, card in self._workers.values() if until > self._clock()]
+        return any((c.get("vram_gib") or 0) >= _gib(lane) and not c.get("not_fetching") for c in cards)
+
+    def _missing(self) -> list[Kept]:
+        """As scripts/sweep_lane.lua finds them."""
+        lanes: dict[Lane, list[Kept]] = {}
+        for kept in self._in(JobState.QUEUED):
+            if kept.record.not_before is None and kept.record.parked is None:
+                lanes.setdefault(kept.lane, []).append(kept)
+        found: list[Kept] = []
+        for lane, waiting in lanes.items():
+            messages = len(self._bells.get(lane, ()))
+            wanted, younger = min(len(waiting), self.limits.sweep_batch) - messages, self._last_order + 1
+            oldest = waiting[0]
+            is_next = messages > 0 and self._bells[lane][-1] == oldest.record.job_id
+            if wanted <= 0 and oldest.order < self._passed.get(lane, 0) and not is_next:
+                wanted = self.limits.sweep_batch if messages < len(waiting) + self.limits.sweep_batch else 1
+                younger = self._passed[lane]
+            last_ring = self._clock() - self.limits.ring_again_after_s
+            old = [k for k in waiting if k.order < younger and k.rung <= last_ring]
+            found += old[: max(wanted, 0)]
+        return found
+
+    def _purge(self) -> int:
+        before = self._now() - timedelta(seconds=self.limits.retention_s)
+        old = self._first(
+            kept
+            for kept in self._jobs.values()
+            if kept.record.finished_at is not None and kept.record.finished_at <= before
+        )
+        for kept in old:
+            del self._jobs[kept.record.job_id]
+            key = kept.record.spec.idempotency_key
+            if kept.content is not None and self._contents.get(kept.content) == kept.record.job_id:
+                del self._contents[kept.content]
+            if key is not None and self._keys.get(key) == kept.record.job_id:
+                del self._keys[key]
+        return len(old)
+
+
+def _gib(lane: Lane) -> int:
+    return int(lane[1].rpartition(".")[2])

@@ -1,0 +1,161 @@
+"""Where a value is really set: through primitives, reroutes, switches and formulas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from comfy.graphs.arithmetic import evaluate
+from comfy.graphs.values import (
+    literal,
+    running,
+    setting,
+    untaken,
+)
+from tests.support.wan_graphs import Graph, node
+
+
+def behind(*nodes: dict[str, Any], value: Any) -> Graph:
+    """A sampler whose steps are this value, and nodes "1", "2", … that it may lead to."""
+    graph = {str(number): each for number, each in enumerate(nodes, 1)}
+    return graph | {"9": node("KSampler", steps=value)}
+
+
+@pytest.mark.parametrize(
+    ("graph", "value", "place"),
+    [
+        (behind(value=20), 20, "9.steps"),
+        (behind(node("PrimitiveInt", value=8), value=["1", 0]), 8, "1.value"),
+        (
+            behind(node("Reroute", **{"": ["2", 0]}), node("INTConstant", value=6), value=["1", 0]),
+            6,
+            "2.value",
+        ),
+        (behind(node("WanVideoScheduler", steps=4, shift=8.0), value=["1", 1]), 4, "1.steps"),
+        (behind(node("LazySwitchKJ", switch=False, on_false=3, on_true=4), value=["1", 0]), 3, "1.on_false"),
+        (behind(node("StringConstant", string="many"), value=["1", 0]), "many", "1.string"),
+    ],
+    ids=["itself", "primitive", "reroute", "by-output", "switch", "text"],
+)
+def test_a_value_is_found_at_the_end_of_its_links(graph: Graph, value: Any, place: str) -> None:
+    found = setting(graph, "9", "steps")
+
+    assert found is not None
+    assert (found.value, str(found.place), found.is_computed) == (value, place, False)
+    assert str(found.asked) == "9.steps"
+
+
+@pytest.mark.parametrize(
+    ("graph", "value", "source"),
+    [
+        (behind(node("GetImageSize"), value=["1", 0]), None, "1"),
+        (behind(node("SimpleCalculatorKJ", expression="(2 + 3) * 4"), value=["1", 1]), 20, "1"),
+        (behind(node("SimpleCalculatorKJ", expression="7 / 2"), value=["1", 0]), 3.5, "1"),
+        (behind(node("SimpleCalculatorKJ", expression="7 / 2"), value=["1", 1]), 3, "1"),
+        (behind(node("SimpleCalculatorKJ", expression="9 ** 9"), value=["1", 1]), None, "1"),
+        (
+            behind(node("ComfySwitchNode", switch=["2", 0], on_true=1), node("Coin"), value=["1", 0]),
+            None,
+            "1",
+        ),
+        (behind(node("Reroute", x=["2", 0]), node("Reroute", x=["1", 0]), value=["1", 0]), None, "2"),
+    ],
+    ids=["another-node", "formula", "as-float", "as-int", "power", "unknown-switch", "circle"],
+)
+def test_a_value_that_a_node_makes_says_which(graph: Graph, value: Any, source: str) -> None:
+    found = setting(graph, "9", "steps")
+
+    assert found is not None
+    assert (found.value, found.is_computed) == (value, True)
+    assert found.source_id == source
+
+
+def resized(**inputs: Any) -> Graph:
+    """A sampler's width that is read from a picture, which was made so wide before."""
+    return {
+        "1": node("LoadImage", image="a.png"),
+        "2": node("INTConstant", value=832),
+        "3": node("ImageResizeKJv2", image=["1", 0], width=["2", 0], height=480, divisible_by=16, **inputs),
+        "4": node("GetImageSizeAndCount", image=["3", 0]),
+        "5": node("WanVideoImageToVideoMultiTalk", width=["4", 1], height=["4", 2]),
+    }
+
+
+def test_the_size_of_a_picture_is_found_where_the_picture_was_made_so_large() -> None:
+    width = setting(resized(keep_proportion="crop"), "5", "width")
+    height = setting(resized(keep_proportion="stretch"), "5", "height")
+
+    assert width is not None
+    assert height is not None
+    assert (str(width.place), width.value, width.is_computed) == ("2.value", 832, False)
+    assert (str(height.place), height.value) == ("3.height", 480)
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        resized(keep_proportion="resize"),
+        resized(keep_proportion="crop") | {"2": node("INTConstant", value=830)},
+        resized(keep_proportion="crop") | {"2": node("INTConstant", value=0)},
+        resized(keep_proportion="crop") | {"4": node("GetImageSizeAndCount", image=["1", 0])},
+    ],
+    ids=["keeps-proportions", "rounded", "from-the-file", "not-resized"],
+)
+def test_a_size_that_depends_on_the_picture_itself_is_not_guessed(graph: Graph) -> None:
+    width = setting(graph, "5", "width")
+
+    assert width is not None
+    assert (width.value, width.source_id) == (None, "4")
+
+
+def test_an_input_that_is_missing_has_no_setting() -> None:
+    assert setting(behind(value=1), "9", "cfg") is None
+    assert setting(behind(value=1), "404", "cfg") is None
+    assert literal(behind(value=1), "9", "cfg") is None
+
+
+def test_the_branch_that_a_switch_leaves_out_does_not_run() -> None:
+    graph = {
+        "1": node("LoadImage", image="a.png"),
+        "2": node("LoadImage", image="b.png"),
+        "3": node("ComfySwitchNode", switch=True, on_false=["1", 0], on_true=["2", 0]),
+        "4": node("SaveImage", images=["3", 0]),
+    }
+
+    assert untaken(graph, "3") == "on_false"
+    assert running(graph, ["4"]) == {"2", "3", "4"}
+
+
+def test_formulas_nested_by_the_thousand_are_given_up_quickly() -> None:
+    graph: Graph = {"0": node("INTConstant", value=1)}
+    for number in range(1, 1500):
+        below = [str(number - 1), 1]
+        graph[str(number)] = node(
+            "ComfyMathExpression", **{"expression": "a + b", "values.a": below, "values.b": below}
+        )
+    graph["9000"] = node("KSampler", steps=["1499", 1])
+
+    assert literal(graph, "9000", "steps") is None
+
+
+@pytest.mark.parametrize(
+    ("formula", "value"),
+    [
+        ("floor (a * b + 1)", 81),
+        ("-a + 2", -3.0),
+        ("max(a, b) // 3", 5.0),
+        ("a if b else 1", None),
+        ("().__class__", None),
+        ("a.real", None),
+        ("round(a, ndigits=1)", None),
+        ("1 / 0", None),
+        ("c", None),
+        ("", None),
+        ("1e308 * 10", None),
+        ("+".join("1" * 300), None),
+        ("a +", None),
+    ],
+)
+def test_a_formula_is_worked_out_or_left_alone(formula: str, value: float | None) -> None:
+    assert evaluate(formula, {"a": 5.0, "b": 16.0}) == value

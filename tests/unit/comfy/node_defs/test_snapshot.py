@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from comfy.node_defs.definitions import (
+    Dialect,
+    shipped_definitions,
+)
+from comfy.node_defs.snapshot import (
+    FOLDER,
+    filled,
+    places_of,
+    shipped_nodes,
+)
+
+_FILES = sorted(FOLDER.glob("*.json"))
+_TEXTS = {"tooltip", "description", "placeholder", "display_name", "output_tooltips"}
+_MODEL_ENDINGS = (".safetensors", ".gguf", ".ckpt", ".sft")
+
+
+def _walk(value: Any) -> Iterator[tuple[str | None, Any]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield key, item
+            yield from _walk(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield None, item
+            yield from _walk(item)
+
+
+@pytest.mark.parametrize("path", _FILES, ids=lambda path: path.stem)
+def test_a_file_of_facts_names_its_source_and_holds_no_texts(path: Any) -> None:
+    file = json.loads(path.read_text(encoding="utf-8"))
+
+    assert file["source"]
+    assert file["nodes"]
+    for node in file["nodes"].values():
+        for key, _ in _walk(node):
+            assert key not in _TEXTS
+
+
+@pytest.mark.parametrize("path", _FILES, ids=lambda path: path.stem)
+def test_no_model_file_of_any_machine_is_shipped(path: Any) -> None:
+    names = [value for _, value in _walk(json.loads(path.read_text(encoding="utf-8"))["nodes"])]
+
+    assert not [name for name in names if isinstance(name, str) and name.endswith(_MODEL_ENDINGS)]
+
+
+def test_a_place_is_filled_with_what_lies_there() -> None:
+    choices = ["none", "@loras", "@vae"]
+
+    assert places_of(choices) == ("loras", "vae")
+    assert filled(choices, {"loras": ["a.safetensors"]}) == ("none", "a.safetensors")
+    assert filled(choices, None) is None
+
+
+def test_written_out_choices_have_no_place() -> None:
+    assert places_of(["sdpa", "comfy", 128]) == ()
+
+
+def test_nodes_newer_than_a_core_are_left_out_where_it_is_known_to_be_old() -> None:
+    assert "ComfyMathExpression" in shipped_definitions(Dialect.V0_12_1)
+    assert "ComfyMathExpression" not in shipped_definitions(Dialect.V0_3_64)
+    assert "WanVideoSampler" in shipped_nodes("0.3.64", newest=False)
+
+
+@pytest.mark.parametrize(
+    "class_type",
+    [
+        "WanVideoModelLoader", "WanVideoSampler", "WanVideoSetLoRAs", "WanVideoSamplerMultiGPU",
+        "UnetLoaderGGUFDisTorch2MultiGPU", "GGUFLoaderKJ", "PathchSageAttentionKJ", "RIFE VFI",
+        "VHS_VideoCombine", "MultiTalkWav2VecEmbeds", "WanVideoContextOptions", "WanAnimate2ToVideo",
+    ],
+)  # fmt: skip
+def test_the_packs_that_wan_graphs_use_are_shipped(class_type: str) -> None:
+    assert class_type in shipped_definitions()
+
+
+def test_devices_are_not_judged_without_a_machine_and_are_with_one() -> None:
+    without = shipped_definitions()["UNETLoaderMultiGPU"].input("device")
+    given = shipped_definitions(files={"devices": ["cpu", "cuda:0"]})["UNETLoaderMultiGPU"].input("device")
+
+    assert without is not None
+    assert given is not None
+    assert without.choices is None
+    assert given.choices == ("cpu", "cuda:0")

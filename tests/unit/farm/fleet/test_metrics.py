@@ -1,0 +1,123 @@
+"""What Prometheus is told, by the text that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from farm.errors import StoreUnavailable
+from farm.fleet.metrics import (
+    FARM,
+    WORKERS,
+    FleetCollector,
+)
+from farm.fleet.metrics_page import page
+from farm.testing import MemoryJobStore
+from tests.support.jobs import a_job
+
+PAGE = Path(__file__).parents[4] / "docs" / "metrics.md"
+
+A_CARD: Mapping[str, Any] = {
+    "name": "gpu0@rack",
+    "gpu": {"name": "NVIDIA L40S", "uuid": "GPU-1", "driver": "580", "vram_total_bytes": 48 * 2**30},
+    "vram_gib": 48,
+    "vram_used_bytes": 13 * 2**30,
+    "gpu_temperature_c": 61,
+    "gpu_ecc_uncorrected": 2,
+    "load_plan": {"mode": "balanced"},
+    "comfyui_version": "0.38.1",
+    "torch_version": "2.9",
+    "emulated": False,
+    "not_fetching": ["drained", "quarantine"],
+    "drain": "now",
+    "quarantine": {"code": "gpu_lost"},
+    "proof": {"differences": ["its VRAM state is NO_VRAM"], "partial_loads": 1},
+    "ram_available_bytes": 5,
+    "ram_total_bytes": 6,
+    "comfyui_rss_bytes": 7,
+    "worker_rss_bytes": 8,
+    "disk_free_bytes": {"work": 9},
+    "models": {"files": 1, "bytes": 10, "list": "d"},
+    "jobs": {"ab" * 16: {"phase": "sample_low", "seconds_per_step": 1.5}, "cd" * 16: None},
+    "attention": {"proven": {"sdpa_flash": 0.002}},
+    "attempts_ended": {"succeeded": 12, "failed": 1},
+}
+
+
+def samples(store: MemoryJobStore) -> dict[str, dict[tuple[str, ...], float]]:
+    """Name -> values of the labels -> value, out of the text."""
+    registry = CollectorRegistry()
+    registry.register(FleetCollector(store))
+    found: dict[str, dict[tuple[str, ...], float]] = {}
+    for family in text_string_to_metric_families(generate_latest(registry).decode()):
+        for sample in family.samples:
+            names = sorted(sample.labels, key=lambda name: (name != "worker", name))
+            labels = tuple(sample.labels[name] for name in names)
+            found.setdefault(sample.name, {})[labels] = sample.value
+    return found
+
+
+def test_the_page_is_made_of_the_tables() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run `make docs`"
+
+
+def test_jobs_queues_and_waits_are_told() -> None:
+    store = MemoryJobStore()
+    first, *_ = store.submit([a_job(priority=0), a_job(priority=5), a_job(priority=5)])
+    store.claim(first.job_id, worker="w1")
+
+    told = samples(store)
+
+    assert told["farm_redis_up"] == {(): 1}
+    assert told["farm_jobs"][("running",)] == 1
+    assert told["farm_jobs"][("queued",)] == 2
+    assert told["farm_jobs_waiting"] == {("5", "render.24"): 2}
+    assert 0 <= told["farm_oldest_wait_seconds"][("5", "render.24")] < 60
+    assert told["farm_leases_overdue"] == {(): 0}
+
+
+def test_every_metric_of_a_worker_is_told_with_its_name() -> None:
+    store = MemoryJobStore()
+    store.put_worker("gpu0@rack", dict(A_CARD), ttl_s=60)
+
+    told = samples(store)
+
+    assert {metric.name for metric in FARM} - told.keys() == {"farm_jobs_waiting", "farm_oldest_wait_seconds"}
+    for metric in WORKERS:
+        assert {labels[0] for labels in told[metric.name]} == {"gpu0@rack"}, metric.name
+    assert told["farm_worker_proof_differences"] == {("gpu0@rack",): 1}
+    assert told["farm_worker_fetching"] == {("gpu0@rack",): 0}
+    assert told["farm_worker_not_fetching"] == {("gpu0@rack", "drained"): 1, ("gpu0@rack", "quarantine"): 1}
+    assert told["farm_worker_quarantined"] == {("gpu0@rack", "gpu_lost"): 1}
+    assert told["farm_worker_draining"] == {("gpu0@rack",): 1}
+    assert told["farm_worker_seconds_per_step"] == {("gpu0@rack", "sample_low"): 1.5}
+    assert told["farm_worker_attempts_total"][("gpu0@rack", "succeeded")] == 12
+    assert told["farm_worker_vram_used_bytes"] == {("gpu0@rack",): 13 * 2**30}
+
+
+def test_a_card_that_tells_little_or_in_another_form_costs_its_own_metrics_only() -> None:
+    store = MemoryJobStore()
+    store.put_worker("bare", {"name": "bare"}, ttl_s=60)
+    store.put_worker("odd", {"name": "odd", "gpu": "an RTX", "disk_free_bytes": 3, "jobs": [1]}, ttl_s=60)
+    store.put_worker("gpu0@rack", dict(A_CARD), ttl_s=60)
+
+    told = samples(store)
+
+    assert told["farm_worker_fetching"] == {("bare",): 1, ("odd",): 1, ("gpu0@rack",): 0}
+    assert told["farm_worker_vram_total_bytes"] == {("gpu0@rack",): 48 * 2**30}
+
+
+def test_a_store_that_does_not_answer_is_a_metric_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryJobStore()
+
+    def away() -> None:
+        raise StoreUnavailable("127.0.0.1:6379", "connection refused")
+
+    monkeypatch.setattr(store, "counts", away)
+
+    assert samples(store) == {"farm_redis_up": {(): 0}}

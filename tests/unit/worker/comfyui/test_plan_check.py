@@ -1,0 +1,95 @@
+"""A server that runs otherwise than planned is told once, and under `strict` gets no jobs."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+import pytest
+
+from worker.comfyui.plan_check import (
+    NOT_AS_PLANNED,
+    PlanCheck,
+)
+from worker.comfyui.proof import Proof
+from worker.gate import STARTING, Gate
+
+
+@dataclass
+class Server:
+    """What there is to see; `looks` counts how often it was looked at."""
+
+    proof: Proof | None = field(default_factory=lambda: Proof(vram_state="NORMAL_VRAM"))
+    generation: int = 1
+    looks: int = 0
+
+    def prove(self) -> Proof | None:
+        self.looks += 1
+        return self.proof
+
+
+def a_check(server: Server, gate: Gate | None = None, *, strict: bool = False) -> PlanCheck:
+    return PlanCheck(server.prove, lambda: server.generation, gate or Gate(threads=1), strict=strict)
+
+
+def test_each_start_and_its_first_job_are_looked_at_once() -> None:
+    server = Server()
+    check = a_check(server)
+
+    for after_job in (False, False, True, True, False):
+        check.look(after_job=after_job)
+    first_start = server.looks
+    server.generation = 2
+    check.look()
+
+    assert (first_start, server.looks) == (2, 3)
+
+
+def test_a_log_that_was_not_read_yet_is_looked_at_again() -> None:
+    server = Server(proof=Proof(silent=True))
+    check = a_check(server)
+
+    check.look()
+    server.proof = Proof(vram_state="NO_VRAM", differences=("wrong",))
+    check.look()
+
+    assert check.proof == server.proof
+
+
+def test_a_difference_is_logged_once_and_a_new_one_again(caplog: pytest.LogCaptureFixture) -> None:
+    server = Server(proof=Proof(vram_state="NO_VRAM", differences=("state",)))
+    check = a_check(server)
+
+    with caplog.at_level(logging.WARNING):
+        check.look()
+        server.proof = Proof(vram_state="NO_VRAM", differences=("state", "loads"))
+        check.look(after_job=True)
+
+    assert [record.__dict__["what"] for record in caplog.records] == ["state", "loads"]
+
+
+def test_only_under_strict_a_difference_stops_the_fetching_until_a_start_as_planned() -> None:
+    gate = Gate(threads=1)
+    gate.open(STARTING)
+    server = Server(proof=Proof(vram_state="NO_VRAM", differences=("state",)))
+
+    a_check(server, gate).look()
+    lenient = gate.closed_for
+    strict = a_check(server, gate, strict=True)
+    strict.look()
+    closed = gate.closed_for
+    server.generation, server.proof = 2, Proof(vram_state="NORMAL_VRAM")
+    strict.look()
+
+    assert lenient == frozenset()
+    assert closed == {NOT_AS_PLANNED}
+    assert gate.closed_for == frozenset()
+
+
+def test_before_the_first_start_there_is_nothing_to_say() -> None:
+    server = Server(proof=None)
+    check = a_check(server)
+
+    check.look()
+
+    assert check.proof is None

@@ -1,0 +1,163 @@
+"""Each way in which ComfyUI can run other than planned is told, and nothing else is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from worker.comfyui.process import ComfyFacts, read_facts
+from worker.comfyui.proof import prove
+from worker.gpu.card import GIB, GpuCard
+from worker.plan.load_plan import LoadMode, LoadPlan
+
+CARD = GpuCard(
+    uuid="GPU-1",
+    index=0,
+    name="NVIDIA GeForce RTX 4090",
+    total_bytes=24 * GIB,
+    free_bytes=24 * GIB,
+    used_bytes=0,
+    compute_capability=(8, 9),
+    driver="580",
+)
+BALANCED = LoadPlan(mode=LoadMode.BALANCED, dynamic=True, reasons=("none",))
+LEGACY = LoadPlan(mode=LoadMode.BALANCED, reasons=("none",))
+GOOD = (
+    "Total VRAM 24080 MB, total RAM 64000 MB",
+    "Set vram state to: NORMAL_VRAM",
+    "Device: cuda:0 NVIDIA GeForce RTX 4090 : cudaMallocAsync",
+    "DynamicVRAM support detected and enabled",
+    "Using pytorch attention",
+    "ComfyUI version: 0.33.0",
+    "To see the GUI go to: http://127.0.0.1:8188",
+)
+
+OLD_GOOD = tuple(line for line in GOOD if "DynamicVRAM" not in line)
+
+
+def stats(*, kind: str = "cuda", vram_gib: float = 23.5, argv: tuple[str, ...] = ("main.py",)) -> ComfyFacts:
+    device = {"name": kind, "type": kind, "vram_total": int(vram_gib * GIB), "vram_free": GIB}
+    return read_facts({"system": {"comfyui_version": "0.33.0", "argv": argv}, "devices": [device]})
+
+
+def but(old: str, new: str) -> list[str]:
+    return [line.replace(old, new) for line in GOOD]
+
+
+def test_as_planned_there_is_nothing_to_tell() -> None:
+    proof = prove(BALANCED, CARD, GOOD, stats())
+
+    assert proof.holds
+    assert (proof.vram_state, proof.attention, proof.dynamic_vram) == ("NORMAL_VRAM", "pytorch", True)
+    assert proof.device == "cuda:0 NVIDIA GeForce RTX 4090 : cudaMallocAsync"
+    assert not proof.silent
+
+
+@pytest.mark.parametrize(
+    ("lines", "facts", "words"),
+    [
+        (but("NORMAL_VRAM", "LOW_VRAM"), stats(), "VRAM state is LOW_VRAM"),
+        (but("NORMAL_VRAM", "NO_VRAM"), stats(), "VRAM state is NO_VRAM"),
+        (but("cuda:0 NVIDIA GeForce RTX 4090 : cudaMallocAsync", "cpu"), stats(), "computes on the CPU"),
+        (list(GOOD), stats(kind="cpu"), "computes on the CPU"),
+        (list(GOOD), stats(vram_gib=11.6), "another card"),
+        (
+            but("Using pytorch attention", "Using sub quadratic optimization for attention, if you"),
+            stats(),
+            "slow fall-back",
+        ),
+        (
+            list(GOOD),
+            stats(argv=("main.py", "--use-sage-attention")),
+            "--use-sage-attention was asked for, but its attention is pytorch",
+        ),
+        (
+            [
+                *but("Using pytorch attention", "Using sage attention"),
+                *["Error running sage attention: SM89 kernel is not available, using pytorch"] * 3,
+            ],
+            stats(argv=("main.py", "--use-sage-attention")),
+            "its sage attention fails, 3 times so far",
+        ),
+        (
+            but("DynamicVRAM support detected and enabled", "No working comfy-aimdo install detected. "),
+            stats(),
+            "dynamic VRAM is not at work",
+        ),
+    ],
+)
+def test_each_lie_is_caught_and_alone(lines: list[str], facts: ComfyFacts, words: str) -> None:
+    proof = prove(BALANCED, CARD, lines, facts)
+
+    assert len(proof.differences) == 1
+    assert words in proof.differences[0]
+
+
+@pytest.mark.parametrize(
+    ("mode", "flag", "state"),
+    [
+        (LoadMode.RESIDENT, "--highvram", "HIGH_VRAM"),
+        (LoadMode.STREAMED, "--novram", "NO_VRAM"),
+        (LoadMode.CPU, "--cpu", "DISABLED"),
+    ],
+)
+def test_a_flag_that_did_not_take_is_told(mode: LoadMode, flag: str, state: str) -> None:
+    plan = LoadPlan(mode=mode, flags=(flag,), reasons=("asked for",))
+
+    lines = [line.replace("NORMAL_VRAM", state) for line in OLD_GOOD]
+    if mode is LoadMode.CPU:
+        lines = [line.replace("cuda:0 NVIDIA GeForce RTX 4090 : cudaMallocAsync", "cpu") for line in lines]
+
+    good = prove(plan, CARD, lines, stats(argv=("main.py", flag)))
+    bad = prove(plan, CARD, GOOD, stats())
+
+    assert good.holds
+    assert len(bad.differences) >= 2
+
+
+def test_models_that_should_stay_and_do_not_fit_are_told() -> None:
+    plan = LoadPlan(mode=LoadMode.RESIDENT, reasons=("asked for",))
+    partial = "loaded partially; 9000.00 MB usable, 8900.00 MB loaded, 4700.00 MB offloaded, 100.00 MB buffer reserved, lowvram patches: 0"  # noqa: E501
+
+    proof = prove(
+        plan,
+        CARD,
+        [
+            "Requested to load WAN21",
+            partial,
+            *(line.replace("NORMAL_VRAM", "HIGH_VRAM") for line in OLD_GOOD),
+        ],
+        stats(),
+    )
+
+    assert proof.partial_loads == 1
+    assert "only in part" in proof.differences[0]
+
+
+def test_partial_loads_are_what_a_balanced_card_does() -> None:
+    partial = "loaded partially 9000.0 8900.0 0"
+
+    proof = prove(LEGACY, CARD, [*OLD_GOOD, "Requested to load WAN21", partial], stats())
+
+    assert (proof.partial_loads, proof.holds) == (1, True)
+
+
+def test_a_log_that_says_nothing_proves_nothing_and_accuses_nobody() -> None:
+    proof = prove(BALANCED, CARD, ["got prompt"], stats())
+
+    assert proof.silent
+    assert proof.holds
+
+
+def test_on_the_cpu_a_slow_attention_is_no_news() -> None:
+    plan = LoadPlan(mode=LoadMode.CPU, flags=("--cpu",), reasons=("no card",))
+    lines = ["Set vram state to: DISABLED", "Device: cpu", "Using sub quadratic optimization for attention"]
+
+    assert prove(plan, None, lines, stats(kind="cpu", argv=("main.py", "--cpu"))).holds
+
+
+def test_an_emulators_pretended_card_is_not_compared() -> None:
+    emulated = replace(stats(vram_gib=141), is_emulator=True)
+
+    assert prove(BALANCED, CARD, GOOD, emulated).holds

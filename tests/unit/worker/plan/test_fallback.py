@@ -1,0 +1,81 @@
+"""What is tried when a job runs out of GPU memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from worker.gpu.card import GIB
+from worker.plan.fallback import (
+    Rung,
+    humbler,
+    larger_class,
+    next_rung,
+)
+from worker.plan.flags import AcceptedFlags
+from worker.plan.load_plan import LoadMode, LoadPlan
+
+HERE = [Rung.FREE, Rung.TILED, Rung.RESERVE, Rung.STREAM]
+ALL = AcceptedFlags(names=frozenset({"--novram", "--reserve-vram"}))
+PLAN = LoadPlan(mode=LoadMode.RESIDENT, flags=("--highvram", "--fast"), reasons=("it fits",))
+
+
+def climbed(node_type: str, offered: list[Rung]) -> list[Rung]:
+    taken: list[Rung] = []
+    while (rung := next_rung(taken, offered, node_type)) is not None:
+        taken.append(rung)
+    return taken
+
+
+def test_a_decode_climbs_every_rung() -> None:
+    assert climbed("VAEDecode", HERE) == HERE
+
+
+def test_tiles_do_not_help_a_sampler() -> None:
+    assert climbed("KSamplerAdvanced", HERE) == [Rung.FREE, Rung.RESERVE, Rung.STREAM]
+
+
+def test_only_what_is_offered_is_tried() -> None:
+    assert climbed("VAEDecode", [Rung.FREE]) == [Rung.FREE]
+
+
+def test_more_reserve_takes_the_place_of_the_mode_and_grows() -> None:
+    once = humbler(PLAN, Rung.RESERVE, ALL, ())
+    assert once is not None
+    twice = humbler(once, Rung.RESERVE, ALL, ())
+
+    assert (once.mode, once.flags) == (LoadMode.RESERVED, ("--fast", "--reserve-vram", "2.0"))
+    assert twice is not None
+    assert (twice.flags, twice.reserve_bytes) == (("--fast", "--reserve-vram", "4.0"), 4 * GIB)
+
+
+def test_streaming_keeps_nothing_on_the_card() -> None:
+    plan = humbler(PLAN, Rung.STREAM, ALL, ())
+
+    assert plan is not None
+    assert (plan.mode, plan.flags) == (LoadMode.STREAMED, ("--fast", "--novram"))
+
+
+@pytest.mark.parametrize(
+    ("plan", "accepted", "extra"),
+    [
+        (PLAN, AcceptedFlags(names=frozenset()), ()),
+        (PLAN, ALL, ("--highvram",)),
+        (PLAN, ALL, ("--reserve-vram=1",)),
+        (LoadPlan(mode=LoadMode.CPU, reasons=("no card",)), ALL, ()),
+        (LoadPlan(mode=LoadMode.STREAMED, reasons=("asked for",)), ALL, ()),
+    ],
+)
+@pytest.mark.parametrize("rung", [Rung.RESERVE, Rung.STREAM])
+def test_there_is_no_humbler_plan(
+    plan: LoadPlan, accepted: AcceptedFlags, extra: tuple[str, ...], rung: Rung
+) -> None:
+    assert humbler(plan, rung, accepted, extra) is None
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"), [((24, 80), 32), ((24, 24), None), ((24,), None), ((141, 141), None)]
+)
+def test_a_larger_class_is_one_that_somebody_serves(classes: tuple[int, ...], expected: int | None) -> None:
+    cards = [{"name": f"w{number}", "vram_gib": gib} for number, gib in enumerate(classes)]
+
+    assert larger_class(cards, "w0") == expected
