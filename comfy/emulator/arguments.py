@@ -1,7 +1,7 @@
-"""The command line: ComfyUI's flags of the chosen dialect, and a few of the emulator's own.
+"""The command line: ComfyUI's flags of the chosen generation, and a few of the emulator's own.
 
 Which flags a ComfyUI takes differs from version to version, and launchers ask `--help` for it. So the flags
-are data (``flags-<dialect>.json``), and the help has the form that argparse gives both.
+are data (``flags-<generation>.json``), and the help has the form that argparse gives both.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from comfy.emulator.faults import BadFaultError, read_faults
 from comfy.emulator.loading import LoadMode
 from comfy.emulator.places import Places
 from comfy.emulator.world import Gpu, Settings
-from comfy.node_defs.definitions import Dialect
+from comfy.generations import GENERATIONS, Generation
 
 # What the built-in templates name: each of them can be tried on the emulator as it is.
 DEFAULT_MODELS: Final = (
@@ -43,6 +43,7 @@ DEFAULT_MODELS: Final = (
     "umt5-xxl-enc-bf16.safetensors",
     "Wan2_1_VAE_bf16.safetensors",
 )
+_DEFAULT_GENERATION: Final = "0.12.1"
 _DEFAULT_GPU: Final = Gpu(name="NVIDIA GeForce RTX 4090", vram_mib=24080)
 _NARGS: Final = {"one": None, "optional": "?", "some": "+", "any": "*"}
 _TYPES: Final = {"int": int, "float": float}
@@ -66,7 +67,7 @@ _ATTENTION: Final = {
 
 def parse(argv: Sequence[str]) -> Settings:
     """Read the command line; exits with 2 and a word of help when it is wrong, as ComfyUI does."""
-    parser = build_parser(_dialect_of(argv))
+    parser = build_parser(_generation_of(argv))
     given = parser.parse_args(argv)
     try:
         return _settings(given, argv)
@@ -74,20 +75,29 @@ def parse(argv: Sequence[str]) -> Settings:
         parser.error(str(exc))
 
 
-def _dialect_of(argv: Sequence[str]) -> Dialect:
-    """The dialect decides which other flags there are, so it is looked for first."""
+def _generation_of(argv: Sequence[str]) -> Generation:
+    """The generation decides which other flags there are, so it is looked for first."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--dialect", choices=[dialect.value for dialect in Dialect], default=Dialect.V0_12_1)
-    return Dialect(first.parse_known_args(argv)[0].dialect)
+    _add_generation(first)
+    return Generation.named(first.parse_known_args(argv)[0].generation)
 
 
-def build_parser(dialect: Dialect) -> argparse.ArgumentParser:
-    """The parser with the flags of one dialect."""
+def _add_generation(target: Any) -> None:
+    target.add_argument(
+        "--generation",
+        choices=[generation.version for generation in GENERATIONS],
+        default=_DEFAULT_GENERATION,
+        help="the release of ComfyUI to behave like",
+    )
+
+
+def build_parser(generation: Generation) -> argparse.ArgumentParser:
+    """The parser with the flags of one generation."""
     parser = argparse.ArgumentParser(
         prog="python -m comfy.emulator",
         description="A stand-in for ComfyUI: it draws clips, it runs no model.",
     )
-    text = (Path(__file__).parent / f"flags-{dialect.value}.json").read_text(encoding="utf-8")
+    text = (Path(__file__).parent / f"flags-{generation.version}.json").read_text(encoding="utf-8")
     groups: dict[int, Any] = {}
     for flag in json.loads(text):
         target: Any = parser
@@ -123,10 +133,7 @@ def _const(flag: dict[str, Any]) -> Any:
 
 
 def _add_own(group: Any) -> None:
-    dialects = [dialect.value for dialect in Dialect]
-    group.add_argument(
-        "--dialect", choices=dialects, default=Dialect.V0_12_1.value, help="the version to behave like"
-    )
+    _add_generation(group)
     group.add_argument("--gpu", metavar="NAME,VRAM_MIB", help="the card that /system_stats pretends")
     group.add_argument("--load-mode", choices=[mode.value for mode in LoadMode], help="how models are held")
     group.add_argument("--step-seconds", type=float, default=0.05, help="what a sampler's step takes")
@@ -153,7 +160,7 @@ def _settings(given: argparse.Namespace, argv: Sequence[str]) -> Settings:
     return Settings(
         host=given.listen.split(",")[0],
         port=given.port,
-        dialect=Dialect(given.dialect),
+        generation=Generation.named(given.generation),
         places=_places(given),
         gpu=gpu,
         load_mode=_load_mode(given),

@@ -1,6 +1,7 @@
 """Pretended model loading: which models are on the card, and what the log says when one is brought there.
 
-Source: the log lines of ComfyUI ``comfy/model_management.py`` and ``comfy/model_patcher.py``, both dialects.
+Source: the log lines of ComfyUI ``comfy/model_management.py`` and ``comfy/model_patcher.py``, as printed by
+each generation.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from comfy.emulator.console import Console
-from comfy.node_defs.definitions import Dialect
+from comfy.generations import Generation, LoadLines
 
 _NO_LIMIT: Final = "9.5367431640625e+25"
 # Of a model that does not fit, this share stays on the card in the mode "partial".
@@ -45,11 +46,11 @@ class Residency:
     """The models on the card."""
 
     def __init__(
-        self, console: Console, mode: LoadMode, dialect: Dialect, *, load_s: float, budget_mib: float
+        self, console: Console, mode: LoadMode, generation: Generation, *, load_s: float, budget_mib: float
     ) -> None:
         self._console = console
         self._mode = mode
-        self._dialect = dialect
+        self._generation = generation
         self._load_s = load_s
         self._budget_mib = budget_mib
         self._here: list[Loadable] = []
@@ -83,7 +84,7 @@ class Residency:
         ]
         for other in leaving:
             self._here.remove(other)
-        if leaving and self._mode is LoadMode.PARTIAL and self._dialect is not Dialect.V0_3_64:
+        if leaving and self._mode is LoadMode.PARTIAL and self._generation.tells_partial_unloads:
             freed = sum(other.size_mib for other in leaving) * _PARTIAL_SHARE
             self._console.line(
                 f"Unloaded partially: {freed:.2f} MB freed, 0.00 MB remains loaded, "
@@ -105,7 +106,7 @@ class Residency:
                 return self._completely(model)
 
     def _partially(self, model: Loadable, *, usable_mib: float) -> str:
-        if self._dialect is Dialect.V0_3_64:
+        if self._generation.load_lines is LoadLines.BARE_NUMBERS:
             return f"loaded partially {usable_mib} {usable_mib} {model.patches}"
         return (
             f"loaded partially; {usable_mib:.2f} MB usable, {usable_mib:.2f} MB loaded, "
@@ -114,7 +115,7 @@ class Residency:
         )
 
     def _completely(self, model: Loadable) -> str:
-        if self._dialect is Dialect.V0_3_64:
+        if self._generation.load_lines is LoadLines.BARE_NUMBERS:
             budget = _NO_LIMIT if self._mode is LoadMode.CPU else str(self._budget_mib)
             return f"loaded completely {budget} {model.size_mib} True"
         usable = "" if self._mode is LoadMode.CPU else f"{self._budget_mib:.2f} MB usable,"

@@ -23,10 +23,8 @@ from comfy.emulator.schedule import Cached, NodeCache, Schedule, is_link
 from comfy.emulator.stage import InterruptedRunError, NodeFailedError, Outcome
 from comfy.emulator.values import Blocked
 from comfy.emulator.world import World
-from comfy.node_defs.definitions import (
-    Definitions,
-    Dialect,
-)
+from comfy.generations import MemorySummary
+from comfy.node_defs.definitions import Definitions
 
 _OOM_ADVICE = (
     "This error means you ran out of memory on your GPU.\n\n"
@@ -121,9 +119,9 @@ class Run:
 
     def _show_cached(self, node_id: str, kept: Cached) -> None:
         self._send_executed(node_id, kept.ui)
-        # The newer server notes what a cached node shows only when somebody listens.
-        listens = self._hub.client_id is not None or self._world.settings.dialect is Dialect.V0_3_64
-        if kept.ui is not None and listens:
+        generation = self._world.settings.generation
+        is_told = self._hub.client_id is not None or generation.tells_cached_outputs_to_nobody
+        if kept.ui is not None and is_told:
             self._ui[node_id] = kept.ui
         self._progress.finish(node_id)
 
@@ -243,8 +241,7 @@ class Run:
         advice = ""
         if what.out_of_memory:
             advice = _OOM_ADVICE
-            if self._world.settings.dialect is not Dialect.V0_3_64:
-                console.line("Memory summary: (emulated: there is none)")
+            self._summarise_memory()
             console.line("Got an OOM, unloading all loaded models.")
             self._world.residency.unload_all()
         data = {
@@ -259,6 +256,15 @@ class Run:
             "current_outputs": list(self._prompt.graph),
         }
         self._announce("execution_error", data)
+
+    def _summarise_memory(self) -> None:
+        match self._world.settings.generation.memory_summary:
+            case MemorySummary.SAME_LINE:
+                self._world.console.line("Memory summary: (emulated: there is none)")
+            case MemorySummary.NEXT_LINE:
+                self._world.console.line("Memory summary:\n(emulated: there is none)")
+            case MemorySummary.ABSENT:
+                pass
 
     def _send_executed(self, node_id: str, ui: dict[str, Any] | None) -> None:
         if self._hub.client_id is None:

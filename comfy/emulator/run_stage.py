@@ -13,7 +13,6 @@ from comfy.emulator.progress import RunProgress
 from comfy.emulator.prompt_queue import QueuedPrompt
 from comfy.emulator.stage import InterruptedRunError, Stage
 from comfy.emulator.world import World
-from comfy.node_defs.definitions import Dialect
 
 # Newer servers leave out steps that come quicker or are smaller than this, unless they carry a preview.
 _SHORTEST_GAP_S: Final = 0.1
@@ -58,7 +57,8 @@ class RunStage(Stage):
         self._mischief.reach(self._moment(Phase.STEP, step=value))
 
     def _is_worth_telling(self, value: int, total: int) -> bool:
-        if self.world.settings.dialect is Dialect.V0_3_64 or self._told_value == 0 or value >= total:
+        throttles = self.world.settings.generation.throttles_progress
+        if not throttles or self._told_value == 0 or value >= total:
             return True
         is_late = time.monotonic() - self._told_at >= _SHORTEST_GAP_S
         return is_late and (value - self._told_value) / total >= _SMALLEST_SHARE

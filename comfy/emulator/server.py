@@ -17,6 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
+from comfy.emulator.about import about
 from comfy.emulator.faults import FaultKind, Moment, Phase
 from comfy.emulator.hub import MAX_UPLOAD_BYTES, Hub
 from comfy.emulator.mischief import Mischief
@@ -32,7 +33,6 @@ from comfy.judging.validation import (
     validate,
 )
 from comfy.node_defs.definitions import (
-    Dialect,
     definitions_to_json,
     node_to_json,
 )
@@ -135,7 +135,7 @@ class Server:
         return validate(
             data["prompt"],
             self.world.definitions(),
-            dialect=self.world.settings.dialect,
+            generation=self.world.settings.generation,
             input_file_exists=lambda name: input_file(places, name).is_file(),
             targets=data.get("partial_execution_targets"),
         )
@@ -145,7 +145,7 @@ class Server:
         extra_data = dict(extra) if isinstance(extra, dict) else {}
         if "client_id" in data:
             extra_data["client_id"] = data["client_id"]
-        if self.world.settings.dialect is not Dialect.V0_3_64:
+        if self.world.settings.generation.stamps_prompts:
             extra_data["create_time"] = int(time.time() * 1000)
         return QueuedPrompt(number, prompt_id, dict(verdict.graph), extra_data, list(verdict.outputs))
 
@@ -263,7 +263,7 @@ class Server:
         return web.json_response(system_stats(self.world))
 
     async def _get_features(self, _: web.Request) -> web.StreamResponse:
-        return web.json_response(features(self.world.settings.dialect))
+        return web.json_response(dict(about(self.world.settings.generation).features))
 
     async def _get_logs(self, _: web.Request) -> web.StreamResponse:
         return web.json_response(self.world.console.text())
@@ -299,14 +299,6 @@ class Server:
             if fault is not None:
                 await asyncio.sleep(fault.seconds if fault.seconds is not None else 1e9)
         return await handler(request)
-
-
-def features(dialect: Dialect) -> dict[str, Any]:
-    """The body of ``GET /features`` and of the answer to a client's feature flags."""
-    known: dict[str, Any] = {"supports_preview_metadata": True, "max_upload_size": MAX_UPLOAD_BYTES}
-    if dialect is not Dialect.V0_3_64:
-        known["extension"] = {"manager": {"supports_v4": True}}
-    return known
 
 
 def _trouble() -> web.HTTPInternalServerError:

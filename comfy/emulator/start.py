@@ -11,6 +11,7 @@ import threading
 
 from aiohttp import web
 
+from comfy.emulator.about import about
 from comfy.emulator.console import Console
 from comfy.emulator.executor import Executor
 from comfy.emulator.faults import Moment, Phase
@@ -20,12 +21,11 @@ from comfy.emulator.mischief import Mischief
 from comfy.emulator.prompt_queue import PromptQueue
 from comfy.emulator.record import Record
 from comfy.emulator.run import Workshop
-from comfy.emulator.server import Server, features
+from comfy.emulator.server import Server
 from comfy.emulator.stats import ram_bytes
 from comfy.emulator.world import NOTICE, Settings, World, make_world
 from comfy.node_defs.definitions import (
     Definitions,
-    Dialect,
     parse_definitions,
 )
 
@@ -42,14 +42,14 @@ def announce(settings: Settings, console: Console) -> None:
     console.line(f"pytorch version: {'2.9.1+cu128' if gpu else '2.9.1+cpu'}")
     console.line(f"Set vram state to: {settings.vram_state}")
     console.line(f"Device: cuda:0 {gpu.name} : cudaMallocAsync" if gpu else "Device: cpu")
-    if gpu is not None and settings.dialect is not Dialect.V0_3_64:
+    if gpu is not None and settings.generation.tells_offloading:
         console.line("Using async weight offloading with 2 streams")
         console.line(f"Enabled pinned memory {ram_mib * 0.9:.1f}")
     if settings.load_mode is LoadMode.DYNAMIC:
         console.line("DynamicVRAM support detected and enabled")
     console.line(settings.attention)
     console.line(f"Python version: {' '.join(sys.version.split())}")
-    console.line(f"ComfyUI version: {settings.dialect}")
+    console.line(f"ComfyUI version: {settings.generation}")
     console.line("ComfyUI frontend version: none, this is an emulator")
     console.line("\nImport times for custom nodes:")
     for folder in ("ComfyUI-GGUF", "ComfyUI-Frame-Interpolation", "ComfyUI-VideoHelperSuite"):
@@ -64,7 +64,7 @@ async def serve(settings: Settings, console: Console) -> None:
     shutil.rmtree(settings.places.temp, ignore_errors=True)
     settings.places.create()
     queue = PromptQueue()
-    hub = Hub(features(settings.dialect), queue.info)
+    hub = Hub(dict(about(settings.generation).features), queue.info)
     queue.on_change = hub.send_status
     console.on_write = hub.send_log
     world.faults.add(list(settings.faults))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any, Final
 
+from comfy.emulator.about import about
 from comfy.emulator.world import NOTICE, World
-from comfy.node_defs.definitions import Dialect
 
-_FRONTEND: Final = {Dialect.V0_3_64: "1.27.10", Dialect.V0_12_1: "1.37.11"}
-_TEMPLATES: Final = {Dialect.V0_3_64: "0.1.95", Dialect.V0_12_1: "0.8.31"}
 _MIB: Final = 2**20
 
 
@@ -18,16 +17,18 @@ def system_stats(world: World) -> dict[str, Any]:
     """What a server says of its machine, with one field more that says what this one is."""
     settings = world.settings
     ram_total, ram_free = ram_bytes()
-    templates = _TEMPLATES[settings.dialect]
+    known = about(settings.generation)
+    packages = {} if known.packages is None else {"comfy_package_versions": _as_list(known.packages)}
     return {
         "system": {
-            "os": "posix" if settings.dialect is Dialect.V0_3_64 else sys.platform,
+            "os": known.os,
             "ram_total": ram_total,
             "ram_free": ram_free,
-            "comfyui_version": settings.dialect.value,
-            "required_frontend_version": _FRONTEND[settings.dialect],
-            "installed_templates_version": templates,
-            "required_templates_version": templates,
+            "comfyui_version": settings.generation.version,
+            "required_frontend_version": known.frontend,
+            "installed_templates_version": known.templates,
+            "required_templates_version": known.templates,
+            **packages,
             "python_version": sys.version,
             "pytorch_version": "2.9.1+cpu" if settings.gpu is None else "2.9.1+cu128",
             "embedded_python": False,
@@ -36,6 +37,10 @@ def system_stats(world: World) -> dict[str, Any]:
         "devices": [_device(world, ram_total, ram_free)],
         "emulator": NOTICE,
     }
+
+
+def _as_list(packages: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "installed": version, "required": version} for name, version in packages.items()]
 
 
 def _device(world: World, ram_total: int, ram_free: int) -> dict[str, Any]:

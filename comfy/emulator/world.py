@@ -13,9 +13,9 @@ from comfy.emulator.console import Console
 from comfy.emulator.faults import FaultList, Raised
 from comfy.emulator.loading import LoadMode, Residency
 from comfy.emulator.places import ModelShelf, Places, input_images
+from comfy.generations import Generation
 from comfy.node_defs.definitions import (
     Definitions,
-    Dialect,
     shipped_definitions,
     with_choices,
 )
@@ -40,7 +40,7 @@ class Settings:
 
     host: str
     port: int
-    dialect: Dialect
+    generation: Generation
     places: Places
     gpu: Gpu | None  # None: --cpu
     load_mode: LoadMode
@@ -82,7 +82,7 @@ class World:
         images = input_images(self.settings.places)
         found = json.dumps([files, images])
         if found != self._listed:
-            known = shipped_definitions(self.settings.dialect, files=files)
+            known = shipped_definitions(self.settings.generation, files=files)
             known["LoadImage"] = with_choices(known["LoadImage"], "image", images)
             self._listed, self._known = found, {**known, **self.extra}
         return self._known
@@ -101,7 +101,7 @@ def make_world(settings: Settings, console: Console, extra: Definitions) -> Worl
         console=console,
         shelf=ModelShelf(settings.places.models, settings.pretended_models),
         residency=Residency(
-            console, settings.load_mode, settings.dialect, load_s=settings.load_s, budget_mib=budget_mib
+            console, settings.load_mode, settings.generation, load_s=settings.load_s, budget_mib=budget_mib
         ),
         extra=extra,
     )

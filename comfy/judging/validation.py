@@ -1,8 +1,8 @@
 """Judge an API-format graph the way ComfyUI does, without a ComfyUI.
 
 `validate` is pure: it looks at the graph and at node definitions and at nothing else. Its `Verdict` says two
-things. `error` and `node_errors` are what a server of the given dialect would answer, to the letter where it
-matters. `problems` is for people, and stricter: it also names what a server would only find out at run time.
+things. `error` and `node_errors` are what a server of the given generation would answer, to the letter where
+it matters. `problems` is for people, and stricter: it also names what a server finds out only at run time.
 
 The graph may come from anybody. Nothing here recurses, so a chain of thousands of nodes is judged like any
 other, and no value makes it raise.
@@ -18,6 +18,7 @@ from itertools import islice
 from typing import Any, Final
 
 from comfy.errors import GraphProblem
+from comfy.generations import NEWEST, Generation, NodeFaults
 from comfy.judging import advice
 from comfy.judging.reasons import (
     Reason,
@@ -27,10 +28,7 @@ from comfy.judging.walk import (
     MOST_PROBLEMS,
     Walk,
 )
-from comfy.node_defs.definitions import (
-    Definitions,
-    Dialect,
-)
+from comfy.node_defs.definitions import Definitions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +61,7 @@ def validate(
     graph: Any,
     definitions: Definitions,
     *,
-    dialect: Dialect = Dialect.V0_12_1,
+    generation: Generation = NEWEST,
     input_file_exists: Callable[[str], bool] | None = None,
     targets: Collection[str] | None = None,
 ) -> Verdict:
@@ -78,8 +76,8 @@ def validate(
     if not isinstance(graph, Mapping):
         problem = GraphProblem(kind="invalid_prompt", message=advice.NOT_A_GRAPH)
         return _verdict(status=500, problems=[problem])
-    status, error, problems = _judge_structure(graph, definitions, dialect)
-    walk = Walk(graph, definitions, dialect, input_file_exists)
+    status, error, problems = _judge_structure(graph, definitions, generation)
+    walk = Walk(graph, definitions, generation, input_file_exists)
     outputs = _output_ids(graph, definitions, targets)
     # Without an output node there is nothing to start from, but a person wants to hear the rest too.
     if outputs:
@@ -143,7 +141,7 @@ def _verdict(
 
 
 def _judge_structure(
-    graph: Mapping[Any, Any], definitions: Definitions, dialect: Dialect
+    graph: Mapping[Any, Any], definitions: Definitions, generation: Generation
 ) -> tuple[int, Reason | None, list[GraphProblem]]:
     """What ComfyUI says of the first node that is no node or of no known class, and all such for people."""
     if isinstance(graph.get("nodes"), list) and isinstance(graph.get("links"), list):
@@ -152,7 +150,7 @@ def _judge_structure(
         found = (_node_problem(node_id, node, definitions) for node_id, node in graph.items())
         problems = list(islice((problem for problem in found if problem is not None), MOST_PROBLEMS))
     for node_id, node in graph.items():
-        status, error = _structure_answer(node_id, node, definitions, dialect)
+        status, error = _structure_answer(node_id, node, definitions, generation)
         if status != 200:
             return status, error, problems
     return 200, None, problems
@@ -177,27 +175,28 @@ def _node_problem(node_id: Any, node: Any, definitions: Definitions) -> GraphPro
 
 
 def _structure_answer(
-    node_id: Any, node: Any, definitions: Definitions, dialect: Dialect
+    node_id: Any, node: Any, definitions: Definitions, generation: Generation
 ) -> tuple[int, Reason | None]:
     if not isinstance(node, Mapping):
         # The old server asks `"class_type" in node`, which texts and lists answer too; the new calls .get.
-        if dialect is Dialect.V0_3_64 and isinstance(node, str | list) and "class_type" not in node:
-            return 400, _no_class_type(node_id, {}, dialect)
+        is_asked = generation.node_faults is NodeFaults.INVALID_PROMPT
+        if is_asked and isinstance(node, str | list) and "class_type" not in node:
+            return 400, _no_class_type(node_id, {}, generation)
         return 500, None
     if "class_type" not in node:
-        return 400, _no_class_type(node_id, node, dialect)
+        return 400, _no_class_type(node_id, node, generation)
     class_type = node["class_type"]
     if isinstance(class_type, list | dict):
         return 500, None
     if class_type in definitions:
         return 200, None
-    return 400, _unknown_class(node_id, node, dialect)
+    return 400, _unknown_class(node_id, node, generation)
 
 
-def _unknown_class(node_id: Any, node: Mapping[str, Any], dialect: Dialect) -> Reason:
+def _unknown_class(node_id: Any, node: Mapping[str, Any], generation: Generation) -> Reason:
     class_type = node["class_type"]
     details = f"Node ID '#{node_id}'"
-    if dialect is Dialect.V0_3_64:
+    if generation.node_faults is NodeFaults.INVALID_PROMPT:
         message = f"Cannot execute because node {class_type} does not exist."
         return reason_of("invalid_prompt", message, details)
     title = _title(node, class_type)
@@ -206,9 +205,9 @@ def _unknown_class(node_id: Any, node: Mapping[str, Any], dialect: Dialect) -> R
     return reason_of("missing_node_type", message, details, extra)
 
 
-def _no_class_type(node_id: Any, node: Mapping[str, Any], dialect: Dialect) -> Reason:
+def _no_class_type(node_id: Any, node: Mapping[str, Any], generation: Generation) -> Reason:
     details = f"Node ID '#{node_id}'"
-    if dialect is Dialect.V0_3_64:
+    if generation.node_faults is NodeFaults.INVALID_PROMPT:
         message = "Cannot execute because a node is missing the class_type property."
         return reason_of("invalid_prompt", message, details)
     title = _title(node)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from comfy.errors import GraphProblem
+from comfy.generations import Generation, UncheckedChoices
 from comfy.judging import advice
 from comfy.judging.reasons import (
     CONVERSIONS,
@@ -28,7 +29,6 @@ from comfy.judging.reasons import (
 )
 from comfy.node_defs.definitions import (
     Definitions,
-    Dialect,
     InputDef,
     NodeDef,
     Section,
@@ -37,9 +37,6 @@ from comfy.node_defs.dynamic_inputs import inputs_for
 
 # A person reads the first few; a graph made to hurt could have thousands, each with a costly hint.
 MOST_PROBLEMS: Final = 100
-
-# So many nodes in a row, counted from the output, are as many as Python lets ComfyUI recurse (measured).
-LONGEST_CHAIN: Final[Mapping[Dialect, int]] = {Dialect.V0_3_64: 985, Dialect.V0_12_1: 976}
 
 _Result = tuple[bool, list[Reason]]
 _Check = Generator[str, _Result | None, _Result]
@@ -52,13 +49,13 @@ class Walk:
         self,
         graph: Mapping[Any, Any],
         definitions: Definitions,
-        dialect: Dialect,
+        generation: Generation,
         input_file_exists: Callable[[str], bool] | None,
     ) -> None:
         self.validated: dict[str, _Result] = {}
         self._graph = graph
         self._definitions = definitions
-        self._dialect = dialect
+        self._generation = generation
         self._input_file_exists = input_file_exists
         self._dependents: dict[str, list[str]] = {}
         self._converted: dict[str, dict[str, Any]] = {}
@@ -152,7 +149,7 @@ class Walk:
                 self._cycles.append((*ids[ids.index(wanted) :], wanted))
             # ComfyUI recurses until Python stops it; what stays of that is "invalid, for no reason given".
             return (False, []), None
-        if len(path) >= LONGEST_CHAIN[self._dialect]:
+        if len(path) >= self._generation.longest_chain:
             words = "maximum recursion depth exceeded while calling a Python object"
             return None, StumblesError("RecursionError", words)
         path[wanted] = self._check(wanted)
@@ -269,9 +266,9 @@ class Walk:
         return [reason]
 
     def _accepts_any_choice(self, wanted: InputDef) -> bool:
-        # Old servers look only at choices that are spelled as the type itself.
         late = self._input_file_exists is None and wanted.is_upload
-        return late or (self._dialect is Dialect.V0_3_64 and not wanted.is_old_combo)
+        unchecked = self._generation.unchecked_choices is UncheckedChoices.V3 and not wanted.is_old_combo
+        return late or unchecked
 
     def _note_if_not_finite(self, node_id: str, node: NodeDef, wanted: InputDef, value: Any) -> None:
         # NaN is neither below a minimum nor above a maximum, so ComfyUI lets it pass.

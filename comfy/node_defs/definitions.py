@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any, Final
 
 from comfy.errors import UnknownMessage
+from comfy.generations import NEWEST, Generation
 from comfy.node_defs.snapshot import (
     filled,
     places_of,
@@ -28,24 +29,6 @@ COMBO_TYPE: Final = "COMBO"
 _UPLOAD_OPTIONS: Final = frozenset(
     {"image_upload", "video_upload", "audio_upload", "file_upload", "vhs_path_extensions"}
 )
-
-
-class Dialect(StrEnum):
-    """The two ways in which servers speak, named by the version in which each was measured."""
-
-    V0_3_64 = "0.3.64"
-    V0_12_1 = "0.12.1"
-
-    @classmethod
-    def of(cls, version: str) -> Dialect:
-        """The dialect of a server that says it is `version`; an unreadable version counts as new."""
-        numbers = []
-        for part in version.lstrip("v").split(".")[:3]:
-            digits = "".join(char for char in part if char.isdecimal())
-            if not digits:
-                return cls.V0_12_1
-            numbers.append(int(digits))
-        return cls.V0_3_64 if tuple(numbers) < (0, 12) else cls.V0_12_1
 
 
 class Section(StrEnum):
@@ -237,13 +220,13 @@ def definitions_to_json(definitions: Definitions) -> dict[str, Any]:
 
 
 @cache
-def _snapshot(dialect: Dialect) -> Mapping[str, NodeDef]:
-    nodes = shipped_nodes(dialect.value, newest=dialect is Dialect.V0_12_1)
+def _snapshot(generation: Generation) -> Mapping[str, NodeDef]:
+    nodes = shipped_nodes(generation.core_facts)
     return {name: parse_node(name, info) for name, info in nodes.items()}
 
 
 @cache
-def model_inputs(dialect: Dialect = Dialect.V0_12_1) -> Mapping[tuple[str, str], tuple[str, ...]]:
+def model_inputs(generation: Generation = NEWEST) -> Mapping[tuple[str, str], tuple[str, ...]]:
     """Shipped inputs whose choices depend on the machine: (class, input) -> folders below ComfyUI's models/.
 
     ``unet_gguf`` and ``clip_gguf`` are the GGUF files of ``diffusion_models`` and ``text_encoders``;
@@ -251,34 +234,34 @@ def model_inputs(dialect: Dialect = Dialect.V0_12_1) -> Mapping[tuple[str, str],
     """
     return {
         (node.class_type, each.name): places
-        for node in _snapshot(dialect).values()
+        for node in _snapshot(generation).values()
         for each in node.inputs
         if (places := places_of(each.choices))
     }
 
 
 def shipped_definitions(
-    dialect: Dialect = Dialect.V0_12_1, *, files: Mapping[str, Sequence[str]] | None = None
+    generation: Generation = NEWEST, *, files: Mapping[str, Sequence[str]] | None = None
 ) -> dict[str, NodeDef]:
-    """The nodes of a WAN graph as a server of this dialect describes them, without asking a server.
+    """The nodes of a WAN graph as a server of this generation describes them, without asking a server.
 
     Args:
         files: model files by folder (``{"vae": ["wan_2.1_vae.safetensors"]}``); a folder that is not named is
             empty. Without `files` nothing is known of any folder, and no file name is judged.
     """
     if files is None:
-        return dict(_without_files(dialect))
-    return _with_files(dialect, files)
+        return dict(_without_files(generation))
+    return _with_files(generation, files)
 
 
 @cache
-def _without_files(dialect: Dialect) -> Mapping[str, NodeDef]:
-    return _with_files(dialect, None)
+def _without_files(generation: Generation) -> Mapping[str, NodeDef]:
+    return _with_files(generation, None)
 
 
-def _with_files(dialect: Dialect, files: Mapping[str, Sequence[str]] | None) -> dict[str, NodeDef]:
-    definitions = dict(_snapshot(dialect))
-    for class_type, name in model_inputs(dialect):
+def _with_files(generation: Generation, files: Mapping[str, Sequence[str]] | None) -> dict[str, NodeDef]:
+    definitions = dict(_snapshot(generation))
+    for class_type, name in model_inputs(generation):
         node = definitions[class_type]
         wanted = node.input(name)
         if wanted is not None:

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 FOLDER: Final = Path(__file__).parent / "node_facts"
 
-# What the newest core adds and changes, for servers that are not known to be older.
-_NEWER_CORE: Final = "core-newer"
 _PACKS: Final = (
     "wan-video-wrapper",
     "kjnodes",
@@ -28,17 +25,14 @@ _PACKS: Final = (
 _PLACE: Final = "@"
 
 
-@cache
-def shipped_nodes(version: str, *, newest: bool) -> Mapping[str, Mapping[str, Any]]:
-    """Entries of ``/object_info`` by class: the core of a version, and the node packs that WAN graphs use.
+def shipped_nodes(core: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+    """Entries of ``/object_info`` by class: the core, and the node packs that WAN graphs use.
 
     Args:
-        version: a version of ComfyUI of which the core is shipped, ``"0.12.1"``.
-        newest: also nodes that the core got or changed after that version.
+        core: names of files with a core's nodes; a node of a later one counts for more.
     """
     nodes: dict[str, Mapping[str, Any]] = {}
-    names = (f"core-{version}", *([_NEWER_CORE] if newest else []), *_PACKS)
-    for name in names:
+    for name in (*core, *_PACKS):
         file = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
         module = {"python_module": file["python_module"]}
         nodes.update((class_type, {**module, **node}) for class_type, node in file["nodes"].items())

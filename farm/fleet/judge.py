@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from comfy.errors import GraphProblem
+from comfy.generations import Generation
 from comfy.graphs.graph import near_names
 from comfy.judging.validation import validate
 from comfy.node_defs.definitions import (
-    Dialect,
     NodeDef,
     Section,
 )
@@ -31,9 +31,9 @@ class Judge:
     within its bounds) is replaced by one that stands for all of them.
     """
 
-    def __init__(self, definitions: Mapping[str, NodeDef], dialect: Dialect) -> None:
+    def __init__(self, definitions: Mapping[str, NodeDef], generation: Generation) -> None:
         self.definitions: Final = definitions
-        self._dialect = dialect
+        self._generation = generation
         self._free = {name: _free_inputs(node) for name, node in definitions.items()}
         self._input_files = _offered_files(definitions)
         self._remembered = functools.lru_cache(maxsize=512)(self._problems_of_image)
@@ -68,7 +68,7 @@ class Judge:
 
     def _judged(self, graph: Mapping[str, Any]) -> Sequence[GraphProblem]:
         found = validate(
-            graph, self.definitions, dialect=self._dialect, input_file_exists=self._may_exist
+            graph, self.definitions, generation=self._generation, input_file_exists=self._may_exist
         ).problems
         return [self._hinted(problem, graph) for problem in found]
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from comfy.errors import GraphProblem, UnknownMessage
+from comfy.generations import Generation
 from comfy.graphs.graph import find_place
 from comfy.graphs.required import (
     is_model_file,
@@ -23,7 +24,6 @@ from comfy.graphs.required import (
 )
 from comfy.node_defs.definitions import (
     Definitions,
-    Dialect,
     NodeDef,
     parse_definitions,
 )
@@ -100,7 +100,7 @@ class Preflight:
         self._lock = threading.Lock()
         self._fleet = _Fleet()
         self._read_at = float("-inf")
-        self._judges: dict[tuple[str, Dialect], Judge] = {}
+        self._judges: dict[tuple[str, Generation], Judge] = {}
 
     def check(self, spec: JobSpec) -> int:
         """Pass a job that some live worker would take; returns how many would, 0 if none is known.
@@ -177,11 +177,11 @@ class Preflight:
 
     def _read(self) -> _Fleet:
         cards = tuple(self._store.workers())
-        groups: dict[tuple[str, Dialect], list[Mapping[str, Any]]] = {}
+        groups: dict[tuple[str, Generation], list[Mapping[str, Any]]] = {}
         for card in cards:
             if digest := card.get(DEFINITIONS_FIELD):
-                dialect = Dialect.of(str(card.get(VERSION_FIELD, "")))
-                groups.setdefault((str(digest), dialect), []).append(card)
+                generation = Generation.of(str(card.get(VERSION_FIELD, "")))
+                groups.setdefault((str(digest), generation), []).append(card)
         self._judges = {key: judge for key in groups if (judge := self._judge(*key)) is not None}
         nodes = tuple(
             _Nodes(cards=tuple(members), judge=self._judges[key])
@@ -194,11 +194,11 @@ class Preflight:
         known = self._fleet.definitions if fleet_name == self._fleet.name else _known_by(nodes)
         return _Fleet(cards=cards, nodes=nodes, name=fleet_name, definitions=known)
 
-    def _judge(self, digest: str, dialect: Dialect) -> Judge | None:
-        if known := self._judges.get((digest, dialect)):
+    def _judge(self, digest: str, generation: Generation) -> Judge | None:
+        if known := self._judges.get((digest, generation)):
             return known
         found = definitions_of(self._store, digest)
-        return None if found is None else Judge(found, dialect)
+        return None if found is None else Judge(found, generation)
 
 
 def definitions_of(store: JobStore, digest: str) -> dict[str, NodeDef] | None:

@@ -1,4 +1,4 @@
-"""Servers for the contract of a ComfyUI server: the emulator in each dialect, and a real one if there is.
+"""Servers for the contract of a ComfyUI server: the emulator in each generation, and a real one if there is.
 
 A real one is started when `COMFYUI_DIR` names its folder; `COMFYUI_PYTHON` its interpreter (else this one),
 and `COMFYUI_BASE` a base directory with models and custom nodes (else the checkout itself).
@@ -23,8 +23,8 @@ import pytest
 import urllib3
 import websocket
 
+from comfy.generations import Generation
 from comfy.node_defs.definitions import (
-    Dialect,
     NodeDef,
     parse_definitions,
 )
@@ -113,7 +113,7 @@ class ComfyServer:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen([*command, *arguments], cwd=cwd, stdout=log, stderr=log)
         self._wait_until_ready()
-        self.dialect = Dialect.of(self.get("/system_stats").json["system"]["comfyui_version"])
+        self.generation = Generation.of(self.get("/system_stats").json["system"]["comfyui_version"])
 
     @property
     def address(self) -> str:
@@ -206,8 +206,16 @@ def free_port() -> int:
     return port
 
 
-def start_emulator(dialect: str, folder: Path, *more: str) -> ComfyServer:
-    command = [sys.executable, "-m", "comfy.emulator", "--dialect", dialect, "--base-directory", str(folder)]
+def start_emulator(generation: str, folder: Path, *more: str) -> ComfyServer:
+    command = [
+        sys.executable,
+        "-m",
+        "comfy.emulator",
+        "--generation",
+        generation,
+        "--base-directory",
+        str(folder),
+    ]
     command += ["--step-seconds", "0.02", "--load-seconds", "0", *more]
     return ComfyServer(command, folder, cwd=None, is_emulator=True)
 
@@ -229,7 +237,7 @@ def start_server(kind: str, folder: Path) -> ComfyServer:
 
 @pytest.fixture
 def emulator_factory() -> Callable[..., ComfyServer]:
-    """Starts an emulator: dialect, folder, more arguments. Whoever starts one stops it."""
+    """Starts an emulator: generation, folder, more arguments. Whoever starts one stops it."""
     return start_emulator
 
 

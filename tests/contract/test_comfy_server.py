@@ -25,11 +25,9 @@ import pytest
 import websocket
 from PIL import Image
 
+from comfy.generations import UncheckedChoices
 from comfy.judging.validation import validate
-from comfy.node_defs.definitions import (
-    Dialect,
-    shipped_definitions,
-)
+from comfy.node_defs.definitions import shipped_definitions
 from comfy.node_defs.snapshot import FOLDER
 
 if TYPE_CHECKING:
@@ -128,7 +126,7 @@ def test_features(comfy: ComfyServer) -> None:
 
     assert features["supports_preview_metadata"] is True
     assert features["max_upload_size"] == 104857600
-    assert ("extension" in features) is (comfy.dialect is Dialect.V0_12_1)
+    assert ("extension" in features) is (comfy.generation.version != "0.3.64")
 
 
 def test_every_path_exists_under_api_too(comfy: ComfyServer) -> None:
@@ -165,7 +163,7 @@ def test_a_node_is_told_alone_and_an_unknown_one_is_an_empty_object(comfy: Comfy
 def test_the_shipped_definitions_are_those_of_the_server(comfy: ComfyServer) -> None:
     theirs = comfy.definitions()
 
-    for class_type, ours in shipped_definitions(comfy.dialect).items():
+    for class_type, ours in shipped_definitions(comfy.generation).items():
         # A custom node is not installed there or of another version, and a newer core node is not there yet.
         if str(ours.facts["python_module"]).startswith("custom_nodes") or class_type in _NEWER_CORE:
             continue
@@ -373,7 +371,7 @@ def test_a_bad_graph_is_refused_in_the_words_that_validate_knows(comfy: ComfySer
     verdict = validate(
         received,
         comfy.definitions(),
-        dialect=comfy.dialect,
+        generation=comfy.generation,
         input_file_exists=lambda file: (comfy.input / file).is_file(),
     )
     assert not verdict.ok
@@ -450,8 +448,8 @@ def test_a_choice_of_a_new_style_node_is_looked_at_only_by_newer_servers(comfy: 
 
     answer = comfy.post("/prompt", {"prompt": graph})
 
-    assert not validate(graph, comfy.definitions(), dialect=comfy.dialect).ok
-    if comfy.dialect is Dialect.V0_12_1:
+    assert not validate(graph, comfy.definitions(), generation=comfy.generation).ok
+    if comfy.generation.unchecked_choices is UncheckedChoices.NONE:
         assert answer.status == 400
         assert answer.json["node_errors"]["3"]["errors"][0]["type"] == "value_not_in_list"
         return
@@ -543,7 +541,7 @@ def test_history_tells_the_prompt_its_outputs_and_its_messages(comfy: ComfyServe
     assert seen == graph
     assert extra["mine"] == 1
     assert extra.keys() - {"create_time"} == {"mine", "client_id"}
-    assert ("create_time" in extra) is (comfy.dialect is Dialect.V0_12_1)
+    assert ("create_time" in extra) is comfy.generation.stamps_prompts
     assert outputs == ["3"]
     file = {"filename": "clip_00001_.mp4", "subfolder": "contract/history", "type": "output"}
     assert history["outputs"] == {"3": {"images": [file], "animated": [True]}}
@@ -1115,9 +1113,9 @@ def test_a_taken_port_ends_the_second_server_with_an_error(own_comfy: ComfyServe
     assert own_comfy.get("/prompt").status == 200
 
 
-@pytest.mark.parametrize("dialect", ["0.3.64", "0.12.1"])
-def test_help_lists_the_flags_of_the_dialect(dialect: str) -> None:
-    command = [sys.executable, "-m", "comfy.emulator", "--dialect", dialect, "--help"]
+@pytest.mark.parametrize("generation", ["0.3.64", "0.12.1"])
+def test_help_lists_the_flags_of_the_generation(generation: str) -> None:
+    command = [sys.executable, "-m", "comfy.emulator", "--generation", generation, "--help"]
 
     text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
 
@@ -1131,5 +1129,5 @@ def test_help_lists_the_flags_of_the_dialect(dialect: str) -> None:
         "--cpu",
         "--base-directory",
     } <= flags
-    assert ("--cache-ram" in flags) is (dialect == "0.12.1")
-    assert ("--disable-pinned-memory" in flags) is (dialect == "0.12.1")
+    assert ("--cache-ram" in flags) is (generation == "0.12.1")
+    assert ("--disable-pinned-memory" in flags) is (generation == "0.12.1")

@@ -66,7 +66,7 @@ def test_a_converted_workflow_lacks_nothing_but_files(comfy: ComfyServer) -> Non
             and not (each[3] == "value_not_in_list" and each[1:3] in model_inputs())
         ]
         assert others == [], name
-        ours = validate(graph, known, dialect=comfy.dialect, input_file_exists=lambda _: False)
+        ours = validate(graph, known, generation=comfy.generation, input_file_exists=lambda _: False)
         assert complaints(ours.node_errors) == said, name
         if answer.status == 200:
             comfy.between_tests()

@@ -160,8 +160,8 @@ def test_previews_come_with_their_node(start_emulator: Callable[..., Server]) ->
     assert all(preview.image[:2] == b"\xff\xd8" for preview in previews)
 
 
-def test_the_older_dialect_is_understood_as_well(start_emulator: Callable[..., Server]) -> None:
-    server = start_emulator("--dialect", "0.3.64")
+def test_the_older_generation_is_understood_as_well(start_emulator: Callable[..., Server]) -> None:
+    server = start_emulator("--generation", "0.3.64")
 
     assert_finished(client_for(server).run(a_graph()), server)
     with pytest.raises(GraphRejected) as caught:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comfy.errors import GraphError
+from comfy.generations import GENERATIONS, Generation
 from comfy.graphs.graph import (
     check_graph,
     nodes_of_class,
@@ -18,10 +19,7 @@ from comfy.graphs.required import (
     output_nodes,
 )
 from comfy.judging.validation import validate
-from comfy.node_defs.definitions import (
-    Dialect,
-    shipped_definitions,
-)
+from comfy.node_defs.definitions import shipped_definitions
 from comfy.wan.find import clip_size, describe, total_steps
 from comfy.wan.roles import find_roles
 from comfy.wan.sizes import FRAMES, SIDES, SIDES_5B, Grid
@@ -149,17 +147,19 @@ def test_an_unknown_template_names_those_there_are() -> None:
         get_template("wan22-t2v")
 
 
-@pytest.mark.parametrize("dialect", Dialect)
+@pytest.mark.parametrize("generation", GENERATIONS, ids=str)
 @pytest.mark.parametrize(
     ("template", "preset"), [(each, preset) for each in TEMPLATES.values() for preset in each.presets]
 )
 def test_every_preset_of_every_template_is_a_graph_that_comfyui_takes(
-    template: Template, preset: str, dialect: Dialect
+    template: Template, preset: str, generation: Generation
 ) -> None:
     graph = example(template, preset=preset)
 
     check_graph(graph)
-    verdict = validate(graph, shipped_definitions(dialect), dialect=dialect, input_file_exists=lambda _: True)
+    verdict = validate(
+        graph, shipped_definitions(generation), generation=generation, input_file_exists=lambda _: True
+    )
     assert verdict.problems == ()
     lora_files = [file.name for file in model_files(graph) if file.folder == "loras"]
     assert lora_files == list(template.presets[preset].loras)

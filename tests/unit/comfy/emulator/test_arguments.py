@@ -8,13 +8,17 @@ import pytest
 from comfy.emulator.arguments import DEFAULT_MODELS, build_parser, parse
 from comfy.emulator.loading import LoadMode
 from comfy.emulator.world import Gpu
-from comfy.node_defs.definitions import Dialect
+from comfy.generations import GENERATIONS, Generation
 
 
 def test_defaults_are_those_of_a_server_with_a_card() -> None:
     settings = parse([])
 
-    assert (settings.host, settings.port, settings.dialect) == ("127.0.0.1", 8188, Dialect.V0_12_1)
+    assert (settings.host, settings.port, settings.generation) == (
+        "127.0.0.1",
+        8188,
+        Generation.named("0.12.1"),
+    )
     assert settings.gpu is not None
     assert (settings.vram_state, settings.load_mode) == ("NORMAL_VRAM", LoadMode.RESIDENT)
     assert settings.pretended_models == DEFAULT_MODELS
@@ -65,8 +69,8 @@ def test_a_card_can_be_named() -> None:
         ["--lowvram", "--novram"],
         ["--no-such-flag"],
         ["--port", "many"],
-        ["--dialect", "9.9"],
-        ["--dialect", "0.3.64", "--cache-ram", "4"],
+        ["--generation", "9.9"],
+        ["--generation", "0.3.64", "--cache-ram", "4"],
     ],
 )
 def test_a_wrong_command_line_ends_with_2(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,15 +104,18 @@ def test_a_wrong_command_line_ends_with_2(flags: list[str], capsys: pytest.Captu
         ],
     ],
 )
-@pytest.mark.parametrize("dialect", list(Dialect))
-def test_flags_of_a_real_server_are_taken(flags: list[str], dialect: Dialect) -> None:
-    assert parse(["--dialect", dialect.value, *flags]).dialect is dialect
+@pytest.mark.parametrize("generation", GENERATIONS, ids=str)
+def test_flags_of_a_real_server_are_taken(flags: list[str], generation: Generation) -> None:
+    assert parse(["--generation", generation.version, *flags]).generation is generation
 
 
-def test_flags_differ_by_dialect() -> None:
+def test_flags_differ_by_generation() -> None:
     def flags(parser: argparse.ArgumentParser) -> set[str]:
         return {word.strip("[]|") for word in parser.format_usage().split() if word.startswith(("--", "[--"))}
 
-    old, new = flags(build_parser(Dialect.V0_3_64)), flags(build_parser(Dialect.V0_12_1))
+    old, new = (
+        flags(build_parser(Generation.named("0.3.64"))),
+        flags(build_parser(Generation.named("0.12.1"))),
+    )
 
     assert {"--cache-ram", "--disable-pinned-memory", "--disable-async-offload"} <= new - old

@@ -7,16 +7,16 @@ import pytest
 
 from comfy.emulator.console import Console, StepBar
 from comfy.emulator.loading import Loadable, LoadMode, Residency
-from comfy.node_defs.definitions import Dialect
+from comfy.generations import Generation
 
 HIGH = Loadable(class_name="WAN21", file="high", size_mib=1000.0, is_diffusion_model=True, patches=400)
 LOW = Loadable(class_name="WAN21", file="low", size_mib=1000.0, is_diffusion_model=True)
 ENCODER = Loadable(class_name="WanTEModel", file="umt5", size_mib=600.0)
 
 
-def lines(mode: LoadMode, *models: Loadable, dialect: Dialect = Dialect.V0_12_1) -> list[str]:
+def lines(mode: LoadMode, *models: Loadable, generation: str = "0.12.1") -> list[str]:
     stream = io.StringIO()
-    residency = Residency(Console(stream), mode, dialect, load_s=0.0, budget_mib=8000.0)
+    residency = Residency(Console(stream), mode, Generation.named(generation), load_s=0.0, budget_mib=8000.0)
     for model in models:
         residency.bring(model, pause=lambda _: None)
     return stream.getvalue().splitlines()
@@ -36,28 +36,28 @@ def test_an_encoder_stays_beside_the_models_in_partial_mode() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "dialect", "pattern"),
+    ("mode", "generation", "pattern"),
     [
-        (LoadMode.RESIDENT, Dialect.V0_3_64, r"loaded completely 8000\.0 1000\.0 True"),
-        (LoadMode.CPU, Dialect.V0_3_64, r"loaded completely 9\.5367431640625e\+25 1000\.0 True"),
-        (LoadMode.PARTIAL, Dialect.V0_3_64, r"loaded partially 600\.0 600\.0 400"),
-        (LoadMode.RESIDENT, Dialect.V0_12_1, r"loaded completely; 8000\.00 MB usable, 1000\.00 MB loaded.*"),
-        (LoadMode.CPU, Dialect.V0_12_1, r"loaded completely;  1000\.00 MB loaded, full load: True"),
+        (LoadMode.RESIDENT, "0.3.64", r"loaded completely 8000\.0 1000\.0 True"),
+        (LoadMode.CPU, "0.3.64", r"loaded completely 9\.5367431640625e\+25 1000\.0 True"),
+        (LoadMode.PARTIAL, "0.3.64", r"loaded partially 600\.0 600\.0 400"),
+        (LoadMode.RESIDENT, "0.12.1", r"loaded completely; 8000\.00 MB usable, 1000\.00 MB loaded.*"),
+        (LoadMode.CPU, "0.12.1", r"loaded completely;  1000\.00 MB loaded, full load: True"),
         (
             LoadMode.PARTIAL,
-            Dialect.V0_12_1,
+            "0.12.1",
             r"loaded partially; 600\.00 MB usable, 600\.00 MB loaded, 400\.00 MB offloaded, 352\.00.*: 400",
         ),
-        (LoadMode.NOVRAM, Dialect.V0_12_1, r"loaded partially; 0\.00 MB usable, .*, 1000\.00 MB offloaded.*"),
+        (LoadMode.NOVRAM, "0.12.1", r"loaded partially; 0\.00 MB usable, .*, 1000\.00 MB offloaded.*"),
         (
             LoadMode.DYNAMIC,
-            Dialect.V0_12_1,
+            "0.12.1",
             r"Model WAN21 prepared for dynamic VRAM loading\. 1000MB Staged\. 400 patches attached\.",
         ),
     ],
 )  # fmt: skip
-def test_the_line_is_that_of_the_mode_and_the_version(mode: LoadMode, dialect: Dialect, pattern: str) -> None:
-    assert re.fullmatch(pattern, lines(mode, HIGH, dialect=dialect)[-1])
+def test_the_line_is_that_of_the_mode_and_the_version(mode: LoadMode, generation: str, pattern: str) -> None:
+    assert re.fullmatch(pattern, lines(mode, HIGH, generation=generation)[-1])
 
 
 def test_the_bar_of_a_sampler_looks_like_tqdms() -> None:

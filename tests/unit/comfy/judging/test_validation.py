@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from comfy.generations import GENERATIONS, Generation
 from comfy.judging.reasons import types_fit
 from comfy.judging.validation import (
     Verdict,
@@ -17,13 +18,13 @@ from comfy.judging.validation import (
 )
 from comfy.node_defs.definitions import (
     Definitions,
-    Dialect,
     shipped_definitions,
 )
 
 _CAPTURED = json.loads((Path(__file__).parents[3] / "data/comfyui/validation-0.3.64.json").read_text())
-_OLD = shipped_definitions(Dialect.V0_3_64, files=_CAPTURED["files"])
-_NEW = shipped_definitions(Dialect.V0_12_1, files=_CAPTURED["files"])
+V0_3_64, V0_12_1 = Generation.named("0.3.64"), Generation.named("0.12.1")
+_OLD = shipped_definitions(V0_3_64, files=_CAPTURED["files"])
+_NEW = shipped_definitions(V0_12_1, files=_CAPTURED["files"])
 
 Graph = dict[str, Any]
 
@@ -33,8 +34,8 @@ def a_graph() -> Graph:
     return graph
 
 
-def judge(graph: Any, definitions: Definitions = _NEW, dialect: Dialect = Dialect.V0_12_1) -> Verdict:
-    return validate(graph, definitions, dialect=dialect, input_file_exists=lambda _: False)
+def judge(graph: Any, definitions: Definitions = _NEW, generation: Generation = V0_12_1) -> Verdict:
+    return validate(graph, definitions, generation=generation, input_file_exists=lambda _: False)
 
 
 def kinds(verdict: Verdict) -> set[tuple[str, str | None, str | None]]:
@@ -53,7 +54,7 @@ def test_a_real_server_would_answer_the_same(case: dict[str, Any]) -> None:
     for node_id in case.get("without", ()):
         del graph[node_id]
 
-    verdict = judge(graph, _OLD, Dialect.V0_3_64)
+    verdict = judge(graph, _OLD, V0_3_64)
 
     assert verdict.status == case["status"]
     if verdict.status == 400:
@@ -63,8 +64,8 @@ def test_a_real_server_would_answer_the_same(case: dict[str, Any]) -> None:
 
 
 def test_a_good_graph_has_no_problem() -> None:
-    for definitions, dialect in ((_OLD, Dialect.V0_3_64), (_NEW, Dialect.V0_12_1)):
-        verdict = judge(a_graph(), definitions, dialect)
+    for definitions, generation in ((_OLD, V0_3_64), (_NEW, V0_12_1)):
+        verdict = judge(a_graph(), definitions, generation)
 
         assert verdict.ok
         assert verdict.accepted
@@ -98,10 +99,10 @@ def test_newer_servers_speak_of_an_unknown_node_in_other_words() -> None:
     }
 
 
-def test_a_missing_class_type_has_a_form_for_each_dialect() -> None:
+def test_a_missing_class_type_has_a_form_for_each_generation() -> None:
     graph = {**a_graph(), "8": {"inputs": {}}}
 
-    old, new = judge(graph, _OLD, Dialect.V0_3_64), judge(graph)
+    old, new = judge(graph, _OLD, V0_3_64), judge(graph)
 
     assert old.error is not None
     assert new.error is not None
@@ -199,7 +200,7 @@ def test_a_choice_that_only_fails_at_run_time_is_a_problem_all_the_same() -> Non
     graph = a_graph()
     graph["61"]["inputs"]["format"] = "webm"
 
-    old, new = judge(graph, _OLD, Dialect.V0_3_64), judge(graph)
+    old, new = judge(graph, _OLD, V0_3_64), judge(graph)
 
     assert (old.status, new.status) == (200, 400)
     assert kinds(old) == kinds(new) == {("value_not_in_list", "61", "format")}
@@ -303,9 +304,9 @@ _graphs = st.dictionaries(st.sampled_from(["1", "2", "3"]) | st.integers(), _nod
 
 
 @settings(max_examples=300, deadline=None)
-@given(graph=_graphs, dialect=st.sampled_from(list(Dialect)))
-def test_no_graph_makes_it_stumble(graph: Any, dialect: Dialect) -> None:
-    verdict = judge(graph, _OLD if dialect is Dialect.V0_3_64 else _NEW, dialect)
+@given(graph=_graphs, generation=st.sampled_from(GENERATIONS))
+def test_no_graph_makes_it_stumble(graph: Any, generation: Generation) -> None:
+    verdict = judge(graph, _OLD if generation is V0_3_64 else _NEW, generation)
 
     assert verdict.ok <= verdict.accepted
     assert (verdict.status == 400) is (verdict.error is not None)

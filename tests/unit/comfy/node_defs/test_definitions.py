@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from comfy.errors import UnknownMessage
+from comfy.generations import GENERATIONS, Generation
 from comfy.node_defs.definitions import (
-    Dialect,
     Section,
     definitions_to_json,
     model_inputs,
@@ -79,9 +79,9 @@ def test_a_definition_goes_back_to_the_json_it_came_from() -> None:
     assert node_to_json(parse_node("Loader", _OLD_STYLE)) == _OLD_STYLE
 
 
-@pytest.mark.parametrize("dialect", list(Dialect))
-def test_shipped_definitions_go_through_json_unchanged(dialect: Dialect) -> None:
-    shipped = shipped_definitions(dialect, files={"vae": ["x.safetensors"]})
+@pytest.mark.parametrize("generation", GENERATIONS, ids=str)
+def test_shipped_definitions_go_through_json_unchanged(generation: Generation) -> None:
+    shipped = shipped_definitions(generation, files={"vae": ["x.safetensors"]})
 
     again = parse_definitions(json.loads(json.dumps(definitions_to_json(shipped))))
 
@@ -115,8 +115,8 @@ def test_a_body_that_is_no_object_is_refused(body: Any) -> None:
         parse_definitions(body)
 
 
-@pytest.mark.parametrize("dialect", list(Dialect))
-def test_every_node_of_a_wan_graph_is_shipped(dialect: Dialect) -> None:
+@pytest.mark.parametrize("generation", GENERATIONS, ids=str)
+def test_every_node_of_a_wan_graph_is_shipped(generation: Generation) -> None:
     wanted = {
         "UNETLoader", "CLIPLoader", "VAELoader", "CLIPTextEncode", "ModelSamplingSD3", "KSampler",
         "KSamplerAdvanced", "EmptyHunyuanLatentVideo", "WanImageToVideo", "WanFirstLastFrameToVideo",
@@ -129,7 +129,7 @@ def test_every_node_of_a_wan_graph_is_shipped(dialect: Dialect) -> None:
         "UnetLoaderGGUF", "RIFE VFI",
     }  # fmt: skip
 
-    assert wanted <= shipped_definitions(dialect).keys()
+    assert wanted <= shipped_definitions(generation).keys()
 
 
 def test_without_a_list_of_files_no_file_name_is_known() -> None:
@@ -170,20 +170,3 @@ def test_inputs_that_take_uploads_are_known() -> None:
 
     assert image is not None
     assert image.is_upload
-
-
-@pytest.mark.parametrize(
-    ("version", "dialect"),
-    [
-        ("0.3.64", Dialect.V0_3_64),
-        ("v0.3.75", Dialect.V0_3_64),
-        ("0.11.9", Dialect.V0_3_64),
-        ("0.12.0", Dialect.V0_12_1),
-        ("0.38.1", Dialect.V0_12_1),
-        ("1.0", Dialect.V0_12_1),
-        ("0.12.0rc1", Dialect.V0_12_1),
-        ("unknown", Dialect.V0_12_1),
-    ],
-)
-def test_a_version_speaks_a_dialect(version: str, dialect: Dialect) -> None:
-    assert Dialect.of(version) is dialect

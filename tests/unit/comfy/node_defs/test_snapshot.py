@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 
-from comfy.node_defs.definitions import (
-    Dialect,
-    shipped_definitions,
-)
+from comfy.generations import Generation
+from comfy.node_defs.definitions import shipped_definitions
 from comfy.node_defs.snapshot import (
     FOLDER,
     filled,
@@ -64,9 +62,9 @@ def test_written_out_choices_have_no_place() -> None:
 
 
 def test_nodes_newer_than_a_core_are_left_out_where_it_is_known_to_be_old() -> None:
-    assert "ComfyMathExpression" in shipped_definitions(Dialect.V0_12_1)
-    assert "ComfyMathExpression" not in shipped_definitions(Dialect.V0_3_64)
-    assert "WanVideoSampler" in shipped_nodes("0.3.64", newest=False)
+    assert "ComfyMathExpression" in shipped_definitions(Generation.named("0.12.1"))
+    assert "ComfyMathExpression" not in shipped_definitions(Generation.named("0.3.64"))
+    assert "WanVideoSampler" in shipped_nodes(["core-0.3.64"])
 
 
 @pytest.mark.parametrize(

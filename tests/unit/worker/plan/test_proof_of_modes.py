@@ -69,12 +69,12 @@ MODES = {
 }
 # A card that holds models which were to stream is better than planned, and no harm.
 BETTER = {("partial", "whole"), ("partial", "reserved"), ("whole", "reserved")}
-DIALECTS = ("0.3.64", "0.12.1")
+GENERATIONS = ("0.3.64", "0.12.1")
 
 
-def log_of(dialect: str, *arguments: str) -> tuple[list[str], ComfyFacts]:
+def log_of(generation: str, *arguments: str) -> tuple[list[str], ComfyFacts]:
     """What a server of this kind prints from its start to the end of its first job, and says of itself."""
-    settings = parse(["--dialect", dialect, *arguments])
+    settings = parse(["--generation", generation, *arguments])
     stream = io.StringIO()
     console = Console(stream)
     announce(settings, console)
@@ -87,29 +87,29 @@ def log_of(dialect: str, *arguments: str) -> tuple[list[str], ComfyFacts]:
     return stream.getvalue().splitlines(), facts
 
 
-def proof_of(planned: str, dialect: str, arguments: tuple[str, ...]) -> Proof:
-    lines, facts = log_of(dialect, *arguments)
+def proof_of(planned: str, generation: str, arguments: tuple[str, ...]) -> Proof:
+    lines, facts = log_of(generation, *arguments)
     return prove(MODES[planned].plan, CARD, lines, facts)
 
 
-@pytest.mark.parametrize(("name", "dialect"), list(product(MODES, DIALECTS)))
-def test_a_server_that_runs_as_planned_is_believed(name: str, dialect: str) -> None:
-    proof = proof_of(name, dialect, MODES[name].emulator)
+@pytest.mark.parametrize(("name", "generation"), list(product(MODES, GENERATIONS)))
+def test_a_server_that_runs_as_planned_is_believed(name: str, generation: str) -> None:
+    proof = proof_of(name, generation, MODES[name].emulator)
 
     assert proof.differences == ()
     assert not proof.silent
 
 
 @pytest.mark.parametrize(
-    ("planned", "played", "dialect"),
+    ("planned", "played", "generation"),
     [
-        (planned, played, dialect)
-        for planned, played, dialect in product(MODES, MODES, DIALECTS)
+        (planned, played, generation)
+        for planned, played, generation in product(MODES, MODES, GENERATIONS)
         if planned != played and (planned, played) not in BETTER
     ],
 )
-def test_a_server_in_any_other_mode_is_caught(planned: str, played: str, dialect: str) -> None:
-    assert not proof_of(planned, dialect, MODES[played].emulator).holds
+def test_a_server_in_any_other_mode_is_caught(planned: str, played: str, generation: str) -> None:
+    assert not proof_of(planned, generation, MODES[played].emulator).holds
 
 
 @pytest.mark.parametrize(

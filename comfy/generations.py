@@ -1,0 +1,243 @@
+"""Generations of ComfyUI: rows of named traits, one row for releases that behave alike.
+
+A generation is named by the release in which it was measured. This is the one module that compares versions;
+everybody else asks a row for a trait. A checkout between two releases has a change already and still names
+the older version, so what a running server shows of itself counts for more than its number: see `Signs`.
+
+Source: ComfyUI's history, and answers of real servers of these three releases.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Final
+
+
+class PromptIds(StrEnum):
+    """Which ids of a client's own ``POST /prompt`` takes."""
+
+    ANY = "any"  # every value, made a text
+    CANONICAL_UUID = "canonical_uuid"  # lower case with hyphens; anything else is `invalid_prompt_id`
+
+
+class NodeFaults(StrEnum):
+    """How an entry of the graph is refused that is no node of a known class."""
+
+    INVALID_PROMPT = "invalid_prompt"  # a text and the id
+    MISSING_NODE_TYPE = "missing_node_type"  # with id, class and title in `extra_info`
+
+
+class CycleFaults(StrEnum):
+    """What `node_errors` say of nodes that wait for each other."""
+
+    NOTHING = "nothing"
+    DEPENDENCY_CYCLE = "dependency_cycle"  # an entry for every node of the ring
+
+
+class LoadLines(StrEnum):
+    """The form of the log line that tells what became of a model."""
+
+    BARE_NUMBERS = "bare_numbers"  # loaded completely 8000.0 1000.0 True
+    IN_WORDS = "in_words"  # loaded completely; 8000.00 MB usable, 1000.00 MB loaded, full load: True
+
+
+class MemorySummary(StrEnum):
+    """Where the log of an out-of-memory error puts torch's table."""
+
+    ABSENT = "absent"
+    SAME_LINE = "same_line"
+    NEXT_LINE = "next_line"
+
+
+class UncheckedChoices(StrEnum):
+    """Lists of choices whose value is only looked at when the node runs."""
+
+    V3 = "v3"  # those of new-style nodes
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """How releases of ComfyUI behave that behave alike."""
+
+    version: str  # the release in which all of this was measured
+    since: tuple[int, int]  # releases from here on are taken for it, up to the next generation
+    core_facts: tuple[str, ...]  # files of `node_facts/` with its core nodes; a later one counts for more
+
+    # What POST /prompt takes and answers
+    prompt_ids: PromptIds
+    node_faults: NodeFaults
+    cycle_faults: CycleFaults
+    unchecked_choices: UncheckedChoices
+    longest_chain: int  # so many nodes in a row, from the output, does Python let it recurse
+    quotes_choices_as_python: bool  # value_not_in_list: 5 and "it's" instead of '5' and 'it's'
+    replaces_nodes: bool  # classes that moved are renamed in the prompt before it is checked
+    stamps_prompts: bool  # `create_time` in extra_data
+
+    # Which files a node may touch
+    reads_absolute_inputs: bool  # LoadImage takes a path outside the input folder
+    follows_links_out: bool  # a symbolic link may lead out of the input or output folder
+
+    # Routes
+    lists_jobs: bool  # GET /api/jobs and /api/jobs/{id}
+    cancels_jobs: bool  # POST /api/jobs/{id}/cancel and /api/jobs/cancel; 405 where it is not
+    refuses_other_sites: bool  # 403 for Sec-Fetch-Site: cross-site
+    guards_views: bool  # /view: nosniff, and active content only as an attachment
+
+    # A run
+    throttles_progress: bool  # leaves out steps that come quickly or are small
+    tells_cached_outputs_to_nobody: bool  # history has outputs of cached nodes though no client listens
+    keeps_results_while_memory_lasts: bool  # results of all prompts, not only of the last one
+    puts_index_first: bool  # an MP4 of SaveVideo begins with its `moov`
+
+    # The log
+    colours_levels: bool  # every line of logging begins with a coloured [LEVEL]
+    load_lines: LoadLines
+    tells_partial_unloads: bool
+    tells_offloading: bool  # pinned memory and streams, at start
+    memory_summary: MemorySummary
+
+    def __str__(self) -> str:
+        return self.version
+
+    @classmethod
+    def of(cls, version: str) -> Generation:
+        """The generation of a server that says it is `version`; one that cannot be read counts as newest."""
+        release = _release(version)
+        if release is None:
+            return NEWEST
+        return next((each for each in reversed(GENERATIONS) if release >= each.since), GENERATIONS[0])
+
+    @classmethod
+    def named(cls, version: str) -> Generation:
+        """The generation that has exactly this name.
+
+        Raises:
+            ValueError: there is none.
+        """
+        for each in GENERATIONS:
+            if each.version == version:
+                return each
+        raise ValueError(f"{version!r} is none of {', '.join(map(str, GENERATIONS))}")
+
+    def corrected(self, signs: Signs) -> Generation:
+        """This row with what the server itself shows in place of what its number lets expect."""
+        seen = {
+            "replaces_nodes": signs.replaces_nodes,
+            "cancels_jobs": signs.cancels_jobs,
+            "colours_levels": signs.colours_levels,
+            "prompt_ids": signs.prompt_ids,
+        }
+        known: dict[str, Any] = {trait: value for trait, value in seen.items() if value is not None}
+        return replace(self, **known)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signs:
+    """What a running server has shown of itself; None: nobody has looked."""
+
+    replaces_nodes: bool | None = None
+    cancels_jobs: bool | None = None
+    colours_levels: bool | None = None
+    prompt_ids: PromptIds | None = None
+
+
+def sign_of_features(features: Mapping[str, Any]) -> Signs:
+    """What ``GET /features`` shows."""
+    return Signs(replaces_nodes=features.get("node_replacements") is True)
+
+
+def sign_of_cancel(status: int) -> Signs:
+    """What the answer to ``POST /api/jobs/{id}/cancel`` shows: 405 where there is no such route."""
+    return Signs(cancels_jobs=status not in {404, 405})
+
+
+def sign_of_log_line(line: str) -> Signs:
+    """What a line that the server wrote through `logging` shows, as it came."""
+    return Signs(colours_levels=_COLOURED_LEVEL.match(line) is not None)
+
+
+def is_newer_than_known(version: str) -> bool:
+    """Whether a server says that it is newer than every release that was measured, or nothing readable."""
+    release, newest = _release(version), _release(NEWEST.version)
+    return release is None or (newest is not None and release > newest)
+
+
+def _release(version: str) -> tuple[int, int] | None:
+    """``0.33`` of ``v0.33.0rc1``; None when it is no version."""
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    return None if found is None else (int(found[1]), int(found[2]))
+
+
+_COLOURED_LEVEL: Final = re.compile(r"(?:\x1b\[[0-9;]*m)+\[[A-Z]+\](?:\x1b\[[0-9;]*m)+ ")
+
+_0_3_64: Final = Generation(
+    version="0.3.64",
+    since=(0, 0),
+    core_facts=("core-0.3.64",),
+    prompt_ids=PromptIds.ANY,
+    node_faults=NodeFaults.INVALID_PROMPT,
+    cycle_faults=CycleFaults.NOTHING,
+    unchecked_choices=UncheckedChoices.V3,
+    longest_chain=985,
+    quotes_choices_as_python=False,
+    replaces_nodes=False,
+    stamps_prompts=False,
+    reads_absolute_inputs=True,
+    follows_links_out=True,
+    lists_jobs=False,
+    cancels_jobs=False,
+    refuses_other_sites=False,
+    guards_views=False,
+    throttles_progress=False,
+    tells_cached_outputs_to_nobody=True,
+    keeps_results_while_memory_lasts=False,
+    puts_index_first=False,
+    colours_levels=False,
+    load_lines=LoadLines.BARE_NUMBERS,
+    tells_partial_unloads=False,
+    tells_offloading=False,
+    memory_summary=MemorySummary.ABSENT,
+)
+_0_12_1: Final = replace(
+    _0_3_64,
+    version="0.12.1",
+    since=(0, 12),
+    core_facts=("core-0.12.1", "core-newer"),
+    node_faults=NodeFaults.MISSING_NODE_TYPE,
+    unchecked_choices=UncheckedChoices.NONE,
+    longest_chain=976,
+    stamps_prompts=True,
+    lists_jobs=True,
+    throttles_progress=True,
+    tells_cached_outputs_to_nobody=False,
+    load_lines=LoadLines.IN_WORDS,
+    tells_partial_unloads=True,
+    tells_offloading=True,
+    memory_summary=MemorySummary.SAME_LINE,
+)
+_0_33_0: Final = replace(
+    _0_12_1,
+    version="0.33.0",
+    since=(0, 23),
+    prompt_ids=PromptIds.CANONICAL_UUID,
+    cycle_faults=CycleFaults.DEPENDENCY_CYCLE,
+    quotes_choices_as_python=True,
+    replaces_nodes=True,
+    reads_absolute_inputs=False,
+    follows_links_out=False,
+    cancels_jobs=True,
+    refuses_other_sites=True,
+    guards_views=True,
+    tells_cached_outputs_to_nobody=True,
+    keeps_results_while_memory_lasts=True,
+    puts_index_first=True,
+    colours_levels=True,
+    memory_summary=MemorySummary.NEXT_LINE,
+)
+
+GENERATIONS: Final = (_0_3_64, _0_12_1, _0_33_0)  # the oldest first
+NEWEST: Final = GENERATIONS[-1]

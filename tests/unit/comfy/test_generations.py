@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+import farm
+from comfy.generations import (
+    GENERATIONS,
+    NEWEST,
+    Generation,
+    PromptIds,
+    Signs,
+    is_newer_than_known,
+    sign_of_cancel,
+    sign_of_features,
+    sign_of_log_line,
+)
+from comfy.node_defs.snapshot import FOLDER
+
+_ROOT = Path(farm.__file__).parents[1]
+_MODULES = [path for name in ("comfy", "farm", "worker") for path in sorted((_ROOT / name).rglob("*.py"))]
+
+
+@pytest.mark.parametrize(
+    ("version", "generation"),
+    [
+        ("0.3.64", "0.3.64"),
+        ("v0.3.75", "0.3.64"),
+        ("0.0.1", "0.3.64"),
+        ("0.11.9", "0.3.64"),
+        ("0.12.0", "0.12.1"),
+        ("0.12.0rc1", "0.12.1"),
+        ("0.22.3", "0.12.1"),
+        ("0.23.0", "0.33.0"),
+        ("0.33.0", "0.33.0"),
+        ("v0.46.0", "0.33.0"),
+        ("1.0", "0.33.0"),
+        ("unknown", "0.33.0"),
+        ("", "0.33.0"),
+    ],
+)
+def test_a_version_belongs_to_a_generation(version: str, generation: str) -> None:
+    assert Generation.of(version) is Generation.named(generation)
+
+
+@pytest.mark.parametrize(
+    ("version", "newer"),
+    [
+        ("0.3.64", False),
+        ("0.33.0", False),
+        ("0.33.1", False),
+        ("0.34.0", True),
+        ("v0.46.0", True),
+        ("1.0", True),
+        ("unknown", True),
+        ("", True),
+    ],
+)
+def test_a_server_newer_than_all_that_was_measured_is_known_as_such(version: str, newer: bool) -> None:
+    assert is_newer_than_known(version) is newer
+
+
+def test_a_generation_of_no_such_name_is_an_error_that_names_those_there_are() -> None:
+    with pytest.raises(ValueError, match=re.escape("0.3.64, 0.12.1, 0.33.0")):
+        Generation.named("0.12")
+
+
+def test_generations_stand_in_order_and_their_facts_are_shipped() -> None:
+    assert list(GENERATIONS) == sorted(GENERATIONS, key=lambda each: each.since)
+    for each in GENERATIONS:
+        assert Generation.of(each.version) is each
+        assert all((FOLDER / f"{name}.json").is_file() for name in each.core_facts)
+
+
+@pytest.mark.parametrize("trait", [each.name for each in fields(Generation)])
+def test_every_trait_tells_generations_apart(trait: str) -> None:
+    assert len({getattr(each, trait) for each in GENERATIONS}) > 1
+
+
+def test_what_a_server_shows_counts_for_more_than_its_number() -> None:
+    old = Generation.named("0.12.1")
+
+    seen = old.corrected(Signs(cancels_jobs=True, prompt_ids=PromptIds.CANONICAL_UUID))
+
+    assert (seen.cancels_jobs, seen.prompt_ids) == (True, PromptIds.CANONICAL_UUID)
+    assert (seen.replaces_nodes, seen.version) == (old.replaces_nodes, "0.12.1")
+    assert NEWEST.corrected(Signs(cancels_jobs=False)).cancels_jobs is False
+    assert old.corrected(Signs()) == old
+
+
+def test_signs_are_read_from_what_a_server_answers() -> None:
+    assert sign_of_features({"node_replacements": True}).replaces_nodes is True
+    assert sign_of_features({"max_upload_size": 1}).replaces_nodes is False
+    assert [sign_of_cancel(status).cancels_jobs for status in (200, 400, 405)] == [True, True, False]
+    assert sign_of_log_line("\x1b[32m[INFO]\x1b[0m got prompt").colours_levels is True
+    assert sign_of_log_line("\x1b[1m\x1b[31m[ERROR]\x1b[0m no").colours_levels is True
+    assert sign_of_log_line("got prompt").colours_levels is False
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in _MODULES if path.name != "generations.py"],
+    ids=lambda path: path.relative_to(_ROOT).as_posix(),
+)
+def test_nobody_else_compares_versions_of_comfyui(path: Path) -> None:
+    names = {each.version for each in GENERATIONS}
+
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Compare):
+            constants = {each.value for each in ast.walk(node) if isinstance(each, ast.Constant)}
+            assert not constants & names, ast.unparse(node)
