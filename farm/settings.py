@@ -306,7 +306,7 @@ class WorkerSettings(FromEnvironment):
     strict: bool = Field(
         False,
         validation_alias=_variable("FARM_STRICT"),
-        description="Whether a ComfyUI that runs otherwise than planned gets no jobs.",
+        description="Whether a ComfyUI gets no jobs until its log has proven that it runs as planned.",
     )
     recycle_jobs: int = Field(
         0,

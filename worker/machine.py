@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from farm.fleet.proof import Proof
 from farm.settings import WorkerSettings
 from worker.comfyui.keeper import ComfyState
 from worker.comfyui.launch import ComfyKind, child_environment
 from worker.comfyui.plan_check import PlanCheck
-from worker.comfyui.proof import Proof
 from worker.comfyui.recycle_comfy import recycler_of
 from worker.comfyui.supervisor import ComfySupervisor
 from worker.comfyui.warm_models import WarmModels
@@ -104,7 +104,7 @@ class Machine:
 
     def printed_since(self, monotonic_s: float) -> list[str]:
         """The lines that ComfyUI has printed since that moment, as far as they are kept, without bars."""
-        return [line.text for line in self.comfy.lines_since(monotonic_s) if not line.bar]
+        return [line.shown for line in self.comfy.lines_since(monotonic_s) if not line.bar]
 
     def after_render(self) -> None:
         """Between two jobs: the first one's loads are proof, and what a job left behind is looked at."""

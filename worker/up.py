@@ -168,7 +168,7 @@ class Watchman:
         return child.wait()
 
     def _pass_on(self, line: LogLine) -> None:
-        sys.stdout.write(f"{self.post.name} | {line.text}\n")
+        sys.stdout.write(f"{self.post.name} | {line.shown}\n")
         sys.stdout.flush()
 
 
@@ -204,7 +204,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         "--count", type=int, default=1, help="workers on a machine without a card (emulator, CPU)"
     )
     parser.add_argument(
-        "--strict", action="store_true", help="give no jobs to a ComfyUI that runs otherwise than planned"
+        "--strict", action="store_true", help="give no jobs to a ComfyUI that is not proven to run as planned"
     )
     options = parser.parse_args(list(arguments))
     if options.count < 1:

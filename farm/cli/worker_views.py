@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -12,6 +12,7 @@ from rich.table import Table
 from farm.cards import MODELS_FIELD
 from farm.cli.tables import plain_table
 from farm.cli.words import seconds, size
+from farm.fleet.proof import ProofVerdict
 
 Card = Mapping[str, Any]
 
@@ -110,10 +111,16 @@ def _gpu_words(gpu: Card) -> Iterator[str]:
         yield f"ECC {'on' if gpu['ecc'] else 'off'}"
 
 
+_VERDICTS: Final[Mapping[str, str]] = {
+    ProofVerdict.PROVEN: "as planned",
+    ProofVerdict.DIFFERS: "not as planned",
+    ProofVerdict.UNPROVEN: "unproven",
+}
+
+
 def _proof_words(proof: Card) -> Iterator[str]:
     if proof:
-        differences = len(proof.get("differences") or ())
-        yield f"{differences} differences" if differences else "as planned"
+        yield _VERDICTS.get(str(proof.get("verdict")), "unproven")
     for name, words in (("vram_state", "VRAM state"), ("device", "device"), ("attention", "attention")):
         if proof.get(name):
             yield f"{words} {proof[name]}"
@@ -121,8 +128,12 @@ def _proof_words(proof: Card) -> Iterator[str]:
         yield f"dynamic VRAM {'on' if proof['dynamic_vram'] else 'off'}"
     if proof.get("partial_loads"):
         yield f"{proof['partial_loads']} models loaded in part"
-    if proof.get("silent"):
-        yield "its log tells nothing"
+    log: Card = proof.get("log") or {}
+    heard, missing = log.get("heard") or (), log.get("missing") or ()
+    if heard or missing:
+        yield f"log: {len(heard)} of {len(heard) + len(missing)} kinds of line known"
+    if log.get("unknown_warnings"):
+        yield f"{len(log['unknown_warnings'])} warnings that are not known"
 
 
 def _attention_words(attention: Card) -> Iterator[str]:
@@ -176,9 +187,13 @@ def _state(card: Card) -> str:
 
 def _troubles(card: Card) -> list[str]:
     """What is wrong with a worker: what stops it, and in what its ComfyUI differs from its plan."""
-    differences = (card.get("proof") or {}).get("differences") or ()
+    proof: Card = card.get("proof") or {}
     stops = [str(card["trouble"])] if card.get("trouble") else []
-    return [*stops, *(f"not as planned: {difference}" for difference in differences)]
+    return [
+        *stops,
+        *(f"not as planned: {difference}" for difference in proof.get("differences") or ()),
+        *(f"unproven: {what}" for what in proof.get("unproven") or ()),
+    ]
 
 
 def _jobs(card: Card) -> list[str]:

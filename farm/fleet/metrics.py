@@ -78,6 +78,16 @@ def _proof(field: str) -> Callable[[Card], Samples]:
     return read
 
 
+def _verdict(card: Card) -> Samples:
+    verdict = (card.get("proof") or {}).get("verdict")
+    return [((str(verdict),), 1.0)] if verdict else []
+
+
+def _unknown_warnings(card: Card) -> Samples:
+    log = (card.get("proof") or {}).get("log") or {}
+    return _number(len(log.get("unknown_warnings") or ()) if log else None)
+
+
 def _paces(card: Card) -> Samples:
     for now in (card.get("jobs") or {}).values():
         if now and now.get("seconds_per_step") is not None:
@@ -147,6 +157,17 @@ WORKERS: Final[tuple[OfWorker, ...]] = (
         labels=("code",),
         meaning="1: out of service, since its machine failed; why, as an error's code.",
         read=lambda card: [((str(card["quarantine"].get("code")),), 1)] if card.get("quarantine") else [],
+    ),
+    OfWorker(
+        name="farm_worker_proof",
+        labels=("verdict",),
+        meaning="1 for what is known of its mode: proven, differs (from the plan), unproven.",
+        read=_verdict,
+    ),
+    OfWorker(
+        name="farm_worker_log_unknown_warnings",
+        meaning="Warnings and errors of its ComfyUI that are not known, 20 at most.",
+        read=_unknown_warnings,
     ),
     OfWorker(
         name="farm_worker_proof_differences",

@@ -37,7 +37,8 @@ _ALERTS: Final = """
 | `farm_redis_up == 0` | the store does not answer: nothing is claimed, running jobs go on |
 | `farm_leases_overdue > 0` for a minute | no steward runs: lost jobs stay lost |
 | `max by (queue) (farm_oldest_wait_seconds) > 3600` | a class has too few workers, or none |
-| `farm_worker_proof_differences > 0` | a ComfyUI runs in another mode than planned: likely slow |
+| `farm_worker_proof{verdict="differs"} == 1` | a ComfyUI runs in another mode than planned: likely slow |
+| `farm_worker_proof{verdict="unproven"} == 1` | its log is not understood: the mode may be any |
 | `farm_worker_quarantined == 1` | a machine fails; the worker probes itself and comes back when it is well |
 | `farm_worker_fetching == 0` for ten minutes | a worker that does nothing: `farm workers NAME` says why |
 """

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final
 
+from comfy.log.text import LogLevel, plain_lines
+
 log = logging.getLogger(__name__)
 
 LONGEST_LINE_BYTES: Final = 64 * 1024
@@ -22,12 +24,18 @@ QUIET_S: Final = 0.1  # after so long a progress bar's state is passed on withou
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine:
-    """One line that a child printed, without its end."""
+    """One line that a child printed, without its end, its colours and the tag of its level."""
 
     text: str
     wall_s: float  # seconds since 1970, when it was read
     monotonic_s: float
+    level: LogLevel | None = None  # None: not told
     bar: bool = False  # a state of a progress bar, written over the one before it
+
+    @property
+    def shown(self) -> str:
+        """The line for a person to read, with its level."""
+        return self.text if self.level is None else f"[{self.level}] {self.text}"
 
 
 class LineSplitter:
@@ -54,8 +62,12 @@ class LineSplitter:
         return [(_decode(text), bar) for text, bar in lines if text.strip()]
 
     def flush_bar(self) -> list[tuple[str, bool]]:
-        """The unfinished line, if it is a bar's state."""
-        return self.flush() if self._after_cr else []
+        """The unfinished line, if it is a bar's state; what follows without a ``\r`` is none."""
+        if not self._after_cr or not self._pending.strip():
+            return []
+        state = self.flush()
+        self._after_cr = False
+        return state
 
     def flush(self) -> list[tuple[str, bool]]:
         """The unfinished line."""
@@ -120,8 +132,7 @@ class LogPump:
             self._file.close()
 
     def _take(self, lines: list[tuple[str, bool]]) -> None:
-        for text, bar in lines:
-            line = LogLine(text=text, wall_s=time.time(), monotonic_s=time.monotonic(), bar=bar)
+        for line in (line for text, bar in lines for line in _stamped(text, bar=bar)):
             with self._lock:
                 self._kept.append(line)
             try:
@@ -152,7 +163,7 @@ class LogFile:
             return
         stamp = datetime.fromtimestamp(line.wall_s, UTC).isoformat(timespec="milliseconds")
         try:
-            self._file.write(f"{stamp} {line.text}\n".encode())
+            self._file.write(f"{stamp} {line.shown}\n".encode())
             if self._file.tell() >= self._limit_bytes:
                 self._set_aside()
         except OSError as exc:
@@ -176,6 +187,16 @@ class LogFile:
                 older.replace(self._path.with_name(f"{self._path.name}.{number + 1}"))
         self._path.replace(self._path.with_name(f"{self._path.name}.1"))
         self._file = self._path.open("ab", buffering=0)
+
+
+def _stamped(printed: str, *, bar: bool) -> list[LogLine]:
+    wall_s, monotonic_s = time.time(), time.monotonic()
+    return [
+        LogLine(
+            text=line.text, wall_s=wall_s, monotonic_s=monotonic_s, level=line.level, bar=bar and number == 0
+        )
+        for number, line in enumerate(plain_lines(printed))
+    ]
 
 
 def _decode(data: bytes) -> str:

@@ -29,13 +29,13 @@ def test_under_strict_a_worker_whose_comfyui_lies_takes_no_job_after_it_was_foun
 
     def refuses() -> bool:
         card = farm.card(worker)
-        return card is not None and "ComfyUI runs otherwise than planned" in card["not_fetching"]
+        return card is not None and "ComfyUI is not proven to run as planned" in card["not_fetching"]
 
     eventually(refuses, within_s=START_S)
     card = farm.card(worker)
     assert card is not None
     assert any("--novram" in difference for difference in card["proof"]["differences"])
-    assert worker.told("unproven")
+    assert worker.told("not_as_planned")
     assert "not as planned" in worker_line(farm, worker)
     assert f'farm_worker_proof_differences{{worker="{worker.name}"}} 1.0' in metrics(farm)
     assert first.state is JobState.SUCCEEDED

@@ -63,10 +63,11 @@ names one family with two experts that fit together |
 | `cpu` | `--cpu` | no card | there is none, or it is hidden on purpose |
 
 No flag is given that the installed ComfyUI does not name in its `--help`. `--lowvram` is never given: it does
-nearly nothing any more. `--normalvram` is never given: it ends ComfyUI since 0.21.1. `--highvram` and
+nearly nothing any more. `--normalvram` is never given: it ends ComfyUI since 0.22.0. `--highvram` and
 `--novram` switch dynamic VRAM off. Whether the mode that was planned is the mode that runs is read from
-ComfyUI's log after its start and after its first job: a difference is logged as `unproven`, shown by
-`farm workers`, and with `FARM_STRICT=true` the worker takes no more jobs.
+ComfyUI's log after its start and after each job: a difference is logged as `not_as_planned`, and a log that
+does not say enough as `unproven`. Both are shown by `farm workers`, and with `FARM_STRICT=true` the worker
+takes no more jobs.
 """
 
 _LEGEND: Final = """

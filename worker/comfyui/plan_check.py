@@ -1,4 +1,4 @@
-"""Looks after each start and after the first job whether the plan holds; tells, and may stop the fetching."""
+"""Looks after each start and each job whether the plan holds; tells, and may stop the fetching."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from worker.comfyui.proof import Proof
+from farm.fleet.proof import Proof, ProofVerdict
 from worker.gate import Gate
 
 log = logging.getLogger(__name__)
 
-NOT_AS_PLANNED: Final = "ComfyUI runs otherwise than planned"
+NOT_AS_PLANNED: Final = "ComfyUI is not proven to run as planned"
 
 
 class PlanCheck:
@@ -26,14 +26,14 @@ class PlanCheck:
         Args:
             prove: holds what ComfyUI has said so far against the plan; None before it is ready.
             generation: which start of ComfyUI it is.
-            strict: a difference closes the gate until a start without one.
+            strict: what is not proven closes the gate until a start that is.
         """
         self._prove = prove
         self._generation = generation
         self._gate = gate
         self._strict = strict
         self._lock = threading.Lock()
-        self._seen: tuple[int, bool] | None = None  # of which start, and whether with a job's lines
+        self._seen: int | None = None  # of which start the proof is
         self._proof: Proof | None = None
 
     @property
@@ -42,23 +42,19 @@ class PlanCheck:
         return self._proof
 
     def look(self, *, after_job: bool = False) -> None:
-        """Look if there is something new to see: another start, its first job, or a log that was empty."""
+        """Look if there is something new to see: another start, a job's lines, or what was not told yet."""
         with self._lock:
             generation = self._generation()
-            known = self._seen is not None and self._seen[0] == generation
-            told = known and self._proof is not None and not self._proof.silent
-            if told and (not after_job or (self._seen is not None and self._seen[1])):
+            before = self._proof if generation == self._seen else None
+            if before is not None and before.verdict is not ProofVerdict.UNPROVEN and not after_job:
                 return
             proof = self._prove()
             if proof is None:
                 return
-            said = set(self._proof.differences) if known and self._proof is not None else set()
-            self._seen, self._proof = (generation, after_job), proof
-        for difference in proof.differences:
-            if difference not in said:
-                log.warning(
-                    "ComfyUI runs otherwise than planned", extra={"event": "unproven", "what": difference}
-                )
+            self._seen, self._proof = generation, proof
+        said = _told_of(before) if before is not None else set()
+        for event, what in sorted(_told_of(proof) - said):
+            log.warning(_WORDS[event], extra={"event": event, "what": what})
         self._keep_gate(proof)
 
     def _keep_gate(self, proof: Proof) -> None:
@@ -68,3 +64,20 @@ class PlanCheck:
             self._gate.open(NOT_AS_PLANNED)
         else:
             self._gate.close(NOT_AS_PLANNED)
+
+
+_WORDS: Final = {
+    "not_as_planned": "ComfyUI runs otherwise than planned",
+    "unproven": "Whether ComfyUI runs as planned cannot be told",
+    "unknown_warning": "ComfyUI printed a warning that is not known",
+}
+
+
+def _told_of(proof: Proof) -> set[tuple[str, str]]:
+    """What a person is to hear of: event and words."""
+    unknown = proof.log.unknown_warnings if proof.log is not None else ()
+    return {
+        *(("not_as_planned", what) for what in proof.differences),
+        *(("unproven", what) for what in proof.unproven),
+        *(("unknown_warning", what) for what in unknown),
+    }

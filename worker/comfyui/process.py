@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import urllib3
 
+from comfy.log.reading import LogReader
+from comfy.log.text import plain_lines
 from farm.process.child import (
     Child,
     ChildNotStarted,
@@ -80,10 +82,13 @@ def read_facts(stats: Mapping[str, Any]) -> ComfyFacts:
 class ComfyProcess:
     """A server at one URL: our child, or somebody else's (then `child` is None)."""
 
-    def __init__(self, url: str, child: Child | None, died: threading.Event) -> None:
+    def __init__(
+        self, url: str, child: Child | None, died: threading.Event, log: LogReader | None = None
+    ) -> None:
         self.url = url
         self.child = child
         self.died = died  # set when it has ended, or counts as ended
+        self._log = log or LogReader()
         self.started_s = time.monotonic()
         self._http = urllib3.PoolManager(retries=False)
 
@@ -105,6 +110,13 @@ class ComfyProcess:
             ComfyUnusable: the command cannot be run.
         """
         died = threading.Event()
+        reader = LogReader()
+
+        def take(line: LogLine) -> None:
+            if not line.bar:
+                reader.take(line)
+            if on_line is not None:
+                on_line(line)
 
         def on_exit(_code: int) -> None:
             died.set()
@@ -117,13 +129,13 @@ class ComfyProcess:
                 env=env,
                 cwd=cwd,
                 log_file=log_file,
-                on_line=on_line,
+                on_line=take,
                 on_exit=on_exit,
                 grace_s=5.0,
             )
         except ChildNotStarted as exc:
             raise ComfyUnusable(exc.reason, "name a Python program", setting="COMFYUI_PYTHON") from exc
-        return cls(url, child, died)
+        return cls(url, child, died, reader)
 
     def ask(self, timeout_s: float = PROBE_TIMEOUT_S) -> ComfyFacts | None:
         """What it says of itself now; None when it gives no answer in time."""
@@ -138,6 +150,18 @@ class ComfyProcess:
             ValueError,
         ):
             return None
+
+    def read_log(self) -> LogReader:
+        """What it has printed since its start; of somebody else's server, what it remembered of that."""
+        if self.child is not None or not self._log.reading().missing:
+            return self._log
+        try:
+            answer = self._http.request("GET", f"{self.url}/internal/logs/raw", timeout=PROBE_TIMEOUT_S)
+            written = "".join(str(entry["m"]) for entry in answer.json()["entries"])
+        except (urllib3.exceptions.HTTPError, ValueError, LookupError, TypeError):
+            return self._log
+        self._log = LogReader.of(plain_lines(written))
+        return self._log
 
     def wait_ready(self, timeout_s: float, give_up: threading.Event) -> ComfyFacts:
         """Wait for the first answer: the port does not listen before everything is imported.

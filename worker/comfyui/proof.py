@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from comfy.loglines import (
+from comfy.log.facts import (
     AttentionFact,
     AttentionFailedFact,
     DeviceFact,
     DynamicVramFact,
     LoadState,
-    LogFact,
     ModelLoadedFact,
-    ModelRequestedFact,
     VramStateFact,
-    read_line,
 )
+from comfy.log.reading import LogReader
+from farm.fleet.proof import Proof, ProofVerdict
 from worker.comfyui.process import ComfyFacts
 from worker.gpu.card import GIB, GpuCard
 from worker.plan.load_plan import LoadMode, LoadPlan
@@ -43,99 +41,83 @@ _SLOW_ATTENTION: Final = frozenset({"split", "sub quadratic"})
 _SAME_CARD_PART: Final = 0.9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
-    """What was seen, and in what it differs from the plan."""
-
-    vram_state: str | None = None  # "NORMAL_VRAM", …; None: the log does not say
-    device: str | None = None
-    attention: str | None = None
-    dynamic_vram: bool | None = None
-    partial_loads: int = 0  # models that did not fit, and stream a part of their weights in each step
-    differences: tuple[str, ...] = ()  # in words; empty: as planned, as far as can be seen
-    silent: bool = False  # the log tells nothing (a fork, a high log level, or a server that is not ours)
-
-    @property
-    def holds(self) -> bool:
-        """Whether nothing speaks against the plan."""
-        return not self.differences
-
-
-def prove(
-    plan: LoadPlan,
-    card: GpuCard | None,
-    lines: Iterable[str],
-    comfy: ComfyFacts,
-) -> Proof:
+def prove(plan: LoadPlan, card: GpuCard | None, log: LogReader, comfy: ComfyFacts) -> Proof:
     """Hold what ComfyUI printed and answered against the plan.
 
     Args:
         card: the one that the plan is for; None when it was made without one.
-        lines: from the process's start on; with a job's lines too, its loads are looked at.
+        log: from the process's start on; with a job's lines too, its loads are looked at.
     """
-    facts = [fact for line in lines if (fact := read_line(line)) is not None]
-    state, device, attention, dynamic = _last_words(facts)
-    loads = list(_loads_of(facts))
-    partial = sum(load.state is LoadState.PARTIAL for load in loads)
-    differences = [
-        *_of_state(plan, state, comfy),
-        *_of_flags(plan, comfy),
-        *_of_loads(plan, loads),
+    state, device = log.last(VramStateFact), log.last(DeviceFact)
+    attention, dynamic = log.last(AttentionFact), log.last(DynamicVramFact)
+    loads = [load for load in log.all(ModelLoadedFact) if (load.model_class or "").startswith(_DIFFUSION)]
+    differences = (
+        *_of_plan(plan, state, comfy, dynamic, loads),
         *_of_device(plan, card, device, attention, comfy),
-        *_of_attention(attention, facts, comfy),
-        *_of_dynamic(plan, dynamic, loads),
-    ]
+        *_of_attention(attention, log, comfy),
+    )
+    unproven = tuple(_unsaid(plan, log, comfy, loads))
     return Proof(
-        vram_state=state,
-        device=device,
-        attention=attention,
-        dynamic_vram=dynamic,
-        partial_loads=partial,
-        differences=tuple(differences),
-        silent=state is None and device is None,
+        verdict=_verdict(differences, unproven),
+        differences=differences,
+        unproven=unproven,
+        vram_state=state.state if state is not None else None,
+        device=device.device if device is not None else None,
+        attention=attention.name if attention is not None else None,
+        dynamic_vram=dynamic.enabled if dynamic is not None else None,
+        partial_loads=sum(load.state is LoadState.PARTIAL for load in loads),
+        log=log.reading(),
     )
 
 
-def _last_words(facts: Iterable[LogFact]) -> tuple[str | None, str | None, str | None, bool | None]:
-    """VRAM state, device, attention and dynamic VRAM, each as it was said last."""
-    state = device = attention = None
-    dynamic: bool | None = None
-    for fact in facts:
-        match fact:
-            case VramStateFact():
-                state = fact.state
-            case DeviceFact():
-                device = fact.device
-            case AttentionFact():
-                attention = fact.name
-            case DynamicVramFact():
-                dynamic = fact.enabled
-    return state, device, attention, dynamic
+def _verdict(differences: Sequence[str], unproven: Sequence[str]) -> ProofVerdict:
+    if differences:
+        return ProofVerdict.DIFFERS
+    return ProofVerdict.UNPROVEN if unproven else ProofVerdict.PROVEN
 
 
-def _of_state(plan: LoadPlan, state: str | None, comfy: ComfyFacts) -> Iterator[str]:
+def _unsaid(
+    plan: LoadPlan, log: LogReader, comfy: ComfyFacts, loads: Sequence[ModelLoadedFact]
+) -> Iterator[str]:
+    """What the log would have to say before the mode counts as proven."""
+    reading = log.reading()
+    if log.last(VramStateFact) is None:
+        yield f"its log does not say how it holds models ({reading})"
+    if log.last(DeviceFact) is None:
+        yield f"its log does not say what it computes on ({reading})"
+    if log.last(AttentionFact) is None and any(flag in comfy.argv for flag in _ATTENTION_OF):
+        yield f"its log does not say which attention computes ({reading})"
+    if plan.dynamic and log.last(DynamicVramFact) is None and not loads:
+        yield "its log does not say whether dynamic VRAM is at work"
+
+
+def _of_plan(
+    plan: LoadPlan,
+    state: VramStateFact | None,
+    comfy: ComfyFacts,
+    dynamic: DynamicVramFact | None,
+    loads: Sequence[ModelLoadedFact],
+) -> Iterator[str]:
+    if not plan.is_ours:
+        return
+    yield from _of_state(plan, state, comfy)
+    yield from _of_flags(plan, comfy)
+    yield from _of_loads(plan, loads)
+    yield from _of_dynamic(plan, dynamic, loads)
+
+
+def _of_state(plan: LoadPlan, state: VramStateFact | None, comfy: ComfyFacts) -> Iterator[str]:
     expected = _STATES[plan.mode]
     if plan.mode is LoadMode.BALANCED and "--lowvram" in comfy.argv:
         expected = "LOW_VRAM"  # the operator's own wish, and much the same
-    if state is not None and state != expected:
-        yield f"mode {plan.mode} was planned, which is {expected}, but its VRAM state is {state}"
+    if state is not None and state.state != expected:
+        yield f"mode {plan.mode} was planned, which is {expected}, but its VRAM state is {state.state}"
 
 
 def _of_flags(plan: LoadPlan, comfy: ComfyFacts) -> Iterator[str]:
     missing = [flag for flag in plan.flags if flag.startswith("--") and flag not in comfy.argv]
     if missing and comfy.argv:
         yield f"it runs without {', '.join(missing)}"
-
-
-def _loads_of(facts: Iterable[LogFact]) -> Iterator[ModelLoadedFact]:
-    """Loads of diffusion models: what becomes of text encoder and VAE follows other rules."""
-    wanted = None
-    for fact in facts:
-        match fact:
-            case ModelRequestedFact():
-                wanted = fact.model_class
-            case ModelLoadedFact() if (fact.model_class or wanted or "").startswith(_DIFFUSION):
-                yield fact
 
 
 def _of_loads(plan: LoadPlan, loads: Sequence[ModelLoadedFact]) -> Iterator[str]:
@@ -154,14 +136,18 @@ def _of_loads(plan: LoadPlan, loads: Sequence[ModelLoadedFact]) -> Iterator[str]
 
 
 def _of_device(
-    plan: LoadPlan, card: GpuCard | None, device: str | None, attention: str | None, comfy: ComfyFacts
+    plan: LoadPlan,
+    card: GpuCard | None,
+    device: DeviceFact | None,
+    attention: AttentionFact | None,
+    comfy: ComfyFacts,
 ) -> Iterator[str]:
-    if plan.mode is LoadMode.CPU and device is not None and device != "cpu":
-        yield f"it was to compute on the CPU, and does so on {device}"
+    if plan.mode is LoadMode.CPU and device is not None and device.device != "cpu":
+        yield f"it was to compute on the CPU, and does so on {device.device}"
     if card is None or plan.mode is LoadMode.CPU or comfy.is_emulator:
         return
     kind = comfy.devices[0].kind if comfy.devices else None
-    if kind == "cpu" or device == "cpu":
+    if kind == "cpu" or (device is not None and device.device == "cpu"):
         yield f"it computes on the CPU, although there is a {card.name}"
         return
     seen_bytes = comfy.devices[0].vram_total_bytes if comfy.devices else 0
@@ -170,28 +156,32 @@ def _of_device(
             f"it sees {seen_bytes / GIB:.1f} GiB of VRAM and the card has "
             f"{card.total_bytes / GIB:.1f} GiB: most likely it runs on another card"
         )
-    if attention in _SLOW_ATTENTION:
-        yield f"its attention is the slow fall-back ({attention})"
+    if attention is not None and attention.name in _SLOW_ATTENTION:
+        yield f"its attention is the slow fall-back ({attention.name})"
 
 
-def _of_attention(attention: str | None, facts: Iterable[LogFact], comfy: ComfyFacts) -> Iterator[str]:
+def _of_attention(attention: AttentionFact | None, log: LogReader, comfy: ComfyFacts) -> Iterator[str]:
     """Whether the attention that its flags ask for is the one that computes."""
     for flag, name in _ATTENTION_OF.items():
-        if flag in comfy.argv and attention is not None and attention != name:
-            yield f"{flag} was asked for, but its attention is {attention}"
-    failed = [fact.name for fact in facts if isinstance(fact, AttentionFailedFact)]
+        if flag in comfy.argv and attention is not None and attention.name != name:
+            yield f"{flag} was asked for, but its attention is {attention.name}"
+    failed = [fact.name for fact in log.all(AttentionFailedFact)]
     for name in dict.fromkeys(failed):
-        yield f"its {name} attention fails, {failed.count(name)} times so far: PyTorch's computes instead"
+        times = log.count(AttentionFailedFact)
+        yield f"its {name} attention fails, {times} times so far: PyTorch's computes instead"
 
 
-def _of_dynamic(plan: LoadPlan, dynamic: bool | None, loads: Sequence[ModelLoadedFact]) -> Iterator[str]:
+def _of_dynamic(
+    plan: LoadPlan, dynamic: DynamicVramFact | None, loads: Sequence[ModelLoadedFact]
+) -> Iterator[str]:
     staged = any(load.state is LoadState.DYNAMIC for load in loads)
+    at_work = dynamic is not None and dynamic.enabled
     if plan.dynamic:
-        if dynamic is False:
-            yield "dynamic VRAM is not at work: comfy-aimdo is missing, or torch is older than 2.8"
+        if dynamic is not None and not dynamic.enabled:
+            yield f"dynamic VRAM is not at work: {dynamic.why}"
         elif dynamic is None and loads and not staged:
             yield "dynamic VRAM is not at work: models load in the old way"
-    elif (dynamic or staged) and plan.mode is not LoadMode.BALANCED:
+    elif (at_work or staged) and plan.mode is not LoadMode.BALANCED:
         yield f"dynamic VRAM is at work, which mode {plan.mode} excludes"
     elif staged and plan.whole is not None:
         yield "dynamic VRAM is at work, although this ComfyUI's flags do not speak of it"

@@ -14,6 +14,7 @@ import psutil
 
 from comfy.protocol.client import ComfyClient
 from comfy.protocol.patience import Patience
+from farm.fleet.proof import Proof
 from farm.process.child import free_port
 from farm.process.logpump import LogLine
 from farm.settings import WorkerSettings
@@ -31,10 +32,7 @@ from worker.comfyui.launch import (
     probe_flags,
 )
 from worker.comfyui.process import ComfyFacts, ComfyProcess
-from worker.comfyui.proof import (
-    Proof,
-    prove,
-)
+from worker.comfyui.proof import prove
 from worker.errors import ComfyStartFailed, WorkerError
 from worker.gpu.card import GIB, GpuCard, class_to_serve, find_card
 from worker.locks import HeldLock, gpu_lock_path
@@ -292,21 +290,12 @@ class ComfySupervisor:
         children = [process.child for process in self._keeper.recent if process.child is not None]
         return [line for child in children for line in child.output.lines_since(monotonic_s)]
 
-    def start_lines(self) -> list[LogLine]:
-        """What the process that runs now has printed so far."""
-        running = self._keeper.running
-        return self.lines_since(running.process.started_s) if running is not None else []
-
     def proof(self) -> Proof | None:
-        """Whether it runs as planned, by all that it has said since its start; None before it is ready.
-
-        What an attached server printed when it started is not known here.
-        """
-        facts = self.facts()
-        if facts is None:
+        """Whether it runs as planned, by all that it has said since its start; None before it is ready."""
+        running = self._keeper.running
+        if running is None:
             return None
-        lines = [line.text for line in self.start_lines()]
-        return prove(self.plan, self.gpu, lines, facts)
+        return prove(self.plan, self.gpu, running.process.read_log(), running.facts)
 
     def clean(self, prefix: str) -> None:
         """Remove one job's files from output, temp and input; the rest of the folders stays."""

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from comfy.graphs.required import model_files
-from comfy.loglines import ModelLoadedFact, ModelRequestedFact, OutOfMemoryFact, read_line
+from comfy.log.facts import ModelLoadedFact, OutOfMemoryFact
+from comfy.log.reading import LogReader
 from worker.comfyui.supervisor import ComfySupervisor
 
 
@@ -32,13 +33,11 @@ class WarmModels:
         self._generation = self._comfy.generation
         self._files = tuple(sorted({f"{file.folder}/{file.name}" for file in model_files(graph)}))
         since, self._read_until = self._read_until, time.monotonic()
-        wanted = "?"
+        log = LogReader()
         for line in self._comfy.lines_since(since):
-            match read_line(line.text):
-                case ModelRequestedFact() as requested:
-                    wanted = requested.model_class
+            match log.take(line):
                 case ModelLoadedFact() as loaded:
-                    self._loads[loaded.model_class or wanted] = loaded
+                    self._loads[loaded.model_class or "?"] = loaded
                 case OutOfMemoryFact():
                     self._loads.clear()
 

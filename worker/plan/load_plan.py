@@ -56,6 +56,7 @@ class LoadPlan:
     dynamic: bool = False  # dynamic VRAM should be at work
     whole: bool | None = None  # an expert should lie on the card whole; None: not known
     reasons: tuple[str, ...] = ()  # in words, for a person; never empty
+    is_ours: bool = True  # False: it runs already, and was started by somebody else's plan
 
     def with_reasons(self, *more: str) -> LoadPlan:
         """The same plan with more to say."""
@@ -133,7 +134,8 @@ def _without_card(accepted: AcceptedFlags, wanted: LoadMode | None) -> LoadPlan:
 
 def plan_attached() -> LoadPlan:
     """The plan for a ComfyUI that runs already: nothing is ours to choose."""
-    return LoadPlan(mode=LoadMode.BALANCED, reasons=("it runs already: its flags are not ours to choose",))
+    reason = "it runs already: its flags are not ours to choose"
+    return LoadPlan(mode=LoadMode.BALANCED, reasons=(reason,), is_ours=False)
 
 
 def _with_card(

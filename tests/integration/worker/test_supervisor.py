@@ -123,7 +123,7 @@ class TestTheEmulator:
         assert supervisor.is_emulator
         assert "EMULATOR" in caplog.text
         assert supervisor.client().system_stats()["devices"]
-        assert any("EMULATOR" in line.text for line in supervisor.start_lines())
+        assert any("EMULATOR" in line.text for line in supervisor.lines_since(0))
         proof = supervisor.proof()
         assert proof is not None
         assert (proof.vram_state, proof.holds) == ("NORMAL_VRAM", True)

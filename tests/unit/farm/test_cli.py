@@ -334,6 +334,14 @@ def test_workers_says_where_a_comfyui_runs_otherwise_than_planned(cli: Cli) -> N
     assert "not as planned: its VRAM state is NO_VRAM" in cli("workers").out
 
 
+def test_workers_never_says_as_planned_of_a_log_that_it_does_not_understand(cli: Cli) -> None:
+    unproven = ["its log does not say how it holds models"]
+    announce(cli.store, "gpu1@rack", proof={"verdict": "unproven", "unproven": unproven, "differences": []})
+
+    assert "unproven: its log does not say how it holds models" in cli("workers").out
+    assert "as planned" not in cli("workers", "gpu1").out
+
+
 def test_workers_with_a_name_tells_all_that_the_worker_says_of_itself(cli: Cli) -> None:
     files = {"vae/wan_2.1_vae.safetensors": 254 * 2**20, "loras/fast[1].safetensors": 2**30}
     cli.store.put_blob(models_name("d1"), zlib.compress(json.dumps(files).encode()), ttl_s=60)
@@ -344,7 +352,7 @@ def test_workers_with_a_name_tells_all_that_the_worker_says_of_itself(cli: Cli) 
         "not_fetching": [],
         "jobs": {"cd" * 16: {"phase": "sample_high", "step": 3, "steps": 10, "seconds_per_step": 1.25}},
         "load_plan": {"mode": "balanced", "flags": ["--reserve-vram", "1.5"], "reasons": ["it fits whole"]},
-        "proof": {"vram_state": "NORMAL_VRAM", "differences": []},
+        "proof": {"verdict": "proven", "vram_state": "NORMAL_VRAM", "differences": []},
         "models": {"files": 2, "bytes": sum(files.values()), "list": "d1"},
         "warm_models": ["vae/wan_2.1_vae.safetensors"],
         "loads": {"WAN21": {"state": "partial", "loaded_mib": 9000.0, "offloaded_mib": 4629.0}},

@@ -36,7 +36,12 @@ A_CARD: Mapping[str, Any] = {
     "not_fetching": ["drained", "quarantine"],
     "drain": "now",
     "quarantine": {"code": "gpu_lost"},
-    "proof": {"differences": ["its VRAM state is NO_VRAM"], "partial_loads": 1},
+    "proof": {
+        "verdict": "differs",
+        "differences": ["its VRAM state is NO_VRAM"],
+        "partial_loads": 1,
+        "log": {"unknown_warnings": ["the moon is full"]},
+    },
     "ram_available_bytes": 5,
     "ram_total_bytes": 6,
     "comfyui_rss_bytes": 7,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
 
+from comfy.log.reading import LogReader
+from comfy.log.text import plain_lines
+from farm.fleet.proof import Proof, ProofVerdict
+from worker.comfyui import proof as judged
 from worker.comfyui.process import ComfyFacts, read_facts
-from worker.comfyui.proof import prove
 from worker.gpu.card import GIB, GpuCard
-from worker.plan.load_plan import LoadMode, LoadPlan
+from worker.plan.load_plan import LoadMode, LoadPlan, plan_attached
 
 CARD = GpuCard(
     uuid="GPU-1",
@@ -41,6 +45,10 @@ def stats(*, kind: str = "cuda", vram_gib: float = 23.5, argv: tuple[str, ...] =
     return read_facts({"system": {"comfyui_version": "0.33.0", "argv": argv}, "devices": [device]})
 
 
+def prove(plan: LoadPlan, card: GpuCard | None, lines: Iterable[str], comfy: ComfyFacts) -> Proof:
+    return judged.prove(plan, card, LogReader.of(plain_lines("\n".join(lines))), comfy)
+
+
 def but(old: str, new: str) -> list[str]:
     return [line.replace(old, new) for line in GOOD]
 
@@ -48,10 +56,10 @@ def but(old: str, new: str) -> list[str]:
 def test_as_planned_there_is_nothing_to_tell() -> None:
     proof = prove(BALANCED, CARD, GOOD, stats())
 
-    assert proof.holds
+    assert proof.verdict is ProofVerdict.PROVEN
     assert (proof.vram_state, proof.attention, proof.dynamic_vram) == ("NORMAL_VRAM", "pytorch", True)
     assert proof.device == "cuda:0 NVIDIA GeForce RTX 4090 : cudaMallocAsync"
-    assert not proof.silent
+    assert str(proof.log) == "6 of 6 kinds of line known"
 
 
 @pytest.mark.parametrize(
@@ -143,11 +151,36 @@ def test_partial_loads_are_what_a_balanced_card_does() -> None:
     assert (proof.partial_loads, proof.holds) == (1, True)
 
 
-def test_a_log_that_says_nothing_proves_nothing_and_accuses_nobody() -> None:
-    proof = prove(BALANCED, CARD, ["got prompt"], stats())
+@pytest.mark.parametrize(
+    ("lines", "facts", "words"),
+    [
+        (["got prompt"], stats(), "how it holds models"),
+        ([line for line in GOOD if "vram state" not in line], stats(), "how it holds models"),
+        ([line for line in GOOD if "Device:" not in line], stats(), "what it computes on"),
+        ([line for line in GOOD if "DynamicVRAM" not in line], stats(), "whether dynamic VRAM is at work"),
+        (
+            [line for line in GOOD if "attention" not in line],
+            stats(argv=("main.py", "--use-pytorch-cross-attention")),
+            "which attention computes",
+        ),
+        ([f"<info> {line}" for line in GOOD], stats(), "0 of 6 kinds of line known"),
+    ],
+)
+def test_a_log_that_does_not_say_enough_proves_nothing_and_accuses_nobody(
+    lines: list[str], facts: ComfyFacts, words: str
+) -> None:
+    proof = prove(BALANCED, CARD, lines, facts)
 
-    assert proof.silent
-    assert proof.holds
+    assert proof.verdict is ProofVerdict.UNPROVEN
+    assert not proof.holds
+    assert proof.differences == ()
+    assert any(words in each for each in proof.unproven)
+
+
+def test_what_somebody_else_started_is_held_against_no_plan_of_ours() -> None:
+    lines = [*but("NORMAL_VRAM", "HIGH_VRAM"), "Requested to load WAN21", "loaded partially 9.0 0.5 0"]
+
+    assert prove(plan_attached(), None, lines, stats()).verdict is ProofVerdict.PROVEN
 
 
 def test_on_the_cpu_a_slow_attention_is_no_news() -> None:

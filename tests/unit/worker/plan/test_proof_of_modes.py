@@ -13,12 +13,12 @@ from comfy.emulator.console import Console
 from comfy.emulator.loading import Loadable
 from comfy.emulator.start import announce
 from comfy.emulator.world import make_world
+from comfy.log.reading import LogReader
+from comfy.log.text import plain_lines
 from comfy.wan.models import GIB
+from farm.fleet.proof import Proof, ProofVerdict
 from worker.comfyui.process import ComfyFacts, read_facts
-from worker.comfyui.proof import (
-    Proof,
-    prove,
-)
+from worker.comfyui.proof import prove
 from worker.gpu.card import GpuCard
 from worker.plan.load_plan import LoadMode, LoadPlan
 
@@ -72,7 +72,7 @@ BETTER = {("partial", "whole"), ("partial", "reserved"), ("whole", "reserved")}
 GENERATIONS = ("0.3.64", "0.12.1")
 
 
-def log_of(generation: str, *arguments: str) -> tuple[list[str], ComfyFacts]:
+def log_of(generation: str, *arguments: str) -> tuple[LogReader, ComfyFacts]:
     """What a server of this kind prints from its start to the end of its first job, and says of itself."""
     settings = parse(["--generation", generation, *arguments])
     stream = io.StringIO()
@@ -84,20 +84,19 @@ def log_of(generation: str, *arguments: str) -> tuple[list[str], ComfyFacts]:
     gpu = settings.gpu
     device = {"type": "cuda" if gpu else "cpu", "vram_total": gpu.vram_mib * 2**20 if gpu else 0}
     facts = read_facts({"system": {"argv": list(settings.argv)}, "devices": [device]})
-    return stream.getvalue().splitlines(), facts
+    return LogReader.of(plain_lines(stream.getvalue())), facts
 
 
 def proof_of(planned: str, generation: str, arguments: tuple[str, ...]) -> Proof:
-    lines, facts = log_of(generation, *arguments)
-    return prove(MODES[planned].plan, CARD, lines, facts)
+    log, facts = log_of(generation, *arguments)
+    return prove(MODES[planned].plan, CARD, log, facts)
 
 
 @pytest.mark.parametrize(("name", "generation"), list(product(MODES, GENERATIONS)))
 def test_a_server_that_runs_as_planned_is_believed(name: str, generation: str) -> None:
     proof = proof_of(name, generation, MODES[name].emulator)
 
-    assert proof.differences == ()
-    assert not proof.silent
+    assert (proof.verdict, proof.differences) == (ProofVerdict.PROVEN, ())
 
 
 @pytest.mark.parametrize(
@@ -109,7 +108,7 @@ def test_a_server_that_runs_as_planned_is_believed(name: str, generation: str) -
     ],
 )
 def test_a_server_in_any_other_mode_is_caught(planned: str, played: str, generation: str) -> None:
-    assert not proof_of(planned, generation, MODES[played].emulator).holds
+    assert proof_of(planned, generation, MODES[played].emulator).verdict is ProofVerdict.DIFFERS
 
 
 @pytest.mark.parametrize(
@@ -136,4 +135,6 @@ def test_a_server_with_the_right_flags_that_loads_otherwise_is_caught_by_its_loa
 ) -> None:
     flags = MODES[planned].plan.flags
 
-    assert not proof_of(planned, "0.12.1", (*flags, "--load-mode", load_mode)).holds
+    proof = proof_of(planned, "0.12.1", (*flags, "--load-mode", load_mode))
+
+    assert proof.verdict is ProofVerdict.DIFFERS

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfy.loglines import (
+from comfy.log.facts import (
     AttentionFact,
     AttentionFailedFact,
     DeviceFact,
@@ -20,8 +20,8 @@ from comfy.loglines import (
     VaeRetryFact,
     VersionFact,
     VramStateFact,
-    read_line,
 )
+from comfy.log.lines import read_line
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,10 @@ from comfy.loglines import (
         ("Using split attention in VAE", None),
         ("Using pytorch attention in VAE", None),
         ("DynamicVRAM support detected and enabled", DynamicVramFact(enabled=True)),
-        ("No working comfy-aimdo install detected. x", DynamicVramFact(enabled=False)),
+        (
+            "No working comfy-aimdo install detected. x",
+            DynamicVramFact(enabled=False, why="comfy-aimdo is missing or does not work"),
+        ),
         ("To see the GUI go to: http://127.0.0.1:8188", ReadyFact()),
         ("Starting server", None),
         ("Requested to load WAN21", ModelRequestedFact(model_class="WAN21")),

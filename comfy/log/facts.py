@@ -1,0 +1,265 @@
+"""What lines of ComfyUI's log say, as values. `comfy.log.lines` reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class LoadState(StrEnum):
+    """How a model came onto the card."""
+
+    COMPLETE = "complete"  # every weight is on the card
+    PARTIAL = "partial"  # the rest streams from RAM in each step
+    DYNAMIC = "dynamic"  # weights come as they are needed; what is resident is not told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionFact:
+    """ComfyUI's version."""
+
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageFact:
+    """The version of a package that ComfyUI stands on."""
+
+    name: str  # "pytorch", "comfyui-frontend-package", "comfy-aimdo", …
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryFact:
+    """What ComfyUI sees of the machine."""
+
+    vram_mib: float
+    ram_mib: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VramStateFact:
+    """The load mode: NORMAL_VRAM unless a flag was given; DISABLED means CPU."""
+
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFact:
+    """What ComfyUI computes on: "cpu", "cuda:0 NVIDIA … : cudaMallocAsync"; with more cards one fact each."""
+
+    device: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionFact:
+    """The attention of the whole process: "pytorch", "sage", "flash", "split", "sub quadratic", …."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionFailedFact:
+    """A call of this attention failed, and PyTorch's was taken instead; said anew in each call."""
+
+    name: str  # "sage", "flash"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DynamicVramFact:
+    """Whether weights are loaded on demand (the default with an NVIDIA card since ComfyUI 0.16.0)."""
+
+    enabled: bool
+    why: str = ""  # why not, in a few words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OffloadingFact:
+    """Weights that stream from RAM do so beside the computing."""
+
+    streams: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinnedMemoryFact:
+    """How much of the host's memory may be pinned for transfers."""
+
+    limit_mib: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheFact:
+    """Which earlier results are kept: "ram pressure", "lru", "none"; the classic cache says nothing."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowKernelsFact:
+    """torch is too old for the fast kernels of quantised weights."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseFact:
+    """ComfyUI's own database cannot be used; it goes on without."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyFact:
+    """The server listens, now or within milliseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptQueuedFact:
+    """A prompt was taken into the queue; it may start much later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptRefusedFact:
+    """A prompt did not pass the check."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsFact:
+    """A diffusion model was read from disk."""
+
+    dtype: str
+    cast_to: str | None  # what its layers compute in; None: in `dtype` itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantisedOpsFact:
+    """Which quantised formats compute natively here; the others are slow."""
+
+    native: tuple[str, ...]
+    emulated: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequestedFact:
+    """A model that was not on the card is brought there: WAN21, WanTEModel, WanVAE, …"""
+
+    model_class: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLoadedFact:
+    """A model is loaded, as far as it fits. Sizes in MiB; None: not told."""
+
+    state: LoadState
+    loaded_mib: float | None = None
+    offloaded_mib: float | None = None  # streamed in each step
+    usable_mib: float | None = None  # the budget; None also for "no limit"
+    patches: int | None = None  # LoRA patches that are applied anew in each step
+    model_class: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResidencyFact:
+    """What of a model is on the card and in RAM: the only such figure under dynamic VRAM, at level DETAIL."""
+
+    model_class: str
+    ram_mib: float
+    vram_mib: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraResizeFact:
+    """A LoRA changes the size of a layer, which is therefore kept on the card."""
+
+    layer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnloadedFact:
+    """Models had to leave the card, to make room or because somebody asked."""
+
+    models: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvictedFact:
+    """A part of a model had to leave the card."""
+
+    freed_mib: float | None  # None: not told
+    remains_mib: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFailedFact:
+    """A node raised an error, which ends its prompt."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutOfMemoryFact:
+    """A node ran out of memory, and ComfyUI has unloaded all models."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemorySummaryFact:
+    """torch's table of its memory begins: an out-of-memory error is being told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaeRetryFact:
+    """The VAE ran out of memory and goes on in tiles: slower, seams possible, no error for the client."""
+
+    decoding: bool  # False: encoding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelFact:
+    """Somebody asked for the end of a prompt; it may have run to its end already."""
+
+    prompt_id: str | None  # None: of whatever runs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterruptedFact:
+    """A prompt stopped because somebody asked for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptDoneFact:
+    """A prompt is over, well or not."""
+
+    seconds: float
+
+
+LogFact = (
+    VersionFact
+    | PackageFact
+    | MemoryFact
+    | VramStateFact
+    | DeviceFact
+    | AttentionFact
+    | AttentionFailedFact
+    | DynamicVramFact
+    | OffloadingFact
+    | PinnedMemoryFact
+    | CacheFact
+    | SlowKernelsFact
+    | DatabaseFact
+    | ReadyFact
+    | PromptQueuedFact
+    | PromptRefusedFact
+    | WeightsFact
+    | QuantisedOpsFact
+    | ModelRequestedFact
+    | ModelLoadedFact
+    | ResidencyFact
+    | LoraResizeFact
+    | UnloadedFact
+    | EvictedFact
+    | NodeFailedFact
+    | OutOfMemoryFact
+    | MemorySummaryFact
+    | VaeRetryFact
+    | CancelFact
+    | InterruptedFact
+    | PromptDoneFact
+)

@@ -1,0 +1,173 @@
+"""A whole log, read line by line: the last word on each thing, and how much of it was understood."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import Final, Protocol, TypeVar
+
+from comfy.log.facts import (
+    AttentionFact,
+    CancelFact,
+    DeviceFact,
+    InterruptedFact,
+    LogFact,
+    MemoryFact,
+    ModelLoadedFact,
+    ModelRequestedFact,
+    PromptDoneFact,
+    PromptQueuedFact,
+    ReadyFact,
+    VersionFact,
+    VramStateFact,
+)
+from comfy.log.lines import is_well_known, read_line
+from comfy.log.text import LogLevel
+
+# What every server prints at level INFO: a log in which one of these is missing is not understood.
+AT_START: Final[tuple[type[LogFact], ...]] = (
+    VersionFact, MemoryFact, VramStateFact, DeviceFact, AttentionFact, ReadyFact,
+)  # fmt: skip
+OF_A_RUN: Final[tuple[type[LogFact], ...]] = (PromptQueuedFact, PromptDoneFact)
+OF_A_CANCEL: Final[tuple[type[LogFact], ...]] = (CancelFact, InterruptedFact)
+OF_MODELS: Final[tuple[type[LogFact], ...]] = (ModelRequestedFact, ModelLoadedFact)
+
+_KEPT_OF_A_KIND: Final = 500
+_UNKNOWN_KEPT: Final = 20
+_LONGEST_UNKNOWN: Final = 300  # characters
+
+Fact = TypeVar("Fact", bound=LogFact)
+
+
+class Printed(Protocol):
+    """A line without its dress."""
+
+    @property
+    def text(self) -> str:
+        """What it says."""
+
+    @property
+    def level(self) -> LogLevel | None:
+        """How grave, where it is told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogReading:
+    """How much of a log was understood."""
+
+    lines: int  # all that were printed, progress bars apart
+    known_lines: int  # those that were read as facts
+    heard: tuple[str, ...]  # of the kinds that were expected, those that came
+    missing: tuple[str, ...]  # and those that did not
+    unknown_warnings: tuple[str, ...]  # warnings and errors that nobody knows; the latest, each once
+
+    @property
+    def known(self) -> int:
+        """How many of the expected kinds came."""
+        return len(self.heard)
+
+    @property
+    def of(self) -> int:
+        """How many kinds were expected."""
+        return len(self.heard) + len(self.missing)
+
+    def __str__(self) -> str:
+        return f"{self.known} of {self.of} kinds of line known"
+
+
+def kind_of(fact: type[LogFact]) -> str:
+    """A fact's kind in words: "vram state"."""
+    name = fact.__name__.removesuffix("Fact")
+    return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()
+
+
+class LogReader:
+    """Reads lines as they come. Memory is bounded; methods may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._facts: dict[type, deque[LogFact]] = {}
+        self._counts: dict[type, int] = {}
+        self._lines = 0
+        self._requested: str | None = None
+        # A dict keeps the order of first sight.
+        self._unknown: dict[str, None] = {}
+
+    @classmethod
+    def of(cls, lines: Iterable[Printed]) -> LogReader:
+        """A reader that has read these lines."""
+        reader = cls()
+        for line in lines:
+            reader.take(line)
+        return reader
+
+    def take(self, line: Printed) -> LogFact | None:
+        """Read one line; what it says, if that is known."""
+        fact = read_line(line.text)
+        with self._lock:
+            self._lines += 1
+            if fact is None:
+                self._note_unknown(line)
+                return None
+            fact = self._named(fact)
+            kind = type(fact)
+            self._facts.setdefault(kind, deque(maxlen=_KEPT_OF_A_KIND)).append(fact)
+            self._counts[kind] = self._counts.get(kind, 0) + 1
+            return fact
+
+    def last(self, kind: type[Fact]) -> Fact | None:
+        """The last fact of this kind."""
+        with self._lock:
+            facts = self._facts.get(kind)
+            last = facts[-1] if facts else None
+        return last if isinstance(last, kind) else None
+
+    def all(self, kind: type[Fact]) -> list[Fact]:
+        """The facts of this kind, the oldest first; only the last ones of very many."""
+        with self._lock:
+            return [fact for fact in self._facts.get(kind, ()) if isinstance(fact, kind)]
+
+    def count(self, kind: type[LogFact]) -> int:
+        """How many facts of this kind came."""
+        with self._lock:
+            return self._counts.get(kind, 0)
+
+    def reading(self, expected: Collection[type[LogFact]] = AT_START) -> LogReading:
+        """How much has been understood so far.
+
+        Args:
+            expected: kinds that ought to have come by now.
+        """
+        with self._lock:
+            return LogReading(
+                lines=self._lines,
+                known_lines=sum(self._counts.values()),
+                heard=tuple(kind_of(kind) for kind in expected if kind in self._counts),
+                missing=tuple(kind_of(kind) for kind in expected if kind not in self._counts),
+                unknown_warnings=tuple(self._unknown),
+            )
+
+    def _named(self, fact: LogFact) -> LogFact:
+        """The same fact with the model that it is about: that stands in the line before."""
+        match fact:
+            case ModelRequestedFact():
+                self._requested = fact.model_class
+            case ModelLoadedFact(model_class=None):
+                return replace(fact, model_class=self._requested)
+        return fact
+
+    def _note_unknown(self, line: Printed) -> None:
+        # Before 0.23 the level is not told, and grave words begin the line.
+        grave = line.level.is_trouble if line.level is not None else line.text.startswith(_GRAVE)
+        if not grave or is_well_known(line.text):
+            return
+        text = line.text[:_LONGEST_UNKNOWN]
+        self._unknown.pop(text, None)
+        self._unknown[text] = None
+        if len(self._unknown) > _UNKNOWN_KEPT:
+            del self._unknown[next(iter(self._unknown))]
+
+
+_GRAVE: Final = ("WARNING", "Warning", "ERROR", "Error")

@@ -1,0 +1,45 @@
+"""Whether a worker's ComfyUI runs as it was planned, as the worker found it; `farm workers` shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from comfy.log.reading import LogReading
+
+
+class ProofVerdict(StrEnum):
+    """What was found."""
+
+    PROVEN = "proven"  # the log was understood, and nothing speaks against the plan
+    DIFFERS = "differs"  # it runs otherwise than planned
+    UNPROVEN = "unproven"  # nothing speaks against the plan, but the log does not say enough
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What was seen, and what that means for the plan."""
+
+    verdict: ProofVerdict
+    differences: tuple[str, ...] = ()  # in words; not empty: it differs
+    unproven: tuple[str, ...] = ()  # what the log ought to have said and did not, in words
+    vram_state: str | None = None  # "NORMAL_VRAM", …; None: the log does not say
+    device: str | None = None
+    attention: str | None = None
+    dynamic_vram: bool | None = None
+    partial_loads: int = 0  # models that did not fit, and stream a part of their weights in each step
+    log: LogReading | None = None  # None: of a worker that did not count yet
+
+    @property
+    def holds(self) -> bool:
+        """Whether it certainly runs as planned."""
+        return self.verdict is ProofVerdict.PROVEN
+
+    def __str__(self) -> str:
+        match self.verdict:
+            case ProofVerdict.PROVEN:
+                return "as planned"
+            case ProofVerdict.DIFFERS:
+                return f"not as planned: {'; '.join(self.differences)}"
+            case ProofVerdict.UNPROVEN:
+                return f"unproven: {'; '.join(self.unproven)}"
