@@ -204,6 +204,7 @@ class JobRecord:
     submitted_at: AwareDatetime
     queue: str  # the Celery queue that its bell is in
     attempt: int = 0  # number of the present or last attempt; 0: never claimed
+    token: str | None = None  # of the claim that runs; once succeeded, of the one whose result was accepted
     attempts_failed: int = 0
     attempts_lost: int = 0  # leases that ran out: a worker died or was cut off
     worker: str | None = None  # holder of the lease, or the last one

@@ -67,7 +67,7 @@ class Run:
         client = prompt.extra_data.get("client_id")
         self._hub.client_id = client if isinstance(client, str) else None
         self._announce("execution_start", {"prompt_id": prompt.prompt_id})
-        self._shop.record.note("started", prompt.prompt_id)
+        self._shop.record.note("started", prompt.prompt_id, extra_data=prompt.extra_data)
         self._mischief.reach(Moment(at=Phase.START, prompt_id=prompt.prompt_id))
         self._begin_cache()
         stale = self._mischief.asked(

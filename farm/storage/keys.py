@@ -17,6 +17,7 @@ MAX_SEGMENT_BYTES: Final = 200
 MAX_KEY_BYTES: Final = 1024
 
 _SEGMENT: Final = re.compile(r"[a-z0-9._-]+")
+_ATTEMPT: Final = re.compile(r"[0-9a-f]{32}|[0-9]{1,9}")  # the token of a claim; before, a number
 
 # Written out rather than asked of `mimetypes`, which reads the host's own tables: a file must get the
 # same type on every node. It also types `.webp` and `.webm` only on some.
@@ -58,9 +59,13 @@ class KeyLayout:
         """Everything that any attempt at the job has stored."""
         return check_key(f"{self._root}jobs/{job_id}") + "/"
 
-    def attempt_prefix(self, job_id: str, attempt: int) -> str:
-        """Everything that one attempt stores: no two attempts ever write to the same key."""
-        return check_key(f"{self._root}jobs/{job_id}/{attempt}") + "/"
+    def attempt_prefix(self, job_id: str, token: str) -> str:
+        """Everything that one attempt stores: no two attempts ever write to the same key.
+
+        Args:
+            token: of its claim. Its number would not do: after a fail-over it may be given twice.
+        """
+        return check_key(f"{self._root}jobs/{job_id}/{token}") + "/"
 
     def input_key(self, sha256: str, suffix: str) -> str:
         """Key of an input file; the same content has the same key, whoever brings it.
@@ -89,12 +94,15 @@ class KeyLayout:
         """All that is the farm's own; a bucket may hold more."""
         return self.jobs_prefix, self.inputs_prefix, f"{self._root}scratch/"
 
-    def attempt_of(self, key: str) -> tuple[str, int] | None:
-        """Job id and number of the attempt that stored under a key; None: it is no attempt's."""
+    def attempt_of(self, key: str) -> tuple[str, str] | None:
+        """Job id and token of the attempt that stored under a key; None: it is no attempt's.
+
+        An older farm named its attempts by number: then that stands in the token's place.
+        """
         parts = key.removeprefix(self.jobs_prefix).split("/", 2)
-        if not key.startswith(self.jobs_prefix) or len(parts) < 3 or not parts[1].isdecimal():
+        if not key.startswith(self.jobs_prefix) or len(parts) < 3 or not _ATTEMPT.fullmatch(parts[1]):
             return None
-        return parts[0], int(parts[1])
+        return parts[0], parts[1]
 
     @property
     def _root(self) -> str:

@@ -7,7 +7,8 @@ of ``lost`` that only published), ``ill``, ``worker``, ``cancel``, ``cancel_reas
 ``error`` JSON; ``parked`` why no worker fits, in words; ``notes`` JSON objects with commas between;
 ``avoid`` JSON, worker -> until (ms); ``places`` JSON, workers without what it needs;
 ``held`` the worker that has its finished files;
-``nonce`` of the claim call; ``ended`` the last final write and its answer; ``reused`` whose result it has.
+``nonce`` the token of the claim that runs; ``accepted`` that of the claim whose result counts;
+``ended`` the last final write and its answer; ``reused`` whose result it has.
 A waiting job has the first four only: there may be a million of them.
 """
 
@@ -173,9 +174,10 @@ def _record(job_id: str, head: Mapping[str, Any], fields: Fields) -> JobRecord:
         submitted_at=from_order(fields[b"at"]),
         queue=head["q"],
         attempt=int(fields.get(b"attempt", 0)),
+        token=_text(fields, b"nonce") or _text(fields, b"accepted") or None,
         attempts_failed=int(fields.get(b"failed", 0)),
         attempts_lost=int(fields.get(b"lost", 0)),
-        worker=fields[b"worker"].decode() if b"worker" in fields else None,
+        worker=_text(fields, b"worker"),
         started_at=_time(fields, b"started"),
         claimed_at=_time(fields, b"claimed"),
         finished_at=_time(fields, b"finished"),
@@ -186,8 +188,8 @@ def _record(job_id: str, head: Mapping[str, Any], fields: Fields) -> JobRecord:
         progress=PROGRESS.validate_json(fields[b"progress"]) if b"progress" in fields else None,
         result=RESULT.validate_json(fields[b"result"]) if b"result" in fields else None,
         error=ERROR.validate_json(fields[b"error"]) if b"error" in fields else None,
-        parked=fields[b"parked"].decode() if b"parked" in fields else None,
-        reused_from=fields[b"reused"].decode() if b"reused" in fields else None,
+        parked=_text(fields, b"parked"),
+        reused_from=_text(fields, b"reused"),
         attempts=_NOTES.validate_json(b"[" + fields.get(b"notes", b"") + b"]"),
     )
 
@@ -214,6 +216,10 @@ def first_event(job_id: str, at: bytes) -> JobEvent:
     """What the stream of a job will begin with once it has one (`tell` in scripts/_common.lua)."""
     stamp = b"%d-0" % (int(at) // 1000)
     return event_from(job_id, stamp, {b"k": b"state", b"d": b'{"state":"queued","attempt":0}'})
+
+
+def _text(fields: Fields, name: bytes) -> str | None:
+    return fields[name].decode() if name in fields else None
 
 
 def _time(fields: Fields, name: bytes) -> datetime | None:

@@ -62,7 +62,7 @@ class _Attempt:
     """What lies under one attempt's prefix."""
 
     job_id: str
-    number: int
+    token: str  # of its claim; of an older farm's: its number
     objects: list[ListedObject] = field(default_factory=list)
 
     @property
@@ -121,7 +121,7 @@ class Cleaner:
             for each in old:
                 if _is_orphan(each, record):
                     cleaned.attempts += 1
-                elif late is not None and _is_over(each, record, late) and (job_id, each.number) not in lent:
+                elif late is not None and _is_over(each, record, late) and (job_id, each.token) not in lent:
                     cleaned.results += 1
                 else:
                     continue
@@ -135,10 +135,10 @@ class Cleaner:
             named = layout.attempt_of(found.key)
             if named is None:
                 continue  # not ours
-            if present is None or (present.job_id, present.number) != named:
+            if present is None or (present.job_id, present.token) != named:
                 if present is not None:
                     yield present
-                present = _Attempt(job_id=named[0], number=named[1])
+                present = _Attempt(job_id=named[0], token=named[1])
             present.objects.append(found)
         if present is not None:
             yield present
@@ -149,7 +149,7 @@ class Cleaner:
         except JobNotFound:
             return None
 
-    def _lent(self) -> set[tuple[str, int]]:
+    def _lent(self) -> set[tuple[str, str]]:
         """Attempts whose files are the result of another job too."""
         lent = set()
         for record in self._records(JobState.SUCCEEDED):
@@ -194,9 +194,10 @@ def _is_orphan(attempt: _Attempt, record: JobRecord | None) -> bool:
     if record is None:
         return not attempt.has_manifest
     if record.state is JobState.RUNNING:
-        return attempt.number < record.attempt
+        # By number, a worker of an older farm may be at it.
+        return attempt.token not in (record.token, str(record.attempt))
     if record.state is JobState.SUCCEEDED and record.result is not None:
-        return f"/{record.job_id}/{attempt.number}/" not in f"/{record.result.manifest_key}"
+        return f"/{record.job_id}/{attempt.token}/" not in f"/{record.result.manifest_key}"
     return True
 
 
@@ -205,5 +206,5 @@ def _is_over(attempt: _Attempt, record: JobRecord | None, late: datetime) -> boo
     return finished is not None and finished < late and attempt.newest < late
 
 
-def _named(storage: Storage, record: JobRecord) -> tuple[str, int] | None:
+def _named(storage: Storage, record: JobRecord) -> tuple[str, str] | None:
     return storage.keys.attempt_of(record.result.manifest_key) if record.result is not None else None

@@ -24,6 +24,7 @@ from farm.upkeep.cleaning import (
 )
 from tests.chaos.arena import NAMESPACE, ROOT, Arena
 from tests.chaos.history import AttemptSeen, Bounds, History, Run, StateSeen, Stored, Story
+from tests.support.emulator_record import job_of
 from tests.support.valkey import eventually
 
 _LOOK_S: Final = 0.1
@@ -165,7 +166,7 @@ def _story(arena: Arena, job: Job) -> Story | None:
         artifacts=tuple(Stored(key=each.key, sha256=each.sha256) for each in result.artifacts)
         if result
         else (),
-        accepted_prefix=keys.attempt_prefix(job.job_id, record.attempt) if result else "",
+        accepted_prefix=keys.attempt_prefix(job.job_id, record.token) if result and record.token else "",
         error=record.error.message if record.error else None,
         error_kind=record.error.kind.value if record.error else None,
         queue=record.queue,
@@ -197,11 +198,10 @@ def _runs(arena: Arena) -> Iterator[Run]:
         for line in lines:
             with contextlib.suppress(ValueError):  # its writer was killed in the middle of it
                 entry = json.loads(line)
-                if entry["event"] == "started":
-                    # "<job>-<attempt>", and "-<rung>" more where a card ran out of memory
-                    job_id, attempt = entry["prompt_id"].split("-")[:2]
+                if entry["event"] == "started" and (named := job_of(entry)) is not None:
+                    job_id, attempt = named
                     yield Run(
-                        job_id=job_id, attempt=int(attempt), started_s=entry["at"], worker=f"w{place.number}"
+                        job_id=job_id, attempt=attempt, started_s=entry["at"], worker=f"w{place.number}"
                     )
 
 

@@ -728,6 +728,22 @@ def test_an_attempt_of_the_same_number_with_another_token_may_write_nothing(shop
     assert store.end_canceled(job_id, 1, token=claim.token) is LeaseAnswer.OK
 
 
+def test_the_record_names_the_token_that_runs_and_then_the_one_that_was_accepted(shop: Shop) -> None:
+    job_id = shop.submit()
+    assert shop.store.get(job_id).token is None
+    first = shop.store.claim(job_id, worker="w1")
+    assert isinstance(first, Claim)
+    assert shop.store.get(job_id).token == first.token
+    shop.store.release(job_id, 1, reason="drain", token=first.token)
+    assert shop.store.get(job_id).token is None
+    second = shop.store.claim(job_id, worker="w2")
+    assert isinstance(second, Claim)
+
+    shop.store.succeed(job_id, 2, a_result(), token=second.token)
+
+    assert shop.store.get(job_id).token == second.token
+
+
 def test_the_last_word_is_answered_twice_to_whom_it_was_answered_once(shop: Shop) -> None:
     job_id = shop.submit()
     claim = shop.store.claim(job_id, worker="w2")

@@ -14,6 +14,8 @@ import pytest
 from farm.errors import ObjectDamaged, ObjectNotFound, TransferStopped
 from farm.storage import S3Storage, Storage
 from farm.testing import FolderStorage
+from farm.testing_storage import FolderStorage
+from tests.support.jobs import OTHER, TOKEN
 
 _LARGE = 20 * (1 << 20) + 17  # three parts, the last one odd
 
@@ -36,7 +38,7 @@ def a_file(path: Path, size_bytes: int) -> Path:
 
 
 def key_of(storage: Storage, name: str) -> str:
-    return storage.keys.attempt_prefix("0123456789ab", 1) + name
+    return storage.keys.attempt_prefix("0123456789ab", TOKEN) + name
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 100_000, _LARGE], ids=["empty", "one", "small", "large"])
@@ -150,9 +152,11 @@ def test_a_stream_gives_the_asked_range(storage: Storage, tmp_path: Path) -> Non
 def test_a_listing_is_in_order_and_keeps_to_its_prefix(storage: Storage) -> None:
     for name in ("b.png", "a.mp4", "c.json"):
         storage.put_bytes(b"xyz", key_of(storage, name), media_type="image/png")
-    storage.put_bytes(b"", storage.keys.attempt_prefix("0123456789ab", 2) + "a.mp4", media_type="video/mp4")
+    storage.put_bytes(
+        b"", storage.keys.attempt_prefix("0123456789ab", OTHER) + "a.mp4", media_type="video/mp4"
+    )
 
-    found = list(storage.list(storage.keys.attempt_prefix("0123456789ab", 1)))
+    found = list(storage.list(storage.keys.attempt_prefix("0123456789ab", TOKEN)))
 
     assert [entry.key for entry in found] == [key_of(storage, name) for name in ("a.mp4", "b.png", "c.json")]
     assert {entry.size_bytes for entry in found} == {3}
@@ -160,17 +164,16 @@ def test_a_listing_is_in_order_and_keeps_to_its_prefix(storage: Storage) -> None
 
 
 def test_deleting_an_attempt_leaves_its_neighbours(storage: Storage) -> None:
-    attempts = (1, 2, 10)
-    for attempt in attempts:
-        prefix = storage.keys.attempt_prefix("0123456789ab", attempt)
+    for token in (TOKEN, OTHER):
+        prefix = storage.keys.attempt_prefix("0123456789ab", token)
         storage.put_bytes(b"x", prefix + "clip.mp4", media_type="video/mp4")
         storage.put_bytes(b"x", prefix + "manifest.json", media_type="application/json")
 
-    deleted = storage.delete_prefix(storage.keys.attempt_prefix("0123456789ab", 1))
+    deleted = storage.delete_prefix(storage.keys.attempt_prefix("0123456789ab", TOKEN))
 
     left = [found.key.split("/")[-2] for found in storage.list(storage.keys.job_prefix("0123456789ab"))]
     assert deleted == 2
-    assert left == ["10", "10", "2", "2"]
+    assert left == [OTHER, OTHER]
 
 
 @pytest.mark.parametrize("prefix", ["", "/", "jobs/abc"])

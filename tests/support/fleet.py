@@ -99,7 +99,7 @@ def render(store: MemoryJobStore, storage: FolderStorage, job_id: str, *, emulat
     """Do what a worker does for a job: claim it, store two files of one name, commit."""
     claim = store.claim(job_id, worker="w1")
     assert isinstance(claim, Claim)
-    prefix = storage.keys.attempt_prefix(job_id, claim.attempt)
+    prefix = storage.keys.attempt_prefix(job_id, claim.token)
     facts = VideoFacts(codec="h264", width=64, height=64, frames=9, fps=16, duration_s=0.56)
     artifacts = []
     for folder, content, video in (("frames/", b"png", None), ("", b"mp4", facts)):

@@ -15,6 +15,7 @@ from farm.job import (
 from farm.store.base import NewJob
 
 QUEUE = "render.24"
+TOKEN, OTHER = "5e" * 16, "a7" * 16  # of two claims
 GRAPH = {"9": {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": "a"}}}
 
 

@@ -26,6 +26,7 @@ from farm.job import AttemptNote, EventKind, JobError, JobEvent, JobState
 from farm.process.child import Child
 from farm.process.logpump import LogLine
 from farm.settings import RedisSettings, S3Settings, StoreSettings, environment_of
+from tests.support.emulator_record import job_of
 from tests.support.valkey import eventually
 
 START_S = 60.0  # three processes, on a machine that other tests keep busy
@@ -121,7 +122,8 @@ class WorkerProcess:
         file = self.folder / "record.jsonl"
         lines = file.read_text().splitlines() if file.exists() else []
         entries: list[dict[str, Any]] = [json.loads(line) for line in lines]
-        return [entry for entry in entries if entry["prompt_id"].startswith(job_id)]
+        prompts = {entry["prompt_id"] for entry in entries if (job_of(entry) or ("",))[0] == job_id}
+        return [entry for entry in entries if entry["prompt_id"] in prompts]
 
     # -- its end -----------------------------------------------------------------------------------
 

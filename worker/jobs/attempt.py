@@ -22,7 +22,8 @@ from worker.inputs.cache import InputCache
 from worker.jobs.faults import Fault, sort_fault
 from worker.jobs.job_seconds import job_seconds
 from worker.jobs.lease import Lease, LeaseKeeper
-from worker.jobs.render import Comfy, Ears, Rendered, Tailor, prompt_id, render, run_folder
+from worker.jobs.names import prompt_id, run_folder
+from worker.jobs.render import Comfy, Ears, Rendered, Tailor, render
 from worker.jobs.reporter import Reporter
 from worker.plan.fallback import (
     Rung,
@@ -112,7 +113,7 @@ class _Attempt:
         self._parts = parts
         self._reporter = reporter
         self._off_the_gpu = off_the_gpu
-        self._facts = {"job_id": claim.job_id, "attempt": claim.attempt}
+        self._facts = {"job_id": claim.job_id, "attempt": claim.attempt, "token": claim.token}
         self._started = time.monotonic()
         self._rungs: list[Rung] = []
         self._judged: Exception | None = None
@@ -120,7 +121,10 @@ class _Attempt:
         self._kept: KeptRender | None = None  # these very files, when an earlier attempt rendered them
 
     def run(self, *, only_publish: bool) -> str:
-        log.info("Job claimed", extra={"event": "job_claimed", **self._facts})
+        log.info(
+            "Job claimed",
+            extra={"event": "job_claimed", **self._facts, "prompt_id": prompt_id(self._claim)},
+        )
         self._kept = self._parts.kept.find(self._claim.job_id, self._claim.spec)
         if self._kept is not None:
             kept = self._kept
@@ -137,7 +141,7 @@ class _Attempt:
         finally:
             self._parts.comfy.clean(run_folder(self._claim))
             shutil.rmtree(self._parts.scratch / run_folder(self._claim), ignore_errors=True)
-            self._parts.inputs.release(prompt_id(self._claim))
+            self._parts.inputs.release(self._claim.token)
         return self._commit(result, rendered)
 
     def _take(self, kept: KeptRender) -> Rendered:
@@ -227,7 +231,7 @@ class _Attempt:
         timings_s = {"queue": waited.total_seconds(), **rendered.timings_s}
         published = self._parts.publisher.publish(
             self._claim.job_id,
-            self._claim.attempt,
+            self._claim.token,
             rendered.outputs,
             self._manifest(rendered),
             timings=lambda: timings_s,
@@ -252,10 +256,11 @@ class _Attempt:
         if answer is LeaseAnswer.OK:
             self._parts.on_succeeded()
             self._note_paces(rendered)
-            self._parts.kept.forget(self._claim.job_id)
+            if self._kept is not None:
+                self._parts.kept.forget(self._kept.token)
             log.info("Job succeeded", extra={"event": "job_succeeded", **self._facts})
             return "succeeded"
-        self._parts.publisher.discard(self._claim.job_id, self._claim.attempt)
+        self._parts.publisher.discard(self._claim.job_id, self._claim.token)
         if answer is LeaseAnswer.CANCELED:
             self._insist(self._cancel)
             return "canceled"
@@ -280,7 +285,7 @@ class _Attempt:
 
     def _end_stopped(self) -> str:
         """The lease said stop: canceled, lost, or given back because the worker leaves."""
-        self._parts.publisher.discard(self._claim.job_id, self._claim.attempt)
+        self._parts.publisher.discard(self._claim.job_id, self._claim.token)
         if self._lease.answer is LeaseAnswer.CANCELED:
             self._insist(self._cancel)
             log.info("Job canceled", extra={"event": "job_canceled", **self._facts})
@@ -304,7 +309,7 @@ class _Attempt:
         if isinstance(exc, StorageUnavailable) and self._rendered is not None and self._keep(self._rendered):
             # What it has stored of this attempt stays for the clean-up: the storage would not answer now.
             return self._insist(lambda: self._set_aside(fault.error)).value
-        self._parts.publisher.discard(self._claim.job_id, self._claim.attempt)
+        self._parts.publisher.discard(self._claim.job_id, self._claim.token)
         self._tell_log()
         return self._insist(lambda: self._fail(fault)).value
 

@@ -81,7 +81,7 @@ class LeaseKeeper:
         self._store = store
         self._renew_s = renew_s
         self._lease_s = lease_s
-        self._held: dict[str, Lease] = {}
+        self._held: dict[str, Lease] = {}  # by token: two attempts at one job may overlap
         self._lock = threading.Lock()
         self._poke = threading.Event()
         self._closing = False
@@ -103,12 +103,12 @@ class LeaseKeeper:
         """Keep the claim's lease alive while the block runs."""
         lease = Lease(claim, lease_s=self._lease_s)
         with self._lock:
-            self._held[claim.job_id] = lease
+            self._held[claim.token] = lease
         try:
             yield lease
         finally:
             with self._lock:
-                self._held.pop(claim.job_id, None)
+                self._held.pop(claim.token, None)
 
     def renew_now(self) -> None:
         """Ask the store at once; a cancel was heard of."""

@@ -32,6 +32,8 @@ from farm.store.base import Claim
 from worker.errors import AttemptStopped, BrokenOutput, TimeLimitReached, WorkerError
 from worker.inputs.cache import InputCache
 from worker.plan.fallback import Rung
+from worker.jobs.ladder import Rung
+from worker.jobs.names import file_prefix, prompt_id, prompt_label, run_folder
 from worker.results.publish import LocalOutput
 
 log = logging.getLogger(__name__)
@@ -133,20 +135,6 @@ class Ears:
     preview: Callable[[str, str, bytes], None] | None = None  # node id, media type, image
 
 
-def prompt_id(claim: Claim) -> str:
-    """The id under which ComfyUI knows an attempt; ours, so that a lost answer can be asked for again."""
-    return f"{claim.job_id}-{claim.attempt}"
-
-
-def run_folder(claim: Claim) -> str:
-    """The folder of an attempt's files within ComfyUI's output folder.
-
-    The attempt is in it: a second attempt on a warm ComfyUI would else be answered from its cache
-    with the first attempt's file, which may be gone.
-    """
-    return f"jobs/{prompt_id(claim)}"
-
-
 def render(
     claim: Claim,
     comfy: Comfy,
@@ -187,7 +175,7 @@ def render(
     given = _with_inputs(claim, inputs, comfy, stop, until=started + claim.spec.time_limit_s - spent_s)
     tailor.admit(given)
     fitted = tailor.fit(given, claim.spec)
-    graph, prefixes = set_output_prefix(fitted.graph, prompt_id(claim))
+    graph, prefixes = set_output_prefix(fitted.graph, file_prefix(claim))
     changes = (*fitted.changes, *prefixes)
     if Rung.TILED in rungs:
         graph, tiled = tile_decodes(graph, _inputs_of(client, TILED))
@@ -243,7 +231,7 @@ def _with_inputs(
 
     try:
         names = {
-            place: comfy.place(inputs, source, field=place, holder=prompt_id(claim), stop=over)
+            place: comfy.place(inputs, source, field=place, holder=claim.token, stop=over)
             for place, source in claim.spec.inputs.items()
         }
     except TransferStopped as exc:
@@ -270,7 +258,8 @@ def _run(
     try:
         return client.run(
             graph,
-            prompt_id=prompt_id(claim) if not tries else f"{prompt_id(claim)}-{tries}",
+            prompt_id=prompt_id(claim, tries=tries),
+            extra_data=prompt_label(claim),
             on_event=_Listener(ears),
             cancel=stop,
             gone=died,

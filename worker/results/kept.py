@@ -46,6 +46,7 @@ class KeptRender:
     files: tuple[KeptFile, ...]  # one for each output of `rendered`
     rendered: Rendered
     worker: dict[str, Any]  # what the worker said of itself then
+    token: str = ""  # of the claim, and the folder's name; an older worker called it by the job's id
 
     @property
     def size_bytes(self) -> int:
@@ -57,39 +58,39 @@ _KEPT: Final = TypeAdapter(KeptRender)
 
 
 class KeptRenders:
-    """A folder of finished files, one below it for each job. Safe to use from several threads."""
+    """A folder of finished files, one below it for each attempt. Safe to use from several threads."""
 
     def __init__(self, folder: Path, *, limit_bytes: int) -> None:
         """Find what an earlier process of this worker has left there."""
         self._folder = folder
         self._limit_bytes = limit_bytes
         self._lock = threading.Lock()
-        self._kept: dict[str, KeptRender] = {}
+        self._kept: dict[str, KeptRender] = {}  # by token
         for each in folder.iterdir() if folder.is_dir() else ():
             kept = _read(each)
             if kept is None:
                 shutil.rmtree(each, ignore_errors=True)  # its worker died while it was put away
             else:
-                self._kept[kept.job_id] = kept
+                self._kept[kept.token] = kept
 
     def keep(self, claim: Claim, rendered: Rendered, worker: Mapping[str, Any]) -> bool:
         """Put an attempt's files away; they are not where they were afterwards. False: there is no room.
 
-        What is put away already stays as it is.
+        What is put away already for the job stays as it is: one render is enough.
         """
         with self._lock:
-            if claim.job_id in self._kept:
+            if self._of(claim.job_id) is not None:
                 return True
             if self._size_bytes() + _size_of(rendered) > self._limit_bytes:
                 return False
-            folder = self._folder / claim.job_id
+            folder = self._folder / claim.token
             try:
                 kept = _put_away(folder, claim, rendered, worker)
             except OSError as exc:
                 log.warning("Files not kept", extra={"event": "not_kept", "reason": str(exc)})
                 shutil.rmtree(folder, ignore_errors=True)
                 return False
-            self._kept[claim.job_id] = kept
+            self._kept[claim.token] = kept
         log.warning(
             "The storage does not take the files; they wait on this disk",
             extra={"event": "files_kept", "job_id": claim.job_id, "size_bytes": kept.size_bytes},
@@ -99,20 +100,20 @@ class KeptRenders:
     def find(self, job_id: str, spec: JobSpec | None = None) -> KeptRender | None:
         """What waits for a job, if its files are whole, and made for just this spec; else it is dropped."""
         with self._lock:
-            kept = self._kept.get(job_id)
+            kept = self._of(job_id)
         if kept is None:
             return None
         if (spec is None or spec_digest(spec) == kept.spec_digest) and self._is_whole(kept):
             return kept
         log.warning("Kept files cannot be used", extra={"event": "kept_unusable", "job_id": job_id})
-        self.forget(job_id)
+        self.forget(kept.token)
         return None
 
-    def forget(self, job_id: str) -> None:
-        """Remove a job's files; nobody waits for them any more."""
+    def forget(self, token: str) -> None:
+        """Remove the files of one attempt; nobody waits for them any more."""
         with self._lock:
-            if self._kept.pop(job_id, None) is not None:
-                shutil.rmtree(self._folder / job_id, ignore_errors=True)
+            if self._kept.pop(token, None) is not None:
+                shutil.rmtree(self._folder / token, ignore_errors=True)
 
     def all(self) -> list[KeptRender]:
         """What waits, oldest first."""
@@ -125,11 +126,14 @@ class KeptRenders:
         with self._lock:
             return 2 * self._size_bytes() >= self._limit_bytes
 
+    def _of(self, job_id: str) -> KeptRender | None:
+        return next((kept for kept in self._kept.values() if kept.job_id == job_id), None)
+
     def _size_bytes(self) -> int:
         return sum(kept.size_bytes for kept in self._kept.values())
 
     def _is_whole(self, kept: KeptRender) -> bool:
-        folder = self._folder / kept.job_id
+        folder = self._folder / kept.token
         try:
             return all(
                 (folder / file.name).stat().st_size == file.size_bytes
@@ -151,6 +155,7 @@ def _put_away(folder: Path, claim: Claim, rendered: Rendered, worker: Mapping[st
     kept = KeptRender(
         job_id=claim.job_id,
         attempt=claim.attempt,
+        token=claim.token,
         spec_digest=spec_digest(claim.spec),
         kept_at=time.time(),
         files=tuple(files),
@@ -166,7 +171,7 @@ def _put_away(folder: Path, claim: Claim, rendered: Rendered, worker: Mapping[st
 
 def _read(folder: Path) -> KeptRender | None:
     try:
-        return _KEPT.validate_json((folder / _NOTE).read_bytes())
+        return replace(_KEPT.validate_json((folder / _NOTE).read_bytes()), token=folder.name)
     except (OSError, ValidationError):
         return None
 

@@ -46,7 +46,7 @@ class Publisher(Protocol):
     def publish(
         self,
         job_id: str,
-        attempt: int,
+        token: str,
         outputs: Sequence[LocalOutput],
         manifest: Mapping[str, Any],
         *,
@@ -57,6 +57,7 @@ class Publisher(Protocol):
         """Store every output, a poster beside each video, and the manifest when all of them are there.
 
         Args:
+            token: of the claim: what another one has stored is never touched.
             outputs: at least one.
             manifest: what is known of the run (`worker.results.manifest.manifest_of`); no secret. It is
                 completed by artifacts and timings; what it says of ComfyUI and of the models goes into the
@@ -72,8 +73,8 @@ class Publisher(Protocol):
         """
         ...
 
-    def discard(self, job_id: str, attempt: int) -> None:
-        """Remove what an attempt has stored, as far as possible; never fails."""
+    def discard(self, job_id: str, token: str) -> None:
+        """Remove what the attempt of that claim has stored, as far as possible; never fails."""
         ...
 
 
@@ -98,7 +99,7 @@ class S3Publisher:
     def publish(
         self,
         job_id: str,
-        attempt: int,
+        token: str,
         outputs: Sequence[LocalOutput],
         manifest: Mapping[str, Any],
         *,
@@ -107,7 +108,7 @@ class S3Publisher:
         progress: BytesHook | None = None,
     ) -> JobResult:
         """See `Publisher.publish`."""
-        prefix = self._storage.keys.attempt_prefix(job_id, attempt)
+        prefix = self._storage.keys.attempt_prefix(job_id, token)
         keys = [prefix + name for name in key_names(outputs)]
         work = _Work(outputs, stop=stop, progress=progress)
         started = time.monotonic()
@@ -118,11 +119,11 @@ class S3Publisher:
             spent_s = {"check": checked - started, "upload": time.monotonic() - checked, **timings()}
             self._store_manifest(work, prefix, manifest_json(manifest, artifacts, inspected, spent_s))
         except BrokenOutput:
-            self.discard(job_id, attempt)
+            self.discard(job_id, token)
             raise
         except TransferStopped as exc:
-            self.discard(job_id, attempt)
-            raise AttemptStopped(f"attempt {attempt} at job {job_id} was stopped while publishing") from exc
+            self.discard(job_id, token)
+            raise AttemptStopped(f"job {job_id} was stopped while publishing") from exc
         return JobResult(
             bucket=self._storage.bucket,
             artifacts=artifacts,
@@ -133,15 +134,15 @@ class S3Publisher:
             model_bytes=dict(manifest.get("model_bytes", {})),
         )
 
-    def discard(self, job_id: str, attempt: int) -> None:
+    def discard(self, job_id: str, token: str) -> None:
         """See `Publisher.discard`."""
         try:
-            self._storage.delete_prefix(self._storage.keys.attempt_prefix(job_id, attempt))
+            self._storage.delete_prefix(self._storage.keys.attempt_prefix(job_id, token))
         except FarmError as exc:
             # What stays costs room, not correctness: no result names it.
             log.warning(
                 "an attempt's files were not removed from the storage",
-                extra={"event": "discard_failed", "job_id": job_id, "attempt": attempt, "reason": str(exc)},
+                extra={"event": "discard_failed", "job_id": job_id, "token": token, "reason": str(exc)},
             )
 
     def close(self) -> None:

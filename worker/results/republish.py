@@ -108,7 +108,7 @@ class Republisher:
             return True
         self._held_until.pop(kept.job_id, None)
         if self._is_of_no_use(kept):
-            self._kept.forget(kept.job_id)
+            self._kept.forget(kept.token)
         return False
 
     def _is_of_no_use(self, kept: KeptRender) -> bool:

@@ -11,7 +11,7 @@ if job.cancel then
   finish(job, 'canceled', {worker = job.worker})
   return answer(job, 'succeed', 'canceled')
 end
-set(job, 'result', result)
+set(job, 'result', result, 'accepted', job.token)
 clear(job, 'error')
 note(job, 'succeeded')
 if job.head.c then redis.call('SET', key('content', job.head.c), id) end

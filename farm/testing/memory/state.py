@@ -174,12 +174,14 @@ class MemoryState:
         if state is JobState.CANCELED and kept.record.cancel_reason is not None:
             told["reason"] = kept.record.cancel_reason
         self._set(kept, state=state, finished_at=self._now(), lease_until=None, not_before=None, parked=None)
+        if state is not JobState.SUCCEEDED:
+            self._set(kept, token=None)
         kept.due = kept.deadline = kept.held = None
         kept.avoid, kept.places = {}, []
         self._tell(kept, **told)
 
     def _requeue(self, kept: Kept, **told: Any) -> None:
-        self._set(kept, state=JobState.QUEUED, lease_until=None, progress=None)
+        self._set(kept, state=JobState.QUEUED, token=None, lease_until=None, progress=None)
         self._tell(kept, **told)
 
     def _ring_now(self, kept: Kept) -> None:

@@ -165,10 +165,12 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
             self._passed[kept.lane] = max(kept.order, self._passed.get(kept.lane, 0))
             kept.due = kept.deadline = kept.held = None
             lease = now + timedelta(seconds=self.limits.lease_s)
+            kept.token = uuid.uuid4().hex
             self._set(
                 kept,
                 state=JobState.RUNNING,
                 attempt=kept.record.attempt + 1,
+                token=kept.token,
                 worker=worker,
                 claimed_at=now,
                 started_at=kept.record.started_at or now,
@@ -177,7 +179,6 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
                 parked=None,
                 progress=None,
             )
-            kept.token = uuid.uuid4().hex
             self._tell(kept, worker=worker)
             return Claim(
                 job_id=job_id,

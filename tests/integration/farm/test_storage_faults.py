@@ -18,6 +18,7 @@ from farm.errors import BucketNotFound, FarmError, StorageDenied, StorageUnavail
 from farm.settings import S3Settings
 from farm.storage import S3Patience, S3Storage
 from tests.support.fault_proxy import Direction, FaultProxy, Mode
+from tests.support.jobs import TOKEN
 from tests.support.s3 import S3Server
 
 IMPATIENT = S3Patience(connect_s=1.0, read_s=1.0, attempts=1)
@@ -144,7 +145,7 @@ def test_an_upload_survives_cut_connections(
     source = tmp_path / "clip.mp4"
     source.write_bytes(uuid.uuid4().bytes * (size_bytes // 16))
     storage = through(proxy, s3_server, SOME_PATIENCE)
-    key = storage.keys.attempt_prefix("0123456789ab", 1) + "clip.mp4"
+    key = storage.keys.attempt_prefix("0123456789ab", TOKEN) + "clip.mp4"
     proxy.cut_after(1 << 20, times=2)
 
     stored = storage.upload(source, key, media_type="video/mp4")
@@ -162,7 +163,7 @@ def test_a_download_survives_cut_connections(
     source = tmp_path / "clip.mp4"
     source.write_bytes(uuid.uuid4().bytes * (size_bytes // 16))
     storage = through(proxy, s3_server, SOME_PATIENCE)
-    key = storage.keys.attempt_prefix("0123456789ab", 1) + "clip.mp4"
+    key = storage.keys.attempt_prefix("0123456789ab", TOKEN) + "clip.mp4"
     stored = storage.upload(source, key, media_type="video/mp4")
     proxy.cut_after(1 << 20, Direction.DOWN, times=2)
 
@@ -179,7 +180,7 @@ def test_an_upload_that_fails_leaves_no_object(
     source = tmp_path / "clip.mp4"
     source.write_bytes(b"x" * (20 << 20))
     storage = through(proxy, s3_server, S3Patience(connect_s=1.0, read_s=1.0, attempts=2))
-    key = storage.keys.attempt_prefix("0123456789ab", 1) + "clip.mp4"
+    key = storage.keys.attempt_prefix("0123456789ab", TOKEN) + "clip.mp4"
     proxy.cut_after(1 << 20, times=100)
 
     with pytest.raises(StorageUnavailable):
@@ -191,7 +192,7 @@ def test_an_upload_that_fails_leaves_no_object(
 
 def test_a_link_is_for_its_object_only_and_ends(s3_server: S3Server, s3_settings: S3Settings) -> None:
     storage = S3Storage(s3_settings)
-    key = storage.keys.attempt_prefix("0123456789ab", 1) + "clip.mp4"
+    key = storage.keys.attempt_prefix("0123456789ab", TOKEN) + "clip.mp4"
     storage.put_bytes(b"the clip", key, media_type="video/mp4")
 
     link = storage.url(key, expires_s=60, download_name="my clip.mp4")

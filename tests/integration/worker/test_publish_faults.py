@@ -13,6 +13,7 @@ from farm.errors import BucketNotFound, StorageDenied, StorageUnavailable
 from farm.settings import S3Settings
 from farm.storage import S3Patience, S3Storage
 from tests.support.clips import make_clip
+from tests.support.jobs import TOKEN
 from worker.results.publish import LocalOutput, S3Publisher
 
 JOB = "0123456789ab"
@@ -115,7 +116,7 @@ def test_what_passes_is_waited_out(
 ) -> None:
     moods.answers = [answer] * 3
 
-    result = publisher.publish(JOB, 1, outputs, {})
+    result = publisher.publish(JOB, TOKEN, outputs, {})
 
     clip = result.artifacts[0]
     assert moods.objects[f"/farm/{clip.key}"] == outputs[0].path.read_bytes()
@@ -142,7 +143,7 @@ def test_what_a_person_must_mend_is_said_at_once_and_the_file_stays(
     moods.answers = [answer] * 20
 
     with pytest.raises(error):
-        publisher.publish(JOB, 1, outputs, {})
+        publisher.publish(JOB, TOKEN, outputs, {})
 
     assert moods.puts <= 2  # clip and poster
     assert outputs[0].path.exists()

@@ -13,6 +13,7 @@ from farm.settings import S3Settings
 from farm.storage import S3Patience, S3Storage
 from tests.support.clips import make_clip
 from tests.support.fault_proxy import FaultProxy, Mode
+from tests.support.jobs import TOKEN
 from tests.support.s3 import S3Server
 from worker.results.media import probe
 from worker.results.publish import LocalOutput, S3Publisher
@@ -26,7 +27,7 @@ def test_a_published_clip_plays_from_its_link(s3_settings: S3Settings, tmp_path:
     clip = make_clip(tmp_path / "WAN_00001.mp4", frames=17)
 
     result = publisher.publish(
-        JOB, 1, [LocalOutput(path=clip, node_id="9", filename=clip.name)], {"worker": {"emulated": True}}
+        JOB, TOKEN, [LocalOutput(path=clip, node_id="9", filename=clip.name)], {"worker": {"emulated": True}}
     )
 
     artifact = result.artifacts[0]
@@ -54,7 +55,7 @@ def test_a_server_that_comes_back_gets_the_clip(s3_server: S3Server, tmp_path: P
         back = threading.Thread(target=_heal_after_tries, args=(proxy,))
         back.start()
 
-        result = publisher.publish(JOB, 1, [LocalOutput(path=clip, node_id="9", filename=clip.name)], {})
+        result = publisher.publish(JOB, TOKEN, [LocalOutput(path=clip, node_id="9", filename=clip.name)], {})
 
         back.join()
         assert storage.read_bytes(result.artifacts[0].key) == clip.read_bytes()

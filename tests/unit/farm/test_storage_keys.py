@@ -5,14 +5,30 @@ from __future__ import annotations
 import pytest
 
 from farm.storage.keys import KeyLayout, check_key, media_type_of, parse_s3_uri, safe_name
+from tests.support.jobs import TOKEN
 
 
 def test_attempts_never_share_a_key() -> None:
     keys = KeyLayout(prefix="team-a/renders")
 
     assert keys.job_prefix("0123456789ab") == "team-a/renders/jobs/0123456789ab/"
-    assert keys.attempt_prefix("0123456789ab", 1) == "team-a/renders/jobs/0123456789ab/1/"
-    assert not keys.attempt_prefix("0123456789ab", 10).startswith(keys.attempt_prefix("0123456789ab", 1))
+    prefix = keys.attempt_prefix("0123456789ab", TOKEN)
+    assert prefix == f"team-a/renders/jobs/0123456789ab/{TOKEN}/"
+    assert keys.attempt_of(f"{prefix}clip.mp4") == ("0123456789ab", TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("key", "attempt"),
+    [
+        ("t/jobs/0123456789ab/12/clip.mp4", ("0123456789ab", "12")),  # as attempts were named by number
+        ("t/jobs/0123456789ab/notes/clip.mp4", None),
+        (f"t/jobs/0123456789ab/{TOKEN}", None),
+        (f"t/jobs/0123456789ab/{TOKEN}0/clip.mp4", None),
+        (f"other/jobs/0123456789ab/{TOKEN}/clip.mp4", None),
+    ],
+)
+def test_a_key_tells_whose_it_is(key: str, attempt: tuple[str, str] | None) -> None:
+    assert KeyLayout(prefix="t").attempt_of(key) == attempt
 
 
 def test_an_input_is_named_by_its_content() -> None:

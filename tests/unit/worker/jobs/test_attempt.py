@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
 
 from comfy.rewrites import Optimized
+from farm.job import JobResult
 from farm.settings import WorkerSettings
 from farm.testing import (
     FolderStorage,
@@ -15,14 +18,39 @@ from farm.testing import (
 )
 from tests.support.clips import make_picture
 from tests.support.jobs import GRAPH, a_job
+from farm.store.base import Claim, LeaseAnswer
+from farm.testing import MemoryJobStore
+from farm.testing_storage import FolderStorage
+from tests.support.clips import make_picture
+from tests.support.jobs import GRAPH, a_job
+from worker.comfyui.folders import open_folders
+from worker.comfyui.model_shelf import ModelShelf
 from worker.jobs import attempt as attempts
 from worker.jobs.lease import LeaseKeeper
+from worker.jobs.names import run_folder
 from worker.jobs.render import Rendered
 from worker.results.kept import KeptRenders
 from worker.results.publish import LocalOutput, S3Publisher
 from worker.service.model_shelf import ModelShelf
 
 MODELS = [{"folder": "vae", "name": "a.safetensors"}, {"folder": "vae", "name": "elsewhere.safetensors"}]
+
+
+def parts_of(store: MemoryJobStore, publisher: S3Publisher, folder: Path, **others: Any) -> attempts.Parts:
+    """A worker on that folder, whose parts are the test's as far as it names them."""
+    given: dict[str, Any] = {
+        "name": "w1",
+        "keeper": LeaseKeeper(store, renew_s=3, lease_s=15),
+        "comfy": MagicMock(),
+        "tailor": MagicMock(),
+        "inputs": MagicMock(),
+        "kept": KeptRenders(folder / "kept", limit_bytes=1000),
+        "hold_limit_s": 60,
+        "scratch": folder / "scratch",
+        "facts": dict,
+        "renew_s": 3,
+    }
+    return attempts.Parts(store=store, publisher=publisher, **{**given, **others})
 
 
 def test_the_result_names_the_model_files_that_the_worker_had_when_the_run_began(
@@ -47,21 +75,7 @@ def test_the_result_names_the_model_files_that_the_worker_had_when_the_run_began
 
     monkeypatch.setattr(attempts, "render", a_run_while_which_the_file_is_replaced)
     publisher = S3Publisher(FolderStorage(tmp_path / "s3"))
-    parts = attempts.Parts(
-        name="w1",
-        store=store,
-        keeper=LeaseKeeper(store, renew_s=3, lease_s=15),
-        comfy=MagicMock(),
-        tailor=MagicMock(),
-        inputs=MagicMock(),
-        publisher=publisher,
-        kept=KeptRenders(tmp_path / "kept", limit_bytes=1000),
-        hold_limit_s=60,
-        scratch=tmp_path / "scratch",
-        facts=dict,
-        renew_s=3,
-        sizes_of=shelf.sizes_of,
-    )
+    parts = parts_of(store, publisher, tmp_path, sizes_of=shelf.sizes_of)
     (job,) = store.submit([a_job(requirements={"models": MODELS})])
 
     outcome = attempts.attempt(job.job_id, parts, announce=lambda _: None)
@@ -69,3 +83,99 @@ def test_the_result_names_the_model_files_that_the_worker_had_when_the_run_began
     publisher.close()
     result = store.get(job.job_id).result
     assert (outcome, result and result.model_bytes) == ("succeeded", {"vae/a.safetensors": 7})
+
+
+class ForgotTheClaim(MemoryJobStore):
+    """As a Redis that came back with older data: it gave the number to another claim, and takes no result."""
+
+    def succeed(self, job_id: str, attempt: int, result: JobResult, *, token: str = "") -> LeaseAnswer:
+        del job_id, attempt, result, token
+        return LeaseAnswer.LOST
+
+
+class OnePlace:
+    """A worker's disk and a bucket on which two holders of one attempt's number work at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.storage = FolderStorage(folder / "s3")
+        self.publisher = S3Publisher(self.storage)
+        self.folders, self._lock = open_folders(folder / "worker", holder="w1")
+        self.inputs = MagicMock()
+        self._folder = folder
+        self.claims: list[Claim] = []
+        self.in_the_middle: Callable[[], object] = lambda: None  # of the next render
+
+    def close(self) -> None:
+        self.publisher.close()
+        self._lock.release()
+
+    def attempt(self, store: MemoryJobStore, job_id: str) -> str:
+        comfy = MagicMock(clean=self.folders.clean)
+        parts = parts_of(store, self.publisher, self._folder, comfy=comfy, inputs=self.inputs)
+        return attempts.attempt(job_id, parts, announce=lambda _: None)
+
+    def files_of(self, claim: Claim) -> list[Path]:
+        folders = (self.folders.output, self.folders.temp, self._folder / "scratch")
+        return [folder / run_folder(claim) / "a.png" for folder in folders]
+
+    def render(self, claim: Claim, *_: object, **__: object) -> Rendered:
+        self.claims.append(claim)
+        for path in self.files_of(claim):
+            path.parent.mkdir(parents=True)
+            make_picture(path)
+        then, self.in_the_middle = self.in_the_middle, lambda: None
+        then()
+        return Rendered(
+            outputs=(LocalOutput(path=self.files_of(claim)[0], node_id="9", filename="a.png"),),
+            graph=GRAPH,
+            changes=(),
+            fitted=Optimized(graph={}, outcomes=()),
+        )
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OnePlace]:
+    made = OnePlace(tmp_path)
+    monkeypatch.setattr(attempts, "render", made.render)
+    yield made
+    made.close()
+
+
+def two_stores(job_id: str) -> tuple[MemoryJobStore, MemoryJobStore]:
+    """The one that counts, and one whose claim is forgotten; both give the number 1."""
+    stores = MemoryJobStore(), ForgotTheClaim()
+    for store in stores:
+        store.submit([a_job(job_id=job_id)])
+    return stores
+
+
+def test_the_clean_up_of_a_claim_that_lost_removes_nothing_of_the_winners(place: OnePlace) -> None:
+    winners, losers = two_stores("one-number")
+    seen: list[bool] = []
+
+    def lose() -> None:
+        assert place.attempt(losers, "one-number") == "lost"
+        seen.extend(path.exists() for path in place.files_of(place.claims[0]))
+
+    place.in_the_middle = lose
+    outcome = place.attempt(winners, "one-number")
+
+    winner, loser = place.claims
+    assert (winner.attempt, loser.attempt) == (1, 1)
+    assert (outcome, seen) == ("succeeded", [True, True, True])
+    assert not any(path.exists() for claim in place.claims for path in place.files_of(claim))
+    assert {call.args for call in place.inputs.release.call_args_list} == {(winner.token,), (loser.token,)}
+
+
+def test_an_accepted_result_outlives_the_clean_up_of_the_other_holder_of_its_number(place: OnePlace) -> None:
+    winners, losers = two_stores("one-number")
+
+    place.in_the_middle = lambda: place.attempt(winners, "one-number")
+    assert place.attempt(losers, "one-number") == "lost"
+
+    record = winners.get("one-number")
+    assert record.result is not None
+    stored = {found.key for found in place.storage.list(place.storage.keys.job_prefix("one-number"))}
+    assert stored == {record.result.artifacts[0].key, record.result.manifest_key}
+    assert record.token is not None
+    assert stored == {key for key in stored if f"/{record.token}/" in key}

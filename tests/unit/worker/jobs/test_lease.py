@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import cast
 
@@ -25,11 +26,11 @@ def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> None:
         threading.Event().wait(0.005)
 
 
-def a_claim(job_id: str = "job00001") -> Claim:
+def a_claim(token: str = "a token") -> Claim:
     return Claim(
-        job_id=job_id,
+        job_id="job00001",
         attempt=1,
-        token="a token",
+        token=token,
         spec=JobSpec(graph={}),
         submitted_at=NOW,
         claimed_at=NOW,
@@ -45,8 +46,7 @@ class RenewingStore:
         self.renewed: list[str] = []
 
     def renew(self, job_id: str, attempt: int, *, token: str) -> LeaseAnswer:
-        assert token == "a token"
-        self.renewed.append(job_id)
+        self.renewed.append(token)
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -75,6 +75,18 @@ def test_a_lease_that_ended_is_renewed_no_more(keeper: LeaseKeeper, store: Renew
         until(lambda: bool(store.renewed))
 
     assert keeper.leases() == []
+
+
+def test_the_lease_of_a_newer_claim_outlives_the_thread_of_an_older_one(
+    keeper: LeaseKeeper, store: RenewingStore
+) -> None:
+    with ExitStack() as older, keeper.hold(a_claim("newer")) as newer:
+        older.enter_context(keeper.hold(a_claim("older")))
+        older.close()
+        renewed = len(store.renewed)
+
+        assert keeper.leases() == [newer]
+        until(lambda: "newer" in store.renewed[renewed:])
 
 
 @pytest.mark.parametrize("answer", [LeaseAnswer.LOST, LeaseAnswer.CANCELED])

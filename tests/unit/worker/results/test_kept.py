@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from comfy.rewrites import Optimized
 from farm.job import JobState
 from farm.store.base import Claim
 from farm.testing import MemoryJobStore
-from tests.support.jobs import a_job, a_result, an_error
+from tests.support.jobs import OTHER, a_job, a_result, an_error
 from worker.gate import STARTING, Gate
 from worker.jobs.render import Rendered
 from worker.results.kept import KeptRenders
@@ -78,7 +79,7 @@ def test_files_that_are_not_whole_are_dropped(
     kept: KeptRenders, claim: Claim, tmp_path: Path, spoil: Callable[[Path], object]
 ) -> None:
     kept.keep(claim, a_render(tmp_path / "output"), {})
-    spoil(next((tmp_path / "kept" / claim.job_id).glob("*.mp4")))
+    spoil(next((tmp_path / "kept" / claim.token).glob("*.mp4")))
 
     assert kept.find(claim.job_id, claim.spec) is None
     assert kept.all() == []
@@ -92,17 +93,44 @@ def test_files_of_another_spec_are_not_this_jobs_result(
     assert kept.find(claim.job_id, replace(claim.spec, graph={"2": {}})) is None
 
 
+def test_what_an_older_worker_kept_under_the_jobs_id_is_found_and_forgotten(
+    kept: KeptRenders, claim: Claim, tmp_path: Path
+) -> None:
+    kept.keep(claim, a_render(tmp_path / "output"), {})
+    old = (tmp_path / "kept" / claim.token).rename(tmp_path / "kept" / claim.job_id)
+    note = json.loads((old / "kept.json").read_text())
+    del note["token"]
+    (old / "kept.json").write_text(json.dumps(note))
+
+    restarted = KeptRenders(tmp_path / "kept", limit_bytes=LIMIT)
+    found = restarted.find(claim.job_id, claim.spec)
+    assert found is not None
+    restarted.forget(found.token)
+
+    assert not old.exists()
+
+
+def test_forgetting_one_attempt_spares_the_files_of_another_of_the_same_number(
+    kept: KeptRenders, claim: Claim, tmp_path: Path
+) -> None:
+    kept.keep(claim, a_render(tmp_path / "output"), {})
+
+    kept.forget(OTHER)
+
+    assert kept.find(claim.job_id, claim.spec) is not None
+
+
 def test_there_is_no_more_room_than_the_limit_says(kept: KeptRenders, claim: Claim, tmp_path: Path) -> None:
     assert not kept.keep(claim, a_render(tmp_path / "large", b"x" * (LIMIT + 1)), {})
     assert kept.keep(claim, a_render(tmp_path / "small", b"x" * (LIMIT // 2)), {})
 
     assert kept.full
-    other = replace(claim, job_id="another-job-id")
+    other = replace(claim, job_id="another-job-id", token=OTHER)
     assert not kept.keep(other, a_render(tmp_path / "second", b"x" * (LIMIT // 2 + 1)), {})
 
 
 def test_a_half_put_away_render_is_cleared(claim: Claim, tmp_path: Path) -> None:
-    folder = tmp_path / "kept" / claim.job_id
+    folder = tmp_path / "kept" / claim.token
     folder.mkdir(parents=True)
     (folder / "0-clip.mp4").write_bytes(b"a cl")
 
@@ -177,7 +205,7 @@ def test_the_gate_is_closed_while_too_much_waits(
 
     scene.loop.look()
     assert scene.gate.closed_for == {STORAGE_AWAY}
-    kept.forget(claim.job_id)
+    kept.forget(claim.token)
     scene.loop.look()
 
     assert not scene.gate.closed_for

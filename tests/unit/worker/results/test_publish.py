@@ -16,6 +16,7 @@ from farm.storage import StoredFile
 from farm.storage.base import ProgressHook, StopHook
 from farm.testing import FolderStorage
 from tests.support.clips import cut, make_clip, make_picture
+from tests.support.jobs import OTHER, TOKEN
 from worker.errors import AttemptStopped, BrokenOutput
 from worker.results.publish import LocalOutput, S3Publisher, key_names
 
@@ -62,10 +63,10 @@ def test_every_output_is_stored_with_its_facts(
     clip = make_clip(tmp_path / "WAN_00001.mp4", frames=17)
     first_frame = make_picture(tmp_path / "WAN_00001.png")
 
-    result = publisher.publish(JOB, 2, [output(clip), output(first_frame)], {})
+    result = publisher.publish(JOB, OTHER, [output(clip), output(first_frame)], {})
 
     video, picture = result.artifacts
-    prefix = f"team/jobs/{JOB}/2/"
+    prefix = f"team/jobs/{JOB}/{OTHER}/"
     assert result.bucket == "farm"
     assert (video.key, video.media_type) == (prefix + "wan_00001.mp4", "video/mp4")
     assert video.sha256 == hashlib.sha256(clip.read_bytes()).hexdigest()
@@ -88,9 +89,9 @@ def test_the_manifest_is_written_last_and_tells_everything(
         "worker": {"name": "gpu0"},
     }
 
-    result = publisher.publish(JOB, 1, outputs, run, timings=lambda: {"execute": 1.5})
+    result = publisher.publish(JOB, TOKEN, outputs, run, timings=lambda: {"execute": 1.5})
 
-    assert storage.writes[-1] == result.manifest_key == f"team/jobs/{JOB}/1/manifest.json"
+    assert storage.writes[-1] == result.manifest_key == f"team/jobs/{JOB}/{TOKEN}/manifest.json"
     manifest = json.loads(storage.read_bytes(result.manifest_key))
     assert manifest["worker"] == {"name": "gpu0"}
     assert manifest["graph"]["3"]["inputs"]["cfg"] == "NaN"
@@ -105,7 +106,7 @@ def test_the_manifest_holds_no_secret_of_a_presigned_input(
 ) -> None:
     run = {"inputs": {"12.image": "https://user:pw@host/a.png?X-Amz-Signature=secret"}}
 
-    result = publisher.publish(JOB, 1, [output(make_clip(tmp_path / "a.mp4"))], run)
+    result = publisher.publish(JOB, TOKEN, [output(make_clip(tmp_path / "a.mp4"))], run)
 
     manifest = json.loads(storage.read_bytes(result.manifest_key))
     assert manifest["inputs"] == {"12.image": "https://host/a.png"}
@@ -117,7 +118,7 @@ def test_the_result_says_whether_it_was_emulated(
 ) -> None:
     clip = make_clip(tmp_path / "a.mp4")
 
-    result = publisher.publish(JOB, 1, [output(clip)], {"worker": {"emulated": emulated}})
+    result = publisher.publish(JOB, TOKEN, [output(clip)], {"worker": {"emulated": emulated}})
 
     assert result.emulated is emulated
 
@@ -128,7 +129,7 @@ def test_a_broken_output_leaves_nothing_in_the_storage(
     whole, broken = make_clip(tmp_path / "a.mp4"), cut(make_clip(tmp_path / "b.mp4", frames=33), 0.5)
 
     with pytest.raises(BrokenOutput, match=r"b\.mp4"):
-        publisher.publish(JOB, 1, [output(whole), output(broken)], {})
+        publisher.publish(JOB, TOKEN, [output(whole), output(broken)], {})
 
     assert list(storage.list()) == []
 
@@ -137,7 +138,7 @@ def test_progress_counts_all_bytes(publisher: S3Publisher, tmp_path: Path) -> No
     clips = [make_clip(tmp_path / f"{n}.mp4") for n in range(3)]
     seen: list[tuple[int, int]] = []
 
-    publisher.publish(JOB, 1, [output(clip) for clip in clips], {}, progress=lambda *at: seen.append(at))
+    publisher.publish(JOB, TOKEN, [output(clip) for clip in clips], {}, progress=lambda *at: seen.append(at))
 
     total = sum(clip.stat().st_size for clip in clips)
     assert max(seen) == (total, total)
@@ -154,7 +155,7 @@ def test_a_storage_that_is_away_for_a_while_is_waited_for(
 
     storage.before_upload = refuse_twice
 
-    result = publisher.publish(JOB, 1, [output(make_clip(tmp_path / "a.mp4"))], {})
+    result = publisher.publish(JOB, TOKEN, [output(make_clip(tmp_path / "a.mp4"))], {})
 
     assert next(refusals, None) is None
     assert storage.exists(result.artifacts[0].key)
@@ -168,7 +169,7 @@ def test_a_storage_that_stays_away_is_given_up_and_the_file_kept(
     publisher = S3Publisher(storage, patience_s=0.1)
 
     with pytest.raises(StorageUnavailable, match="gone"):
-        publisher.publish(JOB, 1, [output(clip)], {})
+        publisher.publish(JOB, TOKEN, [output(clip)], {})
 
     assert clip.exists()
     publisher.close()
@@ -186,7 +187,7 @@ def test_wrong_credentials_are_not_tried_again(
     storage.before_upload = refuse
 
     with pytest.raises(StorageDenied):
-        publisher.publish(JOB, 1, [output(make_clip(tmp_path / "a.mp4"))], {})
+        publisher.publish(JOB, TOKEN, [output(make_clip(tmp_path / "a.mp4"))], {})
 
     assert len(tries) == 1
 
@@ -198,7 +199,7 @@ def test_a_stop_in_the_middle_ends_it_and_cleans_up(
     storage.before_upload = lambda key: stop.set()
 
     with pytest.raises(AttemptStopped):
-        publisher.publish(JOB, 1, [output(make_clip(tmp_path / "a.mp4"))], {}, stop=stop)
+        publisher.publish(JOB, TOKEN, [output(make_clip(tmp_path / "a.mp4"))], {}, stop=stop)
 
     assert list(storage.list()) == []
 
@@ -214,7 +215,7 @@ def test_a_stop_ends_the_wait_for_a_storage_that_is_away(storage: MoodyStorage, 
     publisher = S3Publisher(storage, patience_s=1000.0)
 
     with pytest.raises(AttemptStopped):
-        publisher.publish(JOB, 1, [output(make_clip(tmp_path / "a.mp4"))], {}, stop=stop)
+        publisher.publish(JOB, TOKEN, [output(make_clip(tmp_path / "a.mp4"))], {}, stop=stop)
 
     publisher.close()
 
@@ -223,19 +224,19 @@ def test_discarding_an_attempt_spares_the_others(
     publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
 ) -> None:
     clip = make_clip(tmp_path / "a.mp4")
-    kept = publisher.publish(JOB, 2, [output(clip)], {})
-    publisher.publish(JOB, 1, [output(clip)], {})
+    kept = publisher.publish(JOB, OTHER, [output(clip)], {})
+    publisher.publish(JOB, TOKEN, [output(clip)], {})
 
-    publisher.discard(JOB, 1)
+    publisher.discard(JOB, TOKEN)
 
     assert storage.exists(kept.manifest_key)
-    assert list(storage.list(f"team/jobs/{JOB}/1/")) == []
+    assert list(storage.list(f"team/jobs/{JOB}/{TOKEN}/")) == []
 
 
 def test_discarding_never_fails(publisher: S3Publisher, storage: MoodyStorage) -> None:
     storage.broken = StorageUnavailable("s3", "gone")
 
-    publisher.discard(JOB, 1)
+    publisher.discard(JOB, TOKEN)
 
 
 def test_outputs_of_one_name_get_different_keys() -> None:

@@ -1,0 +1,47 @@
+"""Names of what an attempt owns: as ComfyUI takes them, and no two attempts share one."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from farm.job import JobSpec
+from farm.store.base import Claim
+from tests.support.jobs import OTHER, TOKEN
+from worker.jobs.names import prompt_id, run_folder
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CLAIM = Claim(
+    job_id="0123456789abcdef",
+    attempt=1,
+    token=TOKEN,
+    spec=JobSpec(graph={}),
+    submitted_at=NOW,
+    claimed_at=NOW,
+    lease_until=NOW,
+)
+
+
+def test_a_prompt_id_is_a_uuid_in_the_one_form_that_every_comfyui_takes() -> None:
+    named = prompt_id(CLAIM)
+
+    assert named == str(uuid.UUID(named))
+    assert named == prompt_id(CLAIM)  # it can be asked for when the answer to the post was lost
+
+
+@pytest.mark.parametrize(
+    "other",
+    [replace(CLAIM, token=OTHER), replace(CLAIM, attempt=2), replace(CLAIM, job_id="another-job-id")],
+    ids=["the same number given again", "the next attempt", "another job"],
+)
+def test_no_two_attempts_share_a_prompt_or_a_folder(other: Claim) -> None:
+    assert prompt_id(other) != prompt_id(CLAIM)
+    if other.attempt == CLAIM.attempt:
+        assert run_folder(other) != run_folder(CLAIM)
+
+
+def test_a_try_with_more_room_on_the_card_is_a_prompt_of_its_own() -> None:
+    assert len({prompt_id(CLAIM, tries=tries) for tries in range(3)}) == 3
