@@ -43,7 +43,7 @@ def test_a_spoilt_output_is_rendered_again_and_never_published(
     error = job.record.attempts[0].error
     assert error is not None
     assert error.code == "broken_output"
-    assert all(key.startswith("2/") for key in farm.stored(job))
+    assert farm.holds_only_the_result_of(job)
 
 
 def test_a_node_that_never_ends_and_never_yields_is_ended_by_the_time_limit(

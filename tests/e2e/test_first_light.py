@@ -119,7 +119,10 @@ def test_a_finished_job_leaves_nothing_but_its_record_and_its_files(
 
     clip = job.result().main
     name = clip.key.rpartition("/")[2]
-    assert farm.stored(job) == sorted([f"1/{name}", f"1/{name}.poster.jpg", "1/manifest.json"])
+    token = job.refresh().record.token
+    assert farm.stored(job) == sorted(
+        f"{token}/{each}" for each in (name, f"{name}.poster.jpg", "manifest.json")
+    )
     folders = [worker.folder / name for name in ("output", "temp", "input", "scratch")]
     eventually(lambda: not any(job.job_id in str(path) for each in folders for path in each.rglob("*")))
     with redis.Redis.from_url(farm.redis.url.get_secret_value(), decode_responses=True) as client:

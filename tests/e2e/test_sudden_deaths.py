@@ -32,7 +32,7 @@ def succeeded_once(farm: WholeFarm, job: Job) -> None:
     clip = job.result().main
     assert f"/{record.attempt}/" in clip.key
     assert farm.farm.storage.exists(clip.key)
-    assert all(key.startswith(f"{record.attempt}/") for key in farm.stored(job))
+    assert farm.holds_only_the_result_of(job)
 
 
 def test_a_killed_worker_costs_an_attempt_and_leaves_no_orphan(new_farm: Farms) -> None:

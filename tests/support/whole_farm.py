@@ -252,6 +252,11 @@ class WholeFarm:
         prefix = storage.keys.job_prefix(job.job_id)
         return sorted(found.key.removeprefix(prefix) for found in storage.list(prefix))
 
+    def holds_only_the_result_of(self, job: Job) -> bool:
+        """Whether nothing lies in S3 under the job but files of the accepted attempt."""
+        token = job.refresh().record.token
+        return all(key.startswith(f"{token}/") for key in self.stored(job))
+
     def close(self) -> None:
         """End everything that was started."""
         for worker in self.workers:
