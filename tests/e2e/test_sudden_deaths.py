@@ -30,7 +30,7 @@ def succeeded_once(farm: WholeFarm, job: Job) -> None:
     assert [note.outcome for note in record.attempts].count("succeeded") == 1
     assert farm.states(job).count("succeeded") == 1
     clip = job.result().main
-    assert f"/{record.attempt}/" in clip.key
+    assert f"/{record.token}/" in clip.key
     assert farm.farm.storage.exists(clip.key)
     assert farm.holds_only_the_result_of(job)
 
