@@ -25,9 +25,6 @@ from farm.upkeep.cleaning import (
     CleanLimits,
 )
 from farm.upkeep.janitor import Janitor
-from tests.support.jobs import a_job, a_result, an_error
-from farm.testing import MemoryJobStore
-from farm.testing_storage import FolderStorage
 from tests.support.jobs import OTHER, TOKEN, a_job, a_result, an_error
 from tests.support.valkey import eventually
 

@@ -14,7 +14,6 @@ import pytest
 from farm.errors import ObjectDamaged, ObjectNotFound, TransferStopped
 from farm.storage import S3Storage, Storage
 from farm.testing import FolderStorage
-from farm.testing_storage import FolderStorage
 from tests.support.jobs import OTHER, TOKEN
 
 _LARGE = 20 * (1 << 20) + 17  # three parts, the last one odd

@@ -31,9 +31,8 @@ from farm.job import JobSpec, Progress
 from farm.store.base import Claim
 from worker.errors import AttemptStopped, BrokenOutput, TimeLimitReached, WorkerError
 from worker.inputs.cache import InputCache
-from worker.plan.fallback import Rung
-from worker.jobs.ladder import Rung
 from worker.jobs.names import file_prefix, prompt_id, prompt_label, run_folder
+from worker.plan.fallback import Rung
 from worker.results.publish import LocalOutput
 
 log = logging.getLogger(__name__)

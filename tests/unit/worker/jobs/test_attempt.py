@@ -12,19 +12,14 @@ import pytest
 from comfy.rewrites import Optimized
 from farm.job import JobResult
 from farm.settings import WorkerSettings
+from farm.store.base import Claim, LeaseAnswer
 from farm.testing import (
     FolderStorage,
     MemoryJobStore,
 )
 from tests.support.clips import make_picture
 from tests.support.jobs import GRAPH, a_job
-from farm.store.base import Claim, LeaseAnswer
-from farm.testing import MemoryJobStore
-from farm.testing_storage import FolderStorage
-from tests.support.clips import make_picture
-from tests.support.jobs import GRAPH, a_job
 from worker.comfyui.folders import open_folders
-from worker.comfyui.model_shelf import ModelShelf
 from worker.jobs import attempt as attempts
 from worker.jobs.lease import LeaseKeeper
 from worker.jobs.names import run_folder
