@@ -60,10 +60,11 @@ class AsyncFarm:
         s3: S3Settings | None = None,
         store: JobStore | None = None,
         storage: Storage | None = None,
+        folder: Path | None = None,
         threads: int = _THREADS,
     ) -> None:
         """As `Farm`; `threads` is how many short calls are under way at once."""
-        self._farm = Farm(redis=redis, s3=s3, store=store, storage=storage)
+        self._farm = Farm(redis=redis, s3=s3, store=store, storage=storage, folder=folder)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="farm")
         self.follower: Final = Follower(self._farm.store)  # who waits for news, and of what
 

@@ -164,7 +164,9 @@ class CeleryBell:
 
 @functools.cache
 def _app_of_environment() -> Celery:
-    return make_app(RedisSettings.read())
+    from farm.surroundings import settings_here
+
+    return make_app(settings_here(RedisSettings))
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
@@ -65,8 +66,8 @@ class Farm:
     """The farm, seen by a producer.
 
     Without arguments it finds its way by the environment (`FARM_REDIS_URL`, `FARM_S3_…`), or else by
-    the local stack that runs in this folder (`farm up`). Nothing is connected before the first call.
-    It may be used as a context manager; threads may share one.
+    the local stack that runs in this folder or one above it (`farm up`). Nothing is connected before
+    the first call. It may be used as a context manager; threads may share one.
 
     Raises:
         SettingsError: a variable is wrong; the message names it.
@@ -79,10 +80,15 @@ class Farm:
         s3: S3Settings | None = None,
         store: JobStore | None = None,
         storage: Storage | None = None,
+        folder: Path | None = None,
     ) -> None:
-        """What is not given comes from the environment; `store` and `storage` replace Redis and S3."""
-        self.store: Final[JobStore] = store or _store_at(redis or settings_here(RedisSettings))
-        self.storage: Final[Storage] = storage or S3Storage(s3 or settings_here(S3Settings))
+        """What is not given comes from the environment; `store` and `storage` replace Redis and S3.
+
+        Args:
+            folder: of the local stack that is meant (its `.farm`); default: the nearest, here or above.
+        """
+        self.store: Final[JobStore] = store or _store_at(redis or settings_here(RedisSettings, folder))
+        self.storage: Final[Storage] = storage or S3Storage(s3 or settings_here(S3Settings, folder))
         self._preflight = Preflight(self.store)
         self._allowed_nodes = settings_here(GateSettings).allowed_nodes
 

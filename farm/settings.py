@@ -490,10 +490,11 @@ class LogSettings(FromEnvironment):
 class TemplateSettings(FromEnvironment):
     """Templates of your own."""
 
-    folder: Path = Field(
-        Path(".farm/templates"),
+    folder: Path | None = Field(
+        None,
         validation_alias=_variable("FARM_TEMPLATES_DIR"),
-        description="Folder in which `farm templates NAME --save FILE` keeps graphs, and finds them.",
+        description="Folder in which `farm templates NAME --save FILE` keeps graphs, and finds them; "
+        "default: `templates` in the local stack's folder (`.farm`, here or above).",
     )
 
 

@@ -18,7 +18,8 @@ Everything is set by environment variables, read once when a process starts. A v
 refused with the variable's name. A variable that begins with `FARM_` and that nobody knows is reported by
 `farm check`.
 
-In a folder where `farm up` runs, the commands and `Farm()` take what is not set from that local stack.
+Where `farm up` runs, in that folder and those below it, commands, workers and `Farm()` take what is not set
+from that local stack. `farm env` prints it as a shell reads it: `eval "$(farm env)"`.
 
 This page is made from the settings by `make docs`; a test holds the two together. The names after the
 first one of a row are accepted too: they are those of runpod's worker-comfyui.

@@ -1,4 +1,4 @@
-"""Finding the farm from where one stands: the environment first, then the local stack of this folder."""
+"""Finding the farm from where one stands: the environment first, then the local stack found from here."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from farm.settings import FromEnvironment
 _Settings = TypeVar("_Settings", bound=FromEnvironment)
 
 
-def settings_here(group: type[_Settings], folder: Path = Path()) -> _Settings:
-    """A group of settings: from the environment, else as the stack that runs in `folder` has it.
+def settings_here(group: type[_Settings], folder: Path | None = None) -> _Settings:
+    """A group of settings: from the environment, else as the running stack has it.
+
+    Args:
+        folder: of the stack (`.farm`); default: the one that is found from here, as `stack_folder` does.
 
     Raises:
         SettingsError: a variable is wrong; the message names it.

@@ -23,6 +23,7 @@ from farm.settings import (
     StoreSettings,
     WorkerSettings,
 )
+from farm.surroundings import settings_here
 from worker.consumer import Line, fetch_when_free, patient_consumer
 from worker.errors import WorkerError
 from worker.exits import EX_SOFTWARE, code_of_refusal
@@ -32,11 +33,11 @@ from worker.tasks import register
 log = logging.getLogger(__name__)
 
 try:
-    _redis, _worker, _log = RedisSettings.read(), WorkerSettings.read(), LogSettings.read()
+    _redis, _worker, _log = settings_here(RedisSettings), settings_here(WorkerSettings), LogSettings.read()
     runtime = Runtime(
         redis=_redis,
         store=StoreSettings.read(),
-        s3=S3Settings.read(),
+        s3=settings_here(S3Settings),
         worker=_worker,
         allowed=GateSettings.read(),
         clean=CleanSettings.read(),

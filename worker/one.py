@@ -7,6 +7,7 @@ import platform
 from celery.bin.celery import celery
 
 from farm.settings import WorkerSettings
+from farm.surroundings import settings_here
 from worker.app import app
 from worker.errors import WorkerError
 from worker.gpu.card import find_card
@@ -26,7 +27,7 @@ def node_name(settings: WorkerSettings) -> str:
 def main(arguments: list[str]) -> None:
     """Run the worker and exit with its code; `arguments` go to Celery after ours, and win."""
     # Without mingle and gossip the worker is up a second earlier and chatters less; Flower needs neither.
-    ours = ["worker", "-n", node_name(WorkerSettings.read()), "--without-mingle", "--without-gossip"]
+    ours = ["worker", "-n", node_name(settings_here(WorkerSettings)), "--without-mingle", "--without-gossip"]
     # As `app.start` does it, which keeps the exit code to itself: a supervisor must see a refusal.
     celery.params[0].default = app
     celery.main(args=[*ours, *arguments], prog_name="celery")

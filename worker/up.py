@@ -180,11 +180,12 @@ def up(arguments: Sequence[str]) -> int:
     """
     from farm.logs import configure_logging
     from farm.settings import LogSettings, WorkerSettings
+    from farm.surroundings import settings_here
 
     options = _options(arguments)
     if options.strict:
         os.environ["FARM_STRICT"] = "true"  # which the workers inherit
-    settings, logs = WorkerSettings.read(), LogSettings.read()
+    settings, logs = settings_here(WorkerSettings), LogSettings.read()
     configure_logging(logs.level, logs.form)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     cards = read_cards(visible) if find_card() is not None else []

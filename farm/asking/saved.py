@@ -12,6 +12,7 @@ from typing import Any, Final
 from comfy.graphs.graph import Graph
 from comfy.wan.templates import TEMPLATES
 from farm.errors import InvalidJob, Problem
+from farm.local import stack_folder
 from farm.settings import TemplateSettings
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -75,4 +76,4 @@ def save_template(name: str, graph: Graph, bind: Mapping[str, Sequence[str]]) ->
 
 
 def _folder() -> Path:
-    return TemplateSettings.read().folder
+    return TemplateSettings.read().folder or stack_folder() / "templates"

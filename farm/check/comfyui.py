@@ -13,6 +13,7 @@ from typing import Final
 from farm.check.finding import Finding, bad, good, note
 from farm.errors import SettingsError
 from farm.settings import WorkerSettings
+from farm.surroundings import settings_here
 
 NAME: Final = "ComfyUI"
 # CVE-2026-56670 to -56674: a graph could read files outside ComfyUI's folders.
@@ -21,10 +22,14 @@ TORCH_TIMEOUT_S: Final = 120.0  # its first import from a cold disk
 ASK_TORCH: Final = "import json, torch; print(json.dumps([torch.__version__, torch.cuda.is_available()]))"
 
 
-def check_comfyui() -> list[Finding]:
-    """The folder or server that the settings name; without one the emulator stands in."""
+def check_comfyui(folder: Path | None = None) -> list[Finding]:
+    """The folder or server that the settings name, or the stack has; without one the emulator stands in.
+
+    Args:
+        folder: of the stack; default: the one that is found from here.
+    """
     try:
-        settings = WorkerSettings.read()
+        settings = settings_here(WorkerSettings, folder)
     except SettingsError:
         return []  # told by `check_variables`
     if settings.comfyui_url:

@@ -16,23 +16,23 @@ from farm.check.services import check_redis, check_s3, check_variables
 log = logging.getLogger(__name__)
 
 
-def check_everything(here: Path = Path(), environ: Mapping[str, str] = os.environ) -> list[Finding]:
+def check_everything(folder: Path | None = None, environ: Mapping[str, str] = os.environ) -> list[Finding]:
     """What was found on this machine, in a fixed order; takes as long as the slowest server (seconds).
 
     Args:
-        here: the folder to look from; a local stack that runs in it counts.
+        folder: of the local stack that counts; default: the one that is found from here.
         environ: the variables to look at.
     """
     checks: list[Callable[[], list[Finding]]] = [
         check_python,
         lambda: check_variables(environ),
-        lambda: check_redis(here),
-        lambda: check_s3(here),
-        check_comfyui,
+        lambda: check_redis(folder),
+        lambda: check_s3(folder),
+        lambda: check_comfyui(folder),
         check_gpu,
         check_video,
         check_wheels,
-        lambda: check_disk(here),
+        lambda: check_disk(folder),
     ]
     with ThreadPoolExecutor(max_workers=len(checks)) as pool:
         return [finding for found in pool.map(_guarded, checks) for finding in found]

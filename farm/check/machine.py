@@ -13,6 +13,7 @@ from typing import Any, Final
 from farm.check.finding import Finding, bad, good, note
 from farm.errors import SettingsError, StackError
 from farm.settings import WorkerSettings
+from farm.surroundings import settings_here
 
 OLDEST_PYTHON: Final = (3, 11)
 GIB: Final = 2**30
@@ -91,16 +92,16 @@ def check_wheels() -> list[Finding]:
     ]
 
 
-def check_disk(here: Path) -> list[Finding]:
-    """Room for outputs and the input cache."""
+def check_disk(folder: Path | None = None) -> list[Finding]:
+    """Room for outputs and the input cache of a worker that is started here."""
     try:
-        settings = WorkerSettings.read()
+        settings = settings_here(WorkerSettings, folder)
     except SettingsError:
         return []  # told by `check_variables`
-    folder = (here / settings.data_dir).absolute()
-    there = next(path for path in (folder, *folder.parents) if path.is_dir())
+    data = settings.data_dir.absolute()
+    there = next(path for path in (data, *data.parents) if path.is_dir())
     free = shutil.disk_usage(there).free
-    what = f"{free / GIB:.0f} GiB free for {folder}"
+    what = f"{free / GIB:.0f} GiB free for {data}"
     if free < LEAST_FREE_BYTES:
         return [bad("disk", what, "free some, or set FARM_WORKER_DIR to another disk")]
     if free < settings.input_cache_mib * 2**20 + LEAST_FREE_BYTES:

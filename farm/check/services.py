@@ -39,14 +39,14 @@ def check_variables(environ: Mapping[str, str]) -> list[Finding]:
     return found or [good("settings", "every FARM_ variable that is set is known and can be read")]
 
 
-def check_redis(here: Path) -> list[Finding]:
+def check_redis(folder: Path | None = None) -> list[Finding]:
     """Whether it answers, is new enough, would keep jobs, and asks who one is."""
     from farm.broker import CeleryBell, make_app
     from farm.store.base import StoreLimits
     from farm.store.redis.store import connect
 
     try:
-        settings = settings_here(RedisSettings, here)
+        settings = settings_here(RedisSettings, folder)
         store = connect(settings, StoreLimits(), CeleryBell(make_app(settings), settings.namespace))
         facts = store.ping()
     except SettingsError:
@@ -120,12 +120,12 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def check_s3(here: Path) -> list[Finding]:
+def check_s3(folder: Path | None = None) -> list[Finding]:
     """Whether an object can be stored, read back and deleted."""
     from farm.storage import S3Patience, S3Storage
 
     try:
-        settings = settings_here(S3Settings, here)
+        settings = settings_here(S3Settings, folder)
         storage = S3Storage(settings, patience=S3Patience(connect_s=3.0, read_s=10.0, attempts=2))
     except SettingsError as exc:
         # What the environment alone gets wrong is told by `check_variables`; this may be the mixture.

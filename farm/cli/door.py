@@ -34,19 +34,16 @@ class Door:
 
     out: Console = field(default_factory=make_console)
     err: Console = field(default_factory=lambda: make_console(stderr=True))
+    folder: Path | None = None  # of the local stack that `--folder` names; else it is looked for
 
     def farm(self) -> Farm:
-        """The farm that the environment, or the local stack of this folder, leads to.
+        """The farm that the environment, or the local stack found from here, leads to.
 
         Raises:
             SettingsError: a variable is wrong.
         """
-        return Farm(storage=S3Storage(settings_here(S3Settings), patience=_PATIENCE))
-
-    @property
-    def here(self) -> Path:
-        """The folder from which things are looked for."""
-        return Path()
+        storage = S3Storage(settings_here(S3Settings, self.folder), patience=_PATIENCE)
+        return Farm(storage=storage, folder=self.folder)
 
     @property
     def lively(self) -> bool:

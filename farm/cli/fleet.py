@@ -93,7 +93,7 @@ def check(context: typer.Context, json: AsJson = False) -> None:
     from farm.check import check_everything, passed
 
     door = door_of(context)
-    findings = check_everything(door.here)
+    findings = check_everything(door.folder)
     if json:
         as_json.put(door.out, [asdict(finding) for finding in findings])
     else:
@@ -147,9 +147,8 @@ def clean(
 
     door = door_of(context)
     with door.farm() as farm:
-        cleaned = Cleaner(farm.store, farm.storage, limits_of(settings_here(CleanSettings))).clean(
-            dry_run=dry_run
-        )
+        limits = limits_of(settings_here(CleanSettings, door.folder))
+        cleaned = Cleaner(farm.store, farm.storage, limits).clean(dry_run=dry_run)
     if json:
         as_json.put(door.out, asdict(cleaned))
         return

@@ -16,6 +16,7 @@ from comfy.errors import ComfyError
 from farm.cli import exporting, fleet, graphs, improve, jobs, planning, stack
 from farm.cli.door import Door, say
 from farm.cli.exits import EPILOG, ExitCode, code_of, told
+from farm.cli.stack_folder import StackCommand
 from farm.errors import FarmError, StoreUnavailable
 
 app = typer.Typer(
@@ -48,11 +49,12 @@ _PANELS = {
         fleet.clean,
         exporting.metrics,
     ),
-    "This machine": (stack.up, stack.demo, stack.down),
+    "This machine": (stack.up, stack.demo, stack.down, stack.env),
 }
+_OF_NO_FARM = (graphs.inspect, graphs.templates, fleet.plan_gpu)
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
-        app.command(rich_help_panel=_panel)(_command)
+        app.command(rich_help_panel=_panel, cls=None if _command in _OF_NO_FARM else StackCommand)(_command)
 
 
 def run(arguments: Sequence[str], *, door: Door | None = None) -> int:
@@ -88,7 +90,7 @@ def _fail(door: Door, text: str, code: ExitCode, exc: Exception | None = None) -
 
 def _hint(exc: Exception) -> str:
     if isinstance(exc, StoreUnavailable) and not os.environ.get("FARM_REDIS_URL"):
-        return "; no stack runs in this folder: `farm up` starts one"
+        return "; no stack runs in this folder or above it: `farm up` starts one"
     return ""
 
 

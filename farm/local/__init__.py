@@ -1,10 +1,10 @@
 """The farm on one machine with nothing installed: Valkey and S3 from wheels, one worker, Flower.
 
-`LocalStack` runs it, `attach` and `local_environment` find a running one, `down` stops it.
+`LocalStack` runs it, `stack_folder`, `attach` and `local_environment` find one, `down` stops it.
 """
 
 from farm.local.parts import PartName
-from farm.local.running import attach, down, local_environment
+from farm.local.running import attach, down, local_environment, stack_folder
 from farm.local.stack import LocalStack
 from farm.local.state import StackState
 from farm.local.supervisor import News, PartNews
@@ -18,4 +18,5 @@ __all__ = [
     "attach",
     "down",
     "local_environment",
+    "stack_folder",
 ]

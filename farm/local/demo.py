@@ -12,7 +12,7 @@ from farm.asking.request import JobRequest
 from farm.client import Farm
 from farm.errors import StackError
 from farm.local import LocalStack, PartNews, attach
-from farm.local.running import NAMES_REDIS, STATE_FOLDER
+from farm.local.running import NAMES_REDIS
 
 DEMO_FOLDER: Final = Path("demo-output")
 DEMO_TEMPLATE: Final = "wan22-t2v-a14b"
@@ -36,7 +36,7 @@ def demo_request(prompt: str | None = None) -> JobRequest:
 
 @contextmanager
 def running_farm(
-    folder: Path = STATE_FOLDER,
+    folder: Path | None = None,
     open_farm: Callable[[], Farm] = Farm,
     *,
     on_news: Callable[[PartNews], None] = lambda _news: None,

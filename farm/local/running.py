@@ -11,7 +11,7 @@ from typing import Final
 from farm.errors import StackError
 from farm.local.parts import BUCKET, PartName, s3_url, valkey_url
 from farm.local.probes import REGION
-from farm.local.state import Passwords, StackState, read_state
+from farm.local.state import STATE_FILE, Passwords, StackState, read_state
 
 STATE_FOLDER: Final = Path(".farm")
 
@@ -25,36 +25,66 @@ NAMES_S3: Final = (
     "FARM_S3_ACCESS_KEY_ID",
     "BUCKET_ACCESS_KEY_ID",
 )
+# What a stack was started with, and whoever finds it must mean too.
+ALSO_REDIS: Final = ("FARM_NAMESPACE",)
+ALSO_S3: Final = ("FARM_S3_PREFIX", "FARM_S3_PUBLIC_ENDPOINT_URL")
 
 
-def attach(folder: Path = STATE_FOLDER) -> StackState | None:
-    """The stack that runs in that folder, if one does."""
-    state = read_state(folder)
+def stack_folder(here: Path = Path()) -> Path:
+    """The folder of the stack that counts for whoever stands in `here`, as git looks for its own.
+
+    The nearest `.farm` upwards in which a stack has ever run; else the one that `here` itself would get.
+    """
+    start = here.absolute()
+    found = (each / STATE_FOLDER for each in (start, *start.parents))
+    return next(filter(_is_our_stack, found), here / STATE_FOLDER)
+
+
+def _is_our_stack(folder: Path) -> bool:
+    # Above us may be a folder that everybody can write to: a stranger's stack must not get our jobs.
+    try:
+        return (folder / STATE_FILE).stat().st_uid == os.getuid()
+    except OSError:
+        return False
+
+
+def attach(folder: Path | None = None) -> StackState | None:
+    """The stack that runs in that folder (default: `stack_folder`), if one does."""
+    state = read_state(stack_folder() if folder is None else folder)
     return state if state is not None and state.runs() else None
 
 
-def local_environment(here: Path = Path(), environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The variables that lead to the stack running in `here`; empty when none does.
+def local_environment(folder: Path | None = None, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables that lead to the stack running in `folder`; empty when none does.
 
     Those of a service that the environment names itself are left out: half of ours and half of
     theirs would fit nobody.
+
+    Args:
+        folder: the stack's own; default: `stack_folder`.
+        environ: what names services already; default: this process's.
     """
-    state = attach(here / STATE_FOLDER)
+    state = attach(folder)
     if state is None:
         return {}
     named = named_already(os.environ if environ is None else environ)
-    theirs = (("FARM_REDIS_",) if PartName.VALKEY in named else ()) + (
-        ("FARM_S3_",) if PartName.S3 in named else ()
-    )
-    return {name: value for name, value in state.environment.items() if not name.startswith(theirs)}
+    # With a Redis of their own they are in another farm, and its workers have a ComfyUI of their own.
+    of_redis = ("FARM_REDIS_", "FARM_NAMESPACE", "FARM_WORKER_", "COMFYUI_")
+    theirs = (of_redis if PartName.VALKEY in named else ()) + (("FARM_S3_",) if PartName.S3 in named else ())
+    ours = {**state.worker, **state.environment}
+    return {name: value for name, value in ours.items() if not name.startswith(theirs)}
 
 
-def down(folder: Path = STATE_FOLDER, *, timeout_s: float = 90.0) -> bool:
-    """Stop the stack that runs in that folder and return when it is gone; False when none ran.
+def down(folder: Path | None = None, *, timeout_s: float = 90.0) -> bool:
+    """Stop the stack that runs in that folder (default: `stack_folder`) and return when it is gone.
+
+    Returns:
+        False when none ran.
 
     Raises:
         StackError: it does not end in time.
     """
+    folder = stack_folder() if folder is None else folder
     state = attach(folder)
     if state is None:
         return False
@@ -74,12 +104,21 @@ def named_already(environ: Mapping[str, str]) -> frozenset[PartName]:
 
 
 def stack_environment(
-    parts: frozenset[PartName], ports: Mapping[str, int], passwords: Passwords
+    parts: frozenset[PartName],
+    ports: Mapping[str, int],
+    passwords: Passwords,
+    environ: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """The variables that lead a client or worker to these parts."""
+    """The variables that lead a client or worker to these parts.
+
+    Args:
+        environ: what the stack was started with.
+    """
+    given = environ or {}
     found: dict[str, str] = {}
     if PartName.VALKEY in parts:
         found["FARM_REDIS_URL"] = valkey_url(ports[PartName.VALKEY], passwords)
+        found |= {name: given[name] for name in ALSO_REDIS if given.get(name)}
     if PartName.S3 in parts:
         found |= {
             "FARM_S3_ENDPOINT_URL": s3_url(ports[PartName.S3]),
@@ -88,4 +127,5 @@ def stack_environment(
             "FARM_S3_SECRET_ACCESS_KEY": passwords.s3_secret,
             "FARM_S3_REGION": REGION,
         }
+        found |= {name: given[name] for name in ALSO_S3 if given.get(name)}
     return found

@@ -27,7 +27,7 @@ from farm.local.parts import (
 )
 from farm.local.probes import HOST
 from farm.local.processes import ProcessId, identify
-from farm.local.running import STATE_FOLDER, named_already, stack_environment
+from farm.local.running import named_already, stack_environment, stack_folder
 from farm.local.state import FolderLock, Passwords, StackState, read_state, write_state
 from farm.local.supervisor import ORPHAN_GRACE_S, Board, Keeper, PartNews
 from farm.process.child import (
@@ -61,7 +61,7 @@ class LocalStack:
 
     def __init__(
         self,
-        folder: Path = STATE_FOLDER,
+        folder: Path | None = None,
         *,
         parts: Iterable[PartName] = ALL_PARTS,
         environ: Mapping[str, str] | None = None,
@@ -70,11 +70,11 @@ class LocalStack:
         """Nothing is started yet.
 
         Args:
-            folder: data, logs and the state file; made when it is not there.
+            folder: data, logs and the state file; made when it is not there. Default: `stack_folder`.
             environ: what names the services that are there already; default: this process's.
             on_news: told of starts and deaths, from other threads.
         """
-        self.folder = folder.resolve()
+        self.folder = (stack_folder() if folder is None else folder).resolve()
         self._environ = dict(os.environ if environ is None else environ)
         self._parts = frozenset(parts) - named_already(self._environ)
         self._on_news = on_news
@@ -186,7 +186,8 @@ class LocalStack:
             owner=owner,
             passwords=passwords,
             ports=ports,
-            environment=stack_environment(self._parts, ports, passwords),
+            environment=stack_environment(self._parts, ports, passwords, self._environ),
+            worker=self._worker_variables(),
             flower_url=flower_url(ports[PartName.FLOWER]) if PartName.FLOWER in self._parts else None,
             flower_user=FLOWER_USER,
         )
@@ -223,11 +224,20 @@ class LocalStack:
             "FARM_WORKER_DIR": str(self.folder / "worker"),
             "PYTHONUNBUFFERED": "1",
         }
+        return {**own, **self._given(), **state.environment}
+
+    def _given(self) -> dict[str, str]:
+        """What the environment says, with paths that mean the same from another folder."""
         given = {name: value for name, value in self._environ.items() if value}
         paths = {name: str(Path(given[name]).absolute()) for name in WORKER_PATHS if name in given}
         if os.sep not in given.get("COMFYUI_PYTHON", ""):  # a program of PATH, not a file here
             paths.pop("COMFYUI_PYTHON", None)
-        return {**own, **given, **paths, **state.environment}
+        return {**given, **paths}
+
+    def _worker_variables(self) -> dict[str, str]:
+        """What one more worker of this stack needs: the same ComfyUI, and a folder that nobody has yet."""
+        of_comfyui = {name: value for name, value in self._given().items() if name.startswith("COMFYUI_")}
+        return {**of_comfyui, "FARM_WORKER_DIR": str(self.folder / "workers")}
 
     def _keeper(self, part: Part) -> Keeper:
         return Keeper(part, self._board, folder=self.folder, on_start=self._note_child, on_news=self._on_news)

@@ -53,6 +53,8 @@ class StackState:
     passwords: Passwords = field(repr=False)
     ports: dict[str, int]  # part -> its port on 127.0.0.1
     environment: dict[str, str] = field(repr=False)  # FARM_* variables with which a client finds the stack
+    # What a further worker of it takes: the ComfyUI that the stack's own has, and another folder.
+    worker: dict[str, str] = field(default_factory=dict, repr=False)
     children: dict[str, ProcessId] = field(default_factory=dict)  # part -> its process
     stopped: bool = False  # it went down in good order; only ports and passwords still count
     flower_url: str | None = None

@@ -137,7 +137,7 @@ def gone(state: StackState) -> bool:
 
 def test_both_servers_answer_a_client_that_knows_only_the_folder(folder: Path) -> None:
     with a_stack(folder):
-        environment = local_environment(folder.parent, plain_environ())
+        environment = local_environment(folder, plain_environ())
         put_both(environment)
 
         assert_both_kept(environment)
@@ -214,7 +214,7 @@ def test_nothing_is_left_after_a_stop_and_the_data_is_there_at_the_next_start(fo
         put_both(stack.environment())
         first = stack.state
     assert gone(first)
-    assert local_environment(folder.parent) == {}
+    assert local_environment(folder) == {}
 
     with a_stack(folder) as stack:
         assert_both_kept(stack.environment())
@@ -282,7 +282,7 @@ def test_what_the_environment_names_is_not_started(folder: Path) -> None:
 
 def test_a_client_with_its_own_s3_gets_only_the_redis_of_the_stack(folder: Path) -> None:
     with a_stack(folder):
-        found = local_environment(folder.parent, {"BUCKET_ENDPOINT_URL": "https://s3.example.com"})
+        found = local_environment(folder, {"BUCKET_ENDPOINT_URL": "https://s3.example.com"})
 
     assert set(found) == {"FARM_REDIS_URL"}
 
@@ -329,7 +329,7 @@ def test_farm_check_finds_the_stack_of_the_folder_in_good_order(
     for name in os.environ.keys() - plain_environ().keys():
         monkeypatch.delenv(name)
     with a_stack(folder):
-        findings = [*check_redis(folder.parent), *check_s3(folder.parent)]
+        findings = [*check_redis(folder), *check_s3(folder)]
 
     assert [finding.name for finding in findings] == ["Redis", "Redis keeps jobs", "Redis access", "S3"]
     assert all(finding.ok for finding in findings), findings

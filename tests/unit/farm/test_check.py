@@ -265,8 +265,9 @@ def test_a_missing_extra_is_told_with_the_command_that_installs_it(monkeypatch: 
 
 def test_a_disk_that_is_nearly_full_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("farm.check.machine.LEAST_FREE_BYTES", 2**70)
+    monkeypatch.chdir(tmp_path)
 
-    finding = only(check_disk(tmp_path))
+    finding = only(check_disk())
 
     assert finding.blocks
     assert str(tmp_path) in finding.what
