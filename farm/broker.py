@@ -52,11 +52,34 @@ def key_prefix(namespace: str) -> str:
     return f"{{{namespace}}}:q:"
 
 
+class FarmCelery(Celery):
+    """Celery at the farm's Redis, whatever CELERY_BROKER_URL and its kin of another project say."""
+
+    backend_cls = "disabled"  # the store has the results
+
+    def __init__(self, name: str, *, broker: str) -> None:
+        """As Celery's own, without looking into the environment."""
+        super().__init__(name, broker=broker, loader="celery.loaders.app:AppLoader")
+        self._our_broker = broker
+
+    def connection_for_read(self, url: str | None = None, **given: Any) -> Connection:
+        """As Celery's own."""
+        return super().connection_for_read(url or self._our_broker, **given)
+
+    def connection_for_write(self, url: str | None = None, **given: Any) -> Connection:
+        """As Celery's own."""
+        return super().connection_for_write(url or self._our_broker, **given)
+
+    def connection(self, hostname: str | None = None, *args: Any, **given: Any) -> Connection:
+        """As Celery's own."""
+        return super().connection(hostname or self._our_broker, *args, **given)
+
+
 def make_app(settings: RedisSettings, *, name: str = "farm") -> Celery:
     """A Celery app that speaks to the farm's Redis; the same for producer, worker and Flower."""
     url = settings.url.get_secret_value()
     sentinels = sentinel_address(url)
-    app = Celery(name, broker=url if sentinels is None else sentinels.broker_url)
+    app = FarmCelery(name, broker=url if sentinels is None else sentinels.broker_url)
     app.conf.update(
         **_MUST_BE,
         task_serializer="json",

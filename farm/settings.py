@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from farm.errors import SettingsError
 from farm.job import VramClass
+from farm.process.environment import is_service_link
 from farm.store.base import StoreLimits
 
 
@@ -535,4 +536,8 @@ def known_variables() -> set[str]:
 
 def misspelt_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
     """Variables that begin with ``FARM_`` and that nobody reads: most likely a typing error."""
-    return sorted(name for name in environ if name.startswith("FARM_") and name not in known_variables())
+    return sorted(
+        name
+        for name, value in environ.items()
+        if name.startswith("FARM_") and name not in known_variables() and not is_service_link(name, value)
+    )

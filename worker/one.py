@@ -30,4 +30,6 @@ def main(arguments: list[str]) -> None:
     ours = ["worker", "-n", node_name(settings_here(WorkerSettings)), "--without-mingle", "--without-gossip"]
     # As `app.start` does it, which keeps the exit code to itself: a supervisor must see a refusal.
     celery.params[0].default = app
+    for option in celery.params:
+        option.envvar = None  # LOADER, BROKER_URL, … of another project
     celery.main(args=[*ours, *arguments], prog_name="celery")

@@ -19,6 +19,7 @@ from farm.process.child import (
     Child,
     ChildNotStarted,
 )
+from farm.process.environment import for_worker
 from farm.process.logpump import LogLine
 from worker.errors import GpuUnusable
 from worker.exits import EX_CONFIG
@@ -155,7 +156,7 @@ class Watchman:
                 child = self._child = Child.start(
                     self._command,
                     name=self.post.name,
-                    env={**os.environ, **self.post.variables},
+                    env={**for_worker(os.environ), "PYTHONUNBUFFERED": "1", **self.post.variables},
                     on_line=self._pass_on,
                     grace_s=self._grace_s,
                 )

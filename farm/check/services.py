@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 
 from farm.check.finding import Finding, bad, good, note
 from farm.errors import FarmError, SettingsError, StorageUnavailable, StoreMisconfigured, StoreUnavailable
+from farm.process.environment import is_loopback
 from farm.settings import (
     RedisSettings,
     S3Settings,
@@ -97,7 +97,7 @@ def judge_replicas(facts: dict[str, Any], wanted: int) -> list[Finding]:
 def judge_access(url: str) -> Finding:
     """Whether a stranger who reaches it could use it, or listen."""
     place = urlsplit(url)
-    if place.scheme == "unix" or _is_loopback(place.hostname or ""):
+    if place.scheme == "unix" or is_loopback(place.hostname or ""):
         return good("Redis access", "reached within this machine only")
     if not place.password:
         return bad(
@@ -111,13 +111,6 @@ def judge_access(url: str) -> Finding:
     if place.scheme != "rediss":
         return note("Redis access", "jobs and the password travel in the clear", "use TLS: rediss://")
     return good("Redis access", "password and TLS")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_s3(folder: Path | None = None) -> list[Finding]:

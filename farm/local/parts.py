@@ -13,6 +13,8 @@ from typing import Final
 from farm.local.probes import HOST, http_refuses, redis_refuses, s3_refuses, worker_missing
 from farm.local.state import Passwords, write_private
 from farm.local.wheels import need_module, rclone_binary, valkey_binary
+from farm.process.environment import for_python, for_server, for_worker
+from farm.settings import known_variables
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ def valkey_part(folder: Path, port: int, passwords: Passwords, environ: Mapping[
         data.mkdir(mode=0o700, exist_ok=True)
         config = folder / "run" / "valkey.conf"  # a file, because arguments can be read by everybody
         write_private(config, _valkey_config(data, port, passwords.valkey).encode())
-        return Launch(command=(str(binary), str(config)), env=environ)
+        return Launch(command=(str(binary), str(config)), env=for_server(environ))
 
     return Part(
         name=PartName.VALKEY,
@@ -83,11 +85,9 @@ def s3_part(folder: Path, port: int, passwords: Passwords, environ: Mapping[str,
         _remove_leftovers(data)
         command = (str(binary), "serve", "s3", "--addr", f"{HOST}:{port}", "--config", "")
         keys = f'"{passwords.s3_key_id},{passwords.s3_secret}"'  # the quotes belong to it: it is CSV
-        # A setting of the user's own rclone would change what this one does.
-        own = {name: value for name, value in environ.items() if not name.startswith("RCLONE_")}
         return Launch(
             command=(*command, "--cache-dir", str(folder / "run" / "rclone"), str(data)),
-            env={**own, "RCLONE_AUTH_KEY": keys},
+            env={**for_server(environ), "RCLONE_AUTH_KEY": keys},
         )
 
     return Part(
@@ -121,7 +121,10 @@ def flower_part(port: int, passwords: Passwords, environ: Mapping[str, str]) -> 
                 *(sys.executable, "-m", "celery", "-A", "farm.broker", "flower"),
                 *(f"--{name}={value}" for name, value in options.items()),
             ),
-            env={**environ, "FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{passwords.flower}"},
+            env={
+                **for_python(environ, known_variables()),
+                "FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{passwords.flower}",
+            },
         )
 
     return Part(
@@ -146,7 +149,10 @@ def worker_part(name: str, environ: Mapping[str, str], *, timeout_s: float, grac
         for module in ("av", "psutil", "pynvml", "websocket"):
             need_module(module, f"The worker (its module {module})", "worker")
         # What it serves and which ComfyUI it starts is its own affair.
-        return Launch(command=(sys.executable, "-m", "worker"), env={**environ, "FARM_WORKER_NAME": name})
+        return Launch(
+            command=(sys.executable, "-m", "worker"),
+            env={**for_worker(environ), "PYTHONUNBUFFERED": "1", "FARM_WORKER_NAME": name},
+        )
 
     return Part(
         name=PartName.WORKER,

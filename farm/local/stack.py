@@ -222,7 +222,6 @@ class LocalStack:
         own = {
             "FARM_WORKER_NAME": f"local@{socket.gethostname()}",
             "FARM_WORKER_DIR": str(self.folder / "worker"),
-            "PYTHONUNBUFFERED": "1",
         }
         return {**own, **self._given(), **state.environment}
 

@@ -7,15 +7,19 @@ import threading
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import boto3
+import botocore.session
 from botocore.config import Config
+from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
 from botocore.exceptions import ClientError
 from s3transfer.futures import TransferFuture
 from s3transfer.manager import TransferConfig, TransferManager
 from s3transfer.subscribers import BaseSubscriber
 
 from farm.errors import TransferStopped
+from farm.process.environment import is_loopback
 from farm.settings import S3Settings
 from farm.storage.base import ProgressHook, S3Patience, StopHook
 from farm.storage.endpoint import S3Place
@@ -120,10 +124,26 @@ def _finish(future: TransferFuture, watch: _Watch, key: str, stop: StopHook | No
         raise
 
 
+def _session(*, alone: bool) -> boto3.session.Session:
+    """A session of our own: boto3's default one is shared by all of the process and not safe for threads.
+
+    Args:
+        alone: nothing of the user's profiles and AWS_ variables counts, but the certificates to trust.
+    """
+    if not alone:
+        return boto3.session.Session()
+    variables = {
+        name: (None, None, None if name in ("config_file", "credentials_file") else default, convert)
+        for name, (_, _, default, convert) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()
+        if name != "ca_bundle"
+    }
+    return boto3.session.Session(botocore_session=botocore.session.Session(session_vars=variables))
+
+
 def _client(settings: S3Settings, place: S3Place, patience: S3Patience) -> S3Client:
     key_id, secret = settings.access_key_id, settings.secret_access_key
-    # A session of our own: boto3's default one is shared by all of the process and not safe for threads.
-    return boto3.session.Session().client(
+    host = urlsplit(place.endpoint_url or "").hostname or ""
+    return _session(alone=key_id is not None and secret is not None).client(
         "s3",
         endpoint_url=place.endpoint_url,
         region_name=place.region,
@@ -139,6 +159,9 @@ def _client(settings: S3Settings, place: S3Place, patience: S3Patience) -> S3Cli
             connect_timeout=patience.connect_s,
             read_timeout=patience.read_s,
             retries={"mode": "standard", "total_max_attempts": patience.attempts},
+            # Ours is the endpoint that is shown and judged.
+            ignore_configured_endpoint_urls=True,  # type: ignore[call-arg]
+            proxies={} if is_loopback(host) else None,
             # Parts in flight, and small requests beside them.
             max_pool_connections=_CONNECTIONS + 6,
             tcp_keepalive=True,

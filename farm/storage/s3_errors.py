@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from botocore import exceptions as boto
+from botocore.utils import get_environ_proxies
 from s3transfer.exceptions import RetriesExceededError, S3ValidationError
 
 from farm.errors import BucketNotFound, FarmError, ObjectNotFound, StorageDenied, StorageUnavailable
+from farm.process.environment import is_loopback, without_login
 from farm.storage.endpoint import S3Place
 
 _DENIED: Final = {
@@ -26,6 +29,15 @@ _DENIED: Final = {
 _WRONG_REGION: Final = frozenset(
     {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301"}
 )
+
+_CUT_SHORT: Final[dict[tuple[type[Exception], ...], str]] = {
+    (boto.ConnectTimeoutError, boto.ReadTimeoutError): "no answer in time",
+    (
+        boto.ConnectionClosedError,
+        boto.ResponseStreamingError,
+        boto.IncompleteReadError,
+    ): "the connection was cut",
+}
 
 
 @contextmanager
@@ -58,7 +70,7 @@ def translate(exc: Exception, place: S3Place, doing: str, *, key: str, bucket: s
         exc, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError
     ):
         return StorageDenied(place.name, f"there are no credentials for it ({exc})")
-    return StorageUnavailable(place.name, f"{_connection_reason(exc)} ({doing})")
+    return _unavailable(place, f"{_connection_reason(exc)} ({doing})")
 
 
 def _of_answer(exc: boto.ClientError, place: S3Place, doing: str, *, key: str, bucket: str) -> FarmError:
@@ -73,24 +85,44 @@ def _of_answer(exc: boto.ClientError, place: S3Place, doing: str, *, key: str, b
         reason = f"the bucket {bucket!r} is not in region {place.region!r} ({doing}: {code})"
         return StorageUnavailable(place.name, reason, setting="FARM_S3_REGION")
     said = str(exc.response.get("Error", {}).get("Message", "")).strip()
-    return StorageUnavailable(place.name, f"it answered {status} {code} to the {doing}: {said[:200]}")
+    return _unavailable(place, f"it answered {status} {code} to the {doing}: {said[:200]}")
+
+
+def _unavailable(place: S3Place, reason: str) -> StorageUnavailable:
+    """Names the proxy too that the request went through: it may be the one that failed."""
+    proxy = proxy_of(place)
+    if proxy is None:
+        return StorageUnavailable(place.name, reason)
+    through = f"asked through the proxy {proxy}, which NO_PROXY can keep out of it"
+    return StorageUnavailable(place.name, f"{reason}; {through}")
+
+
+def proxy_of(place: S3Place) -> str | None:
+    """The proxy that the environment puts before the store, without its password; None: none.
+
+    Source: botocore ``httpsession.py``, which asks the same function.
+    """
+    url = urlsplit(place.endpoint_url or "https://s3.amazonaws.com")
+    if is_loopback(url.hostname or ""):
+        return None
+    found = get_environ_proxies(url.geturl()).get(url.scheme)
+    return without_login(found) if found else None
 
 
 def _connection_reason(exc: Exception) -> str:
     """Why no answer came, in words; botocore hides the cause in `kwargs`."""
     cause: Any = getattr(exc, "kwargs", {}).get("error")
     detail = f"{cause or exc}"
+    if isinstance(exc, boto.ProxyConnectionError):
+        return f"the proxy did not let us through: {detail[:200]}"
     if "Failed to resolve" in detail or "NameResolution" in type(cause).__name__:
         return "its name cannot be resolved"
     if "refused" in detail:
         return "the connection was refused: nothing listens there"
     if isinstance(exc, boto.SSLError):
         return f"TLS failed: {detail[:200]}"
-    if isinstance(exc, boto.ConnectTimeoutError | boto.ReadTimeoutError):
-        return "no answer in time"
-    if isinstance(exc, boto.ConnectionClosedError | boto.ResponseStreamingError | boto.IncompleteReadError):
-        return "the connection was cut"
-    return f"{type(exc).__name__}: {detail[:200]}"
+    words = (words for kinds, words in _CUT_SHORT.items() if isinstance(exc, kinds))
+    return next(words, f"{type(exc).__name__}: {detail[:200]}")
 
 
 def _code(exc: boto.ClientError) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import comfy.errors
+from farm.process.environment import for_worker
 from farm.settings import WorkerSettings
 from worker.comfyui.folders import WorkerFolders
 from worker.errors import ComfyUnusable
@@ -37,8 +38,8 @@ _OURS: Final = {
 }
 # Custom nodes are other people's code: what they do not need they do not get. The interpreter's own
 # variables would have it import our packages in place of its own.
-_WITHHELD_PREFIXES: Final = ("FARM_", "BUCKET_", "CELERY_", "AWS_", "COMFYUI_")
-_WITHHELD: Final = frozenset({"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONWARNINGS", "VIRTUAL_ENV"})
+_WITHHELD_PREFIXES: Final = ("FARM_", "BUCKET_", "AWS_", "COMFYUI_")
+_WITHHELD: Final = frozenset({"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"})
 
 
 class ComfyKind(StrEnum):
@@ -203,7 +204,7 @@ def child_environment(
     """The environment for ComfyUI: ours without our secrets and Python's search path, and the plan's."""
     kept = {
         name: value
-        for name, value in environ.items()
+        for name, value in for_worker(environ).items()
         if name not in _WITHHELD and not name.startswith(_WITHHELD_PREFIXES)
     }
     kept["PYTHONUNBUFFERED"] = "1"  # a line that waits in a buffer is stamped too late
