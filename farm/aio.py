@@ -27,6 +27,7 @@ from farm.asking.request import (
     JobRequest,
 )
 from farm.client import Farm, succeeded
+from farm.downloads import DEFAULT_NAME
 from farm.errors import WaitTimeout
 from farm.follow import ends
 from farm.follower import Follower
@@ -297,6 +298,6 @@ class AsyncResult:
         """As `Result.url`."""
         return await self._farm.call(self._result.url, artifact, expires_s=expires_s)
 
-    async def download(self, folder: str | Path = ".") -> builtins.list[Path]:
+    async def download(self, folder: str | Path = ".", *, name: str = DEFAULT_NAME) -> builtins.list[Path]:
         """As `Result.download`."""
-        return await self._farm.call(self._result.download, folder)
+        return await self._farm.call(self._result.download, folder, name=name)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from farm.downloads import DEFAULT_NAME, download_all
 from farm.errors import NoResult
 from farm.job import Artifact, JobEvent, JobRecord, JobResult, JobState
 from farm.storage import Storage
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 class Result:
     """The files of a succeeded job."""
 
-    facts: JobResult
+    job: JobRecord
+    facts: JobResult  # its result
     storage: Storage
 
     @property
@@ -32,18 +34,20 @@ class Result:
         """A link to a file (default: the clip) that works without credentials, for a while."""
         return self.storage.url((artifact or self.main).key, expires_s=expires_s)
 
-    def download(self, folder: str | Path = ".") -> list[Path]:
+    def download(self, folder: str | Path = ".", *, name: str = DEFAULT_NAME) -> list[Path]:
         """Every file of the job, put into `folder`, checked against its sha256; returns the paths.
 
+        Files of several jobs may go into one folder: nothing is overwritten, and what is there is not
+        fetched again.
+
+        Args:
+            name: of the files, without their ending; see `farm.downloads.download_all` for its fields.
+
         Raises:
+            SettingsError: `name` has a field that this job does not.
             StorageUnavailable: S3 does not give it; what had come whole stays.
         """
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
-        paths = [target / name for name in _file_names(self.facts.artifacts)]
-        for artifact, path in zip(self.facts.artifacts, paths, strict=True):
-            self.storage.download(artifact.key, path, sha256=artifact.sha256)
-        return paths
+        return download_all(self.job, self.storage, Path(folder), name=name)
 
 
 class Job:
@@ -122,13 +126,4 @@ def result_of(record: JobRecord, storage: Storage) -> Result:
     """
     if record.result is None:
         raise NoResult(record.job_id, record.state)
-    return Result(facts=record.result, storage=storage)
-
-
-def _file_names(artifacts: Sequence[Artifact]) -> list[str]:
-    """A name for each file; two nodes may have saved one of the same name."""
-    names: list[str] = []
-    for artifact in artifacts:
-        name = Path(artifact.key).name
-        names.append(name if name not in names else f"{artifact.node_id or len(names)}-{name}")
-    return names
+    return Result(job=record, facts=record.result, storage=storage)

@@ -194,11 +194,18 @@ class S3Settings(FromEnvironment):
         description="Folder within the bucket for all keys of the farm.",
     )
     url_expires_s: int = Field(
-        7 * 86400,
+        3600,
         ge=1,
         le=7 * 86400,
         validation_alias=_variable("FARM_S3_URL_EXPIRES_S"),
-        description="Seconds for which a presigned link is good, unless the caller says otherwise.",
+        description="Seconds for which a presigned link is good, unless the caller says otherwise; whoever "
+        "has the link has the clip.",
+    )
+    public_endpoint_url: str | None = Field(
+        None,
+        validation_alias=_variable("FARM_S3_PUBLIC_ENDPOINT_URL"),
+        description="Address of the same S3 for presigned links, where browsers do not reach the endpoint. A "
+        "proxy there must pass the Host header and the path on as they come, for both are signed.",
     )
 
 

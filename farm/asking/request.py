@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, TypedDict
 
@@ -258,6 +258,10 @@ def _bad_options(options: JobOptions) -> Iterator[Problem]:
         yield Problem(field=name, message=f"there is no such option; there are {known}")
     if isinstance(options.get("labels"), str):
         yield Problem(field="labels", message="is a list of texts, not one text")
+    deadline = options.get("deadline")
+    # One without a time zone is refused with the job's other fields.
+    if isinstance(deadline, datetime) and deadline.tzinfo is not None and deadline <= datetime.now(UTC):
+        yield Problem(field="deadline", message=f"{deadline.isoformat(' ', 'seconds')} is past")
     vram_gib = options.get("vram_gib")
     if options.get("if_unplaceable", "refuse") not in ("refuse", "park"):
         yield Problem(field="if_unplaceable", message="is refuse or park")

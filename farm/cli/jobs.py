@@ -1,4 +1,4 @@
-"""Commands about jobs: submit, validate, ls, show, watch, cancel, retry, pull."""
+"""Commands about jobs: submit, validate, ls, show, watch, cancel, retry, pull, open."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from farm.cli.door import Door, door_of, say
 from farm.cli.exits import ExitCode
 from farm.cli.graph_options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
 from farm.cli.ids import complete_id, whole_id
+from farm.cli.opening import open_with_system, say_link
 from farm.cli.tables import job_view, jobs_table, result_view, video_words
 from farm.cli.watching import view_for, watch_jobs
 from farm.cli.wishing import Accept, AttentionOption, KeepMetadata, Lightning, Limit, Mp4, wishes
 from farm.cli.words import parse_moment, size
 from farm.client import Farm
+from farm.downloads import DEFAULT_NAME
 from farm.errors import JobFailed
-from farm.handle import Job
+from farm.handle import Job, Result
 from farm.job import JobRecord, JobState
 
 JobId = Annotated[
@@ -31,6 +33,9 @@ JobId = Annotated[
 JobIds = Annotated[
     list[str] | None,
     typer.Argument(metavar="JOB...", help="Ids, or beginnings.", autocompletion=complete_id),
+]
+SomeJobIds = Annotated[
+    list[str], typer.Argument(metavar="JOB...", help="Ids, or beginnings.", autocompletion=complete_id)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Labels = Annotated[list[str] | None, typer.Option("--label", "-l", help="A label; may be repeated.")]
@@ -166,7 +171,7 @@ def show(context: typer.Context, job: JobId, json: AsJson = False) -> None:
         for line in waits_for:
             say(door.out, f"waits: {line}")
         if url is not None:
-            say(door.out, f"link: {url}")  # whole, so that a terminal can open it
+            say_link(door.out, "link", url)
 
 
 def watch(context: typer.Context, jobs: JobIds = None, json: AsJson = False) -> None:
@@ -182,9 +187,7 @@ def watch(context: typer.Context, jobs: JobIds = None, json: AsJson = False) -> 
 
 def cancel(
     context: typer.Context,
-    jobs: Annotated[
-        list[str], typer.Argument(metavar="JOB...", help="Ids, or beginnings.", autocompletion=complete_id)
-    ],
+    jobs: SomeJobIds,
     reason: Annotated[
         str, typer.Option(help="Told to who waits for the job, and kept with it (500 characters).")
     ] = "",
@@ -233,21 +236,53 @@ def retry(
 
 def pull(
     context: typer.Context,
-    job: JobId,
-    folder: Annotated[
-        Path | None, typer.Argument(metavar="DIR", help="Where to; default: a folder of the job's name.")
-    ] = None,
+    jobs: SomeJobIds,
+    into: Annotated[Path, typer.Option("--into", "-o", metavar="DIR", help="Where to.")] = Path(),
+    name: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT", help="Names of the files, with {title} {seed} {job} {node} {file} {number}."
+        ),
+    ] = DEFAULT_NAME,
     json: AsJson = False,
 ) -> None:
-    """Download the files of a succeeded job, each checked against its hash."""
+    """Download the files of succeeded jobs, each checked against its hash; nothing is overwritten."""
+    door = door_of(context)
+    pulled: list[dict[str, Any]] = []
+    with door.farm() as farm:
+        wanted = [farm.get(job_id) for job_id in dict.fromkeys(whole_id(farm, job) for job in jobs)]
+        without = [job for job in wanted if job.record.result is None]
+        for job in wanted:
+            if job in without:
+                say(door.err, f"{job.job_id} has no result: it is {job.state}")
+                continue
+            paths = job.result().download(into, name=name)
+            pulled.append({"job": job.job_id, "files": [str(path) for path in paths]})
+            if not json:
+                _say_files(door, job.result(), paths)
+    if json:
+        as_json.put(door.out, {"jobs": pulled})
+    if without:
+        raise typer.Exit(ExitCode.JOB_FAILED)
+
+
+def open_clip(
+    context: typer.Context,
+    job: JobId,
+    json: AsJson = False,
+) -> None:
+    """Show the clip of a succeeded job, with what this system opens links with; else print its link."""
     door = door_of(context)
     with door.farm() as farm:
-        found = farm.get(whole_id(farm, job))
-        result = found.result()
-        paths = result.download(folder or Path(found.job_id[:12]))
+        url = farm.get(whole_id(farm, job)).result().url()
+    opened = open_with_system(url)
     if json:
-        as_json.put(door.out, {"job": found.job_id, "files": [str(path) for path in paths]})
-        return
+        as_json.put(door.out, {"url": url, "opened": opened})
+    elif not opened:
+        say_link(door.out, "link", url)
+
+
+def _say_files(door: Door, result: Result, paths: Sequence[Path]) -> None:
     for path, artifact in zip(paths, result.facts.artifacts, strict=True):
         say(door.out, f"{path}  {video_words(artifact)}, {size(artifact.size_bytes)}")
 
@@ -268,7 +303,7 @@ def _show_ends(door: Door, farm: Farm, jobs: Sequence[JobRecord], *, json: bool)
         for job in jobs:
             if job.result is not None and job.state is JobState.SUCCEEDED:
                 door.out.print(result_view(job.result))
-                say(door.out, f"link: {Job(farm, job.job_id, job).result().url()}")
+                say_link(door.out, "link", Job(farm, job.job_id, job).result().url())
     if any(job.state is not JobState.SUCCEEDED for job in jobs):
         raise typer.Exit(ExitCode.JOB_FAILED)
 

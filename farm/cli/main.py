@@ -36,6 +36,7 @@ _PANELS = {
         jobs.cancel,
         jobs.retry,
         jobs.pull,
+        jobs.open_clip,
         jobs.validate,
     ),
     "Graphs": (graphs.inspect, improve.lint, planning.plan, improve.optimize, graphs.templates),
@@ -54,7 +55,11 @@ _PANELS = {
 _OF_NO_FARM = (graphs.inspect, graphs.templates, fleet.plan_gpu)
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
-        app.command(rich_help_panel=_panel, cls=None if _command in _OF_NO_FARM else StackCommand)(_command)
+        app.command(
+            "open" if _command is jobs.open_clip else None,
+            rich_help_panel=_panel,
+            cls=None if _command in _OF_NO_FARM else StackCommand,
+        )(_command)
 
 
 def run(arguments: Sequence[str], *, door: Door | None = None) -> int:

@@ -7,7 +7,7 @@ first part of the path (MinIO and kin). A plain endpoint holds none.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
@@ -82,13 +82,27 @@ def read_place(settings: S3Settings) -> S3Place:
     )
 
 
-def _split(url: str) -> tuple[str, str, list[str]]:
+def public_place(settings: S3Settings, place: S3Place) -> S3Place:
+    """The same bucket at the address that presigned links get.
+
+    Raises:
+        SettingsError: the public endpoint is no URL.
+    """
+    if not settings.public_endpoint_url:
+        return place
+    scheme, host, path = _split(settings.public_endpoint_url, "FARM_S3_PUBLIC_ENDPOINT_URL")
+    if path[-1:] == [place.bucket]:
+        path = path[:-1]  # the link has it anyway
+    return replace(place, endpoint_url="/".join([f"{scheme}://{host}", *path]), addressing="path")
+
+
+def _split(url: str, setting: str = "FARM_S3_ENDPOINT_URL") -> tuple[str, str, list[str]]:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SettingsError(f"FARM_S3_ENDPOINT_URL: {url!r} is no http(s) address, like https://host:9000")
+        raise SettingsError(f"{setting}: {url!r} is no http(s) address, like https://host:9000")
     if parts.username is not None or parts.password is not None:
         raise SettingsError(
-            "FARM_S3_ENDPOINT_URL: holds a user name; keys belong in FARM_S3_ACCESS_KEY_ID and "
+            f"{setting}: holds a user name; keys belong in FARM_S3_ACCESS_KEY_ID and "
             "FARM_S3_SECRET_ACCESS_KEY"
         )
     return parts.scheme, parts.netloc, [part for part in parts.path.split("/") if part]

@@ -29,7 +29,7 @@ from farm.storage.base import (
     sha256_of,
     store_input,
 )
-from farm.storage.endpoint import S3Place, read_place
+from farm.storage.endpoint import S3Place, public_place, read_place
 from farm.storage.keys import KeyLayout, check_key
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class S3Storage:
         self._settings = settings
         self._patience = patience or S3Patience()
         self._place = read_place(settings)
+        self._public = public_place(settings, self._place)
         self._keys = KeyLayout(prefix=settings.prefix)
         self._lock = threading.Lock()
         self._parts: S3Parts | None = None
@@ -251,7 +252,7 @@ class S3Storage:
         if download_name is not None:
             wanted["ResponseContentDisposition"] = _attachment(download_name)
         with self._errors(f"link to {key}", key=key):
-            return self._made().client.generate_presigned_url(
+            return self._made().signer.generate_presigned_url(
                 "get_object", Params=wanted, ExpiresIn=expires_s or self._settings.url_expires_s
             )
 
@@ -284,7 +285,7 @@ class S3Storage:
                 from farm.storage.s3_client import S3Parts  # boto3 takes 0.2 s to import
 
                 with self._errors("set-up of the client"):
-                    self._parts = S3Parts(self._settings, self._place, self._patience)
+                    self._parts = S3Parts(self._settings, self._place, self._patience, public=self._public)
             return self._parts
 
     @contextmanager

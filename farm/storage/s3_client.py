@@ -36,9 +36,13 @@ _STOP_POLL_S: Final = 0.2
 class S3Parts:
     """One client and what moves files with it. Safe to use from several threads, not across a fork."""
 
-    def __init__(self, settings: S3Settings, place: S3Place, patience: S3Patience) -> None:
+    def __init__(
+        self, settings: S3Settings, place: S3Place, patience: S3Patience, *, public: S3Place
+    ) -> None:
         self.pid = os.getpid()
         self.client = _client(settings, place, patience)
+        # Makes links, and asks nobody anything.
+        self.signer = self.client if public == place else _client(settings, public, patience)
         # Files are read by the part that sends them, so memory does not grow with their size; what was
         # received waits for the disk in at most 100 pieces of 256 KiB.
         self._manager = TransferManager(
@@ -90,6 +94,7 @@ class S3Parts:
         self._manager.shutdown(cancel=True)
         self.hashers.shutdown(wait=True, cancel_futures=True)
         self.client.close()
+        self.signer.close()
 
 
 class _Watch(BaseSubscriber):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import threading
 import zlib
 from collections.abc import Callable
@@ -302,9 +303,83 @@ def test_pull_downloads_what_a_job_made(cli: Cli, tmp_path: Path) -> None:
     job_id = cli.submit()
     render(cli.store, cli.storage, job_id)
 
-    ended = cli("pull", job_id, str(tmp_path / "clips"), "--json")
+    ended = cli("pull", job_id, "-o", str(tmp_path / "clips"), "--json")
 
-    assert sorted(Path(file).read_bytes() for file in ended.json["files"]) == [b"mp4", b"png"]
+    (pulled,) = ended.json["jobs"]
+    assert pulled["job"] == job_id
+    assert sorted(Path(file).read_bytes() for file in pulled["files"]) == [b"mp4", b"png"]
+
+
+def test_pull_downloads_several_jobs_side_by_side(cli: Cli, tmp_path: Path) -> None:
+    ids = [cli.submit(), cli.submit()]
+    for job_id in ids:
+        render(cli.store, cli.storage, job_id)
+
+    ended = cli("pull", *ids, "--into", str(tmp_path), "--name", "{job}-{file}")
+
+    assert ended.code == 0, ended.err
+    found = {path.name for path in tmp_path.glob("*.mp4")}
+    assert found == {f"{job_id[:12]}-{name}.mp4" for job_id in ids for name in ("clip", "clip-2")}
+
+
+def test_pull_fetches_what_there_is_and_tells_of_what_there_is_not(cli: Cli, tmp_path: Path) -> None:
+    done, waiting = cli.submit(), cli.submit()
+    render(cli.store, cli.storage, done)
+
+    ended = cli("pull", waiting, done, "-o", str(tmp_path))
+
+    assert ended.code == ExitCode.JOB_FAILED
+    assert f"{waiting} has no result: it is queued" in ended.err
+    assert list(tmp_path.glob("*.mp4"))
+
+
+def test_a_name_with_an_unknown_field_is_refused(cli: Cli, tmp_path: Path) -> None:
+    job_id = cli.submit()
+    render(cli.store, cli.storage, job_id)
+
+    ended = cli("pull", job_id, "-o", str(tmp_path / "out"), "--name", "{colour}")
+
+    assert (ended.code, "no {colour}" in ended.err) == (ExitCode.USAGE, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_open_hands_the_link_to_the_systems_opener(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = cli.submit()
+    render(cli.store, cli.storage, job_id)
+    program = tmp_path / "xdg-open"
+    program.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.delenv("WSL_DISTRO_NAME", raising=False)
+
+    ended = cli("open", job_id)
+
+    assert (ended.code, ended.out) == (0, "")
+    assert (tmp_path / "opened").read_text().startswith("file:")
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_open_prints_the_link_where_nothing_can_open_it(
+    broken: bool, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = cli.submit()
+    render(cli.store, cli.storage, job_id)
+    program = tmp_path / "xdg-open"
+    program.write_text("#!/bin/sh\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    if broken:
+        monkeypatch.setenv("DISPLAY", ":0")
+
+    ended = cli("open", job_id)
+
+    assert ended.code == 0
+    assert ended.out.startswith("link: file:")
 
 
 def test_validate_stores_nothing(cli: Cli) -> None:
@@ -417,7 +492,7 @@ def test_every_command_has_help_and_every_exit_code_is_told(
 ) -> None:
     for command in app.registered_commands:
         assert command.callback is not None
-        name = command.callback.__name__.replace("_", "-")
+        name = command.name or command.callback.__name__.replace("_", "-")
         assert cli(name, "--help").code == ExitCode.OK
     capsys.readouterr()
 
@@ -485,6 +560,7 @@ def test_a_bad_graph_is_told_by_node_and_input(
         (("submit", *CLIP, "-p", "steps"), "--param takes name=value"),
         (("submit", *CLIP, "--priority", "10"), "priority"),
         (("submit", *CLIP, "--deadline", "soon"), "'soon' is no time"),
+        (("submit", *CLIP, "--deadline", "2020-01-01T00:00"), "is past"),
         (("submit", *CLIP, "--label", "a b"), "labels"),
         (("submit", *CLIP, "--vram", "13"), "13 is no VRAM class"),
         (("submit", *CLIP, "--count", "0"), "'--count'"),
@@ -559,7 +635,7 @@ def test_a_wait_that_is_too_short(cli: Cli) -> None:
 
 
 def test_a_job_without_files_cannot_be_pulled(cli: Cli, tmp_path: Path) -> None:
-    ended = cli("pull", cli.submit(), str(tmp_path / "out"))
+    ended = cli("pull", cli.submit(), "-o", str(tmp_path / "out"))
 
     assert (ended.code, "has no result" in ended.err) == (ExitCode.JOB_FAILED, True)
     assert not (tmp_path / "out").exists()

@@ -8,6 +8,7 @@ import pytest
 
 from farm.errors import SettingsError
 from farm.settings import S3Settings
+from farm.storage import S3Storage
 from farm.storage.endpoint import read_place
 
 
@@ -131,3 +132,34 @@ def test_settings_that_cannot_work_name_their_variable(fields: dict[str, Any], n
         read_place(S3Settings.read(**fields))
 
     assert "key:secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("public", "link"),
+    [
+        ("https://clips.example.com", "https://clips.example.com/farm/jobs/a.mp4?"),
+        ("https://clips.example.com/farm/", "https://clips.example.com/farm/jobs/a.mp4?"),
+        ("http://10.0.0.7:9000/s3", "http://10.0.0.7:9000/s3/farm/jobs/a.mp4?"),
+    ],
+)
+def test_a_link_leads_to_the_public_address(public: str, link: str) -> None:
+    storage = S3Storage(
+        S3Settings.read(
+            FARM_S3_ENDPOINT_URL="http://minio:9000",
+            FARM_S3_ACCESS_KEY_ID="key",
+            FARM_S3_SECRET_ACCESS_KEY="secret",
+            FARM_S3_PUBLIC_ENDPOINT_URL=public,
+        )
+    )
+
+    url = storage.url("jobs/a.mp4")
+
+    assert url.startswith(link)
+    assert "X-Amz-Expires=3600" in url
+    assert storage.place.endpoint_url == "http://minio:9000"
+    storage.close()
+
+
+def test_a_public_address_that_is_none_is_refused_by_its_name() -> None:
+    with pytest.raises(SettingsError, match="FARM_S3_PUBLIC_ENDPOINT_URL"):
+        S3Storage(S3Settings.read(FARM_S3_PUBLIC_ENDPOINT_URL="clips.example.com"))

@@ -220,6 +220,7 @@ def test_a_parameter_without_a_place_is_refused(parameters: dict[str, Any], word
         ({"labels": ["not good!"]}, "labels.0: "),
         ({"vram_gib": 13}, "13 is no VRAM class"),
         ({"deadline": datetime(2030, 1, 1)}, "deadline: "),  # noqa: DTZ001  # that is what is refused
+        ({"deadline": datetime(2020, 1, 1, tzinfo=UTC)}, "deadline: 2020-01-01 00:00:00+00:00 is past"),
         ({"graph": {}}, "there is no such option"),
     ],
 )
