@@ -31,9 +31,9 @@ from comfy.node_defs.definitions import (
 from comfy.wan.templates import get_template
 from farm import Farm, JobRequest
 from farm.fleet.preflight import (
-    DEFINITIONS_FIELD,
     definitions_name,
 )
+from farm.fleet.status import WorkerStatus
 from farm.local.wheels import valkey_binary
 from farm.settings import RedisSettings, S3Settings
 from farm.storage import S3Storage
@@ -89,7 +89,7 @@ def announce_worker(store: JobStore) -> None:
     text = json.dumps(definitions_to_json(shipped_definitions(files=files))).encode()
     digest = hashlib.sha256(text).hexdigest()
     store.put_blob(definitions_name(digest), zlib.compress(text), ttl_s=3600)
-    store.put_worker("bench", {"name": "bench", DEFINITIONS_FIELD: digest}, ttl_s=3600)
+    store.put_worker(WorkerStatus(name="bench", definitions=digest), ttl_s=3600)
 
 
 def in_batches(farm: Farm, name: str, request: Callable[[int], JobRequest], count: int) -> None:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         Unplaceable,
         WaitTimeout,
     )
+    from farm.fleet.status import WorkerStatus
     from farm.handle import Job, Result
     from farm.job import Artifact, EventKind, JobEvent, JobRecord, JobSpec, JobState, Progress, VideoFacts
     from farm.settings import RedisSettings, S3Settings
@@ -89,11 +90,13 @@ __all__ = [
     "Unplaceable",
     "VideoFacts",
     "WaitTimeout",
+    "WorkerStatus",
 ]
 
 _MODULES = {
     "aio": ("AsyncFarm", "AsyncJob", "AsyncResult"),
     "client": ("Farm",),
+    "fleet.status": ("WorkerStatus",),
     "handle": ("Job", "Result"),
     "job": (
         "Artifact",

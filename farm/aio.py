@@ -29,6 +29,7 @@ from farm.asking.request import (
 from farm.client import Farm, succeeded
 from farm.downloads import DEFAULT_NAME
 from farm.errors import WaitTimeout
+from farm.fleet.status import WorkerStatus
 from farm.follow import ends
 from farm.follower import Follower
 from farm.handle import Job, Result, result_of
@@ -173,7 +174,7 @@ class AsyncFarm:
         """As `Farm.retry_failed`, all of them at once."""
         return await self.call(lambda: [*self._farm.retry_failed(label=label, dry_run=dry_run)])
 
-    async def workers(self) -> Sequence[Mapping[str, Any]]:
+    async def workers(self) -> Sequence[WorkerStatus]:
         """As `Farm.workers`."""
         return await self.call(self._farm.workers)
 

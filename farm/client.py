@@ -33,6 +33,7 @@ from farm.fleet.reuse import (
     content_of,
     reusable,
 )
+from farm.fleet.status import WorkerStatus
 from farm.fleet.waiting import why_waiting
 from farm.follow import follow
 from farm.handle import Job
@@ -322,8 +323,8 @@ class Farm:
                 continue
             yield job.job_id
 
-    def workers(self) -> Sequence[Mapping[str, Any]]:
-        """The cards of the workers that live."""
+    def workers(self) -> Sequence[WorkerStatus]:
+        """What the workers that live say of themselves, by name."""
         return self.store.workers()
 
     def counts(self) -> Counts:

@@ -21,6 +21,7 @@ FarmError
 ├── ObjectDamaged            what is stored is not what was stored there
 ├── TransferStopped          an upload or download ended because its caller said so
 ├── InputUnavailable         an input file of a job cannot be had
+├── StatusUnreadable         what a worker says of itself is not in a form that we know
 └── StackError               the local stack cannot start or stop
 """
 
@@ -229,3 +230,11 @@ class InputUnavailable(FarmError):
 
 class StackError(FarmError):
     """A part of the local stack did not start, or is already running."""
+
+
+class StatusUnreadable(FarmError):
+    """What a worker says of itself cannot be read: it is damaged, or of another version."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"a worker's status cannot be read: {reason}")
+        self.reason = reason

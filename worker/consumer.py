@@ -26,13 +26,13 @@ from celery.worker.consumer.tasks import Tasks
 from celery.worker.state import maybe_shutdown
 from redis.exceptions import ResponseError
 
+from farm.fleet.not_fetching import NotFetching
 from worker.gate import Gate
 
 log = logging.getLogger(__name__)
 
 _FIRST_RETRY_S: Final = 1
 _LONGEST_RETRY_S: Final = 2
-_NO_ROOM: Final = "Redis takes no writes"  # why the gate is closed
 _LOOK_FOR_ROOM_S: Final = 1.0
 _TRIAL_KEY: Final = "trial"
 
@@ -67,13 +67,13 @@ class PatientConsumer(Consumer):
         return connected
 
     def _wait_for_room(self, trial: Any) -> None:
-        self.gate.close(_NO_ROOM)
+        self.gate.close(NotFetching.REDIS_READ_ONLY)
         try:
             while _refusal(trial) is not None:
                 maybe_shutdown()
                 time.sleep(_LOOK_FOR_ROOM_S)
         finally:
-            self.gate.open(_NO_ROOM)
+            self.gate.open(NotFetching.REDIS_READ_ONLY)
         log.warning("Redis takes writes again", extra={"event": "redis_has_room"})
 
 

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from farm.fleet.not_fetching import NotFetching
+
 log = logging.getLogger(__name__)
 
-STARTING: Final = "starting"  # why a gate is closed at first
 _STUCK_AFTER_S: Final = 5.0
 
 
@@ -51,7 +52,7 @@ class Gate:
         self._lock = threading.Lock()
         self._rendering: set[Ticket] = set()
         self._publishing: set[Ticket] = set()
-        self._closed: set[str] = {STARTING}
+        self._closed: set[NotFetching] = {NotFetching.STARTING}
         self._wake: Callable[[], None] = lambda: None
         self._begun = 0
         self._stuck = 0  # messages that Celery counts and nobody works on
@@ -126,19 +127,19 @@ class Gate:
         with self._lock:
             return not self._rendering and len(self._publishing) >= self._threads
 
-    def close(self, reason: str) -> None:
+    def close(self, reason: NotFetching) -> None:
         """Fetch nothing for this reason, until `open` takes it back."""
         with self._lock:
             self._closed.add(reason)
 
-    def open(self, reason: str) -> None:
+    def open(self, reason: NotFetching) -> None:
         """This reason is over; others may still hold the gate closed."""
         with self._lock:
             self._closed.discard(reason)
         self._wake()
 
     @property
-    def closed_for(self) -> frozenset[str]:
+    def closed_for(self) -> frozenset[NotFetching]:
         """Why nothing is fetched; empty when the gate is open."""
         with self._lock:
             return frozenset(self._closed)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
 
+from farm.fleet.not_fetching import NotFetching
 from farm.fleet.proof import Proof
 from farm.settings import WorkerSettings
 from worker.comfyui.keeper import ComfyState
@@ -25,9 +25,6 @@ from worker.gpu.nvenc import NvencFinding, try_nvenc
 from worker.gpu.watch import GpuWatch
 
 log = logging.getLogger(__name__)
-
-_COMFY_DOWN: Final = "comfy down"
-_CARD_TROUBLE: Final = "card cannot be used"
 
 
 class Machine:
@@ -149,15 +146,15 @@ class Machine:
     def _comfy_is(self, state: ComfyState, _failure: WorkerError | None) -> None:
         if state is ComfyState.READY:
             self._plan_check.look()
-            self._gate.open(_COMFY_DOWN)
+            self._gate.open(NotFetching.COMFYUI_DOWN)
         else:
-            self._gate.close(_COMFY_DOWN)
+            self._gate.close(NotFetching.COMFYUI_DOWN)
         self._on_change()
 
     def _card_is(self, trouble: GpuUnusable | None) -> None:
         """Never on the CPU instead: a worker whose card went takes no job until it is back."""
         if trouble is None:
-            self._gate.open(_CARD_TROUBLE)
+            self._gate.open(NotFetching.GPU_UNUSABLE)
         else:
-            self._gate.close(_CARD_TROUBLE)
+            self._gate.close(NotFetching.GPU_UNUSABLE)
         self._on_change()

@@ -6,10 +6,12 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from farm.broker import CeleryBell, make_app
+from farm.fleet.not_fetching import NotFetching
+from farm.fleet.status import WorkerStatus
 from farm.job import VRAM_CLASSES_GIB, Progress
 from farm.settings import (
     CleanSettings,
@@ -34,7 +36,7 @@ from farm.upkeep.steward import Steward
 from worker.comfyui.own_comfy import OwnComfy
 from worker.consumer import Line
 from worker.exits import EX_TEMPFAIL
-from worker.gate import STARTING, Gate
+from worker.gate import Gate
 from worker.gpu.card import GIB
 from worker.inputs.cache import InputCache
 from worker.jobs.at_work import AtWork
@@ -45,21 +47,20 @@ from worker.machine import Machine
 from worker.results.kept import KeptRenders
 from worker.results.publish import S3Publisher
 from worker.results.republish import Republisher
-from worker.service.card import CardKeeper
 from worker.service.control import ControlListener
 from worker.service.definitions import Definitions
-from worker.service.describe import SelfPortrait
+from worker.service.describe import StatusMaker
 from worker.service.epoch import EpochWatch
 from worker.service.gpu_hold import CardHold
 from worker.service.leaving import Leaving
 from worker.service.model_shelf import ModelShelf
 from worker.service.spot import spot_watch
+from worker.service.status_keeper import StatusKeeper
 from worker.service.wellness import Wellness
 from worker.watchdog import Watchdog, work_waits
 
 log = logging.getLogger(__name__)
 
-_GIVEN_UP: Final = "consumer given up"
 _LAST_WORDS_S: Final = 8.0  # for a worker that gives itself up to take leave
 
 
@@ -96,11 +97,11 @@ class Runtime:
         self._redis, self._store_settings, self._s3, self._worker = redis, store, s3, worker
         self._clean = clean
         self._at_work = AtWork()
-        self._changed = threading.Event()  # the card is to be written anew
+        self._changed = threading.Event()  # the status is to be written anew
         self._stops: list[Callable[[], None]] = []  # how to stop what was started, in that order
 
     def start(self, name: str) -> None:
-        """Bring everything up; returns when ComfyUI answers and the card is published.
+        """Bring everything up; returns when ComfyUI answers and the status is published.
 
         Raises:
             WorkerError: no usable GPU or ComfyUI, or another worker has them.
@@ -120,7 +121,7 @@ class Runtime:
 
     def open(self, line: Line) -> None:
         """Fetch from now on: Celery is connected, by `line`."""
-        self.gate.open(STARTING)
+        self.gate.open(NotFetching.STARTING)
         watchdog = Watchdog(
             self.gate,
             work_waits=lambda: work_waits(self._store, line),
@@ -128,7 +129,7 @@ class Runtime:
             give_up=self._give_up,
             on_change=self._changed.set,
         )
-        self._portrait.watch(watchdog)
+        self._status.watch(watchdog)
         watchdog.start()
         self._stops.append(watchdog.stop)
         self._changed.set()  # who waits for this worker reads it there
@@ -187,7 +188,7 @@ class Runtime:
 
     def _give_up(self) -> None:
         """End the process without its main thread, which hears nobody any more."""
-        self.gate.close(_GIVEN_UP)
+        self.gate.close(NotFetching.CONSUMER_GIVEN_UP)
         # Should a part not end either: nobody is left to wait for it.
         fuse = threading.Timer(_LAST_WORDS_S, os._exit, (EX_TEMPFAIL,))
         fuse.daemon = True
@@ -247,7 +248,7 @@ class Runtime:
         epoch.on_forgot(self._definitions.forget)
         epoch.on_forgot(self._shelf.forget)
         epoch.on_forgot(self._keeper.renew_now)  # it is answered that the attempts of before are lost
-        self._portrait = SelfPortrait(
+        self._status = StatusMaker(
             self._name,
             self._worker,
             self.gate,
@@ -276,7 +277,7 @@ class Runtime:
             kept=kept,
             hold_limit_s=self._worker.hold_s,
             scratch=scratch,
-            facts=self._portrait.facts,
+            facts=self._status.facts,
             renew_s=limits.renew_s,
             previews=self._worker.previews,
             on_failed=self._wellness.failed,
@@ -316,7 +317,7 @@ class Runtime:
             self._shelf,
             self._republisher,
             self._make_steward(),
-            CardKeeper(self._connect(), self._name, self._refresh, changed=self._changed),
+            StatusKeeper(self._connect(), self._name, self._refresh, changed=self._changed),
             self._janitor,
             *([spot] if spot is not None else []),
             # Last, so that it ends before the store is closed under it.
@@ -326,10 +327,10 @@ class Runtime:
             part.start()
             self._stops.append(part.stop)
 
-    def _refresh(self) -> Mapping[str, Any]:
-        """What is due every few seconds, and then the card."""
+    def _refresh(self) -> WorkerStatus:
+        """What is due every few seconds, and then the status."""
         if self._hold is not None:
             self._hold.keep()
         self._leaving.obey()
         self._definitions.refresh()
-        return self._portrait.card(vram_gib=self.vram_gib)
+        return self._status.status()

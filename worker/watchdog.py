@@ -1,6 +1,6 @@
 """Finds out that this worker lives and fetches nothing, and repairs that.
 
-A consumer can fall deaf after a reconnect: the process lives, renews its card, and never takes a message
+A consumer can fall deaf after a reconnect: the process lives, renews its status, and never takes a message
 again. From outside it looks like an idle worker. It is told apart by this: jobs wait in a queue that it
 consumes, their messages lie there, nothing keeps it from fetching, and it fetches none.
 

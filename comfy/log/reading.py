@@ -57,11 +57,11 @@ class Printed(Protocol):
 class LogReading:
     """How much of a log was understood."""
 
-    lines: int  # all that were printed, progress bars apart
-    known_lines: int  # those that were read as facts
-    heard: tuple[str, ...]  # of the kinds that were expected, those that came
-    missing: tuple[str, ...]  # and those that did not
-    unknown_warnings: tuple[str, ...]  # warnings and errors that nobody knows; the latest, each once
+    lines: int = 0  # all that were printed, progress bars apart
+    known_lines: int = 0  # those that were read as facts
+    heard: tuple[str, ...] = ()  # of the kinds that were expected, those that came
+    missing: tuple[str, ...] = ()  # and those that did not
+    unknown_warnings: tuple[str, ...] = ()  # warnings and errors that nobody knows; the latest, each once
 
     @property
     def known(self) -> int:

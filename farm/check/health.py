@@ -31,8 +31,8 @@ def examine(arguments: Sequence[str]) -> str | None:
     """
     match arguments:
         case ["worker", name]:
-            alive = any(card.get("name") == name for card in _store().workers())
-            return None if alive else f"worker {name} has no card in Redis: it is not ready, or it hangs"
+            serves = any(each.name == name and not each.is_starting for each in _store().workers())
+            return None if serves else f"worker {name} says nothing in Redis: it is not ready, or it hangs"
         case ["redis"]:
             _store().ping()
             return None

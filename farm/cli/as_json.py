@@ -11,6 +11,7 @@ from rich.console import Console
 
 from comfy.wan.templates import Template
 from farm.asking.sources import public_source
+from farm.fleet.status import WorkerStatus
 from farm.job import JobEvent, JobRecord
 from farm.store.base import Counts
 
@@ -53,6 +54,12 @@ def listed(job: JobRecord) -> dict[str, Any]:
 def event(entry: JobEvent) -> dict[str, Any]:
     """One entry of a job's stream."""
     value: dict[str, Any] = _EVENT.dump_python(entry, mode="json")
+    return value
+
+
+def worker(status: WorkerStatus) -> dict[str, Any]:
+    """All that a worker says of itself."""
+    value: dict[str, Any] = json.loads(status.to_json())
     return value
 
 

@@ -6,12 +6,11 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
-from farm.cards import cards_named, models_of
 from farm.cli import as_json
 from farm.cli.door import door_of, say
 from farm.cli.ending import told_to_end
@@ -20,6 +19,8 @@ from farm.cli.jobs import AsJson
 from farm.cli.tables import findings_table, queues_table
 from farm.cli.worker_views import worker_view, workers_table
 from farm.errors import SettingsError
+from farm.fleet.model_lists import models_of
+from farm.fleet.status import WorkerStatus, workers_named
 from farm.settings import CleanSettings, LogSettings, StoreSettings
 from farm.store.base import Drain
 from farm.surroundings import settings_here
@@ -35,17 +36,17 @@ def workers(
     """List the workers that live: GPU, class, mode, ComfyUI, state, job. With NAME, all about that one."""
     door = door_of(context)
     with door.farm() as farm:
-        cards = farm.workers()
+        found = farm.workers()
         if name is not None:
-            card = _the_one(cards, name)
-            models = models_of(farm.store, card)
-            shown = {**card, "model_files": models}
-            as_json.put(door.out, shown) if json else door.out.print(worker_view(card, models))
+            worker = _the_one(found, name)
+            models = models_of(farm.store, worker)
+            shown = {**as_json.worker(worker), "model_files": models}
+            as_json.put(door.out, shown) if json else door.out.print(worker_view(worker, models))
             return
     if json:
-        as_json.put(door.out, list(cards))
+        as_json.put(door.out, list(map(as_json.worker, found)))
     else:
-        door.out.print(workers_table(cards) if cards else "no worker lives; start one with `farm up`")
+        door.out.print(workers_table(found) if found else "no worker lives; start one with `farm up`")
 
 
 def drain(
@@ -59,18 +60,18 @@ def drain(
         raise typer.BadParameter("--now and --undo exclude each other")
     door = door_of(context)
     with door.farm() as farm:
-        cards = farm.workers()
+        found = farm.workers()
         # The order to a worker that does not live now can be taken back too.
-        away = undo and "@" in name and not cards_named(cards, name)
-        worker = name if away else str(_the_one(cards, name)["name"])
+        away = undo and "@" in name and not workers_named(found, name)
+        worker = name if away else _the_one(found, name).name
         farm.store.set_drain(worker, None if undo else Drain.NOW if now else Drain.FINISH)
     say(door.out, f"{worker} {'fetches again' if undo else 'fetches nothing more'}")
 
 
-def _the_one(cards: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
-    found = cards_named(cards, name)
+def _the_one(workers: Sequence[WorkerStatus], name: str) -> WorkerStatus:
+    found = workers_named(workers, name)
     if len(found) != 1:
-        there = ", ".join(str(card.get("name")) for card in cards) or "none"
+        there = ", ".join(worker.name for worker in workers) or "none"
         raise typer.BadParameter(f"{name!r} names {len(found)} live workers; there are: {there}")
     return found[0]
 

@@ -1,41 +1,54 @@
-"""Workers as people read them: the fleet at a glance, and one worker with all that its card says."""
+"""Workers as people read them: the fleet at a glance, and one worker with all that it says of itself."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from farm.cards import MODELS_FIELD
 from farm.cli.tables import plain_table
 from farm.cli.words import seconds, size
-from farm.fleet.proof import ProofVerdict
+from farm.fleet.not_fetching import Cause, NotFetching
+from farm.fleet.proof import Proof, ProofVerdict
+from farm.fleet.status import (
+    AttentionTrials,
+    CustomNodeStatus,
+    GpuStatus,
+    ModelLoadStatus,
+    NvencStatus,
+    ResourceStatus,
+    WorkerStatus,
+)
+from farm.job import Progress
 
-Card = Mapping[str, Any]
+_VERDICTS = {
+    ProofVerdict.PROVEN: "as planned",
+    ProofVerdict.DIFFERS: "not as planned",
+    ProofVerdict.UNPROVEN: "unproven",
+}
+_COLOURS = {Cause.ORDER: "yellow", Cause.FAULT: "red", Cause.PASSING: "cyan"}
 
 
-def workers_table(cards: Sequence[Card]) -> Table:
-    """One line for each live worker, from its card."""
+def workers_table(workers: Sequence[WorkerStatus]) -> Table:
+    """One line for each live worker."""
     table = plain_table("worker", "GPU", "class", "VRAM", "mode", "ComfyUI", "state", "job")
-    for card in cards:
-        gpu = card.get("gpu") or {}
+    for worker in workers:
         table.add_row(
-            escape(str(card.get("name", "?"))),
-            escape(str(gpu.get("name") or "none")),
-            f"{card['vram_gib']} GiB" if card.get("vram_gib") else "–",
-            _vram(card),
-            escape(str((card.get("load_plan") or {}).get("mode") or "–")),
-            _comfyui(card),
-            _state(card) + "".join(f"\n[red]{escape(trouble)}[/]" for trouble in _troubles(card)),
-            "\n".join(_jobs(card)) or "–",
+            escape(worker.name),
+            escape((worker.gpu.name if worker.gpu is not None else "") or "none"),
+            f"{worker.vram_gib} GiB" if worker.vram_gib else "–",
+            _vram(worker),
+            escape(_mode(worker)),
+            _comfyui(worker),
+            _state(worker) + "".join(f"\n[red]{escape(trouble)}[/]" for trouble in _troubles(worker)),
+            "\n".join(_jobs(worker)) or "–",
         )
     return table
 
 
-def worker_view(card: Card, models: Mapping[str, int] | None) -> RenderableType:
+def worker_view(worker: WorkerStatus, models: Mapping[str, int] | None) -> RenderableType:
     """All that one worker says of itself.
 
     Args:
@@ -44,128 +57,123 @@ def worker_view(card: Card, models: Mapping[str, int] | None) -> RenderableType:
     facts = Table(box=None, pad_edge=False, show_header=False)
     facts.add_column(style="bold")
     facts.add_column(overflow="fold")
-    for name, value in {**_work(card), **_hardware(card), **_software(card)}.items():
+    for name, value in {**_work(worker), **_hardware(worker), **_software(worker)}.items():
         if value:
             facts.add_row(name, value)
     parts: list[RenderableType] = [facts]
     if models:
-        parts.append(_models_table(models, set(card.get("warm_models") or ())))
-    if card.get("custom_nodes"):
-        parts.append(_nodes_table(card["custom_nodes"]))
+        parts.append(_models_table(models, set(worker.warm_models)))
+    if worker.custom_nodes:
+        parts.append(_nodes_table(worker.custom_nodes))
     return Group(*parts)
 
 
-def _work(card: Card) -> dict[str, str]:
-    ended: Mapping[str, int] = card.get("attempts_ended") or {}
+def _work(worker: WorkerStatus) -> dict[str, str]:
     return {
-        "worker": escape(str(card.get("name", "?"))),
-        "state": _state(card),
-        "trouble": "\n".join(f"[red]{escape(trouble)}[/]" for trouble in _troubles(card)),
-        "jobs": "\n".join(_jobs(card)),
-        "attempts": escape(", ".join(f"{count} {how}" for how, count in ended.items())),
-        "class": f"takes jobs of up to {card['vram_gib']} GiB" if card.get("vram_gib") else "",
+        "worker": escape(worker.name),
+        "state": _state(worker),
+        "trouble": "\n".join(f"[red]{escape(trouble)}[/]" for trouble in _troubles(worker)),
+        "jobs": "\n".join(_jobs(worker)),
+        "attempts": escape(", ".join(f"{count} {how}" for how, count in worker.attempts_ended.items())),
+        "class": f"takes jobs of up to {worker.vram_gib} GiB" if worker.vram_gib else "",
     }
 
 
-def _hardware(card: Card) -> dict[str, str]:
-    gpu: Card = card.get("gpu") or {}
-    heat = card.get("gpu_temperature_c")
-    disks: Mapping[str, int] = card.get("disk_free_bytes") or {}
+def _hardware(worker: WorkerStatus) -> dict[str, str]:
+    gpu, now = worker.gpu, worker.resources
     return {
-        "GPU": escape(f"{gpu['name']} ({gpu.get('uuid')})") if gpu.get("name") else "none",
-        "GPU facts": escape(", ".join(_gpu_words(gpu))),
-        "VRAM": _vram(card),
-        "temperature": f"{heat} °C" if heat is not None else "",
-        "NVENC": _nvenc(card.get("nvenc")),
-        "host RAM": _of(card.get("ram_available_bytes"), card.get("ram_total_bytes"), "free"),
-        "processes": _processes(card),
-        "disk free": escape(", ".join(f"{what} {size(count)}" for what, count in disks.items())),
+        "GPU": escape(f"{gpu.name} ({gpu.uuid})") if gpu is not None and gpu.name else "none",
+        "GPU facts": escape(", ".join(_gpu_words(gpu))) if gpu is not None else "",
+        "VRAM": _vram(worker),
+        "temperature": f"{now.gpu_temperature_c} °C" if now.gpu_temperature_c is not None else "",
+        "NVENC": _nvenc(worker.nvenc),
+        "host RAM": _of(now.ram_available_bytes, worker.ram_total_bytes, "free"),
+        "processes": _processes(now),
+        "disk free": escape(
+            ", ".join(f"{what} {size(count)}" for what, count in now.disk_free_bytes.items())
+        ),
     }
 
 
-def _software(card: Card) -> dict[str, str]:
-    plan: Card = card.get("load_plan") or {}
-    models: Card = card.get(MODELS_FIELD) or {}
+def _software(worker: WorkerStatus) -> dict[str, str]:
+    plan, models, trials = worker.load_plan, worker.models, worker.attention_trials
     return {
-        "ComfyUI": _comfyui(card),
-        "torch": escape(str(card.get("torch_version") or "")),
-        "load plan": escape(" ".join([str(plan.get("mode") or "–"), *plan.get("flags", ())])),
-        "why": escape("\n".join(plan.get("reasons") or ())),
-        "proof": escape(", ".join(_proof_words(card.get("proof") or {}))),
-        "attention": escape("\n".join(_attention_words(card.get("attention") or {}))),
-        "node classes": str(card.get("node_classes") or ""),
-        "models": f"{models['files']} files, {size(models.get('bytes'))}" if models.get("files") else "",
-        "warm": escape("\n".join(card.get("warm_models") or ())),
-        "loads": escape("\n".join(_load_words(card.get("loads") or {}))),
+        "ComfyUI": _comfyui(worker),
+        "torch": escape(worker.torch_version or ""),
+        "load plan": escape(" ".join([plan.mode or "–", *plan.flags])),
+        "why": escape("\n".join(plan.reasons)),
+        "proof": escape(", ".join(_proof_words(worker.proof))) if worker.proof is not None else "",
+        "attention": escape("\n".join(_attention_words(trials))) if trials is not None else "",
+        "node classes": str(worker.node_classes or ""),
+        "models": f"{models.files} files, {size(models.bytes)}"
+        if models is not None and models.files
+        else "",
+        "warm": escape("\n".join(worker.warm_models)),
+        "loads": escape("\n".join(_load_words(worker.loads))),
     }
 
 
-def _gpu_words(gpu: Card) -> Iterator[str]:
-    if gpu.get("compute_capability"):
-        yield f"compute capability {'.'.join(map(str, gpu['compute_capability']))}"
-    if gpu.get("driver"):
-        yield f"driver {gpu['driver']}"
-    if gpu.get("parent_uuid"):
-        yield f"a MIG slice of {gpu['parent_uuid']}"
-    if gpu.get("ecc") is not None:
-        yield f"ECC {'on' if gpu['ecc'] else 'off'}"
+def _gpu_words(gpu: GpuStatus) -> Iterator[str]:
+    if gpu.compute_capability:
+        yield f"compute capability {'.'.join(map(str, gpu.compute_capability))}"
+    if gpu.driver:
+        yield f"driver {gpu.driver}"
+    if gpu.parent_uuid:
+        yield f"a MIG slice of {gpu.parent_uuid}"
+    if gpu.ecc is not None:
+        yield f"ECC {'on' if gpu.ecc else 'off'}"
 
 
-_VERDICTS: Final[Mapping[str, str]] = {
-    ProofVerdict.PROVEN: "as planned",
-    ProofVerdict.DIFFERS: "not as planned",
-    ProofVerdict.UNPROVEN: "unproven",
-}
+def _proof_words(proof: Proof) -> Iterator[str]:
+    yield _VERDICTS[proof.verdict]
+    for words, value in (
+        ("VRAM state", proof.vram_state),
+        ("device", proof.device),
+        ("attention", proof.attention),
+    ):
+        if value:
+            yield f"{words} {value}"
+    if proof.dynamic_vram is not None:
+        yield f"dynamic VRAM {'on' if proof.dynamic_vram else 'off'}"
+    if proof.partial_loads:
+        yield f"{proof.partial_loads} models loaded in part"
+    if proof.log is not None and proof.log.of:
+        yield f"log: {proof.log}"
+    if proof.log is not None and proof.log.unknown_warnings:
+        yield f"{len(proof.log.unknown_warnings)} warnings that are not known"
 
 
-def _proof_words(proof: Card) -> Iterator[str]:
-    if proof:
-        yield _VERDICTS.get(str(proof.get("verdict")), "unproven")
-    for name, words in (("vram_state", "VRAM state"), ("device", "device"), ("attention", "attention")):
-        if proof.get(name):
-            yield f"{words} {proof[name]}"
-    if proof.get("dynamic_vram") is not None:
-        yield f"dynamic VRAM {'on' if proof['dynamic_vram'] else 'off'}"
-    if proof.get("partial_loads"):
-        yield f"{proof['partial_loads']} models loaded in part"
-    log: Card = proof.get("log") or {}
-    heard, missing = log.get("heard") or (), log.get("missing") or ()
-    if heard or missing:
-        yield f"log: {len(heard)} of {len(heard) + len(missing)} kinds of line known"
-    if log.get("unknown_warnings"):
-        yield f"{len(log['unknown_warnings'])} warnings that are not known"
-
-
-def _attention_words(attention: Card) -> Iterator[str]:
-    for name, took_s in (attention.get("proven") or {}).items():
+def _attention_words(trials: AttentionTrials) -> Iterator[str]:
+    for name, took_s in trials.proven.items():
         yield f"{name}: right, {took_s * 1000:.2f} ms"
-    for name, why in (attention.get("refused") or {}).items():
+    for name, why in trials.refused.items():
         yield f"{name}: {why}"
 
 
-def _load_words(loads: Mapping[str, Card]) -> Iterator[str]:
+def _load_words(loads: Mapping[str, ModelLoadStatus]) -> Iterator[str]:
     for kind, load in loads.items():
         sizes = [
-            f"{load[name]:.0f} MiB {words}"
-            for name, words in (("loaded_mib", "on the card"), ("offloaded_mib", "streamed"))
-            if load.get(name) is not None
+            f"{mib:.0f} MiB {words}"
+            for mib, words in ((load.loaded_mib, "on the card"), (load.offloaded_mib, "streamed"))
+            if mib is not None
         ]
-        yield f"{kind}: {load.get('state')}" + (f", {', '.join(sizes)}" if sizes else "")
+        yield f"{kind}: {load.state}" + (f", {', '.join(sizes)}" if sizes else "")
 
 
-def _processes(card: Card) -> str:
-    named = {"ComfyUI": card.get("comfyui_rss_bytes"), "worker": card.get("worker_rss_bytes")}
+def _processes(now: ResourceStatus) -> str:
+    named = {"ComfyUI": now.comfyui_rss_bytes, "worker": now.worker_rss_bytes}
     return ", ".join(f"{name} {size(count)}" for name, count in named.items() if count is not None)
 
 
-def _nvenc(nvenc: Card | None) -> str:
-    if not nvenc:
+def _nvenc(nvenc: NvencStatus | None) -> str:
+    if nvenc is None:
         return ""
-    return "works" if nvenc.get("usable") else escape(f"does not work: {nvenc.get('reason')}")
+    return "works" if nvenc.usable else escape(f"does not work: {nvenc.reason}")
 
 
-def _vram(card: Card) -> str:
-    return _of(card.get("vram_used_bytes"), (card.get("gpu") or {}).get("vram_total_bytes"), "used")
+def _vram(worker: WorkerStatus) -> str:
+    total = worker.gpu.vram_total_bytes if worker.gpu is not None else None
+    return _of(worker.resources.vram_used_bytes, total, "used")
 
 
 def _of(part: int | None, whole: int | None, what: str) -> str:
@@ -174,39 +182,45 @@ def _of(part: int | None, whole: int | None, what: str) -> str:
     return f"{size(part)} {what} of {size(whole)}" if part is not None else size(whole)
 
 
-def _comfyui(card: Card) -> str:
-    emulated = "[bold black on yellow] EMULATED [/]" if card.get("emulated") else ""
-    revision = f" ({str(card['comfyui_revision'])[:10]})" if card.get("comfyui_revision") else ""
-    return f"{escape(str(card.get('comfyui_version') or '–'))}{escape(revision)} {emulated}".strip()
+def _mode(worker: WorkerStatus) -> str:
+    """The mode that was planned, and whether nobody knows that it is the one."""
+    unproven = worker.proof is not None and worker.proof.verdict is ProofVerdict.UNPROVEN
+    return (worker.load_plan.mode or "–") + (" (unproven)" if unproven else "")
 
 
-def _state(card: Card) -> str:
-    closed = ", ".join(map(str, card.get("not_fetching") or ()))
-    return escape(str(card.get("state") or "?") + (f" (not fetching: {closed})" if closed else ""))
+def _comfyui(worker: WorkerStatus) -> str:
+    emulated = "[bold black on yellow] EMULATED [/]" if worker.emulated else ""
+    revision = f" ({worker.comfyui_revision[:10]})" if worker.comfyui_revision else ""
+    return f"{escape(worker.comfyui_version or '–')}{escape(revision)} {emulated}".strip()
 
 
-def _troubles(card: Card) -> list[str]:
+def _state(worker: WorkerStatus) -> str:
+    closed = ", ".join(map(_reason, worker.not_fetching))
+    return escape(worker.state) + (f" (not fetching: {closed})" if closed else "")
+
+
+def _reason(reason: NotFetching) -> str:
+    return f"[{_COLOURS[reason.cause]}]{escape(reason.why)}[/]"
+
+
+def _troubles(worker: WorkerStatus) -> list[str]:
     """What is wrong with a worker: what stops it, and in what its ComfyUI differs from its plan."""
-    proof: Card = card.get("proof") or {}
-    stops = [str(card["trouble"])] if card.get("trouble") else []
+    proof = worker.proof or Proof()
     return [
-        *stops,
-        *(f"not as planned: {difference}" for difference in proof.get("differences") or ()),
-        *(f"unproven: {what}" for what in proof.get("unproven") or ()),
+        *([worker.trouble] if worker.trouble else []),
+        *(f"not as planned: {difference}" for difference in proof.differences),
+        *(f"unproven: {what}" for what in proof.unproven),
     ]
 
 
-def _jobs(card: Card) -> list[str]:
-    jobs: Mapping[str, Any] = card.get("jobs") or {}
-    return [f"{job_id[:12]} {_at_work(now)}".strip() for job_id, now in jobs.items()]
+def _jobs(worker: WorkerStatus) -> list[str]:
+    return [f"{job_id[:12]} {_at_work(now)}".strip() for job_id, now in worker.jobs.items()]
 
 
-def _at_work(progress: Card | None) -> str:
-    if not progress:
-        return ""
-    steps = f" {progress.get('step') or 0}/{progress['steps']}" if progress.get("steps") else ""
-    pace = f", {seconds(progress['seconds_per_step'])} a step" if progress.get("seconds_per_step") else ""
-    return escape(f"{progress.get('phase', '')}{steps}{pace}")
+def _at_work(progress: Progress) -> str:
+    steps = f" {progress.step or 0}/{progress.steps}" if progress.steps else ""
+    pace = f", {seconds(progress.seconds_per_step)} a step" if progress.seconds_per_step else ""
+    return escape(f"{progress.phase}{steps}{pace}")
 
 
 def _models_table(models: Mapping[str, int], warm: set[str]) -> Table:
@@ -216,9 +230,8 @@ def _models_table(models: Mapping[str, int], warm: set[str]) -> Table:
     return table
 
 
-def _nodes_table(nodes: Mapping[str, Card]) -> Table:
+def _nodes_table(nodes: Mapping[str, CustomNodeStatus]) -> Table:
     table = plain_table("custom node", "version", "revision")
     for name, facts in sorted(nodes.items()):
-        revision = str(facts.get("revision") or "–")[:10]
-        table.add_row(escape(name), escape(str(facts.get("version") or "–")), escape(revision))
+        table.add_row(escape(name), escape(facts.version or "–"), escape((facts.revision or "–")[:10]))
     return table

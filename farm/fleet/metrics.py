@@ -1,4 +1,4 @@
-"""The fleet as Prometheus reads it: what the store knows of jobs, and what workers say on their cards.
+"""The fleet as Prometheus reads it: what the store knows of jobs, and what workers say of themselves.
 
 `FleetCollector` asks the store anew for each scrape; one exporter serves the whole fleet. The tables below
 are all there is, and `docs/metrics.md` is made from them.
@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
-from farm.cards import MODELS_FIELD
 from farm.errors import StoreUnavailable
+from farm.fleet.proof import Proof
+from farm.fleet.status import WorkerStatus
 from farm.store.base import Counts, JobStore
 
-Card = Mapping[str, Any]
 Samples = Iterable[tuple[tuple[str, ...], float]]  # values of the labels, and the value
 
 UP: Final = "farm_redis_up"
@@ -43,59 +43,46 @@ class OfWorker:
     meaning: str
     labels: tuple[str, ...] = ()
     counter: bool = False  # begins again at 0 with the worker
-    read: Callable[[Card], Samples]
+    read: Callable[[WorkerStatus], Samples]
 
 
-def _field(name: str) -> Callable[[Card], Samples]:
-    """One number of the card."""
-    return lambda card: _number(card.get(name))
+def _number(value: float | None) -> Samples:
+    """A metric without labels; none when it is not told."""
+    return [] if value is None else [((), float(value))]
 
 
-def _number(value: Any) -> Iterator[tuple[tuple[str, ...], float]]:
-    if isinstance(value, int | float):
-        yield (), float(value)
+def _by_name(values: Mapping[str, float]) -> Samples:
+    return [((name,), float(value)) for name, value in values.items()]
 
 
-def _by_name(value: Any) -> Iterator[tuple[tuple[str, ...], float]]:
-    for name, number in (value or {}).items():
-        yield (str(name),), float(number)
-
-
-def _info(card: Card) -> Samples:
-    gpu, plan = card.get("gpu") or {}, card.get("load_plan") or {}
+def _info(worker: WorkerStatus) -> Samples:
+    gpu = worker.gpu
     told = (
-        gpu.get("name"), gpu.get("uuid"), gpu.get("driver"), card.get("comfyui_version"),
-        card.get("torch_version"), plan.get("mode"), card.get("vram_gib"), bool(card.get("emulated")),
+        gpu and gpu.name, gpu and gpu.uuid, gpu and gpu.driver, worker.comfyui_version, worker.torch_version,
+        worker.load_plan.mode, worker.vram_gib, worker.emulated,
     )  # fmt: skip
-    yield tuple("" if value is None else str(value) for value in told), 1.0
+    return [(tuple("" if value is None else str(value) for value in told), 1.0)]
 
 
-def _proof(field: str) -> Callable[[Card], Samples]:
-    def read(card: Card) -> Samples:
-        value = (card.get("proof") or {}).get(field)
-        return _number(len(value) if isinstance(value, list) else value)
-
-    return read
+def _proof(read: Callable[[Proof], float]) -> Callable[[WorkerStatus], Samples]:
+    return lambda worker: _number(None if worker.proof is None else read(worker.proof))
 
 
-def _verdict(card: Card) -> Samples:
-    verdict = (card.get("proof") or {}).get("verdict")
-    return [((str(verdict),), 1.0)] if verdict else []
+def _verdict(worker: WorkerStatus) -> Samples:
+    return [((worker.proof.verdict.value,), 1.0)] if worker.proof is not None else []
 
 
-def _unknown_warnings(card: Card) -> Samples:
-    log = (card.get("proof") or {}).get("log") or {}
-    return _number(len(log.get("unknown_warnings") or ()) if log else None)
+def _unknown_warnings(worker: WorkerStatus) -> Samples:
+    log = worker.proof.log if worker.proof is not None else None
+    return _number(len(log.unknown_warnings) if log is not None else None)
 
 
-def _paces(card: Card) -> Samples:
-    for now in (card.get("jobs") or {}).values():
-        if now and now.get("seconds_per_step") is not None:
-            yield (str(now.get("phase")),), float(now["seconds_per_step"])
-
-
-def _attention(card: Card) -> Samples:
-    return _by_name((card.get("attention") or {}).get("proven"))
+def _paces(worker: WorkerStatus) -> Samples:
+    return [
+        ((now.phase,), now.seconds_per_step)
+        for now in worker.jobs.values()
+        if now.seconds_per_step is not None
+    ]
 
 
 FARM: Final[tuple[OfFarm, ...]] = (
@@ -139,24 +126,24 @@ WORKERS: Final[tuple[OfWorker, ...]] = (
     OfWorker(
         name="farm_worker_fetching",
         meaning="1: it takes jobs, when its GPU is free; 0: it does not.",
-        read=lambda card: [((), not card.get("not_fetching"))],
+        read=lambda worker: [((), not worker.not_fetching)],
     ),
     OfWorker(
         name="farm_worker_not_fetching",
-        labels=("reason",),
-        meaning="1 for each reason for which it takes no jobs.",
-        read=lambda card: [((str(reason),), 1) for reason in card.get("not_fetching") or ()],
+        labels=("reason", "cause"),
+        meaning="1 for each [reason](not-fetching.md) for which it takes no jobs.",
+        read=lambda worker: [((reason.value, reason.cause.value), 1) for reason in worker.not_fetching],
     ),
     OfWorker(
         name="farm_worker_draining",
         meaning="1: `farm drain` has told it to take no jobs.",
-        read=lambda card: [((), card.get("drain") is not None)],
+        read=lambda worker: [((), worker.drain is not None)],
     ),
     OfWorker(
         name="farm_worker_quarantined",
         labels=("code",),
         meaning="1: out of service, since its machine failed; why, as an error's code.",
-        read=lambda card: [((str(card["quarantine"].get("code")),), 1)] if card.get("quarantine") else [],
+        read=lambda worker: [((worker.quarantine.code,), 1)] if worker.quarantine is not None else [],
     ),
     OfWorker(
         name="farm_worker_proof",
@@ -172,68 +159,68 @@ WORKERS: Final[tuple[OfWorker, ...]] = (
     OfWorker(
         name="farm_worker_proof_differences",
         meaning="In how many points its ComfyUI runs otherwise than planned; `farm workers` says in which.",
-        read=_proof("differences"),
+        read=_proof(lambda proof: len(proof.differences)),
     ),
     OfWorker(
         name="farm_worker_partial_loads",
         meaning="Diffusion models that were loaded only in part when the plan was proven last.",
-        read=_proof("partial_loads"),
+        read=_proof(lambda proof: proof.partial_loads),
     ),
     OfWorker(
         name="farm_worker_vram_used_bytes",
         meaning="Of its card, by whomever.",
-        read=_field("vram_used_bytes"),
+        read=lambda worker: _number(worker.resources.vram_used_bytes),
     ),
     OfWorker(
         name="farm_worker_vram_total_bytes",
         meaning="Of its card.",
-        read=lambda card: _number((card.get("gpu") or {}).get("vram_total_bytes")),
+        read=lambda worker: _number(worker.gpu.vram_total_bytes if worker.gpu is not None else None),
     ),
     OfWorker(
         name="farm_worker_gpu_temperature_celsius",
         meaning="Of its card.",
-        read=_field("gpu_temperature_c"),
+        read=lambda worker: _number(worker.resources.gpu_temperature_c),
     ),
     OfWorker(
         name="farm_worker_gpu_ecc_uncorrected",
         meaning="Memory errors that its card could not correct, since the driver was loaded.",
-        read=_field("gpu_ecc_uncorrected"),
+        read=lambda worker: _number(worker.resources.gpu_ecc_uncorrected),
     ),
     OfWorker(
         name="farm_worker_ram_available_bytes",
         meaning="Of the host, or of the container's limit.",
-        read=_field("ram_available_bytes"),
+        read=lambda worker: _number(worker.resources.ram_available_bytes),
     ),
     OfWorker(
         name="farm_worker_ram_total_bytes",
         meaning="Of the host, or of the container's limit.",
-        read=_field("ram_total_bytes"),
+        read=lambda worker: _number(worker.ram_total_bytes),
     ),
     OfWorker(
         name="farm_worker_comfyui_rss_bytes",
         meaning="Host memory of its ComfyUI process.",
-        read=_field("comfyui_rss_bytes"),
+        read=lambda worker: _number(worker.resources.comfyui_rss_bytes),
     ),
     OfWorker(
         name="farm_worker_rss_bytes",
         meaning="Host memory of the worker itself.",
-        read=_field("worker_rss_bytes"),
+        read=lambda worker: _number(worker.resources.worker_rss_bytes),
     ),
     OfWorker(
         name="farm_worker_disk_free_bytes",
         labels=("folder",),
         meaning="Of the disks with its working folder and its models.",
-        read=lambda card: _by_name(card.get("disk_free_bytes")),
+        read=lambda worker: _by_name(worker.resources.disk_free_bytes),
     ),
     OfWorker(
         name="farm_worker_models_bytes",
         meaning="Size of all model files that its ComfyUI has.",
-        read=lambda card: _number((card.get(MODELS_FIELD) or {}).get("bytes")),
+        read=lambda worker: _number(worker.models.bytes if worker.models is not None else None),
     ),
     OfWorker(
         name="farm_worker_jobs",
         meaning="Jobs in its hands: one that renders, others that are published.",
-        read=lambda card: [((), len(card.get("jobs") or ()))],
+        read=lambda worker: [((), len(worker.jobs))],
     ),
     OfWorker(
         name="farm_worker_seconds_per_step",
@@ -245,7 +232,7 @@ WORKERS: Final[tuple[OfWorker, ...]] = (
         name="farm_worker_attention_seconds",
         labels=("backend",),
         meaning="What one attention of WAN's shape took, of each back-end that was found right on its card.",
-        read=_attention,
+        read=lambda worker: _by_name(worker.attention_trials.proven if worker.attention_trials else {}),
     ),
     OfWorker(
         name="farm_worker_attempts_total",
@@ -253,7 +240,7 @@ WORKERS: Final[tuple[OfWorker, ...]] = (
         counter=True,
         meaning="Attempts that ended here since the worker was started: `succeeded`, `failed`, `queued` (it "
         "is tried again), `canceled`, `lost`, `given back`.",
-        read=lambda card: _by_name(card.get("attempts_ended")),
+        read=lambda worker: _by_name(worker.attempts_ended),
     ),
 )
 
@@ -271,7 +258,7 @@ class FleetCollector(Collector):
     def collect(self) -> Iterator[Family]:
         """All metrics as they are now; only `UP`, with 0, when the store does not answer."""
         try:
-            counts, cards = self._store.counts(), self._store.workers()
+            counts, workers = self._store.counts(), self._store.workers()
         except StoreUnavailable:
             yield GaugeMetricFamily(UP, UP_MEANING, value=0)
             return
@@ -282,17 +269,13 @@ class FleetCollector(Collector):
                 family.add_metric(labels, value)
             yield family
         for of_worker in WORKERS:
-            yield _of_workers(of_worker, cards)
+            yield _of_workers(of_worker, workers)
 
 
-def _of_workers(metric: OfWorker, cards: Iterable[Card]) -> Family:
+def _of_workers(metric: OfWorker, workers: Iterable[WorkerStatus]) -> Family:
     kind = CounterMetricFamily if metric.counter else GaugeMetricFamily
     family = kind(metric.name, metric.meaning, labels=("worker", *metric.labels))
-    for card in cards:
-        try:
-            samples = list(metric.read(card))
-        except (AttributeError, KeyError, TypeError, ValueError):
-            continue  # a worker of another version tells it in another form
-        for labels, value in samples:
-            family.add_metric((str(card.get("name", "?")), *labels), value)
+    for worker in workers:
+        for labels, value in metric.read(worker):
+            family.add_metric((worker.name, *labels), value)
     return family

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Final
 
 from comfy.graphs.required import model_files
 from comfy.wan.cards import IDLE_BYTES, KNOWN_CARDS, known_card
@@ -14,14 +14,13 @@ from comfy.wan.memory import RESERVE_BYTES, MemoryNeed, graph_need
 from comfy.wan.models import GIB
 from comfy.wan.pace_book import PaceBook
 from comfy.wan.workload import DEFAULT_ATTENTION, Workload, read_workload
-from farm.cards import ATTENTION_FIELD, models_of
 from farm.errors import InvalidJob, Problem
+from farm.fleet.model_lists import models_of
 from farm.fleet.preflight import (
-    CLASS_FIELD,
-    VERSION_FIELD,
     Preflight,
     WorkerVerdict,
 )
+from farm.fleet.status import WorkerFacts, WorkerStatus
 from farm.job import JobSpec
 from farm.store.base import JobStore
 
@@ -72,8 +71,8 @@ def plan_job(
     verdicts = Preflight(store).verdicts(spec) if store is not None else ()
     if not named and not verdicts:
         named = [named_place(name, None) for name in USUAL_CARDS]
-    cards = [verdict.card for verdict in verdicts]
-    sizes = _real_sizes(store, spec, cards) if store is not None else {}
+    workers = [verdict.worker for verdict in verdicts]
+    sizes = _real_sizes(store, spec, workers) if store is not None else {}
     work = read_workload(spec.graph, sizes)
     book = PaceBook(store.paces() if store is not None else {})
     live = [_on_worker(verdict, work, book) for verdict in verdicts]
@@ -97,31 +96,27 @@ def plan_job(
     )
 
 
-def place_of(card: Mapping[str, Any]) -> Place:
-    """A worker, by its card, as a place where a graph might run."""
-    gpu: Mapping[str, Any] = card.get("gpu") or {}
-    plan: Mapping[str, Any] = card.get("load_plan") or {}
-    total = gpu.get("vram_total_bytes")
-    served = card.get(CLASS_FIELD)
-    if not isinstance(total, int):
-        total = int(served) * GIB if isinstance(served, int) else 0
-    name = EMULATED if card.get("emulated") else str(gpu.get("name") or "no card")
-    ram = card.get("ram_total_bytes")
+def place_of(worker: WorkerFacts) -> Place:
+    """A worker as a place where a graph might run."""
+    gpu, plan = worker.gpu, worker.load_plan
+    total = gpu.vram_total_bytes if gpu is not None else None
+    if total is None:
+        total = (worker.vram_gib or 0) * GIB
     return Place(
-        name=str(card.get("name", "?")),
-        gpu=name,
+        name=worker.name,
+        gpu=EMULATED if worker.emulated else (gpu.name if gpu is not None else "") or "no card",
         # Not what is free now: that is less by the models that its ComfyUI holds.
         free_bytes=total - IDLE_BYTES,
-        reserve_bytes=max(int(plan.get("reserve_bytes") or 0), RESERVE_BYTES),
-        ram_bytes=ram if isinstance(ram, int) else None,
-        mode=str(plan.get("mode") or "balanced"),
-        comfyui=str(card.get(VERSION_FIELD) or ""),
-        attention=str(card.get(ATTENTION_FIELD) or DEFAULT_ATTENTION),
+        reserve_bytes=max(plan.reserve_bytes, RESERVE_BYTES),
+        ram_bytes=worker.ram_total_bytes,
+        mode=plan.mode or "balanced",
+        comfyui=worker.comfyui_version or "",
+        attention=worker.attention_backend or DEFAULT_ATTENTION,
     )
 
 
 def _on_worker(verdict: WorkerVerdict, work: Workload | None, book: PaceBook) -> CardPlan:
-    place = place_of(verdict.card)
+    place = place_of(verdict.worker)
     return CardPlan(
         forecast=forecast(work, place, book) if work is not None else None,
         place=place,
@@ -147,11 +142,11 @@ def named_place(name: str | None, vram_gib: float | None) -> Place:
     return Place(name=shown, gpu=shown, free_bytes=total - IDLE_BYTES)
 
 
-def _real_sizes(store: JobStore, spec: JobSpec, cards: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+def _real_sizes(store: JobStore, spec: JobSpec, workers: Iterable[WorkerStatus]) -> dict[str, int]:
     """Name as in the graph -> bytes, of the model files that some live worker has on its disk."""
     on_disk: dict[str, int] = {}
-    for listed in {str(card.get("models")): card for card in cards}.values():
-        on_disk |= models_of(store, listed) or {}
+    for alike in {worker.models: worker for worker in workers}.values():
+        on_disk |= models_of(store, alike) or {}
     found = {}
     for file in model_files(spec.graph):
         place = str(PurePosixPath(file.folder) / file.name.replace("\\", "/"))

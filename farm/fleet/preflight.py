@@ -1,7 +1,7 @@
 """Holds a job against the cards, nodes and models of the workers that live, before it is queued.
 
 A worker stores what its ComfyUI answers to ``/object_info`` under `definitions_name` and names the digest
-on its card. `Preflight` reads both and judges as ComfyUI will.
+in its status. `Preflight` reads both and judges as ComfyUI will.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import logging
 import threading
 import time
 import zlib
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from comfy.errors import GraphProblem, UnknownMessage
 from comfy.generations import Generation
@@ -31,15 +31,13 @@ from farm.asking.graphs import known_without_a_fleet
 from farm.asking.request import as_problem
 from farm.errors import InvalidJob, Problem, Unplaceable
 from farm.fleet.judge import Judge
+from farm.fleet.status import WorkerStatus
 from farm.job import JobSpec
 from farm.store.base import JobStore
 
 log = logging.getLogger(__name__)
 
-DEFINITIONS_FIELD: Final = "definitions"  # of a worker's card: the digest of what it published
-VERSION_FIELD: Final = "comfyui_version"  # of a worker's card
-CLASS_FIELD: Final = "vram_gib"  # of a worker's card: the VRAM class that it serves
-CARDS_FOR_S: Final = 2.0  # how old the list of workers may be
+WORKERS_FOR_S: Final = 2.0  # how old the list of workers may be
 # What another ComfyUI may have: the class of a node, beside the model files.
 _OF_THE_PLACE: Final = frozenset({"missing_node_type", "unknown_node", "missing_model"})
 
@@ -56,14 +54,14 @@ def definitions_name(digest: str) -> str:
 class WorkerVerdict:
     """What one live worker would make of a job."""
 
-    card: Mapping[str, Any]
+    worker: WorkerStatus
     class_gib: int | None  # what it serves, when that is less than the job needs
     problems: tuple[Problem, ...]  # of its ComfyUI with the graph; none while it has not told its nodes
 
     @property
     def name(self) -> str:
         """Of the worker."""
-        return _name_of(self.card)
+        return self.worker.name
 
     @property
     def takes_it(self) -> bool:
@@ -75,18 +73,18 @@ class WorkerVerdict:
 class _Nodes:
     """The node definitions that some workers share."""
 
-    cards: tuple[Mapping[str, Any], ...]
+    workers: tuple[WorkerStatus, ...]
     judge: Judge
 
-    def large_enough(self, gib: int) -> list[Mapping[str, Any]]:
-        return [card for card in self.cards if _serves(card, gib)]
+    def large_enough(self, gib: int) -> list[WorkerStatus]:
+        return [worker for worker in self.workers if _serves(worker, gib)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fleet:
     """Who lives."""
 
-    cards: tuple[Mapping[str, Any], ...] = ()
+    workers: tuple[WorkerStatus, ...] = ()
     nodes: tuple[_Nodes, ...] = ()
     name: Hashable = field(default=(), compare=False)
     definitions: Definitions = field(default_factory=known_without_a_fleet, compare=False)
@@ -116,10 +114,10 @@ class Preflight:
         if accepting:
             return accepting
         large = [verdict for verdict in verdicts if verdict[0].large_enough(gib)]
-        lives = any(_serves(card, gib) for card in fleet.cards)
-        if not fleet.cards or (lives and not large):
+        lives = any(_serves(worker, gib) for worker in fleet.workers)
+        if not fleet.workers or (lives and not large):
             return 0  # nobody lives, or who could take it has not told yet what it has
-        found = [] if lives else [_too_small(fleet.cards, gib)]
+        found = [] if lives else [_too_small(fleet.workers, gib)]
         found += _nearest(large or verdicts, gib)
         if any(all(_is_of_the_place(each, spec) for each in problems) for _, problems in verdicts):
             raise Unplaceable(found)
@@ -133,17 +131,17 @@ class Preflight:
         """
         fleet, gib = self._live(), spec.requirements.vram_gib
         problems = {
-            _name_of(card): tuple(map(as_problem, found))
+            worker.name: tuple(map(as_problem, found))
             for nodes, found in self._verdicts(fleet, spec)
-            for card in nodes.cards
+            for worker in nodes.workers
         }
         return [
             WorkerVerdict(
-                card=card,
-                class_gib=None if _serves(card, gib) else card[CLASS_FIELD],
-                problems=problems.get(_name_of(card), ()),
+                worker=worker,
+                class_gib=None if _serves(worker, gib) else worker.vram_gib,
+                problems=problems.get(worker.name, ()),
             )
-            for card in fleet.cards
+            for worker in fleet.workers
         ]
 
     def definitions(self) -> Definitions:
@@ -170,29 +168,28 @@ class Preflight:
 
     def _live(self) -> _Fleet:
         with self._lock:
-            if time.monotonic() - self._read_at > CARDS_FOR_S:
+            if time.monotonic() - self._read_at > WORKERS_FOR_S:
                 self._fleet = self._read()
                 self._read_at = time.monotonic()
             return self._fleet
 
     def _read(self) -> _Fleet:
-        cards = tuple(self._store.workers())
-        groups: dict[tuple[str, Generation], list[Mapping[str, Any]]] = {}
-        for card in cards:
-            if digest := card.get(DEFINITIONS_FIELD):
-                generation = Generation.of(str(card.get(VERSION_FIELD, "")))
-                groups.setdefault((str(digest), generation), []).append(card)
+        workers = tuple(self._store.workers())
+        groups: dict[tuple[str, Generation], list[WorkerStatus]] = {}
+        for worker in workers:
+            if worker.definitions:
+                generation = Generation.of(worker.comfyui_version or "")
+                groups.setdefault((worker.definitions, generation), []).append(worker)
         self._judges = {key: judge for key in groups if (judge := self._judge(*key)) is not None}
         nodes = tuple(
-            _Nodes(cards=tuple(members), judge=self._judges[key])
+            _Nodes(workers=tuple(members), judge=self._judges[key])
             for key, members in groups.items()
             if key in self._judges
         )
-        fields = (DEFINITIONS_FIELD, VERSION_FIELD, CLASS_FIELD)
-        name = tuple((_name_of(card), *(str(card.get(each)) for each in fields)) for card in cards)
+        name = tuple((each.name, each.definitions, each.comfyui_version, each.vram_gib) for each in workers)
         fleet_name = (name, len(nodes))
         known = self._fleet.definitions if fleet_name == self._fleet.name else _known_by(nodes)
-        return _Fleet(cards=cards, nodes=nodes, name=fleet_name, definitions=known)
+        return _Fleet(workers=workers, nodes=nodes, name=fleet_name, definitions=known)
 
     def _judge(self, digest: str, generation: Generation) -> Judge | None:
         if known := self._judges.get((digest, generation)):
@@ -224,21 +221,16 @@ def _known_by(nodes: Sequence[_Nodes]) -> Definitions:
     return known
 
 
-def _name_of(card: Mapping[str, Any]) -> str:
-    return str(card.get("name", "?"))
+def _serves(worker: WorkerStatus, gib: int) -> bool:
+    """Whether it takes jobs of this class, as far as it tells."""
+    return worker.vram_gib is None or worker.vram_gib >= gib
 
 
-def _serves(card: Mapping[str, Any], gib: int) -> bool:
-    """Whether a worker takes jobs of this class, as far as its card tells."""
-    served = card.get(CLASS_FIELD)
-    return not isinstance(served, int) or served >= gib
-
-
-def _too_small(cards: Sequence[Mapping[str, Any]], gib: int) -> Problem:
-    largest = max(cards, key=lambda card: int(card[CLASS_FIELD]))
+def _too_small(workers: Sequence[WorkerStatus], gib: int) -> Problem:
+    largest = max(workers, key=lambda worker: worker.vram_gib or 0)
     message = (
-        f"needs a card of the {gib} GiB class; the largest that lives is of {largest[CLASS_FIELD]} GiB "
-        f"(worker {_name_of(largest)}). `vram_gib` (--vram) if you know better than the estimate"
+        f"needs a card of the {gib} GiB class; the largest that lives is of {largest.vram_gib} GiB "
+        f"(worker {largest.name}). `vram_gib` (--vram) if you know better than the estimate"
     )
     return Problem(field="vram_gib", message=message)
 
@@ -248,9 +240,9 @@ def _nearest(verdicts: Sequence[tuple[_Nodes, Sequence[GraphProblem]]], gib: int
     if not verdicts:
         return
     nodes, problems = min(verdicts, key=lambda verdict: len(verdict[1]))
-    known = sum(len(nodes.cards) for nodes, _ in verdicts)
-    card = (nodes.large_enough(gib) or list(nodes.cards))[0]
-    where = f"worker {_name_of(card)}" + (f", the nearest of {known}" if known > 1 else "")
+    known = sum(len(nodes.workers) for nodes, _ in verdicts)
+    worker = (nodes.large_enough(gib) or list(nodes.workers))[0]
+    where = f"worker {worker.name}" + (f", the nearest of {known}" if known > 1 else "")
     for problem in map(as_problem, problems):
         yield Problem(field=problem.field, message=f"{problem.message} ({where})")
 

@@ -20,7 +20,7 @@ class ProofVerdict(StrEnum):
 class Proof:
     """What was seen, and what that means for the plan."""
 
-    verdict: ProofVerdict
+    verdict: ProofVerdict = ProofVerdict.UNPROVEN
     differences: tuple[str, ...] = ()  # in words; not empty: it differs
     unproven: tuple[str, ...] = ()  # what the log ought to have said and did not, in words
     vram_state: str | None = None  # "NORMAL_VRAM", …; None: the log does not say

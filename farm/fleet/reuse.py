@@ -14,8 +14,9 @@ from farm.asking.sources import (
     scheme_of,
     without_pin,
 )
-from farm.cards import models_of
 from farm.errors import Problem
+from farm.fleet.model_lists import models_of
+from farm.fleet.status import WorkerStatus
 from farm.job import JobResult, JobSpec, spec_to_json
 from farm.storage import Storage
 from farm.store.base import JobStore
@@ -113,32 +114,29 @@ class _Fleet:
 
     def __init__(self, store: JobStore) -> None:
         self._store = store
-        self._cards = store.workers()
+        self._workers = store.workers()
         self._sizes: dict[str, Mapping[str, int]] = {}  # worker -> folder and name -> bytes
 
     def would_make(self, result: JobResult) -> bool:
         """Whether one of them would render it again as it is; true when none lives to be asked."""
         maker = (result.comfyui_version, result.emulated)
-        return not self._cards or any(
-            _maker(card) == maker and self._has_the_same(card, result.model_bytes) for card in self._cards
+        return not self._workers or any(
+            (worker.comfyui_version, worker.emulated) == maker
+            and self._has_the_same(worker, result.model_bytes)
+            for worker in self._workers
         )
 
-    def _has_the_same(self, card: Mapping[str, Any], model_bytes: Mapping[str, int]) -> bool:
+    def _has_the_same(self, worker: WorkerStatus, model_bytes: Mapping[str, int]) -> bool:
         """Whether no file is known to differ; a size that either side does not know is not judged."""
         if not model_bytes:
             return True
-        here = self._sizes_on(card)
+        here = self._sizes_on(worker)
         return all(here.get(name, size) == size for name, size in model_bytes.items())
 
-    def _sizes_on(self, card: Mapping[str, Any]) -> Mapping[str, int]:
-        name = str(card.get("name"))
-        if name not in self._sizes:
-            self._sizes[name] = models_of(self._store, card) or {}
-        return self._sizes[name]
-
-
-def _maker(card: Mapping[str, Any]) -> tuple[str | None, bool]:
-    return card.get("comfyui_version"), bool(card.get("emulated"))
+    def _sizes_on(self, worker: WorkerStatus) -> Mapping[str, int]:
+        if worker.name not in self._sizes:
+            self._sizes[worker.name] = models_of(self._store, worker) or {}
+        return self._sizes[worker.name]
 
 
 def _is_there(result: JobResult, storage: Storage) -> bool:

@@ -1,4 +1,4 @@
-"""The places for which a graph may be judged: live workers by their cards, or a card by name."""
+"""The places for which a graph may be judged: live workers, or a card by name."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from comfy.node_defs.definitions import (
 )
 from comfy.rewrites import Site
 from comfy.wan.cards import known_card
-from farm.cards import cards_named, models_of
 from farm.errors import InvalidJob, Problem
+from farm.fleet.model_lists import models_of
 from farm.fleet.planning import (
     named_place,
     place_of,
 )
 from farm.fleet.preflight import (
-    DEFINITIONS_FIELD,
     definitions_of,
 )
+from farm.fleet.status import WorkerStatus, workers_named
 from farm.store.base import JobStore
 
-FLAGS_FIELD: Final = "comfyui_flags"  # of a worker's card: how its ComfyUI was started, without values
 NOWHERE: Final = "no card"
 
 
@@ -60,42 +59,46 @@ def live_sites(store: JobStore, graph: Mapping[str, Any], *, worker: str | None 
         InvalidJob: no live worker has this name.
         StoreUnavailable: the list of workers cannot be read.
     """
-    cards: Sequence[Mapping[str, Any]] = store.workers()
+    workers: Sequence[WorkerStatus] = store.workers()
     if worker is not None:
-        chosen = cards_named(cards, worker)
+        chosen = workers_named(workers, worker)
         if not chosen:
-            there = ", ".join(str(card.get("name")) for card in cards) or "none"
+            there = ", ".join(each.name for each in workers) or "none"
             message = f"no live worker is called {worker!r}; there are: {there}"
             raise InvalidJob([Problem(field="worker", message=message)])
-        cards = chosen
+        workers = chosen
     read: dict[str, Definitions | None] = {}
     alike: dict[object, Site] = {}
-    for card in cards:
-        digest = str(card.get(DEFINITIONS_FIELD) or "")
+    for each in workers:
+        digest = each.definitions or ""
         if digest not in read:
             read[digest] = definitions_of(store, digest) if digest else None
-        site = _site_of(store, card, read[digest], graph)
+        site = _site_of(store, each, read[digest], graph)
         same = (digest, site.vram_bytes, site.nvenc, site.emulated, site.arguments, *site.model_bytes.items())
         alike.setdefault(same, site)
     return list(alike.values())
 
 
 def _site_of(
-    store: JobStore, card: Mapping[str, Any], definitions: Definitions | None, graph: Mapping[str, Any]
+    store: JobStore, worker: WorkerStatus, definitions: Definitions | None, graph: Mapping[str, Any]
 ) -> Site:
-    place, nvenc = place_of(card), card.get("nvenc") or {}
-    gpu: Mapping[str, Any] = card.get("gpu") or {}
-    on_disk = models_of(store, card) or {}
+    place, trials = place_of(worker), worker.attention_trials
+    on_disk = models_of(store, worker) or {}
     named = {file.name: str(PurePosixPath(file.folder) / file.name) for file in model_files(graph)}
-    proven = (card.get("attention") or {}).get("proven")
     return Site(
         definitions=definitions if definitions is not None else shipped_definitions(),
         name=place.name,
         vram_bytes=place.free_bytes if place.free_bytes > 0 else None,
         host_ram_bytes=place.ram_bytes,
-        nvenc=False if gpu.get("has_nvenc") is False else nvenc.get("usable"),
-        attention_proven=proven if isinstance(proven, Mapping) else {},
+        nvenc=_encodes(worker),
+        attention_proven=trials.proven if trials is not None else {},
         model_bytes={name: on_disk[path] for name, path in named.items() if path in on_disk},
-        arguments=tuple(map(str, card.get(FLAGS_FIELD) or ())),
-        emulated=bool(card.get("emulated")),
+        arguments=worker.comfyui_flags,
+        emulated=worker.emulated,
     )
+
+
+def _encodes(worker: WorkerStatus) -> bool | None:
+    if worker.gpu is not None and worker.gpu.has_nvenc is False:
+        return False
+    return worker.nvenc.usable if worker.nvenc is not None else None

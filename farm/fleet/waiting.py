@@ -51,13 +51,11 @@ def _queue_words(record: JobRecord, counts: Counts) -> list[str]:
 
 
 def _at_present(verdict: WorkerVerdict) -> str:
-    card = verdict.card
-    closed = [str(reason) for reason in card.get("not_fetching") or ()]
-    jobs = list(card.get("jobs") or {})
-    if closed:
-        return f"it fetches nothing ({', '.join(closed)})"
-    if jobs:
-        return f"it works on {', '.join(job_id[:12] for job_id in jobs)}"
+    worker = verdict.worker
+    if worker.not_fetching:
+        return f"it fetches nothing: {', '.join(reason.why for reason in worker.not_fetching)}"
+    if worker.jobs:
+        return f"it works on {', '.join(job_id[:12] for job_id in worker.jobs)}"
     return "it is free"
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import http.client
-import json
 import socket
 from datetime import UTC, datetime
 from typing import Final
@@ -69,12 +68,13 @@ def http_refuses(port: int, path: str) -> str | None:
 
 
 def worker_missing(url: str, namespace: str, name: str, pid: int) -> str | None:
-    """The worker's card, which it lays down once its ComfyUI is ready, written by this very process.
+    """The worker's status, written by this very process, and by then with its ComfyUI ready.
 
     That of one that was killed lies there for a while. The store itself is not asked: it comes with Celery.
     """
     import redis
 
+    from farm.fleet.status import read_status
     from farm.store.redis.address import sentinel_address
     from farm.store.redis.keys import Keys
 
@@ -82,10 +82,13 @@ def worker_missing(url: str, namespace: str, name: str, pid: int) -> str | None:
     options = {"socket_timeout": PROBE_TIMEOUT_S}
     with redis.Redis.from_url(url, **options) if address is None else address.client(**options) as client:
         try:
-            card = client.get(Keys(namespace).worker(name))
+            told = client.get(Keys(namespace).worker(name))
         except redis.RedisError as exc:
             return str(exc)
-    return None if card and json.loads(str(card, "utf-8")).get("pid") == pid else "its card is not there"
+    status = read_status(name, told) if told is not None else None
+    if status is None or status.pid != pid:
+        return "it has not said anything yet"
+    return "it is starting" if status.is_starting else None
 
 
 def _asked(host: str, method: str, path: str, headers: dict[str, str]) -> str | None:

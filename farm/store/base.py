@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 from pydantic import AwareDatetime
 
 from comfy.wan.paces import Pace
+from farm.fleet.status import WorkerStatus
 from farm.job import EventKind, JobError, JobEvent, JobRecord, JobResult, JobSpec, JobState, Progress
 
 _REASON_LENGTH: Final = 500  # characters: a caller's words stand in a record and in several events
@@ -350,14 +351,17 @@ class JobStore(Protocol):
     def listen_control(self) -> CancelFeed:
         """Cancels as they are requested; for one thread, which closes it."""
 
-    def put_worker(self, name: str, card: dict[str, Any], *, ttl_s: float) -> None:
-        """Keep a worker's card for `ttl_s`."""
+    def put_worker(self, status: WorkerStatus, *, ttl_s: float) -> None:
+        """Keep a worker's status, by its name, for `ttl_s`."""
 
     def drop_worker(self, name: str) -> None:
-        """Forget a worker's card: it left in good order."""
+        """Forget a worker's status: it left in good order."""
 
-    def workers(self) -> list[dict[str, Any]]:
-        """The cards of all workers that live, by name."""
+    def workers(self) -> list[WorkerStatus]:
+        """What all workers that live say of themselves, by name.
+
+        One whose status cannot be read is among them and says that (`farm.fleet.status.read_status`).
+        """
 
     def set_drain(self, name: str, drain: Drain | None) -> None:
         """Order a worker to fetch nothing, or take the order back; it outlives the worker."""
@@ -366,7 +370,7 @@ class JobStore(Protocol):
         """What the worker was told."""
 
     def put_blob(self, name: str, data: bytes, *, ttl_s: float) -> None:
-        """Keep what is too large for a card (node definitions) for `ttl_s`, or for so long again."""
+        """Keep what is too large for a status (node definitions) for `ttl_s`, or for so long again."""
 
     def get_blob(self, name: str) -> bytes | None:
         """What `put_blob` keeps under that name; None when its time is over."""

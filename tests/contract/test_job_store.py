@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from farm.errors import IdempotencyConflict, IllegalMove, JobForgotten, JobNotFound
+from farm.fleet.not_fetching import NotFetching
+from farm.fleet.status import GpuStatus, WorkerStatus
 from farm.job import PUBLISHING, ErrorKind, EventKind, JobState, Progress, new_job_id
 from farm.store.base import Claim, Drain, JobStore, LeaseAnswer, NewEvent, Queued, Refused, Ring, StoreLimits
 from tests.support.jobs import QUEUE, a_job, a_result, an_error
@@ -458,7 +460,7 @@ def test_a_job_that_a_worker_has_no_model_for_goes_to_the_others_and_nothing_is_
 
 def test_a_job_that_no_live_worker_has_the_model_for_is_failed_and_names_each(shop: Shop) -> None:
     live(shop, "w1", "w2")
-    shop.store.put_worker("small", {"name": "small", "vram_gib": 8, "not_fetching": []}, ttl_s=60)
+    live(shop, "small", vram_gib=8)
     job_id = shop.submit(max_attempts=5)
 
     states = []
@@ -481,7 +483,7 @@ def test_a_job_waits_for_a_worker_that_is_away_for_a_moment_and_fails_when_it_is
 ) -> None:
     shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
     live(shop, "w1")
-    shop.store.put_worker("w2", {"name": "w2", "vram_gib": 24, "not_fetching": ["comfy down"]}, ttl_s=60)
+    live(shop, "w2", not_fetching=(NotFetching.COMFYUI_DOWN,))
     job_id = shop.running("w1")
 
     assert shop.store.fail(job_id, 1, an_error(ErrorKind.PLACE), retry_in_s=0) is JobState.QUEUED
@@ -509,13 +511,12 @@ def test_a_job_is_not_tried_on_ever_more_workers(open_shop: Open) -> None:
 def test_a_failed_job_is_left_to_another_worker_while_there_is_one(open_shop: Open) -> None:
     shop = open_shop(StoreLimits(lease_s=60, avoid_s=0.05))
     job_id = shop.running("w1")
-    other: dict[str, Any] = {"name": "w2", "vram_gib": 141, "not_fetching": []}
-    shop.store.put_worker("w2", other, ttl_s=60)
+    live(shop, "w2", vram_gib=141)
     shop.store.fail(job_id, 1, an_error(), retry_in_s=0)
     time.sleep(0.1)  # past the time for which it is kept from w1 whoever lives
 
     assert shop.store.claim(job_id, worker="w1") is Refused.NOT_HERE
-    shop.store.put_worker("w2", {**other, "not_fetching": ["draining"]}, ttl_s=60)
+    live(shop, "w2", vram_gib=141, not_fetching=(NotFetching.DRAINING,))
 
     assert isinstance(shop.store.claim(job_id, worker="w1"), Claim)
 
@@ -896,7 +897,7 @@ def _claims_until(shop: Shop, wanted: str, *, rounds: int) -> int:
 
 def test_a_job_of_a_small_class_does_not_wait_for_ever_behind_larger_ones(open_shop: Open) -> None:
     shop = open_shop(StoreLimits(lease_s=60, ring_again_after_s=0.02, pass_over_s=0.05))
-    shop.store.put_worker("w1", {"vram_gib": 24}, ttl_s=600)
+    live(shop, "w1")
     shop.submit(queue="render.24")
     small = shop.submit(queue="render.8")
 
@@ -906,7 +907,7 @@ def test_a_job_of_a_small_class_does_not_wait_for_ever_behind_larger_ones(open_s
 
 def test_no_bell_is_put_into_a_queue_that_nobody_empties(open_shop: Open) -> None:
     shop = open_shop(StoreLimits(lease_s=60, ring_again_after_s=0.0, pass_over_s=0.0))
-    shop.store.put_worker("w1", {"vram_gib": 24, "not_fetching": ["drained"]}, ttl_s=600)
+    live(shop, "w1", not_fetching=(NotFetching.DRAINED,))
     small, large, _other = (shop.submit(queue=queue) for queue in ("render.8", "render.24", "render.24"))
     shop.store.claim(large, worker="w1")
     shop.pop_all("render.24")
@@ -914,14 +915,14 @@ def test_no_bell_is_put_into_a_queue_that_nobody_empties(open_shop: Open) -> Non
     shop.store.sweep()
 
     assert small not in shop.pop_all("render.24")
-    shop.store.put_worker("w1", {"vram_gib": 24}, ttl_s=600)
+    live(shop, "w1")
     shop.store.sweep()
     assert small in shop.pop_all("render.24")
 
 
 def test_a_job_that_was_not_passed_over_for_long_is_left_to_its_own_queue(open_shop: Open) -> None:
     shop = open_shop(StoreLimits(lease_s=60, ring_again_after_s=0.0, pass_over_s=3600))
-    shop.store.put_worker("w1", {"vram_gib": 24}, ttl_s=600)
+    live(shop, "w1")
     shop.submit(queue="render.24")
     small = shop.submit(queue="render.8")
 
@@ -930,7 +931,7 @@ def test_a_job_that_was_not_passed_over_for_long_is_left_to_its_own_queue(open_s
 
 def test_more_urgent_jobs_are_not_passed_by_older_ones_that_are_less_urgent(open_shop: Open) -> None:
     shop = open_shop(StoreLimits(lease_s=60, ring_again_after_s=0.0, pass_over_s=0.0))
-    shop.store.put_worker("w1", {"vram_gib": 24}, ttl_s=600)
+    live(shop, "w1")
     shop.submit(queue="render.8", priority=6)
     urgent = [shop.submit(queue="render.24", priority=5) for _ in range(3)]
 
@@ -1220,15 +1221,16 @@ def test_an_unknown_job_is_said_to_be_unknown(shop: Shop) -> None:
 # -- workers and locks -----------------------------------------------------------------------------
 
 
-def test_cards_end_by_themselves_or_when_dropped(shop: Shop) -> None:
-    shop.store.put_worker("b", {"gpu": "L40S"}, ttl_s=60)
-    shop.store.put_worker("a", {"gpu": "4090"}, ttl_s=60)
-    shop.store.put_worker("brief", {}, ttl_s=0.02)
+def test_what_workers_say_ends_by_itself_or_when_dropped(shop: Shop) -> None:
+    first, second = WorkerStatus(name="a", gpu=GpuStatus(name="4090")), WorkerStatus(name="b", vram_gib=48)
+    shop.store.put_worker(second, ttl_s=60)
+    shop.store.put_worker(first, ttl_s=60)
+    shop.store.put_worker(WorkerStatus(name="brief"), ttl_s=0.02)
 
-    eventually(lambda: shop.store.workers() == [{"gpu": "4090"}, {"gpu": "L40S"}])
+    eventually(lambda: shop.store.workers() == [first, second])
     shop.store.drop_worker("a")
 
-    assert shop.store.workers() == [{"gpu": "L40S"}]
+    assert shop.store.workers() == [second]
 
 
 def test_blobs_end_by_themselves(shop: Shop) -> None:
@@ -1257,10 +1259,11 @@ def test_the_epoch_stays(shop: Shop) -> None:
     assert shop.store.ping()["epoch"] == shop.store.ping()["epoch"] != None  # noqa: E711
 
 
-def live(shop: Shop, *names: str) -> None:
-    """Let workers live that can take any of these jobs."""
+def live(shop: Shop, *names: str, vram_gib: int = 24, not_fetching: tuple[NotFetching, ...] = ()) -> None:
+    """Let workers live that can take any of these jobs, but for these reasons."""
     for name in names:
-        shop.store.put_worker(name, {"name": name, "vram_gib": 24, "not_fetching": []}, ttl_s=60)
+        status = WorkerStatus(name=name, vram_gib=vram_gib, not_fetching=not_fetching)
+        shop.store.put_worker(status, ttl_s=600)
 
 
 # -- jobs that are rendered and wait for the storage -------------------------------------------------

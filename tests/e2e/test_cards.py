@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from farm.fleet.not_fetching import NotFetching
+from farm.fleet.status import WorkerStatus
 from farm.job import JobState
 from farm.process.child import Child
 from tests.support.compiled_nvml import LOST, a_card, build
@@ -51,14 +53,16 @@ def test_the_cards_that_are_asked_for_have_a_worker_each_and_one_that_dies_does_
     try:
 
         def pids() -> dict[str, int]:
-            return {str(card["name"]): card["pid"] for card in farm.farm.workers()}
+            return {each.name: each.pid or 0 for each in farm.farm.workers() if not each.is_starting}
 
         names = {f"gpu0@{platform.node()}", f"gpu2@{platform.node()}"}
         eventually(lambda: set(pids()) == names, within_s=2 * START_S)
-        cards = {card["name"].partition("@")[0]: card for card in farm.farm.workers()}
-        assert cards["gpu0"]["gpu"]["name"] == "NVIDIA GeForce RTX 4090"
-        assert cards["gpu2"]["gpu"]["name"] == "NVIDIA L40S"
-        assert cards["gpu2"]["gpu"]["vram_total_bytes"] == 46068 * 2**20
+        gpus = {each.name.partition("@")[0]: each.gpu for each in farm.farm.workers()}
+        assert gpus["gpu0"] is not None
+        assert gpus["gpu2"] is not None
+        assert gpus["gpu0"].name == "NVIDIA GeForce RTX 4090"
+        assert gpus["gpu2"].name == "NVIDIA L40S"
+        assert gpus["gpu2"].vram_total_bytes == 46068 * 2**20
         before = pids()
         dying = f"gpu0@{platform.node()}"
 
@@ -99,15 +103,14 @@ def test_a_worker_whose_card_is_lost_takes_no_job_until_it_is_back(new_farm: Far
 
     state.write_text("0\n" + a_card(24564, "NVIDIA GeForce RTX 4090", rc=LOST))
 
-    def found_out() -> bool:
-        card = farm.card(worker) or {}
-        return "card cannot be used" in card.get("not_fetching", ()) and "lost" in str(card.get("trouble"))
+    def found_out(status: WorkerStatus) -> bool:
+        return NotFetching.GPU_UNUSABLE in status.not_fetching and "lost" in str(status.trouble)
 
-    eventually(found_out, within_s=START_S)
+    eventually(lambda: farm.says(worker, found_out), within_s=START_S)
     job = farm.submit()
     state.unlink()  # and now no driver answers at all: NVML has vanished
-    eventually(lambda: "kernel module" in str((farm.card(worker) or {}).get("trouble")), within_s=START_S)
+    eventually(lambda: farm.says(worker, lambda it: "kernel module" in str(it.trouble)), within_s=START_S)
     assert job.refresh().state is JobState.QUEUED
     state.write_text(WELL)
     job.wait(JOB_S)
-    assert (farm.card(worker) or {})["load_plan"]["mode"] != "cpu"
+    assert farm.says(worker, lambda it: it.load_plan.mode != "cpu")

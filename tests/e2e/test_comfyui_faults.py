@@ -78,7 +78,7 @@ def test_files_that_come_over_http_do_not_stay_on_the_workers_disk(
     attached = farm.start_worker("attached", COMFYUI_URL=worker.comfy_url)
     store = farm.farm.store
     store.set_drain(worker.name, Drain.FINISH)
-    eventually(lambda: (farm.card(worker) or {}).get("not_fetching"), within_s=JOB_S)
+    eventually(lambda: farm.says(worker, lambda it: it.not_fetching), within_s=JOB_S)
     try:
         job = farm.submit().wait(JOB_S)
 

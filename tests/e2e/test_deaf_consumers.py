@@ -68,7 +68,7 @@ def test_a_worker_whose_event_loop_is_stuck_ends_so_that_it_is_started_anew(
     assert worker.told("consumer_deaf")
     assert worker.told("consumer_given_up")
     assert not comfy.is_running()
-    assert farm.card(worker) is None
+    assert farm.status(worker) is None
     marker.unlink()
     farm.start_worker("a")
     job.wait(JOB_S)

@@ -69,8 +69,7 @@ class Stage:
         self.farm.farm.store.set_drain(self.other.name, drain)
 
         def obeyed() -> bool:
-            card = self.farm.card(self.other)
-            return card is not None and bool(card["not_fetching"]) is (drain is not None)
+            return self.farm.says(self.other, lambda it: bool(it.not_fetching) is (drain is not None))
 
         eventually(obeyed, within_s=JOB_S)
 

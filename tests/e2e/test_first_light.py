@@ -12,6 +12,7 @@ import redis
 from PIL import Image
 
 from comfy.wan.templates import get_template
+from farm.fleet.proof import ProofVerdict
 from farm.handle import Job
 from farm.job import EventKind
 from tests.support.valkey import eventually
@@ -81,33 +82,39 @@ def test_the_events_of_a_job_tell_its_life_in_order(farm: WholeFarm) -> None:
     assert len(fractions) >= 2
 
 
-def test_the_card_of_a_worker_tells_what_it_has_and_what_it_did(
+def test_the_status_of_a_worker_tells_what_it_has_and_what_it_did(
     farm: WholeFarm, worker: WorkerProcess
 ) -> None:
-    ended = (farm.card(worker) or {})["attempts_ended"].get("succeeded", 0)
+    before = farm.status(worker)
+    assert before is not None
     job = farm.submit(a_clip(steps=40))
     farm.wait_step(job)
 
     def seen_at_work() -> bool:
-        # A new phase is told at once, steps with the card's next refresh.
-        now = (farm.card(worker) or {})["jobs"].get(job.job_id) or {}
-        return str(now.get("phase")).startswith("sample")
+        # A new phase is told at once, steps with the next refresh.
+        status = farm.status(worker)
+        now = status.jobs.get(job.job_id) if status is not None else None
+        return now is not None and now.phase.startswith("sample")
 
     eventually(seen_at_work, within_s=JOB_S)
     job.wait(JOB_S)
 
     def seen_done() -> bool:
-        now = farm.card(worker) or {}
-        return not now["jobs"] and now["attempts_ended"].get("succeeded", 0) > int(ended)
+        now = farm.status(worker)
+        assert now is not None
+        succeeded = before.attempts_ended.get("succeeded", 0)
+        return not now.jobs and now.attempts_ended.get("succeeded", 0) > succeeded
 
     eventually(seen_done, within_s=JOB_S)
-    card = farm.card(worker) or {}
-    assert "vae/wan_2.1_vae.safetensors" in card["warm_models"]
-    assert card["loads"]["WAN21"]["state"] == "complete"
-    assert card["node_classes"] > 10
-    assert card["worker_rss_bytes"] > 2**20
-    assert card["comfyui_rss_bytes"] > 2**20
-    assert card["proof"]["differences"] == []
+    status = farm.status(worker)
+    assert status is not None
+    assert "vae/wan_2.1_vae.safetensors" in status.warm_models
+    assert status.loads["WAN21"].state == "complete"
+    assert (status.node_classes or 0) > 10
+    assert (status.resources.worker_rss_bytes or 0) > 2**20
+    assert (status.resources.comfyui_rss_bytes or 0) > 2**20
+    assert status.proof is not None
+    assert status.proof.verdict is ProofVerdict.PROVEN
 
 
 def test_a_finished_job_leaves_nothing_but_its_record_and_its_files(

@@ -79,6 +79,6 @@ def test_flower_shows_the_worker_and_the_job_with_its_title_and_progress(
     assert told["name"] == "farm.render"
     assert job.record.spec.title in told["args"]
     assert "succeeded" in told["result"]
-    assert worker.name in {card["name"] for card in farm.farm.workers()}  # `farm workers` names it alike
+    assert worker.name in {each.name for each in farm.farm.workers()}  # `farm workers` names it alike
     assert told["worker"] == worker.name
     assert "a fox" not in json.dumps(told)  # what is rendered is nobody's business here

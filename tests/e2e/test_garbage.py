@@ -107,7 +107,7 @@ def test_a_message_that_vanished_between_pop_and_claim_is_rung_again(
 ) -> None:
     store = farm.farm.store
     store.set_drain(worker.name, Drain.FINISH)
-    eventually(lambda: (farm.card(worker) or {}).get("not_fetching"), within_s=JOB_S)
+    eventually(lambda: farm.says(worker, lambda it: it.not_fetching), within_s=JOB_S)
 
     job = farm.submit()
     raw.delete(bell.list_key(QUEUE, 5))  # as somebody does who pops it and dies before the claim

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from farm.cli.worker_views import workers_table
 from farm.fleet.metrics import FleetCollector
+from farm.fleet.not_fetching import NotFetching
 from farm.job import JobState
 from tests.support.valkey import eventually
 from tests.support.whole_farm import START_S, WholeFarm, WorkerProcess
@@ -28,13 +29,13 @@ def test_under_strict_a_worker_whose_comfyui_lies_takes_no_job_after_it_was_foun
     second = farm.submit()
 
     def refuses() -> bool:
-        card = farm.card(worker)
-        return card is not None and "ComfyUI is not proven to run as planned" in card["not_fetching"]
+        return farm.says(worker, lambda it: NotFetching.NOT_PROVEN in it.not_fetching)
 
     eventually(refuses, within_s=START_S)
-    card = farm.card(worker)
-    assert card is not None
-    assert any("--novram" in difference for difference in card["proof"]["differences"])
+    status = farm.status(worker)
+    assert status is not None
+    assert status.proof is not None
+    assert any("--novram" in difference for difference in status.proof.differences)
     assert worker.told("not_as_planned")
     assert "not as planned" in worker_line(farm, worker)
     assert f'farm_worker_proof_differences{{worker="{worker.name}"}} 1.0' in metrics(farm)
@@ -45,7 +46,7 @@ def test_under_strict_a_worker_whose_comfyui_lies_takes_no_job_after_it_was_foun
 def worker_line(farm: WholeFarm, worker: WorkerProcess) -> str:
     """What `farm workers` shows of it."""
     shown = Console(file=io.StringIO(), width=300)
-    shown.print(workers_table([card for card in farm.farm.workers() if card["name"] == worker.name]))
+    shown.print(workers_table([each for each in farm.farm.workers() if each.name == worker.name]))
     assert isinstance(shown.file, io.StringIO)
     return shown.file.getvalue()
 

@@ -79,10 +79,10 @@ def test_the_template_runs_on_a_real_comfyui(real_farm: WholeFarm, real_worker: 
     assert result.main.video is not None
     assert (result.main.video.width, result.main.video.frames) == (64, 5)
     assert_plays(fetch(result.url()), frames=5)
-    card = real_farm.card(real_worker)
-    assert card is not None
-    assert not card["emulated"]
-    assert card["comfyui_version"]
+    status = real_farm.status(real_worker)
+    assert status is not None
+    assert not status.emulated
+    assert status.comfyui_version
 
 
 def test_the_template_runs_again_without_loading(real_farm: WholeFarm, real_worker: WorkerProcess) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from farm.fleet.not_fetching import NotFetching
 from farm.handle import Job
 from farm.job import JobState
 from tests.support.fault_proxy import FaultProxy, Mode
@@ -96,7 +97,9 @@ def test_a_worker_with_too_many_finished_files_fetches_nothing_until_the_storage
     job = farm.submit()
     eventually(lambda: waits_for_the_storage(job), within_s=JOB_S)
 
-    eventually(lambda: (farm.card(worker) or {}).get("not_fetching") == ["storage away"], within_s=JOB_S)
+    eventually(
+        lambda: farm.says(worker, lambda it: it.not_fetching == (NotFetching.STORAGE_AWAY,)), within_s=JOB_S
+    )
 
     waiting = farm.submit()
     proxy.mode = Mode.PASS

@@ -179,9 +179,7 @@ def test_a_valkey_that_forgot_everything_ends_old_attempts_and_is_served_anew(
     with pytest.raises(JobForgotten):
         forgotten.refresh()
     succeeded_once(farm, farm.submit())
-    card = farm.card(worker)
-    assert card is not None
-    assert card["redis_forgot_at"]
+    assert farm.says(worker, lambda it: it.redis_forgot_at)
     assert worker.told("lease_lost")[0]["job_id"] == forgotten.job_id
     assert farm.stored(forgotten) == []
 
@@ -232,7 +230,7 @@ def test_a_worker_that_slept_past_its_lease_cannot_publish(new_farm: Farms) -> N
     succeeded_once(farm, job)
     assert outcomes(job) == ["lost", "succeeded"]
     # And it is good for the next job.
-    eventually(lambda: not (farm.card(sleeper) or {"not_fetching": ["gone"]})["not_fetching"], within_s=JOB_S)
+    eventually(lambda: farm.says(sleeper, lambda it: not it.not_fetching), within_s=JOB_S)
 
 
 def test_a_worker_that_leaves_gives_its_job_back_at_once(new_farm: Farms) -> None:
@@ -248,7 +246,7 @@ def test_a_worker_that_leaves_gives_its_job_back_at_once(new_farm: Farms) -> Non
     eventually(lambda: job.refresh().record.attempt == 2, within_s=JOB_S)
     assert time.monotonic() - asked < 5.0
     assert leaving.child.wait(20) == 0
-    assert farm.card(leaving) is None
+    assert farm.status(leaving) is None
     succeeded_once(farm, job)
     assert outcomes(job) == ["released", "succeeded"]
     assert job.record.attempts_failed == 0
@@ -276,4 +274,4 @@ def test_an_idle_worker_leaves_at_once_and_takes_comfyui_along(new_farm: Farms) 
 
     assert leaving.child.wait(10) == 0
     assert not comfy.is_running()
-    assert farm.card(leaving) is None
+    assert farm.status(leaving) is None

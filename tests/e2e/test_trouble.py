@@ -93,7 +93,7 @@ def test_a_job_that_is_too_large_for_a_card_goes_to_a_larger_one(new_farm: Farms
     large = farm.launch("large", FARM_VRAM_CLASS="48")
     farm.farm.store.set_drain(large.name, Drain.FINISH)
     farm.wait_ready(small)
-    eventually(lambda: farm.card(large), within_s=JOB_S)
+    eventually(lambda: farm.status(large), within_s=JOB_S)
 
     job = farm.submit()
 
@@ -114,7 +114,7 @@ def test_a_job_whose_model_a_worker_lacks_runs_on_another_although_it_has_one_at
     lacking, having = farm.launch("a", emulator="--models wan_2.1_vae.safetensors"), farm.launch("b")
     farm.wait_ready(lacking, having)
     farm.farm.store.set_drain(having.name, Drain.FINISH)
-    eventually(lambda: (farm.card(having) or {}).get("not_fetching"), within_s=JOB_S)
+    eventually(lambda: farm.says(having, lambda it: it.not_fetching), within_s=JOB_S)
 
     job = farm.submit(max_attempts=1)
 
@@ -161,7 +161,7 @@ def test_a_drained_worker_gives_its_job_back_at_once_and_fetches_again_when_told
 
     # From here on the order stands. A second is promised (`bench.drain` measures it); a machine may be busy.
     eventually(lambda: job.refresh().record.worker == other.name, within_s=20.0)
-    eventually(lambda: (farm.card(worker) or {}).get("drain") == "now", within_s=JOB_S)
+    eventually(lambda: farm.says(worker, lambda it: it.drain == "now"), within_s=JOB_S)
     assert job.wait(JOB_S).record.attempts_failed == 0
     assert [note.outcome for note in notes(job)] == ["released", "succeeded"]
     assert "fetches again" in order(farm, "drain", worker.name, "--undo")

@@ -20,12 +20,12 @@ from comfy.node_defs.definitions import (
     with_choices,
 )
 from comfy.wan.templates import get_template
-from farm.cards import MODELS_FIELD, models_name
 from farm.client import Farm
+from farm.fleet.model_lists import models_name
 from farm.fleet.preflight import (
-    DEFINITIONS_FIELD,
     definitions_name,
 )
+from farm.fleet.status import WorkerStatus
 from farm.job import Artifact, JobResult, VideoFacts
 from farm.store.base import Claim, JobStore
 from farm.testing import (
@@ -68,17 +68,18 @@ def announce(
     """Let a worker live whose ComfyUI has the core nodes and the models of the template, but for these.
 
     Args:
+        facts: what else its status says, as its JSON.
         model_bytes: sizes of model files that it tells, folder and name -> bytes; default: it tells none.
     """
     blob = _definitions(tuple(without_nodes), tuple(without_models), json.dumps(more_nodes or {}))
     digest = hashlib.sha256(blob).hexdigest()
     store.put_blob(definitions_name(digest), blob, ttl_s=600)
-    card = {"name": name, DEFINITIONS_FIELD: digest, "comfyui_version": "0.12.1", **facts}
+    told = {"name": name, "definitions": digest, "comfyui_version": "0.12.1", **facts}
     if model_bytes is not None:
         listed = zlib.compress(json.dumps(model_bytes).encode())
-        card[MODELS_FIELD] = {"list": hashlib.sha256(listed).hexdigest()}
-        store.put_blob(models_name(card[MODELS_FIELD]["list"]), listed, ttl_s=600)
-    store.put_worker(name, card, ttl_s=600)
+        told["models"] = {"list": hashlib.sha256(listed).hexdigest()}
+        store.put_blob(models_name(told["models"]["list"]), listed, ttl_s=600)
+    store.put_worker(WorkerStatus.from_json(json.dumps(told)), ttl_s=600)
 
 
 @functools.cache  # of eight hundred nodes: a rack of workers has the same ones

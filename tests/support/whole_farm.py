@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import urllib3
 
 from comfy.wan.templates import get_template
 from farm.client import Farm
+from farm.fleet.status import WorkerStatus
 from farm.handle import Job
 from farm.job import AttemptNote, EventKind, JobError, JobEvent, JobState
 from farm.process.child import Child
@@ -203,12 +204,17 @@ class WholeFarm:
 
     def _is_ready(self, worker: WorkerProcess) -> bool:
         assert worker.child.poll() is None, worker.log
-        card = self.card(worker)
-        return card is not None and card["pid"] == worker.child.pid and not card["not_fetching"]
+        status = self.status(worker)
+        return status is not None and status.pid == worker.child.pid and not status.not_fetching
 
-    def card(self, worker: WorkerProcess) -> dict[str, Any] | None:
-        """What a worker says of itself."""
-        return next((dict(card) for card in self.farm.workers() if card["name"] == worker.name), None)
+    def status(self, worker: WorkerProcess) -> WorkerStatus | None:
+        """What a worker says of itself; None while it does not live."""
+        return next((each for each in self.farm.workers() if each.name == worker.name), None)
+
+    def says(self, worker: WorkerProcess, what: Callable[[WorkerStatus], object]) -> bool:
+        """Whether the worker lives and this holds of what it says of itself."""
+        status = self.status(worker)
+        return status is not None and bool(what(status))
 
     def submit(self, graph: dict[str, Any] | None = None, **options: Any) -> Job:
         """Submit a clip."""

@@ -7,12 +7,11 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from farm.fleet.not_fetching import NotFetching
 from farm.fleet.proof import Proof, ProofVerdict
 from worker.gate import Gate
 
 log = logging.getLogger(__name__)
-
-NOT_AS_PLANNED: Final = "ComfyUI is not proven to run as planned"
 
 
 class PlanCheck:
@@ -61,9 +60,9 @@ class PlanCheck:
         if not self._strict:
             return
         if proof.holds:
-            self._gate.open(NOT_AS_PLANNED)
+            self._gate.open(NotFetching.NOT_PROVEN)
         else:
-            self._gate.close(NOT_AS_PLANNED)
+            self._gate.close(NotFetching.NOT_PROVEN)
 
 
 _WORDS: Final = {

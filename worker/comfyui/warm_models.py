@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from comfy.graphs.required import model_files
 from comfy.log.facts import ModelLoadedFact, OutOfMemoryFact
 from comfy.log.reading import LogReader
+from farm.fleet.status import ModelLoadStatus
 from worker.comfyui.supervisor import ComfySupervisor
 
 
@@ -49,11 +49,18 @@ class WarmModels:
         """Folder and name of each model file of the last graph; none after a restart."""
         return list(self._files) if self._holds() else []
 
-    def loads(self) -> dict[str, Any]:
+    def loads(self) -> dict[str, ModelLoadStatus]:
         """Of each kind of model (``WAN21``, ``WanTEModel``, …) how it was loaded last; sizes in MiB."""
         loads = dict(self._loads) if self._holds() else {}
-        told = ("state", "loaded_mib", "offloaded_mib", "patches")
-        return {kind: {name: asdict(fact)[name] for name in told} for kind, fact in loads.items()}
+        return {
+            kind: ModelLoadStatus(
+                state=fact.state.value,
+                loaded_mib=fact.loaded_mib,
+                offloaded_mib=fact.offloaded_mib,
+                patches=fact.patches,
+            )
+            for kind, fact in loads.items()
+        }
 
     def _holds(self) -> bool:
         return self._comfy.generation == self._generation

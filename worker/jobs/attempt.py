@@ -9,13 +9,14 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from comfy.errors import OutOfMemory
 from farm.broker import queue_for
 from farm.errors import StorageUnavailable, StoreUnavailable
+from farm.fleet.status import WorkerFacts
 from farm.job import PUBLISHING, EventKind, JobError, JobResult, JobState, ModelFile, Progress
 from farm.store.base import Claim, JobStore, LeaseAnswer, NewEvent, Refused
 from worker.inputs.cache import InputCache
@@ -59,7 +60,7 @@ class Parts:
     kept: KeptRenders  # finished files that the storage did not take
     hold_limit_s: float  # how long a job whose files wait here is kept from others
     scratch: Path  # for files that come by /view
-    facts: Callable[[], Mapping[str, Any]]  # what the manifest says of worker, GPU, plan and ComfyUI
+    facts: Callable[[], WorkerFacts]  # what the manifest says of worker, GPU, plan and ComfyUI
     renew_s: float
     previews: bool = False
     on_failed: Callable[[JobError], None] = lambda _error: None  # may close the gate
@@ -244,7 +245,7 @@ class _Attempt:
 
     def _manifest(self, rendered: Rendered) -> dict[str, Any]:
         if self._kept is None:
-            return manifest_of(self._claim, rendered, self._parts.facts())
+            return manifest_of(self._claim, rendered, asdict(self._parts.facts()))
         return manifest_of(self._claim, rendered, self._kept.worker, rendered_by=self._kept.attempt)
 
     def _commit(self, result: JobResult, rendered: Rendered) -> str:
@@ -318,7 +319,7 @@ class _Attempt:
         kept = self._kept
         if kept is not None:
             return time.time() - kept.kept_at < self._parts.hold_limit_s
-        return self._parts.kept.keep(self._claim, rendered, self._parts.facts())
+        return self._parts.kept.keep(self._claim, rendered, asdict(self._parts.facts()))
 
     def _set_aside(self, error: JobError) -> JobState | LeaseAnswer:
         claim = self._claim

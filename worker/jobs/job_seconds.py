@@ -10,6 +10,7 @@ from comfy.protocol.progress import NodeTiming
 from comfy.wan.forecast import pace_key
 from comfy.wan.workload import StageLoad, read_workload
 from farm.fleet.planning import place_of
+from farm.fleet.status import WorkerFacts
 
 _PHASES: Final = {
     Phase.TEXT: "text",
@@ -21,7 +22,7 @@ _LEAST_S: Final = 0.001  # less is a node that handed on what was there
 
 
 def job_seconds(
-    graph: Mapping[str, Any], nodes: Iterable[NodeTiming], worker: Mapping[str, Any]
+    graph: Mapping[str, Any], nodes: Iterable[NodeTiming], worker: WorkerFacts
 ) -> dict[str, float]:
     """Seconds by the name of their kind (`PaceKey.name`); empty for a graph that runs no WAN model we know.
 
@@ -33,7 +34,7 @@ def job_seconds(
     Args:
         graph: as it was executed.
         nodes: what ran.
-        worker: what the worker says of itself (`worker.service.describe.worker_facts`).
+        worker: what the worker says of itself.
     """
     work, place = read_workload(graph), place_of(worker)
     if work is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from comfy.rewrites.tiled_decode import WHOLE
+from farm.fleet.status import WorkerStatus
 from farm.job import VRAM_CLASSES_GIB
 from worker.gpu.card import GIB
 from worker.plan.flags import VRAM_FLAGS, AcceptedFlags
@@ -65,9 +66,9 @@ def humbler(plan: LoadPlan, rung: Rung, accepted: AcceptedFlags, extra: Sequence
     return None
 
 
-def larger_class(cards: Sequence[Mapping[str, Any]], worker: str) -> int | None:
+def larger_class(workers: Sequence[WorkerStatus], worker: str) -> int | None:
     """The next VRAM class above that of `worker` which some live worker serves; None when none does."""
-    served = {str(card.get("name")): int(card.get("vram_gib") or 0) for card in cards}
+    served = {each.name: each.vram_gib or 0 for each in workers}
     largest, ours = max(served.values(), default=0), served.get(worker, VRAM_CLASSES_GIB[-1])
     return next((gib for gib in VRAM_CLASSES_GIB if ours < gib <= largest), None)
 

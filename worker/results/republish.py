@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from farm.errors import FarmError, JobNotFound, StorageUnavailable, StoreUnavailable
+from farm.fleet.not_fetching import NotFetching
 from farm.job import JobState
 from farm.store.base import JobStore
 from worker.gate import Gate
@@ -17,7 +18,6 @@ from worker.results.kept import KeptRender, KeptRenders
 log = logging.getLogger(__name__)
 
 HOLD_S: Final = 60.0  # for which a job is held at a time: if this worker dies, others may have it then
-STORAGE_AWAY: Final = "storage away"  # why the gate is closed: too many finished files wait
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 30.0
 _OF_NO_USE: Final = (JobState.SUCCEEDED, JobState.CANCELED, JobState.EXPIRED)
@@ -123,14 +123,14 @@ class Republisher:
 
     def _tell_gate(self) -> None:
         if self._kept.full:
-            if STORAGE_AWAY not in self._gate.closed_for:
+            if NotFetching.STORAGE_AWAY not in self._gate.closed_for:
                 log.error(
                     "Too many finished files wait for the storage; nothing is fetched until it is back",
                     extra={"event": "storage_away", "jobs": len(self._kept.all())},
                 )
-            self._gate.close(STORAGE_AWAY)
-        elif STORAGE_AWAY in self._gate.closed_for:
-            self._gate.open(STORAGE_AWAY)
+            self._gate.close(NotFetching.STORAGE_AWAY)
+        elif NotFetching.STORAGE_AWAY in self._gate.closed_for:
+            self._gate.open(NotFetching.STORAGE_AWAY)
 
     def _wait_longer(self) -> None:
         self._ask_again_at = time.monotonic() + self._pause_s

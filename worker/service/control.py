@@ -17,7 +17,7 @@ _AGAIN_AFTER_S: Final = 1.0
 
 
 class ControlListener:
-    """A thread on the store's control channel. What it misses, renewals and the card's refresh still see."""
+    """A thread on the store's control channel. What it misses, renewals and the next status still see."""
 
     def __init__(
         self, store: JobStore, *, on_cancel: Callable[[], None], on_drain: Callable[[], None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from farm.store.base import JobStore
 from worker.errors import InUse
 from worker.gpu.card import GpuCard
-from worker.service.card import TTL_S
+from worker.service.status_keeper import TTL_S
 
 
 class CardHold:
@@ -27,10 +27,11 @@ class CardHold:
         if self._store.acquire(self._lock, self._name, ttl_s=TTL_S):
             return
         gpu = self._gpu
-        there = [card for card in self._store.workers() if (card.get("gpu") or {}).get("uuid") == gpu.uuid]
+        workers = self._store.workers()
+        there = [each.name for each in workers if each.gpu is not None and each.gpu.uuid == gpu.uuid]
         raise InUse(
             f"GPU {gpu.index} ({gpu.name}, {gpu.uuid})",
-            str(there[0]["name"]) if there else "another worker of this farm",
+            there[0] if there else "another worker of this farm",
             f"one worker per card; a worker that died lets go of it within {TTL_S:g} s",
         )
 

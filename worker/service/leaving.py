@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from farm.errors import JobNotFound, StoreUnavailable
+from farm.fleet.not_fetching import NotFetching
 from farm.store.base import Drain, JobStore, Ring
 from worker.gate import Gate
 from worker.jobs.at_work import AtWork
@@ -19,9 +20,6 @@ from worker.service.spot import Notice
 
 log = logging.getLogger(__name__)
 
-_LEAVES: Final = "draining"
-_ORDERED: Final = "drained"
-_SPOT: Final = "spot notice"
 _UNKNOWN_PACE_S: Final = 2.0  # how long a leaving worker waits for a first sign of a job's pace
 _LOOK_EVERY_S: Final = 0.05
 
@@ -67,7 +65,9 @@ class Leaving:
     @property
     def takes_no_job(self) -> bool:
         """Whether a job whose message came a moment too late is left for others."""
-        return not self._gate.closed_for.isdisjoint((_LEAVES, _ORDERED, _SPOT))
+        return not self._gate.closed_for.isdisjoint(
+            (NotFetching.DRAINING, NotFetching.DRAINED, NotFetching.SPOT_NOTICE)
+        )
 
     def end(self, grace_s: float) -> None:
         """The process ends: returns once every job has ended, or was given back.
@@ -77,7 +77,7 @@ class Leaving:
         if self._ends:
             grace_s = 0.0
         self._ends = True
-        self._gate.close(_LEAVES)
+        self._gate.close(NotFetching.DRAINING)
         log.info("Draining", extra={"event": "draining", "jobs": list(self._at_work.jobs())})
         self._hand_over(grace_s, reason=f"{self._name} leaves")
 
@@ -96,9 +96,9 @@ class Leaving:
             self._ordered = told
             log.info("Drain ordered or taken back", extra={"event": "drain", "told": told})
             if told is None:
-                self._gate.open(_ORDERED)
+                self._gate.open(NotFetching.DRAINED)
             else:
-                self._gate.close(_ORDERED)
+                self._gate.close(NotFetching.DRAINED)
         if told is Drain.NOW:
             self._hand_over(0.0, reason=f"{self._name} is drained")
         self._on_change()
@@ -122,7 +122,7 @@ class Leaving:
 
     def notice(self, notice: Notice) -> None:
         """The machine will be taken away."""
-        self._gate.close(_SPOT)
+        self._gate.close(NotFetching.SPOT_NOTICE)
         self._on_change()
         self._hand_over(notice.left_s, reason=f"{self._name} loses its machine")
 

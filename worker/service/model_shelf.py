@@ -1,14 +1,15 @@
-"""The model files that this worker's ComfyUI has on disk, with their sizes, shared beside its card."""
+"""The model files that this worker's ComfyUI has on disk, with their sizes, shared beside its status."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from farm.cards import models_name
 from farm.errors import StoreUnavailable
+from farm.fleet.model_lists import models_name
+from farm.fleet.status import ModelsStatus
 from farm.job import ModelFile
 from farm.settings import WorkerSettings
 from farm.store.base import JobStore
@@ -22,7 +23,7 @@ _SOON_S: Final = 5.0
 
 
 class ModelShelf:
-    """A thread that lists them: on a network volume that takes seconds, which the card must not wait for."""
+    """A thread that lists them: on a network volume that takes seconds, and the status must not wait."""
 
     def __init__(self, store: JobStore, settings: WorkerSettings) -> None:
         self._shared = Shared(store, models_name)
@@ -44,12 +45,12 @@ class ModelShelf:
         """The store has lost the list: it is stored again at the next look."""
         self._shared.forget()
 
-    def facts(self) -> dict[str, Any] | None:
+    def facts(self) -> ModelsStatus | None:
         """How many files there are, of how many bytes, and where the list is; None before it is stored."""
         if self._shared.digest is None:
             return None
         files = self._files
-        return {"files": len(files), "bytes": sum(files.values()), "list": self._shared.digest}
+        return ModelsStatus(files=len(files), bytes=sum(files.values()), list=self._shared.digest)
 
     def sizes_of(self, files: Sequence[ModelFile]) -> dict[str, int]:
         """Folder and name -> bytes of those that the last look has found."""

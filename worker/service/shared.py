@@ -1,4 +1,4 @@
-"""What is too large for a worker's card, and the same on many workers: stored once, under its digest."""
+"""What is too large for a worker's status, and the same on many workers: stored once, under its digest."""
 
 from __future__ import annotations
 

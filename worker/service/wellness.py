@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from farm.fleet.not_fetching import NotFetching
 from farm.job import JobError
 from worker.comfyui.supervisor import ComfySupervisor
 from worker.errors import WorkerError
@@ -16,7 +17,6 @@ from worker.service.quarantine import Quarantine
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S: Final = 5.0
-_QUARANTINED: Final = "quarantine"
 
 
 class Wellness:
@@ -88,14 +88,14 @@ class Wellness:
         self.quarantine.probed(trouble)
         if trouble is None:
             log.warning("Back in service, on probation", extra={"event": "quarantine_over"})
-            self._gate.open(_QUARANTINED)
+            self._gate.open(NotFetching.QUARANTINE)
         else:
             log.warning("Still out of service", extra={"event": "probe_failed", "reason": trouble})
         self._on_change()
 
     def _close(self) -> None:
         illness = self.quarantine.illness
-        self._gate.close(_QUARANTINED)
+        self._gate.close(NotFetching.QUARANTINE)
         log.error(
             "Out of service: jobs fail here for the machine's reasons",
             extra={

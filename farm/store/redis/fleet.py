@@ -1,12 +1,11 @@
-"""The part of the Redis store that knows the workers: their cards, what cards name, and locks."""
+"""The part of the Redis store that knows the workers: what they say of themselves, and locks."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
 
 from comfy.wan.paces import REMEMBERED_JOBS, Pace
+from farm.fleet.status import WorkerStatus, read_status
 from farm.store.base import Drain
 from farm.store.redis.link import (
     RedisLink,
@@ -16,20 +15,20 @@ from farm.store.redis.lua import Argument
 
 
 class RedisFleet(RedisLink):
-    """Cards, blobs and locks; all of them end by themselves."""
+    """Statuses, blobs and locks; all of them end by themselves."""
 
-    def put_worker(self, name: str, card: dict[str, Any], *, ttl_s: float) -> None:
-        """Keep a worker's card for `ttl_s`."""
-        self._run("put_worker", name, json.dumps(card, separators=(",", ":")), in_ms(ttl_s))
+    def put_worker(self, status: WorkerStatus, *, ttl_s: float) -> None:
+        """Keep a worker's status, by its name, for `ttl_s`."""
+        self._run("put_worker", status.name, status.to_json(), in_ms(ttl_s))
 
     def drop_worker(self, name: str) -> None:
-        """Forget a worker's card: it left in good order."""
+        """Forget a worker's status: it left in good order."""
         self._command("DEL", self.keys.worker(name))
 
-    def workers(self) -> list[dict[str, Any]]:
-        """The cards of all workers that live, by name."""
-        found = {name.decode(): json.loads(card) for name, card in self._run("workers")}
-        return [found[name] for name in sorted(found)]
+    def workers(self) -> list[WorkerStatus]:
+        """What all workers that live say of themselves, by name."""
+        found: dict[str, bytes] = {name.decode(): text for name, text in self._run("workers")}
+        return [read_status(name, text) for name, text in sorted(found.items())]
 
     def set_drain(self, name: str, drain: Drain | None) -> None:
         """Order a worker to fetch nothing, or take the order back."""
@@ -45,7 +44,7 @@ class RedisFleet(RedisLink):
         return Drain(told.decode()) if told else None
 
     def put_blob(self, name: str, data: bytes, *, ttl_s: float) -> None:
-        """Keep something that is too large for a card."""
+        """Keep something that is too large for a status."""
         self._command("SET", self.keys.blob(name), data, "PX", in_ms(ttl_s))
 
     def get_blob(self, name: str) -> bytes | None:

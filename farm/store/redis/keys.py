@@ -27,8 +27,8 @@ class Keys:
     ``{farm}:last``          string       the youngest order (µs)
     ``{farm}:epoch``         string       made at first use: another one means that Redis forgot all
     ``{farm}:forgot``        string       when that was noticed (ms), for the length of the retention
-    ``{farm}:worker:<name>`` string       a worker's card, with a time to live; names in ``{farm}:workers``
-    ``{farm}:blob:<name>``   string       node definitions that cards name, with a time to live
+    ``{farm}:worker:<name>`` string       a worker's status, with a time to live; names in ``{farm}:workers``
+    ``{farm}:blob:<name>``   string       node definitions that statuses name, with a time to live
     ``{farm}:drain:<name>``  string       that a worker shall fetch nothing: ``finish`` or ``now``
     ``{farm}:paces``         hash         kind of job -> how long it took: "count mean variance"
     ``{farm}:paces_heard``   sorted set   the same kinds by when they were last heard of (ms)
@@ -68,7 +68,7 @@ class Keys:
         return f"{self.root}events:{job_id}"
 
     def worker(self, name: str) -> str:
-        """String: a worker's card."""
+        """String: what a worker says of itself."""
         return f"{self.root}worker:{name}"
 
     def drain(self, name: str) -> str:
@@ -76,7 +76,7 @@ class Keys:
         return f"{self.root}drain:{name}"
 
     def blob(self, name: str) -> str:
-        """String: bytes that a card names."""
+        """String: bytes that a status names."""
         return f"{self.root}blob:{name}"
 
 

@@ -120,13 +120,24 @@ local function is_in(list, item)
   return false
 end
 
--- Whether a worker lives that serves the job's VRAM class, and that `may(name, card)` says yes to.
+-- What a worker says of itself, or nil when that is no JSON object: it must not end what was asked for.
+local function status_of(name)
+  local ok, status = pcall(cjson.decode, redis.call('GET', key('worker', name)) or '')
+  return ok and type(status) == 'table' and status or nil
+end
+
+-- Whether it takes jobs. Nothing else than these two fields of a status is read by scripts.
+local function fetches(status)
+  local reasons = status.not_fetching
+  return reasons == nil or type(reasons) == 'table' and #reasons == 0
+end
+
+-- Whether a worker lives that serves the job's VRAM class, and that `may(name, status)` says yes to.
 local function somebody(job, may)
   local gib = tonumber(job.head.q:match('%d+$') or 0)
   for _, name in ipairs(redis.call('SMEMBERS', root .. 'workers')) do
-    local text = redis.call('GET', key('worker', name))
-    local card = text and cjson.decode(text)
-    if card and (tonumber(card.vram_gib) or 0) >= gib and may(name, card) then return true end
+    local status = status_of(name)
+    if status and (tonumber(status.vram_gib) or 0) >= gib and may(name, status) then return true end
   end
   return false
 end

@@ -34,8 +34,8 @@ local places = f[7] and cjson.decode(f[7]) or {}
 
 -- Whether somebody who has not failed it lately serves its VRAM class, and fetches.
 local function another_can()
-  return somebody(job, function(name, card)
-    return name ~= worker and not avoided[name] and not is_in(places, name) and #(card.not_fetching or {}) == 0
+  return somebody(job, function(name, status)
+    return name ~= worker and not avoided[name] and not is_in(places, name) and fetches(status)
   end)
 end
 

@@ -26,7 +26,7 @@ end
 
 -- Whether somebody empties that queue: bells in one that nobody serves would pile up.
 local function served(queue)
-  return somebody({head = {q = queue}}, function(_, card) return #(card.not_fetching or {}) == 0 end)
+  return somebody({head = {q = queue}}, function(_, status) return fetches(status) end)
 end
 
 local found = {}

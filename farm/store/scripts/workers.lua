@@ -1,7 +1,7 @@
--- The cards of all workers that live. KEYS: root. ARGV: events kept. Answers {{name, card}, ...}.
-local cards = {}
+-- What all workers that live say of themselves. KEYS: root. ARGV: events kept. Answers {{name, status}, ...}.
+local found = {}
 for _, name in ipairs(redis.call('SMEMBERS', root .. 'workers')) do
-  local card = redis.call('GET', key('worker', name))
-  if card then cards[#cards + 1] = {name, card} else redis.call('SREM', root .. 'workers', name) end
+  local status = redis.call('GET', key('worker', name))
+  if status then found[#found + 1] = {name, status} else redis.call('SREM', root .. 'workers', name) end
 end
-return cards
+return found

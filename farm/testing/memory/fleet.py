@@ -1,34 +1,33 @@
-"""The part of the store in memory that knows the workers: their cards, what cards name, and locks."""
+"""The part of the store in memory that knows the workers: what they say of themselves, and locks."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
 
 from comfy.wan.paces import FIRST, Pace
+from farm.fleet.status import WorkerStatus, read_status
 from farm.store.base import Drain
 from farm.testing.memory.state import MemoryState
 
 
 class MemoryFleet(MemoryState):
-    """Cards, blobs and locks; all of them end by themselves."""
+    """Statuses, blobs and locks; all of them end by themselves."""
 
-    def put_worker(self, name: str, card: dict[str, Any], *, ttl_s: float) -> None:
-        """Keep a worker's card for `ttl_s`."""
+    def put_worker(self, status: WorkerStatus, *, ttl_s: float) -> None:
+        """Keep a worker's status, by its name, for `ttl_s`."""
+        read_again = read_status(status.name, status.to_json())  # as others read it
         with self._lock:
-            self._workers[name] = (self._clock() + ttl_s, json.loads(json.dumps(card)))
+            self._workers[status.name] = (self._clock() + ttl_s, read_again)
 
     def drop_worker(self, name: str) -> None:
-        """Forget a worker's card."""
+        """Forget a worker's status."""
         with self._lock:
             self._workers.pop(name, None)
 
-    def workers(self) -> list[dict[str, Any]]:
-        """The cards of all workers that live, by name."""
+    def workers(self) -> list[WorkerStatus]:
+        """What all workers that live say of themselves, by name."""
         with self._lock:
-            now = self._clock()
-            return [card for _, (until, card) in sorted(self._workers.items()) if until > now]
+            return [status for _, status in sorted(self._living().items())]
 
     def set_drain(self, name: str, drain: Drain | None) -> None:
         """Order a worker to fetch nothing, or take the order back."""
@@ -46,7 +45,7 @@ class MemoryFleet(MemoryState):
             return self._drains.get(name)
 
     def put_blob(self, name: str, data: bytes, *, ttl_s: float) -> None:
-        """Keep something that is too large for a card."""
+        """Keep something that is too large for a status."""
         with self._lock:
             self._blobs[name] = (self._clock() + ttl_s, bytes(data))
 

@@ -104,8 +104,10 @@ class MemoryRepair(MemoryState):
 
     def _served(self, lane: Lane) -> bool:
         """Whether a live worker empties that queue."""
-        cards = [card for until, card in self._workers.values() if until > self._clock()]
-        return any((c.get("vram_gib") or 0) >= _gib(lane) and not c.get("not_fetching") for c in cards)
+        return any(
+            (status.vram_gib or 0) >= _gib(lane) and not status.not_fetching
+            for status in self._living().values()
+        )
 
     def _missing(self) -> list[Kept]:
         """As scripts/sweep_lane.lua finds them."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from comfy.wan.paces import Pace
 from farm.errors import JobForgotten, JobNotFound
+from farm.fleet.status import WorkerStatus
 from farm.job import (
     AttemptNote,
     EventKind,
@@ -108,7 +109,7 @@ class MemoryState:
         self._last_order = 0
         self._bells: dict[Lane, deque[str]] = {}  # popped from the right
         self._passed: dict[Lane, int] = {}
-        self._workers: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._workers: dict[str, tuple[float, WorkerStatus]] = {}
         self._blobs: dict[str, tuple[float, bytes]] = {}
         self._locks: dict[str, tuple[float, str]] = {}
         self._drains: dict[str, Drain] = {}
@@ -129,6 +130,10 @@ class MemoryState:
 
     def _now(self) -> datetime:
         return utc_from_ms(int(self._clock() * 1000))
+
+    def _living(self) -> dict[str, WorkerStatus]:
+        now = self._clock()
+        return {name: status for name, (until, status) in self._workers.items() if until > now}
 
     def _kept(self, job_id: str) -> Kept:
         kept = self._jobs.get(job_id)

@@ -6,9 +6,9 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from farm.errors import IdempotencyConflict, IllegalMove
+from farm.fleet.status import WorkerStatus
 from farm.job import (
     ErrorKind,
     JobError,
@@ -220,7 +220,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
         others = self._serving(kept)
         for name in (worker, *kept.avoid, *kept.places):
             others.pop(name, None)
-        return any(not card.get("not_fetching") for card in others.values())
+        return any(not status.not_fetching for status in others.values())
 
     def _tried_everywhere(self, kept: Kept) -> bool:
         """Note that its worker has not what it needs; whether nobody is left who might."""
@@ -233,11 +233,10 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
         """Whether a worker lives that has not been found without what it needs; it may be busy."""
         return bool(self._serving(kept).keys() - set(kept.places))
 
-    def _serving(self, kept: Kept) -> dict[str, dict[str, Any]]:
-        """The cards of those who live and serve its VRAM class."""
+    def _serving(self, kept: Kept) -> dict[str, WorkerStatus]:
+        """Those who live and serve its VRAM class."""
         gib = int(kept.record.queue.rpartition(".")[2])
-        alive = {name: card for name, (until, card) in self._workers.items() if until > self._clock()}
-        return {name: card for name, card in alive.items() if (card.get("vram_gib") or 0) >= gib}
+        return {name: status for name, status in self._living().items() if (status.vram_gib or 0) >= gib}
 
     def renew(self, job_id: str, attempt: int, *, token: str = "") -> LeaseAnswer:
         """Prolong the lease by `lease_s` from now."""

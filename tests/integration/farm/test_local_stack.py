@@ -28,6 +28,8 @@ from farm.broker import CeleryBell, make_app
 from farm.check.health import examine
 from farm.check.services import check_redis, check_s3
 from farm.errors import StackError
+from farm.fleet.not_fetching import NotFetching
+from farm.fleet.status import WorkerStatus
 from farm.local import LocalStack, News, PartName, PartNews, StackState, attach, down, local_environment
 from farm.settings import RedisSettings
 from farm.store.base import StoreLimits
@@ -335,15 +337,17 @@ def test_farm_check_finds_the_stack_of_the_folder_in_good_order(
     assert all(finding.ok for finding in findings), findings
 
 
-def test_a_worker_is_well_while_its_card_is_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_is_well_while_it_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with a_stack(folder, PartName.VALKEY) as stack:
         monkeypatch.setenv("FARM_REDIS_URL", stack.environment()["FARM_REDIS_URL"])
         settings = RedisSettings.read()
         store = connect(settings, StoreLimits(), CeleryBell(make_app(settings), settings.namespace))
         assert examine(["redis"]) is None
-        assert "has no card" in str(examine(["worker", "w@h"]))
+        assert "says nothing" in str(examine(["worker", "w@h"]))
 
-        store.put_worker("w@h", {"name": "w@h"}, ttl_s=60)
+        store.put_worker(WorkerStatus(name="w@h", not_fetching=(NotFetching.STARTING,)), ttl_s=60)
+        assert "is not ready" in str(examine(["worker", "w@h"]))
+        store.put_worker(WorkerStatus(name="w@h"), ttl_s=60)
 
         assert examine(["worker", "w@h"]) is None
 
@@ -357,7 +361,7 @@ def test_the_whole_farm_comes_up_with_the_emulator_and_its_worker_is_replaced_wh
 
         os.kill(worker.pid, signal.SIGKILL)
 
-        # Ready means the new one's card: the dead one's lies in Redis for a while longer.
+        # Ready means the new one's status: the dead one's lies in Redis for a while longer.
         assert eventually(
             lambda: (
                 [news.news for news in told if news.part == PartName.WORKER]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +20,10 @@ from farm.asking.request import (
 )
 from farm.broker import CeleryBell, make_app
 from farm.check.services import judge_memory
+from farm.client import Farm
 from farm.errors import FarmError, JobForgotten, SettingsError, StoreMisconfigured, StoreUnavailable
-from farm.job import EventKind, JobState, new_job_id
+from farm.fleet.status import WorkerStatus
+from farm.job import ErrorKind, EventKind, JobState, new_job_id
 from farm.settings import RedisSettings
 from farm.store.base import Claim, LeaseAnswer, NewEvent, NewJob, Refused, StoreLimits
 from farm.store.redis.server import check_server
@@ -29,6 +32,8 @@ from farm.store.redis.store import (
     connect,
 )
 from farm.testing import PlainBell
+from farm.testing.storage import FolderStorage
+from tests.support.fleet import PICTURE
 from tests.support.jobs import QUEUE, a_job, a_result, an_error
 from tests.support.valkey import ValkeyServer, eventually, free_port
 
@@ -481,3 +486,24 @@ def test_what_is_risky_is_warned_of(facts: dict[str, Any], said: str) -> None:
     good = {"where": "host:1", "speaks": "7.2.4", "max_memory_policy": "noeviction", "append_only": True}
 
     assert said in check_server(good | facts)[0]
+
+
+@pytest.mark.parametrize("text", [b"no JSON", b"[1]", b"7", b"null", b"\xff", b'{"vram_gib": "much"}'])
+def test_one_worker_whose_status_is_damaged_stops_nobody_and_is_told(
+    store: RedisJobStore, client: redis.Redis, namespace: str, text: bytes
+) -> None:
+    store.put_worker(WorkerStatus(name="well", vram_gib=24), ttl_s=60)
+    store.put_worker(WorkerStatus(name="damaged"), ttl_s=60)
+    client.set(f"{{{namespace}}}:worker:damaged", text, ex=60)
+    farm = Farm(store=store, storage=FolderStorage(Path("unused")))
+
+    job = farm.submit(PICTURE)
+    claim = store.claim(job.job_id, worker="well")
+    assert isinstance(claim, Claim)
+    store.fail(job.job_id, claim.attempt, an_error(ErrorKind.PLACE), retry_in_s=0)
+    store.sweep()
+
+    damaged, well = store.workers()
+    assert (well.name, well.vram_gib, well.trouble) == ("well", 24, None)
+    assert damaged.name == "damaged"
+    assert str(damaged.trouble).startswith("its status cannot be read: ")

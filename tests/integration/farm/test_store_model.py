@@ -32,6 +32,8 @@ from hypothesis.stateful import (
 from pydantic import SecretStr
 
 from farm.errors import FarmError
+from farm.fleet.not_fetching import NotFetching
+from farm.fleet.status import WorkerStatus
 from farm.job import PUBLISHING, ErrorKind, EventKind, JobRecord, JobState, Progress
 from farm.settings import RedisSettings
 from farm.store.base import Claim, JobStore, NewEvent, StoreLimits
@@ -281,8 +283,9 @@ class BothStores(RuleBasedStateMachine):
 
     @rule(worker=WORKERS, gib=st.sampled_from([8, 24, 48]), away=st.booleans())
     def a_worker_lives(self, worker: str, gib: int, away: bool) -> None:
-        card = {"name": worker, "vram_gib": gib, "not_fetching": ["drained"] if away else []}
-        self.both(lambda store: store.put_worker(worker, card, ttl_s=3600))
+        reasons = (NotFetching.DRAINED,) if away else ()
+        status = WorkerStatus(name=worker, vram_gib=gib, not_fetching=reasons)
+        self.both(lambda store: store.put_worker(status, ttl_s=3600))
 
     @rule(worker=WORKERS)
     def a_worker_leaves(self, worker: str) -> None:

@@ -13,6 +13,7 @@ from farm import aio
 from farm.aio import AsyncFarm, AsyncJob
 from farm.asking.request import JobRequest
 from farm.errors import InvalidJob, JobFailed, JobNotFound, StoreUnavailable, WaitTimeout
+from farm.fleet.status import WorkerStatus
 from farm.job import JobEvent, JobState
 from farm.store.base import LeaseAnswer
 from farm.testing import (
@@ -219,14 +220,14 @@ def test_a_wait_that_is_cancelled_leaves_nobody_behind(run: Callable[[Body], Any
 def test_lists_counts_and_errors_are_those_of_the_farm(
     run: Callable[[Body], Any], store: MemoryJobStore
 ) -> None:
-    store.put_worker("w1", {"name": "w1"}, ttl_s=60)
+    store.put_worker(WorkerStatus(name="w1"), ttl_s=60)
 
     async def body(farm: AsyncFarm) -> None:
         jobs = await farm.submit_many([JobRequest(graph=wan_graph())] * 60)
         listed = [job.job_id async for job in farm.list()]
         assert listed == [job.job_id for job in reversed(jobs)]
         assert (await farm.counts()).by_state[JobState.QUEUED] == 60
-        assert [card["name"] for card in await farm.workers()] == ["w1"]
+        assert [worker.name for worker in await farm.workers()] == ["w1"]
         assert (await farm.validate(JobRequest(graph=wan_graph()))).title
         with pytest.raises(JobNotFound):
             await farm.get("nowhere")

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from farm.cards import models_name
 from farm.cli.door import Door
 from farm.cli.exits import ExitCode
 from farm.cli.main import app, run
@@ -25,6 +24,7 @@ from farm.errors import (
     StorageUnavailable,
     StoreUnavailable,
 )
+from farm.fleet.model_lists import models_name
 from farm.job import EventKind, JobState, Progress
 from farm.settings import RedisSettings, S3Settings
 from farm.storage import S3Patience, S3Storage
@@ -392,7 +392,13 @@ def test_validate_stores_nothing(cli: Cli) -> None:
 
 
 def test_workers_says_which_one_is_emulated(cli: Cli) -> None:
-    announce(cli.store, "emu@laptop", emulated=True, jobs={"ab" * 16: {}}, trouble="it sneezes")
+    announce(
+        cli.store,
+        "emu@laptop",
+        emulated=True,
+        jobs={"ab" * 16: {"phase": "load", "fraction": 0}},
+        trouble="it sneezes",
+    )
 
     text = cli("workers").out
 
@@ -425,7 +431,15 @@ def test_workers_with_a_name_tells_all_that_the_worker_says_of_itself(cli: Cli) 
         "vram_used_bytes": 13 * 2**30,
         "state": "ready",
         "not_fetching": [],
-        "jobs": {"cd" * 16: {"phase": "sample_high", "step": 3, "steps": 10, "seconds_per_step": 1.25}},
+        "jobs": {
+            "cd" * 16: {
+                "phase": "sample_high",
+                "step": 3,
+                "steps": 10,
+                "fraction": 0.3,
+                "seconds_per_step": 1.25,
+            }
+        },
         "load_plan": {"mode": "balanced", "flags": ["--reserve-vram", "1.5"], "reasons": ["it fits whole"]},
         "proof": {"verdict": "proven", "vram_state": "NORMAL_VRAM", "differences": []},
         "models": {"files": 2, "bytes": sum(files.values()), "list": "d1"},

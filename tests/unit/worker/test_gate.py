@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from farm.fleet.not_fetching import NotFetching
 from worker.gate import Gate, Ticket
 
 
@@ -25,7 +26,7 @@ def clock() -> Clock:
 @pytest.fixture
 def gate(clock: Clock) -> Gate:
     gate = Gate(threads=4, stuck_after_s=5.0, clock=clock)
-    gate.open("starting")
+    gate.open(NotFetching.STARTING)
     return gate
 
 
@@ -40,7 +41,7 @@ def test_nothing_is_fetched_before_the_worker_is_ready() -> None:
     gate = Gate()
 
     assert not gate.may_fetch(reserved=0)
-    gate.open("starting")
+    gate.open(NotFetching.STARTING)
     assert gate.may_fetch(reserved=0)
 
 
@@ -61,7 +62,7 @@ def test_the_next_job_is_fetched_while_the_last_ones_publish(gate: Gate) -> None
 
 def test_no_job_is_fetched_to_wait_for_a_thread_that_publishes() -> None:
     gate = Gate(threads=2)
-    gate.open("starting")
+    gate.open(NotFetching.STARTING)
     with ExitStack() as stack:
         hold(stack, gate, publishing=True)
         with gate.work() as ticket:
@@ -103,12 +104,12 @@ def test_messages_that_come_and_go_are_not_taken_for_stuck_ones(gate: Gate, cloc
 
 
 def test_every_reason_must_be_over_before_the_gate_opens(gate: Gate) -> None:
-    gate.close("draining")
-    gate.close("comfy down")
+    gate.close(NotFetching.DRAINING)
+    gate.close(NotFetching.COMFYUI_DOWN)
 
-    gate.open("comfy down")
+    gate.open(NotFetching.COMFYUI_DOWN)
 
-    assert gate.closed_for == {"draining"}
+    assert gate.closed_for == {NotFetching.DRAINING}
     assert not gate.may_fetch(reserved=0)
 
 

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from worker.gate import STARTING, Gate
+from farm.fleet.not_fetching import NotFetching
+from worker.gate import Gate
 from worker.watchdog import Watchdog
 
 
@@ -20,7 +21,7 @@ class Scene:
         self.done: list[str] = []
         self.keep = ExitStack()
         self.gate = Gate()
-        self.gate.open(STARTING)
+        self.gate.open(NotFetching.STARTING)
         self.dog = Watchdog(
             self.gate,
             work_waits=lambda: self.waits,
@@ -65,7 +66,7 @@ def test_a_reconnect_that_helped_is_the_end_of_it(scene: Scene) -> None:
     "calm",
     [
         lambda scene: setattr(scene, "waits", False),
-        lambda scene: scene.gate.close("draining"),
+        lambda scene: scene.gate.close(NotFetching.DRAINING),
         lambda scene: scene.keep.enter_context(scene.gate.work()),
     ],
     ids=["nothing waits", "the gate is closed", "a job renders"],
@@ -88,8 +89,8 @@ def test_a_worker_is_not_given_up_while_it_publishes(scene: Scene) -> None:
 
 def test_the_count_begins_anew_when_the_gate_was_closed_meanwhile(scene: Scene) -> None:
     scene.after(7)
-    scene.gate.close("comfy down")
+    scene.gate.close(NotFetching.COMFYUI_DOWN)
     scene.after(2)
-    scene.gate.open("comfy down")
+    scene.gate.open(NotFetching.COMFYUI_DOWN)
 
     assert scene.after(7) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,16 @@ from farm.fleet.metrics import (
     FleetCollector,
 )
 from farm.fleet.metrics_page import page
+from farm.fleet.status import WorkerStatus
 from farm.testing import MemoryJobStore
 from tests.support.jobs import a_job
 
 PAGE = Path(__file__).parents[4] / "docs" / "metrics.md"
 
-A_CARD: Mapping[str, Any] = {
+A_STATUS: Mapping[str, Any] = {
     "name": "gpu0@rack",
     "gpu": {"name": "NVIDIA L40S", "uuid": "GPU-1", "driver": "580", "vram_total_bytes": 48 * 2**30},
     "vram_gib": 48,
-    "vram_used_bytes": 13 * 2**30,
-    "gpu_temperature_c": 61,
-    "gpu_ecc_uncorrected": 2,
     "load_plan": {"mode": "balanced"},
     "comfyui_version": "0.38.1",
     "torch_version": "2.9",
@@ -42,14 +41,19 @@ A_CARD: Mapping[str, Any] = {
         "partial_loads": 1,
         "log": {"unknown_warnings": ["the moon is full"]},
     },
-    "ram_available_bytes": 5,
     "ram_total_bytes": 6,
-    "comfyui_rss_bytes": 7,
-    "worker_rss_bytes": 8,
-    "disk_free_bytes": {"work": 9},
+    "resources": {
+        "vram_used_bytes": 13 * 2**30,
+        "gpu_temperature_c": 61,
+        "gpu_ecc_uncorrected": 2,
+        "ram_available_bytes": 5,
+        "comfyui_rss_bytes": 7,
+        "worker_rss_bytes": 8,
+        "disk_free_bytes": {"work": 9},
+    },
     "models": {"files": 1, "bytes": 10, "list": "d"},
-    "jobs": {"ab" * 16: {"phase": "sample_low", "seconds_per_step": 1.5}, "cd" * 16: None},
-    "attention": {"proven": {"sdpa_flash": 0.002}},
+    "jobs": {"ab" * 16: {"phase": "sample_low", "fraction": 0.5, "seconds_per_step": 1.5}},
+    "attention_trials": {"proven": {"sdpa_flash": 0.002}},
     "attempts_ended": {"succeeded": 12, "failed": 1},
 }
 
@@ -88,7 +92,7 @@ def test_jobs_queues_and_waits_are_told() -> None:
 
 def test_every_metric_of_a_worker_is_told_with_its_name() -> None:
     store = MemoryJobStore()
-    store.put_worker("gpu0@rack", dict(A_CARD), ttl_s=60)
+    store.put_worker(WorkerStatus.from_json(json.dumps(A_STATUS)), ttl_s=60)
 
     told = samples(store)
 
@@ -97,7 +101,10 @@ def test_every_metric_of_a_worker_is_told_with_its_name() -> None:
         assert {labels[0] for labels in told[metric.name]} == {"gpu0@rack"}, metric.name
     assert told["farm_worker_proof_differences"] == {("gpu0@rack",): 1}
     assert told["farm_worker_fetching"] == {("gpu0@rack",): 0}
-    assert told["farm_worker_not_fetching"] == {("gpu0@rack", "drained"): 1, ("gpu0@rack", "quarantine"): 1}
+    assert told["farm_worker_not_fetching"] == {
+        ("gpu0@rack", "order", "drained"): 1,
+        ("gpu0@rack", "fault", "quarantine"): 1,
+    }
     assert told["farm_worker_quarantined"] == {("gpu0@rack", "gpu_lost"): 1}
     assert told["farm_worker_draining"] == {("gpu0@rack",): 1}
     assert told["farm_worker_seconds_per_step"] == {("gpu0@rack", "sample_low"): 1.5}
@@ -105,15 +112,14 @@ def test_every_metric_of_a_worker_is_told_with_its_name() -> None:
     assert told["farm_worker_vram_used_bytes"] == {("gpu0@rack",): 13 * 2**30}
 
 
-def test_a_card_that_tells_little_or_in_another_form_costs_its_own_metrics_only() -> None:
+def test_a_worker_that_tells_little_has_the_metrics_that_it_tells() -> None:
     store = MemoryJobStore()
-    store.put_worker("bare", {"name": "bare"}, ttl_s=60)
-    store.put_worker("odd", {"name": "odd", "gpu": "an RTX", "disk_free_bytes": 3, "jobs": [1]}, ttl_s=60)
-    store.put_worker("gpu0@rack", dict(A_CARD), ttl_s=60)
+    store.put_worker(WorkerStatus(name="bare"), ttl_s=60)
+    store.put_worker(WorkerStatus.from_json(json.dumps(A_STATUS)), ttl_s=60)
 
     told = samples(store)
 
-    assert told["farm_worker_fetching"] == {("bare",): 1, ("odd",): 1, ("gpu0@rack",): 0}
+    assert told["farm_worker_fetching"] == {("bare",): 1, ("gpu0@rack",): 0}
     assert told["farm_worker_vram_total_bytes"] == {("gpu0@rack",): 48 * 2**30}
 
 

@@ -17,7 +17,7 @@ VAE = "wan_2.1_vae.safetensors"
 
 @pytest.fixture(autouse=True)
 def _no_memory_of_the_fleet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight, "CARDS_FOR_S", -1.0)
+    monkeypatch.setattr(preflight, "WORKERS_FOR_S", -1.0)
 
 
 def park(farm: Farm, count: int = 1) -> list[str]:
@@ -103,7 +103,7 @@ def test_a_waiting_job_names_who_could_take_it_and_what_others_lack(
 ) -> None:
     announce(store, "gpu0@small", vram_gib=16)
     announce(store, "gpu1@bare", vram_gib=80, without_models=[VAE])
-    announce(store, "gpu2@busy", vram_gib=80, jobs={"0123456789abcdef": None})
+    announce(store, "gpu2@busy", vram_gib=80, jobs={"0123456789abcdef": {"phase": "load", "fraction": 0}})
     announce(store, "gpu3@shut", vram_gib=80, not_fetching=["draining"])
     announce(store, "gpu4@free", vram_gib=80)
     farm.submit(wan_graph(), vram_gib=48, priority=1)
@@ -114,7 +114,7 @@ def test_a_waiting_job_names_who_could_take_it_and_what_others_lack(
     assert lines[0] == "in render.48 wait 1 more urgent jobs and 0 others of its priority"
     assert lines[1:4] == [
         "gpu2@busy can take it: it works on 0123456789ab",
-        "gpu3@shut can take it: it fetches nothing (draining)",
+        "gpu3@shut can take it: it fetches nothing: its process is leaving",
         "gpu4@free can take it: it is free",
     ]
     assert lines[4] == "gpu0@small cannot: it serves the 16 GiB class only"

@@ -12,15 +12,17 @@ import pytest
 from comfy.wan.forecast import pace_key
 from comfy.wan.workload import read_workload
 from farm.asking.request import JobRequest
-from farm.cards import models_name
 from farm.cli.exits import ExitCode
 from farm.client import Farm
 from farm.errors import InvalidJob, StoreUnavailable
+from farm.fleet.model_lists import models_name
 from farm.fleet.planning import (
     USUAL_CARDS,
     JobPlan,
     place_of,
 )
+from farm.fleet.sites import live_sites
+from farm.fleet.status import WorkerFacts
 from farm.testing import (
     FolderStorage,
     MemoryJobStore,
@@ -87,11 +89,11 @@ def test_real_sizes_of_the_fleet_count(farm: Farm, store: MemoryJobStore) -> Non
 
 def test_what_the_farm_measured_is_what_the_plan_says(farm: Farm, store: MemoryJobStore) -> None:
     home(store)
-    card = store.workers()[0]
+    worker = store.workers()[0]
     work = read_workload(wan_graph())
     assert work is not None
     for seconds in (20.0, 21.0, 22.0):
-        store.note_paces({pace_key("step", work.stages[0], work, place_of(card)).name(): seconds})
+        store.note_paces({pace_key("step", work.stages[0], work, place_of(worker)).name(): seconds})
 
     found = a_plan(farm).cards[0].forecast
 
@@ -99,6 +101,24 @@ def test_what_the_farm_measured_is_what_the_plan_says(farm: Farm, store: MemoryJ
     assert found.stages[0].step is not None
     assert found.stages[0].step.seconds == pytest.approx(21.0)
     assert found.stages[0].step.source == "measured on 3 jobs of this farm"
+
+
+def test_a_job_is_planned_with_the_attention_that_comfyui_was_told_not_with_what_was_tried(
+    farm: Farm, store: MemoryJobStore
+) -> None:
+    home(store, attention_backend="sage", attention_trials={"proven": {"sdpa_flash": 0.002}})
+
+    assert a_plan(farm).cards[0].place.attention == "sage"
+    (site,) = live_sites(store, wan_graph())
+    assert site.attention_proven == {"sdpa_flash": 0.002}
+
+
+def test_what_was_tried_alone_says_nothing_of_the_attention_that_computes(
+    farm: Farm, store: MemoryJobStore
+) -> None:
+    home(store, attention={"proven": {"sage": 0.001}, "refused": {}, "passing": False})  # an older worker's
+
+    assert a_plan(farm).cards[0].place.attention == "default"
 
 
 def test_without_a_worker_usual_cards_are_shown(farm: Farm) -> None:
@@ -122,8 +142,8 @@ def test_a_graph_without_wan_is_planned_as_far_as_that_goes(farm: Farm, store: M
     assert (plan.work, plan.host_bytes, plan.cards[0].forecast) == (None, None, None)
 
 
-def test_a_card_of_any_version_is_a_place() -> None:
-    place = place_of({"name": "old"})
+def test_a_worker_that_says_next_to_nothing_is_a_place() -> None:
+    place = place_of(WorkerFacts(name="old"))
 
     assert (place.gpu, place.mode, place.free_bytes < 0) == ("no card", "balanced", True)
 

@@ -9,6 +9,7 @@ from farm.asking.request import JobRequest
 from farm.client import Farm
 from farm.errors import InvalidJob, Unplaceable
 from farm.fleet import preflight
+from farm.fleet.status import WorkerStatus
 from farm.testing import MemoryJobStore
 from tests.support.fleet import PICTURE, TEMPLATE, announce, changed, wan_graph
 
@@ -109,7 +110,7 @@ def test_an_input_file_that_comes_with_the_job_is_not_missing(farm: Farm, store:
 def test_a_worker_that_came_later_is_asked_soon(
     farm: Farm, store: MemoryJobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preflight, "CARDS_FOR_S", 0.0)
+    monkeypatch.setattr(preflight, "WORKERS_FOR_S", 0.0)
     assert check(farm, wan_graph()) == 0
 
     announce(store)
@@ -117,10 +118,10 @@ def test_a_worker_that_came_later_is_asked_soon(
     assert check(farm, wan_graph()) == 1
 
 
-def test_a_card_without_definitions_stops_nobody(farm: Farm, store: MemoryJobStore) -> None:
-    store.put_worker("new@rack", {"name": "new@rack", "definitions": None}, ttl_s=60)
-    store.put_worker("old@rack", {"name": "old@rack", "definitions": "gone"}, ttl_s=60)
-    store.put_worker("odd@rack", {"name": "odd@rack", "definitions": "odd"}, ttl_s=60)
+def test_a_worker_without_definitions_stops_nobody(farm: Farm, store: MemoryJobStore) -> None:
+    store.put_worker(WorkerStatus(name="new@rack"), ttl_s=60)
+    store.put_worker(WorkerStatus(name="old@rack", definitions="gone"), ttl_s=60)
+    store.put_worker(WorkerStatus(name="odd@rack", definitions="odd"), ttl_s=60)
     store.put_blob(preflight.definitions_name("odd"), b"no zlib", ttl_s=60)
 
     assert check(farm, wan_graph()) == 0
@@ -182,7 +183,7 @@ def test_only_workers_whose_card_is_large_enough_count(farm: Farm, store: Memory
 
 def test_a_worker_that_has_not_told_its_nodes_may_yet_take_it(farm: Farm, store: MemoryJobStore) -> None:
     announce(store, "gpu0@small", vram_gib=16)
-    store.put_worker("gpu0@large", {"name": "gpu0@large", "vram_gib": 80}, ttl_s=60)
+    store.put_worker(WorkerStatus(name="gpu0@large", vram_gib=80), ttl_s=60)
 
     assert farm.checked(JobRequest(graph=wan_graph(), options={"vram_gib": 48})).workers == 0
 
@@ -233,7 +234,7 @@ def a_workflow(*classes: str) -> dict[str, Any]:
 def test_a_workflow_with_a_node_that_only_the_fleet_knows_is_converted_by_the_fleet(
     farm: Farm, store: MemoryJobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preflight, "CARDS_FOR_S", 0.0)
+    monkeypatch.setattr(preflight, "WORKERS_FOR_S", 0.0)
     workflow = a_workflow("SomebodysWriter")
     with pytest.raises(InvalidJob, match="nothing is known of this node class"):
         farm.checked(JobRequest(graph=workflow))

@@ -9,12 +9,12 @@ import pytest
 
 from comfy.log.reading import LogReader
 from comfy.log.text import plain_lines
+from farm.fleet.not_fetching import NotFetching
 from farm.fleet.proof import Proof, ProofVerdict
 from worker.comfyui.plan_check import (
-    NOT_AS_PLANNED,
     PlanCheck,
 )
-from worker.gate import STARTING, Gate
+from worker.gate import Gate
 
 PROVEN = Proof(verdict=ProofVerdict.PROVEN, vram_state="NORMAL_VRAM")
 UNPROVEN = Proof(verdict=ProofVerdict.UNPROVEN, unproven=("its log does not say",))
@@ -79,7 +79,7 @@ def test_a_difference_is_logged_once_and_a_new_one_again(caplog: pytest.LogCaptu
 
 def test_only_under_strict_a_difference_stops_the_fetching_until_a_start_as_planned() -> None:
     gate = Gate(threads=1)
-    gate.open(STARTING)
+    gate.open(NotFetching.STARTING)
     server = Server(proof=differs("state"))
 
     a_check(server, gate).look()
@@ -91,7 +91,7 @@ def test_only_under_strict_a_difference_stops_the_fetching_until_a_start_as_plan
     strict.look()
 
     assert lenient == frozenset()
-    assert closed == {NOT_AS_PLANNED}
+    assert closed == {NotFetching.NOT_PROVEN}
     assert gate.closed_for == frozenset()
 
 
@@ -108,7 +108,7 @@ def test_under_strict_a_log_that_is_not_understood_stops_the_fetching_too(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     gate = Gate(threads=1)
-    gate.open(STARTING)
+    gate.open(NotFetching.STARTING)
     server = Server(proof=UNPROVEN)
     check = a_check(server, gate, strict=True)
 
@@ -117,7 +117,7 @@ def test_under_strict_a_log_that_is_not_understood_stops_the_fetching_too(
     server.proof = PROVEN
     check.look()
 
-    assert closed == {NOT_AS_PLANNED}
+    assert closed == {NotFetching.NOT_PROVEN}
     assert gate.closed_for == frozenset()
     assert [record.__dict__["event"] for record in caplog.records] == ["unproven"]
 

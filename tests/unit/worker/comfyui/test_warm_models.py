@@ -65,8 +65,8 @@ def test_each_kind_of_model_is_told_as_it_was_loaded_last() -> None:
 
     loads = warm.loads()
 
-    assert loads["WanTEModel"]["loaded_mib"] == 6419.48
-    assert loads["WAN21"]["state"] == "dynamic"
+    assert loads["WanTEModel"].loaded_mib == 6419.48
+    assert loads["WAN21"].state == "dynamic"
 
 
 def test_an_out_of_memory_leaves_nothing_loaded() -> None:

@@ -10,6 +10,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from comfy.rewrites import Optimized
+from farm.fleet.status import WorkerFacts
 from farm.job import JobResult
 from farm.settings import WorkerSettings
 from farm.store.base import Claim, LeaseAnswer
@@ -42,7 +43,7 @@ def parts_of(store: MemoryJobStore, publisher: S3Publisher, folder: Path, **othe
         "kept": KeptRenders(folder / "kept", limit_bytes=1000),
         "hold_limit_s": 60,
         "scratch": folder / "scratch",
-        "facts": dict,
+        "facts": WorkerFacts,
         "renew_s": 3,
     }
     return attempts.Parts(store=store, publisher=publisher, **{**given, **others})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,15 +11,15 @@ from comfy.protocol.phases import phase_of
 from comfy.protocol.progress import NodeTiming
 from comfy.wan.paces import PaceKey, read_key
 from comfy.wan.templates import get_template
+from farm.fleet.status import GpuStatus, LoadPlanStatus, WorkerFacts
 from worker.jobs.job_seconds import job_seconds
 
-WORKER = {
-    "name": "gpu0@here",
-    "gpu": {"name": "NVIDIA GeForce RTX 4090", "vram_total_bytes": 24 << 30},
-    "load_plan": {"mode": "balanced"},
-    "comfyui_version": "0.12.1",
-    "emulated": False,
-}
+WORKER = WorkerFacts(
+    name="gpu0@here",
+    gpu=GpuStatus(name="NVIDIA GeForce RTX 4090", vram_total_bytes=24 << 30),
+    load_plan=LoadPlanStatus(mode="balanced"),
+    comfyui_version="0.12.1",
+)
 
 
 def a_graph(**parameters: Any) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def test_an_emulated_worker_is_another_kind() -> None:
     graph = a_graph()
     nodes = ran(graph, {"57": 1.0}, {"57": 0.1})
 
-    (name,) = (n for n in job_seconds(graph, nodes, {**WORKER, "emulated": True}) if n.startswith("step"))
+    (name,) = (n for n in job_seconds(graph, nodes, replace(WORKER, emulated=True)) if n.startswith("step"))
 
     key = read_key(name)
     assert key is not None

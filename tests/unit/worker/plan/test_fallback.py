@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from farm.fleet.status import WorkerStatus
 from worker.gpu.card import GIB
 from worker.plan.fallback import (
     Rung,
@@ -76,6 +77,6 @@ def test_there_is_no_humbler_plan(
     ("classes", "expected"), [((24, 80), 32), ((24, 24), None), ((24,), None), ((141, 141), None)]
 )
 def test_a_larger_class_is_one_that_somebody_serves(classes: tuple[int, ...], expected: int | None) -> None:
-    cards = [{"name": f"w{number}", "vram_gib": gib} for number, gib in enumerate(classes)]
+    workers = [WorkerStatus(name=f"w{number}", vram_gib=gib) for number, gib in enumerate(classes)]
 
-    assert larger_class(cards, "w0") == expected
+    assert larger_class(workers, "w0") == expected

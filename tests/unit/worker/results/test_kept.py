@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 from comfy.rewrites import Optimized
+from farm.fleet.not_fetching import NotFetching
 from farm.job import JobState
 from farm.store.base import Claim
 from farm.testing import MemoryJobStore
 from tests.support.jobs import OTHER, a_job, a_result, an_error
-from worker.gate import STARTING, Gate
+from worker.gate import Gate
 from worker.jobs.render import Rendered
 from worker.results.kept import KeptRenders
 from worker.results.publish import LocalOutput
-from worker.results.republish import STORAGE_AWAY, Republisher
+from worker.results.republish import Republisher
 
 LIMIT = 1000
 
@@ -144,7 +145,7 @@ class Scene:
     def __init__(self, kept: KeptRenders, store: MemoryJobStore, *, hold_limit_s: float = 3600.0) -> None:
         self.published: list[str] = []
         self.gate = Gate()
-        self.gate.open(STARTING)
+        self.gate.open(NotFetching.STARTING)
         self.loop = Republisher(
             "w1",
             kept,
@@ -204,7 +205,7 @@ def test_the_gate_is_closed_while_too_much_waits(
     scene = Scene(kept, store)
 
     scene.loop.look()
-    assert scene.gate.closed_for == {STORAGE_AWAY}
+    assert scene.gate.closed_for == {NotFetching.STORAGE_AWAY}
     kept.forget(claim.token)
     scene.loop.look()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from farm.fleet.status import GpuStatus, WorkerStatus
 from farm.testing import MemoryJobStore
 from worker.errors import InUse
 from worker.gpu.card import GpuCard
@@ -25,7 +26,7 @@ def test_the_second_worker_on_a_card_is_told_who_has_it_and_what_to_do() -> None
     store = MemoryJobStore()
     first = CardHold(store, "gpu2@pod-a", CARD)
     first.take()
-    store.put_worker("gpu2@pod-a", {"name": "gpu2@pod-a", "gpu": {"uuid": "GPU-7"}}, ttl_s=60)
+    store.put_worker(WorkerStatus(name="gpu2@pod-a", gpu=GpuStatus(uuid="GPU-7")), ttl_s=60)
     second = CardHold(store, "gpu0@pod-b", CARD)
 
     with pytest.raises(InUse, match=r"GPU 2 \(NVIDIA L40S, GPU-7\).*gpu2@pod-a.*one worker per card"):

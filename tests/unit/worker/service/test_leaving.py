@@ -9,12 +9,13 @@ from contextlib import ExitStack
 
 import pytest
 
+from farm.fleet.not_fetching import NotFetching
 from farm.job import JobState, Progress
 from farm.store.base import Claim, Drain
 from farm.testing import MemoryJobStore
 from tests.support.jobs import QUEUE, a_job
 from tests.support.valkey import eventually
-from worker.gate import STARTING, Gate
+from worker.gate import Gate
 from worker.jobs.at_work import AtWork
 from worker.jobs.lease import Lease, LeaseKeeper
 from worker.service.epoch import EpochWatch
@@ -28,7 +29,7 @@ class Desk:
     def __init__(self) -> None:
         self.store = MemoryJobStore()
         self.gate = Gate(threads=1)
-        self.gate.open(STARTING)
+        self.gate.open(NotFetching.STARTING)
         self.keeper = LeaseKeeper(self.store, renew_s=60, lease_s=60)
         self.at_work = AtWork()
         self.news = threading.Event()

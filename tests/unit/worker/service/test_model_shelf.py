@@ -1,10 +1,11 @@
-"""The list of model files beside the card."""
+"""The list of model files beside the status."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from farm.cards import MODELS_FIELD, models_of
+from farm.fleet.model_lists import models_of
+from farm.fleet.status import ModelsStatus, WorkerStatus
 from farm.settings import WorkerSettings
 from farm.testing import MemoryJobStore
 from tests.support.valkey import eventually
@@ -17,7 +18,7 @@ def a_file(path: Path, size: int) -> None:
 
 
 def listed(store: MemoryJobStore, shelf: ModelShelf) -> dict[str, int] | None:
-    return models_of(store, {MODELS_FIELD: shelf.facts()})
+    return models_of(store, WorkerStatus(models=shelf.facts()))
 
 
 def test_every_model_file_is_listed_with_its_size_whatever_folders_and_links_lead_to_it(
@@ -45,7 +46,7 @@ def test_every_model_file_is_listed_with_its_size_whatever_folders_and_links_lea
     }
     facts = shelf.facts()
     assert facts is not None
-    assert (facts["files"], facts["bytes"]) == (2, 12)
+    assert (facts.files, facts.bytes) == (2, 12)
 
 
 def test_nothing_is_listed_where_the_disk_is_not_ours() -> None:
@@ -61,5 +62,5 @@ def test_a_list_that_a_worker_of_another_version_wrote_is_left_alone() -> None:
     store = MemoryJobStore()
     store.put_blob("models:abc", b"not zlib", ttl_s=60)
 
-    assert models_of(store, {MODELS_FIELD: {"list": "abc"}}) is None
-    assert models_of(store, {}) is None
+    assert models_of(store, WorkerStatus(models=ModelsStatus(list="abc"))) is None
+    assert models_of(store, WorkerStatus()) is None

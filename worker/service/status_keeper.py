@@ -1,13 +1,14 @@
-"""The worker's card: what it says of itself in Redis, refreshed while it lives."""
+"""The worker's status in Redis, written anew while it lives."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from farm.errors import StoreUnavailable
+from farm.fleet.status import WorkerStatus
 from farm.store.base import JobStore
 
 log = logging.getLogger(__name__)
@@ -16,21 +17,21 @@ REFRESH_S: Final = 5.0
 TTL_S: Final = 15.0
 
 
-class CardKeeper:
-    """Publishes the card every few seconds, and at once when told that something changed."""
+class StatusKeeper:
+    """Publishes the status every few seconds, and at once when told that something changed."""
 
     def __init__(
         self,
         store: JobStore,
         name: str,
-        read: Callable[[], Mapping[str, Any]],
+        read: Callable[[], WorkerStatus],
         *,
         changed: threading.Event,
     ) -> None:
         """Prepare.
 
         Args:
-            read: makes the card, as it is now.
+            read: makes the status, as it is now.
             changed: to be set when the job, the phase or the health is another one.
         """
         self._store = store
@@ -38,29 +39,29 @@ class CardKeeper:
         self._read = read
         self._changed = changed
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="card", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="status", daemon=True)
 
     def start(self) -> None:
         """Publish, and go on doing so."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Take the card back: the worker leaves in good order."""
+        """Take the status back: the worker leaves in good order."""
         self._closing = True
         self._changed.set()
         self._thread.join(timeout=5.0)
         try:
             self._store.drop_worker(self._name)
         except StoreUnavailable:
-            log.info("Card left to its end", extra={"event": "card_left", "worker": self._name})
+            log.info("Status left to its end", extra={"event": "status_left", "worker": self._name})
 
     def _run(self) -> None:
         while not self._closing:
             try:
-                self._store.put_worker(self._name, dict(self._read()), ttl_s=TTL_S)
+                self._store.put_worker(self._read(), ttl_s=TTL_S)
             except StoreUnavailable as exc:
-                log.debug("Card not written", extra={"event": "card_not_written", "reason": str(exc)})
+                log.debug("Status not written", extra={"event": "status_not_written", "reason": str(exc)})
             except Exception:
-                log.exception("Card not made", extra={"event": "card_failed"})
+                log.exception("Status not made", extra={"event": "status_failed"})
             self._changed.wait(timeout=REFRESH_S)
             self._changed.clear()

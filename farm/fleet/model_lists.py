@@ -1,0 +1,33 @@
+"""The list of a worker's model files: too large for its status, so it lies beside it."""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+from farm.fleet.status import WorkerStatus
+from farm.store.base import JobStore
+
+
+def models_name(digest: str) -> str:
+    """Under which name the store keeps a worker's list of model files.
+
+    The blob is JSON, ``{"vae/wan_2.1_vae.safetensors": bytes, …}``, compressed by zlib.
+    """
+    return f"models:{digest}"
+
+
+def models_of(store: JobStore, worker: WorkerStatus) -> dict[str, int] | None:
+    """A worker's model files, folder and name -> bytes; None when it does not tell them.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    digest = worker.models.list if worker.models is not None else None
+    blob = store.get_blob(models_name(digest)) if digest else None
+    try:
+        return (
+            None if blob is None else {str(k): int(v) for k, v in json.loads(zlib.decompress(blob)).items()}
+        )
+    except (zlib.error, ValueError, AttributeError, TypeError):  # a worker of another version wrote it
+        return None
