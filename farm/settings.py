@@ -458,8 +458,8 @@ class WorkerSettings(FromEnvironment):
     prompt_metadata: bool = Field(
         False,
         validation_alias=_variable("FARM_PROMPT_METADATA"),
-        description="Whether core nodes put the graph, with its prompt, into the files they save; a job's "
-        "manifest has it anyway.",
+        description="Whether a job may keep the graph, with its prompt, in its files (`keep_metadata`); else "
+        "it is taken out of all of them. A job's manifest has it anyway.",
     )
     previews: bool = Field(
         False,

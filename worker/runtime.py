@@ -280,6 +280,7 @@ class Runtime:
             facts=self._status.facts,
             renew_s=limits.renew_s,
             previews=self._worker.previews,
+            prompt_metadata=self._worker.prompt_metadata,
             on_failed=self._wellness.failed,
             on_succeeded=self._wellness.succeeded,
             on_rendered=self._machine.warm.rendered,

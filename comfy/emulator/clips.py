@@ -14,7 +14,8 @@ import av
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from comfy.emulator.pictures import BANNER, draw_frames
+from comfy.emulator.banner import BANNER
+from comfy.emulator.pictures import draw_frames
 from comfy.emulator.values import Images
 
 _BOX_HEAD_BYTES: Final = 8

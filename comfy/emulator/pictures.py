@@ -11,9 +11,9 @@ from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
+from comfy.emulator.banner import BANNER
 from comfy.emulator.values import Images, Story
 
-BANNER: Final = "EMULATED - not WAN"
 _LONGEST_EXCERPT: Final = 120  # characters of the prompt
 
 

@@ -26,7 +26,7 @@ class MediaKind(StrEnum):
 
 _KIND_OF_SUFFIX = {
     **dict.fromkeys((".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".gif"), MediaKind.VIDEO),
-    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".tiff", ".bmp", ".exr"), MediaKind.IMAGE),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".avif", ".tiff", ".bmp", ".exr"), MediaKind.IMAGE),
     **dict.fromkeys((".wav", ".mp3", ".flac", ".opus", ".ogg", ".m4a", ".aac"), MediaKind.AUDIO),
 }
 

@@ -9,26 +9,23 @@ from comfy.rewrites.draft import Draft
 from comfy.rewrites.rewrite import Rewrite
 
 _INPUT: Final = "save_metadata"
-# Nodes that have no input for it: a flag of ComfyUI's decides for all jobs.
+# Nodes that have no input for it: a flag of ComfyUI's decides for all jobs, and SaveWEBM heeds not even that.
 # Source: ComfyUI comfy_extras/nodes_video.py, nodes_images.py, nodes.py: ``args.disable_metadata``.
-_BY_FLAG: Final = ("SaveVideo", "SaveWEBM", "SaveAnimatedWEBP", "SaveAnimatedPNG", "SaveImage")
+_BY_FLAG: Final = ("SaveVideo", "SaveAnimatedWEBP", "SaveAnimatedPNG", "SaveImage")
 
 
 def keep_out_metadata(draft: Draft) -> None:
-    """Have VideoHelperSuite's node write no metadata; say where a flag of ComfyUI's decides otherwise."""
-    wanted = draft.wishes.keep_metadata
-    for node_id in draft.running("VHS_VideoCombine"):
-        if not wanted and draft.has_input(node_id, _INPUT):
-            draft.set(node_id, _INPUT, False, "the prompt stays out of the file; the manifest has the graph")
-    written = draft.site.writes_metadata
-    if written is None or written is wanted:
-        return
-    for node_id in draft.running(*_BY_FLAG):
-        had = "this ComfyUI writes the prompt into its file: start it with --disable-metadata"
-        had_not = (
-            "this ComfyUI runs with --disable-metadata: no prompt in its file; the manifest has the graph"
-        )
-        draft.note(node_id, had_not if wanted else had)
+    """Have VideoHelperSuite's node write no metadata; say so where a job wants them and cannot have them."""
+    if not draft.wishes.keep_metadata:
+        for node_id in draft.running("VHS_VideoCombine"):
+            if draft.has_input(node_id, _INPUT):
+                draft.set(
+                    node_id, _INPUT, False, "the prompt stays out of the file; the manifest has the graph"
+                )
+    elif draft.site.writes_metadata is False:
+        for node_id in draft.running(*_BY_FLAG):
+            why = "this ComfyUI runs with --disable-metadata: no prompt in its file; the manifest has it"
+            draft.note(node_id, why)
 
 
 METADATA: Final = Rewrite(
@@ -36,8 +33,9 @@ METADATA: Final = Rewrite(
     kind=ChangeKind.EXACT,
     title="keeps the prompt out of the files",
     when=(
-        "VHS_VideoCombine runs, its format has `save_metadata`, and the job does not ask to keep it. For "
-        "core nodes ComfyUI is started with `--disable-metadata`, unless FARM_PROMPT_METADATA is set"
+        "VHS_VideoCombine runs, its format has `save_metadata`, and the job does not ask to keep it. Core "
+        "nodes run under `--disable-metadata`; what is in a file all the same is taken out before it is "
+        "published, unless FARM_PROMPT_METADATA is set and the job keeps it"
     ),
     effect="a clip that is handed on tells nobody the prompt; the job's manifest holds the whole graph",
     source="https://github.com/Kosinkadink/ComfyUI-VideoHelperSuite (videohelpersuite/nodes.py)",

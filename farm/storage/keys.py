@@ -32,6 +32,7 @@ _MEDIA_TYPES: Final = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
+    ".avif": "image/avif",
     ".webp": "image/webp",
     ".bmp": "image/bmp",
     ".tiff": "image/tiff",

@@ -63,6 +63,7 @@ class Parts:
     facts: Callable[[], WorkerFacts]  # what the manifest says of worker, GPU, plan and ComfyUI
     renew_s: float
     previews: bool = False
+    prompt_metadata: bool = False  # whether a job may keep the graph in its files
     on_failed: Callable[[JobError], None] = lambda _error: None  # may close the gate
     on_succeeded: Callable[[], None] = lambda: None
     on_rendered: Callable[[Mapping[str, Any]], None] = lambda _graph: None  # the graph as it was run
@@ -236,6 +237,7 @@ class _Attempt:
             rendered.outputs,
             self._manifest(rendered),
             timings=lambda: timings_s,
+            keep_metadata=self._parts.prompt_metadata and self._claim.spec.wishes.keep_metadata,
             stop=self._lease.stopped,
         )
         ended = time.monotonic()

@@ -28,7 +28,7 @@ def manifest_json(
         inspected: one for each artifact.
     """
     described = [
-        {**_fields(artifact), "image": facts.image, "audio": facts.audio}
+        {**_fields(artifact), "image": facts.image, "audio": facts.audio, "metadata": facts.metadata}
         for artifact, facts in zip(artifacts, inspected, strict=True)
     ]
     # A presigned link is a secret for as long as it is good.

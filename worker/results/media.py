@@ -15,6 +15,7 @@ from PIL import Image, ImageSequence
 
 from farm.job import VideoFacts
 from worker.errors import BrokenOutput
+from worker.results.metadata import Metadata
 from worker.results.video import MovieIndex, decode_movie, read_movie, read_sound
 from worker.results.whole import check_whole
 
@@ -22,7 +23,7 @@ _POSTER_WIDTH: Final = 640  # pixels, at most
 _POSTER_QUALITY: Final = 85
 _POSTER_AT: Final = 1 / 3  # of the clip: its first frame is often black or still
 
-_PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff"})
+_PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff", ".avif"})
 _MOVIES: Final = frozenset({".mp4", ".m4v", ".webm", ".mkv", ".mov", ".avi", ".gif"})
 _SOUNDS: Final = frozenset({".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac"})
 
@@ -51,6 +52,7 @@ class Inspected:
     video: VideoFacts | None = None
     image: ImageFacts | None = None
     audio: AudioFacts | None = None
+    metadata: Metadata | None = None  # what became of them; None: nobody has looked
     index: MovieIndex | None = None  # what `decode` needs to know of a movie's packets
 
 

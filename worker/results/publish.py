@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
@@ -18,6 +18,7 @@ from farm.storage import Storage, StoredFile, media_type_of, safe_name
 from worker.errors import AttemptStopped, BrokenOutput
 from worker.results.manifest_file import MANIFEST_NAME, manifest_json
 from worker.results.media import Inspected, decode, inspect
+from worker.results.metadata import Metadata, MetadataState, strip
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Publisher(Protocol):
         manifest: Mapping[str, Any],
         *,
         timings: Callable[[], Mapping[str, float]] = dict,
+        keep_metadata: bool = False,
         stop: threading.Event | None = None,
         progress: BytesHook | None = None,
     ) -> JobResult:
@@ -63,6 +65,8 @@ class Publisher(Protocol):
                 completed by artifacts and timings; what it says of ComfyUI and of the models goes into the
                 result.
             timings: asked when all files are stored: the seconds for manifest and result.
+            keep_metadata: leave the graph, with its prompt, in the files; else it is taken out of them
+                first, here on this disk.
             stop: set by whoever wants it to end early.
 
         Raises:
@@ -104,6 +108,7 @@ class S3Publisher:
         manifest: Mapping[str, Any],
         *,
         timings: Callable[[], Mapping[str, float]] = dict,
+        keep_metadata: bool = False,
         stop: threading.Event | None = None,
         progress: BytesHook | None = None,
     ) -> JobResult:
@@ -113,7 +118,9 @@ class S3Publisher:
         work = _Work(outputs, stop=stop, progress=progress)
         started = time.monotonic()
         try:
-            inspected = work.all([self._pool.submit(inspect, output.path) for output in outputs])
+            inspected = work.all(
+                [self._pool.submit(_looked_at, output.path, keep_metadata) for output in outputs]
+            )
             checked = time.monotonic()
             artifacts = self._store(work, outputs, keys, inspected)
             spent_s = {"check": checked - started, "upload": time.monotonic() - checked, **timings()}
@@ -228,6 +235,14 @@ class S3Publisher:
             pause_s = wait_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, guards nothing
             work.sleep(pause_s, unless=self._hurry)
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+
+
+def _looked_at(path: Path, keep_metadata: bool) -> Inspected:
+    """The facts of a file, from which the prompt is gone by then unless it is to be kept."""
+    if keep_metadata:
+        return replace(inspect(path), metadata=Metadata(state=MetadataState.KEPT))
+    found = strip(path) if path.is_file() else None
+    return replace(inspect(path), metadata=found)
 
 
 class _Work:

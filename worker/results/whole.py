@@ -63,7 +63,8 @@ def _iso_media(file: BinaryIO, size: int) -> str | None:
         if length < 8 or at + length > size:
             return f"box {kind.decode('latin-1')!r} ends beyond the file"
         at += length
-    return None if b"moov" in kinds else "its index ('moov') is missing: its writer did not finish"
+    # A picture (AVIF, HEIC) has its index in "meta".
+    return None if kinds & {b"moov", b"meta"} else "its index ('moov') is missing: its writer did not finish"
 
 
 def _matroska(file: BinaryIO, size: int) -> str | None:

@@ -181,7 +181,7 @@ def test_an_absent_save_metadata_is_written_only_where_the_format_has_it() -> No
     assert not_told.changes == ()
 
 
-@pytest.mark.parametrize(("wanted", "writes", "notes"), [(True, False, 1), (False, True, 1), (True, True, 0)])
+@pytest.mark.parametrize(("wanted", "writes", "notes"), [(True, False, 1), (False, True, 0), (True, True, 0)])
 def test_where_a_flag_of_comfyui_decides_a_job_is_told(wanted: bool, writes: bool, notes: int) -> None:
     result = optimize(
         wan_graph(),

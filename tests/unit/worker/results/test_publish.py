@@ -17,6 +17,7 @@ from farm.storage.base import ProgressHook, StopHook
 from farm.testing import FolderStorage
 from tests.support.clips import cut, make_clip, make_picture
 from tests.support.jobs import OTHER, TOKEN
+from tests.support.secrets_in_files import FILES, graph_text, has_secret
 from worker.errors import AttemptStopped, BrokenOutput
 from worker.results.publish import LocalOutput, S3Publisher, key_names
 
@@ -250,3 +251,53 @@ def test_outputs_of_one_name_get_different_keys() -> None:
     assert not posters & set(keys)
     assert "manifest.json" not in keys
     assert keys[:2] == ["a.mp4", "9-a.mp4"]
+
+
+@pytest.mark.parametrize(
+    "kind", ["mp4 as SaveVideo writes it", "webm of AV1", "animated webp", "png", "latent"]
+)
+def test_no_prompt_is_published_unless_it_is_kept(
+    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path, kind: str
+) -> None:
+    name, make = FILES[kind]
+    kept = output(make(tmp_path / f"kept-{name}", graph_text()))
+    clean = output(make(tmp_path / f"clean-{name}", graph_text()))
+
+    with_prompt = publisher.publish(JOB, "kept", [kept], {}, keep_metadata=True)
+    without = publisher.publish(JOB, "clean", [clean], {})
+
+    assert has_secret(storage.read_bytes(with_prompt.artifacts[0].key))
+    content = storage.read_bytes(without.artifacts[0].key)
+    assert not has_secret(content)
+    assert without.artifacts[0].sha256 == hashlib.sha256(content).hexdigest()
+    for result, state in ((with_prompt, "kept"), (without, "removed")):
+        manifest = json.loads(storage.read_bytes(result.manifest_key))
+        assert manifest["artifacts"][0]["metadata"] == {"state": state, "why": None}
+
+
+def test_the_manifest_says_where_a_graph_could_not_be_taken_out(
+    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
+) -> None:
+    path = tmp_path / "scene.ply"
+    path.write_text("ply\n" + graph_text())
+
+    result = publisher.publish(JOB, "kept", [output(path)], {})
+
+    told = json.loads(storage.read_bytes(result.manifest_key))["artifacts"][0]["metadata"]
+    assert told["state"] == "left"
+    assert "a graph stands in it" in told["why"]
+
+
+def test_a_file_that_a_node_linked_from_elsewhere_is_not_changed_there(
+    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
+) -> None:
+    name, make = FILES["mp4 as SaveVideo writes it"]
+    given = make(tmp_path / name, graph_text())
+    before = given.read_bytes()
+    linked = tmp_path / "out.mp4"
+    linked.hardlink_to(given)
+
+    result = publisher.publish(JOB, "kept", [output(linked)], {})
+
+    assert given.read_bytes() == before
+    assert not has_secret(storage.read_bytes(result.artifacts[0].key))

@@ -1,0 +1,160 @@
+"""No prompt is in what a farm publishes, whichever node wrote it: on the emulator, and on a real ComfyUI.
+
+The worker lets its ComfyUI write metadata, so every saver does; a job that keeps them shows that.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import pytest
+
+from farm.handle import Job
+from farm.job import Artifact
+from tests.support.s3 import S3Server
+from tests.support.secrets_in_files import SECRET, has_secret
+from tests.support.whole_farm import WholeFarm, WorkerProcess
+
+_RENDER_S: Final = 240.0  # of the first job of a real ComfyUI on a CPU, from a cold page cache
+_VHS: Final[Mapping[str, dict[str, Any]]] = {
+    "video/h264-mp4": {"pix_fmt": "yuv420p", "crf": 19, "save_metadata": True, "trim_to_audio": False},
+    "video/h265-mp4": {"pix_fmt": "yuv420p", "crf": 22, "save_metadata": True},
+    "video/webm": {"pix_fmt": "yuv420p", "crf": 20, "save_metadata": True, "trim_to_audio": False},
+    "video/av1-webm": {
+        "pix_fmt": "yuv420p10le",
+        "crf": 23,
+        "input_color_depth": "8bit",
+        "save_metadata": True,
+    },
+    "image/gif": {},
+    "image/webp": {"lossless": True},
+}
+# Name -> class of the node that saves, its inputs, and what it draws on.
+_SAVERS: Final[Mapping[str, tuple[str, dict[str, Any], str]]] = {
+    "mp4": ("SaveVideo", {"format": "mp4", "codec": "h264"}, "video"),
+    "mkv": ("SaveVideo", {"format": "mkv", "format.codec": "h264"}, "video"),
+    "av1 in webm": ("SaveVideo", {"format": "webm", "format.codec": "av1"}, "video"),
+    "webm of VP9": ("SaveWEBM", {"codec": "vp9", "fps": 8.0, "crf": 32.0}, "images"),
+    "webm of AV1": ("SaveWEBM", {"codec": "av1", "fps": 8.0, "crf": 32.0}, "images"),
+    "animated webp": (
+        "SaveAnimatedWEBP",
+        {"fps": 8.0, "lossless": False, "quality": 80, "method": "default"},
+        "images",
+    ),
+    "animated png": ("SaveAnimatedPNG", {"fps": 8.0, "compress_level": 4}, "images"),
+    "png": ("SaveImage", {}, "images"),
+    "png of 16 bits": (
+        "SaveImageAdvanced",
+        {"format": "png", "format.bit_depth": "16-bit", "format.input_color_space": "sRGB"},
+        "images",
+    ),
+    "exr": (
+        "SaveImageAdvanced",
+        {"format": "exr", "format.bit_depth": "32-bit float", "format.input_color_space": "sRGB"},
+        "images",
+    ),
+    "latent": ("SaveLatent", {}, "samples"),
+    "flac": ("SaveAudio", {}, "audio"),
+    "mp3": ("SaveAudioMP3", {"quality": "128k"}, "audio"),
+    "opus": ("SaveAudioOpus", {"quality": "128k"}, "audio"),
+    **{
+        f"VHS {name}": (
+            "VHS_VideoCombine",
+            {
+                "frame_rate": 8,
+                "loop_count": 0,
+                "format": name,
+                "pingpong": False,
+                "save_output": True,
+                **more,
+            },
+            "images",
+        )
+        for name, more in _VHS.items()
+    },
+}
+_OF_EMULATOR: Final = ("SaveVideo", "SaveWEBM", "SaveAnimatedWEBP", "SaveImage", "VHS_VideoCombine")
+_SOURCES: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
+    "images": ("EmptyImage", {"width": 64, "height": 64, "batch_size": 5, "color": 255}),
+    "samples": ("EmptyLatentImage", {"width": 64, "height": 64, "batch_size": 1}),
+    "audio": ("EmptyAudio", {"duration": 1.0, "sample_rate": 44100, "channels": 2}),
+}
+
+
+def graph_of(name: str) -> dict[str, Any]:
+    """A graph without a model, whose prompt holds the secret; another picture each time."""
+    class_type, inputs, draws_on = _SAVERS[name]
+    source, given = _SOURCES["images" if draws_on == "video" else draws_on]
+    if source == "EmptyImage":
+        given = {**given, "color": uuid.uuid4().int % 0xFFFFFF}
+    graph = {"1": {"class_type": source, "inputs": given}}
+    if draws_on == "video":
+        graph["2"] = {"class_type": "CreateVideo", "inputs": {"images": ["1", 0], "fps": 8.0}}
+    inputs = {**inputs, "filename_prefix": SECRET, draws_on: [max(graph), 0]}
+    return {**graph, "9": {"class_type": class_type, "inputs": inputs}}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "emulator",
+        pytest.param(
+            "real",
+            marks=pytest.mark.skipif(
+                not os.environ.get("COMFYUI_DIR"), reason="COMFYUI_DIR names no ComfyUI"
+            ),
+        ),
+    ],
+)
+def writing_farm(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    valkey_url: str,
+    s3_server: S3Server,
+) -> Iterator[WholeFarm]:
+    """A farm whose ComfyUI writes metadata into its files, if a job wants them kept or not."""
+    given = {name: value for name, value in os.environ.items() if name.startswith("COMFYUI_")}
+    settings = s3_server.settings(prefix=f"e{uuid.uuid4().hex[:12]}")
+    farm = WholeFarm(tmp_path_factory.mktemp(request.param), valkey_url, settings)
+    farm.start_worker("a", FARM_PROMPT_METADATA="1", **(given if request.param == "real" else {}))
+    yield farm
+    farm.close()
+
+
+def require(worker: WorkerProcess, name: str) -> None:
+    """Skip what this server does not have."""
+    class_type, inputs, _ = _SAVERS[name]
+    found = worker.ask(f"/object_info/{class_type}")
+    emulated = "emulator" in str(worker.ask("/system_stats"))
+    if not found:
+        pytest.skip(f"this server has no {class_type}")
+    if emulated and class_type not in _OF_EMULATOR:
+        pytest.skip(f"the emulator does not run {class_type}")
+    is_dynamic = "COMFY_DYNAMICCOMBO_V3" in str(found[class_type]["input"]["required"].get("format"))
+    if any(each.startswith("format.") for each in inputs) and not is_dynamic:
+        pytest.skip(f"{class_type} has no such format here")
+
+
+def content(farm: WholeFarm, artifact: Artifact) -> bytes:
+    """A published file."""
+    return farm.farm.storage.read_bytes(artifact.key)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", _SAVERS)
+def test_no_saver_publishes_the_prompt(writing_farm: WholeFarm, name: str) -> None:
+    require(writing_farm.workers[0], name)
+    kept: Job = writing_farm.submit(graph_of(name), keep_metadata=True)
+    clean: Job = writing_farm.submit(graph_of(name))
+
+    kept.wait(_RENDER_S)
+    clean.wait(_RENDER_S)
+
+    found = [content(writing_farm, each) for each in clean.result().facts.artifacts]
+    assert found
+    assert not any(has_secret(each) or b"class_type" in each for each in found)
+    if name not in ("VHS image/gif", "VHS image/webp"):  # which write none
+        assert any(has_secret(content(writing_farm, each)) for each in kept.result().facts.artifacts)
