@@ -16,6 +16,8 @@ from comfy.emulator.places import input_file
 from comfy.emulator.stage import Outcome, Stage
 from comfy.emulator.values import Audio, Images, Story, Video
 
+_LANCZOS_S_PER_PIXEL: Final = 1.2e-8
+
 
 def _give(*outputs: Any) -> Outcome:
     return Outcome(outputs=outputs)
@@ -73,7 +75,10 @@ def _components(stage: Stage) -> Outcome:
 
 def _scale(stage: Stage) -> Outcome:
     image: Images = stage.inputs["image"]
-    return _give(_scaled(image, stage.inputs["width"], stage.inputs["height"]))
+    scaled = _scaled(image, stage.inputs["width"], stage.inputs["height"])
+    if stage.inputs["upscale_method"] == "lanczos":  # on the CPU, one picture after the other
+        stage.pause(scaled.width * scaled.height * scaled.count * _LANCZOS_S_PER_PIXEL)
+    return _give(scaled)
 
 
 def _scaled(image: Images, width: int, height: int) -> Images:

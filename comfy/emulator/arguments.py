@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from comfy.emulator.faults import BadFaultError, read_faults
+from comfy.emulator.future import read_future
 from comfy.emulator.loading import LoadMode
 from comfy.emulator.places import Places
 from comfy.emulator.world import Gpu, Settings
@@ -149,6 +150,13 @@ def _add_own(group: Any) -> None:
     group.add_argument(
         "--record", type=Path, metavar="FILE", help="write what runs to this file as JSON lines"
     )
+    group.add_argument(
+        "--future",
+        nargs="*",
+        default=[],
+        metavar="WAY",
+        help="how to differ from all that is known, see future.py",
+    )
     group.add_argument("--faults", default="[]", metavar="JSON", help="what shall go wrong, see faults.py")
 
 
@@ -179,6 +187,7 @@ def _settings(given: argparse.Namespace, argv: Sequence[str]) -> Settings:
         record_file=given.record,
         faults=tuple(read_faults(faults)),
         argv=("main.py", *argv),
+        future=read_future(given.future),
     )
 
 

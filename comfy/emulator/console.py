@@ -15,7 +15,8 @@ _KEPT_WRITES: Final = 300
 class Console:
     """stderr (or stdout), with a memory of the last writes, as ComfyUI's own log capture has."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, *, prefix: str = "") -> None:
+        self._prefix = prefix
         self._stream = stream if stream is not None else sys.stderr
         self._lock = threading.Lock()
         self._writes: deque[dict[str, str]] = deque(maxlen=_KEPT_WRITES)
@@ -23,7 +24,7 @@ class Console:
 
     def line(self, text: str) -> None:
         """Print one line: the bare text, as ComfyUI's log format is."""
-        self.write(text + "\n")
+        self.write(f"{self._prefix}{text}\n")
 
     def write(self, text: str) -> None:
         """Print text as it is; progress bars begin with a carriage return and end without a line feed."""

@@ -14,7 +14,7 @@ import contextlib
 import json
 import struct
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
@@ -49,6 +49,9 @@ class Hub:
         self.client_id: str | None = None  # the client whose prompt runs, None if it named none
         self.last_node_id: str | None = None  # the node in hand, for a client that comes back
         self.is_muted: Callable[[str], bool] = lambda _: False
+        # What is sent in the place of a message.
+        self.alter: Callable[[str, dict[str, Any]], Iterable[tuple[str, dict[str, Any]]]]
+        self.alter = lambda event, data: [(event, data)]
         self._features = features
         self._queue_info = queue_info
         self._sockets: dict[str, web.WebSocketResponse] = {}
@@ -64,7 +67,9 @@ class Hub:
         """Queue a message for one client, or for everybody (None)."""
         kind = "executing_null" if event == "executing" and data.get("node", "") is None else event
         if not self.is_muted(kind):
-            self._post(_Message(payload=json.dumps({"type": event, "data": data}), kind=kind, sid=sid))
+            for name, content in self.alter(event, data):
+                payload = json.dumps({"type": name, "data": content})
+                self._post(_Message(payload=payload, kind=kind, sid=sid))
 
     def send_status(self) -> None:
         """Tell everybody how long the queue is."""

@@ -55,12 +55,14 @@ class Server:
 
     def application(self) -> web.Application:
         """The aiohttp application with all routes."""
-        app = web.Application(client_max_size=MAX_UPLOAD_BYTES, middlewares=[self._origin, self._stall])
+        app = web.Application(
+            client_max_size=MAX_UPLOAD_BYTES, middlewares=[self._origin, self._stall, self._from_the_future]
+        )
         for method, path, handler in self._routes():
             app.router.add_route(method, path, handler)
             app.router.add_route(method, f"/api{path}", handler)
         app.router.add_get("/", self._front_page)
-        OwnRoutes(self.mischief, self.record).add_to(app)
+        OwnRoutes(self.world, self.mischief, self.record).add_to(app)
         return app
 
     def _routes(self) -> list[tuple[str, str, Handler]]:
@@ -200,7 +202,7 @@ class Server:
             data = {}
         prompt_id = data.get("prompt_id")
         line = self.world.console.line
-        if not prompt_id:
+        if not prompt_id or self.world.future.cancels_widely:
             line("Global interrupt (no prompt_id specified)")
             self.world.interrupted.set()
         elif self.queue.is_running(prompt_id):
@@ -290,6 +292,17 @@ class Server:
         if origin is not None and origin.split("//")[-1] != request.headers.get("Host"):
             return web.Response(status=403)
         return await handler(request)
+
+    @web.middleware
+    async def _from_the_future(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer as no known server does, where `--future` says so."""
+        future = self.world.future
+        if request.path.startswith("/emulator"):
+            return await handler(request)
+        answer = future.early_answer(request)
+        if answer is None:
+            answer = future.altered(request, await handler(request))
+        return answer
 
     @web.middleware
     async def _stall(self, request: web.Request, handler: Handler) -> web.StreamResponse:

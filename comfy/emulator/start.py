@@ -65,6 +65,7 @@ async def serve(settings: Settings, console: Console) -> None:
     settings.places.create()
     queue = PromptQueue()
     hub = Hub(dict(about(settings.generation).features), queue.info)
+    hub.alter = lambda event, data: world.future.messages(event, data)  # noqa: PLW0108 - it may be replaced
     queue.on_change = hub.send_status
     console.on_write = hub.send_log
     world.faults.add(list(settings.faults))
@@ -97,7 +98,7 @@ def _extra_definitions(settings: Settings) -> Definitions:
 
 def run(settings: Settings) -> int:
     """Be a server until somebody stops it; the exit code is ComfyUI's."""
-    console = Console(sys.stdout if settings.log_to_stdout else None)
+    console = Console(sys.stdout if settings.log_to_stdout else None, prefix=settings.future.log_prefix)
     announce(settings, console)
     # SIGTERM is left as it is: a real server dies of it at once, without a word.
     with contextlib.suppress(KeyboardInterrupt):

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from comfy.emulator.console import Console
 from comfy.emulator.faults import FaultList, Raised
+from comfy.emulator.future import Future
 from comfy.emulator.loading import LoadMode, Residency
 from comfy.emulator.places import ModelShelf, Places, input_images
 from comfy.generations import Generation
@@ -58,6 +59,7 @@ class Settings:
     record_file: Path | None
     faults: tuple[Any, ...]
     argv: tuple[str, ...]
+    future: Future  # how it differs from all that is known
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,6 +72,7 @@ class World:
     residency: Residency
     faults: FaultList = field(default_factory=FaultList)
     interrupted: threading.Event = field(default_factory=threading.Event)
+    future: Future = field(default_factory=Future)
     broken_gpu: Raised | None = None  # set by a sticky CUDA error, until the process ends
     extra: Mapping[str, Any] = field(default_factory=dict)  # definitions from --object-info
     # What lay in the folders when the definitions were made, and these; a node asks for them each time.
@@ -104,4 +107,5 @@ def make_world(settings: Settings, console: Console, extra: Definitions) -> Worl
             console, settings.load_mode, settings.generation, load_s=settings.load_s, budget_mib=budget_mib
         ),
         extra=extra,
+        future=settings.future,
     )

@@ -5,18 +5,19 @@ One `ComfyClient` may be used by several threads; each run has its own websocket
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
 
 import urllib3
 
-from comfy.errors import ServerError, ServerUnreachable
+from comfy.errors import ServerError, ServerUnreachable, UnknownMessage
 from comfy.protocol.follow import (
     Follower,
     OnEvent,
@@ -72,6 +73,12 @@ class ComfyClient:
         self._timeout = urllib3.Timeout(connect=connect_timeout_s, read=http_timeout_s)
         self._pool = urllib3.PoolManager(retries=False, maxsize=4, timeout=self._timeout)
 
+    def with_patience(self, patience: Patience) -> ComfyClient:
+        """The same server over the same connections, waited for in another way."""
+        other = copy.copy(self)
+        other.patience = patience
+        return other
+
     def close(self) -> None:
         """Give the connections back."""
         self._pool.clear()
@@ -87,6 +94,15 @@ class ComfyClient:
     def object_info(self, class_type: str | None = None) -> dict[str, Any]:
         """Ask for the definitions of all node classes (half a MB), or of one; unknown: empty."""
         return self._get_json("/object_info" if class_type is None else f"/object_info/{_quoted(class_type)}")
+
+    def printed(self) -> str:
+        """Ask for what the server has printed, as far as it remembers: its last three hundred writes."""
+        path = "/internal/logs/raw"
+        answer = self._get_json(path)
+        try:
+            return "".join(str(entry["m"]) for entry in answer["entries"])
+        except (KeyError, TypeError) as exc:
+            raise UnknownMessage("log", answer) from exc
 
     def queue(self) -> dict[str, Any]:
         """Ask for the running and the pending prompts, each with its whole graph."""
@@ -146,6 +162,10 @@ class ComfyClient:
     def delete_queued(self, prompt_id: str) -> None:
         """Take a waiting prompt out of the queue; nothing if it does not wait."""
         self._post("/queue", {"delete": [prompt_id]})
+
+    def forget(self, prompt_ids: Sequence[str]) -> None:
+        """Take prompts that are over out of the server's history; nothing where they are not in it."""
+        self._post("/history", {"delete": list(prompt_ids)})
 
     def free(self, *, unload_models: bool = True, free_memory: bool = True) -> None:
         """Have the models unloaded and the node cache dropped, at once or after the running prompt."""

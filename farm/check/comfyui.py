@@ -10,12 +10,15 @@ import urllib.request
 from pathlib import Path
 from typing import Final
 
+from comfy.canary.report import Verdict
 from farm.check.finding import Finding, bad, good, note
 from farm.errors import SettingsError
 from farm.settings import WorkerSettings
 from farm.surroundings import settings_here
 
 NAME: Final = "ComfyUI"
+CANARY: Final = "canary"
+CANARY_TIMEOUT_S: Final = 120.0  # it waits behind the prompts of others
 # CVE-2026-56670 to -56674: a graph could read files outside ComfyUI's folders.
 OLDEST_SAFE: Final = (0, 28, 0)
 TORCH_TIMEOUT_S: Final = 120.0  # its first import from a cold disk
@@ -33,7 +36,7 @@ def check_comfyui(folder: Path | None = None) -> list[Finding]:
     except SettingsError:
         return []  # told by `check_variables`
     if settings.comfyui_url:
-        return [_check_server(settings.comfyui_url)]
+        return check_server(settings.comfyui_url, output=settings.comfyui_output)
     if settings.comfyui_dir is None:
         return [
             note(
@@ -115,12 +118,54 @@ def _check_torch(python: Path) -> Finding:
     return good(name, f"torch {version} with CUDA in {python}")
 
 
-def _check_server(url: str) -> Finding:
+def check_server(url: str, *, output: Path | None = None) -> list[Finding]:
+    """Whether a ComfyUI that runs is one the farm can use: a canary is sent through it.
+
+    Args:
+        output: its output folder on this machine's disk; None: it is not shared.
+    """
+    version, why_not = _version_at(url)
+    if version is None:
+        what = f"the server at {url} does not answer: {why_not}"
+        return [bad(NAME, what, "start it, or correct its address (COMFYUI_URL)")]
+    return [good(NAME, f"version {version} answers at {url}"), _fly_canary(url, output)]
+
+
+def _version_at(url: str) -> tuple[str | None, str]:
     try:
         # As the worker does it: the server is ours, and behind no proxy.
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with direct.open(f"{url.rstrip('/')}/system_stats", timeout=5) as answer:
-            version = json.load(answer)["system"]["comfyui_version"]
+            return str(json.load(answer)["system"]["comfyui_version"]), ""
     except (OSError, ValueError, KeyError, TypeError) as exc:
-        return bad(NAME, f"COMFYUI_URL {url} does not answer: {exc}", "start it, or correct COMFYUI_URL")
-    return good(NAME, f"version {version} answers at {url}")
+        return None, str(exc)
+
+
+def _fly_canary(url: str, output: Path | None) -> Finding:
+    # What speaks with ComfyUI comes with the worker, and a producer may do without: it is asked as a program.
+    folder = ["--output", str(output)] if output is not None else []
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-m", "comfy.canary", url, "--json", *folder],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=CANARY_TIMEOUT_S,
+            check=False,
+        )
+        report = json.loads(asked.stdout)
+        verdict, sentence = Verdict(report["verdict"]), str(report["sentence"])
+    except subprocess.TimeoutExpired:
+        return bad(CANARY, f"nothing came back in {CANARY_TIMEOUT_S:.0f} s", "look at ComfyUI's own log")
+    except (ValueError, KeyError):
+        reason = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
+        return note(CANARY, f"it was not sent: {reason}", "install wan-farm[worker]")
+    match verdict:
+        case Verdict.PROVEN:
+            return good(CANARY, sentence)
+        case Verdict.UNPROVEN:
+            return note(CANARY, sentence, "jobs run; look for a newer version of the farm")
+        case Verdict.BUSY:
+            return note(CANARY, sentence, "check again when it is idle")
+        case Verdict.UNUSABLE:
+            return bad(CANARY, sentence, "use a version of ComfyUI that this farm knows, or a newer farm")

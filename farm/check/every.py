@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from farm.check.comfyui import check_comfyui
+from farm.check.comfyui import check_comfyui, check_server
 from farm.check.finding import Finding, bad
 from farm.check.machine import check_disk, check_gpu, check_python, check_video, check_wheels
 from farm.check.services import check_redis, check_s3, check_variables
@@ -16,19 +16,25 @@ from farm.check.services import check_redis, check_s3, check_variables
 log = logging.getLogger(__name__)
 
 
-def check_everything(folder: Path | None = None, environ: Mapping[str, str] = os.environ) -> list[Finding]:
+def check_everything(
+    folder: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    comfyui_url: str | None = None,
+) -> list[Finding]:
     """What was found on this machine, in a fixed order; takes as long as the slowest server (seconds).
 
     Args:
         folder: of the local stack that counts; default: the one that is found from here.
         environ: the variables to look at.
+        comfyui_url: a ComfyUI to look at instead of the one that the settings name.
     """
     checks: list[Callable[[], list[Finding]]] = [
         check_python,
         lambda: check_variables(environ),
         lambda: check_redis(folder),
         lambda: check_s3(folder),
-        lambda: check_comfyui(folder),
+        lambda: check_comfyui(folder) if comfyui_url is None else check_server(comfyui_url),
         check_gpu,
         check_video,
         check_wheels,

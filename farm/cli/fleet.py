@@ -87,14 +87,23 @@ def queues(context: typer.Context, json: AsJson = False) -> None:
         door.out.print(queues_table(found))
 
 
-def check(context: typer.Context, json: AsJson = False) -> None:
-    """Look whether everything this machine needs is in place, and say what to do if not."""
+def check(
+    context: typer.Context,
+    comfyui: Annotated[
+        str | None, typer.Option(metavar="URL", help="A running ComfyUI to look at: http://127.0.0.1:8188.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Look whether everything this machine needs is in place, and say what to do if not.
+
+    A ComfyUI that runs, named by COMFYUI_URL or --comfyui, is sent a canary: a picture that needs no model.
+    """
     from dataclasses import asdict
 
     from farm.check import check_everything, passed
 
     door = door_of(context)
-    findings = check_everything(door.folder)
+    findings = check_everything(door.folder, comfyui_url=comfyui)
     if json:
         as_json.put(door.out, [asdict(finding) for finding in findings])
     else:

@@ -57,8 +57,15 @@ class Server:
         answer = self._http.request("POST", f"{self.url}/emulator/faults", body=body)
         assert answer.status == 200, answer.data
 
+    def differ(self, *ways: str) -> None:
+        """Differ from all servers that are known in these ways only; emulator only."""
+        body = json.dumps(ways).encode()
+        answer = self._http.request("PUT", f"{self.url}/emulator/future", body=body)
+        assert answer.status == 204, answer.data
+
     def behave(self) -> None:
         """Forget the faults that did not happen, and have the queue empty."""
+        self._http.request("PUT", f"{self.url}/emulator/future", body=b"[]")
         self._http.request("DELETE", f"{self.url}/emulator/faults")
         self._http.request("POST", f"{self.url}/queue", body=b'{"clear": true}')
         self._http.request("POST", f"{self.url}/interrupt", body=b"{}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,8 @@ import pynvml
 import pytest
 
 from farm.check import Finding, check_everything, passed
-from farm.check.comfyui import check_comfyui
+from farm.check import comfyui as comfyui_checks
+from farm.check.comfyui import check_comfyui, check_server
 from farm.check.health import main as health
 from farm.check.machine import check_disk, check_gpu, check_python, check_video, check_wheels
 from farm.check.services import (
@@ -224,6 +226,29 @@ def test_a_comfyui_url_that_nobody_serves_is_found(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("COMFYUI_URL", f"http://127.0.0.1:{free_port()}")
 
     assert only(check_comfyui()).blocks
+
+
+@pytest.mark.parametrize(
+    ("printed", "ok", "blocks"),
+    [
+        ('{"verdict": "proven", "sentence": "as known"}', True, False),
+        ('{"verdict": "unproven", "sentence": "its log is strange"}', False, False),
+        ('{"verdict": "busy", "sentence": "others are before it"}', False, False),
+        ('{"verdict": "unusable", "sentence": "no history"}', False, True),
+        ("Traceback: no module named websocket", False, False),
+    ],
+)
+def test_what_a_canary_found_is_told_as_it_is_grave(
+    monkeypatch: pytest.MonkeyPatch, printed: str, ok: bool, blocks: bool
+) -> None:
+    monkeypatch.setattr(comfyui_checks, "_version_at", lambda _: ("0.99.0", ""))
+    answer = subprocess.CompletedProcess([], 0, stdout=printed, stderr="")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
+
+    _, canary = check_server("http://127.0.0.1:8188")
+
+    assert (canary.ok, canary.blocks) == (ok, blocks)
+    assert canary.ok or canary.remedy
 
 
 def raising(error: Exception) -> Callable[[], None]:
