@@ -30,11 +30,14 @@ from comfy.protocol.patience import (
 from comfy.protocol.rejection import read_rejection
 from comfy.protocol.run import PromptRun
 from comfy.protocol.verdict import raise_unless_succeeded
+from comfy.protocol.whereabouts import Whereabouts, told_by_job, told_by_queue
 
 log = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 20
 _MOST_POSTS = 3
+# Statuses of a server without a route that we ask for. 200: it has a page for every address.
+_NO_SUCH_ROUTE = (200, 404, 405)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,8 @@ class ComfyClient:
         self._connect_timeout_s = connect_timeout_s
         self._timeout = urllib3.Timeout(connect=connect_timeout_s, read=http_timeout_s)
         self._pool = urllib3.PoolManager(retries=False, maxsize=4, timeout=self._timeout)
+        # Found out by asking: a server's version does not tell what it has. False: not asked again.
+        self._lists_jobs = self._cancels_jobs = True
 
     def with_patience(self, patience: Patience) -> ComfyClient:
         """The same server over the same connections, waited for in another way."""
@@ -112,12 +117,20 @@ class ComfyClient:
         """Ask for a prompt's history entry; empty while it is queued or running, and when it is not known."""
         return self._get_json(f"/history/{_quoted(prompt_id)}")
 
+    def whereabouts(self, prompt_id: str) -> Whereabouts:
+        """Ask where a prompt is: one small question where there is ``/api/jobs``, else queue and history."""
+        told = self._told_by_job(prompt_id)
+        if told is not None:
+            return told
+        # In this order: a prompt that ends in between is in one of the two.
+        told = told_by_queue(self.queue(), prompt_id)
+        if told is Whereabouts.UNKNOWN and prompt_id in self.history(prompt_id):
+            return Whereabouts.OVER
+        return told
+
     def knows(self, prompt_id: str) -> bool:
         """Tell whether the prompt is queued, running or over."""
-        # In this order: a prompt that ends in between is in one of the two.
-        queue = self.queue()
-        queued = [*queue.get("queue_running", ()), *queue.get("queue_pending", ())]
-        return any(item[1] == prompt_id for item in queued) or prompt_id in self.history(prompt_id)
+        return self.whereabouts(prompt_id) is not Whereabouts.UNKNOWN
 
     def submit(
         self,
@@ -137,7 +150,7 @@ class ComfyClient:
         Raises:
             GraphRejected: the server refuses the graph, or would leave out a part of it.
         """
-        body: dict[str, Any] = {"prompt": graph, "prompt_id": prompt_id, "client_id": client_id}
+        body: dict[str, Any] = {"prompt": with_meta(graph), "prompt_id": prompt_id, "client_id": client_id}
         if extra_data:
             body["extra_data"] = dict(extra_data)
         if front:
@@ -155,13 +168,24 @@ class ComfyClient:
                 log.warning("prompt posted again", extra={"event": "prompt_reposted", "prompt_id": prompt_id})
         raise AssertionError("unreachable: the last post returns or raises")
 
-    def interrupt(self, prompt_id: str) -> None:
-        """Stop this prompt at its next check, which may be half a minute away; nothing if it does not run."""
-        self._post("/interrupt", {"prompt_id": prompt_id})
+    def cancel(self, prompt_id: str) -> bool:
+        """Ask that this prompt stop, whether it waits or runs; no other one is touched.
 
-    def delete_queued(self, prompt_id: str) -> None:
-        """Take a waiting prompt out of the queue; nothing if it does not wait."""
+        One that waits is gone at once. One that runs stops at its next check, which may be half a minute
+        away, or is done before that: how it ended, only its history tells.
+
+        Returns:
+            False when the server says that there was nothing to stop. An older one does not say.
+        """
+        if self._cancels_jobs:
+            status, data = self._request("POST", f"/api/jobs/{_quoted(prompt_id)}/cancel", b"{}")
+            answer = _json_or_text(data)
+            if status == 200 and isinstance(answer, dict) and "cancelled" in answer:
+                return bool(answer["cancelled"])
+            self._cancels_jobs = status not in _NO_SUCH_ROUTE
         self._post("/queue", {"delete": [prompt_id]})
+        self._post("/interrupt", {"prompt_id": prompt_id})
+        return True
 
     def forget(self, prompt_ids: Sequence[str]) -> None:
         """Take prompts that are over out of the server's history; nothing where they are not in it."""
@@ -276,8 +300,7 @@ class ComfyClient:
         answer = _json_object(url, status, data)
         if answer.get("node_errors"):
             # The server would run the sound outputs and silently leave out the others.
-            self.delete_queued(prompt_id)
-            self.interrupt(prompt_id)
+            self.cancel(prompt_id)
             raise read_rejection(status, answer, graph)
         # A server that does not take our id names the prompt itself; one without an id is none.
         return Submitted(prompt_id=str(answer.get("prompt_id", prompt_id)), number=answer.get("number"))
@@ -298,6 +321,19 @@ class ComfyClient:
                 if exc.refused or time.monotonic() > deadline:
                     raise
             time.sleep(self.patience.look_again_s)
+
+    def _told_by_job(self, prompt_id: str) -> Whereabouts | None:
+        """None where the server does not have that route, or fails at it."""
+        if not self._lists_jobs:
+            return None
+        status, data = self._request("GET", f"/api/jobs/{_quoted(prompt_id)}")
+        answer = _json_or_text(data)
+        if status == 404 and isinstance(answer, dict) and "error" in answer:
+            return Whereabouts.UNKNOWN
+        told = told_by_job(answer) if status == 200 else None
+        if told is None:
+            self._lists_jobs = status not in _NO_SUCH_ROUTE
+        return told
 
     def _get_json(self, path: str) -> dict[str, Any]:
         status, data = self._request("GET", path)
@@ -321,6 +357,21 @@ class ComfyClient:
             else:
                 return response.status, response.data
         raise AssertionError("unreachable: the last try returns or raises")
+
+
+def with_meta(graph: Mapping[str, Any]) -> dict[str, Any]:
+    """The graph with a ``_meta`` in every node.
+
+    A server that replaces a class which has moved answers 500 to a node without one.
+
+    Source: ComfyUI app/node_replace_manager.py, ``copy_node_struct``.
+    """
+    return {
+        node_id: {**node, "_meta": node["_meta"] if isinstance(node.get("_meta"), Mapping) else {}}
+        if isinstance(node, Mapping)
+        else node
+        for node_id, node in graph.items()
+    }
 
 
 def _unreachable(url: str, exc: Exception) -> ServerUnreachable:

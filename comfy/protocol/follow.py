@@ -1,7 +1,7 @@
 """Follow one prompt to its end, whatever happens to the socket.
 
 The websocket tells things early, HTTP tells them for certain. Neither is trusted alone: each (re)connect and
-each silence is followed by asking /history and /queue, and the run ends only with what they say.
+each silence is followed by asking where the prompt is, and the run ends only with what its history says.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from comfy.protocol.run import (
     Outcome,
     PromptRun,
 )
+from comfy.protocol.whereabouts import Whereabouts
 
 if TYPE_CHECKING:
     from comfy.protocol.client import ComfyClient
@@ -98,7 +99,8 @@ class Follower:
                 self._end_without_server()
                 break
             now_s = time.monotonic()
-            self._stop.check(now_s)
+            if self._stop.check(now_s):
+                self._ask_at_s = min(self._ask_at_s, now_s + self._patience.look_again_s)
             if self._line.connect_if_due(now_s):
                 self._ask_at_s = now_s
             if time.monotonic() >= self._ask_at_s:
@@ -152,7 +154,7 @@ class Follower:
         """Ask what the server knows for certain, and settle when to ask next."""
         asked_at_s = time.monotonic()
         try:
-            self._ask_history_and_queue(asked_at_s)
+            self._ask_for_it(asked_at_s)
             self._answers.alive()
         except (ServerUnreachable, ServerError, UnknownMessage) as exc:
             self._answers.missed(exc, asked_at_s)
@@ -160,14 +162,14 @@ class Follower:
                 self._conclude_or_raise(exc)
         self._ask_at_s = time.monotonic() + self._pause()
 
-    def _ask_history_and_queue(self, now_s: float) -> None:
+    def _ask_for_it(self, now_s: float) -> None:
         run, client = self._run, self._client
-        run.feed_history(client.history(run.prompt_id), time.monotonic())
         overdue = self._over_since_s is not None and now_s - self._over_since_s > _ENTRY_OVERDUE_S
-        if run.outcome is not None or (run.wants_history and not overdue):
-            return
-        run.feed_queue(client.queue(), time.monotonic())
-        # Again, in case it ended between the two questions.
+        if not run.wants_history or overdue:
+            told = client.whereabouts(run.prompt_id)
+            run.feed_whereabouts(told, time.monotonic())
+            if told is not Whereabouts.OVER:
+                return
         run.feed_history(client.history(run.prompt_id), time.monotonic())
 
     def _pause(self) -> float:
@@ -246,8 +248,8 @@ class _Stop:
         self._told_at_s = 0.0
         self.why: str | None = None  # for a person; None: nobody wants it to stop
 
-    def check(self, now_s: float) -> None:
-        """Interrupt the prompt when somebody wants that.
+    def check(self, now_s: float) -> bool:
+        """Cancel the prompt when somebody wants that; True when the server was told so just now.
 
         Raises:
             RunInterrupted: it was told to stop and goes on.
@@ -255,14 +257,16 @@ class _Stop:
         if self.why is None:
             self.why = self._wish(now_s)
             if self.why is None:
-                return
+                return False
             self._since_s = now_s
         if self._since_s is not None and now_s - self._since_s > self._client.patience.interrupt_grace_s:
             raise RunInterrupted(self._prompt_id, why=self.why, yielded=False)
         # Repeated: told while it waited, it may have begun since; and an interruption may have been lost.
-        if now_s - self._told_at_s >= self._REPEAT_S:
-            self._tell()
-            self._told_at_s = time.monotonic()
+        if now_s - self._told_at_s < self._REPEAT_S:
+            return False
+        self._tell()
+        self._told_at_s = time.monotonic()
+        return True
 
     def _wish(self, now_s: float) -> str | None:
         if self._cancel is not None and self._cancel.is_set():
@@ -273,8 +277,7 @@ class _Stop:
 
     def _tell(self) -> None:
         try:
-            self._client.delete_queued(self._prompt_id)
-            self._client.interrupt(self._prompt_id)
+            self._client.cancel(self._prompt_id)
         except (ServerUnreachable, ServerError) as exc:
             log.warning(
                 "interruption not delivered",

@@ -79,8 +79,9 @@ class WorkTracker:
 
     def __init__(self, graph: Mapping[str, Any]) -> None:
         self.cached: frozenset[str] = frozenset()
-        self._class = {node_id: class_of(graph, node_id) for node_id in graph}
-        self._phase = {node_id: phase_of(graph, node_id) for node_id in graph}
+        self._class: dict[str, str | None] = {}
+        self._phase: dict[str, Phase] = {}
+        self.learn(graph)
         steps = steps_by_sampler(graph)
         self._weight = {
             node_id: weight_of(self._phase[node_id], steps.get(node_id)) for node_id in running_nodes(graph)
@@ -90,6 +91,11 @@ class WorkTracker:
         self._current: str | None = None
         self._last_phase = Phase.OTHER
         self._fraction = 0.0
+
+    def learn(self, graph: Mapping[str, Any]) -> None:
+        """Take the classes of the nodes from the graph that really ran."""
+        self._class = {node_id: class_of(graph, node_id) for node_id in graph}
+        self._phase = {node_id: phase_of(graph, node_id) for node_id in graph}
 
     def cache(self, node_ids: Iterable[str]) -> None:
         """Note nodes that will not run."""

@@ -37,6 +37,7 @@ from comfy.protocol.progress import (
     RunProgress,
     WorkTracker,
 )
+from comfy.protocol.whereabouts import Whereabouts
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +82,13 @@ class PromptRun:
         self._success_heard = False
         self._end_heard = False
         self._missed_messages = False
-        self._absent_from_queue = False
         self._absences = 0
+        self._graph = dict(graph)
+
+    @property
+    def graph(self) -> dict[str, Any]:
+        """The graph as the server ran it, once its history has told; until then as it was sent."""
+        return self._graph
 
     @property
     def outputs(self) -> tuple[OutputFile, ...]:
@@ -178,42 +184,30 @@ class PromptRun:
         self._missed_messages = self._missed_messages or not self._success_heard
 
     def feed_history(self, answer: Mapping[str, Any], now_s: float) -> None:
-        """Take in the answer of ``GET /history/{prompt_id}``; ``{}`` means that there is no entry.
-
-        An empty answer counts as absence only after `feed_queue` found the prompt absent too: asked in this
-        order, a prompt that ended in between is in one of the two.
+        """Take in the answer of ``GET /history/{prompt_id}``; ``{}`` means that there is no entry (yet).
 
         Raises:
             UnknownMessage: the entry does not have the form of one.
         """
         entry = answer.get(self.prompt_id)
-        if self.outcome is not None:
-            return
-        if entry is None:
-            if self._absent_from_queue:
-                self._note_absence(now_s)
+        if self.outcome is not None or entry is None:
             return
         if not isinstance(entry, Mapping):
             raise UnknownMessage("history entry", entry)
         outputs = entry.get("outputs")
         if isinstance(outputs, Mapping):
             self._outputs = dict(outputs)
+        self._read_prompt(entry.get("prompt"))
         self._read_status(entry.get("status"), now_s)
 
-    def feed_queue(self, answer: Mapping[str, Any], now_s: float) -> None:
-        """Take in the answer of ``GET /queue``.
-
-        Raises:
-            UnknownMessage: it does not have the form of one.
-        """
-        try:
-            running = {item[1] for item in answer["queue_running"]}
-            pending = {item[1] for item in answer["queue_pending"]}
-        except (KeyError, TypeError, IndexError) as exc:
-            raise UnknownMessage("queue", answer) from exc
-        self._absent_from_queue = self.prompt_id not in running | pending
-        if not self._absent_from_queue:
-            self._seen(now_s if self.prompt_id in running else None)
+    def feed_whereabouts(self, told: Whereabouts, now_s: float) -> None:
+        """Take in where the server says that the prompt is."""
+        if self.outcome is not None:
+            return
+        if told is Whereabouts.UNKNOWN:
+            self._note_absence(now_s)
+        else:
+            self._seen(now_s if told is Whereabouts.RUNNING else None)
 
     def conclude(self, now_s: float) -> None:
         """Decide from what was heard, because the server will say no more (it was restarted, or is gone).
@@ -233,7 +227,6 @@ class PromptRun:
 
     def _seen(self, running_since_s: float | None) -> None:
         self._absences = 0
-        self._absent_from_queue = False
         if running_since_s is not None and self.started_s is None:
             self.started_s = running_since_s
 
@@ -242,6 +235,16 @@ class PromptRun:
         # Twice, because a wrong verdict costs a whole render; asking once more costs nothing.
         if self._absences >= 2:
             self.conclude(now_s)
+
+    def _read_prompt(self, prompt: Any) -> None:
+        """Learn which graph ran: a server replaces nodes whose class has moved before it checks them.
+
+        Source: ComfyUI server.py, ``post_prompt``: the history has the graph as it was queued.
+        """
+        graph = prompt[2] if isinstance(prompt, list) and len(prompt) > 2 else None
+        if isinstance(graph, Mapping) and graph:
+            self._graph = {node_id: _without_empty_meta(node) for node_id, node in graph.items()}
+            self._work.learn(self._graph)
 
     def _read_status(self, status: Any, now_s: float) -> None:
         """Book the outcome of a history entry. Source: ComfyUI execution.py, ``PromptQueue.task_done``."""
@@ -287,3 +290,10 @@ class PromptRun:
         self._work.finish_all(now_s)
         self.outcome = outcome
         self.ended_s = now_s
+
+
+def _without_empty_meta(node: Any) -> Any:
+    """The node as somebody wrote it: the empty ``_meta`` was added to send it."""
+    if isinstance(node, Mapping) and node.get("_meta") == {}:
+        return {name: value for name, value in node.items() if name != "_meta"}
+    return node

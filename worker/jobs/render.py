@@ -198,7 +198,7 @@ def render(
     execution_s = run.server_times.execution_s
     return Rendered(
         outputs=outputs,
-        graph=graph,
+        graph=run.graph,
         changes=changes,
         fitted=fitted,
         rungs=tuple(rungs),

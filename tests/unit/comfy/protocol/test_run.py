@@ -18,6 +18,7 @@ from comfy.protocol.run import (
     PromptRun,
 )
 from comfy.protocol.verdict import raise_unless_succeeded
+from comfy.protocol.whereabouts import Whereabouts, told_by_queue
 
 Capture = Callable[[str], dict[str, Any]]
 P = "our-prompt"
@@ -26,7 +27,6 @@ GRAPH = {
     "2": {"class_type": "SaveVideo", "inputs": {"x": ["1", 0]}},
 }
 FILE = {"images": [{"filename": "a.mp4", "subfolder": "", "type": "output"}]}
-NOTHING_QUEUED: dict[str, Any] = {"queue_running": [], "queue_pending": []}
 
 
 def told(kind: str, **data: Any) -> Event:
@@ -148,8 +148,7 @@ def test_a_prompt_that_is_nowhere_twice_is_lost() -> None:
     run = PromptRun(P, GRAPH)
 
     for expected in (None, Outcome.LOST):
-        run.feed_queue(NOTHING_QUEUED, 1.0)
-        run.feed_history({}, 1.0)
+        run.feed_whereabouts(Whereabouts.UNKNOWN, 1.0)
         assert run.outcome is expected
 
     with pytest.raises(RunLost):
@@ -163,20 +162,17 @@ def test_a_prompt_in_the_queue_is_not_lost(capture: Capture) -> None:
     for prompt_id, begun in ((running, True), (waiting, False)):
         run = PromptRun(prompt_id, GRAPH)
         for _ in range(3):
-            run.feed_queue(queue, 1.0)
-            run.feed_history({}, 1.0)
+            run.feed_whereabouts(told_by_queue(queue, prompt_id), 1.0)
         assert run.outcome is None
         assert run.is_running is begun
 
 
 def test_a_sign_of_life_between_two_absences_starts_the_count_again() -> None:
     run = PromptRun(P, GRAPH)
-    run.feed_queue(NOTHING_QUEUED, 1.0)
-    run.feed_history({}, 1.0)
+    run.feed_whereabouts(Whereabouts.UNKNOWN, 1.0)
 
     run.feed(told("progress", value=1, max=16, prompt_id=P, node="1"), 2.0)
-    run.feed_queue(NOTHING_QUEUED, 3.0)
-    run.feed_history({}, 3.0)
+    run.feed_whereabouts(Whereabouts.UNKNOWN, 3.0)
 
     assert run.outcome is None
 
@@ -239,6 +235,27 @@ def test_an_entry_without_a_status_is_a_success_and_one_of_another_form_is_refus
     run.feed_history({P: {"outputs": {}, "status": None}}, 1.0)
 
     assert run.outcome is Outcome.SUCCEEDED
+
+
+def test_the_graph_that_ran_is_the_one_in_the_history() -> None:
+    run = PromptRun(P, {"1": {"class_type": "OldName", "inputs": {"steps": 16}}})
+    run.feed(told("executing", node="1", prompt_id=P), 1.0)
+    replaced = {"1": {"class_type": "KSampler", "inputs": {"steps": 16}, "_meta": {}}}
+    entry = {**an_entry("success")[P], "prompt": [0, P, replaced, {}, ["1"]]}
+
+    run.feed_history({P: entry}, 2.0)
+
+    assert run.graph == {"1": {"class_type": "KSampler", "inputs": {"steps": 16}}}
+    assert [timing.class_type for timing in run.timings] == ["KSampler"]
+
+
+@pytest.mark.parametrize("prompt", [None, "text", [], [0, P], [0, P, []]])
+def test_a_history_without_a_graph_leaves_the_one_that_was_sent(prompt: Any) -> None:
+    run = PromptRun(P, GRAPH)
+
+    run.feed_history({P: {**an_entry("success")[P], "prompt": prompt}}, 2.0)
+
+    assert (run.outcome, run.graph) == (Outcome.SUCCEEDED, GRAPH)
 
 
 def test_a_failure_whose_details_cannot_be_read_is_still_a_failure() -> None:
