@@ -127,9 +127,8 @@ class Cancels:
         return None
 
     def _cancel(self, prompt_id: str) -> None:
-        self._client.delete_queued(prompt_id)
-        self._client.interrupt(prompt_id)
-        self.cancel_by = CancelBy.QUEUE
+        self._client.cancel(prompt_id)
+        self.cancel_by = CancelBy.JOB if self._client.cancels_by_job else CancelBy.QUEUE
 
     def _outcome(self, prompt_id: str) -> Outcome | None:
         """How a prompt ended; None while it has not."""

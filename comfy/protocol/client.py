@@ -168,6 +168,11 @@ class ComfyClient:
                 log.warning("prompt posted again", extra={"event": "prompt_reposted", "prompt_id": prompt_id})
         raise AssertionError("unreachable: the last post returns or raises")
 
+    @property
+    def cancels_by_job(self) -> bool:
+        """Whether `cancel` is one call, which can reach no other prompt; known after the first one."""
+        return self._cancels_jobs
+
     def cancel(self, prompt_id: str) -> bool:
         """Ask that this prompt stop, whether it waits or runs; no other one is touched.
 
