@@ -41,7 +41,6 @@ from farm.job import JobEvent, JobRecord, JobSpec, JobState, new_job_id
 from farm.settings import GateSettings, RedisSettings, S3Settings, StoreSettings
 from farm.storage import S3Storage, Storage
 from farm.store.base import Counts, JobStore, NewJob, Page
-from farm.store.redis.store import connect
 from farm.surroundings import settings_here
 
 if TYPE_CHECKING:
@@ -406,6 +405,9 @@ def succeeded(record: JobRecord) -> JobRecord:
 
 
 def _store_at(redis: RedisSettings) -> JobStore:
+    # To import Redis's client takes long too, and a farm may be given its store.
+    from farm.store.redis.store import connect
+
     return connect(redis, settings_here(StoreSettings).limits(), LazyBell(redis))
 
 

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
-from pydantic import AliasChoices, SecretStr
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from farm.settings import GROUPS
+from farm.settings import GROUPS, variables_of
 
 _INTRODUCTION: Final = """\
 # Configuration
@@ -53,8 +53,7 @@ def page() -> str:
 
 def _rows(fields: dict[str, FieldInfo]) -> Iterator[str]:
     for info in fields.values():
-        names = info.validation_alias.choices if isinstance(info.validation_alias, AliasChoices) else []
-        variables = ", ".join(f"`{name}`" for name in names)
+        variables = ", ".join(f"`{name}`" for name in variables_of(info))
         yield f"| {variables} | {_shown(info.default)} | {info.description} |"
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import typer
 from pydantic import TypeAdapter
 from rich.console import Console
 
@@ -14,6 +15,8 @@ from farm.asking.sources import public_source
 from farm.fleet.status import WorkerStatus
 from farm.job import JobEvent, JobRecord
 from farm.store.base import Counts
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 _RECORD: Final = TypeAdapter(JobRecord)
 _EVENT: Final = TypeAdapter(JobEvent)

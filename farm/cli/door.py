@@ -5,18 +5,14 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import typer
 from rich.console import Console
 
-from farm.client import Farm
-from farm.settings import S3Settings
-from farm.storage import S3Patience, S3Storage
-from farm.surroundings import settings_here
+if TYPE_CHECKING:
+    from farm.client import Farm
 
-# A person at a terminal wants to hear soon that nobody answers.
-_PATIENCE = S3Patience(connect_s=3.0, read_s=30.0, attempts=2)
 _FILE_WIDTH = 200  # of tables that go to a file or a pipe
 
 
@@ -42,7 +38,15 @@ class Door:
         Raises:
             SettingsError: a variable is wrong.
         """
-        storage = S3Storage(settings_here(S3Settings, self.folder), patience=_PATIENCE)
+        # What only reads a graph, or tells its own help, pays for neither Redis nor S3.
+        from farm.client import Farm
+        from farm.settings import S3Settings
+        from farm.storage import S3Patience, S3Storage
+        from farm.surroundings import settings_here
+
+        # A person at a terminal wants to hear soon that nobody answers.
+        patience = S3Patience(connect_s=3.0, read_s=30.0, attempts=2)
+        storage = S3Storage(settings_here(S3Settings, self.folder), patience=patience)
         return Farm(storage=storage, folder=self.folder)
 
     @property

@@ -12,10 +12,10 @@ from typing import Annotated
 import typer
 
 from farm.cli import as_json
+from farm.cli.as_json import AsJson
 from farm.cli.door import door_of, say
 from farm.cli.ending import told_to_end
 from farm.cli.exits import ExitCode
-from farm.cli.jobs import AsJson
 from farm.cli.tables import findings_table, queues_table
 from farm.cli.worker_views import worker_view, workers_table
 from farm.errors import SettingsError
@@ -33,7 +33,7 @@ def workers(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """List the workers that live: GPU, class, mode, ComfyUI, state, job. With NAME, all about that one."""
+    """List the live workers: GPU, class, mode, ComfyUI, state, job. With NAME, all about that one."""
     door = door_of(context)
     with door.farm() as farm:
         found = farm.workers()
@@ -147,7 +147,7 @@ def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Remove from S3 what no job names any more. The workers do it by themselves now and then."""
+    """Remove from S3 what no job names any more. The workers do it themselves now and then."""
     from dataclasses import asdict
 
     from farm.upkeep.cleaning import (

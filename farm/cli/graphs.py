@@ -32,10 +32,10 @@ from farm.asking.saved import (
     saved_templates,
 )
 from farm.cli import as_json
+from farm.cli.as_json import AsJson
 from farm.cli.door import Door, door_of, say
 from farm.cli.graph_options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
 from farm.cli.graph_views import inspection_view, template_view, templates_table
-from farm.cli.jobs import AsJson
 from farm.errors import InvalidJob, Problem
 
 _INSPECTION: Final = TypeAdapter(Inspection)
@@ -51,7 +51,7 @@ def inspect(
     snap: Snap = False,
     json: AsJson = False,
 ) -> None:
-    """Show what a graph makes, what each node is for, where values are set, and what it needs."""
+    """Show what a graph makes, what each node is for, where values are set, what it needs."""
     door = door_of(context)
     found = inspect_graph(_built(request_of(file, template, param, input_, bind, snap=snap)).graph)
     if json:

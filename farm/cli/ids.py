@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
-from farm.client import Farm
+from farm.cli.door import Door
 from farm.errors import FarmError, JobNotFound
 from farm.job import is_job_id
+
+if TYPE_CHECKING:
+    from farm.client import Farm
 
 WHOLE_LENGTH: Final = 32
 SHORTEST: Final = 4
@@ -49,7 +52,7 @@ def _beginning_with(farm: Farm, text: str) -> Iterator[str]:
 def complete_id(incomplete: str) -> list[str]:
     """Ids for the shell; none when the farm cannot be asked."""
     try:
-        with Farm() as farm:
+        with Door().farm() as farm:
             return [job.job_id for job in islice(farm.list(), _OFFERED) if job.job_id.startswith(incomplete)]
     except FarmError:
         return []

@@ -21,11 +21,11 @@ from farm.asking.request import (
     build,
 )
 from farm.cli import as_json
+from farm.cli.as_json import AsJson
 from farm.cli.door import Door, door_of, say
 from farm.cli.exits import ExitCode
 from farm.cli.graph_options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
 from farm.cli.improve_views import lint_view, optimized_view
-from farm.cli.jobs import AsJson
 from farm.cli.wishing import Accept, AttentionOption, KeepMetadata, Lightning, Limit, Mp4, wishes
 from farm.errors import InvalidJob, StoreUnavailable
 from farm.fleet.sites import (
@@ -69,7 +69,7 @@ def optimize(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Show what a worker would change in a graph, and why; runs nothing, and writes nothing without -o."""
+    """Show what a worker would change in a graph, and why; runs nothing, writes nothing without -o."""
     door = door_of(context)
     graph = _graph(request_of(file, template, param, input_, bind, snap=snap))
     options = wishes(

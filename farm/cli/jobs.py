@@ -6,12 +6,13 @@ import time
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from farm.asking.request import with_seeds
 from farm.cli import as_json
+from farm.cli.as_json import AsJson
 from farm.cli.door import Door, door_of, say
 from farm.cli.exits import ExitCode
 from farm.cli.graph_options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
@@ -21,11 +22,13 @@ from farm.cli.tables import job_view, jobs_table, result_view, video_words
 from farm.cli.watching import view_for, watch_jobs
 from farm.cli.wishing import Accept, AttentionOption, KeepMetadata, Lightning, Limit, Mp4, wishes
 from farm.cli.words import parse_moment, size
-from farm.client import Farm
 from farm.downloads import DEFAULT_NAME
 from farm.errors import JobFailed
 from farm.handle import Job, Result
 from farm.job import JobRecord, JobState
+
+if TYPE_CHECKING:
+    from farm.client import Farm
 
 JobId = Annotated[
     str, typer.Argument(metavar="JOB", help="Id, or its beginning.", autocompletion=complete_id)
@@ -37,7 +40,6 @@ JobIds = Annotated[
 SomeJobIds = Annotated[
     list[str], typer.Argument(metavar="JOB...", help="Ids, or beginnings.", autocompletion=complete_id)
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Labels = Annotated[list[str] | None, typer.Option("--label", "-l", help="A label; may be repeated.")]
 
 

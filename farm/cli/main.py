@@ -1,4 +1,4 @@
-"""``farm``: all commands, and the one place where an error becomes a line and an exit code."""
+"""``farm``: the way in, and the one place where an error becomes a line and an exit code."""
 
 from __future__ import annotations
 
@@ -13,53 +13,21 @@ import typer
 from rich.markup import escape
 
 from comfy.errors import ComfyError
-from farm.cli import exporting, fleet, graphs, improve, jobs, planning, stack
+from farm.cli.commands import CommandGroup, add_commands
 from farm.cli.door import Door, say
 from farm.cli.exits import EPILOG, ExitCode, code_of, told
-from farm.cli.stack_folder import StackCommand
 from farm.errors import FarmError, StoreUnavailable
 
 app = typer.Typer(
     name="farm",
+    cls=CommandGroup,
     help="A render farm for WAN video: jobs through Redis and Celery to ComfyUI workers, videos in S3.",
     epilog=EPILOG,
     no_args_is_help=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_PANELS = {
-    "Jobs": (
-        jobs.submit,
-        jobs.watch,
-        jobs.ls,
-        jobs.show,
-        jobs.cancel,
-        jobs.retry,
-        jobs.pull,
-        jobs.open_clip,
-        jobs.validate,
-    ),
-    "Graphs": (graphs.inspect, improve.lint, planning.plan, improve.optimize, graphs.templates),
-    "Fleet": (
-        fleet.workers,
-        fleet.drain,
-        fleet.queues,
-        fleet.check,
-        fleet.plan_gpu,
-        fleet.steward,
-        fleet.clean,
-        exporting.metrics,
-    ),
-    "This machine": (stack.up, stack.demo, stack.down, stack.env),
-}
-_OF_NO_FARM = (graphs.inspect, graphs.templates, fleet.plan_gpu)
-for _panel, _commands in _PANELS.items():
-    for _command in _commands:
-        app.command(
-            "open" if _command is jobs.open_clip else None,
-            rich_help_panel=_panel,
-            cls=None if _command in _OF_NO_FARM else StackCommand,
-        )(_command)
+add_commands(app)
 
 
 def run(arguments: Sequence[str], *, door: Door | None = None) -> int:

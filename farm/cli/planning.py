@@ -8,9 +8,9 @@ import typer
 
 from farm.asking.request import prepare
 from farm.cli import as_json
+from farm.cli.as_json import AsJson
 from farm.cli.door import door_of, say
 from farm.cli.graph_options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
-from farm.cli.jobs import AsJson
 from farm.errors import StoreUnavailable
 
 _NO_FARM = "no farm could be asked: no live worker and nothing that a farm measured is in this plan"

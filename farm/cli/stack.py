@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from farm.cli import as_json
+from farm.cli.as_json import AsJson
 from farm.cli.door import Door, door_of, say
-from farm.cli.jobs import AsJson
 from farm.cli.stack_views import demo_view, news_line, stack_facts, stack_view
 from farm.cli.watching import view_for, watch_jobs
 from farm.errors import StackError
@@ -27,7 +27,7 @@ def up(
     flower: Annotated[bool, typer.Option("--flower/--no-flower", help="Start Flower too.")] = True,
     json: AsJson = False,
 ) -> None:
-    """Run Redis, S3, a worker and Flower on this machine, until Ctrl-C; nothing needs to be installed."""
+    """Run Redis, S3, a worker and Flower here, until Ctrl-C; nothing needs to be installed."""
     door = door_of(context)
     left_out = {PartName.WORKER: worker, PartName.FLOWER: flower}
     parts = {part for part in ALL_PARTS if left_out.get(part, True)}

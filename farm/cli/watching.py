@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from farm.cli.door import Door
 from farm.cli.views import BarView, JsonView, LineView, View
-from farm.client import Farm
 from farm.errors import StoreUnavailable
 from farm.follow import follow
 from farm.job import JobEvent, JobRecord
+
+if TYPE_CHECKING:
+    from farm.client import Farm
 
 PATIENCE_S: Final = 60.0  # without an answer of Redis
 _TRY_AGAIN_S: Final = 1.0

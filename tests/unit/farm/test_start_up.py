@@ -1,0 +1,79 @@
+"""What a command or an import loads: a module that nobody uses costs every start its time."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from farm.asking.request import JobRequest, build
+from farm.cli.commands import COMMANDS, function_of
+
+# Each takes a noticeable part of a second to import, on a machine that has nothing else to do.
+HEAVY = {"redis", "celery", "kombu", "boto3", "botocore", "asyncio", "aiohttp", "pydantic", "rich.markdown"}
+
+LOADED = """
+import sys
+try:
+    exec(sys.argv[1])
+finally:
+    print(*sys.modules, sep="\\n", file=sys.stderr)
+"""
+
+
+def heavy_after(code: str) -> set[str]:
+    """The heavy modules that a fresh interpreter has loaded once it ran `code`."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, code], capture_output=True, text=True, check=True, timeout=120
+    )
+    return HEAVY & set(done.stderr.split())
+
+
+def heavy_after_command(*arguments: str) -> set[str]:
+    return heavy_after(f"from farm.cli.main import run; assert run({list(arguments)!r}) in (0, 11)")
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> str:
+    request = JobRequest(template="wan22-t2v-a14b", parameters={"prompt": "a fox"})
+    file = tmp_path / "graph.json"
+    file.write_text(json.dumps(build(request).graph), encoding="utf-8")
+    return str(file)
+
+
+def test_to_import_the_farm_loads_no_client_of_a_server() -> None:
+    assert heavy_after("from farm import Farm") <= {"pydantic"}
+
+
+def test_help_loads_no_command() -> None:
+    assert heavy_after_command("--help") <= {"rich.markdown"}  # Typer's own
+
+
+@pytest.mark.parametrize("name", ["inspect", "lint", "optimize"])
+def test_a_command_that_reads_a_graph_loads_no_client_of_a_server(name: str, graph: str) -> None:
+    place = [] if name == "inspect" else ["--gpu", "RTX 4090"]
+
+    assert heavy_after_command(name, graph, *place) <= {"pydantic"}
+
+
+def test_the_list_of_templates_loads_no_client_of_a_server() -> None:
+    assert heavy_after_command("templates") <= {"pydantic"}
+
+
+@pytest.mark.parametrize("name", ["plan", "validate"])
+def test_a_command_that_asks_the_fleet_loads_neither_celery_nor_boto3(name: str, graph: str) -> None:
+    loaded = heavy_after(f"from farm.cli.main import run; assert run([{name!r}, {graph!r}]) in (0, 5)")
+
+    assert loaded <= {"pydantic", "redis", "asyncio"}  # to import Redis's client loads asyncio
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_line_of_a_command_in_the_help_is_what_its_function_says(name: str) -> None:
+    told = inspect.getdoc(function_of(name))
+
+    assert told is not None
+    assert told.splitlines()[0] == COMMANDS[name].summary
