@@ -73,13 +73,12 @@ class Generation:
     cycle_faults: CycleFaults
     unchecked_choices: UncheckedChoices
     longest_chain: int  # so many nodes in a row, from the output, does Python let it recurse
-    quotes_choices_as_python: bool  # value_not_in_list: 5 and "it's" instead of '5' and 'it's'
+    judges_each_choice: bool  # of a multiple choice; value_not_in_list then quotes them as Python does
     replaces_nodes: bool  # classes that moved are renamed in the prompt before it is checked
     stamps_prompts: bool  # `create_time` in extra_data
 
     # Which files a node may touch
-    reads_absolute_inputs: bool  # LoadImage takes a path outside the input folder
-    follows_links_out: bool  # a symbolic link may lead out of the input or output folder
+    confines_files: bool  # only what really lies in the input or output folder: no path, no link out of it
 
     # Routes
     lists_jobs: bool  # GET /api/jobs and /api/jobs/{id}
@@ -90,6 +89,7 @@ class Generation:
     # A run
     throttles_progress: bool  # leaves out steps that come quickly or are small
     tells_cached_outputs_to_nobody: bool  # history has outputs of cached nodes though no client listens
+    loads_dynamically: bool  # models are staged in RAM on NVIDIA, unless a flag says otherwise
     keeps_results_while_memory_lasts: bool  # results of all prompts, not only of the last one
     puts_index_first: bool  # an MP4 of SaveVideo begins with its `moov`
 
@@ -183,17 +183,17 @@ _0_3_64: Final = Generation(
     cycle_faults=CycleFaults.NOTHING,
     unchecked_choices=UncheckedChoices.V3,
     longest_chain=985,
-    quotes_choices_as_python=False,
+    judges_each_choice=False,
     replaces_nodes=False,
     stamps_prompts=False,
-    reads_absolute_inputs=True,
-    follows_links_out=True,
+    confines_files=False,
     lists_jobs=False,
     cancels_jobs=False,
     refuses_other_sites=False,
     guards_views=False,
     throttles_progress=False,
     tells_cached_outputs_to_nobody=True,
+    loads_dynamically=False,
     keeps_results_while_memory_lasts=False,
     puts_index_first=False,
     colours_levels=False,
@@ -206,7 +206,7 @@ _0_12_1: Final = replace(
     _0_3_64,
     version="0.12.1",
     since=(0, 12),
-    core_facts=("core-0.12.1", "core-newer"),
+    core_facts=("core-0.12.1",),
     node_faults=NodeFaults.MISSING_NODE_TYPE,
     unchecked_choices=UncheckedChoices.NONE,
     longest_chain=976,
@@ -223,16 +223,17 @@ _0_33_0: Final = replace(
     _0_12_1,
     version="0.33.0",
     since=(0, 23),
+    core_facts=("core-0.12.1", "core-0.33.0"),
     prompt_ids=PromptIds.CANONICAL_UUID,
     cycle_faults=CycleFaults.DEPENDENCY_CYCLE,
-    quotes_choices_as_python=True,
+    judges_each_choice=True,
     replaces_nodes=True,
-    reads_absolute_inputs=False,
-    follows_links_out=False,
+    confines_files=True,
     cancels_jobs=True,
     refuses_other_sites=True,
     guards_views=True,
     tells_cached_outputs_to_nobody=True,
+    loads_dynamically=True,
     keeps_results_while_memory_lasts=True,
     puts_index_first=True,
     colours_levels=True,

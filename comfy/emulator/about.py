@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,14 @@ class About:
     features: Mapping[str, Any]  # the body of GET /features
     os: str = sys.platform
     packages: Mapping[str, str] | None = None  # those that /system_stats names, with their versions
+    first_lines: Sequence[str] = ()  # of the log, before it tells of the machine
+    last_lines: Sequence[str] = ()  # before it tells of custom nodes
+
+    def package_lines(self) -> tuple[str, ...]:
+        """What the log says of the front end, and of other packages where it names them."""
+        if self.packages is None:
+            return (f"ComfyUI frontend version: {self.frontend}",)
+        return tuple(f"{name} version: {version}" for name, version in self.packages.items())
 
 
 @cache

@@ -16,6 +16,8 @@ from comfy.emulator.faults import BadFaultError, read_faults
 from comfy.emulator.future import read_future
 from comfy.emulator.loading import LoadMode
 from comfy.emulator.places import Places
+from comfy.emulator.schedule import Caching
+from comfy.emulator.stats import ram_bytes
 from comfy.emulator.world import Gpu, Settings
 from comfy.generations import GENERATIONS, Generation
 
@@ -146,6 +148,7 @@ def _add_own(group: Any) -> None:
         "--models", nargs="*", default=list(DEFAULT_MODELS), metavar="FILE",
         help="model files to pretend; 'loras/x.safetensors' names the folder",
     )  # fmt: skip
+    group.add_argument("--ram-gib", type=float, metavar="GIB", help="RAM to pretend, all of it free")
     group.add_argument("--object-info", type=Path, metavar="FILE", help="more nodes: an /object_info body")
     group.add_argument(
         "--record", type=Path, metavar="FILE", help="write what runs to this file as JSON lines"
@@ -177,7 +180,7 @@ def _settings(given: argparse.Namespace, argv: Sequence[str]) -> Settings:
         clip_bytes=given.clip_mib << 20,
         previews=given.preview_method not in {None, "none"},
         write_metadata=not given.disable_metadata,
-        keeps_results=not given.cache_none,
+        caching=_caching(given),
         vram_state=vram,
         attention=attention
         or (_ATTENTION["use_quad_cross_attention"] if gpu is None else "Using pytorch attention"),
@@ -205,7 +208,27 @@ def _load_mode(given: argparse.Namespace) -> LoadMode:
         return LoadMode(given.load_mode)
     if given.cpu:
         return LoadMode.CPU
-    return LoadMode.NOVRAM if given.novram else LoadMode.RESIDENT
+    if given.novram:
+        return LoadMode.NOVRAM
+    is_fixed = given.highvram or given.gpu_only or getattr(given, "disable_dynamic_vram", False)
+    loads_dynamically = Generation.named(given.generation).loads_dynamically and not is_fixed
+    return LoadMode.DYNAMIC if loads_dynamically else LoadMode.RESIDENT
+
+
+def _caching(given: argparse.Namespace) -> Caching:
+    """What is kept for later prompts; by RAM pressure all results, as long as enough of it is free.
+
+    Source: ComfyUI ``main.py``, ``prompt_worker``: by default all RAM is to be free, or 128 GB of more.
+    """
+    if given.cache_none:
+        return Caching.NOTHING
+    is_classic = given.cache_classic or given.cache_lru is not None or getattr(given, "high_ram", False)
+    if is_classic or not Generation.named(given.generation).keeps_results_while_memory_lasts:
+        return Caching.LAST_PROMPT
+    total, free = ram_bytes() if given.ram_gib is None else (given.ram_gib * 2**30,) * 2
+    limits = given.cache_ram or []
+    least = limits[1] * 2**30 if len(limits) > 1 else min(total, 128 * 2**30)
+    return Caching.ALL_PROMPTS if free >= least else Caching.LAST_PROMPT
 
 
 def _places(given: argparse.Namespace) -> Places:

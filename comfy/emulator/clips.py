@@ -56,11 +56,16 @@ def write_clip(
     codec: Codec = H264,
     metadata: Mapping[str, Any] | None = None,
     on_frame: OnFrame | None = None,
+    index_first: bool = True,
 ) -> None:
-    """Encode a batch of pictures as a clip of exactly their size and number."""
-    # faststart: the index goes to the front, so that a player can begin before it has the whole file.
-    movflags = {"movflags": "use_metadata_tags+faststart"} if codec.extension in {"mp4", "mov"} else {}
-    with av.open(str(path), mode="w", options=movflags) as container:
+    """Encode a batch of pictures as a clip of exactly their size and number.
+
+    Args:
+        index_first: an MP4's index goes to the front: a player can begin before it has the whole file.
+    """
+    flags = "use_metadata_tags+faststart" if index_first else "use_metadata_tags"
+    options = {"movflags": flags} if codec.extension in {"mp4", "mov"} else {}
+    with av.open(str(path), mode="w", options=options) as container:
         for key, value in (metadata or {}).items():
             container.metadata[key] = json.dumps(value)
         container.metadata["comment"] = f"{BANNER}: drawn by comfy.emulator"

@@ -7,23 +7,43 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Final, TextIO
 
 _KEPT_WRITES: Final = 300
+_END: Final = "\x1b[0m"
+_GREEN: Final = "\x1b[32m"
+
+
+class Level(StrEnum):
+    """How serious a line is; the value is the colour of its tag where tags are coloured."""
+
+    INFO = _GREEN
+    WARNING = "\x1b[1m\x1b[33m"
+    ERROR = "\x1b[1m\x1b[31m"
 
 
 class Console:
     """stderr (or stdout), with a memory of the last writes, as ComfyUI's own log capture has."""
 
-    def __init__(self, stream: TextIO | None = None, *, prefix: str = "") -> None:
+    def __init__(
+        self, stream: TextIO | None = None, *, colours_levels: bool = False, prefix: str = ""
+    ) -> None:
         self._prefix = prefix
         self._stream = stream if stream is not None else sys.stderr
+        self._colours_levels = colours_levels
         self._lock = threading.Lock()
         self._writes: deque[dict[str, str]] = deque(maxlen=_KEPT_WRITES)
         self.on_write: Callable[[dict[str, str]], None] | None = None
 
-    def line(self, text: str) -> None:
-        """Print one line: the bare text, as ComfyUI's log format is."""
+    def line(self, text: str, level: Level = Level.INFO, *, green: bool = False) -> None:
+        """Print what ComfyUI logs: the bare text, or behind a coloured level that only its first line has.
+
+        Args:
+            green: the text is coloured as well, where levels are.
+        """
+        if self._colours_levels:
+            text = f"{level}[{level.name}]{_END} " + (f"{_GREEN}{text}{_END}" if green else text)
         self.write(f"{self._prefix}{text}\n")
 
     def write(self, text: str) -> None:

@@ -58,4 +58,4 @@ class Executor:
         self._shop.mischief.end_run()
         took_s = time.perf_counter() - began
         words = time.strftime("%H:%M:%S", time.gmtime(took_s)) if took_s > 600 else f"{took_s:.2f} seconds"
-        self._shop.world.console.line(f"Prompt executed in {words}")
+        self._shop.world.console.line(f"Prompt executed in {words}", green=True)

@@ -81,6 +81,17 @@ def input_file(places: Places, value: str) -> Path:
     return folder / name
 
 
+def may_be_loaded(places: Places, value: str, *, confined: bool) -> bool:
+    """Whether a LoadImage node would find its file.
+
+    Args:
+        confined: a file counts only if it really lies in its folder, whatever path or link leads there.
+    """
+    path = input_file(places, value)
+    folder = places.of_type(annotated(value)[1] or "input") or places.input
+    return path.exists() and (not confined or path.resolve().is_relative_to(folder.resolve()))
+
+
 def input_images(places: Places) -> list[str]:
     """The choices of a LoadImage node."""
     if not places.input.is_dir():
@@ -187,7 +198,13 @@ VHS_NUMBERED: Final = r"_(\d+)\D*\..+"
 
 
 def save_target(
-    prefix: str, root: Path, *, width: int, height: int, numbered: str = CORE_NUMBERED
+    prefix: str,
+    root: Path,
+    *,
+    width: int,
+    height: int,
+    numbered: str = CORE_NUMBERED,
+    confined: bool = False,
 ) -> SaveTarget:
     """Find folder and number for a file; the folder is made.
 
@@ -195,6 +212,7 @@ def save_target(
 
     Args:
         numbered: how the rest of a file's name looks after the stem; group 1 is the number.
+        confined: a symbolic link must not lead out of `root` either.
 
     Raises:
         OutsideOutputFolderError: the prefix leads out of `root`.
@@ -204,7 +222,8 @@ def save_target(
     path = os.path.normpath(_fill_in(prefix, width, height))
     subfolder, stem = os.path.split(path)
     folder = Path(os.path.abspath(root / subfolder))  # noqa: PTH100 - resolve() would follow links
-    if not folder.is_relative_to(root):
+    is_inside = folder.resolve().is_relative_to(root.resolve()) if confined else folder.is_relative_to(root)
+    if not is_inside:
         raise OutsideOutputFolderError(
             "**** ERROR: Saving image outside the output folder is not allowed."
             f"\n full_output_folder: {folder}\n         output_dir: {root}"

@@ -107,17 +107,27 @@ class PromptQueue:
         with self._lock:
             return any(prompt.prompt_id == prompt_id for prompt in self._running)
 
-    def delete(self, prompt_ids: Collection[str]) -> None:
-        """Take waiting prompts out; unknown ids and running prompts are left alone."""
+    def interrupt_if_running(self, prompt_id: str, interrupt: Callable[[], None]) -> bool:
+        """Call `interrupt` if this prompt runs; no other one can begin in between."""
         with self._lock:
-            for prompt_id in prompt_ids:
-                # One at a time, the first that fits: that is what the real server does with equal ids.
-                for index, prompt in enumerate(self._waiting):
-                    if prompt.prompt_id == prompt_id:
-                        del self._waiting[index]
-                        heapq.heapify(self._waiting)
-                        self.on_change()
-                        break
+            runs = self.is_running(prompt_id)
+            if runs:
+                interrupt()
+            return runs
+
+    def delete(self, prompt_id: str) -> bool:
+        """Take a waiting prompt out; False when none of this id waits.
+
+        One at a time, the first that fits: that is what the real server does with equal ids.
+        """
+        with self._lock:
+            for index, prompt in enumerate(self._waiting):
+                if prompt.prompt_id == prompt_id:
+                    del self._waiting[index]
+                    heapq.heapify(self._waiting)
+                    self.on_change()
+                    return True
+            return False
 
     def clear(self) -> None:
         """Take all waiting prompts out."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from comfy.emulator.acts import depends_on, perform
+from comfy.emulator.console import Level
 from comfy.emulator.faults import FaultKind, Moment, Phase, Raised
 from comfy.emulator.hub import Hub
 from comfy.emulator.mischief import Mischief
@@ -40,7 +41,7 @@ class Workshop:
     hub: Hub
     mischief: Mischief
     record: Record
-    cache: NodeCache = field(default_factory=NodeCache)
+    cache: NodeCache
     last_ui: dict[str, dict[str, Any]] = field(default_factory=dict)  # what the last run showed, by node id
 
 
@@ -84,10 +85,7 @@ class Run:
         return Ending(outputs=self._ui, meta=meta, succeeded=succeeded, messages=self._messages)
 
     def _begin_cache(self) -> None:
-        places = self._world.settings.places
-        if not self._world.settings.keeps_results:
-            self._cache.clear()
-        self._cache.begin(self._prompt.graph, self._depends_on(places))
+        self._cache.begin(self._prompt.graph, self._depends_on(self._world.settings.places))
 
     def _depends_on(self, places: Places) -> Callable[[str, Mapping[str, Any]], Any]:
         def changed(node_id: str, node: Mapping[str, Any]) -> Any:
@@ -233,16 +231,17 @@ class Run:
 
     def _failed(self, node_id: str, class_type: str, inputs: Mapping[str, Any], what: Raised) -> None:
         console = self._world.console
-        console.line(f"!!! Exception during processing !!! {what.text}")
+        console.line(f"!!! Exception during processing !!! {what.text}", Level.ERROR)
         console.line(
             f'Traceback (most recent call last):\n  File "execution.py", in execute\n'
-            f"{what.exception_type}: {what.text}\n"
+            f"{what.exception_type}: {what.text}\n",
+            Level.ERROR,
         )
         advice = ""
         if what.out_of_memory:
             advice = _OOM_ADVICE
             self._summarise_memory()
-            console.line("Got an OOM, unloading all loaded models.")
+            console.line("Got an OOM, unloading all loaded models.", Level.ERROR)
             self._world.residency.unload_all()
         data = {
             "prompt_id": self._prompt.prompt_id,

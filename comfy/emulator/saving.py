@@ -24,6 +24,7 @@ from comfy.emulator.pictures import draw_frame, draw_frames
 from comfy.emulator.places import CORE_NUMBERED, VHS_NUMBERED, SaveTarget, save_target
 from comfy.emulator.stage import Outcome, Stage
 from comfy.emulator.values import Images, Video
+from comfy.emulator.video_format import video_codec
 
 # One for each process, so that the previews of two servers in one folder do not collide.
 _TEMP_PREFIX: Final = "_temp_" + "".join(random.choices(string.ascii_lowercase, k=5))  # noqa: S311
@@ -36,25 +37,34 @@ def _file(target: SaveTarget, name: str, kind: str = "output") -> dict[str, Any]
 def _target(
     stage: Stage, images: Images, *, kind: str = "output", numbered: str = CORE_NUMBERED
 ) -> SaveTarget:
-    places = stage.world.settings.places
-    root = places.temp if kind == "temp" else places.output
-    prefix = stage.inputs["filename_prefix"]
-    return save_target(prefix, root, width=images.width, height=images.height, numbered=numbered)
+    settings = stage.world.settings
+    return save_target(
+        stage.inputs["filename_prefix"],
+        settings.places.temp if kind == "temp" else settings.places.output,
+        width=images.width,
+        height=images.height,
+        numbered=numbered,
+        confined=settings.generation.confines_files,
+    )
 
 
 def _save_video(stage: Stage) -> Outcome:
-    # Servers that do not look at the choices of new-style nodes find a wrong one here.
-    if stage.inputs["format"] not in {"auto", "mp4"}:
-        raise ValueError(f"'{stage.inputs['format']}' is not a valid VideoContainer")
-    if stage.inputs["codec"] not in {"auto", "h264"}:
-        raise ValueError("Only H264 codec is supported for now")
+    codec = video_codec(stage.world.definitions()[stage.class_type], stage.inputs)
     video: Video = stage.inputs["video"]
     target = _target(stage, video.images)
-    name = f"{target.stem}_{target.counter:05}_.mp4"
-    write_clip(target.folder / name, video.images, video.fps, metadata=stage.metadata())
-    pad_clip(target.folder / name, stage.world.settings.clip_bytes)
+    name = f"{target.stem}_{target.counter:05}_.{codec.extension}"
+    settings = stage.world.settings
+    write_clip(
+        target.folder / name,
+        video.images,
+        video.fps,
+        codec=codec,
+        metadata=stage.metadata(),
+        index_first=settings.generation.puts_index_first,
+    )
+    pad_clip(target.folder / name, settings.clip_bytes)
     stage.saved(target.folder / name)
-    return Outcome(ui={"images": [_file(target, name)], "animated": [True]})
+    return Outcome(outputs=(video,), ui={"images": [_file(target, name)], "animated": [True]})
 
 
 def _save_webm(stage: Stage) -> Outcome:

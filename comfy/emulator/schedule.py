@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from comfy.node_defs.definitions import Definitions
@@ -96,22 +97,37 @@ class Cached:
     ui: dict[str, Any] | None = None  # what the node had to show
 
 
-class NodeCache:
-    """What the last prompt's nodes gave, by what they were given."""
+class Caching(StrEnum):
+    """Which results are kept for a later prompt."""
 
-    def __init__(self) -> None:
+    NOTHING = "nothing"  # --cache-none
+    LAST_PROMPT = "last_prompt"
+    ALL_PROMPTS = "all_prompts"  # as long as there is RAM
+
+
+class NodeCache:
+    """What nodes gave, by what they were given."""
+
+    def __init__(self, caching: Caching) -> None:
+        self._caching = caching
         self._kept: dict[str, Cached] = {}
         self._keys: dict[str, str] = {}
 
     def begin(self, graph: Graph, changed: Callable[[str, Mapping[str, Any]], Any]) -> None:
-        """Work out the keys of a new prompt, and drop all that it has no use for.
+        """Work out the keys of a new prompt, and drop what is not kept for it.
 
         Args:
             changed: for a node id and its node, what else its result depends on (a file's content).
         """
         self._keys = signatures(graph, changed)
-        wanted = set(self._keys.values())
-        self._kept = {key: value for key, value in self._kept.items() if key in wanted}
+        match self._caching:
+            case Caching.NOTHING:
+                self._kept.clear()
+            case Caching.LAST_PROMPT:
+                wanted = set(self._keys.values())
+                self._kept = {key: value for key, value in self._kept.items() if key in wanted}
+            case Caching.ALL_PROMPTS:
+                pass
 
     def get(self, node_id: str) -> Cached | None:
         """What the node would give again, if that is known."""

@@ -21,6 +21,7 @@ from comfy.emulator.mischief import Mischief
 from comfy.emulator.prompt_queue import PromptQueue
 from comfy.emulator.record import Record
 from comfy.emulator.run import Workshop
+from comfy.emulator.schedule import Caching, NodeCache
 from comfy.emulator.server import Server
 from comfy.emulator.stats import ram_bytes
 from comfy.emulator.world import NOTICE, Settings, World, make_world
@@ -37,6 +38,9 @@ def announce(settings: Settings, console: Console) -> None:
     console.line("#" * 100)
     console.line(f"#  EMULATOR. {NOTICE}")
     console.line("#" * 100)
+    known = about(settings.generation)
+    for line in known.first_lines:
+        console.line(line)
     console.line("Checkpoint files will always be loaded safely.")
     console.line(f"Total VRAM {gpu.vram_mib if gpu else ram_mib} MB, total RAM {ram_mib} MB")
     console.line(f"pytorch version: {'2.9.1+cu128' if gpu else '2.9.1+cpu'}")
@@ -50,7 +54,8 @@ def announce(settings: Settings, console: Console) -> None:
     console.line(settings.attention)
     console.line(f"Python version: {' '.join(sys.version.split())}")
     console.line(f"ComfyUI version: {settings.generation}")
-    console.line("ComfyUI frontend version: none, this is an emulator")
+    for line in (*known.package_lines(), *known.last_lines):
+        console.line(line)
     console.line("\nImport times for custom nodes:")
     for folder in ("ComfyUI-GGUF", "ComfyUI-Frame-Interpolation", "ComfyUI-VideoHelperSuite"):
         console.line(f"   0.0 seconds: {settings.places.base / 'custom_nodes' / folder}")
@@ -73,7 +78,10 @@ async def serve(settings: Settings, console: Console) -> None:
     record = Record(settings.record_file)
     server = Server(world, hub, queue, mischief, record)
     await _listen(server, world)
-    executor = Executor(Workshop(world=world, hub=hub, mischief=mischief, record=record), queue)
+    executor = Executor(
+        Workshop(world=world, hub=hub, mischief=mischief, record=record, cache=NodeCache(settings.caching)),
+        queue,
+    )
     threading.Thread(target=executor.run_forever, name="prompt worker", daemon=True).start()
     mischief.reach(Moment(at=Phase.NOW))
     await hub.publish()
@@ -81,6 +89,8 @@ async def serve(settings: Settings, console: Console) -> None:
 
 async def _listen(server: Server, world: World) -> None:
     settings = world.settings
+    if settings.caching is not Caching.NOTHING and settings.generation.keeps_results_while_memory_lasts:
+        world.console.line("Using RAM pressure cache.")
     world.console.line("Starting server\n")
     runner = web.AppRunner(server.application(), access_log=None)
     await runner.setup()
@@ -98,7 +108,12 @@ def _extra_definitions(settings: Settings) -> Definitions:
 
 def run(settings: Settings) -> int:
     """Be a server until somebody stops it; the exit code is ComfyUI's."""
-    console = Console(sys.stdout if settings.log_to_stdout else None, prefix=settings.future.log_prefix)
+    console = Console(
+        sys.stdout if settings.log_to_stdout else None,
+        # What a coming server may put in front stands in the place of the level.
+        colours_levels=settings.generation.colours_levels and not settings.future.log_prefix,
+        prefix=settings.future.log_prefix,
+    )
     announce(settings, console)
     # SIGTERM is left as it is: a real server dies of it at once, without a word.
     with contextlib.suppress(KeyboardInterrupt):

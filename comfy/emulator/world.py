@@ -14,6 +14,7 @@ from comfy.emulator.faults import FaultList, Raised
 from comfy.emulator.future import Future
 from comfy.emulator.loading import LoadMode, Residency
 from comfy.emulator.places import ModelShelf, Places, input_images
+from comfy.emulator.schedule import Caching
 from comfy.generations import Generation
 from comfy.node_defs.definitions import (
     Definitions,
@@ -50,7 +51,7 @@ class Settings:
     clip_bytes: int  # what SaveVideo's clips are padded to; 0: as they are
     previews: bool
     write_metadata: bool
-    keeps_results: bool  # False with --cache-none
+    caching: Caching
     vram_state: str  # NORMAL_VRAM, LOW_VRAM, …
     attention: str  # the start-up line that tells it
     log_to_stdout: bool

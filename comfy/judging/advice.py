@@ -56,6 +56,11 @@ def unknown_class(class_type: Any, definitions: Definitions) -> str:
     return f'there is no node class "{name}".{hint}'
 
 
+def not_of_the_group(name: str, first: str, last: str) -> str:
+    """For an input that a growing group does not have."""
+    return f"there is no input {shorten(name)}, it would be left out; this group has {first} to {last}"
+
+
 def cycle(path: tuple[str, ...]) -> GraphProblem:
     """For nodes that wait for each other; `path` begins and ends with the same node."""
     shown = path if len(path) <= _MOST_CHOICES_SHOWN else (*path[:4], "…", *path[-3:])

@@ -5,9 +5,10 @@ Source: ComfyUI ``execution.py``, ``validate_inputs``, and answers of real serve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from comfy.generations import Generation
 from comfy.node_defs.definitions import (
     ANY_TYPE,
     COMBO_TYPE,
@@ -125,8 +126,13 @@ def range_reason(wanted: InputDef, value: Any) -> Reason | None:
     return None
 
 
-def choice_reason(wanted: InputDef, value: Any) -> Reason | None:
-    if wanted.kind != COMBO_TYPE or wanted.choices is None or value in wanted.choices:
+def choice_reason(wanted: InputDef, value: Any, generation: Generation) -> Reason | None:
+    if wanted.kind != COMBO_TYPE or wanted.choices is None:
+        return None
+    is_multiple = generation.judges_each_choice and wanted.options.get("multiselect") is True
+    given = value if is_multiple and isinstance(value, list) else [value]
+    wrong = [each for each in given if each not in wanted.choices]
+    if not wrong:
         return None
     too_long = len(wanted.choices) > LONGEST_LIST_SENT_BACK
     listed = f"(list of length {len(wanted.choices)})" if too_long else str(list(wanted.choices))
@@ -135,8 +141,15 @@ def choice_reason(wanted: InputDef, value: Any) -> Reason | None:
         "input_config": None if too_long else config_of(wanted),
         "received_value": value,
     }
-    details = f"{wanted.name}: '{value}' not in {listed}"
+    shown = ", ".join(map(repr, wrong)) if generation.judges_each_choice else f"'{value}'"
+    details = f"{wanted.name}: {shown} not in {listed}"
     return reason_of("value_not_in_list", "Value not in list", details, extra)
+
+
+def cycle_reason(ring: Sequence[str], path: str, node_id: str) -> Reason:
+    """Why a node of a ring is refused; `path` names all of them with their classes."""
+    extra = {"node_id": node_id, "cycle_nodes": list(ring)}
+    return reason_of("dependency_cycle", "Dependency cycle detected", path, extra)
 
 
 def file_reasons(node: NodeDef, inputs: Mapping[str, Any], exists: Callable[[str], bool]) -> list[Reason]:

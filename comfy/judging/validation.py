@@ -29,6 +29,7 @@ from comfy.judging.walk import (
     Walk,
 )
 from comfy.node_defs.definitions import Definitions
+from comfy.node_defs.replacements import replace_nodes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,12 @@ def validate(
     if not isinstance(graph, Mapping):
         problem = GraphProblem(kind="invalid_prompt", message=advice.NOT_A_GRAPH)
         return _verdict(status=500, problems=[problem])
-    status, error, problems = _judge_structure(graph, definitions, generation)
+    renamed = replace_nodes(graph, definitions, generation)
+    status, error, problems = _judge_structure(graph if renamed is None else renamed, definitions, generation)
+    if renamed is None:
+        status, error = 500, None
+    else:
+        graph = renamed
     walk = Walk(graph, definitions, generation, input_file_exists)
     outputs = _output_ids(graph, definitions, targets)
     # Without an output node there is nothing to start from, but a person wants to hear the rest too.

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from comfy.errors import GraphProblem
-from comfy.generations import Generation, UncheckedChoices
+from comfy.generations import CycleFaults, Generation, UncheckedChoices
 from comfy.judging import advice
+from comfy.judging.choices import open_choices
 from comfy.judging.reasons import (
     CONVERSIONS,
     Reason,
@@ -19,6 +20,7 @@ from comfy.judging.reasons import (
     checks_itself,
     choice_reason,
     config_of,
+    cycle_reason,
     file_reasons,
     missing,
     not_convertible,
@@ -106,7 +108,9 @@ class Walk:
         found = [advice.cycle(path) for path in self._cycles]
         for node_id, (_, reasons) in self.validated.items():
             class_type = self._class_type(node_id)
-            found += [advice.explain(node_id, class_type, reason) for reason in reasons]
+            # A ring is told once, not of each of its nodes.
+            others = [reason for reason in reasons if reason["type"] != "dependency_cycle"]
+            found += [advice.explain(node_id, class_type, reason) for reason in others]
             if len(found) >= MOST_PROBLEMS:
                 break
         return (found + self._late)[:MOST_PROBLEMS]
@@ -129,8 +133,8 @@ class Walk:
                 wanted = check.throw(failure) if failure is not None else check.send(answer)
             except StopIteration as stop:
                 del path[node_id]
-                answer, failure = stop.value, None
-                self.validated[node_id] = stop.value
+                answer, failure = self._joined(node_id, stop.value), None
+                self.validated[node_id] = answer
             except StumblesError as exc:
                 del path[node_id]
                 answer, failure = None, exc
@@ -144,16 +148,34 @@ class Walk:
         if wanted in self.validated:
             return self.validated[wanted], None
         if wanted in path:
-            if len(self._cycles) < MOST_PROBLEMS:
-                ids = list(path)
-                self._cycles.append((*ids[ids.index(wanted) :], wanted))
-            # ComfyUI recurses until Python stops it; what stays of that is "invalid, for no reason given".
-            return (False, []), None
+            ids = list(path)
+            return self._cycle(ids[ids.index(wanted) :]), None
         if len(path) >= self._generation.longest_chain:
             words = "maximum recursion depth exceeded while calling a Python object"
             return None, StumblesError("RecursionError", words)
         path[wanted] = self._check(wanted)
         return None, None
+
+    def _cycle(self, ring: list[str]) -> _Result:
+        """What the first node of a ring is answered when the walk comes back to it."""
+        whole = (*ring, ring[0])
+        if len(self._cycles) < MOST_PROBLEMS:
+            self._cycles.append(whole)
+        match self._generation.cycle_faults:
+            case CycleFaults.NOTHING:
+                # ComfyUI recurses until Python stops it; what stays is "invalid, for no reason given".
+                return False, []
+            case CycleFaults.DEPENDENCY_CYCLE:
+                path = " -> ".join(f"{node_id} ({self._class_type(node_id)})" for node_id in whole)
+                for node_id in ring:
+                    self.validated[node_id] = (False, [cycle_reason(ring, path, node_id)])
+                return self.validated[ring[0]]
+        assert_never(self._generation.cycle_faults)
+
+    def _joined(self, node_id: str, found: _Result) -> _Result:
+        """What was found in a node, behind what was known of it as part of a ring."""
+        valid, reasons = self.validated.get(node_id, (True, []))
+        return valid and found[0], reasons + [reason for reason in found[1] if reason not in reasons]
 
     def _stumbled(self, link: tuple[InputDef, Any] | None, exc: StumblesError) -> Reason:
         """The reason written down for a node whose check raised; `link` is the input that led to it."""
@@ -211,6 +233,7 @@ class Walk:
                 valid = False
                 continue
             valid = valid and result is not None and result[0]
+        self._late += open_choices(node_id, definition, inputs, self._check_late_link)
         if self._input_file_exists is not None:
             reasons += file_reasons(definition, inputs, self._input_file_exists)
         return valid and not reasons, reasons
@@ -235,6 +258,13 @@ class Walk:
         }
         return reason_of("return_type_mismatch", "Return type mismatch between linked nodes", details, extra)
 
+    def _check_late_link(self, wanted: InputDef, value: Sequence[Any]) -> Reason | None:
+        """Check a link that the server follows only when the node runs."""
+        try:
+            return self._check_link(wanted, value)
+        except StumblesError as exc:
+            return self._stumbled((wanted, value), exc)
+
     def _linked_definition(self, node_id: Any) -> NodeDef | None:
         """The definition of a linked node; None when its class is unknown (said already)."""
         if isinstance(node_id, list | dict):
@@ -256,7 +286,7 @@ class Walk:
         self._converted.setdefault(node_id, {})[wanted.name] = value
         if checks_itself(node, wanted):
             return []
-        reason = range_reason(wanted, value) or choice_reason(wanted, value)
+        reason = range_reason(wanted, value) or choice_reason(wanted, value, self._generation)
         if reason is None:
             self._note_if_not_finite(node_id, node, wanted, value)
             return []

@@ -15,6 +15,7 @@ from typing import Any, Final
 from comfy.errors import UnknownMessage
 from comfy.generations import NEWEST, Generation
 from comfy.node_defs.snapshot import (
+    NEWER_CORE,
     filled,
     places_of,
     shipped_nodes,
@@ -220,13 +221,14 @@ def definitions_to_json(definitions: Definitions) -> dict[str, Any]:
 
 
 @cache
-def _snapshot(generation: Generation) -> Mapping[str, NodeDef]:
-    nodes = shipped_nodes(generation.core_facts)
+def _snapshot(generation: Generation | None) -> Mapping[str, NodeDef]:
+    core = (*NEWEST.core_facts, NEWER_CORE) if generation is None else generation.core_facts
+    nodes = shipped_nodes(core)
     return {name: parse_node(name, info) for name, info in nodes.items()}
 
 
 @cache
-def model_inputs(generation: Generation = NEWEST) -> Mapping[tuple[str, str], tuple[str, ...]]:
+def model_inputs(generation: Generation | None = None) -> Mapping[tuple[str, str], tuple[str, ...]]:
     """Shipped inputs whose choices depend on the machine: (class, input) -> folders below ComfyUI's models/.
 
     ``unet_gguf`` and ``clip_gguf`` are the GGUF files of ``diffusion_models`` and ``text_encoders``;
@@ -241,11 +243,12 @@ def model_inputs(generation: Generation = NEWEST) -> Mapping[tuple[str, str], tu
 
 
 def shipped_definitions(
-    generation: Generation = NEWEST, *, files: Mapping[str, Sequence[str]] | None = None
+    generation: Generation | None = None, *, files: Mapping[str, Sequence[str]] | None = None
 ) -> dict[str, NodeDef]:
     """The nodes of a WAN graph as a server of this generation describes them, without asking a server.
 
     Args:
+        generation: None: as the newest describes them, and nodes that came since.
         files: model files by folder (``{"vae": ["wan_2.1_vae.safetensors"]}``); a folder that is not named is
             empty. Without `files` nothing is known of any folder, and no file name is judged.
     """
@@ -255,11 +258,13 @@ def shipped_definitions(
 
 
 @cache
-def _without_files(generation: Generation) -> Mapping[str, NodeDef]:
+def _without_files(generation: Generation | None) -> Mapping[str, NodeDef]:
     return _with_files(generation, None)
 
 
-def _with_files(generation: Generation, files: Mapping[str, Sequence[str]] | None) -> dict[str, NodeDef]:
+def _with_files(
+    generation: Generation | None, files: Mapping[str, Sequence[str]] | None
+) -> dict[str, NodeDef]:
     definitions = dict(_snapshot(generation))
     for class_type, name in model_inputs(generation):
         node = definitions[class_type]

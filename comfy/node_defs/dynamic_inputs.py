@@ -72,6 +72,23 @@ def grown_input(group: InputDef, number: int) -> InputDef | None:
     return replace(found[0], section=Section.REQUIRED if required else Section.OPTIONAL)
 
 
+def dynamic_inputs(node: NodeDef, given: Mapping[str, Any]) -> Iterator[InputDef]:
+    """The dynamic lists and growing groups that `node` looks at when given these values, by full name."""
+    return _dynamic(node.inputs, given, (), depth=0)
+
+
+def _dynamic(
+    inputs: Sequence[InputDef], given: Mapping[str, Any], prefix: tuple[str, ...], *, depth: int
+) -> Iterator[InputDef]:
+    for each in inputs:
+        path = (*prefix, each.name)
+        named = replace(each, name=".".join(path))
+        if each.kind in _DYNAMIC:
+            yield named
+        if each.kind == DYNAMIC_COMBO and depth < _DEEPEST:
+            yield from _dynamic(option_inputs(each, given.get(named.name)), given, path, depth=depth + 1)
+
+
 def _expanded(
     inputs: Sequence[InputDef], given: Mapping[str, Any], prefix: tuple[str, ...], *, depth: int
 ) -> Iterator[InputDef]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 FOLDER: Final = Path(__file__).parent / "node_facts"
 
+NEWER_CORE: Final = "core-newer"  # what the core got after the newest generation
 _PACKS: Final = (
     "wan-video-wrapper",
     "kjnodes",

@@ -7,6 +7,7 @@ from typing import Final
 from comfy.rewrites.attention import ATTENTION
 from comfy.rewrites.gguf import GGUF
 from comfy.rewrites.interpolation import INTERPOLATION
+from comfy.rewrites.later_inputs import LATER_INPUTS
 from comfy.rewrites.lightning import LIGHTNING
 from comfy.rewrites.limits import LENGTH, SIZE
 from comfy.rewrites.metadata import METADATA
@@ -17,9 +18,11 @@ from comfy.rewrites.unloads import UNLOADS
 from comfy.rewrites.video_format import MP4, NVENC
 from comfy.rewrites.weights_place import BLOCK_SWAP, FORCE_OFFLOAD, LOAD
 
-# What changes the clip comes first, because what fits on a card depends on the clip. Outputs come last:
-# a format that is changed decides which inputs its node has.
+# What would be refused is mended first, for all others look at nodes that are whole. Then comes what changes
+# the clip, because what fits on a card depends on the clip. Outputs come last: a format that is changed
+# decides which inputs its node has.
 REWRITES: Final[tuple[Rewrite, ...]] = (
+    LATER_INPUTS,
     LIGHTNING,
     SIZE,
     INTERPOLATION,

@@ -89,7 +89,8 @@ def is_widget(wanted: InputDef) -> bool:
     """Whether the editor shows the input as a widget."""
     if wanted.options.get("forceInput") or wanted.section is Section.HIDDEN:
         return False
-    return _is_unsaved(wanted) or str(wanted.options.get("widgetType") or wanted.kind) in _WIDGET_KINDS
+    kinds = {wanted.kind, str(wanted.options.get("widgetType"))}
+    return _is_unsaved(wanted) or not kinds.isdisjoint(_WIDGET_KINDS)
 
 
 def _is_unsaved(wanted: InputDef) -> bool:

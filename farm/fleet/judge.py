@@ -16,6 +16,7 @@ from comfy.node_defs.definitions import (
     NodeDef,
     Section,
 )
+from comfy.node_defs.later_inputs import with_later_inputs
 
 _REMEMBERED_BYTES: Final = 256 * 1024
 _LISTED: Final = 20  # above so many choices ComfyUI does not send the list back
@@ -63,12 +64,16 @@ class Judge:
     def _problems_of_image(self, image: bytes) -> Sequence[GraphProblem]:
         nodes = marshal.loads(image)  # noqa: S302  # written by `problems`
         return self._judged(
-            {node_id: {"class_type": class_type, "inputs": inputs} for node_id, class_type, inputs in nodes}
+            {
+                node_id: {"class_type": class_type, "inputs": inputs, "_meta": {}}
+                for node_id, class_type, inputs in nodes
+            }
         )
 
     def _judged(self, graph: Mapping[str, Any]) -> Sequence[GraphProblem]:
+        mended = with_later_inputs(graph, self.definitions)
         found = validate(
-            graph, self.definitions, generation=self._generation, input_file_exists=self._may_exist
+            mended, self.definitions, generation=self._generation, input_file_exists=self._may_exist
         ).problems
         return [self._hinted(problem, graph) for problem in found]
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from comfy.emulator.places import (
 )
 
 
-def target(prefix: str, root: Path, **more: str) -> tuple[str, str, int]:
+def target(prefix: str, root: Path, **more: Any) -> tuple[str, str, int]:
     found = save_target(prefix, root, width=64, height=48, **more)
     assert found.folder.is_dir()
     return found.subfolder, found.stem, found.counter

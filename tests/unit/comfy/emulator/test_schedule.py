@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from comfy.emulator.schedule import Cached, NodeCache, Schedule, signatures
+from comfy.emulator.schedule import Cached, Caching, NodeCache, Schedule, signatures
 from comfy.node_defs.definitions import shipped_definitions
 
 _KNOWN = shipped_definitions()
@@ -73,7 +73,7 @@ def test_nodes_in_a_circle_have_no_signature_and_spoil_nothing() -> None:
 
 
 def test_the_cache_keeps_only_what_the_current_prompt_can_use() -> None:
-    cache = NodeCache()
+    cache = NodeCache(Caching.LAST_PROMPT)
     cache.begin(a_graph(), unchanged)
     for node_id in a_graph():
         cache.put(node_id, Cached(outputs=(node_id,)))

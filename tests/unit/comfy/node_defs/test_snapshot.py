@@ -61,9 +61,13 @@ def test_written_out_choices_have_no_place() -> None:
     assert places_of(["sdpa", "comfy", 128]) == ()
 
 
-def test_nodes_newer_than_a_core_are_left_out_where_it_is_known_to_be_old() -> None:
-    assert "ComfyMathExpression" in shipped_definitions(Generation.named("0.12.1"))
-    assert "ComfyMathExpression" not in shipped_definitions(Generation.named("0.3.64"))
+def test_a_core_has_the_nodes_of_its_generation_and_no_later_ones() -> None:
+    older, newest = (shipped_definitions(Generation.named(name)) for name in ("0.12.1", "0.33.0"))
+
+    assert "ComfyMathExpression" in newest
+    assert "ComfyMathExpression" not in older
+    assert "StartLoop" in shipped_definitions()
+    assert "StartLoop" not in newest
     assert "WanVideoSampler" in shipped_nodes(["core-0.3.64"])
 
 
