@@ -12,6 +12,7 @@ from pathlib import Path
 from farm.fleet.not_fetching import NotFetching
 from farm.fleet.proof import Proof
 from farm.settings import WorkerSettings
+from worker.comfyui.excerpt import lines_of_job
 from worker.comfyui.keeper import ComfyState
 from worker.comfyui.launch import ComfyKind, child_environment
 from worker.comfyui.plan_check import PlanCheck
@@ -99,13 +100,14 @@ class Machine:
         self._plan_check.look()
         return self._plan_check.proof
 
-    def printed_since(self, monotonic_s: float) -> list[str]:
-        """The lines that ComfyUI has printed since that moment, as far as they are kept, without bars."""
-        return [line.shown for line in self.comfy.lines_since(monotonic_s) if not line.bar]
+    def printed_for(self, began_s: float, ended_s: float) -> list[str]:
+        """What ComfyUI has printed for the job that had the card between these two monotonic moments."""
+        return [line.shown for line in lines_of_job(self.comfy.lines_since(began_s), ended_s)]
 
     def after_render(self) -> None:
         """Between two jobs: the first one's loads are proof, and what a job left behind is looked at."""
         try:
+            self.comfy.empty_temp()
             self._plan_check.look(after_job=True)
             self._recycler.after_job(self.comfy.generation)
         except Exception:

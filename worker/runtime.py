@@ -285,7 +285,7 @@ class Runtime:
             on_succeeded=self._wellness.succeeded,
             on_rendered=self._machine.warm.rendered,
             sizes_of=self._shelf.sizes_of,
-            log_since=self._machine.printed_since,
+            printed_for=self._machine.printed_for,
             after_render=self._machine.after_render,
         )
         cleans = self._connect()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from comfy.graphs.links import class_of
 from comfy.graphs.required import running_nodes
@@ -27,7 +27,8 @@ class RunProgress:
     step: int | None  # of `steps`, in that node; None when it does not count
     steps: int | None
     fraction: float  # 0…1 of the whole run, never falling; by weights, not by time
-    seconds_per_step: float | None  # measured in this node, its first step left out (it pays for loading)
+    # Measured in this node, its first step left out (it pays for loading); None: too quick or few to tell.
+    seconds_per_step: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,11 @@ class NodeTiming:
         return None if self.ended_s is None else self.ended_s - self.started_s
 
 
+# Messages that come closer together than this waited to be read, or tell of steps that a cache skipped: they
+# are one moment, and from one moment to itself there is no pace.
+_APART_S: Final = 0.005
+
+
 class _Node:
     """A node that has begun."""
 
@@ -55,16 +61,20 @@ class _Node:
         self.ended_s: float | None = None
         self.value = 0.0
         self.maximum = 0.0
-        self._first: tuple[float, float] | None = None  # value and moment of the first step heard
+        self._first: tuple[float, float] | None = None  # value and moment of the first steps heard
         self._last: tuple[float, float] | None = None
 
     def step(self, value: float, maximum: float, now_s: float) -> None:
         # progress_state and progress tell the same step; the first of the two has the better moment.
         if value <= self.value and maximum == self.maximum:
             return
+        if maximum != self.maximum:
+            self._first = self._last = None  # another bar of the same node: its steps are others
         self.value, self.maximum = value, maximum
         if value > 0:
-            self._first = self._first or (value, now_s)
+            together = self._last is not None and now_s - self._last[1] < _APART_S
+            if self._first is None or (together and self._first == self._last):
+                self._first = (value, now_s)
             self._last = (value, now_s)
 
     @property

@@ -19,6 +19,7 @@ from comfy.log.text import LogLevel, plain_lines
 log = logging.getLogger(__name__)
 
 LONGEST_LINE_BYTES: Final = 64 * 1024
+RETRY_S: Final = 5.0  # between two tries to write a log file again
 QUIET_S: Final = 0.1  # after so long a progress bar's state is passed on without its end
 
 
@@ -148,7 +149,11 @@ class LogPump:
 
 
 class LogFile:
-    """A file of stamped lines; a full one is set aside under ``.1``, ``.2``, …"""
+    """A file of stamped lines; a full one is set aside under ``.1``, ``.2``, …
+
+    While it cannot be written (a full disk), lines are counted and left out; it is tried again every few
+    seconds, and the first line after that says how many are missing.
+    """
 
     def __init__(self, path: Path, *, limit_bytes: int = 20 * 2**20, keep: int = 3) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -156,22 +161,46 @@ class LogFile:
         self._limit_bytes = limit_bytes
         self._keep = keep
         self._file: IO[bytes] | None = path.open("ab", buffering=0)
+        self._failed_at_s: float | None = None  # monotonic; None while it can be written
+        self._missing = 0
 
     def write(self, line: LogLine) -> None:
-        """Add a line. After a failure (a full disk) the file stays as it is and the rest goes on."""
-        if self._file is None:
+        """Add a line; a failure is logged once, and the child goes on."""
+        if self._failed_at_s is not None and line.monotonic_s - self._failed_at_s < RETRY_S:
+            self._missing += 1
             return
-        stamp = datetime.fromtimestamp(line.wall_s, UTC).isoformat(timespec="milliseconds")
         try:
-            self._file.write(f"{stamp} {line.shown}\n".encode())
-            if self._file.tell() >= self._limit_bytes:
-                self._set_aside()
+            if self._failed_at_s is not None:
+                self._begin_again(line)
+            if self._file is not None:
+                self._put(line.wall_s, line.shown)
         except OSError as exc:
+            self._missing += 1
+            self._give_up(line.monotonic_s, exc)
+
+    def _begin_again(self, line: LogLine) -> None:
+        self.close()
+        self._file = self._path.open("ab", buffering=0)
+        self._file.write(b"\n")  # the last line before may have been cut off
+        self._put(line.wall_s, f"({self._missing} lines are missing here: the file could not be written)")
+        self._failed_at_s, self._missing = None, 0
+        log.info("Log file is written again", extra={"event": "log_file_back", "path": str(self._path)})
+
+    def _give_up(self, now_s: float, exc: OSError) -> None:
+        if self._failed_at_s is None:
             log.warning(
-                "Log file is not written any more",
+                "Log file cannot be written",
                 extra={"event": "log_file_failed", "path": str(self._path), "reason": str(exc)},
             )
-            self.close()
+        self._failed_at_s = now_s
+
+    def _put(self, wall_s: float, text: str) -> None:
+        if self._file is None:
+            return
+        stamp = datetime.fromtimestamp(wall_s, UTC).isoformat(timespec="milliseconds")
+        self._file.write(f"{stamp} {text}\n".encode())
+        if self._file.tell() >= self._limit_bytes:
+            self._set_aside()
 
     def close(self) -> None:
         """Close the file; further lines are dropped."""

@@ -20,30 +20,32 @@ from worker.locks import HeldLock
 
 log = logging.getLogger(__name__)
 
-_TEMP_AGE_S: Final = 3600.0
 _YOUNG_S: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerFolders:
-    """Where ComfyUI reads and writes, all of it below one folder that is this worker's alone."""
+    """Where ComfyUI reads and writes, all of it below one folder that is this worker's alone.
 
-    root: Path
+    ComfyUI since 0.28 refuses what a symbolic link leads out of its folders, so it is given real ones.
+    """
+
+    root: Path  # without symbolic links
 
     @property
     def output(self) -> Path:
         """What is to be published."""
-        return self.root / "output"
+        return (self.root / "output").resolve()
 
     @property
     def temp(self) -> Path:
         """Previews; ComfyUI empties it itself when it starts."""
-        return self.root / "temp"
+        return self.root / "temp"  # ComfyUI appends this name itself, so a link of that name stays one
 
     @property
     def input(self) -> Path:
         """What `LoadImage` and the like choose from."""
-        return self.root / "input"
+        return (self.root / "input").resolve()
 
     @property
     def user(self) -> Path:
@@ -61,7 +63,7 @@ class WorkerFolders:
         return self.root / "work"
 
     def clean(self, prefix: str) -> None:
-        """Remove the files of one job: all whose path begins with `prefix`, and previews of long ago.
+        """Remove the files of one job: all whose path begins with `prefix`.
 
         A file that cannot be removed is left, and said.
         """
@@ -71,7 +73,10 @@ class WorkerFolders:
         for folder in (self.output, self.temp, self.input):
             for found in (folder / path.parent).glob(f"{_literal(path.name)}*"):
                 _remove(found)
-        _remove_older(self.temp, time.time() - _TEMP_AGE_S)
+
+    def empty_temp(self) -> None:
+        """Remove all previews. Their names tell of no job: between two jobs they are all the former's."""
+        _empty(self.temp)
 
     def shrink(self, limit_bytes: int) -> int:
         """Remove leftovers, oldest first, until all files take no more than that; returns what they take.
@@ -102,7 +107,7 @@ def open_folders(data_dir: Path, *, holder: str) -> tuple[WorkerFolders, HeldLoc
         InUse: another worker is at work there.
         FolderUnusable: it cannot be written, or holds folders of the same names that are not a worker's.
     """
-    folders = WorkerFolders(root=data_dir.expanduser().absolute())
+    folders = WorkerFolders(root=data_dir.expanduser().resolve())
     lock_path = folders.root / "worker.lock"
     lock: HeldLock | None = None
     try:
@@ -121,7 +126,7 @@ def open_folders(data_dir: Path, *, holder: str) -> tuple[WorkerFolders, HeldLoc
         )
         _end_leftover(folders.root / "comfyui.pid")
         for folder in cleared:
-            shutil.rmtree(folder, ignore_errors=True)
+            _empty(folder)
         for folder in (*cleared, folders.user, folders.logs, folders.work):
             folder.mkdir(exist_ok=True)
     except OSError as exc:
@@ -159,12 +164,10 @@ def _remove(path: Path) -> None:
         )
 
 
-def _remove_older(folder: Path, before: float) -> None:
-    for parent, _, names in os.walk(folder):
-        for path in (Path(parent, name) for name in names):
-            with contextlib.suppress(FileNotFoundError):  # ComfyUI clears up as well
-                if path.lstat().st_mtime < before:
-                    _remove(path)
+def _empty(folder: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):  # ComfyUI clears up as well
+        for path in folder.iterdir():
+            _remove(path)
 
 
 def _files_of(folders: Iterable[Path]) -> Iterator[tuple[float, int, Path]]:

@@ -303,6 +303,11 @@ class ComfySupervisor:
             self._folders.clean(prefix)
             self._folders.shrink(int(self._settings.scratch_limit_gib * GIB))
 
+    def empty_temp(self) -> None:
+        """Remove the previews of the job that has just left the card; those of a server not ours stay."""
+        if self._folders is not None and self.target.kind is not ComfyKind.ATTACHED:
+            self._folders.empty_temp()
+
     def _warn(self) -> None:
         if self.target.kind is ComfyKind.EMULATOR:
             log.warning(

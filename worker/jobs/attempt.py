@@ -68,7 +68,8 @@ class Parts:
     on_succeeded: Callable[[], None] = lambda: None
     on_rendered: Callable[[Mapping[str, Any]], None] = lambda _graph: None  # the graph as it was run
     sizes_of: Callable[[Sequence[ModelFile]], Mapping[str, int]] = lambda _files: {}  # of files on this disk
-    log_since: Callable[[float], Sequence[str]] = lambda _since: ()  # what ComfyUI printed (monotonic time)
+    # What ComfyUI printed for the job that had the card between two monotonic moments.
+    printed_for: Callable[[float, float], Sequence[str]] = lambda _began, _ended: ()
     after_render: Callable[[], None] = lambda: None  # the card is free, and no other job can have it yet
 
 
@@ -117,6 +118,7 @@ class _Attempt:
         self._off_the_gpu = off_the_gpu
         self._facts = {"job_id": claim.job_id, "attempt": claim.attempt, "token": claim.token}
         self._started = time.monotonic()
+        self._left_gpu: float | None = None  # None: it never had the card
         self._rungs: list[Rung] = []
         self._judged: Exception | None = None
         self._rendered: Rendered | None = None
@@ -169,6 +171,7 @@ class _Attempt:
             self._judge(exc)
             raise
         finally:
+            self._left_gpu = time.monotonic()
             self._parts.after_render()
             # Whatever came of it, the GPU is free: the next job may come while this one is booked.
             self._off_the_gpu()
@@ -332,7 +335,9 @@ class _Attempt:
 
     def _tell_log(self) -> None:
         """The last lines that ComfyUI printed during this attempt: often the reason stands there alone."""
-        lines = self._parts.log_since(self._started)[-_LOG_LINES:]
+        if self._left_gpu is None:
+            return  # what is printed meanwhile is another job's
+        lines = self._parts.printed_for(self._started, self._left_gpu)[-_LOG_LINES:]
         told = [NewEvent(kind=EventKind.LOG, data={"line": line[:_LINE_LENGTH]}) for line in lines]
         with contextlib.suppress(StoreUnavailable):
             # Now, not by the reporter: with the end of the attempt, its stream takes nothing more of it.

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from farm.process.logpump import (
-    LineSplitter,
-    LogFile,
-    LogLine,
-)
+from comfy.log.text import LogLevel
+from farm.process.logpump import RETRY_S, LineSplitter, LogFile, LogLine, LogPump
 
 
-def a_line(text: str) -> LogLine:
-    return LogLine(text=text, wall_s=1_700_000_000.25, monotonic_s=1.0)
+def a_line(text: str, *, at_s: float = 1.0) -> LogLine:
+    return LogLine(text=text, wall_s=1_700_000_000.25, monotonic_s=at_s)
 
 
 @pytest.mark.parametrize(
@@ -80,11 +78,69 @@ def test_a_full_log_file_is_set_aside_and_old_ones_go(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_ends_the_file_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk_costs_lines_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
     file = LogFile(Path("/dev/full"))
 
-    file.write(a_line("one"))
-    file.write(a_line("two"))
+    for at_s in (0.0, 1.0, RETRY_S, RETRY_S + 1, 2 * RETRY_S):
+        file.write(a_line("line", at_s=at_s))
     file.close()
 
-    assert [record.message for record in caplog.records] == ["Log file is not written any more"]
+    assert [record.message for record in caplog.records] == ["Log file cannot be written"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_log_is_written_again_once_the_disk_has_room(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    path = tmp_path / "comfyui.log"
+    path.symlink_to("/dev/full")
+    file = LogFile(path)
+    for number, at_s in enumerate((0.0, 1.0, RETRY_S + 1)):
+        file.write(a_line(f"line {number}", at_s=at_s))
+
+    path.unlink()
+    for number, at_s in enumerate((RETRY_S + 2, 2 * RETRY_S + 2, 2 * RETRY_S + 3), start=3):
+        file.write(a_line(f"line {number}", at_s=at_s))
+    file.close()
+
+    texts = [line.partition(" ")[2] for line in path.read_text().splitlines() if line]
+    assert texts == ["(4 lines are missing here: the file could not be written)", "line 4", "line 5"]
+    assert [record.__dict__["event"] for record in caplog.records] == ["log_file_failed", "log_file_back"]
+
+
+@pytest.mark.parametrize(
+    ("printed", "lines"),
+    [
+        (b"\x1b[32m[INFO]\x1b[0m got prompt\n", [("got prompt", LogLevel.INFO, False)]),
+        (
+            b"\r100%|###| 2/2 [00:00<00:00, 22.95it/s]\x1b[1m\x1b[31m[ERROR]\x1b[0m bad\n",
+            [
+                ("100%|###| 2/2 [00:00<00:00, 22.95it/s]", None, True),
+                ("bad", LogLevel.ERROR, False),
+            ],
+        ),
+        (b"\x1b[32m[INFO]\x1b[0m \n\x1b[32m[INFO]\x1b[0m x\n", [("x", LogLevel.INFO, False)]),
+    ],
+)
+def test_a_childs_line_has_its_level_and_no_colours(
+    printed: bytes, lines: list[tuple[str, LogLevel | None, bool]]
+) -> None:
+    reading, writing = os.pipe()
+    pump = LogPump(os.fdopen(reading, "rb"), name="test")
+
+    os.write(writing, printed)
+    os.close(writing)
+    pump.join(10)
+
+    assert [(line.text, line.level, line.bar) for line in pump.tail(10)] == lines
+
+
+def test_words_right_behind_a_bar_are_no_bar() -> None:
+    splitter = LineSplitter()
+    splitter.feed(b"\r100%|###| 2/2")
+
+    state = splitter.flush_bar()
+
+    assert state == [("100%|###| 2/2", True)]
+    assert splitter.feed(b"Processing interrupted\n") == [("Processing interrupted", False)]

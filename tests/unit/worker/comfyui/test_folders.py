@@ -123,13 +123,49 @@ def test_only_the_files_of_one_job_are_cleaned(folders: WorkerFolders) -> None:
         folders.input / "jobs/a-1/i.png",
     )
     kept = touch(folders.output / "jobs/b-1/x.mp4", folders.input / "start.png", folders.temp / "new.png")
-    (old,) = touch(folders.temp / "old.png")
-    os.utime(old, (1, 1))
 
     folders.clean("jobs/a-1")
 
-    assert not any(path.exists() for path in (*gone, old))
+    assert not any(path.exists() for path in gone)
     assert all(path.exists() for path in kept)
+
+
+def test_between_two_jobs_no_preview_stays_and_nothing_else_goes(folders: WorkerFolders) -> None:
+    previews = touch(folders.temp / "ComfyUI_temp_abcde_00001_.png", folders.temp / "vhs" / "x.webp")
+    kept = touch(folders.output / "jobs/b-1/x.mp4", folders.input / "start.png")
+
+    folders.empty_temp()
+
+    assert folders.temp.is_dir()
+    assert not any(path.exists() for path in previews)
+    assert all(path.exists() for path in kept)
+
+
+@pytest.mark.parametrize("linked", ["", "output", "input"])
+def test_comfyui_is_given_real_folders_where_ours_are_symbolic_links(tmp_path: Path, linked: str) -> None:
+    disk, data = tmp_path / "disk", tmp_path / "data"
+    disk.mkdir()
+    if linked:
+        data.mkdir()
+    (data / linked).symlink_to(disk, target_is_directory=True)
+
+    folders, held = open_folders(data, holder="w1")
+
+    for folder in (folders.output, folders.input):
+        assert folder == folder.resolve()
+        assert folder.is_dir()
+    held.release()
+
+
+def test_leftovers_behind_a_symbolic_link_are_removed_and_the_link_stays(tmp_path: Path) -> None:
+    disk, data = tmp_path / "disk", tmp_path / "data"
+    touch(disk / "jobs" / "x.mp4", data / "worker.lock")
+    (data / "output").symlink_to(disk, target_is_directory=True)
+
+    open_folders(data, holder="w1")[1].release()
+
+    assert (data / "output").is_symlink()
+    assert list(disk.iterdir()) == []
 
 
 def test_a_prefix_is_no_pattern(folders: WorkerFolders) -> None:
