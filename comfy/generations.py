@@ -106,7 +106,7 @@ class Generation:
     @classmethod
     def of(cls, version: str) -> Generation:
         """The generation of a server that says it is `version`; one that cannot be read counts as newest."""
-        release = _release(version)
+        release = release_of(version)
         if release is None:
             return NEWEST
         return next((each for each in reversed(GENERATIONS) if release >= each.since), GENERATIONS[0])
@@ -162,11 +162,11 @@ def sign_of_log_line(line: str) -> Signs:
 
 def is_newer_than_known(version: str) -> bool:
     """Whether a server says that it is newer than every release that was measured, or nothing readable."""
-    release, newest = _release(version), _release(NEWEST.version)
+    release, newest = release_of(version), release_of(NEWEST.version)
     return release is None or (newest is not None and release > newest)
 
 
-def _release(version: str) -> tuple[int, int] | None:
+def release_of(version: str) -> tuple[int, int] | None:
     """``0.33`` of ``v0.33.0rc1``; None when it is no version."""
     found = re.match(r"v?(\d+)\.(\d+)", version)
     return None if found is None else (int(found[1]), int(found[2]))

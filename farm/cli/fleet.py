@@ -118,7 +118,7 @@ def plan_gpu(
     vram: Annotated[float | None, typer.Option(metavar="GIB", help="A card of this size.")] = None,
     ram: Annotated[float | None, typer.Option(metavar="GIB", help="A host with so much memory.")] = None,
     comfyui: Annotated[
-        str | None, typer.Option(metavar="VERSION", help="A version of ComfyUI, as 0.3.64 or 0.38.")
+        str | None, typer.Option(metavar="VERSION", help="A version of ComfyUI, as 0.3.64 or 0.33.0.")
     ] = None,
     mode: Annotated[str | None, typer.Option(help="A load mode to force, as FARM_LOAD_MODE.")] = None,
     models: Annotated[str | None, typer.Option(metavar="NAMES", help="As FARM_MODELS.")] = None,

@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--gpu", metavar="NAME", help='a card by name, as "RTX 4090"')
     parser.add_argument("--vram", metavar="GIB", type=float, help="a card of this size")
     parser.add_argument("--ram", metavar="GIB", type=float, help="a host with so much memory")
-    parser.add_argument("--comfyui", metavar="VERSION", help="a version of ComfyUI, as 0.3.64 or 0.38")
+    parser.add_argument("--comfyui", metavar="VERSION", help="a version of ComfyUI, as 0.3.64 or 0.33.0")
     parser.add_argument("--mode", choices=[mode.value for mode in LoadMode], help="a mode to force")
     parser.add_argument("--models", metavar="NAMES", help="as FARM_MODELS")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

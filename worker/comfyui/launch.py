@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import comfy.errors
+from comfy.log.text import LogLevel
 from farm.process.environment import for_worker
 from farm.settings import WorkerSettings
 from worker.comfyui.folders import WorkerFolders
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 HELP_TIMEOUT_S: Final = 60.0  # it takes 0.06 s, on a machine that does nothing else
 LOOPBACK: Final = "127.0.0.1"
 
-# What we give ourselves; the operator's own value would send files where nobody looks for them.
+# What we give ourselves, or never; the operator's own value would send files where nobody looks for them.
 _OURS: Final = {
     "--port": "a free port is taken",
     "--listen": "ComfyUI listens on loopback only",
@@ -35,6 +36,8 @@ _OURS: Final = {
     "--input-directory": "set FARM_WORKER_DIR instead",
     "--user-directory": "set FARM_WORKER_DIR instead",
     "--base-directory": "set COMFYUI_BASE instead",
+    # Without a card that can do it, this one ends the start with a traceback.
+    "--enable-dynamic-vram": "ComfyUI switches it on by itself where it works",
 }
 # Custom nodes are other people's code: what they do not need they do not get. The interpreter's own
 # variables would have it import our packages in place of its own.
@@ -192,7 +195,8 @@ def command_line(
 
 def _log_level(settings: WorkerSettings, accepted: AcceptedFlags) -> str:
     level = settings.comfy_log_level.upper()
-    if accepted.takes("--verbose", level):
+    # Since 0.30 the help does not list the levels, and any other word ends the start.
+    if level in LogLevel.__members__ and accepted.takes("--verbose", level):
         return level
     log.warning("ComfyUI has no such log level", extra={"event": "unknown_log_level", "level": level})
     return "INFO"

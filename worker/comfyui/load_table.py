@@ -93,8 +93,8 @@ def page(measured: Path = MEASURED) -> str:
     """The page as text."""
     parts = [_INTRODUCTION + _LEGEND]
     for title, version in (
-        (f"Legacy memory management (ComfyUI before 0.15.1, here {LEGACY})", LEGACY),
-        (f"Dynamic VRAM (ComfyUI since 0.15.1, here {DYNAMIC})", DYNAMIC),
+        (f"Legacy memory management (ComfyUI before 0.16.0, here {LEGACY})", LEGACY),
+        (f"Dynamic VRAM (ComfyUI since 0.16.0, here {DYNAMIC})", DYNAMIC),
     ):
         parts.append(f"\n### {title}\n\n" + "\n".join(_table(version)) + "\n")
     parts.append("\n## Measured\n" + _measured(measured))

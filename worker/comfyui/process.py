@@ -27,7 +27,9 @@ log = logging.getLogger(__name__)
 
 PROBE_EVERY_S: Final = 0.1
 PROBE_TIMEOUT_S: Final = 5.0
-_PORT_TAKEN: Final = re.compile(r"address already in use|Errno 98\b|Errno 48\b", re.IGNORECASE)
+_PORT_TAKEN: Final = re.compile(
+    r"address already in use|Errno 98\b|Errno 48\b|Port \d+ is already in use", re.IGNORECASE
+)
 
 
 class PortTaken(ComfyStartFailed):
@@ -203,46 +205,91 @@ class ComfyProcess:
 
 def explain_exit(code: int, lines: Sequence[str]) -> WorkerError:
     """Why a ComfyUI that ended before it was ready did so, judged by its last lines."""
-    text = "\n".join(lines)
+    # Further up stand errors that it survives: a custom node without its package, a kernel that is not there.
+    text = "\n".join(lines[-_LAST_WORDS:])
     if _PORT_TAKEN.search(text):
         return PortTaken("its port was taken", "another one is tried", lines=lines, exit_code=code)
-    for pattern, setting, advice in _CAUSES:
-        found = pattern.search(text)
-        if found:
-            return ComfyUnusable(found.group(0).strip(), advice, setting=setting, lines=lines)
+    for fault in _FAULTS:
+        found = fault.pattern.search(text)
+        if found is None:
+            continue
+        reason = found.group(0).strip()
+        if fault.lasts:
+            return ComfyUnusable(reason, fault.advice, setting=fault.setting, lines=lines)
+        return ComfyStartFailed(reason, fault.advice, lines=lines, exit_code=code)
     advice = _ADVICE_BY_SIGNAL.get(code, "see its last lines")
     return ComfyStartFailed(describe_exit(code), advice, lines=lines, exit_code=code)
 
 
+_LAST_WORDS: Final = 8
 _ADVICE_BY_SIGNAL: Final = {-9: "give the machine or the container more memory, if nobody killed it"}
 
-_OTHER_PYTHON: Final = (
-    "install ComfyUI's requirements.txt into this interpreter, or name the one that has them"
-)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StartFault:
+    """A way in which a start ends, and what a person can do about it."""
+
+    pattern: re.Pattern[str]
+    setting: str
+    advice: str
+    lasts: bool = True  # False: it may go better the next time
+
+
+def _fault(pattern: str, setting: str, advice: str, *, lasts: bool = True) -> _StartFault:
+    return _StartFault(pattern=re.compile(pattern, re.MULTILINE), setting=setting, advice=advice, lasts=lasts)
+
+
 _WRONG_TORCH: Final = "install the torch build that fits this card and driver"
-# What a person has to change; anything else may go better the next time.
-_CAUSES: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = (
-    (
-        re.compile(r"No module named '(comfy|utils|app|nodes)[.']\S*"),
+_OTHER_DATABASE: Final = "another ComfyUI uses this worker's database: end it, or leave out --database-url"
+_SPOILT_DATABASE: Final = (
+    "remove `user/comfyui.db` in the worker's folder: it holds nothing that a farm needs"
+)
+# The first row that fits counts. Source of the database's words: ComfyUI main.py, app/database/db.py; those
+# with ASSETS_STARTUP_FAILED are of releases after 0.33.0.
+_FAULTS: Final = (
+    _fault(
+        r"No module named '(comfy|utils|app|nodes)[.']\S*",
         "COMFYUI_PYTHON",
         "another package of that name hides ComfyUI's own: remove it from this interpreter",
     ),
-    (re.compile(r"(ModuleNotFoundError|ImportError): .*"), "COMFYUI_PYTHON", _OTHER_PYTHON),
-    (
-        re.compile(r"error: (unrecognized arguments|argument|ambiguous option).*"),
-        "COMFYUI_ARGS",
-        "correct it",
+    _fault(
+        r"^(ModuleNotFoundError|ImportError): .*",
+        "COMFYUI_PYTHON",
+        "install ComfyUI's requirements.txt into this interpreter, or name the one that has them",
     ),
-    (re.compile(r"Torch not compiled with CUDA enabled"), "COMFYUI_PYTHON", _WRONG_TORCH),
-    (re.compile(r".*driver on your system is too old.*"), "COMFYUI_PYTHON", _WRONG_TORCH),
-    (re.compile(r".*No CUDA GPUs are available.*"), "CUDA_VISIBLE_DEVICES", "check nvidia-smi"),
-    (
-        re.compile(r"(PermissionError|OSError): .*(Permission denied|Read-only file system).*"),
+    _fault(
+        r"error: (unrecognized arguments|argument|ambiguous option|--[a-z]).*",
+        "COMFYUI_ARGS",
+        "this ComfyUI does not take it: leave it out or correct it",
+    ),
+    _fault(
+        r"Could not acquire lock on database.*|^Database is locked\. .*"
+        r"|ASSETS_STARTUP_FAILED: (in_use|locked).*",
+        "COMFYUI_ARGS",
+        _OTHER_DATABASE,
+        lasts=False,
+    ),
+    _fault(r"ASSETS_STARTUP_FAILED: (newer_revision|corrupt).*", "FARM_WORKER_DIR", _SPOILT_DATABASE),
+    _fault(
+        r"ASSETS_STARTUP_FAILED: missing_packages.*",
+        "COMFYUI_PYTHON",
+        "install ComfyUI's requirements.txt into this interpreter",
+    ),
+    _fault(
+        r"ASSETS_STARTUP_FAILED: .*|^Failed to initialize database: .*",
+        "FARM_WORKER_DIR",
+        "make the folder `user` in it writable for this user",
+    ),
+    _fault(r"Torch not compiled with CUDA enabled", "COMFYUI_PYTHON", _WRONG_TORCH),
+    _fault(r".*driver on your system is too old.*", "COMFYUI_PYTHON", _WRONG_TORCH),
+    _fault(r".*No CUDA GPUs are available.*", "CUDA_VISIBLE_DEVICES", "check nvidia-smi"),
+    _fault(
+        r"^(PermissionError|OSError): .*(Permission denied|Read-only file system).*",
         "COMFYUI_DIR, FARM_WORKER_DIR",
         "make the folder writable for this user",
     ),
-    (
-        re.compile(r"OSError: .*No space left on device.*"),
+    _fault(
+        r"^OSError: .*No space left on device.*",
         "FARM_WORKER_DIR",
         "free space, or name a folder on another disk",
     ),

@@ -30,7 +30,7 @@ class AcceptedFlags:
 
     @property
     def has_dynamic_vram(self) -> bool:
-        """Whether memory is managed dynamically unless told otherwise (ComfyUI since 0.15.1).
+        """Whether memory is managed dynamically unless told otherwise (ComfyUI since 0.16.0).
 
         What really happens depends on torch and the card too: `worker.comfyui.proof` reads it from the log.
         """
@@ -38,6 +38,7 @@ class AcceptedFlags:
 
 
 def parse_help(text: str) -> AcceptedFlags:
-    """Read what ``main.py --help`` printed."""
-    choices = {flag: tuple(values.split(",")) for flag, values in _CHOICES.findall(text)}
-    return AcceptedFlags(names=frozenset(_FLAG.findall(text)), choices=choices)
+    """Read what ``main.py --help`` printed: its usage; descriptions may speak of flags that are gone."""
+    usage = re.split(r"\n\s*\n", text.strip(), maxsplit=1)[0]
+    choices = {flag: tuple(values.split(",")) for flag, values in _CHOICES.findall(usage)}
+    return AcceptedFlags(names=frozenset(_FLAG.findall(usage)), choices=choices)
