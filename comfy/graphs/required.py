@@ -61,6 +61,12 @@ _INPUT_FILE_OF_CLASS = {
     "VHS_LoadAudioUpload": "audio",
 }
 
+# Kind -> the folders below models/ that hold it. Source: ComfyUI folder_paths.py.
+SAME_FOLDER = {
+    "diffusion_models": ("diffusion_models", "unet"),
+    "text_encoders": ("text_encoders", "clip"),
+}
+
 _OUTPUT_CLASSES = frozenset({"PreviewImage", "PreviewAny", "PreviewAudio", "VHS_VideoCombine", "Image Save"})
 _MODEL_FILE = re.compile(r"\.(safetensors|sft|gguf|ckpt|pt|pth|bin|onnx)$", re.IGNORECASE)
 
@@ -124,6 +130,11 @@ def model_folder(class_type: str, input_name: str) -> str | None:
 def input_name_of(class_type: str) -> str | None:
     """Name the input in which this class expects a file of ComfyUI's input folder; None: it reads none."""
     return _INPUT_FILE_OF_CLASS.get(base_class(class_type))
+
+
+def folders_of_kind(kind: str) -> tuple[str, ...]:
+    """The folders below models/ in which files of that kind may lie."""
+    return SAME_FOLDER.get(kind, (kind,))
 
 
 def model_files(graph: Mapping[str, Any]) -> tuple[ModelFile, ...]:

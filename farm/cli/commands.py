@@ -67,7 +67,7 @@ PANELS: Final[Mapping[str, Mapping[str, Command]]] = {
         ),
         "templates": Command(
             "graphs",
-            "List the templates, show one with its parameters and presets, or keep a graph as one.",
+            "List the templates, show one with its parameters, write its graph (-o), or keep a graph as one.",
             meets_farm=False,
         ),
     },

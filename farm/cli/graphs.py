@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json as json_text
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -69,13 +71,20 @@ def templates(
         Path | None,
         typer.Option(metavar="FILE", help="Keep this graph under NAME, with the names that --bind gives."),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write its graph here, as -p sets it."),
+    ] = None,
+    param: Parameters = None,
     bind: Bind = None,
     json: AsJson = False,
 ) -> None:
-    """List the templates, show one with its parameters and presets, or keep a graph as one."""
+    """List the templates, show one with its parameters, write its graph (-o), or keep a graph as one."""
     door = door_of(context)
     if save is not None:
         _save(door, name, request_of(save, None, None, None, bind))
+    elif out is not None:
+        _write(door, name, param, out)
     elif name is None:
         _list(door, json=json)
     elif (kept := None if name in TEMPLATES else read_saved(name)) is not None:
@@ -121,6 +130,25 @@ def _save(door: Door, name: str | None, request: JobRequest) -> None:
                 problem = no_such_place(graph, place)
                 raise InvalidJob([Problem(field=f"--bind {each}", message=problem.message)])
     say(door.out, f"kept in {save_template(name, graph, bind)}; use it with --template {name}")
+
+
+def _write(door: Door, name: str | None, param: list[str] | None, out: Path) -> None:
+    if name is None:
+        raise typer.BadParameter("say which template NAME is meant")
+    request = request_of(None, name, param, None)
+    if name in TEMPLATES:
+        # The file is there to be changed: what has to be given gets something that can be seen.
+        needed = {each.name: f"({each.name})" for each in TEMPLATES[name].parameters if each.required}
+        request = replace(request, parameters={**needed, **request.parameters})
+    text = json_text.dumps(_built(request).graph, indent=2, ensure_ascii=False) + "\n"
+    try:
+        with out.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise typer.BadParameter(f"{out} is there already") from None
+    except OSError as exc:
+        raise typer.BadParameter(f"cannot write {out}: {exc.strerror or exc}") from exc
+    say(door.out, f"written to {out}, in API format: drop it on ComfyUI's editor, or `farm submit {out}`")
 
 
 def _built(request: JobRequest) -> Built:

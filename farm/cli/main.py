@@ -7,6 +7,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 import typer
@@ -51,6 +52,10 @@ def run(arguments: Sequence[str], *, door: Door | None = None) -> int:
 
 def main() -> None:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # Where the terminal's letters are too few, "×" becomes "?": no reason to end.
+            stream.reconfigure(errors="replace")
     sys.exit(run(sys.argv[1:]))
 
 

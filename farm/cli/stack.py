@@ -15,10 +15,12 @@ from farm.cli.door import Door, door_of, say
 from farm.cli.stack_views import demo_view, news_line, stack_facts, stack_view
 from farm.cli.watching import view_for, watch_jobs
 from farm.errors import StackError
-from farm.local import LocalStack, PartName, PartNews, StackState, local_environment, stack_folder
+from farm.local import LocalStack, PartName, PartNews, StackState, attach, local_environment, stack_folder
 from farm.local import down as stop_stack
 from farm.local.demo import DEMO_FOLDER, demo_request, running_farm
+from farm.local.model_files import what_renders
 from farm.local.stack import ALL_PARTS
+from farm.settings import WorkerSettings
 
 
 def up(
@@ -33,13 +35,23 @@ def up(
     parts = {part for part in ALL_PARTS if left_out.get(part, True)}
     stack = LocalStack(door.folder, parts=parts, on_news=_teller(door))
 
+    renders = None
+    if PartName.WORKER in stack.parts:
+        renders = what_renders(WorkerSettings.read())
+        if renders.missing:
+            say(door.err, f"{renders.missing}\nOther graphs may do without; the stack starts.\n")
+
     def ready(state: StackState) -> None:
         if json:
-            as_json.put_line(door.out, stack_facts(state, stack.folder))
+            as_json.put_line(door.out, stack_facts(state, stack.folder, renders))
         else:
-            door.out.print(stack_view(state, stack.folder, show_password=door.lively))
+            door.out.print(stack_view(state, stack.folder, renders, show_password=door.lively))
 
     stack.serve(ready)
+    say(
+        door.err,
+        f"stopped; jobs, clips and passwords are kept in {stack.folder}: `farm up` goes on with them",
+    )
 
 
 def down(context: typer.Context, json: AsJson = False) -> None:
@@ -77,14 +89,18 @@ def demo(
 ) -> None:
     """Render one small WAN clip through the whole farm, and say where it is."""
     door = door_of(context)
-    with running_farm(
-        door.folder, door.farm, on_news=lambda news: say(door.err, news_line(news), markup=True)
-    ) as farm:
-        job = farm.submit_one(demo_request(prompt))
-        watch_jobs(farm, [job.job_id], view_for(Door(out=door.err, err=door.err), json=False))
-        result = job.wait().result()
-        paths = result.download(out)
-        url = result.url()
+    request = demo_request(prompt)
+    try:
+        with running_farm(door.folder, door.farm, needs=request, on_news=_teller(door)) as farm:
+            job = farm.submit_one(request)
+            watch_jobs(farm, [job.job_id], view_for(Door(out=door.err, err=door.err), json=False))
+            result = job.wait().result()
+            paths = result.download(out)
+            url = result.url()
+    except KeyboardInterrupt:
+        if attach(door.folder) is None:
+            _say_goodbye(door, door.folder or stack_folder())
+        raise
     if json:
         facts = {"job": job.job_id, "files": [str(path) for path in paths], "url": url}
         as_json.put(door.out, {**facts, "result": as_json.record(job.record)["result"]})
@@ -94,3 +110,7 @@ def demo(
 
 def _teller(door: Door) -> Callable[[PartNews], None]:
     return lambda news: say(door.err, news_line(news), markup=True)
+
+
+def _say_goodbye(door: Door, folder: Path) -> None:
+    say(door.err, f"stopped; jobs, clips and passwords are kept in {folder}: `farm up` goes on with them")

@@ -10,11 +10,13 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from farm.cli.tables import EMULATED, video_words
 from farm.cli.words import size
 from farm.handle import Result
 from farm.local import News, PartName, PartNews, StackState
+from farm.local.model_files import Renders
 from farm.local.state import STATE_FILE
 
 
@@ -24,9 +26,10 @@ def news_line(news: PartNews) -> str:
     return f"[{colour}]{news.part}: {news.news}[/] {escape(news.detail)}".rstrip()
 
 
-def stack_facts(state: StackState, folder: Path) -> dict[str, Any]:
+def stack_facts(state: StackState, folder: Path, renders: Renders | None) -> dict[str, Any]:
     """Where the parts are, without passwords: those are in the state file."""
     return {
+        "emulated": renders is not None and renders.emulated,
         "folder": str(folder),
         "state_file": str(folder / STATE_FILE),
         "ports": state.ports,
@@ -38,8 +41,10 @@ def stack_facts(state: StackState, folder: Path) -> dict[str, Any]:
     }
 
 
-def stack_view(state: StackState, folder: Path, *, show_password: bool) -> RenderableType:
-    """Where the parts are and what to do next."""
+def stack_view(
+    state: StackState, folder: Path, renders: Renders | None, *, show_password: bool
+) -> RenderableType:
+    """Where the parts are, what renders, and what to type next."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -51,10 +56,16 @@ def stack_view(state: StackState, folder: Path, *, show_password: bool) -> Rende
     if state.flower_url:
         password = state.passwords.flower if show_password else f"in {folder / STATE_FILE}"
         table.add_row("Flower", f"{state.flower_url}  user {state.flower_user}, password {escape(password)}")
+    if renders is not None:
+        table.add_row("worker", f"[yellow]{renders.by}[/]" if renders.emulated else escape(renders.by))
     table.add_row("state", f"{escape(str(folder / STATE_FILE))} (addresses and passwords)")
     table.add_row("logs", escape(str(folder / "logs")))
-    hint = "Commands and `Farm()` in this folder find it by themselves. Ctrl-C or `farm down` stops it."
-    return Group("[bold green]The farm is up.[/]", table, hint)
+    hint = "Commands and `Farm()` find it by themselves, here and below. Ctrl-C or `farm down` stops it."
+    shown: list[RenderableType] = ["[bold green]The farm is up.[/]", table, hint]
+    if renders is not None:
+        commands = Text(f"  {renders.command}\n  farm open JOB", no_wrap=True, overflow="ignore")
+        shown += ["Type next, in another terminal:", commands]
+    return Group(*shown)
 
 
 def demo_view(result: Result, paths: Sequence[Path]) -> RenderableType:

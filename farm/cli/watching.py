@@ -37,8 +37,12 @@ def watch_jobs(farm: Farm, job_ids: Sequence[str], view: View) -> list[JobRecord
     with view:
         for job in waiting:
             view.begin(job)
-        for event in _events(farm, [job.job_id for job in waiting], view):
-            view.event(event)
+        try:
+            for event in _events(farm, [job.job_id for job in waiting], view):
+                view.event(event)
+        except KeyboardInterrupt:
+            view.note("no longer watched; the jobs go on: `farm watch` shows them again")
+            raise
         ended = [farm.get(job.job_id).record for job in waiting]
         for job in ended:
             view.end(job)

@@ -8,21 +8,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from farm.asking.request import JobRequest
+from farm.asking.request import JobRequest, build
 from farm.client import Farm
 from farm.errors import StackError
 from farm.local import LocalStack, PartNews, attach
+from farm.local.model_files import DEFAULT_TEMPLATE, need_models
 from farm.local.running import NAMES_REDIS
+from farm.settings import WorkerSettings
 
 DEMO_FOLDER: Final = Path("demo-output")
-DEMO_TEMPLATE: Final = "wan22-t2v-a14b"
 DEMO_PROMPT: Final = "a red fox trots through fresh snow at dawn, breath steaming, birch trunks behind it"
 
 
 def demo_request(prompt: str | None = None) -> JobRequest:
     """A WAN 2.2 graph in its draft preset, at a small size: seconds on a good card."""
     return JobRequest(
-        template=DEMO_TEMPLATE,
+        template=DEFAULT_TEMPLATE,
         parameters={
             "prompt": prompt or DEMO_PROMPT,
             "preset": "draft",
@@ -39,6 +40,7 @@ def running_farm(
     folder: Path | None = None,
     open_farm: Callable[[], Farm] = Farm,
     *,
+    needs: JobRequest | None = None,
     on_news: Callable[[PartNews], None] = lambda _news: None,
 ) -> Iterator[Farm]:
     """The farm that is there; or else one that is started for as long as the block lasts.
@@ -46,12 +48,18 @@ def running_farm(
     A farm that the environment names is used as it is: a worker of this machine, an emulated one
     perhaps, must not take jobs from somebody's real queue.
 
+    Args:
+        needs: what will be rendered: a ComfyUI that lacks its models is not even started.
+
     Raises:
+        SettingsError: COMFYUI_DIR is none, or lacks model files; says which.
         StackError: the stack does not start; or the farm that the environment names has no worker.
     """
     named = any(os.environ.get(name) for name in NAMES_REDIS)
     stack = None if named or attach(folder) is not None else LocalStack(folder, on_news=on_news)
     if stack is not None:
+        if needs is not None:
+            need_models(WorkerSettings.read(), build(needs).graph, needs.template or "of the graph")
         stack.start()
     try:
         with open_farm() as farm:

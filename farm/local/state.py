@@ -118,6 +118,7 @@ class FolderLock:
         """
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (folder / ".gitignore").write_text("*\n")  # passwords, and everybody's clips
             # Not inherited by children: else a leftover one would keep the lock.
             descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as exc:

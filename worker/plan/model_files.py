@@ -9,10 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from comfy.graphs.required import (
-    ModelFile,
-    model_files,
-)
+from comfy.graphs.required import SAME_FOLDER, ModelFile, folders_of_kind, model_files
 from comfy.wan.fit import ModelSizes
 from comfy.wan.memory import activation_bytes, vae_decode_bytes
 from comfy.wan.models import WAN_14B, family_of, file_bytes
@@ -23,11 +20,6 @@ from worker.errors import ComfyUnusable
 
 DEFAULT_TEMPLATE: Final = "wan22-t2v-a14b"
 _SUFFIXES: Final = frozenset({".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pth"})
-# Names of one kind of thing. Source: ComfyUI folder_paths.py.
-_SAME_FOLDER: Final = {
-    "diffusion_models": ("diffusion_models", "unet"),
-    "text_encoders": ("text_encoders", "clip"),
-}
 _ELSEWHERE: Final = "extra_model_paths.yaml"
 
 
@@ -52,7 +44,7 @@ def bytes_on_disk(folder: Path, files: Iterable[ModelFile]) -> dict[str, int]:
     """Sizes of the model files that a graph names: name as in the graph -> bytes, of those that are there."""
     found: dict[str, int] = {}
     for file in files:
-        for kind in _SAME_FOLDER.get(file.folder, (file.folder,)):
+        for kind in folders_of_kind(file.folder):
             path = folder / kind / file.name
             if path.is_file():
                 found[file.name] = path.stat().st_size
@@ -187,7 +179,7 @@ def _below(place: Path) -> Iterable[Path]:
 
 
 def _places(folder: Path) -> Iterable[tuple[str, Path]]:
-    kind_of = {name: kind for kind, names in _SAME_FOLDER.items() for name in names}
+    kind_of = {name: kind for kind, names in SAME_FOLDER.items() for name in names}
     for place in sorted(folder.iterdir()):
         if place.is_dir():
             yield kind_of.get(place.name, place.name), place

@@ -28,16 +28,21 @@ the client stores a local one where the worker finds it. The model files are on 
 A graph of your own is set in the same words: `farm inspect FILE` shows what it found, and
 `farm submit FILE -p prompt="a red fox" -p frames=81` sets it. `--bind mood=6.text` gives an input a name of
 your own; `farm templates NAME --save FILE --bind …` keeps a graph with its names as a template.
+`farm templates NAME -o FILE` writes a template as a workflow file in API format, which ComfyUI's editor
+opens too.
 
 This page is made from the templates by `make docs`; a test holds the two together.
 """
-_MODELS: Final = """\
-# Model files
-
+# Said by `farm demo` too, when files are missing.
+WHERE_TO_GET: Final = """\
 The templates name these files, as ComfyUI's own workflows do, or for WanVideoWrapper those of
 https://huggingface.co/Kijai/WanVideo_comfy . ComfyUI's pages on WAN,
 https://docs.comfy.org/tutorials/video/wan/wan2_2 and https://docs.comfy.org/tutorials/video/wan/wan-video ,
-link to where the others can be downloaded.
+link to where the others can be downloaded."""
+_MODELS: Final = f"""\
+# Model files
+
+{WHERE_TO_GET}
 
 The A14B pair takes the 2.1 VAE; the 2.2 VAE is for the 5B model alone. A file that a worker does not have is
 named when the job is submitted, with the names that come near.

@@ -203,3 +203,31 @@ def test_many_jobs_of_one_graph_by_roles_do_not_see_each_other() -> None:
 
     assert [spec.graph["16"]["inputs"]["positive_prompt"] for spec in specs] == ["take 0", "take 1", "take 2"]
     assert graph == wrapper_i2v()
+
+
+def test_a_template_is_written_as_a_graph_that_can_be_queued(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "fox.json"
+
+    ended = cli("templates", "wan22-t2v-a14b", "-o", str(file), "-p", "prompt=a fox", "-p", "seed=7")
+
+    assert ended.code == 0, ended.err
+    assert "API format" in ended.out
+    graph = json.loads(file.read_text())
+    assert graph["6"]["inputs"]["text"] == "a fox"
+    assert cli("validate", str(file)).code == 0
+
+
+def test_every_template_can_be_written_without_any_parameter(cli: Cli, tmp_path: Path) -> None:
+    for name in TEMPLATES:
+        assert cli("templates", name, "-o", str(tmp_path / f"{name}.json")).code == 0
+        assert cli("inspect", str(tmp_path / f"{name}.json")).code == 0
+
+
+def test_a_file_that_is_there_is_not_replaced_by_a_template(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text("mine")
+
+    ended = cli("templates", "wan22-t2v-a14b", "-o", str(file))
+
+    assert (ended.code, "is there already" in ended.err) == (ExitCode.USAGE, True)
+    assert file.read_text() == "mine"
