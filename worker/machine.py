@@ -74,12 +74,19 @@ class Machine:
         failure = self.comfy.failure
         return self.card_trouble or (str(failure) if failure is not None else None)
 
-    def start(self) -> None:
-        """Start ComfyUI, and return once it answers; its card is watched from then on.
+    def take(self) -> None:
+        """Take the worker's folder and the card, for this process alone.
 
         Raises:
             InUse: another worker of this machine has the folder or the card.
             FolderUnusable: the worker's folder cannot be used.
+        """
+        self.comfy.take()
+
+    def start(self) -> None:
+        """Start ComfyUI, and return once it answers; its card is watched from then on.
+
+        Raises:
             ComfyUnusable, ComfyStartFailed: ComfyUI does not run; nothing is left behind.
         """
         self._try_nvenc()

@@ -50,6 +50,7 @@ from worker.results.republish import Republisher
 from worker.service.control import ControlListener
 from worker.service.definitions import Definitions
 from worker.service.describe import StatusMaker
+from worker.service.disk import DiskWatch, written_folders
 from worker.service.epoch import EpochWatch
 from worker.service.gpu_hold import CardHold
 from worker.service.leaving import Leaving
@@ -101,23 +102,31 @@ class Runtime:
         self._stops: list[Callable[[], None]] = []  # how to stop what was started, in that order
 
     def start(self, name: str) -> None:
-        """Bring everything up; returns when ComfyUI answers and the status is published.
+        """Bring everything up; returns when ComfyUI answers.
+
+        What does not need ComfyUI comes first: ComfyUI takes minutes to start at times, and this may be the
+        only worker. Jobs that died with the process before are queued again meanwhile, orders are heard,
+        and the worker says that it is starting.
 
         Raises:
             WorkerError: no usable GPU or ComfyUI, or another worker has them.
             FarmError: Redis or S3 cannot be used as they are.
         """
         self._name = name
+        self._store = self._connect()
+        for warning in check_server(self._store.ping()):
+            log.warning("Redis should be set up better", extra={"event": "redis_warning", "what": warning})
+        self._start(self._make_steward())
         # Whoever uses it has a patience of its own: what is to be stored waits on the disk, not in a request.
         storage = S3Storage(self._s3, patience=S3Patience(attempts=2))
         self._stops.append(storage.close)
         storage.check()
-        self._store = self._connect()
-        for warning in check_server(self._store.ping()):
-            log.warning("Redis should be set up better", extra={"event": "redis_warning", "what": warning})
-        self._start_machine()
+        self._take_machine()
         self._make_parts(storage)
         self._start_threads()
+        self._machine.start()
+        self.vram_gib = self._machine.comfy.vram_class_gib or self.vram_gib
+        self._changed.set()
 
     def open(self, line: Line) -> None:
         """Fetch from now on: Celery is connected, by `line`."""
@@ -203,16 +212,18 @@ class Runtime:
         self._stops.append(store.close)
         return store
 
-    def _start_machine(self) -> None:
-        self._machine = Machine(self._worker, self.gate, name=self._name, on_change=self._changed.set)
-        self._hold: CardHold | None = None
-        if self._machine.gpu is not None and self._machine.owns_card:
-            self._hold = CardHold(self._store, self._name, self._machine.gpu)
-            self._hold.take()
+    def _take_machine(self) -> None:
+        """Nothing is said or cleared away in this worker's name before folder and card are its own."""
+        machine = Machine(self._worker, self.gate, name=self._name, on_change=self._changed.set)
+        self._machine, self._hold = machine, None
+        self.vram_gib = machine.comfy.vram_class_gib or self.vram_gib
+        machine.take()
+        if machine.gpu is not None and machine.owns_card:
+            self._hold = CardHold(self._store, self._name, machine.gpu)
             self._stops.append(self._hold.release)
-        self._stops.append(self._machine.stop)
-        self._machine.start()
-        self.vram_gib = self._machine.comfy.vram_class_gib
+        self._stops.append(machine.stop)
+        if self._hold is not None:
+            self._hold.take()
 
     def _make_parts(self, storage: S3Storage) -> None:
         limits = self._store_settings
@@ -236,11 +247,13 @@ class Runtime:
             epoch,
             on_change=self._changed.set,
         )
+        self._disk = DiskWatch(self.gate, written_folders(self._worker.data_dir), on_change=self._changed.set)
         self._wellness = Wellness(
             self.gate,
             self._machine.comfy,
             first_probe_s=self._worker.probe_after_s,
             card_trouble=lambda: self._machine.card_trouble,
+            disk_is_full=self._disk.is_full,
             on_change=self._changed.set,
         )
         self._definitions = Definitions(self._store, self._machine.comfy)
@@ -253,6 +266,7 @@ class Runtime:
             self._worker,
             self.gate,
             self._machine,
+            disk=self._disk,
             wellness=self._wellness,
             leaving=self._leaving,
             definitions=self._definitions,
@@ -314,10 +328,10 @@ class Runtime:
         spot = spot_watch(self._worker, self._leaving.notice)
         parts: list[_Part] = [
             self._keeper,
+            self._disk,
             self._wellness,
             self._shelf,
             self._republisher,
-            self._make_steward(),
             StatusKeeper(self._connect(), self._name, self._refresh, changed=self._changed),
             self._janitor,
             *([spot] if spot is not None else []),
@@ -325,8 +339,11 @@ class Runtime:
             ControlListener(self._store, on_cancel=self._keeper.renew_now, on_drain=self._leaving.obey),
         ]
         for part in parts:
-            part.start()
-            self._stops.append(part.stop)
+            self._start(part)
+
+    def _start(self, part: _Part) -> None:
+        part.start()
+        self._stops.append(part.stop)
 
     def _refresh(self) -> WorkerStatus:
         """What is due every few seconds, and then the status."""

@@ -56,6 +56,7 @@ class NotFetching(StrEnum):
         Cause.FAULT,
         "a probe finds the machine well",
     )
+    DISK_FULL = ("disk_full", "its disk has no room", Cause.FAULT, "there is room again, within seconds")
     STORAGE_AWAY = (
         "storage_away",
         "finished files wait for the storage",

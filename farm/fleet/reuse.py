@@ -114,7 +114,7 @@ class _Fleet:
 
     def __init__(self, store: JobStore) -> None:
         self._store = store
-        self._workers = store.workers()
+        self._workers = [each for each in store.workers() if not each.is_starting]
         self._sizes: dict[str, Mapping[str, int]] = {}  # worker -> folder and name -> bytes
 
     def would_make(self, result: JobResult) -> bool:

@@ -67,6 +67,8 @@ def live_sites(store: JobStore, graph: Mapping[str, Any], *, worker: str | None 
             message = f"no live worker is called {worker!r}; there are: {there}"
             raise InvalidJob([Problem(field="worker", message=message)])
         workers = chosen
+    else:
+        workers = [each for each in workers if not each.is_starting]  # it has not told its nodes yet
     read: dict[str, Definitions | None] = {}
     alike: dict[object, Site] = {}
     for each in workers:

@@ -6,16 +6,18 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import redis
 
 from farm.errors import JobForgotten, StoreUnavailable
 from farm.handle import Job
+from farm.job import JobState
 from farm.store.base import Drain
 from tests.support.sentinel import Watched
 from tests.support.valkey import ValkeyServer, eventually
-from tests.support.whole_farm import JOB_S, WholeFarm, a_clip, outcomes
+from tests.support.whole_farm import JOB_S, START_S, WholeFarm, a_clip, outcomes
 
 Farms = Callable[..., WholeFarm]
 LONG = 40  # steps: two seconds
@@ -52,6 +54,36 @@ def test_a_killed_worker_costs_an_attempt_and_leaves_no_orphan(new_farm: Farms) 
     assert job.record.attempt == 2
     assert job.record.worker == other.name
     eventually(lambda: not comfy.is_running(), within_s=15)
+
+
+# A ComfyUI that says its flags and then takes for ever to start.
+SLOW_COMFYUI = """
+import argparse, time
+argparse.ArgumentParser().parse_known_args()
+time.sleep(600)
+"""
+
+
+def test_a_killed_lone_workers_job_waits_again_while_the_next_comfyui_still_starts(
+    new_farm: Farms, tmp_path: Path
+) -> None:
+    farm = new_farm()
+    worker = farm.start_worker(emulator=ENDLESS)
+    job = farm.submit(a_clip(steps=LONG))
+    farm.wait_step(job)
+    worker.kill()
+    slow = tmp_path / "ComfyUI"
+    for name in ("comfy", "models"):
+        (slow / name).mkdir(parents=True)
+    (slow / "nodes.py").touch()
+    (slow / "main.py").write_text(SLOW_COMFYUI)
+
+    again = farm.launch(COMFYUI_DIR=str(slow), CUDA_VISIBLE_DEVICES="-1")
+
+    eventually(lambda: job.refresh().state is JobState.QUEUED, within_s=START_S)
+    eventually(lambda: farm.says(again, lambda it: it.state == "starting"), within_s=START_S)
+    assert farm.says(again, lambda it: it.is_starting and it.pid == again.child.pid)
+    assert not again.told("comfy_ready")
 
 
 def test_a_killed_comfyui_costs_an_attempt_and_is_started_again(new_farm: Farms) -> None:

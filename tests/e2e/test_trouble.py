@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from farm.broker import queue_for
+from farm.fleet.not_fetching import NotFetching
 from farm.job import EventKind, JobState
 from farm.store.base import Drain
+from tests.chaos.nodes import Disk
 from tests.support.valkey import eventually
 from tests.support.whole_farm import JOB_S, WholeFarm, a_clip, error_of, notes, outcomes
 
 Farms = Callable[..., WholeFarm]
+SOON_S = 20.0  # a look each second, on a machine that other tests keep busy
 
 
 def faults(*kinds: dict[str, object]) -> str:
@@ -52,6 +59,37 @@ def test_a_broken_worker_does_not_drain_the_queue_and_takes_itself_out_of_servic
     assert 1 <= len(failed) <= 4
     if len(failed) >= 2:
         assert broken.told("quarantined")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_disk_that_was_full_keeps_no_job_waiting_once_it_has_room(new_farm: Farms) -> None:
+    farm = new_farm()
+    disk = Disk(farm.folder / "a")
+    try:
+        worker = farm.start_worker("a")
+        at_work = farm.submit(a_clip(steps=40))
+        farm.wait_step(at_work)
+
+        disk.fill()
+
+        eventually(
+            lambda: farm.says(worker, lambda it: NotFetching.DISK_FULL in it.not_fetching), within_s=JOB_S
+        )
+        waiting = farm.submit()
+        eventually(lambda: not farm.says(worker, lambda it: it.jobs), within_s=JOB_S)
+        assert waiting.refresh().state is JobState.QUEUED
+        assert farm.says(worker, lambda it: "the disk is full (work)" in str(it.trouble))
+        disk.clear()
+        cleared = time.monotonic()
+        eventually(lambda: waiting.refresh().state is not JobState.QUEUED, within_s=JOB_S)
+        assert time.monotonic() - cleared < SOON_S
+        waiting.wait(JOB_S)
+        at_work.wait(JOB_S)
+        assert at_work.record.attempts_failed == 0
+        assert not worker.told("quarantined")
+    finally:
+        farm.close()
+        disk.unmount()
 
 
 def test_a_worker_is_back_in_service_when_its_machine_is_well(new_farm: Farms) -> None:

@@ -41,6 +41,7 @@ class Rhythm:
     longest_pause_s: float = 60.0
     well_after_s: float = 60.0  # a run that lasted so long was a good one
     crashes_in_a_row: int = 5  # then it is broken
+    first_starts: int = 3  # so many deaths before it was ever ready: not by chance, the set-up is wrong
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,17 +84,15 @@ class Keeper:
         self._thread = threading.Thread(target=self._keep, name="comfy-keeper", daemon=True)
 
     def start(self) -> None:
-        """Begin, and return once it is ready.
+        """Begin, and return once it is ready. A process that is killed meanwhile is started again.
 
         Raises:
-            ComfyUnusable, ComfyStartFailed: it did not become ready the first time.
+            ComfyUnusable, ComfyStartFailed: it cannot be run, does not answer in time, or ends each time.
         """
         self._thread.start()
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._state is ComfyState.READY or self._failure is not None or self._leaving.is_set()
-            )
-            if self._failure is not None:
+            self._changed.wait_for(self._first_start_is_over)
+            if self._failure is not None and self._state is not ComfyState.READY:
                 raise self._failure
             if self._leaving.is_set():
                 raise ComfyStartFailed("it was stopped before it was ready", "start it again")
@@ -154,6 +153,16 @@ class Keeper:
         """The last lines of the present process."""
         recent = self.recent
         return recent[-1].tail() if recent else []
+
+    def _first_start_is_over(self) -> bool:
+        """Whether it is ready, or will not be, as far as trying tells."""
+        failure = self._failure
+        if self._state is ComfyState.READY or self._leaving.is_set():
+            return True
+        if failure is None or isinstance(failure, ComfyDied):
+            return False
+        ended = isinstance(failure, ComfyStartFailed) and failure.exit_code is not None
+        return not ended or self._failures >= self._rhythm.first_starts
 
     def _settled(self) -> bool:
         if self._restart is not None:

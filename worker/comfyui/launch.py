@@ -24,6 +24,7 @@ from worker.plan.load_plan import LoadPlan
 
 log = logging.getLogger(__name__)
 
+HELP_TRIES: Final = 3
 HELP_TIMEOUT_S: Final = 60.0  # it takes 0.06 s, on a machine that does nothing else
 LOOPBACK: Final = "127.0.0.1"
 
@@ -108,20 +109,13 @@ def probe_flags(target: Target, *, environ: Mapping[str, str] = os.environ) -> A
     """Ask the program which flags it takes; it answers before it imports torch.
 
     Raises:
-        ComfyUnusable: it cannot even be asked.
+        ComfyUnusable: it cannot even be asked, or fails each time.
     """
     if target.kind is ComfyKind.ATTACHED:
         return AcceptedFlags(names=frozenset())
     setting = "COMFYUI_PYTHON" if target.kind is ComfyKind.INSTALLED else target.setting
     try:
-        answer = subprocess.run(
-            [*target.command, "--help"],
-            env=child_environment(target, {}, environ),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=HELP_TIMEOUT_S,
-            check=False,
-        )
+        answer = _help_of(target, environ)
     except (OSError, subprocess.TimeoutExpired) as exc:
         raise ComfyUnusable(f"{target.command[0]}: {exc}", "name a Python program", setting=setting) from exc
     if answer.returncode != 0:
@@ -133,6 +127,22 @@ def probe_flags(target: Target, *, environ: Mapping[str, str] = os.environ) -> A
             lines=lines,
         )
     return parse_help(answer.stdout.decode("utf-8", "replace"))
+
+
+def _help_of(target: Target, environ: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:
+    """Its help, asked for again when it fails: it may have been killed, and only what repeats is a fault."""
+    for _ in range(HELP_TRIES):
+        answer = subprocess.run(
+            [*target.command, "--help"],
+            env=child_environment(target, {}, environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=HELP_TIMEOUT_S,
+            check=False,
+        )
+        if answer.returncode == 0:
+            break
+    return answer
 
 
 def extra_arguments(settings: WorkerSettings, target: Target, accepted: AcceptedFlags) -> list[str]:

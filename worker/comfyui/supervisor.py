@@ -121,17 +121,30 @@ class ComfySupervisor:
             on_line=on_line,
         )
 
-    def start(self) -> None:
-        """Take the worker's folder and card, start ComfyUI, and return once it answers.
+    def take(self) -> None:
+        """Take the worker's folder and card, for this process alone.
 
         Raises:
             InUse: another worker has the folder or the card.
             FolderUnusable: the folder cannot be used.
-            ComfyUnusable, ComfyStartFailed: ComfyUI does not run; nothing is left behind.
         """
-        self._warn()
         try:
             self._take_what_is_ours()
+        except BaseException:
+            self.stop()
+            raise
+
+    def start(self) -> None:
+        """Start ComfyUI, and return once it answers; takes folder and card first, unless `take` has.
+
+        Raises:
+            InUse, FolderUnusable: as `take`.
+            ComfyUnusable, ComfyStartFailed: ComfyUI does not run; nothing is left behind.
+        """
+        if self._folders is None:
+            self.take()
+        self._warn()
+        try:
             self._keeper.start()
         except BaseException:
             self.stop()
@@ -245,16 +258,21 @@ class ComfySupervisor:
         return self.target.kind is ComfyKind.EMULATOR or (facts is not None and facts.is_emulator)
 
     @property
-    def vram_class_gib(self) -> int:
+    def vram_class_gib(self) -> int | None:
         """The VRAM class whose jobs this worker takes, with those of all smaller ones.
+
+        None while an attached server has not told its card.
 
         Raises:
             GpuUnusable: the card is smaller than the smallest class.
         """
         facts = self.facts()
         memory_bytes = host_memory().total_bytes
-        if self.target.kind is ComfyKind.ATTACHED and facts is not None and facts.devices:
-            memory_bytes = facts.devices[0].vram_total_bytes  # of the card over there, if it has one
+        if self.target.kind is ComfyKind.ATTACHED:
+            if facts is None:
+                return self._settings.vram_gib
+            if facts.devices:
+                memory_bytes = facts.devices[0].vram_total_bytes  # of the card over there, if it has one
         return class_to_serve(
             self._settings.vram_gib, self.gpu, host_ram_bytes=memory_bytes, emulated=self.is_emulator
         )

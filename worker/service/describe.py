@@ -31,6 +31,7 @@ from worker.plan import host
 from worker.plan.load_plan import LoadPlan
 from worker.plan.model_files import models_folder
 from worker.service.definitions import Definitions
+from worker.service.disk import DiskWatch
 from worker.service.epoch import EpochWatch
 from worker.service.leaving import Leaving
 from worker.service.model_shelf import ModelShelf
@@ -48,6 +49,7 @@ class StatusMaker:
         gate: Gate,
         machine: Machine,
         *,
+        disk: DiskWatch,
         wellness: Wellness,
         leaving: Leaving,
         definitions: Definitions,
@@ -60,6 +62,7 @@ class StatusMaker:
         self._settings = settings
         self._gate = gate
         self._machine = machine
+        self._disk = disk
         self._wellness = wellness
         self._leaving = leaving
         self._definitions = definitions
@@ -89,7 +92,7 @@ class StatusMaker:
             pid=os.getpid(),
             state=machine.comfy.state.value,
             not_fetching=tuple(sorted(self._gate.closed_for)),
-            trouble=machine.trouble or self._illness() or self._deafness(),
+            trouble=machine.trouble or self._disk.trouble or self._illness() or self._deafness(),
             drain=told.value if told else None,
             redis_forgot_at=forgot_at.isoformat() if forgot_at else None,
             quarantine=self._quarantine(),

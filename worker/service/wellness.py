@@ -29,6 +29,7 @@ class Wellness:
         *,
         first_probe_s: float,
         card_trouble: Callable[[], str | None],
+        disk_is_full: Callable[[], bool],
         on_change: Callable[[], None],
     ) -> None:
         """Prepare; `start` runs it.
@@ -36,12 +37,14 @@ class Wellness:
         Args:
             first_probe_s: seconds until the first look whether it is well again.
             card_trouble: why the card cannot be used now; None while it can.
+            disk_is_full: asks the disk; while it is, that keeps the gate closed by itself, and is no illness.
             on_change: called when the worker goes out of service, or comes back.
         """
         self.quarantine = Quarantine(first_probe_s=first_probe_s)
         self._gate = gate
         self._supervisor = supervisor
         self._card_trouble = card_trouble
+        self._disk_is_full = disk_is_full
         self._on_change = on_change
         self._every_s = min(LOOK_EVERY_S, first_probe_s / 2)
         self._leaving = threading.Event()
@@ -58,6 +61,8 @@ class Wellness:
 
     def failed(self, error: JobError) -> None:
         """An attempt failed here."""
+        if error.code == "disk_full" and self._disk_is_full():
+            return
         if self.quarantine.failed(error):
             self._close()
 

@@ -9,7 +9,17 @@ import pytest
 
 MAIN = '''
 """Takes ComfyUI's flags, answers /system_stats, and fails on request."""
-import argparse
+import argparse, os, sys
+here = os.path.dirname(os.path.abspath(__file__))
+def first_time(what):
+    """Whether this is the first process that plays it."""
+    mark = os.path.join(here, what)
+    if os.path.exists(mark):
+        return False
+    open(mark, "w").close()
+    return True
+if "--help" in sys.argv and os.path.exists(os.path.join(here, "kill-help")) and first_time("help-killed"):
+    os.kill(os.getpid(), 9)
 parser = argparse.ArgumentParser()
 for flag in ("--listen", "--port", "--output-directory", "--temp-directory", "--input-directory",
              "--user-directory", "--base-directory", "--database-url", "--preview-method", "--play"):
@@ -30,8 +40,11 @@ if play == "crash":
     sys.exit("RuntimeError: something else")
 if play == "port":
     raise OSError(98, "error while attempting to bind: address already in use")
-if play == "kill":
+if play == "kill" or (play == "kill-once" and first_time(play)):
     os.kill(os.getpid(), 9)
+if play == "kill-guard-once" and first_time(play):
+    os.kill(os.getppid(), 9)
+    time.sleep(600)
 if play == "read-only":
     raise OSError(30, "Read-only file system", "/models")
 if play == "silent":

@@ -321,6 +321,48 @@ class TestAnInstalledComfyui:
         assert supervisor.pid is None
         assert supervisor.state is ComfyState.STOPPED
 
+    @pytest.mark.parametrize("play", ["kill-once", "kill-guard-once"])
+    def test_one_that_is_killed_once_while_it_starts_is_started_again(
+        self, make: Make, comfyui_dir: Path, play: str
+    ) -> None:
+        supervisor = make(comfyui_dir=comfyui_dir, comfyui_args=f"--play {play}")
+
+        supervisor.start()
+
+        assert supervisor.state is ComfyState.READY
+        assert supervisor.failure is None
+        assert get(supervisor.base_url + "/system_stats")["system"]["comfyui_version"] == "9.9.9"
+
+    def test_one_that_ends_each_time_is_tried_three_times(
+        self, make: Make, comfyui_dir: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        supervisor = make(comfyui_dir=comfyui_dir, comfyui_args="--play kill")
+
+        with pytest.raises(ComfyStartFailed, match="SIGKILL"):
+            supervisor.start()
+
+        assert [record.__dict__["event"] for record in caplog.records].count("comfy_down") == 3
+
+    def test_its_help_that_is_killed_once_is_asked_for_again(self, make: Make, comfyui_dir: Path) -> None:
+        (comfyui_dir / "kill-help").touch()
+
+        supervisor = make(comfyui_dir=comfyui_dir)
+
+        assert (comfyui_dir / "help-killed").exists()
+        assert "--novram" in supervisor._accepted
+
+    def test_folder_and_card_are_held_from_before_the_start(
+        self, make: Make, comfyui_dir: Path, a_card: GpuCard
+    ) -> None:
+        first = make(comfyui_dir=comfyui_dir, card=a_card, name="gpu0@here")
+        first.take()
+
+        with pytest.raises(InUse, match=r"gpu0@here.*FARM_WORKER_DIR"):
+            make(comfyui_dir=comfyui_dir).take()
+
+        first.start()
+        assert first.state is ComfyState.READY
+
     def test_one_that_never_answers_is_ended_with_its_last_lines(self, make: Make, comfyui_dir: Path) -> None:
         rhythm = replace(QUICK, start_timeout_s=1.0)
         supervisor = make(comfyui_dir=comfyui_dir, comfyui_args="--play silent", rhythm=rhythm)
