@@ -331,6 +331,12 @@ class WorkerSettings(FromEnvironment):
         validation_alias=_variable("FARM_LARGEST_CLIP"),
         description="Largest clip usually rendered, width x height x frames: the plan makes room for it.",
     )
+    canary_required: bool = Field(
+        True,
+        validation_alias=_variable("FARM_CANARY_REQUIRED"),
+        description="Whether a ComfyUI that does not do what jobs need, as its canary found, gets no jobs; "
+        "with `false` that is only told.",
+    )
     strict: bool = Field(
         False,
         validation_alias=_variable("FARM_STRICT"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from farm.fleet.not_fetching import NotFetching
 from farm.fleet.proof import Proof
 from farm.settings import WorkerSettings
+from worker.comfyui.canary_keeper import CanaryKeeper
 from worker.comfyui.excerpt import lines_of_job
 from worker.comfyui.keeper import ComfyState
 from worker.comfyui.launch import ComfyKind, child_environment
@@ -50,8 +51,9 @@ class Machine:
         self.comfy = ComfySupervisor.for_this_machine(settings, name=name, on_state=self._comfy_is)
         self.gpu = self.comfy.gpu
         self.watch = GpuWatch(self.gpu, self._card_is) if self.gpu is not None else None
-        self._plan_check = PlanCheck(
-            self.comfy.proof, lambda: self.comfy.generation, gate, strict=settings.strict
+        self._plan_check = PlanCheck(self._prove, lambda: self.comfy.generation, gate, strict=settings.strict)
+        self.canary = CanaryKeeper(
+            self.comfy, gate, required=settings.canary_required, on_report=self._canary_is_back
         )
         self.warm = WarmModels(self.comfy)
         self.attention = self._attention_probe(settings.data_dir)
@@ -72,7 +74,7 @@ class Machine:
     def trouble(self) -> str | None:
         """What keeps it from rendering, for a person; None while nothing does."""
         failure = self.comfy.failure
-        return self.card_trouble or (str(failure) if failure is not None else None)
+        return self.card_trouble or (str(failure) if failure is not None else self.canary.trouble)
 
     def take(self) -> None:
         """Take the worker's folder and the card, for this process alone.
@@ -90,6 +92,7 @@ class Machine:
             ComfyUnusable, ComfyStartFailed: ComfyUI does not run; nothing is left behind.
         """
         self._try_nvenc()
+        self.canary.start()
         self.comfy.start()
         if self.attention is not None:
             self.attention.recall()
@@ -100,6 +103,7 @@ class Machine:
         """End what `start` started; does nothing the second time."""
         if self.watch is not None:
             self.watch.stop()
+        self.canary.stop()
         self.comfy.stop()
 
     def proof(self) -> Proof | None:
@@ -152,8 +156,34 @@ class Machine:
                 extra={"event": "nvenc_unusable", "reason": self.nvenc.reason},
             )
 
+    def probe(self) -> str | None:
+        """Start ComfyUI anew and send a canary through it; why it cannot be used, None when it can.
+
+        One that is not ours is not started anew.
+        """
+        try:
+            self.comfy.restart("probe")
+        except WorkerError as exc:
+            return str(exc)
+        report = self.canary.send_now()
+        return self.canary.trouble if report is not None else "its canary did not come back"
+
+    def _prove(self) -> Proof | None:
+        """The plan held against the log, and what the canary found otherwise than it is known."""
+        proof, report = self.comfy.proof(), self.canary.report
+        if proof is None or report is None:
+            return proof
+        # What keeps jobs from coming is the worker's trouble, and no doubt.
+        doubts = report.strange if self.canary.trouble else (*report.broken, *report.strange)
+        return proof.with_doubts(map(str, doubts))
+
+    def _canary_is_back(self) -> None:
+        self._plan_check.look(after_job=True)
+        self._on_change()
+
     def _comfy_is(self, state: ComfyState, _failure: WorkerError | None) -> None:
         if state is ComfyState.READY:
+            self.canary.comfyui_started()
             self._plan_check.look()
             self._gate.open(NotFetching.COMFYUI_DOWN)
         else:

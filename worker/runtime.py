@@ -250,7 +250,7 @@ class Runtime:
         self._disk = DiskWatch(self.gate, written_folders(self._worker.data_dir), on_change=self._changed.set)
         self._wellness = Wellness(
             self.gate,
-            self._machine.comfy,
+            self._machine.probe,
             first_probe_s=self._worker.probe_after_s,
             card_trouble=lambda: self._machine.card_trouble,
             disk_is_full=self._disk.is_full,

@@ -50,6 +50,7 @@ from comfy.protocol.events import (
 )
 from comfy.protocol.follow import Follower
 from comfy.protocol.outputs import OutputFile, locate
+from comfy.protocol.patience import Cancel
 from comfy.protocol.run import PromptRun
 
 _LINE_COMES_WITHIN_S: Final = 1.0
@@ -62,6 +63,8 @@ def run_canary(
     temp_dir: Path | None = None,
     read_log: Callable[[], LogReader] | None = None,
     limits: CanaryLimits | None = None,
+    on_wait: Callable[[str], None] = lambda _: None,
+    give_up: Cancel | None = None,
 ) -> CanaryReport:
     """Send a canary through a server, and tell what held; takes well under a second on an idle one.
 
@@ -69,9 +72,12 @@ def run_canary(
         output_dir: the server's output folder on this machine's disk; None: files are read by ``/view``.
         temp_dir: its folder of previews; None: the canary's stays there until the server empties it.
         read_log: gives what the server has printed since its start; None: it is asked for what it remembers.
+        on_wait: called with who is before it, when it has to wait behind others.
+        give_up: looked at while it waits and runs; when set, it ends soon and its report says nothing.
     """
     limits = limits or CanaryLimits()
-    return _Flight(client.with_patience(limits.patience), output_dir, temp_dir, read_log, limits).fly()
+    patient = client.with_patience(limits.patience)
+    return _Flight(patient, output_dir, temp_dir, read_log, limits, give_up).fly(on_wait)
 
 
 class _Flight:
@@ -82,11 +88,13 @@ class _Flight:
         temp_dir: Path | None,
         read_log: Callable[[], LogReader] | None,
         limits: CanaryLimits,
+        give_up: Cancel | None,
     ) -> None:
         self._client = client
         self._folders = {"output": output_dir, "temp": temp_dir}
         self._read_log_here = read_log
         self._limits = limits
+        self._give_up = give_up
         self._id = uuid.uuid4().hex[:12]
         self._rows = Rows()
         self._run = PromptRun(str(uuid.uuid4()), {})
@@ -95,7 +103,7 @@ class _Flight:
         self._busy = ""
         self._lines: LogReading | None = None
 
-    def fly(self) -> CanaryReport:
+    def fly(self, on_wait: Callable[[str], None]) -> CanaryReport:
         """All of it, in order."""
         began_s = time.monotonic()
         with self._rows.look(Trait.VERSION):
@@ -103,7 +111,7 @@ class _Flight:
             self._rows.held(Trait.VERSION, self._version)
         with self._rows.look(Trait.NODES):
             self._read_nodes()
-        if self._run_whole_path():
+        if self._run_whole_path(on_wait):
             self._cancels.fly()
             with self._rows.look(Trait.LOG):
                 self._read_log()
@@ -133,13 +141,16 @@ class _Flight:
 
     # --- one run through the whole path ---
 
-    def _run_whole_path(self) -> bool:
+    def _run_whole_path(self, on_wait: Callable[[str], None]) -> bool:
         """Run the picture; False: the server has not taken it, or had no time for it."""
         others = self._others()
+        waits = f"{len(others)} prompts of others are before ours"
+        if others:
+            on_wait(waits)
         graph = picture(f"{FOLDER}/{self._id}/picture")
         self._run = PromptRun(self._run.prompt_id, graph)
         heard: list[Event] = []
-        limit = RunLimit(self._run, self._limits, behind_others=bool(others))
+        limit = RunLimit(self._run, self._limits, behind_others=bool(others), give_up=self._give_up)
         with (
             self._rows.look(Trait.HISTORY),
             Follower(
@@ -151,7 +162,7 @@ class _Flight:
             with contextlib.suppress(RunInterrupted):
                 follower.follow(ask_first=False)
         if others and self._run.started_s is None and limit.is_set():
-            self._busy = f"{len(others)} prompts of others are before ours"
+            self._busy = waits
             return False
         with self._rows.look(Trait.HISTORY):
             self._judge_history()

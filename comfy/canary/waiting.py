@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from comfy.errors import UnknownMessage
-from comfy.protocol.patience import Patience
+from comfy.protocol.patience import Cancel, Patience
 from comfy.protocol.run import PromptRun
 
 LOOK_EVERY_S: Final = 0.01
@@ -37,13 +37,18 @@ class CanaryLimits:
 class RunLimit:
     """Calls a run off when it takes too long: to begin, or from there to its end."""
 
-    def __init__(self, run: PromptRun, limits: CanaryLimits, *, behind_others: bool) -> None:
+    def __init__(
+        self, run: PromptRun, limits: CanaryLimits, *, behind_others: bool, give_up: Cancel | None = None
+    ) -> None:
         self._run = run
         self._run_s = limits.run_s
+        self._give_up = give_up
         self._latest_start_s = time.monotonic() + (limits.queue_s if behind_others else limits.run_s)
 
     def is_set(self) -> bool:
-        """Whether its time is over."""
+        """Whether its time is over, or somebody gives it up."""
+        if self._give_up is not None and self._give_up.is_set():
+            return True
         begun_s = self._run.started_s
         return time.monotonic() > (self._latest_start_s if begun_s is None else begun_s + self._run_s)
 

@@ -8,12 +8,14 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from comfy.canary.report import Seen
 from farm.cli.tables import plain_table
 from farm.cli.words import seconds, size
 from farm.fleet.not_fetching import Cause, NotFetching
 from farm.fleet.proof import Proof, ProofVerdict
 from farm.fleet.status import (
     AttentionTrials,
+    CanaryStatus,
     CustomNodeStatus,
     GpuStatus,
     ModelLoadStatus,
@@ -103,6 +105,7 @@ def _software(worker: WorkerStatus) -> dict[str, str]:
         "load plan": escape(" ".join([plan.mode or "–", *plan.flags])),
         "why": escape("\n".join(plan.reasons)),
         "proof": escape(", ".join(_proof_words(worker.proof))) if worker.proof is not None else "",
+        "canary": escape("\n".join(_canary_words(worker.canary))) if worker.canary is not None else "",
         "attention": escape("\n".join(_attention_words(trials))) if trials is not None else "",
         "node classes": str(worker.node_classes or ""),
         "models": f"{models.files} files, {size(models.bytes)}"
@@ -141,6 +144,17 @@ def _proof_words(proof: Proof) -> Iterator[str]:
         yield f"log: {proof.log}"
     if proof.log is not None and proof.log.unknown_warnings:
         yield f"{len(proof.log.unknown_warnings)} warnings that are not known"
+
+
+def _canary_words(canary: CanaryStatus) -> Iterator[str]:
+    """What failed is in its sentence; and what else it saw, and did not see."""
+    yield canary.sentence
+    held = [trait.trait for trait in canary.traits if trait.seen == Seen.HELD]
+    if held:
+        yield f"as expected: {', '.join(held)}"
+    for trait in canary.traits:
+        if trait.seen == Seen.NOT_SEEN:
+            yield f"not seen: {trait.trait}" + (f" ({trait.came})" if trait.came else "")
 
 
 def _attention_words(trials: AttentionTrials) -> Iterator[str]:

@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
+from comfy.canary.report import Seen
 from farm.errors import StoreUnavailable
 from farm.fleet.proof import Proof
 from farm.fleet.status import WorkerStatus
@@ -70,6 +71,17 @@ def _proof(read: Callable[[Proof], float]) -> Callable[[WorkerStatus], Samples]:
 
 def _verdict(worker: WorkerStatus) -> Samples:
     return [((worker.proof.verdict.value,), 1.0)] if worker.proof is not None else []
+
+
+def _canary_verdict(worker: WorkerStatus) -> Samples:
+    return [((worker.canary.verdict,), 1.0)] if worker.canary is not None else []
+
+
+def _canary_failures(worker: WorkerStatus) -> Samples:
+    traits = worker.canary.traits if worker.canary is not None else ()
+    for trait in traits:
+        if trait.seen == Seen.FAILED:
+            yield (trait.trait, "yes" if trait.needed else "no"), 1.0
 
 
 def _unknown_warnings(worker: WorkerStatus) -> Samples:
@@ -150,6 +162,18 @@ WORKERS: Final[tuple[OfWorker, ...]] = (
         labels=("verdict",),
         meaning="1 for what is known of its mode: proven, differs (from the plan), unproven.",
         read=_verdict,
+    ),
+    OfWorker(
+        name="farm_worker_canary",
+        labels=("verdict",),
+        meaning="1 for what its canary found: proven, unproven, unusable, busy (not proven yet).",
+        read=_canary_verdict,
+    ),
+    OfWorker(
+        name="farm_worker_canary_failed",
+        labels=("trait", "needed"),
+        meaning="1 for each trait of its ComfyUI that is not as the farm knows it; jobs need it: yes, no.",
+        read=_canary_failures,
     ),
     OfWorker(
         name="farm_worker_log_unknown_warnings",

@@ -69,6 +69,24 @@ class NotFetching(StrEnum):
         Cause.FAULT,
         "Redis has room, or is no replica any more",
     )
+    CANARY_UNDER_WAY = (
+        "canary_under_way",
+        "its canary is still on its way through ComfyUI",
+        Cause.PASSING,
+        "the canary is back, within a second or so",
+    )
+    CANARY_BUSY = (
+        "canary_busy",
+        "prompts of others are before its canary, so ComfyUI is not proven yet",
+        Cause.PASSING,
+        "the ComfyUI that it is attached to has time for the canary",
+    )
+    CANARY_FAILED = (
+        "canary_failed",
+        "ComfyUI does not do what jobs need, as its canary found out",
+        Cause.FAULT,
+        "a canary comes through: one is sent at each start of ComfyUI, and now and then",
+    )
     NOT_PROVEN = (
         "not_proven",
         "ComfyUI is not proven to run as planned",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from comfy.log.reading import LogReading
@@ -29,6 +30,12 @@ class Proof:
     dynamic_vram: bool | None = None
     partial_loads: int = 0  # models that did not fit, and stream a part of their weights in each step
     log: LogReading | None = None  # None: of a worker that did not count yet
+
+    def with_doubts(self, doubts: Iterable[str]) -> Proof:
+        """The same, and what else speaks against it that is no difference from the plan, in words."""
+        unproven = (*self.unproven, *doubts)
+        doubtful = unproven and self.verdict is ProofVerdict.PROVEN
+        return replace(self, verdict=ProofVerdict.UNPROVEN if doubtful else self.verdict, unproven=unproven)
 
     @property
     def holds(self) -> bool:

@@ -76,6 +76,27 @@ class QuarantineStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryTraitStatus:
+    """One thing that the farm takes for granted of a ComfyUI, and what became of it."""
+
+    trait: str = ""  # as `comfy.canary.report.Trait`
+    seen: str = ""  # as `comfy.canary.report.Seen`
+    needed: bool = False  # jobs fail without it
+    expected: str = ""
+    came: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryStatus:
+    """What a tiny run without models has found out about the ComfyUI of now."""
+
+    verdict: str = ""  # as `comfy.canary.report.Verdict`
+    sentence: str = ""  # all of it, for a person
+    traits: tuple[CanaryTraitStatus, ...] = ()
+    took_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NvencStatus:
     """Whether the GPU's video encoder works."""
 
@@ -151,6 +172,7 @@ class WorkerStatus(WorkerFacts):
     quarantine: QuarantineStatus | None = None
     resources: ResourceStatus = ResourceStatus()
     nvenc: NvencStatus | None = None
+    canary: CanaryStatus | None = None  # None: none is back from the ComfyUI of now
     proof: Proof | None = None  # None: ComfyUI has not answered yet
     attention_trials: AttentionTrials | None = None
     jobs: Mapping[str, Progress] = field(

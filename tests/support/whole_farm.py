@@ -110,6 +110,12 @@ class WorkerProcess:
         answer = self._http.request("POST", f"{self.comfy_url}/emulator/faults", body=body)
         assert answer.status == 200, answer.data
 
+    def differ(self, *ways: str) -> None:
+        """Have its emulator differ from all servers that are known in these ways only."""
+        body = json.dumps(ways).encode()
+        answer = self._http.request("PUT", f"{self.comfy_url}/emulator/future", body=body)
+        assert answer.status == 204, answer.data
+
     def behave(self) -> None:
         """Forget the faults that did not happen."""
         self._http.request("DELETE", f"{self.comfy_url}/emulator/faults")

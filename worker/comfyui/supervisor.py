@@ -8,10 +8,13 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import psutil
 
+from comfy.canary.flight import run_canary
+from comfy.canary.report import CanaryReport
+from comfy.canary.waiting import CanaryLimits
 from comfy.protocol.client import ComfyClient
 from comfy.protocol.patience import Patience
 from farm.fleet.proof import Proof
@@ -45,6 +48,9 @@ from worker.plan.host import host_memory
 from worker.plan.load_plan import LoadPlan
 
 log = logging.getLogger(__name__)
+
+# A machine under load answers late, and a wrong verdict costs all jobs that it could have rendered meanwhile.
+_CANARY_LIMITS: Final = CanaryLimits(queue_s=600.0, run_s=30.0, answer_s=10.0)
 
 
 class ComfySupervisor:
@@ -314,6 +320,25 @@ class ComfySupervisor:
         if running is None:
             return None
         return prove(self.plan, self.gpu, running.process.read_log(), running.facts)
+
+    def send_canary(self, *, give_up: threading.Event, on_wait: Callable[[str], None]) -> CanaryReport:
+        """Send a canary through it as it runs now; see `comfy.canary.flight.run_canary`.
+
+        Raises:
+            ComfyUnusable, ComfyStartFailed: it does not run.
+        """
+        running = self._keeper.wait(self._wait_s)
+        is_ours = self.target.kind is not ComfyKind.ATTACHED
+        temp = self._folders.temp if self._folders is not None and is_ours else None
+        return run_canary(
+            self.client(),
+            output_dir=self.output_dir,
+            temp_dir=temp,
+            read_log=running.process.read_log if is_ours else None,
+            limits=_CANARY_LIMITS,
+            on_wait=on_wait,
+            give_up=give_up,
+        )
 
     def clean(self, prefix: str) -> None:
         """Remove one job's files from output, temp and input; the rest of the folders stays."""

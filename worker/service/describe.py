@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from comfy.canary.report import CanaryReport
 from farm.fleet.status import (
     AttentionTrials,
+    CanaryStatus,
+    CanaryTraitStatus,
     CustomNodeStatus,
     GpuProcessStatus,
     GpuStatus,
@@ -98,6 +101,7 @@ class StatusMaker:
             quarantine=self._quarantine(),
             resources=resources_now(machine.watch, machine.comfy, self._folders()),
             nvenc=NvencStatus(**asdict(machine.nvenc)) if machine.nvenc else None,
+            canary=_canary_status(machine.canary.report),
             proof=machine.proof(),
             attention_trials=self._attention(),
             jobs=self._at_work.jobs(),
@@ -150,6 +154,20 @@ class StatusMaker:
         models = models_folder(self._settings)
         named = {"work": self._settings.data_dir}
         return named | {"models": models} if models is not None else named
+
+
+def _canary_status(report: CanaryReport | None) -> CanaryStatus | None:
+    if report is None:
+        return None
+    traits = (
+        CanaryTraitStatus(
+            trait=row.trait, seen=row.seen, needed=row.trait.is_needed, expected=row.expected, came=row.came
+        )
+        for row in report.rows
+    )
+    return CanaryStatus(
+        verdict=report.verdict, sentence=report.sentence, traits=tuple(traits), took_s=report.took_s
+    )
 
 
 def worker_facts(name: str, gpu: GpuCard | None, comfy: ComfySupervisor) -> WorkerFacts:

@@ -9,8 +9,6 @@ from typing import Final
 
 from farm.fleet.not_fetching import NotFetching
 from farm.job import JobError
-from worker.comfyui.supervisor import ComfySupervisor
-from worker.errors import WorkerError
 from worker.gate import Gate
 from worker.service.quarantine import Quarantine
 
@@ -25,7 +23,7 @@ class Wellness:
     def __init__(
         self,
         gate: Gate,
-        supervisor: ComfySupervisor,
+        probe: Callable[[], str | None],
         *,
         first_probe_s: float,
         card_trouble: Callable[[], str | None],
@@ -35,6 +33,7 @@ class Wellness:
         """Prepare; `start` runs it.
 
         Args:
+            probe: has ComfyUI show that it can be used; why not, None when it has.
             first_probe_s: seconds until the first look whether it is well again.
             card_trouble: why the card cannot be used now; None while it can.
             disk_is_full: asks the disk; while it is, that keeps the gate closed by itself, and is no illness.
@@ -42,7 +41,7 @@ class Wellness:
         """
         self.quarantine = Quarantine(first_probe_s=first_probe_s)
         self._gate = gate
-        self._supervisor = supervisor
+        self._ask = probe
         self._card_trouble = card_trouble
         self._disk_is_full = disk_is_full
         self._on_change = on_change
@@ -82,12 +81,9 @@ class Wellness:
             self._probe(self._card_trouble())
 
     def _probe(self, trouble: str | None) -> None:
-        """ComfyUI anew, and its card readable: then it may try a job again."""
+        """Its card readable, and ComfyUI in order: then it may try a job again."""
         if trouble is None:
-            try:
-                self._supervisor.restart("probe")
-            except WorkerError as exc:
-                trouble = str(exc)
+            trouble = self._ask()
         if self._leaving.is_set():
             return
         self.quarantine.probed(trouble)

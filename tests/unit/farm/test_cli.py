@@ -424,6 +424,21 @@ def test_workers_never_says_as_planned_of_a_log_that_it_does_not_understand(cli:
     assert "as planned" not in cli("workers", "gpu1").out
 
 
+def test_workers_with_a_name_tells_what_its_canary_saw_and_did_not_see(cli: Cli) -> None:
+    traits = [
+        {"trait": "post", "seen": "held"},
+        {"trait": "queue", "seen": "held"},
+        {"trait": "clean_up", "seen": "not seen", "came": "2 small files stay"},
+    ]
+    announce(cli.store, "gpu1@rack", canary={"sentence": "ComfyUI 0.46.0: as 0.33.0", "traits": traits})
+
+    text = cli("workers", "gpu1").out
+
+    assert "ComfyUI 0.46.0: as 0.33.0" in text
+    assert "as expected: post, queue" in text
+    assert "not seen: clean_up (2 small files stay)" in text
+
+
 def test_workers_with_a_name_tells_all_that_the_worker_says_of_itself(cli: Cli) -> None:
     files = {"vae/wan_2.1_vae.safetensors": 254 * 2**20, "loras/fast[1].safetensors": 2**30}
     cli.store.put_blob(models_name("d1"), zlib.compress(json.dumps(files).encode()), ttl_s=60)

@@ -41,6 +41,10 @@ A_STATUS: Mapping[str, Any] = {
         "partial_loads": 1,
         "log": {"unknown_warnings": ["the moon is full"]},
     },
+    "canary": {
+        "verdict": "unproven",
+        "traits": [{"trait": "post", "seen": "held", "needed": True}, {"trait": "log", "seen": "failed"}],
+    },
     "ram_total_bytes": 6,
     "resources": {
         "vram_used_bytes": 13 * 2**30,
@@ -100,6 +104,8 @@ def test_every_metric_of_a_worker_is_told_with_its_name() -> None:
     for metric in WORKERS:
         assert {labels[0] for labels in told[metric.name]} == {"gpu0@rack"}, metric.name
     assert told["farm_worker_proof_differences"] == {("gpu0@rack",): 1}
+    assert told["farm_worker_canary"] == {("gpu0@rack", "unproven"): 1}
+    assert told["farm_worker_canary_failed"] == {("gpu0@rack", "no", "log"): 1}
     assert told["farm_worker_fetching"] == {("gpu0@rack",): 0}
     assert told["farm_worker_not_fetching"] == {
         ("gpu0@rack", "order", "drained"): 1,

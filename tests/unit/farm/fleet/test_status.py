@@ -15,6 +15,8 @@ from farm.fleet.not_fetching import NotFetching
 from farm.fleet.proof import Proof, ProofVerdict
 from farm.fleet.status import (
     AttentionTrials,
+    CanaryStatus,
+    CanaryTraitStatus,
     CustomNodeStatus,
     GpuProcessStatus,
     GpuStatus,
@@ -57,6 +59,12 @@ WHOLE = WorkerStatus(
         gpu_processes=(GpuProcessStatus(pid=1, name="python", used_bytes=2),),
     ),
     nvenc=NvencStatus(usable=True, reason="encoded"),
+    canary=CanaryStatus(
+        verdict="unproven",
+        sentence="its log is strange",
+        traits=(CanaryTraitStatus(trait="log", seen="failed", expected="lines", came="other lines"),),
+        took_s=0.2,
+    ),
     proof=Proof(
         verdict=ProofVerdict.DIFFERS, differences=("its VRAM state is NO_VRAM",), log=LogReading(lines=3)
     ),
