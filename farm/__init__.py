@@ -16,6 +16,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
+
     from farm.aio import AsyncFarm, AsyncJob, AsyncResult
     from farm.asking.request import (
         JobOptions,
@@ -115,6 +117,8 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("farm.installed").own_version()
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"farm.{_HOMES.get(name, 'errors')}"), name)

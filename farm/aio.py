@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, Unpack
 
+from comfy.node_defs.definitions import Definitions
 from comfy.wan.binding import Bindings
 from farm.asking.building import (
     GraphSource,
@@ -26,13 +27,13 @@ from farm.asking.request import (
     JobOptions,
     JobRequest,
 )
-from farm.client import Farm, succeeded
+from farm.client import BATCH, Checked, Farm, succeeded
 from farm.downloads import DEFAULT_NAME
 from farm.errors import WaitTimeout
 from farm.fleet.status import WorkerStatus
 from farm.follow import ends
 from farm.follower import Follower
-from farm.handle import Job, Result, result_of
+from farm.handle import Result, result_of
 from farm.job import Artifact, JobEvent, JobRecord, JobResult, JobSpec, JobState
 from farm.settings import RedisSettings, S3Settings
 from farm.storage import Storage
@@ -86,14 +87,46 @@ class AsyncFarm:
         **options: Unpack[JobOptions],
     ) -> AsyncJob:
         """As `Farm.submit`."""
-        made = await self.call(
-            self._farm.submit, graph, parameters, template=template, inputs=inputs, bind=bind, **options
+        return await self.submit_one(
+            JobRequest(graph, parameters, template=template, inputs=inputs, bind=bind, **options)
         )
-        return self._job(made)
 
-    async def submit_many(self, requests: Iterable[JobRequest]) -> builtins.list[AsyncJob]:
+    async def render(
+        self,
+        graph: GraphSource | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        folder: str | Path = ".",
+        timeout_s: float | None = None,
+        template: str | None = None,
+        inputs: Mapping[str, InputSource] | None = None,
+        bind: Bindings | None = None,
+        **options: Unpack[JobOptions],
+    ) -> builtins.list[Path]:
+        """As `Farm.render`."""
+        job = await self.submit(graph, parameters, template=template, inputs=inputs, bind=bind, **options)
+        result = await (await job.wait(timeout_s)).result()
+        return await result.download(folder)
+
+    async def submit_one(self, request: JobRequest) -> AsyncJob:
+        """As `Farm.submit_one`."""
+        return AsyncJob(self, await self.call(lambda: self._farm.submit_one(request).record))
+
+    async def submit_many(
+        self, requests: Iterable[JobRequest], *, batch: int = BATCH
+    ) -> builtins.list[AsyncJob]:
         """As `Farm.submit_many`."""
-        return [self._job(job) for job in await self.call(self._farm.submit_many, requests)]
+        submit = self._farm.submit_many
+        records = await self.call(lambda: [job.record for job in submit(requests, batch=batch)])
+        return [AsyncJob(self, record) for record in records]
+
+    async def checked(self, request: JobRequest) -> Checked:
+        """As `Farm.checked`."""
+        return await self.call(self._farm.checked, request)
+
+    async def node_definitions(self) -> Definitions:
+        """As `Farm.node_definitions`."""
+        return await self.call(self._farm.node_definitions)
 
     async def validate(self, request: JobRequest) -> JobSpec:
         """As `Farm.validate`."""
@@ -111,7 +144,7 @@ class AsyncFarm:
 
     async def get(self, job_id: str) -> AsyncJob:
         """As `Farm.get`."""
-        return self._job(await self.call(self._farm.get, job_id))
+        return AsyncJob(self, await self._record(job_id))
 
     async def list(
         self,
@@ -128,7 +161,7 @@ class AsyncFarm:
         while True:
             page = await self.call(find, limit=_PAGE, cursor=cursor)
             for record in page.jobs:
-                yield AsyncJob(self, record.job_id, record)
+                yield AsyncJob(self, record)
             cursor = page.next_cursor
             if cursor is None:
                 return
@@ -160,7 +193,7 @@ class AsyncFarm:
             record = await self._record(job_id)
             if not record.state.final:
                 raise WaitTimeout(job_id, record.state, time.monotonic() - started) from None
-        return AsyncJob(self, job_id, succeeded(record))
+        return AsyncJob(self, succeeded(record))
 
     async def cancel(self, job_id: str, *, reason: str = "") -> JobState:
         """As `Farm.cancel`."""
@@ -168,11 +201,13 @@ class AsyncFarm:
 
     async def retry(self, job_id: str) -> AsyncJob:
         """As `Farm.retry`."""
-        return self._job(await self.call(self._farm.retry, job_id))
+        return AsyncJob(self, await self.call(lambda: self._farm.retry(job_id).record))
 
-    async def retry_failed(self, *, label: str | None = None, dry_run: bool = False) -> builtins.list[str]:
-        """As `Farm.retry_failed`, all of them at once."""
-        return await self.call(lambda: [*self._farm.retry_failed(label=label, dry_run=dry_run)])
+    async def retry_failed(self, *, label: str | None = None, dry_run: bool = False) -> AsyncIterator[str]:
+        """As `Farm.retry_failed`: ``async for job_id in farm.retry_failed()``."""
+        ids = self._farm.retry_failed(label=label, dry_run=dry_run)
+        while (job_id := await self.call(next, ids, None)) is not None:
+            yield job_id
 
     async def workers(self) -> Sequence[WorkerStatus]:
         """As `Farm.workers`."""
@@ -217,42 +252,38 @@ class AsyncFarm:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, functools.partial(function, *args, **kwargs))
 
-    def _job(self, job: Job) -> AsyncJob:
-        return AsyncJob(self, job.job_id, job.known)
-
 
 class AsyncJob:
     """One job, as it was when last asked for, and what can be done with it."""
 
     __slots__ = ("_farm", "_record", "job_id")
 
-    def __init__(self, farm: AsyncFarm, job_id: str, record: JobRecord | None = None) -> None:
+    def __init__(self, farm: AsyncFarm, record: JobRecord) -> None:
         self._farm = farm
         self._record = record
-        self.job_id: Final = job_id
+        self.job_id: Final = record.job_id
 
     def __repr__(self) -> str:
-        return f"<AsyncJob {self.job_id}{f' {self._record.state}' if self._record else ''}>"
+        return f"<AsyncJob {self.job_id} {self.state}>"
 
-    async def record(self) -> JobRecord:
-        """All that the store knew of it when last asked; the first use asks."""
-        if self._record is None:
-            await self.refresh()
-        assert self._record is not None  # noqa: S101  # `refresh` has set it, or raised
+    @property
+    def record(self) -> JobRecord:
+        """As `Job.record`; known from the beginning, so that nothing has to be awaited."""
         return self._record
 
-    async def state(self) -> JobState:
-        """The state at the last look; `refresh` looks again."""
-        return (await self.record()).state
+    @property
+    def state(self) -> JobState:
+        """As `Job.state`."""
+        return self._record.state
 
     async def refresh(self) -> Self:
         """Look again; returns itself."""
-        self._record = await (await self._farm.get(self.job_id)).record()
+        self._record = (await self._farm.get(self.job_id)).record
         return self
 
     async def wait(self, timeout_s: float | None = None) -> Self:
         """As `Job.wait`."""
-        self._record = await (await self._farm.wait(self.job_id, timeout_s=timeout_s)).record()
+        self._record = (await self._farm.wait(self.job_id, timeout_s=timeout_s)).record
         return self
 
     def events(self, *, after: str = "0", live: bool = True) -> AsyncIterator[JobEvent]:
@@ -265,14 +296,12 @@ class AsyncJob:
 
     async def retry(self) -> Self:
         """As `Farm.retry`; returns itself."""
-        self._record = await (await self._farm.retry(self.job_id)).record()
+        self._record = (await self._farm.retry(self.job_id)).record
         return self
 
     async def result(self) -> AsyncResult:
         """As `Job.result`."""
-        record = await self.record()
-        if record.result is None:
-            record = await (await self.refresh()).record()
+        record = self.record if self.record.result else (await self.refresh()).record
         return AsyncResult(self._farm, result_of(record, self._farm.storage))
 
 
@@ -284,6 +313,16 @@ class AsyncResult:
     def __init__(self, farm: AsyncFarm, result: Result) -> None:
         self._farm = farm
         self._result = result
+
+    @property
+    def job(self) -> JobRecord:
+        """Whose they are."""
+        return self._result.job
+
+    @property
+    def storage(self) -> Storage:
+        """Where they are kept."""
+        return self._result.storage
 
     @property
     def facts(self) -> JobResult:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from farm.fleet.planning import JobPlan
 
 _BLOCK_S: Final = 1.0  # longest single wait for news; a lost event costs no more than this
-_BATCH: Final = 500  # jobs of one round trip
+BATCH: Final = 500  # jobs of one round trip
 _LONGEST_REASON: Final = 1000
 _MOST_PROBLEMS: Final = 20  # of one refused batch: nobody reads more
 
@@ -120,21 +120,40 @@ class Farm:
                 job was: an idempotency key makes trying again safe.
             StorageUnavailable: an input file could not be stored.
         """
-        request = JobRequest(
-            graph=graph,
-            template=template,
-            parameters=parameters or {},
-            inputs=inputs or {},
-            bind=bind or {},
-            options=options,
+        return self.submit_one(
+            JobRequest(graph, parameters, template=template, inputs=inputs, bind=bind, **options)
         )
-        return self.submit_one(request)
+
+    def render(
+        self,
+        graph: GraphSource | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        folder: str | Path = ".",
+        timeout_s: float | None = None,
+        template: str | None = None,
+        inputs: Mapping[str, InputSource] | None = None,
+        bind: Bindings | None = None,
+        **options: Unpack[JobOptions],
+    ) -> builtins.list[Path]:
+        """Submit one job, wait until it succeeded, and fetch its files into `folder`; their paths.
+
+        Args:
+            timeout_s: longest wait; a job that is not ready by then goes on, and the error has its id.
+
+        Raises:
+            InvalidJob, IdempotencyConflict, StoreUnavailable: as `submit`.
+            JobFailed, WaitTimeout: as `wait`.
+            StorageUnavailable: an input file could not be stored, or a result not be fetched.
+        """
+        job = self.submit(graph, parameters, template=template, inputs=inputs, bind=bind, **options)
+        return job.wait(timeout_s).result().download(folder)
 
     def submit_one(self, request: JobRequest) -> Job:
         """As `submit`, of a request that was made before."""
         return self._store_all([self.checked(request)])[0]
 
-    def submit_many(self, requests: Iterable[JobRequest], *, batch: int = _BATCH) -> builtins.list[Job]:
+    def submit_many(self, requests: Iterable[JobRequest], *, batch: int = BATCH) -> builtins.list[Job]:
         """Queue many jobs, in order, a batch for each round trip.
 
         Every request of a batch is checked before any of it is stored, and requests are taken

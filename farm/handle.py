@@ -64,11 +64,6 @@ class Job:
         return f"<Job {self.job_id}{f' {self._record.state}' if self._record else ''}>"
 
     @property
-    def known(self) -> JobRecord | None:
-        """The record, if it has been asked for yet."""
-        return self._record
-
-    @property
     def record(self) -> JobRecord:
         """All that the store knew of it when last asked; the first use asks."""
         if self._record is None:

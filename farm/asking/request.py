@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict, Unpack
 
 from comfy.errors import GraphError, GraphProblem
 from comfy.graphs.graph import Graph
@@ -74,17 +74,40 @@ class JobOptions(TypedDict, total=False):
     interpolation: int  # largest factor; 1: none
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, init=False)
 class JobRequest:
     """One job as a caller asks for it: a graph or a template, its parameters, its options."""
 
-    graph: GraphSource | None = None
-    template: str | None = None
+    graph: GraphSource | None
+    template: str | None
     # Of the template; or of the graph: "node.input", a name of `bind`, or a role ("prompt", "frames", …).
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    inputs: Mapping[str, InputSource] = field(default_factory=dict)  # files, by names of the same kinds
-    bind: Bindings = field(default_factory=dict)  # names of your own -> "node.input" of the graph, or several
-    options: JobOptions = field(default_factory=JobOptions)
+    parameters: Mapping[str, Any]
+    inputs: Mapping[str, InputSource]  # files, by names of the same kinds
+    bind: Bindings  # names of your own -> "node.input" of the graph, or several
+    options: JobOptions
+
+    def __init__(
+        self,
+        graph: GraphSource | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        template: str | None = None,
+        inputs: Mapping[str, InputSource] | None = None,
+        bind: Bindings | None = None,
+        options: JobOptions | None = None,
+        **more: Unpack[JobOptions],
+    ) -> None:
+        """What `Farm.submit` takes; options come one by one, or together as `options`."""
+        given = {
+            "graph": graph,
+            "template": template,
+            "parameters": parameters or {},
+            "inputs": inputs or {},
+            "bind": bind or {},
+            "options": {**(options or {}), **more},
+        }
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

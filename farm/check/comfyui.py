@@ -13,6 +13,7 @@ from typing import Final
 from comfy.canary.report import Verdict
 from farm.check.finding import Finding, bad, good, note
 from farm.errors import SettingsError
+from farm.installed import how_to_install
 from farm.settings import WorkerSettings
 from farm.surroundings import settings_here
 
@@ -159,7 +160,7 @@ def _fly_canary(url: str, output: Path | None) -> Finding:
         return bad(CANARY, f"nothing came back in {CANARY_TIMEOUT_S:.0f} s", "look at ComfyUI's own log")
     except (ValueError, KeyError):
         reason = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
-        return note(CANARY, f"it was not sent: {reason}", "install wan-farm[worker]")
+        return note(CANARY, f"it was not sent: {reason}", how_to_install("worker"))
     match verdict:
         case Verdict.PROVEN:
             return good(CANARY, sentence)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from farm.check.finding import Finding, bad, good, note
 from farm.errors import SettingsError, StackError
+from farm.installed import how_to_install
 from farm.settings import WorkerSettings
 from farm.surroundings import settings_here
 
@@ -82,7 +83,7 @@ def check_wheels() -> list[Finding]:
             return good(name, str(find()))
         except StackError as exc:
             what, _, remedy = str(exc).partition(": ")
-            return note(name, f"{what} (only `farm up` needs it)", remedy or "pip install 'wan-farm[local]'")
+            return note(name, f"{what} (only `farm up` needs it)", remedy or how_to_install("local"))
 
     flower = find_spec("flower") is not None
     return [
@@ -111,4 +112,4 @@ def check_disk(folder: Path | None = None) -> list[Finding]:
 
 
 def _lacks(name: str, package: str, extra: str) -> Finding:
-    return note(name, f"{package} is not installed here", f"pip install 'wan-farm[{extra}]'")
+    return note(name, f"{package} is not installed here", how_to_install(extra))

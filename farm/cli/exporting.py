@@ -9,6 +9,7 @@ import typer
 from farm.cli.door import door_of, say
 from farm.cli.ending import told_to_end
 from farm.errors import SettingsError
+from farm.installed import how_to_install
 
 DEFAULT_PORT: Final = 9640
 _Port = Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0: any free port.")]
@@ -25,7 +26,7 @@ def metrics(
 
         from farm.fleet.metrics import FleetCollector
     except ModuleNotFoundError as exc:
-        raise SettingsError("the exporter is not installed; install wan-farm[metrics]") from exc
+        raise SettingsError(f"the exporter is not installed: {how_to_install('metrics')}") from exc
     door = door_of(context)
     with door.farm() as farm:
         farm.store.ping()  # a wrong address is told at once; later ones are a metric

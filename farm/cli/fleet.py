@@ -21,6 +21,7 @@ from farm.cli.worker_views import worker_view, workers_table
 from farm.errors import SettingsError
 from farm.fleet.model_lists import models_of
 from farm.fleet.status import WorkerStatus, workers_named
+from farm.installed import how_to_install
 from farm.settings import CleanSettings, LogSettings, StoreSettings
 from farm.store.base import Drain
 from farm.surroundings import settings_here
@@ -137,7 +138,7 @@ def plan_gpu(
     )
     if answer.returncode != 0:
         reason = answer.stderr.strip().splitlines() or [f"it ended with {answer.returncode}"]
-        remedy = "; install wan-farm[worker]" if "ModuleNotFoundError" in reason[-1] else ""
+        remedy = f"; {how_to_install('worker')}" if "ModuleNotFoundError" in reason[-1] else ""
         raise SettingsError(f"no plan: {reason[-1].removeprefix('plan-gpu: error: ')}{remedy}")
     say(door_of(context).out, answer.stdout.rstrip())
 

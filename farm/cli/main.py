@@ -9,13 +9,14 @@ import traceback
 from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from comfy.errors import ComfyError
 from farm.cli.commands import CommandGroup, add_commands
-from farm.cli.door import Door, say
+from farm.cli.door import Door, door_of, say
 from farm.cli.exits import EPILOG, ExitCode, code_of, told
 from farm.errors import FarmError, StoreUnavailable
 
@@ -29,6 +30,24 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 add_commands(app)
+
+
+def _tell_version(context: typer.Context, wanted: bool) -> None:  # as Typer calls it
+    if wanted:
+        from farm.installed import own_version
+
+        say(door_of(context).out, f"farm {own_version() or '(not installed)'}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[  # its callback does it all
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """The options of `farm` itself."""
 
 
 def run(arguments: Sequence[str], *, door: Door | None = None) -> int:

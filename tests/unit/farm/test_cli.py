@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+import farm
 from farm.cli.commands import COMMANDS
 from farm.cli.door import Door
 from farm.cli.exits import ExitCode
@@ -515,6 +516,12 @@ def test_queues_counts_what_waits(cli: Cli) -> None:
 
     assert [(lane["priority"], lane["waiting"]) for lane in waiting] == [(0, 2)]
     assert "queued 2" in cli("queues").out
+
+
+def test_the_version_is_told(cli: Cli) -> None:
+    ended = cli("--version")
+
+    assert (ended.code, ended.out) == (ExitCode.OK, f"farm {farm.__version__}\n")
 
 
 def test_every_command_has_help_and_every_exit_code_is_told(

