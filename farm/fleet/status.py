@@ -259,4 +259,4 @@ def _as_written_today(value: Any) -> Any:
 def _verdict_of(proof: Mapping[str, Any]) -> ProofVerdict:
     if proof.get("differences"):
         return ProofVerdict.DIFFERS
-    return ProofVerdict.UNPROVEN if proof.get("silent") else ProofVerdict.PROVEN
+    return ProofVerdict.UNPROVEN if proof.get("silent", True) else ProofVerdict.PROVEN

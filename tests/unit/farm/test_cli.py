@@ -420,9 +420,16 @@ def test_workers_says_where_a_comfyui_runs_otherwise_than_planned(cli: Cli) -> N
 def test_workers_never_says_as_planned_of_a_log_that_it_does_not_understand(cli: Cli) -> None:
     unproven = ["its log does not say how it holds models"]
     announce(cli.store, "gpu1@rack", proof={"verdict": "unproven", "unproven": unproven, "differences": []})
+    announce(
+        cli.store, "gpu2@rack", proof={"differences": [], "silent": True}
+    )  # as workers of before wrote it
+    announce(cli.store, "gpu3@rack", proof={})
 
     assert "unproven: its log does not say how it holds models" in cli("workers").out
-    assert "as planned" not in cli("workers", "gpu1").out
+    assert cli("workers").out.count("(unproven)") == 3
+    for name in ("gpu1", "gpu2", "gpu3"):
+        assert "unproven" in cli("workers", name).out
+        assert "as planned" not in cli("workers", name).out
 
 
 def test_workers_with_a_name_tells_what_its_canary_saw_and_did_not_see(cli: Cli) -> None:
