@@ -10,9 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy.errors import UnknownMessage
+
+if TYPE_CHECKING:
+    from comfy.protocol.run import PromptRun
 
 
 class MediaKind(StrEnum):
@@ -65,6 +68,22 @@ def list_outputs(outputs: Mapping[str, Any]) -> tuple[OutputFile, ...]:
             for file in _files_of_node(node_id, node_output):
                 found.setdefault((file.type, file.subfolder, file.filename), file)
     return tuple(found.values())
+
+
+def files_of_others(run: PromptRun, own_folder: str, output_dir: Path | None) -> tuple[OutputFile, ...]:
+    """List the results that a run names and has not written: a cached node tells the name of before.
+
+    Args:
+        own_folder: where nobody else writes, relative to the output folder: an earlier try may have done so.
+        output_dir: ComfyUI's, when this machine has it: then its own are looked for, too.
+    """
+    cached = [file for file in run.outputs if file.is_result and file.node_id in run.cached_nodes]
+    return tuple(file for file in cached if not _is_there(file, own_folder, output_dir))
+
+
+def _is_there(file: OutputFile, own_folder: str, output_dir: Path | None) -> bool:
+    is_own = file.relative_path.is_relative_to(own_folder)
+    return is_own and (output_dir is None or (output_dir / file.relative_path).is_file())
 
 
 def locate(folder: Path, file: OutputFile) -> Path:

@@ -14,15 +14,16 @@ from farm.store.base import Claim
 _PROMPTS: Final = uuid.UUID("6f2d3c54-9d0a-5f0e-8a35-3a1c7f0b52d1")  # of all prompts of the farm
 
 
-def prompt_id(claim: Claim, *, tries: int = 0) -> str:
+def prompt_id(claim: Claim, *, tries: int = 0, repeats: int = 0) -> str:
     """The id under which ComfyUI knows an attempt; made, not given, so that a lost answer can be asked for.
 
     A UUID in its plain form: since 0.25 ComfyUI takes nothing else.
 
     Args:
         tries: how often the attempt was run before, because the card ran out of memory.
+        repeats: how often that try was run before, because ComfyUI named files of another run.
     """
-    return str(uuid.uuid5(_PROMPTS, f"{claim.job_id}/{claim.attempt}/{claim.token}/{tries}"))
+    return str(uuid.uuid5(_PROMPTS, f"{claim.job_id}/{claim.attempt}/{claim.token}/{tries}/{repeats}"))
 
 
 def prompt_label(claim: Claim) -> dict[str, Any]:

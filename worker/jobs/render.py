@@ -19,6 +19,7 @@ from comfy.protocol.events import (
 )
 from comfy.protocol.outputs import (
     OutputFile,
+    files_of_others,
     locate,
 )
 from comfy.protocol.phases import Phase
@@ -37,6 +38,9 @@ from worker.results.publish import LocalOutput
 
 log = logging.getLogger(__name__)
 
+# Before each run of a try. ComfyUI's queue thread drops the cache a moment after it was told to, unless the
+# next prompt is there by then.
+_AFTER_FREE_S: Final = (0.0, 0.5, 3.0)
 _END_NOTICED_S: Final = 1.0  # how long the end of a process may take to be known
 # A person follows the phases: those of small helper nodes between two stages only flicker.
 _SAYS_NOTHING: Final = frozenset({Phase.QUEUED, Phase.OTHER, Phase.DONE})
@@ -183,15 +187,8 @@ def render(
     prove()
     if stop.is_set():
         raise AttemptStopped(f"attempt {claim.attempt} at job {claim.job_id} was stopped before its run")
-    run = _run(
-        client,
-        graph,
-        claim,
-        comfy,
-        ears,
-        (stop, died),
-        already_s=prepared - started + spent_s,
-        tries=len(rungs),
+    run = _run_afresh(
+        client, graph, claim, comfy, ears, (stop, died), began=started - spent_s, tries=len(rungs)
     )
     ended = time.monotonic()
     outputs = _collect(client, comfy, run.outputs, scratch / run_folder(claim))
@@ -240,6 +237,40 @@ def _with_inputs(
     return set_inputs(claim.spec.graph, names)
 
 
+def _run_afresh(
+    client: ComfyClient,
+    graph: Mapping[str, Any],
+    claim: Claim,
+    comfy: Comfy,
+    ears: Ears,
+    ends: tuple[threading.Event, threading.Event],
+    *,
+    began: float,
+    tries: int,
+) -> PromptRun:
+    """Run the graph; again, with ComfyUI's cache dropped, where it names files that this run has not written.
+
+    A node that saves without a prefix of ours (some custom nodes) is answered from the cache when an equal
+    one ran before, maybe long ago. Its file may be gone by now, or be another job's.
+
+    Args:
+        began: when the attempt's time began to run, monotonic seconds.
+    """
+    old: tuple[OutputFile, ...] = ()
+    for repeats, pause_s in enumerate(_AFTER_FREE_S):
+        ends[0].wait(pause_s)
+        run = _run(client, graph, claim, comfy, ears, ends, began=began, turn=(tries, repeats))
+        old = files_of_others(run, run_folder(claim), comfy.output_dir)
+        if not old:
+            return run
+        log.warning(
+            "ComfyUI names files of another run; it is run again without the cache",
+            extra={"event": "stale_answer", "job_id": claim.job_id, "file": old[0].filename},
+        )
+        client.free(unload_models=False, free_memory=True)
+    raise BrokenOutput(old[0].filename, "ComfyUI names it from its cache, although that was to be dropped")
+
+
 def _run(
     client: ComfyClient,
     graph: Mapping[str, Any],
@@ -248,16 +279,16 @@ def _run(
     ears: Ears,
     ends: tuple[threading.Event, threading.Event],
     *,
-    already_s: float,
-    tries: int,
+    began: float,
+    turn: tuple[int, int],
 ) -> PromptRun:
     stop, died = ends
-    limit_s = max(claim.spec.time_limit_s - already_s, 1.0)
     started = time.monotonic()
+    limit_s = max(claim.spec.time_limit_s - (started - began), 1.0)
     try:
         return client.run(
             graph,
-            prompt_id=prompt_id(claim, tries=tries),
+            prompt_id=prompt_id(claim, tries=turn[0], repeats=turn[1]),
             extra_data=prompt_label(claim),
             on_event=_Listener(ears),
             cancel=stop,

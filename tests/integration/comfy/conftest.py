@@ -185,12 +185,28 @@ def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.close()
 
 
-def _comfyui(folder: Path) -> Server:
+@pytest.fixture(scope="module", params=["emulator", "comfyui"])
+def keeper(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Either server, keeping the results of all prompts if it can, as one with much memory does anyway."""
+    folder = tmp_path_factory.mktemp("keeper")
+    server = _emulator(folder) if request.param == "emulator" else _comfyui(folder, *_keeping_flags())
+    yield server
+    server.close()
+
+
+def _keeping_flags() -> list[str]:
+    directory = os.environ.get("COMFYUI_DIR")
+    python = os.environ.get("COMFYUI_PYTHON", sys.executable)
+    asked = subprocess.run([python, "main.py", "--help"], cwd=directory, capture_output=True, check=False)
+    return ["--cache-ram", "1", "1"] if b"--cache-ram [GB" in asked.stdout else []
+
+
+def _comfyui(folder: Path, *flags: str) -> Server:
     directory = os.environ.get("COMFYUI_DIR")
     if not directory:
         pytest.skip("COMFYUI_DIR names no ComfyUI")
     command = [os.environ.get("COMFYUI_PYTHON", sys.executable), "main.py", "--disable-api-nodes"]
     if base := os.environ.get("COMFYUI_BASE"):
         command += ["--base-directory", base]
-    command += ["--database-url", f"sqlite:///{folder}/comfyui.db"]
+    command += ["--database-url", f"sqlite:///{folder}/comfyui.db", *flags]
     return Server(command, folder, cwd=Path(directory).resolve())

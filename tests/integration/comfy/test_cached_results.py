@@ -1,0 +1,151 @@
+"""What ComfyUI keeps in its cache never costs a result: no attempt names a file that another one wrote.
+
+Since 0.23 the results of all earlier prompts stay while there is memory: a graph that ran an hour ago runs
+nothing and names its old file, which is long published and removed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+from unittest.mock import MagicMock
+
+import pytest
+
+from comfy.generations import Generation
+from comfy.protocol.client import ComfyClient
+from comfy.rewrites import Optimized
+from comfy.wan.templates import get_template
+from farm.job import JobSpec
+from farm.store.base import Claim
+from worker.jobs import render as rendering
+from worker.jobs.names import run_folder
+from worker.jobs.render import Ears, Rendered, render
+from worker.plan.fallback import Rung
+from worker.results.media import probe
+
+pytestmark = pytest.mark.timeout(300)
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+EARS = Ears(phase=lambda _phase: None, progress=lambda _progress: None)
+
+
+class Server(Protocol):
+    output: Path
+    url: str
+
+    def ask(self, path: str) -> dict[str, Any]: ...
+
+
+def a_claim(seed: int, *, job_id: str | None = None, attempt: int = 1) -> Claim:
+    wanted = {"prompt": "a fox", "width": 64, "height": 64, "frames": 9, "steps": 4, "seed": seed}
+    return Claim(
+        job_id=job_id or uuid.uuid4().hex,
+        attempt=attempt,
+        token=uuid.uuid4().hex,
+        spec=JobSpec(graph=get_template("wan22-t2v-a14b").build(**wanted).graph),
+        submitted_at=NOW,
+        claimed_at=NOW,
+        lease_until=NOW,
+    )
+
+
+class AsItIs:
+    """A tailor that changes nothing."""
+
+    def admit(self, graph: Mapping[str, Any]) -> None:
+        del graph
+
+    def fit(self, graph: Mapping[str, Any], spec: JobSpec) -> Optimized:
+        del spec
+        return Optimized(graph=dict(graph), outcomes=())
+
+
+class Place:
+    """A worker's ComfyUI, and what is done with an attempt before and after."""
+
+    def __init__(self, server: Server, scratch: Path) -> None:
+        self.server = server
+        self.client = ComfyClient(server.url)
+        self.comfy = MagicMock(output_dir=server.output, died=threading.Event(), client=lambda: self.client)
+        self._scratch = scratch
+        version = server.ask("/system_stats")["system"]["comfyui_version"]
+        self.keeps_all = Generation.of(version).keeps_results_while_memory_lasts
+
+    def render(self, claim: Claim, *, tries: int = 0) -> Rendered:
+        return render(
+            claim,
+            self.comfy,
+            MagicMock(),
+            self._scratch,
+            EARS,
+            threading.Event(),
+            tailor=AsItIs(),
+            prove=lambda: None,
+            rungs=(Rung.FREE,) * tries,
+        )
+
+    def render_and_clean(self, claim: Claim) -> Rendered:
+        rendered = self.render(claim)
+        shutil.rmtree(self.server.output / run_folder(claim))
+        return rendered
+
+
+@pytest.fixture
+def place(keeper: Server, tmp_path: Path) -> Iterator[Place]:
+    made = Place(keeper, tmp_path)
+    yield made
+    made.client.close()
+
+
+@pytest.mark.parametrize(
+    "again",
+    [lambda first: a_claim(7), lambda first: a_claim(7, job_id=first.job_id, attempt=2)],
+    ids=["an equal job", "the next attempt"],
+)
+def test_an_equal_graph_writes_a_file_of_its_own_whatever_is_cached(
+    place: Place, again: Callable[[Claim], Claim]
+) -> None:
+    first = a_claim(7)
+    place.render_and_clean(first)
+    place.render_and_clean(a_claim(8))
+
+    rendered = place.render(again(first))
+
+    assert [probe(output.path).frames for output in rendered.outputs] == [9]
+    ran = {node.class_type for node in rendered.nodes}
+    assert "SaveVideo" in ran
+    assert ran == {"SaveVideo"} or not place.keeps_all
+
+
+def test_another_try_of_one_attempt_takes_what_the_first_one_wrote(place: Place) -> None:
+    claim = a_claim(9)
+    first = place.render(claim)
+
+    second = place.render(claim, tries=1)
+
+    assert second.outputs == first.outputs
+    assert (second.nodes, probe(second.outputs[0].path).frames) == ((), 9)
+
+
+def test_a_cached_node_that_names_a_file_of_another_attempt_is_run_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_name_for_all(graph: Mapping[str, Any], _: str) -> tuple[dict[str, Any], tuple[()]]:
+        return dict(graph), ()
+
+    # As of a node that takes no prefix: what it saves is named by nobody but itself.
+    monkeypatch.setattr(rendering, "set_output_prefix", one_name_for_all)
+    first = place.render(a_claim(10))
+    first.outputs[0].path.unlink()
+    claim = a_claim(10)
+
+    rendered = place.render(claim)
+
+    assert probe(rendered.outputs[0].path).frames == 9
+    assert "KSamplerAdvanced" in {node.class_type for node in rendered.nodes}
