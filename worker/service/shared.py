@@ -43,10 +43,18 @@ class Shared:
         Raises:
             StoreUnavailable: it could not be stored.
         """
-        text = json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+        text = json.dumps(_alike(value), separators=(",", ":")).encode()
         digest = hashlib.sha256(text).hexdigest()[:32]
         with self._lock:
             now = time.monotonic()
             if digest != self._digest or now - self._stored_at >= _STORE_AGAIN_S:
                 self._store.put_blob(self._name_of(digest), zlib.compress(text, 6), ttl_s=_TTL_S)
                 self._digest, self._stored_at = digest, now
+
+
+def _alike(value: Any) -> Any:
+    """The same with its first level sorted: custom nodes are not read in the same order on every machine.
+
+    Below that the order stays. A node's inputs are in that of the editor's widgets, which have no names.
+    """
+    return dict(sorted(value.items())) if isinstance(value, dict) else value
