@@ -41,7 +41,10 @@ class PlainLine:
 
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # A bar has no end of line before the next one starts: what is written meanwhile stands right behind it.
-_BAR: Final = re.compile(r"(\|\s*[\d.]+\w*/[\d.]+\w* \[[\d:]+<[^\]\r\n]*\])(?=[^\r\n])")
+# A line that only quotes a bar, such as a worker's own log in JSON, stays whole.
+_BAR: Final = re.compile(
+    r"""((?<![^\r\n])[^\r\n|"]*\d%\|[^\r\n|]*\|\s*[\d.]+\w*/[\d.]+\w* \[[\d:]+<[^\]\r\n]*\])(?=[^\r\n])"""
+)
 _TAG_INSIDE: Final = re.compile(
     rf"(?=(?<!m)(?:\x1b\[[0-9;]*m)+\[(?:{'|'.join(LogLevel)})\]\x1b\[0m(?:\s|$))",
 )

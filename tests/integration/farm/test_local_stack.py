@@ -286,7 +286,7 @@ def test_a_client_with_its_own_s3_gets_only_the_redis_of_the_stack(folder: Path)
     with a_stack(folder):
         found = local_environment(folder, {"BUCKET_ENDPOINT_URL": "https://s3.example.com"})
 
-    assert set(found) == {"FARM_REDIS_URL"}
+    assert set(found) == {"FARM_REDIS_URL", "FARM_WORKER_DIR"}
 
 
 def test_a_port_that_was_taken_meanwhile_is_replaced(folder: Path) -> None:

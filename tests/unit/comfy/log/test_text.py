@@ -45,6 +45,10 @@ BAR = "100%|██████████| 2/2 [00:00<00:00, 22.95it/s]"
             "half a line\x1b[1m\x1b[31m[ERROR]\x1b[0m bad\n",
             [line("half a line"), line("bad", LogLevel.ERROR)],
         ),
+        (
+            '{"reason": "ended\\n  | ' + BAR + '", "n": 1}\n',
+            [line('{"reason": "ended\\n  | ' + BAR + '", "n": 1}')],
+        ),
         ("[Prompt Server] web root: x\r\n\r\n", [line("[Prompt Server] web root: x")]),
         ("[ERROR]\n", []),
         ("", []),
