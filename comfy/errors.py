@@ -6,6 +6,7 @@ ComfyError
 ├── UnknownMessage           the server said something that we cannot read
 ├── ServerUnreachable        no answer: refused, reset, timed out
 ├── ServerError              an HTTP answer that is no answer to the question (5xx, bad body)
+│   └── ServerForbids        … because it does not know who asks, or does not let us (401, 403)
 ├── RunFailed                the prompt ended with an error inside a node
 │   └── OutOfMemory          … which was the card's or the host's memory
 ├── RunInterrupted           the prompt was interrupted
@@ -87,6 +88,10 @@ class ServerError(ComfyError):
         self.url = url
         self.status = status
         self.body = body
+
+
+class ServerForbids(ServerError):
+    """The server, or what stands before it, wants to know who asks, or says no."""
 
 
 class RunFailed(ComfyError):

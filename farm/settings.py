@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from comfy.protocol.address import ComfyAddress
 from farm.errors import SettingsError
 from farm.job import VramClass
 from farm.process.environment import is_service_link
@@ -263,6 +264,31 @@ class CleanSettings(FromEnvironment):
 class WorkerSettings(FromEnvironment):
     """One worker: its ComfyUI, its card, its folders."""
 
+    @property
+    def comfyui_address(self) -> ComfyAddress | None:
+        """Of the ComfyUI to attach to, with what it wants to see; None: one is started.
+
+        Raises:
+            ValueError: it is no address, or its token cannot be read.
+        """
+        if self.comfyui_url is None:
+            return None
+        token = self.comfyui_token.get_secret_value() if self.comfyui_token is not None else None
+        if self.comfyui_token_file is not None:
+            try:
+                token = self.comfyui_token_file.read_text().strip()
+            except OSError as exc:
+                raise ValueError(f"COMFYUI_TOKEN_FILE cannot be read: {exc.strerror}") from exc
+        return ComfyAddress.parse(self.comfyui_url.get_secret_value(), token=token)
+
+    @model_validator(mode="after")
+    def _has_an_address(self) -> Self:
+        try:
+            _ = self.comfyui_address
+        except ValueError as exc:
+            raise ValueError(f"COMFYUI_URL: {exc}") from None
+        return self
+
     name: str | None = Field(
         None,
         validation_alias=_variable("FARM_WORKER_NAME"),
@@ -288,10 +314,28 @@ class WorkerSettings(FromEnvironment):
         validation_alias=_variable("COMFYUI_ARGS"),
         description="More arguments for ComfyUI, as on a command line.",
     )
-    comfyui_url: str | None = Field(
+    comfyui_url: SecretStr | None = Field(
         None,
         validation_alias=_variable("COMFYUI_URL"),
-        description="Attach to a ComfyUI that runs already, instead of starting one.",
+        description="Attach to a ComfyUI that runs already, instead of starting one: "
+        "`http://[user:password@]host:port[/path]`, or `https://`.",
+    )
+    comfyui_token: SecretStr | None = Field(
+        None,
+        validation_alias=_variable("COMFYUI_TOKEN"),
+        description="Token that it, or a proxy before it, wants: sent as `Authorization: Bearer`.",
+    )
+    comfyui_token_file: Path | None = Field(
+        None,
+        validation_alias=_variable("COMFYUI_TOKEN_FILE"),
+        description="File that holds this token, instead of COMFYUI_TOKEN.",
+    )
+    comfyui_outage_s: float = Field(
+        600.0,
+        gt=0,
+        validation_alias=_variable("COMFYUI_OUTAGE_S"),
+        description="Seconds for which a worker keeps its job while the ComfyUI that COMFYUI_URL names does "
+        "not answer; then another worker may have it.",
     )
     comfyui_output: Path | None = Field(
         None,

@@ -8,6 +8,7 @@ WorkerError
 ├── ComfyStartFailed         it was started and did not become ready; carries its last words
 │   └── CrashLoop            … too often in a row: it is not tried again for now
 ├── ComfyDied                it ended while it was needed; carries exit code and last words
+├── ServerLost               a ComfyUI that is not ours was away for too long, or has lost the run
 ├── AttemptStopped           the attempt's lease is lost, or its job was canceled: nobody waits for it
 ├── TimeLimitReached         a job ran longer than it may
 └── BrokenOutput             a file that was made is not what it should be
@@ -98,6 +99,13 @@ class ComfyDied(WorkerError):
         self.exit_code = exit_code
         self.reason = reason
         self.lines = tuple(lines)
+
+
+class ServerLost(WorkerError):
+    """A ComfyUI that is not ours does not have the run any more, or cannot be asked; not the job's doing."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the attached ComfyUI lost the run: {reason}")
 
 
 class AttemptStopped(WorkerError):

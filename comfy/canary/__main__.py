@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from comfy.canary.flight import run_canary
 from comfy.canary.report import CanaryReport, Verdict
 from comfy.canary.waiting import CanaryLimits
+from comfy.protocol.address import ComfyAddress
 from comfy.protocol.client import ComfyClient
 
 
@@ -24,7 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="for programs")
     given = parser.parse_args(argv)
-    client = ComfyClient(given.url)
+    address = ComfyAddress.parse(given.url)
+    if authorization := os.environ.get("COMFYUI_AUTHORIZATION"):
+        address = replace(address, headers={"Authorization": authorization})
+    client = ComfyClient(address)
     try:
         report = run_canary(client, output_dir=given.output, limits=CanaryLimits(queue_s=given.wait))
     finally:

@@ -32,7 +32,11 @@ class FileRoutes:
 
     def routes(self) -> Routes:
         """Methods, paths and who answers."""
-        return [("GET", "/view", self._get_view), ("POST", "/upload/image", self._post_upload)]
+        return [
+            ("GET", "/view", self._get_view),
+            ("HEAD", "/view", self._get_view),
+            ("POST", "/upload/image", self._post_upload),
+        ]
 
     async def _get_view(self, request: web.Request) -> web.StreamResponse:
         name = request.query.get("filename")

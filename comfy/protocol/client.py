@@ -17,7 +17,8 @@ from urllib.parse import quote, urlencode
 
 import urllib3
 
-from comfy.errors import ServerError, ServerUnreachable, UnknownMessage
+from comfy.errors import ServerError, ServerForbids, ServerUnreachable, UnknownMessage
+from comfy.protocol.address import ComfyAddress
 from comfy.protocol.follow import (
     Follower,
     OnEvent,
@@ -56,7 +57,7 @@ class ComfyClient:
 
     def __init__(
         self,
-        base_url: str,
+        address: str | ComfyAddress,
         *,
         patience: Patience | None = None,
         http_timeout_s: float = 10.0,
@@ -65,16 +66,19 @@ class ComfyClient:
         """Prepare; nothing is sent yet.
 
         Args:
-            base_url: for example ``http://127.0.0.1:8188``.
+            address: for example ``http://127.0.0.1:8188``.
             patience: how long `run` and `follow` wait for what.
             http_timeout_s: for one answer. ComfyUI answers in milliseconds, but reading a model file or
                 Python's garbage collector can hold it for seconds.
         """
-        self.base_url = base_url.rstrip("/")
+        self.address = ComfyAddress.parse(address) if isinstance(address, str) else address
+        self.base_url = self.address.url
         self.patience = patience or Patience()
         self._connect_timeout_s = connect_timeout_s
         self._timeout = urllib3.Timeout(connect=connect_timeout_s, read=http_timeout_s)
-        self._pool = urllib3.PoolManager(retries=False, maxsize=4, timeout=self._timeout)
+        self._pool = urllib3.PoolManager(
+            retries=False, maxsize=4, timeout=self._timeout, headers=dict(self.address.headers)
+        )
         # Found out by asking: a server's version does not tell what it has. False: not asked again.
         self._lists_jobs = self._cancels_jobs = True
 
@@ -213,7 +217,7 @@ class ComfyClient:
             response = self._pool.request("GET", url, preload_content=False)
             with response:
                 if response.status != 200:
-                    raise ServerError(url, response.status, response.read().decode(errors="replace"))
+                    raise _server_error(url, response.status, response.read())
                 for chunk in response.stream(_CHUNK_BYTES):
                     written += into.write(chunk)
                 response.release_conn()
@@ -221,7 +225,17 @@ class ComfyClient:
             raise _unreachable(url, exc) from exc
         return written
 
-    def upload_image(
+    def has_input(self, name: str, *, subfolder: str = "", size_bytes: int) -> bool:
+        """Whether a file of that size is in ComfyUI's input folder under that name."""
+        query = urlencode({"filename": name, "subfolder": subfolder, "type": "input"})
+        url = f"{self.base_url}/view?{query}"
+        try:
+            response = self._pool.request("HEAD", url)
+        except urllib3.exceptions.HTTPError as exc:
+            raise _unreachable(url, exc) from exc
+        return response.status == 200 and response.headers.get("Content-Length") == str(size_bytes)
+
+    def upload_input(
         self, name: str, content: bytes, *, subfolder: str = "", overwrite: bool = False
     ) -> dict[str, Any]:
         """Put a file into ComfyUI's input folder; the answer's ``name`` is the one it got there."""
@@ -347,11 +361,12 @@ class ComfyClient:
     def _post(self, path: str, body: Mapping[str, Any]) -> None:
         status, data = self._request("POST", path, json.dumps(body).encode())
         if status >= 400:
-            raise ServerError(self.base_url + path, status, data.decode(errors="replace"))
+            raise _server_error(self.base_url + path, status, data)
 
     def _request(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
         url = self.base_url + path
-        headers = {"Content-Type": "application/json"} if body is not None else None
+        # Given headers replace those of the pool.
+        headers = {**self.address.headers, "Content-Type": "application/json"} if body is not None else None
         # A kept connection may end just as it is used again; a question may be asked twice.
         for is_last in (False, True) if method == "GET" else (True,):
             try:
@@ -384,6 +399,11 @@ def _unreachable(url: str, exc: Exception) -> ServerUnreachable:
     return ServerUnreachable(url, str(exc), refused=never_sent)
 
 
+def _server_error(url: str, status: int, data: bytes) -> ServerError:
+    kind = ServerForbids if status in (401, 403) else ServerError
+    return kind(url, status, data.decode(errors="replace"))
+
+
 def _json_or_text(data: bytes) -> Any:
     try:
         return json.loads(data)
@@ -394,7 +414,7 @@ def _json_or_text(data: bytes) -> Any:
 def _json_object(url: str, status: int, data: bytes) -> dict[str, Any]:
     answer = _json_or_text(data)
     if status >= 400 or not isinstance(answer, dict):
-        raise ServerError(url, status, data[:1000].decode(errors="replace"))
+        raise _server_error(url, status, data[:1000])
     return answer
 
 

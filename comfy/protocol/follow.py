@@ -66,7 +66,7 @@ class Follower:
         self._on_event = on_event
         self._gone = gone
         self._stop = _Stop(client, run.prompt_id, cancel, time_limit_s)
-        self._line = Line(client.base_url, self.client_id, client.patience)
+        self._line = Line(client.address, self.client_id, client.patience)
         self._answers = _Answers(client.base_url, client.patience)
         self._ask_at_s = time.monotonic()
         self._over_since_s: float | None = None  # since when a history entry is due

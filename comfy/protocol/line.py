@@ -6,6 +6,7 @@ import logging
 import time
 
 from comfy.errors import ServerUnreachable
+from comfy.protocol.address import ComfyAddress
 from comfy.protocol.events import Event
 from comfy.protocol.listener import (
     Dropped,
@@ -19,8 +20,8 @@ log = logging.getLogger(__name__)
 class Line:
     """The socket with its reconnects."""
 
-    def __init__(self, base_url: str, client_id: str, patience: Patience) -> None:
-        self._base_url = base_url
+    def __init__(self, address: ComfyAddress, client_id: str, patience: Patience) -> None:
+        self._address = address
         self._client_id = client_id
         self._patience = patience
         self._listener: EventListener | None = None
@@ -37,7 +38,7 @@ class Line:
             return False
         try:
             self._listener = EventListener(
-                self._base_url, self._client_id, timeout_s=self._patience.connect_timeout_s
+                self._address, self._client_id, timeout_s=self._patience.connect_timeout_s
             )
         except ServerUnreachable as exc:
             self._failed(str(exc))
@@ -91,5 +92,5 @@ class Line:
         if self._attempts > self._patience.reconnect_attempts:
             log.warning(
                 "socket given up; going on by polling",
-                extra={"event": "comfy_socket_given_up", "url": self._base_url, "reason": reason},
+                extra={"event": "comfy_socket_given_up", "url": self._address.url, "reason": reason},
             )

@@ -12,6 +12,7 @@ import websocket
 
 from comfy.errors import ComfyError, ServerUnreachable, UnknownMessage
 from comfy.protocol import wire
+from comfy.protocol.address import ComfyAddress
 from comfy.protocol.events import Event
 
 log = logging.getLogger(__name__)
@@ -28,18 +29,24 @@ class Dropped(ComfyError):
 class EventListener:
     """One connection. Read it until it is closed: a client that does not read stalls everybody's messages."""
 
-    def __init__(self, base_url: str, client_id: str, *, timeout_s: float) -> None:
+    def __init__(self, address: ComfyAddress, client_id: str, *, timeout_s: float) -> None:
         """Connect and introduce ourselves.
 
         Raises:
             ServerUnreachable: nobody answers there, or not as a websocket.
         """
-        url = f"ws{base_url.removeprefix('http')}/ws?clientId={quote(client_id, safe='')}"
+        url = f"{address.websocket_url}?clientId={quote(client_id, safe='')}"
         untyped: Any = websocket.WebSocket
         self._socket = untyped(skip_utf8_validation=True)
         try:
             # No Origin: ComfyUI refuses one that differs from Host. No proxy: the server is ours.
-            self._socket.connect(url, timeout=timeout_s, suppress_origin=True, http_no_proxy=["*"])
+            self._socket.connect(
+                url,
+                timeout=timeout_s,
+                suppress_origin=True,
+                http_no_proxy=["*"],
+                header=dict(address.headers),
+            )
             self._socket.send(_FEATURE_FLAGS)
         except (OSError, websocket.WebSocketException) as exc:
             self._socket.shutdown()

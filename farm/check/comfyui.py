@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from comfy.canary.report import Verdict
+from comfy.protocol.address import ComfyAddress
 from farm.check.finding import Finding, bad, good, note
 from farm.errors import SettingsError
 from farm.installed import how_to_install
@@ -36,8 +38,8 @@ def check_comfyui(folder: Path | None = None) -> list[Finding]:
         settings = settings_here(WorkerSettings, folder)
     except SettingsError:
         return []  # told by `check_variables`
-    if settings.comfyui_url:
-        return check_server(settings.comfyui_url, output=settings.comfyui_output)
+    if settings.comfyui_address is not None:
+        return check_server(settings.comfyui_address, output=settings.comfyui_output)
     if settings.comfyui_dir is None:
         return [
             note(
@@ -119,35 +121,43 @@ def _check_torch(python: Path) -> Finding:
     return good(name, f"torch {version} with CUDA in {python}")
 
 
-def check_server(url: str, *, output: Path | None = None) -> list[Finding]:
+def check_server(server: str | ComfyAddress, *, output: Path | None = None) -> list[Finding]:
     """Whether a ComfyUI that runs is one the farm can use: a canary is sent through it.
 
     Args:
         output: its output folder on this machine's disk; None: it is not shared.
     """
-    version, why_not = _version_at(url)
+    try:
+        address = ComfyAddress.parse(server) if isinstance(server, str) else server
+    except ValueError as exc:
+        return [bad(NAME, f"the server that was named is none: {exc}", "name it as http://host:port")]
+    version, why_not = _version_at(address)
     if version is None:
-        what = f"the server at {url} does not answer: {why_not}"
+        what = f"the server at {address} does not answer: {why_not}"
         return [bad(NAME, what, "start it, or correct its address (COMFYUI_URL)")]
-    return [good(NAME, f"version {version} answers at {url}"), _fly_canary(url, output)]
+    return [good(NAME, f"version {version} answers at {address}"), _fly_canary(address, output)]
 
 
-def _version_at(url: str) -> tuple[str | None, str]:
+def _version_at(address: ComfyAddress) -> tuple[str | None, str]:
+    url = f"{address.url}/system_stats"  # http or https: the address was parsed
+    request = urllib.request.Request(url, headers=dict(address.headers))  # noqa: S310
     try:
         # As the worker does it: the server is ours, and behind no proxy.
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(f"{url.rstrip('/')}/system_stats", timeout=5) as answer:
+        with direct.open(request, timeout=5) as answer:
             return str(json.load(answer)["system"]["comfyui_version"]), ""
     except (OSError, ValueError, KeyError, TypeError) as exc:
         return None, str(exc)
 
 
-def _fly_canary(url: str, output: Path | None) -> Finding:
+def _fly_canary(address: ComfyAddress, output: Path | None) -> Finding:
     # What speaks with ComfyUI comes with the worker, and a producer may do without: it is asked as a program.
     folder = ["--output", str(output)] if output is not None else []
     try:
         asked = subprocess.run(
-            [sys.executable, "-m", "comfy.canary", url, "--json", *folder],
+            [sys.executable, "-m", "comfy.canary", address.url, "--json", *folder],
+            # Not among the arguments, which every user of this machine can read.
+            env={**os.environ, "COMFYUI_AUTHORIZATION": address.headers.get("Authorization", "")},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -139,7 +139,7 @@ def _comfyui(settings: WorkerSettings, version: str | None) -> tuple[Target, Acc
     if target.kind is ComfyKind.INSTALLED:
         return target, probe_flags(target), f"as installed in {settings.comfyui_dir}"
     if target.kind is ComfyKind.ATTACHED:
-        return target, AcceptedFlags(names=frozenset()), f"runs at {target.url}"
+        return target, AcceptedFlags(names=frozenset()), f"runs at {target.address}"
     # None is named: the plan is about a real one all the same.
     return Target(kind=ComfyKind.INSTALLED), flags_of_version(DYNAMIC), f"{DYNAMIC} (none is installed here)"
 

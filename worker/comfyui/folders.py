@@ -67,12 +67,8 @@ class WorkerFolders:
 
         A file that cannot be removed is left, and said.
         """
-        path = PurePosixPath(prefix)
-        if path.is_absolute() or ".." in path.parts or not path.name:
-            raise ValueError(f"not a prefix within a folder: {prefix!r}")
         for folder in (self.output, self.temp, self.input):
-            for found in (folder / path.parent).glob(f"{_literal(path.name)}*"):
-                _remove(found)
+            remove_by_prefix(folder, prefix)
 
     def empty_temp(self) -> None:
         """Remove all previews. Their names tell of no job: between two jobs they are all the former's."""
@@ -98,6 +94,15 @@ class WorkerFolders:
         """Note which process works here, for a worker that comes after our sudden death."""
         started = psutil.Process(pid).create_time()
         (self.root / "comfyui.pid").write_text(json.dumps({"pid": pid, "started": started}))
+
+
+def remove_by_prefix(folder: Path, prefix: str) -> None:
+    """Remove all in a folder whose path begins with `prefix`; what cannot be removed is left, and said."""
+    path = PurePosixPath(prefix)
+    if path.is_absolute() or ".." in path.parts or not path.name:
+        raise ValueError(f"not a prefix within a folder: {prefix!r}")
+    for found in (folder / path.parent).glob(f"{_literal(path.name)}*"):
+        _remove(found)
 
 
 def open_folders(data_dir: Path, *, holder: str) -> tuple[WorkerFolders, HeldLock]:

@@ -113,6 +113,16 @@ class Keeper:
             self._wake.set()
             self._changed.notify_all()
 
+    def silence_noticed(self) -> None:
+        """Somebody else's server gave no answer: it is down until it gives one, and may keep what it runs."""
+        with self._changed:
+            if self._state is not ComfyState.READY or self._running is None:
+                return
+            url = self._running.process.url
+        log.warning("ComfyUI does not answer", extra={"event": "comfy_silent", "url": url})
+        why = ComfyStartFailed(f"{url} does not answer", "look at the server, and at the way there")
+        self._set_state(ComfyState.DOWN, why)
+
     def wait(self, timeout_s: float) -> Running:
         """The process that is ready; usually it is already.
 
@@ -235,12 +245,16 @@ class Keeper:
         patience_s = min(PROBE_TIMEOUT_S, self._rhythm.freeze_timeout_s)
         answered, silent = time.monotonic(), 0
         while not (process.died.is_set() or self._unwanted()):
-            if self._wake.wait(self._rhythm.look_every_s):
+            if self._wake.wait(self._look_in_s()):
                 self._wake.clear()
                 continue
-            if process.ask(patience_s) is not None:
+            facts = process.ask(patience_s)
+            if facts is not None:
                 answered, silent = time.monotonic(), 0
+                self._answers_again(facts)
                 continue
+            if process.child is None:
+                self.silence_noticed()
             # Counted as well as timed: a machine that slept has a clock that jumped.
             silent += 1
             silence_s = time.monotonic() - answered
@@ -248,6 +262,20 @@ class Keeper:
                 process.died.set()
                 return f"it gave no answer for {silence_s:.0f} s and was ended"
         return None
+
+    def _look_in_s(self) -> float:
+        every_s = self._rhythm.look_every_s
+        return every_s if self._state is ComfyState.READY else min(self._rhythm.first_pause_s, every_s)
+
+    def _answers_again(self, facts: ComfyFacts) -> None:
+        """After a silence of somebody else's server: nobody knows whether it is still the same process."""
+        with self._changed:
+            if self._state is not ComfyState.DOWN or self._running is None:
+                return
+            generation = self._running.generation + 1
+            self._running = Running(process=self._running.process, facts=facts, generation=generation)
+        self._set_state(ComfyState.READY)
+        log.info("ComfyUI answers again", extra={"event": "comfy_back", "generation": generation})
 
     def _unwanted(self) -> bool:
         return self._leaving.is_set() or self._restart is not None

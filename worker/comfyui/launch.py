@@ -15,6 +15,7 @@ from typing import Final
 
 import comfy.errors
 from comfy.log.text import LogLevel
+from comfy.protocol.address import ComfyAddress
 from farm.process.environment import for_worker
 from farm.settings import WorkerSettings
 from worker.comfyui.folders import WorkerFolders
@@ -60,7 +61,7 @@ class Target:
 
     kind: ComfyKind
     command: tuple[str, ...] = ()  # interpreter and program, without arguments
-    url: str | None = None  # of an attached one
+    address: ComfyAddress | None = None  # of an attached one
     setting: str = "COMFYUI_DIR"  # the variable that named it
 
 
@@ -70,8 +71,8 @@ def find_target(settings: WorkerSettings) -> Target:
     Raises:
         ComfyUnusable: the folder is no ComfyUI, or its interpreter is none.
     """
-    if settings.comfyui_url is not None:
-        return Target(kind=ComfyKind.ATTACHED, url=settings.comfyui_url.rstrip("/"), setting="COMFYUI_URL")
+    if settings.comfyui_address is not None:
+        return Target(kind=ComfyKind.ATTACHED, address=settings.comfyui_address, setting="COMFYUI_URL")
     if settings.comfyui_dir is None:
         command = (sys.executable, "-m", "comfy.emulator")
         return Target(kind=ComfyKind.EMULATOR, command=command, setting="FARM_EMULATOR_ARGS")

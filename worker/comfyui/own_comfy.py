@@ -12,8 +12,9 @@ from comfy.errors import ComfyError
 from comfy.protocol.client import ComfyClient
 from comfy.rewrites.tiled_decode import TILED
 from worker.comfyui.supervisor import ComfySupervisor
-from worker.errors import ComfyDied, WorkerError
+from worker.errors import ComfyDied, ServerLost, WorkerError
 from worker.inputs.cache import InputCache
+from worker.inputs.upload import upload
 from worker.plan.fallback import Rung
 
 _DEATH_IS_TOLD_WITHIN_S: Final = 10.0
@@ -34,6 +35,11 @@ class OwnComfy:
         return self._supervisor.output_dir
 
     @property
+    def is_ours(self) -> bool:
+        """See `Comfy.is_ours`."""
+        return not self._supervisor.is_attached
+
+    @property
     def died(self) -> threading.Event:
         """See `Comfy.died`."""
         return self._supervisor.died
@@ -50,10 +56,7 @@ class OwnComfy:
         if folder is not None:
             return inputs.place(source, folder, holder=holder, field=field, stop=stop)
         file = inputs.fetch(source, holder=holder, field=field, stop=stop)
-        answer = self.client().upload_image(
-            file.name, file.path.read_bytes(), subfolder="farm", overwrite=True
-        )
-        return f"{answer['subfolder']}/{answer['name']}" if answer.get("subfolder") else str(answer["name"])
+        return upload(self.client(), file, field)
 
     def clean(self, folder: str) -> None:
         """See `Comfy.clean`."""
@@ -94,6 +97,8 @@ class OwnComfy:
 
     def death(self) -> WorkerError:
         """How the last process ended. Its supervisor knows a moment after the process is gone."""
+        if not self.is_ours:
+            return ServerLost("it gave no answer for too long, or has forgotten the run")
         deadline = time.monotonic() + _DEATH_IS_TOLD_WITHIN_S
         while self._supervisor.failure is None and time.monotonic() < deadline:
             time.sleep(0.01)

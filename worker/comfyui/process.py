@@ -16,6 +16,7 @@ import urllib3
 
 from comfy.log.reading import LogReader
 from comfy.log.text import plain_lines
+from comfy.protocol.address import ComfyAddress
 from farm.process.child import (
     Child,
     ChildNotStarted,
@@ -85,21 +86,23 @@ class ComfyProcess:
     """A server at one URL: our child, or somebody else's (then `child` is None)."""
 
     def __init__(
-        self, url: str, child: Child | None, died: threading.Event, log: LogReader | None = None
+        self, address: ComfyAddress, child: Child | None, died: threading.Event, log: LogReader | None = None
     ) -> None:
-        self.url = url
+        self.address = address
+        self.url = address.url  # good to be shown
         self.child = child
         self.died = died  # set when it has ended, or counts as ended
         self._log = log or LogReader()
         self.started_s = time.monotonic()
-        self._http = urllib3.PoolManager(retries=False)
+        self._http = urllib3.PoolManager(retries=False, headers=dict(address.headers))
+        self._refused_with: int | None = None  # its last answer, when that was that we may not ask
 
     @classmethod
     def start(
         cls,
         command: Sequence[str],
         *,
-        url: str,
+        address: ComfyAddress,
         env: Mapping[str, str],
         cwd: Path,
         log_file: Path,
@@ -137,12 +140,13 @@ class ComfyProcess:
             )
         except ChildNotStarted as exc:
             raise ComfyUnusable(exc.reason, "name a Python program", setting="COMFYUI_PYTHON") from exc
-        return cls(url, child, died, reader)
+        return cls(address, child, died, reader)
 
     def ask(self, timeout_s: float = PROBE_TIMEOUT_S) -> ComfyFacts | None:
         """What it says of itself now; None when it gives no answer in time."""
         try:
             answer = self._http.request("GET", f"{self.url}/system_stats", timeout=timeout_s)
+            self._refused_with = answer.status if answer.status in (401, 403) else None
             return read_facts(answer.json()) if answer.status == 200 else None
         except (
             urllib3.exceptions.HTTPError,
@@ -176,6 +180,8 @@ class ComfyProcess:
             facts = self.ask()
             if facts is not None:
                 return facts
+            if self._refused_with is not None:
+                break
             self.died.wait(PROBE_EVERY_S)
         raise self._not_ready(timeout_s)
 
@@ -195,6 +201,12 @@ class ComfyProcess:
         code = self.child.poll() if self.child is not None else None
         if code is not None:
             return explain_exit(code, lines)
+        if self._refused_with is not None:
+            return ComfyUnusable(
+                f"{self.url} answers {self._refused_with}: it does not let us in",
+                "put user and password into COMFYUI_URL, or set COMFYUI_TOKEN or COMFYUI_TOKEN_FILE",
+                setting="COMFYUI_URL",
+            )
         advice = (
             "see its last lines; FARM_START_TIMEOUT_S sets how long it has"
             if self.child is not None

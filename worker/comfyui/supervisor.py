@@ -15,13 +15,14 @@ import psutil
 from comfy.canary.flight import run_canary
 from comfy.canary.report import CanaryReport
 from comfy.canary.waiting import CanaryLimits
+from comfy.protocol.address import ComfyAddress
 from comfy.protocol.client import ComfyClient
 from comfy.protocol.patience import Patience
 from farm.fleet.proof import Proof
 from farm.process.child import free_port
 from farm.process.logpump import LogLine
 from farm.settings import WorkerSettings
-from worker.comfyui.folders import WorkerFolders, open_folders
+from worker.comfyui.folders import WorkerFolders, open_folders, remove_by_prefix
 from worker.comfyui.here import plan_here
 from worker.comfyui.keeper import ComfyState, Keeper, Rhythm
 from worker.comfyui.launch import (
@@ -48,6 +49,9 @@ from worker.plan.host import host_memory
 from worker.plan.load_plan import LoadPlan
 
 log = logging.getLogger(__name__)
+
+_ATTACHED_ANSWERS_S: Final = 5.0
+_DEAD_AFTER_S: Final = 5.0  # nobody listens on the port of our own
 
 # A machine under load answers late, and a wrong verdict costs all jobs that it could have rendered meanwhile.
 _CANARY_LIMITS: Final = CanaryLimits(queue_s=600.0, run_s=30.0, answer_s=10.0)
@@ -85,9 +89,8 @@ class ComfySupervisor:
         self._accepted = accepted
         self._name = name
         self._on_line = on_line
-        rhythm = rhythm or Rhythm(
-            start_timeout_s=settings.start_timeout_s, freeze_timeout_s=settings.freeze_timeout_s
-        )
+        silence_s = settings.comfyui_outage_s if self.is_attached else settings.freeze_timeout_s
+        rhythm = rhythm or Rhythm(start_timeout_s=settings.start_timeout_s, freeze_timeout_s=silence_s)
         self._wait_s = rhythm.start_timeout_s
         self._keeper = Keeper(self._new_process, rhythm, on_state=on_state)
         self._lock = threading.Lock()
@@ -189,12 +192,12 @@ class ComfySupervisor:
 
     def request_restart(self, reason: str) -> None:
         """Have ComfyUI ended and started anew, without waiting for it. One that is not ours stays."""
-        if self.target.kind is not ComfyKind.ATTACHED:
+        if not self.is_attached:
             self._keeper.request_restart(reason)
 
     def humbler_plan(self, rung: Rung) -> LoadPlan | None:
         """How it would be started with less of the card in use; None when there is no such way."""
-        if self.target.kind is ComfyKind.ATTACHED:
+        if self.is_attached:
             return None
         extra = extra_arguments(self._settings, self.target, self._accepted)
         return humbler(self.plan, rung, self._accepted, extra)
@@ -215,11 +218,15 @@ class ComfySupervisor:
             ComfyUnusable, ComfyStartFailed: as `ensure_running`.
         """
         running = self._keeper.wait(self._wait_s)
+        if running.process.child is None and running.process.ask(_ATTACHED_ANSWERS_S) is None:
+            # Before a prompt is posted: a job that has not begun there is not to wait for the server.
+            self._keeper.silence_noticed()
+            running = self._keeper.wait(_ATTACHED_ANSWERS_S)
         with self._lock:
             if self._client is None or self._client[0] != running.generation:
                 if self._client is not None:
                     self._client[1].close()
-                self._client = (running.generation, self._new_client(running.process.url))
+                self._client = (running.generation, self._new_client(running.process.address))
             return self._client[1]
 
     @property
@@ -258,6 +265,11 @@ class ComfySupervisor:
         return never_started
 
     @property
+    def is_attached(self) -> bool:
+        """Whether it is somebody else's: nothing of its process is ours to start or stop."""
+        return self.target.kind is ComfyKind.ATTACHED
+
+    @property
     def is_emulator(self) -> bool:
         """Whether clips are placeholders: ours by choice, or an attached server that says so."""
         facts = self.facts()
@@ -274,7 +286,7 @@ class ComfySupervisor:
         """
         facts = self.facts()
         memory_bytes = host_memory().total_bytes
-        if self.target.kind is ComfyKind.ATTACHED:
+        if self.is_attached:
             if facts is None:
                 return self._settings.vram_gib
             if facts.devices:
@@ -293,14 +305,14 @@ class ComfySupervisor:
     @property
     def output_dir(self) -> Path | None:
         """Where it writes files; None when its disk is not ours."""
-        if self.target.kind is ComfyKind.ATTACHED:
+        if self.is_attached:
             return self._settings.comfyui_output
         return self._folders.output if self._folders is not None else None
 
     @property
     def input_dir(self) -> Path | None:
         """Where it looks for inputs; None when its disk is not ours."""
-        if self.target.kind is ComfyKind.ATTACHED or self._folders is None:
+        if self.is_attached or self._folders is None:
             return None
         return self._folders.input
 
@@ -328,7 +340,7 @@ class ComfySupervisor:
             ComfyUnusable, ComfyStartFailed: it does not run.
         """
         running = self._keeper.wait(self._wait_s)
-        is_ours = self.target.kind is not ComfyKind.ATTACHED
+        is_ours = not self.is_attached
         temp = self._folders.temp if self._folders is not None and is_ours else None
         return run_canary(
             self.client(),
@@ -341,14 +353,20 @@ class ComfySupervisor:
         )
 
     def clean(self, prefix: str) -> None:
-        """Remove one job's files from output, temp and input; the rest of the folders stays."""
-        if self._folders is not None and self.target.kind is not ComfyKind.ATTACHED:
+        """Remove one job's files from output, temp and input; the rest of the folders stays.
+
+        Of a server that is not ours only its output folder is at hand, and only where its disk is shared.
+        """
+        if self.is_attached:
+            if self._settings.comfyui_output is not None:
+                remove_by_prefix(self._settings.comfyui_output, prefix)
+        elif self._folders is not None:
             self._folders.clean(prefix)
             self._folders.shrink(int(self._settings.scratch_limit_gib * GIB))
 
     def empty_temp(self) -> None:
         """Remove the previews of the job that has just left the card; those of a server not ours stay."""
-        if self._folders is not None and self.target.kind is not ComfyKind.ATTACHED:
+        if self._folders is not None and not self.is_attached:
             self._folders.empty_temp()
 
     def _warn(self) -> None:
@@ -386,8 +404,8 @@ class ComfySupervisor:
         )
 
     def _new_process(self, on_death: Callable[[], None]) -> ComfyProcess:
-        if self.target.url is not None:
-            return ComfyProcess(self.target.url, None, threading.Event())
+        if self.target.address is not None:
+            return ComfyProcess(self.target.address, None, threading.Event())
         if self._folders is None:
             raise ComfyStartFailed("the worker's folder is not held", "call start() first")
         port = free_port()
@@ -395,7 +413,7 @@ class ComfySupervisor:
         log.info("Starting ComfyUI", extra={"event": "comfy_starting", "command": command})
         process = ComfyProcess.start(
             command,
-            url=f"http://{LOOPBACK}:{port}",
+            address=ComfyAddress(f"http://{LOOPBACK}:{port}"),
             env=child_environment(self.target, self.plan.env),
             cwd=self._folders.work,
             log_file=self._folders.logs / "comfyui.log",
@@ -408,12 +426,15 @@ class ComfySupervisor:
                 self._folders.remember_process(process.child.pid)
         return process
 
-    def _new_client(self, url: str) -> ComfyClient:
+    def _new_client(self, address: ComfyAddress) -> ComfyClient:
+        settings = self._settings
         patience = Patience(
-            freeze_timeout_s=self._settings.freeze_timeout_s,
+            freeze_timeout_s=settings.comfyui_outage_s if self.is_attached else settings.freeze_timeout_s,
+            # Ours is known to be dead by then. One elsewhere may be behind a network that is away.
+            dead_timeout_s=settings.comfyui_outage_s if self.is_attached else _DEAD_AFTER_S,
             reconnect_attempts=self._settings.ws_reconnect_attempts,
             reconnect_delay_s=self._settings.ws_reconnect_delay_s,
             interrupt_grace_s=self._settings.cancel_grace_s,
         )
         # One answer that does not come must not take longer than all of them may.
-        return ComfyClient(url, patience=patience, http_timeout_s=min(10.0, patience.freeze_timeout_s))
+        return ComfyClient(address, patience=patience, http_timeout_s=min(10.0, patience.freeze_timeout_s))

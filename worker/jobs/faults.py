@@ -23,11 +23,12 @@ from comfy.errors import (
     RunInterrupted,
     RunLost,
     ServerError,
+    ServerForbids,
     ServerUnreachable,
 )
 from farm.errors import FarmError, InputUnavailable, StorageUnavailable
 from farm.job import ErrorKind, JobError
-from worker.errors import BrokenOutput, ComfyDied, TimeLimitReached, WorkerError
+from worker.errors import BrokenOutput, ComfyDied, ServerLost, TimeLimitReached, WorkerError
 
 _FIRST_RETRY_S: Final = 5.0
 _LONGEST_RETRY_S: Final = 300.0
@@ -141,6 +142,7 @@ _TABLE: Final[tuple[tuple[type[BaseException], Callable[[Any], Fault]], ...]] = 
     (RunInterrupted, _always(ErrorKind.TRANSIENT, "interrupted")),
     (RunLost, _always(ErrorKind.TRANSIENT, "comfy_forgot_the_run")),
     (ServerUnreachable, _always(ErrorKind.TRANSIENT, "comfy_unreachable", restart=True)),
+    (ServerForbids, _always(ErrorKind.MACHINE, "comfy_forbids")),
     (ServerError, _always(ErrorKind.TRANSIENT, "comfy_error")),
     (NothingToShow, _always(ErrorKind.JOB, "no_output")),
     (ComfyError, _always(ErrorKind.TRANSIENT, "comfy_protocol")),
@@ -149,6 +151,7 @@ _TABLE: Final[tuple[tuple[type[BaseException], Callable[[Any], Fault]], ...]] = 
     (BrokenOutput, _always(ErrorKind.TRANSIENT, "broken_output")),
     (InputUnavailable, _always(ErrorKind.JOB, "input_unavailable")),
     (StorageUnavailable, _always(ErrorKind.TRANSIENT, "storage_unavailable")),
+    (ServerLost, _always(ErrorKind.MACHINE, "server_lost")),
     (WorkerError, _always(ErrorKind.MACHINE, "worker_broken")),
     (FarmError, _always(ErrorKind.TRANSIENT, "farm_error")),
     (OSError, _os_error),

@@ -30,7 +30,7 @@ from comfy.rewrites.tiled_decode import TILED
 from farm.errors import TransferStopped
 from farm.job import JobSpec, Progress
 from farm.store.base import Claim
-from worker.errors import AttemptStopped, BrokenOutput, TimeLimitReached, WorkerError
+from worker.errors import AttemptStopped, BrokenOutput, ServerLost, TimeLimitReached, WorkerError
 from worker.inputs.cache import InputCache
 from worker.jobs.names import file_prefix, prompt_id, prompt_label, run_folder
 from worker.plan.fallback import Rung
@@ -66,6 +66,10 @@ class Comfy(Protocol):
     @property
     def output_dir(self) -> Path | None:
         """Where it writes files; None when its disk is not ours."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether its process is ours; else it may be away for a while and still have our prompt."""
 
     @property
     def died(self) -> threading.Event:
@@ -305,6 +309,9 @@ def _run(
             raise TimeLimitReached(claim.job_id, claim.spec.time_limit_s) from exc
         raise
     except (ServerUnreachable, RunLost) as exc:
+        # Nothing that a server elsewhere does is the job's doing.
+        if not comfy.is_ours:
+            raise ServerLost(str(exc)) from exc
         # Its socket closes a moment before its end is noticed.
         if died.wait(_END_NOTICED_S):
             raise comfy.death() from exc

@@ -561,7 +561,7 @@ def test_the_plain_questions_are_answered(any_client: ComfyClient) -> None:
     assert list(any_client.object_info("KSamplerAdvanced")) == ["KSamplerAdvanced"]
     assert any_client.object_info("No/Such Node?") == {}
     assert any_client.history("no such prompt") == {}
-    assert any_client.upload_image("start.png", b"\x89PNG")["name"].startswith("start")
+    assert any_client.upload_input("start.png", b"\x89PNG")["name"].startswith("start")
     any_client.free()
 
 

@@ -448,6 +448,55 @@ class TestAnAttachedComfyui:
         supervisor.stop()
         assert get(other.base_url + "/system_stats")
 
+    def test_one_that_is_silent_for_a_moment_is_down_and_still_has_what_it_ran(
+        self, make: Make, comfyui_dir: Path, tmp_path: Path
+    ) -> None:
+        other = make(comfyui_dir=comfyui_dir, data_dir=tmp_path / "other")
+        other.start()
+        supervisor = make(comfyui_url=other.base_url, rhythm=replace(QUICK, freeze_timeout_s=600.0))
+        supervisor.start()
+        died, pid = supervisor.died, other.pid
+        assert pid is not None
+
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            assert eventually(lambda: supervisor.state is ComfyState.DOWN)
+            assert "does not answer" in str(supervisor.failure)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+        assert eventually(lambda: supervisor.state is ComfyState.READY)
+        assert not died.is_set()
+        assert supervisor.generation == 2  # nobody knows whether it was started anew
+
+    def test_who_is_to_post_a_job_notices_first_that_nobody_is_there(
+        self, make: Make, comfyui_dir: Path, tmp_path: Path
+    ) -> None:
+        other = make(comfyui_dir=comfyui_dir, data_dir=tmp_path / "other")
+        other.start()
+        supervisor = make(comfyui_url=other.base_url, rhythm=replace(QUICK, look_every_s=600.0))
+        supervisor.start()
+        other.stop()
+
+        with pytest.raises(ComfyStartFailed, match="down"):
+            supervisor.client()
+
+        assert supervisor.state is ComfyState.DOWN
+
+    def test_what_a_job_left_on_a_shared_disk_is_removed_and_nothing_else(
+        self, make: Make, tmp_path: Path
+    ) -> None:
+        shared = tmp_path / "shared"
+        supervisor = make(comfyui_url="http://127.0.0.1:1", comfyui_output=shared)
+        for name in ("jobs/one-token/a.mp4", "jobs/other-token/a.mp4", "mine.mp4"):
+            (shared / name).parent.mkdir(parents=True, exist_ok=True)
+            (shared / name).write_bytes(b"x")
+
+        supervisor.clean("jobs/one-token")
+
+        left = sorted(str(path.relative_to(shared)) for path in shared.rglob("*") if path.is_file())
+        assert left == ["jobs/other-token/a.mp4", "mine.mp4"]
+
     def test_one_that_goes_away_counts_as_dead_and_is_waited_for(
         self, make: Make, comfyui_dir: Path, tmp_path: Path
     ) -> None:

@@ -50,6 +50,34 @@ def test_the_variables_of_worker_comfyui_work(monkeypatch: pytest.MonkeyPatch) -
     assert worker.comfy_log_level == "DEBUG"
 
 
+@pytest.mark.parametrize(
+    "url", ["http://me:s3cret@[::1", "me:s3cret@host", "ftp://me:s3cret@host", "http://h:x"]
+)
+def test_an_address_of_comfyui_that_is_none_is_refused_without_its_secret(url: str) -> None:
+    with pytest.raises(SettingsError, match="COMFYUI_URL") as refused:
+        WorkerSettings.read(comfyui_url=url)
+
+    assert "s3cret" not in str(refused.value)
+
+
+def test_the_token_for_comfyui_may_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("t0k\n")
+
+    settings = WorkerSettings.read(comfyui_url="http://host", comfyui_token_file=tmp_path / "token")
+
+    assert settings.comfyui_address is not None
+    assert settings.comfyui_address.headers == {"Authorization": "Bearer t0k"}
+    with pytest.raises(SettingsError, match="COMFYUI_TOKEN_FILE cannot be read"):
+        WorkerSettings.read(comfyui_url="http://host", comfyui_token_file=tmp_path / "none")
+
+
+def test_what_opens_the_door_of_comfyui_is_not_printed() -> None:
+    settings = WorkerSettings.read(comfyui_url="http://me:s3cret@host")
+    settings_too = WorkerSettings.read(comfyui_url="http://host", comfyui_token="s3cret")
+
+    assert "s3cret" not in f"{settings!r} {settings} {settings_too!r} {settings_too.comfyui_address!r}"
+
+
 def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FARM_LEASE_S", "soon")
 
