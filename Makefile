@@ -56,7 +56,7 @@ docs: $(STAMP)  ## write the pages that are made from the code
 	$(BIN)/python -m comfy.wan.templates.page > docs/templates.md
 	$(BIN)/python -m comfy.wan.templates.page models > docs/models.md
 	$(BIN)/python -m farm.fleet.metrics_page > docs/metrics.md
-	$(BIN)/python -m farm.fleet.not_fetching_page > docs/not-fetching.md
+	$(BIN)/python -m farm.status.not_fetching_page > docs/not-fetching.md
 	$(BIN)/python -m comfy.rewrites.page > docs/rewrites.md
 	$(BIN)/python -m comfy.lint.page > docs/lint.md
 

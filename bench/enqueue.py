@@ -33,9 +33,9 @@ from farm import Farm, JobRequest
 from farm.fleet.preflight import (
     definitions_name,
 )
-from farm.fleet.status import WorkerStatus
 from farm.local.wheels import valkey_binary
 from farm.settings import RedisSettings, S3Settings
+from farm.status.worker import WorkerStatus
 from farm.storage import S3Storage
 from farm.store.base import JobStore
 

@@ -47,10 +47,10 @@ if TYPE_CHECKING:
         Unplaceable,
         WaitTimeout,
     )
-    from farm.fleet.status import WorkerStatus
     from farm.handle import Job, Result
     from farm.job import Artifact, EventKind, JobEvent, JobRecord, JobSpec, JobState, Progress, VideoFacts
     from farm.settings import RedisSettings, S3Settings
+    from farm.status.worker import WorkerStatus
 
 __all__ = [
     "Artifact",

@@ -30,12 +30,12 @@ from farm.asking.request import (
 from farm.client import BATCH, Checked, Farm, succeeded
 from farm.downloads import DEFAULT_NAME
 from farm.errors import WaitTimeout
-from farm.fleet.status import WorkerStatus
 from farm.follow import ends
 from farm.follower import Follower
 from farm.handle import Result, result_of
 from farm.job import Artifact, JobEvent, JobRecord, JobResult, JobSpec, JobState
 from farm.settings import RedisSettings, S3Settings
+from farm.status.worker import WorkerStatus
 from farm.storage import Storage
 from farm.store.base import Counts, JobStore
 

@@ -20,6 +20,7 @@ from farm.asking.building import (
     GraphSource,
     InputSource,
 )
+from farm.asking.content import content_of
 from farm.asking.request import (
     JobOptions,
     JobRequest,
@@ -29,16 +30,13 @@ from farm.asking.request import (
 from farm.bell import LazyBell
 from farm.errors import IllegalMove, InvalidJob, JobFailed, JobNotFound, Problem, Unplaceable, WaitTimeout
 from farm.fleet.preflight import Preflight
-from farm.fleet.reuse import (
-    content_of,
-    reusable,
-)
-from farm.fleet.status import WorkerStatus
+from farm.fleet.reuse import reusable
 from farm.fleet.waiting import why_waiting
 from farm.follow import follow
 from farm.handle import Job
 from farm.job import JobEvent, JobRecord, JobSpec, JobState, new_job_id
 from farm.settings import GateSettings, RedisSettings, S3Settings, StoreSettings
+from farm.status.worker import WorkerStatus
 from farm.storage import S3Storage, Storage
 from farm.store.base import Counts, JobStore, NewJob, Page
 from farm.surroundings import settings_here
@@ -425,9 +423,9 @@ def succeeded(record: JobRecord) -> JobRecord:
 
 def _store_at(redis: RedisSettings) -> JobStore:
     # To import Redis's client takes long too, and a farm may be given its store.
-    from farm.store.redis.store import connect
+    from farm.store.redis.store import connect, store_limits
 
-    return connect(redis, settings_here(StoreSettings).limits(), LazyBell(redis))
+    return connect(redis, store_limits(settings_here(StoreSettings)), LazyBell(redis))
 
 
 def _at(index: int, problem: Problem) -> Problem:

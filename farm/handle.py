@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Protocol, Self
 
 from farm.downloads import DEFAULT_NAME, download_all
 from farm.errors import NoResult
 from farm.job import Artifact, JobEvent, JobRecord, JobResult, JobState
 from farm.storage import Storage
-
-if TYPE_CHECKING:
-    from farm.client import Farm
+from farm.store.base import JobStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +48,36 @@ class Result:
         return download_all(self.job, self.storage, Path(folder), name=name)
 
 
+class FarmOfJobs(Protocol):
+    """What a job asks of the farm that gave it out; `farm.Farm` is one."""
+
+    @property
+    def store(self) -> JobStore:
+        """The truth about jobs."""
+
+    @property
+    def storage(self) -> Storage:
+        """Where files are."""
+
+    def wait(self, job_id: str, *, timeout_s: float | None = None) -> Job:
+        """As `Farm.wait`."""
+
+    def events(self, job_id: str, *, after: str = "0", live: bool = True) -> Iterator[JobEvent]:
+        """As `Farm.events`."""
+
+    def cancel(self, job_id: str, *, reason: str = "") -> JobState:
+        """As `Farm.cancel`."""
+
+    def retry(self, job_id: str) -> Job:
+        """As `Farm.retry`."""
+
+
 class Job:
     """One job, as it was when last asked for, and what can be done with it."""
 
     __slots__ = ("_farm", "_record", "job_id")
 
-    def __init__(self, farm: Farm, job_id: str, record: JobRecord | None = None) -> None:
+    def __init__(self, farm: FarmOfJobs, job_id: str, record: JobRecord | None = None) -> None:
         self._farm = farm
         self._record = record
         self.job_id: Final = job_id  # what `Farm.get` takes

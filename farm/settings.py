@@ -19,7 +19,6 @@ from comfy.protocol.address import ComfyAddress
 from farm.errors import SettingsError
 from farm.job import VramClass
 from farm.process.environment import is_service_link
-from farm.store.base import StoreLimits
 
 
 def _variable(name: str, *others: str) -> AliasChoices:
@@ -165,19 +164,6 @@ class StoreSettings(FromEnvironment):
     def grace_s(self) -> float:
         """Seconds for which a steward leaves leases alone after an outage: all can be renewed meanwhile."""
         return self.renew_s + 1.0
-
-    def limits(self) -> StoreLimits:
-        """The same as the store takes it."""
-        return StoreLimits(
-            lease_s=self.lease_s,
-            ring_again_after_s=self.ring_again_after_s,
-            avoid_s=self.avoid_s,
-            max_lost_attempts=self.max_lost_attempts,
-            max_lost_publishing=self.max_lost_publishing,
-            max_machine_failures=self.max_machine_failures,
-            retention_s=self.retention_days * 86400.0,
-            events_kept=self.events_kept,
-        )
 
 
 class S3Settings(FromEnvironment):

@@ -26,7 +26,7 @@ from celery.worker.consumer.tasks import Tasks
 from celery.worker.state import maybe_shutdown
 from redis.exceptions import ResponseError
 
-from farm.fleet.not_fetching import NotFetching
+from farm.status.not_fetching import NotFetching
 from worker.gate import Gate
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from farm.fleet.not_fetching import NotFetching
+from farm.status.not_fetching import NotFetching
 
 log = logging.getLogger(__name__)
 

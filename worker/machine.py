@@ -9,9 +9,9 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from farm.fleet.not_fetching import NotFetching
-from farm.fleet.proof import Proof
 from farm.settings import WorkerSettings
+from farm.status.not_fetching import NotFetching
+from farm.status.proof import Proof
 from worker.comfyui.canary_keeper import CanaryKeeper
 from worker.comfyui.excerpt import lines_of_job
 from worker.comfyui.keeper import ComfyState

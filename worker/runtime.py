@@ -10,8 +10,6 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from farm.broker import CeleryBell, make_app
-from farm.fleet.not_fetching import NotFetching
-from farm.fleet.status import WorkerStatus
 from farm.job import VRAM_CLASSES_GIB, Progress
 from farm.settings import (
     CleanSettings,
@@ -21,11 +19,14 @@ from farm.settings import (
     StoreSettings,
     WorkerSettings,
 )
+from farm.status.not_fetching import NotFetching
+from farm.status.worker import WorkerStatus
 from farm.storage import S3Patience, S3Storage
 from farm.store.redis.server import check_server
 from farm.store.redis.store import (
     RedisJobStore,
     connect,
+    store_limits,
 )
 from farm.upkeep.cleaning import (
     Cleaner,
@@ -42,7 +43,6 @@ from worker.inputs.cache import InputCache
 from worker.jobs.at_work import AtWork
 from worker.jobs.attempt import Parts, attempt
 from worker.jobs.lease import LeaseKeeper
-from worker.jobs.tailor import Tailor
 from worker.machine import Machine
 from worker.results.kept import KeptRenders
 from worker.results.publish import S3Publisher
@@ -53,6 +53,7 @@ from worker.service.describe import StatusMaker
 from worker.service.disk import DiskWatch, written_folders
 from worker.service.epoch import EpochWatch
 from worker.service.gpu_hold import CardHold
+from worker.service.graph_fitter import Tailor
 from worker.service.leaving import Leaving
 from worker.service.model_shelf import ModelShelf
 from worker.service.spot import spot_watch
@@ -208,7 +209,7 @@ class Runtime:
 
     def _connect(self) -> RedisJobStore:
         bell = CeleryBell(make_app(self._redis), self._redis.namespace)
-        store = connect(self._redis, self._store_settings.limits(), bell)
+        store = connect(self._redis, store_limits(self._store_settings), bell)
         self._stops.append(store.close)
         return store
 

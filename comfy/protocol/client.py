@@ -262,6 +262,7 @@ class ComfyClient:
         cancel: Cancel | None = None,
         gone: Cancel | None = None,
         time_limit_s: float | None = None,
+        steps: Mapping[str, int] | None = None,
     ) -> PromptRun:
         """Run a graph to its end and return the run, which has at least one output file.
 
@@ -272,6 +273,7 @@ class ComfyClient:
             cancel: looked at several times a second; when set, the prompt is interrupted.
             gone: as often; set by who knows that the server's process has ended, so that nobody waits for it.
             time_limit_s: counted from now, waiting in the server's queue included.
+            steps: as `PromptRun` takes them.
 
         Raises:
             GraphRejected: the server refused the graph.
@@ -281,7 +283,7 @@ class ComfyClient:
             ServerUnreachable: also when `gone` was set before all was heard.
             NothingToShow: it ended well and named no file that is kept.
         """
-        run = PromptRun(prompt_id or str(uuid.uuid4()), graph)
+        run = PromptRun(prompt_id or str(uuid.uuid4()), graph, steps=steps)
         with Follower(
             self, run, on_event=on_event, cancel=cancel, gone=gone, time_limit_s=time_limit_s
         ) as follower:

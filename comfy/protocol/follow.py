@@ -10,9 +10,9 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Any, Protocol, Self
 
 from comfy.errors import RunInterrupted, ServerError, ServerUnreachable, UnknownMessage
 from comfy.protocol.events import (
@@ -31,12 +31,26 @@ from comfy.protocol.run import (
 )
 from comfy.protocol.whereabouts import Whereabouts
 
-if TYPE_CHECKING:
-    from comfy.protocol.client import ComfyClient
-
 log = logging.getLogger(__name__)
 
 OnEvent = Callable[[PromptRun, Event], None]
+
+
+class Server(Protocol):
+    """What a follower asks of the server; `ComfyClient` is one."""
+
+    base_url: str
+    patience: Patience
+
+    def whereabouts(self, prompt_id: str) -> Whereabouts:
+        """Where the prompt is."""
+
+    def history(self, prompt_id: str) -> Mapping[str, Any]:
+        """The prompt's history entry under its id; empty while there is none."""
+
+    def cancel(self, prompt_id: str) -> bool:
+        """Ask that the prompt stop; whether the server knew it."""
+
 
 _TICK_S = 0.2  # how often the wish to stop is looked at
 _FIRST_PAUSE_S = 0.005  # between two looks for a history entry that is due
@@ -49,7 +63,7 @@ class Follower:
 
     def __init__(
         self,
-        client: ComfyClient,
+        client: Server,
         run: PromptRun,
         *,
         client_id: str | None = None,
@@ -237,7 +251,7 @@ class _Stop:
     _REPEAT_S = 2.0
 
     def __init__(
-        self, client: ComfyClient, prompt_id: str, cancel: Cancel | None, time_limit_s: float | None
+        self, client: Server, prompt_id: str, cancel: Cancel | None, time_limit_s: float | None
     ) -> None:
         self._client = client
         self._prompt_id = prompt_id

@@ -6,16 +6,13 @@ node and every key is read. Source: measured on ComfyUI 0.3.64 and 0.12.1 with S
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from comfy.errors import UnknownMessage
-
-if TYPE_CHECKING:
-    from comfy.protocol.run import PromptRun
 
 
 class MediaKind(StrEnum):
@@ -70,14 +67,18 @@ def list_outputs(outputs: Mapping[str, Any]) -> tuple[OutputFile, ...]:
     return tuple(found.values())
 
 
-def files_of_others(run: PromptRun, own_folder: str, output_dir: Path | None) -> tuple[OutputFile, ...]:
+def files_of_others(
+    files: Iterable[OutputFile], cached_nodes: Collection[str], own_folder: str, output_dir: Path | None
+) -> tuple[OutputFile, ...]:
     """List the results that a run names and has not written: a cached node tells the name of before.
 
     Args:
+        files: all that the run names.
+        cached_nodes: those that the server answered from its cache.
         own_folder: where nobody else writes, relative to the output folder: an earlier try may have done so.
         output_dir: ComfyUI's, when this machine has it: then its own are looked for, too.
     """
-    cached = [file for file in run.outputs if file.is_result and file.node_id in run.cached_nodes]
+    cached = [file for file in files if file.is_result and file.node_id in cached_nodes]
     return tuple(file for file in cached if not _is_there(file, own_folder, output_dir))
 
 

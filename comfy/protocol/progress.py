@@ -14,7 +14,6 @@ from comfy.protocol.phases import (
     phase_of,
     weight_of,
 )
-from comfy.wan.find import steps_by_sampler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +86,12 @@ class _Node:
 class WorkTracker:
     """Keeps what ran and what is still to run."""
 
-    def __init__(self, graph: Mapping[str, Any]) -> None:
+    def __init__(self, graph: Mapping[str, Any], steps: Mapping[str, int]) -> None:
+        """Prepare; `steps`: sampler node -> the steps that it will run, as far as that is known."""
         self.cached: frozenset[str] = frozenset()
         self._class: dict[str, str | None] = {}
         self._phase: dict[str, Phase] = {}
         self.learn(graph)
-        steps = steps_by_sampler(graph)
         self._weight = {
             node_id: weight_of(self._phase[node_id], steps.get(node_id)) for node_id in running_nodes(graph)
         }

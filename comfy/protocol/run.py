@@ -69,7 +69,14 @@ class ServerTimes:
 class PromptRun:
     """What is known of one prompt. Not thread-safe: one thread feeds and asks."""
 
-    def __init__(self, prompt_id: str, graph: Mapping[str, Any]) -> None:
+    def __init__(
+        self, prompt_id: str, graph: Mapping[str, Any], *, steps: Mapping[str, int] | None = None
+    ) -> None:
+        """Know nothing yet.
+
+        Args:
+            steps: sampler node -> the steps that it will run, by which it is weighed in the progress.
+        """
         self.prompt_id = prompt_id
         self.outcome: Outcome | None = None  # None while open
         self.error: ExecutionError | None = None
@@ -77,7 +84,7 @@ class PromptRun:
         self.started_s: float | None = None  # when we learned that the server began
         self.ended_s: float | None = None  # when we learned the outcome
         self.server_times = ServerTimes(start_ms=None, end_ms=None)
-        self._work = WorkTracker(graph)
+        self._work = WorkTracker(graph, steps or {})
         self._outputs: dict[str, Any] = {}
         self._success_heard = False
         self._end_heard = False

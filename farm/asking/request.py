@@ -24,6 +24,7 @@ from farm.asking.building import (
     build_template,
     shown_source,
 )
+from farm.asking.content import reuse_problems
 from farm.asking.graphs import (
     GraphFacts,
     Knowledge,
@@ -41,7 +42,6 @@ from farm.asking.sources import (
     scheme_of,
 )
 from farm.errors import InvalidJob, Problem
-from farm.fleet.reuse import reuse_problems
 from farm.job import VRAM_CLASSES_GIB, JobSpec, Requirements, make_spec
 
 _SEED_INPUTS: Final = ("seed", "noise_seed")

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from comfy.wan.templates import Template
 from farm.asking.sources import public_source
-from farm.fleet.status import WorkerStatus
 from farm.job import JobEvent, JobRecord
+from farm.status.worker import WorkerStatus
 from farm.store.base import Counts
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]

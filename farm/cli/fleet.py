@@ -20,9 +20,12 @@ from farm.cli.tables import findings_table, queues_table
 from farm.cli.worker_views import worker_view, workers_table
 from farm.errors import SettingsError
 from farm.fleet.model_lists import models_of
-from farm.fleet.status import WorkerStatus, workers_named
 from farm.installed import how_to_install
 from farm.settings import CleanSettings, LogSettings, StoreSettings
+from farm.status.worker import (
+    WorkerStatus,
+    workers_named,
+)
 from farm.store.base import Drain
 from farm.surroundings import settings_here
 

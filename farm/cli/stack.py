@@ -11,13 +11,17 @@ import typer
 
 from farm.cli import as_json
 from farm.cli.as_json import AsJson
+from farm.cli.demo import (
+    DEMO_FOLDER,
+    demo_request,
+    running_farm,
+)
 from farm.cli.door import Door, door_of, say
 from farm.cli.stack_views import demo_view, news_line, stack_facts, stack_view
 from farm.cli.watching import view_for, watch_jobs
 from farm.errors import StackError
 from farm.local import LocalStack, PartName, PartNews, StackState, attach, local_environment, stack_folder
 from farm.local import down as stop_stack
-from farm.local.demo import DEMO_FOLDER, demo_request, running_farm
 from farm.local.model_files import what_renders
 from farm.local.stack import ALL_PARTS
 from farm.settings import WorkerSettings

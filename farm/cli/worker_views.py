@@ -11,9 +11,16 @@ from rich.table import Table
 from comfy.canary.report import Seen
 from farm.cli.tables import plain_table
 from farm.cli.words import seconds, size
-from farm.fleet.not_fetching import Cause, NotFetching
-from farm.fleet.proof import Proof, ProofVerdict
-from farm.fleet.status import (
+from farm.job import Progress
+from farm.status.not_fetching import (
+    Cause,
+    NotFetching,
+)
+from farm.status.proof import (
+    Proof,
+    ProofVerdict,
+)
+from farm.status.worker import (
     AttentionTrials,
     CanaryStatus,
     CustomNodeStatus,
@@ -23,7 +30,6 @@ from farm.fleet.status import (
     ResourceStatus,
     WorkerStatus,
 )
-from farm.job import Progress
 
 _VERDICTS = {
     ProofVerdict.PROVEN: "as planned",

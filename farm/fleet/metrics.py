@@ -16,8 +16,8 @@ from prometheus_client.registry import Collector
 
 from comfy.canary.report import Seen
 from farm.errors import StoreUnavailable
-from farm.fleet.proof import Proof
-from farm.fleet.status import WorkerStatus
+from farm.status.proof import Proof
+from farm.status.worker import WorkerStatus
 from farm.store.base import Counts, JobStore
 
 Samples = Iterable[tuple[tuple[str, ...], float]]  # values of the labels, and the value

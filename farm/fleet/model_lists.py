@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 
-from farm.fleet.status import WorkerStatus
+from farm.status.worker import WorkerStatus
 from farm.store.base import JobStore
 
 

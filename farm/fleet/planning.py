@@ -20,8 +20,11 @@ from farm.fleet.preflight import (
     Preflight,
     WorkerVerdict,
 )
-from farm.fleet.status import WorkerFacts, WorkerStatus
 from farm.job import JobSpec
+from farm.status.worker import (
+    WorkerFacts,
+    WorkerStatus,
+)
 from farm.store.base import JobStore
 
 # Shown where no worker lives and none is named.

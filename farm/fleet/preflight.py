@@ -31,8 +31,8 @@ from farm.asking.graphs import known_without_a_fleet
 from farm.asking.request import as_problem
 from farm.errors import InvalidJob, Problem, Unplaceable
 from farm.fleet.judge import Judge
-from farm.fleet.status import WorkerStatus
 from farm.job import JobSpec
+from farm.status.worker import WorkerStatus
 from farm.store.base import JobStore
 
 log = logging.getLogger(__name__)

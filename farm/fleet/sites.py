@@ -22,7 +22,10 @@ from farm.fleet.planning import (
 from farm.fleet.preflight import (
     definitions_of,
 )
-from farm.fleet.status import WorkerStatus, workers_named
+from farm.status.worker import (
+    WorkerStatus,
+    workers_named,
+)
 from farm.store.base import JobStore
 
 NOWHERE: Final = "no card"

@@ -74,7 +74,7 @@ def worker_missing(url: str, namespace: str, name: str, pid: int) -> str | None:
     """
     import redis
 
-    from farm.fleet.status import read_status
+    from farm.status.worker import read_status
     from farm.store.redis.address import sentinel_address
     from farm.store.redis.keys import Keys
 

@@ -10,8 +10,8 @@ from typing import Any, Final, Protocol
 from pydantic import AwareDatetime
 
 from comfy.wan.paces import Pace
-from farm.fleet.status import WorkerStatus
 from farm.job import EventKind, JobError, JobEvent, JobRecord, JobResult, JobSpec, JobState, Progress
+from farm.status.worker import WorkerStatus
 
 _REASON_LENGTH: Final = 500  # characters: a caller's words stand in a record and in several events
 
@@ -360,7 +360,7 @@ class JobStore(Protocol):
     def workers(self) -> list[WorkerStatus]:
         """What all workers that live say of themselves, by name.
 
-        One whose status cannot be read is among them and says that (`farm.fleet.status.read_status`).
+        One whose status cannot be read is among them and says that (`farm.status.worker.read_status`).
         """
 
     def set_drain(self, name: str, drain: Drain | None) -> None:

@@ -17,7 +17,7 @@ from farm.broker import CeleryBell, key_prefix, make_app
 from farm.errors import JobNotFound
 from farm.handle import Job
 from farm.job import PUBLISHING, EventKind, JobRecord
-from farm.store.redis.store import connect
+from farm.store.redis.store import connect, store_limits
 from farm.upkeep.cleaning import (
     Cleaner,
     CleanLimits,
@@ -107,7 +107,7 @@ def _held(client: redis.Redis) -> dict[str, int]:
 def _after_retention(arena: Arena) -> dict[str, int]:
     """Keys that no living thing needs and that stay when the time of all jobs is over."""
     bell = CeleryBell(make_app(arena.farm.redis), NAMESPACE)
-    limits = replace(arena.farm.store.limits(), retention_s=0.0)
+    limits = replace(store_limits(arena.farm.store), retention_s=0.0)
     store = connect(arena.farm.redis, limits, bell)
     try:
         for _ in range(1000):

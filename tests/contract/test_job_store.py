@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 
 from farm.errors import IdempotencyConflict, IllegalMove, JobForgotten, JobNotFound
-from farm.fleet.not_fetching import NotFetching
-from farm.fleet.status import GpuStatus, WorkerStatus
 from farm.job import PUBLISHING, ErrorKind, EventKind, JobState, Progress, new_job_id
+from farm.status.not_fetching import NotFetching
+from farm.status.worker import (
+    GpuStatus,
+    WorkerStatus,
+)
 from farm.store.base import Claim, Drain, JobStore, LeaseAnswer, NewEvent, Queued, Refused, Ring, StoreLimits
 from tests.support.jobs import QUEUE, a_job, a_result, an_error
 from tests.support.shop import LONG, Open, Shop

@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from farm.fleet.not_fetching import NotFetching
-from farm.fleet.status import WorkerStatus
 from farm.job import JobState
 from farm.process.child import Child
+from farm.status.not_fetching import NotFetching
+from farm.status.worker import WorkerStatus
 from tests.support.compiled_nvml import LOST, a_card, build
 from tests.support.valkey import eventually
 from tests.support.whole_farm import JOB_S, START_S, WholeFarm

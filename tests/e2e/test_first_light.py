@@ -12,9 +12,9 @@ import redis
 from PIL import Image
 
 from comfy.wan.templates import get_template
-from farm.fleet.proof import ProofVerdict
 from farm.handle import Job
 from farm.job import EventKind
+from farm.status.proof import ProofVerdict
 from tests.support.valkey import eventually
 from tests.support.whole_farm import JOB_S, WholeFarm, WorkerProcess, a_clip, outcomes
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from farm.fleet.not_fetching import NotFetching
-from farm.fleet.proof import ProofVerdict
-from farm.fleet.status import WorkerStatus
 from farm.job import JobState
+from farm.status.not_fetching import NotFetching
+from farm.status.proof import ProofVerdict
+from farm.status.worker import WorkerStatus
 from tests.support.valkey import eventually
 from tests.support.whole_farm import JOB_S, START_S, WholeFarm, WorkerProcess, outcomes
 

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from farm.cli.worker_views import workers_table
 from farm.fleet.metrics import FleetCollector
-from farm.fleet.not_fetching import NotFetching
 from farm.job import JobState
+from farm.status.not_fetching import NotFetching
 from tests.support.valkey import eventually
 from tests.support.whole_farm import START_S, WholeFarm, WorkerProcess
 

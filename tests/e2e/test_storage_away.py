@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from farm.fleet.not_fetching import NotFetching
 from farm.handle import Job
 from farm.job import JobState
+from farm.status.not_fetching import NotFetching
 from tests.support.fault_proxy import FaultProxy, Mode
 from tests.support.s3 import S3Server
 from tests.support.valkey import eventually

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from farm.broker import queue_for
-from farm.fleet.not_fetching import NotFetching
 from farm.job import EventKind, JobState
+from farm.status.not_fetching import NotFetching
 from farm.store.base import Drain
 from tests.chaos.nodes import Disk
 from tests.support.valkey import eventually

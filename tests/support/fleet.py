@@ -25,8 +25,8 @@ from farm.fleet.model_lists import models_name
 from farm.fleet.preflight import (
     definitions_name,
 )
-from farm.fleet.status import WorkerStatus
 from farm.job import Artifact, JobResult, VideoFacts
+from farm.status.worker import WorkerStatus
 from farm.store.base import Claim, JobStore
 from farm.testing import (
     FolderStorage,

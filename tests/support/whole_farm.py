@@ -21,12 +21,12 @@ import urllib3
 
 from comfy.wan.templates import get_template
 from farm.client import Farm
-from farm.fleet.status import WorkerStatus
 from farm.handle import Job
 from farm.job import AttemptNote, EventKind, JobError, JobEvent, JobState
 from farm.process.child import Child
 from farm.process.logpump import LogLine
 from farm.settings import RedisSettings, S3Settings, StoreSettings, environment_of
+from farm.status.worker import WorkerStatus
 from tests.support.emulator_record import job_of
 from tests.support.valkey import eventually
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import functools
 from pathlib import Path
 
 import pytest
@@ -20,13 +20,52 @@ SOCKETS_OF_COMFY = {
 }
 
 
-def imports_of(path: Path) -> Iterator[str]:
+# From the top floor down: a room imports only from floors below its own. Whoever adds one gives it a floor.
+FLOORS = {
+    "farm": [
+        {"aio", "cli"},
+        {"client"},
+        {"bell", "check", "upkeep"},
+        {"broker", "fleet"},
+        {"asking", "handle", "surroundings"},
+        {"downloads", "follow", "follower", "local", "testing"},
+        {"settings_page", "storage", "store"},
+        {"settings", "status"},
+        {"job", "process"},
+        {"errors", "installed", "logs"},
+    ],
+    "worker": [
+        {"__main__"},
+        {"one"},
+        {"app"},
+        {"tasks"},
+        {"runtime"},
+        {"service"},
+        {"jobs", "machine"},
+        {"comfyui", "results"},
+        {"plan", "up", "watchdog"},
+        {"consumer", "gpu", "locks"},
+        {"errors", "exits", "gate", "inputs"},
+    ],
+    "comfy": [
+        {"canary", "lint"},
+        {"emulator", "protocol", "rewrites", "ui"},
+        {"judging", "wan"},
+        {"graphs", "node_defs"},
+        {"errors", "generations", "log"},
+    ],
+}
+
+
+@functools.cache
+def imports_of(path: Path) -> tuple[str, ...]:
+    found: list[str] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(found)
 
 
 def modules_of(package: str) -> list[Path]:
@@ -70,3 +109,55 @@ def test_imports_are_absolute(package: str) -> None:
     ]
 
     assert relative == []
+
+
+def modules_by_name() -> dict[str, Path]:
+    """Dotted name -> file, of all that ships; a package goes by its own name."""
+    found = {}
+    for package in FLOORS:
+        for path in modules_of(package):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@functools.cache
+def arrows() -> dict[str, set[str]]:
+    """Module -> the modules of ours that it imports, type-only imports included."""
+    modules = modules_by_name()
+    return {name: {each for each in imports_of(path) if each in modules} for name, path in modules.items()}
+
+
+def room_of(module: str) -> tuple[str, str]:
+    package, _, rest = module.partition(".")
+    return package, rest.partition(".")[0]
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_no_room_imports_from_its_own_floor_or_one_above(package: str) -> None:
+    floor = {room: level for level, rooms in enumerate(FLOORS[package]) for room in rooms}
+    upward = []
+    for module, imported in arrows().items():
+        owner, room = room_of(module)
+        for other in imported:
+            other_owner, other_room = room_of(other)
+            within = owner == other_owner == package and room and other_room and room != other_room
+            # A room that is not listed is a KeyError: give it a floor.
+            if within and floor[room] >= floor[other_room]:
+                upward.append(f"{module} imports {other}")
+
+    assert upward == []
+
+
+def test_no_two_modules_import_each_other_by_whatever_way() -> None:
+    open_arrows = arrows()
+    packages = {name for name, path in modules_by_name().items() if path.name == "__init__.py"}
+    # A package's own page gathers what is below it; it is no module that could be in a circle with itself.
+    below = {
+        name: {other for other in imported if other not in packages and other != name}
+        for name, imported in open_arrows.items()
+    }
+    while leaves := {name for name, imported in below.items() if not imported & below.keys()}:
+        below = {name: imported for name, imported in below.items() if name not in leaves}
+
+    assert below == {}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from comfy.canary.report import CanaryReport, Verdict
-from farm.fleet.not_fetching import NotFetching
+from farm.status.not_fetching import NotFetching
 from worker.comfyui.keeper import ComfyState
 from worker.gate import Gate
 

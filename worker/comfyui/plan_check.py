@@ -7,8 +7,11 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from farm.fleet.not_fetching import NotFetching
-from farm.fleet.proof import Proof, ProofVerdict
+from farm.status.not_fetching import NotFetching
+from farm.status.proof import (
+    Proof,
+    ProofVerdict,
+)
 from worker.gate import Gate
 
 log = logging.getLogger(__name__)

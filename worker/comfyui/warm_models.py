@@ -9,7 +9,7 @@ from typing import Any
 from comfy.graphs.required import model_files
 from comfy.log.facts import ModelLoadedFact, OutOfMemoryFact
 from comfy.log.reading import LogReader
-from farm.fleet.status import ModelLoadStatus
+from farm.status.worker import ModelLoadStatus
 from worker.comfyui.supervisor import ComfySupervisor
 
 

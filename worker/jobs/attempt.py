@@ -16,15 +16,15 @@ from typing import Any, Final, TypeVar
 from comfy.errors import OutOfMemory
 from farm.broker import queue_for
 from farm.errors import StorageUnavailable, StoreUnavailable
-from farm.fleet.status import WorkerFacts
 from farm.job import PUBLISHING, EventKind, JobError, JobResult, JobState, ModelFile, Progress
+from farm.status.worker import WorkerFacts
 from farm.store.base import Claim, JobStore, LeaseAnswer, NewEvent, Refused
 from worker.inputs.cache import InputCache
 from worker.jobs.faults import Fault, sort_fault
 from worker.jobs.job_seconds import job_seconds
 from worker.jobs.lease import Lease, LeaseKeeper
 from worker.jobs.names import prompt_id, run_folder
-from worker.jobs.render import Comfy, Ears, Rendered, Tailor, render
+from worker.jobs.render import Comfy, Ears, Tailor, render
 from worker.jobs.reporter import Reporter
 from worker.plan.fallback import (
     Rung,
@@ -34,6 +34,7 @@ from worker.plan.fallback import (
 from worker.results.kept import KeptRender, KeptRenders
 from worker.results.manifest import manifest_of
 from worker.results.publish import Publisher
+from worker.results.rendered import Rendered
 from worker.results.republish import HOLD_S
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from comfy.protocol.progress import NodeTiming
 from comfy.wan.forecast import pace_key
 from comfy.wan.workload import StageLoad, read_workload
 from farm.fleet.planning import place_of
-from farm.fleet.status import WorkerFacts
+from farm.status.worker import WorkerFacts
 
 _PHASES: Final = {
     Phase.TEXT: "text",

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Protocol
 
@@ -23,10 +23,10 @@ from comfy.protocol.outputs import (
     locate,
 )
 from comfy.protocol.phases import Phase
-from comfy.protocol.progress import NodeTiming
 from comfy.protocol.run import PromptRun
-from comfy.rewrites import Change, Optimized, set_output_prefix, tile_decodes
+from comfy.rewrites import Optimized, set_output_prefix, tile_decodes
 from comfy.rewrites.tiled_decode import TILED
+from comfy.wan.find import steps_by_sampler
 from farm.errors import TransferStopped
 from farm.job import JobSpec, Progress
 from farm.store.base import Claim
@@ -35,6 +35,7 @@ from worker.inputs.cache import InputCache
 from worker.jobs.names import file_prefix, prompt_id, prompt_label, run_folder
 from worker.plan.fallback import Rung
 from worker.results.publish import LocalOutput
+from worker.results.rendered import Rendered
 
 log = logging.getLogger(__name__)
 
@@ -112,25 +113,6 @@ class Comfy(Protocol):
 
     def death(self) -> WorkerError:
         """How the last process ended."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendered:
-    """What a run on the GPU left behind."""
-
-    outputs: tuple[LocalOutput, ...]  # never empty; the files are whole and closed
-    graph: dict[str, Any]  # as it was executed
-    changes: tuple[Change, ...]  # what the farm changed in it, and why
-    fitted: Optimized  # which rewrites were applied, refused or skipped, and why
-    timings_s: dict[str, float] = field(default_factory=dict)
-    nodes: tuple[NodeTiming, ...] = ()  # what ran, and how long; nothing of nodes that were cached
-    rungs: tuple[Rung, ...] = ()  # what was tried because the card ran out of memory
-    model_bytes: dict[str, int] = field(default_factory=dict)  # "vae/x.safetensors" -> bytes, before the run
-
-    @property
-    def node_seconds(self) -> dict[str, float]:
-        """Node id -> seconds."""
-        return {node.node_id: node.seconds for node in self.nodes if node.seconds is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,7 +246,7 @@ def _run_afresh(
     for repeats, pause_s in enumerate(_AFTER_FREE_S):
         ends[0].wait(pause_s)
         run = _run(client, graph, claim, comfy, ears, ends, began=began, turn=(tries, repeats))
-        old = files_of_others(run, run_folder(claim), comfy.output_dir)
+        old = files_of_others(run.outputs, run.cached_nodes, run_folder(claim), comfy.output_dir)
         if not old:
             return run
         log.warning(
@@ -298,6 +280,7 @@ def _run(
             cancel=stop,
             gone=died,
             time_limit_s=limit_s,
+            steps=steps_by_sampler(graph),
         )
     except RunInterrupted as exc:
         if died.is_set():

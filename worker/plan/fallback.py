@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import Final
 
 from comfy.rewrites.tiled_decode import WHOLE
-from farm.fleet.status import WorkerStatus
 from farm.job import VRAM_CLASSES_GIB
+from farm.status.worker import WorkerStatus
 from worker.gpu.card import GIB
 from worker.plan.flags import VRAM_FLAGS, AcceptedFlags
 from worker.plan.load_plan import LoadMode, LoadPlan

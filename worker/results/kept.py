@@ -18,8 +18,8 @@ from farm.storage.base import sha256_of
 from farm.storage.keys import safe_name
 from farm.store.base import Claim
 from farm.store.codec import spec_digest
-from worker.jobs.render import Rendered
 from worker.results.publish import LocalOutput
+from worker.results.rendered import Rendered
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from comfy.rewrites import Optimized
 from farm.store.base import Claim
-from worker.jobs.render import Rendered
+from worker.results.rendered import Rendered
 
 MANIFEST_VERSION: Final = 1
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 from farm.errors import FarmError, JobNotFound, StorageUnavailable, StoreUnavailable
-from farm.fleet.not_fetching import NotFetching
 from farm.job import JobState
+from farm.status.not_fetching import NotFetching
 from farm.store.base import JobStore
 from worker.gate import Gate
 from worker.results.kept import KeptRender, KeptRenders

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from comfy.canary.report import CanaryReport
-from farm.fleet.status import (
+from farm.settings import WorkerSettings
+from farm.status.worker import (
     AttentionTrials,
     CanaryStatus,
     CanaryTraitStatus,
@@ -22,7 +23,6 @@ from farm.fleet.status import (
     WorkerFacts,
     WorkerStatus,
 )
-from farm.settings import WorkerSettings
 from worker.comfyui.installed import comfyui_installed, custom_nodes
 from worker.comfyui.supervisor import ComfySupervisor
 from worker.gate import Gate

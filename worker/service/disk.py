@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from farm.fleet.not_fetching import NotFetching
+from farm.status.not_fetching import NotFetching
 from worker.gate import Gate
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from farm.errors import JobNotFound, StoreUnavailable
-from farm.fleet.not_fetching import NotFetching
+from farm.status.not_fetching import NotFetching
 from farm.store.base import Drain, JobStore, Ring
 from worker.gate import Gate
 from worker.jobs.at_work import AtWork

@@ -9,9 +9,9 @@ from typing import Final
 
 from farm.errors import StoreUnavailable
 from farm.fleet.model_lists import models_name
-from farm.fleet.status import ModelsStatus
 from farm.job import ModelFile
 from farm.settings import WorkerSettings
+from farm.status.worker import ModelsStatus
 from farm.store.base import JobStore
 from worker.plan.model_files import files_in, models_folder
 from worker.service.shared import Shared

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from farm.errors import StoreUnavailable
-from farm.fleet.status import WorkerStatus
+from farm.status.worker import WorkerStatus
 from farm.store.base import JobStore
 
 log = logging.getLogger(__name__)

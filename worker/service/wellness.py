@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from farm.fleet.not_fetching import NotFetching
 from farm.job import JobError
+from farm.status.not_fetching import NotFetching
 from worker.gate import Gate
 from worker.service.quarantine import Quarantine
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from comfy.wan.paces import REMEMBERED_JOBS, Pace
-from farm.fleet.status import WorkerStatus, read_status
+from farm.status.worker import (
+    WorkerStatus,
+    read_status,
+)
 from farm.store.base import Drain
 from farm.store.redis.link import (
     RedisLink,

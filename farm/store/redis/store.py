@@ -22,7 +22,7 @@ from farm.job import (
     spec_to_json,
     utc_from_ms,
 )
-from farm.settings import RedisSettings
+from farm.settings import RedisSettings, StoreSettings
 from farm.store import codec
 from farm.store.base import (
     Bell,
@@ -52,6 +52,20 @@ from farm.store.verdicts import LEFT_TO_OTHERS, RING_AGAIN_S
 
 _BATCH: Final = 1000  # jobs of one round trip; more would only make one reply wait for another
 _MAX_CONNECTIONS: Final = 1000  # threads that follow a job hold one each
+
+
+def store_limits(settings: StoreSettings) -> StoreLimits:
+    """The store's times and sizes as the settings have them."""
+    return StoreLimits(
+        lease_s=settings.lease_s,
+        ring_again_after_s=settings.ring_again_after_s,
+        avoid_s=settings.avoid_s,
+        max_lost_attempts=settings.max_lost_attempts,
+        max_lost_publishing=settings.max_lost_publishing,
+        max_machine_failures=settings.max_machine_failures,
+        retention_s=settings.retention_days * 86400.0,
+        events_kept=settings.events_kept,
+    )
 
 
 def connect(settings: RedisSettings, limits: StoreLimits, bell: Bell) -> RedisJobStore:

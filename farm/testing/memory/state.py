@@ -15,7 +15,6 @@ from typing import Any
 
 from comfy.wan.paces import Pace
 from farm.errors import JobForgotten, JobNotFound
-from farm.fleet.status import WorkerStatus
 from farm.job import (
     AttemptNote,
     EventKind,
@@ -25,6 +24,7 @@ from farm.job import (
     JobState,
     utc_from_ms,
 )
+from farm.status.worker import WorkerStatus
 from farm.store.base import (
     Drain,
     Ring,

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from farm.errors import IdempotencyConflict, IllegalMove
-from farm.fleet.status import WorkerStatus
 from farm.job import (
     ErrorKind,
     JobError,
@@ -17,6 +16,7 @@ from farm.job import (
     JobState,
     Progress,
 )
+from farm.status.worker import WorkerStatus
 from farm.store.base import (
     Claim,
     LeaseAnswer,

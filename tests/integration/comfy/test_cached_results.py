@@ -25,9 +25,10 @@ from farm.job import JobSpec
 from farm.store.base import Claim
 from worker.jobs import render as rendering
 from worker.jobs.names import run_folder
-from worker.jobs.render import Ears, Rendered, render
+from worker.jobs.render import Ears, render
 from worker.plan.fallback import Rung
 from worker.results.media import probe
+from worker.results.rendered import Rendered
 
 pytestmark = pytest.mark.timeout(300)
 

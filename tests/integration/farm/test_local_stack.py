@@ -28,10 +28,10 @@ from farm.broker import CeleryBell, make_app
 from farm.check.health import examine
 from farm.check.services import check_redis, check_s3
 from farm.errors import StackError
-from farm.fleet.not_fetching import NotFetching
-from farm.fleet.status import WorkerStatus
 from farm.local import LocalStack, News, PartName, PartNews, StackState, attach, down, local_environment
 from farm.settings import RedisSettings
+from farm.status.not_fetching import NotFetching
+from farm.status.worker import WorkerStatus
 from farm.store.base import StoreLimits
 from farm.store.redis.store import connect
 

@@ -22,9 +22,9 @@ from farm.broker import CeleryBell, make_app
 from farm.check.services import judge_memory
 from farm.client import Farm
 from farm.errors import FarmError, JobForgotten, SettingsError, StoreMisconfigured, StoreUnavailable
-from farm.fleet.status import WorkerStatus
 from farm.job import ErrorKind, EventKind, JobState, new_job_id
 from farm.settings import RedisSettings
+from farm.status.worker import WorkerStatus
 from farm.store.base import Claim, LeaseAnswer, NewEvent, NewJob, Refused, StoreLimits
 from farm.store.redis.server import check_server
 from farm.store.redis.store import (

@@ -32,10 +32,10 @@ from hypothesis.stateful import (
 from pydantic import SecretStr
 
 from farm.errors import FarmError
-from farm.fleet.not_fetching import NotFetching
-from farm.fleet.status import WorkerStatus
 from farm.job import PUBLISHING, ErrorKind, EventKind, JobRecord, JobState, Progress
 from farm.settings import RedisSettings
+from farm.status.not_fetching import NotFetching
+from farm.status.worker import WorkerStatus
 from farm.store.base import Claim, JobStore, NewEvent, StoreLimits
 from farm.store.redis.store import (
     RedisJobStore,

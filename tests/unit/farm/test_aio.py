@@ -13,8 +13,8 @@ from farm import aio
 from farm.aio import AsyncFarm, AsyncJob
 from farm.asking.request import JobRequest
 from farm.errors import InvalidJob, JobFailed, JobNotFound, StoreUnavailable, WaitTimeout
-from farm.fleet.status import WorkerStatus
 from farm.job import JobEvent, JobState
+from farm.status.worker import WorkerStatus
 from farm.store.base import LeaseAnswer
 from farm.testing import (
     FolderStorage,

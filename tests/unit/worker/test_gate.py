@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from farm.fleet.not_fetching import NotFetching
+from farm.status.not_fetching import NotFetching
 from worker.gate import Gate, Ticket
 
 

@@ -11,7 +11,7 @@ GRAPH = {"1": {"class_type": "KSampler", "inputs": {}}}
 
 def pace_of(steps: list[tuple[float, float]], *, maximum: float = 20) -> float | None:
     """Seconds per step after these messages, each a value and its moment."""
-    tracker = WorkTracker(GRAPH)
+    tracker = WorkTracker(GRAPH, {})
     for value, at_s in steps:
         tracker.step("1", value, maximum, at_s)
     return tracker.progress(succeeded=False, phase=None).seconds_per_step
@@ -47,7 +47,7 @@ def test_a_pace_is_what_steps_took_or_nothing(steps: list[tuple[float, float]], 
 
 
 def test_a_second_bar_of_the_same_node_has_a_pace_of_its_own() -> None:
-    tracker = WorkTracker(GRAPH)
+    tracker = WorkTracker(GRAPH, {})
     for value, at_s in ((1, 0.0), (2, 1.0), (3, 2.0)):
         tracker.step("1", value, 3, at_s)
 

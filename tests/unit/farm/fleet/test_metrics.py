@@ -18,7 +18,7 @@ from farm.fleet.metrics import (
     FleetCollector,
 )
 from farm.fleet.metrics_page import page
-from farm.fleet.status import WorkerStatus
+from farm.status.worker import WorkerStatus
 from farm.testing import MemoryJobStore
 from tests.support.jobs import a_job
 

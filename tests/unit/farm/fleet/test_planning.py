@@ -22,7 +22,7 @@ from farm.fleet.planning import (
     place_of,
 )
 from farm.fleet.sites import live_sites
-from farm.fleet.status import WorkerFacts
+from farm.status.worker import WorkerFacts
 from farm.testing import (
     FolderStorage,
     MemoryJobStore,

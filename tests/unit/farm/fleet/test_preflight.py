@@ -9,7 +9,7 @@ from farm.asking.request import JobRequest
 from farm.client import Farm
 from farm.errors import InvalidJob, Unplaceable
 from farm.fleet import preflight
-from farm.fleet.status import WorkerStatus
+from farm.status.worker import WorkerStatus
 from farm.testing import MemoryJobStore
 from tests.support.fleet import PICTURE, TEMPLATE, announce, changed, wan_graph
 

@@ -7,13 +7,10 @@ from typing import Any
 
 import pytest
 
+from farm.asking.content import _NO_CONTENT, content_of
 from farm.asking.request import JobRequest
 from farm.client import Farm
 from farm.errors import InvalidJob
-from farm.fleet.reuse import (
-    _NO_CONTENT,
-    content_of,
-)
 from farm.job import JobSpec, JobState, make_spec
 from farm.testing import (
     FolderStorage,

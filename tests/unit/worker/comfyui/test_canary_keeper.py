@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from comfy.canary.report import CanaryReport, Seen, Trait, TraitRow
-from farm.fleet.not_fetching import NotFetching
+from farm.status.not_fetching import NotFetching
 from tests.support.valkey import eventually
 from worker.comfyui.canary_keeper import CanaryKeeper
 from worker.comfyui.keeper import ComfyState

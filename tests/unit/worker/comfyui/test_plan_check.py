@@ -9,8 +9,11 @@ import pytest
 
 from comfy.log.reading import LogReader
 from comfy.log.text import plain_lines
-from farm.fleet.not_fetching import NotFetching
-from farm.fleet.proof import Proof, ProofVerdict
+from farm.status.not_fetching import NotFetching
+from farm.status.proof import (
+    Proof,
+    ProofVerdict,
+)
 from worker.comfyui.plan_check import (
     PlanCheck,
 )

@@ -10,9 +10,9 @@ from unittest.mock import MagicMock
 import pytest
 
 from comfy.rewrites import Optimized
-from farm.fleet.status import WorkerFacts
 from farm.job import JobResult
 from farm.settings import WorkerSettings
+from farm.status.worker import WorkerFacts
 from farm.store.base import Claim, LeaseAnswer
 from farm.testing import (
     FolderStorage,
@@ -24,9 +24,9 @@ from worker.comfyui.folders import open_folders
 from worker.jobs import attempt as attempts
 from worker.jobs.lease import LeaseKeeper
 from worker.jobs.names import run_folder
-from worker.jobs.render import Rendered
 from worker.results.kept import KeptRenders
 from worker.results.publish import LocalOutput, S3Publisher
+from worker.results.rendered import Rendered
 from worker.service.model_shelf import ModelShelf
 
 MODELS = [{"folder": "vae", "name": "a.safetensors"}, {"folder": "vae", "name": "elsewhere.safetensors"}]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from farm.fleet.status import WorkerStatus
+from farm.status.worker import WorkerStatus
 from worker.gpu.card import GIB
 from worker.plan.fallback import (
     Rung,

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from comfy.rewrites import Optimized
-from farm.fleet.not_fetching import NotFetching
 from farm.job import JobState
+from farm.status.not_fetching import NotFetching
 from farm.store.base import Claim
 from farm.testing import MemoryJobStore
 from tests.support.jobs import OTHER, a_job, a_result, an_error
 from worker.gate import Gate
-from worker.jobs.render import Rendered
 from worker.results.kept import KeptRenders
 from worker.results.publish import LocalOutput
+from worker.results.rendered import Rendered
 from worker.results.republish import Republisher
 
 LIMIT = 1000

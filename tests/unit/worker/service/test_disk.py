@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from farm.fleet.not_fetching import NotFetching
 from farm.job import ErrorKind, JobError
+from farm.status.not_fetching import NotFetching
 from tests.support.valkey import eventually
 from worker.gate import Gate
 from worker.service.disk import DiskWatch

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from farm.fleet.status import GpuStatus, WorkerStatus
+from farm.status.worker import (
+    GpuStatus,
+    WorkerStatus,
+)
 from farm.testing import MemoryJobStore
 from worker.errors import InUse
 from worker.gpu.card import GpuCard

@@ -9,8 +9,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from farm.fleet.not_fetching import NotFetching
 from farm.job import JobState, Progress
+from farm.status.not_fetching import NotFetching
 from farm.store.base import Claim, Drain
 from farm.testing import MemoryJobStore
 from tests.support.jobs import QUEUE, a_job

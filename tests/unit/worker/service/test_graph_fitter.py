@@ -21,7 +21,7 @@ from farm.settings import WorkerSettings
 from tests.support.fleet import wan_graph
 from tests.support.places import wrapper_graph
 from worker.comfyui.process import ComfyDevice, ComfyFacts
-from worker.jobs.tailor import Tailor
+from worker.service.graph_fitter import Tailor
 
 EMULATED_CARD = ComfyDevice(name="cuda:0", kind="cuda", vram_total_bytes=80 * GIB, vram_free_bytes=GIB)
 

@@ -1,11 +1,14 @@
-"""Writes `docs/not-fetching.md` from the reasons there are: ``python -m farm.fleet.not_fetching_page``."""
+"""Writes `docs/not-fetching.md` from the reasons there are: ``python -m farm.status.not_fetching_page``."""
 
 from __future__ import annotations
 
 import sys
 from typing import Final
 
-from farm.fleet.not_fetching import Cause, NotFetching
+from farm.status.not_fetching import (
+    Cause,
+    NotFetching,
+)
 
 _INTRODUCTION: Final = """\
 # Why a worker fetches no jobs

@@ -11,9 +11,12 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from farm.errors import StatusUnreadable
-from farm.fleet.not_fetching import NotFetching
-from farm.fleet.proof import Proof, ProofVerdict
 from farm.job import Progress
+from farm.status.not_fetching import NotFetching
+from farm.status.proof import (
+    Proof,
+    ProofVerdict,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,13 @@ import pytest
 
 from comfy.log.reading import LogReading
 from farm.errors import StatusUnreadable
-from farm.fleet.not_fetching import NotFetching
-from farm.fleet.proof import Proof, ProofVerdict
-from farm.fleet.status import (
+from farm.job import Progress
+from farm.status.not_fetching import NotFetching
+from farm.status.proof import (
+    Proof,
+    ProofVerdict,
+)
+from farm.status.worker import (
     AttentionTrials,
     CanaryStatus,
     CanaryTraitStatus,
@@ -30,7 +34,6 @@ from farm.fleet.status import (
     read_status,
     workers_named,
 )
-from farm.job import Progress
 
 # As workers of the version before wrote it: all in one level, and reasons as free text.
 FORMERLY = Path(__file__).parents[3] / "data" / "store" / "worker_status_1.json"

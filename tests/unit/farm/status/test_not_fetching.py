@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from farm.fleet.not_fetching import Cause, NotFetching
-from farm.fleet.not_fetching_page import page
+from farm.status.not_fetching import (
+    Cause,
+    NotFetching,
+)
+from farm.status.not_fetching_page import page
 
 PAGE = Path(__file__).parents[4] / "docs" / "not-fetching.md"
 

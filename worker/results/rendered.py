@@ -1,0 +1,30 @@
+"""What a run on the GPU leaves behind, between the render that makes it and the publisher that stores it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from comfy.protocol.progress import NodeTiming
+from comfy.rewrites import Change, Optimized
+from worker.plan.fallback import Rung
+from worker.results.publish import LocalOutput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """What a run on the GPU left behind."""
+
+    outputs: tuple[LocalOutput, ...]  # never empty; the files are whole and closed
+    graph: dict[str, Any]  # as it was executed
+    changes: tuple[Change, ...]  # what the farm changed in it, and why
+    fitted: Optimized  # which rewrites were applied, refused or skipped, and why
+    timings_s: dict[str, float] = field(default_factory=dict)
+    nodes: tuple[NodeTiming, ...] = ()  # what ran, and how long; nothing of nodes that were cached
+    rungs: tuple[Rung, ...] = ()  # what was tried because the card ran out of memory
+    model_bytes: dict[str, int] = field(default_factory=dict)  # "vae/x.safetensors" -> bytes, before the run
+
+    @property
+    def node_seconds(self) -> dict[str, float]:
+        """Node id -> seconds."""
+        return {node.node_id: node.seconds for node in self.nodes if node.seconds is not None}
