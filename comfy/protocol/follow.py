@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from comfy.errors import RunInterrupted, ServerError, ServerUnreachable, UnknownMessage
+from comfy.protocol.address import ComfyAddress
 from comfy.protocol.events import (
     Event,
     Executing,
@@ -39,6 +40,7 @@ OnEvent = Callable[[PromptRun, Event], None]
 class Server(Protocol):
     """What a follower asks of the server; `ComfyClient` is one."""
 
+    address: ComfyAddress
     base_url: str
     patience: Patience
 
