@@ -32,6 +32,11 @@ _OTHERS: Final = """
 | --- | --- |
 | `CUDA_VISIBLE_DEVICES` | The worker's card: index, list (the first counts), GPU or MIG UUID; `-1`: none. |
 | `FARM_DEBUG` | `1`: the command line shows tracebacks. |
+| `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY` | For S3 elsewhere; loopback, Redis and ComfyUI go round them. |
+| `AWS_…`, profiles | boto3's own search for keys, where none are set; else only `AWS_CA_BUNDLE` counts. |
+
+What the farm starts gets a clean environment: no variables of rclone, Flower, Celery or Python's own, no
+links to services of Kubernetes (`FARM_PORT=tcp://…`), UTF-8 for all text; ComfyUI gets none of ours either.
 """
 
 

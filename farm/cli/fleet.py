@@ -21,6 +21,7 @@ from farm.cli.worker_views import worker_view, workers_table
 from farm.errors import SettingsError
 from farm.fleet.model_lists import models_of
 from farm.installed import how_to_install
+from farm.process.environment import for_worker
 from farm.settings import CleanSettings, LogSettings, StoreSettings
 from farm.status.worker import (
     WorkerStatus,
@@ -134,9 +135,10 @@ def plan_gpu(
     # The knowledge of cards is the worker's, which nothing imports: it is asked as a program.
     answer = subprocess.run(
         [sys.executable, "-m", "worker.comfyui.command", *arguments, *(["--json"] if json else [])],
+        env=for_worker(os.environ),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     if answer.returncode != 0:

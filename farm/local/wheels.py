@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from typing import Final
 
 from farm.errors import StackError
 from farm.installed import how_to_install
+from farm.process.environment import for_server
 
 OLDEST_RCLONE: Final = (1, 75)  # older ones have no `serve s3` that keeps its promises
 VERSION_TIMEOUT_S: Final = 30.0
@@ -61,7 +63,12 @@ def rclone_version(binary: Path) -> tuple[int, ...]:
     """
     try:
         asked = subprocess.run(
-            [binary, "version"], capture_output=True, text=True, timeout=VERSION_TIMEOUT_S, check=False
+            [binary, "version"],
+            env=for_server(os.environ),
+            capture_output=True,
+            text=True,
+            timeout=VERSION_TIMEOUT_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as exc:
         raise StackError(f"{binary} does not run: {exc}") from exc

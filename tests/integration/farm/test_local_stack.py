@@ -29,9 +29,10 @@ from farm.check.health import examine
 from farm.check.services import check_redis, check_s3
 from farm.errors import StackError
 from farm.local import LocalStack, News, PartName, PartNews, StackState, attach, down, local_environment
-from farm.settings import RedisSettings
+from farm.settings import RedisSettings, S3Settings
 from farm.status.not_fetching import NotFetching
 from farm.status.worker import WorkerStatus
+from farm.storage import S3Storage
 from farm.store.base import StoreLimits
 from farm.store.redis.store import connect
 
@@ -144,6 +145,21 @@ def test_both_servers_answer_a_client_that_knows_only_the_folder(folder: Path) -
 
         assert_both_kept(environment)
         assert (folder / "s3" / "farm" / "jobs" / "a.txt").read_bytes() == b"kept"
+
+
+def test_a_link_to_the_public_address_is_taken_by_the_server_behind_it(folder: Path) -> None:
+    with a_stack(folder, PartName.S3) as stack:
+        public = f"http://localhost:{stack.state.ports[PartName.S3]}"
+        settings = S3Settings.read(**stack.environment(), FARM_S3_PUBLIC_ENDPOINT_URL=public)
+        storage = S3Storage(settings)
+        storage.put_bytes(b"clip", "jobs/a.mp4", media_type="video/mp4")
+
+        url = storage.url("jobs/a.mp4")
+
+        assert url.startswith(f"{public}/farm/jobs/a.mp4?")
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            assert answer.read() == b"clip"
+        storage.close()
 
 
 def test_valkey_loses_nothing_it_accepted_and_asks_for_a_password(folder: Path) -> None:

@@ -797,3 +797,17 @@ def test_a_job_that_fits_no_live_worker_is_refused_or_parked(cli: Cli) -> None:
     assert "waits: parked until a worker that fits comes" in cli("show", job_id).out
     assert cli("show", job_id, "--json").json["waits_for"]
     assert "1 of the queued are parked" in cli("queues").out
+
+
+def test_who_stops_watching_is_told_that_the_job_goes_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    job_id = cli.submit()
+    monkeypatch.setattr("farm.cli.watching.follow", interrupted)
+
+    ended = cli("watch", job_id)
+
+    assert ended.code == ExitCode.INTERRUPTED
+    assert "the jobs go on: `farm watch`" in ended.out
+    assert cli.store.get(job_id).state is JobState.QUEUED

@@ -1,0 +1,58 @@
+"""Links are whole and can be clicked; a clip is opened with what the system has for it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from farm.cli.opening import opener, say_link
+
+URL = "http://127.0.0.1:9000/farm/jobs/0123456789abcdef/clip.mp4?X-Amz-Signature=" + "f" * 64
+
+
+def test_a_terminal_gets_a_link_that_is_neither_wrapped_nor_cut() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=40)
+
+    say_link(console, "link", URL)
+
+    assert isinstance(console.file, io.StringIO)
+    said = console.file.getvalue()
+    assert said.count("\n") == 1
+    assert f";{URL}\x1b\\" in said  # where a click leads to
+    assert f"{URL}\x1b]8;;\x1b\\" in said  # what is shown
+
+
+def test_a_file_gets_the_address_alone() -> None:
+    console = Console(file=io.StringIO(), width=40)
+
+    say_link(console, "link", URL)
+
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == f"link: {URL}\n"
+
+
+@pytest.mark.parametrize(
+    ("platform", "environ", "program"),
+    [
+        ("linux", {"DISPLAY": ":0"}, "xdg-open"),
+        ("linux", {"WAYLAND_DISPLAY": "wayland-0"}, "xdg-open"),
+        ("linux", {}, None),
+        ("linux", {"WSL_DISTRO_NAME": "Ubuntu"}, "wslview"),
+        ("darwin", {}, "open"),
+    ],
+)
+def test_each_system_has_its_opener(
+    platform: str,
+    environ: dict[str, str],
+    program: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("xdg-open", "open", "wslview"):
+        (tmp_path / name).touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert opener(platform, environ) == (str(tmp_path / program) if program else None)
