@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from comfy.wan.templates import get_template
+from farm.fleet.proof import ProofVerdict
 from farm.job import JobState
 from tests.e2e.test_first_light import assert_plays, fetch
 from tests.support.s3 import S3Server
@@ -83,6 +84,21 @@ def test_the_template_runs_on_a_real_comfyui(real_farm: WholeFarm, real_worker: 
     assert status is not None
     assert not status.emulated
     assert status.comfyui_version
+
+
+def test_its_mode_is_proven_by_a_log_that_is_understood(
+    real_farm: WholeFarm, real_worker: WorkerProcess
+) -> None:
+    real_farm.submit(tiny(seed=9)).wait(RENDER_S)
+
+    status = real_farm.status(real_worker)
+
+    assert status is not None
+    assert status.proof is not None
+    assert (status.proof.verdict, status.proof.differences) == (ProofVerdict.PROVEN, ())
+    assert status.proof.log is not None
+    assert status.proof.log.missing == ()
+    assert status.proof.log.unknown_warnings == ()
 
 
 def test_the_template_runs_again_without_loading(real_farm: WholeFarm, real_worker: WorkerProcess) -> None:

@@ -8,6 +8,7 @@ from itertools import product
 
 import pytest
 
+from comfy import generations
 from comfy.emulator.arguments import parse
 from comfy.emulator.console import Console
 from comfy.emulator.loading import Loadable
@@ -72,7 +73,7 @@ MODES = {
 }
 # A card that holds models which were to stream is better than planned, and no harm.
 BETTER = {("partial", "whole"), ("partial", "reserved"), ("whole", "reserved")}
-GENERATIONS = ("0.3.64", "0.12.1")
+GENERATIONS = tuple(each.version for each in generations.GENERATIONS)
 
 
 def log_of(generation: str, *arguments: str) -> tuple[LogReader, ComfyFacts]:
