@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
+from farm.fleet.proof import ProofVerdict
 from farm.process.child import free_port
 from farm.settings import WorkerSettings
 from worker.comfyui.keeper import ComfyState, Rhythm
@@ -518,6 +519,17 @@ class TestAnAttachedComfyui:
 
         with pytest.raises(ComfyStartFailed, match=rf"{url}.*COMFYUI_URL"):
             supervisor.start()
+
+    def test_what_it_remembers_of_its_start_is_read(self, make: Make, tmp_path: Path) -> None:
+        other = make(data_dir=tmp_path / "other")
+        other.start()
+        supervisor = make(comfyui_url=other.base_url, comfyui_output=tmp_path / "shared")
+
+        supervisor.start()
+
+        proof = supervisor.proof()
+        assert proof is not None
+        assert (proof.verdict, proof.vram_state) == (ProofVerdict.PROVEN, "NORMAL_VRAM")
 
 
 class TestBadInput:
