@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from comfy.wan.templates import get_template
-from farm.fleet.proof import ProofVerdict
 from farm.job import JobState
+from farm.status.proof import ProofVerdict
 from tests.e2e.test_first_light import assert_plays, fetch
 from tests.support.s3 import S3Server
 from tests.support.valkey import eventually

@@ -32,7 +32,7 @@ def with_preview(graph: dict[str, Any], *, only: bool = False) -> dict[str, Any]
 def test_a_job_that_fails_while_the_next_one_renders_is_told_its_own_lines_only(
     farm: WholeFarm, worker: WorkerProcess
 ) -> None:
-    farm.submit(a_clip(steps=1)).wait(JOB_S)
+    farm.submit(a_clip(steps=2)).wait(JOB_S)
     worker.misbehave("spoil_output", how="truncate")
 
     # The first is found to be spoilt when it is published, with the others on the card.

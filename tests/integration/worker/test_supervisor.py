@@ -20,9 +20,9 @@ from typing import Any
 import psutil
 import pytest
 
-from farm.fleet.proof import ProofVerdict
 from farm.process.child import free_port
 from farm.settings import WorkerSettings
+from farm.status.proof import ProofVerdict
 from worker.comfyui.keeper import ComfyState, Rhythm
 from worker.comfyui.launch import extra_arguments, find_target, probe_flags
 from worker.comfyui.supervisor import ComfySupervisor
