@@ -13,10 +13,11 @@ from typing import Final
 from comfy.canary.graphs import CHAINS, chain, picture
 from comfy.canary.report import CancelBy, Seen, Trait
 from comfy.canary.rows import Rows
-from comfy.canary.waiting import LOOK_EVERY_S, CanaryLimits, queued, until
+from comfy.canary.waiting import LOOK_EVERY_S, CanaryLimits, until
 from comfy.errors import ComfyError
 from comfy.protocol.client import ComfyClient
 from comfy.protocol.run import Outcome, PromptRun
+from comfy.protocol.whereabouts import Whereabouts
 
 _NEIGHBOUR_IS_WATCHED_S: Final = 0.06
 _STOPS_WITHIN_S: Final = 1.0  # some hundred nodes: what ends by itself later than this was not stopped
@@ -58,29 +59,30 @@ class Cancels:
             self._client.submit(picture(self._prefix), prompt_id=waiting, client_id=nobody)
             if not self._has_begun(running):
                 return True
-            return self._cancel_waiting(running, waiting) and self._cancel_running(running)
+            if not self._cancel_waiting(running, waiting):
+                return self._rows.seen(Trait.CANCEL_ALONE) is Seen.FAILED
+            return self._cancel_running(running)
         finally:
             for prompt_id in (waiting, running):
                 with contextlib.suppress(ComfyError):
                     self._cancel(prompt_id)
 
     def _has_begun(self, prompt_id: str) -> bool:
-        """Wait for a prompt to leave those that wait; False: it does not, and that is booked."""
-        begun = until(lambda: prompt_id not in queued(self._client.queue())[1], within_s=self._limits.run_s)
+        """Wait for a prompt to leave those that wait; False: others are before it for too long."""
+        begun = until(
+            lambda: self._client.whereabouts(prompt_id) is not Whereabouts.PENDING,
+            within_s=self._limits.run_s,
+        )
         if not begun:
-            running, _ = queued(self._client.queue())
-            if running:
-                self.busy = "a prompt of somebody else runs before ours"
-            else:
-                self._rows.failed(Trait.QUEUE, "a prompt that waits although none runs")
+            self.busy = "prompts of others run before ours"
         return begun
 
     def _cancel_waiting(self, running: str, waiting: str) -> bool:
-        ids_running, ids_waiting = queued(self._client.queue())
+        told = self._client.whereabouts(running), self._client.whereabouts(waiting)
         if self._outcome(running) is not None:
             return False
-        came = f"{len(ids_running)} running and {len(ids_waiting)} waiting"
-        self._rows.judge(Trait.QUEUE, running in ids_running and waiting in ids_waiting, came)
+        held = told == (Whereabouts.RUNNING, Whereabouts.PENDING)
+        self._rows.judge(Trait.QUEUE, held, "" if held else " and ".join(told))
         with self._rows.look(Trait.CANCEL_QUEUED):
             self._cancel(waiting)
             self._rows.held(Trait.CANCEL_QUEUED)
@@ -93,7 +95,7 @@ class Cancels:
                 return False
             time.sleep(LOOK_EVERY_S)
         self._rows.held(Trait.CANCEL_ALONE)
-        if waiting in queued(self._client.queue())[1]:
+        if self._client.whereabouts(waiting) is Whereabouts.PENDING:
             self._rows.failed(Trait.CANCEL_QUEUED, "it still waits")
         return True
 

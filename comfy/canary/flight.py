@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -31,7 +32,7 @@ from comfy.canary.graphs import (
 from comfy.canary.report import CanaryReport, Seen, Trait
 from comfy.canary.rows import Rows
 from comfy.canary.waiting import CanaryLimits, RunLimit, queued, until
-from comfy.errors import GraphRejected, RunInterrupted, UnknownMessage
+from comfy.errors import ComfyError, GraphRejected, RunInterrupted, UnknownMessage
 from comfy.generations import Generation, is_newer_than_known
 from comfy.log.facts import MemoryFact
 from comfy.log.reading import AT_START, OF_A_CANCEL, OF_A_RUN, LogReader, LogReading
@@ -175,11 +176,10 @@ class _Flight:
 
     def _others(self) -> list[str]:
         """The prompts that are before ours."""
-        others: list[str] = []
-        with self._rows.look(Trait.QUEUE):
-            for ids in queued(self._client.queue()):
-                others += ids
-        return others
+        try:
+            return [*itertools.chain(*queued(self._client.queue()))]
+        except ComfyError:
+            return []  # whether it tells where ours are is looked at later
 
     def _post(self, graph: Graph, client_id: str) -> bool:
         ours = self._run.prompt_id

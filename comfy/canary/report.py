@@ -20,7 +20,7 @@ class Trait(StrEnum):
     HISTORY = "history"  # it tells how a prompt ended
     OUTPUT = "output"  # it names a saved file, and the file is there
     TEMP = "temp"  # it tells what is only a preview from what is a result
-    QUEUE = "queue"  # it tells which prompts run and wait
+    QUEUE = "queue"  # it tells whether a prompt waits or runs
     CANCEL_ALONE = "cancel_alone"  # to cancel one prompt leaves the others alone
     EVENTS = "events"  # the websocket tells the course of a run
     PROGRESS = "progress"  # … and how far its nodes are

@@ -21,7 +21,7 @@ _EXPECTED: Final[Mapping[Trait, str]] = {
     Trait.HISTORY: "a history entry that says success",
     Trait.OUTPUT: f"one saved PNG of {WIDTH}x{HEIGHT} pixels, in our own folder",
     Trait.TEMP: "the preview named as `temp`, and not among the results",
-    Trait.QUEUE: "the running and the waiting prompt in /queue, by their ids",
+    Trait.QUEUE: "a prompt that runs told as running, and one that waits as pending",
     Trait.CANCEL_ALONE: "that the running prompt goes on when a waiting one is canceled",
     Trait.EVENTS: "start, node, output and end of the run on the websocket",
     Trait.PROGRESS: "how far the nodes are, on the websocket",

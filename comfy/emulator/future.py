@@ -26,12 +26,13 @@ class Strange(StrEnum):
     MORE_MESSAGES = "more_messages"  # before each message one of a type that nobody knows
     OTHER_MESSAGES = "other_messages"  # each message about a run has another type
     NO_SOCKET = "no_socket"  # no websocket at all
-    NO_ROUTE = "no_route"  # 404 for all paths that begin so
+    NO_ROUTE = "no_route"  # 404 for all paths that begin so; several with commas between
     REFUSED_ID = "refused_id"  # no UUID is a prompt id any more
     OWN_ID = "own_id"  # POST /prompt answers with an id of the server's own
     OTHER_HISTORY = "other_history"  # entries are in a list
     OTHER_STATUS = "other_status"  # a history entry tells its status in a word
     OTHER_QUEUE = "other_queue"  # entries are objects
+    OTHER_JOBS = "other_jobs"  # a job's status has other names
     OTHER_NODES = "other_nodes"  # what /object_info tells is in a list
     OTHER_FILES = "other_files"  # a file is named by a path in one piece
     NO_TYPES = "no_types"  # a preview is named as a file of the output folder
@@ -77,7 +78,7 @@ class Future:
         path = _plain(request.path)
         if path == "/ws" and Strange.NO_SOCKET in self._ways:
             return web.Response(status=404)
-        if Strange.NO_ROUTE in self._ways and path.startswith(self._ways[Strange.NO_ROUTE]):
+        if Strange.NO_ROUTE in self._ways and path.startswith(tuple(self._ways[Strange.NO_ROUTE].split(","))):
             return web.Response(status=404)
         if request.method != "POST":
             return None
@@ -107,6 +108,8 @@ class Future:
             body["prompt_id"] = f"01J{body['prompt_id'].replace('-', '').upper()[:23]}"
         if path == "/queue" and Strange.OTHER_QUEUE in self._ways:
             body = {key: [{"id": item[1]} for item in items] for key, items in body.items()}
+        if path.startswith("/jobs/") and Strange.OTHER_JOBS in self._ways and "status" in body:
+            body["status"] = f"job_{body['status']}"
         if path.startswith("/object_info") and Strange.OTHER_NODES in self._ways:
             body = {"nodes": list(body.values())}
         if path.startswith("/history"):

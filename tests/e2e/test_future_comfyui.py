@@ -19,7 +19,7 @@ NEEDED = {
     "other_status": "history",
     "other_files": "output",
     "no_types": "temp",
-    "other_queue": "queue",
+    "other_jobs": "queue",
     "no_route=/object_info": "nodes",
     "wide_cancel": "cancel_alone",
 }

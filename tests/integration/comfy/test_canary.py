@@ -22,6 +22,19 @@ from tests.integration.comfy.conftest import Server
 QUICK = CanaryLimits(queue_s=0.3, run_s=4.0, answer_s=0.5)
 
 
+@pytest.fixture(scope="module")
+def newest(start_lasting_emulator: Callable[..., Server]) -> Server:
+    """An emulator of the newest generation: what the future begins with."""
+    return start_lasting_emulator("--generation", NEWEST.version)
+
+
+@pytest.fixture
+def emulator(newest: Server) -> Iterator[Server]:
+    """The same, behaving as a known server until it is told otherwise."""
+    yield newest
+    newest.behave()
+
+
 @pytest.fixture
 def fly() -> Iterator[Callable[..., CanaryReport]]:
     """Send a canary through a server, whose output folder is on this disk."""
@@ -155,8 +168,9 @@ NEEDED = [
     ("other_status", Trait.HISTORY),
     ("other_files", Trait.OUTPUT),
     ("no_types", Trait.TEMP),
-    ("no_route=/queue", Trait.QUEUE),
-    ("other_queue", Trait.QUEUE),
+    ("no_route=/queue,/jobs", Trait.QUEUE),
+    ("other_queue no_route=/jobs", Trait.QUEUE),
+    ("other_jobs", Trait.QUEUE),
     ("no_route=/object_info", Trait.NODES),
     ("other_nodes", Trait.NODES),
     ("wide_cancel", Trait.CANCEL_ALONE),
@@ -176,7 +190,7 @@ INFORMING = [
 def test_what_jobs_need_and_the_future_lacks_makes_a_server_unusable(
     emulator: Server, fly: Callable[..., CanaryReport], way: str, trait: Trait
 ) -> None:
-    emulator.differ("version", way)
+    emulator.differ("version", *way.split())
 
     report = fly(emulator, limits=QUICK)
 
@@ -186,6 +200,15 @@ def test_what_jobs_need_and_the_future_lacks_makes_a_server_unusable(
     assert row.is_broken
     assert row.came
     assert f"{trait}: expected {row.expected}; came {row.came}" in report.sentence
+
+
+@pytest.mark.parametrize("way", ["no_route=/jobs", "no_route=/queue", "no_route=/features"])
+def test_a_route_for_which_there_is_another_one_is_not_missed(
+    emulator: Server, fly: Callable[..., CanaryReport], way: str
+) -> None:
+    emulator.differ(way)
+
+    assert fly(emulator).verdict is Verdict.PROVEN
 
 
 @pytest.mark.parametrize(("way", "trait"), INFORMING, ids=[f"{way}-{trait}" for way, trait in INFORMING])
