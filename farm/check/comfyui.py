@@ -171,12 +171,17 @@ def _fly_canary(address: ComfyAddress, output: Path | None) -> Finding:
     except (ValueError, KeyError):
         reason = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
         return note(CANARY, f"it was not sent: {reason}", how_to_install("worker"))
+    return judge_canary(verdict, sentence)
+
+
+def judge_canary(verdict: Verdict, sentence: str, *, name: str = CANARY) -> Finding:
+    """How grave it is what a canary found."""
     match verdict:
         case Verdict.PROVEN:
-            return good(CANARY, sentence)
+            return good(name, sentence)
         case Verdict.UNPROVEN:
-            return note(CANARY, sentence, "jobs run; look for a newer version of the farm")
+            return note(name, sentence, "jobs run; look for a newer version of the farm")
         case Verdict.BUSY:
-            return note(CANARY, sentence, "check again when it is idle")
+            return note(name, sentence, "check again when it is idle")
         case Verdict.UNUSABLE:
-            return bad(CANARY, sentence, "use a version of ComfyUI that this farm knows, or a newer farm")
+            return bad(name, sentence, "use a version of ComfyUI that this farm knows, or a newer farm")

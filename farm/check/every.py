@@ -12,6 +12,7 @@ from farm.check.comfyui import check_comfyui, check_server
 from farm.check.finding import Finding, bad
 from farm.check.machine import check_disk, check_gpu, check_python, check_video, check_wheels
 from farm.check.services import check_redis, check_s3, check_variables
+from farm.check.workers import check_workers
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ def check_everything(
         lambda: check_redis(folder),
         lambda: check_s3(folder),
         lambda: check_comfyui(folder) if comfyui_url is None else check_server(comfyui_url),
+        lambda: check_workers(folder),
         check_gpu,
         check_video,
         check_wheels,
