@@ -103,8 +103,8 @@ class Machine:
         """End what `start` started; does nothing the second time."""
         if self.watch is not None:
             self.watch.stop()
-        self.canary.stop()
         self.comfy.stop()
+        self.canary.stop()  # after it: one that is under way ends with ComfyUI
 
     def proof(self) -> Proof | None:
         """Whether ComfyUI runs as planned, looked at again if there is news; None before its first start."""

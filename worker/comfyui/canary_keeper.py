@@ -14,7 +14,8 @@ from worker.gate import Gate
 
 log = logging.getLogger(__name__)
 
-_FIRST_PAUSE_S: Final = 5.0  # before it is sent again
+_FIRST_PAUSE_S: Final = 2.0  # before it is sent again
+_GIVEN_UP_WITHIN_S: Final = 5.0
 _LONGEST_PAUSE_S: Final = 300.0
 _BACK_WITHIN_S: Final = 120.0
 _REASONS: Final = {
@@ -83,7 +84,7 @@ class CanaryKeeper:
             self._leaving.set()
             self._changed.notify_all()
         if self._thread.ident is not None:
-            self._thread.join(timeout=_FIRST_PAUSE_S)
+            self._thread.join(timeout=_GIVEN_UP_WITHIN_S)
 
     @property
     def report(self) -> CanaryReport | None:

@@ -6,7 +6,6 @@ import pytest
 
 from farm.check.workers import check_workers
 from farm.errors import StoreUnavailable
-from farm.store.redis import store as redis_store
 from farm.testing import MemoryJobStore
 from tests.support.fleet import announce
 
@@ -15,7 +14,7 @@ from tests.support.fleet import announce
 def there(monkeypatch: pytest.MonkeyPatch, store: MemoryJobStore) -> MemoryJobStore:
     """The store that is found at the Redis of the settings."""
     monkeypatch.setenv("FARM_REDIS_URL", "redis://nowhere:6379/0")
-    monkeypatch.setattr(redis_store, "connect", lambda *_: store)
+    monkeypatch.setattr("farm.store.redis.store.connect", lambda *_: store)
     return store
 
 
