@@ -164,23 +164,24 @@ class Runtime:
         off_the_gpu: Callable[[], None] = lambda: None,
         only_publish: bool = False,
     ) -> str:
-        def note(progress: Progress) -> None:
-            if self._at_work.note(job_id, progress):
-                self._changed.set()
-            announce(progress)
-
         try:
-            outcome = attempt(
-                job_id,
-                self._parts,
-                announce=note,
-                off_the_gpu=off_the_gpu,
-                only_publish=only_publish,
-            )
+            with self._at_work.on(job_id) as work:
+
+                def note(progress: Progress) -> None:
+                    if work.note(progress):
+                        self._changed.set()
+                    announce(progress)
+
+                outcome = attempt(
+                    job_id,
+                    self._parts,
+                    announce=note,
+                    off_the_gpu=off_the_gpu,
+                    only_publish=only_publish,
+                )
             self._at_work.ended(outcome)
             return outcome
         finally:
-            self._at_work.forget(job_id)
             self._changed.set()
 
     def drain(self) -> None:

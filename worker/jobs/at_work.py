@@ -3,30 +3,48 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from farm.job import Progress
 from worker.jobs.pace import Pace
 
 
-class AtWork:
-    """Takes the progress of each job as it comes; may be asked from any thread."""
+class Work:
+    """One message's work on a job: how far it is."""
 
-    def __init__(self) -> None:
-        self._jobs: dict[str, Progress] = {}
-        self._paces: dict[str, Pace] = {}
-        self._ended: Counter[str] = Counter()
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        self.progress: Progress | None = None  # None: nothing of it has begun
+        self.pace = Pace()
 
-    def note(self, job_id: str, progress: Progress) -> bool:
-        """A job is so far; whether this is another phase of it."""
-        before = self._jobs.get(job_id)
-        self._jobs[job_id] = progress
-        self._paces.setdefault(job_id, Pace()).note(progress)
+    def note(self, progress: Progress) -> bool:
+        """It is so far; whether this is another phase of it."""
+        before, self.progress = self.progress, progress
+        self.pace.note(progress)
         return before is None or before.phase != progress.phase
 
-    def forget(self, job_id: str) -> None:
-        """The job has left this worker."""
-        self._jobs.pop(job_id, None)
-        self._paces.pop(job_id, None)
+
+class AtWork:
+    """Knows the work in hand; may be asked from any thread.
+
+    By message, not by job: a second message for a job, or an older attempt that ends late, takes nothing of
+    the one that runs with it.
+    """
+
+    def __init__(self) -> None:
+        self._works: list[Work] = []  # in the order they began
+        self._ended: Counter[str] = Counter()
+
+    @contextmanager
+    def on(self, job_id: str) -> Iterator[Work]:
+        """Work on a job, while the block runs."""
+        work = Work(job_id)
+        self._works.append(work)
+        try:
+            yield work
+        finally:
+            self._works.remove(work)
 
     def ended(self, outcome: str) -> None:
         """Count an attempt by what became of it, as `worker.jobs.attempt.attempt` says."""
@@ -39,9 +57,9 @@ class AtWork:
 
     def jobs(self) -> dict[str, Progress]:
         """Each job's latest progress, by its id."""
-        return dict(self._jobs)
+        return {work.job_id: work.progress for work in tuple(self._works) if work.progress is not None}
 
     def left_s(self, job_id: str) -> float | None:
         """Seconds until the job's result is committed; None when nothing can be said yet."""
-        pace = self._paces.get(job_id)
-        return pace.left_s() if pace is not None else None
+        begun = [work for work in tuple(self._works) if work.job_id == job_id and work.progress is not None]
+        return begun[-1].pace.left_s() if begun else None

@@ -22,6 +22,7 @@ from comfy.errors import (
     ServerError,
     ServerUnreachable,
 )
+from comfy.generations import Generation
 from comfy.protocol.client import ComfyClient
 from comfy.protocol.events import (
     Event,
@@ -480,6 +481,51 @@ def test_a_run_canceled_while_it_waits_leaves_the_queue(client: ComfyClient, emu
     assert caught.value.yielded
     assert client.knows(other)
     assert not client.knows(ours)
+
+
+def test_a_run_that_was_done_before_the_cancel_took_hold_is_a_success(
+    client: ComfyClient, emulator: Server
+) -> None:
+    emulator.misbehave("delay", at="before_success", seconds=0.5)
+    cancel = threading.Event()
+
+    # No node comes after this one that would look whether it is to stop.
+    run = client.run(a_graph(), on_event=Heard(Executed, cancel.set), cancel=cancel)
+
+    assert_finished(run, emulator)
+
+
+def test_a_cancel_of_one_that_waits_leaves_its_running_neighbour_alone(
+    any_client: ComfyClient, server: Server
+) -> None:
+    waiting = str(uuid.uuid4())
+
+    def cancel_the_next() -> None:
+        any_client.submit(a_graph(), prompt_id=waiting, client_id="another")
+        any_client.cancel(waiting)
+
+    run = any_client.run(a_graph(), on_event=Heard(Progress, cancel_the_next))
+
+    assert_finished(run, server)
+    assert not any_client.knows(waiting)
+
+
+def test_a_class_that_has_moved_is_judged_as_what_takes_its_place(
+    any_client: ComfyClient, server: Server
+) -> None:
+    graph = a_graph()
+    graph["61"]["inputs"]["video"] = ["70", 0]
+    # Its name ended in a blank, long ago. The server forgets its inputs when it replaces it.
+    graph["70"] = {"class_type": "ConditioningAverage ", "inputs": {"conditioning_to": ["6", 0]}}
+
+    # Not a 500, as for a node without `_meta`.
+    with pytest.raises(GraphRejected) as caught:
+        any_client.run(graph)
+
+    version = server.ask("/system_stats")["system"]["comfyui_version"]
+    named = {problem.class_type for problem in caught.value.problems if problem.node_id == "70"}
+    replaced = Generation.of(version).replaces_nodes
+    assert named == {"ConditioningAverage" if replaced else "ConditioningAverage "}
 
 
 def test_the_time_limit_interrupts(client: ComfyClient, emulator: Server) -> None:

@@ -53,7 +53,7 @@ class Desk:
 
     def so_far(self, lease: Lease, *, fraction: float, eta_s: float) -> None:
         progress = Progress(phase="sample_low", fraction=fraction, step=1, steps=9, eta_s=eta_s)
-        self.at_work.note(lease.claim.job_id, progress)
+        self._held.enter_context(self.at_work.on(lease.claim.job_id)).note(progress)
 
     def close(self) -> None:
         self._held.close()
