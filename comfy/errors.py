@@ -149,13 +149,38 @@ class RunLost(ComfyError):
         self.prompt_id = prompt_id
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocked:
+    """A node that was not run: one before it put ComfyUI's ``ExecutionBlocker`` in its way."""
+
+    node_id: str | None
+    node_type: str | None
+    message: str  # the blocker's reason
+
+    def __str__(self) -> str:
+        place = f"node {self.node_id} ({self.node_type})" if self.node_id is not None else "a node"
+        return f"{place} was blocked: {self.message}"
+
+
 class NothingToShow(ComfyError):
     """The prompt ended well and named no output file that is kept."""
 
-    def __init__(self, prompt_id: str, *, seen: Sequence[str] = ()) -> None:
-        hint = f" (only temporary files: {', '.join(seen)})" if seen else ""
-        super().__init__(
-            f"prompt {prompt_id} ended without an output file{hint}; does the graph have a node that saves?"
-        )
+    def __init__(self, prompt_id: str, *, seen: Sequence[str] = (), blocked: Sequence[Blocked] = ()) -> None:
+        if blocked:
+            told = f"ended without an output file: {'; '.join(map(str, blocked))}"
+        elif seen:
+            told = (
+                f"ran well and saved nothing but previews ({_some(seen)}), which are not kept; end the graph "
+                "with a node that saves: SaveVideo, SaveImage, or VHS_VideoCombine with save_output true"
+            )
+        else:
+            told = "ended without an output file; does the graph have a node that saves?"
+        super().__init__(f"prompt {prompt_id} {told}")
         self.prompt_id = prompt_id
         self.seen = tuple(seen)
+        self.blocked = tuple(blocked)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

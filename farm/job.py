@@ -99,11 +99,13 @@ class JobSpec:
     title: Text = "ComfyUI graph"  # what people see in lists and in Flower; holds no prompt text
     parameters: dict[str, Any] = field(default_factory=dict)  # "node.input" -> value, set before it runs
     inputs: dict[str, str] = field(default_factory=dict)  # "node.input" -> s3://, http(s):// or file: source
+    workflow: dict[str, Any] | None = None  # the editor's file that the graph is from, if nodes read it
     template: str | None = None  # the built-in template that the graph was made from
     template_parameters: dict[str, Any] = field(default_factory=dict)
     priority: Annotated[int, Field(ge=MOST_URGENT, le=LEAST_URGENT)] = DEFAULT_PRIORITY
     deadline: AwareDatetime | None = None  # not started by then: expired
-    time_limit_s: Annotated[float, Field(gt=0, le=7 * 86400)] = 3600.0  # of one attempt, from its claim
+    # Of one attempt, from its claim to its finished files: storing them does not count.
+    time_limit_s: Annotated[float, Field(gt=0, le=7 * 86400)] = 3600.0
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
     labels: Annotated[tuple[Label, ...], Field(max_length=16)] = ()
     idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
@@ -182,6 +184,25 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShownText:
+    """What a node showed as text: a caption, a prompt that a model has improved. The manifest has it all."""
+
+    node_id: str
+    text: str
+    cut: bool = False  # there is more of it
+
+
+MOST_TEXTS: Final = 20  # of one job
+_SHOWN_CHARACTERS: Final = 4000
+
+
+def shown_text(node_id: str, text: str) -> ShownText:
+    """A text as the record of a job keeps it: no longer than is read at a glance."""
+    plain = text.encode(errors="replace").decode()
+    return ShownText(node_id=node_id, text=plain[:_SHOWN_CHARACTERS], cut=len(plain) > _SHOWN_CHARACTERS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
     """What a succeeded job made, and where it is."""
 
@@ -192,6 +213,7 @@ class JobResult:
     emulated: bool = False  # drawn by the emulator: no WAN model has seen it
     comfyui_version: str | None = None  # of the server that ran the graph
     model_bytes: dict[str, int] = field(default_factory=dict)  # "vae/x.safetensors" -> bytes, as far as known
+    texts: tuple[ShownText, ...] = ()  # of the first nodes that showed any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Final
 
@@ -37,8 +38,10 @@ _PATHS_OF_CLASS: Final = {
 }
 # Inputs of any node whose name says that they are a path.
 _PATH_NAME: Final = re.compile(r"(^|_)(path|dir|directory|folder|filepath|file_path|filename|file_name)$")
-# Overwritten by the worker, whatever stands there.
-_OURS: Final = frozenset({"filename_prefix"})
+# The worker puts its own folders before it; the name at the end is the user's.
+_PREFIX: Final = "filename_prefix"
+# Of a file name on every file system that a worker may have; ComfyUI adds "_00001_.webm" and the like.
+_MOST_NAME_BYTES: Final = 255 - 16
 _ANNOTATION: Final = re.compile(r"\[(input|output|temp)\]\s*$")
 _MOST_PROBLEMS: Final = 100
 
@@ -77,6 +80,8 @@ def _problems(graph: Mapping[str, Any]) -> Iterator[GraphProblem]:
     for node_id in graph:
         class_type = class_of(graph, node_id) or ""
         for input_name in inputs_of(graph, node_id):
+            if input_name == _PREFIX:
+                yield from _long_prefix(graph, node_id)
             kind = _kind(class_type, input_name)
             if kind is None:
                 continue
@@ -103,13 +108,27 @@ _REMEDY: Final = {
 
 def _kind(class_type: str, input_name: str) -> str | None:
     """What an input names; None: no file."""
-    if input_name in _OURS:
+    if input_name == _PREFIX:
         return None
     if input_name_of(class_type) == input_name or _PATHS_OF_CLASS.get(base_class(class_type)) == input_name:
         return _FILE
     if model_folder(class_type, input_name) is not None:
         return _MODEL
     return _OTHER if _PATH_NAME.search(input_name) else None
+
+
+def _long_prefix(graph: Mapping[str, Any], node_id: str) -> Iterator[GraphProblem]:
+    found = setting(graph, node_id, _PREFIX)
+    if found is None or not isinstance(found.value, str):
+        return
+    name = re.split(r"[/\\]", found.value)[-1].strip()
+    length = len(name.encode(errors="replace"))
+    if length > _MOST_NAME_BYTES:
+        message = (
+            f"{_shown(name)} is {length} bytes long, and a file's name may have {_MOST_NAME_BYTES} before "
+            "its number and ending; shorten it"
+        )
+        yield replace(_problem(graph, node_id, _PREFIX, message), kind="name_too_long")
 
 
 def _problem(graph: Mapping[str, Any], node_id: str, input_name: str, message: str) -> GraphProblem:

@@ -6,8 +6,9 @@ node and every key is read. Source: measured on ComfyUI 0.3.64 and 0.12.1 with S
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -31,6 +32,10 @@ _KIND_OF_SUFFIX = {
 }
 
 
+# Source: VideoHelperSuite, video_formats/16bit-png.json: "extension": "%03d.png".
+_COUNTER = re.compile(r"%(0\d)d")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputFile:
     """A file that a node says it has written."""
@@ -49,9 +54,38 @@ class OutputFile:
         return self.type == "output"
 
     @property
+    def is_sequence(self) -> bool:
+        """Whether the name is a pattern for many: VHS_VideoCombine names ``x_%03d.png`` for all pictures."""
+        return _COUNTER.search(self.filename) is not None
+
+    def member(self, number: int) -> OutputFile:
+        """One file of a sequence; the first has number 1."""
+        return replace(self, filename=_COUNTER.sub(lambda found: f"{number:0{found[1]}d}", self.filename))
+
+    @property
     def relative_path(self) -> PurePosixPath:
         """The path below the folder that `type` names, as the node gave it: not checked."""
         return PurePosixPath(self.subfolder.replace("\\", "/")) / self.filename
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeText:
+    """What a node showed as text: a caption, a prompt that a model has improved."""
+
+    node_id: str
+    text: str
+
+
+def list_texts(outputs: Mapping[str, Any]) -> tuple[NodeText, ...]:
+    """List the texts of a history entry's ``outputs``: what PreviewAny, SaveText and custom nodes show."""
+    found = []
+    for node_id, node_output in outputs.items():
+        shown = node_output.get("text") if isinstance(node_output, Mapping) else None
+        parts = [shown] if isinstance(shown, str) else shown if isinstance(shown, list | tuple) else ()
+        text = "\n".join(part for part in parts if isinstance(part, str))
+        if text.strip():
+            found.append(NodeText(node_id=node_id, text=text))
+    return tuple(found)
 
 
 def list_outputs(outputs: Mapping[str, Any]) -> tuple[OutputFile, ...]:
@@ -83,8 +117,10 @@ def files_of_others(
 
 
 def _is_there(file: OutputFile, own_folder: str, output_dir: Path | None) -> bool:
-    is_own = file.relative_path.is_relative_to(own_folder)
-    return is_own and (output_dir is None or (output_dir / file.relative_path).is_file())
+    if not file.relative_path.is_relative_to(own_folder):
+        return False
+    names = [file, file.member(1)] if file.is_sequence else [file]
+    return output_dir is None or any((output_dir / each.relative_path).is_file() for each in names)
 
 
 def locate(folder: Path, file: OutputFile) -> Path:

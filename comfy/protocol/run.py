@@ -27,10 +27,7 @@ from comfy.protocol.events import (
     Progress,
     ProgressState,
 )
-from comfy.protocol.outputs import (
-    OutputFile,
-    list_outputs,
-)
+from comfy.protocol.outputs import NodeText, OutputFile, list_outputs, list_texts
 from comfy.protocol.phases import Phase
 from comfy.protocol.progress import (
     NodeTiming,
@@ -79,7 +76,8 @@ class PromptRun:
         """
         self.prompt_id = prompt_id
         self.outcome: Outcome | None = None  # None while open
-        self.error: ExecutionError | None = None
+        self.error: ExecutionError | None = None  # that ended it
+        self.blocked: tuple[ExecutionError, ...] = ()  # branches that a node closed, with its reason
         self.interrupted_at: str | None = None  # the node that noticed the interruption
         self.started_s: float | None = None  # when we learned that the server began
         self.ended_s: float | None = None  # when we learned the outcome
@@ -103,6 +101,11 @@ class PromptRun:
         return list_outputs(self._outputs)
 
     @property
+    def texts(self) -> tuple[NodeText, ...]:
+        """Every text that a node showed so far; complete once the outcome is `SUCCEEDED`."""
+        return list_texts(self._outputs)
+
+    @property
     def is_running(self) -> bool:
         """Whether the server has begun with it and its outcome is open."""
         return self.started_s is not None and self.outcome is None
@@ -111,8 +114,7 @@ class PromptRun:
     def wants_history(self) -> bool:
         """Whether the server has said that the prompt is over, so that its history entry is due."""
         over = self._success_heard or self._end_heard or self.interrupted_at is not None
-        failed = self.error is not None and self.error.ends_the_prompt
-        return self.outcome is None and (over or failed)
+        return self.outcome is None and (over or self.error is not None)
 
     @property
     def is_doubtful(self) -> bool:
@@ -178,7 +180,7 @@ class PromptRun:
                     start_ms=self.server_times.start_ms, end_ms=event.timestamp_ms
                 )
             case ExecutionError():
-                self.error = event
+                self._note_error(event)
             case ExecutionInterrupted():
                 self.interrupted_at = event.node_id or ""
             case _:
@@ -223,7 +225,7 @@ class PromptRun:
         """
         if self.outcome is not None:
             return
-        if self.error is not None and self.error.ends_the_prompt:
+        if self.error is not None:
             self._end(Outcome.FAILED, now_s)
         elif self.interrupted_at is not None:
             self._end(Outcome.INTERRUPTED, now_s)
@@ -267,7 +269,7 @@ class PromptRun:
         self.server_times = ServerTimes(start_ms=stamps.get("start"), end_ms=stamps.get("end"))
         # An entry exists only for a prompt that is over, so one without a status is a success.
         if status.get("status_str", "success") == "success":
-            self.error = None if self.error is None or self.error.ends_the_prompt else self.error
+            self.error = None
             self._end(Outcome.SUCCEEDED, now_s)
         elif self.interrupted_at is not None:
             self._end(Outcome.INTERRUPTED, now_s)
@@ -285,13 +287,19 @@ class PromptRun:
             return
         match event:
             case ExecutionError():
-                self.error = event
+                self._note_error(event)
             case ExecutionInterrupted():
                 self.interrupted_at = event.node_id or ""
             case ExecutionCached():
                 self._work.cache(event.nodes)
             case _:
                 pass
+
+    def _note_error(self, event: ExecutionError) -> None:
+        if event.ends_the_prompt:
+            self.error = event
+        elif event not in self.blocked:
+            self.blocked = (*self.blocked, event)
 
     def _end(self, outcome: Outcome, now_s: float) -> None:
         self._work.finish_all(now_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from comfy.errors import NothingToShow, OutOfMemory, RunFailed, RunInterrupted, RunLost
+from comfy.errors import Blocked, NothingToShow, OutOfMemory, RunFailed, RunInterrupted, RunLost
 from comfy.protocol.events import ExecutionError
 from comfy.protocol.run import (
     Outcome,
@@ -20,14 +20,17 @@ _OUT_OF_MEMORY_TEXTS = (
 
 
 def raise_unless_succeeded(run: PromptRun) -> None:
-    """Return when the run has succeeded with at least one file that is kept.
+    """Return when the run has succeeded with a file that is kept, or with text and no file at all.
+
+    Text beside previews is no result: who ends a graph with previews has forgotten to save.
 
     Raises:
         RunFailed, OutOfMemory, RunInterrupted, RunLost, NothingToShow: as the run ended.
     """
     match run.outcome:
         case Outcome.SUCCEEDED:
-            if not any(file.is_result for file in run.outputs):
+            files = run.outputs
+            if not any(file.is_result for file in files) and (files or not run.texts):
                 raise _nothing(run)
         case Outcome.FAILED:
             raise _failed(run)
@@ -67,5 +70,19 @@ def _failed(run: PromptRun) -> RunFailed:
     )
 
 
+def blocked_branches(run: PromptRun) -> tuple[Blocked, ...]:
+    """What a node's blocker has kept from running."""
+    return tuple(
+        Blocked(
+            node_id=each.node_id,
+            node_type=each.node_type,
+            message=each.exception_message.strip().removeprefix("Execution Blocked: "),
+        )
+        for each in run.blocked
+    )
+
+
 def _nothing(run: PromptRun) -> NothingToShow:
-    return NothingToShow(run.prompt_id, seen=[file.filename for file in run.outputs])
+    return NothingToShow(
+        run.prompt_id, seen=[file.filename for file in run.outputs], blocked=blocked_branches(run)
+    )

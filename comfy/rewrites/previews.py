@@ -9,7 +9,8 @@ from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.draft import Draft, is_output
 from comfy.rewrites.rewrite import Rewrite
 
-_PREVIEWS: Final = frozenset({"PreviewImage", "PreviewAny", "PreviewAudio", "PreviewVideo", "MaskPreview"})
+# What PreviewAny shows is text, and stands in the job's result.
+_PREVIEWS: Final = frozenset({"PreviewImage", "PreviewAudio", "PreviewVideo", "MaskPreview"})
 
 
 def drop_previews(draft: Draft) -> None:

@@ -25,6 +25,7 @@ from farm.asking.building import (
     shown_source,
 )
 from farm.asking.content import reuse_problems
+from farm.asking.editor_file import editor_file
 from farm.asking.graphs import (
     GraphFacts,
     Knowledge,
@@ -156,7 +157,10 @@ def prepare_with_files(request: JobRequest, known: Knowledge = known_without_a_f
         problems += reuse_problems(built.graph, built.inputs)
     if problems:
         raise InvalidJob(problems)
-    return Prepared(spec=make_spec(_fields(request, built, facts)), inputs=built.inputs)
+    keeps = bool(request.options.get("keep_metadata"))
+    workflow = editor_file(request.graph, built.graph, known, wanted=keeps)
+    fields = {**_fields(request, built, facts), **({} if workflow is None else {"workflow": workflow})}
+    return Prepared(spec=make_spec(fields), inputs=built.inputs)
 
 
 def build(request: JobRequest, known: Knowledge = known_without_a_fleet) -> Built:

@@ -82,6 +82,9 @@ def result_view(result: JobResult) -> RenderableType:
     for artifact in result.artifacts:
         table.add_row(escape(artifact.key), video_words(artifact), size(artifact.size_bytes))
     parts += [table, f"bucket {result.bucket}, manifest {escape(result.manifest_key)}"]
+    for shown in result.texts:
+        more = " … (the manifest has all of it)" if shown.cut else ""
+        parts.append(f"text of node {escape(shown.node_id)}: {escape(shown.text)}{more}")
     if result.timings_s:
         parts.append("timings: " + ", ".join(f"{k} {seconds(v)}" for k, v in result.timings_s.items()))
     return Group(*parts)

@@ -16,7 +16,17 @@ from typing import Any, Final, TypeVar
 from comfy.errors import OutOfMemory
 from farm.broker import queue_for
 from farm.errors import StorageUnavailable, StoreUnavailable
-from farm.job import PUBLISHING, EventKind, JobError, JobResult, JobState, ModelFile, Progress
+from farm.job import (
+    MOST_TEXTS,
+    PUBLISHING,
+    EventKind,
+    JobError,
+    JobResult,
+    JobState,
+    ModelFile,
+    Progress,
+    shown_text,
+)
 from farm.status.worker import WorkerFacts
 from farm.store.base import Claim, JobStore, LeaseAnswer, NewEvent, Refused
 from worker.inputs.cache import InputCache
@@ -187,7 +197,6 @@ class _Attempt:
         # Before they are loaded: a result must not pass for one of a file that came during the run.
         model_bytes = dict(self._parts.sizes_of(self._claim.spec.requirements.models))
         while True:
-            spent_s = time.monotonic() - self._started
             try:
                 rendered = render(
                     self._claim,
@@ -198,8 +207,8 @@ class _Attempt:
                     stop,
                     tailor=self._parts.tailor,
                     prove=self._lease.prove,
+                    until=self._started + self._claim.spec.time_limit_s,
                     rungs=self._rungs,
-                    spent_s=spent_s if self._rungs else 0.0,
                 )
             except OutOfMemory as exc:
                 rung = None if stop.is_set() else next_rung(self._rungs, comfy.offers(), exc.node_type)
@@ -208,6 +217,8 @@ class _Attempt:
                 self._climb(rung, exc)
             else:
                 comfy.settle()
+                for blocked in rendered.blocked:
+                    self._reporter.event(EventKind.FINDING, code="blocked", message=str(blocked))
                 self._parts.on_rendered(rendered.graph)
                 return replace(rendered, model_bytes=model_bytes)
 
@@ -247,7 +258,11 @@ class _Attempt:
         ended = time.monotonic()
         timings_s |= published.timings_s
         timings_s |= {"publish": ended - started, "attempt": ended - self._started}
-        return replace(published, timings_s={name: round(spent, 4) for name, spent in timings_s.items()})
+        return replace(
+            published,
+            timings_s={name: round(spent, 4) for name, spent in timings_s.items()},
+            texts=tuple(shown_text(each.node_id, each.text) for each in rendered.texts[:MOST_TEXTS]),
+        )
 
     def _manifest(self, rendered: Rendered) -> dict[str, Any]:
         if self._kept is None:

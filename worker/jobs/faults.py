@@ -125,6 +125,13 @@ def _run(exc: Any) -> Fault:
     return _fault(ErrorKind.JOB, "node_failed", exc, **where, **details)
 
 
+def _nothing(exc: Any) -> Fault:
+    if not exc.blocked:
+        return _fault(ErrorKind.JOB, "no_output", exc)
+    first = exc.blocked[0]
+    return _fault(ErrorKind.JOB, "blocked", exc, node_id=first.node_id, node_type=first.node_type)
+
+
 def _os_error(exc: Any) -> Fault:
     if exc.errno in (errno.ENOSPC, errno.EDQUOT):
         return _fault(ErrorKind.MACHINE, "disk_full", f"the worker's disk is full: {exc}")
@@ -144,7 +151,7 @@ _TABLE: Final[tuple[tuple[type[BaseException], Callable[[Any], Fault]], ...]] = 
     (ServerUnreachable, _always(ErrorKind.TRANSIENT, "comfy_unreachable", restart=True)),
     (ServerForbids, _always(ErrorKind.MACHINE, "comfy_forbids")),
     (ServerError, _always(ErrorKind.TRANSIENT, "comfy_error")),
-    (NothingToShow, _always(ErrorKind.JOB, "no_output")),
+    (NothingToShow, _nothing),
     (ComfyError, _always(ErrorKind.TRANSIENT, "comfy_protocol")),
     (TimeLimitReached, _always(ErrorKind.TIME_LIMIT, "time_limit")),
     (ComfyDied, _always(ErrorKind.TRANSIENT, "comfy_died")),

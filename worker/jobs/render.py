@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Protocol
@@ -18,12 +20,14 @@ from comfy.protocol.events import (
     Preview,
 )
 from comfy.protocol.outputs import (
+    NodeText,
     OutputFile,
     files_of_others,
     locate,
 )
 from comfy.protocol.phases import Phase
 from comfy.protocol.run import PromptRun
+from comfy.protocol.verdict import blocked_branches
 from comfy.rewrites import Optimized, set_output_prefix, tile_decodes
 from comfy.rewrites.tiled_decode import TILED
 from comfy.wan.find import steps_by_sampler
@@ -32,7 +36,7 @@ from farm.job import JobSpec, Progress
 from farm.store.base import Claim
 from worker.errors import AttemptStopped, BrokenOutput, ServerLost, TimeLimitReached, WorkerError
 from worker.inputs.cache import InputCache
-from worker.jobs.names import file_prefix, prompt_id, prompt_label, run_folder
+from worker.jobs.names import file_prefix, prompt_data, prompt_id, run_folder
 from worker.plan.fallback import Rung
 from worker.results.publish import LocalOutput
 from worker.results.rendered import Rendered
@@ -134,8 +138,8 @@ def render(
     *,
     tailor: Tailor,
     prove: Callable[[], None],
+    until: float,
     rungs: Sequence[Rung] = (),
-    spent_s: float = 0.0,
 ) -> Rendered:
     """Run the claim's graph to its end.
 
@@ -144,8 +148,9 @@ def render(
         stop: set by whoever wants it to end early.
         tailor: fits the graph to this place, as far as the job accepts that.
         prove: called before the GPU is used; returns when the job is certainly ours, or `stop` is set.
+        until: when the attempt's time is up (monotonic): inputs, the start of ComfyUI and what was tried
+            before are part of it. Nothing that ends later is taken, well as it may have ended.
         rungs: what was tried before in this attempt, because the card ran out of memory.
-        spent_s: how long the attempt has run already.
 
     Raises:
         GraphError: this deployment does not allow the graph.
@@ -155,13 +160,13 @@ def render(
         InputUnavailable: an input cannot be had.
         TransferStopped: `stop` was set while one was fetched.
         AttemptStopped: it was set before the run began.
-        TimeLimitReached: the attempt ran longer than the job allows; it was interrupted.
+        TimeLimitReached: the attempt ran longer than the job allows; nothing of it runs any more.
     """
     started = time.monotonic()
     ears.phase("preparing")
     client = comfy.client()
     died = comfy.died  # of the process that runs now: another one may follow while we look
-    given = _with_inputs(claim, inputs, comfy, stop, until=started + claim.spec.time_limit_s - spent_s)
+    given = _with_inputs(claim, inputs, comfy, stop, until=until)
     tailor.admit(given)
     fitted = tailor.fit(given, claim.spec)
     graph, prefixes = set_output_prefix(fitted.graph, file_prefix(claim))
@@ -173,11 +178,12 @@ def render(
     prove()
     if stop.is_set():
         raise AttemptStopped(f"attempt {claim.attempt} at job {claim.job_id} was stopped before its run")
-    run = _run_afresh(
-        client, graph, claim, comfy, ears, (stop, died), began=started - spent_s, tries=len(rungs)
-    )
+    _check_time(claim, until)
+    run = _run_afresh(client, graph, claim, comfy, ears, (stop, died), until=until, tries=len(rungs))
     ended = time.monotonic()
-    outputs = _collect(client, comfy, run.outputs, scratch / run_folder(claim))
+    # A node that yields to nobody may end well long after it was told to stop.
+    _check_time(claim, until)
+    outputs = _collect(client, comfy, run, scratch / run_folder(claim))
     execution_s = run.server_times.execution_s
     return Rendered(
         outputs=outputs,
@@ -192,7 +198,14 @@ def render(
             "collect": time.monotonic() - ended,
         },
         nodes=run.timings,
+        texts=run.texts,
+        blocked=blocked_branches(run),
     )
+
+
+def _check_time(claim: Claim, until: float) -> None:
+    if time.monotonic() > until:
+        raise TimeLimitReached(claim.job_id, claim.spec.time_limit_s)
 
 
 def _inputs_of(client: ComfyClient, class_type: str) -> set[str]:
@@ -231,7 +244,7 @@ def _run_afresh(
     ears: Ears,
     ends: tuple[threading.Event, threading.Event],
     *,
-    began: float,
+    until: float,
     tries: int,
 ) -> PromptRun:
     """Run the graph; again, with ComfyUI's cache dropped, where it names files that this run has not written.
@@ -240,12 +253,12 @@ def _run_afresh(
     one ran before, maybe long ago. Its file may be gone by now, or be another job's.
 
     Args:
-        began: when the attempt's time began to run, monotonic seconds.
+        until: when the attempt's time is up, monotonic seconds.
     """
     old: tuple[OutputFile, ...] = ()
     for repeats, pause_s in enumerate(_AFTER_FREE_S):
         ends[0].wait(pause_s)
-        run = _run(client, graph, claim, comfy, ears, ends, began=began, turn=(tries, repeats))
+        run = _run(client, graph, claim, comfy, ears, ends, until=until, turn=(tries, repeats))
         old = files_of_others(run.outputs, run.cached_nodes, run_folder(claim), comfy.output_dir)
         if not old:
             return run
@@ -265,21 +278,19 @@ def _run(
     ears: Ears,
     ends: tuple[threading.Event, threading.Event],
     *,
-    began: float,
+    until: float,
     turn: tuple[int, int],
 ) -> PromptRun:
     stop, died = ends
-    started = time.monotonic()
-    limit_s = max(claim.spec.time_limit_s - (started - began), 1.0)
     try:
         return client.run(
             graph,
             prompt_id=prompt_id(claim, tries=turn[0], repeats=turn[1]),
-            extra_data=prompt_label(claim),
+            extra_data=prompt_data(claim),
             on_event=_Listener(ears),
             cancel=stop,
             gone=died,
-            time_limit_s=limit_s,
+            time_limit_s=until - time.monotonic(),
             steps=steps_by_sampler(graph),
         )
     except RunInterrupted as exc:
@@ -288,7 +299,7 @@ def _run(
         if not exc.yielded:
             # It holds the GPU and listens to nobody: only the end of the process frees the card.
             comfy.request_restart("a node does not yield")
-        if not stop.is_set() and time.monotonic() - started >= limit_s:
+        if not stop.is_set() and time.monotonic() >= until:
             raise TimeLimitReached(claim.job_id, claim.spec.time_limit_s) from exc
         raise
     except (ServerUnreachable, RunLost) as exc:
@@ -301,18 +312,47 @@ def _run(
         raise
 
 
-def _collect(
-    client: ComfyClient, comfy: Comfy, files: Sequence[OutputFile], scratch: Path
-) -> tuple[LocalOutput, ...]:
+def _collect(client: ComfyClient, comfy: Comfy, run: PromptRun, scratch: Path) -> tuple[LocalOutput, ...]:
     """Every result of the run as a file on this disk: in place when the disk is shared, else by /view."""
-    return tuple(
-        LocalOutput(path=_on_disk(client, comfy, file, scratch), node_id=file.node_id, filename=file.filename)
-        for file in files
-        if file.is_result
+    files = tuple(
+        LocalOutput(path=path, node_id=file.node_id, filename=file.filename)
+        for named in run.outputs
+        if named.is_result
+        for file, path in _on_disk(client, comfy, named, scratch)
     )
+    return files or tuple(_as_file(text, scratch) for text in run.texts)
 
 
-def _on_disk(client: ComfyClient, comfy: Comfy, file: OutputFile, scratch: Path) -> Path:
+def _as_file(text: NodeText, scratch: Path) -> LocalOutput:
+    """The result of a graph that ends with text alone."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    name = f"text-{re.sub(r'[^A-Za-z0-9]', '-', text.node_id)}.txt"
+    path = scratch / name
+    path.write_text(text.text, encoding="utf-8", errors="replace")
+    return LocalOutput(path=path, node_id=text.node_id, filename=name)
+
+
+def _on_disk(
+    client: ComfyClient, comfy: Comfy, named: OutputFile, scratch: Path
+) -> Iterator[tuple[OutputFile, Path]]:
+    """The file that a node has named; all of them where the name is the pattern of a sequence."""
+    try:
+        yield named, _file_on_disk(client, comfy, named, scratch)
+        return
+    except BrokenOutput:
+        if not named.is_sequence:
+            raise
+    first = named.member(1)
+    yield first, _file_on_disk(client, comfy, first, scratch)
+    for number in itertools.count(2):
+        file = named.member(number)
+        try:
+            yield file, _file_on_disk(client, comfy, file, scratch)
+        except BrokenOutput:
+            return
+
+
+def _file_on_disk(client: ComfyClient, comfy: Comfy, file: OutputFile, scratch: Path) -> Path:
     if comfy.output_dir is not None:
         try:
             return locate(comfy.output_dir, file)

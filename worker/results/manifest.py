@@ -44,6 +44,8 @@ def manifest_of(
         "out_of_memory": [rung.value for rung in rendered.rungs],
         "node_seconds": {node: round(seconds, 4) for node, seconds in rendered.node_seconds.items()},
         "model_bytes": rendered.model_bytes,
+        "texts": [asdict(text) for text in rendered.texts],
+        "blocked": [asdict(blocked) for blocked in rendered.blocked],
         "worker": dict(worker),
     }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from comfy.errors import Blocked
+from comfy.protocol.outputs import NodeText
 from comfy.protocol.progress import NodeTiming
 from comfy.rewrites import Change, Optimized
 from worker.plan.fallback import Rung
@@ -23,6 +25,8 @@ class Rendered:
     nodes: tuple[NodeTiming, ...] = ()  # what ran, and how long; nothing of nodes that were cached
     rungs: tuple[Rung, ...] = ()  # what was tried because the card ran out of memory
     model_bytes: dict[str, int] = field(default_factory=dict)  # "vae/x.safetensors" -> bytes, before the run
+    texts: tuple[NodeText, ...] = ()  # what nodes showed
+    blocked: tuple[Blocked, ...] = ()  # what did not run, because a node before it let nothing past
 
     @property
     def node_seconds(self) -> dict[str, float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -88,6 +89,7 @@ class Place:
             threading.Event(),
             tailor=AsItIs(),
             prove=lambda: None,
+            until=time.monotonic() + claim.spec.time_limit_s,
             rungs=(Rung.FREE,) * tries,
         )
 

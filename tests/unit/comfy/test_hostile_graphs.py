@@ -138,3 +138,27 @@ def a_loader(class_type: str, input_name: str, value: object) -> Graph:
         "1": {"class_type": class_type, "inputs": {input_name: value}},
         "save": node("SaveImage", images=["1", 0], filename_prefix="x"),
     }
+
+
+@pytest.mark.parametrize(
+    ("prefix", "refused"),
+    [
+        ("a" * 239, False),
+        ("a" * 240, True),
+        ("狐" * 79, False),  # three bytes each
+        ("狐" * 80, True),
+        ("лис" * 40, True),
+        ("a" * 200 + "/" + "b" * 200, False),  # folders give way to the job's own
+        ("folder/" + "b" * 240, True),
+    ],
+)
+def test_a_name_that_is_too_long_for_a_file_is_refused(prefix: str, refused: bool) -> None:
+    graph = {"9": {"class_type": "SaveVideo", "inputs": {"filename_prefix": prefix}}}
+
+    if not refused:
+        check_paths(graph)
+        return
+    with pytest.raises(GraphError) as refusal:
+        check_paths(graph)
+    (problem,) = refusal.value.problems
+    assert (problem.kind, problem.node_id, problem.input_name) == ("name_too_long", "9", "filename_prefix")

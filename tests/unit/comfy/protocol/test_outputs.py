@@ -106,3 +106,20 @@ def test_a_symbolic_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_gone_is_said_to_be_gone(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         locate(tmp_path, a_file())
+
+
+@pytest.mark.parametrize(
+    ("name", "members"),
+    [
+        ("x_00001_%03d.png", ["x_00001_001.png", "x_00001_012.png"]),
+        ("x_%05d.png", ["x_00001.png", "x_00012.png"]),
+        ("100%.png", None),
+        ("x_%d.png", None),
+    ],
+)
+def test_a_name_that_is_a_pattern_stands_for_many_files(name: str, members: list[str] | None) -> None:
+    (file,) = list_outputs({"1": {"gifs": [{"filename": name, "type": "output"}]}})
+
+    assert file.is_sequence is (members is not None)
+    if members is not None:
+        assert [file.member(1).filename, file.member(12).filename] == members

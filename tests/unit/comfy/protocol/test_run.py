@@ -98,7 +98,7 @@ def test_a_blocked_branch_is_no_reason_to_look_for_the_end(capture: Capture) -> 
 
     run = replay(captured, until=error_at + 1)
 
-    assert run.error is not None
+    assert run.blocked
     assert not run.wants_history
 
 
@@ -385,3 +385,55 @@ def test_the_servers_own_clock_gives_the_execution_time(capture: Capture) -> Non
     run.feed_history(captured["history"], 1.0)
 
     assert run.server_times.execution_s == pytest.approx(1.731)
+
+
+TEXT = {"text": ["a red fox, ", "running"]}
+PREVIEW = {"images": [{"filename": "ComfyUI_temp_x.png", "subfolder": "", "type": "temp"}]}
+
+
+def ended_with(outputs: dict[str, Any], *blocked: str) -> PromptRun:
+    """A run that the server calls a success."""
+    run = PromptRun(P, GRAPH)
+    for message in blocked:
+        what = {"exception_type": "ExecutionBlocked", "exception_message": f"Execution Blocked: {message}\n"}
+        run.feed(told("execution_error", prompt_id=P, node_id="2", node_type="SaveVideo", **what), 1.0)
+    run.feed_history(an_entry("success", outputs=outputs), 2.0)
+    return run
+
+
+def test_a_run_that_ends_with_text_alone_has_a_result() -> None:
+    run = ended_with(
+        {"2": TEXT, "3": {"text": "a caption"}, "4": {"text": [7, None]}, "5": {"text": ["", ""]}}
+    )
+
+    raise_unless_succeeded(run)
+
+    assert [(each.node_id, each.text) for each in run.texts] == [
+        ("2", "a red fox, \nrunning"),
+        ("3", "a caption"),
+    ]
+
+
+def test_text_beside_a_preview_is_no_result() -> None:
+    with pytest.raises(NothingToShow, match="saved nothing but previews"):
+        raise_unless_succeeded(ended_with({"2": TEXT, "3": PREVIEW}))
+
+
+def test_why_a_branch_was_blocked_is_told_when_nothing_came_of_the_run() -> None:
+    with pytest.raises(NothingToShow, match=r"node 2 \(SaveVideo\) was blocked: no face found") as caught:
+        raise_unless_succeeded(ended_with({}, "no face found"))
+
+    (blocked,) = caught.value.blocked
+    assert (blocked.node_id, blocked.node_type, blocked.message) == ("2", "SaveVideo", "no face found")
+
+
+def test_why_a_branch_was_blocked_is_known_when_another_one_made_a_file() -> None:
+    run = ended_with({"2": FILE}, "no face found", "no face found", "no hands found")
+
+    raise_unless_succeeded(run)
+
+    assert [each.exception_message for each in run.blocked] == [
+        "Execution Blocked: no face found\n",
+        "Execution Blocked: no hands found\n",
+    ]
+    assert run.error is None

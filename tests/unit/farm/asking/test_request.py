@@ -288,3 +288,31 @@ def test_copies_of_a_graph_differ_in_every_seed_and_in_their_key() -> None:
 def test_copies_of_a_graph_without_a_seed_are_refused() -> None:
     with pytest.raises(InvalidJob, match="same clip"):
         list(with_seeds(JobRequest(graph=PICTURE), 2))
+
+
+def of_editor(*classes: str) -> dict[str, Any]:
+    """A workflow as the editor saves it: a picture, a text, and nodes that take nothing by links."""
+    nodes = [
+        {"id": 1, "type": "EmptyImage", "widgets_values": [64, 64, 1, 0], "outputs": [{"links": [1]}]},
+        {
+            "id": 2,
+            "type": "SaveImage",
+            "widgets_values": ["x"],
+            "inputs": [{"name": "images", "type": "IMAGE", "link": 1}],
+        },
+    ]
+    nodes += [
+        {"id": 10 + n, "type": each, "widgets_values": [0, "", False]} for n, each in enumerate(classes)
+    ]
+    return {"nodes": nodes, "links": [[1, 1, 0, 2, 0, "IMAGE"]], "version": 0.4}
+
+
+def test_the_editors_file_goes_with_a_job_only_where_somebody_reads_it() -> None:
+    plain, read = of_editor(), of_editor("WidgetToString")
+
+    assert prepare(JobRequest(graph=plain)).workflow is None
+    assert prepare(JobRequest(graph=plain, options={"keep_metadata": True})).workflow == plain
+    assert prepare(JobRequest(graph=wan_graph(), options={"keep_metadata": True})).workflow is None
+    with_reader = prepare(JobRequest(graph=json.dumps(read).encode()))
+    assert "WidgetToString" in {node["class_type"] for node in with_reader.graph.values()}
+    assert with_reader.workflow == read

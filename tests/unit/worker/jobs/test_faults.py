@@ -7,6 +7,7 @@ import errno
 import pytest
 
 from comfy.errors import (
+    Blocked,
     GraphProblem,
     GraphRejected,
     NothingToShow,
@@ -109,3 +110,13 @@ def test_the_failing_node_is_named() -> None:
     error = sort_fault(a_failed_run("ValueError", "bad")).error
 
     assert (error.node_id, error.node_type) == ("57", "KSampler")
+
+
+def test_a_blocked_job_fails_with_the_blockers_reason() -> None:
+    blocked = Blocked(node_id="9", node_type="SaveImage", message="no face found")
+
+    fault = sort_fault(NothingToShow("p", blocked=[blocked]))
+
+    assert (fault.error.kind, fault.error.code, fault.retry) == (ErrorKind.JOB, "blocked", False)
+    assert (fault.error.node_id, fault.error.node_type) == ("9", "SaveImage")
+    assert "no face found" in fault.error.message

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from comfy.rewrites import Wishes
 from farm.job import JobSpec
 from farm.store.base import Claim
 from tests.support.jobs import OTHER, TOKEN
-from worker.jobs.names import prompt_id, run_folder
+from worker.jobs.names import prompt_data, prompt_id, run_folder
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CLAIM = Claim(
@@ -45,3 +46,17 @@ def test_no_two_attempts_share_a_prompt_or_a_folder(other: Claim) -> None:
 
 def test_a_try_with_more_room_on_the_card_is_a_prompt_of_its_own() -> None:
     assert len({prompt_id(CLAIM, tries=tries) for tries in range(3)}) == 3
+
+
+def test_a_node_that_reads_the_editors_file_gets_one() -> None:
+    workflow = {"nodes": [{"id": 1}], "links": []}
+    of_editor = replace(CLAIM, spec=JobSpec(graph={}, workflow=workflow))
+
+    assert prompt_data(of_editor)["extra_pnginfo"] == {"workflow": workflow}
+    assert prompt_data(CLAIM)["extra_pnginfo"]["workflow"]["nodes"] == []
+
+
+def test_an_empty_workflow_is_not_written_into_files_that_keep_their_graph() -> None:
+    keeps = replace(CLAIM, spec=JobSpec(graph={}, wishes=Wishes(keep_metadata=True)))
+
+    assert prompt_data(keeps)["extra_pnginfo"] == {}
