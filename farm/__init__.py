@@ -98,7 +98,7 @@ __all__ = [
 _MODULES = {
     "aio": ("AsyncFarm", "AsyncJob", "AsyncResult"),
     "client": ("Farm",),
-    "fleet.status": ("WorkerStatus",),
+    "status.worker": ("WorkerStatus",),
     "handle": ("Job", "Result"),
     "job": (
         "Artifact",
