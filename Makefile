@@ -11,7 +11,7 @@ CHAOS ?= --seeds 1 --jobs 1000 --faults 150 --seconds 600 --workers 4
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help install demo test chaos check format docs clean
+.PHONY: help install demo test test-long chaos check format docs clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,14 +25,20 @@ $(TOOLS)/bin/uv:
 	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 $(STAMP): pyproject.toml uv.lock $(TOOLS)/bin/uv
-	$(TOOLS)/bin/uv sync --frozen --all-extras --quiet --python $(PYTHON)
+	$(TOOLS)/bin/uv sync --frozen --all-extras --compile-bytecode --quiet --python $(PYTHON)
 	@touch $@
 
 demo: $(STAMP)  ## render one clip through the whole farm on embedded defaults
 	$(BIN)/farm demo
 
-test: $(STAMP)  ## run every test
-	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal
+# Every process of the tests would compile anew what it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
+test: $(STAMP)  ## run the tests, but for those that take long; tell where the time goes
+	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal -m "not long" --durations 25
+
+test-long: $(STAMP)  ## run the tests that take long: a farm under faults
+	$(BIN)/pytest -m long --durations 0
 
 chaos: $(STAMP)  ## break a farm for half an hour and more: 1,000 jobs, 150 faults (CHAOS="--seeds 1 2 …")
 	$(BIN)/python -m bench.chaos $(CHAOS)

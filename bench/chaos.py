@@ -45,7 +45,8 @@ def main(arguments: Sequence[str]) -> int:
 def _tell(played: Played, options: argparse.Namespace) -> None:
     """What came of one seed, at once: the next may take long."""
     print(by_seed([played]).splitlines()[1], flush=True)
-    for line in (*played.violations, *odd_exits(played)):
+    unended = [f"has not ended: {each}" for each in played.waits_for]
+    for line in (*played.violations, *unended, *odd_exits(played)):
         print(f"  {line}", flush=True)
     if played.violations:
         print(f"  again: {_again(played.seed, options)}", flush=True)

@@ -59,6 +59,7 @@ class Arena:
         self.canceled: dict[str, float] = {}  # id -> when it was confirmed
         self.deaths: list[Death] = []
         self.outages: list[tuple[float, float]] = []
+        self.start_s = 0.0  # what all workers took to become ready at once
         self._killed: set[tuple[str, int]] = set()
         self._closing = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
@@ -68,7 +69,9 @@ class Arena:
         self.s3.start()
         for place in self.places:
             place.launch()
+        started = time.monotonic()
         self.farm.wait_ready(*(place.worker for place in self.places))
+        self.start_s = time.monotonic() - started
         self._keeper.start()
         return self
 

@@ -26,6 +26,7 @@ class Played:
     violations: list[Violation]
     struck: list[Struck]
     exits: list[Exit]
+    waits_for: tuple[str, ...] = ()  # what had not ended when the calm was over
 
 
 def play(
@@ -62,11 +63,18 @@ def play(
         producer.start()
         nemesis.play(schedule)
         producer.join()
-        calm(arena, within_s=calm_s)
+        waits_for = calm(arena, within_s=calm_s)
         history = history_of(arena)
         exits = [gone for place in arena.places for gone in place.exits]
     struck = sorted(nemesis.struck, key=lambda each: each.at_s)
-    return Played(seed=seed, history=history, violations=check(history), struck=struck, exits=exits)
+    return Played(
+        seed=seed,
+        history=history,
+        violations=check(history),
+        struck=struck,
+        exits=exits,
+        waits_for=tuple(waits_for),
+    )
 
 
 def again(seed: int, *, jobs: int, faults: int, over_s: float, workers: int) -> str:

@@ -19,7 +19,7 @@ from tests.chaos.schedule import make_schedule
 SCHEDULE = make_schedule(1, faults=len(FAULTS), over_s=0.0, kinds=FAULTS)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_checker_finds_what_plain_celery_loses_and_what_late_acknowledgement_doubles(
     tmp_path: Path,

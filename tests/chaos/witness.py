@@ -45,16 +45,16 @@ _MAY_STAY: Final = (
 )
 
 
-def calm(arena: Arena, *, within_s: float) -> None:
-    """Wait until every job has ended and nothing is held any more, or the time is over."""
+def calm(arena: Arena, *, within_s: float) -> list[str]:
+    """Wait until every job has ended and nothing is held any more; what there still is when time is over."""
     until = time.monotonic() + within_s
+    waits_for = ["an answer of Redis"]
     with arena.direct() as client:
-        while time.monotonic() < until:
+        while waits_for and time.monotonic() < until:
             with contextlib.suppress(redis.RedisError):
-                busy = client.zcard(f"{ROOT}state:queued") or client.zcard(f"{ROOT}state:running")
-                if not busy and not any(_held(client).values()):
-                    return
+                waits_for = [f"{count} of {name}" for name, count in _unended(client).items() if count]
             time.sleep(_LOOK_S)
+    return waits_for
 
 
 def history_of(arena: Arena) -> History:
@@ -86,10 +86,18 @@ def _bounds(arena: Arena) -> Bounds:
     return Bounds(
         lease_s=store.lease_s,
         repair_s=2 * store.sweep_s + max(3 * store.sweep_s, 1.0),
-        slack_s=20.0,  # a worker of this many on two cores may take so long to come to anything
+        # A machine on which workers start slowly does all slowly; so many on two cores are slow anyhow.
+        slack_s=max(20.0, 4 * arena.start_s),
         cancel_slack_s=store.lease_s,
         passed_over_s=30.0,
     )
+
+
+def _unended(client: redis.Redis) -> dict[str, int]:
+    states = {
+        f"{state} jobs": _size(client, "ZCARD", f"{ROOT}state:{state}") for state in ("queued", "running")
+    }
+    return states | _held(client)
 
 
 def _held(client: redis.Redis) -> dict[str, int]:

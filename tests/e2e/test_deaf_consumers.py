@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.support.fault_proxy import FaultProxy
 from tests.support.valkey import eventually
 from tests.support.whole_farm import JOB_S, WholeFarm, outcomes
@@ -51,6 +53,7 @@ def test_a_worker_whose_connections_fell_silent_runs_the_next_job_within_half_a_
         worker.close()
 
 
+@pytest.mark.long
 def test_a_worker_whose_event_loop_is_stuck_ends_so_that_it_is_started_anew(
     new_farm: Farms, tmp_path: Path
 ) -> None:

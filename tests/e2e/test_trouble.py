@@ -188,17 +188,15 @@ def order(farm: WholeFarm, *arguments: str) -> str:
 def test_a_drained_worker_gives_its_job_back_at_once_and_fetches_again_when_told(new_farm: Farms) -> None:
     farm = new_farm()
     # Slow enough that the job still renders when the command, a process of its own, gets to it.
-    workers = [farm.launch(name, emulator="--step-seconds 0.2") for name in ("a", "b")]
-    farm.wait_ready(*workers)
+    worker = farm.start_worker("a", emulator="--step-seconds 0.5")
     job = farm.submit(a_clip(steps=100))
     farm.wait_step(job)
-    worker = next(each for each in workers if each.name == job.record.worker)
-    other = next(each for each in workers if each is not worker)
+    other = farm.start_worker("b", emulator="--step-seconds 0.01")
 
     assert "fetches nothing more" in order(farm, "drain", worker.name, "--now")
 
     # From here on the order stands. A second is promised (`bench.drain` measures it); a machine may be busy.
-    eventually(lambda: job.refresh().record.worker == other.name, within_s=20.0)
+    eventually(lambda: job.refresh().record.worker == other.name, within_s=JOB_S)
     eventually(lambda: farm.says(worker, lambda it: it.drain == "now"), within_s=JOB_S)
     assert job.wait(JOB_S).record.attempts_failed == 0
     assert [note.outcome for note in notes(job)] == ["released", "succeeded"]

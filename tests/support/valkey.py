@@ -110,7 +110,7 @@ def start_valkey(tmp_path: Path) -> Iterator[Callable[..., ValkeyServer]]:
         server.kill()
 
 
-def eventually(condition: Callable[[], object], *, within_s: float = 10.0) -> None:
+def eventually(condition: Callable[[], object], *, within_s: float = 60.0) -> None:
     """Return as soon as `condition` holds; fail when it does not in time."""
     until = time.monotonic() + within_s
     while not condition():
