@@ -253,10 +253,10 @@ class Keeper:
                 answered, silent = time.monotonic(), 0
                 self._answers_again(facts)
                 continue
-            if process.child is None:
-                self.silence_noticed()
             # Counted as well as timed: a machine that slept has a clock that jumped.
             silent += 1
+            if process.child is None and (silent >= 2 or not process.is_slow):
+                self.silence_noticed()
             silence_s = time.monotonic() - answered
             if silent >= 2 and silence_s >= self._rhythm.freeze_timeout_s:
                 process.died.set()

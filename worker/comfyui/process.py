@@ -95,6 +95,7 @@ class ComfyProcess:
         self._log = log or LogReader()
         self.started_s = time.monotonic()
         self._http = urllib3.PoolManager(retries=False, headers=dict(address.headers))
+        self.is_slow = False  # it took the last question and did not answer in time: it may only be busy
         self._refused_with: int | None = None  # its last answer, when that was that we may not ask
 
     @classmethod
@@ -144,10 +145,14 @@ class ComfyProcess:
 
     def ask(self, timeout_s: float = PROBE_TIMEOUT_S) -> ComfyFacts | None:
         """What it says of itself now; None when it gives no answer in time."""
+        self.is_slow = False
         try:
             answer = self._http.request("GET", f"{self.url}/system_stats", timeout=timeout_s)
             self._refused_with = answer.status if answer.status in (401, 403) else None
             return read_facts(answer.json()) if answer.status == 200 else None
+        except urllib3.exceptions.ReadTimeoutError:
+            self.is_slow = True
+            return None
         except (
             urllib3.exceptions.HTTPError,
             json.JSONDecodeError,

@@ -218,7 +218,7 @@ class ComfySupervisor:
             ComfyUnusable, ComfyStartFailed: as `ensure_running`.
         """
         running = self._keeper.wait(self._wait_s)
-        if running.process.child is None and running.process.ask(_ATTACHED_ANSWERS_S) is None:
+        if self.is_attached and running.process.ask(_ATTACHED_ANSWERS_S) is None:
             # Before a prompt is posted: a job that has not begun there is not to wait for the server.
             self._keeper.silence_noticed()
             running = self._keeper.wait(_ATTACHED_ANSWERS_S)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Protocol
 
-from comfy.errors import RunInterrupted, RunLost, ServerError, ServerUnreachable
+from comfy.errors import RunInterrupted, RunLost, ServerError, ServerForbids, ServerUnreachable
 from comfy.graphs.graph import set_inputs
 from comfy.protocol.client import ComfyClient
 from comfy.protocol.events import (
@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 # Before each run of a try. ComfyUI's queue thread drops the cache a moment after it was told to, unless the
 # next prompt is there by then.
 _AFTER_FREE_S: Final = (0.0, 0.5, 3.0)
+_GONE: Final = (400, 403, 404)  # what /view answers for a file that is not there, or that may not be seen
 _END_NOTICED_S: Final = 1.0  # how long the end of a process may take to be known
 # A person follows the phases: those of small helper nodes between two stages only flicker.
 _SAYS_NOTHING: Final = frozenset({Phase.QUEUED, Phase.OTHER, Phase.DONE})
@@ -156,12 +157,46 @@ def render(
         GraphError: this deployment does not allow the graph.
         GraphRejected, RunFailed, OutOfMemory, RunInterrupted, RunLost, NothingToShow,
         ServerUnreachable: as `ComfyClient.run`.
+        ServerLost: in place of `RunLost` and `ServerUnreachable` where the server is not ours.
         ComfyDied: the process ended under the run.
         InputUnavailable: an input cannot be had.
         TransferStopped: `stop` was set while one was fetched.
         AttemptStopped: it was set before the run began.
         TimeLimitReached: the attempt ran longer than the job allows; nothing of it runs any more.
     """
+    try:
+        return _render(
+            claim,
+            comfy,
+            inputs,
+            scratch,
+            ears,
+            stop,
+            tailor=tailor,
+            prove=prove,
+            rungs=rungs,
+            until=until,
+        )
+    except (ServerUnreachable, ServerError, RunLost) as exc:
+        # Nothing that a server elsewhere does, or the way there, is the job's doing.
+        if comfy.is_ours or isinstance(exc, ServerForbids):
+            raise
+        raise ServerLost(str(exc)) from exc
+
+
+def _render(
+    claim: Claim,
+    comfy: Comfy,
+    inputs: InputCache,
+    scratch: Path,
+    ears: Ears,
+    stop: threading.Event,
+    *,
+    tailor: Tailor,
+    prove: Callable[[], None],
+    rungs: Sequence[Rung],
+    until: float,
+) -> Rendered:
     started = time.monotonic()
     ears.phase("preparing")
     client = comfy.client()
@@ -183,7 +218,7 @@ def render(
     ended = time.monotonic()
     # A node that yields to nobody may end well long after it was told to stop.
     _check_time(claim, until)
-    outputs = _collect(client, comfy, run, scratch / run_folder(claim))
+    outputs = _collect(client, comfy, run, scratch / run_folder(claim), stop)
     execution_s = run.server_times.execution_s
     return Rendered(
         outputs=outputs,
@@ -303,22 +338,21 @@ def _run(
             raise TimeLimitReached(claim.job_id, claim.spec.time_limit_s) from exc
         raise
     except (ServerUnreachable, RunLost) as exc:
-        # Nothing that a server elsewhere does is the job's doing.
-        if not comfy.is_ours:
-            raise ServerLost(str(exc)) from exc
         # Its socket closes a moment before its end is noticed.
         if died.wait(_END_NOTICED_S):
             raise comfy.death() from exc
         raise
 
 
-def _collect(client: ComfyClient, comfy: Comfy, run: PromptRun, scratch: Path) -> tuple[LocalOutput, ...]:
+def _collect(
+    client: ComfyClient, comfy: Comfy, run: PromptRun, scratch: Path, stop: threading.Event
+) -> tuple[LocalOutput, ...]:
     """Every result of the run as a file on this disk: in place when the disk is shared, else by /view."""
     files = tuple(
         LocalOutput(path=path, node_id=file.node_id, filename=file.filename)
         for named in run.outputs
         if named.is_result
-        for file, path in _on_disk(client, comfy, named, scratch)
+        for file, path in _on_disk(client, comfy, named, scratch, stop)
     )
     return files or tuple(_as_file(text, scratch) for text in run.texts)
 
@@ -333,26 +367,28 @@ def _as_file(text: NodeText, scratch: Path) -> LocalOutput:
 
 
 def _on_disk(
-    client: ComfyClient, comfy: Comfy, named: OutputFile, scratch: Path
+    client: ComfyClient, comfy: Comfy, named: OutputFile, scratch: Path, stop: threading.Event
 ) -> Iterator[tuple[OutputFile, Path]]:
     """The file that a node has named; all of them where the name is the pattern of a sequence."""
     try:
-        yield named, _file_on_disk(client, comfy, named, scratch)
+        yield named, _file_on_disk(client, comfy, named, scratch, stop)
         return
     except BrokenOutput:
         if not named.is_sequence:
             raise
     first = named.member(1)
-    yield first, _file_on_disk(client, comfy, first, scratch)
+    yield first, _file_on_disk(client, comfy, first, scratch, stop)
     for number in itertools.count(2):
         file = named.member(number)
         try:
-            yield file, _file_on_disk(client, comfy, file, scratch)
+            yield file, _file_on_disk(client, comfy, file, scratch, stop)
         except BrokenOutput:
             return
 
 
-def _file_on_disk(client: ComfyClient, comfy: Comfy, file: OutputFile, scratch: Path) -> Path:
+def _file_on_disk(
+    client: ComfyClient, comfy: Comfy, file: OutputFile, scratch: Path, stop: threading.Event
+) -> Path:
     if comfy.output_dir is not None:
         try:
             return locate(comfy.output_dir, file)
@@ -364,12 +400,23 @@ def _file_on_disk(client: ComfyClient, comfy: Comfy, file: OutputFile, scratch: 
     scratch.mkdir(parents=True, exist_ok=True)
     # Two nodes may use one name in different subfolders.
     path = scratch / f"{file.node_id}-{PurePosixPath(file.filename).name}"
-    try:
-        with path.open("wb") as target:
-            client.view(file, target)
-    except ServerError as exc:
-        raise BrokenOutput(file.filename, f"ComfyUI names it and does not have it ({exc})") from exc
-    return path
+    until = time.monotonic() + (0.0 if comfy.is_ours else client.patience.dead_timeout_s)
+    while True:
+        try:
+            with path.open("wb") as target:
+                client.view(file, target)
+            return path
+        except ServerError as exc:
+            if exc.status in _GONE:
+                raise BrokenOutput(file.filename, f"ComfyUI names it and does not have it ({exc})") from exc
+            if time.monotonic() > until:
+                raise
+        except ServerUnreachable:
+            # What is rendered is there still, when the way to it is back.
+            if time.monotonic() > until:
+                raise
+        if stop.wait(client.patience.look_again_s):
+            raise AttemptStopped(f"stopped while {file.filename} was fetched")
 
 
 class _Listener:

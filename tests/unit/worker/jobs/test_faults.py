@@ -14,11 +14,12 @@ from comfy.errors import (
     OutOfMemory,
     RunFailed,
     RunLost,
+    ServerForbids,
     ServerUnreachable,
 )
 from farm.errors import InputUnavailable, StorageUnavailable
 from farm.job import ErrorKind
-from worker.errors import ComfyDied, CrashLoop, TimeLimitReached
+from worker.errors import ComfyDied, CrashLoop, ServerLost, TimeLimitReached
 from worker.jobs.faults import sort_fault
 
 
@@ -69,6 +70,8 @@ def rejected(*kinds: str) -> GraphRejected:
         (ServerUnreachable("http://c", "frozen"), ErrorKind.TRANSIENT, "comfy_unreachable"),
         (ComfyDied(-9), ErrorKind.TRANSIENT, "comfy_died"),
         (CrashLoop(3, retry_in_s=60.0), ErrorKind.MACHINE, "worker_broken"),
+        (ServerLost("it is away"), ErrorKind.MACHINE, "server_lost"),
+        (ServerForbids("http://c", 401, "who are you?"), ErrorKind.MACHINE, "comfy_forbids"),
         (TimeLimitReached("j", 10.0), ErrorKind.TIME_LIMIT, "time_limit"),
         (InputUnavailable("s3://b/k", "gone"), ErrorKind.JOB, "input_unavailable"),
         (StorageUnavailable("http://s3", "refused"), ErrorKind.TRANSIENT, "storage_unavailable"),
