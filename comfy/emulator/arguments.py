@@ -19,7 +19,7 @@ from comfy.emulator.places import Places
 from comfy.emulator.schedule import Caching
 from comfy.emulator.stats import ram_bytes
 from comfy.emulator.world import Gpu, Settings
-from comfy.generations import GENERATIONS, Generation
+from comfy.generations import GENERATIONS, NEWEST, Generation
 
 # What the built-in templates name: each of them can be tried on the emulator as it is.
 DEFAULT_MODELS: Final = (
@@ -46,7 +46,6 @@ DEFAULT_MODELS: Final = (
     "umt5-xxl-enc-bf16.safetensors",
     "Wan2_1_VAE_bf16.safetensors",
 )
-_DEFAULT_GENERATION: Final = "0.12.1"
 _DEFAULT_GPU: Final = Gpu(name="NVIDIA GeForce RTX 4090", vram_mib=24080)
 _NARGS: Final = {"one": None, "optional": "?", "some": "+", "any": "*"}
 _TYPES: Final = {"int": int, "float": float}
@@ -89,7 +88,7 @@ def _add_generation(target: Any) -> None:
     target.add_argument(
         "--generation",
         choices=[generation.version for generation in GENERATIONS],
-        default=_DEFAULT_GENERATION,
+        default=NEWEST.version,
         help="the release of ComfyUI to behave like",
     )
 

@@ -26,6 +26,8 @@ def video_codec(node: NodeDef, given: Mapping[str, Any]) -> Codec:
         return _of_plain_lists(given)
     container = given.get("format")
     choices = _input(node.inputs, "format")
+    if not isinstance(container, str | int | float | None):  # it came along a link
+        raise ValueError(f"{container!r} is not a valid VideoContainer")
     if container not in option_keys(choices):
         raise TypeError("SaveVideo.execute() missing 1 required positional argument: 'format'")
     inner = _input(option_inputs(choices, container), "codec")

@@ -23,7 +23,7 @@ import pytest
 import urllib3
 import websocket
 
-from comfy.generations import Generation
+from comfy.generations import GENERATIONS, Generation
 from comfy.node_defs.definitions import (
     NodeDef,
     parse_definitions,
@@ -110,6 +110,8 @@ class ComfyServer:
         arguments += ["--preview-method", "latent2rgb"]
         for name in ("output", "input", "temp", "user"):
             arguments += [f"--{name}-directory", str(folder / name)]
+        # Two servers of one installation would share a database, which the first of them locks.
+        arguments += ["--database-url", f"sqlite:///{folder / 'comfyui.db'}"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen([*command, *arguments], cwd=cwd, stdout=log, stderr=log)
         self._wait_until_ready()
@@ -241,7 +243,7 @@ def emulator_factory() -> Callable[..., ComfyServer]:
     return start_emulator
 
 
-@pytest.fixture(scope="session", params=["0.3.64", "0.12.1", "comfyui"])
+@pytest.fixture(scope="session", params=[*map(str, GENERATIONS), "comfyui"])
 def running_comfy(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ComfyServer]:
@@ -257,7 +259,7 @@ def comfy(running_comfy: ComfyServer) -> Iterator[ComfyServer]:
     running_comfy.between_tests()
 
 
-@pytest.fixture(params=["0.3.64", "0.12.1", "comfyui"])
+@pytest.fixture(params=[*map(str, GENERATIONS), "comfyui"])
 def own_comfy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ComfyServer]:
     """A server that a test may kill."""
     server = start_server(request.param, tmp_path)
