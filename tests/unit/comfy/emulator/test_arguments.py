@@ -7,20 +7,17 @@ import pytest
 
 from comfy.emulator.arguments import DEFAULT_MODELS, build_parser, parse
 from comfy.emulator.loading import LoadMode
+from comfy.emulator.schedule import Caching
 from comfy.emulator.world import Gpu
-from comfy.generations import GENERATIONS, Generation
+from comfy.generations import GENERATIONS, NEWEST, Generation
 
 
 def test_defaults_are_those_of_a_server_with_a_card() -> None:
     settings = parse([])
 
-    assert (settings.host, settings.port, settings.generation) == (
-        "127.0.0.1",
-        8188,
-        Generation.named("0.12.1"),
-    )
+    assert (settings.host, settings.port, settings.generation) == ("127.0.0.1", 8188, NEWEST)
     assert settings.gpu is not None
-    assert (settings.vram_state, settings.load_mode) == ("NORMAL_VRAM", LoadMode.RESIDENT)
+    assert (settings.vram_state, settings.load_mode) == ("NORMAL_VRAM", LoadMode.DYNAMIC)
     assert settings.pretended_models == DEFAULT_MODELS
     assert settings.places.output == Path.cwd() / "output"
 
@@ -30,7 +27,9 @@ def test_defaults_are_those_of_a_server_with_a_card() -> None:
     [
         (["--cpu"], "DISABLED", LoadMode.CPU),
         (["--novram"], "NO_VRAM", LoadMode.NOVRAM),
-        (["--lowvram"], "LOW_VRAM", LoadMode.RESIDENT),
+        (["--lowvram"], "LOW_VRAM", LoadMode.DYNAMIC),
+        (["--lowvram", "--disable-dynamic-vram"], "LOW_VRAM", LoadMode.RESIDENT),
+        (["--generation", "0.12.1", "--lowvram"], "LOW_VRAM", LoadMode.RESIDENT),
         (["--highvram"], "HIGH_VRAM", LoadMode.RESIDENT),
         (["--gpu-only"], "HIGH_VRAM", LoadMode.RESIDENT),
         (["--lowvram", "--load-mode", "partial"], "LOW_VRAM", LoadMode.PARTIAL),
@@ -41,6 +40,23 @@ def test_vram_flags_set_state_and_mode(flags: list[str], state: str, mode: LoadM
 
     assert (settings.vram_state, settings.load_mode) == (state, mode)
     assert (settings.gpu is None) is ("--cpu" in flags)
+
+
+@pytest.mark.parametrize(
+    ("flags", "caching"),
+    [
+        (["--ram-gib", "512"], Caching.ALL_PROMPTS),
+        (["--ram-gib", "64"], Caching.ALL_PROMPTS),  # all of it is free
+        (["--ram-gib", "64", "--cache-ram", "1", "96"], Caching.LAST_PROMPT),
+        (["--cache-ram", "0", "0"], Caching.ALL_PROMPTS),
+        (["--ram-gib", "512", "--cache-classic"], Caching.LAST_PROMPT),
+        (["--ram-gib", "512", "--high-ram"], Caching.LAST_PROMPT),
+        (["--ram-gib", "512", "--cache-none"], Caching.NOTHING),
+        (["--ram-gib", "512", "--generation", "0.12.1"], Caching.LAST_PROMPT),
+    ],
+)
+def test_results_are_kept_as_flags_and_memory_say(flags: list[str], caching: Caching) -> None:
+    assert parse(flags).caching is caching
 
 
 def test_folders_follow_the_base_unless_they_are_named(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ from comfy.emulator.places import (
     VHS_NUMBERED,
     ModelShelf,
     OutsideOutputFolderError,
+    Places,
     annotated,
     guess_folders,
+    may_be_loaded,
     save_target,
 )
 
@@ -85,3 +87,34 @@ def test_pretended_and_real_files_are_listed_together(tmp_path: Path) -> None:
     assert shelf.files("no_such") is None
     assert shelf.size_mib("vae", "sub/real.safetensors") == 1.0
     assert shelf.size_mib("vae", "wan_2.1_vae.safetensors") == 242.0
+
+
+def test_a_confined_file_must_really_lie_in_its_folder(tmp_path: Path) -> None:
+    folders = {name: tmp_path / name for name in ("output", "temp", "input", "user")}
+    places = Places(base=tmp_path, **folders)
+    places.create()
+    outside = tmp_path / "x.png"
+    outside.touch()
+    (places.input / "in.png").touch()
+    (places.input / "link.png").symlink_to(outside)
+
+    def loaded(name: str) -> list[bool]:
+        return [may_be_loaded(places, name, confined=confined) for confined in (False, True)]
+
+    assert loaded("in.png") == [True, True]
+    assert loaded(str(places.input / "in.png")) == [True, True]
+    assert loaded(str(outside)) == [True, False]
+    assert loaded("../x.png") == [True, False]
+    assert loaded("link.png") == [True, False]
+    assert loaded("none.png") == [False, False]
+
+
+def test_a_link_out_of_the_folder_is_no_place_to_save_where_files_are_confined(tmp_path: Path) -> None:
+    root, outside = tmp_path / "output", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    (root / "link").symlink_to(outside)
+
+    assert target("link/x", root) == ("link", "x", 1)
+    with pytest.raises(OutsideOutputFolderError):
+        target("link/x", root, confined=True)

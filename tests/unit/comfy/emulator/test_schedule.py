@@ -72,6 +72,17 @@ def test_nodes_in_a_circle_have_no_signature_and_spoil_nothing() -> None:
     assert signatures(graph, unchanged).keys() == {"1", "2", "3"}
 
 
+def test_a_cache_with_room_keeps_the_results_of_all_prompts() -> None:
+    cache = NodeCache(Caching.ALL_PROMPTS)
+    cache.begin(a_graph(), unchanged)
+    cache.put("1", Cached(outputs=(1,)))
+
+    cache.begin({"9": {"class_type": "EmptyImage", "inputs": {}}}, unchanged)
+    cache.begin(a_graph(), unchanged)
+
+    assert cache.get("1") == Cached(outputs=(1,))
+
+
 def test_the_cache_keeps_only_what_the_current_prompt_can_use() -> None:
     cache = NodeCache(Caching.LAST_PROMPT)
     cache.begin(a_graph(), unchanged)
