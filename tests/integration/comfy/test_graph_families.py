@@ -17,6 +17,7 @@ from comfy.node_defs.definitions import (
     model_inputs,
     shipped_definitions,
 )
+from comfy.node_defs.later_inputs import with_later_inputs
 from comfy.protocol.client import ComfyClient
 from comfy.protocol.events import (
     Event,
@@ -114,7 +115,8 @@ def test_a_graph_ends_in_a_clip_of_its_length(server: Server, name: str) -> None
     key, frames, fps = _MADE[name]
 
     with closing(ComfyClient(server.url)) as client:
-        run = client.run(graph_of(name), time_limit_s=60)
+        graph = with_later_inputs(graph_of(name), shipped_definitions())  # as a worker would
+        run = client.run(graph, time_limit_s=60)
 
     made = next(file for file in run.outputs if file.key == key)
     assert len_of(made, locate(server.output, made)) == (frames, fps)
