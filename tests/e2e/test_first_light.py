@@ -109,7 +109,7 @@ def test_the_status_of_a_worker_tells_what_it_has_and_what_it_did(
     status = farm.status(worker)
     assert status is not None
     assert "vae/wan_2.1_vae.safetensors" in status.warm_models
-    assert status.loads["WAN21"].state == "complete"
+    assert status.loads["WAN21"].state == "dynamic"
     assert (status.node_classes or 0) > 10
     assert (status.resources.worker_rss_bytes or 0) > 2**20
     assert (status.resources.comfyui_rss_bytes or 0) > 2**20
