@@ -11,20 +11,25 @@ from comfy.node_defs.definitions import (
     NodeDef,
     Section,
 )
+from comfy.node_defs.dynamic_inputs import inputs_for
 
 # Its further inputs depend on the format; without a list of them, what a graph has is what there is.
 _VIDEO_COMBINE: Final = "VHS_VideoCombine"
 
 
 def offered_input(node: NodeDef, inputs: Mapping[str, Any], name: str) -> InputDef | None:
-    """The input of that name which the node has, its choice of format included; None: it has none.
+    """The input of that name which the node has, with the choices made; None: it has none.
 
     Args:
-        inputs: as the graph gives them: the format chosen decides which further inputs there are.
+        inputs: as the graph gives them: the format chosen, and the choices of dynamic lists, decide which
+            further inputs there are.
     """
     plain = node.input(name)
     if plain is not None:
         return plain
+    for wanted in inputs_for(node, inputs):
+        if wanted.name == name and wanted.section is not Section.HIDDEN:
+            return wanted
     told = False
     for wanted in format_inputs(node, inputs):
         told = True
