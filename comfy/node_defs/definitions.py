@@ -6,7 +6,7 @@ nodes of the V3 API say ``["COMBO", {"options": ["a", "b"]}]``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -115,7 +115,30 @@ class NodeDef:
 Definitions = Mapping[str, NodeDef]  # class_type -> definition
 
 
-def parse_definitions(body: Any) -> dict[str, NodeDef]:
+class _Entries(Mapping[str, NodeDef]):
+    """Nodes that are read when they are asked for: a server has a thousand, and a graph uses twenty."""
+
+    def __init__(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
+        self._entries = entries
+        self._read: dict[str, NodeDef] = {}
+
+    def __getitem__(self, class_type: str) -> NodeDef:
+        found = self._read.get(class_type)
+        if found is None:
+            found = self._read[class_type] = parse_node(class_type, self._entries[class_type])
+        return found
+
+    def __contains__(self, class_type: object) -> bool:
+        return class_type in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def parse_definitions(body: Any) -> Definitions:
     """Read the body of ``GET /object_info`` (or of ``/object_info/{node}``).
 
     A node of which nothing can be read is left out, and an input of unknown form becomes one that takes
@@ -128,7 +151,7 @@ def parse_definitions(body: Any) -> dict[str, NodeDef]:
     """
     if not isinstance(body, Mapping):
         raise UnknownMessage("object_info", body)
-    return {name: parse_node(name, info) for name, info in body.items() if isinstance(info, Mapping)}
+    return _Entries({name: info for name, info in body.items() if isinstance(info, Mapping)})
 
 
 def parse_node(class_type: str, info: Mapping[str, Any]) -> NodeDef:

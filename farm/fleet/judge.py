@@ -35,8 +35,8 @@ class Judge:
     def __init__(self, definitions: Mapping[str, NodeDef], generation: Generation) -> None:
         self.definitions: Final = definitions
         self._generation = generation
-        self._free = {name: _free_inputs(node) for name, node in definitions.items()}
-        self._input_files = _offered_files(definitions)
+        self._free = functools.cache(self._free_inputs_of)
+        self._input_files = functools.cache(lambda: _offered_files(definitions))
         self._remembered = functools.lru_cache(maxsize=512)(self._problems_of_image)
 
     def problems(self, graph: Mapping[str, Any]) -> Sequence[GraphProblem]:
@@ -50,7 +50,7 @@ class Judge:
     def _settled(self, node: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         inputs: dict[str, Any] = node["inputs"]
         settled: dict[str, Any] = {}
-        for name, bounds in self._free.get(node["class_type"], ()):
+        for name, bounds in self._free(node["class_type"]):
             value = inputs.get(name)
             if bounds is None:
                 if type(value) is str:
@@ -60,6 +60,10 @@ class Judge:
             ):
                 settled[name] = bounds[0]
         return node["class_type"], {**inputs, **settled} if settled else inputs
+
+    def _free_inputs_of(self, class_type: str) -> tuple[tuple[str, _Range | None], ...]:
+        node = self.definitions.get(class_type)
+        return () if node is None else _free_inputs(node)
 
     def _problems_of_image(self, image: bytes) -> Sequence[GraphProblem]:
         nodes = marshal.loads(image)  # noqa: S302  # written by `problems`
@@ -80,7 +84,7 @@ class Judge:
     def _may_exist(self, name: str) -> bool:
         """Whether the worker's input folder holds the file, as far as it tells: it lists no subfolders,
         and names with a folder of another kind behind them (``x.png [output]``) are not for us to judge."""
-        return name in self._input_files or any(mark in name for mark in "/\\[")
+        return name in self._input_files() or any(mark in name for mark in "/\\[")
 
     def _hinted(self, problem: GraphProblem, graph: Mapping[str, Any]) -> GraphProblem:
         """With what ComfyUI's own answer does not say: the nearest of many choices, how to give a file."""

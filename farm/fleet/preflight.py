@@ -11,9 +11,10 @@ import logging
 import threading
 import time
 import zlib
-from collections.abc import Hashable, Iterator, Sequence
+from collections import ChainMap
+from collections.abc import Hashable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 from comfy.errors import GraphProblem, UnknownMessage
 from comfy.generations import Generation
@@ -198,7 +199,7 @@ class Preflight:
         return None if found is None else Judge(found, generation)
 
 
-def definitions_of(store: JobStore, digest: str) -> dict[str, NodeDef] | None:
+def definitions_of(store: JobStore, digest: str) -> Definitions | None:
     """The nodes that workers published under a digest; None when they are gone, or cannot be read.
 
     Raises:
@@ -215,10 +216,9 @@ def definitions_of(store: JobStore, digest: str) -> dict[str, NodeDef] | None:
 
 
 def _known_by(nodes: Sequence[_Nodes]) -> Definitions:
-    known = dict(known_without_a_fleet())
-    for group in reversed(nodes):
-        known.update(group.judge.definitions)
-    return known
+    known = [*(group.judge.definitions for group in nodes), known_without_a_fleet()]
+    # Looked up one behind the other; none is read as a whole, and nothing is ever written to them.
+    return ChainMap(*cast("list[MutableMapping[str, NodeDef]]", known))
 
 
 def _serves(worker: WorkerStatus, gib: int) -> bool:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,7 +177,7 @@ class ComfyServer:
             time.sleep(0.02)
         return self.history(prompt_id)
 
-    def definitions(self) -> dict[str, NodeDef]:
+    def definitions(self) -> Mapping[str, NodeDef]:
         return parse_definitions(self.get("/object_info").json)
 
     def between_tests(self) -> None:

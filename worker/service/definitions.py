@@ -32,7 +32,7 @@ class Definitions:
         self._comfy = comfy
         self._generation = -1
         self._read_at = 0.0
-        self._nodes: tuple[int, dict[str, NodeDef]] | None = None  # generation, and what it has
+        self._nodes: tuple[int, Mapping[str, NodeDef]] | None = None  # generation, and what it has
 
     @property
     def digest(self) -> str | None:

@@ -256,9 +256,8 @@ def test_nodes_that_feed_no_output_have_no_role() -> None:
 def test_definitions_tell_what_the_names_of_an_unknown_class_do_not() -> None:
     graph = get_template("wan22-t2v-a14b").build(prompt="x").graph
     graph["54"] = node("SomebodysPatch", transformer=["37", 0])
-    definitions = shipped_definitions() | parse_definitions(
-        {"SomebodysPatch": {"input": {"required": {"transformer": ["MODEL"]}}, "output": ["MODEL"]}}
-    )
+    own = {"SomebodysPatch": {"input": {"required": {"transformer": ["MODEL"]}}, "output": ["MODEL"]}}
+    definitions = {**shipped_definitions(), **parse_definitions(own)}
 
     assert find_roles(graph).stages[0].by_file is None
     assert find_roles(graph, definitions).stages[0].by_file is Expert.HIGH

@@ -8,6 +8,7 @@ import pytest
 from comfy.errors import UnknownMessage
 from comfy.generations import GENERATIONS, Generation
 from comfy.node_defs.definitions import (
+    NodeDef,
     Section,
     definitions_to_json,
     model_inputs,
@@ -170,3 +171,20 @@ def test_inputs_that_take_uploads_are_known() -> None:
 
     assert image is not None
     assert image.is_upload
+
+
+def test_only_the_nodes_that_are_asked_for_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def noted(class_type: str, info: Any) -> NodeDef:
+        read.append(class_type)
+        return parse_node(class_type, info)
+
+    monkeypatch.setattr("comfy.node_defs.definitions.parse_node", noted)
+    known = parse_definitions({name: {"input": {"required": {}}} for name in "abc"} | {"d": "no node"})
+
+    assert (len(known), list(known), "b" in known, "d" in known) == (3, ["a", "b", "c"], True, False)
+    assert read == []
+    assert known["b"] is known["b"]
+    assert known.get("d") is None
+    assert read == ["b"]
