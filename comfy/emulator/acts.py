@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -19,19 +18,11 @@ from comfy.emulator.saving import SAVERS
 from comfy.emulator.stage import Outcome, Stage
 from comfy.emulator.values import Clip, Conditioning, Guider, Images, Latent, Model, Story, Vae
 from comfy.node_defs.dynamic_inputs import inputs_for
+from comfy.node_defs.node_classes import base_class, node_class
 
 Act = Callable[[Stage], Outcome]
 
-_MULTI_GPU: Final = re.compile(r"(DisTorch2?)?MultiGPU$")
 _FRAMES_OF_A_LATENT: Final = 4
-_FILE_OF: Final[Mapping[str, str]] = {
-    "LoadImage": "image",
-    "LoadImageMask": "image",
-    "LoadAudio": "audio",
-    "LoadVideo": "file",
-    "VHS_LoadVideo": "video",
-    "VHS_LoadAudioUpload": "audio",
-}
 
 
 def perform(stage: Stage) -> Outcome:
@@ -42,7 +33,7 @@ def perform(stage: Stage) -> Outcome:
 
 def _act_for(stage: Stage) -> Act:
     # MultiGPU's forms (UNETLoaderMultiGPU, …DisTorch2MultiGPU) do what the nodes do that they wrap.
-    name = _MULTI_GPU.sub("", stage.class_type)
+    name = base_class(stage.class_type)
     act = ACTS.get(name) or SAVERS.get(name)
     return act or (_condition if _conditions(stage) else _pass_on)
 
@@ -56,7 +47,7 @@ def _conditions(stage: Stage) -> bool:
 
 def depends_on(stage_inputs: Mapping[str, Any], class_type: str, places: Any) -> Any:
     """What a node's result depends on besides its inputs: the content of the file it loads."""
-    value = stage_inputs.get(_FILE_OF.get(class_type, ""))
+    value = stage_inputs.get(node_class(class_type).input_file or "")
     if not isinstance(value, str):
         return None
     path = input_file(places, value)

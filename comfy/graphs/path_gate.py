@@ -19,27 +19,9 @@ from comfy.graphs.links import (
     class_of,
     inputs_of,
 )
-from comfy.graphs.required import (
-    base_class,
-    input_name_of,
-    model_folder,
-)
 from comfy.graphs.values import setting
+from comfy.node_defs.node_classes import OUTPUT_PREFIX, Names, what_it_names
 
-# Nodes that read a file or folder by whatever path they are given.
-# Source: VideoHelperSuite videohelpersuite/load_video_nodes.py, load_images_nodes.py, nodes.py.
-_PATHS_OF_CLASS: Final = {
-    "VHS_LoadVideoPath": "video",
-    "VHS_LoadVideoFFmpegPath": "video",
-    "VHS_LoadImagePath": "image",
-    "VHS_LoadImagesPath": "directory",
-    "VHS_LoadAudio": "audio_file",
-    "LoadImagesFromFolderKJ": "folder",
-}
-# Inputs of any node whose name says that they are a path.
-_PATH_NAME: Final = re.compile(r"(^|_)(path|dir|directory|folder|filepath|file_path|filename|file_name)$")
-# The worker puts its own folders before it; the name at the end is the user's.
-_PREFIX: Final = "filename_prefix"
 # Of a file name on every file system that a worker may have; ComfyUI adds "_00001_.webm" and the like.
 _MOST_NAME_BYTES: Final = 255 - 16
 _ANNOTATION: Final = re.compile(r"\[(input|output|temp)\]\s*$")
@@ -80,45 +62,35 @@ def _problems(graph: Mapping[str, Any]) -> Iterator[GraphProblem]:
     for node_id in graph:
         class_type = class_of(graph, node_id) or ""
         for input_name in inputs_of(graph, node_id):
-            if input_name == _PREFIX:
+            named = what_it_names(class_type, input_name)
+            if named is Names.OUTPUT_PREFIX:
                 yield from _long_prefix(graph, node_id)
-            kind = _kind(class_type, input_name)
-            if kind is None:
+            if named not in _REMEDY:
                 continue
             found = setting(graph, node_id, input_name)
             value = None if found is None else found.value
             if isinstance(value, str) and (fault := path_fault(value)) is not None:
                 yield _problem(
-                    graph, node_id, input_name, f"{_shown(value)} is refused: {fault}; {_REMEDY[kind]}"
+                    graph, node_id, input_name, f"{_shown(value)} is refused: {fault}; {_REMEDY[named]}"
                 )
-            elif found is not None and found.is_computed and value is None and kind == _FILE:
-                message = f"the file's name is computed by node {found.source_id}: {_REMEDY[kind]}"
+            elif found is not None and found.is_computed and value is None and named in _FILES:
+                message = f"the file's name is computed by node {found.source_id}: {_REMEDY[named]}"
                 yield _problem(graph, node_id, input_name, message)
 
 
-_FILE: Final = "file"
-_MODEL: Final = "model"
-_OTHER: Final = "other"
+_FILES: Final = frozenset({Names.INPUT_FILE, Names.ANY_FILE})
+_GIVE_FILE: Final = "give the file with the job (--input NODE.INPUT=FILE)"
 _REMEDY: Final = {
-    _FILE: "give the file with the job (--input NODE.INPUT=FILE)",
-    _MODEL: "name the file as it lies below its models folder",
-    _OTHER: "give a path below ComfyUI's own folders, or the file with the job",
+    Names.INPUT_FILE: _GIVE_FILE,
+    Names.ANY_FILE: _GIVE_FILE,
+    Names.MODEL: "name the file as it lies below its models folder",
+    Names.PATH: "give a path below ComfyUI's own folders, or the file with the job",
 }
 
 
-def _kind(class_type: str, input_name: str) -> str | None:
-    """What an input names; None: no file."""
-    if input_name == _PREFIX:
-        return None
-    if input_name_of(class_type) == input_name or _PATHS_OF_CLASS.get(base_class(class_type)) == input_name:
-        return _FILE
-    if model_folder(class_type, input_name) is not None:
-        return _MODEL
-    return _OTHER if _PATH_NAME.search(input_name) else None
-
-
 def _long_prefix(graph: Mapping[str, Any], node_id: str) -> Iterator[GraphProblem]:
-    found = setting(graph, node_id, _PREFIX)
+    # The worker puts its own folders before it; the name at the end is the user's.
+    found = setting(graph, node_id, OUTPUT_PREFIX)
     if found is None or not isinstance(found.value, str):
         return
     name = re.split(r"[/\\]", found.value)[-1].strip()
@@ -128,7 +100,7 @@ def _long_prefix(graph: Mapping[str, Any], node_id: str) -> Iterator[GraphProble
             f"{_shown(name)} is {length} bytes long, and a file's name may have {_MOST_NAME_BYTES} before "
             "its number and ending; shorten it"
         )
-        yield replace(_problem(graph, node_id, _PREFIX, message), kind="name_too_long")
+        yield replace(_problem(graph, node_id, OUTPUT_PREFIX, message), kind="name_too_long")
 
 
 def _problem(graph: Mapping[str, Any], node_id: str, input_name: str, message: str) -> GraphProblem:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from comfy.graphs.links import (
@@ -14,52 +13,9 @@ from comfy.graphs.links import (
     inputs_of,
     is_link,
 )
-from comfy.graphs.values import literal
-
-# Input name -> folder below ComfyUI's models/. Source: ComfyUI nodes.py and comfy_extras; wan.md section 3.1.
-_FOLDER_OF_INPUT = {
-    "unet_name": "diffusion_models",
-    "clip_name": "text_encoders",
-    "clip_name1": "text_encoders",
-    "clip_name2": "text_encoders",
-    "clip_name3": "text_encoders",
-    "clip_name4": "text_encoders",
-    "vae_name": "vae",
-    "lora_name": "loras",
-    "ckpt_name": "checkpoints",
-    "control_net_name": "controlnet",
-    "style_model_name": "style_models",
-    "audio_encoder_name": "audio_encoders",
-}
-
-# Classes whose inputs are named otherwise, or whose file is of another kind. An empty table: the node fetches
-# its own file (RIFE downloads its checkpoint), so nothing has to be in place.
-_FOLDERS_OF_CLASS: dict[str, dict[str, str]] = {
-    "CLIPVisionLoader": {"clip_name": "clip_vision"},
-    "UpscaleModelLoader": {"model_name": "upscale_models"},
-    "ModelPatchLoader": {"name": "model_patches"},
-    "DiffusionModelLoaderKJ": {"model_name": "diffusion_models"},
-    "GGUFLoaderKJ": {"model_name": "diffusion_models"},
-    "WanVideoModelLoader": {"model": "diffusion_models"},
-    "WanVideoVAELoader": {"model_name": "vae"},
-    "WanVideoLoraSelect": {"lora": "loras"},
-    "WanVideoLoraSelectMulti": {f"lora_{index}": "loras" for index in range(5)},
-    "LoadWanVideoT5TextEncoder": {"model_name": "text_encoders"},
-    "WanVideoTextEncodeCached": {"model_name": "text_encoders"},
-    "RIFE VFI": {},
-    "FILM VFI": {},
-}
-
-# The input that names a file of ComfyUI's input folder.
-_INPUT_FILE_OF_CLASS = {
-    "LoadImage": "image",
-    "LoadImageMask": "image",
-    "LoadImageOutput": "image",
-    "LoadAudio": "audio",
-    "LoadVideo": "file",
-    "VHS_LoadVideo": "video",
-    "VHS_LoadAudioUpload": "audio",
-}
+from comfy.graphs.values import literal, running
+from comfy.node_defs.definitions import Definitions
+from comfy.node_defs.node_classes import base_class, model_folder, node_class
 
 # Kind -> the folders below models/ that hold it. Source: ComfyUI folder_paths.py.
 SAME_FOLDER = {
@@ -67,7 +23,6 @@ SAME_FOLDER = {
     "text_encoders": ("text_encoders", "clip"),
 }
 
-_OUTPUT_CLASSES = frozenset({"PreviewImage", "PreviewAny", "PreviewAudio", "VHS_VideoCombine", "Image Save"})
 _MODEL_FILE = re.compile(r"\.(safetensors|sft|gguf|ckpt|pt|pth|bin|onnx)$", re.IGNORECASE)
 
 
@@ -95,41 +50,40 @@ def is_model_file(value: object) -> bool:
     return isinstance(value, str) and _MODEL_FILE.search(value) is not None
 
 
-@lru_cache(maxsize=4096)
-def base_class(class_type: str) -> str:
-    """Give the class that MultiGPU's forms wrap (UNETLoaderMultiGPU, …DisTorch2MultiGPU): same inputs."""
-    return re.sub(r"(DisTorch2?)?MultiGPU$", "", class_type)
-
-
 def node_classes(graph: Mapping[str, Any]) -> tuple[str, ...]:
     """List every class of the graph once; ComfyUI wants all of them installed, dead branches included."""
     return tuple(sorted({str(class_of(graph, node_id)) for node_id in graph}))
 
 
-def output_nodes(graph: Mapping[str, Any]) -> list[str]:
-    """List the nodes that are outputs as far as class names tell; a server's ``/object_info`` knows all."""
-    return [node_id for node_id in graph if is_output_class(class_of(graph, node_id) or "")]
+def is_output(graph: Mapping[str, Any], node_id: str, definitions: Definitions | None = None) -> bool:
+    """Tell whether a node is an output: as its definition says, or else as far as names tell."""
+    class_type = class_of(graph, node_id) or ""
+    known = definitions or {}
+    told = known.get(class_type) or known.get(base_class(class_type))
+    return node_class(class_type).is_output if told is None else told.output_node
 
 
-def is_output_class(class_type: str) -> bool:
-    """Tell whether a class is known, or by its name likely, to be an output node that writes files."""
-    return class_type in _OUTPUT_CLASSES or class_type.startswith("Save")
+def output_nodes(graph: Mapping[str, Any], definitions: Definitions | None = None) -> list[str]:
+    """List the nodes that are outputs, in the graph's order."""
+    return [node_id for node_id in graph if is_output(graph, node_id, definitions)]
 
 
-def running_nodes(graph: Mapping[str, Any]) -> set[str]:
-    """Collect the nodes that run: what feeds an output. All of them when no output is recognised."""
+def _checked_nodes(graph: Mapping[str, Any]) -> set[str]:
+    """Collect what ComfyUI checks before it runs the graph: what feeds an output, untaken branches included.
+
+    All nodes when no output is recognised.
+    """
     outputs = output_nodes(graph)
     return ancestors(graph, outputs) if outputs else set(graph)
 
 
-def model_folder(class_type: str, input_name: str) -> str | None:
-    """Name the folder below models/ in which this input's file is looked for; None: it names no model."""
-    return _FOLDERS_OF_CLASS.get(base_class(class_type), _FOLDER_OF_INPUT).get(input_name)
+def running_nodes(graph: Mapping[str, Any], definitions: Definitions | None = None) -> set[str]:
+    """Collect the nodes that run: what feeds an output, but for branches that a switch leaves out.
 
-
-def input_name_of(class_type: str) -> str | None:
-    """Name the input in which this class expects a file of ComfyUI's input folder; None: it reads none."""
-    return _INPUT_FILE_OF_CLASS.get(base_class(class_type))
+    All of them when no output is recognised.
+    """
+    outputs = output_nodes(graph, definitions)
+    return running(graph, outputs) if outputs else set(graph)
 
 
 def folders_of_kind(kind: str) -> tuple[str, ...]:
@@ -138,26 +92,26 @@ def folders_of_kind(kind: str) -> tuple[str, ...]:
 
 
 def model_files(graph: Mapping[str, Any]) -> tuple[ModelFile, ...]:
-    """List the model files that the running nodes of the graph name, each place that names one."""
+    """List the model files that the nodes of the graph name, each place that names one."""
     return tuple(_walk_model_files(graph))
 
 
 def input_files(graph: Mapping[str, Any]) -> tuple[InputFile, ...]:
     """List the files that the running nodes expect in ComfyUI's input folder."""
-    running = running_nodes(graph)
+    checked = _checked_nodes(graph)
     found = []
     for node_id in graph:
-        input_name = input_name_of(class_of(graph, node_id) or "")
-        name = literal(graph, node_id, input_name) if input_name and node_id in running else None
+        input_name = node_class(class_of(graph, node_id) or "").input_file
+        name = literal(graph, node_id, input_name) if input_name and node_id in checked else None
         if input_name and isinstance(name, str) and name:
             found.append(InputFile(name=name, node_id=node_id, input_name=input_name))
     return tuple(found)
 
 
 def _walk_model_files(graph: Mapping[str, Any]) -> Iterator[ModelFile]:
-    running = running_nodes(graph)
+    checked = _checked_nodes(graph)
     for node_id in graph:
-        if node_id not in running:
+        if node_id not in checked:
             continue
         for input_name, value in inputs_of(graph, node_id).items():
             folder = model_folder(class_of(graph, node_id) or "", input_name)

@@ -12,46 +12,9 @@ from comfy.graphs.links import (
     inputs_of,
     is_link,
 )
+from comfy.node_defs.node_classes import FIRST_INPUT, NodeClass, node_class
 
-# Nodes that only hand a value on: the input in which the value stands. A Reroute's single input has no name
-# in some exports: whatever is there.
-# Source: ComfyUI comfy_extras/nodes_primitive.py; KJNodes nodes/nodes.py; wan.md section 8 rule 2.
-_VALUE_INPUT: Final = {
-    "PrimitiveInt": "value",
-    "PrimitiveFloat": "value",
-    "PrimitiveString": "value",
-    "PrimitiveStringMultiline": "value",
-    "PrimitiveBoolean": "value",
-    "BOOLConstant": "value",
-    "INTConstant": "value",
-    "FloatConstant": "value",
-    "StringConstant": "string",
-    "StringConstantMultiline": "string",
-    "Reroute": "",
-}
-
-# Nodes that hand on several values, by their output. Source: WanVideoWrapper nodes_sampler.py.
-_VALUE_INPUT_BY_SLOT: Final = {
-    "WanVideoScheduler": {1: "steps", 2: "shift", 4: "start_step", 5: "end_step"},
-}
-
-# Nodes that hand on one of two: `on_true` or `on_false`, as `switch` says, and never run the other.
-# Source: ComfyUI comfy_extras/nodes_logic.py; KJNodes nodes/nodes.py.
-_SWITCHES: Final = frozenset({"ComfySwitchNode", "ComfySoftSwitchNode", "LazySwitchKJ"})
-
-# Nodes that calculate: what stands before a variable's name in the input's name. Their outputs are the result
-# as a float, as an int, and as a boolean.
-_FORMULAS: Final = {"ComfyMathExpression": "values.", "SimpleCalculatorKJ": "variables."}
-_AS: Final = (float, int, bool)
-
-# Nodes that tell how large a picture is, by their output; and those that make it as large as they are told,
-# so that the number is handed on. Source: ComfyUI comfy_extras/nodes_images.py; KJNodes nodes/image_nodes.py.
-_SIDE_BY_SLOT: Final = {
-    "GetImageSize": {0: "width", 1: "height"},
-    "GetImageSizeAndCount": {1: "width", 2: "height"},
-    "ImageResizeKJv2": {1: "width", 2: "height"},
-}
-_RESIZES: Final = frozenset({"ImageScale", "ImageResizeKJv2"})
+_AS: Final = (float, int, bool)  # what the outputs of a node that calculates give its result as
 _KEEPS_SIDES: Final = frozenset({None, "stretch", "crop"})  # other ways of keeping proportions change a side
 
 _DEEPEST = 8  # formulas and switches within each other: a graph made to hurt nests thousands
@@ -116,7 +79,7 @@ def literal(graph: Mapping[str, Any], node_id: str, input_name: str) -> Any:
 
 def untaken(graph: Mapping[str, Any], node_id: str) -> str | None:
     """Name the input of a switch whose branch will not run; None for other nodes and unknown positions."""
-    if class_of(graph, node_id) not in _SWITCHES:
+    if not _known(graph, node_id).is_switch:
         return None
     taken = _taken(graph, node_id, _DEEPEST)
     return {"on_true": "on_false", "on_false": "on_true"}.get(taken or "")
@@ -161,16 +124,15 @@ def _follow(graph: Mapping[str, Any], asked: Place, depth: int) -> Setting:
 
 def _handed_on(graph: Mapping[str, Any], node_id: str, slot: int, depth: int) -> Place | None:
     """The input whose value a node hands on as it is; None when it makes a value of its own."""
-    class_type = class_of(graph, node_id) or ""
-    name: str | None
-    if class_type in _SWITCHES:
+    row = _known(graph, node_id)
+    if row.is_switch:
         name = _taken(graph, node_id, depth)
-    elif class_type in _VALUE_INPUT:
-        name = _VALUE_INPUT[class_type] or next(iter(inputs_of(graph, node_id)), None)
+    elif (side := row.tells_side.get(slot)) is not None:
+        return _side_of_picture(graph, node_id, side, depth)
     else:
-        name = _VALUE_INPUT_BY_SLOT.get(class_type, {}).get(slot)
-        if name is None and (side := _SIDE_BY_SLOT.get(class_type, {}).get(slot)) is not None:
-            return _side_of_picture(graph, node_id, side, depth)
+        name = row.hands_on.get(slot)
+        if name == FIRST_INPUT:
+            name = next(iter(inputs_of(graph, node_id)), None)
     known = name is not None and name in inputs_of(graph, node_id)
     return Place(node_id=node_id, input_name=name) if known and name is not None else None
 
@@ -179,10 +141,10 @@ def _side_of_picture(graph: Mapping[str, Any], node_id: str, side: str, depth: i
     """The input that says how wide or high the picture is that this node has; None when none does."""
     for _ in range(_DEEPEST):
         inputs = inputs_of(graph, node_id)
-        class_type = class_of(graph, node_id)
-        if class_type in _RESIZES:
+        row = _known(graph, node_id)
+        if row.resizes:
             break
-        if class_type not in _SIDE_BY_SLOT or not is_link(inputs.get("image")):
+        if not row.tells_side or not is_link(inputs.get("image")):
             return None
         node_id = inputs["image"][0]
     else:
@@ -196,6 +158,10 @@ def _side_of_picture(graph: Mapping[str, Any], node_id: str, side: str, depth: i
     return place if exact else None
 
 
+def _known(graph: Mapping[str, Any], node_id: str) -> NodeClass:
+    return node_class(class_of(graph, node_id) or "")
+
+
 def _taken(graph: Mapping[str, Any], node_id: str, depth: int) -> str | None:
     if depth == 0 or "switch" not in inputs_of(graph, node_id):
         return None
@@ -204,7 +170,7 @@ def _taken(graph: Mapping[str, Any], node_id: str, depth: int) -> str | None:
 
 
 def _calculated(graph: Mapping[str, Any], node_id: str, slot: int, depth: int) -> Any:
-    before = _FORMULAS.get(class_of(graph, node_id) or "")
+    before = _known(graph, node_id).variables
     if before is None or depth == 0 or not 0 <= slot < len(_AS):
         return None
     inputs = inputs_of(graph, node_id)

@@ -17,6 +17,7 @@ from comfy.node_defs.definitions import (
     NodeDef,
     OutputDef,
 )
+from comfy.node_defs.node_classes import node_class
 
 Reason = dict[str, Any]  # ComfyUI's own: type, message, details, extra_info
 
@@ -28,18 +29,6 @@ CONVERSIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "FLOAT": float,
     "STRING": str,
     "BOOLEAN": bool,
-}
-
-# Classes that check a file name themselves instead of looking it up in the list: input, their words.
-_FILE_CHECKS: Final[Mapping[str, tuple[str, str]]] = {
-    "LoadImage": ("image", "Invalid image file: {}"),
-    "LoadImageMask": ("image", "Invalid image file: {}"),
-    "LoadImageOutput": ("image", "Invalid image file: {}"),
-    "LoadVideo": ("file", "Invalid video file: {}"),
-    "LoadAudio": ("audio", "Invalid audio file: {}"),
-    "VHS_LoadVideo": ("video", "Invalid video file: {}"),
-    "VHS_LoadVideoFFmpeg": ("video", "Invalid video file: {}"),
-    "LoadAndResizeImage": ("image", "Invalid image file: {}"),
 }
 
 
@@ -109,7 +98,8 @@ def not_convertible(wanted: InputDef, value: Any, why: str) -> Reason:
 def checks_itself(node: NodeDef, wanted: InputDef) -> bool:
     if node.class_type == "CustomCombo":  # its choices are the user's own
         return True
-    return _FILE_CHECKS.get(node.class_type, (None,))[0] == wanted.name
+    known = node_class(node.class_type)
+    return known.refusal is not None and known.input_file == wanted.name
 
 
 def range_reason(wanted: InputDef, value: Any) -> Reason | None:
@@ -153,10 +143,11 @@ def cycle_reason(ring: Sequence[str], path: str, node_id: str) -> Reason:
 
 
 def file_reasons(node: NodeDef, inputs: Mapping[str, Any], exists: Callable[[str], bool]) -> list[Reason]:
-    name, words = _FILE_CHECKS.get(node.class_type, ("", ""))
+    known = node_class(node.class_type)
+    name = known.input_file or ""
     value = inputs.get(name)
-    if value is None or isinstance(value, list) or exists(str(value)):
+    if known.refusal is None or value is None or isinstance(value, list) or exists(str(value)):
         return []
-    details = f"{name} - {words.format(value)}"
+    details = f"{name} - {known.refusal.format(value)}"
     message = "Custom validation failed for node"
     return [reason_of("custom_validation_failed", message, details, {"input_name": name})]

@@ -7,7 +7,8 @@ from typing import Final
 
 from comfy.lint.remark import Severity
 from comfy.lint.rule import Found, Rule, Subject
-from comfy.rewrites.video_format import NVENC_PREFIX, VHS_WEBP, VIDEO_COMBINE, WEBP
+from comfy.node_defs.node_classes import VIDEO_COMBINE
+from comfy.rewrites.video_format import NVENC_PREFIX, VHS_WEBP, WEBP
 
 
 def _nvenc(subject: Subject) -> Iterator[Found]:

@@ -12,9 +12,9 @@ from comfy.graphs.links import (
 from comfy.graphs.required import model_files
 from comfy.lint.remark import Severity
 from comfy.lint.rule import Found, Rule, Subject
+from comfy.node_defs.node_classes import node_class
 from comfy.rewrites.gguf import is_wide_gguf
 from comfy.rewrites.offers import offered_input
-from comfy.rewrites.unloads import PASSES_ON
 
 _LOAD_DEVICE: Final = "load_device"
 _COMPILE: Final = "TorchCompileSettings"
@@ -60,8 +60,9 @@ def _compile(subject: Subject) -> Iterator[Found]:
 
 
 def _unload(subject: Subject) -> Iterator[Found]:
-    for node_id in subject.running(*PASSES_ON):
-        yield Found(message="throws models out that the next job loads again", node_id=node_id)
+    for node_id in subject.roles.running:
+        if node_class(subject.class_of(node_id)).unloads:
+            yield Found(message="throws models out that the next job loads again", node_id=node_id)
 
 
 def _forgets(subject: Subject) -> Iterator[Found]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from comfy.graphs.links import class_of
-from comfy.graphs.required import base_class
 from comfy.graphs.values import literal
 from comfy.lint.remark import Severity
+from comfy.node_defs.node_classes import base_class
 from comfy.rewrites.site import Site
 from comfy.wan.roles import Expert, Roles, Stage
 

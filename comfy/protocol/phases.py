@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
 from comfy.graphs.links import class_of
-from comfy.graphs.required import is_output_class
 from comfy.graphs.values import literal
+from comfy.node_defs.node_classes import Work, work_of
 
 
 class Phase(StrEnum):
-    """What a run is busy with."""
+    """What a run is busy with: the `Work` of a node's class, and what is no node's."""
 
     QUEUED = "queued"  # the server has not begun
     LOAD = "load"  # a loader; ComfyUI may put the weights on the card only when a sampler asks for them
@@ -28,20 +27,6 @@ class Phase(StrEnum):
     OTHER = "other"
     DONE = "done"
 
-
-# Judged in this order, by the class name. Wrapper nodes and MultiGPU forms carry the same words.
-_PATTERNS = (
-    (Phase.SAMPLE, re.compile(r"(KSampler(?!Select)|SamplerCustom|VideoSampler)")),
-    (Phase.LOAD, re.compile(r"(Loader|^Load[A-Z]|LoraSelect)")),
-    (Phase.VAE, re.compile(r"(VAEDecode|VideoDecode)")),
-    (Phase.TEXT, re.compile(r"TextEncode")),
-    (
-        Phase.IMAGE,
-        re.compile(r"(VAEEncode|VisionEncode|ImageTo|AudioEncode|VideoEncode|FrameToVideo|ToVideo)"),
-    ),
-    (Phase.FRAMES, re.compile(r"(VFI|Interpolat|Upscale)")),
-    (Phase.SAVE, re.compile(r"(CreateVideo|VideoCombine)")),
-)
 
 # Rough shares of a WAN render on a warm card, in sampler steps. Only the bar's smoothness hangs on them.
 _WEIGHT = {
@@ -58,10 +43,8 @@ _WEIGHT_OTHER = 0.02
 def phase_of(graph: Mapping[str, Any], node_id: str) -> Phase:
     """Name a node's phase by its class, and for a sampler by its place in the two-expert scheme."""
     class_type = class_of(graph, node_id) or ""
-    for phase, pattern in _PATTERNS:
-        if pattern.search(class_type):
-            return _sampler_phase(graph, node_id) if phase is Phase.SAMPLE else phase
-    return Phase.SAVE if is_output_class(class_type) else Phase.OTHER
+    work = work_of(class_type)
+    return _sampler_phase(graph, node_id) if work is Work.SAMPLE else Phase(work)
 
 
 def weight_of(phase: Phase, steps: int | None) -> float:

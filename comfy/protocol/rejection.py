@@ -12,11 +12,9 @@ from comfy.graphs.graph import (
     class_of,
     near_names,
 )
-from comfy.graphs.required import (
-    is_model_file,
-    model_folder,
-)
+from comfy.graphs.required import is_model_file
 from comfy.judging import advice
+from comfy.node_defs.node_classes import model_folder
 
 # 0.3.64: "Cannot execute because node X does not exist." From 0.12: the type "missing_node_type".
 _UNKNOWN_CLASS = re.compile(r"node '?(?P<class>.+?)'? (does not exist|not found)")

@@ -11,20 +11,14 @@ from comfy.graphs.links import (
     inputs_of,
     is_link,
 )
-from comfy.graphs.required import (
-    base_class,
-    is_output_class,
-)
-from comfy.graphs.values import (
-    literal,
-    running,
-)
+from comfy.graphs.required import running_nodes
+from comfy.graphs.values import literal
 from comfy.node_defs.definitions import (
-    Definitions,
     InputDef,
     NodeDef,
     Section,
 )
+from comfy.node_defs.node_classes import base_class
 from comfy.rewrites.change import Change, ChangeKind
 from comfy.rewrites.offers import fault_of, offered_input
 from comfy.rewrites.room import NotKnown, Room, room_for
@@ -299,16 +293,3 @@ class Reading:
         if isinstance(self._room, NotKnown):
             raise self._room
         return self._room
-
-
-def running_nodes(graph: Mapping[str, Any], definitions: Definitions) -> set[str]:
-    """The nodes that run: what feeds an output node. All of them when none is known."""
-    outputs = [node_id for node_id in graph if is_output(graph, node_id, definitions)]
-    return running(graph, outputs) if outputs else set(graph)
-
-
-def is_output(graph: Mapping[str, Any], node_id: str, definitions: Definitions) -> bool:
-    """Whether a node is an output: as the server says, or as far as its name tells."""
-    class_type = class_of(graph, node_id) or ""
-    definition = definitions.get(class_type)
-    return is_output_class(class_type) if definition is None else definition.output_node

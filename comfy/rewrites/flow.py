@@ -6,19 +6,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from comfy.graphs.links import is_link
-from comfy.graphs.required import base_class
+from comfy.node_defs.node_classes import interpolates, node_class
 from comfy.rewrites.draft import Draft
 
-# Class -> the input that says how fast frames are shown.
-_FPS_INPUTS: Final = {
-    "CreateVideo": "fps",
-    "SaveWEBM": "fps",
-    "SaveAnimatedWEBP": "fps",
-    "SaveAnimatedPNG": "fps",
-    "VHS_VideoCombine": "frame_rate",
-}
-_FRAMES_OUT: Final = 0  # the slot of an interpolator that gives the frames
-_CORE_INTERPOLATOR: Final = "FrameInterpolate"
 LENGTHS: Final = ("length", "num_frames")
 
 
@@ -47,7 +37,7 @@ def rates_of(draft: Draft, node_id: str) -> list[tuple[str, str]]:
 
 def _rates(draft: Draft) -> Iterator[tuple[str, str]]:
     for node_id in draft.running():
-        name = _FPS_INPUTS.get(base_class(draft.class_of(node_id)))
+        name = node_class(draft.class_of(node_id)).rate
         if name is not None and name in draft.inputs(node_id):
             yield node_id, name
 
@@ -65,8 +55,7 @@ def interpolators(draft: Draft) -> list[str]:
     return [
         node_id
         for node_id in draft.running()
-        if (draft.class_of(node_id).endswith("VFI") or draft.class_of(node_id) == _CORE_INTERPOLATOR)
-        and factor_of(draft, node_id) is not None
+        if interpolates(draft.class_of(node_id)) and factor_of(draft, node_id) is not None
     ]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from comfy.graphs.required import base_class
 from comfy.node_defs.definitions import Definitions
+from comfy.node_defs.node_classes import base_class
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.draft import Draft, GaveUp
 from comfy.rewrites.rewrite import Rewrite

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from comfy.graphs.required import base_class
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.draft import Draft
 from comfy.rewrites.flow import (
@@ -18,14 +17,7 @@ from comfy.rewrites.flow import (
     whole_number,
 )
 from comfy.rewrites.rewrite import Rewrite
-from comfy.wan.sizes import FRAME_STEP, MIN_SIDE, SIZE_STEP
-
-_STEPS: Final = {"Wan22ImageToVideoLatent": 32}  # the VAE of the 5B model has twice the stride
-
-
-def size_step(class_type: str) -> int:
-    """Of which number of pixels a width or height has to be a multiple, for the node that asks for it."""
-    return _STEPS.get(base_class(class_type), SIZE_STEP)
+from comfy.wan.sizes import FRAME_STEP, MIN_SIDE, sides_of
 
 
 def limit_size(draft: Draft) -> None:
@@ -40,7 +32,7 @@ def limit_size(draft: Draft) -> None:
         scale = min((draft.wishes.max_width or width) / width, (draft.wishes.max_height or height) / height)
         if scale >= 1:
             continue
-        step = size_step(draft.class_of(node_id))
+        step = sides_of(draft.class_of(node_id)).step
         why = f"at most {draft.wishes.max_width or '–'}×{draft.wishes.max_height or '–'} was wished"
         for name, side in (("width", width), ("height", height)):
             draft.set(node_id, name, max(math.floor(side * scale / step) * step, MIN_SIDE), why)

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from typing import Final
 
+from comfy.node_defs.node_classes import VIDEO_COMBINE, node_class
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.draft import Draft
 from comfy.rewrites.rewrite import Rewrite
 
 _INPUT: Final = "save_metadata"
-# Nodes that have no input for it: a flag of ComfyUI's decides for all jobs, and SaveWEBM heeds not even that.
-# Source: ComfyUI comfy_extras/nodes_video.py, nodes_images.py, nodes.py: ``args.disable_metadata``.
-_BY_FLAG: Final = ("SaveVideo", "SaveAnimatedWEBP", "SaveAnimatedPNG", "SaveImage")
 
 
 def keep_out_metadata(draft: Draft) -> None:
     """Have VideoHelperSuite's node write no metadata; say so where a job wants them and cannot have them."""
     if not draft.wishes.keep_metadata:
-        for node_id in draft.running("VHS_VideoCombine"):
+        for node_id in draft.running(VIDEO_COMBINE):
             if draft.has_input(node_id, _INPUT):
                 draft.set(
                     node_id, _INPUT, False, "the prompt stays out of the file; the manifest has the graph"
                 )
     elif draft.site.writes_metadata is False:
-        for node_id in draft.running(*_BY_FLAG):
+        for node_id in draft.running():
+            if not node_class(draft.class_of(node_id)).metadata_by_flag:
+                continue
             why = "this ComfyUI runs with --disable-metadata: no prompt in its file; the manifest has it"
             draft.note(node_id, why)
 

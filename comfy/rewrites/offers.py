@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 from comfy.node_defs.definitions import (
     COMBO_TYPE,
@@ -12,9 +12,7 @@ from comfy.node_defs.definitions import (
     Section,
 )
 from comfy.node_defs.dynamic_inputs import inputs_for
-
-# Its further inputs depend on the format; without a list of them, what a graph has is what there is.
-_VIDEO_COMBINE: Final = "VHS_VideoCombine"
+from comfy.node_defs.node_classes import VIDEO_COMBINE
 
 
 def offered_input(node: NodeDef, inputs: Mapping[str, Any], name: str) -> InputDef | None:
@@ -35,7 +33,8 @@ def offered_input(node: NodeDef, inputs: Mapping[str, Any], name: str) -> InputD
         told = True
         if wanted.name == name:
             return wanted
-    if node.class_type == _VIDEO_COMBINE and not told and name in inputs:
+    # Its further inputs depend on the format; without a list of them, what a graph has is what there is.
+    if node.class_type == VIDEO_COMBINE and not told and name in inputs:
         return InputDef(name=name, section=Section.OPTIONAL, kind="*")
     return None
 

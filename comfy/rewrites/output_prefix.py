@@ -16,9 +16,9 @@ from comfy.graphs.links import (
     is_link,
 )
 from comfy.graphs.values import literal
+from comfy.node_defs.node_classes import OUTPUT_PREFIX
 from comfy.rewrites.change import Change, ChangeKind
 
-_PREFIX_INPUT = "filename_prefix"
 _NAME_IF_UNKNOWN = "out"
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _WHY = "every attempt at a job writes into a folder of its own"
@@ -41,15 +41,15 @@ def set_output_prefix(
     rewritten: dict[str, Any] = copy.deepcopy(dict(graph))
     changes = []
     for node_id in graph:
-        if _PREFIX_INPUT not in inputs_of(graph, node_id):
+        if OUTPUT_PREFIX not in inputs_of(graph, node_id):
             continue
-        old = inputs_of(graph, node_id)[_PREFIX_INPUT]
-        new = f"{folder}/{_last_part(literal(graph, node_id, _PREFIX_INPUT))}"
-        rewritten[node_id]["inputs"][_PREFIX_INPUT] = new
+        old = inputs_of(graph, node_id)[OUTPUT_PREFIX]
+        new = f"{folder}/{_last_part(literal(graph, node_id, OUTPUT_PREFIX))}"
+        rewritten[node_id]["inputs"][OUTPUT_PREFIX] = new
         why = f"{_WHY}; the prefix was linked to node {old[0]}" if is_link(old) else _WHY
         changes.append(
             Change(
-                node_id=node_id, input_name=_PREFIX_INPUT, old=old, new=new, why=why, kind=ChangeKind.EXACT
+                node_id=node_id, input_name=OUTPUT_PREFIX, old=old, new=new, why=why, kind=ChangeKind.EXACT
             )
         )
     return rewritten, tuple(changes)

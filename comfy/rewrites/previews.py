@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from comfy.graphs.required import base_class
+from comfy.graphs.required import is_output
+from comfy.node_defs.node_classes import SAVES_AT_ALL, node_class
 from comfy.rewrites.change import ChangeKind
-from comfy.rewrites.draft import Draft, is_output
+from comfy.rewrites.draft import Draft
 from comfy.rewrites.rewrite import Rewrite
-
-# What PreviewAny shows is text, and stands in the job's result.
-_PREVIEWS: Final = frozenset({"PreviewImage", "PreviewAudio", "PreviewVideo", "MaskPreview"})
 
 
 def drop_previews(draft: Draft) -> None:
@@ -25,10 +23,9 @@ def drop_previews(draft: Draft) -> None:
 
 
 def _is_preview(draft: Draft, node_id: str) -> bool:
-    class_type = base_class(draft.class_of(node_id))
-    if class_type == "VHS_VideoCombine":
-        return draft.value(node_id, "save_output") is False  # into ComfyUI's temp folder
-    return class_type in _PREVIEWS
+    if draft.value(node_id, SAVES_AT_ALL) is False:
+        return True  # into ComfyUI's temp folder
+    return node_class(draft.class_of(node_id)).only_shows
 
 
 PREVIEWS: Final = Rewrite(

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from comfy.graphs.links import is_link
+from comfy.node_defs.node_classes import node_class
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.draft import Draft
 from comfy.rewrites.rewrite import Rewrite
 from comfy.rewrites.room import NotKnown
 
-# Class -> output slot -> the input that it hands on.
-# Source: ComfyUI-Unload-Model; KJNodes nodes/nodes.py, ``VRAM_Debug``.
-PASSES_ON: Final[Mapping[str, Mapping[int, str]]] = {
-    "UnloadModel": {0: "value"},
-    "UnloadAllModels": {0: "value"},
-    "VRAM_Debug": {0: "any_input", 1: "image_pass", 2: "model_pass"},
-}
-
 
 def drop_unloads(draft: Draft) -> None:
     """Take the unload nodes out of the chain where all models fit beside each other."""
-    nodes = list(draft.running(*PASSES_ON))
+    nodes = [each for each in draft.running() if node_class(draft.class_of(each)).unloads]
     if not nodes:
         return
     try:
@@ -37,7 +29,7 @@ def drop_unloads(draft: Draft) -> None:
 
 
 def _take_out(draft: Draft, node_id: str) -> None:
-    slots = PASSES_ON[draft.class_of(node_id)]
+    slots = node_class(draft.class_of(node_id)).hands_on
     drawn = {draft.inputs(other)[name][1] for other, name in draft.consumers(node_id)}
     sources: dict[int, Any] = {slot: draft.inputs(node_id).get(slots.get(slot, "")) for slot in drawn}
     if not all(is_link(source) for source in sources.values()):

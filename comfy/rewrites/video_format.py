@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from comfy.node_defs.node_classes import VIDEO_COMBINE
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.draft import Draft
 from comfy.rewrites.offers import format_inputs
 from comfy.rewrites.rewrite import Rewrite
 
-VIDEO_COMBINE: Final = "VHS_VideoCombine"
 WEBP: Final = "SaveAnimatedWEBP"
 NVENC_PREFIX: Final = "video/nvenc_"
 VHS_WEBP: Final = "image/webp"

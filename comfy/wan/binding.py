@@ -16,12 +16,12 @@ from comfy.graphs.graph import (
     is_link,
     no_such_place,
 )
-from comfy.graphs.required import input_name_of
 from comfy.graphs.values import (
     Place,
     Setting,
     setting,
 )
+from comfy.node_defs.node_classes import node_class
 from comfy.wan.parameters import (
     MAX_SEED,
     SNAP,
@@ -238,7 +238,7 @@ def _asks_to_snap(given: Mapping[str, Any], bind: Bindings) -> bool:
 
 def _is_file_input(graph: Mapping[str, Any], place: str) -> bool:
     found = find_place(graph, place)
-    return found is not None and input_name_of(str(graph[found[0]].get("class_type"))) == found[1]
+    return found is not None and node_class(str(graph[found[0]].get("class_type"))).input_file == found[1]
 
 
 _TYPES: Final = {

@@ -6,8 +6,8 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from comfy.graphs.required import input_name_of
 from comfy.graphs.values import Setting
+from comfy.node_defs.node_classes import node_class
 from comfy.wan.reader import Carried, Reader
 
 START_IMAGE: Final = "start_image"
@@ -37,7 +37,7 @@ def find_media(reader: Reader) -> dict[str, list[Setting]]:
                     arrivals.setdefault(loader_id, set()).add(role)
     found: dict[str, list[Setting]] = {}
     for node_id in reader.nodes():
-        input_name = input_name_of(reader.class_type(node_id))
+        input_name = node_class(reader.class_type(node_id)).input_file
         file = reader.setting(node_id, input_name) if input_name is not None else None
         if file is not None and input_name is not None:
             role = _best(arrivals.get(node_id, set())) or _KIND.get(input_name, input_name)
@@ -73,7 +73,7 @@ def _loaders_behind(reader: Reader, node_id: str, input_name: str) -> list[str]:
             continue
         at = source[0]
         seen.add(at)
-        if input_name_of(reader.class_type(at)) is not None:
+        if node_class(reader.class_type(at)).input_file is not None:
             found.append(at)
             continue
         if not reader.linked(at, Carried.LATENT):

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from comfy.graphs.required import base_class
 from comfy.graphs.values import Setting
-from comfy.wan.sizes import SIDES, SIDES_5B, Grid
+from comfy.wan.sizes import Grid, sides_of
 
 
 class Expert(StrEnum):
@@ -127,7 +126,7 @@ class Size:
     @property
     def sides(self) -> Grid:
         """The widths and heights that it takes."""
-        return SIDES_5B if base_class(self.class_type) == "Wan22ImageToVideoLatent" else SIDES
+        return sides_of(self.class_type)
 
 
 # "HighNoise" is two words, "highnoise" is one; what follows may show that another height is meant.

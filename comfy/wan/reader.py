@@ -13,10 +13,7 @@ from comfy.graphs.links import (
     inputs_of,
     is_link,
 )
-from comfy.graphs.required import (
-    base_class,
-    output_nodes,
-)
+from comfy.graphs.required import output_nodes
 from comfy.graphs.values import (
     Setting,
     running,
@@ -27,6 +24,7 @@ from comfy.node_defs.definitions import (
     Definitions,
     NodeDef,
 )
+from comfy.node_defs.node_classes import base_class
 
 
 class Carried(StrEnum):
@@ -104,14 +102,12 @@ class Reader:
     @cached_property
     def running(self) -> frozenset[str]:
         """The nodes that run: what feeds an output. All of them when no output is recognised."""
-        outputs = self.outputs
-        return frozenset(running(self.graph, outputs) if outputs else self.graph)
+        return frozenset(running(self.graph, self.outputs) if self.outputs else self.graph)
 
     @cached_property
     def outputs(self) -> tuple[str, ...]:
         """The nodes that write files, in the graph's order."""
-        by_name = set(output_nodes(self.graph))
-        return tuple(node_id for node_id in self.graph if node_id in by_name or self._says_output(node_id))
+        return tuple(output_nodes(self.graph, self._definitions))
 
     def nodes(self) -> Iterator[str]:
         """The nodes that run, in the graph's order."""
@@ -213,10 +209,6 @@ class Reader:
 
     def _definition(self, node_id: str) -> NodeDef | None:
         return self._definitions.get(self.class_type(node_id)) or self._definitions.get(self.base(node_id))
-
-    def _says_output(self, node_id: str) -> bool:
-        known = self._definition(node_id)
-        return known is not None and known.output_node
 
 
 @lru_cache(maxsize=4096)

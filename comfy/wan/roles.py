@@ -17,6 +17,7 @@ from comfy.graphs.values import (
     Setting,
 )
 from comfy.node_defs.definitions import Definitions
+from comfy.node_defs.node_classes import SAVES_AT_ALL, Work, interpolates, likely_only_shows, work_of
 from comfy.wan.media import END_IMAGE, START_IMAGE, find_media
 from comfy.wan.parts import Expert, Interpolation, Loader, Lora, Output, Part, Size, Stage
 from comfy.wan.reader import Carried, Reader
@@ -43,12 +44,9 @@ _FRAMES: Final = ("length", "num_frames", "frames", "video_length")
 _WINDOW: Final = "frame_window_size"
 _FPS: Final = ("fps", "frame_rate")
 _MULTIPLIER: Final = ("multiplier", "interpolation_factor")
-_DECODE: Final = re.compile(r"^(VAEDecode|WanVideoDecode|VideoDecode)")
 _CACHE: Final = re.compile(r"(Tea|Mag|Easy|Lazy|FirstBlock|FB)_?Cache")
 _BLOCK_SWAP: Final = re.compile(r"BlockSwap|VRAMManagement")
-_INTERPOLATION: Final = re.compile(r"(\bVFI$|FrameInterpolate|Interpolate.*Frame)")
 _UPSCALE: Final = re.compile(r"(Upscale|ImageScale|ImageResize|SeedVR)")
-_TO_MEMORY: Final = frozenset({"PreviewImage", "PreviewAny", "PreviewAudio"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,10 +181,9 @@ def _find_outputs(reader: Reader) -> tuple[Output, ...]:
 
 
 def _saves(reader: Reader, node_id: str) -> bool:
-    class_type = reader.class_type(node_id)
-    if class_type in _TO_MEMORY or re.search(r"Preview|Show|Display", class_type):
+    if likely_only_shows(reader.class_type(node_id)):
         return False
-    keeps = reader.setting(node_id, "save_output")
+    keeps = reader.setting(node_id, SAVES_AT_ALL)
     return keeps is None or keeps.value is not False
 
 
@@ -205,7 +202,7 @@ def _fps_of(reader: Reader, node_id: str) -> Setting | None:
 
 
 def _is_decode(reader: Reader, node_id: str) -> bool:
-    if _DECODE.search(reader.base(node_id)):
+    if work_of(reader.class_type(node_id)) is Work.VAE:
         return True
     taken = reader.linked(node_id, Carried.LATENT), reader.linked(node_id, Carried.VAE)
     return all(taken) and reader.makes(node_id, Carried.MEDIA)
@@ -227,7 +224,7 @@ def _find_interpolations(reader: Reader) -> tuple[Interpolation, ...]:
             class_type=part.class_type,
             multiplier=reader.setting(part.node_id, *_MULTIPLIER),
         )
-        for part in _named(reader, _INTERPOLATION, among=reader.running)
+        for part in _parts(reader, lambda node_id: interpolates(reader.class_type(node_id)))
     )
 
 

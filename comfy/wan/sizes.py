@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from comfy.node_defs.node_classes import base_class
+
 SIZE_STEP = 16  # pixels: the VAE's stride of 8 times the patch of 2
 MIN_SIDE, MAX_SIDE = 64, 2048  # trained at 832×480 and 1280×720; ComfyUI itself would take 16,384
 FRAME_STEP = 4  # frames for each latent frame, after the first
@@ -92,3 +94,8 @@ class Grid:
 SIDES = Grid(step=SIZE_STEP, offset=0, low=MIN_SIDE, high=MAX_SIDE)  # pixels
 SIDES_5B = Grid(step=2 * SIZE_STEP, offset=0, low=MIN_SIDE, high=MAX_SIDE)  # its VAE has twice the stride
 FRAMES = Grid(step=FRAME_STEP, offset=1, low=MIN_FRAMES, high=MAX_FRAMES)
+
+
+def sides_of(class_type: str) -> Grid:
+    """The widths and heights that a class takes for a clip."""
+    return SIDES_5B if base_class(class_type) == "Wan22ImageToVideoLatent" else SIDES

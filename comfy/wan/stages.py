@@ -8,11 +8,9 @@ from dataclasses import replace
 from typing import Final
 
 from comfy.graphs.links import is_link
-from comfy.graphs.required import (
-    is_model_file,
-    model_folder,
-)
+from comfy.graphs.required import is_model_file
 from comfy.graphs.values import Setting
+from comfy.node_defs.node_classes import model_folder
 from comfy.wan.parts import Expert, Loader, Lora, Part, Stage, expert_of_file
 from comfy.wan.reader import Carried, Reader
 

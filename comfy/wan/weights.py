@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 from comfy.graphs.links import class_of
-from comfy.graphs.required import base_class
 from comfy.graphs.values import literal
+from comfy.node_defs.node_classes import base_class
 from comfy.wan.models import ModelFamily, file_bytes
 
 _BYTES_PER_NARROW_PARAMETER: Final = 1.5  # more than that on disk: the weights are 16 bits wide

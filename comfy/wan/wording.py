@@ -9,6 +9,7 @@ from comfy.graphs.values import (
     Place,
     Setting,
 )
+from comfy.node_defs.node_classes import model_folder
 from comfy.wan.reader import Carried, Reader
 
 # Inputs that hold a prompt, in the order in which they are tried.
@@ -17,7 +18,6 @@ _POSITIVE: Final = ("positive_prompt", *_TEXT)
 _NEGATIVE: Final = ("negative_prompt",)
 # What makes a condition of nothing: no text has an effect behind it.
 _ZERO: Final = re.compile(r"ZeroOut")
-_ENCODES_AND_LOADS: Final = re.compile(r"TextEncodeCached")
 _NEGATIVE_NAME: Final = re.compile(r"^neg|^nag|_negative$|uncond")
 
 
@@ -42,7 +42,8 @@ def text_encoders(reader: Reader) -> list[str]:
             source = reader.source(node_id, name)
             if source is not None and not reader.linked(source[0], Carried.ENCODER):
                 found[source[0]] = None
-        if _ENCODES_AND_LOADS.search(reader.class_type(node_id)):
+        class_type = reader.class_type(node_id)
+        if any(model_folder(class_type, name) == "text_encoders" for name in reader.inputs(node_id)):
             found[node_id] = None
     return list(found)
 

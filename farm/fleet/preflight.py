@@ -19,15 +19,13 @@ from typing import Final, cast
 from comfy.errors import GraphProblem, UnknownMessage
 from comfy.generations import Generation
 from comfy.graphs.graph import find_place
-from comfy.graphs.required import (
-    is_model_file,
-    model_folder,
-)
+from comfy.graphs.required import is_model_file
 from comfy.node_defs.definitions import (
     Definitions,
     NodeDef,
     parse_definitions,
 )
+from comfy.node_defs.node_classes import model_folder
 from farm.asking.graphs import known_without_a_fleet
 from farm.asking.request import as_problem
 from farm.errors import InvalidJob, Problem, Unplaceable

@@ -51,7 +51,8 @@ FLOORS = {
         {"canary", "lint"},
         {"emulator", "protocol", "rewrites", "ui"},
         {"judging", "wan"},
-        {"graphs", "node_defs"},
+        {"graphs"},
+        {"node_defs"},
         {"errors", "generations", "log"},
     ],
 }

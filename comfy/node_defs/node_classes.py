@@ -1,0 +1,256 @@
+"""What a node class does with files and values: one table of classes, and what names tell of the rest.
+
+A server's definitions say what a node takes and gives; they do not say from which folder a loader takes its
+file, or that a node only hands a value on. Whoever has to know asks here. A class that has no row goes by its
+name and by the names of its inputs. What MultiGPU wraps goes by the class within.
+
+Source: ComfyUI nodes.py and comfy_extras; WanVideoWrapper nodes_model_loading.py, nodes_sampler.py;
+VideoHelperSuite videohelpersuite/nodes.py, load_video_nodes.py, load_images_nodes.py; KJNodes nodes/.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final
+
+# Input -> folder below ComfyUI's models/, for classes that name their inputs as ComfyUI's own do.
+_MODELS: Final = {
+    "unet_name": "diffusion_models",
+    "clip_name": "text_encoders",
+    "clip_name1": "text_encoders",
+    "clip_name2": "text_encoders",
+    "clip_name3": "text_encoders",
+    "clip_name4": "text_encoders",
+    "vae_name": "vae",
+    "lora_name": "loras",
+    "ckpt_name": "checkpoints",
+    "control_net_name": "controlnet",
+    "style_model_name": "style_models",
+    "audio_encoder_name": "audio_encoders",
+}
+OUTPUT_PREFIX: Final = "filename_prefix"  # the input of whatever class that says how its files are called
+SAVES_AT_ALL: Final = "save_output"  # the input of whatever class that can send its files to the temp folder
+VIDEO_COMBINE: Final = "VHS_VideoCombine"
+
+
+class Work(StrEnum):
+    """What a node of a class is busy with."""
+
+    LOAD = "load"
+    TEXT = "text"
+    IMAGE = "image"
+    SAMPLE = "sample"
+    VAE = "vae"
+    FRAMES = "frames"
+    SAVE = "save"
+    OTHER = "other"
+
+
+class Names(StrEnum):
+    """What the text in an input stands for."""
+
+    INPUT_FILE = "input_file"  # a file of ComfyUI's input folder
+    MODEL = "model"  # a file below its models folder
+    OUTPUT_PREFIX = "output_prefix"
+    ANY_FILE = "any_file"  # a file or folder wherever it lies
+    PATH = "path"  # likely one, by the input's name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeClass:
+    """What is known of one class."""
+
+    # Files: the names of the inputs that name them
+    models: Mapping[str, str] = field(default_factory=lambda: _MODELS)  # input -> folder below models/
+    input_file: str | None = None  # a file of ComfyUI's input folder
+    refusal: str | None = None  # ComfyUI's words where the class itself looks whether that file is there
+    any_file: str | None = None  # a file or folder wherever it lies
+
+    # Outputs
+    is_output: bool = False  # runs for its own sake
+    only_shows: bool = False  # and what it makes is not kept
+    rate: str | None = None  # the input that says how many frames are shown in a second
+    metadata_by_flag: bool = False  # whether the prompt gets into its files is for --disable-metadata to say
+
+    # Values
+    hands_on: Mapping[int, str] = field(default_factory=dict)  # output -> the input that leaves there
+    tells_side: Mapping[int, str] = field(default_factory=dict)  # output -> side of its picture told there
+    resizes: bool = False  # its picture becomes as large as `width` and `height` say
+    is_switch: bool = False  # hands on `on_true` or `on_false`, as `switch` says, and never runs the other
+    variables: str | None = None  # calculates `expression`: what its inputs' names put before a variable's
+
+    unloads: bool = False  # throws models out of memory as well
+
+
+FIRST_INPUT: Final = ""  # in `hands_on`: the single input, which has no name in some exports
+
+
+def _image(input_name: str = "image") -> NodeClass:
+    return NodeClass(input_file=input_name, refusal="Invalid image file: {}")
+
+
+def _video(input_name: str = "video") -> NodeClass:
+    return NodeClass(input_file=input_name, refusal="Invalid video file: {}")
+
+
+def _loads(**models: str) -> NodeClass:
+    return NodeClass(models=models)
+
+
+def _holds(input_name: str = "value") -> NodeClass:
+    return NodeClass(hands_on={0: input_name})
+
+
+_PREVIEW: Final = NodeClass(is_output=True, only_shows=True)
+_SWITCH: Final = NodeClass(is_switch=True)
+
+CLASSES: Final[Mapping[str, NodeClass]] = {
+    # Models under other names, or of another kind. One that names none fetches its own file.
+    "CLIPVisionLoader": _loads(clip_name="clip_vision"),
+    "UpscaleModelLoader": _loads(model_name="upscale_models"),
+    "ModelPatchLoader": _loads(name="model_patches"),
+    "DiffusionModelLoaderKJ": _loads(model_name="diffusion_models"),
+    "GGUFLoaderKJ": _loads(model_name="diffusion_models"),
+    "WanVideoModelLoader": _loads(model="diffusion_models"),
+    "WanVideoVAELoader": _loads(model_name="vae"),
+    "WanVideoLoraSelect": _loads(lora="loras"),
+    "WanVideoLoraSelectMulti": _loads(**{f"lora_{index}": "loras" for index in range(5)}),
+    "LoadWanVideoT5TextEncoder": _loads(model_name="text_encoders"),
+    "WanVideoTextEncodeCached": _loads(model_name="text_encoders"),
+    "RIFE VFI": _loads(),
+    "FILM VFI": _loads(),
+    # Files that come with a job
+    "LoadImage": _image(),
+    "LoadImageMask": _image(),
+    "LoadImageOutput": _image(),
+    "LoadAndResizeImage": _image(),
+    "LoadAudio": NodeClass(input_file="audio", refusal="Invalid audio file: {}"),
+    "LoadVideo": _video("file"),
+    "VHS_LoadVideo": _video(),
+    "VHS_LoadVideoFFmpeg": _video(),
+    "VHS_LoadAudioUpload": NodeClass(input_file="audio"),
+    # Files and folders anywhere
+    "VHS_LoadVideoPath": NodeClass(any_file="video"),
+    "VHS_LoadVideoFFmpegPath": NodeClass(any_file="video"),
+    "VHS_LoadImagePath": NodeClass(any_file="image"),
+    "VHS_LoadImagesPath": NodeClass(any_file="directory"),
+    "VHS_LoadAudio": NodeClass(any_file="audio_file"),
+    "LoadImagesFromFolderKJ": NodeClass(any_file="folder"),
+    # Outputs
+    "SaveImage": NodeClass(is_output=True, metadata_by_flag=True),
+    "SaveVideo": NodeClass(is_output=True, metadata_by_flag=True),
+    "SaveAnimatedWEBP": NodeClass(is_output=True, rate="fps", metadata_by_flag=True),
+    "SaveAnimatedPNG": NodeClass(is_output=True, rate="fps", metadata_by_flag=True),
+    "SaveWEBM": NodeClass(is_output=True, rate="fps"),
+    VIDEO_COMBINE: NodeClass(is_output=True, rate="frame_rate"),
+    "CreateVideo": NodeClass(rate="fps"),
+    "Image Save": NodeClass(is_output=True),
+    "PreviewImage": _PREVIEW,
+    "PreviewAny": NodeClass(is_output=True),  # shows a text, which stands in the job's result
+    "PreviewAudio": _PREVIEW,
+    "PreviewVideo": _PREVIEW,
+    "MaskPreview": _PREVIEW,
+    # Values
+    "PrimitiveInt": _holds(),
+    "PrimitiveFloat": _holds(),
+    "PrimitiveString": _holds(),
+    "PrimitiveStringMultiline": _holds(),
+    "PrimitiveBoolean": _holds(),
+    "BOOLConstant": _holds(),
+    "INTConstant": _holds(),
+    "FloatConstant": _holds(),
+    "StringConstant": _holds("string"),
+    "StringConstantMultiline": _holds("string"),
+    "Reroute": _holds(FIRST_INPUT),
+    "WanVideoScheduler": NodeClass(hands_on={1: "steps", 2: "shift", 4: "start_step", 5: "end_step"}),
+    "ComfySwitchNode": _SWITCH,
+    "ComfySoftSwitchNode": _SWITCH,
+    "LazySwitchKJ": _SWITCH,
+    "ComfyMathExpression": NodeClass(variables="values."),
+    "SimpleCalculatorKJ": NodeClass(variables="variables."),
+    "GetImageSize": NodeClass(tells_side={0: "width", 1: "height"}),
+    "GetImageSizeAndCount": NodeClass(tells_side={1: "width", 2: "height"}),
+    "ImageResizeKJv2": NodeClass(tells_side={1: "width", 2: "height"}, resizes=True),
+    "ImageScale": NodeClass(resizes=True),
+    # ComfyUI-Unload-Model; KJNodes ``VRAM_Debug``
+    "UnloadModel": NodeClass(unloads=True, hands_on={0: "value"}),
+    "UnloadAllModels": NodeClass(unloads=True, hands_on={0: "value"}),
+    "VRAM_Debug": NodeClass(unloads=True, hands_on={0: "any_input", 1: "image_pass", 2: "model_pass"}),
+}
+_UNKNOWN: Final = NodeClass()
+_UNKNOWN_OUTPUT: Final = NodeClass(is_output=True)
+
+# Judged in this order. Wrapper nodes carry the same words as ComfyUI's own.
+_WORK: Final = (
+    (Work.SAMPLE, re.compile(r"(KSampler(?!Select)|SamplerCustom|VideoSampler)")),
+    (Work.LOAD, re.compile(r"(Loader|^Load[A-Z]|LoraSelect)")),
+    (Work.VAE, re.compile(r"(VAEDecode|VideoDecode)")),
+    (Work.TEXT, re.compile(r"TextEncode")),
+    (
+        Work.IMAGE,
+        re.compile(r"(VAEEncode|VisionEncode|ImageTo|AudioEncode|VideoEncode|FrameToVideo|ToVideo)"),
+    ),
+    (Work.FRAMES, re.compile(r"(VFI|Interpolat|Upscale)")),
+    (Work.SAVE, re.compile(r"(CreateVideo|VideoCombine)")),
+)
+_INTERPOLATES: Final = re.compile(r"(VFI$|FrameInterpolate|Interpolate.*Frame)")
+_SHOWS: Final = re.compile(r"Preview|Show|Display")
+_PATH: Final = re.compile(r"(^|_)(path|dir|directory|folder|filepath|file_path|filename|file_name)$")
+_MULTI_GPU: Final = re.compile(r"(DisTorch2?)?MultiGPU$")
+
+
+@lru_cache(maxsize=4096)
+def base_class(class_type: str) -> str:
+    """Give the class that MultiGPU's forms wrap (UNETLoaderMultiGPU, …DisTorch2MultiGPU): same inputs."""
+    return _MULTI_GPU.sub("", class_type)
+
+
+@lru_cache(maxsize=4096)
+def node_class(class_type: str) -> NodeClass:
+    """The row of a class; for one that has none, what its name makes likely."""
+    row = CLASSES.get(base_class(class_type))
+    return row or (_UNKNOWN_OUTPUT if class_type.startswith("Save") else _UNKNOWN)
+
+
+@lru_cache(maxsize=4096)
+def work_of(class_type: str) -> Work:
+    """What a node of this class is busy with."""
+    by_name = next((work for work, pattern in _WORK if pattern.search(class_type)), Work.OTHER)
+    return Work.SAVE if by_name is Work.OTHER and node_class(class_type).is_output else by_name
+
+
+@lru_cache(maxsize=4096)
+def interpolates(class_type: str) -> bool:
+    """Whether a class makes frames between frames."""
+    return _INTERPOLATES.search(class_type) is not None
+
+
+@lru_cache(maxsize=4096)
+def likely_only_shows(class_type: str) -> bool:
+    """Whether nothing that an output of this class makes is kept, as its row or its name tells."""
+    row = node_class(class_type)
+    return row.only_shows if base_class(class_type) in CLASSES else _SHOWS.search(class_type) is not None
+
+
+@lru_cache(maxsize=16384)
+def what_it_names(class_type: str, input_name: str) -> Names | None:
+    """What the text in an input stands for, if it names something that is a file; None: it does not."""
+    known = node_class(class_type)
+    if input_name == OUTPUT_PREFIX:
+        return Names.OUTPUT_PREFIX
+    if input_name == known.input_file:
+        return Names.INPUT_FILE
+    if input_name == known.any_file:
+        return Names.ANY_FILE
+    if input_name in known.models:
+        return Names.MODEL
+    return Names.PATH if _PATH.search(input_name) else None
+
+
+def model_folder(class_type: str, input_name: str) -> str | None:
+    """Name the folder below models/ in which this input's file is looked for; None: it names no model."""
+    return node_class(class_type).models.get(input_name)
