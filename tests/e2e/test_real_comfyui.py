@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -145,3 +146,25 @@ def test_a_killed_comfyui_is_started_again(real_farm: WholeFarm, real_worker: Wo
 
     job.wait(RENDER_S)
     assert outcomes(job) == ["failed", "succeeded"]
+
+
+def test_a_killed_lone_workers_job_waits_again_before_the_next_comfyui_is_up(
+    tmp_path: Path, valkey_url: str, s3_server: S3Server
+) -> None:
+    farm = WholeFarm(tmp_path, valkey_url, s3_server.settings(prefix="killed"))
+    given = {name: value for name, value in os.environ.items() if name.startswith("COMFYUI_")}
+    try:
+        worker = farm.launch("real", **given)
+        eventually(lambda: farm.says(worker, lambda it: not it.not_fetching), within_s=RENDER_S)
+        job = farm.submit(tiny(steps=30))
+        farm.wait_step(job)
+        worker.kill()
+
+        again = farm.launch("real", **given)
+
+        eventually(lambda: job.refresh().state is JobState.QUEUED, within_s=RENDER_S)
+        assert not again.told("comfy_ready")
+        job.wait(2 * RENDER_S)
+        assert outcomes(job) == ["lost", "succeeded"]
+    finally:
+        farm.close()
