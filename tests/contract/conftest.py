@@ -237,7 +237,7 @@ def start_server(kind: str, folder: Path) -> ComfyServer:
     return start_real(folder) if kind == "comfyui" else start_emulator(kind, folder)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def emulator_factory() -> Callable[..., ComfyServer]:
     """Starts an emulator: generation, folder, more arguments. Whoever starts one stops it."""
     return start_emulator

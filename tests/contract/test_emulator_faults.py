@@ -37,6 +37,24 @@ def start(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Start]:
         server.stop()
 
 
+@pytest.fixture(scope="module")
+def emulator(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[ComfyServer]:
+    factory = request.getfixturevalue("emulator_factory")
+    started: ComfyServer = factory("0.12.1", tmp_path_factory.mktemp("emulator"))
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def server(emulator: ComfyServer) -> Iterator[ComfyServer]:
+    """An emulator that the tests share which leave it alive; afterwards it behaves, and does nothing."""
+    yield emulator
+    emulator.request("DELETE", "/emulator/faults")
+    emulator.between_tests()
+
+
 def a_graph(**save: Any) -> Graph:
     seed = uuid.uuid4().int % 2**32
     return {
@@ -82,8 +100,7 @@ def hurt(server: ComfyServer, **fault: Any) -> None:
     assert answer.status == 200, answer.body
 
 
-def test_a_fault_that_is_not_understood_is_refused_with_the_reason(start: Start) -> None:
-    server = start()
+def test_a_fault_that_is_not_understood_is_refused_with_the_reason(server: ComfyServer) -> None:
     for fault, words in (
         ({"kind": "nonsense"}, "nonsense"),
         ({"kind": "hang", "colour": "red"}, "unknown field: colour"),
@@ -110,8 +127,7 @@ def test_a_fault_that_is_not_understood_is_refused_with_the_reason(start: Start)
     ],
     ids=lambda moment: str(moment["at"]),
 )
-def test_a_socket_drops_and_the_run_goes_on(start: Start, moment: dict[str, Any]) -> None:
-    server = start()
+def test_a_socket_drops_and_the_run_goes_on(server: ComfyServer, moment: dict[str, Any]) -> None:
     hurt(server, kind="drop_socket", **moment)
     listener = listen(server)
 
@@ -123,8 +139,7 @@ def test_a_socket_drops_and_the_run_goes_on(start: Start, moment: dict[str, Any]
     assert server.get("/emulator/faults").json == []
 
 
-def test_a_socket_that_is_closed_politely_says_goodbye(start: Start) -> None:
-    server = start()
+def test_a_socket_that_is_closed_politely_says_goodbye(server: ComfyServer) -> None:
     listener = listen(server)
     client = websocket.create_connection(f"ws://{server.address}/ws", timeout=10)
     client.recv()
@@ -137,8 +152,7 @@ def test_a_socket_that_is_closed_politely_says_goodbye(start: Start) -> None:
 
 
 @pytest.mark.parametrize("kind", ["executing_null", "execution_success", "executed", "progress"])
-def test_a_muted_message_is_not_sent_in_one_run_and_sent_in_the_next(start: Start, kind: str) -> None:
-    server = start()
+def test_a_muted_message_is_not_sent_in_one_run_and_sent_in_the_next(server: ComfyServer, kind: str) -> None:
     hurt(server, kind="mute", message=kind)
     listener = listen(server)
 
@@ -161,8 +175,7 @@ def test_a_muted_message_is_not_sent_in_one_run_and_sent_in_the_next(start: Star
     assert kind in second
 
 
-def test_a_node_that_hangs_does_not_hear_an_interrupt(start: Start) -> None:
-    server = start()
+def test_a_node_that_hangs_does_not_hear_an_interrupt(server: ComfyServer) -> None:
     hurt(server, kind="hang", node="KSampler", seconds=0.6)
     listener = listen(server)
     prompt_id = server.submit(a_graph(), client_id=listener.client_id)
@@ -214,8 +227,9 @@ def test_the_process_ends_at_the_moment_that_was_named(
         ("my.OwnError", "my.OwnError", "said by hand"),
     ],
 )
-def test_a_node_raises_what_it_is_told_to(start: Start, error: str, exception_type: str, words: str) -> None:
-    server = start()
+def test_a_node_raises_what_it_is_told_to(
+    server: ComfyServer, error: str, exception_type: str, words: str
+) -> None:
     more = {"message": "said by hand"} if error == "my.OwnError" else {}
     hurt(server, kind="raise", node="KSampler", error=error, **more)
 
@@ -241,8 +255,7 @@ def test_a_broken_cuda_context_fails_every_run_from_then_on(start: Start) -> Non
         assert "illegal memory access" in data["exception_message"]
 
 
-def test_a_blocked_output_is_told_as_an_error_and_the_run_succeeds(start: Start) -> None:
-    server = start()
+def test_a_blocked_output_is_told_as_an_error_and_the_run_succeeds(server: ComfyServer) -> None:
     hurt(server, kind="block", node="VAEDecode", message="not today")
 
     messages, history = server.run(a_graph())
@@ -254,8 +267,7 @@ def test_a_blocked_output_is_told_as_an_error_and_the_run_succeeds(start: Start)
     assert (history["status"]["status_str"], history["outputs"]) == ("success", {})
 
 
-def test_a_run_is_answered_with_the_files_of_the_run_before(start: Start) -> None:
-    server = start()
+def test_a_run_is_answered_with_the_files_of_the_run_before(server: ComfyServer) -> None:
     _, first = server.run(a_graph())
     hurt(server, kind="serve_cached")
 
@@ -265,8 +277,7 @@ def test_a_run_is_answered_with_the_files_of_the_run_before(start: Start) -> Non
     assert {data["node"] for kind, data in messages if kind == "executing"} == {None}
 
 
-def test_everything_can_be_slowed(start: Start) -> None:
-    server = start()
+def test_everything_can_be_slowed(server: ComfyServer) -> None:
     hurt(server, kind="slow", factor=20)
     began = time.monotonic()
 
@@ -276,8 +287,7 @@ def test_everything_can_be_slowed(start: Start) -> None:
 
 
 @pytest.mark.parametrize("how", ["truncate", "empty", "delete"])
-def test_a_written_file_is_spoilt(start: Start, how: str) -> None:
-    server = start()
+def test_a_written_file_is_spoilt(server: ComfyServer, how: str) -> None:
     hurt(server, kind="spoil_output", how=how)
 
     _, history = server.run(a_graph())
@@ -290,8 +300,7 @@ def test_a_written_file_is_spoilt(start: Start, how: str) -> None:
             list(container.decode(video=0))
 
 
-def test_history_and_queue_can_be_lost(start: Start) -> None:
-    server = start()
+def test_history_and_queue_can_be_lost(server: ComfyServer) -> None:
     _, history = server.run(a_graph())
     done = history["prompt"][1]
     hurt(server, kind="hang", node="KSampler", seconds=1.0)
@@ -308,8 +317,7 @@ def test_history_and_queue_can_be_lost(start: Start) -> None:
     assert server.get(f"/history/{lost}").json == {}
 
 
-def test_a_post_is_answered_with_500_as_often_as_asked(start: Start) -> None:
-    server = start()
+def test_a_post_is_answered_with_500_as_often_as_asked(server: ComfyServer) -> None:
     hurt(server, kind="refuse_prompt", times=2)
 
     statuses = [server.post("/prompt", {"prompt": a_graph()}).status for _ in range(3)]
@@ -317,8 +325,7 @@ def test_a_post_is_answered_with_500_as_often_as_asked(start: Start) -> None:
     assert statuses == [500, 500, 200]
 
 
-def test_an_answer_is_held_back(start: Start) -> None:
-    server = start()
+def test_an_answer_is_held_back(server: ComfyServer) -> None:
     hurt(server, kind="stall_http", seconds=0.5, path="/history/x", skip=1)
 
     waited = []
@@ -339,8 +346,7 @@ def test_faults_can_be_given_at_start_and_taken_back(start: Start) -> None:
     assert server.post("/prompt", {"prompt": a_graph()}).status == 200
 
 
-def test_a_fault_waits_for_the_prompt_it_is_meant_for(start: Start) -> None:
-    server = start()
+def test_a_fault_waits_for_the_prompt_it_is_meant_for(server: ComfyServer) -> None:
     hurt(server, kind="raise", node="9", error="value_error", prompt_id="second")
 
     _, first = server.run(a_graph(), prompt_id="first")
