@@ -162,6 +162,7 @@ class _Flight:
                 return False
             with contextlib.suppress(RunInterrupted):
                 follower.follow(ask_first=False)
+                follower.hear_out(lambda: not _unheard(heard), within_s=self._limits.answer_s)
         if others and self._run.started_s is None and limit.is_set():
             self._busy = waits
             return False
@@ -210,14 +211,7 @@ class _Flight:
         self._run = run
 
     def _judge_events(self, heard: Sequence[Event]) -> None:
-        nodes = [event.node for event in heard if isinstance(event, Executing)]
-        said = {
-            "start": any(isinstance(event, ExecutionStart) for event in heard),
-            "node": any(node is not None for node in nodes),
-            "output": any(isinstance(event, Executed) and event.node == SAVES for event in heard),
-            "end": None in nodes or any(isinstance(event, ExecutionSuccess) for event in heard),
-        }
-        missing = [name for name, was_said in said.items() if not was_said]
+        missing = _unheard(heard)
         unknown = sorted({event.type for event in heard if isinstance(event, Unknown)})
         words = [f"no {', '.join(missing)}"] if missing else []
         words += [f"unknown messages: {', '.join(unknown)}"] if unknown else []
@@ -302,6 +296,18 @@ class _Flight:
         except FileNotFoundError:
             return False
         return True
+
+
+def _unheard(heard: Sequence[Event]) -> list[str]:
+    """What of a run's course was not told yet."""
+    nodes = [event.node for event in heard if isinstance(event, Executing)]
+    told = {
+        "start": any(isinstance(event, ExecutionStart) for event in heard),
+        "node": any(node is not None for node in nodes),
+        "output": any(isinstance(event, Executed) and event.node == SAVES for event in heard),
+        "end": None in nodes or any(isinstance(event, ExecutionSuccess) for event in heard),
+    }
+    return [name for name, was_told in told.items() if not was_told]
 
 
 def _told_of_lines(found: LogReading) -> str:

@@ -25,6 +25,7 @@ class Strange(StrEnum):
     MORE_FIELDS = "more_fields"  # a field that nobody knows, in each JSON object and message
     MORE_MESSAGES = "more_messages"  # before each message one of a type that nobody knows
     OTHER_MESSAGES = "other_messages"  # each message about a run has another type
+    LATE_MESSAGES = "late_messages"  # each message so many seconds late; default 1
     NO_SOCKET = "no_socket"  # no websocket at all
     NO_ROUTE = "no_route"  # 404 for all paths that begin so; several with commas between
     REFUSED_ID = "refused_id"  # no UUID is a prompt id any more
@@ -44,6 +45,7 @@ _DEFAULTS: Final[Mapping[Strange, str]] = {
     Strange.VERSION: "0.99.0",
     Strange.LOG_PREFIX: "2031-05-04T12:00:00.000Z INFO comfy.core | ",
     Strange.NO_ROUTE: "/history",
+    Strange.LATE_MESSAGES: "1",
 }
 _NEW_FIELD: Final = "since_0_99"
 _ABOUT_RUNS: Final = ("execut", "progress")
@@ -59,6 +61,11 @@ class Future:
     def log_prefix(self) -> str:
         """What each line of the log begins with."""
         return self._ways.get(Strange.LOG_PREFIX, "")
+
+    @property
+    def late_s(self) -> float:
+        """How late each message is."""
+        return float(self._ways.get(Strange.LATE_MESSAGES, 0))
 
     @property
     def cancels_widely(self) -> bool:

@@ -49,6 +49,7 @@ class Hub:
         self.client_id: str | None = None  # the client whose prompt runs, None if it named none
         self.last_node_id: str | None = None  # the node in hand, for a client that comes back
         self.is_muted: Callable[[str], bool] = lambda _: False
+        self.late_s: Callable[[], float] = lambda: 0.0  # how long messages are under way
         # What is sent in the place of a message.
         self.alter: Callable[[str, dict[str, Any]], Iterable[tuple[str, dict[str, Any]]]]
         self.alter = lambda event, data: [(event, data)]
@@ -106,7 +107,14 @@ class Hub:
     def _post(self, message: _Message) -> None:
         # The loop is closed while the process goes down; the worker thread may still be talking.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._outbox.put_nowait, message)
+            self._loop.call_soon_threadsafe(self._put, message)
+
+    def _put(self, message: _Message) -> None:
+        late_s = self.late_s()
+        if late_s:
+            self._loop.call_later(late_s, self._outbox.put_nowait, message)
+        else:
+            self._outbox.put_nowait(message)
 
     def _drop_now(self, sid: str | None, politely: bool) -> None:
         for socket in [self._sockets[sid]] if sid in self._sockets else list(self._sockets.values()):

@@ -70,6 +70,7 @@ async def serve(settings: Settings, console: Console) -> None:
     settings.places.create()
     queue = PromptQueue()
     hub = Hub(dict(about(settings.generation).features), queue.info)
+    hub.late_s = lambda: world.future.late_s
     hub.alter = lambda event, data: world.future.messages(event, data)  # noqa: PLW0108 - it may be replaced
     queue.on_change = hub.send_status
     console.on_write = hub.send_log

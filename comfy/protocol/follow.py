@@ -129,6 +129,19 @@ class Follower:
                 self._run.prompt_id, node_id=self._run.interrupted_at or None, why=self._stop.why
             )
 
+    def hear_out(self, enough: Callable[[], bool], *, within_s: float) -> None:
+        """Hear what history has overtaken: after the end of a run, messages of it may still be on their way.
+
+        Args:
+            enough: looked at after each message; nothing more is waited for when it holds.
+        """
+        until_s = time.monotonic() + within_s
+        with contextlib.suppress(Dropped):
+            while not enough() and (left_s := until_s - time.monotonic()) > 0:
+                event = self._line.receive(min(left_s, _TICK_S))
+                if event is not None and self._on_event is not None and self._run.belongs(event):
+                    self._on_event(self._run, event)
+
     def _listen(self) -> None:
         wait_s = min(max(self._ask_at_s - time.monotonic(), 0.0), _TICK_S)
         try:

@@ -97,6 +97,16 @@ def test_nothing_of_it_stays_behind(server: Server, fly: Callable[..., CanaryRep
     assert server.ask("/queue") == {"queue_running": [], "queue_pending": []}
 
 
+def test_a_history_that_is_faster_than_the_messages_is_no_fault_of_theirs(
+    emulator: Server, fly: Callable[..., CanaryReport]
+) -> None:
+    emulator.differ("late_messages=1")
+
+    report = fly(emulator)
+
+    assert report.verdict is Verdict.PROVEN, report.sentence
+
+
 def test_a_second_canary_is_not_answered_from_the_cache(
     server: Server, fly: Callable[..., CanaryReport]
 ) -> None:
