@@ -74,7 +74,6 @@ class StepBar:
     def __init__(self, console: Console, total: int) -> None:
         self._console = console
         self._total = total
-        self._elapsed_s = 0.0
         self._console.write(f"\r  0%|          | 0/{total} [00:00<?, ?it/s]")
 
     def step(self, done: int, elapsed_s: float) -> None:

@@ -11,11 +11,12 @@ import copy
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, NoReturn
 
 from comfy.errors import GraphError, GraphProblem
+from comfy.graphs import faults
 from comfy.graphs.links import (
     Link,
     ancestors,
@@ -65,7 +66,6 @@ MAX_NODES = 2_000
 MAX_INPUTS = 20_000  # of all nodes together; a WAN graph has some two hundred
 MAX_NAME = 200  # characters of a node's id, class or input
 _MOST_PROBLEMS = 20  # nobody reads more, and a graph made to hurt could have thousands
-_SHOWN_OF_CYCLE = 8
 
 
 def load_graph(source: str | bytes | Mapping[str, Any]) -> Graph:
@@ -79,13 +79,9 @@ def load_graph(source: str | bytes | Mapping[str, Any]) -> Graph:
     raw = read_json(source) if isinstance(source, str | bytes) else source
     raw = _unwrap(raw)
     if not isinstance(raw, Mapping):
-        _fail("not_a_graph", f"a graph is a JSON object of nodes, this is a {type(raw).__name__}")
-    if isinstance(raw.get("nodes"), list) and ("links" in raw or "last_node_id" in raw or "version" in raw):
-        _fail(
-            "ui_format",
-            "this is the format in which ComfyUI's editor saves a workflow, not a graph that can run: "
-            "comfy.ui.load.load_any converts it, and so does ComfyUI's menu Workflow > Export (API)",
-        )
+        raise GraphError([faults.not_a_graph(raw)])
+    if faults.is_editor_file(raw):
+        raise GraphError([faults.ui_format()])
     _check_counts(raw)
     if not isinstance(source, str | bytes):
         _check_measure(raw)
@@ -103,7 +99,7 @@ def check_graph(graph: Mapping[str, Any]) -> None:
         GraphError: with one problem for each thing found.
     """
     if not graph:
-        _fail("empty_graph", "the graph has no nodes")
+        _fail("empty_graph", faults.NO_NODES)
     _check_counts(graph)
     found = (problem for node_id, node in graph.items() for problem in _node_problems(node_id, node))
     problems = list(islice(found, _MOST_PROBLEMS))
@@ -111,8 +107,7 @@ def check_graph(graph: Mapping[str, Any]) -> None:
         found = (problem for node_id in graph for problem in _link_problems(graph, node_id))
         problems = list(islice(found, _MOST_PROBLEMS))
     if not problems and (cycle := find_cycle(graph)):
-        message = f"the nodes feed each other in a circle: {_way(cycle)}"
-        problems = [_problem("cycle", message, graph, cycle[0])]
+        problems = [faults.cycle(cycle, class_of(graph, cycle[0]))]
     if problems:
         raise GraphError(problems)
 
@@ -208,8 +203,7 @@ def _plain_graph(raw: Mapping[Any, Any]) -> Graph:
     problems = []
     for node_id, node in raw.items():
         if not isinstance(node_id, str):
-            message = f"a node's id is text, this is {node_id!r}"
-            problems.append(GraphProblem(kind="id_not_text", message=message, node_id=str(node_id)))
+            problems.append(faults.id_not_text(node_id))
             if len(problems) == _MOST_PROBLEMS:
                 break
             continue
@@ -226,17 +220,14 @@ def _plain_graph(raw: Mapping[Any, Any]) -> Graph:
 
 def _node_problems(node_id: str, node: Any) -> Iterator[GraphProblem]:
     if not isinstance(node, dict):
-        message = f"a node is an object with class_type and inputs, this is {node!r:.60}"
-        yield GraphProblem(kind="node_not_object", message=message, node_id=node_id)
+        yield faults.node_not_object(node_id, node)
         return
     class_type = node.get("class_type")
     if not isinstance(class_type, str) or not class_type:
-        message = "the node has no class_type: it says nothing about what to run"
-        yield GraphProblem(kind="missing_class_type", message=message, node_id=node_id)
+        yield faults.missing_class_type(node_id)
     inputs = node.get("inputs")
     if not isinstance(inputs, dict):
-        message = 'the node has no "inputs" object (an empty one will do)'
-        yield _problem("missing_inputs", message, {node_id: node}, node_id)
+        yield _problem("missing_inputs", faults.NO_INPUTS, {node_id: node}, node_id)
         return
     names = [node_id, class_type if isinstance(class_type, str) else "", *inputs]
     if longest := next((name for name in names if len(name) > MAX_NAME), None):
@@ -249,22 +240,19 @@ def _link_problems(graph: Mapping[str, Any], node_id: str) -> Iterator[GraphProb
         if not isinstance(value, list) or not value:
             continue
         if is_link(value) and value[0] not in graph:
-            missing = f"the link leads to node {value[0][:MAX_NAME]}, which is not in the graph"
-            yield _problem("link_to_missing_node", missing, graph, node_id, name)
-        elif fault := _bad_link(graph, value):
-            yield _problem("bad_linked_input", fault, graph, node_id, name)
+            yield _problem("link_to_missing_node", faults.link_to_nowhere(value[0]), graph, node_id, name)
+        elif _is_bad_link(graph, value):
+            yield _problem("bad_linked_input", faults.no_link(value), graph, node_id, name)
 
 
-def _bad_link(graph: Mapping[str, Any], value: list[Any]) -> str | None:
-    """Say what is wrong with a list that is meant as a link; None for a sound link or another list."""
+def _is_bad_link(graph: Mapping[str, Any], value: list[Any]) -> bool:
+    """Whether a list is meant as a link and is none; any other list is a value."""
     source, *rest = value
     if is_link(value):
-        return f"the link names output {rest[0]}: outputs count from 0" if rest[0] < 0 else None
-    if isinstance(source, int) and len(rest) == 1 and str(source) in graph:
-        return f'a link names its node as text: ["{source}", {rest[0]}], not {value}'
-    if isinstance(source, str) and source in graph and len(rest) != 1:
-        return f"a link is [node id, output number], this has {len(value)} parts: {value!r:.60}"
-    return None
+        return bool(rest[0] < 0)
+    if isinstance(source, int):
+        return len(rest) == 1 and str(source) in graph
+    return isinstance(source, str) and source in graph and len(rest) != 1
 
 
 def no_such_place(graph: Mapping[str, Any], place: str) -> GraphProblem:
@@ -300,13 +288,6 @@ def _problem(
         class_type=class_of(graph, node_id),
         input_name=input_name,
     )
-
-
-def _way(cycle: Sequence[str]) -> str:
-    if len(cycle) <= _SHOWN_OF_CYCLE:
-        return " -> ".join([*cycle, cycle[0]])
-    shown = " -> ".join(cycle[:_SHOWN_OF_CYCLE])
-    return f"{shown} -> … -> {cycle[0]}, {len(cycle)} nodes"
 
 
 def _check_measure(raw: Mapping[Any, Any]) -> None:

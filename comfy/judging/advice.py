@@ -11,65 +11,30 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from comfy.errors import GraphProblem
+from comfy.graphs import faults
+from comfy.graphs.faults import NO_INPUTS, NO_NODES, link_to_nowhere, no_link, shorten
 from comfy.node_defs.definitions import Definitions
 
-NOT_A_GRAPH: Final = (
-    'the graph is not a JSON object of nodes; in ComfyUI use "Export (API)" and send that file'
-)
-UI_FORMAT: Final = (
-    "this is a workflow as ComfyUI's editor saves it, not a graph that can be run; "
-    'in ComfyUI use "Export (API)" and send that file'
-)
-NO_NODE: Final = 'this is not a node; a node is an object with "class_type" and "inputs"'
-NO_CLASS_TYPE: Final = 'the node has no "class_type"; name the kind of node it is'
 NOT_FINITE: Final = "the value is not a finite number; give a plain number"
 
-_LONGEST_SHOWN: Final = 80
 _MOST_CHOICES_SHOWN: Final = 8
-
-
-def shorten(value: Any) -> str:
-    """`value` as text that fits a line."""
-    text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
-
-
-def id_is_no_string(node_id: Any) -> str:
-    """For a node id that is a number or something else."""
-    return f"the node id {shorten(node_id)} is not a text; write it in quotes"
 
 
 def no_outputs(graph: Mapping[Any, Any]) -> str:
     """For a graph in which nothing saves."""
     if not graph:
-        return "the graph is empty; add nodes, and one that saves, such as SaveVideo"
+        return NO_NODES
     return "no node of the graph saves anything; add one that does, such as SaveVideo"
 
 
-def unknown_class(class_type: Any, definitions: Definitions) -> str:
+def unknown_class(node_id: str, class_type: Any, definitions: Definitions) -> GraphProblem:
     """For a node of a class that the server does not have."""
-    name = shorten(class_type)
-    near = _nearest(class_type, definitions)
-    hint = (
-        f' Did you mean "{near}"?' if near else " Is the custom node that brings it installed on the worker?"
-    )
-    return f'there is no node class "{name}".{hint}'
+    return faults.missing_node_type(node_id, class_type, _nearest(class_type, definitions))
 
 
 def not_of_the_group(name: str, first: str, last: str) -> str:
     """For an input that a growing group does not have."""
     return f"there is no input {shorten(name)}, it would be left out; this group has {first} to {last}"
-
-
-def cycle(path: tuple[str, ...]) -> GraphProblem:
-    """For nodes that wait for each other; `path` begins and ends with the same node."""
-    shown = path if len(path) <= _MOST_CHOICES_SHOWN else (*path[:4], "…", *path[-3:])
-    arrows = " → ".join(shown)
-    return GraphProblem(
-        kind="cycle",
-        node_id=path[0],
-        message=f"the nodes wait for each other in a circle ({arrows}); remove one of these links",
-    )
 
 
 def explain(node_id: str, class_type: str | None, reason: Mapping[str, Any]) -> GraphProblem:
@@ -142,8 +107,7 @@ def _wrong_type(extra: Mapping[str, Any], _: Mapping[str, Any]) -> str:
 
 
 def _bad_link(extra: Mapping[str, Any], _: Mapping[str, Any]) -> str:
-    value = shorten(extra.get("received_value"))
-    return f'a link must be ["node id", output number], this is {value}'
+    return no_link(extra.get("received_value"))
 
 
 def _type_mismatch(extra: Mapping[str, Any], _: Mapping[str, Any]) -> str:
@@ -160,9 +124,9 @@ def _stumbled(extra: Mapping[str, Any], reason: Mapping[str, Any]) -> str:
     details = shorten(reason.get("details"))
     match extra.get("exception_type"):
         case "KeyError" if details == "'inputs'":
-            return 'the node has no "inputs"; add them, if only as {}'
+            return NO_INPUTS
         case "KeyError":
-            return f"one of its inputs is linked to node {details}, which is not in the graph"
+            return link_to_nowhere(details.strip("'"))
         case "RecursionError":
             return "the chain of nodes that leads here is longer than the server can follow; shorten it"
         case "IndexError":

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from comfy.errors import GraphProblem
 from comfy.generations import NEWEST, Generation, NodeFaults
+from comfy.graphs import faults
 from comfy.judging import advice
 from comfy.judging.reasons import (
     Reason,
@@ -75,8 +76,7 @@ def validate(
         targets: ids of the output nodes to run (``partial_execution_targets``); None means all.
     """
     if not isinstance(graph, Mapping):
-        problem = GraphProblem(kind="invalid_prompt", message=advice.NOT_A_GRAPH)
-        return _verdict(status=500, problems=[problem])
+        return _verdict(status=500, problems=[faults.not_a_graph(graph)])
     renamed = replace_nodes(graph, definitions, generation)
     status, error, problems = _judge_structure(graph if renamed is None else renamed, definitions, generation)
     if renamed is None:
@@ -103,7 +103,7 @@ def validate(
 
 # Kinds of problems that are reason enough for a graph to show no output node.
 _HIDES_OUTPUTS: Final = frozenset(
-    {"ui_format_workflow", "missing_node_type", "missing_class_type", "invalid_node"}
+    {"ui_format", "missing_node_type", "missing_class_type", "id_not_text", "node_not_object"}
 )
 
 
@@ -150,8 +150,8 @@ def _judge_structure(
     graph: Mapping[Any, Any], definitions: Definitions, generation: Generation
 ) -> tuple[int, Reason | None, list[GraphProblem]]:
     """What ComfyUI says of the first node that is no node or of no known class, and all such for people."""
-    if isinstance(graph.get("nodes"), list) and isinstance(graph.get("links"), list):
-        problems = [GraphProblem(kind="ui_format_workflow", message=advice.UI_FORMAT)]
+    if faults.is_editor_file(graph):
+        problems = [faults.ui_format()]
     else:
         found = (_node_problem(node_id, node, definitions) for node_id, node in graph.items())
         problems = list(islice((problem for problem in found if problem is not None), MOST_PROBLEMS))
@@ -164,20 +164,15 @@ def _judge_structure(
 
 def _node_problem(node_id: Any, node: Any, definitions: Definitions) -> GraphProblem | None:
     if not isinstance(node_id, str):
-        return GraphProblem(kind="invalid_node", message=advice.id_is_no_string(node_id))
+        return faults.id_not_text(node_id)
     if not isinstance(node, Mapping):
-        return GraphProblem(kind="invalid_node", node_id=node_id, message=advice.NO_NODE)
+        return faults.node_not_object(node_id, node)
     if "class_type" not in node:
-        return GraphProblem(kind="missing_class_type", node_id=node_id, message=advice.NO_CLASS_TYPE)
+        return faults.missing_class_type(node_id)
     class_type = node["class_type"]
     if isinstance(class_type, str) and class_type in definitions:
         return None
-    return GraphProblem(
-        kind="missing_node_type",
-        node_id=node_id,
-        class_type=class_type if isinstance(class_type, str) else None,
-        message=advice.unknown_class(class_type, definitions),
-    )
+    return advice.unknown_class(node_id, class_type, definitions)
 
 
 def _structure_answer(

@@ -11,6 +11,7 @@ from typing import Any, Final, assert_never
 
 from comfy.errors import GraphProblem
 from comfy.generations import CycleFaults, Generation, UncheckedChoices
+from comfy.graphs import faults
 from comfy.judging import advice
 from comfy.judging.choices import open_choices
 from comfy.judging.reasons import (
@@ -105,7 +106,7 @@ class Walk:
 
     def problems(self) -> list[GraphProblem]:
         """All that was found, for people."""
-        found = [advice.cycle(path) for path in self._cycles]
+        found = [faults.cycle(path[:-1], self._class_type(path[0])) for path in self._cycles]
         for node_id, (_, reasons) in self.validated.items():
             class_type = self._class_type(node_id)
             # A ring is told once, not of each of its nodes.

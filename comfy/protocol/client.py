@@ -74,7 +74,6 @@ class ComfyClient:
         self.address = ComfyAddress.parse(address) if isinstance(address, str) else address
         self.base_url = self.address.url
         self.patience = patience or Patience()
-        self._connect_timeout_s = connect_timeout_s
         self._timeout = urllib3.Timeout(connect=connect_timeout_s, read=http_timeout_s)
         self._pool = urllib3.PoolManager(
             retries=False, maxsize=4, timeout=self._timeout, headers=dict(self.address.headers)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from comfy.errors import GraphError, GraphProblem, GraphRejected
+from comfy.graphs import faults
 from comfy.graphs.graph import (
     check_graph,
     class_of,
@@ -54,7 +55,7 @@ def _missing_model(node_id: str, class_type: Any, reason: Mapping[str, Any]) -> 
     if not isinstance(value, str) or not (folder or is_model_file(value)):
         return None
     choices = _choices(extra.get("input_config"))
-    name = advice.shorten(value)
+    name = faults.shorten(value)
     there = f"; there are: {', '.join(near_names(value, choices))}" if choices else ""
     where = f"in models/{folder}" if folder else "among the models"
     return GraphProblem(
@@ -104,12 +105,8 @@ def _unknown_class(
     class_type = (
         extra.get("class_type") or (unknown["class"] if unknown else None) or class_of(graph, node_id)
     )
-    if class_type is None:
-        message = "the node has no class_type: it says nothing about what to run"
-        return GraphProblem(kind="missing_class_type", message=message, node_id=node_id)
-    return GraphProblem(
-        kind="missing_node_type",
-        message=f"this ComfyUI has no node {class_type}: install the custom node that brings it",
-        node_id=node_id,
-        class_type=class_type,
+    return (
+        faults.missing_class_type(node_id)
+        if class_type is None
+        else faults.missing_node_type(node_id, class_type)
     )

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from comfy.errors import GraphProblem
 from comfy.judging.validation import validate
 from comfy.rewrites.change import Change, ChangeKind
 from comfy.rewrites.draft import Draft, GaveUp, Reading
@@ -124,7 +123,3 @@ def _new_fault(before: Mapping[str, Any], after: Mapping[str, Any], site: Site) 
     }
     new = [each for each in found if (each.kind, each.node_id, each.input_name) not in known]
     return f"the changed graph would be refused: {new[0]}" if new else None
-
-
-def _place(problem: GraphProblem) -> tuple[str, str | None, str | None]:
-    return problem.kind, problem.node_id, problem.input_name

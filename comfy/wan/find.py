@@ -30,11 +30,6 @@ def steps_by_sampler(graph: Mapping[str, Any]) -> dict[str, int]:
     return counts
 
 
-def total_steps(graph: Mapping[str, Any]) -> int | None:
-    """Add up the steps of all running samplers; None when there are none, or a link hides a number."""
-    return _total_steps(find_roles(graph))
-
-
 def describe(graph: Mapping[str, Any]) -> str:
     """Give a short title such as "WAN 2.2 T2V A14B 832×480 81f 20 steps"; it never holds a prompt's text."""
     parts = [_model_title(graph)]

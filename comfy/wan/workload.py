@@ -50,7 +50,6 @@ class StageLoad:
     label: str  # "high", "low", "single"
     weights: Weights
     loras: int  # how many are in its chain
-    lora_bytes: int
     steps: int | None  # None: not known until the graph runs
     passes: int  # forward passes of a step: two with guidance
     passes_known: bool
@@ -162,13 +161,11 @@ def _stages(
         if found is None:
             continue
         cfg = stage.get("cfg")
-        loras = [str(lora.file.value) for lora in stage.loras]
         yield StageLoad(
             sampler_id=stage.sampler_id,
             label=stage.expert.value,
             weights=found,
-            loras=len(loras),
-            lora_bytes=sum(file_bytes(name, real_sizes) or 0 for name in loras),
+            loras=len(stage.loras),
             steps=stage.steps_run,
             # A list of strengths, or one that is computed, is guidance most of the time.
             passes=1 if cfg is not None and cfg.value == 1 else 2,

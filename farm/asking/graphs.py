@@ -10,7 +10,6 @@ The graphs given out share their nodes. They are for reading: a job's spec never
 from __future__ import annotations
 
 import functools
-import marshal
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -23,6 +22,7 @@ from comfy.graphs.graph import (
     load_graph,
     set_inputs,
 )
+from comfy.graphs.image import content_of, graph_of, image_of, image_of_graph, is_small
 from comfy.graphs.path_gate import path_problems
 from comfy.graphs.plain_json import (
     NotPlain,
@@ -43,8 +43,6 @@ from comfy.wan.memory import smallest_vram_class_gib
 from comfy.wan.roles import Roles, find_roles
 from farm.job import ModelFile
 
-_REMEMBERED_BYTES: Final = 256 * 1024  # a larger graph is read each time: it must not fill the memory
-_MARSHAL_VERSION: Final = 2  # from 3 on, equal graphs may give different bytes
 # Inputs (and parameters of templates) that no fact depends on; a title never holds a prompt's text.
 _WITHOUT_EFFECT: Final = frozenset({"text", "seed", "noise_seed", "prompt", "negative"})
 
@@ -92,28 +90,19 @@ def read_with_key(
     """
     if may_be_workflow(source):
         graph = _read_either(source, known)
-        return graph, _image_of(graph)
+        return graph, image_of(graph)
     if isinstance(source, bytes):
-        small = len(source) <= _REMEMBERED_BYTES
+        small = is_small(source)
         return (_read_text(source), source) if small else (load_graph(source), None)
     if len(source) > MAX_NODES:
         return load_graph(source), None
-    image = _image_of(source)
+    image = image_of(source)
     return (load_graph(source) if image is None else _read_image(image)), image
 
 
-def _image_of(source: Mapping[str, Any]) -> bytes | None:
-    """The content as bytes; None when it is too large, or holds what JSON cannot say."""
-    try:
-        image = marshal.dumps(source, _MARSHAL_VERSION)  # type: ignore[arg-type]  # it says so itself
-    except ValueError:
-        return None
-    return image if len(image) <= _REMEMBERED_BYTES else None
-
-
 def _read_either(source: Mapping[str, Any] | bytes, known: Knowledge) -> Graph:
-    text = source if isinstance(source, bytes) else _image_of(source)
-    if text is None or len(text) > _REMEMBERED_BYTES:
+    text = source if isinstance(source, bytes) else image_of(source)
+    if text is None or not is_small(text):
         return load_any(source, known)
     return _read_workflow(text, isinstance(source, bytes), _Known(known()))
 
@@ -133,7 +122,7 @@ class _Known:
 
 @functools.lru_cache(maxsize=16)
 def _read_workflow(content: bytes, is_text: bool, known: _Known) -> Graph:
-    source = content if is_text else marshal.loads(content)  # noqa: S302  # written by `_image_of`
+    source = content if is_text else content_of(content)
     return load_any(source, lambda: known.definitions)
 
 
@@ -144,7 +133,7 @@ def _read_text(text: bytes) -> Graph:
 
 @functools.lru_cache(maxsize=64)
 def _read_image(image: bytes) -> Graph:
-    return load_graph(marshal.loads(image))  # noqa: S302  # written by `_image_of`
+    return load_graph(content_of(image))
 
 
 def with_values(graph: Graph, values: Mapping[str, Any]) -> Graph:
@@ -176,11 +165,8 @@ def facts_of(graph: Graph, key: Hashable = None) -> GraphFacts:
     """
     if key is not None:
         return _facts_of_keyed(_Keyed(key=key, graph=graph))
-    try:
-        image = marshal.dumps([(node_id, *_bare(node)) for node_id, node in graph.items()], _MARSHAL_VERSION)
-    except ValueError:  # an enum's member, say, which is a text to everybody else
-        return _find_facts(graph)
-    return _facts_of_image(image) if len(image) <= _REMEMBERED_BYTES else _find_facts(graph)
+    image = image_of_graph(graph, _bare)
+    return _find_facts(graph) if image is None else _facts_of_image(image)
 
 
 def roles_of(graph: Graph, key: Hashable = None) -> Roles:
@@ -239,10 +225,7 @@ def _bare(node: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 @functools.lru_cache(maxsize=512)
 def _facts_of_image(image: bytes) -> GraphFacts:
-    nodes = marshal.loads(image)  # noqa: S302  # written by `facts_of`
-    return _find_facts(
-        {node_id: {"class_type": class_type, "inputs": inputs} for node_id, class_type, inputs in nodes}
-    )
+    return _find_facts(graph_of(image))
 
 
 def _find_facts(graph: Graph) -> GraphFacts:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import marshal
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -11,6 +10,7 @@ from typing import Any, Final
 from comfy.errors import GraphProblem
 from comfy.generations import Generation
 from comfy.graphs.graph import near_names
+from comfy.graphs.image import graph_of, image_of_graph
 from comfy.judging.validation import validate
 from comfy.node_defs.definitions import (
     NodeDef,
@@ -18,7 +18,6 @@ from comfy.node_defs.definitions import (
 )
 from comfy.node_defs.later_inputs import with_later_inputs
 
-_REMEMBERED_BYTES: Final = 256 * 1024
 _LISTED: Final = 20  # above so many choices ComfyUI does not send the list back
 _LONGEST_NAME: Final = 200  # of what is compared: the time for it grows with the square of the length
 
@@ -41,11 +40,8 @@ class Judge:
 
     def problems(self, graph: Mapping[str, Any]) -> Sequence[GraphProblem]:
         """What is wrong with a checked graph."""
-        try:
-            image = marshal.dumps([(node_id, *self._settled(node)) for node_id, node in graph.items()], 2)
-        except ValueError:  # an enum's member, say, which is a text to everybody else
-            return self._judged(graph)
-        return self._remembered(image) if len(image) <= _REMEMBERED_BYTES else self._judged(graph)
+        image = image_of_graph(graph, self._settled)
+        return self._judged(graph) if image is None else self._remembered(image)
 
     def _settled(self, node: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         inputs: dict[str, Any] = node["inputs"]
@@ -66,13 +62,7 @@ class Judge:
         return () if node is None else _free_inputs(node)
 
     def _problems_of_image(self, image: bytes) -> Sequence[GraphProblem]:
-        nodes = marshal.loads(image)  # noqa: S302  # written by `problems`
-        return self._judged(
-            {
-                node_id: {"class_type": class_type, "inputs": inputs, "_meta": {}}
-                for node_id, class_type, inputs in nodes
-            }
-        )
+        return self._judged(graph_of(image))
 
     def _judged(self, graph: Mapping[str, Any]) -> Sequence[GraphProblem]:
         mended = with_later_inputs(graph, self.definitions)
@@ -101,11 +91,6 @@ class Judge:
         value = str(graph[problem.node_id or ""]["inputs"][problem.input_name])[:_LONGEST_NAME]
         near = ", ".join(near_names(value, map(str, choices)))
         return replace(problem, message=f'"{value}" is none of the {len(choices)} choices; near are {near}')
-
-
-def _is_within(value: Any, bounds: _Range) -> bool:
-    # The type must fit too: ComfyUI turns True and "20" into numbers, which is its affair to judge.
-    return type(value) in (int, float) and bool(bounds[0] <= value <= bounds[1])
 
 
 def _free_inputs(node: NodeDef) -> tuple[tuple[str, _Range | None], ...]:

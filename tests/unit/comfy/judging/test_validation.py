@@ -114,7 +114,7 @@ def test_a_workflow_of_the_editor_is_named_as_one() -> None:
     verdict = judge({"nodes": [{"id": 1}], "links": [], "version": 0.4})
 
     assert verdict.status == 500
-    assert [problem.kind for problem in verdict.problems] == ["ui_format_workflow"]
+    assert [problem.kind for problem in verdict.problems] == ["ui_format"]
     assert "Export (API)" in str(verdict.problems[0])
 
 
@@ -147,7 +147,7 @@ def test_all_that_is_wrong_is_told_at_once_where_a_server_stops_at_the_first() -
         (("57", "steps", "many"), "cannot be read as INT"),
         (("57", "model", ["54"]), 'a link must be ["node id", output number]'),
         (("57", "model", ["39", 0]), "a MODEL is needed, but node 39, output 0 gives a VAE"),
-        (("57", "model", ["999", 0]), "linked to node '999', which is not in the graph"),
+        (("57", "model", ["999", 0]), "the link leads to node 999, which is not in the graph"),
         (("57", "model", ["54", 3]), "an output that the other node does not have"),
     ],
 )
