@@ -27,8 +27,8 @@ from farm.asking.request import (
     JobRequest,
     prepare,
 )
-from farm.broker import CeleryBell, make_app, queue_for
-from farm.job import JobResult, JobSpec, new_job_id
+from farm.broker import CeleryBell, make_app
+from farm.job import JobResult, JobSpec, new_job_id, queue_for
 from farm.settings import RedisSettings
 from farm.store.base import Claim, NewJob, StoreLimits
 from farm.store.redis.store import (

@@ -15,7 +15,7 @@ from celery import Celery
 from kombu import Connection, Exchange, Queue
 
 from farm.errors import SettingsError
-from farm.job import DEFAULT_PRIORITY, LEAST_URGENT, MOST_URGENT, VRAM_CLASSES_GIB
+from farm.job import DEFAULT_PRIORITY, LEAST_URGENT, MOST_URGENT, VRAM_CLASSES_GIB, queue_for
 from farm.settings import RedisSettings
 from farm.store.redis.address import sentinel_address
 
@@ -35,11 +35,6 @@ _MUST_BE: Final = {
     "task_default_priority": DEFAULT_PRIORITY,
     "accept_content": ["json"],
 }
-
-
-def queue_for(vram_gib: int) -> str:
-    """The Celery queue of a VRAM class."""
-    return f"render.{vram_gib}"
 
 
 def queues_served_by(vram_gib: int) -> list[str]:

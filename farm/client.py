@@ -34,7 +34,7 @@ from farm.fleet.reuse import reusable
 from farm.fleet.waiting import why_waiting
 from farm.follow import follow
 from farm.handle import Job
-from farm.job import JobEvent, JobRecord, JobSpec, JobState, new_job_id
+from farm.job import JobEvent, JobRecord, JobSpec, JobState, new_job_id, queue_for
 from farm.settings import GateSettings, RedisSettings, S3Settings, StoreSettings
 from farm.status.worker import WorkerStatus
 from farm.storage import S3Storage, Storage
@@ -385,7 +385,6 @@ class Farm:
         return str(given) if file is None else self.storage.upload_input(file)
 
     def _store_all(self, checked: Sequence[Checked]) -> builtins.list[Job]:
-        from farm.broker import queue_for  # Celery's import takes long: see `LazyBell`
 
         # Inputs are stored only now: a batch that is refused leaves nothing behind in S3.
         whole = [self._with_sources(each) for each in checked]

@@ -24,6 +24,11 @@ DEFAULT_PRIORITY: Final = 5
 LEAST_URGENT: Final = 9
 
 
+def queue_for(vram_gib: int) -> str:
+    """The Celery queue of a VRAM class."""
+    return f"render.{vram_gib}"
+
+
 class JobState(StrEnum):
     """Where a job is. The last four are final."""
 

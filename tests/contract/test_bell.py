@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import redis
 
-from farm.broker import TASK_NAME, CeleryBell, make_app, queue_for
+from farm.broker import TASK_NAME, CeleryBell, make_app
+from farm.job import queue_for
 from farm.settings import RedisSettings
 
 TITLE = 'WAN 2.2 "fox" é 832×480'

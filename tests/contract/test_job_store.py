@@ -1047,6 +1047,26 @@ def test_a_ring_too_many_does_not_make_a_retry_that_waits_be_forgotten(shop: Sho
     assert isinstance(shop.store.claim(job_id, worker="w2"), Claim)
 
 
+def test_messages_of_jobs_that_wait_no_more_do_not_stand_before_one_that_does(shop: Shop) -> None:
+    canceled = [shop.submit() for _ in range(250)]
+    live = shop.submit()
+    behind = shop.submit()
+    for job_id in [*canceled, behind]:
+        shop.store.cancel(job_id)
+
+    shop.store.sweep()
+
+    assert shop.pop_all() == [live, behind]
+
+
+def test_a_message_of_a_job_that_waits_is_not_dropped(shop: Shop) -> None:
+    waiting = [shop.submit() for _ in range(3)]
+
+    shop.store.sweep()
+
+    assert shop.pop_all() == waiting
+
+
 def test_a_batch_of_rings_keeps_its_order(shop: Shop) -> None:
     jobs = [shop.submit() for _ in range(3)]
     shop.pop_all()

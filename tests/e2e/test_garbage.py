@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import redis
 
-from farm.broker import CeleryBell, make_app, queue_for
-from farm.job import new_job_id
+from farm.broker import CeleryBell, make_app
+from farm.job import new_job_id, queue_for
 from farm.store.base import Drain
 from tests.support.valkey import eventually
 from tests.support.whole_farm import JOB_S, WholeFarm, WorkerProcess, outcomes

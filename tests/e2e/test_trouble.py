@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from farm.broker import queue_for
-from farm.job import EventKind, JobState
+from farm.job import EventKind, JobState, queue_for
 from farm.status.not_fetching import NotFetching
 from farm.store.base import Drain
 from tests.chaos.nodes import Disk

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from farm.broker import queue_for
 from farm.handle import Job
-from farm.job import ErrorKind, EventKind, JobState, make_spec, new_job_id
+from farm.job import ErrorKind, EventKind, JobState, make_spec, new_job_id, queue_for
 from farm.store.base import NewJob, Ring
 from tests.support.valkey import eventually
 from tests.support.whole_farm import JOB_S, WholeFarm, WorkerProcess, a_clip, error_of, outcomes

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from comfy.errors import OutOfMemory
-from farm.broker import queue_for
 from farm.errors import StorageUnavailable, StoreUnavailable
 from farm.job import (
     MOST_TEXTS,
@@ -25,6 +24,7 @@ from farm.job import (
     JobState,
     ModelFile,
     Progress,
+    queue_for,
     shown_text,
 )
 from farm.status.worker import WorkerFacts

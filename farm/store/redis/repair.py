@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from farm.job import LEAST_URGENT, MOST_URGENT, VRAM_CLASSES_GIB, queue_for
 from farm.store.base import Ring, Swept
 from farm.store.redis.keys import of_lane
 from farm.store.redis.link import (
@@ -43,7 +44,9 @@ class RedisRepair(RedisLink):
                 self._call("lanes"),
             ]
         )
-        missing = self._run_many([self._lane_call(name.decode()) for name in lanes])
+        _, *missing = self._run_many(
+            [self._messages_call(), *(self._lane_call(name.decode()) for name in lanes)]
+        )
         # A job that became due is missed in its lane as well; it is rung once.
         rings = list(dict.fromkeys(ring for flat in (due, *missing) for ring in _rings(flat)))
         rings += _rings_elsewhere(passed)
@@ -53,6 +56,16 @@ class RedisRepair(RedisLink):
             lost=tuple(job_id.decode() for job_id in lost),
             expired=tuple(job_id.decode() for job_id in expired),
             purged=purged,
+        )
+
+    def _messages_call(self) -> Call:
+        lists = [
+            self._bell.list_key(queue_for(gib), priority)
+            for gib in VRAM_CLASSES_GIB
+            for priority in range(MOST_URGENT, LEAST_URGENT + 1)
+        ]
+        return Call(
+            "sweep_messages", [self.keys.root, *lists], [self.limits.events_kept, self.limits.stale_batch]
         )
 
     def _lane_call(self, name: str) -> Call:

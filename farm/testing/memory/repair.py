@@ -36,6 +36,7 @@ class MemoryRepair(MemoryState):
             )
             for kept in late:
                 self._finish(kept, JobState.EXPIRED, reason=DEADLINE_PASSED)
+            self._drop_stale()
             rings = [front_ring(kept) for kept in self._due()]
             self.ring(rings)
             missing = [front_ring(kept) for kept in self._missing()]
@@ -47,6 +48,16 @@ class MemoryRepair(MemoryState):
                 expired=tuple(kept.record.job_id for kept in late),
                 purged=self._purge(),
             )
+
+    def _drop_stale(self) -> None:
+        """As scripts/sweep_messages.lua does."""
+        for bells in self._bells.values():
+            while bells and not self._waits(bells[-1]):
+                bells.pop()
+
+    def _waits(self, job_id: str) -> bool:
+        kept = self._jobs.get(job_id)
+        return kept is not None and kept.record.state is JobState.QUEUED
 
     def _lease_is_over(self, kept: Kept) -> bool:
         return kept.record.lease_until is not None and kept.record.lease_until <= self._now()

@@ -417,9 +417,17 @@ def _told(store: JobStore, *, job_id: str) -> list[tuple[EventKind, dict[str, An
 
 
 def _timeless(record: JobRecord) -> dict[str, Any]:
-    """A record without its times, which two clocks never agree on; whether there is one, they must."""
+    """A record without times and token, on which two stores never agree; that there is one, they must."""
     fields = {name: getattr(record, name) for name in JobRecord.__dataclass_fields__}
-    for name in ("submitted_at", "started_at", "claimed_at", "finished_at", "lease_until", "not_before"):
+    for name in (
+        "submitted_at",
+        "started_at",
+        "claimed_at",
+        "finished_at",
+        "lease_until",
+        "not_before",
+        "token",
+    ):
         fields[name] = fields[name] is not None
     fields["attempts"] = [(note.attempt, note.worker, note.outcome, note.error) for note in record.attempts]
     return fields
