@@ -63,7 +63,7 @@ def _missing(extra: Mapping[str, Any], _: Mapping[str, Any]) -> str:
 def _not_in_list(extra: Mapping[str, Any], reason: Mapping[str, Any]) -> str:
     value = extra.get("received_value")
     config = extra.get("input_config")
-    choices = _choices(config)
+    choices = choices_of(config)
     if choices is None:
         return (
             f'"{shorten(value)}" is not one of the choices ({shorten(reason.get("details"))}); pick another'
@@ -77,7 +77,8 @@ def _not_in_list(extra: Mapping[str, Any], reason: Mapping[str, Any]) -> str:
     return f'"{shorten(value)}" is not one of the choices: {shown}{more}{hint}'
 
 
-def _choices(config: Any) -> list[Any] | None:
+def choices_of(config: Any) -> list[Any] | None:
+    """The choices in a definition as ComfyUI sends it back, of the old form or the new; None: none."""
     if not isinstance(config, list | tuple) or not config:
         return None
     if isinstance(config[0], list | tuple):

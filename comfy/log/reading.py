@@ -32,7 +32,6 @@ AT_START: Final[tuple[type[LogFact], ...]] = (
 )  # fmt: skip
 OF_A_RUN: Final[tuple[type[LogFact], ...]] = (PromptQueuedFact, PromptDoneFact)
 OF_A_CANCEL: Final[tuple[type[LogFact], ...]] = (CancelFact, InterruptedFact)
-OF_MODELS: Final[tuple[type[LogFact], ...]] = (ModelRequestedFact, ModelLoadedFact)
 
 _KEPT_OF_A_KIND: Final = 500
 _UNKNOWN_KEPT: Final = 20

@@ -54,7 +54,7 @@ def _missing_model(node_id: str, class_type: Any, reason: Mapping[str, Any]) -> 
     folder = model_folder(str(class_type), str(input_name))
     if not isinstance(value, str) or not (folder or is_model_file(value)):
         return None
-    choices = _choices(extra.get("input_config"))
+    choices = [str(choice) for choice in advice.choices_of(extra.get("input_config")) or ()]
     name = faults.shorten(value)
     there = f"; there are: {', '.join(near_names(value, choices))}" if choices else ""
     where = f"in models/{folder}" if folder else "among the models"
@@ -65,15 +65,6 @@ def _missing_model(node_id: str, class_type: Any, reason: Mapping[str, Any]) -> 
         class_type=str(class_type),
         input_name=str(input_name),
     )
-
-
-def _choices(config: Any) -> list[str]:
-    """Read the choices of an old input (``[[...], {}]``) or a V3 one (``["COMBO", {"options": []}]``)."""
-    head, *rest = config if isinstance(config, list) and config else [None]
-    if isinstance(head, list):
-        return [str(choice) for choice in head]
-    options = rest[0].get("options") if rest and isinstance(rest[0], Mapping) else None
-    return [str(choice) for choice in options] if isinstance(options, list) else []
 
 
 def _graph_problems(error: Any, graph: Mapping[str, Any]) -> Iterator[GraphProblem]:

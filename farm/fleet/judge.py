@@ -9,17 +9,16 @@ from typing import Any, Final
 
 from comfy.errors import GraphProblem
 from comfy.generations import Generation
+from comfy.graphs.faults import shorten
 from comfy.graphs.graph import near_names
 from comfy.graphs.image import graph_of, image_of_graph
+from comfy.judging.reasons import LONGEST_LIST_SENT_BACK
 from comfy.judging.validation import validate
 from comfy.node_defs.definitions import (
     NodeDef,
     Section,
 )
 from comfy.node_defs.later_inputs import with_later_inputs
-
-_LISTED: Final = 20  # above so many choices ComfyUI does not send the list back
-_LONGEST_NAME: Final = 200  # of what is compared: the time for it grows with the square of the length
 
 _Range = tuple[float, float]
 
@@ -80,17 +79,19 @@ class Judge:
         """With what ComfyUI's own answer does not say: the nearest of many choices, how to give a file."""
         if problem.kind == "custom_validation_failed" and problem.input_name:
             place = f"{problem.node_id}.{problem.input_name}"
-            value = str(graph[problem.node_id or ""]["inputs"][problem.input_name])[:_LONGEST_NAME]
+            value = str(graph[problem.node_id or ""]["inputs"][problem.input_name])
             advice = f"give the file with the job: --input {place}=FILE, or inputs={{'{place}': ...}}"
-            return replace(problem, message=f'there is no input file "{value}"; {advice}')
+            return replace(problem, message=f'there is no input file "{shorten(value)}"; {advice}')
         node = self.definitions.get(problem.class_type or "")
         wanted = node.input(problem.input_name or "") if node is not None else None
         choices = (wanted.choices or ()) if wanted is not None else ()
-        if problem.kind != "value_not_in_list" or len(choices) <= _LISTED:
+        if problem.kind != "value_not_in_list" or len(choices) <= LONGEST_LIST_SENT_BACK:
             return problem
-        value = str(graph[problem.node_id or ""]["inputs"][problem.input_name])[:_LONGEST_NAME]
+        value = str(graph[problem.node_id or ""]["inputs"][problem.input_name])
         near = ", ".join(near_names(value, map(str, choices)))
-        return replace(problem, message=f'"{value}" is none of the {len(choices)} choices; near are {near}')
+        return replace(
+            problem, message=f'"{shorten(value)}" is none of the {len(choices)} choices; near are {near}'
+        )
 
 
 def _free_inputs(node: NodeDef) -> tuple[tuple[str, _Range | None], ...]:

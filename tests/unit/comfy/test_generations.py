@@ -113,3 +113,20 @@ def test_nobody_else_compares_versions_of_comfyui(path: Path) -> None:
         if isinstance(node, ast.Compare):
             constants = {each.value for each in ast.walk(node) if isinstance(each, ast.Constant)}
             assert not constants & names, ast.unparse(node)
+
+
+def test_comfy_compares_no_version_and_names_no_generation_outside_their_rows() -> None:
+    telling = re.compile(r"\b(version|release)\b|NEWEST|GENERATIONS")
+    others = [
+        path for path in _MODULES if path.is_relative_to(_ROOT / "comfy") and path.name != "generations.py"
+    ]
+
+    found = [
+        f"{path.relative_to(_ROOT)}: {ast.unparse(node)}"
+        for path in others
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.Compare) and telling.search(ast.unparse(node)))
+        or (isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("GENERATIONS"))
+    ]
+
+    assert found == []

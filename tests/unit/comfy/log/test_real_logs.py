@@ -21,6 +21,7 @@ from comfy.log.facts import (
     InterruptedFact,
     LogFact,
     ModelLoadedFact,
+    ModelRequestedFact,
     NodeFailedFact,
     OutOfMemoryFact,
     PackageFact,
@@ -33,12 +34,12 @@ from comfy.log.facts import (
     VramStateFact,
 )
 from comfy.log.lines import FORMS, LineForm, form_of
-from comfy.log.reading import AT_START, OF_A_CANCEL, OF_A_RUN, OF_MODELS, LogReader, kind_of
+from comfy.log.reading import AT_START, OF_A_CANCEL, OF_A_RUN, LogReader, kind_of
 from comfy.log.text import LogLevel, PlainLine, plain_lines
 
 LOGS = Path(__file__).parents[3] / "data" / "comfyui" / "logs"
 NAMES = [each.version for each in GENERATIONS]
-EXPECTED = (*AT_START, *OF_A_RUN, *OF_A_CANCEL, *OF_MODELS)
+EXPECTED = (*AT_START, *OF_A_RUN, *OF_A_CANCEL, ModelRequestedFact, ModelLoadedFact)
 
 
 @cache
