@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, assert_never
 
 from comfy.emulator.console import Console
 from comfy.generations import Generation, LoadLines
@@ -106,17 +106,23 @@ class Residency:
                 return self._completely(model)
 
     def _partially(self, model: Loadable, *, usable_mib: float) -> str:
-        if self._generation.load_lines is LoadLines.BARE_NUMBERS:
-            return f"loaded partially {usable_mib} {usable_mib} {model.patches}"
-        return (
-            f"loaded partially; {usable_mib:.2f} MB usable, {usable_mib:.2f} MB loaded, "
-            f"{model.size_mib - usable_mib:.2f} MB offloaded, {_BUFFER_MIB:.2f} MB buffer reserved, "
-            f"lowvram patches: {model.patches}"
-        )
+        match self._generation.load_lines:
+            case LoadLines.BARE_NUMBERS:
+                return f"loaded partially {usable_mib} {usable_mib} {model.patches}"
+            case LoadLines.IN_WORDS:
+                return (
+                    f"loaded partially; {usable_mib:.2f} MB usable, {usable_mib:.2f} MB loaded, "
+                    f"{model.size_mib - usable_mib:.2f} MB offloaded, {_BUFFER_MIB:.2f} MB buffer reserved, "
+                    f"lowvram patches: {model.patches}"
+                )
+        assert_never(self._generation.load_lines)
 
     def _completely(self, model: Loadable) -> str:
-        if self._generation.load_lines is LoadLines.BARE_NUMBERS:
-            budget = _NO_LIMIT if self._mode is LoadMode.CPU else str(self._budget_mib)
-            return f"loaded completely {budget} {model.size_mib} True"
-        usable = "" if self._mode is LoadMode.CPU else f"{self._budget_mib:.2f} MB usable,"
-        return f"loaded completely; {usable} {model.size_mib:.2f} MB loaded, full load: True"
+        match self._generation.load_lines:
+            case LoadLines.BARE_NUMBERS:
+                budget = _NO_LIMIT if self._mode is LoadMode.CPU else str(self._budget_mib)
+                return f"loaded completely {budget} {model.size_mib} True"
+            case LoadLines.IN_WORDS:
+                usable = "" if self._mode is LoadMode.CPU else f"{self._budget_mib:.2f} MB usable,"
+                return f"loaded completely; {usable} {model.size_mib:.2f} MB loaded, full load: True"
+        assert_never(self._generation.load_lines)

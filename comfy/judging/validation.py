@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from comfy.errors import GraphProblem
 from comfy.generations import NEWEST, Generation, NodeFaults
@@ -197,25 +197,32 @@ def _structure_answer(
 def _unknown_class(node_id: Any, node: Mapping[str, Any], generation: Generation) -> Reason:
     class_type = node["class_type"]
     details = f"Node ID '#{node_id}'"
-    if generation.node_faults is NodeFaults.INVALID_PROMPT:
-        message = f"Cannot execute because node {class_type} does not exist."
-        return reason_of("invalid_prompt", message, details)
-    title = _title(node, class_type)
-    extra = {"node_id": node_id, "class_type": class_type, "node_title": title}
-    message = f"Node '{title}' not found. The custom node may not be installed."
-    return reason_of("missing_node_type", message, details, extra)
+    match generation.node_faults:
+        case NodeFaults.INVALID_PROMPT:
+            message = f"Cannot execute because node {class_type} does not exist."
+            return reason_of("invalid_prompt", message, details)
+        case NodeFaults.MISSING_NODE_TYPE:
+            title = _title(node, class_type)
+            extra = {"node_id": node_id, "class_type": class_type, "node_title": title}
+            message = f"Node '{title}' not found. The custom node may not be installed."
+            return reason_of("missing_node_type", message, details, extra)
+    assert_never(generation.node_faults)
 
 
 def _no_class_type(node_id: Any, node: Mapping[str, Any], generation: Generation) -> Reason:
     details = f"Node ID '#{node_id}'"
-    if generation.node_faults is NodeFaults.INVALID_PROMPT:
-        message = "Cannot execute because a node is missing the class_type property."
-        return reason_of("invalid_prompt", message, details)
-    title = _title(node)
-    named = title or f"ID #{node_id}"
-    message = f"Node '{named}' has no class_type. The workflow may be corrupted or a custom node is missing."
-    extra = {"node_id": node_id, "class_type": None, "node_title": title}
-    return reason_of("missing_node_type", message, details, extra)
+    match generation.node_faults:
+        case NodeFaults.INVALID_PROMPT:
+            message = "Cannot execute because a node is missing the class_type property."
+            return reason_of("invalid_prompt", message, details)
+        case NodeFaults.MISSING_NODE_TYPE:
+            title = _title(node)
+            named = title or f"ID #{node_id}"
+            why = "The workflow may be corrupted or a custom node is missing."
+            message = f"Node '{named}' has no class_type. {why}"
+            extra = {"node_id": node_id, "class_type": None, "node_title": title}
+            return reason_of("missing_node_type", message, details, extra)
+    assert_never(generation.node_faults)
 
 
 def _title(node: Mapping[str, Any], default: Any = None) -> Any:
