@@ -189,16 +189,21 @@ def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def keeper(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Either server, keeping the results of all prompts if it can, as one with much memory does anyway."""
     folder = tmp_path_factory.mktemp("keeper")
-    server = _emulator(folder) if request.param == "emulator" else _comfyui(folder, *_keeping_flags())
+    is_emulator = request.param == "emulator"
+    server = _emulator(folder, *_KEEPING) if is_emulator else _comfyui(folder, *_keeping_flags())
     yield server
     server.close()
+
+
+# Enough memory is one GB, for this prompt's results and for those of earlier ones.
+_KEEPING = ["--cache-ram", "1", "1"]
 
 
 def _keeping_flags() -> list[str]:
     directory = os.environ.get("COMFYUI_DIR")
     python = os.environ.get("COMFYUI_PYTHON", sys.executable)
     asked = subprocess.run([python, "main.py", "--help"], cwd=directory, capture_output=True, check=False)
-    return ["--cache-ram", "1", "1"] if b"--cache-ram [GB" in asked.stdout else []
+    return _KEEPING if b"--cache-ram [GB" in asked.stdout else []
 
 
 def _comfyui(folder: Path, *flags: str) -> Server:

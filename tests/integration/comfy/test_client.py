@@ -514,7 +514,7 @@ def test_a_class_that_has_moved_is_judged_as_what_takes_its_place(
     any_client: ComfyClient, server: Server
 ) -> None:
     graph = a_graph()
-    graph["61"]["inputs"]["video"] = ["70", 0]
+    graph["57"]["inputs"]["positive"] = ["70", 0]
     # Its name ended in a blank, long ago. The server forgets its inputs when it replaces it.
     graph["70"] = {"class_type": "ConditioningAverage ", "inputs": {"conditioning_to": ["6", 0]}}
 
