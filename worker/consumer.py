@@ -200,7 +200,7 @@ def _careful(channel: Any) -> Callable[..., Any]:
             raise
         except Exception as exc:  # noqa: BLE001 - whatever a stranger has put there
             log.error(
-                "What is no message of ours was dropped",
+                "This worker dropped a message it could not parse",
                 extra={"event": "message_dropped", "reason": f"{type(exc).__name__}: {exc}"[:200]},
             )
             for tag in set(channel.qos._delivered) - before:

@@ -24,7 +24,9 @@ def register(app: Celery, runtime: Runtime) -> None:
         job_id, worker = str(self.request.id), str(self.request.hostname)
         with runtime.gate.work() as ticket:
             if not is_job_id(job_id):
-                log.warning("Message without a job id", extra={"event": "message_dropped", "id": job_id[:80]})
+                log.warning(
+                    "Message without a job id", extra={"event": "message_without_job", "id": job_id[:80]}
+                )
                 return "dropped: no job id"
             outcome: str = runtime.work_on(
                 job_id,

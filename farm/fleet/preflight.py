@@ -208,8 +208,10 @@ def definitions_of(store: JobStore, digest: str) -> Definitions | None:
         return None if blob is None else parse_definitions(json.loads(zlib.decompress(blob)))
     except (zlib.error, ValueError, UnknownMessage) as exc:
         # A worker of another version wrote it: a producer must not stop for that.
-        facts = {"event": "definitions_unreadable", "digest": digest, "reason": str(exc)}
-        log.warning("Node definitions of a worker cannot be read and are not checked", extra=facts)
+        log.warning(
+            "Node definitions of a worker cannot be read and are not checked",
+            extra={"event": "definitions_unreadable", "digest": digest, "reason": str(exc)},
+        )
         return None
 
 

@@ -120,7 +120,9 @@ class Keeper:
                 self._live()
             except Exception as exc:
                 if not isinstance(exc, FarmError):
-                    log.exception("Keeper failed", extra={"event": "keeper_failed", "part": self.part.name})
+                    log.exception(
+                        "Keeper failed", extra={"event": "part_keeper_failed", "part": self.part.name}
+                    )
                 if not self._has_answered:  # not a mishap: something is wrong with how it is set up
                     self._board.fail(exc)
                     return

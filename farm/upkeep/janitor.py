@@ -65,7 +65,7 @@ class Janitor:
             except (StoreUnavailable, StorageUnavailable) as exc:
                 log.info("Not cleaned; later", extra={"event": "clean_later", "reason": str(exc)})
             except Exception:
-                log.exception("Cleaning failed", extra={"event": "clean_failed"})
+                log.exception("Cleaning failed", extra={"event": "cleaning_failed"})
                 self._due = time.monotonic() + self._every_s
 
     def _turn(self) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
 
 from farm.status.not_fetching import NotFetching
 from farm.status.proof import (
@@ -54,9 +53,7 @@ class PlanCheck:
             if proof is None:
                 return
             self._seen, self._proof = generation, proof
-        said = _told_of(before) if before is not None else set()
-        for event, what in sorted(_told_of(proof) - said):
-            log.warning(_WORDS[event], extra={"event": event, "what": what})
+        _tell(proof, before)
         self._keep_gate(proof)
 
     def _keep_gate(self, proof: Proof) -> None:
@@ -68,18 +65,24 @@ class PlanCheck:
             self._gate.close(NotFetching.NOT_PROVEN)
 
 
-_WORDS: Final = {
-    "not_as_planned": "ComfyUI runs otherwise than planned",
-    "unproven": "Whether ComfyUI runs as planned cannot be told",
-    "unknown_warning": "ComfyUI printed a warning that is not known",
-}
+def _tell(proof: Proof, before: Proof | None) -> None:
+    """Say what was not said before."""
+    said = before or Proof()
+    for what in _new(proof.differences, said.differences):
+        log.warning("ComfyUI runs otherwise than planned", extra={"event": "not_as_planned", "what": what})
+    for what in _new(proof.unproven, said.unproven):
+        log.warning(
+            "Whether ComfyUI runs as planned cannot be told", extra={"event": "unproven", "what": what}
+        )
+    for what in _new(_unknown(proof), _unknown(said)):
+        log.warning(
+            "ComfyUI printed a warning that is not known", extra={"event": "unknown_warning", "what": what}
+        )
 
 
-def _told_of(proof: Proof) -> set[tuple[str, str]]:
-    """What a person is to hear of: event and words."""
-    unknown = proof.log.unknown_warnings if proof.log is not None else ()
-    return {
-        *(("not_as_planned", what) for what in proof.differences),
-        *(("unproven", what) for what in proof.unproven),
-        *(("unknown_warning", what) for what in unknown),
-    }
+def _unknown(proof: Proof) -> Sequence[str]:
+    return proof.log.unknown_warnings if proof.log is not None else ()
+
+
+def _new(told: Sequence[str], before: Sequence[str]) -> list[str]:
+    return [what for what in dict.fromkeys(told) if what not in before]

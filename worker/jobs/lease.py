@@ -134,12 +134,12 @@ class LeaseKeeper:
             if self._away_since is None:
                 self._away_since = asked_at
                 log.warning(
-                    "Redis is away; the render goes on", extra={"event": "store_away", "reason": str(exc)}
+                    "Redis is away; the render goes on", extra={"event": "redis_away", "reason": str(exc)}
                 )
             return
         if self._away_since is not None:
             away_s = time.monotonic() - self._away_since
-            log.warning("Redis is back", extra={"event": "store_back", "away_s": round(away_s, 1)})
+            log.warning("Redis is back", extra={"event": "redis_back", "away_s": round(away_s, 1)})
             self._away_since = None
         lease.note(answer, asked_at=asked_at)
 

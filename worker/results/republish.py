@@ -83,7 +83,7 @@ class Republisher:
         try:
             self._ask_storage()
         except StorageUnavailable as exc:
-            log.info("The storage is still away", extra={"event": "storage_away", "reason": str(exc)})
+            log.info("The storage is still away", extra={"event": "storage_still_away", "reason": str(exc)})
             self._wait_longer()
             return
         for kept in mine:

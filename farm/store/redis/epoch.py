@@ -37,7 +37,7 @@ class RedisEpoch(RedisLink):
         if self._seen_epoch and self._seen_epoch != epoch:
             log.warning(
                 "This Redis forgot everything: the jobs of before are lost, submit them again",
-                extra={"event": "redis_forgot"},
+                extra={"event": "epoch_changed"},
             )
         self._seen_epoch = epoch
 
