@@ -121,6 +121,11 @@ CLASSES: Final[Mapping[str, NodeClass]] = {
     "WanVideoLoraSelectMulti": _loads(**{f"lora_{index}": "loras" for index in range(5)}),
     "LoadWanVideoT5TextEncoder": _loads(model_name="text_encoders"),
     "WanVideoTextEncodeCached": _loads(model_name="text_encoders"),
+    "LoadWanVideoClipTextEncoder": _loads(model_name="text_encoders"),
+    "WanVideoTinyVAELoader": _loads(model_name="vae_approx"),
+    "Wav2VecModelLoader": _loads(model="wav2vec2"),
+    "FrameInterpolationModelLoader": _loads(model_name="frame_interpolation"),
+    "LatentUpscaleModelLoader": _loads(model_name="latent_upscale_models"),
     "RIFE VFI": _loads(),
     "FILM VFI": _loads(),
     # Files that come with a job

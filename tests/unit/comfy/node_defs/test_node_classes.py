@@ -11,13 +11,14 @@ from comfy.graphs.path_gate import path_problems
 from comfy.graphs.required import input_files, is_output, model_files, output_nodes
 from comfy.graphs.values import literal
 from comfy.judging.validation import validate
-from comfy.node_defs.definitions import Definitions, NodeDef, shipped_definitions
+from comfy.node_defs.definitions import Definitions, NodeDef, model_inputs, shipped_definitions
 from comfy.node_defs.node_classes import (
     CLASSES,
     FIRST_INPUT,
     NodeClass,
     Work,
     base_class,
+    model_folder,
     node_class,
     work_of,
 )
@@ -59,6 +60,18 @@ def test_a_row_names_inputs_and_outputs_that_the_class_has(name: str) -> None:
     assert {each for each in named_inputs(row) if definition.input(each) is None} == set()
     assert row.is_output == definition.output_node
     assert all(slot < len(definition.outputs) for slot in (*row.hands_on, *row.tells_side))
+
+
+@pytest.mark.parametrize(
+    ("name", "input_name", "folders"),
+    [(*place, folders) for place, folders in model_inputs().items() if model_folder(*place)],
+)
+def test_a_model_is_looked_for_in_a_folder_from_which_the_server_offers_it(
+    name: str, input_name: str, folders: tuple[str, ...]
+) -> None:
+    of_gguf = {"unet_gguf": "diffusion_models", "clip_gguf": "text_encoders"}
+
+    assert model_folder(name, input_name) in {of_gguf.get(folder, folder) for folder in folders}
 
 
 def test_most_of_the_table_is_held_against_real_servers() -> None:
