@@ -14,6 +14,7 @@ from comfy.graphs.graph import Graph
 from comfy.judging.advice import no_outputs
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.wishes import Attention, Wishes
+from comfy.sniff import HEAD_BYTES, sniff
 from comfy.wan.binding import Bindings
 from comfy.wan.templates import TEMPLATES
 from farm.asking.building import (
@@ -307,9 +308,21 @@ def _bad_input(source: InputSource) -> str | None:
     if isinstance(source, str) and scheme_of(source):
         return address_fault(source)
     if isinstance(source, bytes):
-        return None if source else "the file is empty"
+        return _bad_head(source[:HEAD_BYTES], "the file")
     try:
         with Path(source).open("rb") as file:
-            return None if file.read(1) else f"the file {source} is empty"
+            return _bad_head(file.read(HEAD_BYTES), f"the file {source}")
     except (OSError, ValueError) as exc:
         return f"cannot read {source}: {getattr(exc, 'strerror', None) or exc}"
+
+
+def _bad_head(head: bytes, name: str) -> str | None:
+    """What a worker would say of a file that begins so, said before anything is stored."""
+    if not head:
+        return f"{name} is empty"
+    if sniff(head) is not None:
+        return None
+    return (
+        f"{name} is no picture, video or sound that ComfyUI's loaders read (it begins with {head[:12]!r}); "
+        "docs/inputs.md lists them"
+    )

@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 _SAMPLE_RATE = 48000
+PNG_HEAD = b"\x89PNG\r\n\x1a\n"  # for who does not look further
 
 _ENCODERS = {".webm": "libvpx-vp9", ".gif": "gif"}  # all others: libx264
 _PIXEL_FORMATS = {"gif": "rgb8", "prores": "yuv422p10le", "mjpeg": "yuvj420p"}  # all others: yuv420p

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from comfy.protocol.outputs import MediaKind
+from comfy.sniff import HEAD_BYTES, sniff
 from farm.asking.sources import (
     public_source,
     without_pin,
@@ -24,7 +25,6 @@ from farm.settings import WorkerSettings
 from farm.storage import Storage
 from farm.storage.base import sha256_of
 from worker.inputs.fetch import FetchLimits, UrlFetcher
-from worker.inputs.sniff import HEAD_BYTES, sniff
 from worker.inputs.sources import TIME_LIMIT_S, SourceReader, Stop, unavailable
 
 log = logging.getLogger(__name__)

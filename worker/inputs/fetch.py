@@ -18,6 +18,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from comfy.sniff import HEAD_BYTES
 from worker.inputs.addresses import Address, is_public, resolve
 from worker.inputs.cutoff import Cutoff, HttpPool, HttpsPool, OutOfTime
 
@@ -29,14 +30,13 @@ _PIECE_BYTES: Final = 1 << 18
 _CONNECT_S: Final = 10.0
 _SILENCE_S: Final = 30.0
 _TRIES: Final = 4
-_LOOKED_AT_BYTES: Final = 64
 _FIRST_WAIT_S: Final = 0.5
 _MAY_PASS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 Resolver = Callable[[str, int], list[Address]]
 
 
-Look = Callable[[bytes], str | None]  # at the first 64 bytes, or all of fewer: what is wrong with them
+Look = Callable[[bytes], str | None]  # at the first `HEAD_BYTES`, or all of fewer: what is wrong with them
 
 
 class FetchRefused(Exception):
@@ -184,7 +184,7 @@ class UrlFetcher:
         except HTTPError as exc:
             raise _Passing(f"the download broke off after {received} bytes") from exc
         cutoff.check()  # a connection that we cut looks like one that has ended
-        if len(head) < _LOOKED_AT_BYTES and (fault := look(head)):
+        if len(head) < HEAD_BYTES and (fault := look(head)):
             raise FetchRefused(fault)
 
     def _check_head(self, response: BaseHTTPResponse) -> None:
@@ -205,10 +205,10 @@ class UrlFetcher:
 
 def _judged(head: bytes, piece: bytes, look: Look) -> bytes:
     """The beginning of the content, so far; judged once, when there is enough of it."""
-    if len(head) >= _LOOKED_AT_BYTES:
+    if len(head) >= HEAD_BYTES:
         return head
-    head += piece[: _LOOKED_AT_BYTES - len(head)]
-    if len(head) >= _LOOKED_AT_BYTES and (fault := look(head)):
+    head += piece[: HEAD_BYTES - len(head)]
+    if len(head) >= HEAD_BYTES and (fault := look(head)):
         raise FetchRefused(fault)
     return head
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from comfy.sniff import HEAD_BYTES, sniff
 from farm.asking.sources import (
     public_source,
     scheme_of,
@@ -23,7 +24,6 @@ from farm.errors import (
 )
 from farm.storage import Storage, parse_s3_uri
 from worker.inputs.fetch import FetchRefused, UrlFetcher
-from worker.inputs.sniff import HEAD_BYTES, sniff
 
 TIME_LIMIT_S: Final = 600.0  # for one file
 

@@ -18,11 +18,11 @@ from comfy.protocol.events import Event, Progress
 from comfy.protocol.patience import Patience
 from comfy.protocol.run import PromptRun
 from comfy.rewrites import set_output_prefix
+from comfy.sniff import HEAD_BYTES, sniff
 from comfy.wan.templates import get_template
 from tests.support.clips import make_clip, make_picture
 from tests.support.door import Door
 from worker.inputs.cache import CachedInput
-from worker.inputs.sniff import HEAD_BYTES, sniff
 from worker.inputs.upload import upload
 
 pytestmark = pytest.mark.timeout(150)

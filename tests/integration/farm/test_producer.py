@@ -18,6 +18,7 @@ from farm.client import Farm
 from farm.job import JobState
 from farm.settings import RedisSettings, S3Settings, environment_of
 from farm.store.base import Claim
+from tests.support.clips import PNG_HEAD
 from tests.support.fleet import PICTURE, TEMPLATE, announce, wan_graph
 from tests.support.jobs import a_result
 from tests.support.s3 import S3Server
@@ -133,7 +134,7 @@ def test_an_s3_that_refuses_is_told_in_one_line_and_no_job_is_stored(
 ) -> None:
     graph, picture = tmp_path / "graph.json", tmp_path / "start.png"
     graph.write_text(json.dumps(PICTURE))
-    picture.write_bytes(b"png")
+    picture.write_bytes(PNG_HEAD)
     wrong = s3_server.settings(**changes)
 
     done = command(

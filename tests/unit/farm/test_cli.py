@@ -35,6 +35,7 @@ from farm.testing import (
     FolderStorage,
     MemoryJobStore,
 )
+from tests.support.clips import PNG_HEAD
 from tests.support.fleet import PICTURE, TEMPLATE, announce, changed, render, wan_graph
 from tests.support.jobs import an_error
 from tests.support.valkey import free_port
@@ -141,7 +142,7 @@ def test_submit_takes_a_file_and_values_that_are_json_or_text(cli: Cli, tmp_path
 
 def test_submit_stores_an_input_file(cli: Cli, tmp_path: Path) -> None:
     picture = tmp_path / "start.png"
-    picture.write_bytes(b"png")
+    picture.write_bytes(PNG_HEAD)
 
     ended = cli("submit", written(tmp_path, PICTURE), "--input", f"1.image={picture}")
 
@@ -702,7 +703,7 @@ def test_an_s3_that_refuses_is_told_by_host_and_setting(
     cli: Cli, tmp_path: Path, fault: FarmError, words: str
 ) -> None:
     picture = tmp_path / "start.png"
-    picture.write_bytes(b"png")
+    picture.write_bytes(PNG_HEAD)
     cli.storage.broken = fault
 
     ended = cli("submit", written(tmp_path, PICTURE), "--input", f"1.image={picture}")
@@ -720,7 +721,7 @@ def test_an_s3_where_nothing_listens_is_told_by_host_and_setting(cli: Cli, tmp_p
     )
     storage = S3Storage(settings, patience=S3Patience(connect_s=1, read_s=1, attempts=1))
     picture = tmp_path / "start.png"
-    picture.write_bytes(b"png")
+    picture.write_bytes(PNG_HEAD)
 
     ended = cli(
         "submit",

@@ -21,6 +21,7 @@ from farm.testing import (
     FolderStorage,
     MemoryJobStore,
 )
+from tests.support.clips import PNG_HEAD
 from tests.support.wan_graphs import a14b_by_switches, wrapper_i2v
 from tests.unit.farm.test_cli import Cli, written
 
@@ -90,7 +91,7 @@ def test_templates_are_listed_and_shown(cli: Cli) -> None:
 
 def test_submit_sets_roles_names_and_files_of_a_plain_graph(cli: Cli, tmp_path: Path) -> None:
     picture = tmp_path / "mine.png"
-    picture.write_bytes(b"a picture")
+    picture.write_bytes(PNG_HEAD)
     file = written(tmp_path, wrapper_i2v())
 
     values = ["-p", "prompt=a crow", "-p", "seed=8", "-p", "width=641", "-p", "tiled=true"]
@@ -159,7 +160,7 @@ def test_a_kept_file_that_is_broken_is_named(cli: Cli, tmp_path: Path) -> None:
 
 def test_a_templates_picture_is_a_parameter_or_an_input(tmp_path: Path) -> None:
     picture = tmp_path / "a.png"
-    picture.write_bytes(b"a picture")
+    picture.write_bytes(PNG_HEAD)
 
     for given in ({"parameters": {"image": str(picture)}}, {"inputs": {"image": picture}}):
         wanted: dict[str, Any] = {"parameters": {}, **given}

@@ -28,6 +28,7 @@ from farm.testing import (
     FolderStorage,
     MemoryJobStore,
 )
+from tests.support.clips import PNG_HEAD
 from tests.support.fleet import PICTURE, TEMPLATE, render, wan_graph
 from tests.support.jobs import an_error
 
@@ -112,10 +113,10 @@ def test_input_files_are_stored_and_named_by_their_address(
     farm: Farm, storage: FolderStorage, tmp_path: Path
 ) -> None:
     file = tmp_path / "start.png"
-    file.write_bytes(b"picture")
+    file.write_bytes(PNG_HEAD)
 
     by_path = farm.submit(PICTURE, inputs={"1.image": str(file)})
-    by_bytes = farm.submit(PICTURE, inputs={"1.image": b"other"})
+    by_bytes = farm.submit(PICTURE, inputs={"1.image": PNG_HEAD + b"other"})
     by_address = farm.submit(PICTURE, inputs={"1.image": "https://host/x.png"})
 
     sources = [job.record.spec.inputs["1.image"] for job in (by_path, by_bytes, by_address)]
@@ -125,7 +126,7 @@ def test_input_files_are_stored_and_named_by_their_address(
 
 
 def test_no_input_is_stored_for_a_batch_that_is_refused(farm: Farm, storage: FolderStorage) -> None:
-    requests = [JobRequest(graph=PICTURE, inputs={"1.image": b"picture"}), JobRequest(graph={})]
+    requests = [JobRequest(graph=PICTURE, inputs={"1.image": PNG_HEAD}), JobRequest(graph={})]
 
     with pytest.raises(InvalidJob):
         farm.submit_many(requests)
@@ -139,7 +140,7 @@ def test_no_job_is_stored_when_its_input_cannot_be(
     storage.broken = StorageUnavailable("folder", "unplugged")
 
     with pytest.raises(StorageUnavailable):
-        farm.submit(PICTURE, inputs={"1.image": b"picture"})
+        farm.submit(PICTURE, inputs={"1.image": PNG_HEAD})
 
     assert store.find().jobs == ()
 
@@ -154,7 +155,7 @@ def test_the_same_key_is_the_same_job_and_another_job_under_it_is_refused(farm: 
 
 
 def test_validate_stores_nothing(farm: Farm, store: MemoryJobStore, storage: FolderStorage) -> None:
-    spec = farm.validate(JobRequest(graph=PICTURE, inputs={"1.image": b"picture"}))
+    spec = farm.validate(JobRequest(graph=PICTURE, inputs={"1.image": PNG_HEAD}))
 
     assert spec.graph == PICTURE
     assert (store.find().jobs, storage.writes) == ((), [])

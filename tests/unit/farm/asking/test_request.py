@@ -316,3 +316,19 @@ def test_the_editors_file_goes_with_a_job_only_where_somebody_reads_it() -> None
     with_reader = prepare(JobRequest(graph=json.dumps(read).encode()))
     assert "WidgetToString" in {node["class_type"] for node in with_reader.graph.values()}
     assert with_reader.workflow == read
+
+
+@pytest.mark.parametrize(
+    "content", [b"%PDF-1.7", b"<html>", b"\0\0\0\x20ftypheic", b"a text", b"PK\3\4"], ids=str
+)
+@pytest.mark.parametrize("as_file", [True, False])
+def test_a_file_that_no_loader_reads_is_refused_at_submit(
+    tmp_path: Path, content: bytes, as_file: bool
+) -> None:
+    (tmp_path / "start.png").write_bytes(content)
+    given = tmp_path / "start.png" if as_file else content
+
+    told = refused(graph=PICTURE, inputs={"1.image": given})
+
+    assert "input 1.image" in told
+    assert "is no picture, video or sound that ComfyUI's loaders read" in told

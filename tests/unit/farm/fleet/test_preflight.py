@@ -11,6 +11,7 @@ from farm.errors import InvalidJob, Unplaceable
 from farm.fleet import preflight
 from farm.status.worker import WorkerStatus
 from farm.testing import MemoryJobStore
+from tests.support.clips import PNG_HEAD
 from tests.support.fleet import PICTURE, TEMPLATE, announce, changed, wan_graph
 
 VAE = "wan_2.1_vae.safetensors"
@@ -104,7 +105,7 @@ def test_a_verdict_on_one_graph_says_nothing_of_its_neighbour(farm: Farm, store:
 def test_an_input_file_that_comes_with_the_job_is_not_missing(farm: Farm, store: MemoryJobStore) -> None:
     announce(store)
 
-    assert check(farm, PICTURE, inputs={"1.image": b"png"}) == 1
+    assert check(farm, PICTURE, inputs={"1.image": PNG_HEAD}) == 1
 
 
 def test_a_worker_that_came_later_is_asked_soon(

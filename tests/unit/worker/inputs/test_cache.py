@@ -21,7 +21,6 @@ from farm.testing import FolderStorage
 from tests.support.clips import make_clip, make_picture
 from worker.inputs.cache import InputCache
 from worker.inputs.fetch import FetchRefused
-from worker.inputs.sniff import sniff
 
 
 class CountingStorage(FolderStorage):
@@ -337,34 +336,3 @@ def a_large_source(storage: FolderStorage, number: int) -> str:
 )
 def test_a_source_is_shown_without_its_secrets(source: str, shown: str) -> None:
     assert public_source(source) == shown
-
-
-@pytest.mark.parametrize(
-    ("head", "suffix"),
-    [
-        (b"\xff\xd8\xff\xe0", ".jpg"),
-        (b"RIFF\0\0\0\0WAVE", ".wav"),
-        (b"RIFF\0\0\0\0WEBP", ".webp"),
-        (b"\0\0\0\x20ftypisom", ".mp4"),
-        (b"\0\0\0\x20ftypM4A ", ".m4a"),
-        (b"\0\0\0\x14ftypqt  ", ".mov"),
-        (b"\x1a\x45\xdf\xa3\x9fB\x86\x81\x01B\x82\x84webm", ".webm"),
-        (b"fLaC", ".flac"),
-        (b"ID3\x04", ".mp3"),
-        (b"\xff\xfb\x90", ".mp3"),
-        (b"\xff\xf1P", ".aac"),
-        (b"OggS", ".ogg"),
-    ],
-)
-def test_first_bytes_say_what_a_file_is(head: bytes, suffix: str) -> None:
-    found = sniff(head)
-
-    assert found is not None
-    assert found.suffix == suffix
-
-
-@pytest.mark.parametrize(
-    "head", [b"", b"\xff", b"<svg", b"%PDF-1.7", b"\0\0\0\x20ftypheic", b"RIFF\0\0\0\0XXXX"]
-)
-def test_other_bytes_are_no_media(head: bytes) -> None:
-    assert sniff(head) is None

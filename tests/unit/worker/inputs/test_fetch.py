@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from comfy.sniff import HEAD_BYTES
 from farm.errors import TransferStopped
 from worker.inputs import fetch
 from worker.inputs.addresses import Address, is_public
@@ -328,7 +329,7 @@ def test_what_begins_wrong_is_not_downloaded(site: Site, tmp_path: Path) -> None
         UrlFetcher(limits).fetch(f"{site.url}/x.png", tmp_path / "x", look=look)
 
     assert cut.wait(20)
-    assert seen == [(b"<html>" * 11)[:64]]
+    assert seen == [(b"<html>" * 100)[:HEAD_BYTES]]
 
 
 def test_a_file_shorter_than_what_is_looked_at_is_looked_at_too(site: Site, tmp_path: Path) -> None:
