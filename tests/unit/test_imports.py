@@ -48,7 +48,7 @@ FLOORS = {
         {"errors", "exits", "gate", "inputs"},
     ],
     "comfy": [
-        {"canary", "lint"},
+        {"canary", "lint", "sniff"},
         {"emulator", "protocol", "rewrites", "ui"},
         {"judging", "wan"},
         {"graphs"},
