@@ -5,14 +5,18 @@ COMFYUI_PYTHON, COMFYUI_BASE and COMFYUI_ARGS are those of a worker.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from PIL import Image
 
 from comfy.wan.templates import get_template
+from farm.errors import JobFailed
 from farm.job import JobState
 from farm.status.proof import ProofVerdict
 from tests.e2e.test_first_light import assert_plays, fetch
@@ -146,6 +150,109 @@ def test_a_killed_comfyui_is_started_again(real_farm: WholeFarm, real_worker: Wo
 
     job.wait(RENDER_S)
     assert outcomes(job) == ["failed", "succeeded"]
+
+
+SAVERS: dict[str, tuple[dict[str, Any], str]] = {
+    "webm": (
+        {"class_type": "SaveWEBM", "inputs": {"codec": "vp9", "fps": 8.0, "crf": 32.0}},
+        "video/webm",
+    ),
+    "webp": (
+        {
+            "class_type": "SaveAnimatedWEBP",
+            "inputs": {"fps": 8.0, "lossless": False, "quality": 80, "method": "default"},
+        },
+        "image/webp",
+    ),
+    "pictures": ({"class_type": "SaveImage", "inputs": {}}, "image/png"),
+}
+
+
+@pytest.mark.parametrize("kind", SAVERS)
+def test_each_saver_gives_what_was_asked_for(
+    real_farm: WholeFarm, real_worker: WorkerProcess, kind: str
+) -> None:
+    node, media_type = SAVERS[kind]
+    graph = {node_id: each for node_id, each in tiny().items() if node_id not in ("60", "61")}
+    inputs = {**node["inputs"], "images": ["8", 0], "filename_prefix": f"{kind}/clip"}
+    graph["90"] = {**node, "inputs": inputs}
+
+    artifacts = real_farm.submit(graph).wait(RENDER_S).result().facts.artifacts
+
+    assert {each.media_type for each in artifacts} == {media_type}
+    assert len(artifacts) == (5 if kind == "pictures" else 1)
+
+
+def test_quantised_experts_of_gguf_files_render(real_farm: WholeFarm, real_worker: WorkerProcess) -> None:
+    if not real_worker.ask("/object_info/UnetLoaderGGUF"):
+        pytest.skip("this ComfyUI has no node that loads GGUF files")
+    graph = tiny()
+    for node_id in ("37", "56"):
+        name = graph[node_id]["inputs"]["unet_name"].replace("fp8_scaled.safetensors", "Q8_0.gguf")
+        graph[node_id] = {"class_type": "UnetLoaderGGUF", "inputs": {"unet_name": name}}
+
+    result = real_farm.submit(graph).wait(RENDER_S).result()
+
+    assert result.main.video is not None
+    assert result.main.video.frames == 5
+
+
+def test_a_picture_becomes_a_clip(real_farm: WholeFarm, real_worker: WorkerProcess, tmp_path: Path) -> None:
+    picture = tmp_path / "fox.png"
+    Image.new("RGB", (64, 64), "orange").save(picture)
+
+    job = real_farm.farm.submit(
+        template="wan22-i2v-a14b",
+        parameters={
+            "image": str(picture),
+            "prompt": "it looks up",
+            "width": 64,
+            "height": 64,
+            "frames": 5,
+            "steps": 2,
+        },
+    )
+
+    assert job.wait(RENDER_S).result().main.video is not None
+
+
+def test_a_job_that_asks_for_more_memory_than_there_is_fails_as_out_of_memory(
+    real_farm: WholeFarm, real_worker: WorkerProcess
+) -> None:
+    graph = {
+        "1": {
+            "class_type": "EmptyImage",
+            "inputs": {"width": 16384, "height": 16384, "batch_size": 4096, "color": 0},
+        },
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "never"}},
+    }
+
+    job = real_farm.submit(graph, max_attempts=1)
+
+    with pytest.raises(JobFailed):
+        job.wait(RENDER_S)
+
+    error = job.refresh().record.error
+    assert error is not None
+    assert (error.code, error.node_id) == ("out_of_memory", "1")
+    real_farm.submit(tiny()).wait(RENDER_S)
+
+
+def test_a_frozen_comfyui_is_noticed_and_its_job_ends_all_the_same(
+    real_farm: WholeFarm, real_worker: WorkerProcess
+) -> None:
+    job = real_farm.submit(tiny(steps=60, frames=17))
+    real_farm.wait_step(job)
+    frozen = real_worker.comfy()
+
+    frozen.suspend()
+
+    try:
+        job.wait(2 * RENDER_S)
+    finally:
+        with contextlib.suppress(psutil.Error):
+            frozen.resume()
+    assert outcomes(job)[-1] == "succeeded"
 
 
 def test_a_killed_lone_workers_job_waits_again_before_the_next_comfyui_is_up(
