@@ -2,7 +2,9 @@
 
 A generation is named by the release in which it was measured. This is the one module that compares versions;
 everybody else asks a row for a trait. A checkout between two releases has a change already and still names
-the older version, so what a running server shows of itself counts for more than its number: see `Signs`.
+the older version, so nothing that a job depends on goes by a row: ids fit every server, the client finds
+routes out by asking, the log is read in every dress, and the canary tries the whole path. Rows judge graphs
+beforehand and tell the emulator what to be.
 
 Source: ComfyUI's history, and answers of real servers of these three releases.
 """
@@ -10,10 +12,9 @@ Source: ComfyUI's history, and answers of real servers of these three releases.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 
 class PromptIds(StrEnum):
@@ -123,42 +124,6 @@ class Generation:
                 return each
         raise ValueError(f"{version!r} is none of {', '.join(map(str, GENERATIONS))}")
 
-    def corrected(self, signs: Signs) -> Generation:
-        """This row with what the server itself shows in place of what its number lets expect."""
-        seen = {
-            "replaces_nodes": signs.replaces_nodes,
-            "cancels_jobs": signs.cancels_jobs,
-            "colours_levels": signs.colours_levels,
-            "prompt_ids": signs.prompt_ids,
-        }
-        known: dict[str, Any] = {trait: value for trait, value in seen.items() if value is not None}
-        return replace(self, **known)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signs:
-    """What a running server has shown of itself; None: nobody has looked."""
-
-    replaces_nodes: bool | None = None
-    cancels_jobs: bool | None = None
-    colours_levels: bool | None = None
-    prompt_ids: PromptIds | None = None
-
-
-def sign_of_features(features: Mapping[str, Any]) -> Signs:
-    """What ``GET /features`` shows."""
-    return Signs(replaces_nodes=features.get("node_replacements") is True)
-
-
-def sign_of_cancel(status: int) -> Signs:
-    """What the answer to ``POST /api/jobs/{id}/cancel`` shows: 405 where there is no such route."""
-    return Signs(cancels_jobs=status not in {404, 405})
-
-
-def sign_of_log_line(line: str) -> Signs:
-    """What a line that the server wrote through `logging` shows, as it came."""
-    return Signs(colours_levels=_COLOURED_LEVEL.match(line) is not None)
-
 
 def is_newer_than_known(version: str) -> bool:
     """Whether a server says that it is newer than every release that was measured, or nothing readable."""
@@ -171,8 +136,6 @@ def release_of(version: str) -> tuple[int, int] | None:
     found = re.match(r"v?(\d+)\.(\d+)", version)
     return None if found is None else (int(found[1]), int(found[2]))
 
-
-_COLOURED_LEVEL: Final = re.compile(r"(?:\x1b\[[0-9;]*m)+\[[A-Z]+\](?:\x1b\[[0-9;]*m)+ ")
 
 _0_3_64: Final = Generation(
     version="0.3.64",

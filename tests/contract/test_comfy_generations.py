@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from comfy.generations import CycleFaults, Generation, PromptIds, sign_of_features
+from comfy.generations import CycleFaults, Generation, PromptIds
 from comfy.judging.validation import validate
 from comfy.node_defs.definitions import shipped_definitions
 from comfy.node_defs.dynamic_inputs import is_dynamic
@@ -196,7 +196,8 @@ def test_a_class_that_moved_is_renamed_before_the_check_and_history_has_the_new_
 def test_replacements_are_told_where_there_are_any(comfy: ComfyServer) -> None:
     answer = comfy.get("/node_replacements")
 
-    assert sign_of_features(comfy.get("/features").json).replaces_nodes is comfy.generation.replaces_nodes
+    told = comfy.get("/features").json.get("node_replacements", False)
+    assert told is comfy.generation.replaces_nodes
     assert answer.status == (200 if comfy.generation.replaces_nodes else 404)
     if comfy.generation.replaces_nodes:
         ours = replacements_of(comfy.generation)

@@ -10,14 +10,8 @@ import pytest
 import farm
 from comfy.generations import (
     GENERATIONS,
-    NEWEST,
     Generation,
-    PromptIds,
-    Signs,
     is_newer_than_known,
-    sign_of_cancel,
-    sign_of_features,
-    sign_of_log_line,
 )
 from comfy.node_defs.snapshot import FOLDER
 
@@ -79,26 +73,6 @@ def test_generations_stand_in_order_and_their_facts_are_shipped() -> None:
 @pytest.mark.parametrize("trait", [each.name for each in fields(Generation)])
 def test_every_trait_tells_generations_apart(trait: str) -> None:
     assert len({getattr(each, trait) for each in GENERATIONS}) > 1
-
-
-def test_what_a_server_shows_counts_for_more_than_its_number() -> None:
-    old = Generation.named("0.12.1")
-
-    seen = old.corrected(Signs(cancels_jobs=True, prompt_ids=PromptIds.CANONICAL_UUID))
-
-    assert (seen.cancels_jobs, seen.prompt_ids) == (True, PromptIds.CANONICAL_UUID)
-    assert (seen.replaces_nodes, seen.version) == (old.replaces_nodes, "0.12.1")
-    assert NEWEST.corrected(Signs(cancels_jobs=False)).cancels_jobs is False
-    assert old.corrected(Signs()) == old
-
-
-def test_signs_are_read_from_what_a_server_answers() -> None:
-    assert sign_of_features({"node_replacements": True}).replaces_nodes is True
-    assert sign_of_features({"max_upload_size": 1}).replaces_nodes is False
-    assert [sign_of_cancel(status).cancels_jobs for status in (200, 400, 405)] == [True, True, False]
-    assert sign_of_log_line("\x1b[32m[INFO]\x1b[0m got prompt").colours_levels is True
-    assert sign_of_log_line("\x1b[1m\x1b[31m[ERROR]\x1b[0m no").colours_levels is True
-    assert sign_of_log_line("got prompt").colours_levels is False
 
 
 @pytest.mark.parametrize(
