@@ -22,7 +22,7 @@ from farm.status.proof import ProofVerdict
 from tests.e2e.test_first_light import assert_plays, fetch
 from tests.support.s3 import S3Server
 from tests.support.valkey import eventually
-from tests.support.whole_farm import WholeFarm, WorkerProcess, outcomes
+from tests.support.whole_farm import WholeFarm, WorkerProcess, error_of, outcomes
 
 RENDER_S = 150.0  # on a CPU, from a cold page cache
 
@@ -275,3 +275,41 @@ def test_a_killed_lone_workers_job_waits_again_before_the_next_comfyui_is_up(
         assert outcomes(job) == ["lost", "succeeded"]
     finally:
         farm.close()
+
+
+def pictures(class_type: str, **inputs: Any) -> dict[str, Any]:
+    """A picture without a model, and a node that does something with it."""
+    size = {"width": 64, "height": 64, "batch_size": 1, "color": 255}
+    return {
+        "1": {"class_type": "EmptyImage", "inputs": size},
+        "9": {"class_type": class_type, "inputs": {"images": ["1", 0], **inputs}},
+    }
+
+
+def test_text_alone_is_a_result(real_farm: WholeFarm, real_worker: WorkerProcess) -> None:
+    graph = {
+        "1": {"class_type": "PrimitiveString", "inputs": {"value": "a red fox, лиса, 狐"}},
+        "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
+    }
+
+    result = real_farm.submit(graph).wait(RENDER_S).result()
+
+    assert [each.text for each in result.facts.texts] == ["a red fox, лиса, 狐"]
+    assert real_farm.farm.storage.read_bytes(result.main.key).decode() == "a red fox, лиса, 狐"
+
+
+def test_a_job_that_only_previews_is_told_what_to_do(
+    real_farm: WholeFarm, real_worker: WorkerProcess
+) -> None:
+    job = real_farm.wait_final(real_farm.submit(pictures("PreviewImage")))
+
+    assert "saved nothing but previews" in error_of(job).message
+
+
+@pytest.mark.parametrize("name", ["лисиця", "狐が走る"])
+def test_a_name_in_any_script_is_the_artifacts_name(
+    real_farm: WholeFarm, real_worker: WorkerProcess, name: str
+) -> None:
+    job = real_farm.submit(pictures("SaveImage", filename_prefix=f"x/{name}")).wait(RENDER_S)
+
+    assert [each.filename for each in job.result().facts.artifacts] == [f"{name}_00001_.png"]
