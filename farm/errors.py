@@ -51,7 +51,7 @@ class InvalidJob(FarmError):
     """The job was not accepted; nothing of it was stored."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(dict.fromkeys(problems))  # two checks may find the same fault
         super().__init__("; ".join(str(problem) for problem in self.problems))
 
 

@@ -114,7 +114,8 @@ class Walk:
             found += [advice.explain(node_id, class_type, reason) for reason in others]
             if len(found) >= MOST_PROBLEMS:
                 break
-        return (found + self._late)[:MOST_PROBLEMS]
+        # What is looked at as a value and as a choice of its node may be found twice.
+        return list(dict.fromkeys(found + self._late))[:MOST_PROBLEMS]
 
     def _class_type(self, node_id: str) -> str | None:
         node = self._graph.get(node_id)
