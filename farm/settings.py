@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -19,6 +19,9 @@ from comfy.protocol.address import ComfyAddress
 from farm.errors import SettingsError
 from farm.job import VramClass
 from farm.process.environment import is_service_link
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 def _variable(name: str, *others: str) -> AliasChoices:
@@ -44,8 +47,14 @@ class FromEnvironment(BaseModel):
         try:
             return cls(**given)
         except ValidationError as exc:
-            problems = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in exc.errors()]
-            raise SettingsError("; ".join(problems)) from exc
+            raise SettingsError("; ".join(map(_in_words, exc.errors()))) from exc
+
+
+def _in_words(error: ErrorDetails) -> str:
+    """One fault, with its variable; what a group says of itself as a whole names its variables itself."""
+    place = ".".join(map(str, error["loc"]))
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
 
 
 def variables_of(field: FieldInfo) -> list[str]:
@@ -265,14 +274,14 @@ class WorkerSettings(FromEnvironment):
                 token = self.comfyui_token_file.read_text().strip()
             except OSError as exc:
                 raise ValueError(f"COMFYUI_TOKEN_FILE cannot be read: {exc.strerror}") from exc
-        return ComfyAddress.parse(self.comfyui_url.get_secret_value(), token=token)
+        try:
+            return ComfyAddress.parse(self.comfyui_url.get_secret_value(), token=token)
+        except ValueError as exc:
+            raise ValueError(f"COMFYUI_URL: {exc}") from None
 
     @model_validator(mode="after")
     def _has_an_address(self) -> Self:
-        try:
-            _ = self.comfyui_address
-        except ValueError as exc:
-            raise ValueError(f"COMFYUI_URL: {exc}") from None
+        _ = self.comfyui_address
         return self
 
     name: str | None = Field(

@@ -9,6 +9,7 @@ import pytest
 from farm.errors import SettingsError
 from farm.settings import (
     GROUPS,
+    FromEnvironment,
     RedisSettings,
     S3Settings,
     StoreSettings,
@@ -83,6 +84,32 @@ def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> No
 
     with pytest.raises(SettingsError, match="FARM_LEASE_S"):
         StoreSettings.read()
+
+
+@pytest.mark.parametrize(
+    ("group", "variables", "said"),
+    [
+        (WorkerSettings, {"COMFYUI_URL": "ftp://host"}, "COMFYUI_URL: it is no address"),
+        (
+            WorkerSettings,
+            {"COMFYUI_URL": "http://host", "COMFYUI_TOKEN_FILE": "/none"},
+            "COMFYUI_TOKEN_FILE cannot be read",
+        ),
+        (WorkerSettings, {"FARM_LARGEST_CLIP": "big"}, "FARM_LARGEST_CLIP: String should match"),
+        (StoreSettings, {"FARM_LEASE_S": "-1"}, "FARM_LEASE_S: Input should be greater than 0"),
+    ],
+)
+def test_a_wrong_setting_is_told_by_its_variable_in_clean_words(
+    monkeypatch: pytest.MonkeyPatch, group: type[FromEnvironment], variables: dict[str, str], said: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(SettingsError) as refused:
+        group.read()
+
+    assert str(refused.value).startswith(said)
+    assert "Value error" not in str(refused.value)
 
 
 def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
