@@ -68,8 +68,8 @@ def judge_redis(facts: dict[str, Any]) -> list[Finding]:
     except StoreMisconfigured as exc:
         return [bad("Redis keeps jobs", exc.reason, "change its configuration, then start the workers again")]
     if not warnings:
-        kept = f"append-only file on ({facts['append_fsync']}), {facts['max_memory_policy']}"
-        return [good("Redis keeps jobs", kept)]
+        fsync = f" ({facts['append_fsync']})" if facts["append_fsync"] else ""  # CONFIG may be closed to us
+        return [good("Redis keeps jobs", f"append-only file on{fsync}, {facts['max_memory_policy']}")]
     return [bad("Redis keeps jobs", text, "change its configuration") for text in warnings]
 
 

@@ -455,6 +455,27 @@ def test_a_safe_server_has_no_warnings_and_one_without_a_file_has(start_valkey: 
     assert "append-only file is off" in check_server(open_store(unsafe.url).ping())[0]
 
 
+@pytest.mark.parametrize("fsync", ["no", "everysec", "always"])
+def test_how_a_server_writes_its_file_is_read_from_it(start_valkey: StartValkey, fsync: str) -> None:
+    server = start_valkey("--appendonly", "yes", "--appendfsync", fsync)
+
+    facts = open_store(server.url).ping()
+
+    assert facts["append_fsync"] == fsync
+    assert any("its appendfsync is no" in warning for warning in check_server(facts)) == (fsync == "no")
+
+
+def test_a_server_without_the_command_to_ask_how_it_writes_is_used_all_the_same(
+    start_valkey: StartValkey,
+) -> None:
+    server = start_valkey("--appendonly", "yes", "--rename-command", "CONFIG", "")
+
+    facts = open_store(server.url).ping()
+
+    assert (facts["append_only"], facts["append_fsync"]) == (True, None)
+    assert check_server(facts) == []
+
+
 @pytest.mark.parametrize(
     ("facts", "said"),
     [

@@ -118,7 +118,17 @@ def test_a_redis_that_would_lose_jobs_is_found(changed: dict[str, Any], said: st
 
 
 def test_a_redis_that_keeps_jobs_is_well() -> None:
-    assert only(judge_redis(SAFE_REDIS)).ok
+    finding = only(judge_redis(SAFE_REDIS))
+
+    assert finding.ok
+    assert finding.what == "append-only file on (everysec), noeviction"
+
+
+def test_what_a_redis_does_not_tell_is_left_out() -> None:
+    finding = only(judge_redis({**SAFE_REDIS, "append_fsync": None}))
+
+    assert finding.ok
+    assert finding.what == "append-only file on, noeviction"
 
 
 def test_too_few_replicas_for_what_submit_waits_for_are_found() -> None:
