@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -47,6 +48,7 @@ from farm.errors import InvalidJob, Problem
 from farm.job import VRAM_CLASSES_GIB, JobSpec, Requirements, make_spec
 
 _SEED_INPUTS: Final = ("seed", "noise_seed")
+_SEED_BITS: Final = 48  # counted up, it stays a number that JavaScript can show without rounding
 
 
 class JobOptions(TypedDict, total=False):
@@ -176,7 +178,10 @@ def build(request: JobRequest, known: Knowledge = known_without_a_fleet) -> Buil
     if request.template is not None:
         saved = _saved(request.template)
         if saved is None:
-            return build_template(request.template, request.parameters, request.inputs)
+            key, given = request.options.get("idempotency_key"), request.parameters
+            if key is not None and given.get("seed") is None:
+                given = {**given, "seed": _draw_seed(key)}
+            return build_template(request.template, given, request.inputs)
         bind = {**saved.bind, **request.bind}
         return build_graph(saved.graph, request.parameters, request.inputs, bind, known=known)
     return build_graph(request.graph or {}, request.parameters, request.inputs, request.bind, known=known)
@@ -224,7 +229,7 @@ def with_seeds(
 ) -> Iterator[JobRequest]:
     """The same request `count` times, each with seeds of its own, counted up from the given ones.
 
-    An idempotency key becomes one key for each.
+    An idempotency key becomes one key for each; seeds drawn for it are the same each time.
 
     Raises:
         InvalidJob: the graph has no seed that could differ.
@@ -243,7 +248,7 @@ def _first_seeds(request: JobRequest, known: Knowledge) -> dict[str, int]:
     given = request.parameters.get("seed")
     if request.template is not None and _saved(request.template) is None:
         if given is None:
-            return {"seed": secrets.randbelow(2**48)}
+            return {"seed": _draw_seed(request.options.get("idempotency_key"))}
         # Anything else than a number stays as it is, for `prepare` to refuse.
         return {"seed": int(given)} if str(given).isdecimal() else {}
     try:
@@ -258,6 +263,13 @@ def _first_seeds(request: JobRequest, known: Knowledge) -> dict[str, int]:
         message = "no node has a seed of its own, so all jobs would make the same clip; ask for one"
         raise InvalidJob([Problem(field="count", message=message)])
     return found
+
+
+def _draw_seed(key: str | None) -> int:
+    """A seed that nobody gave; of an idempotency key always the same, so that its repeat is an equal job."""
+    if key is None:
+        return secrets.randbelow(2**_SEED_BITS)
+    return int.from_bytes(hashlib.sha256(ascii(key).encode()).digest()[: _SEED_BITS // 8], "big")
 
 
 def _seeds_of(graph: Graph) -> dict[str, int]:

@@ -150,6 +150,16 @@ def test_submit_stores_an_input_file(cli: Cli, tmp_path: Path) -> None:
     assert cli.store.get(ended.out.strip()).spec.inputs["1.image"].startswith("s3://farm/inputs/")
 
 
+@pytest.mark.parametrize(
+    "more", [(), ("--count", "3"), ("-p", "preset=draft"), ("-p", "seed=4", "--count", "2")]
+)
+def test_a_key_that_is_used_again_is_told_the_same_jobs(cli: Cli, more: tuple[str, ...]) -> None:
+    ids = cli.submit("--key", "k1", *more)
+
+    assert cli.submit("--key", "k1", *more) == ids
+    assert cli.stored == len(ids.split())
+
+
 def test_count_makes_as_many_jobs_with_seeds_of_their_own(cli: Cli) -> None:
     ids = cli.submit("-p", "seed=1", "--count", "3").splitlines()
 
@@ -644,6 +654,12 @@ def test_several_faults_are_told_one_a_line(cli: Cli, tmp_path: Path) -> None:
     assert ended.code == ExitCode.USAGE
     assert ended.err.splitlines()[0] == "farm: 2 things are wrong:"
     assert cli.stored == 0
+
+
+def test_a_fault_that_is_found_twice_is_told_once(cli: Cli, tmp_path: Path) -> None:
+    line = refused(cli, "submit", written(tmp_path, changed(wan_graph(), "61.codec", "av9")))
+
+    assert line.count('"av9" is not one of the choices') == 1
 
 
 def test_a_job_that_is_not_there(cli: Cli) -> None:

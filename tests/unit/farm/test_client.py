@@ -154,6 +154,32 @@ def test_the_same_key_is_the_same_job_and_another_job_under_it_is_refused(farm: 
         farm.submit(wan_graph(seed=2), idempotency_key="k")
 
 
+WORDS = {"prompt": "a fox"}
+
+
+@pytest.mark.parametrize(
+    "parameters", [WORDS, {**WORDS, "preset": "draft"}, {**WORDS, "width": 640}, {**WORDS, "seed": None}]
+)
+def test_the_same_key_is_the_same_job_although_its_seed_is_drawn(
+    farm: Farm, parameters: dict[str, Any]
+) -> None:
+    request = JobRequest(template=TEMPLATE, parameters=parameters, idempotency_key="k")
+
+    first = farm.submit(template=TEMPLATE, parameters=parameters, idempotency_key="k")
+    again = [farm.submit_one(request), *farm.submit_many([request, request])]
+
+    assert {job.job_id for job in again} == {first.job_id}
+    with pytest.raises(IdempotencyConflict):
+        farm.submit(template=TEMPLATE, parameters={**parameters, "prompt": "a crow"}, idempotency_key="k")
+
+
+def test_a_seed_that_was_given_is_compared_under_the_key(farm: Farm) -> None:
+    farm.submit(template=TEMPLATE, parameters={**WORDS, "seed": 1}, idempotency_key="k")
+
+    with pytest.raises(IdempotencyConflict):
+        farm.submit(template=TEMPLATE, parameters={**WORDS, "seed": 2}, idempotency_key="k")
+
+
 def test_validate_stores_nothing(farm: Farm, store: MemoryJobStore, storage: FolderStorage) -> None:
     spec = farm.validate(JobRequest(graph=PICTURE, inputs={"1.image": PNG_HEAD}))
 

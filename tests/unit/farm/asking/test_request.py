@@ -26,6 +26,7 @@ from farm.asking.request import (
     with_seeds,
 )
 from farm.errors import InvalidJob
+from farm.store.codec import spec_digest
 from tests.support.fleet import PICTURE, TEMPLATE, changed, wan_graph
 
 GRAPHS = Path(__file__).parents[3] / "data" / "graphs"
@@ -274,6 +275,25 @@ def test_copies_of_a_template_count_their_seeds_up() -> None:
     seeds = [prepare(each).template_parameters["seed"] for each in with_seeds(request, 3)]
 
     assert seeds == [40, 41, 42]
+
+
+def test_a_seed_that_is_drawn_for_a_key_is_the_same_in_every_process() -> None:
+    def seed_for(key: Any) -> int:
+        request = JobRequest(template=TEMPLATE, parameters={"prompt": "x"}, idempotency_key=key)
+        return int(prepare(request).template_parameters["seed"])
+
+    assert seed_for("k1") == 28054088640678
+    assert len({seed_for(f"k{number}") for number in range(50)}) == 50
+    assert len({seed_for(None) for _ in range(50)}) == 50
+
+
+def test_copies_of_a_template_for_a_key_have_the_same_seeds_each_time() -> None:
+    request = JobRequest(template=TEMPLATE, parameters={"prompt": "x"}, idempotency_key="night")
+
+    first, again = ([prepare(each) for each in with_seeds(request, 3)] for _ in range(2))
+
+    assert [spec_digest(spec) for spec in first] == [spec_digest(spec) for spec in again]
+    assert len({spec.template_parameters["seed"] for spec in first}) == 3
 
 
 def test_copies_of_a_graph_differ_in_every_seed_and_in_their_key() -> None:
