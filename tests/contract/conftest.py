@@ -28,6 +28,7 @@ from comfy.node_defs.definitions import (
     NodeDef,
     parse_definitions,
 )
+from tests.support.ending import end
 
 Message = tuple[str, Any]  # type and data; ("binary", bytes) for a binary frame
 Graph = dict[str, dict[str, Any]]
@@ -195,8 +196,7 @@ class ComfyServer:
     def stop(self) -> None:
         for listener in self._sockets:
             listener.close()
-        self.process.kill()
-        self.process.wait()
+        end(self.process)
         self._http.clear()
 
 

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 import urllib3
 
+from tests.support.ending import end
+
 _START_S = 90.0  # a real ComfyUI with a cold page cache on a busy machine
 
 
@@ -94,7 +96,7 @@ class Server:
 
     def close(self) -> None:
         """Clean up."""
-        self.kill()
+        end(self.process)
         self._http.clear()
 
 
