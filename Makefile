@@ -7,7 +7,7 @@ TOOLS := .tools
 STAMP := $(VENV)/.installed
 PYTEST_WORKERS ?= 2
 MEASURED := tests/unit tests/contract tests/integration
-COVERED := *=80 farm=80 worker=80 comfy=80
+COVERED := *=92 farm=91 worker=88 comfy=96
 CHAOS ?= --seeds 1 --jobs 1000 --faults 150 --seconds 600 --workers 4
 
 export UV_PROJECT_ENVIRONMENT := $(VENV)
