@@ -73,8 +73,7 @@ class Machine:
     @property
     def trouble(self) -> str | None:
         """What keeps it from rendering, for a person; None while nothing does."""
-        failure = self.comfy.failure
-        return self.card_trouble or (str(failure) if failure is not None else self.canary.trouble)
+        return self.card_trouble or self.comfy.trouble or self.canary.trouble
 
     def take(self) -> None:
         """Take the worker's folder and the card, for this process alone.
@@ -182,12 +181,15 @@ class Machine:
         self._on_change()
 
     def _comfy_is(self, state: ComfyState, _failure: WorkerError | None) -> None:
+        # The next reason is there before the last one goes: no job slips in between.
+        down = NotFetching.COMFYUI_SILENT if self.comfy.is_attached else NotFetching.COMFYUI_DOWN
         if state is ComfyState.READY:
             self.canary.comfyui_started()
             self._plan_check.look()
-            self._gate.open(NotFetching.COMFYUI_DOWN)
+            self._gate.open(down)
         else:
-            self._gate.close(NotFetching.COMFYUI_DOWN)
+            self._gate.close(down)
+            self.canary.comfyui_ended()
         self._on_change()
 
     def _card_is(self, trouble: GpuUnusable | None) -> None:

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Self
+from typing import Final, Self
 
 
 class Cause(StrEnum):
@@ -43,6 +44,12 @@ class NotFetching(StrEnum):
         "ComfyUI does not run",
         Cause.FAULT,
         "ComfyUI answers again; it is started anew by itself",
+    )
+    COMFYUI_SILENT = (
+        "comfyui_silent",
+        "its ComfyUI, which somebody else runs, does not answer",
+        Cause.FAULT,
+        "the server that `COMFYUI_URL` names answers",
     )
     GPU_UNUSABLE = (
         "gpu_unusable",
@@ -117,6 +124,14 @@ class NotFetching(StrEnum):
     def _missing_(cls, value: object) -> Self:
         """The reason that workers of before called so; one that only newer workers know is `UNKNOWN`."""
         return cls(_FORMERLY.get(str(value), "unknown"))
+
+
+_TELLING: Final = (Cause.FAULT, Cause.ORDER, Cause.PASSING)
+
+
+def most_telling_first(reasons: Iterable[NotFetching]) -> tuple[NotFetching, ...]:
+    """What somebody has to mend before what was wanted, and both before what ends by itself."""
+    return tuple(sorted(reasons, key=lambda reason: (_TELLING.index(reason.cause), reason.value)))
 
 
 # What they were called when they were free text.

@@ -52,7 +52,7 @@ class CanaryKeeper:
         on_report: Callable[[], None],
         first_pause_s: float = _FIRST_PAUSE_S,
     ) -> None:
-        """Close the gate until the first one is back; `start` begins.
+        """Prepare; `start` begins. Whoever has ComfyUI started keeps the gate closed until it answers.
 
         Args:
             required: whether a ComfyUI that does not do what jobs need gets none.
@@ -72,7 +72,6 @@ class CanaryKeeper:
         self._report: CanaryReport | None = None
         self._newest_told = ""
         self._thread = threading.Thread(target=self._run, name="canary", daemon=True)
-        self._close_for(NotFetching.CANARY_UNDER_WAY)
 
     def start(self) -> None:
         """Send one whenever it is due."""
@@ -105,6 +104,12 @@ class CanaryKeeper:
             self._close_for(NotFetching.CANARY_UNDER_WAY)
             self._due = True
             self._changed.notify_all()
+
+    def comfyui_ended(self) -> None:
+        """No ComfyUI answers: nothing is on its way through it, and what was found has gone with it."""
+        with self._changed:
+            self._report = None
+            self._close_for(None)
 
     def send_now(self) -> CanaryReport | None:
         """Send one and wait for it; None: it did not come back in time."""
@@ -156,7 +161,9 @@ class CanaryKeeper:
 
     def _waits(self, why: str) -> None:
         log.info("The canary waits its turn", extra={"event": "canary_waits", "reason": why})
-        self._close_for(NotFetching.CANARY_BUSY)
+        with self._changed:
+            if self._comfy.state is ComfyState.READY:
+                self._close_for(NotFetching.CANARY_BUSY)
         self._on_report()
 
     def _reason_of(self, report: CanaryReport) -> NotFetching | None:

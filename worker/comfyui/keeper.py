@@ -149,6 +149,14 @@ class Keeper:
         return self._failure
 
     @property
+    def trouble(self) -> str | None:
+        """Why it does not run, for a person, as soon as something is known; None while nothing is wrong."""
+        if self._failure is not None:
+            return str(self._failure)
+        recent = self.recent
+        return recent[-1].silence if recent and self._state is ComfyState.STARTING else None
+
+    @property
     def running(self) -> Running | None:
         """The last one that became ready; it may have ended since."""
         return self._running
@@ -158,6 +166,12 @@ class Keeper:
         """The last few processes, the present one last."""
         with self._changed:
             return list(self._recent)
+
+    @property
+    def ended_for(self) -> str | None:
+        """Why this worker ended the last process that has ended; None: it did so by itself, or none has."""
+        ended = [process for process in self.recent if process.died.is_set()]
+        return ended[-1].ended_for if ended else None
 
     def tail(self) -> list[str]:
         """The last lines of the present process."""
@@ -213,11 +227,13 @@ class Keeper:
             self._log_ready(running)
             frozen = self._watch(running.process)
         finally:
+            wish = (self._restart or "the worker leaves") if self._unwanted() else None
             # A frozen one will not listen to a request either.
-            code = running.process.stop(grace_s=0.0 if frozen else self._rhythm.stop_grace_s)
-        if self._unwanted():
-            reason = self._restart or "the worker leaves"
-            log.info("ComfyUI stopped", extra={"event": "comfy_stopped", "reason": reason})
+            grace_s = 0.0 if frozen else self._rhythm.stop_grace_s
+            code = running.process.stop(grace_s=grace_s, why=frozen or wish)
+        if wish is not None or self._unwanted():
+            reason = wish or self._restart or "the worker leaves"
+            log.info("ComfyUI ended by this worker", extra={"event": "comfy_stopped", "reason": reason})
             return
         if time.monotonic() - running.process.started_s >= self._rhythm.well_after_s:
             self._failures = 0

@@ -100,7 +100,13 @@ class OwnComfy:
         if not self.is_ours:
             return ServerLost("it gave no answer for too long, or has forgotten the run")
         deadline = time.monotonic() + _DEATH_IS_TOLD_WITHIN_S
-        while self._supervisor.failure is None and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
+            # Ended on purpose is no failure of ComfyUI's: there is none to wait for, and no guess to make.
+            why = self._supervisor.ended_for
+            if why is not None:
+                return ComfyDied(0, reason=f"this worker ended it: {why}")
+            failure = self._supervisor.failure
+            if failure is not None:
+                return failure
             time.sleep(0.01)
-        failure = self._supervisor.failure
-        return failure if failure is not None else ComfyDied(0, reason="it was restarted")
+        return ComfyDied(0, reason="it was restarted")

@@ -92,11 +92,13 @@ class ComfyProcess:
         self.url = address.url  # good to be shown
         self.child = child
         self.died = died  # set when it has ended, or counts as ended
+        self.ended_for: str | None = None  # why this worker ended it; None: it runs, or ended by itself
         self._log = log or LogReader()
         self.started_s = time.monotonic()
         self._http = urllib3.PoolManager(retries=False, headers=dict(address.headers))
         self.is_slow = False  # it took the last question and did not answer in time: it may only be busy
         self._refused_with: int | None = None  # its last answer, when that was that we may not ask
+        self._unanswered: str | None = None  # why the last question got no answer
 
     @classmethod
     def start(
@@ -145,22 +147,30 @@ class ComfyProcess:
 
     def ask(self, timeout_s: float = PROBE_TIMEOUT_S) -> ComfyFacts | None:
         """What it says of itself now; None when it gives no answer in time."""
-        self.is_slow = False
+        self.is_slow, self._unanswered = False, None
         try:
             answer = self._http.request("GET", f"{self.url}/system_stats", timeout=timeout_s)
             self._refused_with = answer.status if answer.status in (401, 403) else None
-            return read_facts(answer.json()) if answer.status == 200 else None
+            if answer.status == 200:
+                return read_facts(answer.json())
+            self._unanswered = f"HTTP status {answer.status}"
         except urllib3.exceptions.ReadTimeoutError:
-            self.is_slow = True
+            self.is_slow, self._unanswered = True, "it takes the question and is silent"
+        except urllib3.exceptions.HTTPError as exc:
+            self._unanswered = _why_unreached(exc)
+        except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError, ValueError):
+            self._unanswered = "what answers there is no ComfyUI"
+        return None
+
+    @property
+    def silence(self) -> str | None:
+        """That somebody else's server does not answer, and why, for a person; None: it does, or it is ours.
+
+        Ours does not answer before it has imported everything, and if it ends its own words say why.
+        """
+        if self.child is not None or self._unanswered is None:
             return None
-        except (
-            urllib3.exceptions.HTTPError,
-            json.JSONDecodeError,
-            UnicodeDecodeError,
-            TypeError,
-            ValueError,
-        ):
-            return None
+        return f"ComfyUI at {self.url} does not answer: {self._unanswered} (COMFYUI_URL)"
 
     def read_log(self) -> LogReader:
         """What it has printed since its start; of somebody else's server, what it remembered of that."""
@@ -181,17 +191,30 @@ class ComfyProcess:
             ComfyStartFailed, ComfyUnusable: it ended, or did not answer in time; says why.
         """
         until = time.monotonic() + timeout_s
+        told = False
         while time.monotonic() < until and not self.died.is_set() and not give_up.is_set():
             facts = self.ask()
             if facts is not None:
                 return facts
             if self._refused_with is not None:
                 break
+            if self.silence is not None and not told:
+                told = True
+                log.warning(
+                    "ComfyUI is not there yet; it is waited for",
+                    extra={"event": "comfy_not_there", "reason": self.silence, "wait_s": timeout_s},
+                )
             self.died.wait(PROBE_EVERY_S)
         raise self._not_ready(timeout_s)
 
-    def stop(self, *, grace_s: float) -> int:
-        """End it, if it is ours; its exit code."""
+    def stop(self, *, grace_s: float, why: str | None = None) -> int:
+        """End it, if it is ours; its exit code.
+
+        Args:
+            why: kept as `ended_for`, unless it has ended by itself before.
+        """
+        if self.child is not None and self.child.poll() is None:
+            self.ended_for = why  # before its end: who hears of that asks at once
         self._http.clear()
         code = self.child.stop(grace_s=grace_s) if self.child is not None else 0
         self.died.set()
@@ -217,7 +240,17 @@ class ComfyProcess:
             if self.child is not None
             else "start it there, or correct COMFYUI_URL"
         )
-        return ComfyStartFailed(f"no answer at {self.url} for {timeout_s:.0f} s", advice, lines=lines)
+        why = f" ({self._unanswered})" if self.silence is not None else ""
+        return ComfyStartFailed(f"no answer at {self.url} for {timeout_s:.0f} s{why}", advice, lines=lines)
+
+
+def _why_unreached(exc: urllib3.exceptions.HTTPError) -> str:
+    """What the system says, in its words: urllib3 puts its own around them."""
+    if isinstance(exc.__cause__, OSError) and exc.__cause__.strerror:
+        return exc.__cause__.strerror.lower()
+    if isinstance(exc, urllib3.exceptions.TimeoutError):
+        return "no connection in time"
+    return "the connection broke"
 
 
 def explain_exit(code: int, lines: Sequence[str]) -> WorkerError:

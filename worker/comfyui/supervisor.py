@@ -240,6 +240,16 @@ class ComfySupervisor:
         return self._keeper.failure
 
     @property
+    def ended_for(self) -> str | None:
+        """See `Keeper.ended_for`."""
+        return self._keeper.ended_for
+
+    @property
+    def trouble(self) -> str | None:
+        """See `Keeper.trouble`."""
+        return self._keeper.trouble
+
+    @property
     def base_url(self) -> str:
         """Where it listens; another port after each start. Empty before the first."""
         running = self._keeper.running

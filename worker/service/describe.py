@@ -9,6 +9,7 @@ from pathlib import Path
 
 from comfy.canary.report import CanaryReport
 from farm.settings import WorkerSettings
+from farm.status.not_fetching import most_telling_first
 from farm.status.worker import (
     AttentionTrials,
     CanaryStatus,
@@ -94,7 +95,7 @@ class StatusMaker:
             **{name: getattr(facts, name) for name in WorkerFacts.__dataclass_fields__},
             pid=os.getpid(),
             state=machine.comfy.state.value,
-            not_fetching=tuple(sorted(self._gate.closed_for)),
+            not_fetching=most_telling_first(self._gate.closed_for),
             trouble=machine.trouble or self._disk.trouble or self._illness() or self._deafness(),
             drain=told.value if told else None,
             redis_forgot_at=forgot_at.isoformat() if forgot_at else None,

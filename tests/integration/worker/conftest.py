@@ -31,7 +31,7 @@ group.add_argument("--cpu", action="store_true")
 group.add_argument("--novram", action="store_true")
 args = parser.parse_args()
 import comfy.options  # its own
-import http.server, json, os, sys, time
+import http.server, json, os, signal, sys, time
 play = args.play or ""
 print("Set vram state to: " + ("DISABLED" if args.cpu else "NORMAL_VRAM"), flush=True)
 if play == "import":
@@ -47,6 +47,8 @@ if play == "kill-guard-once" and first_time(play):
     time.sleep(600)
 if play == "read-only":
     raise OSError(30, "Read-only file system", "/models")
+if play == "deaf":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if play == "silent":
     time.sleep(600)
 class Handler(http.server.BaseHTTPRequestHandler):

@@ -22,9 +22,11 @@ import pytest
 
 from farm.process.child import free_port
 from farm.settings import WorkerSettings
+from farm.status.not_fetching import NotFetching, most_telling_first
 from farm.status.proof import ProofVerdict
 from worker.comfyui.keeper import ComfyState, Rhythm
 from worker.comfyui.launch import extra_arguments, find_target, probe_flags
+from worker.comfyui.own_comfy import OwnComfy
 from worker.comfyui.supervisor import ComfySupervisor
 from worker.errors import (
     ComfyDied,
@@ -35,8 +37,10 @@ from worker.errors import (
     InUse,
     WorkerError,
 )
+from worker.gate import Gate
 from worker.gpu.card import GIB, GpuCard
 from worker.locks import gpu_lock_path
+from worker.machine import Machine
 from worker.plan.load_plan import LoadMode, plan_load
 
 QUICK = Rhythm(start_timeout_s=60, freeze_timeout_s=60, look_every_s=0.1, first_pause_s=0.05)
@@ -57,6 +61,12 @@ def eventually(condition: Callable[[], bool], deadline_s: float = 30.0) -> bool:
 def get(url: str) -> Any:
     with urllib.request.urlopen(url, timeout=10) as answer:
         return json.load(answer)
+
+
+def start_in_vain(what: ComfySupervisor | Machine) -> None:
+    """Wait for a ComfyUI that is not there, until somebody stops that."""
+    with pytest.raises(ComfyStartFailed):
+        what.start()
 
 
 @pytest.fixture
@@ -344,6 +354,42 @@ class TestAnInstalledComfyui:
 
         assert [record.__dict__["event"] for record in caplog.records].count("comfy_down") == 3
 
+    @pytest.mark.parametrize("play", ["", "deaf"])
+    def test_what_the_worker_ends_itself_is_called_so_and_not_blamed_on_memory(
+        self, make: Make, comfyui_dir: Path, caplog: pytest.LogCaptureFixture, play: str
+    ) -> None:
+        rhythm = replace(QUICK, stop_grace_s=0.2)
+        supervisor = make(comfyui_dir=comfyui_dir, comfyui_args=f"--play '{play}'", rhythm=rhythm)
+        supervisor.start()
+        died = supervisor.died
+
+        with caplog.at_level(logging.INFO):
+            supervisor.request_restart("a node does not yield")
+            assert died.wait(60)
+            death = OwnComfy(supervisor).death()
+            supervisor.ensure_running()
+
+        assert str(death) == "ComfyUI ended: this worker ended it: a node does not yield"
+        told = [r for r in caplog.records if r.__dict__.get("event") == "comfy_stopped"]
+        assert [(r.getMessage(), r.__dict__["reason"]) for r in told] == [
+            ("ComfyUI ended by this worker", "a node does not yield")
+        ]
+        assert "comfy_down" not in [r.__dict__.get("event") for r in caplog.records]
+
+    def test_a_kill_by_somebody_else_is_asked_about_memory(self, make: Make, comfyui_dir: Path) -> None:
+        told: list[WorkerError] = []
+        supervisor = make(
+            comfyui_dir=comfyui_dir, on_state=lambda _, error: told.append(error) if error else None
+        )
+        supervisor.start()
+        assert supervisor.pid is not None
+
+        os.kill(supervisor.pid, signal.SIGKILL)
+
+        assert eventually(lambda: supervisor.generation == 2)
+        assert "killed by SIGKILL (out of host memory?)" in str(told[0])
+        assert supervisor.ended_for is None
+
     def test_its_help_that_is_killed_once_is_asked_for_again(self, make: Make, comfyui_dir: Path) -> None:
         (comfyui_dir / "kill-help").touch()
 
@@ -519,6 +565,43 @@ class TestAnAttachedComfyui:
 
         with pytest.raises(ComfyStartFailed, match=rf"{url}.*COMFYUI_URL"):
             supervisor.start()
+
+    def test_one_that_is_not_there_is_told_of_at_once_without_the_password(
+        self, make: Make, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        place = f"127.0.0.1:{free_port()}"
+        supervisor = make(
+            comfyui_url=f"http://user:sesame@{place}", rhythm=replace(QUICK, start_timeout_s=600)
+        )
+        starting = threading.Thread(target=start_in_vain, args=[supervisor])
+
+        starting.start()
+
+        silence = f"ComfyUI at http://{place} does not answer: connection refused (COMFYUI_URL)"
+        assert eventually(lambda: supervisor.trouble == silence)
+        assert eventually(lambda: "is not there yet" in caplog.text)
+        supervisor.stop()
+        starting.join(60)
+        told = [r for r in caplog.records if r.__dict__.get("event") == "comfy_not_there"]
+        assert [(r.levelname, r.__dict__["reason"]) for r in told] == [("WARNING", silence)]
+        assert not any("sesame" in str(record.__dict__) for record in caplog.records)
+
+    def test_while_none_answers_no_canary_is_on_its_way(self, make: Make, tmp_path: Path) -> None:
+        url = f"http://127.0.0.1:{free_port()}"
+        gate = Gate()
+        settings = WorkerSettings.read(data_dir=tmp_path / "data", comfyui_url=url)
+        machine = Machine(settings, gate, name="w1", on_change=lambda: None)
+        starting = threading.Thread(target=start_in_vain, args=[machine])
+
+        starting.start()
+
+        try:
+            assert eventually(lambda: "connection refused" in (machine.trouble or ""))
+            shown = most_telling_first(gate.closed_for)
+        finally:
+            machine.stop()
+            starting.join(60)
+        assert shown == (NotFetching.COMFYUI_SILENT, NotFetching.STARTING)
 
     def test_what_it_remembers_of_its_start_is_read(self, make: Make, tmp_path: Path) -> None:
         other = make(data_dir=tmp_path / "other")

@@ -9,6 +9,7 @@ import pytest
 from farm.status.not_fetching import (
     Cause,
     NotFetching,
+    most_telling_first,
 )
 from farm.status.not_fetching_page import page
 
@@ -50,3 +51,12 @@ def test_the_words_of_older_workers_are_read_and_those_of_newer_ones_keep_their_
     text: str, reason: NotFetching
 ) -> None:
     assert NotFetching(text) is reason
+
+
+def test_what_is_to_be_mended_is_told_before_what_was_wanted_and_what_passes() -> None:
+    told = most_telling_first(NotFetching)
+
+    assert set(told) == set(NotFetching)
+    assert [reason.cause for reason in told] == sorted(
+        (reason.cause for reason in NotFetching), key=[Cause.FAULT, Cause.ORDER, Cause.PASSING].index
+    )

@@ -163,6 +163,18 @@ def test_what_the_end_of_comfyui_did_to_it_counts_for_nothing(gate: Gate, keep: 
     assert keeper.report is GOOD
 
 
+def test_while_no_comfyui_answers_no_reason_is_the_canarys(gate: Gate, keep: Keep) -> None:
+    comfy = FakeComfy(without(Trait.HISTORY))
+    keeper = keep(comfy, pause_s=60)
+    eventually(lambda: gate.closed_for == {NotFetching.CANARY_FAILED}, within_s=30)
+
+    comfy.state = ComfyState.DOWN
+    keeper.comfyui_ended()
+
+    assert not gate.closed_for
+    assert keeper.trouble is None
+
+
 def test_who_asks_for_one_gets_the_report_of_a_new_one(keep: Keep) -> None:
     comfy = FakeComfy(GOOD, without(Trait.OUTPUT))
     keeper = keep(comfy, pause_s=60)
