@@ -116,4 +116,4 @@ def test_a_comfyui_that_is_mended_gets_jobs_again(future_farm: WholeFarm) -> Non
     worker.differ()
 
     assert outcomes(job.wait(JOB_S)) == ["succeeded"]
-    assert worker.told("canary_passed")
+    eventually(lambda: worker.told("canary_passed"))

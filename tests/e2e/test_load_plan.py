@@ -36,7 +36,7 @@ def test_under_strict_a_worker_whose_comfyui_lies_takes_no_job_after_it_was_foun
     assert status is not None
     assert status.proof is not None
     assert any("--novram" in difference for difference in status.proof.differences)
-    assert worker.told("not_as_planned")
+    eventually(lambda: worker.told("not_as_planned"))
     assert "not as planned" in worker_line(farm, worker)
     assert f'farm_worker_proof_differences{{worker="{worker.name}"}} 1.0' in metrics(farm)
     assert first.state is JobState.SUCCEEDED

@@ -57,7 +57,7 @@ def test_a_redis_that_answers_late_is_waited_for(start_valkey: StartValkey) -> N
 
 
 def test_a_redis_that_loads_its_data_is_told_and_has_all_of_it_afterwards(start_valkey: StartValkey) -> None:
-    server = start_valkey("--appendonly", "yes", "--key-load-delay", "300")
+    server = start_valkey("--appendonly", "yes", "--key-load-delay", "1000")
     store = open_store(server.url)
     store.submit([a_job() for _ in range(2000)])
     server.kill()
