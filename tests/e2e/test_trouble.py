@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from farm.job import EventKind, JobState, queue_for
+from farm.job import JobState, queue_for
 from farm.status.not_fetching import NotFetching
 from farm.store.base import Drain
 from tests.chaos.nodes import Disk
@@ -32,11 +32,9 @@ def always(node: str, error: str) -> dict[str, object]:
     return {"kind": "raise", "node": node, "error": error, "times": None}
 
 
-def rungs(farm: WholeFarm, job: object) -> list[str]:
+def fallback_steps(farm: WholeFarm, job: object) -> list[str]:
     events = job.events(live=False)  # type: ignore[attr-defined]
-    return [
-        event.data["rung"] for event in events if event.kind is EventKind.FINDING and "rung" in event.data
-    ]
+    return [event.data["fallback_step"] for event in events if "fallback_step" in event.data]
 
 
 def test_a_broken_worker_does_not_drain_the_queue_and_takes_itself_out_of_service(new_farm: Farms) -> None:
@@ -114,7 +112,7 @@ def test_a_decode_that_runs_out_of_memory_is_done_in_tiles_within_the_attempt(ne
     job = farm.submit().wait(JOB_S)
 
     assert outcomes(job) == ["succeeded"]
-    assert rungs(farm, job) == ["free", "tiled_decode"]
+    assert fallback_steps(farm, job) == ["free", "tiled_decode"]
     made = job.record.result
     assert made is not None
     manifest = json.loads(farm.farm.storage.read_bytes(made.manifest_key))
@@ -140,7 +138,7 @@ def test_a_job_that_is_too_large_for_a_card_goes_to_a_larger_one(new_farm: Farms
     assert outcomes(job) == ["failed", "succeeded"]
     first = notes(job)[0].error
     assert first is not None
-    assert first.details["rungs"] == ["free", "more_reserve", "streamed", "larger_class"]
+    assert first.details["fallback_steps"] == ["free", "more_reserve", "streamed", "larger_class"]
     assert [ready["generation"] for ready in small.told("comfy_ready")] == [1, 2, 3]
 
 

@@ -15,7 +15,7 @@ from worker.comfyui.supervisor import ComfySupervisor
 from worker.errors import ComfyDied, ServerLost, WorkerError
 from worker.inputs.cache import InputCache
 from worker.inputs.upload import upload
-from worker.plan.fallback import Rung
+from worker.plan.fallback import FallbackStep
 
 _DEATH_IS_TOLD_WITHIN_S: Final = 10.0
 _HUMBLE_JOBS: Final = 10  # rendered well in a humbler mode, before the planned one is tried again
@@ -66,25 +66,25 @@ class OwnComfy:
         """See `Comfy.request_restart`."""
         self._supervisor.request_restart(reason)
 
-    def offers(self) -> frozenset[Rung]:
+    def offers(self) -> frozenset[FallbackStep]:
         """See `Comfy.offers`."""
-        found = {Rung.FREE}
+        found = {FallbackStep.FREE}
         try:
             if TILED in self.client().object_info():
-                found.add(Rung.TILED)
+                found.add(FallbackStep.TILED)
         except ComfyError:
             pass  # it will say more when it is asked to free its memory
-        ways = (Rung.RESERVE, Rung.STREAM)
-        return frozenset(found | {rung for rung in ways if self._supervisor.humbler_plan(rung) is not None})
+        ways = (FallbackStep.RESERVE, FallbackStep.STREAM)
+        return frozenset(found | {step for step in ways if self._supervisor.humbler_plan(step) is not None})
 
-    def climb(self, rung: Rung) -> None:
-        """See `Comfy.climb`."""
-        plan = self._supervisor.humbler_plan(rung)
-        if rung is Rung.FREE:
+    def fall_back(self, step: FallbackStep) -> None:
+        """See `Comfy.fall_back`."""
+        plan = self._supervisor.humbler_plan(step)
+        if step is FallbackStep.FREE:
             self.client().free()
         elif plan is not None:
             self._humble_jobs = 0
-            self._supervisor.replan(plan, f"a job ran out of memory: {rung}")
+            self._supervisor.replan(plan, f"a job ran out of memory: {step}")
 
     def settle(self) -> None:
         """See `Comfy.settle`."""

@@ -41,7 +41,7 @@ from worker.errors import ComfyStartFailed, WorkerError
 from worker.gpu.card import GIB, GpuCard, class_to_serve, find_card
 from worker.locks import HeldLock, gpu_lock_path
 from worker.plan.fallback import (
-    Rung,
+    FallbackStep,
     humbler,
 )
 from worker.plan.flags import AcceptedFlags
@@ -195,12 +195,12 @@ class ComfySupervisor:
         if not self.is_attached:
             self._keeper.request_restart(reason)
 
-    def humbler_plan(self, rung: Rung) -> LoadPlan | None:
+    def humbler_plan(self, step: FallbackStep) -> LoadPlan | None:
         """How it would be started with less of the card in use; None when there is no such way."""
         if self.is_attached:
             return None
         extra = extra_arguments(self._settings, self.target, self._accepted)
-        return humbler(self.plan, rung, self._accepted, extra)
+        return humbler(self.plan, step, self._accepted, extra)
 
     def replan(self, plan: LoadPlan, reason: str) -> None:
         """Start it anew by another plan; returns once it answers.

@@ -37,9 +37,9 @@ from worker.jobs.names import prompt_id, run_folder
 from worker.jobs.render import Comfy, Ears, Tailor, render
 from worker.jobs.reporter import Reporter
 from worker.plan.fallback import (
-    Rung,
+    FallbackStep,
     larger_class,
-    next_rung,
+    next_step,
 )
 from worker.results.kept import KeptRender, KeptRenders
 from worker.results.manifest import manifest_of
@@ -130,7 +130,7 @@ class _Attempt:
         self._facts = {"job_id": claim.job_id, "attempt": claim.attempt, "token": claim.token}
         self._started = time.monotonic()
         self._left_gpu: float | None = None  # None: it never had the card
-        self._rungs: list[Rung] = []
+        self._fallback_steps: list[FallbackStep] = []
         self._judged: Exception | None = None
         self._rendered: Rendered | None = None
         self._kept: KeptRender | None = None  # these very files, when an earlier attempt rendered them
@@ -208,13 +208,15 @@ class _Attempt:
                     tailor=self._parts.tailor,
                     prove=self._lease.prove,
                     until=self._started + self._claim.spec.time_limit_s,
-                    rungs=self._rungs,
+                    fallback_steps=self._fallback_steps,
                 )
             except OutOfMemory as exc:
-                rung = None if stop.is_set() else next_rung(self._rungs, comfy.offers(), exc.node_type)
-                if rung is None:
+                step = (
+                    None if stop.is_set() else next_step(self._fallback_steps, comfy.offers(), exc.node_type)
+                )
+                if step is None:
                     raise
-                self._climb(rung, exc)
+                self._fall_back(step, exc)
             else:
                 comfy.settle()
                 for blocked in rendered.blocked:
@@ -222,13 +224,13 @@ class _Attempt:
                 self._parts.on_rendered(rendered.graph)
                 return replace(rendered, model_bytes=model_bytes)
 
-    def _climb(self, rung: Rung, exc: OutOfMemory) -> None:
-        self._tell_rung(rung, exc.node_id, exc.node_type)
-        self._parts.comfy.climb(rung)
+    def _fall_back(self, step: FallbackStep, exc: OutOfMemory) -> None:
+        self._tell_fallback(step, exc.node_id, exc.node_type)
+        self._parts.comfy.fall_back(step)
 
-    def _tell_rung(self, rung: Rung, node_id: str | None, node_type: str | None) -> None:
-        self._rungs.append(rung)
-        told = {"rung": rung.value, "node_id": node_id, "node_type": node_type}
+    def _tell_fallback(self, step: FallbackStep, node_id: str | None, node_type: str | None) -> None:
+        self._fallback_steps.append(step)
+        told = {"fallback_step": step.value, "node_id": node_id, "node_type": node_type}
         log.warning("Out of memory", extra={"event": "out_of_memory", **self._facts, **told})
         self._reporter.event(EventKind.FINDING, code="out_of_memory", **told)
 
@@ -291,7 +293,7 @@ class _Attempt:
 
     def _note_paces(self, rendered: Rendered) -> None:
         """Add what this job took to what the farm knows; a job that struggled for memory tells nothing."""
-        if rendered.rungs:
+        if rendered.fallback_steps:
             return
         try:
             self._parts.store.note_paces(job_seconds(rendered.graph, rendered.nodes, self._parts.facts()))
@@ -368,9 +370,12 @@ class _Attempt:
             gib = larger_class(store.workers(), self._parts.name)
             if gib is not None:
                 queue, retry_in_s = queue_for(gib), 0.0
-                if Rung.LARGER not in self._rungs:
-                    self._tell_rung(Rung.LARGER, error.node_id, error.node_type)
-            error = replace(error, details={**error.details, "rungs": [rung.value for rung in self._rungs]})
+                if FallbackStep.LARGER not in self._fallback_steps:
+                    self._tell_fallback(FallbackStep.LARGER, error.node_id, error.node_type)
+            error = replace(
+                error,
+                details={**error.details, "fallback_steps": [step.value for step in self._fallback_steps]},
+            )
         return store.fail(
             job_id,
             self._claim.attempt,

@@ -37,7 +37,7 @@ from farm.store.base import Claim
 from worker.errors import AttemptStopped, BrokenOutput, ServerLost, TimeLimitReached, WorkerError
 from worker.inputs.cache import InputCache
 from worker.jobs.names import file_prefix, prompt_data, prompt_id, run_folder
-from worker.plan.fallback import Rung
+from worker.plan.fallback import FallbackStep
 from worker.results.publish import LocalOutput
 from worker.results.rendered import Rendered
 
@@ -103,10 +103,10 @@ class Comfy(Protocol):
     def request_restart(self, reason: str) -> None:
         """Have the process ended and another one started; does not wait for it, `client` does."""
 
-    def offers(self) -> frozenset[Rung]:
+    def offers(self) -> frozenset[FallbackStep]:
         """What can be tried here when a job runs out of memory."""
 
-    def climb(self, rung: Rung) -> None:
+    def fall_back(self, step: FallbackStep) -> None:
         """Make room on the card; the rewrite of the graph is the render's own business.
 
         Raises:
@@ -140,7 +140,7 @@ def render(
     tailor: Tailor,
     prove: Callable[[], None],
     until: float,
-    rungs: Sequence[Rung] = (),
+    fallback_steps: Sequence[FallbackStep] = (),
 ) -> Rendered:
     """Run the claim's graph to its end.
 
@@ -151,7 +151,7 @@ def render(
         prove: called before the GPU is used; returns when the job is certainly ours, or `stop` is set.
         until: when the attempt's time is up (monotonic): inputs, the start of ComfyUI and what was tried
             before are part of it. Nothing that ends later is taken, well as it may have ended.
-        rungs: what was tried before in this attempt, because the card ran out of memory.
+        fallback_steps: what was tried before in this attempt, because the card ran out of memory.
 
     Raises:
         GraphError: this deployment does not allow the graph.
@@ -174,7 +174,7 @@ def render(
             stop,
             tailor=tailor,
             prove=prove,
-            rungs=rungs,
+            fallback_steps=fallback_steps,
             until=until,
         )
     except (ServerUnreachable, ServerError, RunLost) as exc:
@@ -194,7 +194,7 @@ def _render(
     *,
     tailor: Tailor,
     prove: Callable[[], None],
-    rungs: Sequence[Rung],
+    fallback_steps: Sequence[FallbackStep],
     until: float,
 ) -> Rendered:
     started = time.monotonic()
@@ -206,7 +206,7 @@ def _render(
     fitted = tailor.fit(given, claim.spec)
     graph, prefixes = set_output_prefix(fitted.graph, file_prefix(claim))
     changes = (*fitted.changes, *prefixes)
-    if Rung.TILED in rungs:
+    if FallbackStep.TILED in fallback_steps:
         graph, tiled = tile_decodes(graph, _inputs_of(client, TILED))
         changes = (*changes, *tiled)
     prepared = time.monotonic()
@@ -214,7 +214,7 @@ def _render(
     if stop.is_set():
         raise AttemptStopped(f"attempt {claim.attempt} at job {claim.job_id} was stopped before its run")
     _check_time(claim, until)
-    run = _run_afresh(client, graph, claim, comfy, ears, (stop, died), until=until, tries=len(rungs))
+    run = _run_afresh(client, graph, claim, comfy, ears, (stop, died), until=until, tries=len(fallback_steps))
     ended = time.monotonic()
     # A node that yields to nobody may end well long after it was told to stop.
     _check_time(claim, until)
@@ -225,7 +225,7 @@ def _render(
         graph=run.graph,
         changes=changes,
         fitted=fitted,
-        rungs=tuple(rungs),
+        fallback_steps=tuple(fallback_steps),
         timings_s={
             "prepare": prepared - started,
             "comfy": ended - prepared,

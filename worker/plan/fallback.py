@@ -17,7 +17,7 @@ from worker.plan.load_plan import LoadMode, LoadPlan
 _MORE_RESERVE_BYTES: Final = 2 * GIB
 
 
-class Rung(StrEnum):
+class FallbackStep(StrEnum):
     """One thing to try. The first two need no restart of ComfyUI."""
 
     FREE = "free"  # unload all models, drop the cache
@@ -27,24 +27,28 @@ class Rung(StrEnum):
     LARGER = "larger_class"  # the job waits for a larger card
 
 
-_HERE: Final = (Rung.FREE, Rung.TILED, Rung.RESERVE, Rung.STREAM)
+_HERE: Final = (FallbackStep.FREE, FallbackStep.TILED, FallbackStep.RESERVE, FallbackStep.STREAM)
 
 
-def next_rung(taken: Collection[Rung], offered: Collection[Rung], node_type: str | None) -> Rung | None:
+def next_step(
+    taken: Collection[FallbackStep], offered: Collection[FallbackStep], node_type: str | None
+) -> FallbackStep | None:
     """What to try next on this worker; None when there is nothing left.
 
     Args:
         offered: what this worker and its ComfyUI can do.
         node_type: class of the node that ran out of memory; tiles only help a decode.
     """
-    for rung in _HERE:
-        helps = rung is not Rung.TILED or node_type == WHOLE
-        if rung in offered and rung not in taken and helps:
-            return rung
+    for step in _HERE:
+        helps = step is not FallbackStep.TILED or node_type == WHOLE
+        if step in offered and step not in taken and helps:
+            return step
     return None
 
 
-def humbler(plan: LoadPlan, rung: Rung, accepted: AcceptedFlags, extra: Sequence[str]) -> LoadPlan | None:
+def humbler(
+    plan: LoadPlan, step: FallbackStep, accepted: AcceptedFlags, extra: Sequence[str]
+) -> LoadPlan | None:
     """The plan with less of the card in use; None when this ComfyUI has no such way, or is there already.
 
     Args:
@@ -55,11 +59,11 @@ def humbler(plan: LoadPlan, rung: Rung, accepted: AcceptedFlags, extra: Sequence
         return None
     reasons = (*plan.reasons, "a job ran out of memory")
     kept = _without_memory_flags(plan.flags)
-    if rung is Rung.STREAM and "--novram" in accepted:
+    if step is FallbackStep.STREAM and "--novram" in accepted:
         return replace(
             plan, mode=LoadMode.STREAMED, flags=(*kept, "--novram"), reserve_bytes=0, reasons=reasons
         )
-    if rung is Rung.RESERVE and "--reserve-vram" in accepted:
+    if step is FallbackStep.RESERVE and "--reserve-vram" in accepted:
         reserve = plan.reserve_bytes + _MORE_RESERVE_BYTES
         flags = (*kept, "--reserve-vram", f"{reserve / GIB:.1f}")
         return replace(plan, mode=LoadMode.RESERVED, flags=flags, reserve_bytes=reserve, reasons=reasons)

@@ -41,7 +41,7 @@ def manifest_of(
         "wishes": asdict(spec.wishes),
         "changes": [asdict(change) for change in rendered.changes],
         "rewrites": _rewrites(rendered.fitted),
-        "out_of_memory": [rung.value for rung in rendered.rungs],
+        "out_of_memory": [step.value for step in rendered.fallback_steps],
         "node_seconds": {node: round(seconds, 4) for node, seconds in rendered.node_seconds.items()},
         "model_bytes": rendered.model_bytes,
         "texts": [asdict(text) for text in rendered.texts],

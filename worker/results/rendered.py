@@ -9,7 +9,7 @@ from comfy.errors import Blocked
 from comfy.protocol.outputs import NodeText
 from comfy.protocol.progress import NodeTiming
 from comfy.rewrites import Change, Optimized
-from worker.plan.fallback import Rung
+from worker.plan.fallback import FallbackStep
 from worker.results.publish import LocalOutput
 
 
@@ -23,7 +23,7 @@ class Rendered:
     fitted: Optimized  # which rewrites were applied, refused or skipped, and why
     timings_s: dict[str, float] = field(default_factory=dict)
     nodes: tuple[NodeTiming, ...] = ()  # what ran, and how long; nothing of nodes that were cached
-    rungs: tuple[Rung, ...] = ()  # what was tried because the card ran out of memory
+    fallback_steps: tuple[FallbackStep, ...] = ()  # what was tried because the card ran out of memory
     model_bytes: dict[str, int] = field(default_factory=dict)  # "vae/x.safetensors" -> bytes, before the run
     texts: tuple[NodeText, ...] = ()  # what nodes showed
     blocked: tuple[Blocked, ...] = ()  # what did not run, because a node before it let nothing past

@@ -27,7 +27,7 @@ from farm.store.base import Claim
 from worker.jobs import render as rendering
 from worker.jobs.names import run_folder
 from worker.jobs.render import Ears, render
-from worker.plan.fallback import Rung
+from worker.plan.fallback import FallbackStep
 from worker.results.media import probe
 from worker.results.rendered import Rendered
 
@@ -90,7 +90,7 @@ class Place:
             tailor=AsItIs(),
             prove=lambda: None,
             until=time.monotonic() + claim.spec.time_limit_s,
-            rungs=(Rung.FREE,) * tries,
+            fallback_steps=(FallbackStep.FREE,) * tries,
         )
 
     def render_and_clean(self, claim: Claim) -> Rendered:

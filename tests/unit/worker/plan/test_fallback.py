@@ -7,42 +7,46 @@ import pytest
 from farm.status.worker import WorkerStatus
 from worker.gpu.card import GIB
 from worker.plan.fallback import (
-    Rung,
+    FallbackStep,
     humbler,
     larger_class,
-    next_rung,
+    next_step,
 )
 from worker.plan.flags import AcceptedFlags
 from worker.plan.load_plan import LoadMode, LoadPlan
 
-HERE = [Rung.FREE, Rung.TILED, Rung.RESERVE, Rung.STREAM]
+HERE = [FallbackStep.FREE, FallbackStep.TILED, FallbackStep.RESERVE, FallbackStep.STREAM]
 ALL = AcceptedFlags(names=frozenset({"--novram", "--reserve-vram"}))
 PLAN = LoadPlan(mode=LoadMode.RESIDENT, flags=("--highvram", "--fast"), reasons=("it fits",))
 
 
-def climbed(node_type: str, offered: list[Rung]) -> list[Rung]:
-    taken: list[Rung] = []
-    while (rung := next_rung(taken, offered, node_type)) is not None:
-        taken.append(rung)
+def taken_for(node_type: str, offered: list[FallbackStep]) -> list[FallbackStep]:
+    taken: list[FallbackStep] = []
+    while (step := next_step(taken, offered, node_type)) is not None:
+        taken.append(step)
     return taken
 
 
 def test_a_decode_climbs_every_rung() -> None:
-    assert climbed("VAEDecode", HERE) == HERE
+    assert taken_for("VAEDecode", HERE) == HERE
 
 
 def test_tiles_do_not_help_a_sampler() -> None:
-    assert climbed("KSamplerAdvanced", HERE) == [Rung.FREE, Rung.RESERVE, Rung.STREAM]
+    assert taken_for("KSamplerAdvanced", HERE) == [
+        FallbackStep.FREE,
+        FallbackStep.RESERVE,
+        FallbackStep.STREAM,
+    ]
 
 
 def test_only_what_is_offered_is_tried() -> None:
-    assert climbed("VAEDecode", [Rung.FREE]) == [Rung.FREE]
+    assert taken_for("VAEDecode", [FallbackStep.FREE]) == [FallbackStep.FREE]
 
 
 def test_more_reserve_takes_the_place_of_the_mode_and_grows() -> None:
-    once = humbler(PLAN, Rung.RESERVE, ALL, ())
+    once = humbler(PLAN, FallbackStep.RESERVE, ALL, ())
     assert once is not None
-    twice = humbler(once, Rung.RESERVE, ALL, ())
+    twice = humbler(once, FallbackStep.RESERVE, ALL, ())
 
     assert (once.mode, once.flags) == (LoadMode.RESERVED, ("--fast", "--reserve-vram", "2.0"))
     assert twice is not None
@@ -50,7 +54,7 @@ def test_more_reserve_takes_the_place_of_the_mode_and_grows() -> None:
 
 
 def test_streaming_keeps_nothing_on_the_card() -> None:
-    plan = humbler(PLAN, Rung.STREAM, ALL, ())
+    plan = humbler(PLAN, FallbackStep.STREAM, ALL, ())
 
     assert plan is not None
     assert (plan.mode, plan.flags) == (LoadMode.STREAMED, ("--fast", "--novram"))
@@ -66,11 +70,11 @@ def test_streaming_keeps_nothing_on_the_card() -> None:
         (LoadPlan(mode=LoadMode.STREAMED, reasons=("asked for",)), ALL, ()),
     ],
 )
-@pytest.mark.parametrize("rung", [Rung.RESERVE, Rung.STREAM])
+@pytest.mark.parametrize("step", [FallbackStep.RESERVE, FallbackStep.STREAM])
 def test_there_is_no_humbler_plan(
-    plan: LoadPlan, accepted: AcceptedFlags, extra: tuple[str, ...], rung: Rung
+    plan: LoadPlan, accepted: AcceptedFlags, extra: tuple[str, ...], step: FallbackStep
 ) -> None:
-    assert humbler(plan, rung, accepted, extra) is None
+    assert humbler(plan, step, accepted, extra) is None
 
 
 @pytest.mark.parametrize(
