@@ -34,7 +34,7 @@ from worker.jobs.faults import Fault, sort_fault
 from worker.jobs.job_seconds import job_seconds
 from worker.jobs.lease import Lease, LeaseKeeper
 from worker.jobs.names import prompt_id, run_folder
-from worker.jobs.render import Comfy, Ears, Tailor, render
+from worker.jobs.render import Comfy, RunListener, Tailor, render
 from worker.jobs.reporter import Reporter
 from worker.plan.fallback import (
     FallbackStep,
@@ -188,7 +188,7 @@ class _Attempt:
             self._off_the_gpu()
 
     def _render(self) -> Rendered:
-        ears = Ears(
+        listener = RunListener(
             phase=self._reporter.phase,
             progress=self._reporter.progress,
             preview=self._show if self._parts.previews else None,
@@ -203,7 +203,7 @@ class _Attempt:
                     comfy,
                     self._parts.inputs,
                     self._parts.scratch,
-                    ears,
+                    listener,
                     stop,
                     tailor=self._parts.tailor,
                     prove=self._lease.prove,

@@ -121,7 +121,7 @@ class Comfy(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ears:
+class RunListener:
     """Who wants to hear of a run while it goes on."""
 
     phase: Callable[[str], None]
@@ -134,7 +134,7 @@ def render(
     comfy: Comfy,
     inputs: InputCache,
     scratch: Path,
-    ears: Ears,
+    listener: RunListener,
     stop: threading.Event,
     *,
     tailor: Tailor,
@@ -170,7 +170,7 @@ def render(
             comfy,
             inputs,
             scratch,
-            ears,
+            listener,
             stop,
             tailor=tailor,
             prove=prove,
@@ -189,7 +189,7 @@ def _render(
     comfy: Comfy,
     inputs: InputCache,
     scratch: Path,
-    ears: Ears,
+    listener: RunListener,
     stop: threading.Event,
     *,
     tailor: Tailor,
@@ -198,7 +198,7 @@ def _render(
     until: float,
 ) -> Rendered:
     started = time.monotonic()
-    ears.phase("preparing")
+    listener.phase("preparing")
     client = comfy.client()
     died = comfy.died  # of the process that runs now: another one may follow while we look
     given = _with_inputs(claim, inputs, comfy, stop, until=until)
@@ -214,7 +214,7 @@ def _render(
     if stop.is_set():
         raise AttemptStopped(f"attempt {claim.attempt} at job {claim.job_id} was stopped before its run")
     _check_time(claim, until)
-    run = _run_afresh(client, graph, claim, comfy, ears, (stop, died), until=until, tries=len(fallback_steps))
+    run = _run_afresh(client, graph, claim, comfy, listener, (stop, died), until=until, tries=len(fallback_steps))
     ended = time.monotonic()
     # A node that yields to nobody may end well long after it was told to stop.
     _check_time(claim, until)
@@ -276,7 +276,7 @@ def _run_afresh(
     graph: Mapping[str, Any],
     claim: Claim,
     comfy: Comfy,
-    ears: Ears,
+    listener: RunListener,
     ends: tuple[threading.Event, threading.Event],
     *,
     until: float,
@@ -293,7 +293,7 @@ def _run_afresh(
     old: tuple[OutputFile, ...] = ()
     for repeats, pause_s in enumerate(_AFTER_FREE_S):
         ends[0].wait(pause_s)
-        run = _run(client, graph, claim, comfy, ears, ends, until=until, turn=(tries, repeats))
+        run = _run(client, graph, claim, comfy, listener, ends, until=until, turn=(tries, repeats))
         old = files_of_others(run.outputs, run.cached_nodes, run_folder(claim), comfy.output_dir)
         if not old:
             return run
@@ -310,7 +310,7 @@ def _run(
     graph: Mapping[str, Any],
     claim: Claim,
     comfy: Comfy,
-    ears: Ears,
+    listener: RunListener,
     ends: tuple[threading.Event, threading.Event],
     *,
     until: float,
@@ -322,7 +322,7 @@ def _run(
             graph,
             prompt_id=prompt_id(claim, tries=turn[0], repeats=turn[1]),
             extra_data=prompt_data(claim),
-            on_event=_Listener(ears),
+            on_event=_EventForwarder(listener),
             cancel=stop,
             gone=died,
             time_limit_s=until - time.monotonic(),
@@ -419,24 +419,24 @@ def _file_on_disk(
             raise AttemptStopped(f"stopped while {file.filename} was fetched")
 
 
-class _Listener:
+class _EventForwarder:
     """Passes on what changed, in the client's reading thread: it must be quick."""
 
-    def __init__(self, ears: Ears) -> None:
-        self._ears = ears
+    def __init__(self, listener: RunListener) -> None:
+        self._listener = listener
         self._phase = "preparing"
 
     def __call__(self, run: PromptRun, event: Event) -> None:
         if isinstance(event, Preview):
-            if self._ears.preview is not None:
-                self._ears.preview(event.node or "", event.media_type, event.image)
+            if self._listener.preview is not None:
+                self._listener.preview(event.node or "", event.media_type, event.image)
             return
         now = run.progress
         if now.phase not in _SAYS_NOTHING and now.phase.value != self._phase:
             self._phase = now.phase.value
-            self._ears.phase(self._phase)
+            self._listener.phase(self._phase)
         left = (now.steps - now.step) if now.steps and now.step is not None else None
-        self._ears.progress(
+        self._listener.progress(
             Progress(
                 phase=self._phase,
                 fraction=now.fraction,

@@ -26,7 +26,7 @@ from farm.job import JobSpec
 from farm.store.base import Claim
 from worker.jobs import render as rendering
 from worker.jobs.names import run_folder
-from worker.jobs.render import Ears, render
+from worker.jobs.render import RunListener, render
 from worker.plan.fallback import FallbackStep
 from worker.results.media import probe
 from worker.results.rendered import Rendered
@@ -34,7 +34,7 @@ from worker.results.rendered import Rendered
 pytestmark = pytest.mark.timeout(300)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-EARS = Ears(phase=lambda _phase: None, progress=lambda _progress: None)
+SILENT = RunListener(phase=lambda _phase: None, progress=lambda _progress: None)
 
 
 class Server(Protocol):
@@ -85,7 +85,7 @@ class Place:
             self.comfy,
             MagicMock(),
             self._scratch,
-            EARS,
+            SILENT,
             threading.Event(),
             tailor=AsItIs(),
             prove=lambda: None,

@@ -21,7 +21,7 @@ from farm.job import JobSpec
 from farm.store.base import Claim
 from tests.support.jobs import GRAPH, TOKEN
 from worker.errors import BrokenOutput, ServerLost
-from worker.jobs.render import Ears, render
+from worker.jobs.render import RunListener, render
 from worker.results.rendered import Rendered
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -70,14 +70,14 @@ def render_at(tmp_path: Path) -> Render:
     def made(server: Server, *, ours: bool, stop: threading.Event | None = None) -> Rendered:
         comfy = MagicMock(is_ours=ours, output_dir=None, died=threading.Event(), client=lambda: server)
         tailor = MagicMock(fit=lambda graph, _: Optimized(graph=graph, outcomes=()))
-        ears = Ears(phase=lambda _phase: None, progress=lambda _progress: None)
+        listener = RunListener(phase=lambda _phase: None, progress=lambda _progress: None)
         stop = stop or threading.Event()
         return render(
             CLAIM,
             comfy,
             MagicMock(),
             tmp_path,
-            ears,
+            listener,
             stop,
             tailor=tailor,
             prove=lambda: None,
