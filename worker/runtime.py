@@ -53,7 +53,7 @@ from worker.service.describe import StatusMaker
 from worker.service.disk import DiskWatch, written_folders
 from worker.service.epoch import EpochWatch
 from worker.service.gpu_hold import CardHold
-from worker.service.graph_fitter import Tailor
+from worker.service.graph_fitter import GraphFitter
 from worker.service.leaving import Leaving
 from worker.service.model_shelf import ModelShelf
 from worker.service.spot import spot_watch
@@ -281,7 +281,7 @@ class Runtime:
             store=self._store,
             keeper=self._keeper,
             comfy=OwnComfy(self._machine.comfy),
-            tailor=Tailor(
+            fitter=GraphFitter(
                 self._name,
                 self._worker,
                 self._machine,

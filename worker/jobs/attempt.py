@@ -34,7 +34,7 @@ from worker.jobs.faults import Fault, sort_fault
 from worker.jobs.job_seconds import job_seconds
 from worker.jobs.lease import Lease, LeaseKeeper
 from worker.jobs.names import prompt_id, run_folder
-from worker.jobs.render import Comfy, RunListener, Tailor, render
+from worker.jobs.render import Comfy, Fitter, RunListener, render
 from worker.jobs.reporter import Reporter
 from worker.plan.fallback import (
     FallbackStep,
@@ -65,7 +65,7 @@ class Parts:
     store: JobStore
     keeper: LeaseKeeper
     comfy: Comfy
-    tailor: Tailor
+    fitter: Fitter
     inputs: InputCache
     publisher: Publisher
     kept: KeptRenders  # finished files that the storage did not take
@@ -205,7 +205,7 @@ class _Attempt:
                     self._parts.scratch,
                     listener,
                     stop,
-                    tailor=self._parts.tailor,
+                    fitter=self._parts.fitter,
                     prove=self._lease.prove,
                     until=self._started + self._claim.spec.time_limit_s,
                     fallback_steps=self._fallback_steps,

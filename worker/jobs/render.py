@@ -52,7 +52,7 @@ _END_NOTICED_S: Final = 1.0  # how long the end of a process may take to be know
 _SAYS_NOTHING: Final = frozenset({Phase.QUEUED, Phase.OTHER, Phase.DONE})
 
 
-class Tailor(Protocol):
+class Fitter(Protocol):
     """Who fits graphs to this worker."""
 
     def admit(self, graph: Mapping[str, Any]) -> None:
@@ -137,7 +137,7 @@ def render(
     listener: RunListener,
     stop: threading.Event,
     *,
-    tailor: Tailor,
+    fitter: Fitter,
     prove: Callable[[], None],
     until: float,
     fallback_steps: Sequence[FallbackStep] = (),
@@ -147,7 +147,7 @@ def render(
     Args:
         scratch: for files that only /view gives us.
         stop: set by whoever wants it to end early.
-        tailor: fits the graph to this place, as far as the job accepts that.
+        fitter: fits the graph to this worker, as far as the job accepts that.
         prove: called before the GPU is used; returns when the job is certainly ours, or `stop` is set.
         until: when the attempt's time is up (monotonic): inputs, the start of ComfyUI and what was tried
             before are part of it. Nothing that ends later is taken, well as it may have ended.
@@ -172,7 +172,7 @@ def render(
             scratch,
             listener,
             stop,
-            tailor=tailor,
+            fitter=fitter,
             prove=prove,
             fallback_steps=fallback_steps,
             until=until,
@@ -192,7 +192,7 @@ def _render(
     listener: RunListener,
     stop: threading.Event,
     *,
-    tailor: Tailor,
+    fitter: Fitter,
     prove: Callable[[], None],
     fallback_steps: Sequence[FallbackStep],
     until: float,
@@ -202,8 +202,8 @@ def _render(
     client = comfy.client()
     died = comfy.died  # of the process that runs now: another one may follow while we look
     given = _with_inputs(claim, inputs, comfy, stop, until=until)
-    tailor.admit(given)
-    fitted = tailor.fit(given, claim.spec)
+    fitter.admit(given)
+    fitted = fitter.fit(given, claim.spec)
     graph, prefixes = set_output_prefix(fitted.graph, file_prefix(claim))
     changes = (*fitted.changes, *prefixes)
     if FallbackStep.TILED in fallback_steps:
@@ -214,7 +214,9 @@ def _render(
     if stop.is_set():
         raise AttemptStopped(f"attempt {claim.attempt} at job {claim.job_id} was stopped before its run")
     _check_time(claim, until)
-    run = _run_afresh(client, graph, claim, comfy, listener, (stop, died), until=until, tries=len(fallback_steps))
+    run = _run_afresh(
+        client, graph, claim, comfy, listener, (stop, died), until=until, tries=len(fallback_steps)
+    )
     ended = time.monotonic()
     # A node that yields to nobody may end well long after it was told to stop.
     _check_time(claim, until)

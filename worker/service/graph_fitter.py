@@ -21,7 +21,7 @@ from worker.service.definitions import Definitions
 log = logging.getLogger(__name__)
 
 
-class Tailor:
+class GraphFitter:
     """Knows the place, and makes graphs fit it."""
 
     def __init__(

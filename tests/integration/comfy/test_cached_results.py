@@ -58,7 +58,7 @@ def a_claim(seed: int, *, job_id: str | None = None, attempt: int = 1) -> Claim:
 
 
 class AsItIs:
-    """A tailor that changes nothing."""
+    """A fitter that changes nothing."""
 
     def admit(self, graph: Mapping[str, Any]) -> None:
         del graph
@@ -87,7 +87,7 @@ class Place:
             self._scratch,
             SILENT,
             threading.Event(),
-            tailor=AsItIs(),
+            fitter=AsItIs(),
             prove=lambda: None,
             until=time.monotonic() + claim.spec.time_limit_s,
             fallback_steps=(FallbackStep.FREE,) * tries,

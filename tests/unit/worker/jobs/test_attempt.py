@@ -38,7 +38,7 @@ def parts_of(store: MemoryJobStore, publisher: S3Publisher, folder: Path, **othe
         "name": "w1",
         "keeper": LeaseKeeper(store, renew_s=3, lease_s=15),
         "comfy": MagicMock(),
-        "tailor": MagicMock(),
+        "fitter": MagicMock(),
         "inputs": MagicMock(),
         "kept": KeptRenders(folder / "kept", limit_bytes=1000),
         "hold_limit_s": 60,

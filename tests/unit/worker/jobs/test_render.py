@@ -69,7 +69,7 @@ Render = Callable[..., Rendered]
 def render_at(tmp_path: Path) -> Render:
     def made(server: Server, *, ours: bool, stop: threading.Event | None = None) -> Rendered:
         comfy = MagicMock(is_ours=ours, output_dir=None, died=threading.Event(), client=lambda: server)
-        tailor = MagicMock(fit=lambda graph, _: Optimized(graph=graph, outcomes=()))
+        fitter = MagicMock(fit=lambda graph, _: Optimized(graph=graph, outcomes=()))
         listener = RunListener(phase=lambda _phase: None, progress=lambda _progress: None)
         stop = stop or threading.Event()
         return render(
@@ -79,7 +79,7 @@ def render_at(tmp_path: Path) -> Render:
             tmp_path,
             listener,
             stop,
-            tailor=tailor,
+            fitter=fitter,
             prove=lambda: None,
             until=time.monotonic() + 60.0,
         )

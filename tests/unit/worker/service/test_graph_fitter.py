@@ -21,13 +21,13 @@ from farm.settings import WorkerSettings
 from tests.support.fleet import wan_graph
 from tests.support.places import wrapper_graph
 from worker.comfyui.process import ComfyDevice, ComfyFacts
-from worker.service.graph_fitter import Tailor
+from worker.service.graph_fitter import GraphFitter
 
 EMULATED_CARD = ComfyDevice(name="cuda:0", kind="cuda", vram_total_bytes=80 * GIB, vram_free_bytes=GIB)
 
 
 class Nodes:
-    """The worker's `Definitions`, as far as a tailor asks."""
+    """The worker's `Definitions`, as far as a fitter asks."""
 
     def __init__(self, trouble: Exception | None = None) -> None:
         self._trouble = trouble
@@ -38,14 +38,14 @@ class Nodes:
         return shipped_definitions()
 
 
-def a_tailor(
+def a_fitter(
     *,
     trouble: Exception | None = None,
     comfyui: Path | None = None,
     argv: tuple[str, ...] = (),
     emulated: bool = True,
     allowed_nodes: str = "",
-) -> Tailor:
+) -> GraphFitter:
     facts = ComfyFacts(
         version="0.12.1",
         python="",
@@ -64,7 +64,7 @@ def a_tailor(
     )
     nodes: Any = Nodes(trouble)
     settings = WorkerSettings.read(comfyui_dir=comfyui)
-    return Tailor("gpu0@node1", settings, machine, nodes, allowed_nodes=allowed_nodes)
+    return GraphFitter("gpu0@node1", settings, machine, nodes, allowed_nodes=allowed_nodes)
 
 
 def a_spec(accept: ChangeKind = ChangeKind.NEAR) -> JobSpec:
@@ -72,14 +72,14 @@ def a_spec(accept: ChangeKind = ChangeKind.NEAR) -> JobSpec:
 
 
 def test_a_graph_is_fitted_to_the_card_that_comfyui_tells_of() -> None:
-    fitted = a_tailor().fit(wrapper_graph(), a_spec())
+    fitted = a_fitter().fit(wrapper_graph(), a_spec())
 
     assert fitted.graph["1"]["inputs"]["load_device"] == "main_device"
     assert fitted.graph["1"]["inputs"]["attention_mode"] == "sdpa"
 
 
 def test_a_job_that_accepts_the_same_pixels_only_keeps_its_attention() -> None:
-    fitted = a_tailor().fit(wrapper_graph(), a_spec(ChangeKind.EXACT))
+    fitted = a_fitter().fit(wrapper_graph(), a_spec(ChangeKind.EXACT))
 
     assert fitted.changes == ()
 
@@ -87,7 +87,7 @@ def test_a_job_that_accepts_the_same_pixels_only_keeps_its_attention() -> None:
 def test_a_comfyui_that_does_not_answer_costs_the_rewrites_and_not_the_job() -> None:
     graph = wrapper_graph()
 
-    fitted = a_tailor(trouble=ServerUnreachable("http://x", "refused")).fit(graph, a_spec())
+    fitted = a_fitter(trouble=ServerUnreachable("http://x", "refused")).fit(graph, a_spec())
 
     assert fitted.graph == graph
     assert "refused" in fitted.untried
@@ -99,7 +99,7 @@ def test_sizes_are_those_of_the_files_on_the_disk(tmp_path: Path) -> None:
     file.parent.mkdir(parents=True)
     file.write_bytes(b"x" * 321)
 
-    site = a_tailor(comfyui=tmp_path).site(graph)
+    site = a_fitter(comfyui=tmp_path).site(graph)
 
     assert site.model_bytes == {file.name: 321}
 
@@ -111,11 +111,11 @@ def test_sizes_are_those_of_the_files_on_the_disk(tmp_path: Path) -> None:
 def test_whether_core_nodes_write_the_prompt_is_read_from_the_command_line(
     emulated: bool, argv: tuple[str, ...], writes: bool | None
 ) -> None:
-    assert a_tailor(emulated=emulated, argv=argv).site(wan_graph()).writes_metadata is writes
+    assert a_fitter(emulated=emulated, argv=argv).site(wan_graph()).writes_metadata is writes
 
 
 def test_what_the_deployment_does_not_allow_is_not_run() -> None:
-    a_tailor(allowed_nodes="*").admit(wan_graph())
+    a_fitter(allowed_nodes="*").admit(wan_graph())
 
     with pytest.raises(GraphError, match="does not allow"):
-        a_tailor(allowed_nodes="Load*,Save*").admit(wan_graph())
+        a_fitter(allowed_nodes="Load*,Save*").admit(wan_graph())
