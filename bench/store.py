@@ -27,7 +27,7 @@ from farm.asking.request import (
     JobRequest,
     prepare,
 )
-from farm.broker import CeleryBell, make_app
+from farm.broker import CeleryNotifier, make_app
 from farm.job import JobResult, JobSpec, new_job_id, queue_for
 from farm.settings import RedisSettings
 from farm.store.base import Claim, NewJob, StoreLimits
@@ -60,9 +60,9 @@ def main() -> None:
 
 
 def store_at(url: str, namespace: str) -> RedisJobStore:
-    """A store with the real bell."""
+    """A store with the real notifier."""
     settings = RedisSettings.read(url=SecretStr(url), namespace=namespace)
-    return connect(settings, StoreLimits(), CeleryBell(make_app(settings), namespace))
+    return connect(settings, StoreLimits(), CeleryNotifier(make_app(settings), namespace))
 
 
 def jobs(count: int) -> list[NewJob]:

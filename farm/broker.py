@@ -1,4 +1,4 @@
-"""The Celery side of the farm: queues, delivery options, and the message that rings for a job.
+"""The Celery side of the farm: queues, delivery options, and the message that announces a job.
 
 The message carries no truth: "job X is waiting", no more. So it is acknowledged early, sent again
 freely, and none of Celery's own redelivery plays a part. `celery -A farm.broker flower` shows the fleet.
@@ -129,7 +129,7 @@ def assert_safe(app: Celery) -> None:
         raise SettingsError(f"Celery would lose or double jobs: {'; '.join(wrong)}")
 
 
-class CeleryBell:
+class CeleryNotifier:
     """Makes the messages that Celery itself would send, about thirty times faster.
 
     Celery builds one message for each queue and priority (in memory, nothing is sent); the few

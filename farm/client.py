@@ -27,7 +27,6 @@ from farm.asking.request import (
     local_file,
     prepare_with_files,
 )
-from farm.bell import LazyBell
 from farm.errors import IllegalMove, InvalidJob, JobFailed, JobNotFound, Problem, Unplaceable, WaitTimeout
 from farm.fleet.preflight import Preflight
 from farm.fleet.reuse import reusable
@@ -35,6 +34,7 @@ from farm.fleet.waiting import why_waiting
 from farm.follow import follow
 from farm.handle import Job
 from farm.job import JobEvent, JobRecord, JobSpec, JobState, new_job_id, queue_for
+from farm.notifier import LazyNotifier
 from farm.settings import GateSettings, RedisSettings, S3Settings, StoreSettings
 from farm.status.worker import WorkerStatus
 from farm.storage import S3Storage, Storage
@@ -424,7 +424,7 @@ def _store_at(redis: RedisSettings) -> JobStore:
     # To import Redis's client takes long too, and a farm may be given its store.
     from farm.store.redis.store import connect, store_limits
 
-    return connect(redis, store_limits(settings_here(StoreSettings)), LazyBell(redis))
+    return connect(redis, store_limits(settings_here(StoreSettings)), LazyNotifier(redis))
 
 
 def _at(index: int, problem: Problem) -> Problem:

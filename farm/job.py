@@ -229,7 +229,7 @@ class JobRecord:
     spec: JobSpec
     state: JobState
     submitted_at: AwareDatetime
-    queue: str  # the Celery queue that its bell is in
+    queue: str  # the Celery queue that its notification is in
     attempt: int = 0  # number of the present or last attempt; 0: never claimed
     token: str | None = None  # of the claim that runs; once succeeded, of the one whose result was accepted
     attempts_failed: int = 0

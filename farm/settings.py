@@ -74,7 +74,7 @@ def _set_in_environment(group: type[FromEnvironment], given: Mapping[str, Any]) 
 
 
 class RedisSettings(FromEnvironment):
-    """Where jobs are kept and rung."""
+    """Where jobs are kept and announced."""
 
     url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
@@ -126,11 +126,11 @@ class StoreSettings(FromEnvironment):
         validation_alias=_variable("FARM_SWEEP_S"),
         description="Seconds between two sweeps of the steward.",
     )
-    ring_again_after_s: float = Field(
+    notify_again_after_s: float = Field(
         30.0,
         gt=0,
-        validation_alias=_variable("FARM_RING_AGAIN_AFTER_S"),
-        description="Seconds after which a queued job whose message is missing is rung again.",
+        validation_alias=_variable("FARM_NOTIFY_AGAIN_AFTER_S", "FARM_RING_AGAIN_AFTER_S"),
+        description="Seconds after which a queued job whose message is missing is announced again.",
     )
     avoid_s: float = Field(
         20.0,

@@ -22,7 +22,7 @@ Where `farm up` runs, in that folder and those below it, commands, workers and `
 from that local stack. `farm env` prints it as a shell reads it: `eval "$(farm env)"`.
 
 This page is made from the settings by `make docs`; a test holds the two together. The names after the
-first one of a row are accepted too: they are those of runpod's worker-comfyui.
+first one of a row are accepted too: those of runpod's worker-comfyui, and older names of ours.
 """
 
 _OTHERS: Final = """

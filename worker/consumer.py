@@ -102,7 +102,7 @@ class Line:
         self._consumer: Any = None
         self._waker: _Waker | None = None
 
-    def bells(self) -> dict[str, int]:
+    def notifications(self) -> dict[str, int]:
         """How many messages wait in each queue that this worker consumes; by a connection of its own.
 
         Raises:

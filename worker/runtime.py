@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from farm.broker import CeleryBell, make_app
+from farm.broker import CeleryNotifier, make_app
 from farm.job import VRAM_CLASSES_GIB, Progress
 from farm.settings import (
     CleanSettings,
@@ -209,8 +209,8 @@ class Runtime:
         os._exit(EX_TEMPFAIL)
 
     def _connect(self) -> RedisJobStore:
-        bell = CeleryBell(make_app(self._redis), self._redis.namespace)
-        store = connect(self._redis, store_limits(self._store_settings), bell)
+        notifier = CeleryNotifier(make_app(self._redis), self._redis.namespace)
+        store = connect(self._redis, store_limits(self._store_settings), notifier)
         self._stops.append(store.close)
         return store
 

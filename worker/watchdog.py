@@ -29,14 +29,14 @@ LOOK_EVERY_S: Final = 2.0
 def work_waits(store: JobStore, line: Line) -> bool:
     """Whether a queue that this worker consumes holds jobs, and messages that say so.
 
-    Messages alone may be of jobs that were canceled; jobs alone wait for the steward to ring again.
+    Messages alone may be of jobs that were canceled; jobs alone wait for the steward to notify again.
 
     Raises:
         StoreUnavailable: Redis cannot be reached.
         OSError or a kombu error: nor by Celery's own way.
     """
     waiting = {entry.queue for entry in store.counts().waiting if entry.waiting}
-    return bool(waiting) and any(count and queue in waiting for queue, count in line.bells().items())
+    return bool(waiting) and any(count and queue in waiting for queue, count in line.notifications().items())
 
 
 class Watchdog:

@@ -45,12 +45,12 @@ def examine(arguments: Sequence[str]) -> str | None:
 
 
 def _store() -> JobStore:
-    from farm.broker import CeleryBell, make_app
+    from farm.broker import CeleryNotifier, make_app
     from farm.store.base import StoreLimits
     from farm.store.redis.store import connect
 
     settings = RedisSettings.read()
-    return connect(settings, StoreLimits(), CeleryBell(make_app(settings), settings.namespace))
+    return connect(settings, StoreLimits(), CeleryNotifier(make_app(settings), settings.namespace))
 
 
 if __name__ == "__main__":

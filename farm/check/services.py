@@ -41,13 +41,13 @@ def check_variables(environ: Mapping[str, str]) -> list[Finding]:
 
 def check_redis(folder: Path | None = None) -> list[Finding]:
     """Whether it answers, is new enough, would keep jobs, and asks who one is."""
-    from farm.broker import CeleryBell, make_app
+    from farm.broker import CeleryNotifier, make_app
     from farm.store.base import StoreLimits
     from farm.store.redis.store import connect
 
     try:
         settings = settings_here(RedisSettings, folder)
-        store = connect(settings, StoreLimits(), CeleryBell(make_app(settings), settings.namespace))
+        store = connect(settings, StoreLimits(), CeleryNotifier(make_app(settings), settings.namespace))
         facts = store.ping()
     except SettingsError:
         return []  # told by `check_variables`

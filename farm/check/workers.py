@@ -14,13 +14,13 @@ from farm.surroundings import settings_here
 
 def check_workers(folder: Path | None = None) -> list[Finding]:
     """What the canary of each live worker has found; nothing where Redis does not answer."""
-    from farm.broker import CeleryBell, make_app
+    from farm.broker import CeleryNotifier, make_app
     from farm.store.base import StoreLimits
     from farm.store.redis.store import connect
 
     try:
         settings = settings_here(RedisSettings, folder)
-        store = connect(settings, StoreLimits(), CeleryBell(make_app(settings), settings.namespace))
+        store = connect(settings, StoreLimits(), CeleryNotifier(make_app(settings), settings.namespace))
         workers = store.workers()
     except (SettingsError, StoreUnavailable):
         return []  # told by `check_variables` and `check_redis`

@@ -30,7 +30,7 @@ class LeaseAnswer(StrEnum):
 
 
 class Refused(StrEnum):
-    """Why a claim was not granted; none of these is an error, the bell is simply dropped."""
+    """Why a claim was not granted; none of these is an error, the notification is simply dropped."""
 
     UNKNOWN = "unknown"  # no such job (any more)
     NOT_QUEUED = "not_queued"  # running elsewhere, or final
@@ -47,7 +47,7 @@ class NewJob:
     job_id: str
     spec: JobSpec
     queue: str  # Celery queue of its VRAM class
-    parked: str | None = None  # why no live worker fits: it gets no bell until `unpark`
+    parked: str | None = None  # why no live worker fits: it gets no notification until `unpark`
     content: str | None = None  # its result is kept under this for jobs of the same content
     reuses: str | None = None  # a job of that content: while its result is kept, nothing is rendered
 
@@ -57,7 +57,7 @@ class Submitted:
     """What became of a `NewJob`."""
 
     job_id: str  # an older job's, when the idempotency key was known
-    created: bool  # False: it was there already, nothing was stored or rung
+    created: bool  # False: it was there already, nothing was stored or announced
     reused: bool = False  # it has succeeded at once, with the result of the job it `reuses`
 
 
@@ -83,8 +83,8 @@ class NewEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ring:
-    """A job whose bell must be rung: its message is missing, or it became due again."""
+class Notification:
+    """A job that must be announced (again): its message is missing, or it became due again."""
 
     job_id: str
     queue: str
@@ -97,13 +97,13 @@ class Ring:
 class Swept:
     """What one sweep repaired."""
 
-    rings: tuple[Ring, ...] = ()
+    notifications: tuple[Notification, ...] = ()
     lost: tuple[str, ...] = ()  # leases that ran out; the jobs are queued again, or failed as poison
     expired: tuple[str, ...] = ()
     purged: int = 0  # finished jobs past their retention
 
     def __bool__(self) -> bool:
-        return bool(self.rings or self.lost or self.expired or self.purged)
+        return bool(self.notifications or self.lost or self.expired or self.purged)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ class StoreLimits:
     """The store's own times and sizes. Tests make them short."""
 
     lease_s: float = 15.0
-    ring_again_after_s: float = 30.0  # a queued job whose lane has fewer messages than jobs
+    notify_again_after_s: float = 30.0  # a queued job whose lane has fewer messages than jobs
     avoid_s: float = 20.0  # for so long a failed job is kept from the worker that failed it
     max_lost_attempts: int = 3  # so many lost workers: poison
     max_lost_publishing: int = 5  # so many that only published it; they may have died of what else they ran
@@ -153,8 +153,8 @@ class Counts:
     leases_overdue: int = 0  # ran out, and no steward has taken them back yet
 
 
-class Bell(Protocol):
-    """How a waiting job is announced: one message in one Redis list. `farm.broker.CeleryBell` is it."""
+class Notifier(Protocol):
+    """How a waiting job is announced: one message in one Redis list. `farm.broker.CeleryNotifier` is it."""
 
     def list_key(self, queue: str, priority: int) -> str:
         """Full name of the Redis list that workers of that queue pop at that priority."""
@@ -200,7 +200,7 @@ class JobStore(Protocol):
     """
 
     def submit(self, jobs: Sequence[NewJob]) -> list[Submitted]:
-        """Store jobs as queued and ring their bells, in order; one round trip for the batch.
+        """Store jobs as queued and announce them, in order; one round trip for the batch.
 
         Raises:
             IdempotencyConflict: a key belongs to a job that asks for something else;
@@ -276,7 +276,7 @@ class JobStore(Protocol):
         """
 
     def release(self, job_id: str, attempt: int, *, reason: str, token: str = "") -> LeaseAnswer:
-        """Give a running job back: queued at once, rung at the front, not counted as an attempt
+        """Give a running job back: queued at once, announced at the front, not counted as an attempt
         that failed. ``CANCELED`` when a cancel was requested: then it is canceled now."""
 
     def set_aside(
@@ -285,7 +285,8 @@ class JobStore(Protocol):
         """End an attempt whose finished files could not be stored; returns the new state, or ``LOST``.
 
         The job is queued again, not counted as failed, and for `hold_s` only this worker may claim it,
-        which needs no bell for that; then it is rung for everybody. Canceled instead, if that was asked.
+        which needs no notification for that; then it is announced for everybody. Canceled instead, if that
+        was asked.
         """
 
     def keep_aside(self, job_id: str, worker: str, *, hold_s: float) -> bool:
@@ -307,7 +308,7 @@ class JobStore(Protocol):
         """
 
     def unpark(self, job_ids: Sequence[str], *, reason: str) -> int:
-        """Ring for parked jobs, since a worker that fits has come; the first of them runs first.
+        """Announce parked jobs, since a worker that fits has come; the first of them runs first.
 
         Ids of jobs that are not parked (any more) are passed over. Returns how many were.
         """
@@ -325,10 +326,10 @@ class JobStore(Protocol):
 
     def sweep(self) -> Swept:
         """Repair what died, bounded work per call: leases that ran out, retries that are due, deadlines
-        that passed, bells that are missing, finished jobs past retention."""
+        that passed, notifications that are missing, finished jobs past retention."""
 
-    def ring(self, rings: Sequence[Ring]) -> None:
-        """Put the bell of each job into its queue (again)."""
+    def notify(self, notifications: Sequence[Notification]) -> None:
+        """Put the notification of each job into its queue (again)."""
 
     def events(
         self, job_id: str, *, after: str = "0", limit: int = 100, block_s: float = 0.0

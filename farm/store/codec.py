@@ -3,7 +3,8 @@
 Fields: ``head`` what scripts must read, ``spec`` JSON, compressed; ``state``, ``at``
 (µs, the order), ``attempt``, ``failed``, ``lost``, ``lost_publishing`` (those
 of ``lost`` that only published), ``ill``, ``worker``, ``cancel``, ``cancel_reason``; ``started``,
-``claimed``, ``finished``, ``lease``, ``not_before``, ``deadline``, ``rung`` (ms); ``progress``, ``result``,
+``claimed``, ``finished``, ``lease``, ``not_before``, ``deadline``, ``rung``
+(ms, when its last notification was sent; stored under its old name); ``progress``, ``result``,
 ``error`` JSON; ``parked`` why no worker fits, in words; ``notes`` JSON objects with commas between;
 ``avoid`` JSON, worker -> until (ms); ``places`` JSON, workers without what it needs;
 ``held`` the worker that has its finished files;
@@ -61,7 +62,7 @@ Fields = Mapping[bytes, bytes]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What never changes and scripts or rings need without the spec."""
+    """What never changes and scripts and notifications need without the spec."""
 
     queue: str
     priority: int

@@ -11,7 +11,7 @@ DEADLINE_PASSED: Final = "its deadline passed"
 WORKER_LOST: Final = "its worker was lost"
 LEFT_TO_OTHERS: Final = 15  # times `avoid_s`: so long others have the first right, if there are any
 PASSED_AT_ONCE: Final = 10  # most jobs of a lane that one sweep lets run before younger ones elsewhere
-RING_AGAIN_S: Final = 1.0  # after a claim was refused *here*: the bell that brought it is used up
+NOTIFY_AGAIN_S: Final = 1.0  # after a claim was refused *here*: the notification that brought it is used up
 
 
 def lease_lost(worker: str, attempt: int, lease_s: float, *, publishing: bool) -> JobError:

@@ -123,7 +123,7 @@ def _tell(swept: Swept) -> None:
             "Swept",
             extra={
                 "event": "swept",
-                "rung": len(swept.rings),
+                "notified": len(swept.notifications),
                 "lost": len(swept.lost),
                 "expired": len(swept.expired),
                 "purged": swept.purged,

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import psutil
 
-from farm.store.base import Ring
+from farm.store.base import Notification
 from tests.chaos.arena import ROOT, Arena
 from tests.chaos.place_faults import freeze
 from tests.chaos.schedule import Fault
@@ -48,8 +48,8 @@ class FarmFaults:
             Fault.CLIENT_KILL: lambda _: self._kill_clients(times=1),
             Fault.CLIENT_STORM: lambda _: self._kill_clients(times=20),
             Fault.IDLE_FREEZE: self._freeze_idle,
-            Fault.BELLS_TWICE: lambda _: self._ring_all(),
-            Fault.BELLS_GONE: lambda _: self._forget_bells(),
+            Fault.NOTIFICATIONS_TWICE: lambda _: self._notify_all(),
+            Fault.NOTIFICATIONS_GONE: lambda _: self._forget_notifications(),
             Fault.GARBAGE: lambda _: self._push_garbage(),
             Fault.SAME_KEY: lambda _: self._submit_many_times(),
             Fault.CANCEL: self._cancel,
@@ -122,13 +122,15 @@ class FarmFaults:
             for place in self._arena.places:
                 place.signal(signal.SIGCONT)
 
-    def _ring_all(self) -> None:
+    def _notify_all(self) -> None:
         store = self._arena.farm.farm.store
         for job in list(self._arena.accepted[-100:]):
             queue = job.refresh().record.queue
-            store.ring([Ring(job_id=job.job_id, queue=queue, priority=5, title="again", front=False)] * 3)
+            store.notify(
+                [Notification(job_id=job.job_id, queue=queue, priority=5, title="again", front=False)] * 3
+            )
 
-    def _forget_bells(self) -> None:
+    def _forget_notifications(self) -> None:
         with self._arena.direct() as client:
             for key in client.scan_iter(match=f"{ROOT}q:render.*", _type="list"):
                 client.delete(key)
@@ -140,7 +142,7 @@ class FarmFaults:
             for message in _GARBAGE:
                 client.lpush(f"{ROOT}q:{queue}:5", message)
         for strange in ("0" * 32, "../../etc/passwd"):
-            store.ring([Ring(job_id=strange, queue=queue, priority=5, title="?", front=False)])
+            store.notify([Notification(job_id=strange, queue=queue, priority=5, title="?", front=False)])
 
     def _submit_many_times(self) -> None:
         key = uuid.uuid4().hex

@@ -40,8 +40,8 @@ class Fault(StrEnum):
     CLIENT_STORM = "client_storm"  # ten times a second
     CABLE = "cable"  # one worker's network is gone, without a word
     IDLE_FREEZE = "idle_freeze"  # workers freeze, a job is sent, one worker dies: the hole of BRPOP
-    BELLS_TWICE = "bells_twice"
-    BELLS_GONE = "bells_gone"
+    NOTIFICATIONS_TWICE = "notifications_twice"
+    NOTIFICATIONS_GONE = "notifications_gone"
     GARBAGE = "garbage"
     SAME_KEY = "same_key"  # one idempotency key, from many threads at once
     CANCEL = "cancel"

@@ -25,7 +25,7 @@ def passed_over(stories: Iterable[Story]) -> Iterator[tuple[Story, Story, float]
     """Each job that was passed over: by whom first, and for how many seconds only such jobs were begun.
 
     Of the jobs of one queue the more urgent have to go first, and of the equally urgent the older. A message
-    that was lost lets others by until it is rung again; what must not be is that it goes on and on.
+    that was lost lets others by until it is announced again; what must not be is that it goes on and on.
     """
     by_queue: dict[str, list[_Wait]] = defaultdict(list)
     for story in stories:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import psutil
 import redis
 
-from farm.broker import CeleryBell, key_prefix, make_app
+from farm.broker import CeleryNotifier, key_prefix, make_app
 from farm.errors import JobNotFound
 from farm.handle import Job
 from farm.job import PUBLISHING, EventKind, JobRecord
@@ -114,9 +114,9 @@ def _held(client: redis.Redis) -> dict[str, int]:
 
 def _after_retention(arena: Arena) -> dict[str, int]:
     """Keys that no living thing needs and that stay when the time of all jobs is over."""
-    bell = CeleryBell(make_app(arena.farm.redis), NAMESPACE)
+    notifier = CeleryNotifier(make_app(arena.farm.redis), NAMESPACE)
     limits = replace(store_limits(arena.farm.store), retention_s=0.0)
-    store = connect(arena.farm.redis, limits, bell)
+    store = connect(arena.farm.redis, limits, notifier)
     try:
         for _ in range(1000):
             if not store.sweep():

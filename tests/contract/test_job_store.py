@@ -19,7 +19,17 @@ from farm.status.worker import (
     GpuStatus,
     WorkerStatus,
 )
-from farm.store.base import Claim, Drain, JobStore, LeaseAnswer, NewEvent, Queued, Refused, Ring, StoreLimits
+from farm.store.base import (
+    Claim,
+    Drain,
+    JobStore,
+    LeaseAnswer,
+    NewEvent,
+    Notification,
+    Queued,
+    Refused,
+    StoreLimits,
+)
 from tests.support.jobs import QUEUE, a_job, a_result, an_error
 from tests.support.shop import LONG, Open, Shop
 from tests.support.valkey import eventually
@@ -39,13 +49,13 @@ def test_a_submitted_job_waits_with_its_whole_spec(shop: Shop) -> None:
     assert abs(record.submitted_at - datetime.now(UTC)) < timedelta(minutes=1)
 
 
-def test_a_job_and_its_bell_are_stored_together(shop: Shop) -> None:
+def test_a_job_and_its_notification_are_stored_together(shop: Shop) -> None:
     job_id = shop.submit()
 
     assert shop.pop_all() == [job_id]
 
 
-def test_jobs_of_a_batch_are_rung_in_their_order_and_priority_first(shop: Shop) -> None:
+def test_jobs_of_a_batch_are_announced_in_their_order_and_priority_first(shop: Shop) -> None:
     jobs = [a_job(priority=priority) for priority in (5, 9, 5, 0)]
 
     shop.store.submit(jobs)
@@ -69,7 +79,7 @@ def test_submission_times_never_repeat(shop: Shop) -> None:
     assert all(newer > older for newer, older in pairwise(times))
 
 
-def test_the_same_job_sent_twice_is_stored_and_rung_once(shop: Shop) -> None:
+def test_the_same_job_sent_twice_is_stored_and_announced_once(shop: Shop) -> None:
     job = a_job()
 
     first, second = shop.store.submit([job]), shop.store.submit([job])
@@ -334,7 +344,7 @@ def test_a_result_is_accepted_once_and_the_same_write_is_answered_twice(shop: Sh
     assert [event.data["state"] for event in shop.store.events(job_id)] == ["queued", "running", "succeeded"]
 
 
-def test_a_transient_failure_waits_for_its_time_and_is_rung_again(open_shop: Open) -> None:
+def test_a_transient_failure_waits_for_its_time_and_is_announced_again(open_shop: Open) -> None:
     shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
     job_id = shop.running("w1")
     shop.pop_all()
@@ -352,7 +362,7 @@ def test_a_transient_failure_waits_for_its_time_and_is_rung_again(open_shop: Ope
     assert isinstance(shop.store.claim(job_id, worker="w2"), Claim)
 
 
-def test_a_retry_without_delay_is_rung_at_once_at_the_front(shop: Shop) -> None:
+def test_a_retry_without_delay_is_announced_at_once_at_the_front(shop: Shop) -> None:
     job_id = shop.running("w1")
     shop.pop_all()
     younger = shop.submit()
@@ -371,13 +381,13 @@ def test_a_job_is_kept_from_the_worker_that_failed_it_for_a_while(hasty: Shop) -
     eventually(lambda: isinstance(hasty.store.claim(job_id, worker="w1"), Claim))
 
 
-def test_a_job_that_was_refused_to_one_worker_is_rung_for_the_others(hasty: Shop) -> None:
+def test_a_job_that_was_refused_to_one_worker_is_announced_for_the_others(hasty: Shop) -> None:
     job_id = hasty.running("w1")
     hasty.store.fail(job_id, 1, an_error(), retry_in_s=0)
     hasty.pop_all()
     assert hasty.store.claim(job_id, worker="w1") is Refused.NOT_HERE
 
-    assert hasty.rung_by_sweeps() == [job_id]
+    assert hasty.notified_by_sweeps() == [job_id]
     assert isinstance(hasty.store.claim(job_id, worker="w2"), Claim)
 
 
@@ -899,7 +909,7 @@ def _claims_until(shop: Shop, wanted: str, *, rounds: int) -> int:
 
 
 def test_a_job_of_a_small_class_does_not_wait_for_ever_behind_larger_ones(open_shop: Open) -> None:
-    shop = open_shop(StoreLimits(lease_s=60, ring_again_after_s=0.02, pass_over_s=0.05))
+    shop = open_shop(StoreLimits(lease_s=60, notify_again_after_s=0.02, pass_over_s=0.05))
     live(shop, "w1")
     shop.submit(queue="render.24")
     small = shop.submit(queue="render.8")
@@ -908,8 +918,8 @@ def test_a_job_of_a_small_class_does_not_wait_for_ever_behind_larger_ones(open_s
     assert shop.state(small) is JobState.RUNNING
 
 
-def test_no_bell_is_put_into_a_queue_that_nobody_empties(open_shop: Open) -> None:
-    shop = open_shop(StoreLimits(lease_s=60, ring_again_after_s=0.0, pass_over_s=0.0))
+def test_no_notification_is_put_into_a_queue_that_nobody_empties(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, notify_again_after_s=0.0, pass_over_s=0.0))
     live(shop, "w1", not_fetching=(NotFetching.DRAINED,))
     small, large, _other = (shop.submit(queue=queue) for queue in ("render.8", "render.24", "render.24"))
     shop.store.claim(large, worker="w1")
@@ -924,7 +934,7 @@ def test_no_bell_is_put_into_a_queue_that_nobody_empties(open_shop: Open) -> Non
 
 
 def test_a_job_that_was_not_passed_over_for_long_is_left_to_its_own_queue(open_shop: Open) -> None:
-    shop = open_shop(StoreLimits(lease_s=60, ring_again_after_s=0.0, pass_over_s=3600))
+    shop = open_shop(StoreLimits(lease_s=60, notify_again_after_s=0.0, pass_over_s=3600))
     live(shop, "w1")
     shop.submit(queue="render.24")
     small = shop.submit(queue="render.8")
@@ -933,7 +943,7 @@ def test_a_job_that_was_not_passed_over_for_long_is_left_to_its_own_queue(open_s
 
 
 def test_more_urgent_jobs_are_not_passed_by_older_ones_that_are_less_urgent(open_shop: Open) -> None:
-    shop = open_shop(StoreLimits(lease_s=60, ring_again_after_s=0.0, pass_over_s=0.0))
+    shop = open_shop(StoreLimits(lease_s=60, notify_again_after_s=0.0, pass_over_s=0.0))
     live(shop, "w1")
     shop.submit(queue="render.8", priority=6)
     urgent = [shop.submit(queue="render.24", priority=5) for _ in range(3)]
@@ -962,18 +972,18 @@ def test_a_job_that_was_given_back_goes_before_those_that_came_later(shop: Shop)
     assert (set(earlier), last) == ({first, second}, third)
 
 
-# -- bells that are missing ------------------------------------------------------------------------
+# -- notifications that are missing ------------------------------------------------------------------------
 
 
-def test_a_job_whose_message_vanished_is_rung_again(hasty: Shop) -> None:
+def test_a_job_whose_message_vanished_is_announced_again(hasty: Shop) -> None:
     jobs = [done.job_id for done in hasty.store.submit([a_job() for _ in range(3)])]
     hasty.pop_all()  # as a worker that died before it could claim
 
-    assert hasty.rung_by_sweeps(3) == jobs
+    assert hasty.notified_by_sweeps(3) == jobs
 
 
 def test_a_job_that_was_passed_over_is_found_behind_a_long_list(open_shop: Open) -> None:
-    shop = open_shop(StoreLimits(lease_s=60, ring_again_after_s=0.05))
+    shop = open_shop(StoreLimits(lease_s=60, notify_again_after_s=0.05))
     lost = shop.submit()
     assert shop.pop(QUEUE) == lost
     claimed, *younger = [shop.submit() for _ in range(4)]
@@ -982,22 +992,22 @@ def test_a_job_that_was_passed_over_is_found_behind_a_long_list(open_shop: Open)
     assert shop.pop(QUEUE) == claimed
     assert isinstance(shop.store.claim(claimed, worker="w1"), Claim)
 
-    rings: list[Ring] = []
+    notifications: list[Notification] = []
 
     def found() -> bool:
-        rings.extend(shop.store.sweep().rings)
-        return bool(rings)
+        notifications.extend(shop.store.sweep().notifications)
+        return bool(notifications)
 
     eventually(found)
 
-    assert [ring.job_id for ring in rings] == [lost]
+    assert [notification.job_id for notification in notifications] == [lost]
     assert [shop.pop(QUEUE), shop.pop(QUEUE)] == [lost, younger[0]]
 
 
-def test_a_job_that_is_next_is_not_rung_ever_more_while_its_lane_waits_for_more_urgent_ones(
+def test_a_job_that_is_next_is_not_announced_ever_more_while_its_lane_waits_for_more_urgent_ones(
     open_shop: Open,
 ) -> None:
-    shop = open_shop(StoreLimits(lease_s=60, ring_again_after_s=0.0))
+    shop = open_shop(StoreLimits(lease_s=60, notify_again_after_s=0.0))
     older = shop.submit()
     assert shop.pop(QUEUE) == older
     younger = shop.submit()
@@ -1018,29 +1028,29 @@ def test_a_sweep_does_nothing_when_nothing_is_wrong(shop: Shop) -> None:
     swept = shop.store.sweep()
 
     assert not swept
-    assert len(shop.pop_all()) == 6  # the claimed one's, too: bells are only words
+    assert len(shop.pop_all()) == 6  # the claimed one's, too: notifications are only words
 
 
-def test_only_waiting_jobs_are_rung(shop: Shop) -> None:
+def test_only_waiting_jobs_are_announced(shop: Shop) -> None:
     waiting, running = shop.submit(), shop.running()
     shop.pop_all()
-    rings = [
-        Ring(job_id=job_id, queue=QUEUE, priority=5, title="t", front=True)
+    notifications = [
+        Notification(job_id=job_id, queue=QUEUE, priority=5, title="t", front=True)
         for job_id in (waiting, running, new_job_id())
     ]
 
-    shop.store.ring(rings)
+    shop.store.notify(notifications)
 
     assert shop.pop_all() == [waiting]
 
 
-def test_a_ring_too_many_does_not_make_a_retry_that_waits_be_forgotten(shop: Shop) -> None:
+def test_a_notification_too_many_does_not_make_a_retry_that_waits_be_forgotten(shop: Shop) -> None:
     job_id = shop.running()
     shop.store.fail(job_id, 1, an_error(), retry_in_s=0.2)
     shop.pop_all()
 
     # As a steward does that found the job in its lane, and slept while it was run and failed.
-    shop.store.ring([Ring(job_id=job_id, queue=QUEUE, priority=5, title="t", front=True)])
+    shop.store.notify([Notification(job_id=job_id, queue=QUEUE, priority=5, title="t", front=True)])
 
     assert shop.pop_all() == []
     shop.sweep_until(lambda: shop.pop(QUEUE) == job_id)
@@ -1067,11 +1077,13 @@ def test_a_message_of_a_job_that_waits_is_not_dropped(shop: Shop) -> None:
     assert shop.pop_all() == waiting
 
 
-def test_a_batch_of_rings_keeps_its_order(shop: Shop) -> None:
+def test_a_batch_of_notifications_keeps_its_order(shop: Shop) -> None:
     jobs = [shop.submit() for _ in range(3)]
     shop.pop_all()
 
-    shop.store.ring([Ring(job_id=job_id, queue=QUEUE, priority=5, title="t", front=True) for job_id in jobs])
+    shop.store.notify(
+        [Notification(job_id=job_id, queue=QUEUE, priority=5, title="t", front=True) for job_id in jobs]
+    )
 
     assert shop.pop_all() == jobs
 
@@ -1322,7 +1334,7 @@ def test_setting_aside_is_answered_the_same_twice_and_refused_to_a_zombie(shop: 
     assert shop.state(job_id) is JobState.RUNNING
 
 
-def test_a_job_whose_holder_is_gone_is_rung_for_everybody(shop: Shop) -> None:
+def test_a_job_whose_holder_is_gone_is_announced_for_everybody(shop: Shop) -> None:
     job_id = shop.running("w1")
     shop.pop_all()
 

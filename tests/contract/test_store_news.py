@@ -15,7 +15,7 @@ from farm.store.base import JobStore, StoreLimits
 from farm.store.redis.store import connect
 from farm.testing import (
     MemoryJobStore,
-    PlainBell,
+    PlainNotifier,
 )
 from tests.support.jobs import a_job, a_result
 from tests.support.valkey import eventually
@@ -30,7 +30,7 @@ def any_store(request: pytest.FixtureRequest) -> Iterator[JobStore]:
     url: str = request.getfixturevalue("valkey_url")
     namespace: str = request.getfixturevalue("namespace")
     settings = RedisSettings.read(url=SecretStr(url), namespace=namespace)
-    store = connect(settings, StoreLimits(), PlainBell(f"{{{namespace}}}:q:"))
+    store = connect(settings, StoreLimits(), PlainNotifier(f"{{{namespace}}}:q:"))
     yield store
     store.close()
 

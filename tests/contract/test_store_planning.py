@@ -17,11 +17,11 @@ from farm.store.base import Claim, JobStore, StoreLimits
 from farm.store.redis.store import connect
 from farm.testing import (
     MemoryJobStore,
-    PlainBell,
+    PlainNotifier,
 )
 from tests.support.jobs import QUEUE, a_job
 
-LIMITS = StoreLimits(ring_again_after_s=0.01, paces_kept=3)
+LIMITS = StoreLimits(notify_again_after_s=0.01, paces_kept=3)
 WHY = "no live worker has a card of the 48 GiB class"
 
 
@@ -41,23 +41,23 @@ def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
     """The form of store under test."""
     if request.param == "memory":
         memory = MemoryJobStore(LIMITS)
-        yield Shop(memory, lambda: memory.pop_bell(QUEUE))
+        yield Shop(memory, lambda: memory.pop_notification(QUEUE))
         return
     url: str = request.getfixturevalue("valkey_url")
     namespace: str = request.getfixturevalue("namespace")
-    bell = PlainBell(f"{{{namespace}}}:q:")
-    store = connect(RedisSettings.read(url=SecretStr(url), namespace=namespace), LIMITS, bell)
+    notifier = PlainNotifier(f"{{{namespace}}}:q:")
+    store = connect(RedisSettings.read(url=SecretStr(url), namespace=namespace), LIMITS, notifier)
     with redis.Redis.from_url(url) as client:
 
         def pop() -> str | None:
-            message = client.rpop(bell.list_key(QUEUE, 5))
-            return bell.job_id_of(message) if isinstance(message, bytes) else None
+            message = client.rpop(notifier.list_key(QUEUE, 5))
+            return notifier.job_id_of(message) if isinstance(message, bytes) else None
 
         yield Shop(store, pop)
     store.close()
 
 
-def test_a_parked_job_waits_without_a_bell_and_says_why(shop: Shop) -> None:
+def test_a_parked_job_waits_without_a_notification_and_says_why(shop: Shop) -> None:
     (job_id,) = shop.park()
 
     record, counts = shop.store.get(job_id), shop.store.counts()
@@ -100,11 +100,11 @@ def test_only_parked_jobs_are_let_go(shop: Shop) -> None:
     waiting = shop.store.submit([a_job()])[0].job_id
     (parked,) = shop.park()
     shop.store.unpark([parked], reason="once")
-    bells = [shop.pop(), shop.pop()]
+    notifications = [shop.pop(), shop.pop()]
 
     count = shop.store.unpark([waiting, parked, "no-such-job"], reason="again")
 
-    assert (count, sorted(map(str, bells))) == (0, sorted([waiting, parked]))
+    assert (count, sorted(map(str, notifications))) == (0, sorted([waiting, parked]))
     assert shop.pop() is None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 
-from farm.broker import CeleryBell, make_app
+from farm.broker import CeleryNotifier, make_app
 from farm.job import new_job_id, queue_for
 from farm.store.base import Drain
 from tests.support.valkey import eventually
@@ -27,13 +27,13 @@ def raw(farm: WholeFarm) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def bell(farm: WholeFarm) -> CeleryBell:
-    return CeleryBell(make_app(farm.redis), farm.redis.namespace)
+def notifier(farm: WholeFarm) -> CeleryNotifier:
+    return CeleryNotifier(make_app(farm.redis), farm.redis.namespace)
 
 
-def a_message(bell: CeleryBell, job_id: str, **changes: Any) -> dict[str, Any]:
+def a_message(notifier: CeleryNotifier, job_id: str, **changes: Any) -> dict[str, Any]:
     """A message as the farm sends it, with other headers or fields."""
-    message: dict[str, Any] = json.loads(bell.message(job_id, queue=QUEUE, priority=5, title="x"))
+    message: dict[str, Any] = json.loads(notifier.message(job_id, queue=QUEUE, priority=5, title="x"))
     headers = changes.pop("headers", {})
     message["headers"] |= headers
     return {**message, **changes}
@@ -44,13 +44,13 @@ def body(*args: Any) -> str:
 
 
 def test_nothing_in_the_queues_stops_a_worker_or_loses_a_job(
-    farm: WholeFarm, worker: WorkerProcess, raw: redis.Redis, bell: CeleryBell
+    farm: WholeFarm, worker: WorkerProcess, raw: redis.Redis, notifier: CeleryNotifier
 ) -> None:
     done = farm.submit().wait(JOB_S)
     unknown = new_job_id()
-    no_tag = a_message(bell, unknown)
+    no_tag = a_message(notifier, unknown)
     del no_tag["properties"]["delivery_tag"]
-    no_headers = a_message(bell, unknown)
+    no_headers = a_message(notifier, unknown)
     del no_headers["headers"]
     strangers: list[bytes | dict[str, Any]] = [
         b"",
@@ -61,24 +61,24 @@ def test_nothing_in_the_queues_stops_a_worker_or_loses_a_job(
         b'{"properties": {}}',
         no_tag,
         no_headers,
-        a_message(bell, unknown, body="%%% no base64 %%%"),
-        a_message(bell, unknown, body=base64.b64encode(b"{").decode()),
-        a_message(bell, unknown, headers={"task": "os.system"}),
-        a_message(bell, unknown, headers={"task": None}),
-        a_message(bell, unknown, headers={"id": None}),
-        a_message(bell, unknown, headers={"id": "../../etc/passwd"}),
-        a_message(bell, unknown, headers={"id": {"a": 1}}),
-        a_message(bell, unknown, headers={"eta": "tomorrow"}),
-        a_message(bell, unknown, **{"content-type": "application/x-python-serialize"}),
-        a_message(bell, unknown, **{"content-encoding": "utf-99"}),
-        a_message(bell, unknown),
-        a_message(bell, unknown, body=base64.b64encode(b"x" * (50 << 20)).decode()),
-        *[a_message(bell, done.job_id)] * 5,
+        a_message(notifier, unknown, body="%%% no base64 %%%"),
+        a_message(notifier, unknown, body=base64.b64encode(b"{").decode()),
+        a_message(notifier, unknown, headers={"task": "os.system"}),
+        a_message(notifier, unknown, headers={"task": None}),
+        a_message(notifier, unknown, headers={"id": None}),
+        a_message(notifier, unknown, headers={"id": "../../etc/passwd"}),
+        a_message(notifier, unknown, headers={"id": {"a": 1}}),
+        a_message(notifier, unknown, headers={"eta": "tomorrow"}),
+        a_message(notifier, unknown, **{"content-type": "application/x-python-serialize"}),
+        a_message(notifier, unknown, **{"content-encoding": "utf-99"}),
+        a_message(notifier, unknown),
+        a_message(notifier, unknown, body=base64.b64encode(b"x" * (50 << 20)).decode()),
+        *[a_message(notifier, done.job_id)] * 5,
     ]
     # As an older farm may have sent it, with the id as an argument too.
     waiting = farm.submit()
-    strangers.append(a_message(bell, waiting.job_id, body=body(waiting.job_id)))
-    key = bell.list_key(QUEUE, 0)
+    strangers.append(a_message(notifier, waiting.job_id, body=body(waiting.job_id)))
+    key = notifier.list_key(QUEUE, 0)
 
     for stranger in strangers:
         data = stranger if isinstance(stranger, bytes) else json.dumps(fresh(stranger)).encode()
@@ -92,7 +92,7 @@ def test_nothing_in_the_queues_stops_a_worker_or_loses_a_job(
     assert worker.child.poll() is None
     eventually(lambda: raw.llen(key) == 0, within_s=JOB_S)
     assert len(worker.told("message_dropped")) >= 5
-    eventually(lambda: raw.hlen(bell.list_key("unacked", 0)) == 0, within_s=JOB_S)
+    eventually(lambda: raw.hlen(notifier.list_key("unacked", 0)) == 0, within_s=JOB_S)
 
 
 def fresh(message: dict[str, Any]) -> dict[str, Any]:
@@ -102,15 +102,15 @@ def fresh(message: dict[str, Any]) -> dict[str, Any]:
     return {**message, "properties": {**message["properties"], "delivery_tag": str(uuid.uuid4())}}
 
 
-def test_a_message_that_vanished_between_pop_and_claim_is_rung_again(
-    farm: WholeFarm, worker: WorkerProcess, raw: redis.Redis, bell: CeleryBell
+def test_a_message_that_vanished_between_pop_and_claim_is_announced_again(
+    farm: WholeFarm, worker: WorkerProcess, raw: redis.Redis, notifier: CeleryNotifier
 ) -> None:
     store = farm.farm.store
     store.set_drain(worker.name, Drain.FINISH)
     eventually(lambda: farm.says(worker, lambda it: it.not_fetching), within_s=JOB_S)
 
     job = farm.submit()
-    raw.delete(bell.list_key(QUEUE, 5))  # as somebody does who pops it and dies before the claim
+    raw.delete(notifier.list_key(QUEUE, 5))  # as somebody does who pops it and dies before the claim
     store.set_drain(worker.name, None)
 
     job.wait(JOB_S)

@@ -10,7 +10,7 @@ import pytest
 
 from farm.handle import Job
 from farm.job import ErrorKind, EventKind, JobState, make_spec, new_job_id, queue_for
-from farm.store.base import NewJob, Ring
+from farm.store.base import NewJob, Notification
 from tests.support.valkey import eventually
 from tests.support.whole_farm import JOB_S, WholeFarm, WorkerProcess, a_clip, error_of, outcomes
 
@@ -236,11 +236,13 @@ def test_a_job_whose_deadline_passes_while_it_waits_expires(farm: WholeFarm, wor
     assert worker.runs(late.job_id) == []
 
 
-def test_a_message_rung_twice_runs_the_job_once(farm: WholeFarm, worker: WorkerProcess) -> None:
+def test_a_message_announced_twice_runs_the_job_once(farm: WholeFarm, worker: WorkerProcess) -> None:
     job = farm.submit(a_clip(steps=10))
-    ring = Ring(job_id=job.job_id, queue=job.record.queue, priority=5, title="again", front=False)
+    notification = Notification(
+        job_id=job.job_id, queue=job.record.queue, priority=5, title="again", front=False
+    )
 
-    farm.farm.store.ring([ring] * 5)
+    farm.farm.store.notify([notification] * 5)
 
     job.wait(JOB_S)
     farm.submit().wait(JOB_S)

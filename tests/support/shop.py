@@ -16,13 +16,13 @@ from farm.store.base import Claim, JobStore, StoreLimits
 from farm.store.redis.store import connect
 from farm.testing import (
     MemoryJobStore,
-    PlainBell,
+    PlainNotifier,
 )
 from tests.support.jobs import QUEUE, a_job
 from tests.support.valkey import eventually
 
 LONG = StoreLimits(lease_s=60, avoid_s=60)
-SHORT = StoreLimits(lease_s=0.05, ring_again_after_s=0.05, avoid_s=0.15)
+SHORT = StoreLimits(lease_s=0.05, notify_again_after_s=0.05, avoid_s=0.15)
 
 
 @dataclass(kw_only=True)
@@ -66,16 +66,16 @@ class Shop:
 
         eventually(swept)
 
-    def rung_by_sweeps(self, count: int = 1, queue: str = QUEUE) -> list[str]:
+    def notified_by_sweeps(self, count: int = 1, queue: str = QUEUE) -> list[str]:
         """Sweep until so many messages lie in the queue; their jobs, first one first."""
-        rung: list[str] = []
+        notified: list[str] = []
 
         def enough() -> bool:
-            rung.extend(self.pop_all(queue))
-            return len(rung) >= count
+            notified.extend(self.pop_all(queue))
+            return len(notified) >= count
 
         self.sweep_until(enough)
-        return rung
+        return notified
 
 
 Open = Callable[[StoreLimits], Shop]
@@ -90,22 +90,22 @@ def open_shop(request: pytest.FixtureRequest) -> Iterator[Open]:
     url: str = request.getfixturevalue("valkey_url")
     namespace: str = request.getfixturevalue("namespace")
     settings = RedisSettings.read(url=SecretStr(url), namespace=namespace)
-    bell = PlainBell(f"{{{namespace}}}:q:")
+    notifier = PlainNotifier(f"{{{namespace}}}:q:")
     with redis.Redis.from_url(url) as client:
 
         def pop(queue: str) -> str | None:
             for priority in range(10):
-                message = client.rpop(bell.list_key(queue, priority))
+                message = client.rpop(notifier.list_key(queue, priority))
                 if isinstance(message, bytes):
-                    return bell.job_id_of(message)
+                    return notifier.job_id_of(message)
             return None
 
-        yield lambda limits: Shop(store=connect(settings, limits, bell), pop=pop)
+        yield lambda limits: Shop(store=connect(settings, limits, notifier), pop=pop)
 
 
 def _memory_shop(limits: StoreLimits) -> Shop:
     store = MemoryJobStore(limits)
-    return Shop(store=store, pop=store.pop_bell)
+    return Shop(store=store, pop=store.pop_notification)
 
 
 @pytest.fixture

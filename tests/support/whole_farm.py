@@ -38,7 +38,7 @@ QUICK: Mapping[str, Any] = {
     "renew_s": 0.4,
     "sweep_s": 0.2,
     "avoid_s": 0.0,
-    "ring_again_after_s": 1.0,
+    "notify_again_after_s": 1.0,
 }
 _STRANGE = ("FARM_", "BUCKET_", "COMFYUI_", "COMFY_", "WEBSOCKET_", "AWS_")
 

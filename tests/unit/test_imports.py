@@ -25,7 +25,7 @@ FLOORS = {
     "farm": [
         {"aio", "cli"},
         {"client"},
-        {"bell", "check", "upkeep"},
+        {"notifier", "check", "upkeep"},
         {"broker", "fleet"},
         {"asking", "handle", "surroundings"},
         {"downloads", "follow", "follower", "local", "testing"},

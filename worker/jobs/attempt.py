@@ -103,7 +103,10 @@ def attempt(
     """
     claim = parts.store.claim(job_id, worker=parts.name)
     if isinstance(claim, Refused):
-        log.info("Bell dropped", extra={"event": "bell_dropped", "job_id": job_id, "why": claim.value})
+        log.info(
+            "Notification dropped",
+            extra={"event": "notification_dropped", "job_id": job_id, "why": claim.value},
+        )
         return f"dropped: {claim.value}"
     reporter = Reporter(parts.store, job_id, claim.attempt, token=claim.token, announce=announce)
     try:

@@ -1,4 +1,4 @@
-"""Publishes what waits for the storage as soon as that takes files again, without bell and GPU."""
+"""Publishes what waits for the storage as soon as that takes files again, without notification and GPU."""
 
 from __future__ import annotations
 

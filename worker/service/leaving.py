@@ -11,7 +11,7 @@ from typing import Final
 
 from farm.errors import JobNotFound, StoreUnavailable
 from farm.status.not_fetching import NotFetching
-from farm.store.base import Drain, JobStore, Ring
+from farm.store.base import Drain, JobStore, Notification
 from worker.gate import Gate
 from worker.jobs.at_work import AtWork
 from worker.jobs.lease import Lease, LeaseKeeper
@@ -108,17 +108,17 @@ class Leaving:
             self._store.set_drain(self._name, self._ordered)
 
     def pass_on(self, job_id: str) -> None:
-        """A job was fetched in the moment in which the leaving began: ring for it again, for others.
+        """A job was fetched in the moment in which the leaving began: announce it again, for others.
 
         Raises:
-            StoreUnavailable: its bell is missed by the steward then.
+            StoreUnavailable: its notification is missed by the steward then.
         """
         with contextlib.suppress(JobNotFound):
             job = self._store.get(job_id)
-            ring = Ring(
+            notification = Notification(
                 job_id=job_id, queue=job.queue, priority=job.spec.priority, title=job.spec.title, front=True
             )
-            self._store.ring([ring])
+            self._store.notify([notification])
 
     def notice(self, notice: Notice) -> None:
         """The machine will be taken away."""

@@ -18,7 +18,7 @@ class Keys:
     ``{farm}:lanes``         set          the lanes that hold jobs
     ``{farm}:passed``        hash         lane -> the youngest order that was claimed in it
     ``{farm}:leases``        sorted set   running ids by the end of their lease (ms)
-    ``{farm}:due``           sorted set   waiting ids that must be rung at a time (ms)
+    ``{farm}:due``           sorted set   waiting ids that must be announced at a time (ms)
     ``{farm}:parked``        sorted set   waiting ids that no live worker fits, by order of submission
     ``{farm}:deadlines``     sorted set   ids never started, by deadline (ms)
     ``{farm}:finished``      sorted set   ended ids by when (ms)

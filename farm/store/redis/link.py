@@ -9,7 +9,7 @@ import redis
 
 from farm.errors import StoreUnavailable
 from farm.store import codec
-from farm.store.base import Bell, Ring, StoreLimits
+from farm.store.base import Notification, Notifier, StoreLimits
 from farm.store.redis.keys import Keys
 from farm.store.redis.lua import (
     Argument,
@@ -29,18 +29,24 @@ class RedisLink:
     Args:
         client: must not decode responses.
         namespace: what its keys begin with (`Keys`); several farms may share a Redis.
-        bell: makes the messages that announce waiting jobs.
+        notifier: makes the messages that announce waiting jobs.
         replicas: how many must have a new job before it counts as stored.
     """
 
     def __init__(
-        self, client: redis.Redis, *, namespace: str, limits: StoreLimits, bell: Bell, replicas: int = 0
+        self,
+        client: redis.Redis,
+        *,
+        namespace: str,
+        limits: StoreLimits,
+        notifier: Notifier,
+        replicas: int = 0,
     ) -> None:
         self.limits = limits
         self._replicas = replicas
         self.keys = Keys(namespace)
         self._client = client
-        self._bell = bell
+        self._notifier = notifier
 
     def close(self) -> None:
         """Give connections back; a call after that opens new ones."""
@@ -53,13 +59,13 @@ class RedisLink:
         with translated(self._client):
             return execute(*command)
 
-    def _call(self, script: str, *args: Argument, bell_list: str | None = None) -> Call:
-        keys = [self.keys.root] if bell_list is None else [self.keys.root, bell_list]
+    def _call(self, script: str, *args: Argument, notification_list: str | None = None) -> Call:
+        keys = [self.keys.root] if notification_list is None else [self.keys.root, notification_list]
         return Call(script, keys, [self.limits.events_kept, *args])
 
-    def _run(self, script: str, *args: Argument, bell_list: str | None = None) -> Any:
+    def _run(self, script: str, *args: Argument, notification_list: str | None = None) -> Any:
         with translated(self._client):
-            return run(self._client, self._call(script, *args, bell_list=bell_list))
+            return run(self._client, self._call(script, *args, notification_list=notification_list))
 
     def _run_many(self, calls: Sequence[Call], *, replicated: bool = False) -> list[Any]:
         """The answers of all calls, in one round trip.
@@ -82,16 +88,21 @@ class RedisLink:
             )
         return answers
 
-    def _ring_of(self, job_id: str) -> Ring | None:
-        """How to ring for a job at the front; None when there is no such job."""
+    def _notification_of(self, job_id: str) -> Notification | None:
+        """How to announce a job at the front; None when there is no such job."""
         head = self._command("HGET", self.keys.job(job_id), "head")
-        return None if head is None else ring_at_front(job_id, head)
+        return None if head is None else front_notification(job_id, head)
 
-    def _message(self, ring: Ring) -> bytes:
-        return self._bell.message(ring.job_id, queue=ring.queue, priority=ring.priority, title=ring.title)
+    def _message(self, notification: Notification) -> bytes:
+        return self._notifier.message(
+            notification.job_id,
+            queue=notification.queue,
+            priority=notification.priority,
+            title=notification.title,
+        )
 
-    def _list_key(self, ring: Ring) -> str:
-        return self._bell.list_key(ring.queue, ring.priority)
+    def _list_key(self, notification: Notification) -> str:
+        return self._notifier.list_key(notification.queue, notification.priority)
 
 
 def _timeout_s(client: redis.Redis) -> float:
@@ -103,7 +114,7 @@ def in_ms(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def ring_at_front(job_id: str, head_json: bytes) -> Ring:
-    """A bell that lets a job that has waited already go first, from its `head` field."""
+def front_notification(job_id: str, head_json: bytes) -> Notification:
+    """A notification that lets a job that has waited already go first, from its `head` field."""
     head = codec.head_from_json(head_json)
-    return Ring(job_id=job_id, queue=head.queue, priority=head.priority, title=head.title, front=True)
+    return Notification(job_id=job_id, queue=head.queue, priority=head.priority, title=head.title, front=True)

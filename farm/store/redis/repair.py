@@ -1,4 +1,4 @@
-"""The part of the Redis store that repairs what died, and rings."""
+"""The part of the Redis store that repairs what died, and notifies."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from farm.job import LEAST_URGENT, MOST_URGENT, VRAM_CLASSES_GIB, queue_for
-from farm.store.base import Ring, Swept
+from farm.store.base import Notification, Swept
 from farm.store.redis.keys import of_lane
 from farm.store.redis.link import (
     RedisLink,
+    front_notification,
     in_ms,
-    ring_at_front,
 )
 from farm.store.redis.lua import Call
 from farm.store.verdicts import PASSED_AT_ONCE
 
 
 class RedisRepair(RedisLink):
-    """Sweeps and rings."""
+    """Sweeps and notifications."""
 
     def sweep(self) -> Swept:
-        """Repair what died; rings by itself. Two round trips when nothing is wrong."""
+        """Repair what died, and notify. Two round trips when nothing is wrong."""
         limits, batch = self.limits, self.limits.sweep_batch
         lost, due, expired, purged, passed, lanes = self._run_many(
             [
@@ -39,7 +39,7 @@ class RedisRepair(RedisLink):
                     "sweep_order",
                     PASSED_AT_ONCE,
                     in_ms(limits.pass_over_s),
-                    in_ms(limits.ring_again_after_s),
+                    in_ms(limits.notify_again_after_s),
                 ),
                 self._call("lanes"),
             ]
@@ -47,12 +47,16 @@ class RedisRepair(RedisLink):
         _, *missing = self._run_many(
             [self._messages_call(), *(self._lane_call(name.decode()) for name in lanes)]
         )
-        # A job that became due is missed in its lane as well; it is rung once.
-        rings = list(dict.fromkeys(ring for flat in (due, *missing) for ring in _rings(flat)))
-        rings += _rings_elsewhere(passed)
-        self.ring(rings)
+        # A job that became due is missed in its lane as well; it is announced once.
+        notifications = list(
+            dict.fromkeys(
+                notification for flat in (due, *missing) for notification in _notifications_of(flat)
+            )
+        )
+        notifications += _notifications_elsewhere(passed)
+        self.notify(notifications)
         return Swept(
-            rings=tuple(rings),
+            notifications=tuple(notifications),
             lost=tuple(job_id.decode() for job_id in lost),
             expired=tuple(job_id.decode() for job_id in expired),
             purged=purged,
@@ -60,7 +64,7 @@ class RedisRepair(RedisLink):
 
     def _messages_call(self) -> Call:
         lists = [
-            self._bell.list_key(queue_for(gib), priority)
+            self._notifier.list_key(queue_for(gib), priority)
             for gib in VRAM_CLASSES_GIB
             for priority in range(MOST_URGENT, LEAST_URGENT + 1)
         ]
@@ -73,26 +77,38 @@ class RedisRepair(RedisLink):
             "sweep_lane",
             self.limits.sweep_batch,
             name,
-            in_ms(self.limits.ring_again_after_s),
-            bell_list=self._bell.list_key(*of_lane(name)),
+            in_ms(self.limits.notify_again_after_s),
+            notification_list=self._notifier.list_key(*of_lane(name)),
         )
 
-    def ring(self, rings: Sequence[Ring]) -> None:
-        """Put the bell of each job into its queue (again)."""
+    def notify(self, notifications: Sequence[Notification]) -> None:
+        """Put the notification of each job into its queue (again)."""
         # Backwards, since what is put at the front last is popped first.
         calls = [
             self._call(
-                "ring", ring.job_id, self._message(ring), int(ring.front), bell_list=self._list_key(ring)
+                "notify",
+                notification.job_id,
+                self._message(notification),
+                int(notification.front),
+                notification_list=self._list_key(notification),
             )
-            for ring in reversed(rings)
+            for notification in reversed(notifications)
         ]
         self._run_many(calls)
 
 
-def _rings_elsewhere(flat: Sequence[bytes]) -> list[Ring]:
-    rings, queues = _rings([part for at, part in enumerate(flat) if at % 3 != 2]), flat[2::3]
-    return [replace(ring, queue=queue.decode()) for ring, queue in zip(rings, queues, strict=True)]
+def _notifications_elsewhere(flat: Sequence[bytes]) -> list[Notification]:
+    notifications, queues = (
+        _notifications_of([part for at, part in enumerate(flat) if at % 3 != 2]),
+        flat[2::3],
+    )
+    return [
+        replace(notification, queue=queue.decode())
+        for notification, queue in zip(notifications, queues, strict=True)
+    ]
 
 
-def _rings(flat: Sequence[bytes]) -> list[Ring]:
-    return [ring_at_front(job_id.decode(), head) for job_id, head in zip(flat[::2], flat[1::2], strict=True)]
+def _notifications_of(flat: Sequence[bytes]) -> list[Notification]:
+    return [
+        front_notification(job_id.decode(), head) for job_id, head in zip(flat[::2], flat[1::2], strict=True)
+    ]

@@ -25,11 +25,11 @@ from farm.job import (
 from farm.settings import RedisSettings, StoreSettings
 from farm.store import codec
 from farm.store.base import (
-    Bell,
     Claim,
     LeaseAnswer,
     NewEvent,
     NewJob,
+    Notifier,
     Refused,
     StoreLimits,
     Submitted,
@@ -39,8 +39,8 @@ from farm.store.redis.address import sentinel_address
 from farm.store.redis.fleet import RedisFleet
 from farm.store.redis.keys import lane
 from farm.store.redis.link import (
+    front_notification,
     in_ms,
-    ring_at_front,
 )
 from farm.store.redis.lua import (
     Argument,
@@ -48,7 +48,7 @@ from farm.store.redis.lua import (
 )
 from farm.store.redis.reading import RedisReading
 from farm.store.redis.repair import RedisRepair
-from farm.store.verdicts import LEFT_TO_OTHERS, RING_AGAIN_S
+from farm.store.verdicts import LEFT_TO_OTHERS, NOTIFY_AGAIN_S
 
 _BATCH: Final = 1000  # jobs of one round trip; more would only make one reply wait for another
 _MAX_CONNECTIONS: Final = 1000  # threads that follow a job hold one each
@@ -58,7 +58,7 @@ def store_limits(settings: StoreSettings) -> StoreLimits:
     """The store's times and sizes as the settings have them."""
     return StoreLimits(
         lease_s=settings.lease_s,
-        ring_again_after_s=settings.ring_again_after_s,
+        notify_again_after_s=settings.notify_again_after_s,
         avoid_s=settings.avoid_s,
         max_lost_attempts=settings.max_lost_attempts,
         max_lost_publishing=settings.max_lost_publishing,
@@ -68,7 +68,7 @@ def store_limits(settings: StoreSettings) -> StoreLimits:
     )
 
 
-def connect(settings: RedisSettings, limits: StoreLimits, bell: Bell) -> RedisJobStore:
+def connect(settings: RedisSettings, limits: StoreLimits, notifier: Notifier) -> RedisJobStore:
     """A store at the Redis that the settings name; the first call opens a connection.
 
     Raises:
@@ -95,7 +95,7 @@ def connect(settings: RedisSettings, limits: StoreLimits, bell: Bell) -> RedisJo
     except ValueError as exc:
         raise SettingsError(f"FARM_REDIS_URL is no Redis URL: {exc}") from exc
     return RedisJobStore(
-        client, namespace=settings.namespace, limits=limits, bell=bell, replicas=settings.replicas
+        client, namespace=settings.namespace, limits=limits, notifier=notifier, replicas=settings.replicas
     )
 
 
@@ -105,7 +105,7 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
     # -- moves of a producer ---------------------------------------------------------------------
 
     def submit(self, jobs: Sequence[NewJob]) -> list[Submitted]:
-        """Store jobs as queued and ring their bells, in order; one round trip for 1,000 of them.
+        """Store jobs as queued and announce them, in order; one round trip for 1,000 of them.
 
         Raises:
             IdempotencyConflict: as `JobStore.submit`.
@@ -142,7 +142,7 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
             job.job_id,
             codec.head_to_json(job),
             codec.pack_spec(spec_to_json(spec)),
-            self._bell.message(job.job_id, queue=job.queue, priority=priority, title=spec.title),
+            self._notifier.message(job.job_id, queue=job.queue, priority=priority, title=spec.title),
             lane(job.queue, priority),
             "" if spec.deadline is None else codec.to_ms(spec.deadline),
             "" if key is None else codec.idempotency_name(key),
@@ -150,7 +150,7 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
             job.parked or "",
             job.reuses or "",
             *dict.fromkeys(spec.labels),
-            bell_list=self._bell.list_key(job.queue, priority),
+            notification_list=self._notifier.list_key(job.queue, priority),
         )
 
     def cancel(self, job_id: str, *, reason: str = "") -> JobState:
@@ -161,20 +161,30 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
         return JobState(state)
 
     def unpark(self, job_ids: Sequence[str], *, reason: str) -> int:
-        """Ring for parked jobs, so that the first of them is the first to run; how many were parked."""
-        rings = [ring for job_id in job_ids if (ring := self._ring_of(job_id)) is not None]
+        """Announce parked jobs, so that the first of them is the first to run; how many were parked."""
+        notifications = [
+            notification for job_id in job_ids if (notification := self._notification_of(job_id)) is not None
+        ]
         calls = [
-            self._call("unpark", ring.job_id, self._message(ring), reason, bell_list=self._list_key(ring))
-            for ring in reversed(rings)
+            self._call(
+                "unpark",
+                notification.job_id,
+                self._message(notification),
+                reason,
+                notification_list=self._list_key(notification),
+            )
+            for notification in reversed(notifications)
         ]
         return sum(self._run_many(calls))
 
     def retry(self, job_id: str) -> JobState:
         """Queue a failed, canceled or expired job anew."""
-        ring = self._ring_of(job_id)
-        if ring is None:
+        notification = self._notification_of(job_id)
+        if notification is None:
             raise self._missing(job_id)
-        word, *state = self._run("retry", job_id, self._message(ring), bell_list=self._list_key(ring))
+        word, *state = self._run(
+            "retry", job_id, self._message(notification), notification_list=self._list_key(notification)
+        )
         if word == b"unknown":
             raise self._missing(job_id)
         if word == b"refused":
@@ -194,9 +204,9 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
             token,
             in_ms(self.limits.lease_s),
             SCHEMA_VERSION,
-            in_ms(min(RING_AGAIN_S, self.limits.avoid_s)),
+            in_ms(min(NOTIFY_AGAIN_S, self.limits.avoid_s)),
             in_ms(LEFT_TO_OTHERS * self.limits.avoid_s),
-            in_ms(self.limits.ring_again_after_s),
+            in_ms(self.limits.notify_again_after_s),
         )
         if word != b"granted":
             return Refused(word.decode())
@@ -252,7 +262,7 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
             return LeaseAnswer.LOST
         if queue is not None:
             head = codec.head_with_queue(head, queue)
-        ring = ring_at_front(job_id, head)
+        notification = front_notification(job_id, head)
         word = self._run(
             "fail",
             job_id,
@@ -261,23 +271,29 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
             error.kind.value,
             "" if retry_in_s is None else in_ms(retry_in_s),
             in_ms(self.limits.avoid_s),
-            self._message(ring),
+            self._message(notification),
             error.message,
             self.limits.max_machine_failures,
             b"" if queue is None else head,
             token,
             self.limits.max_places,
-            bell_list=self._list_key(ring),
+            notification_list=self._list_key(notification),
         ).decode()
         return LeaseAnswer.LOST if word == LeaseAnswer.LOST else JobState(word)
 
     def release(self, job_id: str, attempt: int, *, reason: str, token: str = "") -> LeaseAnswer:
-        """Give a running job back: queued at once, rung at the front."""
-        ring = self._ring_of(job_id)
-        if ring is None:
+        """Give a running job back: queued at once, announced at the front."""
+        notification = self._notification_of(job_id)
+        if notification is None:
             return LeaseAnswer.LOST
         answer = self._run(
-            "release", job_id, attempt, reason, self._message(ring), token, bell_list=self._list_key(ring)
+            "release",
+            job_id,
+            attempt,
+            reason,
+            self._message(notification),
+            token,
+            notification_list=self._list_key(notification),
         )
         return LeaseAnswer(answer.decode())
 

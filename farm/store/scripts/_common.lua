@@ -8,6 +8,10 @@ local events_kept = ARGV[1]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
+-- How things stand in Redis that the code calls by other names now. What is stored keeps its name, so that
+-- the versions on both sides of an upgrade read the same records; `codec.py` says so of the fields of a job.
+local stored = { notified = 'rung' }
+
 local function key(kind, name) return root .. kind .. ':' .. name end
 
 -- Lua's own conversion keeps 14 digits; a time in µs has 16.
@@ -76,12 +80,12 @@ local function finish(job, state, told)
   if job.state == 'running' then redis.call('ZREM', root .. 'leases', job.id) else leave_queue(job) end
   move(job, state)
   set(job, 'finished', now)
-  clear(job, 'lease', 'nonce', 'not_before', 'deadline', 'avoid', 'places', 'rung', 'parked', 'held')
+  clear(job, 'lease', 'nonce', 'not_before', 'deadline', 'avoid', 'places', stored.notified, 'parked', 'held')
   redis.call('ZADD', root .. 'finished', now, job.id)
   tell(job, told)
 end
 
--- A running job waits again. Where its next bell comes from is the caller's business.
+-- A running job waits again. Where its next notification comes from is the caller's business.
 local function requeue(job, told)
   redis.call('ZREM', root .. 'leases', job.id)
   clear(job, 'lease', 'nonce', 'progress')
@@ -90,9 +94,9 @@ local function requeue(job, told)
 end
 
 -- Waits in its lane, and its message is put where the next pop takes it: it has waited already.
-local function ring_now(job, list, message)
+local function notify_now(job, list, message)
   enter_lane(job)
-  set(job, 'rung', now)
+  set(job, stored.notified, now)
   redis.call('RPUSH', list, message)
 end
 

@@ -1,9 +1,9 @@
 -- Give the next attempt at a queued job to a worker.
 -- KEYS: root. ARGV: events kept, id, worker, nonce of this call, lease in ms, newest schema it reads,
--- ms after which a job that is refused here is rung again, ms for which it is left to others while
--- another worker lives that can take it, ms after which a job of a newer schema is rung again.
+-- ms after which a job that is refused here is announced again, ms for which it is left to others while
+-- another worker lives that can take it, ms after which a job of a newer schema is announced again.
 -- Answers {'granted', attempt, at, claimed, lease end, spec} or {reason}.
-local id, worker, nonce, lease_ms, schema, ring_again_ms, left_to_others_ms, newer_ms =
+local id, worker, nonce, lease_ms, schema, notify_again_ms, left_to_others_ms, newer_ms =
   ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
 
 local job = load(id)
@@ -47,8 +47,8 @@ if (job.head.v or 1) > schema then
   return {'newer'}
 end
 if not_here and not is_holder then
-  -- The bell that brought it here is used up, so another one must follow.
-  redis.call('ZADD', root .. 'due', 'NX', now + ring_again_ms, id)
+  -- The notification that brought it here is used up, so another one must follow.
+  redis.call('ZADD', root .. 'due', 'NX', now + notify_again_ms, id)
   return {'not_here'}
 end
 
@@ -66,6 +66,6 @@ move(job, 'running')
 redis.call('ZADD', root .. 'leases', lease, id)
 set(job, 'attempt', job.attempt, 'worker', worker, 'claimed', now, 'lease', lease, 'nonce', nonce)
 if not f[6] then set(job, 'started', now) end
-clear(job, 'not_before', 'deadline', 'rung', 'progress', 'parked', 'held')
+clear(job, 'not_before', 'deadline', stored.notified, 'progress', 'parked', 'held')
 tell(job, {worker = worker})
 return granted(lease)

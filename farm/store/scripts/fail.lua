@@ -1,4 +1,4 @@
--- End an attempt that failed. KEYS: root, bell list. ARGV: events kept, id, attempt, error as JSON,
+-- End an attempt that failed. KEYS: root, notification list. ARGV: events kept, id, attempt, error as JSON,
 -- whose fault it is, ms until the retry or '', ms to keep it from this worker, message,
 -- why, in one line, machines that make a job poison, its new head when it changes its queue or '', token,
 -- workers that it is tried on at most for want of what it needs.
@@ -67,6 +67,6 @@ if retry_ms > 0 then
   set(job, 'not_before', now + retry_ms)
   redis.call('ZADD', root .. 'due', now + retry_ms, id)
 else
-  ring_now(job, KEYS[2], message)
+  notify_now(job, KEYS[2], message)
 end
 return answer(job, 'fail', 'queued')

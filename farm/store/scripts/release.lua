@@ -1,4 +1,4 @@
--- Give a running job back. KEYS: root, bell list. ARGV: events kept, id, attempt, reason, message, token.
+-- Give a running job back. KEYS: root, notification list. ARGV: events kept, id, attempt, reason, message, token.
 local id, attempt, reason, message, token = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
 local job = load(id)
@@ -13,5 +13,5 @@ if job.cancel then
 end
 note(job, 'released')
 requeue(job, {worker = job.worker, reason = reason})
-ring_now(job, KEYS[2], message)
+notify_now(job, KEYS[2], message)
 return answer(job, 'release', 'ok')

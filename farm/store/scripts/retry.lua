@@ -1,4 +1,4 @@
--- Queue an ended job anew. KEYS: root, bell list. ARGV: events kept, id, message.
+-- Queue an ended job anew. KEYS: root, notification list. ARGV: events kept, id, message.
 -- Answers {'queued'}, or {'refused', state}, or {'unknown'}.
 local id, message = ARGV[2], ARGV[3]
 
@@ -13,5 +13,5 @@ clear(job, 'failed', 'lost', 'lost_publishing', 'ill', 'cancel', 'cancel_reason'
   'started', 'finished')
 move(job, 'queued')
 tell(job, {reason = 'retry'})
-ring_now(job, KEYS[2], message)
+notify_now(job, KEYS[2], message)
 return {'queued'}

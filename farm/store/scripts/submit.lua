@@ -1,5 +1,5 @@
--- Store a job as queued and ring its bell.
--- KEYS: root, bell list. ARGV: events kept, id, head, spec, message, lane, deadline or '',
+-- Store a job as queued and announce it.
+-- KEYS: root, notification list. ARGV: events kept, id, head, spec, message, lane, deadline or '',
 -- name of the idempotency key or '', digest of the spec, why it is parked or '', the job whose result it
 -- takes or '', label...
 -- Answers {'created' | 'reused' | 'there' | 'conflict', id}.
@@ -41,7 +41,7 @@ if deadline ~= '' then
   redis.call('ZADD', root .. 'deadlines', deadline, id)
 end
 if parked ~= '' then
-  -- In no lane and without a bell: nobody could do anything with it.
+  -- In no lane and without a notification: nobody could do anything with it.
   redis.call('HSET', key('job', id), 'parked', parked)
   redis.call('ZADD', root .. 'parked', at, id)
 else

@@ -1,5 +1,5 @@
--- Find jobs that must be rung by now. KEYS: root. ARGV: events kept, most jobs to touch.
--- Answers {id, head, id, head, ...}. They stay in `due` until they are rung (ring.lua).
+-- Find jobs that must be announced by now. KEYS: root. ARGV: events kept, most jobs to touch.
+-- Answers {id, head, id, head, ...}. They stay in `due` until they are announced (notify.lua).
 local batch = tonumber(ARGV[2])
 
 local found = {}

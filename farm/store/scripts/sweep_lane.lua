@@ -1,5 +1,5 @@
 -- Find waiting jobs of one lane (queue and priority) whose message is missing.
--- KEYS: root, bell list. ARGV: events kept, most jobs to find, lane, ms after which to ring again.
+-- KEYS: root, notification list. ARGV: events kept, most jobs to find, lane, ms after which to notify again.
 -- Answers {id, head, id, head, ...}, oldest first.
 --
 -- Messages are popped oldest first, so the missing ones are those of the oldest jobs. Two signs:
@@ -8,9 +8,9 @@
 -- 2. A job that came later was claimed already ("passed"), while the oldest still waits: messages of
 --    canceled jobs can hide a missing one from the first sign, but not from this. Unless its message is
 --    the very next one: then nobody looks at this lane now, and more urgent ones may keep it so for hours.
--- A ring too many is harmless: the second claim is refused. That there are not ever more of them is
--- seen to by the time between two rings of a job, and by the count of messages.
-local batch, lane, ring_again_ms = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+-- A notification too many is harmless: the second claim is refused. That there are not ever more of them is
+-- seen to by the time between two notifications of a job, and by the count of messages.
+local batch, lane, notify_again_ms = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 
 local waiting = redis.call('ZCARD', key('lane', lane))
 if waiting == 0 then
@@ -37,9 +37,9 @@ local oldest_first = redis.call('ZRANGE', key('lane', lane), 0, batch - 1, 'WITH
 for i = 1, #oldest_first, 2 do
   local id, at = oldest_first[i], tonumber(oldest_first[i + 1])
   if at >= first_younger or #found >= 2 * wanted then break end
-  local f = redis.call('HMGET', key('job', id), 'head', 'rung')
-  local last_rung = tonumber(f[2]) or math.floor(at / 1000)
-  if f[1] and now - last_rung >= ring_again_ms then
+  local f = redis.call('HMGET', key('job', id), 'head', stored.notified)
+  local last_notified = tonumber(f[2]) or math.floor(at / 1000)
+  if f[1] and now - last_notified >= notify_again_ms then
     found[#found + 1] = id
     found[#found + 1] = f[1]
   end

@@ -42,7 +42,7 @@ local function take(job)
   else
     requeue(job, {worker = job.worker, reason = 'its worker was lost'})
     enter_lane(job)
-    -- Rung by the sweep's next step; if the steward dies before that, by the next sweep.
+    -- Announced by the sweep's next step; if the steward dies before that, by the next sweep.
     redis.call('ZADD', root .. 'due', now, job.id)
   end
 end

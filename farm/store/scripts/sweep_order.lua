@@ -1,10 +1,10 @@
 -- Find waiting jobs that younger ones of their priority, in the queues of larger classes, have passed by.
 -- KEYS: root. ARGV: events kept, most jobs of one lane, ms that a job may be older than one that was
--- claimed before it, ms after which to ring again. Answers {id, head, larger queue, ...}.
+-- claimed before it, ms after which to notify again. Answers {id, head, larger queue, ...}.
 --
 -- A worker takes the largest of its queues first, so work for it that never ends would keep the smaller
--- ones waiting for ever. A second bell, in front of the larger queue, lets the old job run there.
-local batch, patience_us, ring_again_ms = tonumber(ARGV[2]), tonumber(ARGV[3]) * 1000, tonumber(ARGV[4])
+-- ones waiting for ever. A second notification, in front of the larger queue, lets the old job run there.
+local batch, patience_us, notify_again_ms = tonumber(ARGV[2]), tonumber(ARGV[3]) * 1000, tonumber(ARGV[4])
 
 local lanes = {}
 for _, name in ipairs(redis.call('SMEMBERS', root .. 'lanes')) do
@@ -24,7 +24,7 @@ local function passed_by(lane)
   return queue, youngest
 end
 
--- Whether somebody empties that queue: bells in one that nobody serves would pile up.
+-- Whether somebody empties that queue: notifications in one that nobody serves would pile up.
 local function served(queue)
   return somebody({head = {q = queue}}, function(_, status) return fetches(status) end)
 end
@@ -35,8 +35,8 @@ for _, lane in ipairs(lanes) do
   local older = queue and redis.call('ZRANGEBYSCORE', key('lane', lane.name), '-inf',
     digits(youngest - patience_us), 'LIMIT', 0, batch) or {}
   for _, id in ipairs(older) do
-    local f = redis.call('HMGET', key('job', id), 'head', 'rung')
-    if f[1] and now - tonumber(f[2] or 0) >= ring_again_ms and served(queue) then
+    local f = redis.call('HMGET', key('job', id), 'head', stored.notified)
+    if f[1] and now - tonumber(f[2] or 0) >= notify_again_ms and served(queue) then
       found[#found + 1] = id
       found[#found + 1] = f[1]
       found[#found + 1] = queue

@@ -26,20 +26,24 @@ from farm.testing.memory.state import (
 
 
 class MemoryReading(MemoryState):
-    """Reads; only `pop_bell` changes anything."""
+    """Reads; only `pop_notification` changes anything."""
 
-    def pop_bell(self, queue: str, priority: int | None = None) -> str | None:
+    def pop_notification(self, queue: str, priority: int | None = None) -> str | None:
         """Take the next message of a queue, as a worker does; None when there is none."""
         with self._lock:
-            lanes = sorted(lane for lane, bells in self._bells.items() if lane[1] == queue and bells)
+            lanes = sorted(
+                lane
+                for lane, notifications in self._notifications.items()
+                if lane[1] == queue and notifications
+            )
             wanted = [lane for lane in lanes if priority in (None, lane[0])]
-            return self._bells[wanted[0]].pop() if wanted else None
+            return self._notifications[wanted[0]].pop() if wanted else None
 
-    def bells(self, queue: str) -> list[str]:
+    def notifications(self, queue: str) -> list[str]:
         """The job ids of a queue's messages, next one first."""
         with self._lock:
-            lanes = sorted(lane for lane in self._bells if lane[1] == queue)
-            return [job_id for lane in lanes for job_id in reversed(self._bells[lane])]
+            lanes = sorted(lane for lane in self._notifications if lane[1] == queue)
+            return [job_id for lane in lanes for job_id in reversed(self._notifications[lane])]
 
     def get(self, job_id: str) -> JobRecord:
         """The job as it is now."""

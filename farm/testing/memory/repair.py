@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from farm.job import PUBLISHING, JobState
-from farm.store.base import Ring, Swept
+from farm.store.base import Notification, Swept
 from farm.store.verdicts import (
     DEADLINE_PASSED,
     PASSED_AT_ONCE,
@@ -18,7 +18,7 @@ from farm.testing.memory.state import (
     Kept,
     Lane,
     MemoryState,
-    front_ring,
+    front_notification,
 )
 
 
@@ -26,7 +26,7 @@ class MemoryRepair(MemoryState):
     """Sweeps."""
 
     def sweep(self) -> Swept:
-        """Repair what died; rings by itself."""
+        """Repair what died and notify."""
         with self._lock:
             lost = self._first(k for k in self._in(JobState.RUNNING) if self._lease_is_over(k))
             for kept in lost:
@@ -37,13 +37,13 @@ class MemoryRepair(MemoryState):
             for kept in late:
                 self._finish(kept, JobState.EXPIRED, reason=DEADLINE_PASSED)
             self._drop_stale()
-            rings = [front_ring(kept) for kept in self._due()]
-            self.ring(rings)
-            missing = [front_ring(kept) for kept in self._missing()]
+            notifications = [front_notification(kept) for kept in self._due()]
+            self.notify(notifications)
+            missing = [front_notification(kept) for kept in self._missing()]
             passed = self._passed_by()
-            self.ring([*missing, *passed])
+            self.notify([*missing, *passed])
             return Swept(
-                rings=(*rings, *missing, *passed),
+                notifications=(*notifications, *missing, *passed),
                 lost=tuple(kept.record.job_id for kept in lost),
                 expired=tuple(kept.record.job_id for kept in late),
                 purged=self._purge(),
@@ -51,9 +51,9 @@ class MemoryRepair(MemoryState):
 
     def _drop_stale(self) -> None:
         """As scripts/sweep_messages.lua does."""
-        for bells in self._bells.values():
-            while bells and not self._waits(bells[-1]):
-                bells.pop()
+        for notifications in self._notifications.values():
+            while notifications and not self._waits(notifications[-1]):
+                notifications.pop()
 
     def _waits(self, job_id: str) -> bool:
         kept = self._jobs.get(job_id)
@@ -94,12 +94,12 @@ class MemoryRepair(MemoryState):
             self._set(kept, not_before=None)
         return due
 
-    def _passed_by(self) -> list[Ring]:
+    def _passed_by(self) -> list[Notification]:
         """As scripts/sweep_order.lua finds them."""
         now, patience = self._clock(), int(self.limits.pass_over_s * 1_000_000)
         waiting = [k for k in self._in(JobState.QUEUED) if not (k.record.not_before or k.record.parked)]
         lanes = {kept.lane for kept in waiting}
-        found: list[Ring] = []
+        found: list[Notification] = []
         for lane in sorted(lanes):
             larger = [o for o in lanes if o[0] == lane[0] and _gib(o) > _gib(lane) and o in self._passed]
             if not larger:
@@ -107,9 +107,9 @@ class MemoryRepair(MemoryState):
             by = max(larger, key=self._passed.__getitem__)
             older = [k for k in waiting if k.lane == lane and k.order <= self._passed[by] - patience]
             found += [
-                replace(front_ring(kept), queue=by[1])
+                replace(front_notification(kept), queue=by[1])
                 for kept in older[:PASSED_AT_ONCE]
-                if now - kept.rung >= self.limits.ring_again_after_s and self._served(by)
+                if now - kept.notified >= self.limits.notify_again_after_s and self._served(by)
             ]
         return found
 
@@ -128,15 +128,15 @@ class MemoryRepair(MemoryState):
                 lanes.setdefault(kept.lane, []).append(kept)
         found: list[Kept] = []
         for lane, waiting in lanes.items():
-            messages = len(self._bells.get(lane, ()))
+            messages = len(self._notifications.get(lane, ()))
             wanted, younger = min(len(waiting), self.limits.sweep_batch) - messages, self._last_order + 1
             oldest = waiting[0]
-            is_next = messages > 0 and self._bells[lane][-1] == oldest.record.job_id
+            is_next = messages > 0 and self._notifications[lane][-1] == oldest.record.job_id
             if wanted <= 0 and oldest.order < self._passed.get(lane, 0) and not is_next:
                 wanted = self.limits.sweep_batch if messages < len(waiting) + self.limits.sweep_batch else 1
                 younger = self._passed[lane]
-            last_ring = self._clock() - self.limits.ring_again_after_s
-            old = [k for k in waiting if k.order < younger and k.rung <= last_ring]
+            last_notified = self._clock() - self.limits.notify_again_after_s
+            old = [k for k in waiting if k.order < younger and k.notified <= last_notified]
             found += old[: max(wanted, 0)]
         return found
 

@@ -27,7 +27,7 @@ from farm.job import (
 from farm.status.worker import WorkerStatus
 from farm.store.base import (
     Drain,
-    Ring,
+    Notification,
     StoreLimits,
 )
 
@@ -40,14 +40,14 @@ class Kept:
 
     record: JobRecord
     order: int  # µs; unique
-    rung: float
+    notified: float
     deadline: datetime | None
     digest: str
     content: str | None = None
     token: str = ""  # of the last claim
     lost_publishing: int = 0  # lost workers that only published it
     ill: int = 0  # failures for a machine's reasons
-    due: float | None = None  # must be rung by then
+    due: float | None = None  # must be announced by then
     avoid: dict[str, float] = field(default_factory=dict)  # worker -> until
     places: list[str] = field(default_factory=list)  # workers without what it needs
     held: str | None = None  # the worker that has its finished files
@@ -107,7 +107,7 @@ class MemoryState:
         self._keys: dict[str, str] = {}  # idempotency key -> job id
         self._contents: dict[str, str] = {}  # content -> the job that made it last
         self._last_order = 0
-        self._bells: dict[Lane, deque[str]] = {}  # popped from the right
+        self._notifications: dict[Lane, deque[str]] = {}  # popped from the right
         self._passed: dict[Lane, int] = {}
         self._workers: dict[str, tuple[float, WorkerStatus]] = {}
         self._blobs: dict[str, tuple[float, bytes]] = {}
@@ -115,18 +115,18 @@ class MemoryState:
         self._drains: dict[str, Drain] = {}
         self._paces: dict[str, Pace] = {}
 
-    def ring(self, rings: Sequence[Ring]) -> None:
-        """Put the bell of each job into its queue (again)."""
+    def notify(self, notifications: Sequence[Notification]) -> None:
+        """Put the notification of each job into its queue (again)."""
         with self._lock:
-            for ring in reversed(rings):
-                kept = self._jobs.get(ring.job_id)
+            for notification in reversed(notifications):
+                kept = self._jobs.get(notification.job_id)
                 if kept is None or kept.record.state is not JobState.QUEUED:
                     continue
                 if kept.record.not_before is not None:
-                    continue  # a retry that waits: its time is all that will ever ring it
-                kept.rung, kept.due = self._clock(), None
-                bells = self._bells.setdefault((ring.priority, ring.queue), deque())
-                (bells.append if ring.front else bells.appendleft)(ring.job_id)
+                    continue  # a retry that waits: its time is all that will ever announce it
+                kept.notified, kept.due = self._clock(), None
+                queued = self._notifications.setdefault((notification.priority, notification.queue), deque())
+                (queued.append if notification.front else queued.appendleft)(notification.job_id)
 
     def _now(self) -> datetime:
         return utc_from_ms(int(self._clock() * 1000))
@@ -189,8 +189,8 @@ class MemoryState:
         self._set(kept, state=JobState.QUEUED, token=None, lease_until=None, progress=None)
         self._tell(kept, **told)
 
-    def _ring_now(self, kept: Kept) -> None:
-        self.ring([front_ring(kept)])
+    def _notify_now(self, kept: Kept) -> None:
+        self.notify([front_notification(kept)])
 
     def _tell(self, kept: Kept, **facts: Any) -> None:
         record = kept.record
@@ -211,10 +211,10 @@ class MemoryState:
         self._news.notify_all()
 
 
-def front_ring(kept: Kept) -> Ring:
-    """A bell that lets a job that has waited already go first."""
+def front_notification(kept: Kept) -> Notification:
+    """A notification that lets a job that has waited already go first."""
     spec = kept.record.spec
-    return Ring(
+    return Notification(
         job_id=kept.record.job_id,
         queue=kept.record.queue,
         priority=spec.priority,

@@ -30,7 +30,7 @@ from farm.store.codec import from_order, spec_digest, to_order
 from farm.store.verdicts import (
     DEADLINE_PASSED,
     LEFT_TO_OTHERS,
-    RING_AGAIN_S,
+    NOTIFY_AGAIN_S,
     machines_failed,
     no_worker_can,
 )
@@ -50,7 +50,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
     # -- moves of a producer -----------------------------------------------------------------------
 
     def submit(self, jobs: Sequence[NewJob]) -> list[Submitted]:
-        """Store jobs as queued and ring their bells, in order."""
+        """Store jobs as queued and announce them, in order."""
         conflict: IdempotencyConflict | None = None
         done = []
         with self._lock:
@@ -84,7 +84,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
         kept = Kept(
             record=record,
             order=order,
-            rung=self._clock(),
+            notified=self._clock(),
             deadline=job.spec.deadline,
             digest=spec_digest(job.spec),
             content=job.content,
@@ -99,7 +99,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
             self._finish(kept, JobState.SUCCEEDED, reused_from=maker)
             return True
         if job.parked is None:
-            self._bells.setdefault(kept.lane, deque()).appendleft(job.job_id)
+            self._notifications.setdefault(kept.lane, deque()).appendleft(job.job_id)
         return False
 
     def cancel(self, job_id: str, *, reason: str = "") -> JobState:
@@ -119,14 +119,14 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
             return kept.record.state
 
     def unpark(self, job_ids: Sequence[str], *, reason: str) -> int:
-        """Ring for parked jobs, so that the first of them is the first to run; how many were parked."""
+        """Announce parked jobs, so that the first of them is the first to run; how many were parked."""
         with self._lock:
             found = [self._jobs[job_id] for job_id in job_ids if job_id in self._jobs]
             parked = [kept for kept in found if kept.record.parked is not None]
             for kept in reversed(parked):
                 self._set(kept, parked=None)
                 self._tell(kept, reason=reason)
-                self._ring_now(kept)
+                self._notify_now(kept)
             return len(parked)
 
     def retry(self, job_id: str) -> JobState:
@@ -150,7 +150,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
             )
             kept.ill = kept.lost_publishing = 0
             self._tell(kept, reason="retry")
-            self._ring_now(kept)
+            self._notify_now(kept)
             return JobState.QUEUED
 
     # -- moves of a worker -------------------------------------------------------------------------
@@ -202,7 +202,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
         if not is_holder and kept.record.not_before is not None and now < kept.record.not_before:
             return Refused.NOT_YET
         if not is_holder and self._is_left_to_others(kept, worker):
-            kept.due = kept.due or self._clock() + min(RING_AGAIN_S, self.limits.avoid_s)
+            kept.due = kept.due or self._clock() + min(NOTIFY_AGAIN_S, self.limits.avoid_s)
             return Refused.NOT_HERE
         return None
 
@@ -327,21 +327,21 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
                 kept.due = self._clock() + retry_in_s
                 self._set(kept, not_before=self._now() + timedelta(seconds=retry_in_s))
             else:
-                self._ring_now(kept)
+                self._notify_now(kept)
             return JobState.QUEUED
 
         word = self._last_word(job_id, attempt, token, "fail", move)
         return LeaseAnswer.LOST if word == LeaseAnswer.LOST else JobState(word)
 
     def release(self, job_id: str, attempt: int, *, reason: str, token: str = "") -> LeaseAnswer:
-        """Give a running job back: queued at once, rung at the front."""
+        """Give a running job back: queued at once, announced at the front."""
 
         def move(kept: Kept) -> LeaseAnswer:
             if self._end_canceled(kept):
                 return LeaseAnswer.CANCELED
             self._note(kept, "released")
             self._requeue(kept, worker=kept.record.worker, reason=reason)
-            self._ring_now(kept)
+            self._notify_now(kept)
             return LeaseAnswer.OK
 
         return LeaseAnswer(self._last_word(job_id, attempt, token, "release", move))

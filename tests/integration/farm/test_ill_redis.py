@@ -19,7 +19,7 @@ from farm.store.redis.store import (
     RedisJobStore,
     connect,
 )
-from farm.testing import PlainBell
+from farm.testing import PlainNotifier
 from tests.support.fault_proxy import FaultProxy
 from tests.support.jobs import a_job, a_result
 from tests.support.valkey import ValkeyServer, eventually
@@ -29,7 +29,7 @@ StartValkey = Callable[..., ValkeyServer]
 
 def open_store(url: str, namespace: str = "farm") -> RedisJobStore:
     settings = RedisSettings.read(url=SecretStr(url), namespace=namespace)
-    return connect(settings, StoreLimits(), PlainBell(f"{{{namespace}}}:q:"))
+    return connect(settings, StoreLimits(), PlainNotifier(f"{{{namespace}}}:q:"))
 
 
 def refuses(store: RedisJobStore, why: str) -> bool:

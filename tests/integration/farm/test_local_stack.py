@@ -24,7 +24,7 @@ from botocore.config import Config
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from farm.broker import CeleryBell, make_app
+from farm.broker import CeleryNotifier, make_app
 from farm.check.health import examine
 from farm.check.services import check_redis, check_s3
 from farm.errors import StackError
@@ -357,7 +357,7 @@ def test_a_worker_is_well_while_it_says_so(folder: Path, monkeypatch: pytest.Mon
     with a_stack(folder, PartName.VALKEY) as stack:
         monkeypatch.setenv("FARM_REDIS_URL", stack.environment()["FARM_REDIS_URL"])
         settings = RedisSettings.read()
-        store = connect(settings, StoreLimits(), CeleryBell(make_app(settings), settings.namespace))
+        store = connect(settings, StoreLimits(), CeleryNotifier(make_app(settings), settings.namespace))
         assert examine(["redis"]) is None
         assert "says nothing" in str(examine(["worker", "w@h"]))
 

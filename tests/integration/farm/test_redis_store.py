@@ -18,7 +18,7 @@ from farm.asking.request import (
     JobRequest,
     prepare,
 )
-from farm.broker import CeleryBell, make_app
+from farm.broker import CeleryNotifier, make_app
 from farm.check.services import judge_memory
 from farm.client import Farm
 from farm.errors import FarmError, JobForgotten, SettingsError, StoreMisconfigured, StoreUnavailable
@@ -31,7 +31,7 @@ from farm.store.redis.store import (
     RedisJobStore,
     connect,
 )
-from farm.testing import PlainBell
+from farm.testing import PlainNotifier
 from farm.testing.storage import FolderStorage
 from tests.support.fleet import PICTURE
 from tests.support.jobs import QUEUE, a_job, a_result, an_error
@@ -58,7 +58,7 @@ def open_store(
     url: str, namespace: str = "farm", *, limits: StoreLimits | None = None, timeout_s: float = 5.0
 ) -> RedisJobStore:
     settings = RedisSettings.read(url=SecretStr(url), namespace=namespace, timeout_s=timeout_s)
-    return connect(settings, limits or StoreLimits(), PlainBell(f"{{{namespace}}}:q:"))
+    return connect(settings, limits or StoreLimits(), PlainNotifier(f"{{{namespace}}}:q:"))
 
 
 def keys_of(client: redis.Redis, namespace: str) -> set[str]:
@@ -77,7 +77,7 @@ def submit(store: RedisJobStore, **fields: Any) -> str:
 def test_a_waiting_wan_job_keeps_within_its_memory(start_valkey: StartValkey) -> None:
     url = start_valkey().url
     settings = RedisSettings.read(url=SecretStr(url))
-    store = connect(settings, StoreLimits(), CeleryBell(make_app(settings), "farm"))
+    store = connect(settings, StoreLimits(), CeleryNotifier(make_app(settings), "farm"))
     store.submit([_wan_job(0)])  # scripts and first keys are not counted
     with redis.Redis.from_url(url) as client:
         before = _used_bytes(client)
@@ -114,7 +114,7 @@ class CountingConnection(redis.Connection):
 def test_every_move_on_the_hot_path_is_one_round_trip(start_valkey: StartValkey) -> None:
     pool = redis.ConnectionPool(connection_class=CountingConnection, port=start_valkey().port)
     store = RedisJobStore(
-        redis.Redis(connection_pool=pool), namespace="farm", limits=StoreLimits(), bell=PlainBell()
+        redis.Redis(connection_pool=pool), namespace="farm", limits=StoreLimits(), notifier=PlainNotifier()
     )
 
     def whole_life() -> list[int]:

@@ -18,7 +18,7 @@ from farm.store.redis.store import (
     RedisJobStore,
     connect,
 )
-from farm.testing import PlainBell
+from farm.testing import PlainNotifier
 from tests.support.jobs import a_job, a_result
 from tests.support.sentinel import Watched
 from tests.support.valkey import eventually
@@ -28,7 +28,7 @@ FAIL_OVER_S = 30.0
 
 def open_store(url: str, *, replicas: int = 0) -> RedisJobStore:
     settings = RedisSettings.read(url=SecretStr(url), timeout_s=2.0, replicas=replicas)
-    return connect(settings, StoreLimits(lease_s=60), PlainBell("{farm}:q:"))
+    return connect(settings, StoreLimits(lease_s=60), PlainNotifier("{farm}:q:"))
 
 
 def test_no_accepted_job_is_lost_when_the_primary_dies_and_a_replica_had_to_have_it(

@@ -1,6 +1,6 @@
 """The real scripts against a plain model, `MemoryJobStore`: whatever is done to both, they agree.
 
-Time does not pass by itself here: leases, waits and rings run out when a rule says so, in both.
+Time does not pass by itself here: leases, waits and notifications run out when a rule says so, in both.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ from farm.store.redis.store import (
 )
 from farm.testing import (
     MemoryJobStore,
-    PlainBell,
+    PlainNotifier,
 )
 from tests.support.jobs import QUEUE, a_job, a_result, an_error
 
 LIMITS = StoreLimits(
     lease_s=3600,
-    ring_again_after_s=3600,
+    notify_again_after_s=3600,
     avoid_s=3600,
     retention_s=86400,
     max_lost_publishing=2,  # so that the rules come to it
@@ -113,7 +113,9 @@ def copied(model: MemoryJobStore) -> MemoryJobStore:
     other = MemoryJobStore(model.limits)
     for name in ("_keys", "_contents", "_last_order", "_passed", "_workers", "_epoch", "_forgot_at"):
         setattr(other, name, copy.copy(getattr(model, name)))
-    other._bells = {lane: deque(bells) for lane, bells in model._bells.items()}
+    other._notifications = {
+        lane: deque(notifications) for lane, notifications in model._notifications.items()
+    }
     for job_id, kept in model._jobs.items():
         other._jobs[job_id] = replace(
             kept, avoid=dict(kept.avoid), places=list(kept.places), events=list(kept.events)
@@ -130,9 +132,9 @@ class BothStores(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.namespace = f"m{uuid.uuid4().hex[:12]}"
-        self.bell = PlainBell(f"{{{self.namespace}}}:q:")
+        self.notifier = PlainNotifier(f"{{{self.namespace}}}:q:")
         redis_settings = RedisSettings.read(url=SecretStr(self.url), namespace=self.namespace)
-        self.real = connect(redis_settings, LIMITS, self.bell)
+        self.real = connect(redis_settings, LIMITS, self.notifier)
         self.model = MemoryJobStore(LIMITS)
         self.client = redis.Redis.from_url(self.url)
         self.known: list[str] = []
@@ -203,7 +205,7 @@ class BothStores(RuleBasedStateMachine):
             return (answer.attempt, answer.spec) if isinstance(answer, Claim) else answer
 
         self.both(claimed)
-        # A refused claim asks for a bell one second from now. That must not come by itself.
+        # A refused claim asks for a notification one second from now. That must not come by itself.
         self._set_due(job_id, FAR_MS)
 
     @rule(job_id=jobs, off=st.integers(-1, 1))
@@ -323,20 +325,20 @@ class BothStores(RuleBasedStateMachine):
 
     @rule(priority=st.sampled_from(PRIORITIES))
     def messages_vanish(self, priority: int) -> None:
-        self.client.delete(self.bell.list_key(QUEUE, priority))
-        self.model._bells.pop((priority, QUEUE), None)
+        self.client.delete(self.notifier.list_key(QUEUE, priority))
+        self.model._notifications.pop((priority, QUEUE), None)
 
     @rule(priority=st.sampled_from(PRIORITIES))
     def a_message_is_popped(self, priority: int) -> None:
-        message = self.client.rpop(self.bell.list_key(QUEUE, priority))
-        popped = self.bell.job_id_of(message) if isinstance(message, bytes) else None
-        assert popped == self.model.pop_bell(QUEUE, priority)
+        message = self.client.rpop(self.notifier.list_key(QUEUE, priority))
+        popped = self.notifier.job_id_of(message) if isinstance(message, bytes) else None
+        assert popped == self.model.pop_notification(QUEUE, priority)
 
     @rule()
-    def nobody_rang_for_long(self) -> None:
+    def nobody_notified_for_long(self) -> None:
         for job_id in self.known:
             kept = self.model._jobs[job_id]
-            kept.rung = 0.0
+            kept.notified = 0.0
             if kept.record.state is JobState.QUEUED:
                 self.client.hset(self.key(f"job:{job_id}"), "rung", 1)
 
@@ -357,9 +359,9 @@ class BothStores(RuleBasedStateMachine):
     def queues_agree(self) -> None:
         real = []
         for priority in PRIORITIES:
-            messages: Any = self.client.lrange(self.bell.list_key(QUEUE, priority), 0, -1)
-            real += [self.bell.job_id_of(message) for message in reversed(messages)]
-        assert real == self.model.bells(QUEUE)
+            messages: Any = self.client.lrange(self.notifier.list_key(QUEUE, priority), 0, -1)
+            real += [self.notifier.job_id_of(message) for message in reversed(messages)]
+        assert real == self.model.notifications(QUEUE)
 
     @invariant()
     def listings_agree(self) -> None:
@@ -409,8 +411,13 @@ def answer_of(act: Act, store: JobStore, job_id: str, attempt: int) -> Any:
 
 
 def _by_lane(swept: Swept) -> Swept:
-    """Only within a lane does the order of rings mean anything: each lane is a list of its own."""
-    return replace(swept, rings=tuple(sorted(swept.rings, key=lambda ring: (ring.queue, ring.priority))))
+    """Only within a lane does the order of notifications mean anything: each lane is a list of its own."""
+    return replace(
+        swept,
+        notifications=tuple(
+            sorted(swept.notifications, key=lambda notification: (notification.queue, notification.priority))
+        ),
+    )
 
 
 def _listed(store: JobStore, *, state: JobState | None, label: str | None) -> list[str]:

@@ -17,7 +17,7 @@ from farm.store.redis.store import (
     RedisJobStore,
     connect,
 )
-from farm.testing import PlainBell
+from farm.testing import PlainNotifier
 from tests.support.jobs import QUEUE, a_job, a_result, an_error
 
 # Written by the farm as it was when records had no more than schema 1 began with.
@@ -30,7 +30,7 @@ RUNNING, SUCCEEDED, FAILED, CANCELED, EXPIRED = (f"{number:08d}-old-job" for num
 def store(valkey_url: str, namespace: str) -> RedisJobStore:
     settings = RedisSettings.read(url=SecretStr(valkey_url), namespace=namespace)
     limits = StoreLimits(retention_s=100 * 365 * 86400.0)
-    return connect(settings, limits, PlainBell(f"{{{namespace}}}:q:"))
+    return connect(settings, limits, PlainNotifier(f"{{{namespace}}}:q:"))
 
 
 def load_past(store: RedisJobStore) -> None:
@@ -82,14 +82,14 @@ def test_every_record_of_an_older_farm_is_read_and_goes_on(store: RedisJobStore)
     assert store.counts().by_state[JobState.SUCCEEDED] == 7
 
 
-def test_a_lease_of_an_older_worker_that_died_is_taken_and_its_job_rung(store: RedisJobStore) -> None:
+def test_a_lease_of_an_older_worker_that_died_is_taken_and_its_job_announced(store: RedisJobStore) -> None:
     load_past(store)
 
     assert RUNNING in store.sweep().lost
 
     assert store.get(RUNNING).state is JobState.QUEUED
     messages: list[bytes] = store._command("LRANGE", f"{store.keys.root}q:{QUEUE}:5", 0, -1)
-    assert RUNNING in {PlainBell.job_id_of(message) for message in messages}
+    assert RUNNING in {PlainNotifier.job_id_of(message) for message in messages}
 
 
 def newer(store: RedisJobStore, job_id: str, *, schema: int) -> None:
@@ -137,9 +137,9 @@ def test_a_job_of_a_newer_schema_is_left_for_a_worker_that_can_read_it(store: Re
     with pytest.raises(FarmError, match="newer farm"):
         store.get(job_id)
     assert [job.job_id for job in store.find().jobs] == [other]
-    # Its bell is used up; it gets another one, and not at once.
+    # Its notification is used up; it gets another one, and not at once.
     due: float = float(store._command("ZSCORE", f"{store.keys.root}due", job_id))
-    assert due / 1000 - store.ping()["now"].timestamp() > 0.5 * store.limits.ring_again_after_s
+    assert due / 1000 - store.ping()["now"].timestamp() > 0.5 * store.limits.notify_again_after_s
     granted = store._run("claim", job_id, "new", "token", 60_000, 2, 1000, 0, 1000)
     assert granted[0] == b"granted"
 

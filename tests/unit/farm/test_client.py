@@ -42,7 +42,7 @@ def test_a_submitted_job_waits_in_its_queue(farm: Farm, store: MemoryJobStore) -
     job = farm.submit(template=TEMPLATE, parameters={"prompt": "a fox"}, priority=2)
 
     assert job.state is JobState.QUEUED
-    assert store.bells(job.record.queue) == [job.job_id]
+    assert store.notifications(job.record.queue) == [job.job_id]
     assert job.record.spec.priority == 2
 
 

@@ -37,7 +37,7 @@ def test_parked_jobs_are_let_go_when_a_worker_that_fits_comes(farm: Farm, store:
     after = placer.turn()
 
     assert (before, after, store.counts().parked) == (0, 3, 0)
-    assert store.bells("render.48") == ids
+    assert store.notifications("render.48") == ids
     assert isinstance(store.claim(ids[0], worker="gpu0@large"), Claim)
 
 

@@ -200,7 +200,7 @@ def test_what_is_missing_everywhere_can_be_waited_for(
     record = store.get(job.job_id)
     assert record.parked is not None
     assert VAE in record.parked or "VAEDecode" in record.parked
-    assert store.bells(record.queue) == []
+    assert store.notifications(record.queue) == []
 
 
 def test_what_no_worker_could_ever_take_is_not_parked(farm: Farm, store: MemoryJobStore) -> None:
@@ -218,7 +218,7 @@ def test_a_job_that_fits_is_not_parked(farm: Farm, store: MemoryJobStore) -> Non
     record = store.get(farm.submit(wan_graph(), if_unplaceable="park").job_id)
 
     assert record.parked is None
-    assert store.bells(record.queue) == [record.job_id]
+    assert store.notifications(record.queue) == [record.job_id]
 
 
 def test_an_unknown_way_of_placing_is_named(farm: Farm) -> None:

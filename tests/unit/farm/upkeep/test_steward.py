@@ -79,11 +79,11 @@ def test_a_lost_job_waits_again_without_anybody_asking(hire: Hire) -> None:
     job = a_job()
     store.submit([job])
     store.claim(job.job_id, worker="w1")
-    store.pop_bell(job.queue)
+    store.pop_notification(job.queue)
 
     hire(store)
 
-    eventually(lambda: store.bells(job.queue) == [job.job_id])
+    eventually(lambda: store.notifications(job.queue) == [job.job_id])
     assert store.get(job.job_id).state is JobState.QUEUED
 
 

@@ -46,7 +46,7 @@ class Desk:
 
     def take(self) -> Lease:
         (job,) = self.store.submit([a_job()])
-        assert self.store.pop_bell(QUEUE, 5) == job.job_id
+        assert self.store.pop_notification(QUEUE, 5) == job.job_id
         claim = self.store.claim(job.job_id, worker="gpu0@rack")
         assert isinstance(claim, Claim)
         return self._held.enter_context(self.keeper.hold(claim))
@@ -70,7 +70,7 @@ def state(desk: Desk, lease: Lease) -> JobState:
     return desk.store.get(lease.claim.job_id).state
 
 
-def test_a_job_that_does_not_fit_the_grace_is_given_back_at_once_and_rung(desk: Desk) -> None:
+def test_a_job_that_does_not_fit_the_grace_is_given_back_at_once_and_announced(desk: Desk) -> None:
     lease = desk.take()
     desk.so_far(lease, fraction=0.1, eta_s=500.0)
     began = time.monotonic()
@@ -80,7 +80,7 @@ def test_a_job_that_does_not_fit_the_grace_is_given_back_at_once_and_rung(desk: 
     assert time.monotonic() - began < 10
     assert state(desk, lease) is JobState.QUEUED
     assert lease.stopped.is_set()
-    assert desk.store.pop_bell(QUEUE, 5) == lease.claim.job_id
+    assert desk.store.pop_notification(QUEUE, 5) == lease.claim.job_id
 
 
 def test_a_second_request_waits_no_longer_for_a_job_that_would_have_fit(desk: Desk) -> None:
@@ -125,11 +125,11 @@ def test_a_notice_of_the_cloud_takes_no_job_and_gives_back_what_does_not_fit(des
     assert state(desk, lease) is JobState.QUEUED
 
 
-def test_a_job_that_was_fetched_a_moment_too_late_is_rung_for_others_at_once(desk: Desk) -> None:
+def test_a_job_that_was_fetched_a_moment_too_late_is_announced_for_others_at_once(desk: Desk) -> None:
     (job,) = desk.store.submit([a_job()])
-    assert desk.store.pop_bell(QUEUE, 5) == job.job_id
+    assert desk.store.pop_notification(QUEUE, 5) == job.job_id
 
     desk.leaving.pass_on(job.job_id)
 
-    assert desk.store.pop_bell(QUEUE, 5) == job.job_id
+    assert desk.store.pop_notification(QUEUE, 5) == job.job_id
     desk.leaving.pass_on("0" * 32)  # one that is not there any more costs nothing

@@ -1,14 +1,14 @@
-"""A bell without Celery."""
+"""A notifier without Celery."""
 
 from __future__ import annotations
 
 import json
 
 
-class PlainBell:
-    """A bell whose message is a small JSON object, for stores without Celery."""
+class PlainNotifier:
+    """A notifier whose message is a small JSON object, for stores without Celery."""
 
-    def __init__(self, prefix: str = "bell:") -> None:
+    def __init__(self, prefix: str = "notification:") -> None:
         self._prefix = prefix
 
     def list_key(self, queue: str, priority: int) -> str:
@@ -21,5 +21,5 @@ class PlainBell:
 
     @staticmethod
     def job_id_of(message: bytes) -> str:
-        """Which job a message rings for."""
+        """Which job a message announces."""
         return str(json.loads(message)["job_id"])

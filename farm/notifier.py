@@ -1,4 +1,4 @@
-"""The bell of a producer, which needs Celery only once it rings."""
+"""The notifier of a producer, which needs Celery only once it announces a job."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import TYPE_CHECKING
 from farm.settings import RedisSettings
 
 if TYPE_CHECKING:
-    from farm.broker import CeleryBell
+    from farm.broker import CeleryNotifier
 
 
-class LazyBell:
-    """A `CeleryBell` that is made at its first use: to import Celery takes half a second, and most of
+class LazyNotifier:
+    """A `CeleryNotifier` that is made at its first use: to import Celery takes half a second, and most of
     what a command line does (list, follow, fetch) announces no job. Thread-safe."""
 
     def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._bell: CeleryBell | None = None
+        self._notifier: CeleryNotifier | None = None
 
     def list_key(self, queue: str, priority: int) -> str:
-        """As `CeleryBell.list_key`."""
+        """As `CeleryNotifier.list_key`."""
         return self._made().list_key(queue, priority)
 
     def message(self, job_id: str, *, queue: str, priority: int, title: str) -> bytes:
-        """As `CeleryBell.message`."""
+        """As `CeleryNotifier.message`."""
         return self._made().message(job_id, queue=queue, priority=priority, title=title)
 
-    def _made(self) -> CeleryBell:
+    def _made(self) -> CeleryNotifier:
         with self._lock:
-            if self._bell is None:
-                from farm.broker import CeleryBell, make_app
+            if self._notifier is None:
+                from farm.broker import CeleryNotifier, make_app
 
-                self._bell = CeleryBell(make_app(self._settings), self._settings.namespace)
-            return self._bell
+                self._notifier = CeleryNotifier(make_app(self._settings), self._settings.namespace)
+            return self._notifier
