@@ -13,7 +13,7 @@ LONG = 40
 
 
 def generations(worker: WorkerProcess) -> int:
-    return len(worker.told("comfy_ready"))
+    return len(worker.entries("comfy_ready"))
 
 
 @pytest.mark.parametrize("phase", ["start", "step", "saved"])

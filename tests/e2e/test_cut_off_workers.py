@@ -59,7 +59,7 @@ def test_a_result_that_comes_after_the_lease_was_lost_is_refused(new_farm: Farms
     assert job.record.worker == other.name
     assert outcomes(job) == ["lost", "succeeded"]
     proxy.mode = Mode.PASS
-    eventually(lambda: worker.told("lease_lost") or worker.told("result_refused"), within_s=JOB_S)
+    eventually(lambda: worker.entries("lease_lost") or worker.entries("result_refused"), within_s=JOB_S)
     eventually(lambda: farm.holds_only_the_result_of(job), within_s=JOB_S)
     assert farm.states(job).count("succeeded") == 1
     worker.close()

@@ -74,7 +74,8 @@ def test_what_only_informs_leaves_the_mode_unproven_and_jobs_run(
     assert status.proof is not None
     assert status.proof.verdict is ProofVerdict.UNPROVEN
     assert any(what.startswith(f"{trait}: ") for what in status.proof.unproven)
-    assert [entry for entry in worker.told("unproven") if entry["what"].startswith(f"{trait}: ")]
+    told = f"{trait}: "
+    eventually(lambda: any(entry["what"].startswith(told) for entry in worker.entries("unproven")))
     assert outcomes(future_farm.submit().wait(JOB_S)) == ["succeeded"]
 
 
@@ -116,4 +117,4 @@ def test_a_comfyui_that_is_mended_gets_jobs_again(future_farm: WholeFarm) -> Non
     worker.differ()
 
     assert outcomes(job.wait(JOB_S)) == ["succeeded"]
-    eventually(lambda: worker.told("canary_passed"))
+    worker.told("canary_passed")

@@ -26,7 +26,7 @@ def test_a_worker_outlives_a_full_redis_and_does_its_jobs_once_there_is_room(
     worker = farm.start_worker()
     store = farm.farm.store
     store.set_drain(worker.name, Drain.FINISH)
-    eventually(lambda: worker.told("drain"))
+    worker.told("drain")
     jobs = [farm.submit() for _ in range(3)]
     with redis.Redis.from_url(valkey.url) as client:
         client.config_set("maxmemory", 1)

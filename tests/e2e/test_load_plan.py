@@ -36,7 +36,7 @@ def test_under_strict_a_worker_whose_comfyui_lies_takes_no_job_after_it_was_foun
     assert status is not None
     assert status.proof is not None
     assert any("--novram" in difference for difference in status.proof.differences)
-    eventually(lambda: worker.told("not_as_planned"))
+    worker.told("not_as_planned")
     assert "not as planned" in worker_line(farm, worker)
     assert f'farm_worker_proof_differences{{worker="{worker.name}"}} 1.0' in metrics(farm)
     assert first.state is JobState.SUCCEEDED
@@ -67,4 +67,4 @@ def test_comfyui_is_started_anew_after_so_many_jobs_and_no_job_is_lost(new_farm:
     for job in jobs:
         assert farm.wait_final(job).state is JobState.SUCCEEDED
         assert job.refresh().record.attempt == 1
-    assert len(worker.told("comfy_recycled")) == 2
+    assert len(worker.told("comfy_recycled", times=2)) == 2

@@ -40,7 +40,9 @@ def real_farm(
     given = {name: value for name, value in os.environ.items() if name.startswith("COMFYUI_")}
     farm = WholeFarm(tmp_path_factory.mktemp("real"), valkey_url, s3_server.settings(prefix="real"))
     worker = farm.launch("real", **given)
-    eventually(lambda: bool(worker.told("comfy_ready")) or worker.child.poll() is not None, within_s=RENDER_S)
+    eventually(
+        lambda: bool(worker.entries("comfy_ready")) or worker.child.poll() is not None, within_s=RENDER_S
+    )
     farm.wait_ready(worker)
     yield farm
     farm.close()
@@ -270,7 +272,7 @@ def test_a_killed_lone_workers_job_waits_again_before_the_next_comfyui_is_up(
         again = farm.launch("real", **given)
 
         eventually(lambda: job.refresh().state is JobState.QUEUED, within_s=RENDER_S)
-        assert not again.told("comfy_ready")
+        assert not again.entries("comfy_ready")
         job.wait(2 * RENDER_S)
         assert outcomes(job) == ["lost", "succeeded"]
     finally:

@@ -83,7 +83,7 @@ def test_a_killed_lone_workers_job_waits_again_while_the_next_comfyui_still_star
     eventually(lambda: job.refresh().state is JobState.QUEUED, within_s=START_S)
     eventually(lambda: farm.says(again, lambda it: it.state == "starting"), within_s=START_S)
     assert farm.says(again, lambda it: it.is_starting and it.pid == again.child.pid)
-    assert not again.told("comfy_ready")
+    assert not again.entries("comfy_ready")
 
 
 def test_a_killed_comfyui_costs_an_attempt_and_is_started_again(new_farm: Farms) -> None:
@@ -100,7 +100,7 @@ def test_a_killed_comfyui_costs_an_attempt_and_is_started_again(new_farm: Farms)
     assert first.error is not None
     assert first.error.code == "comfy_died"
     assert "SIGKILL" in first.error.message
-    assert len(worker.told("comfy_ready")) == 2
+    assert len(worker.told("comfy_ready", times=2)) == 2
 
 
 def test_a_killed_valkey_costs_nothing_when_it_is_back_within_the_lease(
@@ -115,7 +115,7 @@ def test_a_killed_valkey_costs_nothing_when_it_is_back_within_the_lease(
 
     valkey.kill()
 
-    eventually(lambda: worker.told("store_away"))
+    worker.told("store_away")
     valkey.start()
     succeeded_once(farm, job)
     succeeded_once(farm, waiting)
@@ -134,7 +134,7 @@ def test_a_dead_primary_behind_sentinel_costs_the_running_job_nothing(
 
     watched.primary.kill()
 
-    eventually(lambda: worker.told("store_away"), within_s=JOB_S)
+    worker.told("store_away")
     succeeded_once(farm, _patiently(farm.submit))
     succeeded_once(farm, job)
     succeeded_once(farm, waiting)
@@ -207,7 +207,7 @@ def test_a_valkey_that_forgot_everything_ends_old_attempts_and_is_served_anew(
         valkey.kill()
         valkey.start()
 
-    eventually(lambda: worker.told("redis_forgot"), within_s=JOB_S)
+    worker.told("redis_forgot")
     with pytest.raises(JobForgotten):
         forgotten.refresh()
     succeeded_once(farm, farm.submit())
@@ -224,7 +224,7 @@ def test_a_drained_worker_stays_drained_when_valkey_forgets_the_order(
     worker = farm.start_worker()
     store = farm.farm.store
     store.set_drain(worker.name, Drain.FINISH)
-    eventually(lambda: worker.told("drain"))
+    worker.told("drain")
 
     with redis.Redis.from_url(valkey.url) as client:
         client.flushdb()
@@ -258,7 +258,7 @@ def test_a_worker_that_slept_past_its_lease_cannot_publish(new_farm: Farms) -> N
     farm.start_worker("b")
     farm.wait_final(job)
     sleeper.signal(signal.SIGCONT)
-    eventually(lambda: sleeper.told("lease_lost") or sleeper.told("result_refused"), within_s=JOB_S)
+    eventually(lambda: sleeper.entries("lease_lost") or sleeper.entries("result_refused"), within_s=JOB_S)
     succeeded_once(farm, job)
     assert outcomes(job) == ["lost", "succeeded"]
     # And it is good for the next job.

@@ -55,7 +55,7 @@ def test_a_broken_worker_does_not_drain_the_queue_and_takes_itself_out_of_servic
     failed = [note for job in jobs for note in notes(job) if note.worker == broken.name]
     assert 1 <= len(failed) <= 4
     if len(failed) >= 2:
-        eventually(lambda: broken.told("quarantined"))
+        broken.told("quarantined")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
@@ -83,7 +83,7 @@ def test_a_disk_that_was_full_keeps_no_job_waiting_once_it_has_room(new_farm: Fa
         waiting.wait(JOB_S)
         at_work.wait(JOB_S)
         assert at_work.record.attempts_failed == 0
-        assert not worker.told("quarantined")
+        assert not worker.entries("quarantined")
     finally:
         farm.close()
         disk.unmount()
@@ -93,14 +93,14 @@ def test_a_worker_is_back_in_service_when_its_machine_is_well(new_farm: Farms) -
     farm = new_farm()
     worker = farm.start_worker(FARM_PROBE_AFTER_S="1")
     for starts in (1, 2):
-        eventually(lambda n=starts: len(worker.told("comfy_ready")) == n, within_s=JOB_S)  # type: ignore[misc]
+        eventually(lambda n=starts: len(worker.entries("comfy_ready")) == n, within_s=JOB_S)  # type: ignore[misc]
         worker.misbehave("raise", node="KSamplerAdvanced", error="sticky_cuda")
         job = farm.submit()
         eventually(lambda job=job: "failed" in outcomes(job), within_s=JOB_S)  # type: ignore[misc]
         job.cancel()
 
-    eventually(lambda: worker.told("quarantined"), within_s=JOB_S)
-    eventually(lambda: worker.told("quarantine_over"), within_s=JOB_S)
+    worker.told("quarantined")
+    worker.told("quarantine_over")
 
     farm.submit().wait(JOB_S)
 
@@ -139,7 +139,7 @@ def test_a_job_that_is_too_large_for_a_card_goes_to_a_larger_one(new_farm: Farms
     first = notes(job)[0].error
     assert first is not None
     assert first.details["fallback_steps"] == ["free", "more_reserve", "streamed", "larger_class"]
-    assert [ready["generation"] for ready in small.told("comfy_ready")] == [1, 2, 3]
+    assert [ready["generation"] for ready in small.told("comfy_ready", times=3)] == [1, 2, 3]
 
 
 def test_a_job_whose_model_a_worker_lacks_runs_on_another_although_it_has_one_attempt(
@@ -240,6 +240,6 @@ def test_a_notice_of_the_cloud_gives_the_job_to_another_machine(new_farm: Farms,
 
     eventually(lambda: job.refresh().record.worker == staying.name, within_s=JOB_S)
     assert outcomes(job) == ["released"]
-    eventually(lambda: going.told("spot_notice"))
+    going.told("spot_notice")
     job.cancel()
     farm.wait_final(job)

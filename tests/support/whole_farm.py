@@ -76,9 +76,14 @@ class WorkerProcess:
             grace_s=2.0,
         )
 
-    def told(self, event: str) -> list[dict[str, Any]]:
-        """What its log says of an event, oldest first."""
+    def entries(self, event: str) -> list[dict[str, Any]]:
+        """What its log says of an event by now, oldest first."""
         return [entry for entry in self._entries() if entry.get("event") == event]
+
+    def told(self, event: str, *, times: int = 1, within_s: float = JOB_S) -> list[dict[str, Any]]:
+        """What its log says of an event, once it has it `times` times: its lines come after its deeds."""
+        eventually(lambda: len(self.entries(event)) >= times, within_s=within_s)
+        return self.entries(event)
 
     @property
     def log(self) -> str:
