@@ -1,7 +1,7 @@
 """Changes to a graph: each works on a copy and reports every input that it wrote."""
 
 from comfy.rewrites.change import Change, ChangeKind
-from comfy.rewrites.optimize import Came, Optimized, Outcome, optimize
+from comfy.rewrites.optimize import Optimized, Outcome, RewriteStatus, optimize
 from comfy.rewrites.output_prefix import set_output_prefix
 from comfy.rewrites.site import Site
 from comfy.rewrites.tiled_decode import tile_decodes
@@ -9,11 +9,11 @@ from comfy.rewrites.wishes import Attention, Wishes
 
 __all__ = [
     "Attention",
-    "Came",
     "Change",
     "ChangeKind",
     "Optimized",
     "Outcome",
+    "RewriteStatus",
     "Site",
     "Wishes",
     "optimize",

@@ -1,4 +1,4 @@
-"""Apply the rewrites that a job accepts, and say of each what came of it."""
+"""Apply the rewrites that a job accepts, and say of each what became of it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from comfy.rewrites.wishes import NO_WISHES, Wishes
 log = logging.getLogger(__name__)
 
 
-class Came(StrEnum):
-    """What came of a rewrite."""
+class RewriteStatus(StrEnum):
+    """What became of one rewrite."""
 
     APPLIED = "applied"
     REFUSED = "refused"  # the job does not accept its kind; `changes` is what it would have done
@@ -35,7 +35,7 @@ class Outcome:
 
     rewrite: str
     kind: ChangeKind
-    came: Came
+    status: RewriteStatus
     changes: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()  # what it left as it is, and why
 
@@ -52,7 +52,10 @@ class Optimized:
     def changes(self) -> tuple[Change, ...]:
         """Everything that was written, in order."""
         return tuple(
-            change for outcome in self.outcomes if outcome.came is Came.APPLIED for change in outcome.changes
+            change
+            for outcome in self.outcomes
+            if outcome.status is RewriteStatus.APPLIED
+            for change in outcome.changes
         )
 
 
@@ -76,12 +79,14 @@ def optimize(
         outcome = _tried(rewrite, draft, accept)
         if outcome is None:
             continue
-        if outcome.came is Came.APPLIED and (fault := _new_fault(now, draft.graph, site)):
+        if outcome.status is RewriteStatus.APPLIED and (fault := _new_fault(now, draft.graph, site)):
             log.error(
                 "Rewrite undone", extra={"event": "rewrite_undone", "rewrite": rewrite.name, "why": fault}
             )
-            outcome = Outcome(rewrite=rewrite.name, kind=rewrite.kind, came=Came.FAILED, notes=(fault,))
-        if outcome.came is Came.APPLIED:
+            outcome = Outcome(
+                rewrite=rewrite.name, kind=rewrite.kind, status=RewriteStatus.FAILED, notes=(fault,)
+            )
+        if outcome.status is RewriteStatus.APPLIED:
             now = draft.graph
             reading = Reading(now, site)
         outcomes.append(outcome)
@@ -92,21 +97,23 @@ def _tried(rewrite: Rewrite, draft: Draft, accept: ChangeKind) -> Outcome | None
     try:
         rewrite.apply(draft)
     except GaveUp as exc:
-        return Outcome(rewrite=rewrite.name, kind=rewrite.kind, came=Came.SKIPPED, notes=(str(exc),))
+        return Outcome(
+            rewrite=rewrite.name, kind=rewrite.kind, status=RewriteStatus.SKIPPED, notes=(str(exc),)
+        )
     except Exception as exc:
         # A job is worth more than what a rewrite could have saved.
         log.exception("Rewrite failed", extra={"event": "rewrite_failed", "rewrite": rewrite.name})
         note = f"{type(exc).__name__}: {exc}"
-        return Outcome(rewrite=rewrite.name, kind=rewrite.kind, came=Came.FAILED, notes=(note,))
+        return Outcome(rewrite=rewrite.name, kind=rewrite.kind, status=RewriteStatus.FAILED, notes=(note,))
     if not draft.changes and not draft.notes and not draft.suggestions:
         return None
-    came = Came.SUGGESTED if draft.suggestions else Came.SKIPPED
+    status = RewriteStatus.SUGGESTED if draft.suggestions else RewriteStatus.SKIPPED
     if draft.changes:
-        came = Came.APPLIED if rewrite.kind.within(accept) else Came.REFUSED
+        status = RewriteStatus.APPLIED if rewrite.kind.within(accept) else RewriteStatus.REFUSED
     return Outcome(
         rewrite=rewrite.name,
         kind=rewrite.kind,
-        came=came,
+        status=status,
         changes=tuple(draft.changes),
         notes=(*draft.suggestions, *draft.notes),
     )

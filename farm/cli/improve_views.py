@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from comfy.graphs.links import class_of
 from comfy.lint import Remark, Severity
-from comfy.rewrites import Came, ChangeKind, Optimized, Outcome, Site
+from comfy.rewrites import ChangeKind, Optimized, Outcome, RewriteStatus, Site
 from comfy.rewrites.registry import REWRITES
 from farm.cli.tables import plain_table
 from farm.cli.words import size
@@ -20,9 +20,9 @@ _COLOURS: Final = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.I
 _LONGEST: Final = 48  # characters of a value
 _RULES: Final = {rewrite.name: rewrite for rewrite in REWRITES}
 _SAID: Final = {
-    Came.SKIPPED: "not done",
-    Came.SUGGESTED: "think of it",
-    Came.FAILED: "[red]failed, a fault of the farm[/]",
+    RewriteStatus.SKIPPED: "not done",
+    RewriteStatus.SUGGESTED: "think of it",
+    RewriteStatus.FAILED: "[red]failed, a fault of the farm[/]",
 }
 
 
@@ -33,8 +33,8 @@ def optimized_view(
     card = size(site.vram_bytes) if site.vram_bytes is not None else "VRAM not known"
     emulated = ", emulated" if site.emulated else ""
     parts: list[RenderableType] = [f"[bold]{escape(site.name)}[/] ({card}{emulated}), accepting {accept}"]
-    applied = [outcome for outcome in result.outcomes if outcome.came is Came.APPLIED]
-    refused = [outcome for outcome in result.outcomes if outcome.came is Came.REFUSED]
+    applied = [outcome for outcome in result.outcomes if outcome.status is RewriteStatus.APPLIED]
+    refused = [outcome for outcome in result.outcomes if outcome.status is RewriteStatus.REFUSED]
     parts += _changes(graph, applied) if applied else ["nothing to change"]
     if refused:
         parts += ["", "[yellow]not accepted; --accept takes them:[/]", *_changes(graph, refused)]
@@ -83,7 +83,7 @@ def _effects(outcomes: Iterable[Outcome]) -> list[RenderableType]:
 
 def _notes(outcomes: Iterable[Outcome]) -> list[RenderableType]:
     return [
-        f"{outcome.rewrite}: {_SAID.get(outcome.came, 'in part')}: {escape(note)}"
+        f"{outcome.rewrite}: {_SAID.get(outcome.status, 'in part')}: {escape(note)}"
         for outcome in outcomes
         for note in outcome.notes
     ]

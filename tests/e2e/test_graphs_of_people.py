@@ -16,7 +16,7 @@ from comfy.graphs.required import (
 )
 from comfy.lint import Severity, lint
 from comfy.node_defs.definitions import model_inputs
-from comfy.rewrites import Came, ChangeKind, Wishes, optimize
+from comfy.rewrites import ChangeKind, RewriteStatus, Wishes, optimize
 from farm.asking.inspection import inspect_graph
 from farm.asking.request import JobRequest
 from farm.fleet.sites import live_sites
@@ -70,13 +70,13 @@ def test_a_graph_is_inspected_linted_planned_optimized_and_run(
     assert inspected.running > 0
     assert not any(remark.severity is Severity.ERROR for remark in remarks)
     assert plan.cards
-    assert not any(outcome.came is Came.FAILED for outcome in better.outcomes)
+    assert not any(outcome.status is RewriteStatus.FAILED for outcome in better.outcomes)
     assert ended.record.state is JobState.SUCCEEDED
     manifest = json.loads(farm.farm.storage.read_bytes(ended.result().facts.manifest_key))
     assert manifest["accept"] == "different"
     # What the command shows beforehand is what the worker did.
-    assert {each["rewrite"] for each in manifest["rewrites"] if each["came"] == "applied"} == {
-        outcome.rewrite for outcome in better.outcomes if outcome.came is Came.APPLIED
+    assert {each["rewrite"] for each in manifest["rewrites"] if each["status"] == "applied"} == {
+        outcome.rewrite for outcome in better.outcomes if outcome.status is RewriteStatus.APPLIED
     }
     assert manifest["wishes"]["max_width"] == SMALL.max_width
 

@@ -10,7 +10,7 @@ from comfy.rewrites import Optimized
 from farm.store.base import Claim
 from worker.results.rendered import Rendered
 
-MANIFEST_VERSION: Final = 1
+MANIFEST_VERSION: Final = 2  # 1 said "came" for a rewrite's status, and "wishes" for its options
 
 
 def manifest_of(
@@ -51,17 +51,17 @@ def manifest_of(
 
 
 def _rewrites(fitted: Optimized) -> list[dict[str, Any]]:
-    """What came of each rewrite that had something to do; what was written stands under `changes`."""
+    """What became of each rewrite that had something to do; what was written stands under `changes`."""
     told: list[dict[str, Any]] = [
         {
             "rewrite": outcome.rewrite,
             "kind": outcome.kind.value,
-            "came": outcome.came.value,
+            "status": outcome.status.value,
             "changes": len(outcome.changes),
             "notes": list(outcome.notes),
         }
         for outcome in fitted.outcomes
     ]
     if fitted.untried:
-        told.append({"rewrite": "all", "came": "untried", "notes": [fitted.untried]})
+        told.append({"rewrite": "all", "status": "untried", "notes": [fitted.untried]})
     return told

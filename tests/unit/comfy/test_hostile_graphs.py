@@ -64,7 +64,7 @@ def test_what_could_be_a_graph_is_read_judged_and_fitted(name: str) -> None:
         result = optimize(graph, site, accept=ChangeKind.DIFFERENT, wishes=ALL_WISHES)
         prepare(JobRequest(graph=graph))
 
-    assert all(outcome.came != "failed" for outcome in result.outcomes)
+    assert all(outcome.status != "failed" for outcome in result.outcomes)
 
 
 @pytest.mark.parametrize("path", PATHS)

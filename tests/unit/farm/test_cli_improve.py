@@ -102,7 +102,7 @@ def test_a_wish_that_is_not_accepted_is_shown_and_not_applied(
 
     assert "not accepted" in told.out
     assert taken.json[0]["graph"]["59"]["inputs"]["width"] == 832
-    assert [each["came"] for each in taken.json[0]["outcomes"] if each["rewrite"] == "size"] == ["applied"]
+    assert [each["status"] for each in taken.json[0]["outcomes"] if each["rewrite"] == "size"] == ["applied"]
 
 
 def test_without_a_card_it_is_said_that_none_was_judged(

@@ -12,7 +12,7 @@ from comfy.node_defs.definitions import (
     NodeDef,
     with_choices,
 )
-from comfy.rewrites import Came, ChangeKind, Optimized, Wishes, optimize
+from comfy.rewrites import ChangeKind, Optimized, RewriteStatus, Wishes, optimize
 from comfy.rewrites.lightning import LIGHTNING
 from tests.support.fleet import changed, wan_graph
 from tests.support.places import a_site, nodes, wrapper_graph
@@ -44,7 +44,7 @@ def lit(graph: dict[str, Any], definitions: dict[str, NodeDef] = ALL) -> Optimiz
 
 def why_not(result: Optimized) -> str:
     (outcome,) = result.outcomes
-    assert outcome.came is Came.SKIPPED
+    assert outcome.status is RewriteStatus.SKIPPED
     assert outcome.changes == ()
     return outcome.notes[0]
 

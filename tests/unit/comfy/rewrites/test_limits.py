@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from comfy.judging.validation import validate
-from comfy.rewrites import Came, ChangeKind, Optimized, Wishes, optimize
+from comfy.rewrites import ChangeKind, Optimized, RewriteStatus, Wishes, optimize
 from tests.support.fleet import changed, wan_graph
 from tests.support.places import a_site, nodes
 
@@ -95,7 +95,7 @@ def test_interpolation_stays_where_the_frame_rate_is_computed() -> None:
     result = limited(graph, interpolation=1)
 
     assert "90" in result.graph
-    assert [each.came for each in result.outcomes] == [Came.SKIPPED]
+    assert [each.status for each in result.outcomes] == [RewriteStatus.SKIPPED]
 
 
 def test_a_limit_that_another_picture_is_not_accepted_for_changes_nothing_and_says_what_it_would() -> None:
@@ -105,7 +105,7 @@ def test_a_limit_that_another_picture_is_not_accepted_for_changes_nothing_and_sa
 
     assert result.graph == graph
     (outcome,) = result.outcomes
-    assert outcome.came is Came.REFUSED
+    assert outcome.status is RewriteStatus.REFUSED
     assert [change.new for change in outcome.changes] == [832, 464]
 
 

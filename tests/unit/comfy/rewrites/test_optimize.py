@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from comfy.rewrites import Came, ChangeKind, optimize
+from comfy.rewrites import ChangeKind, RewriteStatus, optimize
 from comfy.rewrites.draft import Draft
 from comfy.rewrites.gguf import GGUF
 from comfy.rewrites.registry import REWRITES
@@ -31,7 +31,7 @@ def test_a_kind_is_applied_when_it_or_a_farther_one_is_accepted(kind: ChangeKind
 
     applied = order.index(kind) <= order.index(accept)
     assert (result.graph["57"]["inputs"]["steps"] == 12) is applied
-    assert result.outcomes[0].came is (Came.APPLIED if applied else Came.REFUSED)
+    assert result.outcomes[0].status is (RewriteStatus.APPLIED if applied else RewriteStatus.REFUSED)
 
 
 def test_a_rewrite_that_raises_changes_nothing_and_the_others_go_on() -> None:
@@ -43,9 +43,9 @@ def test_a_rewrite_that_raises_changes_nothing_and_the_others_go_on() -> None:
 
     assert result.graph["58"]["inputs"]["steps"] == 20
     assert result.graph["57"]["inputs"]["steps"] == 12
-    assert [(each.came, each.notes) for each in result.outcomes] == [
-        (Came.FAILED, ("RuntimeError: no luck",)),
-        (Came.APPLIED, ()),
+    assert [(each.status, each.notes) for each in result.outcomes] == [
+        (RewriteStatus.FAILED, ("RuntimeError: no luck",)),
+        (RewriteStatus.APPLIED, ()),
     ]
 
 
@@ -58,7 +58,7 @@ def test_a_rewrite_that_would_make_the_graph_invalid_is_undone() -> None:
     result = optimize(graph, a_site(), rewrites=[a_rewrite(break_it)])
 
     assert result.graph == graph
-    assert result.outcomes[0].came is Came.FAILED
+    assert result.outcomes[0].status is RewriteStatus.FAILED
     assert "would be refused" in result.outcomes[0].notes[0]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from comfy.judging.validation import validate
-from comfy.rewrites import Came, ChangeKind, Wishes, optimize
+from comfy.rewrites import ChangeKind, RewriteStatus, Wishes, optimize
 from comfy.rewrites.metadata import METADATA
 from comfy.rewrites.previews import PREVIEWS
 from comfy.rewrites.video_format import MP4, NVENC
@@ -148,7 +148,7 @@ def test_animated_webp_stays_where_the_rate_is_more_than_a_video_takes() -> None
     result = optimize(graph, a_site(), wishes=Wishes(mp4=True), rewrites=[MP4])
 
     assert dict(result.graph) == graph
-    assert result.outcomes[0].came is Came.SKIPPED
+    assert result.outcomes[0].status is RewriteStatus.SKIPPED
 
 
 def test_webp_of_vhs_becomes_h264_with_that_formats_inputs() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from comfy.rewrites import Came, Optimized, optimize
+from comfy.rewrites import Optimized, RewriteStatus, optimize
 from comfy.rewrites.rewrite import Rewrite
 from comfy.rewrites.weights_place import BLOCK_SWAP, FORCE_OFFLOAD, LOAD
 from comfy.wan.models import GIB
@@ -98,19 +98,25 @@ def test_a_lora_that_is_not_merged_keeps_the_weights_in_host_memory_and_says_so(
     result = optimize(graph, a_site(gib=80), rewrites=[LOAD])
 
     (outcome,) = result.outcomes
-    assert outcome.came is Came.SKIPPED
+    assert outcome.status is RewriteStatus.SKIPPED
     assert "not merged" in outcome.notes[0]
 
 
 @pytest.mark.parametrize(
-    ("rewrite", "came"),
-    [(LOAD, Came.SKIPPED), (FORCE_OFFLOAD, Came.SKIPPED), (BLOCK_SWAP, Came.APPLIED)],
+    ("rewrite", "status"),
+    [
+        (LOAD, RewriteStatus.SKIPPED),
+        (FORCE_OFFLOAD, RewriteStatus.SKIPPED),
+        (BLOCK_SWAP, RewriteStatus.APPLIED),
+    ],
 )
-def test_without_a_known_card_sizes_are_not_judged_and_that_is_said(rewrite: Rewrite, came: Came) -> None:
+def test_without_a_known_card_sizes_are_not_judged_and_that_is_said(
+    rewrite: Rewrite, status: RewriteStatus
+) -> None:
     result = optimize(wrapper_graph(), a_site(gib=None), rewrites=[rewrite])
 
     (outcome,) = result.outcomes
-    assert outcome.came is came  # one block fetched ahead is right on every card
+    assert outcome.status is status  # one block fetched ahead is right on every card
     assert "card is not known" in outcome.notes[0]
 
 

@@ -22,7 +22,7 @@ from comfy.node_defs.definitions import (
     Section,
     shipped_definitions,
 )
-from comfy.rewrites import Attention, Came, ChangeKind, Site, Wishes, optimize
+from comfy.rewrites import Attention, ChangeKind, RewriteStatus, Site, Wishes, optimize
 from comfy.rewrites.registry import REWRITES
 from comfy.rewrites.rewrite import Rewrite
 from comfy.wan.templates import TEMPLATES
@@ -195,7 +195,7 @@ def places_that_differ(before: Mapping[str, Any], after: Mapping[str, Any]) -> s
 def apply(rewrite: Rewrite, graph: Mapping[str, Any], site: Site, wish: Wishes) -> Any:
     result = optimize(graph, site, accept=ChangeKind.DIFFERENT, wishes=wish, rewrites=[rewrite])
     # One that fails would pass all that follows; and one that had to be undone is a fault as well.
-    assert all(outcome.came is not Came.FAILED for outcome in result.outcomes), result.outcomes
+    assert all(outcome.status is not RewriteStatus.FAILED for outcome in result.outcomes), result.outcomes
     return result
 
 
