@@ -10,10 +10,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AwareDatetime,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
 
 from comfy.rewrites.change import ChangeKind
-from comfy.rewrites.wishes import NO_WISHES, Wishes
+from comfy.rewrites.options import DEFAULT_OPTIONS, RewriteOptions
 from farm.errors import InvalidJob, Problem
 
 SCHEMA_VERSION: Final = 1  # in every record; a reader refuses a newer one rather than guess
@@ -115,7 +123,12 @@ class JobSpec:
     labels: Annotated[tuple[Label, ...], Field(max_length=16)] = ()
     idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     accept: ChangeKind = ChangeKind.NEAR  # what the worker may change to make the graph fit its place
-    wishes: Wishes = NO_WISHES  # what the caller wants of such changes; most need `accept` "different"
+    # What the caller asks of such changes; most need `accept` "different". Stored as "wishes", its first
+    # name: waiting jobs, workers of the version before and digests of equal content know it by that.
+    rewrite_options: Annotated[
+        RewriteOptions,
+        Field(validation_alias=AliasChoices("rewrite_options", "wishes"), serialization_alias="wishes"),
+    ] = DEFAULT_OPTIONS
     reuse: bool = False  # take the stored result of a job of the same content, if there is one
     requirements: Requirements = Requirements()
 
@@ -306,7 +319,7 @@ def make_spec(fields: Mapping[str, Any]) -> JobSpec:
 
 def spec_to_json(spec: JobSpec) -> bytes:
     """The spec as compact JSON, fields at their default left out."""
-    return _SPEC.dump_json(spec, exclude_defaults=True)
+    return _SPEC.dump_json(spec, exclude_defaults=True, by_alias=True)
 
 
 def spec_from_json(text: bytes | str) -> JobSpec:

@@ -19,7 +19,7 @@ class CanaryLimits:
     """In seconds."""
 
     queue_s: float = 30.0  # behind prompts of others
-    run_s: float = 10.0  # for anything that the server does at our wish
+    run_s: float = 10.0  # for anything that the server does when asked
     answer_s: float = 3.0  # for an answer that makes sense, once the server says that it is done
 
     @property

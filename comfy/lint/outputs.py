@@ -53,7 +53,7 @@ RULES: Final = (
         id="webp",
         severity=Severity.WARNING,
         title="animated WEBP: large, slow to encode, and no video to most programs",
-        remedy="save with CreateVideo and SaveVideo; the farm does so where a job wishes it (`--mp4`)",
+        remedy="save with CreateVideo and SaveVideo; the farm does so where a job asks for it (`--mp4`)",
         source="https://github.com/Comfy-Org/ComfyUI (comfy_extras/nodes_images.py)",
         check=_webp,
     ),

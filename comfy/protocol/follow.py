@@ -54,7 +54,7 @@ class Server(Protocol):
         """Ask that the prompt stop; whether the server knew it."""
 
 
-_TICK_S = 0.2  # how often the wish to stop is looked at
+_TICK_S = 0.2  # how often the order to stop is looked at
 _FIRST_PAUSE_S = 0.005  # between two looks for a history entry that is due
 _LONGEST_PAUSE_S = 0.25
 _ENTRY_OVERDUE_S = 5.0  # the server said that it is over, and still has no entry: ask /queue as well
@@ -261,7 +261,7 @@ class _Answers:
 
 
 class _Stop:
-    """The wish to stop a run, and how it is carried out."""
+    """The order to stop a run, and how it is carried out."""
 
     _REPEAT_S = 2.0
 
@@ -284,7 +284,7 @@ class _Stop:
             RunInterrupted: it was told to stop and goes on.
         """
         if self.why is None:
-            self.why = self._wish(now_s)
+            self.why = self._order(now_s)
             if self.why is None:
                 return False
             self._since_s = now_s
@@ -297,7 +297,7 @@ class _Stop:
         self._told_at_s = time.monotonic()
         return True
 
-    def _wish(self, now_s: float) -> str | None:
+    def _order(self, now_s: float) -> str | None:
         if self._cancel is not None and self._cancel.is_set():
             return "it was canceled"
         if self._time_limit_s is not None and now_s - self._started_s > self._time_limit_s:

@@ -2,10 +2,10 @@
 
 from comfy.rewrites.change import Change, ChangeKind
 from comfy.rewrites.optimize import Optimized, Outcome, RewriteStatus, optimize
+from comfy.rewrites.options import Attention, RewriteOptions
 from comfy.rewrites.output_prefix import set_output_prefix
 from comfy.rewrites.site import Site
 from comfy.rewrites.tiled_decode import tile_decodes
-from comfy.rewrites.wishes import Attention, Wishes
 
 __all__ = [
     "Attention",
@@ -13,9 +13,9 @@ __all__ = [
     "ChangeKind",
     "Optimized",
     "Outcome",
+    "RewriteOptions",
     "RewriteStatus",
     "Site",
-    "Wishes",
     "optimize",
     "set_output_prefix",
     "tile_decodes",

@@ -7,8 +7,8 @@ from typing import Final
 
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.draft import Draft
+from comfy.rewrites.options import Attention
 from comfy.rewrites.rewrite import Rewrite
-from comfy.rewrites.wishes import Attention
 
 _WRAPPER: Final = {
     "sdpa": "sdpa",
@@ -41,7 +41,7 @@ _SAGE_PREFIXES: Final = ("sage", "radial_sage", "auto")
 
 def set_attention(draft: Draft) -> None:
     """Write the attention back-end that the job's policy asks for."""
-    policy = draft.wishes.attention
+    policy = draft.options.attention
     if policy is Attention.KEEP:
         return
     for (class_type, input_name), spelling in _SPELLINGS.items():

@@ -21,9 +21,9 @@ from comfy.node_defs.definitions import (
 from comfy.node_defs.node_classes import base_class
 from comfy.rewrites.change import Change, ChangeKind
 from comfy.rewrites.offers import fault_of, offered_input
+from comfy.rewrites.options import RewriteOptions
 from comfy.rewrites.room import NotKnown, Room, room_for
 from comfy.rewrites.site import Site
-from comfy.rewrites.wishes import Wishes
 
 CLASS: str = "class_type"
 
@@ -43,7 +43,7 @@ class Draft:
         graph: Mapping[str, Any],
         *,
         site: Site,
-        wishes: Wishes,
+        options: RewriteOptions,
         kind: ChangeKind,
         rewrite: str,
         reading: Reading | None = None,
@@ -55,7 +55,7 @@ class Draft:
         """
         self.reading = reading or Reading(graph, site)
         self.site = site
-        self.wishes = wishes
+        self.options = options
         self.changes: list[Change] = []
         self.notes: list[str] = []
         self.suggestions: list[str] = []

@@ -12,8 +12,8 @@ from comfy.rewrites.rewrite import Rewrite
 
 
 def cap_interpolation(draft: Draft) -> None:
-    """Lower each interpolator's factor to what the job wishes, and the frame rate with it."""
-    if draft.wishes.interpolation is None and draft.wishes.max_fps is None:
+    """Lower each interpolator's factor to what the job asks for, and the frame rate with it."""
+    if draft.options.interpolation is None and draft.options.max_fps is None:
         return
     for node_id in interpolators(draft):
         _cap(draft, node_id)
@@ -25,7 +25,7 @@ def _cap(draft: Draft, node_id: str) -> None:
     known = [(rate, fps) for rate, fps in rates if fps is not None]
     if old is None:
         return
-    new = min(old, _wished(draft, old, max((fps for _, fps in known), default=None)))
+    new = min(old, _wanted(draft, old, max((fps for _, fps in known), default=None)))
     if new == old:
         return
     if len(known) < len(rates):
@@ -41,13 +41,13 @@ def _cap(draft: Draft, node_id: str) -> None:
         draft.set(*rate, _rate(fps * new / old), f"{why}: as long a clip of fewer frames")
 
 
-def _wished(draft: Draft, factor: int, fps: float | None) -> int:
-    """The largest factor that the job's wishes leave."""
-    wishes = draft.wishes
-    by_factor = factor if wishes.interpolation is None else wishes.interpolation
+def _wanted(draft: Draft, factor: int, fps: float | None) -> int:
+    """The largest factor that the job's options leave."""
+    options = draft.options
+    by_factor = factor if options.interpolation is None else options.interpolation
     by_rate = factor
-    if wishes.max_fps is not None and fps is not None:
-        by_rate = math.floor(wishes.max_fps / (fps / factor))
+    if options.max_fps is not None and fps is not None:
+        by_rate = math.floor(options.max_fps / (fps / factor))
     return max(min(by_factor, by_rate), 1)
 
 
@@ -69,7 +69,7 @@ INTERPOLATION: Final = Rewrite(
     name="interpolation",
     kind=ChangeKind.DIFFERENT,
     title="lowers or removes frame interpolation",
-    when="the job wishes a largest factor (`--limit interpolation=N`, 1 for none) or a largest frame rate",
+    when="the job asks for a largest factor (`--limit interpolation=N`, 1 for none) or a largest frame rate",
     effect=(
         "the clip is as long with fewer frames, fewer to encode as well. RIFE on 81 frames at 832×480 took "
         "36.4 s on a 5090 before March 2026 and takes 0.8 s since"

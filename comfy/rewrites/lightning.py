@@ -24,7 +24,7 @@ def add_lightning(draft: Draft) -> None:
     Raises:
         GaveUp: something that it needs is not there; half of it would be worse than nothing.
     """
-    if not draft.wishes.lightning:
+    if not draft.options.lightning:
         return
     stages = find_roles(draft.graph, draft.site.definitions).stages
     _check(stages)
@@ -152,8 +152,8 @@ LIGHTNING: Final = Rewrite(
     kind=ChangeKind.DIFFERENT,
     title="puts few-step LoRAs in, with the settings they want",
     when=(
-        "the job wishes it (`--lightning`), the models are WAN 2.2 A14B or 2.1 14B for T2V or I2V, the graph "
-        "has no such LoRA yet, and the files for every expert are installed"
+        "the job asks for it (`--lightning`), the models are WAN 2.2 A14B or 2.1 14B for T2V or I2V, the "
+        "graph has no such LoRA yet, and the files for every expert are installed"
     ),
     effect=(
         "4 steps, split at 2, cfg 1, shift 5, one LoRA for each expert: 513 s became 71 s for 640×640×81 on "

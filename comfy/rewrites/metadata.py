@@ -14,7 +14,7 @@ _INPUT: Final = "save_metadata"
 
 def keep_out_metadata(draft: Draft) -> None:
     """Have VideoHelperSuite's node write no metadata; say so where a job wants them and cannot have them."""
-    if not draft.wishes.keep_metadata:
+    if not draft.options.keep_metadata:
         for node_id in draft.running(VIDEO_COMBINE):
             if draft.has_input(node_id, _INPUT):
                 draft.set(

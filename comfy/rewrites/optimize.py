@@ -11,10 +11,10 @@ from typing import Any
 from comfy.judging.validation import validate
 from comfy.rewrites.change import Change, ChangeKind
 from comfy.rewrites.draft import Draft, GaveUp, Reading
+from comfy.rewrites.options import DEFAULT_OPTIONS, RewriteOptions
 from comfy.rewrites.registry import REWRITES
 from comfy.rewrites.rewrite import Rewrite
 from comfy.rewrites.site import Site
-from comfy.rewrites.wishes import NO_WISHES, Wishes
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def optimize(
     site: Site,
     *,
     accept: ChangeKind = ChangeKind.NEAR,
-    wishes: Wishes = NO_WISHES,
+    options: RewriteOptions = DEFAULT_OPTIONS,
     rewrites: Sequence[Rewrite] = REWRITES,
 ) -> Optimized:
     """Try every rewrite on a checked graph; apply those whose kind is accepted.
@@ -75,7 +75,9 @@ def optimize(
     reading = Reading(now, site)
     outcomes = []
     for rewrite in rewrites:
-        draft = Draft(now, site=site, wishes=wishes, kind=rewrite.kind, rewrite=rewrite.name, reading=reading)
+        draft = Draft(
+            now, site=site, options=options, kind=rewrite.kind, rewrite=rewrite.name, reading=reading
+        )
         outcome = _tried(rewrite, draft, accept)
         if outcome is None:
             continue

@@ -21,7 +21,7 @@ says which kinds it accepts (`--accept`, `accept=` in Python; default `near`):
 | --- | --- |
 | `exact` | the same pixels |
 | `near` | the same picture within rounding: another attention back-end, another encoder, tiles |
-| `different` | another picture; each of them has to be wished for by name as well |
+| `different` | another picture; each of them has to be asked for by name as well |
 
 The worker applies them, because it knows the card, the files and the installed nodes; the job's manifest says
 which were applied, refused or skipped, and why, with every value written (`changes`, `rewrites`).
@@ -32,7 +32,7 @@ which were applied, refused or skipped, and why, with every value written (`chan
 - Only nodes that run are changed, both experts alike. A value that a link brings is cut from its link.
 - A rewrite that fails costs nothing but itself. What is not known of a place (the card, the size of a file)
   is not judged, and that is said.
-- Wishes: `--attention sdpa|keep|auto`, `--lightning`, `--keep-metadata`, `--mp4`, `--limit width=832`
+- Options: `--attention sdpa|keep|auto`, `--lightning`, `--keep-metadata`, `--mp4`, `--limit width=832`
   (`height`, `frames`, `fps`, `seconds`, `interpolation`).
 
 They are tried in this order. This page is made from the code by `make docs`; a test holds the two together.
@@ -65,7 +65,7 @@ def _rows() -> Iterator[str]:
 def _kind(rewrite: Rewrite) -> str:
     if rewrite is GGUF:
         return "suggested"
-    return f"{rewrite.kind}, wished" if rewrite.kind is ChangeKind.DIFFERENT else str(rewrite.kind)
+    return f"{rewrite.kind}, on request" if rewrite.kind is ChangeKind.DIFFERENT else str(rewrite.kind)
 
 
 def table_row(*cells: str) -> str:

@@ -1,4 +1,4 @@
-"""Output formats: no NVENC where the card has none, MP4 in place of animated WEBP for who wishes it."""
+"""Output formats: no NVENC where the card has none, MP4 in place of animated WEBP on request."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def encode_in_software(draft: Draft) -> None:
 
 
 def write_mp4(draft: Draft) -> None:
-    """Write animated WEBP as H.264 in MP4, if the job wishes that."""
-    if not draft.wishes.mp4:
+    """Write animated WEBP as H.264 in MP4, if the job asks for it."""
+    if not draft.options.mp4:
         return
     why = "animated WEBP is large, slow to encode, and no video to most programs"
     for node_id in draft.running(VIDEO_COMBINE):
@@ -100,7 +100,7 @@ MP4: Final = Rewrite(
     name="webp",
     kind=ChangeKind.NEAR,
     title="writes animated WEBP as H.264 in MP4",
-    when="the job wishes it (`--mp4`); SaveAnimatedWEBP runs, or VHS_VideoCombine with the format image/webp",
+    when="the job asks for it (`--mp4`); SaveAnimatedWEBP, or VHS_VideoCombine with image/webp, runs",
     effect="a smaller file that plays everywhere; the same frames, encoded otherwise",
     source="https://github.com/Comfy-Org/ComfyUI (comfy_extras/nodes_images.py)",
     apply=write_mp4,

@@ -14,7 +14,7 @@ from comfy.errors import GraphError, GraphProblem
 from comfy.graphs.graph import Graph
 from comfy.judging.advice import no_outputs
 from comfy.rewrites.change import ChangeKind
-from comfy.rewrites.wishes import Attention, Wishes
+from comfy.rewrites.options import Attention, RewriteOptions
 from comfy.sniff import HEAD_BYTES, sniff
 from comfy.wan.binding import Bindings
 from comfy.wan.templates import TEMPLATES
@@ -202,12 +202,12 @@ def _fields(request: JobRequest, built: Built, facts: GraphFacts) -> dict[str, A
     options: dict[str, Any] = dict(request.options)
     options.pop("if_unplaceable", None)  # decides how it is stored, and is no part of what is asked
     vram_gib = options.pop("vram_gib", None) or facts.vram_gib or VRAM_CLASSES_GIB[0]
-    wishes = {name: options.pop(name) for name in Wishes.__dataclass_fields__ if name in options}
+    rewriting = {name: options.pop(name) for name in RewriteOptions.__dataclass_fields__ if name in options}
     return {
         "title": facts.title,
         **options,
         "labels": tuple(options.get("labels", ())),
-        **({"wishes": wishes} if wishes else {}),
+        **({"rewrite_options": rewriting} if rewriting else {}),
         "graph": built.graph,
         "parameters": dict(built.values),
         "template": request.template,

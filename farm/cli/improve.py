@@ -14,7 +14,7 @@ import comfy.lint
 import comfy.rewrites
 from comfy.errors import GraphError
 from comfy.lint import Remark, Severity
-from comfy.rewrites import ChangeKind, Optimized, Site, Wishes
+from comfy.rewrites import ChangeKind, Optimized, RewriteOptions, Site
 from farm.asking.request import (
     JobRequest,
     as_problem,
@@ -26,7 +26,15 @@ from farm.cli.door import Door, door_of, say
 from farm.cli.exits import ExitCode
 from farm.cli.graph_options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
 from farm.cli.improve_views import lint_view, optimized_view
-from farm.cli.wishing import Accept, AttentionOption, KeepMetadata, Lightning, Limit, Mp4, wishes
+from farm.cli.rewrite_options import (
+    Accept,
+    AttentionOption,
+    KeepMetadata,
+    Lightning,
+    Limit,
+    Mp4,
+    rewrite_options,
+)
 from farm.errors import InvalidJob, StoreUnavailable
 from farm.fleet.sites import (
     live_sites,
@@ -72,13 +80,13 @@ def optimize(
     """Show what a worker would change in a graph, and why; runs nothing, writes nothing without -o."""
     door = door_of(context)
     graph = _graph(request_of(file, template, param, input_, bind, snap=snap))
-    options = wishes(
+    options = rewrite_options(
         accept, attention, lightning=lightning, keep_metadata=keep_metadata, mp4=mp4, limit=limit
     )
     accepted = options.pop("accept", ChangeKind.NEAR)
     wanted = _wanted(options)
     sites = _sites(door, graph, gpu, vram, worker)
-    found = [(site, comfy.rewrites.optimize(graph, site, accept=accepted, wishes=wanted)) for site in sites]
+    found = [(site, comfy.rewrites.optimize(graph, site, accept=accepted, options=wanted)) for site in sites]
     if out is not None:
         _write(out, found)
     if json:
@@ -126,9 +134,9 @@ def _graph(request: JobRequest) -> Mapping[str, Any]:
         raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc
 
 
-def _wanted(options: Mapping[str, Any]) -> Wishes:
+def _wanted(options: Mapping[str, Any]) -> RewriteOptions:
     try:
-        return Wishes(**options)
+        return RewriteOptions(**options)
     except ValueError as exc:
         raise typer.BadParameter(str(exc)) from exc
 

@@ -18,9 +18,17 @@ from farm.cli.exits import ExitCode
 from farm.cli.graph_options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
 from farm.cli.ids import complete_id, whole_id
 from farm.cli.opening import open_with_system, say_link
+from farm.cli.rewrite_options import (
+    Accept,
+    AttentionOption,
+    KeepMetadata,
+    Lightning,
+    Limit,
+    Mp4,
+    rewrite_options,
+)
 from farm.cli.tables import job_view, jobs_table, result_view, video_words
 from farm.cli.watching import view_for, watch_jobs
-from farm.cli.wishing import Accept, AttentionOption, KeepMetadata, Lightning, Limit, Mp4, wishes
 from farm.cli.words import parse_moment, size
 from farm.downloads import DEFAULT_NAME
 from farm.errors import JobFailed
@@ -92,7 +100,9 @@ def submit(
         "if_unplaceable": "park" if park else None,
         "idempotency_key": key,
         "reuse": reuse or None,
-        **wishes(accept, attention, lightning=lightning, keep_metadata=keep_metadata, mp4=mp4, limit=limit),
+        **rewrite_options(
+            accept, attention, lightning=lightning, keep_metadata=keep_metadata, mp4=mp4, limit=limit
+        ),
     }
     request = request_of(file, template, param, input_, bind, snap=snap, options=options)
     with door.farm() as farm:

@@ -16,7 +16,7 @@ from comfy.graphs.required import (
 )
 from comfy.lint import Severity, lint
 from comfy.node_defs.definitions import model_inputs
-from comfy.rewrites import ChangeKind, RewriteStatus, Wishes, optimize
+from comfy.rewrites import ChangeKind, RewriteOptions, RewriteStatus, optimize
 from farm.asking.inspection import inspect_graph
 from farm.asking.request import JobRequest
 from farm.fleet.sites import live_sites
@@ -28,7 +28,7 @@ from tests.support.whole_farm import JOB_S, WholeFarm
 
 GRAPHS = graphs_of_people()
 # Small enough that nobody waits for the drawing of the clips; the policy itself makes them so.
-SMALL = Wishes(max_width=64, max_height=64, max_frames=5, interpolation=1)
+SMALL = RewriteOptions(max_width=64, max_height=64, max_frames=5, interpolation=1)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_a_graph_is_inspected_linted_planned_optimized_and_run(
     inspected = inspect_graph(graph)
     remarks = lint(graph, site)
     plan = farm.farm.plan(JobRequest(graph=graph, inputs=inputs))
-    better = optimize(graph, site, accept=ChangeKind.DIFFERENT, wishes=SMALL)
+    better = optimize(graph, site, accept=ChangeKind.DIFFERENT, options=SMALL)
     job = farm.farm.submit(
         graph,
         inputs=inputs,
@@ -78,7 +78,7 @@ def test_a_graph_is_inspected_linted_planned_optimized_and_run(
     assert {each["rewrite"] for each in manifest["rewrites"] if each["status"] == "applied"} == {
         outcome.rewrite for outcome in better.outcomes if outcome.status is RewriteStatus.APPLIED
     }
-    assert manifest["wishes"]["max_width"] == SMALL.max_width
+    assert manifest["rewrite_options"]["max_width"] == SMALL.max_width
 
 
 def files_of(graph: dict[str, Any]) -> Iterator[str]:

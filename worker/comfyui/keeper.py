@@ -227,12 +227,12 @@ class Keeper:
             self._log_ready(running)
             frozen = self._watch(running.process)
         finally:
-            wish = (self._restart or "the worker leaves") if self._unwanted() else None
+            reason_to_end = (self._restart or "the worker leaves") if self._unwanted() else None
             # A frozen one will not listen to a request either.
             grace_s = 0.0 if frozen else self._rhythm.stop_grace_s
-            code = running.process.stop(grace_s=grace_s, why=frozen or wish)
-        if wish is not None or self._unwanted():
-            reason = wish or self._restart or "the worker leaves"
+            code = running.process.stop(grace_s=grace_s, why=frozen or reason_to_end)
+        if reason_to_end is not None or self._unwanted():
+            reason = reason_to_end or self._restart or "the worker leaves"
             log.info("ComfyUI ended by this worker", extra={"event": "comfy_stopped", "reason": reason})
             return
         if time.monotonic() - running.process.started_s >= self._rhythm.well_after_s:
@@ -315,7 +315,7 @@ class Keeper:
         self._set_state(ComfyState.BROKEN if broken else ComfyState.DOWN, failure)
 
     def _pause(self) -> None:
-        """After a run that ended badly; a wish to restart ends the pause."""
+        """After a run that ended badly; an order to restart ends the pause."""
         if self._failure is None:
             return
         pause_s = self._rhythm.longest_pause_s

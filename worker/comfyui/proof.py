@@ -112,7 +112,7 @@ def _of_plan(
 def _of_state(plan: LoadPlan, state: VramStateFact | None, comfy: ComfyFacts) -> Iterator[str]:
     expected = _STATES[plan.mode]
     if plan.mode is LoadMode.BALANCED and "--lowvram" in comfy.argv:
-        expected = "LOW_VRAM"  # the operator's own wish, and much the same
+        expected = "LOW_VRAM"  # the operator's own choice, and much the same
     if state is not None and state.state != expected:
         yield f"mode {plan.mode} was planned, which is {expected}, but its VRAM state is {state.state}"
 

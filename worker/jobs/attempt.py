@@ -257,7 +257,7 @@ class _Attempt:
             rendered.outputs,
             self._manifest(rendered),
             timings=lambda: timings_s,
-            keep_metadata=self._parts.prompt_metadata and self._claim.spec.wishes.keep_metadata,
+            keep_metadata=self._parts.prompt_metadata and self._claim.spec.rewrite_options.keep_metadata,
             stop=self._lease.stopped,
         )
         ended = time.monotonic()

@@ -46,7 +46,7 @@ def prompt_data(claim: Claim) -> dict[str, Any]:
     that keep their metadata: the editor would open it in place of the graph.
     """
     spec = claim.spec
-    workflow = spec.workflow or (None if spec.wishes.keep_metadata else _EMPTY_WORKFLOW)
+    workflow = spec.workflow or (None if spec.rewrite_options.keep_metadata else _EMPTY_WORKFLOW)
     return {
         "farm": {"job_id": claim.job_id, "attempt": claim.attempt},
         "extra_pnginfo": {} if workflow is None else {"workflow": workflow},

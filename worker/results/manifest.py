@@ -38,7 +38,7 @@ def manifest_of(
         "claimed_at": claim.claimed_at.isoformat(),
         "graph": rendered.graph,
         "accept": spec.accept.value,
-        "wishes": asdict(spec.wishes),
+        "rewrite_options": asdict(spec.rewrite_options),
         "changes": [asdict(change) for change in rendered.changes],
         "rewrites": _rewrites(rendered.fitted),
         "out_of_memory": [step.value for step in rendered.fallback_steps],

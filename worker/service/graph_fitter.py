@@ -54,8 +54,8 @@ class GraphFitter:
         Never raises: a rewrite is not worth a job.
         """
         try:
-            site = self.site(graph, try_attention=spec.wishes.attention is Attention.AUTO)
-            return optimize(graph, site, accept=spec.accept, wishes=spec.wishes)
+            site = self.site(graph, try_attention=spec.rewrite_options.attention is Attention.AUTO)
+            return optimize(graph, site, accept=spec.accept, options=spec.rewrite_options)
         except (ComfyError, WorkerError, OSError) as exc:
             log.warning("No rewrite tried", extra={"event": "rewrites_untried", "reason": str(exc)})
             return Optimized(graph=graph, outcomes=(), untried=str(exc))

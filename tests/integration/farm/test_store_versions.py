@@ -95,7 +95,7 @@ def test_a_lease_of_an_older_worker_that_died_is_taken_and_its_job_announced(sto
 def newer(store: RedisJobStore, job_id: str, *, schema: int) -> None:
     """What a newer farm may have added to a record: a field in each place where there are fields."""
     key = store.keys.job(job_id)
-    for name, extra in (("head", {"v": schema, "zz": [1]}), ("spec", {"new_wish": {"a": 1}})):
+    for name, extra in (("head", {"v": schema, "zz": [1]}), ("spec", {"new_option": {"a": 1}})):
         old: bytes = store._command("HGET", key, name)
         store._command("HSET", key, name, json.dumps({**json.loads(old), **extra}))
     store._command("HSET", key, "new_field", "x")
@@ -122,7 +122,7 @@ def test_fields_that_only_a_newer_farm_knows_are_kept_and_passed_over(store: Red
     fields: dict[bytes, bytes] = store._command("HGETALL", store.keys.job(job_id))
     assert fields[b"new_field"] == b"x"
     assert json.loads(fields[b"head"])["zz"] == [1]
-    assert json.loads(fields[b"spec"])["new_wish"] == {"a": 1}
+    assert json.loads(fields[b"spec"])["new_option"] == {"a": 1}
     told = store.events(job_id)[-1]
     assert (told.kind, told.data) == (EventKind.OTHER, {"kind": "hologram", "depth": 3})
 

@@ -16,7 +16,7 @@ from comfy.graphs.graph import (
 )
 from comfy.graphs.path_gate import check_paths
 from comfy.lint import lint
-from comfy.rewrites import ChangeKind, Wishes, optimize
+from comfy.rewrites import ChangeKind, RewriteOptions, optimize
 from comfy.wan.roles import find_roles
 from farm.asking.request import (
     JobRequest,
@@ -28,7 +28,7 @@ from tests.support.places import a_site
 
 DEADLINE_S = 20.0  # CPU; each takes well under one second on a machine that does nothing else
 LONGEST_MESSAGE = 6000
-ALL_WISHES = Wishes(lightning=True, max_width=320, max_seconds=1, max_fps=8, interpolation=1)
+ALL_OPTIONS = RewriteOptions(lightning=True, max_width=320, max_seconds=1, max_fps=8, interpolation=1)
 REFUSED = [name for name, (_, refused) in GRAPHS.items() if refused]
 TAKEN = [name for name, (_, refused) in GRAPHS.items() if not refused]
 
@@ -61,7 +61,7 @@ def test_what_could_be_a_graph_is_read_judged_and_fitted(name: str) -> None:
         graph = load_graph(source)
         find_roles(graph, site.definitions)
         lint(graph, site)
-        result = optimize(graph, site, accept=ChangeKind.DIFFERENT, wishes=ALL_WISHES)
+        result = optimize(graph, site, accept=ChangeKind.DIFFERENT, options=ALL_OPTIONS)
         prepare(JobRequest(graph=graph))
 
     assert all(outcome.status != "failed" for outcome in result.outcomes)

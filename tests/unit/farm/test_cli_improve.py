@@ -92,7 +92,7 @@ def test_the_changed_graph_is_written_only_where_it_is_asked_for(
     assert json.loads(out.read_text())["1"]["inputs"]["attention_mode"] == "sdpa"
 
 
-def test_a_wish_that_is_not_accepted_is_shown_and_not_applied(
+def test_an_option_that_is_not_accepted_is_shown_and_not_applied(
     nobody: Callable[[], Farm], graph_file: GraphFile
 ) -> None:
     asked = (graph_file(wan_graph(width=1280, height=720)), "--vram", 80, "--limit", "width=832")
@@ -145,7 +145,7 @@ def test_a_worker_that_does_not_live_is_named(nobody: Callable[[], Farm], graph_
 @pytest.mark.parametrize(
     "wrong", [("--limit", "widht=8"), ("--limit", "width=few"), ("--limit", "width=2"), ("--gpu", "Voodoo 3")]
 )
-def test_a_wish_that_is_none_is_refused_in_one_line(
+def test_an_option_that_does_not_exist_is_refused_in_one_line(
     nobody: Callable[[], Farm], graph_file: GraphFile, wrong: tuple[str, str]
 ) -> None:
     ended = say(nobody, "optimize", graph_file(wan_graph()), *wrong)

@@ -50,6 +50,15 @@ def test_fields_at_their_default_are_not_stored() -> None:
     assert json.loads(spec_to_json(make_spec({"graph": GRAPH}))) == {"graph": GRAPH}
 
 
+def test_rewrite_options_are_stored_under_the_name_that_older_farms_read() -> None:
+    spec = make_spec({"graph": GRAPH, "rewrite_options": {"max_width": 832}})
+
+    stored = json.loads(spec_to_json(spec))
+
+    assert stored["wishes"] == {"max_width": 832}
+    assert spec_from_json(json.dumps(stored)) == spec
+
+
 def test_a_spec_of_an_older_farm_gets_todays_defaults() -> None:
     spec = spec_from_json(json.dumps({"graph": GRAPH}))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from comfy.rewrites import Attention, Change, Wishes, optimize
+from comfy.rewrites import Attention, Change, RewriteOptions, optimize
 from comfy.rewrites.attention import ATTENTION
 from tests.support.fleet import wan_graph
 from tests.support.places import a_site, wrapper_graph
@@ -14,7 +14,7 @@ from tests.support.places import a_site, wrapper_graph
 
 def changes(graph: dict[str, Any], policy: Attention, **proven_s: float) -> tuple[Change, ...]:
     site = a_site(attention_proven=proven_s)
-    return optimize(graph, site, wishes=Wishes(attention=policy), rewrites=[ATTENTION]).changes
+    return optimize(graph, site, options=RewriteOptions(attention=policy), rewrites=[ATTENTION]).changes
 
 
 def with_kj_patches(graph: dict[str, Any], value: str = "auto") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from comfy.node_defs.definitions import (
     NodeDef,
     with_choices,
 )
-from comfy.rewrites import ChangeKind, Optimized, RewriteStatus, Wishes, optimize
+from comfy.rewrites import ChangeKind, Optimized, RewriteOptions, RewriteStatus, optimize
 from comfy.rewrites.lightning import LIGHTNING
 from tests.support.fleet import changed, wan_graph
 from tests.support.places import a_site, nodes, wrapper_graph
@@ -37,7 +37,7 @@ def lit(graph: dict[str, Any], definitions: dict[str, NodeDef] = ALL) -> Optimiz
         graph,
         a_site(definitions=definitions),
         accept=ChangeKind.DIFFERENT,
-        wishes=Wishes(lightning=True),
+        options=RewriteOptions(lightning=True),
         rewrites=[LIGHTNING],
     )
 
@@ -122,7 +122,7 @@ def test_a_model_for_which_there_is_no_such_lora_is_named() -> None:
     assert "wan2.2_fun_camera" in why_not(lit(graph))
 
 
-def test_it_is_not_done_unless_wished() -> None:
+def test_it_is_not_done_unless_asked_for() -> None:
     result = optimize(wan_graph(), a_site(gib=80, definitions=ALL), accept=ChangeKind.DIFFERENT)
 
     assert result.changes == ()

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from comfy.judging.validation import validate
-from comfy.rewrites import ChangeKind, Optimized, RewriteStatus, Wishes, optimize
+from comfy.rewrites import ChangeKind, Optimized, RewriteOptions, RewriteStatus, optimize
 from tests.support.fleet import changed, wan_graph
 from tests.support.places import a_site, nodes
 
 
-def limited(graph: dict[str, Any], **wishes: Any) -> Optimized:
-    return optimize(graph, a_site(), accept=ChangeKind.DIFFERENT, wishes=Wishes(**wishes))
+def limited(graph: dict[str, Any], **options: Any) -> Optimized:
+    return optimize(graph, a_site(), accept=ChangeKind.DIFFERENT, options=RewriteOptions(**options))
 
 
 def with_rife(factor: int = 2, fps: float = 32.0) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def test_a_clip_is_made_smaller_in_its_own_proportions_and_on_the_grid() -> None
 
 
 @pytest.mark.parametrize(
-    ("wishes", "frames"),
+    ("options", "frames"),
     [
         ({"max_frames": 60}, 57),
         ({"max_seconds": 2.0}, 29),
@@ -51,8 +51,8 @@ def test_a_clip_is_made_smaller_in_its_own_proportions_and_on_the_grid() -> None
         ({"max_seconds": 9}, 81),
     ],
 )
-def test_a_clip_is_cut_to_4n_plus_1_frames(wishes: dict[str, Any], frames: int) -> None:
-    assert limited(wan_graph(frames=81), **wishes).graph["59"]["inputs"]["length"] == frames
+def test_a_clip_is_cut_to_4n_plus_1_frames(options: dict[str, Any], frames: int) -> None:
+    assert limited(wan_graph(frames=81), **options).graph["59"]["inputs"]["length"] == frames
 
 
 def test_a_lower_frame_rate_keeps_the_clip_as_long() -> None:
@@ -101,7 +101,7 @@ def test_interpolation_stays_where_the_frame_rate_is_computed() -> None:
 def test_a_limit_that_another_picture_is_not_accepted_for_changes_nothing_and_says_what_it_would() -> None:
     graph = wan_graph(width=1280, height=720)
 
-    result = optimize(graph, a_site(gib=80), wishes=Wishes(max_width=832))
+    result = optimize(graph, a_site(gib=80), options=RewriteOptions(max_width=832))
 
     assert result.graph == graph
     (outcome,) = result.outcomes
@@ -109,7 +109,7 @@ def test_a_limit_that_another_picture_is_not_accepted_for_changes_nothing_and_sa
     assert [change.new for change in outcome.changes] == [832, 464]
 
 
-@pytest.mark.parametrize("wish", [{"max_width": 8}, {"interpolation": 0}, {"max_fps": float("nan")}])
-def test_a_limit_under_which_nothing_could_be_made_is_refused(wish: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", [{"max_width": 8}, {"interpolation": 0}, {"max_fps": float("nan")}])
+def test_a_limit_under_which_nothing_could_be_made_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="the least is"):
-        Wishes(**wish)
+        RewriteOptions(**options)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from comfy.judging.validation import validate
-from comfy.rewrites import ChangeKind, RewriteStatus, Wishes, optimize
+from comfy.rewrites import ChangeKind, RewriteOptions, RewriteStatus, optimize
 from comfy.rewrites.metadata import METADATA
 from comfy.rewrites.previews import PREVIEWS
 from comfy.rewrites.video_format import MP4, NVENC
@@ -129,7 +129,7 @@ def test_animated_webp_of_core_becomes_a_video_and_stays_valid() -> None:
         },
     }
 
-    result = optimize(graph, a_site(), wishes=Wishes(mp4=True), rewrites=[MP4])
+    result = optimize(graph, a_site(), options=RewriteOptions(mp4=True), rewrites=[MP4])
 
     saver = result.graph["61"]
     assert (saver["class_type"], saver["inputs"]["filename_prefix"]) == ("SaveVideo", "clip")
@@ -145,7 +145,7 @@ def test_animated_webp_stays_where_the_rate_is_more_than_a_video_takes() -> None
         "inputs": {"images": ["8", 0], "filename_prefix": "clip", "fps": 400.0, "lossless": False},
     }
 
-    result = optimize(graph, a_site(), wishes=Wishes(mp4=True), rewrites=[MP4])
+    result = optimize(graph, a_site(), options=RewriteOptions(mp4=True), rewrites=[MP4])
 
     assert dict(result.graph) == graph
     assert result.outcomes[0].status is RewriteStatus.SKIPPED
@@ -154,7 +154,7 @@ def test_animated_webp_stays_where_the_rate_is_more_than_a_video_takes() -> None
 def test_webp_of_vhs_becomes_h264_with_that_formats_inputs() -> None:
     graph = saved_by_vhs(format="image/webp", lossless=True)
 
-    result = optimize(graph, a_site(), wishes=Wishes(mp4=True), rewrites=[MP4])
+    result = optimize(graph, a_site(), options=RewriteOptions(mp4=True), rewrites=[MP4])
 
     inputs = result.graph["60"]["inputs"]
     assert (inputs["format"], inputs["pix_fmt"], inputs["crf"]) == ("video/h264-mp4", "yuv420p", 19)
@@ -164,7 +164,7 @@ def test_webp_of_vhs_becomes_h264_with_that_formats_inputs() -> None:
 def test_the_prompt_stays_out_of_the_file_unless_it_is_wanted() -> None:
     graph = saved_by_vhs(format="video/h264-mp4", save_metadata=True)
 
-    kept = optimize(graph, a_site(), wishes=Wishes(keep_metadata=True), rewrites=[METADATA])
+    kept = optimize(graph, a_site(), options=RewriteOptions(keep_metadata=True), rewrites=[METADATA])
     out = optimize(graph, a_site(), rewrites=[METADATA])
 
     assert kept.changes == ()
@@ -186,7 +186,7 @@ def test_where_a_flag_of_comfyui_decides_a_job_is_told(wanted: bool, writes: boo
     result = optimize(
         wan_graph(),
         a_site(writes_metadata=writes),
-        wishes=Wishes(keep_metadata=wanted),
+        options=RewriteOptions(keep_metadata=wanted),
         rewrites=[METADATA],
     )
 

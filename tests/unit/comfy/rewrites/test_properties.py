@@ -22,7 +22,7 @@ from comfy.node_defs.definitions import (
     Section,
     shipped_definitions,
 )
-from comfy.rewrites import Attention, ChangeKind, RewriteStatus, Site, Wishes, optimize
+from comfy.rewrites import Attention, ChangeKind, RewriteOptions, RewriteStatus, Site, optimize
 from comfy.rewrites.registry import REWRITES
 from comfy.rewrites.rewrite import Rewrite
 from comfy.wan.templates import TEMPLATES
@@ -160,8 +160,8 @@ sites: Final = st.builds(
     attention_proven=st.sampled_from([{}, {"sdpa": 0.2, "sage": 0.1}, {"sage3": 0.1, "flash2": 0.2}]),
     writes_metadata=st.sampled_from([None, True, False]),
 )
-wishes: Final = st.builds(
-    Wishes,
+all_options: Final = st.builds(
+    RewriteOptions,
     attention=st.sampled_from(Attention),
     lightning=st.booleans(),
     keep_metadata=st.booleans(),
@@ -192,8 +192,8 @@ def places_that_differ(before: Mapping[str, Any], after: Mapping[str, Any]) -> s
     return found
 
 
-def apply(rewrite: Rewrite, graph: Mapping[str, Any], site: Site, wish: Wishes) -> Any:
-    result = optimize(graph, site, accept=ChangeKind.DIFFERENT, wishes=wish, rewrites=[rewrite])
+def apply(rewrite: Rewrite, graph: Mapping[str, Any], site: Site, options: RewriteOptions) -> Any:
+    result = optimize(graph, site, accept=ChangeKind.DIFFERENT, options=options, rewrites=[rewrite])
     # One that fails would pass all that follows; and one that had to be undone is a fault as well.
     assert all(outcome.status is not RewriteStatus.FAILED for outcome in result.outcomes), result.outcomes
     return result
@@ -204,42 +204,44 @@ def faults(graph: Mapping[str, Any], definitions: Mapping[str, NodeDef]) -> set[
 
 
 @_QUICK
-@given(graph=graphs, site=sites, wish=wishes)
-def test_no_rewrite_makes_a_valid_graph_invalid(graph: Graph, site: Site, wish: Wishes) -> None:
+@given(graph=graphs, site=sites, options=all_options)
+def test_no_rewrite_makes_a_valid_graph_invalid(graph: Graph, site: Site, options: RewriteOptions) -> None:
     try:
         check_graph(graph)
     except GraphError:
         return
     for rewrite in REWRITES:
-        after = apply(rewrite, graph, site, wish).graph
+        after = apply(rewrite, graph, site, options).graph
         check_graph(after)
         assert faults(after, site.definitions) <= faults(graph, site.definitions)
 
 
 @_QUICK
-@given(graph=graphs, site=sites, wish=wishes, rewrite=rules)
-def test_twice_is_as_once(graph: Graph, site: Site, wish: Wishes, rewrite: Rewrite) -> None:
-    once = apply(rewrite, graph, site, wish).graph
-    twice = apply(rewrite, once, site, wish)
+@given(graph=graphs, site=sites, options=all_options, rewrite=rules)
+def test_twice_is_as_once(graph: Graph, site: Site, options: RewriteOptions, rewrite: Rewrite) -> None:
+    once = apply(rewrite, graph, site, options).graph
+    twice = apply(rewrite, once, site, options)
 
     assert twice.changes == ()
     assert twice.graph == once
 
 
 @_QUICK
-@given(graph=graphs, site=sites, wish=wishes)
-def test_all_of_them_twice_is_as_once(graph: Graph, site: Site, wish: Wishes) -> None:
-    once = optimize(graph, site, accept=ChangeKind.DIFFERENT, wishes=wish).graph
+@given(graph=graphs, site=sites, options=all_options)
+def test_all_of_them_twice_is_as_once(graph: Graph, site: Site, options: RewriteOptions) -> None:
+    once = optimize(graph, site, accept=ChangeKind.DIFFERENT, options=options).graph
 
-    assert optimize(once, site, accept=ChangeKind.DIFFERENT, wishes=wish).graph == once
+    assert optimize(once, site, accept=ChangeKind.DIFFERENT, options=options).graph == once
 
 
 @_QUICK
-@given(graph=graphs, site=sites, wish=wishes)
-def test_every_change_is_reported_and_nothing_else_changes(graph: Graph, site: Site, wish: Wishes) -> None:
+@given(graph=graphs, site=sites, options=all_options)
+def test_every_change_is_reported_and_nothing_else_changes(
+    graph: Graph, site: Site, options: RewriteOptions
+) -> None:
     before = json.dumps(graph, sort_keys=True)
     for rewrite in REWRITES:
-        result = apply(rewrite, graph, site, wish)
+        result = apply(rewrite, graph, site, options)
 
         reported = {(each.node_id, each.input_name) for each in result.changes}
         assert places_that_differ(graph, result.graph) <= reported
@@ -247,11 +249,11 @@ def test_every_change_is_reported_and_nothing_else_changes(graph: Graph, site: S
 
 
 @_QUICK
-@given(graph=graphs, site=sites, wish=wishes)
+@given(graph=graphs, site=sites, options=all_options)
 def test_what_is_exact_writes_nothing_but_what_is_put_into_files(
-    graph: Graph, site: Site, wish: Wishes
+    graph: Graph, site: Site, options: RewriteOptions
 ) -> None:
-    result = optimize(graph, site, accept=ChangeKind.EXACT, wishes=wish)
+    result = optimize(graph, site, accept=ChangeKind.EXACT, options=options)
 
     assert {each.kind for each in result.changes} <= {ChangeKind.EXACT}
     for node_id in graph:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from comfy.rewrites import Wishes
+from comfy.rewrites import RewriteOptions
 from farm.job import JobSpec
 from farm.store.base import Claim
 from tests.support.jobs import OTHER, TOKEN
@@ -57,6 +57,6 @@ def test_a_node_that_reads_the_editors_file_gets_one() -> None:
 
 
 def test_an_empty_workflow_is_not_written_into_files_that_keep_their_graph() -> None:
-    keeps = replace(CLAIM, spec=JobSpec(graph={}, wishes=Wishes(keep_metadata=True)))
+    keeps = replace(CLAIM, spec=JobSpec(graph={}, rewrite_options=RewriteOptions(keep_metadata=True)))
 
     assert prompt_data(keeps)["extra_pnginfo"] == {}

@@ -25,8 +25,8 @@ class Attention(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """Wishes of one job. All limits change the picture; None: as the graph says."""
+class RewriteOptions:
+    """What one job asks for. All limits change the picture; None: as the graph says."""
 
     attention: Attention = Attention.SDPA
     lightning: bool = False  # the few-step LoRAs, with the settings they want
@@ -43,7 +43,7 @@ class Wishes:
         """Refuse a limit under which nothing could be made.
 
         Raises:
-            ValueError: names the wish.
+            ValueError: names the limit.
         """
         for name, least in _LEAST.items():
             value = getattr(self, name)
@@ -52,4 +52,4 @@ class Wishes:
                 raise ValueError(f"{name} is {value}, the least is {least}")
 
 
-NO_WISHES: Final = Wishes()
+DEFAULT_OPTIONS: Final = RewriteOptions()

@@ -10,7 +10,7 @@ import typer
 from comfy.rewrites import Attention, ChangeKind
 from farm.cli.words import parse_pairs, parse_value
 
-# As a person writes them -> as `Wishes` has them.
+# As a person writes them -> as `RewriteOptions` has them.
 _LIMITS: Final = {
     "width": "max_width",
     "height": "max_height",
@@ -52,7 +52,7 @@ Limit = Annotated[
 ]
 
 
-def wishes(
+def rewrite_options(
     accept: ChangeKind | None,
     attention: Attention | None,
     *,
