@@ -67,7 +67,7 @@ def worker(status: WorkerStatus) -> dict[str, Any]:
 
 
 def counts(found: Counts) -> dict[str, Any]:
-    """States and lanes."""
+    """States and priority queues."""
     value: dict[str, Any] = _COUNTS.dump_python(found, mode="json")
     return value
 

@@ -102,8 +102,8 @@ def video_words(artifact: Artifact) -> str:
 def queues_table(counts: Counts) -> RenderableType:
     """Waiting jobs by VRAM class and priority, and all jobs by state."""
     table = plain_table("queue", "priority", "waiting")
-    for lane in sorted(counts.waiting, key=lambda lane: (lane.queue, lane.priority)):
-        table.add_row(lane.queue, str(lane.priority), f"{lane.waiting:,}")
+    for each in sorted(counts.waiting, key=lambda each: (each.queue, each.priority)):
+        table.add_row(each.queue, str(each.priority), f"{each.waiting:,}")
     states = ", ".join(
         f"{coloured(state)} {counts.by_state.get(state, 0):,}"
         for state in JobState

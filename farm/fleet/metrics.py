@@ -108,13 +108,13 @@ FARM: Final[tuple[OfFarm, ...]] = (
         name="farm_jobs_waiting",
         labels=("queue", "priority"),
         meaning="Jobs that wait for a worker, by VRAM class and priority (0 is the most urgent).",
-        read=lambda counts: [((lane.queue, str(lane.priority)), lane.waiting) for lane in counts.waiting],
+        read=lambda counts: [((each.queue, str(each.priority)), each.waiting) for each in counts.waiting],
     ),
     OfFarm(
         name="farm_oldest_wait_seconds",
         labels=("queue", "priority"),
         meaning="Since the oldest job that waits there was submitted.",
-        read=lambda counts: [((lane.queue, str(lane.priority)), lane.oldest_s) for lane in counts.waiting],
+        read=lambda counts: [((each.queue, str(each.priority)), each.oldest_s) for each in counts.waiting],
     ),
     OfFarm(
         name="farm_jobs_parked",

@@ -38,12 +38,12 @@ def why_waiting(record: JobRecord, verdicts: Sequence[WorkerVerdict], counts: Co
 
 
 def _queue_words(record: JobRecord, counts: Counts) -> list[str]:
-    """How many are before it, as far as counting tells: order within a lane is by age."""
+    """How many are before it, as far as counting tells: order within a priority queue is by age."""
     if record.parked is not None or record.not_before is not None:
         return []
-    mine = [lane for lane in counts.waiting if lane.queue == record.queue]
-    urgent = sum(lane.waiting for lane in mine if lane.priority < record.spec.priority)
-    same = sum(lane.waiting for lane in mine if lane.priority == record.spec.priority)
+    mine = [each for each in counts.waiting if each.queue == record.queue]
+    urgent = sum(each.waiting for each in mine if each.priority < record.spec.priority)
+    same = sum(each.waiting for each in mine if each.priority == record.spec.priority)
     others = max(same - 1, 0)
     if not urgent and not others:
         return []

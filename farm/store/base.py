@@ -119,7 +119,7 @@ class StoreLimits:
     """The store's own times and sizes. Tests make them short."""
 
     lease_s: float = 15.0
-    notify_again_after_s: float = 30.0  # a queued job whose lane has fewer messages than jobs
+    notify_again_after_s: float = 30.0  # a queued job whose priority queue has fewer messages than jobs
     avoid_s: float = 20.0  # for so long a failed job is kept from the worker that failed it
     max_lost_attempts: int = 3  # so many lost workers: poison
     max_lost_publishing: int = 5  # so many that only published it; they may have died of what else they ran
@@ -145,11 +145,11 @@ class Queued:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How many jobs there are, by state and by lane."""
+    """How many jobs there are, by state and by priority queue."""
 
     by_state: dict[JobState, int] = field(default_factory=dict)
     waiting: tuple[Queued, ...] = ()
-    parked: int = 0  # queued, and in no lane: no live worker fits
+    parked: int = 0  # queued, and in no priority queue: no live worker fits
     leases_overdue: int = 0  # ran out, and no steward has taken them back yet
 
 

@@ -10,7 +10,7 @@ from farm.job import PUBLISHING, AttemptNote, ErrorKind, JobError
 DEADLINE_PASSED: Final = "its deadline passed"
 WORKER_LOST: Final = "its worker was lost"
 LEFT_TO_OTHERS: Final = 15  # times `avoid_s`: so long others have the first right, if there are any
-PASSED_AT_ONCE: Final = 10  # most jobs of a lane that one sweep lets run before younger ones elsewhere
+PASSED_AT_ONCE: Final = 10  # so many of a priority queue are let past younger ones elsewhere by one sweep
 NOTIFY_AGAIN_S: Final = 1.0  # after a claim was refused *here*: the notification that brought it is used up
 
 

@@ -106,7 +106,7 @@ def _held(client: redis.Redis) -> dict[str, int]:
     counted = {name: _size(client, "ZCARD", f"{ROOT}{name}") for name in _HELD}
     counted["unacked"] = _size(client, "HLEN", f"{broker}unacked")
     for key in client.scan_iter(match=f"{ROOT}lane:*", count=1000):
-        counted[f"lane {key.decode()}"] = _size(client, "ZCARD", key.decode())
+        counted[f"priority queue {key.decode()}"] = _size(client, "ZCARD", key.decode())
     for key in client.scan_iter(match=f"{broker}render.*", _type="list", count=1000):
         counted[f"queue {key.decode()}"] = _size(client, "LLEN", key.decode())
     return counted

@@ -544,7 +544,7 @@ def test_a_job_that_needs_more_waits_in_another_queue(shop: Shop) -> None:
     assert (record.state, record.queue) == (JobState.QUEUED, "render.48")
     assert shop.pop_all() == []
     assert shop.pop_all("render.48") == [job_id]
-    assert [(lane.queue, lane.waiting) for lane in shop.store.counts().waiting] == [("render.48", 1)]
+    assert [(each.queue, each.waiting) for each in shop.store.counts().waiting] == [("render.48", 1)]
 
 
 def test_a_worker_is_told_to_fetch_nothing_until_that_is_taken_back(shop: Shop) -> None:
@@ -1004,7 +1004,7 @@ def test_a_job_that_was_passed_over_is_found_behind_a_long_list(open_shop: Open)
     assert [shop.pop(QUEUE), shop.pop(QUEUE)] == [lost, younger[0]]
 
 
-def test_a_job_that_is_next_is_not_announced_ever_more_while_its_lane_waits_for_more_urgent_ones(
+def test_a_job_that_is_next_is_not_announced_ever_more_while_its_queue_waits_for_more_urgent_ones(
     open_shop: Open,
 ) -> None:
     shop = open_shop(StoreLimits(lease_s=60, notify_again_after_s=0.0))
@@ -1049,7 +1049,7 @@ def test_a_notification_too_many_does_not_make_a_retry_that_waits_be_forgotten(s
     shop.store.fail(job_id, 1, an_error(), retry_in_s=0.2)
     shop.pop_all()
 
-    # As a steward does that found the job in its lane, and slept while it was run and failed.
+    # As a steward does that found the job in its priority queue, and slept while it was run and failed.
     shop.store.notify([Notification(job_id=job_id, queue=QUEUE, priority=5, title="t", front=True)])
 
     assert shop.pop_all() == []
@@ -1214,7 +1214,7 @@ def test_a_listing_can_be_bounded_by_time(shop: Shop) -> None:
     assert [job.job_id for job in page.jobs] == [ids[1]]
 
 
-def test_counts_tell_states_and_lanes(shop: Shop) -> None:
+def test_counts_tell_states_and_priority_queues(shop: Shop) -> None:
     shop.submit(priority=1)
     shop.submit(priority=1)
     shop.submit(queue="render.8")
@@ -1237,8 +1237,8 @@ def test_counts_tell_how_long_the_oldest_waits_and_which_leases_nobody_took_back
 
     counts = hasty.store.counts()
 
-    (lane,) = counts.waiting
-    assert 0.1 <= lane.oldest_s < 60
+    (each,) = counts.waiting
+    assert 0.1 <= each.oldest_s < 60
     assert counts.leases_overdue == 1
     hasty.store.sweep()
     assert hasty.store.counts().leases_overdue == 0

@@ -15,8 +15,8 @@ class Keys:
     ``{farm}:state:<state>`` sorted set   ids by order of submission (µs): also the index of all jobs
     ``{farm}:label:<label>`` sorted set   ids by order of submission
     ``{farm}:lane:<p>:<q>``  sorted set   waiting ids of a priority and queue, by order of submission
-    ``{farm}:lanes``         set          the lanes that hold jobs
-    ``{farm}:passed``        hash         lane -> the youngest order that was claimed in it
+    ``{farm}:lanes``         set          the priority queues that hold jobs
+    ``{farm}:passed``        hash         priority queue -> the youngest order that was claimed in it
     ``{farm}:leases``        sorted set   running ids by the end of their lease (ms)
     ``{farm}:due``           sorted set   waiting ids that must be announced at a time (ms)
     ``{farm}:parked``        sorted set   waiting ids that no live worker fits, by order of submission
@@ -35,6 +35,9 @@ class Keys:
     ``{farm}:lock:<name>``   string       who holds a lock, with a time to live
     ``{farm}:control``       channel      ids of jobs to cancel; an empty one: a drain was ordered
     ======================= ============ ===============================================================
+
+    Names in Redis stay when the code takes a better word (``lane`` for a priority queue): the versions on
+    both sides of an upgrade read the same ones.
     """
 
     namespace: str
@@ -80,12 +83,12 @@ class Keys:
         return f"{self.root}blob:{name}"
 
 
-def lane(queue: str, priority: int) -> str:
-    """Name of the lane of a queue and priority, as sets and hashes hold it."""
+def priority_queue(queue: str, priority: int) -> str:
+    """Name of a priority queue, as sets and hashes hold it."""
     return f"{priority}:{queue}"
 
 
-def of_lane(name: str) -> tuple[str, int]:
-    """Queue and priority of a lane."""
+def of_priority_queue(name: str) -> tuple[str, int]:
+    """Queue and priority back from the name."""
     priority, _, queue = name.partition(":")
     return queue, int(priority)

@@ -15,7 +15,7 @@ from farm.store import codec
 from farm.store.base import Counts, Page, Queued
 from farm.store.redis.control import RedisCancelFeed
 from farm.store.redis.epoch import RedisEpoch
-from farm.store.redis.keys import of_lane
+from farm.store.redis.keys import of_priority_queue
 from farm.store.redis.link import in_ms
 from farm.store.redis.server import read_facts
 from farm.store.redis.trouble import translated
@@ -67,10 +67,10 @@ class RedisReading(RedisEpoch):
 
     def counts(self) -> Counts:
         """How many jobs are in each state, and how many wait in each queue and priority."""
-        states, lanes, parked, overdue = self._run("counts")
+        states, sizes, parked, overdue = self._run("counts")
         waiting = []
-        for name, count, oldest_us in zip(lanes[::3], lanes[1::3], lanes[2::3], strict=True):
-            queue, priority = of_lane(name.decode())
+        for name, count, oldest_us in zip(sizes[::3], sizes[1::3], sizes[2::3], strict=True):
+            queue, priority = of_priority_queue(name.decode())
             waiting.append(
                 Queued(queue=queue, priority=priority, waiting=count, oldest_s=oldest_us / 1_000_000)
             )

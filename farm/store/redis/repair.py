@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from farm.job import LEAST_URGENT, MOST_URGENT, VRAM_CLASSES_GIB, queue_for
 from farm.store.base import Notification, Swept
-from farm.store.redis.keys import of_lane
+from farm.store.redis.keys import of_priority_queue
 from farm.store.redis.link import (
     RedisLink,
     front_notification,
@@ -23,7 +23,7 @@ class RedisRepair(RedisLink):
     def sweep(self) -> Swept:
         """Repair what died, and notify. Two round trips when nothing is wrong."""
         limits, batch = self.limits, self.limits.sweep_batch
-        lost, due, expired, purged, passed, lanes = self._run_many(
+        lost, due, expired, purged, passed, priority_queues = self._run_many(
             [
                 self._call(
                     "sweep_leases",
@@ -41,13 +41,13 @@ class RedisRepair(RedisLink):
                     in_ms(limits.pass_over_s),
                     in_ms(limits.notify_again_after_s),
                 ),
-                self._call("lanes"),
+                self._call("priority_queues"),
             ]
         )
         _, *missing = self._run_many(
-            [self._messages_call(), *(self._lane_call(name.decode()) for name in lanes)]
+            [self._messages_call(), *(self._priority_queue_call(name.decode()) for name in priority_queues)]
         )
-        # A job that became due is missed in its lane as well; it is announced once.
+        # A job that became due is missed in its priority queue as well; it is announced once.
         notifications = list(
             dict.fromkeys(
                 notification for flat in (due, *missing) for notification in _notifications_of(flat)
@@ -72,13 +72,13 @@ class RedisRepair(RedisLink):
             "sweep_messages", [self.keys.root, *lists], [self.limits.events_kept, self.limits.stale_batch]
         )
 
-    def _lane_call(self, name: str) -> Call:
+    def _priority_queue_call(self, name: str) -> Call:
         return self._call(
-            "sweep_lane",
+            "sweep_priority_queue",
             self.limits.sweep_batch,
             name,
             in_ms(self.limits.notify_again_after_s),
-            notification_list=self._notifier.list_key(*of_lane(name)),
+            notification_list=self._notifier.list_key(*of_priority_queue(name)),
         )
 
     def notify(self, notifications: Sequence[Notification]) -> None:

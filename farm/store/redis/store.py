@@ -37,7 +37,7 @@ from farm.store.base import (
 )
 from farm.store.redis.address import sentinel_address
 from farm.store.redis.fleet import RedisFleet
-from farm.store.redis.keys import lane
+from farm.store.redis.keys import priority_queue
 from farm.store.redis.link import (
     front_notification,
     in_ms,
@@ -143,7 +143,7 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
             codec.head_to_json(job),
             codec.pack_spec(spec_to_json(spec)),
             self._notifier.message(job.job_id, queue=job.queue, priority=priority, title=spec.title),
-            lane(job.queue, priority),
+            priority_queue(job.queue, priority),
             "" if spec.deadline is None else codec.to_ms(spec.deadline),
             "" if key is None else codec.idempotency_name(key),
             "" if key is None else codec.spec_digest(spec),

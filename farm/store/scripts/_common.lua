@@ -10,14 +10,14 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 -- How things stand in Redis that the code calls by other names now. What is stored keeps its name, so that
 -- the versions on both sides of an upgrade read the same records; `codec.py` says so of the fields of a job.
-local stored = { notified = 'rung' }
+local stored = { notified = 'rung', priority_queue = 'lane', priority_queues = 'lanes' }
 
 local function key(kind, name) return root .. kind .. ':' .. name end
 
 -- Lua's own conversion keeps 14 digits; a time in µs has 16.
 local function digits(number) return string.format('%.0f', number) end
 
-local function lane_of(job) return job.head.p .. ':' .. job.head.q end
+local function priority_queue_of(job) return job.head.p .. ':' .. job.head.q end
 
 local function load(id)
   local f = redis.call('HMGET', key('job', id), 'state', 'at', 'head', 'attempt', 'worker', 'claimed',
@@ -61,16 +61,16 @@ local function move(job, state)
 end
 
 local function leave_queue(job)
-  redis.call('ZREM', key('lane', lane_of(job)), job.id)
+  redis.call('ZREM', key(stored.priority_queue, priority_queue_of(job)), job.id)
   redis.call('ZREM', root .. 'due', job.id)
   redis.call('ZREM', root .. 'deadlines', job.id)
   redis.call('ZREM', root .. 'parked', job.id)
 end
 
-local function enter_lane(job)
-  local lane = lane_of(job)
-  redis.call('ZADD', key('lane', lane), job.at, job.id)
-  redis.call('SADD', root .. 'lanes', lane)
+local function enter_queue(job)
+  local priority_queue = priority_queue_of(job)
+  redis.call('ZADD', key(stored.priority_queue, priority_queue), job.at, job.id)
+  redis.call('SADD', root .. stored.priority_queues, priority_queue)
 end
 
 -- The job is done for. Fields that only a living job needs go.
@@ -93,9 +93,9 @@ local function requeue(job, told)
   tell(job, told)
 end
 
--- Waits in its lane, and its message is put where the next pop takes it: it has waited already.
+-- Waits in its priority queue, and its message is put where the next pop takes it: it has waited already.
 local function notify_now(job, list, message)
-  enter_lane(job)
+  enter_queue(job)
   set(job, stored.notified, now)
   redis.call('RPUSH', list, message)
 end

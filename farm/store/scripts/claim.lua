@@ -53,10 +53,10 @@ if not_here and not is_holder then
 end
 
 leave_queue(job)
--- Whoever is older than this in the same lane and still waits has been passed over: see lane.lua.
-local lane = lane_of(job)
-local passed = tonumber(redis.call('HGET', root .. 'passed', lane) or 0)
-if tonumber(job.at) > passed then redis.call('HSET', root .. 'passed', lane, job.at) end
+-- Whoever is older than this in the same priority queue and still waits has been passed over: see sweep_order.lua.
+local priority_queue = priority_queue_of(job)
+local passed = tonumber(redis.call('HGET', root .. 'passed', priority_queue) or 0)
+if tonumber(job.at) > passed then redis.call('HSET', root .. 'passed', priority_queue, job.at) end
 
 job.attempt = job.attempt + 1
 job.worker = worker

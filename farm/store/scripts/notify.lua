@@ -3,7 +3,8 @@
 local id, message, front = ARGV[2], ARGV[3], ARGV[4] == '1'
 
 local f = redis.call('HMGET', key('job', id), 'state', 'not_before')
--- A retry that waits is in no lane: `due` is all that will ever announce it, and its notification would be refused now.
+-- A retry that waits is in no priority queue: `due` is all that will ever announce it, and its notification
+-- would be refused now.
 if f[1] == 'queued' and f[2] then return 0 end
 redis.call('ZREM', root .. 'due', id)
 if f[1] ~= 'queued' then return 0 end

@@ -16,7 +16,8 @@ if job.cancel then
   return answer(job, 'aside', 'canceled')
 end
 requeue(job, {worker = job.worker, reason = why, held_by = job.worker})
--- In no lane and without a notification: the holder asks for it by itself. `due` announces it to everybody later.
+-- In no priority queue and without a notification: the holder asks for it by itself.
+-- `due` announces it to everybody later.
 set(job, 'error', error, 'held', job.worker, 'not_before', now + hold_ms)
 redis.call('ZADD', root .. 'due', now + hold_ms, id)
 return answer(job, 'aside', 'queued')

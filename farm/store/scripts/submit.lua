@@ -1,9 +1,9 @@
 -- Store a job as queued and announce it.
--- KEYS: root, notification list. ARGV: events kept, id, head, spec, message, lane, deadline or '',
+-- KEYS: root, notification list. ARGV: events kept, id, head, spec, message, priority queue, deadline or '',
 -- name of the idempotency key or '', digest of the spec, why it is parked or '', the job whose result it
 -- takes or '', label...
 -- Answers {'created' | 'reused' | 'there' | 'conflict', id}.
-local id, head, spec, message, lane, deadline, idem, digest, parked, reuses =
+local id, head, spec, message, priority_queue, deadline, idem, digest, parked, reuses =
   ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 
 if redis.call('EXISTS', key('job', id)) == 1 then return {'there', id} end
@@ -41,12 +41,12 @@ if deadline ~= '' then
   redis.call('ZADD', root .. 'deadlines', deadline, id)
 end
 if parked ~= '' then
-  -- In no lane and without a notification: nobody could do anything with it.
+  -- In no priority queue and without a notification: nobody could do anything with it.
   redis.call('HSET', key('job', id), 'parked', parked)
   redis.call('ZADD', root .. 'parked', at, id)
 else
-  redis.call('ZADD', key('lane', lane), at, id)
-  redis.call('SADD', root .. 'lanes', lane)
+  redis.call('ZADD', key(stored.priority_queue, priority_queue), at, id)
+  redis.call('SADD', root .. stored.priority_queues, priority_queue)
   redis.call('LPUSH', KEYS[2], message)
 end
 return {'created', id}

@@ -7,7 +7,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', root .. 'due', '-inf', now, 'LIM
   local job = load(id)
   if job and job.state == 'queued' then
     clear(job, 'not_before')
-    enter_lane(job)
+    enter_queue(job)
     found[#found + 1] = id
     found[#found + 1] = job.raw_head
   else

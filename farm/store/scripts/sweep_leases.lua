@@ -41,7 +41,7 @@ local function take(job)
     finish(job, 'failed', {worker = job.worker, reason = why})
   else
     requeue(job, {worker = job.worker, reason = 'its worker was lost'})
-    enter_lane(job)
+    enter_queue(job)
     -- Announced by the sweep's next step; if the steward dies before that, by the next sweep.
     redis.call('ZADD', root .. 'due', now, job.id)
   end

@@ -1,4 +1,5 @@
--- Let a parked job run: a worker that fits has come. KEYS: root, notification list. ARGV: events kept, id, message, reason.
+-- Let a parked job run: a worker that fits has come.
+-- KEYS: root, notification list. ARGV: events kept, id, message, reason.
 -- Answers 1 when it was parked.
 local id, message, reason = ARGV[2], ARGV[3], ARGV[4]
 

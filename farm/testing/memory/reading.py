@@ -19,9 +19,9 @@ from farm.store.base import (
     Queued,
 )
 from farm.testing.memory.state import (
-    Lane,
     MemoryCancelFeed,
     MemoryState,
+    PriorityQueue,
 )
 
 
@@ -31,19 +31,15 @@ class MemoryReading(MemoryState):
     def pop_notification(self, queue: str, priority: int | None = None) -> str | None:
         """Take the next message of a queue, as a worker does; None when there is none."""
         with self._lock:
-            lanes = sorted(
-                lane
-                for lane, notifications in self._notifications.items()
-                if lane[1] == queue and notifications
-            )
-            wanted = [lane for lane in lanes if priority in (None, lane[0])]
+            filled = sorted(each for each, ids in self._notifications.items() if each[1] == queue and ids)
+            wanted = [each for each in filled if priority in (None, each[0])]
             return self._notifications[wanted[0]].pop() if wanted else None
 
     def notifications(self, queue: str) -> list[str]:
         """The job ids of a queue's messages, next one first."""
         with self._lock:
-            lanes = sorted(lane for lane in self._notifications if lane[1] == queue)
-            return [job_id for lane in lanes for job_id in reversed(self._notifications[lane])]
+            mine = sorted(each for each in self._notifications if each[1] == queue)
+            return [job_id for each in mine for job_id in reversed(self._notifications[each])]
 
     def get(self, job_id: str) -> JobRecord:
         """The job as it is now."""
@@ -86,14 +82,14 @@ class MemoryReading(MemoryState):
             by_state = {state: len(self._in(state)) for state in JobState}
             now = self._now()
             ends = [kept.record.lease_until for kept in self._in(JobState.RUNNING)]
-            lanes: dict[Lane, list[float]] = {}
+            priority_queues: dict[PriorityQueue, list[float]] = {}
             for kept in self._in(JobState.QUEUED):
                 if kept.record.not_before is None and kept.record.parked is None:
                     waited_s = (now - kept.record.submitted_at).total_seconds()
-                    lanes.setdefault(kept.lane, []).append(max(waited_s, 0.0))
+                    priority_queues.setdefault(kept.priority_queue, []).append(max(waited_s, 0.0))
         waiting = [
             Queued(queue=queue, priority=priority, waiting=len(waits), oldest_s=max(waits))
-            for (priority, queue), waits in sorted(lanes.items())
+            for (priority, queue), waits in sorted(priority_queues.items())
         ]
         return Counts(
             by_state=by_state,

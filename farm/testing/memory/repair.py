@@ -16,8 +16,8 @@ from farm.store.verdicts import (
 )
 from farm.testing.memory.state import (
     Kept,
-    Lane,
     MemoryState,
+    PriorityQueue,
     front_notification,
 )
 
@@ -98,14 +98,16 @@ class MemoryRepair(MemoryState):
         """As scripts/sweep_order.lua finds them."""
         now, patience = self._clock(), int(self.limits.pass_over_s * 1_000_000)
         waiting = [k for k in self._in(JobState.QUEUED) if not (k.record.not_before or k.record.parked)]
-        lanes = {kept.lane for kept in waiting}
+        queues = {kept.priority_queue for kept in waiting}
         found: list[Notification] = []
-        for lane in sorted(lanes):
-            larger = [o for o in lanes if o[0] == lane[0] and _gib(o) > _gib(lane) and o in self._passed]
+        for mine in sorted(queues):
+            larger = [o for o in queues if o[0] == mine[0] and _gib(o) > _gib(mine) and o in self._passed]
             if not larger:
                 continue
             by = max(larger, key=self._passed.__getitem__)
-            older = [k for k in waiting if k.lane == lane and k.order <= self._passed[by] - patience]
+            older = [
+                k for k in waiting if k.priority_queue == mine and k.order <= self._passed[by] - patience
+            ]
             found += [
                 replace(front_notification(kept), queue=by[1])
                 for kept in older[:PASSED_AT_ONCE]
@@ -113,28 +115,28 @@ class MemoryRepair(MemoryState):
             ]
         return found
 
-    def _served(self, lane: Lane) -> bool:
+    def _served(self, priority_queue: PriorityQueue) -> bool:
         """Whether a live worker empties that queue."""
         return any(
-            (status.vram_gib or 0) >= _gib(lane) and not status.not_fetching
+            (status.vram_gib or 0) >= _gib(priority_queue) and not status.not_fetching
             for status in self._living().values()
         )
 
     def _missing(self) -> list[Kept]:
-        """As scripts/sweep_lane.lua finds them."""
-        lanes: dict[Lane, list[Kept]] = {}
+        """As scripts/sweep_priority_queue.lua finds them."""
+        queues: dict[PriorityQueue, list[Kept]] = {}
         for kept in self._in(JobState.QUEUED):
             if kept.record.not_before is None and kept.record.parked is None:
-                lanes.setdefault(kept.lane, []).append(kept)
+                queues.setdefault(kept.priority_queue, []).append(kept)
         found: list[Kept] = []
-        for lane, waiting in lanes.items():
-            messages = len(self._notifications.get(lane, ()))
+        for mine, waiting in queues.items():
+            messages = len(self._notifications.get(mine, ()))
             wanted, younger = min(len(waiting), self.limits.sweep_batch) - messages, self._last_order + 1
             oldest = waiting[0]
-            is_next = messages > 0 and self._notifications[lane][-1] == oldest.record.job_id
-            if wanted <= 0 and oldest.order < self._passed.get(lane, 0) and not is_next:
+            is_next = messages > 0 and self._notifications[mine][-1] == oldest.record.job_id
+            if wanted <= 0 and oldest.order < self._passed.get(mine, 0) and not is_next:
                 wanted = self.limits.sweep_batch if messages < len(waiting) + self.limits.sweep_batch else 1
-                younger = self._passed[lane]
+                younger = self._passed[mine]
             last_notified = self._clock() - self.limits.notify_again_after_s
             old = [k for k in waiting if k.order < younger and k.notified <= last_notified]
             found += old[: max(wanted, 0)]
@@ -157,5 +159,5 @@ class MemoryRepair(MemoryState):
         return len(old)
 
 
-def _gib(lane: Lane) -> int:
-    return int(lane[1].rpartition(".")[2])
+def _gib(priority_queue: PriorityQueue) -> int:
+    return int(priority_queue[1].rpartition(".")[2])

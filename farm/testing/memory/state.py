@@ -31,7 +31,7 @@ from farm.store.base import (
     StoreLimits,
 )
 
-Lane = tuple[int, str]  # priority, queue
+PriorityQueue = tuple[int, str]  # priority, queue
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Kept:
     events: list[JobEvent] = field(default_factory=list)
 
     @property
-    def lane(self) -> Lane:
+    def priority_queue(self) -> PriorityQueue:
         """Where it waits."""
         return self.record.spec.priority, self.record.queue
 
@@ -107,8 +107,8 @@ class MemoryState:
         self._keys: dict[str, str] = {}  # idempotency key -> job id
         self._contents: dict[str, str] = {}  # content -> the job that made it last
         self._last_order = 0
-        self._notifications: dict[Lane, deque[str]] = {}  # popped from the right
-        self._passed: dict[Lane, int] = {}
+        self._notifications: dict[PriorityQueue, deque[str]] = {}  # popped from the right
+        self._passed: dict[PriorityQueue, int] = {}
         self._workers: dict[str, tuple[float, WorkerStatus]] = {}
         self._blobs: dict[str, tuple[float, bytes]] = {}
         self._locks: dict[str, tuple[float, str]] = {}

@@ -99,7 +99,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
             self._finish(kept, JobState.SUCCEEDED, reused_from=maker)
             return True
         if job.parked is None:
-            self._notifications.setdefault(kept.lane, deque()).appendleft(job.job_id)
+            self._notifications.setdefault(kept.priority_queue, deque()).appendleft(job.job_id)
         return False
 
     def cancel(self, job_id: str, *, reason: str = "") -> JobState:
@@ -162,7 +162,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
             refused = self._refusal(kept, worker, now)
             if refused is not None or kept is None:
                 return refused or Refused.UNKNOWN
-            self._passed[kept.lane] = max(kept.order, self._passed.get(kept.lane, 0))
+            self._passed[kept.priority_queue] = max(kept.order, self._passed.get(kept.priority_queue, 0))
             kept.due = kept.deadline = kept.held = None
             lease = now + timedelta(seconds=self.limits.lease_s)
             kept.token = uuid.uuid4().hex

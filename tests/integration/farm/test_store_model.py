@@ -114,7 +114,7 @@ def copied(model: MemoryJobStore) -> MemoryJobStore:
     for name in ("_keys", "_contents", "_last_order", "_passed", "_workers", "_epoch", "_forgot_at"):
         setattr(other, name, copy.copy(getattr(model, name)))
     other._notifications = {
-        lane: deque(notifications) for lane, notifications in model._notifications.items()
+        priority_queue: deque(notifications) for priority_queue, notifications in model._notifications.items()
     }
     for job_id, kept in model._jobs.items():
         other._jobs[job_id] = replace(
@@ -252,7 +252,7 @@ class BothStores(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        self.both(lambda store: _by_lane(store.sweep()))
+        self.both(lambda store: _by_priority_queue(store.sweep()))
 
     @rule(
         job_id=jobs,
@@ -378,10 +378,10 @@ class BothStores(RuleBasedStateMachine):
         assert self._members("finished") == {r.job_id for r in records if r.state.final}
         for state in JobState:
             assert self._members(f"state:{state}") == {r.job_id for r in records if r.state is state}
-        lanes = set().union(*(self._members(f"lane:{priority}:{QUEUE}") for priority in PRIORITIES))
+        queued = set().union(*(self._members(f"lane:{priority}:{QUEUE}") for priority in PRIORITIES))
         parked = {r.job_id for r in records if r.parked is not None}
         assert self._members("parked") == parked
-        assert lanes == waiting - delayed - parked
+        assert queued == waiting - delayed - parked
         assert delayed <= self._members("due") <= waiting
         assert self._members("deadlines") <= waiting
 
@@ -410,8 +410,8 @@ def answer_of(act: Act, store: JobStore, job_id: str, attempt: int) -> Any:
         return type(exc), str(exc)
 
 
-def _by_lane(swept: Swept) -> Swept:
-    """Only within a lane does the order of notifications mean anything: each lane is a list of its own."""
+def _by_priority_queue(swept: Swept) -> Swept:
+    """The order of notifications means something only within a priority queue: each is a list of its own."""
     return replace(
         swept,
         notifications=tuple(

@@ -532,7 +532,7 @@ def test_queues_counts_what_waits(cli: Cli) -> None:
 
     waiting = cli("queues", "--json").json["waiting"]
 
-    assert [(lane["priority"], lane["waiting"]) for lane in waiting] == [(0, 2)]
+    assert [(each["priority"], each["waiting"]) for each in waiting] == [(0, 2)]
     assert "queued 2" in cli("queues").out
 
 

@@ -196,13 +196,13 @@ def test_jobs_are_listed_newest_first_over_pages(farm: Farm) -> None:
     assert list(farm.list(since=datetime.now(UTC) + timedelta(hours=1))) == []
 
 
-def test_counts_tell_states_and_lanes(farm: Farm) -> None:
+def test_counts_tell_states_and_priority_queues(farm: Farm) -> None:
     farm.submit_many(clip(number) for number in range(3))
 
     counts = farm.counts()
 
     assert counts.by_state[JobState.QUEUED] == 3
-    assert [lane.waiting for lane in counts.waiting] == [3]
+    assert [each.waiting for each in counts.waiting] == [3]
 
 
 def test_all_failed_jobs_are_queued_anew_page_by_page_and_each_once(

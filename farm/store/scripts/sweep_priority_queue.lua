@@ -1,5 +1,5 @@
--- Find waiting jobs of one lane (queue and priority) whose message is missing.
--- KEYS: root, notification list. ARGV: events kept, most jobs to find, lane, ms after which to notify again.
+-- Find waiting jobs of one priority queue (queue and priority) whose message is missing.
+-- KEYS: root, notification list. ARGV: events kept, most jobs to find, priority queue, ms after which to notify again.
 -- Answers {id, head, id, head, ...}, oldest first.
 --
 -- Messages are popped oldest first, so the missing ones are those of the oldest jobs. Two signs:
@@ -7,21 +7,21 @@
 --    would only pile up.
 -- 2. A job that came later was claimed already ("passed"), while the oldest still waits: messages of
 --    canceled jobs can hide a missing one from the first sign, but not from this. Unless its message is
---    the very next one: then nobody looks at this lane now, and more urgent ones may keep it so for hours.
+--    the very next one: then nobody looks at this priority queue now, and more urgent ones may keep it so for hours.
 -- A notification too many is harmless: the second claim is refused. That there are not ever more of them is
 -- seen to by the time between two notifications of a job, and by the count of messages.
-local batch, lane, notify_again_ms = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local batch, priority_queue, notify_again_ms = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 
-local waiting = redis.call('ZCARD', key('lane', lane))
+local waiting = redis.call('ZCARD', key(stored.priority_queue, priority_queue))
 if waiting == 0 then
-  redis.call('SREM', root .. 'lanes', lane)
-  redis.call('HDEL', root .. 'passed', lane)
+  redis.call('SREM', root .. stored.priority_queues, priority_queue)
+  redis.call('HDEL', root .. 'passed', priority_queue)
   return {}
 end
 local messages = redis.call('LLEN', KEYS[2])
 local wanted = math.min(waiting, batch) - messages
-local oldest = redis.call('ZRANGE', key('lane', lane), 0, 0, 'WITHSCORES')
-local passed = tonumber(redis.call('HGET', root .. 'passed', lane) or 0)
+local oldest = redis.call('ZRANGE', key(stored.priority_queue, priority_queue), 0, 0, 'WITHSCORES')
+local passed = tonumber(redis.call('HGET', root .. 'passed', priority_queue) or 0)
 local first_younger = math.huge
 local function is_next(id)
   return (redis.call('LINDEX', KEYS[2], -1) or ''):find(id, 1, true) ~= nil
@@ -33,7 +33,7 @@ end
 if wanted <= 0 then return {} end
 
 local found = {}
-local oldest_first = redis.call('ZRANGE', key('lane', lane), 0, batch - 1, 'WITHSCORES')
+local oldest_first = redis.call('ZRANGE', key(stored.priority_queue, priority_queue), 0, batch - 1, 'WITHSCORES')
 for i = 1, #oldest_first, 2 do
   local id, at = oldest_first[i], tonumber(oldest_first[i + 1])
   if at >= first_younger or #found >= 2 * wanted then break end
