@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from comfy.graphs.links import is_link
-from comfy.lint.remark import Severity
+from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
 from comfy.wan.distilled import task_of
 from comfy.wan.models import WAN_5B, ModelFamily, family_of

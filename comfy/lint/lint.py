@@ -7,8 +7,8 @@ from itertools import islice
 from typing import Any, Final
 
 from comfy.graphs.links import class_of
+from comfy.lint.diagnostic import Diagnostic, Severity
 from comfy.lint.registry import RULES
-from comfy.lint.remark import Remark, Severity
 from comfy.lint.rule import Subject
 from comfy.rewrites.site import Site
 from comfy.wan.roles import find_roles
@@ -17,15 +17,15 @@ MOST_OF_ONE_RULE: Final = 20  # a graph made to hurt could have thousands
 _WORST_FIRST: Final = list(Severity)
 
 
-def lint(graph: Mapping[str, Any], site: Site) -> tuple[Remark, ...]:
+def lint(graph: Mapping[str, Any], site: Site) -> tuple[Diagnostic, ...]:
     """Say what is wrong, slow or without effect in a checked graph, the worst first.
 
     Args:
         site: where it would run; what is not known of it is not judged.
     """
     subject = Subject(graph=graph, roles=find_roles(graph, site.definitions), site=site)
-    remarks = [
-        Remark(
+    diagnostics = [
+        Diagnostic(
             rule=rule.id,
             severity=rule.severity,
             message=found.message,
@@ -37,4 +37,4 @@ def lint(graph: Mapping[str, Any], site: Site) -> tuple[Remark, ...]:
         for rule in RULES
         for found in islice(rule.check(subject), MOST_OF_ONE_RULE)
     ]
-    return tuple(sorted(remarks, key=lambda remark: _WORST_FIRST.index(remark.severity)))
+    return tuple(sorted(diagnostics, key=lambda diagnostic: _WORST_FIRST.index(diagnostic.severity)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from comfy.lint.remark import Severity
+from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
 from comfy.wan.distilled import is_distilled
 from comfy.wan.roles import Expert, Lora, Stage

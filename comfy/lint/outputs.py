@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from comfy.lint.remark import Severity
+from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
 from comfy.node_defs.node_classes import VIDEO_COMBINE
 from comfy.rewrites.video_format import NVENC_PREFIX, VHS_WEBP, WEBP

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
+from comfy.lint.diagnostic import Severity
 from comfy.lint.registry import RULES
-from comfy.lint.remark import Severity
 from comfy.rewrites.page import linked, table_row
 
 _INTRODUCTION: Final = """\
@@ -15,7 +15,7 @@ _INTRODUCTION: Final = """\
 
 `farm lint FILE` says what is wrong, slow or without effect in a graph that ComfyUI would run without a word.
 It judges for the live workers, or for `--gpu "RTX 4090"`, `--vram 24`, `--worker NAME`; `--json` gives the
-same to programs. It ends with 0 (nothing, or only remarks to know), 10 (an error) or 11 (a warning).
+same to programs. It ends with 0 (nothing, or only things worth knowing), 10 (an error) or 11 (a warning).
 
 | severity | meaning |
 | --- | --- |

@@ -10,7 +10,7 @@ from comfy.graphs.links import (
     is_link,
 )
 from comfy.graphs.required import model_files
-from comfy.lint.remark import Severity
+from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
 from comfy.node_defs.node_classes import node_class
 from comfy.rewrites.gguf import is_wide_gguf

@@ -8,7 +8,7 @@ from typing import Any
 
 from comfy.graphs.links import class_of
 from comfy.graphs.values import literal
-from comfy.lint.remark import Severity
+from comfy.lint.diagnostic import Severity
 from comfy.node_defs.node_classes import base_class
 from comfy.rewrites.site import Site
 from comfy.wan.roles import Expert, Roles, Stage

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from comfy.graphs.values import Setting
+from comfy.lint.diagnostic import Severity
 from comfy.lint.loras import MOST_STEPS
-from comfy.lint.remark import Severity
 from comfy.lint.rule import Found, Rule, Subject
 from comfy.wan.distilled import is_distilled
 

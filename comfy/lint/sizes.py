@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from comfy.graphs.links import ancestors
-from comfy.lint.remark import Severity
+from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
 from comfy.wan.sizes import FRAMES
 

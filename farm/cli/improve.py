@@ -13,7 +13,7 @@ import typer
 import comfy.lint
 import comfy.rewrites
 from comfy.errors import GraphError
-from comfy.lint import Remark, Severity
+from comfy.lint import Diagnostic, Severity
 from comfy.rewrites import ChangeKind, Optimized, RewriteOptions, Site
 from farm.asking.request import (
     JobRequest,
@@ -114,15 +114,17 @@ def lint(
     """Say what is wrong, slow or without effect in a graph; ends with 10 on errors, 11 on warnings."""
     door = door_of(context)
     graph = _graph(request_of(file, template, param, input_, bind, snap=snap))
-    remarks: dict[Remark, list[str]] = {}
+    diagnostics: dict[Diagnostic, list[str]] = {}
     for site in _sites(door, graph, gpu, vram, worker):
-        for remark in comfy.lint.lint(graph, site):
-            remarks.setdefault(remark, []).append(site.name)
+        for diagnostic in comfy.lint.lint(graph, site):
+            diagnostics.setdefault(diagnostic, []).append(site.name)
     if json:
-        as_json.put(door.out, [{**asdict(remark), "sites": names} for remark, names in remarks.items()])
+        as_json.put(
+            door.out, [{**asdict(diagnostic), "sites": names} for diagnostic, names in diagnostics.items()]
+        )
     else:
-        door.out.print(lint_view(list(remarks)))
-    worst = next((level for level in Severity if any(each.severity is level for each in remarks)), None)
+        door.out.print(lint_view(list(diagnostics)))
+    worst = next((level for level in Severity if any(each.severity is level for each in diagnostics)), None)
     if worst in _CODES:
         raise typer.Exit(_CODES[worst])
 

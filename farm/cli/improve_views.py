@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 
 from comfy.graphs.links import class_of
-from comfy.lint import Remark, Severity
+from comfy.lint import Diagnostic, Severity
 from comfy.rewrites import ChangeKind, Optimized, Outcome, RewriteStatus, Site
 from comfy.rewrites.registry import REWRITES
 from farm.cli.tables import plain_table
@@ -44,21 +44,21 @@ def optimized_view(
     return Group(*parts)
 
 
-def lint_view(remarks: Sequence[Remark]) -> RenderableType:
-    """One line for each remark, and what to do."""
-    if not remarks:
-        return "nothing to remark"
+def lint_view(diagnostics: Sequence[Diagnostic]) -> RenderableType:
+    """One line for each diagnostic, and what to do."""
+    if not diagnostics:
+        return "nothing to report"
     table = plain_table("", "rule", "where", "what")
-    for remark in remarks:
-        colour = _COLOURS[remark.severity]
-        where = _place(remark.node_id, remark.input_name, remark.class_type)
+    for diagnostic in diagnostics:
+        colour = _COLOURS[diagnostic.severity]
+        where = _place(diagnostic.node_id, diagnostic.input_name, diagnostic.class_type)
         table.add_row(
-            f"[{colour}]{remark.severity}[/]",
-            remark.rule,
+            f"[{colour}]{diagnostic.severity}[/]",
+            diagnostic.rule,
             escape(where),
-            f"{escape(remark.message)}\n→ {escape(remark.remedy)}",
+            f"{escape(diagnostic.message)}\n→ {escape(diagnostic.remedy)}",
         )
-    counts = [(sum(each.severity is level for each in remarks), level) for level in Severity]
+    counts = [(sum(each.severity is level for each in diagnostics), level) for level in Severity]
     return Group(table, ", ".join(f"{count} {level}" for count, level in counts if count))
 
 

@@ -122,7 +122,7 @@ def _cards_table(plan: JobPlan) -> Table:
             "\n".join(range_words(each) for each in steps) + (f" {known}" if known else ""),
             range_words(found.warm) if found is not None else "–",
             range_words(found.cold) if found is not None else "–",
-            "\n".join(map(escape, _remarks(card))),
+            "\n".join(map(escape, _notes(card))),
         )
     return table
 
@@ -141,7 +141,7 @@ def _alike(cards: Sequence[CardPlan]) -> Iterator[tuple[str, CardPlan]]:
         yield row[0].place.name + more, row[0]
 
 
-def _remarks(card: CardPlan) -> Iterator[str]:
+def _notes(card: CardPlan) -> Iterator[str]:
     if card.class_gib is not None:
         yield f"serves the {card.class_gib} GiB class only"
     yield from card.missing[:5]

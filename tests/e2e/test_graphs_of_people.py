@@ -53,7 +53,7 @@ def test_a_graph_is_inspected_linted_planned_optimized_and_run(
     inputs = inputs_for(graph, tmp_path)
 
     inspected = inspect_graph(graph)
-    remarks = lint(graph, site)
+    diagnostics = lint(graph, site)
     plan = farm.farm.plan(JobRequest(graph=graph, inputs=inputs))
     better = optimize(graph, site, accept=ChangeKind.DIFFERENT, options=SMALL)
     job = farm.farm.submit(
@@ -68,7 +68,7 @@ def test_a_graph_is_inspected_linted_planned_optimized_and_run(
     ended = job.wait(JOB_S)
 
     assert inspected.running > 0
-    assert not any(remark.severity is Severity.ERROR for remark in remarks)
+    assert not any(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics)
     assert plan.cards
     assert not any(outcome.status is RewriteStatus.FAILED for outcome in better.outcomes)
     assert ended.record.state is JobState.SUCCEEDED

@@ -49,4 +49,4 @@ def plan_here(
         extra_args=extra_arguments(settings, target, accepted),
         preload=None if emulated else find_tcmalloc(environ),
     )
-    return plan.with_reasons(*meant.remarks)
+    return plan.with_reasons(*meant.reasons)

@@ -105,7 +105,7 @@ def plan_load(
     plan = replace(plan, dynamic=dynamic)
     if models is not None and card is not None and plan.mode is not LoadMode.CPU:
         plan = _sized(plan, card, models)
-    return _with_remarks(plan, host_ram_bytes, models, preload, extra_args)
+    return _with_environment(plan, host_ram_bytes, models, preload, extra_args)
 
 
 def _chosen(
@@ -243,30 +243,30 @@ def _words_of(plan: LoadPlan, models: ModelSizes, found: Fit) -> list[str]:
     return [f"{part} stream from host memory in each step, {clip}"]
 
 
-def _with_remarks(
+def _with_environment(
     plan: LoadPlan,
     host_ram_bytes: int,
     models: ModelSizes | None,
     preload: str | None,
     extra_args: Sequence[str],
 ) -> LoadPlan:
-    env, remarks = dict(plan.env), []
+    env, reasons = dict(plan.env), []
     if (
         models is not None
         and host_ram_bytes < (files := sum(models.experts) + models.others) + _HOST_MARGIN_BYTES
     ):
-        remarks.append(
+        reasons.append(
             f"the model files are {_gib(files)} and the host has {_gib(host_ram_bytes)} of memory: "
             "experts will be read from disk again for each job"
         )
     if preload is not None:
         env["LD_PRELOAD"] = preload
-        remarks.append("tcmalloc is preloaded: host memory grows less with each swap of models")
+        reasons.append("tcmalloc is preloaded: host memory grows less with each swap of models")
     if plan.mode is not LoadMode.CPU and not plan.dynamic and "--disable-cuda-malloc" in extra_args:
         # ComfyUI's default is the driver's own pool, to which this does not apply; dynamic VRAM has its own.
         env["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
-        remarks.append("torch's own allocator is in use: expandable segments keep it from fragmenting")
-    return replace(plan, env=env).with_reasons(*remarks)
+        reasons.append("torch's own allocator is in use: expandable segments keep it from fragmenting")
+    return replace(plan, env=env).with_reasons(*reasons)
 
 
 def _all_stay(card: GpuCard, models: ModelSizes) -> bool:

@@ -29,7 +29,7 @@ class Meant:
 
     sizes: ModelSizes | None  # None: unknown, nothing was found
     single_family: bool  # the operator named them, so jobs of other families are not expected
-    remarks: tuple[str, ...] = ()  # in words
+    reasons: tuple[str, ...] = ()  # in words
 
 
 def models_folder(settings: WorkerSettings) -> Path | None:
@@ -66,7 +66,7 @@ def models_meant(settings: WorkerSettings, *, assume: bool = False) -> Meant:
         return nothing
     if not folder.is_dir():
         if (folder.parent / _ELSEWHERE).exists() or "--extra-model-paths-config" in settings.comfyui_args:
-            return Meant(sizes=None, single_family=False, remarks=("the models lie elsewhere: not sized",))
+            return Meant(sizes=None, single_family=False, reasons=("the models lie elsewhere: not sized",))
         raise ComfyUnusable(
             f"there is no folder {folder}",
             "make it, or name the folder that holds `models`",
@@ -83,11 +83,11 @@ def models_meant(settings: WorkerSettings, *, assume: bool = False) -> Meant:
         return Meant(
             sizes=sizes_of(found, clip),
             single_family=False,
-            remarks=(f"sized for the files of the template {DEFAULT_TEMPLATE}",),
+            reasons=(f"sized for the files of the template {DEFAULT_TEMPLATE}",),
         )
     if assume:
         return nothing
-    return Meant(sizes=None, single_family=False, remarks=("no model files that we know: not sized",))
+    return Meant(sizes=None, single_family=False, reasons=("no model files that we know: not sized",))
 
 
 def _assumed(settings: WorkerSettings) -> Meant:
@@ -95,7 +95,7 @@ def _assumed(settings: WorkerSettings) -> Meant:
     return Meant(
         sizes=sizes_of(published, clip_size(settings.largest_clip)),
         single_family=False,
-        remarks=(f"no model files here: the published sizes of the template {DEFAULT_TEMPLATE} are taken",),
+        reasons=(f"no model files here: the published sizes of the template {DEFAULT_TEMPLATE} are taken",),
     )
 
 
@@ -144,7 +144,7 @@ def _named(wanted: list[str], files: Mapping[tuple[str, str], int], clip: ClipSi
     return Meant(
         sizes=sizes_of(found, clip),
         single_family=len(families) == 1,
-        remarks=(f"sized for the models of FARM_MODELS, {len(found)} files",),
+        reasons=(f"sized for the models of FARM_MODELS, {len(found)} files",),
     )
 
 

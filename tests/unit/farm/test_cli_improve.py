@@ -173,8 +173,12 @@ def test_lint_ends_with_the_worst_that_it_found(
 def test_lint_tells_programs_the_same(nobody: Callable[[], Farm], graph_file: GraphFile) -> None:
     ended = say(nobody, "lint", graph_file(changed(wan_graph(), "58.steps", 24)), "--vram", 80, "--json")
 
-    (remark,) = ended.json
-    assert (remark["rule"], remark["severity"], remark["node_id"]) == ("steps-differ", "error", "58")
+    (diagnostic,) = ended.json
+    assert (diagnostic["rule"], diagnostic["severity"], diagnostic["node_id"]) == (
+        "steps-differ",
+        "error",
+        "58",
+    )
 
 
 def test_lint_hears_of_a_worker_that_forgets_everything(

@@ -130,7 +130,7 @@ SITE = a_site(arguments=("main.py", "--cache-none"))
 
 
 def rules_of(graph: Graph, site: Site | None = None) -> set[str]:
-    return {remark.rule for remark in lint(graph, site or a_site())}
+    return {diagnostic.rule for diagnostic in lint(graph, site or a_site())}
 
 
 def test_every_rule_has_a_planted_fault() -> None:
@@ -141,14 +141,16 @@ def test_every_rule_has_a_planted_fault() -> None:
 def test_a_planted_fault_is_found_and_placed(rule: str) -> None:
     graph = PLANTED[rule]()
 
-    remarks = [remark for remark in lint(graph, SITE) if remark.rule == rule]
+    diagnostics = [diagnostic for diagnostic in lint(graph, SITE) if diagnostic.rule == rule]
 
-    assert remarks
-    for remark in remarks:
-        assert remark.remedy
+    assert diagnostics
+    for diagnostic in diagnostics:
+        assert diagnostic.remedy
         if rule != "cache-none":
-            assert remark.node_id in graph
-            assert remark.input_name is None or remark.input_name in graph[remark.node_id]["inputs"]
+            assert diagnostic.node_id in graph
+            assert (
+                diagnostic.input_name is None or diagnostic.input_name in graph[diagnostic.node_id]["inputs"]
+            )
 
 
 @pytest.mark.parametrize("graph", [quality(), fast(), wrapper_graph()], ids=["quality", "fast", "wrapper"])
@@ -159,7 +161,7 @@ def test_a_sound_graph_is_left_alone(graph: Graph) -> None:
 def test_the_worst_comes_first() -> None:
     graph = changed(fast(_7_text="blurry", _57_cfg=3.5), "102.lora_name", HIGH)
 
-    found = [remark.severity for remark in lint(graph, a_site())]
+    found = [diagnostic.severity for diagnostic in lint(graph, a_site())]
 
     assert found == sorted(found, key=list(Severity).index)
 
