@@ -70,6 +70,11 @@ class Machine:
         trouble = self.watch.trouble if self.watch is not None else None
         return str(trouble) if trouble is not None else None
 
+    def look_at_card(self) -> str | None:
+        """Read the card now; why it cannot be used, None while it can, and where there is none."""
+        trouble = self.watch.look() if self.watch is not None else None
+        return str(trouble) if trouble is not None else None
+
     @property
     def trouble(self) -> str | None:
         """What keeps it from rendering, for a person; None while nothing does."""

@@ -42,6 +42,7 @@ from worker.gpu.card import GIB
 from worker.inputs.cache import InputCache
 from worker.jobs.at_work import AtWork
 from worker.jobs.attempt import Parts, attempt
+from worker.jobs.faults import DISK_FULL, GPU_LOST, MachineTrouble
 from worker.jobs.lease import LeaseKeeper
 from worker.machine import Machine
 from worker.results.kept import KeptRenders
@@ -297,6 +298,7 @@ class Runtime:
             renew_s=limits.renew_s,
             previews=self._worker.previews,
             prompt_metadata=self._worker.prompt_metadata,
+            machine_trouble=self._machine_trouble,
             on_failed=self._wellness.failed,
             on_succeeded=self._wellness.succeeded,
             on_rendered=self._machine.warm.rendered,
@@ -320,6 +322,14 @@ class Runtime:
             publish=lambda job_id: self._attempt(job_id, only_publish=True),
             hold_limit_s=self._worker.hold_s,
         )
+
+    def _machine_trouble(self) -> MachineTrouble | None:
+        """What card and disks say now."""
+        if (trouble := self._machine.look_at_card()) is not None:
+            return MachineTrouble(code=GPU_LOST, reason=trouble)
+        if self._disk.is_full():
+            return MachineTrouble(code=DISK_FULL, reason=self._disk.trouble or "a disk is full")
+        return None
 
     def _make_steward(self) -> Steward:
         settings = self._store_settings

@@ -238,7 +238,7 @@ RAISED: Final[Mapping[str, Raised]] = {
     ),
     "oom_text": Raised(
         exception_type="RuntimeError",
-        text="Allocation on device 0 would exceed allowed memory. (out of memory)",
+        text="CUDA error: out of memory",
     ),
     "sticky_cuda": Raised(
         exception_type="torch.AcceleratorError",

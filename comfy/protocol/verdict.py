@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from comfy.errors import Blocked, NothingToShow, OutOfMemory, RunFailed, RunInterrupted, RunLost
-from comfy.protocol.events import ExecutionError
+from comfy.protocol.causes import Cause, cause_of
 from comfy.protocol.run import (
     Outcome,
     PromptRun,
-)
-
-# An allocator that has no better word than RuntimeError. Source: torch's and cuBLAS's messages.
-_OUT_OF_MEMORY_TEXTS = (
-    "out of memory",
-    "can't allocate memory",
-    "allocation on device",
-    "cublas_status_alloc_failed",
-    "cudnn_status_alloc_failed",
 )
 
 
@@ -42,24 +33,14 @@ def raise_unless_succeeded(run: PromptRun) -> None:
             raise ValueError(f"prompt {run.prompt_id} is still open")
 
 
-def is_out_of_memory(error: ExecutionError) -> bool:
-    """Tell whether a node failed for want of memory, the card's or the host's.
-
-    Source: torch 2.13 names it ``torch.OutOfMemoryError``, older torch ``torch.cuda.OutOfMemoryError``.
-    """
-    if error.exception_type.endswith(("OutOfMemoryError", "MemoryError")):
-        return True
-    message = error.exception_message.lower()
-    return any(text in message for text in _OUT_OF_MEMORY_TEXTS)
-
-
 def _failed(run: PromptRun) -> RunFailed:
     error = run.error
     if error is None:
         return RunFailed(
             prompt_id=run.prompt_id, exception_type="unknown", exception_message="ComfyUI gave no reason"
         )
-    kind = OutOfMemory if is_out_of_memory(error) else RunFailed
+    cause = cause_of(error.exception_type, error.exception_message, error.traceback)
+    kind = OutOfMemory if cause is Cause.OUT_OF_MEMORY else RunFailed
     return kind(
         prompt_id=run.prompt_id,
         exception_type=error.exception_type,

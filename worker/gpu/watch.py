@@ -41,6 +41,7 @@ class GpuWatch:
         self._on_change = on_change
         self._every_s = every_s
         self._stopping = threading.Event()
+        self._looking = threading.Lock()
         self._card = card
         self._trouble: GpuUnusable | None = None
         self._thread = threading.Thread(target=self._run, name="gpu-watch", daemon=True)
@@ -66,11 +67,15 @@ class GpuWatch:
             self._thread.join()
 
     def look(self) -> GpuUnusable | None:
-        """Read the card now, and tell if something changed; what is wrong with it, if anything."""
-        trouble = self._read()
-        before, self._trouble = self._trouble, trouble
-        if (before and before.state) != (trouble and trouble.state):
-            self._tell(trouble)
+        """Read the card now, and tell if something changed; what is wrong with it, if anything.
+
+        May be called from any thread.
+        """
+        with self._looking:
+            trouble = self._read()
+            before, self._trouble = self._trouble, trouble
+            if (before and before.state) != (trouble and trouble.state):
+                self._tell(trouble)
         return trouble
 
     def _read(self) -> GpuUnusable | None:

@@ -30,7 +30,7 @@ from farm.job import (
 from farm.status.worker import WorkerFacts
 from farm.store.base import Claim, JobStore, LeaseAnswer, NewEvent, Refused
 from worker.inputs.cache import InputCache
-from worker.jobs.faults import Fault, sort_fault
+from worker.jobs.faults import Fault, MachineTrouble, sort_fault
 from worker.jobs.job_seconds import job_seconds
 from worker.jobs.lease import Lease, LeaseKeeper
 from worker.jobs.names import prompt_id, run_folder
@@ -75,7 +75,8 @@ class Parts:
     renew_s: float
     previews: bool = False
     prompt_metadata: bool = False  # whether a job may keep the graph in its files
-    on_failed: Callable[[JobError], None] = lambda _error: None  # may close the gate
+    machine_trouble: Callable[[], MachineTrouble | None] = lambda: None  # asked when an attempt has failed
+    on_failed: Callable[[str, JobError], None] = lambda _job_id, _error: None  # may close the gate
     on_succeeded: Callable[[], None] = lambda: None
     on_rendered: Callable[[Mapping[str, Any]], None] = lambda _graph: None  # the graph as it was run
     sizes_of: Callable[[Sequence[ModelFile]], Mapping[str, int]] = lambda _files: {}  # of files on this disk
@@ -134,7 +135,7 @@ class _Attempt:
         self._started = time.monotonic()
         self._left_gpu: float | None = None  # None: it never had the card
         self._fallback_steps: list[FallbackStep] = []
-        self._judged: Exception | None = None
+        self._judged: tuple[Exception, Fault] | None = None
         self._rendered: Rendered | None = None
         self._kept: KeptRender | None = None  # these very files, when an earlier attempt rendered them
 
@@ -237,10 +238,13 @@ class _Attempt:
         log.warning("Out of memory", extra={"event": "out_of_memory", **self._facts, **told})
         self._reporter.event(EventKind.FINDING, code="out_of_memory", **told)
 
-    def _judge(self, exc: Exception) -> None:
-        if self._judged is not exc and not self._lease.stopped.is_set():
-            self._judged = exc
-            self._parts.on_failed(sort_fault(exc).error)
+    def _judge(self, exc: Exception) -> Fault:
+        """Sort an error once, while the machine is as the attempt left it: its files are removed soon."""
+        if self._judged is None or self._judged[0] is not exc:
+            self._judged = exc, sort_fault(exc, self._parts.machine_trouble())
+            if not self._lease.stopped.is_set():
+                self._parts.on_failed(self._claim.job_id, self._judged[1].error)
+        return self._judged[1]
 
     def _show(self, node_id: str, media_type: str, image: bytes) -> None:
         picture = base64.b64encode(image).decode()
@@ -324,8 +328,7 @@ class _Attempt:
         return "lost"
 
     def _end_failed(self, exc: Exception) -> str:
-        fault = sort_fault(exc)
-        self._judge(exc)
+        fault = self._judge(exc)
         log.warning(
             "Attempt failed",
             exc_info=exc if fault.error.code == "unexpected" else None,

@@ -2,13 +2,15 @@
 
 The job's fault: failed now, with what and where. The place's: another worker may have what is missing.
 Transient: retried with back-off. The machine's: queued again, not counted against the job.
+
+The author of a job can write most of what an error's text says, so no text decides: types, `errno` and a
+traceback do (`comfy.protocol.causes`), and what the machine says of itself.
 """
 
 from __future__ import annotations
 
 import errno
 import random
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,7 +20,6 @@ from comfy.errors import (
     GraphError,
     GraphRejected,
     NothingToShow,
-    OutOfMemory,
     RunFailed,
     RunInterrupted,
     RunLost,
@@ -26,29 +27,27 @@ from comfy.errors import (
     ServerForbids,
     ServerUnreachable,
 )
+from comfy.protocol.causes import Cause, cause_of
 from farm.errors import FarmError, InputUnavailable, StorageUnavailable
 from farm.job import ErrorKind, JobError
 from worker.errors import BrokenOutput, ComfyDied, ServerLost, TimeLimitReached, WorkerError
 
+GPU_LOST: Final = "gpu_lost"
+DISK_FULL: Final = "disk_full"
+WRONG_BUILD: Final = "wrong_build"
+
 _FIRST_RETRY_S: Final = 5.0
 _LONGEST_RETRY_S: Final = 300.0
 
-# A CUDA context that has seen one of these is dead for the process: every later call fails.
-# Source: CUDA's error codes 700, 710, 716, 719; PyTorch's notes on asynchronous errors.
-_STICKY: Final = re.compile(
-    r"illegal memory access|device-side assert|unspecified launch failure|misaligned address"
-    r"|CUDNN_STATUS_(INTERNAL_ERROR|EXECUTION_FAILED)|CUBLAS_STATUS_(INTERNAL_ERROR|EXECUTION_FAILED)",
-    re.IGNORECASE,
-)
-# Nothing in this process, and no restart of it, brings such a card back.
-# Source: NVIDIA, "XID Errors"; CUDA's error codes 46, 100, 214.
-_CARD_GONE: Final = re.compile(
-    r"uncorrectable ECC|\bXid\b|GPU is lost|fallen off the bus|CUDA driver error|unspecified driver error"
-    r"|device\(?s?\)? (is|are|is/are) (busy or )?unavailable|no CUDA-capable device",
-    re.IGNORECASE,
-)
-_WRONG_BUILD: Final = re.compile(r"no kernel image is available|not compatible with the current PyTorch")
 _MISSING_HERE: Final = frozenset({"missing_node_type", "unknown_node", "missing_model"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineTrouble:
+    """What the machine itself says is wrong with it, at the moment when an attempt fails."""
+
+    code: str  # "gpu_lost", "disk_full"
+    reason: str  # in its own figures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +68,30 @@ class Fault:
         return wait_s * random.uniform(0.8, 1.2)  # noqa: S311 - spreads retries, guards nothing
 
 
-def sort_fault(exc: BaseException) -> Fault:
-    """The table. An error that is not in it is taken for transient: a retry is cheaper than a loss."""
+def sort_fault(exc: BaseException, machine: MachineTrouble | None = None) -> Fault:
+    """The table. An error that is not in it is taken for transient: a retry is cheaper than a loss.
+
+    Args:
+        machine: what card and disks say now. What may have come of it is laid to it, whatever its text
+            says; without it no text makes a lost card or a full disk of an error.
+    """
+    if machine is not None and isinstance(exc, _MAY_BE_THE_MACHINE):
+        return _laid_to(machine, exc)
     for kinds, sort in _TABLE:
         if isinstance(exc, kinds):
             return sort(exc)
     return _fault(ErrorKind.TRANSIENT, "unexpected", f"{type(exc).__name__}: {exc}")
+
+
+def _laid_to(machine: MachineTrouble, exc: BaseException) -> Fault:
+    return _fault(
+        ErrorKind.MACHINE,
+        machine.code,
+        f"{machine.reason}; the attempt ended with: {exc}",
+        restart=machine.code == GPU_LOST,
+        node_id=getattr(exc, "node_id", None),
+        node_type=getattr(exc, "node_type", None),
+    )
 
 
 def _fault(
@@ -109,20 +126,21 @@ def _graph(exc: Any) -> Fault:
 
 
 def _run(exc: Any) -> Fault:
-    text = f"{exc.exception_type}: {exc.exception_message}"
     where = {"node_id": exc.node_id, "node_type": exc.node_type}
     details = {"exception_type": exc.exception_type, "traceback": list(exc.traceback)[-12:]}
-    if isinstance(exc, OutOfMemory):
-        return _fault(ErrorKind.TRANSIENT, "out_of_memory", exc, **where, **details)
-    if _CARD_GONE.search(text):
-        return _fault(ErrorKind.MACHINE, "gpu_lost", exc, restart=True, **where, **details)
-    if _STICKY.search(text):
-        return _fault(ErrorKind.MACHINE, "cuda_context_lost", exc, restart=True, **where, **details)
-    if _WRONG_BUILD.search(text):
-        return _fault(ErrorKind.PLACE, "wrong_build", exc, **where, **details)
-    if "No space left on device" in text:
-        return _fault(ErrorKind.MACHINE, "disk_full", exc, **where, **details)
-    return _fault(ErrorKind.JOB, "node_failed", exc, **where, **details)
+    match cause_of(exc.exception_type, exc.exception_message, exc.traceback):
+        case Cause.OUT_OF_MEMORY:
+            return _fault(ErrorKind.TRANSIENT, "out_of_memory", exc, **where, **details)
+        # A process whose context is lost cannot tell whether the card is: another one is started, and
+        # NVML is asked about the card.
+        case Cause.CONTEXT_LOST | Cause.CARD_GONE:
+            return _fault(ErrorKind.MACHINE, "cuda_context_lost", exc, restart=True, **where, **details)
+        case Cause.WRONG_BUILD:
+            return _fault(ErrorKind.PLACE, WRONG_BUILD, exc, **where, **details)
+        case Cause.SYSTEM:
+            return _fault(ErrorKind.TRANSIENT, "io_error", exc, **where, **details)
+        case Cause.OTHER:
+            return _fault(ErrorKind.JOB, "node_failed", exc, **where, **details)
 
 
 def _nothing(exc: Any) -> Fault:
@@ -134,13 +152,24 @@ def _nothing(exc: Any) -> Fault:
 
 def _os_error(exc: Any) -> Fault:
     if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-        return _fault(ErrorKind.MACHINE, "disk_full", f"the worker's disk is full: {exc}")
+        return _fault(ErrorKind.MACHINE, DISK_FULL, f"the worker's disk is full: {exc}")
     return _fault(ErrorKind.TRANSIENT, "io_error", exc)
 
 
 def _always(kind: ErrorKind, code: str, *, restart: bool = False) -> Callable[[Any], Fault]:
     return lambda exc: _fault(kind, code, exc, restart=restart)
 
+
+# What a lost card or a full disk can look like from inside a job.
+_MAY_BE_THE_MACHINE: Final = (
+    RunFailed,
+    RunLost,
+    ServerUnreachable,
+    ServerError,
+    ComfyDied,
+    BrokenOutput,
+    OSError,
+)
 
 # The first row that fits counts.
 _TABLE: Final[tuple[tuple[type[BaseException], Callable[[Any], Fault]], ...]] = (

@@ -1,8 +1,9 @@
 """When a worker takes itself out of service, and when it is looked at again. Decides, does nothing.
 
 A worker on which jobs fail for the machine's reasons would drain the queue by failing everything quickly.
-After two such failures in a row it fetches nothing, is probed after a pause that doubles each time, and
-works on probation then: one more failure, and it is out again, until a job has succeeded.
+After such failures of two jobs in a row it fetches nothing, is probed after a pause that doubles each time,
+and works on probation then: one more failure, and it is out again, until a job has succeeded. A job that
+fails here once more says nothing new: it may be the job.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from farm.job import ErrorKind, JobError
+from worker.jobs.faults import GPU_LOST, WRONG_BUILD
 
 FAILURES_ALLOWED: Final = 2
 LONGEST_PROBE_S: Final = 300.0
-# Nothing that a restart of ComfyUI would mend, or that another try on this worker could pass.
-_AT_ONCE: Final = frozenset({"gpu_lost", "wrong_build"})
+_JOBS_REMEMBERED: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,7 @@ class Quarantine:
         self._clock = clock
         self._lock = threading.Lock()
         self._in_a_row = 0
+        self._failed_here: dict[str, None] = {}  # jobs, since the last success; the oldest first
         self._probes = 0
         self._illness: Illness | None = None
 
@@ -53,23 +55,35 @@ class Quarantine:
         illness = self._illness
         return illness is not None and self._clock() >= illness.probe_at
 
-    def failed(self, error: JobError) -> bool:
-        """Count how an attempt failed; whether the worker goes out of service with this."""
-        if error.kind is not ErrorKind.MACHINE and error.code not in _AT_ONCE:
+    def failed(self, job_id: str, error: JobError) -> bool:
+        """Count how an attempt failed; whether the worker goes out of service with this.
+
+        A lost card counts at once: the machine has said so itself, and no restart of ComfyUI mends it.
+        """
+        if error.kind is not ErrorKind.MACHINE and error.code != WRONG_BUILD:
             return False
         with self._lock:
+            if error.code != GPU_LOST and job_id in self._failed_here:
+                return False
+            self._remember(job_id)
             self._in_a_row += 1
-            allowed = 1 if self._probes or error.code in _AT_ONCE else FAILURES_ALLOWED
+            allowed = 1 if self._probes or error.code == GPU_LOST else FAILURES_ALLOWED
             if self._illness is not None or self._in_a_row < allowed:
                 return False
             self._fall_ill(error.code, error.message)
             return True
+
+    def _remember(self, job_id: str) -> None:
+        self._failed_here[job_id] = None
+        if len(self._failed_here) > _JOBS_REMEMBERED:
+            del self._failed_here[next(iter(self._failed_here))]
 
     def succeeded(self) -> None:
         """A job went well: earlier failures say nothing any more."""
         with self._lock:
             if self._illness is None:
                 self._in_a_row = self._probes = 0
+                self._failed_here.clear()
 
     def probed(self, trouble: str | None) -> None:
         """Take what a probe found; None: it is well, and serves on probation."""

@@ -10,6 +10,7 @@ from typing import Final
 from farm.job import JobError
 from farm.status.not_fetching import NotFetching
 from worker.gate import Gate
+from worker.jobs.faults import DISK_FULL
 from worker.service.quarantine import Quarantine
 
 log = logging.getLogger(__name__)
@@ -58,11 +59,11 @@ class Wellness:
         self._leaving.set()
         self._thread.join(timeout=self._every_s)
 
-    def failed(self, error: JobError) -> None:
-        """An attempt failed here."""
-        if error.code == "disk_full" and self._disk_is_full():
+    def failed(self, job_id: str, error: JobError) -> None:
+        """An attempt at a job failed here."""
+        if error.code == DISK_FULL and self._disk_is_full():
             return
-        if self.quarantine.failed(error):
+        if self.quarantine.failed(job_id, error):
             self._close()
 
     def succeeded(self) -> None:

@@ -271,7 +271,7 @@ def test_a_failure_whose_details_cannot_be_read_is_still_a_failure() -> None:
     ("name", "error"),
     [
         ("raise_cuda_oom", OutOfMemory),
-        ("raise_allocation_oom_text", OutOfMemory),
+        ("raise_allocation_oom_text", RunFailed),
         ("raise_memory_error", OutOfMemory),
         ("raise_value_error", RunFailed),
         ("interrupt_by_prompt_id", RunInterrupted),

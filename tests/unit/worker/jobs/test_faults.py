@@ -19,17 +19,22 @@ from comfy.errors import (
 )
 from farm.errors import InputUnavailable, StorageUnavailable
 from farm.job import ErrorKind
-from worker.errors import ComfyDied, CrashLoop, ServerLost, TimeLimitReached
-from worker.jobs.faults import sort_fault
+from worker.errors import BrokenOutput, ComfyDied, CrashLoop, ServerLost, TimeLimitReached
+from worker.jobs.faults import MachineTrouble, sort_fault
+
+NATIVE = "return torch.nn.functional.linear(input, weight, bias)"
 
 
-def a_failed_run(exception_type: str, message: str, *, kind: type[RunFailed] = RunFailed) -> RunFailed:
+def a_failed_run(
+    exception_type: str, message: str, *, kind: type[RunFailed] = RunFailed, line: str = NATIVE
+) -> RunFailed:
     return kind(
         prompt_id="p",
         exception_type=exception_type,
         exception_message=message,
         node_id="57",
         node_type="KSampler",
+        traceback=(f'  File "nodes.py", line 7, in run\n    {line}\n',),
     )
 
 
@@ -55,16 +60,17 @@ def rejected(*kinds: str) -> GraphRejected:
         (
             a_failed_run("RuntimeError", "CUDA error: uncorrectable ECC error encountered"),
             ErrorKind.MACHINE,
-            "gpu_lost",
+            "cuda_context_lost",
         ),
-        (a_failed_run("RuntimeError", "NVRM: Xid (PCI:0000:01:00): 79"), ErrorKind.MACHINE, "gpu_lost"),
-        (a_failed_run("NVMLError", "GPU is lost"), ErrorKind.MACHINE, "gpu_lost"),
+        (a_failed_run("pynvml.NVMLError_GpuIsLost", "GPU is lost"), ErrorKind.MACHINE, "cuda_context_lost"),
         (
-            a_failed_run("RuntimeError", "CUDA error: no kernel image is available for execution"),
+            a_failed_run(
+                "RuntimeError", "CUDA error: no kernel image is available for execution on the device"
+            ),
             ErrorKind.PLACE,
             "wrong_build",
         ),
-        (a_failed_run("OSError", "[Errno 28] No space left on device"), ErrorKind.MACHINE, "disk_full"),
+        (a_failed_run("OSError", "[Errno 28] No space left on device"), ErrorKind.TRANSIENT, "io_error"),
         (NothingToShow("p"), ErrorKind.JOB, "no_output"),
         (RunLost("p"), ErrorKind.TRANSIENT, "comfy_forgot_the_run"),
         (ServerUnreachable("http://c", "frozen"), ErrorKind.TRANSIENT, "comfy_unreachable"),
@@ -123,3 +129,31 @@ def test_a_blocked_job_fails_with_the_blockers_reason() -> None:
     assert (fault.error.kind, fault.error.code, fault.retry) == (ErrorKind.JOB, "blocked", False)
     assert (fault.error.node_id, fault.error.node_type) == ("9", "SaveImage")
     assert "no face found" in fault.error.message
+
+
+@pytest.mark.parametrize("code", ["gpu_lost", "disk_full"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        a_failed_run("ValueError", "bad shape"),
+        ComfyDied(-9),
+        ServerUnreachable("http://c", "frozen"),
+        BrokenOutput("a.mp4", "it is empty"),
+        OSError(errno.EIO, "Input/output error"),
+    ],
+)
+def test_what_the_machine_confirms_is_laid_to_the_machine(error: Exception, code: str) -> None:
+    fault = sort_fault(error, MachineTrouble(code=code, reason="in figures"))
+
+    assert (fault.error.kind, fault.error.code) == (ErrorKind.MACHINE, code)
+    assert "in figures" in fault.error.message
+    assert str(error) in fault.error.message
+
+
+@pytest.mark.parametrize(
+    "error", [rejected("cycle"), InputUnavailable("s3://b/k", "gone"), NothingToShow("p")]
+)
+def test_what_no_machine_can_cause_stays_the_jobs_own(error: Exception) -> None:
+    fault = sort_fault(error, MachineTrouble(code="disk_full", reason="in figures"))
+
+    assert fault.error.kind is ErrorKind.JOB

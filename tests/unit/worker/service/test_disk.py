@@ -122,8 +122,8 @@ def test_jobs_that_fail_on_a_full_disk_do_not_take_the_worker_out_of_service(
     watch = a_watch(gate)
     wellness = a_wellness(gate, watch)
     disks.figures[WORK] = (0, TERABYTE)
-    for _ in range(5):
-        wellness.failed(DISK_FULL)
+    for number in range(5):
+        wellness.failed(f"job{number}", DISK_FULL)
     assert gate.closed_for == {NotFetching.DISK_FULL}
 
     disks.figures[WORK] = (600, TERABYTE)
@@ -136,7 +136,7 @@ def test_jobs_that_fail_on_a_full_disk_do_not_take_the_worker_out_of_service(
 def test_no_space_that_the_disks_do_not_confirm_is_an_illness_like_another(disks: Disks, gate: Gate) -> None:
     wellness = a_wellness(gate, a_watch(gate))
 
-    wellness.failed(DISK_FULL)
-    wellness.failed(DISK_FULL)
+    wellness.failed("job1", DISK_FULL)
+    wellness.failed("job2", DISK_FULL)
 
     assert gate.closed_for == {NotFetching.QUARANTINE}
