@@ -121,7 +121,7 @@ class StoreLimits:
     lease_s: float = 15.0
     notify_again_after_s: float = 30.0  # a queued job whose priority queue has fewer messages than jobs
     avoid_s: float = 20.0  # for so long a failed job is kept from the worker that failed it
-    max_lost_attempts: int = 3  # so many lost workers: poison
+    max_lost_attempts: int = 3  # so many lost workers, of which none was heard of since: poison
     max_lost_publishing: int = 5  # so many that only published it; they may have died of what else they ran
     max_machine_failures: int = 5  # so many failures for a machine's reasons: poison too
     max_places: int = 50  # so many workers without what it needs, and it is failed whoever else lives
@@ -261,6 +261,7 @@ class JobStore(Protocol):
         *,
         retry_in_s: float | None,
         queue: str | None = None,
+        doubt: str = "",
         token: str = "",
     ) -> JobState | LeaseAnswer:
         """End an attempt that failed; returns the new state, or ``LOST``.
@@ -272,6 +273,9 @@ class JobStore(Protocol):
         of them make it poison. Nor is an `ErrorKind.PLACE` error: the job goes to a worker that has not
         found without what it needs, and is failed once none lives. With `queue` it waits there from now
         on (a larger VRAM class).
+        With `doubt`, in which way it failed, nothing proves yet that the job is at fault: another worker
+        that lives tries it before this is final, the first time without counting it. A second worker on
+        which it fails in the same way is the proof, and so is that there is none.
         A job whose cancel was requested ends canceled instead.
         """
 

@@ -1,12 +1,13 @@
 """How a job stands in Redis, and back: the only place that knows the fields of its record.
 
 Fields: ``head`` what scripts must read, ``spec`` JSON, compressed; ``state``, ``at``
-(µs, the order), ``attempt``, ``failed``, ``lost``, ``lost_publishing`` (those
-of ``lost`` that only published), ``ill``, ``worker``, ``cancel``, ``cancel_reason``; ``started``,
-``claimed``, ``finished``, ``lease``, ``not_before``, ``deadline``, ``rung``
+(µs, the order), ``attempt``, ``failed``, ``lost``, ``ill``, ``worker``, ``cancel``, ``cancel_reason``;
+``started``, ``claimed``, ``finished``, ``lease``, ``not_before``, ``deadline``, ``rung``
 (ms, when its last notification was sent; stored under its old name); ``progress``, ``result``,
 ``error`` JSON; ``parked`` why no worker fits, in words; ``notes`` JSON objects with commas between;
 ``avoid`` JSON, worker -> until (ms); ``places`` JSON, workers without what it needs;
+``doubts`` JSON, worker -> in which way the job failed there; ``losses`` JSON, the leases that ran out, but of
+workers that were heard of since;
 ``held`` the worker that has its finished files;
 ``nonce`` the token of the claim that runs; ``accepted`` that of the claim whose result counts;
 ``ended`` the last final write and its answer; ``reused`` whose result it has.

@@ -26,21 +26,15 @@ def lease_lost(worker: str, attempt: int, lease_s: float, *, publishing: bool) -
     )
 
 
-def workers_lost(count: int, last_worker: str, notes: Sequence[AttemptNote], *, publishing: bool) -> JobError:
+def workers_lost(count: int, last_worker: str, workers: Sequence[str], *, doing: str) -> JobError:
     """Why a job is poison; `JobRecord.attempts` holds how each attempt ended."""
-    doing = "published the files of this job" if publishing else "ran this job"
     return JobError(
         kind=ErrorKind.POISON,
         code="workers_lost",
         message=f"{count} workers were lost while they {doing}, the last one was {last_worker}; "
         "look at their logs before it is retried",
-        details={"workers": [note.worker for note in notes if _was_lost(note, publishing=publishing)]},
+        details={"workers": list(workers)},
     )
-
-
-def _was_lost(note: AttemptNote, *, publishing: bool) -> bool:
-    published = note.error is not None and note.error.details.get("phase") == PUBLISHING
-    return note.outcome == "lost" and published == publishing
 
 
 def no_worker_can(places: Sequence[str], why: str) -> JobError:

@@ -317,6 +317,35 @@ def test_a_job_whose_files_kill_each_worker_that_publishes_them_ends(hasty: Shop
     assert record.error.message.startswith("5 workers were lost while they published the files of this job")
 
 
+@pytest.mark.parametrize("phase", ["sample_high", PUBLISHING])
+def test_the_loss_of_a_worker_that_lives_is_no_loss_of_a_worker(hasty: Shop, phase: str) -> None:
+    job_id = hasty.submit()
+
+    for _ in range(6):  # more than make it poison
+        lost = hasty.lose(job_id, "w1", phase=phase)
+        # It was cut off, or frozen, and goes on.
+        assert hasty.store.renew(job_id, lost.attempt, token=lost.token) is LeaseAnswer.LOST
+
+    record = hasty.store.get(job_id)
+    assert (record.state, record.attempts_lost) == (JobState.QUEUED, 6)
+
+
+def test_a_job_that_is_taken_from_worker_after_worker_ends_although_they_live(hasty: Shop) -> None:
+    limits = StoreLimits()
+    job_id = hasty.submit()
+
+    for _ in range(limits.max_lost_attempts + limits.max_lost_publishing - 1):
+        lost = hasty.lose(job_id, "w1", phase="vae")
+        hasty.store.renew(job_id, lost.attempt, token=lost.token)
+    assert hasty.state(job_id) is JobState.QUEUED
+    hasty.lose(job_id, "w2", phase="vae")
+
+    error = hasty.store.get(job_id).error
+    assert hasty.state(job_id) is JobState.FAILED
+    assert error is not None
+    assert (error.kind, error.code, error.details["workers"]) == (ErrorKind.POISON, "workers_lost", ["w2"])
+
+
 def test_a_retry_forgets_the_workers_that_were_lost(hasty: Shop) -> None:
     job_id = hasty.submit()
     for number in range(5):
@@ -532,6 +561,96 @@ def test_a_failed_job_is_left_to_another_worker_while_there_is_one(open_shop: Op
     live(shop, "w2", vram_gib=141, not_fetching=(NotFetching.DRAINING,))
 
     assert isinstance(shop.store.claim(job_id, worker="w1"), Claim)
+
+
+def doubtful(shop: Shop, job_id: str, worker: str, *, how: str = "ImportError in KSampler") -> JobState:
+    """The job fails on a worker in a way that may be the worker's doing."""
+    claim = shop.store.claim(job_id, worker=worker)
+    assert isinstance(claim, Claim)
+    error = an_error(ErrorKind.JOB)
+    answer = shop.store.fail(job_id, claim.attempt, error, retry_in_s=0, doubt=how, token=claim.token)
+    assert isinstance(answer, JobState)
+    return answer
+
+
+def test_what_may_be_the_workers_doing_is_tried_on_another_one_and_not_counted(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
+    for name in ("w1", "w2"):
+        live(shop, name)
+    job_id = shop.submit(max_attempts=1)
+
+    assert doubtful(shop, job_id, "w1") is JobState.QUEUED
+
+    assert shop.store.get(job_id).attempts_failed == 0
+    assert shop.pop_all()[0] == job_id
+    claim = shop.store.claim(job_id, worker="w2")
+    assert isinstance(claim, Claim)
+    assert shop.store.succeed(job_id, claim.attempt, a_result()) is LeaseAnswer.OK
+
+
+def test_a_bad_job_runs_on_two_workers_at_most_and_then_it_is_its_own_fault(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
+    for name in ("w1", "w2", "w3"):
+        live(shop, name)
+    job_id = shop.submit(max_attempts=3)
+
+    assert doubtful(shop, job_id, "w1") is JobState.QUEUED
+    assert doubtful(shop, job_id, "w2") is JobState.FAILED
+
+    error = shop.store.get(job_id).error
+    assert error is not None
+    assert error.kind is ErrorKind.JOB
+
+
+def test_a_job_that_fails_in_another_way_on_the_second_worker_is_tried_on_a_third(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
+    for name in ("w1", "w2", "w3"):
+        live(shop, name)
+    job_id = shop.submit(max_attempts=3)
+
+    answers = [doubtful(shop, job_id, worker, how=worker) for worker in ("w1", "w2", "w3")]
+
+    assert answers == [JobState.QUEUED, JobState.QUEUED, JobState.FAILED]
+    assert shop.store.get(job_id).attempts_failed == 2  # all but the first are counted
+
+
+def test_on_a_fleet_of_one_worker_a_bad_job_fails_at_once(shop: Shop) -> None:
+    live(shop, "w1")
+    job_id = shop.submit(max_attempts=3)
+
+    assert doubtful(shop, job_id, "w1") is JobState.FAILED
+
+
+def test_a_worker_of_a_smaller_class_is_no_second_place(shop: Shop) -> None:
+    live(shop, "w1")
+    live(shop, "w2", vram_gib=8)
+    job_id = shop.submit()
+
+    assert doubtful(shop, job_id, "w1") is JobState.FAILED
+
+
+def test_a_bad_job_does_not_wait_for_ever_for_a_worker_that_fetches_nothing(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
+    live(shop, "w1")
+    live(shop, "w2", not_fetching=(NotFetching.DRAINED,))
+    job_id = shop.submit(max_attempts=3)
+
+    answers = [doubtful(shop, job_id, "w1"), doubtful(shop, job_id, "w1")]
+
+    assert answers == [JobState.QUEUED, JobState.FAILED]
+
+
+def test_a_job_that_is_retried_is_in_doubt_anew(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
+    for name in ("w1", "w2"):
+        live(shop, name)
+    job_id = shop.submit()
+    doubtful(shop, job_id, "w1")
+    doubtful(shop, job_id, "w2")
+
+    shop.store.retry(job_id)
+
+    assert doubtful(shop, job_id, "w1") is JobState.QUEUED
 
 
 def test_a_job_that_needs_more_waits_in_another_queue(shop: Shop) -> None:

@@ -42,12 +42,13 @@ class Shop:
         assert isinstance(self.store.claim(job_id, worker=worker), Claim)
         return job_id
 
-    def lose(self, job_id: str, worker: str, *, phase: str) -> None:
-        """Let a worker claim the job, come so far, and never be heard of again."""
+    def lose(self, job_id: str, worker: str, *, phase: str) -> Claim:
+        """Let a worker claim the job, come so far, and not be heard of until its lease is over."""
         claim = self.store.claim(job_id, worker=worker)
         assert isinstance(claim, Claim)
         self.store.report(job_id, claim.attempt, [], progress=Progress(phase=phase, fraction=0.5))
         self.sweep_until(lambda: self.state(job_id) is not JobState.RUNNING)
+        return claim
 
     def state(self, job_id: str) -> JobState:
         """Where the job is."""

@@ -254,6 +254,7 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
         *,
         retry_in_s: float | None,
         queue: str | None = None,
+        doubt: str = "",
         token: str = "",
     ) -> JobState | LeaseAnswer:
         """End an attempt that failed; returns the new state, or ``LOST``."""
@@ -277,6 +278,7 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
             b"" if queue is None else head,
             token,
             self.limits.max_places,
+            doubt,
             notification_list=self._list_key(notification),
         ).decode()
         return LeaseAnswer.LOST if word == LeaseAnswer.LOST else JobState(word)

@@ -22,14 +22,13 @@ local function priority_queue_of(job) return job.head.p .. ':' .. job.head.q end
 local function load(id)
   local f = redis.call('HMGET', key('job', id), 'state', 'at', 'head', 'attempt', 'worker', 'claimed',
     'failed', 'lost', 'cancel', 'ended', 'ill', 'nonce',
-    'lost_publishing', 'cancel_reason')
+    'cancel_reason')
   if not f[1] then return nil end
   return {
     id = id, state = f[1], at = f[2], raw_head = f[3], head = cjson.decode(f[3]),
     attempt = tonumber(f[4] or 0), worker = f[5] or '', claimed = tonumber(f[6] or 0),
     failed = tonumber(f[7] or 0), lost = tonumber(f[8] or 0), cancel = f[9], ended = f[10] or '',
-    ill = tonumber(f[11] or 0), token = f[12] or '', lost_publishing = tonumber(f[13] or 0),
-    cancel_reason = f[14] or nil,
+    ill = tonumber(f[11] or 0), token = f[12] or '', cancel_reason = f[13] or nil,
   }
 end
 
@@ -80,7 +79,8 @@ local function finish(job, state, told)
   if job.state == 'running' then redis.call('ZREM', root .. 'leases', job.id) else leave_queue(job) end
   move(job, state)
   set(job, 'finished', now)
-  clear(job, 'lease', 'nonce', 'not_before', 'deadline', 'avoid', 'places', stored.notified, 'parked', 'held')
+  clear(job, 'lease', 'nonce', 'not_before', 'deadline', 'avoid', 'places', stored.notified, 'parked', 'held',
+    'doubts', 'losses')
   redis.call('ZADD', root .. 'finished', now, job.id)
   tell(job, told)
 end
@@ -111,10 +111,17 @@ local function note(job, outcome, error_json)
   return lines
 end
 
--- Workers without what the job needs; each was found out by an attempt there.
-local function refused_by(job)
-  local text = redis.call('HGET', key('job', job.id), 'places')
-  return text and cjson.decode(text) or {}
+-- A list or a map that the record holds; empty when it has none.
+local function decoded(id, field) return cjson.decode(redis.call('HGET', key('job', id), field) or '{}') end
+
+-- A write of an attempt whose lease was taken: its worker lives, and so the job has lost no worker by it.
+local function it_lives(id, token)
+  local dead = {}
+  local losses = decoded(id, 'losses')
+  for _, each in ipairs(losses) do
+    if each.token ~= token then dead[#dead + 1] = each end
+  end
+  if #dead < #losses then redis.call('HSET', key('job', id), 'losses', cjson.encode(dead)) end
 end
 
 local function is_in(list, item)
@@ -182,5 +189,7 @@ local function answer(job, verb, word)
 end
 
 local function holds(job, attempt, token)
-  return job.state == 'running' and job.attempt == tonumber(attempt) and same(job.token, token)
+  if job.state == 'running' and job.attempt == tonumber(attempt) and same(job.token, token) then return true end
+  it_lives(job.id, token)
+  return false
 end

@@ -1,11 +1,12 @@
 -- End an attempt that failed. KEYS: root, notification list. ARGV: events kept, id, attempt, error as JSON,
 -- whose fault it is, ms until the retry or '', ms to keep it from this worker, message,
 -- why, in one line, machines that make a job poison, its new head when it changes its queue or '', token,
--- workers that it is tried on at most for want of what it needs.
+-- workers that it is tried on at most for want of what it needs, in which way it failed if that may be the
+-- worker's doing, or ''.
 -- Answers the new state or 'lost'.
-local id, attempt, error, kind, retry_ms, avoid_ms, message, why, poison_after, head, token, max_places =
+local id, attempt, error, kind, retry_ms, avoid_ms, message, why, poison_after, head, token, max_places, doubt =
   ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9],
-  tonumber(ARGV[10]), ARGV[11], ARGV[12], tonumber(ARGV[13])
+  tonumber(ARGV[10]), ARGV[11], ARGV[12], tonumber(ARGV[13]), ARGV[14]
 
 local job = load(id)
 if not job then return 'lost' end
@@ -19,10 +20,31 @@ if job.cancel then
   return answer(job, 'fail', 'canceled')
 end
 set(job, 'error', error)
+
+-- Whether another worker is to try before this is final, and whether nothing of the kind was seen before.
+-- Two workers on which it fails alike prove that it is the job; so does that nobody else could try.
+local function in_doubt()
+  if doubt == '' then return false, false end
+  local doubts = decoded(id, 'doubts')
+  local is_first, alike = next(doubts) == nil, false
+  for worker, how in pairs(doubts) do
+    if worker ~= job.worker and how == doubt then alike = true end
+  end
+  doubts[job.worker] = doubt
+  set(job, 'doubts', cjson.encode(doubts))
+  local places = decoded(id, 'places')
+  return not alike and somebody(job, function(name, status)
+    return not doubts[name] and not is_in(places, name) and (is_first or fetches(status))
+  end), is_first
+end
+
+local is_open, is_first = in_doubt()
+if doubt ~= '' and not is_open then retry_ms = nil end
+local counts = kind ~= 'machine' and kind ~= 'place' and not (is_open and is_first)
 if kind == 'machine' then
   job.ill = job.ill + 1
   set(job, 'ill', job.ill)
-elseif kind ~= 'place' then
+elseif counts then
   job.failed = job.failed + 1
   set(job, 'failed', job.failed)
 end
@@ -38,7 +60,7 @@ if job.ill >= poison_after then
   return answer(job, 'fail', 'failed')
 end
 if kind == 'place' then
-  local places = refused_by(job)
+  local places = decoded(id, 'places')
   if not is_in(places, job.worker) then places[#places + 1] = job.worker end
   set(job, 'places', cjson.encode(places))
   if retry_ms and (#places >= max_places or not untried(job, places)) then
@@ -48,7 +70,7 @@ if kind == 'place' then
     return answer(job, 'fail', 'failed')
   end
 end
-if not retry_ms or kind ~= 'place' and job.failed >= job.head.m then
+if not retry_ms or (counts or kind == 'machine') and job.failed >= job.head.m then
   finish(job, 'failed', {worker = job.worker, reason = why})
   return answer(job, 'fail', 'failed')
 end

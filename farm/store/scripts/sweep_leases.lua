@@ -9,10 +9,16 @@ local function is_publishing(job)
   return progress and cjson.decode(progress).phase == 'publishing' or false
 end
 
--- What is counted, from when on it is poison, and what the workers did.
-local function count(job, publishing)
-  if not publishing then return job.lost - job.lost_publishing, poison_after, 'ran this job' end
-  return job.lost_publishing, publishing_after, 'published the files of this job'
+-- How many losses count, how many make it poison, what the workers did, and which they were. A worker that was
+-- heard of since is not lost (see it_lives); but what was taken so often as both limits allow ends in any case.
+local function judge(job, losses, publishing)
+  local workers, all = {}, poison_after + publishing_after
+  for _, each in ipairs(losses) do
+    if job.lost >= all or each.publishing == publishing then workers[#workers + 1] = each.worker end
+  end
+  if job.lost >= all then return job.lost, all, 'had this job, if only for a while', workers end
+  if publishing then return #workers, publishing_after, 'published the files of this job', workers end
+  return #workers, poison_after, 'ran this job', workers
 end
 
 local function take(job)
@@ -21,23 +27,18 @@ local function take(job)
     .. ' s while it ' .. (publishing and 'published the files of' or 'ran') .. ' attempt ' .. job.attempt
     .. '; it died, or was cut off from Redis', publishing and '{"phase":"publishing"}' or '{}')
   job.lost = job.lost + 1
-  set(job, 'lost', job.lost, 'error', lost)
-  if publishing then
-    job.lost_publishing = job.lost_publishing + 1
-    set(job, 'lost_publishing', job.lost_publishing)
-  end
-  local notes = note(job, 'lost', lost)
-  local counted, limit, doing = count(job, publishing)
-  local function is_counted(each)
-    return each.outcome == 'lost' and (each.error.details.phase == 'publishing') == publishing
-  end
+  local losses = decoded(job.id, 'losses')
+  losses[#losses + 1] = {token = job.token, worker = job.worker, publishing = publishing}
+  set(job, 'lost', job.lost, 'losses', cjson.encode(losses), 'error', lost)
+  note(job, 'lost', lost)
+  local counted, limit, doing, workers = judge(job, losses, publishing)
   if job.cancel then
     clear(job, 'error')
     finish(job, 'canceled', {worker = job.worker, reason = 'its worker was lost'})
   elseif counted >= limit then
     local why = counted .. ' workers were lost while they ' .. doing .. ', the last one was ' .. job.worker
       .. '; look at their logs before it is retried'
-    set(job, 'error', error_json('poison', 'workers_lost', why, cjson.encode({workers = workers_of(notes, is_counted)})))
+    set(job, 'error', error_json('poison', 'workers_lost', why, cjson.encode({workers = workers})))
     finish(job, 'failed', {worker = job.worker, reason = why})
   else
     requeue(job, {worker = job.worker, reason = 'its worker was lost'})

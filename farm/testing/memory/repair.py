@@ -16,6 +16,7 @@ from farm.store.verdicts import (
 )
 from farm.testing.memory.state import (
     Kept,
+    Loss,
     MemoryState,
     PriorityQueue,
     front_notification,
@@ -68,24 +69,29 @@ class MemoryRepair(MemoryState):
         error = lease_lost(record.worker or "", record.attempt, self.limits.lease_s, publishing=publishing)
         self._note(kept, "lost", error)
         self._set(kept, attempts_lost=record.attempts_lost + 1, error=error)
-        kept.lost_publishing += publishing
-        counted, limit = self._counted(kept, publishing=publishing)
+        kept.losses.append(Loss(token=kept.token, worker=record.worker or "", publishing=publishing))
+        counted, limit, doing, workers = self._judge(kept, publishing=publishing)
         if record.cancel_requested:
             self._set(kept, error=None)
             self._finish(kept, JobState.CANCELED, worker=record.worker, reason=WORKER_LOST)
         elif counted >= limit:
-            poison = workers_lost(counted, record.worker or "", kept.record.attempts, publishing=publishing)
+            poison = workers_lost(counted, record.worker or "", workers, doing=doing)
             self._set(kept, error=poison)
             self._finish(kept, JobState.FAILED, worker=record.worker, reason=poison.message)
         else:
             self._requeue(kept, worker=record.worker, reason=WORKER_LOST)
             kept.due = self._clock()
 
-    def _counted(self, kept: Kept, *, publishing: bool) -> tuple[int, int]:
-        """How many workers were lost in that part of the job, and how many make it poison."""
+    def _judge(self, kept: Kept, *, publishing: bool) -> tuple[int, int, str, list[str]]:
+        """As scripts/sweep_leases.lua judges."""
+        limits, lost = self.limits, kept.record.attempts_lost
+        most = limits.max_lost_attempts + limits.max_lost_publishing
+        if lost >= most:
+            return lost, most, "had this job, if only for a while", [each.worker for each in kept.losses]
+        workers = [each.worker for each in kept.losses if each.publishing == publishing]
         if publishing:
-            return kept.lost_publishing, self.limits.max_lost_publishing
-        return kept.record.attempts_lost - kept.lost_publishing, self.limits.max_lost_attempts
+            return len(workers), limits.max_lost_publishing, "published the files of this job", workers
+        return len(workers), limits.max_lost_attempts, "ran this job", workers
 
     def _due(self) -> list[Kept]:
         now = self._clock()

@@ -34,6 +34,15 @@ from farm.store.base import (
 PriorityQueue = tuple[int, str]  # priority, queue
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """A lease that ran out."""
+
+    token: str
+    worker: str
+    publishing: bool
+
+
 @dataclass(slots=True, kw_only=True)
 class Kept:
     """A job, and what the record does not show."""
@@ -45,11 +54,12 @@ class Kept:
     digest: str
     content: str | None = None
     token: str = ""  # of the last claim
-    lost_publishing: int = 0  # lost workers that only published it
+    losses: list[Loss] = field(default_factory=list)  # of workers that were not heard of since
     ill: int = 0  # failures for a machine's reasons
     due: float | None = None  # must be announced by then
     avoid: dict[str, float] = field(default_factory=dict)  # worker -> until
     places: list[str] = field(default_factory=list)  # workers without what it needs
+    doubts: dict[str, str] = field(default_factory=dict)  # worker -> in which way it failed there
     held: str | None = None  # the worker that has its finished files
     ended: tuple[int, str, Any] | None = None  # attempt, verb, answer of the last final write
     events: list[JobEvent] = field(default_factory=list)
@@ -143,9 +153,14 @@ class MemoryState:
 
     def _held(self, job_id: str, attempt: int, token: str) -> Kept | None:
         kept = self._jobs.get(job_id)
-        if kept is None or kept.record.state is not JobState.RUNNING or kept.record.attempt != attempt:
+        if kept is None:
             return None
-        return kept if token in ("", kept.token) else None
+        record = kept.record
+        if record.state is JobState.RUNNING and record.attempt == attempt and token in ("", kept.token):
+            return kept
+        # Whoever writes lives: the job has lost no worker by that lease.
+        kept.losses = [each for each in kept.losses if each.token != token]
+        return None
 
     def _in(self, state: JobState) -> list[Kept]:
         return [kept for kept in self._jobs.values() if kept.record.state is state]
@@ -182,7 +197,7 @@ class MemoryState:
         if state is not JobState.SUCCEEDED:
             self._set(kept, token=None)
         kept.due = kept.deadline = kept.held = None
-        kept.avoid, kept.places = {}, []
+        kept.avoid, kept.places, kept.doubts, kept.losses = {}, [], {}, []
         self._tell(kept, **told)
 
     def _requeue(self, kept: Kept, **told: Any) -> None:

@@ -148,7 +148,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
                 started_at=None,
                 finished_at=None,
             )
-            kept.ill = kept.lost_publishing = 0
+            kept.ill = 0
             self._tell(kept, reason="retry")
             self._notify_now(kept)
             return JobState.QUEUED
@@ -290,6 +290,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
         *,
         retry_in_s: float | None,
         queue: str | None = None,
+        doubt: str = "",
         token: str = "",
     ) -> JobState | LeaseAnswer:
         """End an attempt that failed; returns the new state, or ``LOST``."""
@@ -300,7 +301,10 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
                 self._note(kept, "failed", error)
                 self._finish(kept, JobState.CANCELED, worker=record.worker)
                 return JobState.CANCELED
-            failed = record.attempts_failed + (error.kind not in (ErrorKind.MACHINE, ErrorKind.PLACE))
+            is_first = not kept.doubts
+            in_doubt = bool(doubt) and self._is_in_doubt(kept, doubt)
+            counts = error.kind not in (ErrorKind.MACHINE, ErrorKind.PLACE) and not (in_doubt and is_first)
+            failed = record.attempts_failed + counts
             self._note(kept, "failed", error)
             self._set(kept, error=error, attempts_failed=failed)
             kept.ill += error.kind is ErrorKind.MACHINE
@@ -310,13 +314,15 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
                 self._set(kept, error=poison)
                 self._finish(kept, JobState.FAILED, worker=worker, reason=poison.message)
                 return JobState.FAILED
-            at_fault = error.kind is not ErrorKind.PLACE
-            if not at_fault and retry_in_s is not None and self._tried_everywhere(kept):
+            at_fault = counts or error.kind is ErrorKind.MACHINE
+            is_place = error.kind is ErrorKind.PLACE
+            if is_place and retry_in_s is not None and self._tried_everywhere(kept):
                 nowhere = no_worker_can(kept.places, error.message)
                 self._set(kept, error=nowhere)
                 self._finish(kept, JobState.FAILED, worker=record.worker, reason=nowhere.message)
                 return JobState.FAILED
-            if retry_in_s is None or (at_fault and failed >= record.spec.max_attempts):
+            is_proven = bool(doubt) and not in_doubt
+            if retry_in_s is None or is_proven or (at_fault and failed >= record.spec.max_attempts):
                 self._finish(kept, JobState.FAILED, worker=record.worker, reason=error.message)
                 return JobState.FAILED
             if queue is not None:
@@ -332,6 +338,16 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
 
         word = self._last_word(job_id, attempt, token, "fail", move)
         return LeaseAnswer.LOST if word == LeaseAnswer.LOST else JobState(word)
+
+    def _is_in_doubt(self, kept: Kept, doubt: str) -> bool:
+        """Note how it failed; whether another worker is to try before that is final."""
+        worker, is_first = kept.record.worker or "", not kept.doubts
+        alike = any(doubt == how for name, how in kept.doubts.items() if name != worker)
+        kept.doubts[worker] = doubt
+        others = self._serving(kept)
+        for name in (*kept.doubts, *kept.places):
+            others.pop(name, None)
+        return not alike and any(is_first or not status.not_fetching for status in others.values())
 
     def release(self, job_id: str, attempt: int, *, reason: str, token: str = "") -> LeaseAnswer:
         """Give a running job back: queued at once, announced at the front."""

@@ -118,7 +118,12 @@ def copied(model: MemoryJobStore) -> MemoryJobStore:
     }
     for job_id, kept in model._jobs.items():
         other._jobs[job_id] = replace(
-            kept, avoid=dict(kept.avoid), places=list(kept.places), events=list(kept.events)
+            kept,
+            avoid=dict(kept.avoid),
+            places=list(kept.places),
+            doubts=dict(kept.doubts),
+            losses=list(kept.losses),
+            events=list(kept.events),
         )
     return other
 
@@ -232,6 +237,13 @@ class BothStores(RuleBasedStateMachine):
         attempt = self.attempt(job_id, off)
         self.both(lambda store: store.fail(job_id, attempt, an_error(kind), retry_in_s=retry_in_s))
 
+    @rule(job_id=jobs, worker=WORKERS, doubt=st.sampled_from(["one way", "another way"]))
+    def a_worker_takes_it_and_it_fails_in_doubt(self, job_id: str, worker: str, doubt: str) -> None:
+        self.the_worker_is_forgiven(job_id)
+        self.claim(job_id, worker)
+        attempt, error = self.attempt(job_id, 0), an_error(ErrorKind.JOB)
+        self.both(lambda store: store.fail(job_id, attempt, error, retry_in_s=0, doubt=doubt))
+
     @rule(job_id=jobs, off=st.sampled_from([0, 0, -1]))
     def release(self, job_id: str, off: int) -> None:
         attempt = self.attempt(job_id, off)
@@ -309,6 +321,18 @@ class BothStores(RuleBasedStateMachine):
         self.both(lambda store: store.report(job_id, attempt, [], progress=progress))
         self.the_lease_runs_out(job_id)
         self.sweep()
+
+    @rule(job_id=jobs, worker=WORKERS, phase=st.sampled_from(["vae", PUBLISHING]))
+    def a_worker_takes_it_and_is_cut_off_for_a_while(self, job_id: str, worker: str, phase: str) -> None:
+        self.claim(job_id, worker)
+        tokens: dict[JobStore, str] = {
+            store: store.get(job_id).token or "none" for store in (self.real, self.model)
+        }
+        attempt, progress = self.attempt(job_id, 0), Progress(phase=phase, fraction=0.5)
+        self.both(lambda store: store.report(job_id, attempt, [], progress=progress))
+        self.the_lease_runs_out(job_id)
+        self.sweep()
+        self.both(lambda store: store.renew(job_id, attempt, token=tokens[store]))
 
     @rule(job_id=jobs)
     def the_retry_time_comes(self, job_id: str) -> None:
