@@ -7,7 +7,6 @@ import random
 import signal
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +18,7 @@ import redis
 from farm.errors import FarmError, StoreUnavailable
 from farm.handle import Job
 from farm.job import JobState
-from tests.chaos.history import Death
+from tests.chaos.history import Death, Harm
 from tests.chaos.nodes import Disk, HereNode, can_have_namespaces, namespaces
 from tests.chaos.place import Place
 from tests.chaos.servers import S3Process
@@ -30,6 +29,7 @@ from tests.support.whole_farm import WholeFarm, a_clip
 NAMESPACE: Final = "chaos"
 ROOT: Final = f"{{{NAMESPACE}}}:"
 _WATCH_S: Final = 0.1
+_STALL_S: Final = 1.0  # a look at everybody that takes so long
 _BACKLOG: Final = 4  # most jobs that wait for each worker before the producer pauses
 _STEP_S: Final = 0.05  # what a step of the emulator takes
 _MOST_STEPS: Final = 100  # that the template takes
@@ -57,12 +57,17 @@ class Arena:
         self.submissions: list[tuple[str, str]] = []  # key, and the id that came back
         self.poison: set[str] = set()
         self.canceled: dict[str, float] = {}  # id -> when it was confirmed
+        self.harms: list[Harm] = []
         self.deaths: list[Death] = []
+        self.able: dict[str, list[tuple[float, float]]] = {}  # when a worker took jobs, as its status says
         self.outages: list[tuple[float, float]] = []
         self.start_s = 0.0  # what all workers took to become ready at once
         self._killed: set[tuple[str, int]] = set()
         self._closing = threading.Event()
-        self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        self._keepers = [
+            threading.Thread(target=target, name=target.__name__, daemon=True)
+            for target in (self._keep, self._watch)
+        ]
 
     def __enter__(self) -> Self:
         self.valkey.start()
@@ -72,7 +77,8 @@ class Arena:
         started = time.monotonic()
         self.farm.wait_ready(*(place.worker for place in self.places))
         self.start_s = time.monotonic() - started
-        self._keeper.start()
+        for keeper in self._keepers:
+            keeper.start()
         return self
 
     def __exit__(
@@ -89,8 +95,9 @@ class Arena:
     def stop_keeping(self) -> None:
         """Start nobody any more."""
         self._closing.set()
-        if self._keeper.ident is not None:
-            self._keeper.join()
+        for keeper in self._keepers:
+            if keeper.ident is not None:
+                keeper.join()
 
     def direct(self) -> redis.Redis:
         """A client past all proxies, which does not wait long for a server that is broken just now."""
@@ -99,18 +106,20 @@ class Arena:
     # -- jobs --------------------------------------------------------------------------------------
 
     def submit(self, *, steps: int, key: str | None = None, **options: Any) -> Job:
-        """Submit until it is accepted: a key makes it safe to try again when an answer was lost."""
-        key = key or uuid.uuid4().hex
-        graph = a_clip(steps=steps, seed=int(key[:6], 16))
+        """Submit until it is accepted; without a key, a lost answer leaves a job that nobody knows."""
+        graph = a_clip(steps=steps, seed=random.getrandbits(24))
+        if key is not None:
+            graph = a_clip(steps=steps, seed=int(key[:6], 16))
         until = time.monotonic() + 120.0
         while True:
             try:
-                job = self.farm.submit(graph, idempotency_key=key, max_attempts=10, **options)
+                job = self.farm.submit(graph, idempotency_key=key, **options)
             except StoreUnavailable:
                 assert time.monotonic() < until, "the producer never got through"
                 time.sleep(0.05)
             else:
-                self.submissions.append((key, job.job_id))
+                if key is not None:
+                    self.submissions.append((key, job.job_id))
                 self.accepted.append(job)
                 return job
 
@@ -171,7 +180,10 @@ class Arena:
 
     def kill(self, place: Place) -> None:
         """End a worker without a word."""
-        self.deaths.append(Death(worker=place.worker.name, at_s=time.time()))
+        name, now_s = place.worker.name, time.time()
+        self.deaths.append(Death(worker=name, at_s=now_s))
+        gone = frozenset({"lost"})
+        self.harms.append(Harm(kind="killed", since_s=now_s, until_s=now_s, explains=gone, worker=name))
         place.signal(signal.SIGKILL)
 
     def _keep(self) -> None:
@@ -184,6 +196,31 @@ class Arena:
                 self.outages.append((since_s - _WATCH_S, time.time() + _WATCH_S))
             if self.poison:
                 self._strike()
+
+    def _watch(self) -> None:
+        """Note who takes jobs, and when this machine was too busy to do anything."""
+        looked_s = time.time()
+        while not self._closing.wait(_WATCH_S):
+            taking = self._taking()
+            now_s = time.time()
+            if now_s - looked_s > _STALL_S:
+                self.outages.append((looked_s, now_s))
+            for name in taking:
+                spans = self.able.setdefault(name, [])
+                if spans and spans[-1][1] == looked_s:
+                    spans[-1] = (spans[-1][0], now_s)
+                else:
+                    spans.append((now_s, now_s))
+            looked_s = now_s
+
+    def _taking(self) -> list[str]:
+        """Workers that are up, reach Valkey, and say that they take jobs."""
+        able = {place.worker.name for place in self.places if place.able}
+        with contextlib.suppress(FarmError):
+            return [
+                each.name for each in self.farm.farm.workers() if each.name in able and not each.not_fetching
+            ]
+        return []
 
     def _strike(self) -> None:
         for attempt, worker in self.running().items():

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from typing import Final
 
-from tests.chaos.history import FINAL, History, Story
+from tests.chaos.history import FINAL, AttemptSeen, Bounds, Harm, History, Run, Story
 from tests.chaos.turns import passed_over
 
 
@@ -24,6 +25,7 @@ class Breach(StrEnum):
     CANCEL = "cancel"  # it went on after its cancel was confirmed
     POISON = "poison"  # it took more workers than it may
     REASON = "reason"  # failed, and nobody says why, or the job was blamed for what was done to it
+    CAUSE = "cause"  # an attempt that came to nothing, or a run too many, and no fault that explains it
     ORDER = "order"  # it waited while others, less urgent or younger, were begun
     RECOVERY = "recovery"  # it was left with a dead worker
     LEFTOVER = "leftover"  # something was not cleared away
@@ -148,7 +150,9 @@ def cancels_hold(history: History) -> Iterator[Violation]:
 def poison_stops(history: History) -> Iterator[Violation]:
     """A job that kills workers is stopped after so many of them."""
     for story in history.stories.values():
-        taken = Counter(each.publishing for each in story.attempts if each.outcome == "lost")
+        taken = Counter(
+            each.publishing for each in story.attempts if each.outcome == "lost" and _deaths_of(each, history)
+        )
         if taken[False] > history.bounds.lost_workers or taken[True] > history.bounds.lost_publishing:
             yield Violation(
                 breach=Breach.POISON, job_id=story.job_id, text=f"it took {taken.total()} workers"
@@ -164,9 +168,75 @@ def failures_say_why(history: History) -> Iterator[Violation]:
             continue
         if not story.error:
             yield Violation(breach=Breach.REASON, job_id=story.job_id, text="failed without a reason")
-        elif story.error_kind in _OWN_FAULT:
-            text = f"failed as if it were at fault itself: {story.error}"
-            yield Violation(breach=Breach.REASON, job_id=story.job_id, text=text)
+        elif not story.poison and (text := _unjust(story, history)):
+            yield Violation(breach=Breach.REASON, job_id=story.job_id, text=f"{text}: {story.error}")
+
+
+def _unjust(story: Story, history: History) -> str:
+    """Why a sound job ought not to have failed yet, as far as its attempts tell; empty when it was due."""
+    bounds = history.bounds
+    failed = [each for each in story.attempts if each.outcome == "failed"]
+    if story.error_kind in _OWN_FAULT:
+        return "failed as if it were at fault itself"
+    if story.error_kind == "poison":
+        died = [each for each in story.attempts if each.outcome == "lost" and _deaths_of(each, history)]
+        publishing = sum(each.publishing for each in died)
+        on_machines = sum(each.error_kind == "machine" for each in failed)
+        due = (
+            len(died) - publishing >= bounds.lost_workers
+            or publishing >= bounds.lost_publishing
+            or on_machines >= bounds.machine_failures
+        )
+        return "" if due else f"failed as poison, and {len(died)} of its workers had died"
+    counted = sum(each.error_kind not in ("machine", "place") for each in failed)
+    return "" if counted >= story.max_attempts else f"failed after {counted} of {story.max_attempts} attempts"
+
+
+def attempts_explained(history: History) -> Iterator[Violation]:
+    """No attempt comes to nothing without a fault that hit it."""
+    for story in history.stories.values():
+        for each in story.attempts:
+            asked = each.outcome == "canceled" and story.state == "canceled"
+            if each.outcome == "succeeded" or asked or story.poison:
+                continue
+            if not any(_explains(harm, story, each, history.bounds) for harm in history.harms):
+                text = f"attempt {each.attempt} on {each.worker} was {each.outcome}, and no fault explains it"
+                yield Violation(breach=Breach.CAUSE, job_id=story.job_id, text=text)
+
+
+def repeats_explained(history: History) -> Iterator[Violation]:
+    """Nothing is rendered again without a fault that hit the render before."""
+    by_job: dict[str, list[Run]] = defaultdict(list)
+    for run in history.runs:
+        by_job[run.job_id].append(run)
+    for job_id, runs in by_job.items():
+        story = history.stories.get(job_id)
+        if story is None or story.poison:
+            continue
+        for before, run in pairwise(sorted(runs, key=lambda each: each.started_s)):
+            if not any(_cuts_short(harm, before, run, history.bounds) for harm in history.harms):
+                text = f"rendered again on {run.worker} after {before.worker}, and no fault explains it"
+                yield Violation(breach=Breach.CAUSE, job_id=job_id, text=text)
+
+
+def _explains(harm: Harm, story: Story, seen: AttemptSeen, bounds: Bounds) -> bool:
+    return (
+        seen.outcome in harm.explains
+        and harm.worker in (None, seen.worker)
+        and harm.job_id in (None, story.job_id)
+        and harm.since_s <= seen.ended_s
+        and seen.started_s <= harm.until_s + bounds.reach_s
+    )
+
+
+def _cuts_short(harm: Harm, before: Run, run: Run, bounds: Bounds) -> bool:
+    return (
+        bool(harm.explains)
+        and harm.worker in (None, before.worker)
+        and harm.job_id in (None, before.job_id)
+        and harm.since_s <= run.started_s
+        and before.started_s <= harm.until_s + bounds.reach_s
+    )
 
 
 def turns_kept(history: History) -> Iterator[Violation]:
@@ -178,22 +248,21 @@ def turns_kept(history: History) -> Iterator[Violation]:
 
 
 def recovered_in_time(history: History) -> Iterator[Violation]:
-    """A job is taken from a dead worker once its lease has run out, whatever else goes on."""
+    """A job is taken from a dead worker once its lease has run out, and begun by whoever is free."""
     bounds = history.bounds
     for story in history.stories.values():
         for each in story.attempts:
-            deaths = [
-                death.at_s
-                for death in history.deaths
-                if death.worker == each.worker and each.started_s <= death.at_s <= each.ended_s
-            ]
+            deaths = _deaths_of(each, history)
             if each.outcome != "lost" or not deaths:
                 continue
             allowed_s = bounds.lease_s + bounds.repair_s + bounds.slack_s
-            allowed_s += _shared_s(history.outages, min(deaths), each.ended_s)
-            taken_s = each.ended_s - min(deaths)
+            taken_s = _calm_s(history.outages, min(deaths), each.ended_s)
             if taken_s > allowed_s:
                 text = f"attempt {each.attempt} stayed with a dead worker for {taken_s:.1f} s"
+                yield Violation(breach=Breach.RECOVERY, job_id=story.job_id, text=text)
+            idle_s = _idle_beside(history, each.ended_s, _next_step_s(story, each.attempt))
+            if idle_s > bounds.repair_s + bounds.slack_s:
+                text = f"attempt {each.attempt} was lost, and then a free worker stood by for {idle_s:.1f} s"
                 yield Violation(breach=Breach.RECOVERY, job_id=story.job_id, text=text)
 
 
@@ -228,19 +297,69 @@ _SENTENCES: Final[tuple[Callable[[History], Iterator[Violation]], ...]] = (
     cancels_hold,
     poison_stops,
     failures_say_why,
+    attempts_explained,
+    repeats_explained,
     turns_kept,
     recovered_in_time,
     nothing_is_left,
 )
 
 
-def _shared_s(outages: Iterable[tuple[float, float]], since_s: float, until_s: float) -> float:
-    """How long something was away between two moments; overlapping outages count once."""
-    away_s, upto_s = 0.0, since_s
-    for begin_s, end_s in sorted(outages):
-        away_s += max(0.0, min(end_s, until_s) - max(begin_s, upto_s))
+def _deaths_of(seen: AttemptSeen, history: History) -> list[float]:
+    """When its worker died while it ran."""
+    return [
+        death.at_s
+        for death in history.deaths
+        if death.worker == seen.worker and seen.started_s <= death.at_s <= seen.ended_s
+    ]
+
+
+def _next_step_s(story: Story, attempt: int) -> float:
+    """When the next attempt began, or the job ended."""
+    later = (seen.at_s for seen in story.states if seen.attempt > attempt or seen.state in FINAL)
+    return next(later, math.inf)
+
+
+def _idle_beside(history: History, since_s: float, until_s: float) -> float:
+    """For how long of that time some worker was able to work, had no job, and the store could be reached."""
+    free: list[tuple[float, float]] = []
+    for worker, spans in history.able.items():
+        busy = sorted(
+            (each.started_s, each.ended_s)
+            for story in history.stories.values()
+            for each in story.attempts
+            if each.worker == worker
+        )
+        for begin_s, end_s in spans:
+            free += _without(max(begin_s, since_s), min(end_s, until_s), [*busy, *history.outages])
+    return _covered_s(free, since_s, until_s)
+
+
+def _calm_s(outages: Iterable[tuple[float, float]], since_s: float, until_s: float) -> float:
+    return until_s - since_s - _covered_s(outages, since_s, until_s)
+
+
+def _without(
+    since_s: float, until_s: float, taken: Iterable[tuple[float, float]]
+) -> Iterator[tuple[float, float]]:
+    """What is left of a span."""
+    for begin_s, end_s in sorted(taken):
+        if begin_s >= until_s:
+            break
+        if since_s < begin_s:
+            yield since_s, begin_s
+        since_s = max(since_s, end_s)
+    if since_s < until_s:
+        yield since_s, until_s
+
+
+def _covered_s(spans: Iterable[tuple[float, float]], since_s: float, until_s: float) -> float:
+    """How much of the time between two moments spans cover; where they overlap it counts once."""
+    covered_s, upto_s = 0.0, since_s
+    for begin_s, end_s in sorted(spans):
+        covered_s += max(0.0, min(end_s, until_s) - max(begin_s, upto_s))
         upto_s = max(upto_s, end_s)
-    return away_s
+    return covered_s
 
 
 def _claims(story: Story) -> list[int]:

@@ -28,6 +28,7 @@ class AttemptSeen:
     started_s: float
     ended_s: float
     publishing: bool = False  # lost while it only published its files
+    error_kind: str | None = None  # of one that failed, as `farm.job.ErrorKind` says it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,7 @@ class Story:
     error_kind: str | None = None  # whose fault it was, as `farm.job.ErrorKind` says it
     queue: str = ""
     priority: int = 5  # 0 is the most urgent
+    max_attempts: int = 3  # that may fail for a reason that passes
     poison: bool = False  # it kills each worker that takes it
     cancel_confirmed_s: float | None = None  # when somebody was told that it is canceled
 
@@ -80,11 +82,25 @@ class Death:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Harm:
+    """A fault that was played, whom it could hit, and what may come of it."""
+
+    kind: str
+    since_s: float
+    until_s: float
+    explains: frozenset[str]  # outcomes of attempts that ran then, and "repeat": ComfyUI ran a prompt twice
+    worker: str | None = None  # None: everybody
+    job_id: str | None = None  # None: every job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
     """What time and number the promise allows; seconds."""
 
     lost_workers: int = 3
     lost_publishing: int = 5  # that only published it
+    machine_failures: int = 5
+    reach_s: float = 5.0  # after the end of a fault, until what it did shows
     lease_s: float = 15.0
     repair_s: float = 2.0  # a sweep, and a new steward's election when the old one died as well
     slack_s: float = 10.0  # for a machine that is busy with everything else
@@ -101,7 +117,9 @@ class History:
     submissions: tuple[tuple[str, str], ...] = ()  # idempotency key and the id that came back, each time
     objects: dict[str, str] = field(default_factory=dict)  # key -> sha256 of the bytes that lie there
     runs: tuple[Run, ...] = ()
+    harms: tuple[Harm, ...] = ()
     deaths: tuple[Death, ...] = ()
+    able: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)  # when a worker could work
     outages: tuple[tuple[float, float], ...] = ()  # when the store was away for the steward, grace included
     cleared: bool = False  # files of attempts that nobody names were looked for and removed
     leftovers: dict[str, int] = field(default_factory=dict)  # what must be empty, and how full it is

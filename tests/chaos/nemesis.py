@@ -16,7 +16,9 @@ import redis
 
 from farm.errors import FarmError
 from tests.chaos.arena import Arena
+from tests.chaos.blame import BLAME
 from tests.chaos.farm_faults import FarmFaults
+from tests.chaos.history import Harm
 from tests.chaos.place import Place
 from tests.chaos.place_faults import PlaceFaults
 from tests.chaos.schedule import AT_ONE_PLACE, Fault, Planned
@@ -84,11 +86,27 @@ class Nemesis:
         kind = planned.kind
         place = self._place(planned)
         self.struck.append(self._aim(kind, place))
-        with contextlib.suppress(*_ALREADY_BROKEN):
-            if kind in AT_ONE_PLACE:
-                self._at[kind](place)
-            else:
-                self._anywhere[kind](random.Random(planned.target))
+        began_s = time.time()
+        try:
+            with contextlib.suppress(*_ALREADY_BROKEN):
+                if kind in AT_ONE_PLACE:
+                    self._at[kind](place)
+                else:
+                    self._anywhere[kind](random.Random(planned.target))
+        finally:
+            self._note(kind, place, began_s)
+
+    def _note(self, kind: Fault, place: Place, began_s: float) -> None:
+        blame = BLAME.get(kind)
+        if blame is not None:
+            harm = Harm(
+                kind=kind,
+                since_s=began_s,
+                until_s=time.time() + blame.lasts_s,
+                explains=blame.outcomes,
+                worker=place.worker.name if kind in AT_ONE_PLACE else None,
+            )
+            self._arena.harms.append(harm)
 
     def _aim(self, kind: Fault, place: Place) -> Struck:
         at_s, running = time.time(), self._arena.running()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.chaos.checker import Breach, check
-from tests.chaos.history import AttemptSeen, Bounds, Death, History, Run, StateSeen, Stored, Story
+from tests.chaos.history import AttemptSeen, Bounds, Death, Harm, History, Run, StateSeen, Stored, Story
 
 JOB = "a" * 32
 PREFIX = f"jobs/{JOB}/2/"
@@ -35,13 +35,21 @@ GOOD = Story(
     artifacts=(Stored(key=CLIP, sha256="11"),),
     accepted_prefix=PREFIX,
 )
-RUNS = (Run(job_id=JOB, attempt=1, started_s=1.1, worker="a"),)
+RUNS = (
+    Run(job_id=JOB, attempt=1, started_s=1.1, worker="a"),
+    Run(job_id=JOB, attempt=2, started_s=3.1, worker="b"),
+)
+KILL = Harm(kind="worker_kill", since_s=1.5, until_s=1.5, explains=frozenset({"lost"}), worker="a")
 
 
 def history_of(story: Story | None, **changes: object) -> History:
     stories = {} if story is None else {story.job_id: story}
     plain = History(
-        accepted=(JOB,), stories=stories, objects={CLIP: "11", f"{PREFIX}manifest.json": "22"}, runs=RUNS
+        accepted=(JOB,),
+        stories=stories,
+        objects={CLIP: "11", f"{PREFIX}manifest.json": "22"},
+        runs=RUNS,
+        harms=(KILL,),
     )
     return replace(plain, **changes)  # type: ignore[arg-type]
 
@@ -156,9 +164,10 @@ def test_a_job_that_took_too_many_workers_is_found(
         )
         for number in range(rendering + publishing)
     )
-    story = Story(job_id=JOB, state="failed", attempts=taken, error="poison")
+    deaths = tuple(Death(worker="a", at_s=each.started_s + 0.1) for each in taken)
+    story = Story(job_id=JOB, state="failed", attempts=taken, error="so many", poison=True)
 
-    assert breaches(history_of(story, objects={})) == found
+    assert breaches(history_of(story, objects={}, deaths=deaths)) == found
 
 
 def test_a_poison_job_that_succeeded_is_found() -> None:
@@ -172,10 +181,82 @@ def test_a_failure_without_a_reason_is_found() -> None:
 @pytest.mark.parametrize("kind", ["job", "place", "time_limit"])
 def test_a_sound_job_that_is_blamed_for_what_was_done_to_it_is_found(kind: str) -> None:
     blamed = Story(job_id=JOB, state="failed", error="node 3 failed", error_kind=kind)
-    spent = replace(blamed, error_kind="transient")
 
     assert breaches(history_of(blamed, objects={})) == {Breach.REASON}
-    assert breaches(history_of(spent, objects={})) == set()
+
+
+def ended(outcome: str, *kinds: str) -> tuple[AttemptSeen, ...]:
+    """Attempts that came to nothing, one after the other, on worker a."""
+    return tuple(
+        AttemptSeen(
+            attempt=number,
+            worker="a",
+            outcome=outcome,
+            started_s=10 * number,
+            ended_s=10 * number + 5,
+            error_kind=kind,
+        )
+        for number, kind in enumerate(kinds, start=1)
+    )
+
+
+def harmed(attempts: tuple[AttemptSeen, ...], **at: object) -> tuple[Harm, ...]:
+    """A fault in the middle of each of them."""
+    plain = Harm(kind="any", since_s=0, until_s=0, explains=frozenset({"lost", "failed"}), worker="a")
+    return tuple(
+        replace(plain, since_s=each.started_s + 1, until_s=each.started_s + 1, **at)  # type: ignore[arg-type]
+        for each in attempts
+    )
+
+
+def failed_with(error_kind: str, attempts: tuple[AttemptSeen, ...], **seen: object) -> set[Breach]:
+    story = Story(job_id=JOB, state="failed", error="why", error_kind=error_kind, attempts=attempts)
+    return breaches(history_of(story, objects={}, runs=(), **{"harms": harmed(attempts)} | seen))
+
+
+def test_a_sound_job_that_fails_before_its_attempts_are_used_up_is_found() -> None:
+    assert failed_with("transient", ended("failed", *["transient"] * 3)) == set()
+    assert failed_with("transient", ended("failed", "transient")) == {Breach.REASON}
+    assert failed_with("machine", ended("failed", "machine")) == {Breach.REASON}
+    # What a machine or a place is at fault for is not counted.
+    assert failed_with("transient", ended("failed", "machine", "transient", "place")) == {Breach.REASON}
+
+
+def test_a_sound_job_that_fails_as_poison_without_three_deaths_is_found() -> None:
+    attempts = ended("lost", *["machine"] * 3)
+    deaths = tuple(Death(worker="a", at_s=each.started_s + 1) for each in attempts)
+
+    assert failed_with("poison", attempts, deaths=deaths) == set()
+    assert failed_with("poison", attempts, deaths=deaths[:2]) == {Breach.REASON}
+    # Its worker lived: it was cut off, three times.
+    assert failed_with("poison", attempts) == {Breach.REASON}
+    assert failed_with("poison", ended("failed", *["machine"] * 5)) == set()
+    assert failed_with("poison", ended("failed", *["machine"] * 4)) == {Breach.REASON}
+
+
+@pytest.mark.parametrize("outcome", ["lost", "failed", "released", "unpublished"])
+def test_an_attempt_that_comes_to_nothing_without_a_fault_is_found(outcome: str) -> None:
+    first, second = GOOD.attempts
+    story = replace(GOOD, attempts=(replace(first, outcome=outcome), second))
+    fault = replace(KILL, explains=frozenset({outcome}))
+
+    def with_harms(*harms: Harm) -> set[Breach]:
+        return breaches(history_of(story, harms=harms, runs=RUNS[1:]))
+
+    assert with_harms(fault) == set()
+    assert with_harms() == {Breach.CAUSE}
+    assert with_harms(replace(fault, worker="b")) == {Breach.CAUSE}
+    assert with_harms(replace(fault, job_id="b" * 32)) == {Breach.CAUSE}
+    assert with_harms(replace(fault, since_s=2.5, until_s=2.5)) == {Breach.CAUSE}
+    assert with_harms(replace(fault, explains=frozenset({"something else"}))) == {Breach.CAUSE}
+
+
+def test_a_job_that_is_rendered_again_and_again_without_a_fault_is_found() -> None:
+    third = Run(job_id=JOB, attempt=2, started_s=60.0, worker="a")
+
+    assert breaches(history_of(GOOD)) == set()
+    assert breaches(history_of(GOOD, runs=(*RUNS, third))) == {Breach.CAUSE}
+    assert breaches(history_of(GOOD, harms=())) == {Breach.CAUSE}
 
 
 def test_two_jobs_for_one_idempotency_key_are_found() -> None:
@@ -239,13 +320,43 @@ def dead(taken_after_s: float, **facts: object) -> set[Breach]:
     states = told(("queued", 0, ""), ("running", 1, ""), ("queued", 1, "lost"), ("canceled", 1, ""))
     story = Story(job_id=JOB, state="canceled", attempts=(lost,), states=states)
     bounds = Bounds(lease_s=15, repair_s=2, slack_s=10)
-    seen = history_of(story, objects={}, bounds=bounds, deaths=(Death(worker="a", at_s=10),), **facts)
-    return breaches(seen)
+    plain = {"objects": {}, "bounds": bounds, "deaths": (Death(worker="a", at_s=10),)}
+    plain |= {"harms": (replace(KILL, since_s=10, until_s=10),), "runs": ()}
+    return breaches(history_of(story, **plain | facts))
 
 
 def test_a_job_that_is_left_with_a_dead_worker_is_found() -> None:
     assert dead(17) == set()
     assert dead(60) == {Breach.RECOVERY}
+
+
+def test_a_job_that_is_left_with_a_dead_worker_for_many_short_leases_is_found() -> None:
+    quick = Bounds(lease_s=2, repair_s=2, slack_s=5)
+
+    assert dead(8, bounds=quick) == set()
+    assert dead(26, bounds=quick) == {Breach.RECOVERY}
+
+
+def test_a_free_worker_that_stands_beside_a_job_that_was_lost_is_found() -> None:
+    first, second = (
+        replace(each, started_s=at, ended_s=at + 4) for each, at in zip(GOOD.attempts, (1, 60), strict=True)
+    )
+    states = (StateSeen(state="queued", attempt=1, at_s=5), StateSeen(state="running", attempt=2, at_s=60))
+    story = replace(GOOD, attempts=(first, second), states=(*states, replace(states[1], state="succeeded")))
+    other = replace(waited("other", 0, 6), attempts=(replace(second, started_s=6, ended_s=59),))
+    other = replace(other, state="succeeded", artifacts=(Stored(key="jobs/other/clip", sha256="1"),))
+    other = replace(other, accepted_prefix="jobs/other/")
+
+    def beside(**facts: object) -> set[Breach]:
+        seen = history_of(story, deaths=(Death(worker="a", at_s=2),), runs=(), **facts)
+        objects = {**seen.objects, "jobs/other/clip": "1"}
+        return breaches(replace(seen, stories={**seen.stories, "other": other}, objects=objects))
+
+    assert beside() == set()  # nobody was there to take it
+    assert beside(able={"b": ((0.0, 100.0),)}) == set()  # b had another job in hand
+    assert beside(able={"c": ((0.0, 100.0),)}) == {Breach.RECOVERY}
+    assert beside(able={"c": ((0.0, 6.0), (55.0, 100.0))}) == set()
+    assert beside(able={"c": ((0.0, 100.0),)}, outages=((0.0, 100.0),)) == set()
 
 
 def test_a_repair_waits_for_the_store_and_is_not_blamed_for_that() -> None:

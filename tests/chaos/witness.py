@@ -70,7 +70,9 @@ def history_of(arena: Arena) -> History:
         stories={job_id: story for job_id, job in jobs.items() if (story := _story(arena, job))},
         objects=arena.s3.objects(),
         runs=tuple(_runs(arena)),
+        harms=tuple(arena.harms),
         deaths=tuple(arena.deaths),
+        able={name: tuple(spans) for name, spans in arena.able.items()},
         outages=tuple(arena.outages),
         bounds=_bounds(arena),
         cleared=True,
@@ -86,8 +88,9 @@ def _bounds(arena: Arena) -> Bounds:
     return Bounds(
         lease_s=store.lease_s,
         repair_s=2 * store.sweep_s + max(3 * store.sweep_s, 1.0),
-        # A machine on which workers start slowly does all slowly; so many on two cores are slow anyhow.
-        slack_s=max(20.0, 4 * arena.start_s),
+        # A machine on which workers start slowly does all slowly.
+        slack_s=max(5.0, arena.start_s),
+        reach_s=max(5.0, arena.start_s),
         cancel_slack_s=store.lease_s,
         passed_over_s=30.0,
     )
@@ -168,6 +171,7 @@ def _story(arena: Arena, job: Job) -> Story | None:
                 started_s=note.started_at.timestamp(),
                 ended_s=note.ended_at.timestamp(),
                 publishing=note.error is not None and note.error.details.get("phase") == PUBLISHING,
+                error_kind=note.error.kind.value if note.error else None,
             )
             for note in record.attempts
         ),
@@ -179,6 +183,7 @@ def _story(arena: Arena, job: Job) -> Story | None:
         error_kind=record.error.kind.value if record.error else None,
         queue=record.queue,
         priority=record.spec.priority,
+        max_attempts=record.spec.max_attempts,
         poison=job.job_id in arena.poison,
         cancel_confirmed_s=arena.canceled.get(job.job_id),
     )
@@ -208,9 +213,7 @@ def _runs(arena: Arena) -> Iterator[Run]:
                 entry = json.loads(line)
                 if entry["event"] == "started" and (named := job_of(entry)) is not None:
                     job_id, attempt = named
-                    yield Run(
-                        job_id=job_id, attempt=attempt, started_s=entry["at"], worker=f"w{place.number}"
-                    )
+                    yield Run(job_id=job_id, attempt=attempt, started_s=entry["at"], worker=place.worker.name)
 
 
 def _size(client: redis.Redis, command: str, key: str) -> int:
