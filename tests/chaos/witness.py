@@ -136,6 +136,8 @@ def _after_leaving(arena: Arena) -> dict[str, int]:
     left: dict[str, int] = {}
     eventually(lambda: all(place.able for place in arena.places), within_s=_LEAVE_S)
     arena.stop_keeping()
+    # One that ended just then was started again, and a process that only begins cannot leave well.
+    eventually(lambda: all(place.able for place in arena.places), within_s=_LEAVE_S)
     for place in arena.places:
         place.signal(signal.SIGTERM)
     for place in arena.places:
