@@ -51,7 +51,7 @@ def download_all(
 def seed_of(spec: JobSpec) -> int | None:
     """The seed that the clip was made from, if there is one."""
     of_template = spec.template_parameters.get("seed")
-    set_by_job = {place.rpartition(".")[2]: value for place, value in spec.parameters.items()}
+    set_by_job = {input_path.rpartition(".")[2]: value for input_path, value in spec.parameters.items()}
     in_graph = (
         node["inputs"].get(name)
         for node in spec.graph.values()

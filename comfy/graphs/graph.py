@@ -22,7 +22,7 @@ from comfy.graphs.links import (
     ancestors,
     class_of,
     find_cycle,
-    find_place,
+    find_input,
     inputs_of,
     is_link,
     links,
@@ -44,7 +44,7 @@ __all__ = [
     "check_graph",
     "class_of",
     "find_cycle",
-    "find_place",
+    "find_input",
     "graph_sha256",
     "inputs_of",
     "is_link",
@@ -52,7 +52,7 @@ __all__ = [
     "literal",
     "load_graph",
     "near_names",
-    "no_such_place",
+    "no_such_input",
     "nodes_of_class",
     "read_json",
     "set_input",
@@ -112,27 +112,27 @@ def check_graph(graph: Mapping[str, Any]) -> None:
         raise GraphError(problems)
 
 
-def set_input(graph: Mapping[str, Any], place: str, value: Any) -> Graph:
+def set_input(graph: Mapping[str, Any], input_path: str, value: Any) -> Graph:
     """Give a copy of the graph in which the input ``"node.input"`` has this value.
 
     Raises:
         GraphError: there is no such node or input, or the value is nothing that JSON can say.
     """
-    return set_inputs(graph, {place: value})
+    return set_inputs(graph, {input_path: value})
 
 
 def set_inputs(graph: Mapping[str, Any], values: Mapping[str, Any]) -> Graph:
     """Set several inputs at once on one copy; see `set_input`.
 
     Raises:
-        GraphError: with a problem for every place that is wrong, none of them written.
+        GraphError: with a problem for every input path that is wrong, none of them written.
     """
     changed: Graph = copy.deepcopy(dict(graph))
     problems: list[GraphProblem] = []
-    for place, value in values.items():
-        found = find_place(graph, place)
+    for input_path, value in values.items():
+        found = find_input(graph, input_path)
         if found is None:
-            problems.append(no_such_place(graph, place))
+            problems.append(no_such_input(graph, input_path))
             continue
         node_id, input_name = found
         try:
@@ -255,9 +255,9 @@ def _is_bad_link(graph: Mapping[str, Any], value: list[Any]) -> bool:
     return isinstance(source, str) and source in graph and len(rest) != 1
 
 
-def no_such_place(graph: Mapping[str, Any], place: str) -> GraphProblem:
+def no_such_input(graph: Mapping[str, Any], input_path: str) -> GraphProblem:
     """Say what is wrong with a ``node.input`` that the graph does not have."""
-    parts = place.split(".")
+    parts = input_path.split(".")
     cuts = [(".".join(parts[:cut]), ".".join(parts[cut:])) for cut in range(1, len(parts))]
     known = [(node_id, name) for node_id, name in cuts if node_id in graph]
     if known:
@@ -265,7 +265,7 @@ def no_such_place(graph: Mapping[str, Any], place: str) -> GraphProblem:
         message = f"there is no such input; the node has {_listed(inputs_of(graph, node_id), like=name)}"
         return _problem("unknown_input", message, graph, node_id, name)
     if len(parts) == 1:
-        message = f'"{place}" names no input: write node.input, for example 6.text'
+        message = f'"{input_path}" names no input: write node.input, for example 6.text'
         return GraphProblem(kind="unknown_input", message=message)
     nodes = ", ".join(f"{near} ({class_of(graph, near)})" for near in near_names(parts[0], graph, limit=8))
     message = f"there is no node {parts[0]} in the graph; it has {nodes}{', …' if len(graph) > 8 else ''}"

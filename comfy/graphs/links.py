@@ -58,9 +58,9 @@ def nodes_of_class(graph: Mapping[str, Any], *class_types: str) -> list[str]:
     return [node_id for node_id in graph if class_of(graph, node_id) in class_types]
 
 
-def find_place(graph: Mapping[str, Any], place: object) -> tuple[str, str] | None:
+def find_input(graph: Mapping[str, Any], input_path: object) -> tuple[str, str] | None:
     """Split ``node.input``, both of which may hold dots (``61.codec.encoding.crf``); None: no such input."""
-    node_id, dot, name = place.partition(".") if isinstance(place, str) else ("", "", "")
+    node_id, dot, name = input_path.partition(".") if isinstance(input_path, str) else ("", "", "")
     while dot:
         if node_id in graph and name in inputs_of(graph, node_id):
             return node_id, name

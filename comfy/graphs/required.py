@@ -92,7 +92,7 @@ def folders_of_kind(kind: str) -> tuple[str, ...]:
 
 
 def model_files(graph: Mapping[str, Any]) -> tuple[ModelFile, ...]:
-    """List the model files that the nodes of the graph name, each place that names one."""
+    """List the model files that the nodes of the graph name, each input that names one."""
     return tuple(_walk_model_files(graph))
 
 

@@ -21,7 +21,7 @@ _DEEPEST = 8  # formulas and switches within each other: a graph made to hurt ne
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class InputPath:
     """An input of a node. As text it is ``node.input``, as parameters name it."""
 
     node_id: str
@@ -33,12 +33,12 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """A value that a node gets, and the place where it is set."""
+    """A value that a node gets, and the input where it is set."""
 
-    asked: Place  # the input that gets the value
-    place: Place  # where the literal stands, or from where a link leads to what makes the value
+    asked: InputPath  # the input that gets the value
+    set_at: InputPath  # where the literal stands, or from where a link leads to what makes the value
     value: Any  # None: unknown until the graph runs
-    source_id: str | None = None  # the node that makes the value; None: a literal stands at `place`
+    source_id: str | None = None  # the node that makes the value; None: a literal stands at `set_at`
     slot: int = 0  # which of its outputs
 
     @property
@@ -49,7 +49,7 @@ class Setting:
     @property
     def is_elsewhere(self) -> bool:
         """Whether the value is set at another node than the one that uses it."""
-        return self.place != self.asked
+        return self.set_at != self.asked
 
     @property
     def whole(self) -> int | None:
@@ -64,7 +64,7 @@ def setting(graph: Mapping[str, Any], node_id: str, input_name: str) -> Setting 
     """
     if input_name not in inputs_of(graph, node_id):
         return None
-    return _follow(graph, Place(node_id=node_id, input_name=input_name), _DEEPEST)
+    return _follow(graph, InputPath(node_id=node_id, input_name=input_name), _DEEPEST)
 
 
 def literal(graph: Mapping[str, Any], node_id: str, input_name: str) -> Any:
@@ -106,23 +106,23 @@ def running(graph: Mapping[str, Any], outputs: Iterable[str]) -> set[str]:
     return seen
 
 
-def _follow(graph: Mapping[str, Any], asked: Place, depth: int) -> Setting:
-    place = asked
+def _follow(graph: Mapping[str, Any], asked: InputPath, depth: int) -> Setting:
+    at = asked
     for _ in range(len(graph) + 1):
-        value = inputs_of(graph, place.node_id).get(place.input_name)
+        value = inputs_of(graph, at.node_id).get(at.input_name)
         if not isinstance(value, list) or not is_link(value):
-            return Setting(asked=asked, place=place, value=value)
+            return Setting(asked=asked, set_at=at, value=value)
         behind = _handed_on(graph, value[0], value[1], depth)
         if behind is None:
             break
-        place = behind
+        at = behind
     else:  # nodes that hand on to each other in a circle
-        value = [place.node_id, 0]
+        value = [at.node_id, 0]
     known = _calculated(graph, value[0], value[1], depth)
-    return Setting(asked=asked, place=place, value=known, source_id=value[0], slot=value[1])
+    return Setting(asked=asked, set_at=at, value=known, source_id=value[0], slot=value[1])
 
 
-def _handed_on(graph: Mapping[str, Any], node_id: str, slot: int, depth: int) -> Place | None:
+def _handed_on(graph: Mapping[str, Any], node_id: str, slot: int, depth: int) -> InputPath | None:
     """The input whose value a node hands on as it is; None when it makes a value of its own."""
     row = _known(graph, node_id)
     if row.is_switch:
@@ -134,10 +134,10 @@ def _handed_on(graph: Mapping[str, Any], node_id: str, slot: int, depth: int) ->
         if name == FIRST_INPUT:
             name = next(iter(inputs_of(graph, node_id)), None)
     known = name is not None and name in inputs_of(graph, node_id)
-    return Place(node_id=node_id, input_name=name) if known and name is not None else None
+    return InputPath(node_id=node_id, input_name=name) if known and name is not None else None
 
 
-def _side_of_picture(graph: Mapping[str, Any], node_id: str, side: str, depth: int) -> Place | None:
+def _side_of_picture(graph: Mapping[str, Any], node_id: str, side: str, depth: int) -> InputPath | None:
     """The input that says how wide or high the picture is that this node has; None when none does."""
     for _ in range(_DEEPEST):
         inputs = inputs_of(graph, node_id)
@@ -151,11 +151,11 @@ def _side_of_picture(graph: Mapping[str, Any], node_id: str, side: str, depth: i
         return None
     if depth == 0 or inputs.get("keep_proportion") not in _KEEPS_SIDES:
         return None
-    place = Place(node_id=node_id, input_name=side)
-    value = _follow(graph, place, depth - 1).value
+    at = InputPath(node_id=node_id, input_name=side)
+    value = _follow(graph, at, depth - 1).value
     step = inputs.get("divisible_by", 1)
     exact = isinstance(value, int) and isinstance(step, int) and value > 0 and value % max(step, 1) == 0
-    return place if exact else None
+    return at if exact else None
 
 
 def _known(graph: Mapping[str, Any], node_id: str) -> NodeClass:
@@ -165,7 +165,7 @@ def _known(graph: Mapping[str, Any], node_id: str) -> NodeClass:
 def _taken(graph: Mapping[str, Any], node_id: str, depth: int) -> str | None:
     if depth == 0 or "switch" not in inputs_of(graph, node_id):
         return None
-    position = _follow(graph, Place(node_id=node_id, input_name="switch"), depth - 1).value
+    position = _follow(graph, InputPath(node_id=node_id, input_name="switch"), depth - 1).value
     return None if position is None else "on_true" if position else "on_false"
 
 
@@ -175,10 +175,12 @@ def _calculated(graph: Mapping[str, Any], node_id: str, slot: int, depth: int) -
         return None
     inputs = inputs_of(graph, node_id)
     names = {
-        name.removeprefix(before): _follow(graph, Place(node_id=node_id, input_name=name), depth - 1).value
+        name.removeprefix(before): _follow(
+            graph, InputPath(node_id=node_id, input_name=name), depth - 1
+        ).value
         for name in inputs
         if name.startswith(before)
     }
-    formula = _follow(graph, Place(node_id=node_id, input_name="expression"), depth - 1).value
+    formula = _follow(graph, InputPath(node_id=node_id, input_name="expression"), depth - 1).value
     result = evaluate(formula, names) if isinstance(formula, str) else None
     return None if result is None else _AS[slot](result)

@@ -89,11 +89,11 @@ def _many_steps(subject: Subject) -> Iterator[Found]:
     known = [count for count in counts if count is not None]
     if len(known) == len(counts) and sum(known) > MOST_STEPS:
         stage = next(stage for stage in stages if _distilled(stage))
-        place = stage.get("steps")
+        given = stage.get("steps")
         yield Found(
             message=f"{sum(known)} steps with a few-step LoRA, which was made for 4",
             node_id=stage.sampler_id,
-            input_name=place.asked.input_name if place is not None else None,
+            input_name=given.asked.input_name if given is not None else None,
         )
 
 

@@ -35,9 +35,9 @@ def _gap(subject: Subject) -> Iterator[Found]:
         return
     end, start = pair[0].whole("end"), pair[1].whole("start")
     if end is not None and start is not None and 0 < end != start:
-        place = pair[1].get("start")
+        given = pair[1].get("start")
         message = f"the first sampler ends before step {end}, the second begins with step {start}"
-        yield Found(message=message, node_id=pair[1].sampler_id, input_name=_name(place))
+        yield Found(message=message, node_id=pair[1].sampler_id, input_name=_name(given))
 
 
 def _split(subject: Subject) -> Iterator[Found]:
@@ -46,9 +46,9 @@ def _split(subject: Subject) -> Iterator[Found]:
         return
     steps, start = pair[1].whole("steps"), pair[1].whole("start")
     if steps and start is not None and abs(start - steps / 2) > steps * _FAR_OFF:
-        place = pair[1].get("start")
+        given = pair[1].get("start")
         message = f"the low-noise expert begins with step {start} of {steps}"
-        yield Found(message=message, node_id=pair[1].sampler_id, input_name=_name(place))
+        yield Found(message=message, node_id=pair[1].sampler_id, input_name=_name(given))
 
 
 def _noise(subject: Subject) -> Iterator[Found]:

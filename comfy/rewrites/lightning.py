@@ -119,9 +119,9 @@ def _set_sampling(draft: Draft, stage: Stage) -> None:
     elif stage.expert is Expert.LOW:
         wanted |= {"start": distilled.SPLIT, "end": -1 if wrapper else _TO_THE_END}
     for role, value in wanted.items():
-        place = stage.get(role)
-        if place is not None:
-            _need(draft, draft.set(place.asked.node_id, place.asked.input_name, value, why))
+        given = stage.get(role)
+        if given is not None:
+            _need(draft, draft.set(given.asked.node_id, given.asked.input_name, value, why))
         elif role == "shift":
             _add_shift(draft, stage, why)
     if stage.expert is not Expert.SINGLE and (stage.get("start") is None or stage.get("end") is None):

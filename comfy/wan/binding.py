@@ -1,6 +1,7 @@
 """Sets a graph's values by what they mean: `resolve` turns "prompt" or "frames" into inputs of nodes.
 
-A name is a place (``6.text``), one that the caller bound to places, or a role that `find_roles` finds.
+A name is an input path (``6.text``), a name that the caller bound to such paths, or a role that `find_roles`
+finds.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from typing import Any, Final
 
 from comfy.errors import GraphError, GraphProblem
 from comfy.graphs.graph import (
-    find_place,
+    find_input,
     inputs_of,
     is_link,
-    no_such_place,
+    no_such_input,
 )
 from comfy.graphs.values import (
-    Place,
+    InputPath,
     Setting,
     setting,
 )
@@ -86,29 +87,29 @@ def resolve(graph: Mapping[str, Any], roles: Roles, given: Mapping[str, Any], bi
         except GraphError as exc:
             problems += exc.problems
             continue
-        for place, each in written.items():
-            # A place itself is set to the name of a file that the server has; a role is given a file.
-            is_file = place != name and _is_file_input(graph, place)
-            (files if is_file else values)[place] = each
+        for input_path, each in written.items():
+            # An input path itself is set to the name of a file that the server has; a role is given a file.
+            is_file = input_path != name and _is_file_input(graph, input_path)
+            (files if is_file else values)[input_path] = each
     if problems:
         raise GraphError(problems)
     return Resolved(values=values, files=files)
 
 
-def places_of(graph: Mapping[str, Any], roles: Roles, name: str, bind: Bindings) -> tuple[str, ...]:
+def input_paths_of(graph: Mapping[str, Any], roles: Roles, name: str, bind: Bindings) -> tuple[str, ...]:
     """The inputs that a name means.
 
     Raises:
         GraphError: it means nothing here, several different things, or a value that a node computes.
     """
-    if find_place(graph, name) is not None:
+    if find_input(graph, name) is not None:
         return (name,)
     if name in bind:
         return _bound(graph, name, bind[name])
     role = ALIASES.get(name, name)
     if not roles.of(role):
-        raise GraphError([no_such_place(graph, name) if "." in name else _no_role(name, roles, bind)])
-    return _places_of_role(graph, roles, role)
+        raise GraphError([no_such_input(graph, name) if "." in name else _no_role(name, roles, bind)])
+    return _inputs_of_role(graph, roles, role)
 
 
 def role_parameter(graph: Mapping[str, Any], roles: Roles, role: str) -> Parameter:
@@ -124,7 +125,7 @@ def role_parameter(graph: Mapping[str, Any], roles: Roles, role: str) -> Paramet
         )
     if role in _TYPES:
         return _TYPES[role]
-    is_file = any(_is_file_input(graph, str(each.place)) for each in roles.of(role))
+    is_file = any(_is_file_input(graph, str(each.set_at)) for each in roles.of(role))
     kind = ParameterKind.FILE if is_file else ParameterKind.TEXT
     return Parameter(name=role, kind=kind, help="a file: path, https:// or s3://" if is_file else "")
 
@@ -132,62 +133,62 @@ def role_parameter(graph: Mapping[str, Any], roles: Roles, role: str) -> Paramet
 def _written(
     graph: Mapping[str, Any], roles: Roles, name: str, value: Any, bind: Bindings, *, snap: bool
 ) -> dict[str, Any]:
-    places = places_of(graph, roles, name, bind)
+    paths = input_paths_of(graph, roles, name, bind)
     role = ALIASES.get(name, name)
-    if find_place(graph, name) is not None or name in bind:
-        return dict.fromkeys(places, value)
+    if find_input(graph, name) is not None or name in bind:
+        return dict.fromkeys(paths, value)
     try:
         read = role_parameter(graph, roles, role).read(value, snap=snap)
     except ValueError as exc:
         raise GraphError([parameter_problem("bad_parameter", name, str(exc))]) from exc
     splits = _moved_splits(roles, read) if role == "steps" else {}
-    return dict.fromkeys(places, read) | splits
+    return dict.fromkeys(paths, read) | splits
 
 
 def _bound(graph: Mapping[str, Any], name: str, bound_to: str | Sequence[str]) -> tuple[str, ...]:
-    places = (bound_to,) if isinstance(bound_to, str) else tuple(bound_to)
-    missing = [place for place in places if find_place(graph, place) is None]
+    paths = (bound_to,) if isinstance(bound_to, str) else tuple(bound_to)
+    missing = [path for path in paths if find_input(graph, path) is None]
     if missing:
         message = f"is bound to {', '.join(missing)}: there is no such input"
         raise GraphError([parameter_problem("unknown_input", name, message)])
-    return places
+    return paths
 
 
-def _places_of_role(graph: Mapping[str, Any], roles: Roles, role: str) -> tuple[str, ...]:
+def _inputs_of_role(graph: Mapping[str, Any], roles: Roles, role: str) -> tuple[str, ...]:
     settings = roles.of(role)
     if computed := next((each for each in settings if each.is_computed), None):
         raise GraphError([_computed(graph, role, computed)])
     if any(each.value != settings[0].value for each in settings):
-        shown = ", ".join(f"{each.place} = {each.value!r:.40}" for each in settings)
+        shown = ", ".join(f"{each.set_at} = {each.value!r:.40}" for each in settings)
         message = f"means several things in this graph: {shown}; name the input that you mean"
         raise GraphError([parameter_problem("ambiguous_role", role, message)])
     return tuple(dict.fromkeys(str(_where_to_write(graph, roles, role, each)) for each in settings))
 
 
-def _where_to_write(graph: Mapping[str, Any], roles: Roles, role: str, value: Setting) -> Place:
+def _where_to_write(graph: Mapping[str, Any], roles: Roles, role: str, value: Setting) -> InputPath:
     """The source of a value when it serves this role alone, else the input itself: its link is cut."""
     if not value.is_elsewhere:
-        return value.place
+        return value.set_at
     asked = {each.asked for each in roles.of(role)}
-    alike = _ALIKE.get(role, set()) | {place.input_name for place in asked}
-    users = _users(graph, roles, value.place)
+    alike = _ALIKE.get(role, set()) | {each.input_name for each in asked}
+    users = _users(graph, roles, value.set_at)
     alone = all(user in asked or user.input_name in alike for user in users)
-    return value.place if alone else value.asked
+    return value.set_at if alone else value.asked
 
 
-def _users(graph: Mapping[str, Any], roles: Roles, place: Place) -> list[Place]:
-    """The inputs of running nodes that get the value which stands at this place."""
+def _users(graph: Mapping[str, Any], roles: Roles, at: InputPath) -> list[InputPath]:
+    """The inputs of running nodes that get the value which stands at this input."""
     found = []
     for node_id in roles.running:
         for name, linked in inputs_of(graph, node_id).items():
             behind = setting(graph, node_id, name) if is_link(linked) else None
-            if behind is not None and behind.place == place:
-                found.append(Place(node_id=node_id, input_name=name))
-    # What only hands on is a user of the place, too, and none that counts.
+            if behind is not None and behind.set_at == at:
+                found.append(InputPath(node_id=node_id, input_name=name))
+    # What only hands on is a user of the input, too, and none that counts.
     return [user for user in found if not _hands_on(graph, user, found)]
 
 
-def _hands_on(graph: Mapping[str, Any], user: Place, users: Sequence[Place]) -> bool:
+def _hands_on(graph: Mapping[str, Any], user: InputPath, users: Sequence[InputPath]) -> bool:
     return any(
         inputs_of(graph, each.node_id)[each.input_name][0] == user.node_id for each in users if each != user
     )
@@ -203,23 +204,23 @@ def _moved_splits(roles: Roles, steps: int) -> dict[str, Any]:
             if at is None or before is None or at.whole is None or not 0 < at.whole < before:
                 continue
             if at.is_computed:
-                message = f"the stages hand over at {at.place}, which node {at.source_id} computes"
+                message = f"the stages hand over at {at.set_at}, which node {at.source_id} computes"
                 raise GraphError([parameter_problem("computed_role", "steps", message)])
-            moved[str(at.place)] = min(max(round(at.whole * steps / before), 1), max(steps - 1, 1))
+            moved[str(at.set_at)] = min(max(round(at.whole * steps / before), 1), max(steps - 1, 1))
     return moved
 
 
 def _computed(graph: Mapping[str, Any], role: str, value: Setting) -> GraphProblem:
     source_id = value.source_id or ""
     behind = [setting(graph, source_id, name) for name in inputs_of(graph, source_id)]
-    places = [str(each.place) for each in behind if each is not None and not each.is_computed]
-    given = f"; set what it is given: {', '.join(places)}" if places else ""
+    paths = [str(each.set_at) for each in behind if each is not None and not each.is_computed]
+    given = f"; set what it is given: {', '.join(paths)}" if paths else ""
     maker = f"node {source_id} ({graph[source_id].get('class_type')})" if source_id in graph else source_id
     return parameter_problem("computed_role", role, f"is computed at {value.asked} by {maker}{given}")
 
 
 def _no_role(name: str, roles: Roles, bind: Bindings) -> GraphProblem:
-    known = [f"{role} ({', '.join(str(each.place) for each in roles.of(role))})" for role in roles.settings]
+    known = [f"{role} ({', '.join(str(each.set_at) for each in roles.of(role))})" for role in roles.settings]
     listed = ", ".join([*bind, *known]) or "none"
     message = (
         f"is no input (write node.input, for example 6.text) and no role of this graph; it has: {listed}"
@@ -236,8 +237,8 @@ def _asks_to_snap(given: Mapping[str, Any], bind: Bindings) -> bool:
         raise GraphError([parameter_problem("bad_parameter", SNAP, str(exc))]) from exc
 
 
-def _is_file_input(graph: Mapping[str, Any], place: str) -> bool:
-    found = find_place(graph, place)
+def _is_file_input(graph: Mapping[str, Any], input_path: str) -> bool:
+    found = find_input(graph, input_path)
     return found is not None and node_class(str(graph[found[0]].get("class_type"))).input_file == found[1]
 
 

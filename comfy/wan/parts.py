@@ -1,4 +1,4 @@
-"""What a WAN graph consists of, each part with the place where its values are set."""
+"""What a WAN graph consists of, each part with the inputs where its values are set."""
 
 from __future__ import annotations
 

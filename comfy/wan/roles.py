@@ -1,7 +1,7 @@
 """What each node of a graph is for, whatever its class is called: `find_roles`.
 
 Keyed on what travels over the links and where the nodes stand; class names are only looked up. Only nodes
-that run count, and every value comes with the place where it is really set.
+that run count, and every value comes with the input where it is really set.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from comfy.graphs.values import (
-    Place,
+    InputPath,
     Setting,
 )
 from comfy.node_defs.definitions import Definitions
@@ -53,7 +53,7 @@ _UPSCALE: Final = re.compile(r"(Upscale|ImageScale|ImageResize|SeedVR)")
 class Roles:
     """The parts of a graph that run."""
 
-    # Role -> every place that has it: "prompt", "negative", "seed", "width", "height", "frames", "fps",
+    # Role -> every input that has it: "prompt", "negative", "seed", "width", "height", "frames", "fps",
     # "steps", "cfg", "shift", "start_image", "end_image", and media by the name under which they arrive.
     settings: Mapping[str, tuple[Setting, ...]]
     stages: tuple[Stage, ...]  # in the order in which they run
@@ -69,16 +69,16 @@ class Roles:
     running: frozenset[str]  # the ids of the nodes that run
 
     def of(self, role: str) -> tuple[Setting, ...]:
-        """Every place that has a role; empty when the graph has none."""
+        """Every input that has a role; empty when the graph has none."""
         return self.settings.get(role, ())
 
     def one(self, role: str) -> Setting | None:
-        """The only place that has a role; None when there is none, or more than one."""
+        """The only input that has a role; None when there is none, or more than one."""
         found = self.of(role)
         return found[0] if len(found) == 1 else None
 
     def value(self, role: str) -> Any:
-        """The value of a role, when all places that have it agree on a known one; else None."""
+        """The value of a role, when all inputs that have it agree on a known one; else None."""
         values = [each.value for each in self.of(role)]
         return values[0] if values and all(value == values[0] for value in values) else None
 
@@ -136,11 +136,11 @@ def _settings(
 
 
 def _distinct(found: Iterable[Setting | None]) -> tuple[Setting, ...]:
-    by_place: dict[Place, Setting] = {}
+    by_input: dict[InputPath, Setting] = {}
     for each in found:
         if each is not None:
-            by_place.setdefault(each.asked, each)
-    return tuple(by_place.values())
+            by_input.setdefault(each.asked, each)
+    return tuple(by_input.values())
 
 
 def _find_sizes(reader: Reader) -> tuple[Size, ...]:

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from comfy.graphs.values import (
-    Place,
+    InputPath,
     Setting,
 )
 from comfy.node_defs.node_classes import model_folder
@@ -49,8 +49,8 @@ def text_encoders(reader: Reader) -> list[str]:
 
 
 def _behind(reader: Reader, node_id: str, names: tuple[str, ...]) -> tuple[list[Setting], list[Setting]]:
-    positive: dict[Place, Setting] = {}
-    negative: dict[Place, Setting] = {}
+    positive: dict[InputPath, Setting] = {}
+    negative: dict[InputPath, Setting] = {}
     # One link carries both prompts in the wrapper, and in a sampler that takes a single condition only one.
     waiting = [(node_id, name, _NEGATIVE_NAME.search(name) is not None) for name in reversed(names)]
     seen: set[tuple[str, int, bool]] = set()
@@ -62,8 +62,8 @@ def _behind(reader: Reader, node_id: str, names: tuple[str, ...]) -> tuple[list[
         seen.add((*source, is_negative))
         behind = _texts(reader, source[0], is_negative=is_negative)
         if behind is not None:
-            positive.update((each.place, each) for each in behind[0])
-            negative.update((each.place, each) for each in behind[1])
+            positive.update((each.set_at, each) for each in behind[0])
+            negative.update((each.set_at, each) for each in behind[1])
         elif not _ZERO.search(reader.class_type(source[0])):
             waiting += [(source[0], *each) for each in _onward(reader, source, is_negative=is_negative)]
     return list(positive.values()), list(negative.values())

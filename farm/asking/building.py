@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from comfy.graphs.graph import (
     Graph,
-    find_place,
+    find_input,
 )
-from comfy.wan.binding import Bindings, places_of, resolve
+from comfy.wan.binding import Bindings, input_paths_of, resolve
 from comfy.wan.parameters import ParameterKind
 from comfy.wan.templates import get_template
 from farm.asking.graphs import (
@@ -59,16 +59,18 @@ def build_graph(
         InvalidJob: the file cannot be read.
     """
     plain, image = read_with_key(read_source(graph), known)
-    direct = {name: value for name, value in parameters.items() if find_place(plain, name) is not None}
+    direct = {name: value for name, value in parameters.items() if find_input(plain, name) is not None}
     meant = {name: value for name, value in parameters.items() if name not in direct}
-    # What a place is set to may turn a switch: roles are those of the graph that comes of it.
+    # What an input is set to may turn a switch: roles are those of the graph that comes of it.
     base = with_values(plain, direct) if direct else plain
-    named = any(find_place(plain, name) is None for name in inputs)
+    named = any(find_input(plain, name) is None for name in inputs)
     if not meant and not named:
         return _built(base, image, direct, inputs)
     roles = roles_of(base, _key(image, direct))
     found = resolve(base, roles, meant, bind)
-    files = {place: source for name, source in inputs.items() for place in places_of(base, roles, name, bind)}
+    files = {
+        path: source for name, source in inputs.items() for path in input_paths_of(base, roles, name, bind)
+    }
     return _built(with_values(base, found.values), image, direct | found.values, found.files | files)
 
 
@@ -92,7 +94,7 @@ def build_template(name: str, parameters: Mapping[str, Any], inputs: Mapping[str
     template = get_template(name)
     pictures = {each.name for each in template.parameters if each.kind is ParameterKind.FILE}
     given = {each: source for each, source in inputs.items() if each in pictures}
-    others = {place: source for place, source in inputs.items() if place not in pictures}
+    others = {path: source for path, source in inputs.items() if path not in pictures}
     built = template.build(**{**parameters, **given})
     # Which picture it is makes no difference to what the graph needs, whether there is one does.
     shape = effective({each: value for each, value in built.parameters.items() if each not in pictures})

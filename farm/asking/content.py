@@ -47,7 +47,7 @@ def content_of(spec: JobSpec) -> str:
         node_id: {name: part for name, part in node.items() if name != "_meta"}
         for node_id, node in graph.items()
     }
-    counted["inputs"] = {place: known_content(source) for place, source in spec.inputs.items()}
+    counted["inputs"] = {input_path: known_content(source) for input_path, source in spec.inputs.items()}
     text = json.dumps(counted, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -66,10 +66,10 @@ def reuse_problems(graph: Mapping[str, Any], inputs: Mapping[str, Any]) -> Itera
     Args:
         inputs: "node.input" -> as the caller gives it.
     """
-    for place, source in inputs.items():
+    for input_path, source in inputs.items():
         if isinstance(source, str) and scheme_of(source) and known_content(source) is None:
             yield Problem(
-                field=f"input {place}",
+                field=f"input {input_path}",
                 message="its content is not known, so no result can be reused; give the file itself, or "
                 "end the address in #sha256=…",
             )

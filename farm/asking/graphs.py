@@ -18,7 +18,7 @@ from comfy.errors import GraphProblem
 from comfy.graphs.graph import (
     MAX_NODES,
     Graph,
-    find_place,
+    find_input,
     load_graph,
     set_inputs,
 )
@@ -143,8 +143,8 @@ def with_values(graph: Graph, values: Mapping[str, Any]) -> Graph:
         GraphError: with a problem for every "node.input" that is wrong.
     """
     changed = dict(graph)
-    for place, value in values.items():
-        found = find_place(graph, place)
+    for input_path, value in values.items():
+        found = find_input(graph, input_path)
         # A list may be a link, which can close a circle: that is for the whole check.
         if found is None or isinstance(value, list | tuple | Mapping):
             return set_inputs(graph, values)
@@ -183,12 +183,12 @@ def roles_of(graph: Graph, key: Hashable = None) -> Roles:
 def effective(parameters: Mapping[str, Any]) -> Hashable:
     """The parameters on which a graph's facts may depend, as part of a key; None if they make none."""
     found = []
-    for place, value in parameters.items():
+    for input_path, value in parameters.items():
         if not isinstance(value, str | int | float | None):
             return None
-        if place.rpartition(".")[2] not in _WITHOUT_EFFECT:
+        if input_path.rpartition(".")[2] not in _WITHOUT_EFFECT:
             # The type counts: 20, 20.0 and True are equal to Python and not to ComfyUI.
-            found.append((place, type(value), value))
+            found.append((input_path, type(value), value))
     return tuple(found)
 
 

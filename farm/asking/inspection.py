@@ -30,7 +30,7 @@ class Row:
     node: str  # the node that plays the part
     class_type: str
     value: Any  # None: there is none, or it is not known before the graph runs
-    place: str | None  # "node.input" where the value is set
+    input_path: str | None  # "node.input" where the value is set
     note: str = ""
 
 
@@ -40,7 +40,7 @@ class NeededModel:
 
     folder: str
     name: str
-    place: str
+    input_path: str
     size_bytes: int | None  # as published; None: not in our table
 
 
@@ -83,7 +83,7 @@ def inspect_graph(graph: Graph) -> Inspection:
             NeededModel(
                 folder=file.folder,
                 name=file.name,
-                place=f"{file.node_id}.{file.input_name}",
+                input_path=f"{file.node_id}.{file.input_name}",
                 size_bytes=file_bytes(file.name),
             )
             for file in model_files(graph)
@@ -162,7 +162,7 @@ def _row(graph: Graph, role: str, found: Setting) -> Row:
         node=found.asked.node_id,
         class_type=class_of(graph, found.asked.node_id) or "",
         value=found.value,
-        place=str(found.place),
+        input_path=str(found.set_at),
         note=note,
     )
 
@@ -176,4 +176,4 @@ def _part_rows(role: str, parts: Iterable[Part]) -> Iterator[Row]:
 
 
 def _part(role: str, part: Part) -> Row:
-    return Row(role=role, node=part.node_id, class_type=part.class_type, value=None, place=None)
+    return Row(role=role, node=part.node_id, class_type=part.class_type, value=None, input_path=None)

@@ -137,7 +137,7 @@ def prepare_with_files(request: JobRequest, known: Knowledge = known_without_a_f
     Args:
         known: what is known of nodes; asked only when the graph is a workflow as ComfyUI's editor saves it.
 
-    Local input files are only looked at; the spec names them by their place until
+    Local input files are only looked at; the spec names them by their input path until
     `Farm` has stored them and puts the address there.
 
     Raises:
@@ -151,7 +151,7 @@ def prepare_with_files(request: JobRequest, known: Knowledge = known_without_a_f
         if outside := _not_given(facts.outside, built.inputs):
             raise GraphError(outside)
         if built.inputs:
-            # Only to see that each place exists: the worker sets the name that the file gets there.
+            # Only to see that each input exists: the worker sets the name that the file gets there.
             with_values(built.graph, dict.fromkeys(built.inputs, ""))
     except GraphError as exc:
         raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc
@@ -212,7 +212,7 @@ def _fields(request: JobRequest, built: Built, facts: GraphFacts) -> dict[str, A
         "parameters": dict(built.values),
         "template": request.template,
         "template_parameters": dict(built.template_parameters),
-        "inputs": {place: shown_source(source) for place, source in built.inputs.items()},
+        "inputs": {input_path: shown_source(source) for input_path, source in built.inputs.items()},
         "requirements": Requirements(vram_gib=vram_gib, node_classes=facts.node_classes, models=facts.models),
     }
 
@@ -240,7 +240,7 @@ def with_seeds(
         options = request.options
         if key is not None:
             options = JobOptions(**{**options, "idempotency_key": f"{key}-{number}"})
-        varied = {place: seed + number for place, seed in seeds.items()}
+        varied = {input_path: seed + number for input_path, seed in seeds.items()}
         yield replace(request, parameters={**request.parameters, **varied}, options=options)
 
 
@@ -274,7 +274,7 @@ def _draw_seed(key: str | None) -> int:
 
 def _seeds_of(graph: Graph) -> dict[str, int]:
     """The seeds that count: those of the samplers that add noise, else whatever is called a seed."""
-    seeds = {str(each.place): each.value for each in roles_of(graph).of("seed") if not each.is_computed}
+    seeds = {str(each.set_at): each.value for each in roles_of(graph).of("seed") if not each.is_computed}
     if not seeds:
         seeds = {
             f"{node_id}.{name}": value
@@ -282,14 +282,14 @@ def _seeds_of(graph: Graph) -> dict[str, int]:
             for name, value in node["inputs"].items()
             if name in _SEED_INPUTS
         }
-    return {place: seed for place, seed in seeds.items() if isinstance(seed, int)}
+    return {input_path: seed for input_path, seed in seeds.items() if isinstance(seed, int)}
 
 
 def as_problem(problem: GraphProblem) -> Problem:
     """What is wrong with a graph, as the farm tells it."""
-    place = ".".join(part for part in (problem.node_id, problem.input_name) if part)
+    input_path = ".".join(part for part in (problem.node_id, problem.input_name) if part)
     kind = f" ({problem.class_type})" if problem.class_type else ""
-    return Problem(field=f"node {place}{kind}" if place else "graph", message=problem.message)
+    return Problem(field=f"node {input_path}{kind}" if input_path else "graph", message=problem.message)
 
 
 def _bad_options(options: JobOptions) -> Iterator[Problem]:
@@ -311,9 +311,9 @@ def _bad_options(options: JobOptions) -> Iterator[Problem]:
 
 
 def _bad_inputs(inputs: Mapping[str, InputSource]) -> Iterator[Problem]:
-    for place, source in inputs.items():
+    for input_path, source in inputs.items():
         if fault := _bad_input(source):
-            yield Problem(field=f"input {place}", message=fault)
+            yield Problem(field=f"input {input_path}", message=fault)
 
 
 def _bad_input(source: InputSource) -> str | None:

@@ -65,12 +65,12 @@ def public_source(source: str) -> str:
     """A source as it may stand in a log, error or manifest: without user, password, query and fragment."""
     try:
         parts = urlsplit(source)
-        place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     except ValueError:
         return "(an address that cannot be read)"
     if parts.scheme not in INPUT_SCHEMES:
         return f"{parts.scheme[:20]}:…"
-    return place if len(place) <= _LONGEST_SHOWN else place[: _LONGEST_SHOWN - 3] + "..."
+    return address if len(address) <= _LONGEST_SHOWN else address[: _LONGEST_SHOWN - 3] + "..."
 
 
 def _s3_fault(address: str) -> str | None:

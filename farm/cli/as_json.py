@@ -42,7 +42,7 @@ def record(job: JobRecord) -> dict[str, Any]:
     """Everything that is known of a job; addresses of inputs without their secrets."""
     value: dict[str, Any] = _RECORD.dump_python(job, mode="json")
     inputs = value["spec"]["inputs"]
-    value["spec"]["inputs"] = {place: public_source(source) for place, source in inputs.items()}
+    value["spec"]["inputs"] = {input_path: public_source(source) for input_path, source in inputs.items()}
     return value
 
 

@@ -77,6 +77,6 @@ def request_of(
 def _bindings(pairs: Sequence[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for pair in pairs:
-        for name, place in parse_pairs([pair], option="--bind").items():
-            found.setdefault(name, []).append(place)
+        for name, input_path in parse_pairs([pair], option="--bind").items():
+            found.setdefault(name, []).append(input_path)
     return found

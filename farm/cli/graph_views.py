@@ -31,7 +31,7 @@ def inspection_view(found: Inspection) -> RenderableType:
     if found.models:
         models = plain_table("model file", "folder", "set at", "size")
         for model in found.models:
-            models.add_row(escape(model.name), model.folder, model.place, size(model.size_bytes))
+            models.add_row(escape(model.name), model.folder, model.input_path, size(model.size_bytes))
         parts += ["", models]
     if found.files:
         parts += ["", "input files: " + escape(", ".join(found.files))]
@@ -102,7 +102,7 @@ def _roles_table(found: Inspection) -> Table:
         table.add_row(
             escape(row.role),
             escape(value),
-            row.place or "",
+            row.input_path or "",
             row.node,
             escape(row.class_type),
             escape(row.note),

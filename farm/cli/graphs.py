@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 
 from comfy.errors import GraphError
 from comfy.graphs.graph import (
-    find_place,
-    no_such_place,
+    find_input,
+    no_such_input,
 )
 from comfy.wan.templates import TEMPLATES, get_template
 from farm.asking.building import Built
@@ -114,20 +114,20 @@ def _show_saved(door: Door, kept: SavedTemplate, *, json: bool) -> None:
         about = {"name": kept.name, "bind": kept.bind}
         as_json.put(door.out, about | _INSPECTION.dump_python(found, mode="json"))
         return
-    for each, places in kept.bind.items():
-        say(door.out, f"{each}: {', '.join(places)}")
+    for each, input_paths in kept.bind.items():
+        say(door.out, f"{each}: {', '.join(input_paths)}")
     door.out.print(inspection_view(found))
 
 
 def _save(door: Door, name: str | None, request: JobRequest) -> None:
     if name is None:
         raise typer.BadParameter("say under which NAME the graph is kept")
-    bind = {each: [place] if isinstance(place, str) else list(place) for each, place in request.bind.items()}
+    bind = {each: [path] if isinstance(path, str) else list(path) for each, path in request.bind.items()}
     graph = _built(request).graph
-    for each, places in bind.items():
-        for place in places:
-            if find_place(graph, place) is None:
-                problem = no_such_place(graph, place)
+    for each, input_paths in bind.items():
+        for input_path in input_paths:
+            if find_input(graph, input_path) is None:
+                problem = no_such_input(graph, input_path)
                 raise InvalidJob([Problem(field=f"--bind {each}", message=problem.message)])
     say(door.out, f"kept in {save_template(name, graph, bind)}; use it with --template {name}")
 

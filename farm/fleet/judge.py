@@ -78,9 +78,11 @@ class Judge:
     def _hinted(self, problem: GraphProblem, graph: Mapping[str, Any]) -> GraphProblem:
         """With what ComfyUI's own answer does not say: the nearest of many choices, how to give a file."""
         if problem.kind == "custom_validation_failed" and problem.input_name:
-            place = f"{problem.node_id}.{problem.input_name}"
+            input_path = f"{problem.node_id}.{problem.input_name}"
             value = str(graph[problem.node_id or ""]["inputs"][problem.input_name])
-            advice = f"give the file with the job: --input {place}=FILE, or inputs={{'{place}': ...}}"
+            advice = (
+                f"give the file with the job: --input {input_path}=FILE, or inputs={{'{input_path}': ...}}"
+            )
             return replace(problem, message=f'there is no input file "{shorten(value)}"; {advice}')
         node = self.definitions.get(problem.class_type or "")
         wanted = node.input(problem.input_name or "") if node is not None else None

@@ -18,7 +18,7 @@ from typing import Final, cast
 
 from comfy.errors import GraphProblem, UnknownMessage
 from comfy.generations import Generation
-from comfy.graphs.graph import find_place
+from comfy.graphs.graph import find_input
 from comfy.graphs.required import is_model_file
 from comfy.node_defs.definitions import (
     Definitions,
@@ -162,7 +162,9 @@ class Preflight:
         return self._live().name
 
     def _verdicts(self, fleet: _Fleet, spec: JobSpec) -> list[tuple[_Nodes, Sequence[GraphProblem]]]:
-        provided = {find_place(spec.graph, place) for place in spec.inputs} if fleet.nodes else set()
+        provided = (
+            {find_input(spec.graph, input_path) for input_path in spec.inputs} if fleet.nodes else set()
+        )
         return [(nodes, _but(nodes.judge.problems(spec.graph), provided)) for nodes in fleet.nodes]
 
     def _live(self) -> _Fleet:

@@ -22,8 +22,8 @@ from farm.asking.request import JobRequest
 from farm.fleet.sites import live_sites
 from farm.job import JobState
 from tests.support.clips import make_clip, make_picture
-from tests.support.places import graphs_of_people
 from tests.support.s3 import S3Server
+from tests.support.sites import graphs_of_people
 from tests.support.whole_farm import JOB_S, WholeFarm
 
 GRAPHS = graphs_of_people()

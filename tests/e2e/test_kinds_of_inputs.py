@@ -124,9 +124,9 @@ def test_a_file_that_is_taken_is_one_that_comfyui_loads(
     real_farm: WholeFarm, tmp_path: Path, name: str
 ) -> None:
     file, make, kind = _KINDS[name]
-    place, graph = _GRAPHS[kind]
+    input_path, graph = _GRAPHS[kind]
 
-    job = real_farm.farm.submit(graph, inputs={place: make(tmp_path / file)})
+    job = real_farm.farm.submit(graph, inputs={input_path: make(tmp_path / file)})
 
     job.wait(_RENDER_S)
     count = len(job.result().facts.artifacts)

@@ -47,9 +47,9 @@ def wan_graph(**parameters: Any) -> dict[str, Any]:
     return get_template(TEMPLATE).build(**{"prompt": "a fox", "seed": 1, **parameters}).graph
 
 
-def changed(graph: Mapping[str, Any], place: str, value: Any) -> dict[str, Any]:
+def changed(graph: Mapping[str, Any], input_path: str, value: Any) -> dict[str, Any]:
     """A copy with another value at "node.input"."""
-    node_id, name = place.split(".", 1)
+    node_id, name = input_path.split(".", 1)
     copied = copy.deepcopy(dict(graph))
     copied[node_id]["inputs"][name] = value
     return copied

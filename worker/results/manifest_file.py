@@ -32,7 +32,7 @@ def manifest_json(
         for artifact, facts in zip(artifacts, inspected, strict=True)
     ]
     # A presigned link is a secret for as long as it is good.
-    inputs = {place: public_source(str(source)) for place, source in run.get("inputs", {}).items()}
+    inputs = {input_path: public_source(str(source)) for input_path, source in run.get("inputs", {}).items()}
     whole = {
         **run,
         "inputs": inputs,

@@ -1,4 +1,4 @@
-"""A graph's values are set by what they mean, at the place where they are really set."""
+"""A graph's values are set by what they mean, at the input where they are really set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from comfy.errors import GraphError
 from comfy.graphs.graph import set_inputs
-from comfy.wan.binding import Bindings, Resolved, places_of, resolve
+from comfy.wan.binding import Bindings, Resolved, input_paths_of, resolve
 from comfy.wan.roles import find_roles
 from comfy.wan.templates import get_template
 from tests.support.wan_graphs import Graph, a14b_by_switches, custom_sampling, node, wrapper_i2v
@@ -143,5 +143,5 @@ def test_every_problem_is_told_at_once() -> None:
 def test_an_alias_is_the_role_itself() -> None:
     graph = t2v()
 
-    assert places_of(graph, find_roles(graph), "length", {}) == ("59.length",)
+    assert input_paths_of(graph, find_roles(graph), "length", {}) == ("59.length",)
     assert resolved(graph, negative_prompt="x").values == {"7.text": "x"}

@@ -24,7 +24,7 @@ from farm.asking.request import (
 )
 from farm.errors import FarmError
 from tests.support.hostile import GRAPHS, PATHS, Graph, node
-from tests.support.places import a_site
+from tests.support.sites import a_site
 
 DEADLINE_S = 20.0  # CPU; each takes well under one second on a machine that does nothing else
 LONGEST_MESSAGE = 6000

@@ -26,8 +26,8 @@ def public(name: str) -> dict[str, Any]:
     return graph
 
 
-def places(roles: Roles, role: str) -> list[str]:
-    return [str(each.place) for each in roles.of(role)]
+def paths(roles: Roles, role: str) -> list[str]:
+    return [str(each.set_at) for each in roles.of(role)]
 
 
 def loras(roles: Roles, stage: int) -> list[tuple[Any, Any]]:
@@ -44,7 +44,7 @@ def test_the_built_in_template_is_read_with_and_without_definitions() -> None:
 
     assert roles == find_roles(graph, shipped_definitions())
     assert {
-        name: places(roles, name) for name in ("prompt", "negative", "seed", "width", "frames", "fps")
+        name: paths(roles, name) for name in ("prompt", "negative", "seed", "width", "frames", "fps")
     } == {
         "prompt": ["6.text"],
         "negative": ["7.text"],
@@ -67,8 +67,8 @@ def test_values_are_found_where_a_switch_takes_them_from() -> None:
     roles = find_roles(a14b_by_switches(few_steps=False))
 
     assert [stage.get("steps") and stage.whole("steps") for stage in roles.stages] == [20, 20]
-    assert set(places(roles, "steps")) == {"128.value"}
-    assert set(places(roles, "cfg")) == {"126.value"}
+    assert set(paths(roles, "steps")) == {"128.value"}
+    assert set(paths(roles, "cfg")) == {"126.value"}
     assert [stage.steps_run for stage in roles.stages] == [10, 10]
     assert loras(roles, 0) == loras(roles, 1) == []
     assert "101" not in roles.running
@@ -77,7 +77,7 @@ def test_values_are_found_where_a_switch_takes_them_from() -> None:
 def test_the_other_position_of_the_switch_brings_other_values_and_the_loras() -> None:
     roles = find_roles(a14b_by_switches(few_steps=True))
 
-    assert set(places(roles, "steps")) == {"118.value"}
+    assert set(paths(roles, "steps")) == {"118.value"}
     assert roles.value("cfg") == 1.0
     assert loras(roles, 0) == [("4steps_high_noise.safetensors", None)]
     assert [stage.expert for stage in roles.stages] == [Expert.HIGH, Expert.LOW]
@@ -91,7 +91,7 @@ def test_a_calculated_value_is_known_and_said_to_be_calculated() -> None:
 
 
 def test_a_start_image_is_found_under_its_name() -> None:
-    assert places(find_roles(a14b_by_switches()), "start_image") == ["97.image"]
+    assert paths(find_roles(a14b_by_switches()), "start_image") == ["97.image"]
 
 
 @pytest.mark.parametrize("suffix", ["", "MultiGPU"])
@@ -100,11 +100,11 @@ def test_the_wrapper_has_the_same_roles_whatever_the_suffix(suffix: str) -> None
 
     assert roles.value("prompt") == "a cat"
     assert roles.value("negative") == "blurry"
-    assert places(roles, "negative") == ["16.negative_prompt"]
-    assert places(roles, "seed") == ["27.seed"]
+    assert paths(roles, "negative") == ["16.negative_prompt"]
+    assert paths(roles, "seed") == ["27.seed"]
     assert (roles.value("width"), roles.value("height"), roles.value("frames")) == (832, 480, 81)
-    assert places(roles, "width") == ["80.value"]
-    assert places(roles, "start_image") == ["58.image"]
+    assert paths(roles, "width") == ["80.value"]
+    assert paths(roles, "start_image") == ["58.image"]
     assert [stage.expert for stage in roles.stages] == [Expert.HIGH, Expert.LOW]
     assert [stage.steps_run for stage in roles.stages] == [4, 4]
     assert [each.file.value for each in roles.text_encoders if each.file] == ["umt5-xxl-enc-bf16.safetensors"]
@@ -148,7 +148,7 @@ def test_settings_are_found_that_stand_in_the_nodes_around_a_sampler() -> None:
         "denoise": 1.0,
     }
     assert (stage.expert, stage.loader and stage.loader.class_type) == (Expert.SINGLE, "UnetLoaderGGUF")
-    assert places(roles, "prompt") == ["5.value"]
+    assert paths(roles, "prompt") == ["5.value"]
     assert roles.of("negative") == ()  # zeroed out: no text has an effect
     assert [part.class_type for part in roles.caches] == ["EasyCache"]
     assert [part.class_type for part in roles.upscalers] == ["ImageScaleBy"]
@@ -172,7 +172,7 @@ def test_a_pair_of_split_sigmas_gives_the_steps_of_each_half() -> None:
     roles = find_roles(graph)
 
     assert [stage.steps_run for stage in roles.stages] == [2, 4]
-    assert places(roles, "seed") == ["9.noise_seed"]
+    assert paths(roles, "seed") == ["9.noise_seed"]
 
 
 def test_a_swapped_pair_shows_in_what_file_and_steps_say() -> None:
@@ -240,7 +240,7 @@ def test_a_sampler_that_takes_both_experts_is_two_stages() -> None:
     roles = find_roles(graph)
 
     assert [stage.expert for stage in roles.stages] == [Expert.HIGH, Expert.LOW]
-    assert places(roles, "seed") == ["57.seed"]
+    assert paths(roles, "seed") == ["57.seed"]
 
 
 def test_nodes_that_feed_no_output_have_no_role() -> None:
@@ -273,9 +273,9 @@ def test_an_end_image_and_a_control_video_have_roles_of_their_own() -> None:
 
     roles = find_roles(graph)
 
-    assert places(roles, "start_image") == ["97.image"]
-    assert places(roles, "end_image") == ["401.image"]
-    assert places(roles, "control_video") == ["403.file"]
+    assert paths(roles, "start_image") == ["97.image"]
+    assert paths(roles, "end_image") == ["401.image"]
+    assert paths(roles, "control_video") == ["403.file"]
     assert roles.upscalers == ()  # a picture that is made smaller on its way in is no upscaling
 
 
@@ -335,7 +335,7 @@ def test_public_graphs_are_read_whole(
 
 
 @pytest.mark.parametrize(
-    ("name", "role", "place"),
+    ("name", "role", "path"),
     [
         ("core_s2v_two_chunks", "audio", "7.audio"),
         ("core_s2v_two_chunks", "ref_image", "9.image"),
@@ -345,8 +345,8 @@ def test_public_graphs_are_read_whole(
         ("multigpu_wrapper_i2v_a14b_gguf", "start_image", "13.image"),
     ],
 )
-def test_files_that_come_in_have_the_role_of_where_they_arrive(name: str, role: str, place: str) -> None:
-    assert places(find_roles(public(name)), role) == [place]
+def test_files_that_come_in_have_the_role_of_where_they_arrive(name: str, role: str, path: str) -> None:
+    assert paths(find_roles(public(name)), role) == [path]
 
 
 def test_a_cfg_that_a_node_makes_for_each_step_is_computed() -> None:

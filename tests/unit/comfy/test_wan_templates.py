@@ -172,13 +172,13 @@ def test_a_template_writes_where_the_roles_of_its_graph_are(template: Template) 
     roles = find_roles(built.graph, shipped_definitions())
 
     assert get_template(template.name) is template
-    for name, places in template.places.items():
-        found = {(each.place.node_id, each.place.input_name) for each in roles.of(name)}
-        assert found <= set(places)
+    for name, input_paths in template.places.items():
+        found = {(each.set_at.node_id, each.set_at.input_name) for each in roles.of(name)}
+        assert found <= set(input_paths)
         assert found or name == "split"
         if name in built.parameters:
             assert roles.value(name) == built.parameters[name]
-    pictures = [str(each.place) for role in ("start_image", "end_image") for each in roles.of(role)]
+    pictures = [str(each.set_at) for role in ("start_image", "end_image") for each in roles.of(role)]
     assert pictures == list(built.files)
     experts = ["high", "low"] if "split" in template.places else ["single"]
     assert [stage.expert for stage in roles.stages] == experts

@@ -38,7 +38,7 @@ def cli(
     return Cli(store=store, storage=storage)
 
 
-def test_inspect_shows_each_role_with_the_place_where_it_is_set(cli: Cli, tmp_path: Path) -> None:
+def test_inspect_shows_each_role_with_the_input_where_it_is_set(cli: Cli, tmp_path: Path) -> None:
     ended = cli("inspect", written(tmp_path, a14b_by_switches()))
 
     assert ended.code == ExitCode.OK
@@ -56,7 +56,7 @@ def test_inspect_tells_a_program_the_same(cli: Cli) -> None:
     assert found["clip"] == {"width": 480, "height": 832, "frames": 161, "fps": 32.0, "seconds": 5.03}
     assert (found["nodes"], found["running"]) == (19, 19)
     seed = next(row for row in found["rows"] if row["role"] == "seed")
-    assert (seed["place"], seed["value"]) == ("12.noise_seed", 99)
+    assert (seed["input_path"], seed["value"]) == ("12.noise_seed", 99)
     assert {"folder": "vae", "name": "wan_2.1_vae.safetensors"}.items() <= found["models"][3].items()
 
 
@@ -175,7 +175,7 @@ def test_a_templates_picture_is_a_parameter_or_an_input(tmp_path: Path) -> None:
         prepare(JobRequest(template="wan22-i2v-a14b", parameters={"prompt": "x", "image": "nowhere.png"}))
 
 
-def test_a_place_that_turns_a_switch_decides_which_branch_a_role_means() -> None:
+def test_an_input_that_turns_a_switch_decides_which_branch_a_role_means() -> None:
     request = JobRequest(graph=a14b_by_switches(), parameters={"131.value": True, "steps": 6})
 
     built = build(request)

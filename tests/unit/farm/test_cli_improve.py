@@ -22,7 +22,7 @@ from farm.testing import (
     MemoryJobStore,
 )
 from tests.support.fleet import announce, changed, wan_graph
-from tests.support.places import wrapper_graph
+from tests.support.sites import wrapper_graph
 from tests.support.valkey import free_port
 
 
@@ -155,7 +155,7 @@ def test_an_option_that_does_not_exist_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "code"),
+    ("input_path", "value", "code"),
     [
         ("58.steps", 24, ExitCode.LINT_ERRORS),
         ("59.batch_size", 4, ExitCode.LINT_WARNINGS),
@@ -163,9 +163,9 @@ def test_an_option_that_does_not_exist_is_refused_in_one_line(
     ],
 )
 def test_lint_ends_with_the_worst_that_it_found(
-    nobody: Callable[[], Farm], graph_file: GraphFile, place: str, value: object, code: ExitCode
+    nobody: Callable[[], Farm], graph_file: GraphFile, input_path: str, value: object, code: ExitCode
 ) -> None:
-    ended = say(nobody, "lint", graph_file(changed(wan_graph(), place, value)), "--vram", 80)
+    ended = say(nobody, "lint", graph_file(changed(wan_graph(), input_path, value)), "--vram", 80)
 
     assert ended.code == code
 

@@ -190,24 +190,24 @@ def test_an_input_whose_name_has_dots_can_be_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "kind", "words"),
+    ("input_path", "kind", "words"),
     [
         ("7.text", "unknown_node", "6 (CLIPTextEncode)"),
         ("6.txt", "unknown_input", "text"),
         ("text", "unknown_input", "6.text"),
     ],
 )
-def test_an_unknown_place_names_what_there_is(place: str, kind: str, words: str) -> None:
+def test_an_unknown_input_path_names_what_there_is(input_path: str, kind: str, words: str) -> None:
     graph = {"6": a_node("CLIPTextEncode", text="a cat", clip=["38", 0])}
 
     with pytest.raises(GraphError) as caught:
-        set_input(graph, place, "a dog")
+        set_input(graph, input_path, "a dog")
 
     assert caught.value.problems[0].kind == kind
     assert words in str(caught.value)
 
 
-def test_all_wrong_places_are_named_at_once() -> None:
+def test_all_wrong_input_paths_are_named_at_once() -> None:
     with pytest.raises(GraphError) as caught:
         set_inputs({"6": a_node(text="x")}, {"6.txt": 1, "7.text": 2, "6.text": float("nan")})
 

@@ -23,7 +23,7 @@ def behind(*nodes: dict[str, Any], value: Any) -> Graph:
 
 
 @pytest.mark.parametrize(
-    ("graph", "value", "place"),
+    ("graph", "value", "input_path"),
     [
         (behind(value=20), 20, "9.steps"),
         (behind(node("PrimitiveInt", value=8), value=["1", 0]), 8, "1.value"),
@@ -38,11 +38,11 @@ def behind(*nodes: dict[str, Any], value: Any) -> Graph:
     ],
     ids=["itself", "primitive", "reroute", "by-output", "switch", "text"],
 )
-def test_a_value_is_found_at_the_end_of_its_links(graph: Graph, value: Any, place: str) -> None:
+def test_a_value_is_found_at_the_end_of_its_links(graph: Graph, value: Any, input_path: str) -> None:
     found = setting(graph, "9", "steps")
 
     assert found is not None
-    assert (found.value, str(found.place), found.is_computed) == (value, place, False)
+    assert (found.value, str(found.set_at), found.is_computed) == (value, input_path, False)
     assert str(found.asked) == "9.steps"
 
 
@@ -88,8 +88,8 @@ def test_the_size_of_a_picture_is_found_where_the_picture_was_made_so_large() ->
 
     assert width is not None
     assert height is not None
-    assert (str(width.place), width.value, width.is_computed) == ("2.value", 832, False)
-    assert (str(height.place), height.value) == ("3.height", 480)
+    assert (str(width.set_at), width.value, width.is_computed) == ("2.value", 832, False)
+    assert (str(height.set_at), height.value) == ("3.height", 480)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from comfy.lint.registry import RULES
 from comfy.node_defs.definitions import parse_node
 from comfy.rewrites import Site
 from tests.support.fleet import changed, wan_graph
-from tests.support.places import a_site, nodes, wrapper_graph
+from tests.support.sites import a_site, nodes, wrapper_graph
 
 Graph = dict[str, Any]
 HIGH = "wan2.2_t2v_lightx2v_4steps_lora_v1.1_high_noise.safetensors"
@@ -22,25 +22,25 @@ LOW = "wan2.2_t2v_lightx2v_4steps_lora_v1.1_low_noise.safetensors"
 def fast(**changes: Any) -> Graph:
     """The graph with its LoRA pair: 101 on the high-noise expert, 102 on the low-noise one."""
     graph = wan_graph(preset="fast", negative="")
-    for place, value in changes.items():
-        node_id, name = place[1:].split("_", 1)
+    for input_path, value in changes.items():
+        node_id, name = input_path[1:].split("_", 1)
         graph = changed(graph, f"{node_id}.{name}", value)
     return graph
 
 
 def quality(**changes: Any) -> Graph:
     graph = wan_graph()
-    for place, value in changes.items():
-        node_id, name = place[1:].split("_", 1)
+    for input_path, value in changes.items():
+        node_id, name = input_path[1:].split("_", 1)
         graph = changed(graph, f"{node_id}.{name}", value)
     return graph
 
 
-def linked(graph: Graph, place: str, node_id: str, class_type: str, **inputs: Any) -> Graph:
+def linked(graph: Graph, input_path: str, node_id: str, class_type: str, **inputs: Any) -> Graph:
     """A node put between an input and what it drew on."""
-    at, name = place.split(".")
+    at, name = input_path.split(".")
     inputs = {key: graph[at]["inputs"][name] if value == "before" else value for key, value in inputs.items()}
-    graph = changed(graph, place, [node_id, 0])
+    graph = changed(graph, input_path, [node_id, 0])
     graph[node_id] = {"class_type": class_type, "inputs": inputs}
     return graph
 

@@ -9,7 +9,7 @@ import pytest
 from comfy.rewrites import Attention, Change, RewriteOptions, optimize
 from comfy.rewrites.attention import ATTENTION
 from tests.support.fleet import wan_graph
-from tests.support.places import a_site, wrapper_graph
+from tests.support.sites import a_site, wrapper_graph
 
 
 def changes(graph: dict[str, Any], policy: Attention, **proven_s: float) -> tuple[Change, ...]:

@@ -15,7 +15,7 @@ from comfy.node_defs.definitions import (
 from comfy.rewrites import ChangeKind, Optimized, RewriteOptions, RewriteStatus, optimize
 from comfy.rewrites.lightning import LIGHTNING
 from tests.support.fleet import changed, wan_graph
-from tests.support.places import a_site, nodes, wrapper_graph
+from tests.support.sites import a_site, nodes, wrapper_graph
 
 HIGH = "wan2.2_t2v_lightx2v_4steps_lora_v1.1_high_noise.safetensors"
 LOW = "wan2.2_t2v_lightx2v_4steps_lora_v1.1_low_noise.safetensors"

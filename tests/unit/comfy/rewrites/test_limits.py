@@ -9,7 +9,7 @@ import pytest
 from comfy.judging.validation import validate
 from comfy.rewrites import ChangeKind, Optimized, RewriteOptions, RewriteStatus, optimize
 from tests.support.fleet import changed, wan_graph
-from tests.support.places import a_site, nodes
+from tests.support.sites import a_site, nodes
 
 
 def limited(graph: dict[str, Any], **options: Any) -> Optimized:

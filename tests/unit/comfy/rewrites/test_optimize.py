@@ -11,7 +11,7 @@ from comfy.rewrites.registry import REWRITES
 from comfy.rewrites.rewrite import Rewrite
 from comfy.rewrites.unloads import UNLOADS
 from tests.support.fleet import changed, wan_graph
-from tests.support.places import a_site
+from tests.support.sites import a_site
 
 
 def a_rewrite(apply: object, kind: ChangeKind = ChangeKind.NEAR) -> Rewrite:

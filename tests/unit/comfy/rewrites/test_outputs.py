@@ -12,7 +12,7 @@ from comfy.rewrites.metadata import METADATA
 from comfy.rewrites.previews import PREVIEWS
 from comfy.rewrites.video_format import MP4, NVENC
 from tests.support.fleet import wan_graph
-from tests.support.places import a_site, nodes
+from tests.support.sites import a_site, nodes
 
 SILENT = nodes(
     VHS_VideoCombine={"required": {"images": ["IMAGE"], "format": [["video/h264-mp4", "image/gif"]]}}

@@ -11,7 +11,7 @@ from comfy.rewrites.rewrite import Rewrite
 from comfy.rewrites.weights_place import BLOCK_SWAP, FORCE_OFFLOAD, LOAD
 from comfy.wan.models import GIB
 from tests.support.fleet import changed, wan_graph
-from tests.support.places import a_site, nodes, wrapper_graph
+from tests.support.sites import a_site, nodes, wrapper_graph
 
 
 def written(result: Optimized, input_name: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from comfy.rewrites import Attention, ChangeKind, RewriteOptions, RewriteStatus,
 from comfy.rewrites.registry import REWRITES
 from comfy.rewrites.rewrite import Rewrite
 from comfy.wan.templates import TEMPLATES
-from tests.support.places import a_site, graphs_of_people, wrapper_graph
+from tests.support.sites import a_site, graphs_of_people, wrapper_graph
 
 Graph = dict[str, Any]
 

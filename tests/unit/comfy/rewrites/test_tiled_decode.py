@@ -6,7 +6,7 @@ from comfy.judging.validation import validate
 from comfy.rewrites import ChangeKind, optimize, tile_decodes
 from comfy.rewrites.tiled_decode import TILED_DECODE
 from tests.support.fleet import wan_graph
-from tests.support.places import a_site, nodes
+from tests.support.sites import a_site, nodes
 
 GRAPH = {
     "8": {"class_type": "VAEDecode", "inputs": {"samples": ["3", 0], "vae": ["39", 0]}},

@@ -19,7 +19,7 @@ from comfy.wan.models import GIB
 from farm.job import JobSpec
 from farm.settings import WorkerSettings
 from tests.support.fleet import wan_graph
-from tests.support.places import wrapper_graph
+from tests.support.sites import wrapper_graph
 from worker.comfyui.process import ComfyDevice, ComfyFacts
 from worker.service.graph_fitter import GraphFitter
 

@@ -1,4 +1,4 @@
-"""Places for rewrites and lint: nodes as they are installed somewhere, and cards."""
+"""Sites for rewrites and lint: nodes as they are installed somewhere, and cards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FIXTURES: Final = Path(__file__).parents[1] / "data" / "graphs"
 
 
 def nodes(**more: Mapping[str, Any]) -> dict[str, NodeDef]:
-    """The shipped definitions, with what another installation has in their place.
+    """The shipped definitions, with what another installation has instead.
 
     Args:
         more: class -> what it takes there, by group.
@@ -34,7 +34,7 @@ def nodes(**more: Mapping[str, Any]) -> dict[str, NodeDef]:
 
 
 def a_site(*, gib: float | None = 24, **facts: Any) -> Site:
-    """A place with a card of so many GiB; None: nothing is known of the card."""
+    """A site with a card of so many GiB; None: nothing is known of the card."""
     facts.setdefault("definitions", nodes())
     return Site(vram_bytes=None if gib is None else int(gib * GIB), **facts)
 
