@@ -8,8 +8,8 @@ from typing import Final
 from comfy.graphs.links import is_link
 from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
-from comfy.wan.distilled import task_of
-from comfy.wan.models import WAN_5B, ModelFamily, family_of
+from comfy.wan.models import WAN_5B, ModelFamily
+from comfy.wan.names import family_of, task_of
 from comfy.wan.roles import START_IMAGE, Expert, Stage
 
 _TEMPLATES: Final = "https://docs.comfy.org/tutorials/video/wan/wan2_2"

@@ -7,7 +7,7 @@ from typing import Final
 
 from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
-from comfy.wan.distilled import is_distilled
+from comfy.wan.names import is_distilled
 from comfy.wan.roles import Expert, Lora, Stage
 
 _CARD: Final = "https://huggingface.co/lightx2v/Wan2.2-Distill-Loras"

@@ -9,7 +9,7 @@ from comfy.graphs.values import Setting
 from comfy.lint.diagnostic import Severity
 from comfy.lint.loras import MOST_STEPS
 from comfy.lint.rule import Found, Rule, Subject
-from comfy.wan.distilled import is_distilled
+from comfy.wan.names import is_distilled
 
 _FAR_OFF: Final = 0.25  # of all steps, from the middle
 _TEMPLATES: Final = "https://docs.comfy.org/tutorials/video/wan/wan2_2"

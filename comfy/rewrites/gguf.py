@@ -11,7 +11,8 @@ from comfy.rewrites.draft import Draft
 from comfy.rewrites.rewrite import Rewrite
 from comfy.rewrites.room import NotKnown, clip_of
 from comfy.wan.memory import need
-from comfy.wan.models import GIB, family_of
+from comfy.wan.models import GIB
+from comfy.wan.names import family_of
 
 _WIDE_QUANTS: Final = re.compile(r"[._-]q([5-8])(?:_|[._-]|$)", re.IGNORECASE)
 _FP8_BYTES_PER_PARAMETER: Final = 1.02  # 13.31 GiB for the 14B model, scales included

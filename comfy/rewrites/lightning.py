@@ -10,7 +10,8 @@ from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.draft import Draft, GaveUp
 from comfy.rewrites.rewrite import Rewrite
 from comfy.wan import distilled
-from comfy.wan.models import WAN_14B, family_of
+from comfy.wan.models import WAN_14B
+from comfy.wan.names import distilled_steps, family_of, is_distilled, task_of
 from comfy.wan.roles import Expert, Stage, find_roles
 
 _OF_WRAPPER: Final = "WanVideoModelLoader"
@@ -40,9 +41,7 @@ def _check(stages: tuple[Stage, ...]) -> None:
         raise GaveUp(
             "a few-step LoRA goes into one sampler, or into a high- and a low-noise one; here are others"
         )
-    there = [
-        lora.file.value for stage in stages for lora in stage.loras if distilled.is_distilled(lora.file.value)
-    ]
+    there = [lora.file.value for stage in stages for lora in stage.loras if is_distilled(lora.file.value)]
     if there:
         raise GaveUp(f"a few-step LoRA is there already: {there[0]}")
     loaders = {stage.loader.node_id for stage in stages if stage.loader is not None}
@@ -54,11 +53,11 @@ def _check(stages: tuple[Stage, ...]) -> None:
         name = (
             str(stage.loader.file.value) if stage.loader is not None and stage.loader.file is not None else ""
         )
-        if family_of(name) is not WAN_14B or distilled.task_of(name) is None:
+        if family_of(name) is not WAN_14B or task_of(name) is None:
             raise GaveUp(
                 f"there is a few-step LoRA for the T2V and I2V models of 14B, not for {name or 'this model'}"
             )
-        if distilled.is_distilled(name):
+        if distilled_steps(name) is not None:
             raise GaveUp(f"{name} is a few-step model already")
 
 
@@ -74,7 +73,7 @@ def _files(stages: tuple[Stage, ...], definitions: Definitions) -> tuple[str, ..
     if wanted is None or wanted.choices is None:
         raise GaveUp("which LoRAs are installed is not known")
     installed = [str(choice) for choice in wanted.choices]
-    task = distilled.task_of(name) or ""
+    task = task_of(name) or ""
     if len(stages) == 2:
         pair = distilled.find_pair(task, installed)
         if pair is None:

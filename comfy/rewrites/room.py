@@ -11,7 +11,8 @@ from comfy.rewrites.site import Site
 from comfy.wan.find import clip_size
 from comfy.wan.fit import Fit, ModelSizes, fit
 from comfy.wan.memory import vae_decode_bytes
-from comfy.wan.models import WAN_14B, ModelFamily, family_of
+from comfy.wan.models import WAN_14B, ModelFamily
+from comfy.wan.names import family_of
 from comfy.wan.sizes import ClipSize
 from comfy.wan.workload import read_workload
 

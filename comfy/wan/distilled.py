@@ -1,4 +1,4 @@
-"""Few-step ("distilled") LoRAs: which file names are such, and which installed ones go with a model.
+"""Few-step ("distilled") LoRAs: which installed ones go with a model, and what they want of a sampler.
 
 Source: https://huggingface.co/lightx2v/Wan2.2-Distill-Loras , https://huggingface.co/Kijai/WanVideo_comfy ,
 the official templates (comfyui-workflow-templates).
@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from comfy.wan.parts import Expert, expert_of_file
+from comfy.wan.models import Expert
+from comfy.wan.names import expert_of_lora, task_of
 
 STEPS: Final = 4
 SPLIT: Final = 2  # the step with which the low-noise expert begins
@@ -18,24 +19,9 @@ CFG: Final = 1.0
 SHIFT: Final = 5.0
 STRENGTH: Final = 1.0
 
-_DISTILLED: Final = re.compile(
-    r"lightning|lightx2v|[48]-?_?steps?|causvid|fusionx|accvid|turbo|distill|fastwan", re.IGNORECASE
-)
 _FEW_STEP: Final = re.compile(r"lightning|lightx2v", re.IGNORECASE)
 _OF_22: Final = re.compile(r"wan_?2[._]?2|a14b", re.IGNORECASE)
 _OFFICIAL: Final = re.compile(r"(^|/)wan2\.2_[ti]2v_lightx2v_4steps_lora")
-_TASK: Final = re.compile(r"(?<![a-z0-9])(t2v|i2v)(?![a-z0-9])")
-
-
-def is_distilled(name: object) -> bool:
-    """Whether a file's name says that it makes a model do with few steps."""
-    return isinstance(name, str) and _DISTILLED.search(name) is not None
-
-
-def task_of(name: str) -> str | None:
-    """What a model's or LoRA's name says it is for: ``t2v`` or ``i2v``; None: something else, or both."""
-    found = set(_TASK.findall(re.sub(r"[_\\/.-]", " ", name.lower())))
-    return found.pop() if len(found) == 1 else None
 
 
 def find_pair(task: str, installed: Iterable[str]) -> tuple[str, str] | None:
@@ -43,7 +29,7 @@ def find_pair(task: str, installed: Iterable[str]) -> tuple[str, str] | None:
     names = set(installed)
     for high in sorted(names, key=lambda name: (_OFFICIAL.search(name) is None, name)):
         fits = _FEW_STEP.search(high) and _OF_22.search(high) and task_of(high) == task
-        if not fits or expert_of_file(high) is not Expert.HIGH:
+        if not fits or expert_of_lora(high) is not Expert.HIGH:
             continue
         low = high.replace("high", "low").replace("HIGH", "LOW").replace("High", "Low")
         if low in names and low != high:
@@ -55,6 +41,6 @@ def find_single(task: str, installed: Iterable[str]) -> str | None:
     """The few-step LoRA for WAN 2.1 14B; None: it is not there."""
     for name in sorted(installed):
         fits = _FEW_STEP.search(name) and "14b" in name.lower() and task_of(name) == task
-        if fits and not _OF_22.search(name) and expert_of_file(name) is None:
+        if fits and not _OF_22.search(name) and expert_of_lora(name) is None:
             return name
     return None

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from comfy.graphs.required import model_files
-from comfy.wan.models import family_of
-from comfy.wan.parts import expert_of_file
+from comfy.wan.names import expert_of_file, family_of
 from comfy.wan.roles import Roles, find_roles
 from comfy.wan.sizes import ClipSize
 

@@ -12,8 +12,9 @@ from comfy.wan.models import GIB
 from comfy.wan.pace_book import PaceBook
 from comfy.wan.paces import PaceKey
 from comfy.wan.phase_times import HOST_MARGIN_BYTES, phase_times
+from comfy.wan.precision import Precision
 from comfy.wan.speed import GB, GGUF_SLOWER, Estimate, Rate, forward_flops, link_bytes_per_s, rate_of
-from comfy.wan.weights import Precision, Weights
+from comfy.wan.weights import Weights
 from comfy.wan.workload import DEFAULT_ATTENTION, StageLoad, Workload
 
 EMULATED: Final = "emulated"  # the name of its card, so that its seconds stay among themselves

@@ -5,13 +5,10 @@ Upper bounds: ComfyUI's maintainers call their own activation estimate conservat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from comfy.graphs.required import model_files
-from comfy.wan.find import clip_size
-from comfy.wan.models import GIB, WAN_14B, ModelFamily, family_of, file_bytes
+from comfy.wan.models import GIB, WAN_14B, ModelFamily
 from comfy.wan.sizes import ClipSize
 
 VRAM_CLASSES_GIB = (8, 12, 16, 24, 32, 48, 80, 141)
@@ -115,38 +112,6 @@ def need(
         stream_bytes=min(least, full),
         certain=certain,
     )
-
-
-def graph_need(graph: Mapping[str, Any], real_sizes: Mapping[str, int] | None = None) -> MemoryNeed | None:
-    """Work out what a graph needs; None when it names no WAN model that we know by name or size.
-
-    Args:
-        real_sizes: model file name as in the graph -> bytes on disk, where known: better than our table.
-    """
-    models = [file.name for file in model_files(graph) if file.folder == "diffusion_models"]
-    families = [(name, family) for name in models if (family := family_of(name)) is not None]
-    if not families:
-        return None
-    name, family = max(families, key=lambda pair: file_bytes(pair[0], real_sizes) or pair[1].parameters)
-    known_bytes = file_bytes(name, real_sizes)
-    size = clip_size(graph)
-    narrow = known_bytes is None or known_bytes < 1.5 * family.parameters
-    return need(
-        weights_bytes=int(family.parameters) if known_bytes is None else known_bytes,
-        size=size or UNKNOWN_SIZE,
-        family=family,
-        half_width_weights=narrow,
-        certain=size is not None and known_bytes is not None,
-        factor=factor_of(file.name for file in model_files(graph)),
-    )
-
-
-def smallest_vram_class_gib(
-    graph: Mapping[str, Any], real_sizes: Mapping[str, int] | None = None
-) -> int | None:
-    """Name the smallest VRAM class that can run a graph, None when it names no WAN model that we know."""
-    found = graph_need(graph, real_sizes)
-    return None if found is None else found.smallest_class_gib
 
 
 def _class_for(wanted_bytes: int) -> int:

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final
 
 from comfy.graphs.values import Setting
+from comfy.wan.models import Expert
+from comfy.wan.names import expert_of_lora
 from comfy.wan.sizes import Grid, sides_of
-
-
-class Expert(StrEnum):
-    """Which of the two transformers of WAN 2.2 A14B works."""
-
-    HIGH = "high"  # the first steps, much noise
-    LOW = "low"  # the last steps
-    SINGLE = "single"  # a model that does all steps alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +36,7 @@ class Lora(Part):
     @property
     def expert(self) -> Expert | None:
         """For which expert its file is made, as far as its name tells."""
-        return expert_of_file(self.file.value)
+        return expert_of_lora(self.file.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,19 +118,3 @@ class Size:
     def sides(self) -> Grid:
         """The widths and heights that it takes."""
         return sides_of(self.class_type)
-
-
-# "HighNoise" is two words, "highnoise" is one; what follows may show that another height is meant.
-_CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_HIGH_OR_LOW: Final = re.compile(
-    r"(?<![a-z])(high|low)([-_. ]?noise)?"
-    r"(?![a-z]|[-_. ]?(vram|res|quality|detail|poly|speed|motion|angle|key))"
-)
-
-
-def expert_of_file(name: object) -> Expert | None:
-    """Judge by a file's name for which expert it is; None when it names neither, or both."""
-    if not isinstance(name, str):
-        return None
-    found = {each[1] for each in _HIGH_OR_LOW.finditer(_CAMEL.sub(" ", name).lower())}
-    return Expert(found.pop()) if len(found) == 1 else None

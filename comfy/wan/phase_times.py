@@ -6,8 +6,8 @@ from typing import Final
 
 from comfy.wan.fit import Fit
 from comfy.wan.models import GIB
+from comfy.wan.precision import Precision
 from comfy.wan.speed import GB, Estimate, link_bytes_per_s, rate_of
-from comfy.wan.weights import Precision
 from comfy.wan.workload import Workload
 
 HOST_MARGIN_BYTES: Final = 8 * GIB  # of host memory, beside the files

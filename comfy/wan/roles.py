@@ -19,7 +19,8 @@ from comfy.graphs.values import (
 from comfy.node_defs.definitions import Definitions
 from comfy.node_defs.node_classes import SAVES_AT_ALL, Work, interpolates, likely_only_shows, work_of
 from comfy.wan.media import END_IMAGE, START_IMAGE, find_media
-from comfy.wan.parts import Expert, Interpolation, Loader, Lora, Output, Part, Size, Stage
+from comfy.wan.models import Expert
+from comfy.wan.parts import Interpolation, Loader, Lora, Output, Part, Size, Stage
 from comfy.wan.reader import Carried, Reader
 from comfy.wan.stages import find_stages, loader_of, sampling_nodes
 from comfy.wan.wording import find_prompts, text_encoders

@@ -10,8 +10,8 @@ from typing import Final
 
 from comfy.wan.cards import known_card
 from comfy.wan.models import ModelFamily
+from comfy.wan.precision import Precision
 from comfy.wan.sizes import ClipSize
-from comfy.wan.weights import Precision
 
 GB: Final = 1e9
 

@@ -11,7 +11,9 @@ from comfy.graphs.links import is_link
 from comfy.graphs.required import is_model_file
 from comfy.graphs.values import Setting
 from comfy.node_defs.node_classes import model_folder
-from comfy.wan.parts import Expert, Loader, Lora, Part, Stage, expert_of_file
+from comfy.wan.models import Expert
+from comfy.wan.names import expert_of_file
+from comfy.wan.parts import Loader, Lora, Part, Stage
 from comfy.wan.reader import Carried, Reader
 
 _SAMPLER: Final = re.compile(r"(KSampler(?!Select)|SamplerCustom|VideoSampler(?!Settings|ExtraArgs))")

@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final
 
-from comfy.graphs.links import class_of
 from comfy.graphs.values import literal
-from comfy.node_defs.node_classes import base_class
-from comfy.wan.models import ModelFamily, file_bytes
+from comfy.wan.models import ModelFamily
+from comfy.wan.names import file_bytes, is_guess, set_of
+from comfy.wan.precision import Precision, width_of
 
+DIFFUSION_MODELS: Final = "diffusion_models"
+_CASTS: Final = ("quantization", "weight_dtype")
+# Of a weight, of the forms that a loader makes others of.
+_BYTES: Final = {Precision.FULL: 4.0, Precision.WIDE: 2.0, Precision.FP8: 1.0, Precision.INT8: 1.0}
 _BYTES_PER_NARROW_PARAMETER: Final = 1.5  # more than that on disk: the weights are 16 bits wide
-
-
-class Precision(StrEnum):
-    """How wide weights are held, as far as time and memory depend on it."""
-
-    WIDE = "16bit"  # bf16, fp16
-    FP8 = "fp8"
-    INT8 = "int8"
-    FP4 = "fp4"
-    GGUF = "gguf"  # any of its kinds: unpacked at each use of a layer
-
-
-_BY_NAME: Final = (
-    (Precision.GGUF, re.compile(r"\.gguf$")),
-    (Precision.FP4, re.compile(r"(nv|mx)fp4|(?<![a-z0-9])fp4")),
-    (Precision.INT8, re.compile(r"int8")),
-    (Precision.FP8, re.compile(r"fp8|e4m3|e5m2")),
-    (Precision.WIDE, re.compile(r"bf16|fp16|f16")),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +27,7 @@ class Weights:
     file_bytes: int
     resident_bytes: int  # on the card; half of a 16-bit file that its loader makes 8 bits of
     precision: Precision
-    certain: bool  # False: the size of the file is not known, and 8 bits a parameter are taken
+    certain: bool  # False: its size or its family is a guess
 
 
 def weights_of(
@@ -59,17 +42,23 @@ def weights_of(
     Args:
         real_sizes: file name as in the graph -> bytes on disk, where known.
     """
-    known = file_bytes(name, real_sizes)
-    size_bytes = int(family.parameters) if known is None else known
-    precision = _precision_of(name, size_bytes, family)
-    halved = precision is Precision.WIDE and cast_to_fp8(graph, node_id)
+    known = file_bytes(name, DIFFUSION_MODELS, real_sizes)
+    width = width_of(name)
+    guessed = family.parameters * (width.bits if width is not None else 8) / 8
+    size_bytes = int(guessed) if known is None else known
+    precision = width.precision if width is not None else _by_size(name, size_bytes, family)
+    held = cast_to(graph, node_id) or precision
+    if _BYTES.get(held, 0) >= _BYTES.get(precision, 0):
+        held = precision  # a file that is as narrow already stays as it is
     return Weights(
         name=name,
         family=family,
         file_bytes=size_bytes,
-        resident_bytes=size_bytes // 2 if halved else size_bytes,
-        precision=Precision.FP8 if halved else precision,
-        certain=known is not None,
+        resident_bytes=size_bytes
+        if held is precision
+        else int(size_bytes * _BYTES[held] / _BYTES[precision]),
+        precision=held,
+        certain=known is not None and not is_guess(name),
     )
 
 
@@ -78,15 +67,25 @@ def is_wide(size_bytes: int, family: ModelFamily) -> bool:
     return size_bytes > _BYTES_PER_NARROW_PARAMETER * family.parameters
 
 
-def cast_to_fp8(graph: Mapping[str, Any], node_id: str) -> bool:
-    """Whether a loader makes 8 bits of what its file holds as 16."""
-    wrapper = base_class(class_of(graph, node_id) or "") == "WanVideoModelLoader"
-    value = literal(graph, node_id, "quantization" if wrapper else "weight_dtype")
-    return isinstance(value, str) and value.startswith("fp8")
+def cast_to(graph: Mapping[str, Any], node_id: str) -> Precision | None:
+    """What a loader makes of a file that holds wider weights; None: it leaves them as they are.
+
+    Source: ComfyUI nodes.py, ``UNETLoader``; WanVideoWrapper nodes_model_loading.py, ``quantization``;
+    KJNodes nodes/model_optimization_nodes.py, ``DiffusionModelLoaderKJ``.
+    """
+    for name in _CASTS:
+        value = literal(graph, node_id, name)
+        if isinstance(value, str) and (width := width_of(value)) is not None:
+            return width.precision
+    return None
 
 
-def _precision_of(name: str, size_bytes: int, family: ModelFamily) -> Precision:
-    named = next((kind for kind, pattern in _BY_NAME if pattern.search(name.lower())), None)
-    if named is not None:
-        return named
+def _by_size(name: str, size_bytes: int, family: ModelFamily) -> Precision:
+    row = set_of(name)
+    if row is not None and row.precision is not None:
+        return row.precision
     return Precision.WIDE if is_wide(size_bytes, family) else Precision.FP8
+
+
+def _part(held: Precision, stored: Precision) -> float:
+    return 1.0 if held is stored else _BYTES[held] / _BYTES[stored]

@@ -27,10 +27,11 @@ from comfy.wan.memory import (
     vae_decode_bytes,
     vae_encode_bytes,
 )
-from comfy.wan.models import family_of, file_bytes
+from comfy.wan.names import family_of, file_bytes, is_guess
+from comfy.wan.precision import Precision
 from comfy.wan.roles import Roles, Stage, find_roles
 from comfy.wan.sizes import ClipSize
-from comfy.wan.weights import Precision, Weights, weights_of
+from comfy.wan.weights import Weights, weights_of
 
 _ATTENTION_INPUTS: Final = ("attention_mode", "sage_attention", "attention_override")
 # Nodes that sample a long clip in overlapping pieces, and what they call length and overlap, in frames.
@@ -147,6 +148,31 @@ def read_workload(
     )
 
 
+def graph_need(graph: Mapping[str, Any], real_sizes: Mapping[str, int] | None = None) -> MemoryNeed | None:
+    """What the stage needs that needs most; None when the graph runs no WAN model.
+
+    Args:
+        real_sizes: model file name as in the graph -> bytes on disk, where known: better than our table.
+    """
+    work = read_workload(graph, real_sizes)
+    if work is None:
+        return None
+    return max((stage.memory for stage in work.stages), key=lambda need: (need.stream_bytes, need.full_bytes))
+
+
+def smallest_vram_class_gib(
+    graph: Mapping[str, Any], real_sizes: Mapping[str, int] | None = None
+) -> int | None:
+    """The smallest VRAM class that can run a graph; None when it names no WAN model that is known.
+
+    What is only guessed at keeps no job from a small card: there it would wait for ever.
+    """
+    work = read_workload(graph, real_sizes)
+    if work is None or any(is_guess(stage.weights.name) for stage in work.stages):
+        return None
+    return max(stage.memory.smallest_class_gib for stage in work.stages)
+
+
 def _stages(
     graph: Mapping[str, Any],
     roles: Roles,
@@ -213,7 +239,7 @@ def _files(
     assumed = {stage.weights.name: stage.weights.file_bytes for stage in stages}
     seen: dict[tuple[str, str], ModelFile] = {(file.folder, file.name): file for file in named}
     for file in seen.values():
-        size_bytes = file_bytes(file.name, real_sizes)
+        size_bytes = file_bytes(file.name, file.folder, real_sizes)
         yield LoadedFile(
             name=file.name,
             folder=file.folder,

@@ -39,8 +39,8 @@ from comfy.node_defs.definitions import (
 )
 from comfy.ui.load import load_any, may_be_workflow
 from comfy.wan.find import describe
-from comfy.wan.memory import smallest_vram_class_gib
 from comfy.wan.roles import Roles, find_roles
+from comfy.wan.workload import smallest_vram_class_gib
 from farm.job import ModelFile
 
 # Inputs (and parameters of templates) that no fact depends on; a title never holds a prompt's text.

@@ -16,8 +16,9 @@ from comfy.graphs.required import (
 from comfy.graphs.values import Setting
 from comfy.node_defs.definitions import shipped_definitions
 from comfy.wan.find import describe
-from comfy.wan.models import file_bytes
-from comfy.wan.parts import Expert, Loader, Part, Stage
+from comfy.wan.models import Expert
+from comfy.wan.names import file_bytes
+from comfy.wan.parts import Loader, Part, Stage
 from comfy.wan.roles import Roles
 from farm.asking.graphs import roles_of
 
@@ -84,7 +85,7 @@ def inspect_graph(graph: Graph) -> Inspection:
                 folder=file.folder,
                 name=file.name,
                 input_path=f"{file.node_id}.{file.input_name}",
-                size_bytes=file_bytes(file.name),
+                size_bytes=file_bytes(file.name, file.folder),
             )
             for file in model_files(graph)
         ),

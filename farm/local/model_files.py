@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from comfy.graphs.required import ModelFile, folders_of_kind, model_files
-from comfy.wan.models import GIB, file_bytes
+from comfy.wan.models import GIB
+from comfy.wan.names import file_bytes
 from comfy.wan.parameters import ParameterKind
 from comfy.wan.templates import TEMPLATES, get_template
 from comfy.wan.templates.page import WHERE_TO_GET, example
@@ -127,5 +128,5 @@ def _told_missing(shelf: Shelf, graph: Mapping[str, Any], template: str) -> str:
 
 def _rows(missing: list[ModelFile]) -> Iterator[str]:
     for file in missing:
-        size = file_bytes(file.name)
+        size = file_bytes(file.name, file.folder)
         yield f"  {file.folder}/{file.name}" + (f"  {size / GIB:.1f} GiB" if size else "")

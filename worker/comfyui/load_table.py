@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from comfy.wan.fit import ModelSizes, fate, fit
 from comfy.wan.memory import VRAM_CLASSES_GIB
-from comfy.wan.models import GIB, file_bytes
+from comfy.wan.models import GIB
+from comfy.wan.names import file_bytes
 from worker.comfyui.command import pretended_card
 from worker.plan.generations import DYNAMIC, LEGACY, flags_of_version
 from worker.plan.load_plan import LoadMode, LoadPlan, plan_load
@@ -112,7 +113,7 @@ def _table(version: str) -> Iterator[str]:
 
 def _sizes(files: Sequence[tuple[str, str]], clip: str) -> ModelSizes:
     named = (*files, ("text_encoders", _ENCODER))
-    found = sizes_of({(kind, name): file_bytes(name) or 0 for kind, name in named}, clip_size(clip))
+    found = sizes_of({(kind, name): file_bytes(name, kind) or 0 for kind, name in named}, clip_size(clip))
     if found is None:
         raise ValueError("a family without a diffusion model")
     return found

@@ -12,7 +12,8 @@ from typing import Any, Final
 from comfy.graphs.required import SAME_FOLDER, ModelFile, folders_of_kind, model_files
 from comfy.wan.fit import ModelSizes
 from comfy.wan.memory import activation_bytes, vae_decode_bytes
-from comfy.wan.models import WAN_14B, family_of, file_bytes
+from comfy.wan.models import WAN_14B
+from comfy.wan.names import family_of, file_bytes
 from comfy.wan.sizes import ClipSize, read_size
 from comfy.wan.templates import TEMPLATES, get_template
 from farm.settings import WorkerSettings
@@ -91,7 +92,7 @@ def models_meant(settings: WorkerSettings, *, assume: bool = False) -> Meant:
 
 
 def _assumed(settings: WorkerSettings) -> Meant:
-    published = {(kind, name): file_bytes(name) or 0 for kind, name in _of_template(DEFAULT_TEMPLATE)}
+    published = {(kind, name): file_bytes(name, kind) or 0 for kind, name in _of_template(DEFAULT_TEMPLATE)}
     return Meant(
         sizes=sizes_of(published, clip_size(settings.largest_clip)),
         single_family=False,

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from comfy.graphs.required import model_files
-from comfy.wan.models import GIB, file_bytes
+from comfy.wan.models import GIB
+from comfy.wan.names import file_bytes
 from comfy.wan.parameters import Parameter
 from comfy.wan.templates import TEMPLATES
 from comfy.wan.templates.template import NEGATIVE, Template
@@ -105,7 +106,7 @@ def _parameter_row(parameter: Parameter) -> str:
 
 
 def _file_row(folder: str, name: str, used: dict[str, list[str]]) -> str:
-    size = file_bytes(name)
+    size = file_bytes(name, folder)
     gib = "–" if size is None else f"{size / GIB:.2f}"
     shown = []
     for template, presets in used.items():

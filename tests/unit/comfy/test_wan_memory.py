@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from comfy.wan.memory import activation_bytes, graph_need, smallest_vram_class_gib, vae_decode_bytes
-from comfy.wan.models import GIB, WAN_1_3B, WAN_5B, WAN_14B, ModelFamily, family_of, file_bytes
+from comfy.wan.memory import activation_bytes, vae_decode_bytes
+from comfy.wan.models import GIB, WAN_1_3B, WAN_5B, WAN_14B, ModelFamily
+from comfy.wan.names import family_of, file_bytes
 from comfy.wan.sizes import ClipSize
 from comfy.wan.speed import forward_flops
 from comfy.wan.templates import get_template
+from comfy.wan.workload import graph_need, smallest_vram_class_gib
 
 
 def size(width: int, height: int, frames: int) -> ClipSize:
@@ -114,7 +116,8 @@ def test_an_unknown_size_counts_as_the_largest_usual_one() -> None:
         ("Wan2.1-T2V-1.3B.safetensors", WAN_1_3B),
         ("Wan2_1-I2V-14B-480P.gguf", WAN_14B),
         ("flux1-dev.safetensors", None),
-        ("wan_something.safetensors", None),
+        ("wan_something.safetensors", WAN_14B),
+        ("swan_lake.safetensors", None),
     ],
 )
 def test_the_family_is_read_from_the_file_name(name: str, family: ModelFamily | None) -> None:
@@ -122,5 +125,5 @@ def test_the_family_is_read_from_the_file_name(name: str, family: ModelFamily | 
 
 
 def test_a_file_in_a_sub_folder_is_found_in_the_table() -> None:
-    assert file_bytes("Wan\\wan_2.1_vae.safetensors") == int(0.24 * GIB)
-    assert file_bytes("unknown.safetensors") is None
+    assert file_bytes("Wan\\wan_2.1_vae.safetensors", "vae") == int(0.24 * GIB)
+    assert file_bytes("unknown.safetensors", "vae") is None

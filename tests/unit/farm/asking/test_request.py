@@ -12,7 +12,7 @@ from comfy.graphs.required import (
     node_classes,
 )
 from comfy.wan.find import describe
-from comfy.wan.memory import smallest_vram_class_gib
+from comfy.wan.workload import smallest_vram_class_gib
 from farm.asking.building import GraphSource
 from farm.asking.graphs import (
     facts_of,
