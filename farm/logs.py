@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
+import textwrap
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
+
+from comfy.log.foreign import one_line, plain, to_json
 
 LogFormat = Literal["text", "json"]
 
@@ -23,12 +25,15 @@ class TextFormatter(logging.Formatter):
     """``2026-01-31T12:00:00.123Z WARNING worker.jobs.attempt: Attempt failed code=out_of_memory …``"""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, and the traceback below it when there is one."""
+        """One line, and the traceback below it, set in: nothing that is quoted begins a line."""
         facts = facts_of(record)
         facts.pop("event", None)
         told = "".join(f" {name}={value}" for name, value in facts.items())
-        line = f"{_stamp(record)} {record.levelname} {record.name}: {record.getMessage()}{told}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = one_line(f"{_stamp(record)} {record.levelname} {record.name}: {record.getMessage()}{told}")
+        if not record.exc_info:
+            return line
+        traceback = textwrap.indent(plain(self.formatException(record.exc_info)), "    ", lambda _line: True)
+        return f"{line}\n{traceback}"
 
 
 class JsonFormatter(logging.Formatter):
@@ -45,7 +50,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(entry, default=str, ensure_ascii=False)
+        return to_json(entry)
 
 
 def configure_logging(level: str = "INFO", form: LogFormat = "text") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from comfy.log.foreign import forgive_encodings, plain
 from farm.errors import FarmError
 from worker.errors import WorkerError
 from worker.exits import EX_CONFIG
@@ -13,6 +14,7 @@ from worker.up import up
 
 def main_script() -> None:
     """The console script ``farm-worker``."""
+    forgive_encodings()
     arguments = sys.argv[1:]
     if arguments[:1] == ["--strict"]:
         os.environ["FARM_STRICT"] = "true"  # as `up --strict`; what follows is Celery's
@@ -26,7 +28,7 @@ def main_script() -> None:
     try:
         sys.exit(up(arguments[1:]))
     except (FarmError, WorkerError) as exc:
-        sys.stderr.write(f"farm-worker: {exc}\n")
+        sys.stderr.write(plain(f"farm-worker: {exc}\n"))
         sys.exit(EX_CONFIG)
 
 

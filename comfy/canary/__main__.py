@@ -13,6 +13,7 @@ from pathlib import Path
 from comfy.canary.flight import run_canary
 from comfy.canary.report import CanaryReport, Verdict
 from comfy.canary.waiting import CanaryLimits
+from comfy.log.foreign import plain
 from comfy.protocol.address import ComfyAddress
 from comfy.protocol.client import ComfyClient
 
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         client.close()
     told = json.dumps(report.to_json()) if given.json else _in_lines(report)
-    sys.stdout.write(f"{told}\n")
+    sys.stdout.write(f"{plain(told)}\n")
     return int(report.verdict is Verdict.UNUSABLE)
 
 

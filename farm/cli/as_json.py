@@ -10,6 +10,7 @@ import typer
 from pydantic import TypeAdapter
 from rich.console import Console
 
+from comfy.log.foreign import to_json
 from comfy.wan.templates import Template
 from farm.asking.sources import public_source
 from farm.job import JobEvent, JobRecord
@@ -74,13 +75,13 @@ def counts(found: Counts) -> dict[str, Any]:
 
 def put(out: Console, value: Any) -> None:
     """One JSON document, indented."""
-    out.file.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    out.file.write(to_json(value, indent=2) + "\n")
     out.file.flush()
 
 
 def put_line(out: Console, value: Any) -> None:
     """One JSON document on one line: an entry of a stream."""
-    out.file.write(json.dumps(value, ensure_ascii=False) + "\n")
+    out.file.write(to_json(value) + "\n")
     out.file.flush()
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
+
+from comfy.log.foreign import plain
 
 if TYPE_CHECKING:
     from farm.client import Farm
@@ -16,20 +21,35 @@ if TYPE_CHECKING:
 _FILE_WIDTH = 200  # of tables that go to a file or a pipe
 
 
-def make_console(*, stderr: bool = False) -> Console:
-    """A console that colours nothing by itself, and is wide where no terminal says how wide it is."""
-    console = Console(stderr=stderr, highlight=False, emoji=False)
-    if not console.is_terminal:
-        console.width = _FILE_WIDTH
-    return console
+class PlainConsole(Console):
+    """The one exit to a terminal: a string is text and nothing else, whoever wrote it.
+
+    No markup is read, so what is coloured is a `rich.text.Text` of ours; and nothing that acts on a terminal
+    passes but what rich itself puts beside the text.
+    """
+
+    def __init__(self, *, file: IO[str] | None = None, stderr: bool = False, **given: Any) -> None:
+        """As rich's own; it colours nothing by itself, and is wide where no terminal says how wide it is."""
+        super().__init__(file=file, stderr=stderr, highlight=False, emoji=False, markup=False, **given)
+        if not self.is_terminal and "width" not in given:
+            self.width = _FILE_WIDTH
+
+    def render_str(self, text: str, **given: Any) -> Text:
+        """Before it is measured, so that columns stay straight."""
+        return super().render_str(plain(text), **given)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Everything that is printed comes by here."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(plain(segment.text), segment.style)
 
 
 @dataclass(slots=True, kw_only=True)
 class Door:
     """The terminal and the way to the farm."""
 
-    out: Console = field(default_factory=make_console)
-    err: Console = field(default_factory=lambda: make_console(stderr=True))
+    out: Console = field(default_factory=PlainConsole)
+    err: Console = field(default_factory=lambda: PlainConsole(stderr=True))
     folder: Path | None = None  # of the local stack that `--folder` names; else it is looked for
 
     def farm(self) -> Farm:
@@ -55,9 +75,9 @@ class Door:
         return self.out.is_terminal and sys.stdout.isatty()
 
 
-def say(console: Console, text: str, *, markup: bool = False) -> None:
+def say(console: Console, text: str | Text) -> None:
     """A line as it is: a terminal may wrap it, a file keeps it whole."""
-    console.print(text, soft_wrap=True, markup=markup, emoji=False)
+    console.print(text, soft_wrap=True)
 
 
 def door_of(context: typer.Context) -> Door:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from comfy.wan.templates import Template
 from farm.asking.inspection import (
@@ -17,13 +17,14 @@ from farm.asking.inspection import (
 from farm.cli.tables import plain_table
 from farm.cli.words import seconds, size
 
+_NEEDED: Final = ("*", "bold red")
 _LONGEST: Final = 60  # characters of a value: a prompt goes on for lines
 
 
 def inspection_view(found: Inspection) -> RenderableType:
     """A graph's roles, its files, and what nobody knows of it."""
     parts: list[RenderableType] = [
-        f"[bold]{escape(found.title)}[/]",
+        Text(found.title, "bold"),
         f"{found.running} of {found.nodes} nodes run; {clip_words(found.clip)}",
         "",
         _roles_table(found),
@@ -31,13 +32,14 @@ def inspection_view(found: Inspection) -> RenderableType:
     if found.models:
         models = plain_table("model file", "folder", "set at", "size")
         for model in found.models:
-            models.add_row(escape(model.name), model.folder, model.input_path, size(model.size_bytes))
+            models.add_row(model.name, model.folder, model.input_path, size(model.size_bytes))
         parts += ["", models]
     if found.files:
-        parts += ["", "input files: " + escape(", ".join(found.files))]
+        parts += ["", "input files: " + ", ".join(found.files)]
     if found.unknown_classes:
-        listed = escape(", ".join(found.unknown_classes))
-        parts += ["", f"[yellow]nodes that the farm does not know (a worker may have them):[/] {listed}"]
+        listed = ", ".join(found.unknown_classes)
+        unknown = ("nodes that the farm does not know (a worker may have them):", "yellow")
+        parts += ["", Text.assemble(unknown, f" {listed}")]
     return Group(*parts)
 
 
@@ -63,7 +65,7 @@ def templates_table(templates: Iterable[Template]) -> Table:
         needed = ", ".join(parameter.name for parameter in each.parameters if parameter.required)
         table.add_row(
             each.name,
-            escape(each.title),
+            each.title,
             ", ".join(each.presets),
             f"{quality.width}×{quality.height}, {quality.frames} frames",
             needed,
@@ -75,17 +77,17 @@ def template_view(template: Template) -> RenderableType:
     """A template's parameters and presets."""
     parameters = plain_table("parameter", "takes", "unit", "default", "what")
     for each in template.parameters:
-        name = f"{each.name} [bold red]*[/]" if each.required else each.name
+        name = Text.assemble(each.name, " ", _NEEDED) if each.required else Text(each.name)
         default = each.by_default if each.default is None else shortened(each.default)
-        parameters.add_row(name, each.takes, each.unit, escape(default), escape(each.help))
+        parameters.add_row(name, each.takes, each.unit, default, each.help)
     presets = plain_table("preset", "steps", "cfg", "shift", "size", "frames", "LoRA", "what")
-    for name, preset in template.presets.items():
-        loras = "\n".join(escape(lora) for lora in preset.loras) or "–"
+    for preset_name, preset in template.presets.items():
+        loras = "\n".join(preset.loras) or "–"
         sides = f"{preset.width}×{preset.height}"
         values = [str(preset.steps), f"{preset.cfg:g}", f"{preset.shift:g}", sides, str(preset.frames)]
-        presets.add_row(name, *values, loras, escape(preset.help))
-    title = f"[bold]{escape(template.title)}[/]"
-    source = f"settings from {escape(template.source)}; [bold red]*[/] is needed"
+        presets.add_row(preset_name, *values, loras, preset.help)
+    title = Text(template.title, "bold")
+    source = Text.assemble(f"settings from {template.source}; ", _NEEDED, " is needed")
     return Group(title, source, "", parameters, "", presets)
 
 
@@ -100,11 +102,11 @@ def _roles_table(found: Inspection) -> Table:
     for row in found.rows:
         value = "–" if row.value is None else shortened(row.value)
         table.add_row(
-            escape(row.role),
-            escape(value),
+            row.role,
+            value,
             row.input_path or "",
             row.node,
-            escape(row.class_type),
-            escape(row.note),
+            row.class_type,
+            row.note,
         )
     return table

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
+from rich.text import Text
 
 from comfy.graphs.links import class_of
 from comfy.lint import Diagnostic, Severity
@@ -22,7 +22,7 @@ _RULES: Final = {rewrite.name: rewrite for rewrite in REWRITES}
 _SAID: Final = {
     RewriteStatus.SKIPPED: "not done",
     RewriteStatus.SUGGESTED: "think of it",
-    RewriteStatus.FAILED: "[red]failed, a fault of the farm[/]",
+    RewriteStatus.FAILED: "failed, a fault of the farm",
 }
 
 
@@ -32,12 +32,13 @@ def optimized_view(
     """What would be changed at one place, what would not, and why."""
     card = size(site.vram_bytes) if site.vram_bytes is not None else "VRAM not known"
     emulated = ", emulated" if site.emulated else ""
-    parts: list[RenderableType] = [f"[bold]{escape(site.name)}[/] ({card}{emulated}), accepting {accept}"]
+    where = f" ({card}{emulated}), accepting {accept}"
+    parts: list[RenderableType] = [Text.assemble((site.name, "bold"), where)]
     applied = [outcome for outcome in result.outcomes if outcome.status is RewriteStatus.APPLIED]
     refused = [outcome for outcome in result.outcomes if outcome.status is RewriteStatus.REFUSED]
     parts += _changes(graph, applied) if applied else ["nothing to change"]
     if refused:
-        parts += ["", "[yellow]not accepted; --accept takes them:[/]", *_changes(graph, refused)]
+        parts += ["", Text("not accepted; --accept takes them:", "yellow"), *_changes(graph, refused)]
     if explain:
         parts += _effects(result.outcomes)
     parts += _notes(result.outcomes)
@@ -50,13 +51,12 @@ def lint_view(diagnostics: Sequence[Diagnostic]) -> RenderableType:
         return "nothing to report"
     table = plain_table("", "rule", "where", "what")
     for diagnostic in diagnostics:
-        colour = _COLOURS[diagnostic.severity]
         where = _place(diagnostic.node_id, diagnostic.input_name, diagnostic.class_type)
         table.add_row(
-            f"[{colour}]{diagnostic.severity}[/]",
+            Text(diagnostic.severity, _COLOURS[diagnostic.severity]),
             diagnostic.rule,
-            escape(where),
-            f"{escape(diagnostic.message)}\n→ {escape(diagnostic.remedy)}",
+            where,
+            f"{diagnostic.message}\n→ {diagnostic.remedy}",
         )
     counts = [(sum(each.severity is level for each in diagnostics), level) for level in Severity]
     return Group(table, ", ".join(f"{count} {level}" for count, level in counts if count))
@@ -68,7 +68,7 @@ def _changes(graph: Mapping[str, Any], outcomes: Iterable[Outcome]) -> list[Rend
         for change in outcome.changes:
             where = _place(change.node_id, change.input_name, class_of(graph, change.node_id))
             values = f"{_shown(change.old)} → {_shown(change.new)}"
-            table.add_row(outcome.rewrite, outcome.kind, escape(where), escape(values), escape(change.why))
+            table.add_row(outcome.rewrite, outcome.kind, where, values, change.why)
     return [table]
 
 
@@ -77,13 +77,14 @@ def _effects(outcomes: Iterable[Outcome]) -> list[RenderableType]:
     for outcome in outcomes:
         rule = _RULES.get(outcome.rewrite)
         if rule is not None and outcome.changes:
-            lines += ["", f"[bold]{rule.name}[/]: {escape(rule.effect)}", f"[dim]{escape(rule.source)}[/]"]
+            effect = Text.assemble((rule.name, "bold"), f": {rule.effect}")
+            lines += ["", effect, Text(rule.source, "dim")]
     return lines
 
 
 def _notes(outcomes: Iterable[Outcome]) -> list[RenderableType]:
     return [
-        f"{outcome.rewrite}: {_SAID.get(outcome.status, 'in part')}: {escape(note)}"
+        f"{outcome.rewrite}: {_SAID.get(outcome.status, 'in part')}: {note}"
         for outcome in outcomes
         for note in outcome.notes
     ]

@@ -7,14 +7,14 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from comfy.errors import ComfyError
+from comfy.log.foreign import forgive_encodings
 from farm.cli.commands import CommandGroup, add_commands
 from farm.cli.door import Door, door_of, say
 from farm.cli.exits import EPILOG, ExitCode, code_of, told
@@ -71,17 +71,14 @@ def run(arguments: Sequence[str], *, door: Door | None = None) -> int:
 
 def main() -> None:
     """The console script."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            # Where the terminal's letters are too few, "×" becomes "?": no reason to end.
-            stream.reconfigure(errors="replace")
+    forgive_encodings()
     sys.exit(run(sys.argv[1:]))
 
 
 def _fail(door: Door, text: str, code: ExitCode, exc: Exception | None = None) -> int:
     if exc is not None and os.environ.get("FARM_DEBUG"):
         say(door.err, "".join(traceback.format_exception(exc)))
-    say(door.err, f"[bold red]farm:[/] {escape(text)}", markup=True)
+    say(door.err, Text.assemble(("farm:", "bold red"), f" {text}"))
     return code
 
 

@@ -9,14 +9,18 @@ import sys
 from collections.abc import Mapping
 
 from rich.console import Console
+from rich.style import Style
 from rich.text import Text
+
+from comfy.log.foreign import plain
+from farm.cli.door import say
 
 _ANSWER_S = 10.0  # an opener that still runs by then shows the clip itself
 
 
 def say_link(console: Console, label: str, url: str) -> None:
     """A line with an address, in one piece: a terminal opens it by a click, a file keeps it as it is."""
-    console.print(Text.assemble(f"{label}: ", (url, f"link {url}")), soft_wrap=True)
+    say(console, Text.assemble(f"{label}: ", (url, Style(link=plain(url)))))
 
 
 def opener(platform: str = sys.platform, environ: Mapping[str, str] = os.environ) -> str | None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from comfy.wan.speed import Estimate
 from comfy.wan.workload import StageLoad, Workload
@@ -23,14 +23,14 @@ _SIDE_FILES = ("text_encoders", "vae", "loras")
 
 def plan_view(plan: JobPlan) -> RenderableType:
     """Memory by stage, class, host memory, and a line for each card."""
-    parts: list[RenderableType] = [f"[bold]{escape(plan.title)}[/]"]
+    parts: list[RenderableType] = [Text(plan.title, "bold")]
     if plan.work is None:
         parts.append("it runs no WAN model that the farm knows: nothing can be said of memory and time")
     else:
         parts += [_stages_table(plan.work), _needs_table(plan, plan.work)]
     parts.append(_cards_table(plan))
     sources = list(dict.fromkeys(_sources(plan)))
-    parts += [f"[dim]{number}) {escape(source)}[/]" for number, source in enumerate(sources, 1)]
+    parts += [Text(f"{number}) {source}", "dim") for number, source in enumerate(sources, 1)]
     return Group(*parts)
 
 
@@ -47,7 +47,7 @@ def _stages_table(work: Workload) -> Table:
         memory = stage.memory
         table.add_row(
             stage.label,
-            f"{escape(stage.weights.name)} ({_weights_words(stage)})",
+            f"{stage.weights.name} ({_weights_words(stage)})",
             size(stage.weights.resident_bytes),
             size(memory.activation_bytes),
             size(memory.stream_bytes),
@@ -85,7 +85,7 @@ def _needs_table(plan: JobPlan, work: Workload) -> Table:
         "clip": clip,
         "files": ", ".join(f"{name} {size(count)}" for name, count in files.items() if count)
         + f"; all together {size(work.file_bytes)}",
-        "not sized": escape(", ".join(unknown)),
+        "not sized": ", ".join(unknown),
         "VAE peak": f"{size(work.decode_bytes)} to decode whole"
         + (f", {size(work.encode_bytes)} to encode" if work.encode_bytes else "")
         + "; in tiles 1.5 GiB",
@@ -114,15 +114,15 @@ def _cards_table(plan: JobPlan) -> Table:
     for names, card in _alike(plan.cards):
         found = card.forecast
         steps = dict.fromkeys(stage.step for stage in found.stages) if found is not None else {}
-        known = " ".join(f"[dim]{numbers[each.source]})[/]" for each in steps if each is not None)
+        known = " ".join(f"{numbers[each.source]})" for each in steps if each is not None)
         table.add_row(
-            escape(names) if card.worker else "a card by name",
-            escape(card.place.gpu),
+            names if card.worker else "a card by name",
+            card.place.gpu,
             found.fate if found is not None else "–",
-            "\n".join(range_words(each) for each in steps) + (f" {known}" if known else ""),
+            Text.assemble("\n".join(range_words(each) for each in steps), (f" {known}".rstrip(), "dim")),
             range_words(found.warm) if found is not None else "–",
             range_words(found.cold) if found is not None else "–",
-            "\n".join(map(escape, _notes(card))),
+            "\n".join(_notes(card)),
         )
     return table
 

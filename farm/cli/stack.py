@@ -113,7 +113,7 @@ def demo(
 
 
 def _teller(door: Door) -> Callable[[PartNews], None]:
-    return lambda news: say(door.err, news_line(news), markup=True)
+    return lambda news: say(door.err, news_line(news))
 
 
 def _say_goodbye(door: Door, folder: Path) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -20,10 +19,10 @@ from farm.local.model_files import Renders
 from farm.local.state import STATE_FILE
 
 
-def news_line(news: PartNews) -> str:
+def news_line(news: PartNews) -> Text:
     """A start or a death of a part."""
     colour = {News.STARTED: "dim", News.READY: "green", News.DIED: "red"}[news.news]
-    return f"[{colour}]{news.part}: {news.news}[/] {escape(news.detail)}".rstrip()
+    return Text.assemble((f"{news.part}: {news.news}", colour), f" {news.detail}".rstrip())
 
 
 def stack_facts(state: StackState, folder: Path, renders: Renders | None) -> dict[str, Any]:
@@ -52,16 +51,16 @@ def stack_view(
         table.add_row("Redis", f"127.0.0.1:{state.ports[PartName.VALKEY]}")
     if endpoint := state.environment.get("FARM_S3_ENDPOINT_URL"):
         bucket = state.environment.get("FARM_S3_BUCKET")
-        table.add_row("S3", f"{endpoint}, bucket {bucket}, files in {escape(str(folder / 's3'))}")
+        table.add_row("S3", f"{endpoint}, bucket {bucket}, files in {folder / 's3'}")
     if state.flower_url:
         password = state.passwords.flower if show_password else f"in {folder / STATE_FILE}"
-        table.add_row("Flower", f"{state.flower_url}  user {state.flower_user}, password {escape(password)}")
+        table.add_row("Flower", f"{state.flower_url}  user {state.flower_user}, password {password}")
     if renders is not None:
-        table.add_row("worker", f"[yellow]{renders.by}[/]" if renders.emulated else escape(renders.by))
-    table.add_row("state", f"{escape(str(folder / STATE_FILE))} (addresses and passwords)")
-    table.add_row("logs", escape(str(folder / "logs")))
+        table.add_row("worker", Text(renders.by, "yellow" if renders.emulated else ""))
+    table.add_row("state", f"{folder / STATE_FILE} (addresses and passwords)")
+    table.add_row("logs", str(folder / "logs"))
     hint = "Commands and `Farm()` find it by themselves, here and below. Ctrl-C or `farm down` stops it."
-    shown: list[RenderableType] = ["[bold green]The farm is up.[/]", table, hint]
+    shown: list[RenderableType] = [Text("The farm is up.", "bold green"), table, hint]
     if renders is not None:
         commands = Text(f"  {renders.command}\n  farm open JOB", no_wrap=True, overflow="ignore")
         shown += ["Type next, in another terminal:", commands]
@@ -75,11 +74,13 @@ def demo_view(result: Result, paths: Sequence[Path]) -> RenderableType:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     at = result.facts.artifacts.index(main)
-    table.add_row("clip", escape(str(paths[at].resolve())))
+    table.add_row("clip", str(paths[at].resolve()))
     table.add_row("what", f"{video_words(main)}, {size(main.size_bytes)}")
-    table.add_row("S3", f"s3://{result.facts.bucket}/{escape(main.key)}")
-    table.add_row("manifest", f"s3://{result.facts.bucket}/{escape(result.facts.manifest_key)}")
+    table.add_row("S3", f"s3://{result.facts.bucket}/{main.key}")
+    table.add_row("manifest", f"s3://{result.facts.bucket}/{result.facts.manifest_key}")
     if not result.facts.emulated:
         return table
     how = "Set COMFYUI_DIR to the folder of a ComfyUI with the WAN models and run it again for a real one."
-    return Group(Panel(f"[bold]{EMULATED}.[/]\n{how}", border_style="yellow", expand=False), table)
+    return Group(
+        Panel(Text.assemble((f"{EMULATED}.", "bold"), f"\n{how}"), border_style="yellow", expand=False), table
+    )

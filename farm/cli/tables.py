@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from farm.check import Finding
 from farm.cli.words import clock, seconds, size
@@ -22,12 +22,13 @@ STATE_COLOURS: Final = {
     JobState.CANCELED: "magenta",
     JobState.EXPIRED: "magenta",
 }
+_OK, _NOTE, _BAD = Text("ok", "green"), Text("note", "yellow"), Text("bad", "red")
 EMULATED: Final = "EMULATED: drawn by the farm's stand-in for ComfyUI; no WAN model has seen this prompt"
 
 
-def coloured(state: JobState) -> str:
+def coloured(state: JobState) -> Text:
     """The state's name in its colour."""
-    return f"[{STATE_COLOURS[state]}]{state}[/]"
+    return Text(state, STATE_COLOURS[state])
 
 
 def progress_words(progress: Progress | None) -> str:
@@ -57,8 +58,8 @@ def jobs_table(jobs: Iterable[JobRecord]) -> Table:
             clock(job.submitted_at),
             seconds(_took_s(job)),
             str(job.spec.priority),
-            escape(job.spec.title),
-            escape(what),
+            job.spec.title,
+            what,
         )
     return table
 
@@ -77,14 +78,14 @@ def result_view(result: JobResult) -> RenderableType:
     """The files of a job, and where they are."""
     parts: list[RenderableType] = []
     if result.emulated:
-        parts.append(f"[bold black on yellow] {EMULATED} [/]")
+        parts.append(Text(f" {EMULATED} ", "bold black on yellow"))
     table = plain_table("file", "what", "size")
     for artifact in result.artifacts:
-        table.add_row(escape(artifact.key), video_words(artifact), size(artifact.size_bytes))
-    parts += [table, f"bucket {result.bucket}, manifest {escape(result.manifest_key)}"]
+        table.add_row(artifact.key, video_words(artifact), size(artifact.size_bytes))
+    parts += [table, f"bucket {result.bucket}, manifest {result.manifest_key}"]
     for shown in result.texts:
         more = " … (the manifest has all of it)" if shown.cut else ""
-        parts.append(f"text of node {escape(shown.node_id)}: {escape(shown.text)}{more}")
+        parts.append(f"text of node {shown.node_id}: {shown.text}{more}")
     if result.timings_s:
         parts.append("timings: " + ", ".join(f"{k} {seconds(v)}" for k, v in result.timings_s.items()))
     return Group(*parts)
@@ -104,22 +105,22 @@ def queues_table(counts: Counts) -> RenderableType:
     table = plain_table("queue", "priority", "waiting")
     for each in sorted(counts.waiting, key=lambda each: (each.queue, each.priority)):
         table.add_row(each.queue, str(each.priority), f"{each.waiting:,}")
-    states = ", ".join(
-        f"{coloured(state)} {counts.by_state.get(state, 0):,}"
+    states = Text(", ").join(
+        Text.assemble(coloured(state), f" {counts.by_state.get(state, 0):,}")
         for state in JobState
         if counts.by_state.get(state)
     )
     parked = f"; {counts.parked:,} of the queued are parked: no live worker fits" if counts.parked else ""
-    return Group(table, f"all jobs: {states or 'none'}{parked}")
+    return Group(table, Text.assemble("all jobs: ", states or "none", parked))
 
 
 def findings_table(findings: Sequence[Finding]) -> Table:
     """What was looked at, and what to do."""
     table = plain_table("", "what", "found")
     for finding in findings:
-        mark = "[green]ok[/]" if finding.ok else "[yellow]note[/]" if finding.optional else "[red]bad[/]"
-        remedy = f"\n→ {escape(finding.remedy)}" if finding.remedy else ""
-        table.add_row(mark, escape(finding.name), escape(finding.what) + remedy)
+        mark = _OK if finding.ok else _NOTE if finding.optional else _BAD
+        remedy = f"\n→ {finding.remedy}" if finding.remedy else ""
+        table.add_row(mark, finding.name, finding.what + remedy)
     return table
 
 
@@ -135,24 +136,24 @@ def _facts_table(job: JobRecord) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    facts = {
+    facts: dict[str, str | Text] = {
         "job": job.job_id,
-        "title": escape(spec.title),
-        "state": coloured(job.state) + (" (cancel requested)" if job.cancel_requested else ""),
-        "reason": escape((job.cancel_reason if job.cancel_requested else job.reason) or ""),
-        "progress": escape(progress_words(job.progress)) if job.state is JobState.RUNNING else "",
-        "error": f"[red]{escape(job.error.message)}[/] ({job.error.code})" if job.error else "",
+        "title": spec.title,
+        "state": Text.assemble(coloured(job.state), " (cancel requested)" if job.cancel_requested else ""),
+        "reason": (job.cancel_reason if job.cancel_requested else job.reason) or "",
+        "progress": progress_words(job.progress) if job.state is JobState.RUNNING else "",
+        "error": Text.assemble((job.error.message, "red"), f" ({job.error.code})") if job.error else "",
         "queue": f"{job.queue}, priority {spec.priority}",
         "reused from": job.reused_from or "",
-        "labels": escape(", ".join(spec.labels)),
-        "worker": escape(job.worker or ""),
+        "labels": ", ".join(spec.labels),
+        "worker": job.worker or "",
         "submitted": clock(job.submitted_at),
         "started": clock(job.started_at) if job.started_at else "",
         "finished": clock(job.finished_at) if job.finished_at else "",
         "not before": clock(job.not_before) if job.not_before else "",
         "deadline": clock(spec.deadline) if spec.deadline else "",
         "attempts": f"{job.attempt} ({job.attempts_failed} failed, {job.attempts_lost} lost)",
-        "template": escape(spec.template or ""),
+        "template": spec.template or "",
     }
     for name, value in facts.items():
         if value:
@@ -165,7 +166,7 @@ def _attempts_table(notes: Sequence[AttemptNote]) -> Table:
     for note in notes:
         took_s = (note.ended_at - note.started_at).total_seconds()
         why = f"{note.error.message} ({note.error.code})" if note.error else ""
-        table.add_row(str(note.attempt), escape(note.worker), note.outcome, seconds(took_s), escape(why))
+        table.add_row(str(note.attempt), note.worker, note.outcome, seconds(took_s), why)
     return table
 
 

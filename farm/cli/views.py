@@ -7,10 +7,11 @@ from typing import Any, Final, Protocol, Self
 
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
 
+from comfy.log.foreign import one_line
 from farm.cli import as_json
 from farm.cli.door import say
 from farm.cli.tables import coloured, progress_words
@@ -50,12 +51,12 @@ class BarView:
         self._out = out
         self._tasks: dict[str, TaskID] = {}
         self._bars = Bars(
-            TextColumn("{task.fields[job]}"),
-            TextColumn("{task.description}"),
+            _Field("job"),
+            _Field("doing"),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[pace]}"),
+            _Field("pace"),
             console=out,
         )
 
@@ -70,7 +71,7 @@ class BarView:
         """A new bar."""
         short = job.job_id[:8]
         self._tasks[job.job_id] = self._bars.add_task(
-            coloured(job.state), total=1.0, job=f"{short} {escape(job.spec.title)}", pace=""
+            "", total=1.0, job=f"{short} {job.spec.title}", doing=coloured(job.state), pace=""
         )
         if job.progress is not None:
             self._show(job.job_id, job.progress)
@@ -80,25 +81,25 @@ class BarView:
         task = self._tasks[event.job_id]
         if event.kind is EventKind.STATE:
             state = JobState(event.data["state"])
-            self._bars.update(task, description=coloured(state), pace="")
+            self._bars.update(task, doing=coloured(state), pace="")
             if state is JobState.RUNNING and event.data.get("attempt", 1) > 1:
                 self._bars.update(task, completed=0.0)
         elif event.kind is EventKind.PHASE:
-            self._bars.update(task, description=escape(str(event.data.get("phase", ""))))
+            self._bars.update(task, doing=str(event.data.get("phase", "")))
         elif (progress := progress_of(event)) is not None:
             self._show(event.job_id, progress)
 
     def end(self, job: JobRecord) -> None:
         """Fill the bar, or say why not."""
-        why = escape(job.reason or "")
+        why = job.reason or ""
         done = 1.0 if job.state is JobState.SUCCEEDED else None
         task = self._tasks[job.job_id]
-        self._bars.update(task, description=coloured(job.state), pace=why, completed=done)
+        self._bars.update(task, doing=coloured(job.state), pace=why, completed=done)
         self._bars.stop_task(task)
 
     def note(self, text: str) -> None:
         """A line above the bars."""
-        self._bars.console.print(escape(text))
+        say(self._bars.console, text)
 
     def _show(self, job_id: str, progress: Progress) -> None:
         steps = f" {progress.step or 0}/{progress.steps}" if progress.steps else ""
@@ -108,10 +109,22 @@ class BarView:
         ]
         self._bars.update(
             self._tasks[job_id],
-            description=escape(progress.phase + steps),
+            doing=progress.phase + steps,
             completed=min(max(progress.fraction, 0.0), 1.0),
             pace=", ".join(part for part in pace if part),
         )
+
+
+class _Field(ProgressColumn):
+    """What a bar carries under a name, as it is: rich's own column would read markup in it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    def render(self, task: Task) -> Text:
+        value = task.fields[self._name]
+        return value if isinstance(value, Text) else Text(one_line(value))
 
 
 class LineView:
@@ -155,7 +168,7 @@ class LineView:
         say(self._out, text)
 
     def _line(self, job_id: str, text: str) -> None:
-        say(self._out, f"{job_id[:8]} {text}")
+        say(self._out, one_line(f"{job_id[:8]} {text}"))
 
 
 class JsonView:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from comfy.canary.report import Seen
 from farm.cli.tables import plain_table
@@ -44,13 +44,13 @@ def workers_table(workers: Sequence[WorkerStatus]) -> Table:
     table = plain_table("worker", "GPU", "class", "VRAM", "mode", "ComfyUI", "state", "job")
     for worker in workers:
         table.add_row(
-            escape(worker.name),
-            escape((worker.gpu.name if worker.gpu is not None else "") or "none"),
+            worker.name,
+            (worker.gpu.name if worker.gpu is not None else "") or "none",
             f"{worker.vram_gib} GiB" if worker.vram_gib else "–",
             _vram(worker),
-            escape(_mode(worker)),
+            _mode(worker),
             _comfyui(worker),
-            _state(worker) + "".join(f"\n[red]{escape(trouble)}[/]" for trouble in _troubles(worker)),
+            Text("\n").join([_state(worker), *_troubles_shown(worker)]),
             "\n".join(_jobs(worker)) or "–",
         )
     return table
@@ -76,49 +76,47 @@ def worker_view(worker: WorkerStatus, models: Mapping[str, int] | None) -> Rende
     return Group(*parts)
 
 
-def _work(worker: WorkerStatus) -> dict[str, str]:
+def _work(worker: WorkerStatus) -> dict[str, str | Text]:
     return {
-        "worker": escape(worker.name),
+        "worker": worker.name,
         "state": _state(worker),
-        "trouble": "\n".join(f"[red]{escape(trouble)}[/]" for trouble in _troubles(worker)),
+        "trouble": Text("\n").join(_troubles_shown(worker)),
         "jobs": "\n".join(_jobs(worker)),
-        "attempts": escape(", ".join(f"{count} {how}" for how, count in worker.attempts_ended.items())),
+        "attempts": ", ".join(f"{count} {how}" for how, count in worker.attempts_ended.items()),
         "class": f"takes jobs of up to {worker.vram_gib} GiB" if worker.vram_gib else "",
     }
 
 
-def _hardware(worker: WorkerStatus) -> dict[str, str]:
+def _hardware(worker: WorkerStatus) -> dict[str, str | Text]:
     gpu, now = worker.gpu, worker.resources
     return {
-        "GPU": escape(f"{gpu.name} ({gpu.uuid})") if gpu is not None and gpu.name else "none",
-        "GPU facts": escape(", ".join(_gpu_words(gpu))) if gpu is not None else "",
+        "GPU": f"{gpu.name} ({gpu.uuid})" if gpu is not None and gpu.name else "none",
+        "GPU facts": ", ".join(_gpu_words(gpu)) if gpu is not None else "",
         "VRAM": _vram(worker),
         "temperature": f"{now.gpu_temperature_c} °C" if now.gpu_temperature_c is not None else "",
         "NVENC": _nvenc(worker.nvenc),
         "host RAM": _of(now.ram_available_bytes, worker.ram_total_bytes, "free"),
         "processes": _processes(now),
-        "disk free": escape(
-            ", ".join(f"{what} {size(count)}" for what, count in now.disk_free_bytes.items())
-        ),
+        "disk free": ", ".join(f"{what} {size(count)}" for what, count in now.disk_free_bytes.items()),
     }
 
 
-def _software(worker: WorkerStatus) -> dict[str, str]:
+def _software(worker: WorkerStatus) -> dict[str, str | Text]:
     plan, models, trials = worker.load_plan, worker.models, worker.attention_trials
     return {
         "ComfyUI": _comfyui(worker),
-        "torch": escape(worker.torch_version or ""),
-        "load plan": escape(" ".join([plan.mode or "–", *plan.flags])),
-        "why": escape("\n".join(plan.reasons)),
-        "proof": escape(", ".join(_proof_words(worker.proof))) if worker.proof is not None else "",
-        "canary": escape("\n".join(_canary_words(worker.canary))) if worker.canary is not None else "",
-        "attention": escape("\n".join(_attention_words(trials))) if trials is not None else "",
+        "torch": worker.torch_version or "",
+        "load plan": " ".join([plan.mode or "–", *plan.flags]),
+        "why": "\n".join(plan.reasons),
+        "proof": ", ".join(_proof_words(worker.proof)) if worker.proof is not None else "",
+        "canary": "\n".join(_canary_words(worker.canary)) if worker.canary is not None else "",
+        "attention": "\n".join(_attention_words(trials)) if trials is not None else "",
         "node classes": str(worker.node_classes or ""),
         "models": f"{models.files} files, {size(models.bytes)}"
         if models is not None and models.files
         else "",
-        "warm": escape("\n".join(worker.warm_models)),
-        "loads": escape("\n".join(_load_words(worker.loads))),
+        "warm": "\n".join(worker.warm_models),
+        "loads": "\n".join(_load_words(worker.loads)),
     }
 
 
@@ -188,7 +186,7 @@ def _processes(now: ResourceStatus) -> str:
 def _nvenc(nvenc: NvencStatus | None) -> str:
     if nvenc is None:
         return ""
-    return "works" if nvenc.usable else escape(f"does not work: {nvenc.reason}")
+    return "works" if nvenc.usable else f"does not work: {nvenc.reason}"
 
 
 def _vram(worker: WorkerStatus) -> str:
@@ -208,19 +206,26 @@ def _mode(worker: WorkerStatus) -> str:
     return (worker.load_plan.mode or "–") + (" (unproven)" if unproven else "")
 
 
-def _comfyui(worker: WorkerStatus) -> str:
-    emulated = "[bold black on yellow] EMULATED [/]" if worker.emulated else ""
-    revision = f" ({worker.comfyui_revision[:10]})" if worker.comfyui_revision else ""
-    return f"{escape(worker.comfyui_version or '–')}{escape(revision)} {emulated}".strip()
+def _comfyui(worker: WorkerStatus) -> Text:
+    shown = Text(worker.comfyui_version or "–")
+    if worker.comfyui_revision:
+        shown.append(f" ({worker.comfyui_revision[:10]})")
+    if worker.emulated:
+        shown.append(" ").append(" EMULATED ", "bold black on yellow")
+    return shown
 
 
-def _state(worker: WorkerStatus) -> str:
-    closed = ", ".join(map(_reason, worker.not_fetching))
-    return escape(worker.state) + (f" (not fetching: {closed})" if closed else "")
+def _state(worker: WorkerStatus) -> Text:
+    closed = Text(", ").join(map(_reason, worker.not_fetching))
+    return Text.assemble(worker.state, " (not fetching: ", closed, ")") if closed else Text(worker.state)
 
 
-def _reason(reason: NotFetching) -> str:
-    return f"[{_COLOURS[reason.cause]}]{escape(reason.why)}[/]"
+def _reason(reason: NotFetching) -> Text:
+    return Text(reason.why, _COLOURS[reason.cause])
+
+
+def _troubles_shown(worker: WorkerStatus) -> list[Text]:
+    return [Text(trouble, "red") for trouble in _troubles(worker)]
 
 
 def _troubles(worker: WorkerStatus) -> list[str]:
@@ -240,18 +245,18 @@ def _jobs(worker: WorkerStatus) -> list[str]:
 def _at_work(progress: Progress) -> str:
     steps = f" {progress.step or 0}/{progress.steps}" if progress.steps else ""
     pace = f", {seconds(progress.seconds_per_step)} a step" if progress.seconds_per_step else ""
-    return escape(f"{progress.phase}{steps}{pace}")
+    return f"{progress.phase}{steps}{pace}"
 
 
 def _models_table(models: Mapping[str, int], warm: set[str]) -> Table:
     table = plain_table("model file", "size", "")
     for name, count in sorted(models.items()):
-        table.add_row(escape(name), size(count), "warm" if name in warm else "")
+        table.add_row(name, size(count), "warm" if name in warm else "")
     return table
 
 
 def _nodes_table(nodes: Mapping[str, CustomNodeStatus]) -> Table:
     table = plain_table("custom node", "version", "revision")
     for name, facts in sorted(nodes.items()):
-        table.add_row(escape(name), escape(facts.version or "–"), escape((facts.revision or "–")[:10]))
+        table.add_row(name, facts.version or "–", (facts.revision or "–")[:10])
     return table

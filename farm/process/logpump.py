@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final
 
+from comfy.log.foreign import one_line
 from comfy.log.text import LogLevel, plain_lines
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class LogLine:
     @property
     def shown(self) -> str:
         """The line for a person to read, with its level."""
-        return self.text if self.level is None else f"[{self.level}] {self.text}"
+        return one_line(self.text if self.level is None else f"[{self.level}] {self.text}")
 
 
 class LineSplitter:
