@@ -48,8 +48,8 @@ class PlainConsole(Console):
 class Door:
     """The terminal and the way to the farm."""
 
-    out: Console = field(default_factory=PlainConsole)
-    err: Console = field(default_factory=lambda: PlainConsole(stderr=True))
+    out: PlainConsole = field(default_factory=PlainConsole)
+    err: PlainConsole = field(default_factory=lambda: PlainConsole(stderr=True))
     folder: Path | None = None  # of the local stack that `--folder` names; else it is looked for
 
     def farm(self) -> Farm:

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 import farm
 from farm.cli.commands import COMMANDS
-from farm.cli.door import Door
+from farm.cli.door import Door, PlainConsole
 from farm.cli.exits import ExitCode
 from farm.cli.main import run
 from farm.client import Farm
@@ -64,17 +63,17 @@ class MemoryDoor(Door):
 
     make: Callable[[], Farm]
     width: int = 200
-    out: Console = field(init=False)
-    err: Console = field(init=False)
+    out: PlainConsole = field(init=False)
+    err: PlainConsole = field(init=False)
 
     def __post_init__(self) -> None:
-        self.out = Console(file=io.StringIO(), width=self.width, highlight=False, emoji=False)
-        self.err = Console(file=io.StringIO(), width=self.width, highlight=False, emoji=False)
+        self.out = PlainConsole(file=io.StringIO(), width=self.width)
+        self.err = PlainConsole(file=io.StringIO(), width=self.width)
 
     def farm(self) -> Farm:
         return self.make()
 
-    def text(self, console: Console) -> str:
+    def text(self, console: PlainConsole) -> str:
         assert isinstance(console.file, io.StringIO)
         return console.file.getvalue()
 

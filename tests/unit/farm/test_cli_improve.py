@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from farm.cli.door import Door
+from farm.cli.door import Door, PlainConsole
 from farm.cli.exits import ExitCode
 from farm.cli.main import run
 from farm.client import Farm
@@ -46,7 +45,7 @@ class MemoryDoor(Door):
 
 
 def say(make: Callable[[], Farm], *arguments: object) -> Ended:
-    consoles = [Console(file=io.StringIO(), width=250, highlight=False) for _ in range(2)]
+    consoles = [PlainConsole(file=io.StringIO(), width=250) for _ in range(2)]
     door = MemoryDoor(make=make, out=consoles[0], err=consoles[1])
     code = run([str(argument) for argument in arguments], door=door)
     out, err = (console.file.getvalue() for console in consoles)  # type: ignore[attr-defined]

@@ -6,15 +6,15 @@ import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from farm.cli.door import PlainConsole
 from farm.cli.opening import opener, say_link
 
 URL = "http://127.0.0.1:9000/farm/jobs/0123456789abcdef/clip.mp4?X-Amz-Signature=" + "f" * 64
 
 
 def test_a_terminal_gets_a_link_that_is_neither_wrapped_nor_cut() -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=40)
+    console = PlainConsole(file=io.StringIO(), force_terminal=True, width=40)
 
     say_link(console, "link", URL)
 
@@ -26,7 +26,7 @@ def test_a_terminal_gets_a_link_that_is_neither_wrapped_nor_cut() -> None:
 
 
 def test_a_file_gets_the_address_alone() -> None:
-    console = Console(file=io.StringIO(), width=40)
+    console = PlainConsole(file=io.StringIO(), width=40)
 
     say_link(console, "link", URL)
 

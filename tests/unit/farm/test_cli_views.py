@@ -4,9 +4,9 @@ import io
 from datetime import UTC, datetime
 
 import pytest
-from rich.console import Console
 
 from farm.cli import words
+from farm.cli.door import PlainConsole
 from farm.cli.views import BarView
 from farm.job import EventKind, JobEvent, Progress, new_job_id
 from farm.testing import MemoryJobStore
@@ -14,12 +14,12 @@ from tests.support.jobs import a_job, an_error
 
 
 @pytest.fixture
-def terminal() -> Console:
+def terminal() -> PlainConsole:
     """A terminal whose picture can be read."""
-    return Console(file=io.StringIO(), force_terminal=True, width=160, color_system=None)
+    return PlainConsole(file=io.StringIO(), force_terminal=True, width=160, color_system=None)
 
 
-def shown(terminal: Console) -> str:
+def shown(terminal: PlainConsole) -> str:
     """All that was ever drawn."""
     assert isinstance(terminal.file, io.StringIO)
     return terminal.file.getvalue()
@@ -30,7 +30,7 @@ def event(job_id: str, kind: EventKind, **data: object) -> JobEvent:
     return JobEvent(event_id="1", job_id=job_id, at=datetime.now(UTC), kind=kind, data=data)
 
 
-def test_a_bar_shows_step_pace_and_time_left(terminal: Console, store: MemoryJobStore) -> None:
+def test_a_bar_shows_step_pace_and_time_left(terminal: PlainConsole, store: MemoryJobStore) -> None:
     job_id = store.submit([a_job(title="Fox [1]")])[0].job_id
 
     with BarView(terminal) as view:
@@ -57,7 +57,9 @@ def test_a_bar_shows_step_pace_and_time_left(terminal: Console, store: MemoryJob
     assert "1.50 s a step, 75.0 s left" in text
 
 
-def test_a_bar_takes_up_the_progress_that_a_job_has_already(terminal: Console, store: MemoryJobStore) -> None:
+def test_a_bar_takes_up_the_progress_that_a_job_has_already(
+    terminal: PlainConsole, store: MemoryJobStore
+) -> None:
     job_id = store.submit([a_job()])[0].job_id
     store.claim(job_id, worker="w1")
     store.report(job_id, 1, [], progress=Progress(phase="vae", fraction=0.9))
@@ -68,7 +70,7 @@ def test_a_bar_takes_up_the_progress_that_a_job_has_already(terminal: Console, s
     assert "90%" in shown(terminal)
 
 
-def test_a_bar_of_a_failed_job_says_why(terminal: Console, store: MemoryJobStore) -> None:
+def test_a_bar_of_a_failed_job_says_why(terminal: PlainConsole, store: MemoryJobStore) -> None:
     job_id = store.submit([a_job()])[0].job_id
     store.claim(job_id, worker="w1")
     store.fail(job_id, 1, an_error(message="no [luck]"), retry_in_s=None)
@@ -81,7 +83,7 @@ def test_a_bar_of_a_failed_job_says_why(terminal: Console, store: MemoryJobStore
 
 
 def test_progress_of_a_newer_worker_moves_nothing_and_stops_nothing(
-    terminal: Console, store: MemoryJobStore
+    terminal: PlainConsole, store: MemoryJobStore
 ) -> None:
     job_id = store.submit([a_job(job_id=new_job_id())])[0].job_id
 
