@@ -59,7 +59,7 @@ class ErrorKind(StrEnum):
     JOB = "job"  # bad graph, missing input: fails now
     PLACE = "place"  # a model or node is missing on that worker: another one may have it
     TRANSIENT = "transient"  # may go well next time: retried with back-off
-    MACHINE = "machine"  # the worker's machine is ill: not counted against the job
+    MACHINE = "machine"  # the worker's machine fails: not counted against the job
     POISON = "poison"  # too many workers were lost while they ran it
     TIME_LIMIT = "time_limit"  # it ran longer than it may
 

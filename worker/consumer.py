@@ -1,4 +1,4 @@
-"""Celery's consumer, as this worker wants it: it fetches when the GPU is free, and outlives an ill Redis.
+"""Celery's consumer, as this worker wants it: it fetches when the GPU is free, and outlives Redis's troubles.
 
 Celery's own rule ("fewer messages than pool threads") would either hold a second job while the first
 one renders, or leave the GPU idle while the first one uploads. So a bootstep puts our gate in its

@@ -55,11 +55,11 @@ from worker.service.disk import DiskWatch, written_folders
 from worker.service.epoch import EpochWatch
 from worker.service.gpu_hold import CardHold
 from worker.service.graph_fitter import GraphFitter
+from worker.service.health import Health
 from worker.service.leaving import Leaving
 from worker.service.model_shelf import ModelShelf
 from worker.service.spot import spot_watch
 from worker.service.status_keeper import StatusKeeper
-from worker.service.wellness import Wellness
 from worker.watchdog import Watchdog, work_waits
 
 log = logging.getLogger(__name__)
@@ -251,7 +251,7 @@ class Runtime:
             on_change=self._changed.set,
         )
         self._disk = DiskWatch(self.gate, written_folders(self._worker.data_dir), on_change=self._changed.set)
-        self._wellness = Wellness(
+        self._health = Health(
             self.gate,
             self._machine.probe,
             first_probe_s=self._worker.probe_after_s,
@@ -270,7 +270,7 @@ class Runtime:
             self.gate,
             self._machine,
             disk=self._disk,
-            wellness=self._wellness,
+            health=self._health,
             leaving=self._leaving,
             definitions=self._definitions,
             epoch=epoch,
@@ -299,8 +299,8 @@ class Runtime:
             previews=self._worker.previews,
             prompt_metadata=self._worker.prompt_metadata,
             machine_trouble=self._machine_trouble,
-            on_failed=self._wellness.failed,
-            on_succeeded=self._wellness.succeeded,
+            on_failed=self._health.failed,
+            on_succeeded=self._health.succeeded,
             on_rendered=self._machine.warm.rendered,
             sizes_of=self._shelf.sizes_of,
             printed_for=self._machine.printed_for,
@@ -341,7 +341,7 @@ class Runtime:
         parts: list[_Part] = [
             self._keeper,
             self._disk,
-            self._wellness,
+            self._health,
             self._shelf,
             self._republisher,
             StatusKeeper(self._connect(), self._name, self._refresh, changed=self._changed),

@@ -1,6 +1,6 @@
 """Finds out that this worker lives and fetches nothing, and repairs that.
 
-A consumer can fall deaf after a reconnect: the process lives, renews its status, and never takes a message
+A consumer can stall after a reconnect: the process lives, renews its status, and never takes a message
 again. From outside it looks like an idle worker. It is told apart by this: jobs wait in a queue that it
 consumes, their messages lie there, nothing keeps it from fetching, and it fetches none.
 
@@ -111,7 +111,7 @@ class Watchdog:
             self._tried, self._since = True, now
             log.error(
                 "Jobs wait and none is fetched; the consumer connects anew",
-                extra={"event": "consumer_deaf", "waited_s": round(waited_s, 1)},
+                extra={"event": "consumer_stalled", "waited_s": round(waited_s, 1)},
             )
             self._reconnect()
             self._on_change()
@@ -125,7 +125,7 @@ class Watchdog:
     def _recovered(self) -> None:
         if self._tried:
             self._tried = False
-            log.warning("Jobs are fetched again", extra={"event": "consumer_hears"})
+            log.warning("Jobs are fetched again", extra={"event": "consumer_resumed"})
             self._on_change()
 
     def _run(self) -> None:

@@ -37,7 +37,7 @@ class Strange(StrEnum):
     OTHER_NODES = "other_nodes"  # what /object_info tells is in a list
     OTHER_FILES = "other_files"  # a file is named by a path in one piece
     NO_TYPES = "no_types"  # a preview is named as a file of the output folder
-    DEAF_TO_CANCEL = "deaf_to_cancel"  # says yes, and does nothing
+    IGNORES_CANCEL = "ignores_cancel"  # says yes, and does nothing
     WIDE_CANCEL = "wide_cancel"  # stops what runs, whichever was meant
 
 
@@ -93,7 +93,7 @@ class Future:
             error = {"type": "invalid_prompt_id", "message": "prompt_id must be a ULID", "details": ""}
             body = {"error": {**error, "extra_info": {}}, "node_errors": {}}
             return web.json_response(body, status=400)
-        if Strange.DEAF_TO_CANCEL in self._ways and _cancels(path):
+        if Strange.IGNORES_CANCEL in self._ways and _cancels(path):
             return web.json_response({"cancelled": True})
         return None
 

@@ -1,8 +1,8 @@
 """How a job stands in Redis, and back: the only place that knows the fields of its record.
 
 Fields: ``head`` what scripts must read, ``spec`` JSON, compressed; ``state``, ``at``
-(µs, the order), ``attempt``, ``failed``, ``lost``, ``ill``, ``worker``, ``cancel``, ``cancel_reason``;
-``started``, ``claimed``, ``finished``, ``lease``, ``not_before``, ``deadline``, ``rung``
+(µs, the order), ``attempt``, ``failed``, ``lost``, ``ill`` (machine failures), ``worker``, ``cancel``,
+``cancel_reason``; ``started``, ``claimed``, ``finished``, ``lease``, ``not_before``, ``deadline``, ``rung``
 (ms, when its last notification was sent; stored under its old name); ``progress``, ``result``,
 ``error`` JSON; ``parked`` why no worker fits, in words; ``notes`` JSON objects with commas between;
 ``avoid`` JSON, worker -> until (ms); ``places`` JSON, workers without what it needs;

@@ -49,7 +49,7 @@ def no_worker_can(places: Sequence[str], why: str) -> JobError:
 
 def machines_failed(count: int, last_worker: str, notes: Sequence[AttemptNote], why: str) -> JobError:
     """Why a job is poison on which machine after machine failed."""
-    ill = [
+    failed_on = [
         note.worker
         for note in notes
         if note.outcome == "failed" and note.error is not None and note.error.kind is ErrorKind.MACHINE
@@ -59,5 +59,5 @@ def machines_failed(count: int, last_worker: str, notes: Sequence[AttemptNote], 
         code="machines_failed",
         message=f"it failed {count} times for the reasons of a machine, the last time on {last_worker}: "
         f"{why}",
-        details={"workers": ill},
+        details={"workers": failed_on},
     )

@@ -23,7 +23,7 @@ NEEDED = {
     "no_route=/object_info": "nodes",
     "wide_cancel": "cancel_alone",
 }
-INFORMING = {"log_prefix": "log", "other_messages": "events", "deaf_to_cancel": "cancel_running"}
+INFORMING = {"log_prefix": "log", "other_messages": "events", "ignores_cancel": "cancel_running"}
 
 
 @pytest.fixture

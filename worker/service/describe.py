@@ -37,9 +37,9 @@ from worker.plan.model_files import models_folder
 from worker.service.definitions import Definitions
 from worker.service.disk import DiskWatch
 from worker.service.epoch import EpochWatch
+from worker.service.health import Health
 from worker.service.leaving import Leaving
 from worker.service.model_shelf import ModelShelf
-from worker.service.wellness import Wellness
 from worker.watchdog import Watchdog
 
 
@@ -54,7 +54,7 @@ class StatusMaker:
         machine: Machine,
         *,
         disk: DiskWatch,
-        wellness: Wellness,
+        health: Health,
         leaving: Leaving,
         definitions: Definitions,
         epoch: EpochWatch,
@@ -67,7 +67,7 @@ class StatusMaker:
         self._gate = gate
         self._machine = machine
         self._disk = disk
-        self._wellness = wellness
+        self._health = health
         self._leaving = leaving
         self._definitions = definitions
         self._epoch = epoch
@@ -96,7 +96,7 @@ class StatusMaker:
             pid=os.getpid(),
             state=machine.comfy.state.value,
             not_fetching=most_telling_first(self._gate.closed_for),
-            trouble=machine.trouble or self._disk.trouble or self._illness() or self._deafness(),
+            trouble=machine.trouble or self._disk.trouble or self._failure() or self._stall(),
             drain=told.value if told else None,
             redis_forgot_at=forgot_at.isoformat() if forgot_at else None,
             quarantine=self._quarantine(),
@@ -137,18 +137,18 @@ class StatusMaker:
         known = self._machine.attention.known if self._machine.attention is not None else None
         return AttentionTrials(proven=known.proven, refused=known.refused) if known is not None else None
 
-    def _illness(self) -> str | None:
-        illness = self._wellness.quarantine.illness
-        return f"out of service: {illness.reason}" if illness is not None else None
+    def _failure(self) -> str | None:
+        failure = self._health.quarantine.failure
+        return f"out of service: {failure.reason}" if failure is not None else None
 
-    def _deafness(self) -> str | None:
+    def _stall(self) -> str | None:
         return self._watchdog.trouble if self._watchdog is not None else None
 
     def _quarantine(self) -> QuarantineStatus | None:
-        illness = self._wellness.quarantine.illness
-        if illness is None:
+        failure = self._health.quarantine.failure
+        if failure is None:
             return None
-        return QuarantineStatus(code=illness.code, reason=illness.reason, probes=illness.probes)
+        return QuarantineStatus(code=failure.code, reason=failure.reason, probes=failure.probes)
 
     def _folders(self) -> dict[str, Path]:
         """Where models are, and where a worker writes."""

@@ -23,13 +23,13 @@ _JOBS_REMEMBERED: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Illness:
+class MachineFailure:
     """Why a worker is out of service."""
 
     code: str  # of the last failure
     reason: str  # for a person, in one line
     probe_at: float  # time.monotonic()
-    probes: int = 0  # that found it still ill, or after which it failed again
+    probes: int = 0  # that found it still failing, or after which it failed again
 
 
 class Quarantine:
@@ -42,18 +42,18 @@ class Quarantine:
         self._in_a_row = 0
         self._failed_here: dict[str, None] = {}  # jobs, since the last success; the oldest first
         self._probes = 0
-        self._illness: Illness | None = None
+        self._failure: MachineFailure | None = None
 
     @property
-    def illness(self) -> Illness | None:
+    def failure(self) -> MachineFailure | None:
         """Why it is out of service; None while it serves."""
-        return self._illness
+        return self._failure
 
     @property
     def probe_due(self) -> bool:
         """Whether it is time to look again."""
-        illness = self._illness
-        return illness is not None and self._clock() >= illness.probe_at
+        failure = self._failure
+        return failure is not None and self._clock() >= failure.probe_at
 
     def failed(self, job_id: str, error: JobError) -> bool:
         """Count how an attempt failed; whether the worker goes out of service with this.
@@ -68,9 +68,9 @@ class Quarantine:
             self._remember(job_id)
             self._in_a_row += 1
             allowed = 1 if self._probes or error.code == GPU_LOST else FAILURES_ALLOWED
-            if self._illness is not None or self._in_a_row < allowed:
+            if self._failure is not None or self._in_a_row < allowed:
                 return False
-            self._fall_ill(error.code, error.message)
+            self._go_out(error.code, error.message)
             return True
 
     def _remember(self, job_id: str) -> None:
@@ -81,22 +81,24 @@ class Quarantine:
     def succeeded(self) -> None:
         """A job went well: earlier failures say nothing any more."""
         with self._lock:
-            if self._illness is None:
+            if self._failure is None:
                 self._in_a_row = self._probes = 0
                 self._failed_here.clear()
 
     def probed(self, trouble: str | None) -> None:
         """Take what a probe found; None: it is well, and serves on probation."""
         with self._lock:
-            if self._illness is None:
+            if self._failure is None:
                 return
             self._probes += 1
             if trouble is None:
-                self._illness, self._in_a_row = None, 0
+                self._failure, self._in_a_row = None, 0
             else:
-                self._fall_ill(self._illness.code, trouble)
+                self._go_out(self._failure.code, trouble)
 
-    def _fall_ill(self, code: str, reason: str) -> None:
+    def _go_out(self, code: str, reason: str) -> None:
         pause_s = min(self._first_probe_s * 2.0 ** min(self._probes, 16), LONGEST_PROBE_S)
         line = (reason.splitlines() or [code])[0]
-        self._illness = Illness(code=code, reason=line, probe_at=self._clock() + pause_s, probes=self._probes)
+        self._failure = MachineFailure(
+            code=code, reason=line, probe_at=self._clock() + pause_s, probes=self._probes
+        )

@@ -10,7 +10,9 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 -- How things stand in Redis that the code calls by other names now. What is stored keeps its name, so that
 -- the versions on both sides of an upgrade read the same records; `codec.py` says so of the fields of a job.
-local stored = { notified = 'rung', priority_queue = 'lane', priority_queues = 'lanes' }
+local stored = {
+  machine_failures = 'ill', notified = 'rung', priority_queue = 'lane', priority_queues = 'lanes',
+}
 
 local function key(kind, name) return root .. kind .. ':' .. name end
 
@@ -21,14 +23,14 @@ local function priority_queue_of(job) return job.head.p .. ':' .. job.head.q end
 
 local function load(id)
   local f = redis.call('HMGET', key('job', id), 'state', 'at', 'head', 'attempt', 'worker', 'claimed',
-    'failed', 'lost', 'cancel', 'ended', 'ill', 'nonce',
+    'failed', 'lost', 'cancel', 'ended', stored.machine_failures, 'nonce',
     'cancel_reason')
   if not f[1] then return nil end
   return {
     id = id, state = f[1], at = f[2], raw_head = f[3], head = cjson.decode(f[3]),
     attempt = tonumber(f[4] or 0), worker = f[5] or '', claimed = tonumber(f[6] or 0),
     failed = tonumber(f[7] or 0), lost = tonumber(f[8] or 0), cancel = f[9], ended = f[10] or '',
-    ill = tonumber(f[11] or 0), token = f[12] or '', cancel_reason = f[13] or nil,
+    machine_failures = tonumber(f[11] or 0), token = f[12] or '', cancel_reason = f[13] or nil,
   }
 end
 

@@ -42,20 +42,20 @@ local is_open, is_first = in_doubt()
 if doubt ~= '' and not is_open then retry_ms = nil end
 local counts = kind ~= 'machine' and kind ~= 'place' and not (is_open and is_first)
 if kind == 'machine' then
-  job.ill = job.ill + 1
-  set(job, 'ill', job.ill)
+  job.machine_failures = job.machine_failures + 1
+  set(job, stored.machine_failures, job.machine_failures)
 elseif counts then
   job.failed = job.failed + 1
   set(job, 'failed', job.failed)
 end
-if job.ill >= poison_after then
-  local function was_ill(each)
+if job.machine_failures >= poison_after then
+  local function machine_failed(each)
     return type(each.error) == 'table' and each.outcome == 'failed' and each.error.kind == 'machine'
   end
-  local poison = 'it failed ' .. job.ill .. ' times for the reasons of a machine, the last time on '
+  local poison = 'it failed ' .. job.machine_failures .. ' times for the reasons of a machine, the last time on '
     .. job.worker .. ': ' .. why
   set(job, 'error', error_json('poison', 'machines_failed', poison,
-    cjson.encode({workers = workers_of(notes, was_ill)})))
+    cjson.encode({workers = workers_of(notes, machine_failed)})))
   finish(job, 'failed', {worker = job.worker, reason = poison})
   return answer(job, 'fail', 'failed')
 end

@@ -9,7 +9,7 @@ if job.state ~= 'failed' and job.state ~= 'canceled' and job.state ~= 'expired' 
 end
 redis.call('ZREM', root .. 'finished', id)
 -- The attempt number goes on: it is the fencing token, and an old worker may still be about.
-clear(job, 'failed', 'lost', 'ill', 'cancel', 'cancel_reason', 'error', 'result', 'progress',
+clear(job, 'failed', 'lost', stored.machine_failures, 'cancel', 'cancel_reason', 'error', 'result', 'progress',
   'started', 'finished')
 move(job, 'queued')
 tell(job, {reason = 'retry'})

@@ -55,7 +55,7 @@ class Kept:
     content: str | None = None
     token: str = ""  # of the last claim
     losses: list[Loss] = field(default_factory=list)  # of workers that were not heard of since
-    ill: int = 0  # failures for a machine's reasons
+    machine_failures: int = 0  # failures for a machine's reasons
     due: float | None = None  # must be announced by then
     avoid: dict[str, float] = field(default_factory=dict)  # worker -> until
     places: list[str] = field(default_factory=list)  # workers without what it needs

@@ -148,7 +148,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
                 started_at=None,
                 finished_at=None,
             )
-            kept.ill = 0
+            kept.machine_failures = 0
             self._tell(kept, reason="retry")
             self._notify_now(kept)
             return JobState.QUEUED
@@ -307,10 +307,10 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
             failed = record.attempts_failed + counts
             self._note(kept, "failed", error)
             self._set(kept, error=error, attempts_failed=failed)
-            kept.ill += error.kind is ErrorKind.MACHINE
-            if kept.ill >= self.limits.max_machine_failures:
+            kept.machine_failures += error.kind is ErrorKind.MACHINE
+            if kept.machine_failures >= self.limits.max_machine_failures:
                 worker = record.worker or ""
-                poison = machines_failed(kept.ill, worker, kept.record.attempts, error.message)
+                poison = machines_failed(kept.machine_failures, worker, kept.record.attempts, error.message)
                 self._set(kept, error=poison)
                 self._finish(kept, JobState.FAILED, worker=worker, reason=poison.message)
                 return JobState.FAILED

@@ -190,8 +190,8 @@ INFORMING = [
     ("no_socket", Trait.EVENTS),
     ("other_messages", Trait.EVENTS),
     ("other_messages", Trait.PROGRESS),
-    ("deaf_to_cancel", Trait.CANCEL_QUEUED),
-    ("deaf_to_cancel", Trait.CANCEL_RUNNING),
+    ("ignores_cancel", Trait.CANCEL_QUEUED),
+    ("ignores_cancel", Trait.CANCEL_RUNNING),
     ("no_route=/internal/logs", Trait.LOG),
 ]
 

@@ -1,4 +1,4 @@
-"""The Redis form of the job store: what it costs, what it survives, and what it says when Redis is ill."""
+"""The Redis form of the job store: what it costs, what it survives, and what it says of one in trouble."""
 
 from __future__ import annotations
 
@@ -343,7 +343,7 @@ def test_a_job_of_a_newer_farm_is_left_to_newer_workers(
     assert store.counts().by_state[JobState.QUEUED] == 1
 
 
-# -- what it says when Redis is ill ----------------------------------------------------------------
+# -- what it says when Redis is in trouble --------------------------------------------------------------
 
 
 def test_nothing_listens() -> None:

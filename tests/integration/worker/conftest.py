@@ -47,7 +47,7 @@ if play == "kill-guard-once" and first_time(play):
     time.sleep(600)
 if play == "read-only":
     raise OSError(30, "Read-only file system", "/models")
-if play == "deaf":
+if play == "ignores-sigterm":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if play == "silent":
     time.sleep(600)

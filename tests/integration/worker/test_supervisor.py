@@ -354,7 +354,7 @@ class TestAnInstalledComfyui:
 
         assert [record.__dict__["event"] for record in caplog.records].count("comfy_down") == 3
 
-    @pytest.mark.parametrize("play", ["", "deaf"])
+    @pytest.mark.parametrize("play", ["", "ignores-sigterm"])
     def test_what_the_worker_ends_itself_is_called_so_and_not_blamed_on_memory(
         self, make: Make, comfyui_dir: Path, caplog: pytest.LogCaptureFixture, play: str
     ) -> None:

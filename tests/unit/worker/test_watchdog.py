@@ -44,7 +44,7 @@ def scene() -> Scene:
     return Scene()
 
 
-def test_a_deaf_consumer_is_reconnected_and_then_given_up_within_half_a_minute(scene: Scene) -> None:
+def test_a_stalled_consumer_is_reconnected_and_then_given_up_within_half_a_minute(scene: Scene) -> None:
     assert scene.after(7) == []
     assert scene.after(2) == ["reconnect"]
     assert scene.dog.trouble is not None

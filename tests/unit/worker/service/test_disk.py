@@ -14,7 +14,7 @@ from farm.status.not_fetching import NotFetching
 from tests.support.valkey import eventually
 from worker.gate import Gate
 from worker.service.disk import DiskWatch
-from worker.service.wellness import Wellness
+from worker.service.health import Health
 
 MIB = 2**20
 TERABYTE = 10**6  # in MiB
@@ -102,8 +102,8 @@ def test_it_fetches_again_by_itself_when_there_is_room_and_tells_both_once(
     assert [record.__dict__["event"] for record in caplog.records] == ["disk_full", "disk_has_room"]
 
 
-def a_wellness(gate: Gate, watch: DiskWatch) -> Wellness:
-    return Wellness(
+def a_health(gate: Gate, watch: DiskWatch) -> Health:
+    return Health(
         gate,
         None,  # type: ignore[arg-type]  # no probe comes so soon
         first_probe_s=3600,
@@ -120,23 +120,25 @@ def test_jobs_that_fail_on_a_full_disk_do_not_take_the_worker_out_of_service(
     disks: Disks, gate: Gate
 ) -> None:
     watch = a_watch(gate)
-    wellness = a_wellness(gate, watch)
+    health = a_health(gate, watch)
     disks.figures[WORK] = (0, TERABYTE)
     for number in range(5):
-        wellness.failed(f"job{number}", DISK_FULL)
+        health.failed(f"job{number}", DISK_FULL)
     assert gate.closed_for == {NotFetching.DISK_FULL}
 
     disks.figures[WORK] = (600, TERABYTE)
     watch.is_full()
 
     assert gate.closed_for == frozenset()
-    assert wellness.quarantine.illness is None
+    assert health.quarantine.failure is None
 
 
-def test_no_space_that_the_disks_do_not_confirm_is_an_illness_like_another(disks: Disks, gate: Gate) -> None:
-    wellness = a_wellness(gate, a_watch(gate))
+def test_no_space_that_the_disks_do_not_confirm_is_a_machine_failure_like_another(
+    disks: Disks, gate: Gate
+) -> None:
+    health = a_health(gate, a_watch(gate))
 
-    wellness.failed("job1", DISK_FULL)
-    wellness.failed("job2", DISK_FULL)
+    health.failed("job1", DISK_FULL)
+    health.failed("job2", DISK_FULL)
 
     assert gate.closed_for == {NotFetching.QUARANTINE}

@@ -48,8 +48,8 @@ def test_two_failures_of_the_machine_in_a_row_take_it_out_of_service(quarantine:
     assert not fails(quarantine, error())
     assert fails(quarantine, error())
 
-    assert quarantine.illness is not None
-    assert (quarantine.illness.code, quarantine.illness.reason) == ("cuda_context_lost", "it broke")
+    assert quarantine.failure is not None
+    assert (quarantine.failure.code, quarantine.failure.reason) == ("cuda_context_lost", "it broke")
 
 
 @pytest.mark.parametrize("kind", [ErrorKind.JOB, ErrorKind.TRANSIENT, ErrorKind.PLACE])
@@ -92,7 +92,7 @@ def test_on_probation_a_job_that_failed_here_before_says_nothing_new(quarantine:
     assert fails(quarantine, error(), "third")
 
 
-def test_probes_are_rarer_each_time_it_is_still_ill(quarantine: Quarantine, clock: Clock) -> None:
+def test_probes_are_rarer_each_time_it_still_fails(quarantine: Quarantine, clock: Clock) -> None:
     fails(quarantine, error(code="gpu_lost"))
     pauses = []
     for _ in range(8):
@@ -111,7 +111,7 @@ def test_on_probation_one_failure_is_enough_and_the_pause_goes_on_growing(
 ) -> None:
     fails(quarantine, error(code="gpu_lost"))
     quarantine.probed(None)
-    assert quarantine.illness is None
+    assert quarantine.failure is None
 
     assert fails(quarantine, error())
 
@@ -130,9 +130,9 @@ def test_a_success_ends_the_probation(quarantine: Quarantine) -> None:
     assert not fails(quarantine, error())
 
 
-def test_a_job_that_ends_well_while_it_is_ill_does_not_bring_it_back(quarantine: Quarantine) -> None:
+def test_a_job_that_ends_well_while_it_is_out_does_not_bring_it_back(quarantine: Quarantine) -> None:
     fails(quarantine, error(code="gpu_lost"))
 
     quarantine.succeeded()
 
-    assert quarantine.illness is not None
+    assert quarantine.failure is not None

@@ -68,7 +68,7 @@ def test_a_worker_whose_event_loop_is_stuck_ends_so_that_it_is_started_anew(
     job = farm.submit()
 
     assert worker.child.wait(FOUND_OUT_S + 15) == 75
-    worker.told("consumer_deaf")
+    worker.told("consumer_stalled")
     worker.told("consumer_given_up")
     assert not comfy.is_running()
     assert farm.status(worker) is None

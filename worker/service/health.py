@@ -1,4 +1,4 @@
-"""Keeps a worker whose machine fails out of service until a probe finds it well."""
+"""Keeps a worker whose machine fails out of service until a probe finds that it works."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S: Final = 5.0
 
 
-class Wellness:
-    """Closes the gate while the machine is ill, and opens it when it is well, by itself."""
+class Health:
+    """Closes the gate while the machine fails, and opens it when it works again, by itself."""
 
     def __init__(
         self,
@@ -35,9 +35,9 @@ class Wellness:
 
         Args:
             probe: has ComfyUI show that it can be used; why not, None when it has.
-            first_probe_s: seconds until the first look whether it is well again.
+            first_probe_s: seconds until the first look whether it works again.
             card_trouble: why the card cannot be used now; None while it can.
-            disk_is_full: asks the disk; while it is, that keeps the gate closed by itself, and is no illness.
+            disk_is_full: asks the disk; while it is, that alone keeps the gate closed; no machine failure.
             on_change: called when the worker goes out of service, or comes back.
         """
         self.quarantine = Quarantine(first_probe_s=first_probe_s)
@@ -48,7 +48,7 @@ class Wellness:
         self._on_change = on_change
         self._every_s = min(LOOK_EVERY_S, first_probe_s / 2)
         self._leaving = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="wellness", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="health", daemon=True)
 
     def start(self) -> None:
         """Look from now on."""
@@ -75,7 +75,7 @@ class Wellness:
             try:
                 self._look()
             except Exception:
-                log.exception("Looking after the machine failed", extra={"event": "wellness_failed"})
+                log.exception("Looking at the machine's health failed", extra={"event": "health_look_failed"})
 
     def _look(self) -> None:
         if self.quarantine.probe_due:
@@ -96,14 +96,14 @@ class Wellness:
         self._on_change()
 
     def _close(self) -> None:
-        illness = self.quarantine.illness
+        failure = self.quarantine.failure
         self._gate.close(NotFetching.QUARANTINE)
         log.error(
             "Out of service: jobs fail here for the machine's reasons",
             extra={
                 "event": "quarantined",
-                "code": illness.code if illness else None,
-                "reason": illness.reason if illness else None,
+                "code": failure.code if failure else None,
+                "reason": failure.reason if failure else None,
             },
         )
         self._on_change()
