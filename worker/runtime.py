@@ -52,11 +52,11 @@ from worker.service.control import ControlListener
 from worker.service.definitions import Definitions
 from worker.service.describe import StatusMaker
 from worker.service.disk import DiskWatch, written_folders
+from worker.service.draining import Draining
 from worker.service.epoch import EpochWatch
 from worker.service.gpu_hold import CardHold
 from worker.service.graph_fitter import GraphFitter
 from worker.service.health import Health
-from worker.service.leaving import Leaving
 from worker.service.model_shelf import ModelShelf
 from worker.service.spot import spot_watch
 from worker.service.status_keeper import StatusKeeper
@@ -152,9 +152,9 @@ class Runtime:
 
         `off_the_gpu` is called when the next job may come, while this one may still be published.
         """
-        if self._leaving.takes_no_job:
-            self._leaving.pass_on(job_id)
-            return "dropped: this worker leaves"
+        if self._draining.takes_no_job:
+            self._draining.pass_on(job_id)
+            return "dropped: this worker drains"
         return self._attempt(job_id, announce=announce, off_the_gpu=off_the_gpu)
 
     def _attempt(
@@ -187,7 +187,7 @@ class Runtime:
 
     def drain(self) -> None:
         """Fetch nothing more; give what still renders after the grace back, so that it runs elsewhere."""
-        self._leaving.end(self._worker.drain_grace_s)
+        self._draining.end(self._worker.drain_grace_s)
 
     def stop(self) -> None:
         """End everything that was started, in reverse; does nothing the second time."""
@@ -241,7 +241,7 @@ class Runtime:
         )
         self._stops.append(publisher.close)
         epoch = EpochWatch(self._store)
-        self._leaving = Leaving(
+        self._draining = Draining(
             self._name,
             self._store,
             self.gate,
@@ -271,7 +271,7 @@ class Runtime:
             self._machine,
             disk=self._disk,
             health=self._health,
-            leaving=self._leaving,
+            draining=self._draining,
             definitions=self._definitions,
             epoch=epoch,
             shelf=self._shelf,
@@ -336,8 +336,8 @@ class Runtime:
         return Steward(self._connect(), holder=self._name, sweep_s=settings.sweep_s, grace_s=settings.grace_s)
 
     def _start_threads(self) -> None:
-        self._leaving.obey()  # an order outlives the worker that it was given to
-        spot = spot_watch(self._worker, self._leaving.notice)
+        self._draining.obey()  # an order outlives the worker that it was given to
+        spot = spot_watch(self._worker, self._draining.notice)
         parts: list[_Part] = [
             self._keeper,
             self._disk,
@@ -348,7 +348,7 @@ class Runtime:
             self._janitor,
             *([spot] if spot is not None else []),
             # Last, so that it ends before the store is closed under it.
-            ControlListener(self._store, on_cancel=self._keeper.renew_now, on_drain=self._leaving.obey),
+            ControlListener(self._store, on_cancel=self._keeper.renew_now, on_drain=self._draining.obey),
         ]
         for part in parts:
             self._start(part)
@@ -361,6 +361,6 @@ class Runtime:
         """What is due every few seconds, and then the status."""
         if self._hold is not None:
             self._hold.keep()
-        self._leaving.obey()
+        self._draining.obey()
         self._definitions.refresh()
         return self._status.status()

@@ -110,7 +110,7 @@ class Watchman:
         self._command = command
         self._grace_s = grace_s
         self._first_pause_s = first_pause_s
-        self._leaving = threading.Event()
+        self._stopping = threading.Event()
         self._lock = threading.Lock()  # so that no child is started behind a stop
         self._child: Child | None = None
         self._thread = threading.Thread(target=self._keep, name=f"watch of {post.name}", daemon=True)
@@ -123,7 +123,7 @@ class Watchman:
     def stop(self) -> None:
         """Have it drain and end; returns when it and all it started is gone."""
         with self._lock:
-            self._leaving.set()
+            self._stopping.set()
             child = self._child
         if child is not None:
             child.stop(grace_s=self._grace_s)
@@ -131,10 +131,10 @@ class Watchman:
 
     def _keep(self) -> None:
         pause_s = self._first_pause_s
-        while not self._leaving.is_set():
+        while not self._stopping.is_set():
             began = time.monotonic()
             code = self._live()
-            if self._leaving.is_set():
+            if self._stopping.is_set():
                 return
             self.refused = code == EX_CONFIG
             if time.monotonic() - began >= STEADY_S:
@@ -144,13 +144,13 @@ class Watchman:
                 "Worker ended; it is started again",
                 extra={"event": "worker_ended", "worker": self.post.name, "exit_code": code, "in_s": wait_s},
             )
-            self._leaving.wait(wait_s)
+            self._stopping.wait(wait_s)
             pause_s = min(pause_s * 2.0, LONGEST_PAUSE_S)
 
     def _live(self) -> int | None:
         """Its exit code; None when it could not be started."""
         with self._lock:
-            if self._leaving.is_set():
+            if self._stopping.is_set():
                 return None
             try:
                 child = self._child = Child.start(

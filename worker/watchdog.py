@@ -75,7 +75,7 @@ class Watchdog:
         self._since: float | None = None  # work waits and none is fetched
         self._begun = -1
         self._tried = False
-        self._leaving = threading.Event()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     @property
@@ -89,7 +89,7 @@ class Watchdog:
 
     def stop(self) -> None:
         """Look no more."""
-        self._leaving.set()
+        self._stopping.set()
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout=self._every_s)
 
@@ -129,7 +129,7 @@ class Watchdog:
             self._on_change()
 
     def _run(self) -> None:
-        while not self._leaving.wait(self._every_s):
+        while not self._stopping.wait(self._every_s):
             try:
                 self.look()
             except Exception as exc:  # noqa: BLE001 - it must outlive an unreachable Redis, and any surprise

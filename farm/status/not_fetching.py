@@ -31,7 +31,7 @@ class NotFetching(StrEnum):
         Cause.PASSING,
         "ComfyUI answers and the connection to Redis stands",
     )
-    DRAINING = ("draining", "its process is leaving", Cause.ORDER, "its process is started again")
+    DRAINING = ("draining", "its process is ending", Cause.ORDER, "its process is started again")
     DRAINED = ("drained", "`farm drain` told it to", Cause.ORDER, "`farm drain NAME --undo`")
     SPOT_NOTICE = (
         "spot_notice",

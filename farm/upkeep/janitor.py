@@ -42,7 +42,7 @@ class Janitor:
         self._every_s = every_s
         self._look_every_s = look_every_s
         self._due = time.monotonic() + first_after_s
-        self._leaving = threading.Event()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="janitor", daemon=True)
 
     def start(self) -> None:
@@ -52,12 +52,12 @@ class Janitor:
 
     def stop(self) -> None:
         """Clean no more; a pass that is under way is left to end with the process."""
-        self._leaving.set()
+        self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join(timeout=1.0)
 
     def _run(self) -> None:
-        while not self._leaving.wait(self._look_every_s):
+        while not self._stopping.wait(self._look_every_s):
             if time.monotonic() < self._due:
                 continue
             try:

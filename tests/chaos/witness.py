@@ -79,7 +79,7 @@ def history_of(arena: Arena) -> History:
     )
     leftovers["open uploads"] = len(arena.s3.open_uploads())
     leftovers |= _after_retention(arena)
-    leftovers |= _after_leaving(arena)
+    leftovers |= _after_draining(arena)
     return replace(seen, leftovers=leftovers)
 
 
@@ -131,7 +131,7 @@ def _after_retention(arena: Arena) -> dict[str, int]:
     return {f"key {key}": 1 for key in keys if not key.removeprefix(ROOT).startswith(_MAY_STAY)}
 
 
-def _after_leaving(arena: Arena) -> dict[str, int]:
+def _after_draining(arena: Arena) -> dict[str, int]:
     """Workers that do not leave well when asked, and processes that they leave behind."""
     left: dict[str, int] = {}
     eventually(lambda: all(place.able for place in arena.places), within_s=_LEAVE_S)

@@ -265,45 +265,45 @@ def test_a_worker_that_slept_past_its_lease_cannot_publish(new_farm: Farms) -> N
     eventually(lambda: farm.says(sleeper, lambda it: not it.not_fetching), within_s=JOB_S)
 
 
-def test_a_worker_that_leaves_gives_its_job_back_at_once(new_farm: Farms) -> None:
+def test_a_worker_that_drains_gives_its_job_back_at_once(new_farm: Farms) -> None:
     farm = new_farm(lease_s=30.0, renew_s=1.0)
-    leaving = farm.start_worker("a", emulator=ENDLESS, FARM_DRAIN_GRACE_S="0.5")
+    draining = farm.start_worker("a", emulator=ENDLESS, FARM_DRAIN_GRACE_S="0.5")
     job = farm.submit(a_clip(steps=LONG))
     farm.wait_step(job)
     farm.start_worker("b")
     asked = time.monotonic()
 
-    leaving.signal(signal.SIGTERM)
+    draining.signal(signal.SIGTERM)
 
     eventually(lambda: job.refresh().record.attempt == 2, within_s=JOB_S)
     assert time.monotonic() - asked < 5.0
-    assert leaving.child.wait(20) == 0
-    assert farm.status(leaving) is None
+    assert draining.child.wait(20) == 0
+    assert farm.status(draining) is None
     succeeded_once(farm, job)
     assert outcomes(job) == ["released", "succeeded"]
     assert job.record.attempts_failed == 0
 
 
-def test_a_worker_that_leaves_ends_what_ends_within_the_grace(new_farm: Farms) -> None:
+def test_a_worker_that_drains_ends_what_ends_within_the_grace(new_farm: Farms) -> None:
     farm = new_farm()
-    leaving = farm.start_worker("a")
+    draining = farm.start_worker("a")
     job = farm.submit(a_clip(steps=LONG))
     farm.wait_step(job)
 
-    leaving.signal(signal.SIGTERM)
+    draining.signal(signal.SIGTERM)
 
-    assert leaving.child.wait(20) == 0
+    assert draining.child.wait(20) == 0
     succeeded_once(farm, job)
     assert outcomes(job) == ["succeeded"]
 
 
-def test_an_idle_worker_leaves_at_once_and_takes_comfyui_along(new_farm: Farms) -> None:
+def test_an_idle_worker_ends_at_once_and_takes_comfyui_along(new_farm: Farms) -> None:
     farm = new_farm()
-    leaving = farm.start_worker("a")
-    comfy = leaving.comfy()
+    draining = farm.start_worker("a")
+    comfy = draining.comfy()
 
-    leaving.signal(signal.SIGTERM)
+    draining.signal(signal.SIGTERM)
 
-    assert leaving.child.wait(10) == 0
+    assert draining.child.wait(10) == 0
     assert not comfy.is_running()
-    assert farm.status(leaving) is None
+    assert farm.status(draining) is None

@@ -65,7 +65,7 @@ class CanaryKeeper:
         self._on_report = on_report
         self._first_pause_s = self._pause_s = first_pause_s
         self._again_in_s: float | None = None  # None: not unless something happens
-        self._leaving = threading.Event()
+        self._stopping = threading.Event()
         self._changed = threading.Condition()
         self._due = False
         self._sent = self._back = 0
@@ -80,7 +80,7 @@ class CanaryKeeper:
     def stop(self) -> None:
         """Send no more; one that is under way is given up."""
         with self._changed:
-            self._leaving.set()
+            self._stopping.set()
             self._changed.notify_all()
         if self._thread.ident is not None:
             self._thread.join(timeout=_GIVEN_UP_WITHIN_S)
@@ -118,15 +118,15 @@ class CanaryKeeper:
             self._due = True
             self._changed.notify_all()
             is_back = self._changed.wait_for(
-                lambda: self._back >= number or self._leaving.is_set(), timeout=_BACK_WITHIN_S
+                lambda: self._back >= number or self._stopping.is_set(), timeout=_BACK_WITHIN_S
             )
             return self._report if is_back else None
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._due or self._leaving.is_set(), timeout=self._again_in_s)
-                if self._leaving.is_set():
+                self._changed.wait_for(lambda: self._due or self._stopping.is_set(), timeout=self._again_in_s)
+                if self._stopping.is_set():
                     return
                 self._due, self._again_in_s = False, None
                 self._sent += 1
@@ -143,10 +143,10 @@ class CanaryKeeper:
         generation = self._comfy.generation
         if self._comfy.state is not ComfyState.READY:
             return  # its next start sends one
-        report = self._comfy.send_canary(give_up=self._leaving, on_wait=self._waits)
+        report = self._comfy.send_canary(give_up=self._stopping, on_wait=self._waits)
         with self._changed:
             gone = generation != self._comfy.generation or self._comfy.state is not ComfyState.READY
-            if gone or self._leaving.is_set():
+            if gone or self._stopping.is_set():
                 return  # what it found may be no more than that end
             self._report = report
             self._close_for(self._reason_of(report))

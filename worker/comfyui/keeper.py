@@ -26,7 +26,7 @@ class ComfyState(StrEnum):
     READY = "ready"  # it answers
     DOWN = "down"  # it ended, or did not start; it will be tried again shortly
     BROKEN = "broken"  # it ends again and again, or cannot run at all; tried once a minute
-    STOPPED = "stopped"  # we are leaving
+    STOPPED = "stopped"  # this worker is ending
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ class Keeper:
         self._on_state = on_state
         self._changed = threading.Condition()
         self._wake = threading.Event()
-        self._leaving = threading.Event()
+        self._stopping = threading.Event()
         self._state = ComfyState.STOPPED
         self._failure: WorkerError | None = None
         self._failures = 0  # in a row
@@ -94,13 +94,13 @@ class Keeper:
             self._changed.wait_for(self._first_start_is_over)
             if self._failure is not None and self._state is not ComfyState.READY:
                 raise self._failure
-            if self._leaving.is_set():
+            if self._stopping.is_set():
                 raise ComfyStartFailed("it was stopped before it was ready", "start it again")
 
     def stop(self) -> None:
         """End the process, and the thread."""
         with self._changed:
-            self._leaving.set()
+            self._stopping.set()
             self._wake.set()
             self._changed.notify_all()
         if self._thread.ident is not None:
@@ -181,7 +181,7 @@ class Keeper:
     def _first_start_is_over(self) -> bool:
         """Whether it is ready, or will not be, as far as trying tells."""
         failure = self._failure
-        if self._state is ComfyState.READY or self._leaving.is_set():
+        if self._state is ComfyState.READY or self._stopping.is_set():
             return True
         if failure is None or isinstance(failure, ComfyDied):
             return False
@@ -197,7 +197,7 @@ class Keeper:
         return self._state in (ComfyState.BROKEN, ComfyState.STOPPED)
 
     def _keep(self) -> None:
-        while not self._leaving.is_set():
+        while not self._stopping.is_set():
             try:
                 self._run_once()
             except WorkerError as exc:
@@ -227,12 +227,12 @@ class Keeper:
             self._log_ready(running)
             frozen = self._watch(running.process)
         finally:
-            reason_to_end = (self._restart or "the worker leaves") if self._unwanted() else None
+            reason_to_end = (self._restart or "the worker ends") if self._unwanted() else None
             # A frozen one will not listen to a request either.
             grace_s = 0.0 if frozen else self._rhythm.stop_grace_s
             code = running.process.stop(grace_s=grace_s, why=frozen or reason_to_end)
         if reason_to_end is not None or self._unwanted():
-            reason = reason_to_end or self._restart or "the worker leaves"
+            reason = reason_to_end or self._restart or "the worker ends"
             log.info("ComfyUI ended by this worker", extra={"event": "comfy_stopped", "reason": reason})
             return
         if time.monotonic() - running.process.started_s >= self._rhythm.well_after_s:
@@ -246,7 +246,7 @@ class Keeper:
             with self._changed:
                 self._recent.append(process)
             try:
-                facts = process.wait_ready(self._rhythm.start_timeout_s, self._leaving)
+                facts = process.wait_ready(self._rhythm.start_timeout_s, self._stopping)
                 return Running(process=process, facts=facts, generation=generation)
             except PortTaken:
                 if not tries_left:
@@ -294,14 +294,14 @@ class Keeper:
         log.info("ComfyUI answers again", extra={"event": "comfy_back", "generation": generation})
 
     def _unwanted(self) -> bool:
-        return self._leaving.is_set() or self._restart is not None
+        return self._stopping.is_set() or self._restart is not None
 
     def _forget_restart(self) -> None:
         with self._changed:
             self._restart = None
 
     def _fail(self, failure: WorkerError) -> None:
-        if self._leaving.is_set():
+        if self._stopping.is_set():
             return
         self._failures += 1
         log.error(

@@ -315,7 +315,7 @@ class _Attempt:
         return self._parts.store.end_canceled(claim.job_id, claim.attempt, token=claim.token)
 
     def _end_stopped(self) -> str:
-        """The lease said stop: canceled, lost, or given back because the worker leaves."""
+        """The lease said stop: canceled, lost, or given back because the worker drains."""
         self._parts.publisher.discard(self._claim.job_id, self._claim.token)
         if self._lease.answer is LeaseAnswer.CANCELED:
             self._insist(self._cancel)

@@ -40,7 +40,7 @@ class Lease:
 
     @property
     def released(self) -> bool:
-        """Whether we are to give the job back because this worker leaves."""
+        """Whether we are to give the job back because this worker drains."""
         return self._released
 
     @property

@@ -1,4 +1,4 @@
-"""How long a job will still take, as far as its progress tells: for a worker that has to leave."""
+"""How long a job will still take, as far as its progress tells: for a worker that drains."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Republisher:
         self._held_until: dict[str, float] = {}  # job id -> time.monotonic()
         self._pause_s = _FIRST_PAUSE_S
         self._ask_again_at = 0.0
-        self._leaving = threading.Event()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="republisher", daemon=True)
 
     def start(self) -> None:
@@ -67,7 +67,7 @@ class Republisher:
 
     def stop(self) -> None:
         """Look no more; one that is being published is waited for a moment."""
-        self._leaving.set()
+        self._stopping.set()
         self._thread.join(timeout=10.0)
 
     def look(self) -> None:
@@ -87,7 +87,7 @@ class Republisher:
             self._wait_longer()
             return
         for kept in mine:
-            if self._leaving.is_set():
+            if self._stopping.is_set():
                 return
             self._publish(kept.job_id)
             if self._kept.find(kept.job_id) is not None:
@@ -137,7 +137,7 @@ class Republisher:
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
 
     def _run(self) -> None:
-        while not self._leaving.wait(self._every_s):
+        while not self._stopping.wait(self._every_s):
             try:
                 self.look()
             except StoreUnavailable as exc:

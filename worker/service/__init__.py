@@ -1,1 +1,1 @@
-"""The worker among others: its status in Redis, orders, leaving, and staying out while its machine fails."""
+"""The worker among others: its status in Redis, orders, draining, and staying out while its machine fails."""

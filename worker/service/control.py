@@ -26,7 +26,7 @@ class ControlListener:
         self._store = store
         self._on_cancel = on_cancel
         self._on_drain = on_drain
-        self._leaving = threading.Event()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
 
     def start(self) -> None:
@@ -35,23 +35,23 @@ class ControlListener:
 
     def stop(self) -> None:
         """End the thread; the store may be closed then."""
-        self._leaving.set()
+        self._stopping.set()
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._leaving.is_set():
+        while not self._stopping.is_set():
             try:
                 self._listen()
             except StoreUnavailable:
-                self._leaving.wait(_AGAIN_AFTER_S)
+                self._stopping.wait(_AGAIN_AFTER_S)
             except Exception:
                 log.exception("Listening for cancels failed", extra={"event": "cancel_feed_failed"})
-                self._leaving.wait(_AGAIN_AFTER_S)
+                self._stopping.wait(_AGAIN_AFTER_S)
 
     def _listen(self) -> None:
         feed = self._store.listen_control()
         try:
-            while not self._leaving.is_set():
+            while not self._stopping.is_set():
                 heard = feed.next(_POLL_S)
                 if heard:
                     self._on_cancel()

@@ -36,9 +36,9 @@ from worker.plan.load_plan import LoadPlan
 from worker.plan.model_files import models_folder
 from worker.service.definitions import Definitions
 from worker.service.disk import DiskWatch
+from worker.service.draining import Draining
 from worker.service.epoch import EpochWatch
 from worker.service.health import Health
-from worker.service.leaving import Leaving
 from worker.service.model_shelf import ModelShelf
 from worker.watchdog import Watchdog
 
@@ -55,7 +55,7 @@ class StatusMaker:
         *,
         disk: DiskWatch,
         health: Health,
-        leaving: Leaving,
+        draining: Draining,
         definitions: Definitions,
         epoch: EpochWatch,
         shelf: ModelShelf,
@@ -68,7 +68,7 @@ class StatusMaker:
         self._machine = machine
         self._disk = disk
         self._health = health
-        self._leaving = leaving
+        self._draining = draining
         self._definitions = definitions
         self._epoch = epoch
         self._watchdog: Watchdog | None = None
@@ -87,7 +87,7 @@ class StatusMaker:
 
     def status(self) -> WorkerStatus:
         """All of it, as it is now."""
-        machine, told = self._machine, self._leaving.ordered
+        machine, told = self._machine, self._draining.ordered
         forgot_at = self._epoch.forgot_at
         facts = self.facts()
         _, revision, nodes = self._code()

@@ -49,7 +49,7 @@ class DiskWatch:
         self._every_s = every_s
         self._trouble: str | None = None
         self._looking = threading.Lock()
-        self._leaving = threading.Event()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="disk", daemon=True)
 
     @property
@@ -63,7 +63,7 @@ class DiskWatch:
 
     def stop(self) -> None:
         """Look no more."""
-        self._leaving.set()
+        self._stopping.set()
         self._thread.join(timeout=self._every_s)
 
     def is_full(self) -> bool:
@@ -105,5 +105,5 @@ class DiskWatch:
                 self.is_full()
             except Exception:
                 log.exception("The disk was not looked at", extra={"event": "disk_look_failed"})
-            if self._leaving.wait(self._every_s):
+            if self._stopping.wait(self._every_s):
                 return

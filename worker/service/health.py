@@ -47,7 +47,7 @@ class Health:
         self._disk_is_full = disk_is_full
         self._on_change = on_change
         self._every_s = min(LOOK_EVERY_S, first_probe_s / 2)
-        self._leaving = threading.Event()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
 
     def start(self) -> None:
@@ -56,7 +56,7 @@ class Health:
 
     def stop(self) -> None:
         """Look no more; a probe that is under way ends with ComfyUI."""
-        self._leaving.set()
+        self._stopping.set()
         self._thread.join(timeout=self._every_s)
 
     def failed(self, job_id: str, error: JobError) -> None:
@@ -71,7 +71,7 @@ class Health:
         self.quarantine.succeeded()
 
     def _run(self) -> None:
-        while not self._leaving.wait(self._every_s):
+        while not self._stopping.wait(self._every_s):
             try:
                 self._look()
             except Exception:
@@ -85,7 +85,7 @@ class Health:
         """Its card readable, and ComfyUI in order: then it may try a job again."""
         if trouble is None:
             trouble = self._ask()
-        if self._leaving.is_set():
+        if self._stopping.is_set():
             return
         self.quarantine.probed(trouble)
         if trouble is None:

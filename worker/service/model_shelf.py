@@ -29,7 +29,7 @@ class ModelShelf:
         self._shared = Shared(store, models_name)
         self._folder = models_folder(settings)
         self._files: dict[str, int] = {}
-        self._leaving = threading.Event()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="model-shelf", daemon=True)
 
     def start(self) -> None:
@@ -39,7 +39,7 @@ class ModelShelf:
 
     def stop(self) -> None:
         """Look no more."""
-        self._leaving.set()
+        self._stopping.set()
 
     def forget(self) -> None:
         """The store has lost the list: it is stored again at the next look."""
@@ -59,7 +59,7 @@ class ModelShelf:
         return {name: listed[name] for name in names if name in listed}
 
     def _run(self) -> None:
-        while not self._leaving.wait(self._look()):
+        while not self._stopping.wait(self._look()):
             pass
 
     def _look(self) -> float:

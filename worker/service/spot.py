@@ -124,7 +124,7 @@ class SpotWatch:
         self._ask = ask
         self._on_notice = on_notice
         self._every_s = every_s
-        self._leaving = threading.Event()
+        self._stopping = threading.Event()
         self._failing = False
         self._thread = threading.Thread(target=self._run, name="spot", daemon=True)
 
@@ -134,11 +134,11 @@ class SpotWatch:
 
     def stop(self) -> None:
         """Ask no more."""
-        self._leaving.set()
+        self._stopping.set()
         self._thread.join(timeout=_TIMEOUT_S)
 
     def _run(self) -> None:
-        while not self._leaving.is_set():
+        while not self._stopping.is_set():
             notice = self._guarded()
             if notice is not None:
                 log.warning(
@@ -147,7 +147,7 @@ class SpotWatch:
                 )
                 self._on_notice(notice)
                 return
-            self._leaving.wait(self._every_s)
+            self._stopping.wait(self._every_s)
 
     def _guarded(self) -> Notice | None:
         try:

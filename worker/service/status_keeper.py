@@ -46,7 +46,7 @@ class StatusKeeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take the status back: the worker leaves in good order."""
+        """Take the status back: the worker ends in good order."""
         self._closing = True
         self._changed.set()
         self._thread.join(timeout=5.0)

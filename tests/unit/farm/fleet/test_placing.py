@@ -114,7 +114,7 @@ def test_a_waiting_job_names_who_could_take_it_and_what_others_lack(
     assert lines[0] == "in render.48 wait 1 more urgent jobs and 0 others of its priority"
     assert lines[1:4] == [
         "gpu2@busy can take it: it works on 0123456789ab",
-        "gpu3@shut can take it: it fetches nothing: its process is leaving",
+        "gpu3@shut can take it: it fetches nothing: its process is ending",
         "gpu4@free can take it: it is free",
     ]
     assert lines[4] == "gpu0@small cannot: it serves the 16 GiB class only"

@@ -1,4 +1,4 @@
-"""A worker that leaves fetches nothing more, ends what fits the time it has, and gives the rest back."""
+"""A draining worker fetches nothing more, ends what fits the time it has, and gives the rest back."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from worker.service.spot import Notice
 
 log = logging.getLogger(__name__)
 
-_UNKNOWN_PACE_S: Final = 2.0  # how long a leaving worker waits for a first sign of a job's pace
+_UNKNOWN_PACE_S: Final = 2.0  # how long a draining worker waits for a first sign of a job's pace
 _LOOK_EVERY_S: Final = 0.05
 
 
-class Leaving:
+class Draining:
     """Takes SIGTERM, `farm drain` and the cloud's notice; may be called from any thread."""
 
     def __init__(
@@ -79,7 +79,7 @@ class Leaving:
         self._ends = True
         self._gate.close(NotFetching.DRAINING)
         log.info("Draining", extra={"event": "draining", "jobs": list(self._at_work.jobs())})
-        self._hand_over(grace_s, reason=f"{self._name} leaves")
+        self._hand_over(grace_s, reason=f"{self._name} drains")
 
     def obey(self) -> None:
         """Do what `farm drain` ordered, or took back, if that is news.
@@ -108,7 +108,7 @@ class Leaving:
             self._store.set_drain(self._name, self._ordered)
 
     def pass_on(self, job_id: str) -> None:
-        """A job was fetched in the moment in which the leaving began: announce it again, for others.
+        """A job was fetched in the moment in which the draining began: announce it again, for others.
 
         Raises:
             StoreUnavailable: its notification is missed by the steward then.

@@ -18,13 +18,13 @@ from tests.support.valkey import eventually
 from worker.gate import Gate
 from worker.jobs.at_work import AtWork
 from worker.jobs.lease import Lease, LeaseKeeper
+from worker.service.draining import Draining
 from worker.service.epoch import EpochWatch
-from worker.service.leaving import Leaving
 from worker.service.spot import Notice
 
 
 class Desk:
-    """One worker's parts, as far as leaving goes, and a job in its hands."""
+    """One worker's parts, as far as draining goes, and a job in its hands."""
 
     def __init__(self) -> None:
         self.store = MemoryJobStore()
@@ -33,7 +33,7 @@ class Desk:
         self.keeper = LeaseKeeper(self.store, renew_s=60, lease_s=60)
         self.at_work = AtWork()
         self.news = threading.Event()
-        self.leaving = Leaving(
+        self.draining = Draining(
             "gpu0@rack",
             self.store,
             self.gate,
@@ -75,7 +75,7 @@ def test_a_job_that_does_not_fit_the_grace_is_given_back_at_once_and_announced(d
     desk.so_far(lease, fraction=0.1, eta_s=500.0)
     began = time.monotonic()
 
-    desk.leaving.end(grace_s=30.0)
+    desk.draining.end(grace_s=30.0)
 
     assert time.monotonic() - began < 10
     assert state(desk, lease) is JobState.QUEUED
@@ -86,12 +86,12 @@ def test_a_job_that_does_not_fit_the_grace_is_given_back_at_once_and_announced(d
 def test_a_second_request_waits_no_longer_for_a_job_that_would_have_fit(desk: Desk) -> None:
     lease = desk.take()
     desk.so_far(lease, fraction=0.9, eta_s=5.0)
-    patient = threading.Thread(target=desk.leaving.end, args=(600.0,), daemon=True)
+    patient = threading.Thread(target=desk.draining.end, args=(600.0,), daemon=True)
     patient.start()
-    eventually(lambda: desk.leaving.takes_no_job)
+    eventually(lambda: desk.draining.takes_no_job)
     assert state(desk, lease) is JobState.RUNNING
 
-    desk.leaving.end(600.0)
+    desk.draining.end(600.0)
 
     assert state(desk, lease) is JobState.QUEUED
     patient.join(10)
@@ -101,17 +101,17 @@ def test_a_second_request_waits_no_longer_for_a_job_that_would_have_fit(desk: De
 def test_an_order_is_obeyed_until_it_is_taken_back(desk: Desk) -> None:
     lease = desk.take()
     desk.store.set_drain("gpu0@rack", Drain.FINISH)
-    desk.leaving.obey()
-    assert (desk.leaving.ordered, desk.leaving.takes_no_job) == (Drain.FINISH, True)
+    desk.draining.obey()
+    assert (desk.draining.ordered, desk.draining.takes_no_job) == (Drain.FINISH, True)
     assert state(desk, lease) is JobState.RUNNING
 
     desk.store.set_drain("gpu0@rack", Drain.NOW)
-    desk.leaving.obey()
+    desk.draining.obey()
     assert state(desk, lease) is JobState.QUEUED
 
     desk.store.set_drain("gpu0@rack", None)
-    desk.leaving.obey()
-    assert (desk.leaving.ordered, desk.leaving.takes_no_job) == (None, False)
+    desk.draining.obey()
+    assert (desk.draining.ordered, desk.draining.takes_no_job) == (None, False)
     assert desk.news.is_set()
 
 
@@ -119,9 +119,9 @@ def test_a_notice_of_the_cloud_takes_no_job_and_gives_back_what_does_not_fit(des
     lease = desk.take()
     desk.so_far(lease, fraction=0.1, eta_s=500.0)
 
-    desk.leaving.notice(Notice(source="aws", left_s=60.0))
+    desk.draining.notice(Notice(source="aws", left_s=60.0))
 
-    assert desk.leaving.takes_no_job
+    assert desk.draining.takes_no_job
     assert state(desk, lease) is JobState.QUEUED
 
 
@@ -129,7 +129,7 @@ def test_a_job_that_was_fetched_a_moment_too_late_is_announced_for_others_at_onc
     (job,) = desk.store.submit([a_job()])
     assert desk.store.pop_notification(QUEUE, 5) == job.job_id
 
-    desk.leaving.pass_on(job.job_id)
+    desk.draining.pass_on(job.job_id)
 
     assert desk.store.pop_notification(QUEUE, 5) == job.job_id
-    desk.leaving.pass_on("0" * 32)  # one that is not there any more costs nothing
+    desk.draining.pass_on("0" * 32)  # one that is not there any more costs nothing
