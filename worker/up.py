@@ -95,7 +95,7 @@ def _is(entry: str, card: GpuCard) -> bool:
     return any(uuid.lower().startswith(entry.lower()) for uuid in (card.uuid, card.parent_uuid or ""))
 
 
-class Watchman:
+class Respawner:
     """Keeps one worker running, in a thread of its own."""
 
     def __init__(
@@ -195,8 +195,8 @@ def up(arguments: Sequence[str]) -> int:
         cards, wanted=wanted, count=options.count, host=platform.node(), data_dir=settings.data_dir
     )
     grace_s = settings.drain_grace_s + _STOP_MARGIN_S
-    watchmen = [Watchman(post, [sys.executable, "-m", "worker"], grace_s=grace_s) for post in posts]
-    return _serve(watchmen)
+    respawners = [Respawner(post, [sys.executable, "-m", "worker"], grace_s=grace_s) for post in posts]
+    return _serve(respawners)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -214,18 +214,18 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _serve(watchmen: Sequence[Watchman]) -> int:
+def _serve(respawners: Sequence[Respawner]) -> int:
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    for watchman in watchmen:
-        watchman.start()
+    for respawner in respawners:
+        respawner.start()
     # When every one of them says that its set-up is wrong, only a person can help.
     while not ended.wait(0.5):
-        if all(watchman.refused for watchman in watchmen):
+        if all(respawner.refused for respawner in respawners):
             break
-    refused = all(watchman.refused for watchman in watchmen)
-    stoppers = [threading.Thread(target=watchman.stop) for watchman in watchmen]
+    refused = all(respawner.refused for respawner in respawners)
+    stoppers = [threading.Thread(target=respawner.stop) for respawner in respawners]
     for stopper in stoppers:
         stopper.start()
     for stopper in stoppers:

@@ -44,18 +44,18 @@ class Executor:
 
     def _run(self, prompt: QueuedPrompt) -> None:
         began = time.perf_counter()
-        self._shop.mischief.begin_run()
+        self._shop.fault_injector.begin_run()
         ending = Run(self._shop, prompt).execute()
         self._shop.record.note("ended", prompt.prompt_id, succeeded=ending.succeeded, outputs=ending.outputs)
-        self._shop.mischief.reach(Moment(at=Phase.BEFORE_HISTORY, prompt_id=prompt.prompt_id))
+        self._shop.fault_injector.reach(Moment(at=Phase.BEFORE_HISTORY, prompt_id=prompt.prompt_id))
         # Here is the gap in which a client that trusts execution_success finds no history.
         self._queue.finish(prompt, ending)
-        self._shop.mischief.reach(Moment(at=Phase.BEFORE_END, prompt_id=prompt.prompt_id))
+        self._shop.fault_injector.reach(Moment(at=Phase.BEFORE_END, prompt_id=prompt.prompt_id))
         if self._shop.hub.client_id is not None:
             self._shop.hub.send(
                 "executing", {"node": None, "prompt_id": prompt.prompt_id}, self._shop.hub.client_id
             )
-        self._shop.mischief.end_run()
+        self._shop.fault_injector.end_run()
         took_s = time.perf_counter() - began
         words = time.strftime("%H:%M:%S", time.gmtime(took_s)) if took_s > 600 else f"{took_s:.2f} seconds"
         self._shop.world.console.line(f"Prompt executed in {words}", green=True)

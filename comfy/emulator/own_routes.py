@@ -7,9 +7,9 @@ import json
 
 from aiohttp import web
 
+from comfy.emulator.fault_injection import FaultInjector
 from comfy.emulator.faults import BadFaultError, Moment, Phase, read_faults
 from comfy.emulator.future import read_future
-from comfy.emulator.mischief import Mischief
 from comfy.emulator.record import Record
 from comfy.emulator.world import World
 
@@ -17,9 +17,9 @@ from comfy.emulator.world import World
 class OwnRoutes:
     """What a test asks the emulator for."""
 
-    def __init__(self, world: World, mischief: Mischief, record: Record) -> None:
+    def __init__(self, world: World, fault_injector: FaultInjector, record: Record) -> None:
         self._world = world
-        self._mischief = mischief
+        self._fault_injector = fault_injector
         self._record = record
 
     def add_to(self, app: web.Application) -> None:
@@ -34,17 +34,17 @@ class OwnRoutes:
         return web.json_response(self._record.entries())
 
     async def _get_faults(self, _: web.Request) -> web.StreamResponse:
-        return web.json_response(self._mischief.faults.to_json())
+        return web.json_response(self._fault_injector.faults.to_json())
 
     async def _post_faults(self, request: web.Request) -> web.StreamResponse:
         try:
             faults = read_faults(await request.json())
         except (BadFaultError, json.JSONDecodeError) as exc:
             return web.json_response({"error": str(exc)}, status=400)
-        self._mischief.faults.add(faults)
+        self._fault_injector.faults.add(faults)
         # The answer must be on its way before a fault that takes effect now cuts it off.
-        asyncio.get_running_loop().call_later(0.01, self._mischief.reach, Moment(at=Phase.NOW))
-        return web.json_response(self._mischief.faults.to_json())
+        asyncio.get_running_loop().call_later(0.01, self._fault_injector.reach, Moment(at=Phase.NOW))
+        return web.json_response(self._fault_injector.faults.to_json())
 
     async def _put_future(self, request: web.Request) -> web.StreamResponse:
         """Differ from all that is known in these ways only: a JSON list, as the words of `--future`."""
@@ -55,5 +55,5 @@ class OwnRoutes:
         return web.Response(status=204)
 
     async def _delete_faults(self, _: web.Request) -> web.StreamResponse:
-        self._mischief.faults.clear()
+        self._fault_injector.faults.clear()
         return web.json_response([])

@@ -14,9 +14,9 @@ from typing import Any, Final, assert_never
 from aiohttp import web
 
 from comfy.emulator.console import Level
+from comfy.emulator.fault_injection import FaultInjector
 from comfy.emulator.faults import FaultKind, Moment, Phase
 from comfy.emulator.http import Routes, read_json, trouble
-from comfy.emulator.mischief import Mischief
 from comfy.emulator.places import may_be_loaded
 from comfy.emulator.prompt_queue import PromptQueue, QueuedPrompt
 from comfy.emulator.record import Record
@@ -44,11 +44,13 @@ _BAD_ID: Final = {
 class PromptRoutes:
     """What is asked about prompts."""
 
-    def __init__(self, world: World, queue: PromptQueue, mischief: Mischief, record: Record) -> None:
+    def __init__(
+        self, world: World, queue: PromptQueue, fault_injector: FaultInjector, record: Record
+    ) -> None:
         self._world = world
         self._generation = world.settings.generation
         self._queue = queue
-        self._mischief = mischief
+        self._fault_injector = fault_injector
         self._record = record
         self._number = 0
 
@@ -67,7 +69,7 @@ class PromptRoutes:
         ]
 
     async def _post_prompt(self, request: web.Request) -> web.StreamResponse:
-        if self._mischief.asked(FaultKind.REFUSE_PROMPT, Moment(at=Phase.HTTP)) is not None:
+        if self._fault_injector.asked(FaultKind.REFUSE_PROMPT, Moment(at=Phase.HTTP)) is not None:
             raise trouble()
         self._world.console.line("got prompt")
         data = await read_json(request, kinds=(dict, list, str))
@@ -138,7 +140,7 @@ class PromptRoutes:
         client_id = prompt.extra_data.get("client_id")
         self._record.note("posted", prompt.prompt_id, number=prompt.number, client_id=client_id)
         self._queue.put(prompt)
-        self._mischief.reach(Moment(at=Phase.POSTED, prompt_id=prompt.prompt_id))
+        self._fault_injector.reach(Moment(at=Phase.POSTED, prompt_id=prompt.prompt_id))
 
     def _print_rejections(self, verdict: Verdict) -> None:
         def line(text: str) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 from comfy.emulator.acts import depends_on, perform
 from comfy.emulator.console import Level
+from comfy.emulator.fault_injection import FaultInjector
 from comfy.emulator.faults import FaultKind, Moment, Phase, Raised
 from comfy.emulator.hub import Hub
-from comfy.emulator.mischief import Mischief
 from comfy.emulator.places import OutsideOutputFolderError, Places
 from comfy.emulator.progress import RunProgress
 from comfy.emulator.prompt_queue import Ending, QueuedPrompt
@@ -39,7 +39,7 @@ class Workshop:
 
     world: World
     hub: Hub
-    mischief: Mischief
+    fault_injector: FaultInjector
     record: Record
     cache: NodeCache
     last_ui: dict[str, dict[str, Any]] = field(default_factory=dict)  # what the last run showed, by node id
@@ -52,7 +52,7 @@ class Run:
         self._shop = shop
         self._world = shop.world
         self._hub = shop.hub
-        self._mischief = shop.mischief
+        self._fault_injector = shop.fault_injector
         self._cache = shop.cache
         self._prompt = prompt
         self._progress = RunProgress(shop.hub, prompt.prompt_id)
@@ -69,14 +69,14 @@ class Run:
         self._hub.client_id = client if isinstance(client, str) else None
         self._announce("execution_start", {"prompt_id": prompt.prompt_id})
         self._shop.record.note("started", prompt.prompt_id, extra_data=prompt.extra_data)
-        self._mischief.reach(Moment(at=Phase.START, prompt_id=prompt.prompt_id))
+        self._fault_injector.reach(Moment(at=Phase.START, prompt_id=prompt.prompt_id))
         self._begin_cache()
-        stale = self._mischief.asked(
+        stale = self._fault_injector.asked(
             FaultKind.SERVE_CACHED, Moment(at=Phase.START, prompt_id=prompt.prompt_id)
         )
         succeeded = self._show_last_outputs() if stale is not None else self._walk()
         if succeeded:
-            self._mischief.reach(Moment(at=Phase.BEFORE_SUCCESS, prompt_id=prompt.prompt_id))
+            self._fault_injector.reach(Moment(at=Phase.BEFORE_SUCCESS, prompt_id=prompt.prompt_id))
             self._announce("execution_success", {"prompt_id": prompt.prompt_id})
         self._hub.last_node_id = None
         if self._ui:
@@ -169,8 +169,8 @@ class Run:
         moment = Moment(
             at=Phase.NODE, prompt_id=self._prompt.prompt_id, node_id=node_id, class_type=class_type
         )
-        self._mischief.reach(moment)
-        block = self._mischief.asked(FaultKind.BLOCK, moment)
+        self._fault_injector.reach(moment)
+        block = self._fault_injector.asked(FaultKind.BLOCK, moment)
         definition = self._definitions[class_type]
         if block is not None:
             blocked = Blocked(message=block.message or "emulated: blocked")
@@ -183,7 +183,7 @@ class Run:
         return perform(
             RunStage(
                 self._world,
-                self._mischief,
+                self._fault_injector,
                 self._progress,
                 self._prompt,
                 node_id=node_id,

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from comfy.emulator.fault_injection import FaultInjector
 from comfy.emulator.faults import FaultKind, Moment, Phase
-from comfy.emulator.mischief import Mischief
 from comfy.emulator.progress import RunProgress
 from comfy.emulator.prompt_queue import QueuedPrompt
 from comfy.emulator.stage import InterruptedRunError, Stage
@@ -25,7 +25,7 @@ class RunStage(Stage):
     def __init__(
         self,
         world: World,
-        mischief: Mischief,
+        fault_injector: FaultInjector,
         progress: RunProgress,
         prompt: QueuedPrompt,
         *,
@@ -41,7 +41,7 @@ class RunStage(Stage):
             graph=prompt.graph,
             extra_data=prompt.extra_data,
         )
-        self._mischief = mischief
+        self._fault_injector = fault_injector
         self._progress = progress
         self._prompt_id = prompt.prompt_id
         self._told_at = 0.0  # time.monotonic() of the last step that was told
@@ -54,7 +54,7 @@ class RunStage(Stage):
         if preview is not None or self._is_worth_telling(value, total):
             self._told_at, self._told_value = time.monotonic(), value
             self._progress.step(self.node_id, value, total, preview)
-        self._mischief.reach(self._moment(Phase.STEP, step=value))
+        self._fault_injector.reach(self._moment(Phase.STEP, step=value))
 
     def _is_worth_telling(self, value: int, total: int) -> bool:
         throttles = self.world.settings.generation.throttles_progress
@@ -66,14 +66,14 @@ class RunStage(Stage):
     def saved(self, path: Path) -> None:
         """Let a fault damage the file."""
         moment = self._moment(Phase.SAVED)
-        fault = self._mischief.asked(FaultKind.SPOIL_OUTPUT, moment)
+        fault = self._fault_injector.asked(FaultKind.SPOIL_OUTPUT, moment)
         if fault is not None:
-            self._mischief.spoil(path, fault)
-        self._mischief.reach(moment)
+            self._fault_injector.spoil(path, fault)
+        self._fault_injector.reach(moment)
 
     def slowness(self) -> float:
         """What the faults say."""
-        return self._mischief.slowness()
+        return self._fault_injector.slowness()
 
     def _moment(self, at: Phase, *, step: int | None = None) -> Moment:
         return Moment(

@@ -10,12 +10,12 @@ import asyncio
 from aiohttp import web
 
 from comfy.emulator.about import about
+from comfy.emulator.fault_injection import FaultInjector
 from comfy.emulator.faults import FaultKind, Moment, Phase
 from comfy.emulator.file_routes import FileRoutes
 from comfy.emulator.http import Handler, Routes, read_json
 from comfy.emulator.hub import MAX_UPLOAD_BYTES, Hub
 from comfy.emulator.job_routes import JobRoutes
-from comfy.emulator.mischief import Mischief
 from comfy.emulator.own_routes import OwnRoutes
 from comfy.emulator.places import MODEL_FOLDERS
 from comfy.emulator.prompt_queue import PromptQueue
@@ -31,15 +31,15 @@ class Server:
     """Answers requests; runs on the event loop only."""
 
     def __init__(
-        self, world: World, hub: Hub, queue: PromptQueue, mischief: Mischief, record: Record
+        self, world: World, hub: Hub, queue: PromptQueue, fault_injector: FaultInjector, record: Record
     ) -> None:
         self.world = world
         self.hub = hub
-        self.mischief = mischief
-        self._own = OwnRoutes(world, mischief, record)
+        self.fault_injector = fault_injector
+        self._own = OwnRoutes(world, fault_injector, record)
         self._jobs = JobRoutes(world, queue)
         self._shared = [
-            *PromptRoutes(world, queue, mischief, record).routes(),
+            *PromptRoutes(world, queue, fault_injector, record).routes(),
             *FileRoutes(world.settings).routes(),
             *self._routes(),
         ]
@@ -148,7 +148,7 @@ class Server:
     async def _stall(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Be slow where a fault says so."""
         if not request.path.startswith("/emulator"):
-            fault = self.mischief.asked(FaultKind.STALL_HTTP, Moment(at=Phase.HTTP, path=request.path))
+            fault = self.fault_injector.asked(FaultKind.STALL_HTTP, Moment(at=Phase.HTTP, path=request.path))
             if fault is not None:
                 await asyncio.sleep(fault.seconds if fault.seconds is not None else 1e9)
         return await handler(request)

@@ -14,10 +14,10 @@ from aiohttp import web
 from comfy.emulator.about import about
 from comfy.emulator.console import Console
 from comfy.emulator.executor import Executor
+from comfy.emulator.fault_injection import FaultInjector
 from comfy.emulator.faults import Moment, Phase
 from comfy.emulator.hub import Hub
 from comfy.emulator.loading import LoadMode
-from comfy.emulator.mischief import Mischief
 from comfy.emulator.prompt_queue import PromptQueue
 from comfy.emulator.record import Record
 from comfy.emulator.run import Workshop
@@ -75,16 +75,22 @@ async def serve(settings: Settings, console: Console) -> None:
     queue.on_change = hub.send_status
     console.on_write = hub.send_log
     world.faults.add(list(settings.faults))
-    mischief = Mischief(world, hub, queue)
+    fault_injector = FaultInjector(world, hub, queue)
     record = Record(settings.record_file)
-    server = Server(world, hub, queue, mischief, record)
+    server = Server(world, hub, queue, fault_injector, record)
     await _listen(server, world)
     executor = Executor(
-        Workshop(world=world, hub=hub, mischief=mischief, record=record, cache=NodeCache(settings.caching)),
+        Workshop(
+            world=world,
+            hub=hub,
+            fault_injector=fault_injector,
+            record=record,
+            cache=NodeCache(settings.caching),
+        ),
         queue,
     )
     threading.Thread(target=executor.run_forever, name="prompt worker", daemon=True).start()
-    mischief.reach(Moment(at=Phase.NOW))
+    fault_injector.reach(Moment(at=Phase.NOW))
     await hub.publish()
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.support.valkey import eventually
 from worker.errors import GpuUnusable
 from worker.gpu.card import GpuCard
-from worker.up import Post, Watchman, posts_for
+from worker.up import Post, Respawner, posts_for
 
 DATA = Path("/data")
 
@@ -77,8 +77,8 @@ def test_one_that_dies_is_started_again_and_the_other_is_not_touched(tmp_path: P
         "f.write_text(f.read_text() + 'x' if f.exists() else 'x');"
         "time.sleep(0 if f.name == 'dying' else 60)"
     )
-    watchmen = [
-        Watchman(
+    respawners = [
+        Respawner(
             Post(name=name, variables={"MARK": str(tmp_path / name)}),
             [sys.executable, "-c", script],
             grace_s=1.0,
@@ -86,8 +86,8 @@ def test_one_that_dies_is_started_again_and_the_other_is_not_touched(tmp_path: P
         )
         for name in ("dying", "steady")
     ]
-    for watchman in watchmen:
-        watchman.start()
+    for respawner in respawners:
+        respawner.start()
 
     def starts(name: str) -> int:
         mark = tmp_path / name
@@ -95,6 +95,6 @@ def test_one_that_dies_is_started_again_and_the_other_is_not_touched(tmp_path: P
 
     eventually(lambda: starts("dying") >= 2 and starts("steady") == 1, within_s=20)
 
-    for watchman in watchmen:
-        watchman.stop()
+    for respawner in respawners:
+        respawner.stop()
     assert starts("steady") == 1

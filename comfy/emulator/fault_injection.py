@@ -26,7 +26,7 @@ _ASKED_FOR = frozenset(
 _DONE = frozenset(FaultKind) - _ASKED_FOR
 
 
-class Mischief:
+class FaultInjector:
     """Knows the run in hand and makes its faults happen."""
 
     def __init__(self, world: World, hub: Hub, queue: PromptQueue) -> None:
