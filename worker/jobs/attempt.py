@@ -388,6 +388,7 @@ class _Attempt:
             error,
             retry_in_s=retry_in_s,
             queue=queue,
+            doubt=fault.doubt,
             token=self._claim.token,
         )
 

@@ -1,7 +1,8 @@
 """Whose fault an error is, and so what happens next: one table, `sort_fault`.
 
-The job's fault: failed now, with what and where. The place's: another worker may have what is missing.
-Transient: retried with back-off. The machine's: queued again, not counted against the job.
+The job's fault: failed now, with what and where; but what a broken worker could have brought about as well
+is in doubt, until another worker has failed in the same way. The place's: another worker may have what is
+missing. Transient: retried with back-off. The machine's: queued again, not counted against the job.
 
 The author of a job can write most of what an error's text says, so no text decides: types, `errno` and a
 traceback do (`comfy.protocol.causes`), and what the machine says of itself.
@@ -57,9 +58,12 @@ class Fault:
     error: JobError
     retry: bool  # while attempts are left; never for the job's own fault
     restart_comfy: bool = False  # the process cannot be trusted with the next job
+    doubt: str = ""  # in which way it failed, when that may be this worker's doing: see `JobStore.fail`
 
     def retry_in_s(self, failed_before: int) -> float | None:
         """Seconds until the next try, doubled each time with some jitter; None: no other try."""
+        if self.doubt:
+            return 0.0  # the store knows whether another worker is there to try it
         if not self.retry:
             return None
         if self.error.kind in (ErrorKind.PLACE, ErrorKind.MACHINE):
@@ -100,6 +104,7 @@ def _fault(
     message: object,
     *,
     restart: bool = False,
+    doubt: str = "",
     node_id: str | None = None,
     node_type: str | None = None,
     **details: Any,
@@ -108,7 +113,7 @@ def _fault(
         kind=kind, code=code, message=str(message), node_id=node_id, node_type=node_type, details=details
     )
     retry = kind in (ErrorKind.PLACE, ErrorKind.TRANSIENT, ErrorKind.MACHINE)
-    return Fault(error=error, retry=retry, restart_comfy=restart)
+    return Fault(error=error, retry=retry, restart_comfy=restart, doubt=doubt)
 
 
 def _graph(exc: Any) -> Fault:
@@ -140,7 +145,14 @@ def _run(exc: Any) -> Fault:
         case Cause.SYSTEM:
             return _fault(ErrorKind.TRANSIENT, "io_error", exc, **where, **details)
         case Cause.OTHER:
-            return _fault(ErrorKind.JOB, "node_failed", exc, **where, **details)
+            # An import that fails, a library of another version: no type of error is the graph's alone.
+            doubt = f"{exc.exception_type} in {exc.node_type} {exc.node_id}"
+            return _fault(ErrorKind.JOB, "node_failed", exc, doubt=doubt, **where, **details)
+
+
+def _input(exc: Any) -> Fault:
+    # This worker's way to it may be what is broken.
+    return _fault(ErrorKind.JOB, "input_unavailable", exc, doubt="input_unavailable")
 
 
 def _nothing(exc: Any) -> Fault:
@@ -185,7 +197,7 @@ _TABLE: Final[tuple[tuple[type[BaseException], Callable[[Any], Fault]], ...]] = 
     (TimeLimitReached, _always(ErrorKind.TIME_LIMIT, "time_limit")),
     (ComfyDied, _always(ErrorKind.TRANSIENT, "comfy_died")),
     (BrokenOutput, _always(ErrorKind.TRANSIENT, "broken_output")),
-    (InputUnavailable, _always(ErrorKind.JOB, "input_unavailable")),
+    (InputUnavailable, _input),
     (StorageUnavailable, _always(ErrorKind.TRANSIENT, "storage_unavailable")),
     (ServerLost, _always(ErrorKind.MACHINE, "server_lost")),
     (WorkerError, _always(ErrorKind.MACHINE, "worker_broken")),

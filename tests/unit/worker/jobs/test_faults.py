@@ -157,3 +157,16 @@ def test_what_no_machine_can_cause_stays_the_jobs_own(error: Exception) -> None:
     fault = sort_fault(error, MachineTrouble(code="disk_full", reason="in figures"))
 
     assert fault.error.kind is ErrorKind.JOB
+
+
+def test_what_a_broken_worker_could_bring_about_is_in_doubt_by_type_and_node_and_not_by_text() -> None:
+    one, other = (sort_fault(a_failed_run("ImportError", text)) for text in ("no libGL", "at 0x7f31"))
+
+    assert (one.doubt, one.retry_in_s(0)) == ("ImportError in KSampler 57", 0.0)
+    assert other.doubt == one.doubt
+    assert sort_fault(InputUnavailable("https://a/b", "its name cannot be resolved")).doubt
+
+
+@pytest.mark.parametrize("error", [rejected("cycle"), NothingToShow("p"), TimeLimitReached("j", 10.0)])
+def test_what_is_proven_the_jobs_own_is_not_in_doubt(error: Exception) -> None:
+    assert (sort_fault(error).doubt, sort_fault(error).retry_in_s(0)) == ("", None)
