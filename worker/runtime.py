@@ -120,7 +120,7 @@ class Runtime:
             log.warning("Redis should be set up better", extra={"event": "redis_warning", "what": warning})
         self._start(self._make_steward())
         # Whoever uses it has a patience of its own: what is to be stored waits on the disk, not in a request.
-        storage = S3Storage(self._s3, patience=S3Patience(attempts=2))
+        storage = S3Storage(self._s3, patience=S3Patience(silence_s=10.0, attempts=2))
         self._stops.append(storage.close)
         storage.check()
         self._take_machine()

@@ -65,7 +65,7 @@ class Door:
         from farm.surroundings import settings_here
 
         # A person at a terminal wants to hear soon that nobody answers.
-        patience = S3Patience(connect_s=3.0, read_s=30.0, attempts=2)
+        patience = S3Patience(connect_s=3.0, silence_s=30.0, attempts=2)
         storage = S3Storage(settings_here(S3Settings, self.folder), patience=patience)
         return Farm(storage=storage, folder=self.folder)
 

@@ -43,7 +43,7 @@ class S3Patience:
     """How long to wait for the store. A command line wants an answer sooner than a worker."""
 
     connect_s: float = 5.0
-    read_s: float = 60.0  # between two bytes; AWS may think for long when a large upload is completed
+    silence_s: float = 60.0  # in which no byte moves, in the midst of a body as well as before the answer
     attempts: int = 4  # of one request, the first included; back-off between them grows from about 0.5 s
 
 

@@ -23,6 +23,7 @@ from farm.process.environment import is_loopback
 from farm.settings import S3Settings
 from farm.storage.base import ProgressHook, S3Patience, StopHook
 from farm.storage.endpoint import S3Place
+from farm.storage.s3_progress import watch_progress
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -148,7 +149,7 @@ def _session(*, alone: bool) -> boto3.session.Session:
 def _client(settings: S3Settings, place: S3Place, patience: S3Patience) -> S3Client:
     key_id, secret = settings.access_key_id, settings.secret_access_key
     host = urlsplit(place.endpoint_url or "").hostname or ""
-    return _session(alone=key_id is not None and secret is not None).client(
+    client: S3Client = _session(alone=key_id is not None and secret is not None).client(
         "s3",
         endpoint_url=place.endpoint_url,
         region_name=place.region,
@@ -162,7 +163,7 @@ def _client(settings: S3Settings, place: S3Place, patience: S3Patience) -> S3Cli
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             connect_timeout=patience.connect_s,
-            read_timeout=patience.read_s,
+            read_timeout=patience.silence_s,
             retries={"mode": "standard", "total_max_attempts": patience.attempts},
             # Ours is the endpoint that is shown and judged.
             ignore_configured_endpoint_urls=True,  # type: ignore[call-arg]
@@ -172,3 +173,5 @@ def _client(settings: S3Settings, place: S3Place, patience: S3Patience) -> S3Cli
             tcp_keepalive=True,
         ),
     )
+    watch_progress(client)
+    return client

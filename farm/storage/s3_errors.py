@@ -121,6 +121,8 @@ def _connection_reason(exc: Exception) -> str:
         return "the connection was refused: nothing listens there"
     if isinstance(exc, boto.SSLError):
         return f"TLS failed: {detail[:200]}"
+    if "TimeoutError" in detail:
+        return "no answer in time"  # nothing more of the request was taken, which botocore calls a cut
     words = (words for kinds, words in _CUT_SHORT.items() if isinstance(exc, kinds))
     return next(words, f"{type(exc).__name__}: {detail[:200]}")
 

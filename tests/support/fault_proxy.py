@@ -51,8 +51,12 @@ class FaultProxy:
         bytes_passed: by direction, over all connections.
     """
 
-    def __init__(self, host: str, port: int, *, listen_on: str = "127.0.0.1") -> None:
+    def __init__(
+        self, host: str, port: int, *, listen_on: str = "127.0.0.1", window_bytes: int | None = None
+    ) -> None:
+        """`window_bytes` bounds what clients can have sent ahead: a real network is no sponge."""
         self._upstream = (host, port)
+        self._window_bytes = window_bytes
         self.host = listen_on
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="fault-proxy", daemon=True)
@@ -116,7 +120,10 @@ class FaultProxy:
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
-        server = await asyncio.start_server(self._handle, self.host, 0)
+        listener = socket.create_server((self.host, 0))
+        if self._window_bytes is not None:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._window_bytes)
+        server = await asyncio.start_server(self._handle, sock=listener)
         self.port = int(server.sockets[0].getsockname()[1])
         self._started.set()
         await self._stop.wait()

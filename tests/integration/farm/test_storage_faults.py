@@ -20,9 +20,10 @@ from farm.storage import S3Patience, S3Storage
 from tests.support.fault_proxy import Direction, FaultProxy, Mode
 from tests.support.jobs import TOKEN
 from tests.support.s3 import S3Server
+from tests.support.valkey import eventually
 
-IMPATIENT = S3Patience(connect_s=1.0, read_s=1.0, attempts=1)
-SOME_PATIENCE = S3Patience(connect_s=2.0, read_s=5.0, attempts=4)
+IMPATIENT = S3Patience(connect_s=1.0, silence_s=1.0, attempts=1)
+SOME_PATIENCE = S3Patience(connect_s=2.0, silence_s=5.0, attempts=4)
 
 
 @pytest.fixture
@@ -179,7 +180,7 @@ def test_an_upload_that_fails_leaves_no_object(
 ) -> None:
     source = tmp_path / "clip.mp4"
     source.write_bytes(b"x" * (20 << 20))
-    storage = through(proxy, s3_server, S3Patience(connect_s=1.0, read_s=1.0, attempts=2))
+    storage = through(proxy, s3_server, S3Patience(connect_s=1.0, silence_s=1.0, attempts=2))
     key = storage.keys.attempt_prefix("0123456789ab", TOKEN) + "clip.mp4"
     proxy.cut_after(1 << 20, times=100)
 
@@ -187,6 +188,52 @@ def test_an_upload_that_fails_leaves_no_object(
         storage.upload(source, key, media_type="video/mp4")
 
     assert not storage.exists(key)
+    storage.close()
+
+
+@pytest.fixture
+def slow_line(s3_server: S3Server) -> Iterator[FaultProxy]:
+    with FaultProxy(s3_server.host, s3_server.port, window_bytes=16 << 10) as made:
+        made.bytes_per_s = 1 << 20
+        yield made
+
+
+@pytest.mark.parametrize("size_bytes", [4 << 20, 9 << 20], ids=["one request", "parts"])
+def test_a_slow_line_is_no_silent_server(
+    slow_line: FaultProxy, s3_server: S3Server, tmp_path: Path, size_bytes: int
+) -> None:
+    source = tmp_path / "clip.mp4"
+    source.write_bytes(uuid.uuid4().bytes * (size_bytes // 16))
+    # Far less than the megabytes need that the kernel takes at once.
+    storage = through(slow_line, s3_server, S3Patience(connect_s=1.0, silence_s=1.0, attempts=1))
+    key = storage.keys.attempt_prefix("0123456789ab", TOKEN) + "clip.mp4"
+
+    stored = storage.upload(source, key, media_type="video/mp4")
+
+    assert stored.size_bytes == size_bytes
+    storage.close()
+
+
+@pytest.mark.parametrize("size_bytes", [4 << 20, 40 << 20], ids=["one request", "parts"])
+def test_an_upload_of_which_no_byte_moves_any_more_is_over(
+    slow_line: FaultProxy, s3_server: S3Server, tmp_path: Path, size_bytes: int
+) -> None:
+    source = tmp_path / "clip.mp4"
+    source.write_bytes(b"x" * size_bytes)
+    storage = through(slow_line, s3_server, S3Patience(connect_s=1.0, silence_s=1.0, attempts=1))
+    key = storage.keys.attempt_prefix("0123456789ab", TOKEN) + "clip.mp4"
+    slow_line.bytes_per_s = 0.0
+
+    def freeze_in_the_middle() -> None:
+        eventually(lambda: slow_line.bytes_passed[Direction.UP] > 1 << 20)
+        slow_line.mode = Mode.BLACKHOLE
+
+    freezer = threading.Thread(target=freeze_in_the_middle)
+    freezer.start()
+    with pytest.raises(StorageUnavailable, match="no answer in time"):
+        storage.upload(source, key, media_type="video/mp4")
+
+    freezer.join()
     storage.close()
 
 

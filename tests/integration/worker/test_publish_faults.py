@@ -85,7 +85,7 @@ def moods() -> Iterator[Moods]:
 
 @pytest.fixture
 def publisher(moods: Moods) -> Iterator[S3Publisher]:
-    storage = S3Storage(moods.settings(), patience=S3Patience(connect_s=2.0, read_s=5.0, attempts=1))
+    storage = S3Storage(moods.settings(), patience=S3Patience(connect_s=2.0, silence_s=5.0, attempts=1))
     made = S3Publisher(storage, patience_s=30.0)
     yield made
     made.close()

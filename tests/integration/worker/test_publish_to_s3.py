@@ -49,7 +49,7 @@ def test_a_server_that_comes_back_gets_the_clip(s3_server: S3Server, tmp_path: P
         proxy.mode = Mode.REFUSE
         storage = S3Storage(
             s3_server.settings(endpoint_url=proxy.url, prefix=f"t{uuid.uuid4().hex[:12]}"),
-            patience=S3Patience(connect_s=1.0, read_s=5.0, attempts=1),
+            patience=S3Patience(connect_s=1.0, silence_s=5.0, attempts=1),
         )
         publisher = S3Publisher(storage, patience_s=60.0)
         back = threading.Thread(target=_heal_after_tries, args=(proxy,))

@@ -734,7 +734,7 @@ def test_an_s3_where_nothing_listens_is_told_by_host_and_setting(cli: Cli, tmp_p
         secret_access_key="s",
         bucket="farm",
     )
-    storage = S3Storage(settings, patience=S3Patience(connect_s=1, read_s=1, attempts=1))
+    storage = S3Storage(settings, patience=S3Patience(connect_s=1, silence_s=1, attempts=1))
     picture = tmp_path / "start.png"
     picture.write_bytes(PNG_HEAD)
 

@@ -12,7 +12,7 @@ from farm.settings import S3Settings
 from farm.storage import S3Patience, S3Storage
 
 KEYS = {"FARM_S3_ACCESS_KEY_ID": "ours", "FARM_S3_SECRET_ACCESS_KEY": "our-secret", "FARM_S3_BUCKET": "farm"}
-QUICK = S3Patience(connect_s=5.0, read_s=5.0, attempts=1)
+QUICK = S3Patience(connect_s=5.0, silence_s=5.0, attempts=1)
 
 
 def a_storage(endpoint_url: str, **more: str) -> S3Storage:
