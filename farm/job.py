@@ -84,7 +84,8 @@ def _vram_class(value: int) -> int:
 
 VramClass = Annotated[int, AfterValidator(_vram_class)]
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=:/@-]{0,63}$")]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+LONGEST_TITLE: Final = 200  # characters
+Text = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TITLE)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +110,7 @@ class JobSpec:
     """One graph to run once. Travels through Redis as JSON; never changes after `submit`."""
 
     graph: dict[str, Any]  # API format: node id -> {"class_type", "inputs"}
-    title: Text = "ComfyUI graph"  # what people see in lists and in Flower; holds no prompt text
+    title: Text = "ComfyUI graph"  # what people see in lists and in Flower
     parameters: dict[str, Any] = field(default_factory=dict)  # "node.input" -> value, set before it runs
     inputs: dict[str, str] = field(default_factory=dict)  # "node.input" -> s3://, http(s):// or file: source
     workflow: dict[str, Any] | None = None  # the editor's file that the graph is from, if nodes read it

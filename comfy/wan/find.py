@@ -30,7 +30,7 @@ def steps_by_sampler(graph: Mapping[str, Any]) -> dict[str, int]:
 
 
 def describe(graph: Mapping[str, Any]) -> str:
-    """Give a short title such as "WAN 2.2 T2V A14B 832×480 81f 20 steps"; it never holds a prompt's text."""
+    """Give a short title such as "WAN 2.2 T2V A14B 832×480 81f 20 steps"."""
     parts = [_model_title(graph)]
     roles = find_roles(graph)
     size = _clip_size(roles)

@@ -43,7 +43,7 @@ from comfy.wan.roles import Roles, find_roles
 from comfy.wan.workload import smallest_vram_class_gib
 from farm.job import ModelFile
 
-# Inputs (and parameters of templates) that no fact depends on; a title never holds a prompt's text.
+# Inputs (and parameters of templates) that no fact depends on.
 _WITHOUT_EFFECT: Final = frozenset({"text", "seed", "noise_seed", "prompt", "negative"})
 
 
@@ -51,7 +51,7 @@ _WITHOUT_EFFECT: Final = frozenset({"text", "seed", "noise_seed", "prompt", "neg
 class GraphFacts:
     """What a graph is and needs, as far as it can be told without a server."""
 
-    title: str
+    makes: str  # "WAN 2.2 T2V A14B 832×480 81f 20 steps"
     node_classes: tuple[str, ...]
     models: tuple[ModelFile, ...]
     vram_gib: int | None  # smallest VRAM class; None when it names no WAN model that we know
@@ -231,7 +231,7 @@ def _facts_of_image(image: bytes) -> GraphFacts:
 def _find_facts(graph: Graph) -> GraphFacts:
     models = dict.fromkeys(ModelFile(folder=file.folder, name=file.name) for file in model_files(graph))
     return GraphFacts(
-        title=describe(graph),
+        makes=describe(graph),
         node_classes=node_classes(graph),
         models=tuple(models),
         vram_gib=smallest_vram_class_gib(graph),

@@ -44,6 +44,7 @@ from farm.asking.sources import (
     address_fault,
     scheme_of,
 )
+from farm.asking.titles import default_title, filled_title
 from farm.errors import InvalidJob, Problem
 from farm.job import VRAM_CLASSES_GIB, JobSpec, Requirements, make_spec
 
@@ -54,7 +55,7 @@ _SEED_BITS: Final = 48  # counted up, it stays a number that JavaScript can show
 class JobOptions(TypedDict, total=False):
     """What may be said about any job, whatever it renders."""
 
-    title: str  # shown in lists and Flower; default: found from the graph
+    title: str  # shown in lists and Flower; may hold {prompt}, {seed}, {graph}, {labels}, any parameter
     priority: int  # 0 most urgent … 9; default 5
     deadline: datetime | None  # aware; not started by then: expired
     time_limit_s: float  # of one attempt; default 3600
@@ -203,10 +204,11 @@ def _fields(request: JobRequest, built: Built, facts: GraphFacts) -> dict[str, A
     options.pop("if_unplaceable", None)  # decides how it is stored, and is no part of what is asked
     vram_gib = options.pop("vram_gib", None) or facts.vram_gib or VRAM_CLASSES_GIB[0]
     rewriting = {name: options.pop(name) for name in RewriteOptions.__dataclass_fields__ if name in options}
+    labels = tuple(options.get("labels", ()))
     return {
-        "title": facts.title,
         **options,
-        "labels": tuple(options.get("labels", ())),
+        "title": _title(options.get("title"), request, built, facts),
+        "labels": labels,
         **({"rewrite_options": rewriting} if rewriting else {}),
         "graph": built.graph,
         "parameters": dict(built.values),
@@ -215,6 +217,15 @@ def _fields(request: JobRequest, built: Built, facts: GraphFacts) -> dict[str, A
         "inputs": {input_path: shown_source(source) for input_path, source in built.inputs.items()},
         "requirements": Requirements(vram_gib=vram_gib, node_classes=facts.node_classes, models=facts.models),
     }
+
+
+def _title(given: Any, request: JobRequest, built: Built, facts: GraphFacts) -> Any:
+    if given is None:
+        return default_title(built, facts)
+    if not isinstance(given, str):
+        return given  # refused with the other fields
+    labels = request.options.get("labels", ())
+    return filled_title(given, built, facts, request.parameters, labels)
 
 
 def local_file(source: InputSource) -> Path | bytes | None:

@@ -61,7 +61,9 @@ def submit(
     snap: Snap = False,
     priority: Annotated[int | None, typer.Option(help="0 is the most urgent, 9 the least.")] = None,
     label: Labels = None,
-    title: Annotated[str | None, typer.Option(help="What lists show; default: found from the graph.")] = None,
+    title: Annotated[
+        str | None, typer.Option(help="What lists show; may hold {prompt}, {seed}, any parameter.")
+    ] = None,
     deadline: Annotated[
         str | None, typer.Option(metavar="TIME", help="Not started by then: expired. Such as 2h.")
     ] = None,

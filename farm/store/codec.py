@@ -98,8 +98,14 @@ def idempotency_name(key: str) -> str:
 
 
 def spec_digest(spec: JobSpec) -> str:
-    """The same for specs that ask for the same, in whatever order their graphs were written."""
-    canonical = json.dumps(json.loads(spec_to_json(spec)), sort_keys=True, separators=(",", ":"))
+    """The same for specs that ask for the same, in whatever order their graphs were written.
+
+    A title makes no other clip, and a deadline given as "in 2 h" is another one at each repeat.
+    """
+    asked = json.loads(spec_to_json(spec))
+    asked.pop("title", None)
+    asked.pop("deadline", None)
+    canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 

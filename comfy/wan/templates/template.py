@@ -35,7 +35,7 @@ class BuiltGraph:
 
     @property
     def title(self) -> str:
-        """A short one: "WAN 2.2 T2V A14B 832×480 81f 20 steps"; never the prompt's text."""
+        """A short one: "WAN 2.2 T2V A14B 832×480 81f 20 steps"."""
         return describe(self.graph)
 
 

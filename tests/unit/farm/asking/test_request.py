@@ -45,7 +45,7 @@ def test_a_template_becomes_a_job_with_its_needs() -> None:
 
     assert spec.graph["6"]["inputs"]["text"] == "a fox"
     assert spec.template_parameters["seed"] == 7
-    assert spec.title == "WAN 2.2 T2V A14B 832×480 81f 20 steps"
+    assert spec.title == "a fox · seed 7 · WAN 2.2 T2V A14B 832×480 81f 20 steps"
     assert "KSamplerAdvanced" in spec.requirements.node_classes
     assert {model.folder for model in spec.requirements.models} == {
         "diffusion_models",
@@ -97,7 +97,7 @@ def test_remembered_facts_are_those_of_the_graph_itself(parameters: dict[str, An
 
     facts = facts_of(graph)
 
-    assert facts.title == describe(graph)
+    assert facts.makes == describe(graph)
     assert facts.node_classes == node_classes(graph)
     assert {(m.folder, m.name) for m in facts.models} == {(f.folder, f.name) for f in model_files(graph)}
     assert facts.vram_gib == smallest_vram_class_gib(graph)
