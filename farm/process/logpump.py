@@ -150,7 +150,7 @@ class LogPump:
 
 
 class LogFile:
-    """A file of stamped lines; a full one is set aside under ``.1``, ``.2``, …
+    """A file of stamped lines; a full one is renamed to ``.1``, ``.2``, …
 
     While it cannot be written (a full disk), lines are counted and left out; it is tried again every few
     seconds, and the first line after that says how many are missing.
@@ -201,7 +201,7 @@ class LogFile:
         stamp = datetime.fromtimestamp(wall_s, UTC).isoformat(timespec="milliseconds")
         self._file.write(f"{stamp} {text}\n".encode())
         if self._file.tell() >= self._limit_bytes:
-            self._set_aside()
+            self._rotate()
 
     def close(self) -> None:
         """Close the file; further lines are dropped."""
@@ -209,7 +209,7 @@ class LogFile:
             self._file.close()
             self._file = None
 
-    def _set_aside(self) -> None:
+    def _rotate(self) -> None:
         self.close()
         for number in range(self._keep - 1, 0, -1):
             older = self._path.with_name(f"{self._path.name}.{number}")

@@ -283,7 +283,7 @@ class JobStore(Protocol):
         """Give a running job back: queued at once, announced at the front, not counted as an attempt
         that failed. ``CANCELED`` when a cancel was requested: then it is canceled now."""
 
-    def set_aside(
+    def put_on_hold(
         self, job_id: str, attempt: int, error: JobError, *, hold_s: float, token: str = ""
     ) -> JobState | LeaseAnswer:
         """End an attempt whose finished files could not be stored; returns the new state, or ``LOST``.
@@ -293,8 +293,8 @@ class JobStore(Protocol):
         was asked.
         """
 
-    def keep_aside(self, job_id: str, worker: str, *, hold_s: float) -> bool:
-        """Hold a job that was set aside for `hold_s` from now; 0 lets it go. False: it is not held for
+    def keep_on_hold(self, job_id: str, worker: str, *, hold_s: float) -> bool:
+        """Keep a job on hold for `hold_s` from now; 0 lets it go. False: it is not held for
         that worker (any more), and nothing changed."""
 
     def end_canceled(self, job_id: str, attempt: int, *, token: str = "") -> LeaseAnswer:

@@ -747,7 +747,7 @@ def test_a_cancel_after_the_end_changes_nothing(shop: Shop) -> None:
         shop.store.cancel(new_job_id())
 
 
-@pytest.mark.parametrize("last_word", ["end_canceled", "succeed", "fail", "release", "set_aside", "lost"])
+@pytest.mark.parametrize("last_word", ["end_canceled", "succeed", "fail", "release", "put_on_hold", "lost"])
 def test_the_reason_of_a_cancel_is_told_whichever_write_finds_it(hasty: Shop, last_word: str) -> None:
     job_id = hasty.running()
     store = hasty.store
@@ -758,7 +758,7 @@ def test_the_reason_of_a_cancel_is_told_whichever_write_finds_it(hasty: Shop, la
         "succeed": lambda: store.succeed(job_id, 1, a_result()),
         "fail": lambda: store.fail(job_id, 1, an_error(), retry_in_s=0),
         "release": lambda: store.release(job_id, 1, reason="drain"),
-        "set_aside": lambda: store.set_aside(job_id, 1, an_error(), hold_s=60.0),
+        "put_on_hold": lambda: store.put_on_hold(job_id, 1, an_error(), hold_s=60.0),
         "lost": lambda: hasty.sweep_until(lambda: hasty.state(job_id) is not JobState.RUNNING),
     }
 
@@ -1423,15 +1423,15 @@ def live(shop: Shop, *names: str, vram_gib: int = 24, not_fetching: tuple[NotFet
 # -- jobs that are rendered and wait for the storage -------------------------------------------------
 
 
-def set_aside(shop: Shop, job_id: str, *, hold_s: float = 60.0) -> object:
-    return shop.store.set_aside(job_id, 1, an_error(), hold_s=hold_s)
+def put_on_hold(shop: Shop, job_id: str, *, hold_s: float = 60.0) -> object:
+    return shop.store.put_on_hold(job_id, 1, an_error(), hold_s=hold_s)
 
 
-def test_a_job_that_is_set_aside_is_for_the_worker_that_has_its_files_only(shop: Shop) -> None:
+def test_a_job_on_hold_is_for_the_worker_that_has_its_files_only(shop: Shop) -> None:
     job_id = shop.running("w1")
     shop.pop_all()
 
-    assert set_aside(shop, job_id) is JobState.QUEUED
+    assert put_on_hold(shop, job_id) is JobState.QUEUED
 
     assert shop.store.claim(job_id, worker="w2") is Refused.NOT_YET
     shop.store.sweep()
@@ -1444,12 +1444,12 @@ def test_a_job_that_is_set_aside_is_for_the_worker_that_has_its_files_only(shop:
     assert [note.outcome for note in record.attempts] == ["unpublished"]
 
 
-def test_setting_aside_is_answered_the_same_twice_and_refused_to_a_zombie(shop: Shop) -> None:
+def test_putting_on_hold_is_answered_the_same_twice_and_refused_to_a_zombie(shop: Shop) -> None:
     job_id = shop.running("w1")
 
-    assert [set_aside(shop, job_id) for _ in range(2)] == [JobState.QUEUED] * 2
+    assert [put_on_hold(shop, job_id) for _ in range(2)] == [JobState.QUEUED] * 2
     shop.store.claim(job_id, worker="w1")
-    assert shop.store.set_aside(job_id, 7, an_error(), hold_s=60.0) is LeaseAnswer.LOST
+    assert shop.store.put_on_hold(job_id, 7, an_error(), hold_s=60.0) is LeaseAnswer.LOST
     assert shop.state(job_id) is JobState.RUNNING
 
 
@@ -1457,7 +1457,7 @@ def test_a_job_whose_holder_is_gone_is_announced_for_everybody(shop: Shop) -> No
     job_id = shop.running("w1")
     shop.pop_all()
 
-    set_aside(shop, job_id, hold_s=0.05)
+    put_on_hold(shop, job_id, hold_s=0.05)
 
     shop.sweep_until(lambda: shop.pop(QUEUE) == job_id)
     assert isinstance(shop.store.claim(job_id, worker="w2"), Claim)
@@ -1466,24 +1466,24 @@ def test_a_job_whose_holder_is_gone_is_announced_for_everybody(shop: Shop) -> No
 def test_a_holder_can_hold_on_and_let_go(shop: Shop) -> None:
     job_id = shop.running("w1")
     shop.pop_all()
-    set_aside(shop, job_id, hold_s=60.0)
+    put_on_hold(shop, job_id, hold_s=60.0)
 
-    assert not shop.store.keep_aside(job_id, "w2", hold_s=0.0)
-    assert shop.store.keep_aside(job_id, "w1", hold_s=60.0)
+    assert not shop.store.keep_on_hold(job_id, "w2", hold_s=0.0)
+    assert shop.store.keep_on_hold(job_id, "w1", hold_s=60.0)
     assert shop.store.claim(job_id, worker="w2") is Refused.NOT_YET
-    assert shop.store.keep_aside(job_id, "w1", hold_s=0.0)
+    assert shop.store.keep_on_hold(job_id, "w1", hold_s=0.0)
 
     shop.sweep_until(lambda: shop.pop(QUEUE) == job_id)
-    assert not shop.store.keep_aside(job_id, "w1", hold_s=60.0)
+    assert not shop.store.keep_on_hold(job_id, "w1", hold_s=60.0)
     assert isinstance(shop.store.claim(job_id, worker="w2"), Claim)
 
 
-def test_a_job_that_is_set_aside_can_be_canceled(shop: Shop) -> None:
+def test_a_job_on_hold_can_be_canceled(shop: Shop) -> None:
     waiting, running = shop.running("w1"), shop.running("w1")
-    set_aside(shop, waiting)
+    put_on_hold(shop, waiting)
     shop.store.cancel(running)
 
     assert shop.store.cancel(waiting) is JobState.CANCELED
-    assert set_aside(shop, running) is JobState.CANCELED
+    assert put_on_hold(shop, running) is JobState.CANCELED
     assert shop.store.claim(waiting, worker="w1") is Refused.NOT_QUEUED
-    assert not shop.store.keep_aside(waiting, "w1", hold_s=60.0)
+    assert not shop.store.keep_on_hold(waiting, "w1", hold_s=60.0)

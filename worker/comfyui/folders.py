@@ -54,7 +54,7 @@ class WorkerFolders:
 
     @property
     def logs(self) -> Path:
-        """Its output, in files that are set aside when they are full."""
+        """Its output, in files that are rotated."""
         return self.root / "logs"
 
     @property

@@ -338,7 +338,7 @@ class _Attempt:
             self._parts.comfy.request_restart(fault.error.code)
         if isinstance(exc, StorageUnavailable) and self._rendered is not None and self._keep(self._rendered):
             # What it has stored of this attempt stays for the clean-up: the storage would not answer now.
-            return self._insist(lambda: self._set_aside(fault.error)).value
+            return self._insist(lambda: self._put_on_hold(fault.error)).value
         self._parts.publisher.discard(self._claim.job_id, self._claim.token)
         self._tell_log()
         return self._insist(lambda: self._fail(fault)).value
@@ -350,10 +350,10 @@ class _Attempt:
             return time.time() - kept.kept_at < self._parts.hold_limit_s
         return self._parts.kept.keep(self._claim, rendered, asdict(self._parts.facts()))
 
-    def _set_aside(self, error: JobError) -> JobState | LeaseAnswer:
+    def _put_on_hold(self, error: JobError) -> JobState | LeaseAnswer:
         claim = self._claim
         told = replace(error, details={**error.details, "files_wait_on": self._parts.name})
-        return self._parts.store.set_aside(
+        return self._parts.store.put_on_hold(
             claim.job_id, claim.attempt, told, hold_s=HOLD_S, token=claim.token
         )
 

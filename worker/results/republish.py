@@ -102,7 +102,7 @@ class Republisher:
         if now < self._held_until.get(kept.job_id, 0.0):
             return True
         over = time.time() - kept.kept_at >= self._hold_limit_s
-        held = self._store.keep_aside(kept.job_id, self._name, hold_s=0.0 if over else HOLD_S)
+        held = self._store.keep_on_hold(kept.job_id, self._name, hold_s=0.0 if over else HOLD_S)
         if held and not over:
             self._held_until[kept.job_id] = now + HOLD_S / 3
             return True

@@ -299,18 +299,18 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
         )
         return LeaseAnswer(answer.decode())
 
-    def set_aside(
+    def put_on_hold(
         self, job_id: str, attempt: int, error: JobError, *, hold_s: float, token: str = ""
     ) -> JobState | LeaseAnswer:
         """End an attempt whose files are finished and could not be stored."""
         word = self._run(
-            "set_aside", job_id, attempt, codec.ERROR.dump_json(error), error.message, in_ms(hold_s), token
+            "put_on_hold", job_id, attempt, codec.ERROR.dump_json(error), error.message, in_ms(hold_s), token
         ).decode()
         return LeaseAnswer.LOST if word == LeaseAnswer.LOST else JobState(word)
 
-    def keep_aside(self, job_id: str, worker: str, *, hold_s: float) -> bool:
-        """Hold a job that was set aside for so long again."""
-        return bool(self._run("keep_aside", job_id, worker, in_ms(hold_s)))
+    def keep_on_hold(self, job_id: str, worker: str, *, hold_s: float) -> bool:
+        """Keep a job on hold for so long again."""
+        return bool(self._run("keep_on_hold", job_id, worker, in_ms(hold_s)))
 
     def end_canceled(self, job_id: str, attempt: int, *, token: str = "") -> LeaseAnswer:
         """The worker has stopped a job whose cancel was requested: it is canceled now."""

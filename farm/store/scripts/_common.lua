@@ -11,7 +11,7 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 -- How things stand in Redis that the code calls by other names now. What is stored keeps its name, so that
 -- the versions on both sides of an upgrade read the same records; `codec.py` says so of the fields of a job.
 local stored = {
-  machine_failures = 'ill', notified = 'rung', priority_queue = 'lane', priority_queues = 'lanes',
+  hold = 'aside', machine_failures = 'ill', notified = 'rung', priority_queue = 'lane', priority_queues = 'lanes',
 }
 
 local function key(kind, name) return root .. kind .. ':' .. name end

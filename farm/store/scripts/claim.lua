@@ -23,7 +23,7 @@ if deadline > 0 and now >= deadline then
   finish(job, 'expired', {reason = 'its deadline passed'})
   return {'expired'}
 end
--- It has the finished files of this job: see set_aside.lua.
+-- It has the finished files of this job: see put_on_hold.lua.
 local is_holder = f[8] == worker
 if now < not_before and not is_holder then return {'not_yet'} end
 

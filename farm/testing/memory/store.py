@@ -362,7 +362,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
 
         return LeaseAnswer(self._last_word(job_id, attempt, token, "release", move))
 
-    def set_aside(
+    def put_on_hold(
         self, job_id: str, attempt: int, error: JobError, *, hold_s: float, token: str = ""
     ) -> JobState | LeaseAnswer:
         """End an attempt whose files are finished and could not be stored."""
@@ -379,11 +379,11 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
             self._hold(kept, hold_s)
             return JobState.QUEUED
 
-        word = self._last_word(job_id, attempt, token, "aside", move)
+        word = self._last_word(job_id, attempt, token, "hold", move)
         return LeaseAnswer.LOST if word == LeaseAnswer.LOST else JobState(word)
 
-    def keep_aside(self, job_id: str, worker: str, *, hold_s: float) -> bool:
-        """Hold a job that was set aside for so long again."""
+    def keep_on_hold(self, job_id: str, worker: str, *, hold_s: float) -> bool:
+        """Keep a job on hold for so long again."""
         with self._lock:
             kept = self._jobs.get(job_id)
             if kept is None or kept.record.state is not JobState.QUEUED:

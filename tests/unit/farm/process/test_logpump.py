@@ -65,7 +65,7 @@ def test_a_line_without_end_does_not_grow_for_ever() -> None:
     assert max(len(text) for text, _ in lines) < 100_000
 
 
-def test_a_full_log_file_is_set_aside_and_old_ones_go(tmp_path: Path) -> None:
+def test_a_full_log_file_is_rotated_and_old_ones_go(tmp_path: Path) -> None:
     file = LogFile(tmp_path / "comfy.log", limit_bytes=100, keep=2)
 
     for number in range(12):

@@ -157,15 +157,15 @@ class Scene:
         )
 
 
-def aside(store: MemoryJobStore, kept: KeptRenders, claim: Claim, folder: Path, size: int = 10) -> None:
+def on_hold(store: MemoryJobStore, kept: KeptRenders, claim: Claim, folder: Path, size: int = 10) -> None:
     kept.keep(claim, a_render(folder, b"x" * size), {})
-    store.set_aside(claim.job_id, claim.attempt, an_error(), hold_s=60.0)
+    store.put_on_hold(claim.job_id, claim.attempt, an_error(), hold_s=60.0)
 
 
 def test_what_waits_is_published_when_the_storage_answers(
     kept: KeptRenders, store: MemoryJobStore, claim: Claim, tmp_path: Path
 ) -> None:
-    aside(store, kept, claim, tmp_path / "output")
+    on_hold(store, kept, claim, tmp_path / "output")
     scene = Scene(kept, store)
 
     scene.loop.look()
@@ -187,7 +187,7 @@ def test_files_of_a_job_that_ended_otherwise_are_removed(
 def test_a_job_is_let_go_when_it_was_held_for_long_enough(
     kept: KeptRenders, store: MemoryJobStore, claim: Claim, tmp_path: Path
 ) -> None:
-    aside(store, kept, claim, tmp_path / "output")
+    on_hold(store, kept, claim, tmp_path / "output")
     scene = Scene(kept, store, hold_limit_s=0.0)
 
     scene.loop.look()
@@ -201,7 +201,7 @@ def test_a_job_is_let_go_when_it_was_held_for_long_enough(
 def test_the_gate_is_closed_while_too_much_waits(
     kept: KeptRenders, store: MemoryJobStore, claim: Claim, tmp_path: Path
 ) -> None:
-    aside(store, kept, claim, tmp_path / "output", size=LIMIT // 2)
+    on_hold(store, kept, claim, tmp_path / "output", size=LIMIT // 2)
     scene = Scene(kept, store)
 
     scene.loop.look()

@@ -1,4 +1,4 @@
--- Hold a job for so long again that was set aside for a worker; for 0 ms lets it go to whoever comes first.
+-- Keep a job on hold for so long again for its worker; 0 ms lets it go to whoever comes first.
 -- KEYS: root. ARGV: events kept, id, worker, ms to hold it. Answers 1 when it is held for that worker.
 local id, worker, hold_ms = ARGV[2], ARGV[3], tonumber(ARGV[4])
 

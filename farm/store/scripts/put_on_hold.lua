@@ -6,18 +6,18 @@ local id, attempt, error, why, hold_ms, token = ARGV[2], ARGV[3], ARGV[4], ARGV[
 
 local job = load(id)
 if not job then return 'lost' end
-local earlier = answered(job, attempt, 'aside', token)
+local earlier = answered(job, attempt, stored.hold, token)
 if earlier then return earlier end
 if not holds(job, attempt, token) then return 'lost' end
 
 note(job, 'unpublished', error)
 if job.cancel then
   finish(job, 'canceled', {worker = job.worker})
-  return answer(job, 'aside', 'canceled')
+  return answer(job, stored.hold, 'canceled')
 end
 requeue(job, {worker = job.worker, reason = why, held_by = job.worker})
 -- In no priority queue and without a notification: the holder asks for it by itself.
 -- `due` announces it to everybody later.
 set(job, 'error', error, 'held', job.worker, 'not_before', now + hold_ms)
 redis.call('ZADD', root .. 'due', now + hold_ms, id)
-return answer(job, 'aside', 'queued')
+return answer(job, stored.hold, 'queued')
