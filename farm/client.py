@@ -58,6 +58,7 @@ class Checked:
     inputs: Mapping[str, InputSource]  # "node.input" -> file, as it was given
     workers: int  # how many live workers would take it; 0: none could be asked, or it is parked
     parked: str | None = None  # why no live worker fits
+    notes: tuple[str, ...] = ()  # what was taken otherwise than it stands in the caller's file, in words
 
 
 class Farm:
@@ -195,11 +196,13 @@ class Farm:
         spec, inputs = prepared.spec, prepared.inputs
         check_classes(spec.requirements.node_classes, self._allowed_nodes)
         try:
-            return Checked(spec=spec, inputs=inputs, workers=self._preflight.check(spec))
+            accepting = self._preflight.check(spec)
+            return Checked(spec=spec, inputs=inputs, workers=accepting, notes=prepared.notes)
         except Unplaceable as exc:
             if request.options.get("if_unplaceable") != "park":
                 raise
-            return Checked(spec=spec, inputs=inputs, workers=0, parked=exc.reason[:_LONGEST_REASON])
+            reason = exc.reason[:_LONGEST_REASON]
+            return Checked(spec=spec, inputs=inputs, workers=0, parked=reason, notes=prepared.notes)
 
     def plan(
         self, request: JobRequest, *, gpus: Sequence[str] = (), vram_gib: float | None = None

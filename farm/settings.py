@@ -506,10 +506,10 @@ class WorkerSettings(FromEnvironment):
         description="Seconds for which an attempt tries again to store its files while S3 takes none; then "
         "they wait on the worker's disk, and its GPU goes on.",
     )
-    kept_limit_gib: float = Field(
+    retained_limit_gib: float = Field(
         20.0,
         ge=0,
-        validation_alias=_variable("FARM_KEPT_LIMIT_GIB"),
+        validation_alias=_variable("FARM_RETAINED_LIMIT_GIB", "FARM_KEPT_LIMIT_GIB"),
         description="Disk for finished files that wait for S3, in GiB; when half of it is taken the worker "
         "fetches no more until they are stored.",
     )

@@ -45,9 +45,9 @@ from worker.jobs.attempt import Parts, attempt
 from worker.jobs.faults import DISK_FULL, GPU_LOST, MachineTrouble
 from worker.jobs.lease import LeaseKeeper
 from worker.machine import Machine
-from worker.results.kept import KeptRenders
 from worker.results.publish import S3Publisher
 from worker.results.republish import Republisher
+from worker.results.retained import RetainedRenders
 from worker.service.control import ControlListener
 from worker.service.definitions import Definitions
 from worker.service.describe import StatusMaker
@@ -233,11 +233,15 @@ class Runtime:
         self._keeper = LeaseKeeper(self._connect(), renew_s=limits.renew_s, lease_s=limits.lease_s)
         scratch = self._worker.data_dir / "scratch"
         shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
-        kept = KeptRenders(self._worker.data_dir / "kept", limit_bytes=int(self._worker.kept_limit_gib * GIB))
+        retained = RetainedRenders(
+            # The folder, its notes and their fields are named as before: an upgrade finds what waits there.
+            self._worker.data_dir / "kept",
+            limit_bytes=int(self._worker.retained_limit_gib * GIB),
+        )
         publisher = S3Publisher(
             storage,
             patience_s=self._worker.publish_patience_s,
-            hurry=lambda: self.gate.crowded or bool(kept.all()),
+            hurry=lambda: self.gate.crowded or bool(retained.all()),
         )
         self._stops.append(publisher.close)
         epoch = EpochWatch(self._store)
@@ -291,7 +295,7 @@ class Runtime:
             ),
             inputs=InputCache(self._worker.data_dir / "inputs", storage=storage, settings=self._worker),
             publisher=publisher,
-            kept=kept,
+            retained=retained,
             hold_limit_s=self._worker.hold_s,
             scratch=scratch,
             facts=self._status.facts,
@@ -315,7 +319,7 @@ class Runtime:
         )
         self._republisher = Republisher(
             self._name,
-            kept,
+            retained,
             self._connect(),
             self.gate,
             ask_storage=storage.check,

@@ -12,6 +12,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NoReturn
 
@@ -33,12 +34,14 @@ from comfy.graphs.plain_json import (
     plain,
 )
 from comfy.graphs.values import literal
+from comfy.graphs.wrapping import unwrapped, without_remarks
 
 __all__ = [
     "MAX_GRAPH_BYTES",
     "MAX_NODES",
     "Graph",
     "Link",
+    "Loaded",
     "ancestors",
     "canonical_json",
     "check_graph",
@@ -51,6 +54,7 @@ __all__ = [
     "links",
     "literal",
     "load_graph",
+    "load_noted",
     "near_names",
     "no_such_input",
     "nodes_of_class",
@@ -60,6 +64,15 @@ __all__ = [
 ]
 
 Graph = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A graph that was read and checked."""
+
+    graph: Graph
+    notes: tuple[str, ...]  # what was taken otherwise than it stands in the file, in words
+
 
 MAX_GRAPH_BYTES = 4 * 1024 * 1024
 MAX_NODES = 2_000
@@ -71,17 +84,25 @@ _MOST_PROBLEMS = 20  # nobody reads more, and a graph made to hurt could have th
 def load_graph(source: str | bytes | Mapping[str, Any]) -> Graph:
     """Read an API-format graph, checked, as a copy that shares nothing with the source.
 
-    The body of a ``POST /prompt`` (``{"prompt": {...}}``) is accepted as well.
-
     Raises:
         GraphError: it is no such graph; `problems` name every node and input at fault.
     """
+    return load_noted(source).graph
+
+
+def load_noted(source: str | bytes | Mapping[str, Any]) -> Loaded:
+    """As `load_graph`, and what was taken otherwise than it stands: a wrapper around it, remarks in it.
+
+    Raises:
+        GraphError: as `load_graph`.
+    """
     raw = read_json(source) if isinstance(source, str | bytes) else source
-    raw = _unwrap(raw)
+    raw, around = unwrapped(raw)
     if not isinstance(raw, Mapping):
         raise GraphError([faults.not_a_graph(raw)])
     if faults.is_editor_file(raw):
         raise GraphError([faults.ui_format()])
+    raw, beside = without_remarks(raw)
     _check_counts(raw)
     if not isinstance(source, str | bytes):
         _check_measure(raw)
@@ -89,7 +110,7 @@ def load_graph(source: str | bytes | Mapping[str, Any]) -> Graph:
     check_graph(graph)
     if not isinstance(source, str | bytes) and len(canonical_json(graph)) > MAX_GRAPH_BYTES:
         _fail_size(len(canonical_json(graph)))
-    return graph
+    return Loaded(graph=graph, notes=(*around, *beside))
 
 
 def check_graph(graph: Mapping[str, Any]) -> None:
@@ -170,14 +191,14 @@ def read_json(source: str | bytes) -> Any:
     """Parse the text of a graph or a workflow.
 
     Raises:
-        GraphError: it is too large, no JSON, nested too deeply, or holds NaN.
+        GraphError: it is too large, no JSON, or nested too deeply.
     """
     size = len(source.encode(errors="replace")) if isinstance(source, str) else len(source)
     if size > MAX_GRAPH_BYTES:
         _fail_size(size)
     try:
         text = source.decode("utf-8-sig") if isinstance(source, bytes) else source.removeprefix("\ufeff")
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text)  # NaN is read: whether it stands where it matters is seen later
     except UnicodeDecodeError as exc:
         _fail("not_json", f"this is no JSON: it is not UTF-8 text ({exc.reason} at byte {exc.start})")
     except json.JSONDecodeError as exc:
@@ -186,16 +207,6 @@ def read_json(source: str | bytes) -> Any:
         _fail("too_deep", "this JSON is nested too deeply to be a graph")
     except ValueError as exc:  # a number with thousands of digits
         _fail("not_json", f"this JSON cannot be read: {exc}")
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    _fail("not_a_number", f"{name} is no JSON and no number that ComfyUI could use")
-
-
-def _unwrap(raw: Any) -> Any:
-    inner = raw.get("prompt") if isinstance(raw, Mapping) else None
-    # A node may be called "prompt" as well: it has a class_type, a whole graph has none.
-    return inner if isinstance(inner, Mapping) and "class_type" not in inner else raw
 
 
 def _plain_graph(raw: Mapping[Any, Any]) -> Graph:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from comfy.errors import GraphError, GraphProblem
@@ -21,20 +22,28 @@ from comfy.node_defs.definitions import (
 from comfy.ui.document import Document, Mode, Node, fail, read_document
 from comfy.ui.scopes import Scope, open_scopes
 from comfy.ui.sources import VIRTUAL, Gone, Literal, Sources, Taken
-from comfy.ui.widgets import ShiftedValuesError, widget_values
+from comfy.ui.widgets import Saved, ShiftedValuesError, Widgets, read_widgets, read_without_definition
 
 _MOST_PROBLEMS: Final = 100
 _SUBGRAPH_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-# They link by rules that only the editor knows how to apply.
-_BY_RULES: Final = re.compile(r"^(Anything Everywhere|Seed Everywhere|Prompts? Everywhere|Simple String$)")
+_GROUP_NODES: Final = ("workflow>", "workflow/")
+_MOST_NOTES: Final = 100
 _EXPORT: Final = "export it in ComfyUI with Workflow > Export (API)"
 
 
-def convert(raw: Mapping[str, Any], definitions: Definitions) -> Graph:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converted:
+    """A saved workflow as a graph. The graph is not checked."""
+
+    graph: Graph
+    notes: tuple[str, ...]  # what was taken otherwise than it stands in the file, in words
+
+
+def convert(raw: Mapping[str, Any], definitions: Definitions) -> Converted:
     """Give the API-format graph of a saved workflow.
 
     Muted nodes are left out, bypassed ones hand their inputs on, subgraphs are opened (their nodes get ids
-    like "129:98"), widget values are named after the inputs they stand for. The graph is not checked.
+    like "129:98"), widget values are named after the inputs they stand for.
 
     Raises:
         GraphError: with a problem for every node that cannot be converted.
@@ -43,28 +52,37 @@ def convert(raw: Mapping[str, Any], definitions: Definitions) -> Graph:
     root = open_scopes(document)
     sources = Sources()
     graph: Graph = {}
+    notes: list[str] = []
     problems: list[GraphProblem] = []
+    left_out: list[GraphProblem] = []
     for scope, node in root.walk():
         if not _runs(scope, node):
             continue
         node_id = scope.id_of(node)
-        definition = definitions.get(node.class_type)
-        if definition is None:
+        try:
+            widgets = _widgets_of(node, definitions.get(node.class_type))
+        except ShiftedValuesError as exc:
+            problems.append(_shifted(exc, node, node_id))
+            continue
+        if widgets is not None:
+            graph[node_id] = _converted(scope, node, widgets, sources)
+            notes += [f"node {node_id} ({node.class_type}): {note}" for note in widgets.notes]
+        elif _is_opaque(node) or _is_linked(scope, node):
             problems.append(_unknown(document, node, node_id))
         else:
-            try:
-                graph[node_id] = _converted(scope, node, definition, sources)
-            except ShiftedValuesError as exc:
-                problems.append(_shifted(exc, node, node_id))
+            left_out.append(_unknown(document, node, node_id))
         if len(problems) >= _MOST_PROBLEMS:
             break
         if len(graph) > MAX_NODES:
             fail("too_many_nodes", f"over {MAX_NODES} nodes of the workflow would run, which is the limit")
-    if problems:
-        raise GraphError(problems)
+    if problems or (left_out and not graph):
+        raise GraphError(problems or left_out)
     if not graph:
         fail("empty_graph", "no node of the workflow would run: all are muted, bypassed or notes")
-    return _without_loose_ends(graph)
+    notes += [
+        f"node {each.node_id} ({each.class_type}): unknown, linked to nothing: left out" for each in left_out
+    ]
+    return Converted(graph=_without_loose_ends(graph), notes=tuple(notes[:_MOST_NOTES]))
 
 
 def _runs(scope: Scope, node: Node) -> bool:
@@ -73,8 +91,32 @@ def _runs(scope: Scope, node: Node) -> bool:
     return node.node_id not in scope.children
 
 
-def _converted(scope: Scope, node: Node, definition: NodeDef, sources: Sources) -> dict[str, Any]:
-    inputs: dict[str, Any] = widget_values(definition, node.values)
+def _widgets_of(node: Node, definition: NodeDef | None) -> Widgets | None:
+    """What the node's widgets say; None when nothing tells for which inputs its values stand."""
+    saved = Saved(
+        values=node.values,
+        named=node.named,
+        slots=[(slot.widget, slot.kind) for slot in node.inputs if slot.widget is not None],
+    )
+    if definition is not None:
+        return read_widgets(definition, saved)
+    if _is_opaque(node):
+        return None
+    values = read_without_definition(saved)
+    return None if values is None else Widgets(values=values)
+
+
+def _is_opaque(node: Node) -> bool:
+    """Whether it only stands for other nodes, so that it cannot run whatever its values are."""
+    return node.class_type.startswith(_GROUP_NODES) or bool(_SUBGRAPH_ID.fullmatch(node.class_type))
+
+
+def _is_linked(scope: Scope, node: Node) -> bool:
+    return any(node.node_id in (wire.origin_id, wire.target_id) for wire in scope.sheet.wires.values())
+
+
+def _converted(scope: Scope, node: Node, widgets: Widgets, sources: Sources) -> dict[str, Any]:
+    inputs = dict(widgets.values)
     for slot in node.inputs:
         if slot.link is None:
             continue
@@ -87,8 +129,8 @@ def _converted(scope: Scope, node: Node, definition: NodeDef, sources: Sources) 
             case Gone():
                 inputs.pop(slot.name, None)
     converted: dict[str, Any] = {"class_type": node.class_type, "inputs": inputs}
-    if node.title:
-        converted["_meta"] = {"title": node.title}
+    if meta := {**({"title": node.title} if node.title else {}), **node.pack}:
+        converted["_meta"] = meta
     return converted
 
 
@@ -105,10 +147,7 @@ def _without_loose_ends(graph: Graph) -> Graph:
 
 def _unknown(document: Document, node: Node, node_id: str) -> GraphProblem:
     kind = "missing_node_type"
-    if _BY_RULES.match(node.class_type):
-        kind = "unsupported_node"
-        message = f"the node links others by rules that only the editor can apply; {_EXPORT}"
-    elif node.class_type in document.group_nodes or node.class_type.startswith(("workflow>", "workflow/")):
+    if node.class_type in document.group_nodes or node.class_type.startswith(_GROUP_NODES):
         kind = "unsupported_node"
         message = (
             f"this is a group node, which newer editors turn into a subgraph: save it anew, or {_EXPORT}"
@@ -117,10 +156,16 @@ def _unknown(document: Document, node: Node, node_id: str) -> GraphProblem:
         message = f"the subgraph that this node stands for is not in the file; {_EXPORT}"
     else:
         message = (
-            "nothing is known of this node class, so its values cannot be named: connect a farm whose "
-            f"ComfyUI has it (is its custom node installed there?), or {_EXPORT}"
+            f"nothing is known of this node class{_from_pack(node)}, and the file does not name its values: "
+            f"connect a farm whose ComfyUI has it, or {_EXPORT}"
         )
     return GraphProblem(kind=kind, message=message, node_id=node_id, class_type=node.class_type)
+
+
+def _from_pack(node: Node) -> str:
+    name = node.pack.get("cnr_id") or node.pack.get("aux_id")
+    version = node.pack.get("ver")
+    return f" of the pack {name}{f' {version}' if version else ''}" if name else ""
 
 
 def _shifted(exc: ShiftedValuesError, node: Node, node_id: str) -> GraphProblem:

@@ -15,6 +15,7 @@ from comfy.errors import GraphError, GraphProblem
 
 INPUT_NODE: Final = "-10"
 OUTPUT_NODE: Final = "-20"
+_PACK: Final = ("cnr_id", "aux_id", "ver")  # the pack's name in the registry, or its repository; its version
 MOST_NODES: Final = 10_000  # notes and reroutes included; the largest public workflows have some hundreds
 
 
@@ -34,6 +35,7 @@ class Slot:
     kind: str  # "IMAGE", "*", …
     link: str | None = None  # of an input: the id of the link that ends here
     widget: str | None = None  # of an input: the widget that it replaces when linked
+    label: str | None = None  # what the user calls it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,9 @@ class Node:
     inputs: tuple[Slot, ...] = ()
     outputs: tuple[Slot, ...] = ()
     values: Any = None  # widgets_values: a list, or a mapping by name
+    named: Mapping[str, Any] | None = None  # widgets_values_named, which newer editors save beside the list
+    pack: Mapping[str, str] = field(default_factory=dict)  # where it comes from: cnr_id, aux_id, ver
+    properties: Mapping[str, Any] = field(default_factory=dict)  # of the node that has them for its own use
     proxies: tuple[tuple[str, str], ...] = ()  # of a subgraph: (inner node or "-1", widget) shown on its face
 
 
@@ -70,6 +75,7 @@ class Sheet:
     name: str = ""
     inputs: tuple[Slot, ...] = ()  # of a subgraph
     outputs: tuple[Slot, ...] = ()
+    sent: Any = None  # what the pack Use Everywhere noted of its links
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +121,14 @@ def fail(kind: str, message: str, *, node_id: str | None = None, class_type: str
 def _sheet(raw: Mapping[str, Any]) -> Sheet:
     nodes = [_node(each) for each in _list(raw.get("nodes"))]
     wires = [_wire(each) for each in _list(raw.get("links")) if each is not None]
+    extra = raw.get("extra")
     return Sheet(
         nodes={node.node_id: node for node in nodes},
         wires={wire.link_id: wire for wire in wires},
         name=str(raw.get("name", "")),
         inputs=tuple(_slots(raw.get("inputs"))),
         outputs=tuple(_slots(raw.get("outputs"))),
+        sent=extra.get("ue_links") if isinstance(extra, Mapping) else None,
     )
 
 
@@ -131,8 +139,9 @@ def _node(raw: Any) -> Node:
     class_type = raw.get("type")
     if not isinstance(class_type, str) or not class_type:
         fail("missing_class_type", "the node has no type: it says nothing about what to run", node_id=node_id)
-    properties = raw.get("properties")
-    mode, title = raw.get("mode"), raw.get("title")
+    given = raw.get("properties")
+    properties = given if isinstance(given, Mapping) else {}
+    mode, title, named = raw.get("mode"), raw.get("title"), raw.get("widgets_values_named")
     return Node(
         node_id=node_id,
         class_type=class_type,
@@ -141,20 +150,24 @@ def _node(raw: Any) -> Node:
         inputs=tuple(_slots(raw.get("inputs"))),
         outputs=tuple(_slots(raw.get("outputs"))),
         values=raw.get("widgets_values"),
-        proxies=tuple(_proxies(properties)) if isinstance(properties, Mapping) else (),
+        named=named if isinstance(named, Mapping) else None,
+        pack={key: str(properties[key]) for key in _PACK if properties.get(key)},
+        properties=properties,
+        proxies=tuple(_proxies(properties)),
     )
 
 
 def _slots(raw: Any) -> Iterator[Slot]:
     for each in _list(raw):
         given = each if isinstance(each, Mapping) else {}
-        widget, link = given.get("widget"), given.get("link")
+        widget, link, label = given.get("widget"), given.get("link"), given.get("label")
         name = widget.get("name") if isinstance(widget, Mapping) else None
         yield Slot(
             name=str(given.get("name", "")),
             kind=str(given.get("type", "*")),
             link=str(link) if isinstance(link, int | str) else None,
             widget=name if isinstance(name, str) else None,
+            label=label if isinstance(label, str) and label else None,
         )
 
 

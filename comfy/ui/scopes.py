@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from comfy.ui.document import INPUT_NODE, MOST_NODES, OUTPUT_NODE, Document, Mode, Node, Sheet, fail
+from comfy.ui.everywhere import with_sent_links
 
 LONGEST_NAME: Final = 200  # of a Set node, as far as names are compared
 DEEPEST: Final = 32  # subgraphs within subgraphs; real ones nest three deep
@@ -96,7 +97,8 @@ def open_scopes(document: Document) -> Scope:
     Raises:
         GraphError: a subgraph contains itself, they nest too deeply, or there are too many nodes in all.
     """
-    root = Scope(sheet=document.sheet)
+    root = Scope(sheet=with_sent_links(document.sheet))
+    sheets = {name: with_sent_links(sheet) for name, sheet in document.subgraphs.items()}
     waiting: list[tuple[Scope, frozenset[str]]] = [(root, frozenset())]
     count = 0
     while waiting:
@@ -109,7 +111,9 @@ def open_scopes(document: Document) -> Scope:
             if sheet is None or node.mode in (Mode.NEVER, Mode.BYPASS):
                 continue
             _check_nesting(scope, node, sheet, within)
-            child = Scope(sheet=sheet, path=(*scope.path, node.node_id), parent=scope, instance=node)
+            child = Scope(
+                sheet=sheets[node.class_type], path=(*scope.path, node.node_id), parent=scope, instance=node
+            )
             scope.children[node.node_id] = child
             waiting.append((child, within | {node.class_type}))
     return root

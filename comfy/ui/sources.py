@@ -12,13 +12,14 @@ from typing import Any, Final
 
 from comfy.judging.reasons import types_fit
 from comfy.ui.document import INPUT_NODE, Mode, Node, Slot, fail
+from comfy.ui.everywhere import SEED, SENDERS
 from comfy.ui.scopes import LONGEST_NAME, Scope
 from comfy.ui.widgets import listed
 
 PRIMITIVE: Final = "PrimitiveNode"
-SET: Final = "SetNode"
-GET: Final = "GetNode"
-REROUTES: Final = frozenset({"Reroute", "Reroute (rgthree)", SET})
+# KJNodes and Easy-Use have the same pair under two names; a get node finds the set node of its own pack.
+SET_OF_GET: Final = {"GetNode": "SetNode", "easy getNode": "easy setNode"}
+REROUTES: Final = frozenset({"Reroute", "Reroute (rgthree)", "mxReroute", *SET_OF_GET.values()})
 # Nodes of the editor alone that neither hold nor pass a value.
 SILENT: Final = frozenset(
     {
@@ -32,9 +33,15 @@ SILENT: Final = frozenset(
         "Fast Groups Bypasser (rgthree)",
         "Mute / Bypass Relay (rgthree)",
         "Mute / Bypass Repeater (rgthree)",
+        "Fast Actions Button (rgthree)",
+        "Node Collector (rgthree)",
+        "Random Unmuter (rgthree)",
+        "LabelNode",
+        "Note Plus (mtb)",
     }
 )
-VIRTUAL: Final = SILENT | REROUTES | {PRIMITIVE, GET}
+# Those of Use Everywhere have been followed when the sheet was read.
+VIRTUAL: Final = SILENT | SENDERS | REROUTES | {PRIMITIVE, SEED, *SET_OF_GET}
 
 _ANY: Final = "*"
 
@@ -131,10 +138,10 @@ def _through(scope: Scope, node: Node, slot: int, kind: str) -> Source | _Place:
 
 
 def _through_virtual(scope: Scope, node: Node) -> Source | _Place:
-    if node.class_type == PRIMITIVE:
+    if node.class_type in (PRIMITIVE, SEED):
         value = next(iter(listed(node.values)), None)
         return None if value is None else Literal(value=value)
-    if node.class_type == GET:
+    if node.class_type in SET_OF_GET:
         return _linked(*_setter_of(scope, node))
     return _linked(scope, next(iter(node.inputs), None)) if node.class_type in REROUTES else None
 
@@ -165,7 +172,7 @@ def _setter_of(scope: Scope, getter: Node) -> tuple[Scope, Slot | None]:
     name = str(next(iter(listed(getter.values)), ""))[:LONGEST_NAME]
     level: Scope | None = scope
     while level is not None:
-        setter = level.by_first_value.get((SET, name))
+        setter = level.by_first_value.get((SET_OF_GET[getter.class_type], name))
         if setter is not None:
             return level, next(iter(setter.inputs), None)
         level = level.parent

@@ -1,16 +1,20 @@
 """A node's widget values by the names of the inputs that they stand for.
 
-The editor saves a plain list. Which value belongs to which input follows from the node's definition, in the
-order in which the editor makes widgets: required inputs, then optional ones, each followed by what it brings
-along.
+The editor saves a plain list; newer ones save names beside it. Which value belongs to which input follows
+from the node's definition, in the order in which the editor makes widgets: required inputs, then optional
+ones, each followed by what it brings along. Where the file was saved with another version of the node, its
+own names count for more; without any names it is refused: one value would stand for another's input.
 
-Source: ComfyUI's frontend, ``litegraphService`` (widgets of a node), ``useIntWidget`` and ``widgets.ts``
-(control after generate), ``uploadImage.ts``; VideoHelperSuite ``web/js/VHS.core.js`` (formats).
+What the editor or the server would cast is taken as it stands, and said.
+
+Source: ComfyUI's frontend, ``litegraphService`` (widgets of a node), ``LGraphNode`` (``configure``),
+``useIntWidget`` and ``valueControlWidgets`` (control after generate), ``uploadImage.ts``; VideoHelperSuite
+``web/js/VHS.core.js`` (formats); rgthree-comfy ``power_lora_loader.js``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -26,6 +30,7 @@ from comfy.node_defs.dynamic_inputs import (
     option_inputs,
     option_keys,
 )
+from comfy.ui.casts import cast_note, fits
 
 _WIDGET_KINDS: Final = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", COMBO_TYPE, DYNAMIC_COMBO, "COLOR"})
 _NUMBERS: Final = frozenset({"INT", "FLOAT"})
@@ -34,18 +39,53 @@ _SEEDS: Final = frozenset({"seed", "noise_seed"})
 _CONTROLS: Final = frozenset({"fixed", "increment", "decrement", "randomize", "increment-wrap"})
 _CUSTOM_COMBO: Final = "CustomCombo"
 _UPLOADS: Final = frozenset({"image", "video", "audio", "file"})  # values of the editor's upload buttons
+# Of nodes that save by name: what the editor keeps for itself.
+_EDITORS_OWN: Final = frozenset({"control_after_generate", "videopreview", "upload"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What a file keeps of a node's widgets."""
+
+    values: Any = None  # a list in the order of the widgets, or a mapping by name
+    named: Mapping[str, Any] | None = None  # by name, beside the list: files of editors since autumn 2026
+    slots: Sequence[tuple[str, str]] = ()  # name and type of each widget that has a socket too, in order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Widgets:
+    """What a node's widgets say."""
+
+    values: dict[str, Any]
+    notes: tuple[str, ...] = ()  # what was taken otherwise than it stands, in words
 
 
 class ShiftedValuesError(ValueError):
     """A value cannot be that of the input it stands for: the node had other widgets when it was saved."""
 
-    def __init__(self, name: str, kind: str, value: Any) -> None:
+    def __init__(self, wanted: _Read, reading: Sequence[_Read], saved: Sequence[Any]) -> None:
+        here = ", ".join(f"{each.name}={each.value!r:.30}" for each in reading if each.given)
         super().__init__(
-            f"the file's widget values do not fit this version of the node: {value!r:.40} stands where "
-            f"{name} ({kind}) is expected; save the workflow anew in a ComfyUI with this version of the "
-            "node, or export it with Workflow > Export (API)"
+            f"the file's widget values do not fit this version of the node: {wanted.value!r:.40} stands "
+            f"where {wanted.name} ({wanted.wanted.kind}) is expected. In the file: {_shown(saved)}; as this "
+            f"version of the node reads them: {here:.400}. Save the workflow anew in a ComfyUI with this "
+            "version of the node, or export it with Workflow > Export (API)"
         )
-        self.name = name
+        self.name = wanted.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """One widget with the value that was read for it."""
+
+    wanted: InputDef
+    name: str  # in full, as the graph has it
+    value: Any
+    given: bool  # False: the file has none, so it is what a new node would have
+
+    @property
+    def fits(self) -> bool:
+        return not self.given or fits(self.wanted, self.value)
 
 
 @dataclass(slots=True)
@@ -65,24 +105,92 @@ class _Values:
         return found
 
 
-def widget_values(node: NodeDef, saved: Any) -> dict[str, Any]:
+def read_widgets(node: NodeDef, saved: Saved) -> Widgets:
     """Input name -> value of every widget; where nothing was saved, what a new node would have.
 
     Raises:
-        ShiftedValuesError: the saved list cannot be that of this node.
+        ShiftedValuesError: the saved list cannot be that of this node, and the file does not name its values.
     """
-    if isinstance(saved, Mapping):
-        return _by_name(node, saved)
-    if node.class_type == _CUSTOM_COMBO:
-        return _of_custom_combo(listed(saved))
-    values = _Values(list(saved) if isinstance(saved, list | tuple) else [])
+    own = _OWN_WAYS.get(node.class_type)
+    if own is not None and not isinstance(saved.values, Mapping):
+        return Widgets(values=own(listed(saved.values)))
+    by_name = saved.named if saved.named else saved.values
+    if isinstance(by_name, Mapping):
+        return _settled(list(_by_name(node, by_name)), listed(saved.values))
+    reading = list(_in_order(node, listed(saved.values)))
+    told = _told_by_file(saved)
+    if told is None or not _is_of_another_version(reading, told):
+        return _settled(reading, listed(saved.values))
+    renamed = list(_by_name(node, told))
+    if not all(each.fits for each in renamed) and all(each.fits for each in reading):
+        return _settled(reading, listed(saved.values))
+    found = _settled(renamed, listed(saved.values))
+    return Widgets(values=found.values, notes=(_version_note(renamed, told), *found.notes))
+
+
+def read_without_definition(saved: Saved) -> dict[str, Any] | None:
+    """As the file names its values; None where it does not name all of them."""
+    if isinstance(saved.values, Mapping):
+        return {name: _sent(value) for name, value in saved.values.items() if name not in _EDITORS_OWN}
+    told = _told_by_file(saved)
+    return None if told is None else {name: _sent(value) for name, value in told.items()}
+
+
+def _settled(reading: Sequence[_Read], saved: Sequence[Any]) -> Widgets:
+    if odd := next((each for each in reading if not each.fits), None):
+        raise ShiftedValuesError(odd, reading, saved)
+    notes = [
+        f"{each.name}: {note}"
+        for each in reading
+        if each.given and (note := cast_note(each.wanted, each.value)) is not None
+    ]
+    values = {each.name: _sent(each.value) for each in reading if each.value is not None}
+    return Widgets(values=values, notes=tuple(notes))
+
+
+def _sent(value: Any) -> Any:
+    """The value as a graph holds it: a bare list would be a link."""
+    return {"__value__": list(value)} if isinstance(value, list | tuple) else value
+
+
+def _is_of_another_version(reading: Sequence[_Read], told: Mapping[str, Any]) -> bool:
+    """Whether the file's own names are others than those that its values would get here.
+
+    The same names in another order prove nothing: an editor may have sorted the sockets. Nor do more of them
+    at the end: those are buttons and views.
+    """
+    if not told:
+        return False
+    given = {each.name for each in reading if each.given}
+    return not all(each.fits for each in reading) or given != set(list(told)[: len(given)])
+
+
+def _version_note(reading: Sequence[_Read], told: Mapping[str, Any]) -> str:
+    known = {each.name for each in reading}
+    left = [name for name in told if name not in known]
+    new = [each.name for each in reading if not each.given]
+    parts = ["its values were read by the names in the file, which is of another version of the node"]
+    parts += [f"left out: {', '.join(left)}"] if left else []
+    parts += [f"by default: {', '.join(new)}"] if new else []
+    return "; ".join(parts)
+
+
+def _told_by_file(saved: Saved) -> dict[str, Any] | None:
+    """The values by the names of the file's own sockets; None where these do not name all of them."""
+    if saved.named:
+        return {name: value for name, value in saved.named.items() if name not in _EDITORS_OWN}
+    values = _Values(list(listed(saved.values)))
     found: dict[str, Any] = {}
-    for section in (Section.REQUIRED, Section.OPTIONAL):
-        for each in node.of(section):
-            _take(each, values, found)
-        if section is Section.REQUIRED and any(each.is_upload for each in node.of(section)):
-            values.skip(_UPLOADS)
-    return found
+    for name, kind in saved.slots:
+        if not values.left:
+            return None
+        found[name] = value = values.take()
+        if not fits(InputDef(name=name, section=Section.REQUIRED, kind=kind), value):
+            return None
+        if kind in ("INT", COMBO_TYPE):
+            values.skip(_CONTROLS)
+    values.skip(_UPLOADS)
+    return found if not [value for value in values.left if value not in (None, "")] else None
 
 
 def is_widget(wanted: InputDef) -> bool:
@@ -108,23 +216,48 @@ def _of_custom_combo(values: Sequence[Any]) -> dict[str, Any]:
     return {"choice": choice, "index": options.index(choice) if choice in options else 0}
 
 
-def _take(wanted: InputDef, values: _Values, found: dict[str, Any], prefix: str = "") -> None:
+def _of_lora_rows(values: Sequence[Any]) -> dict[str, Any]:
+    """Rows of LoRAs, as many as the user added, between a head and a button that are sent as well."""
+    rows = [value for value in values if isinstance(value, Mapping) and "lora" in value]
+    return {f"lora_{number}": dict(row) for number, row in enumerate(rows, 1)}
+
+
+_OWN_WAYS: Final[Mapping[str, Callable[[Sequence[Any]], dict[str, Any]]]] = {
+    _CUSTOM_COMBO: _of_custom_combo,
+    "Power Lora Loader (rgthree)": _of_lora_rows,
+}
+
+
+def _in_order(node: NodeDef, saved: Sequence[Any]) -> Iterator[_Read]:
+    values = _Values(list(saved))
+    for section in (Section.REQUIRED, Section.OPTIONAL):
+        for each in node.of(section):
+            yield from _take(each, values)
+        if section is Section.REQUIRED and any(each.is_upload for each in node.of(section)):
+            values.skip(_UPLOADS)
+
+
+def _take(wanted: InputDef, values: _Values, prefix: str = "") -> Iterator[_Read]:
     if not is_widget(wanted):
         return
     name = prefix + wanted.name
     if _is_unsaved(wanted):
-        found[name] = ""
+        yield _Read(wanted=wanted, name=name, value="", given=False)
         return
     if wanted.kind in _NUMBERS:
         # A control that another version of the node had and this one has not.
         values.skip(_CONTROLS)
-    value = _fitting(wanted, name, values.take())
-    if value is not None:
-        found[name] = value
+    read = _read(wanted, name, values.take())
+    yield read
     if _has_control(wanted) and values.skip(_CONTROLS) and wanted.kind == COMBO_TYPE:
         values.take()  # the filter that goes with the control of a list
-    for more in _brought_along(wanted, value):
-        _take(more, values, found, f"{name}." if wanted.kind == DYNAMIC_COMBO else "")
+    for more in _brought_along(wanted, read.value):
+        yield from _take(more, values, f"{name}." if wanted.kind == DYNAMIC_COMBO else "")
+
+
+def _read(wanted: InputDef, name: str, value: Any) -> _Read:
+    given = value is not None
+    return _Read(wanted=wanted, name=name, value=value if given else _default(wanted), given=given)
 
 
 def _brought_along(wanted: InputDef, value: Any) -> Iterator[InputDef]:
@@ -149,31 +282,6 @@ def _has_control(wanted: InputDef) -> bool:
     )
 
 
-def _fitting(wanted: InputDef, name: str, value: Any) -> Any:
-    """The value as the input takes it; its default when there is none."""
-    if value is None:
-        return _default(wanted)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    kind = wanted.kind
-    if kind in _NUMBERS and not is_number and (isinstance(value, bool) or not _is_numeral(value)):
-        raise ShiftedValuesError(name, kind, value)
-    if kind == "BOOLEAN" and not isinstance(value, bool | int | float):
-        raise ShiftedValuesError(name, kind, value)
-    if kind == "STRING" and isinstance(value, bool | Mapping):
-        raise ShiftedValuesError(name, kind, value)
-    if kind == COMBO_TYPE and isinstance(value, list | tuple):
-        return {"__value__": list(value)}  # a bare list would be a link
-    return value
-
-
-def _is_numeral(value: Any) -> bool:
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
 def _default(wanted: InputDef) -> Any:
     if wanted.default is not None:
         return wanted.default
@@ -184,24 +292,31 @@ def _default(wanted: InputDef) -> Any:
     return {"INT": 0, "FLOAT": 0.0, "STRING": "", "BOOLEAN": False}.get(wanted.kind)
 
 
-def _by_name(node: NodeDef, saved: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _by_name(node: NodeDef, saved: Mapping[str, Any]) -> Iterator[_Read]:
     if node.class_type == _CUSTOM_COMBO:
-        return {name: saved[name] for name in ("choice", "index") if name in saved}
+        for name in ("choice", "index"):
+            if name in saved:
+                wanted = InputDef(name=name, section=Section.REQUIRED, kind="*")
+                yield _Read(wanted=wanted, name=name, value=saved[name], given=True)
+        return
     waiting: list[InputDef] = [*node.of(Section.REQUIRED), *node.of(Section.OPTIONAL)]
     while waiting:
         wanted = waiting.pop(0)
         if not is_widget(wanted):
             continue
-        value = "" if _is_unsaved(wanted) else _fitting(wanted, wanted.name, saved.get(wanted.name))
-        if value is not None:
-            found[wanted.name] = value
+        if _is_unsaved(wanted):
+            yield _Read(wanted=wanted, name=wanted.name, value="", given=False)
+            continue
+        read = _read(wanted, wanted.name, saved.get(wanted.name))
+        yield read
         prefix = f"{wanted.name}." if wanted.kind == DYNAMIC_COMBO else ""
-        more = [replace(each, name=prefix + each.name) for each in _brought_along(wanted, value)]
-        waiting[:0] = more
-    return found
+        waiting[:0] = [replace(each, name=prefix + each.name) for each in _brought_along(wanted, read.value)]
 
 
 def listed(saved: Any) -> Sequence[Any]:
     """Saved widget values as a list; empty when they are by name or missing."""
     return saved if isinstance(saved, list | tuple) else ()
+
+
+def _shown(values: Sequence[Any]) -> str:
+    return ", ".join(f"{value!r:.30}" for value in values)[:400]

@@ -16,6 +16,7 @@ from comfy.wan.parameters import ParameterKind
 from comfy.wan.templates import get_template
 from farm.asking.graphs import (
     Knowledge,
+    ReadGraph,
     effective,
     known_without_a_fleet,
     read_with_key,
@@ -39,6 +40,7 @@ class Built:
     template_parameters: Mapping[str, Any]  # every parameter of the template with the value used
     inputs: Mapping[str, InputSource]  # "node.input" -> file that the node is to read
     key: Hashable  # what stands for the graph but for texts and seeds; None: nothing does
+    notes: tuple[str, ...] = ()  # what was taken otherwise than it stands in the caller's file, in words
 
 
 def build_graph(
@@ -58,26 +60,28 @@ def build_graph(
         GraphError: the graph cannot run, a name means nothing in it, or a value is none that its role takes.
         InvalidJob: the file cannot be read.
     """
-    plain, image = read_with_key(read_source(graph), known)
+    read = read_with_key(read_source(graph), known)
+    plain = read.graph
     direct = {name: value for name, value in parameters.items() if find_input(plain, name) is not None}
     meant = {name: value for name, value in parameters.items() if name not in direct}
     # What an input is set to may turn a switch: roles are those of the graph that comes of it.
     base = with_values(plain, direct) if direct else plain
     named = any(find_input(plain, name) is None for name in inputs)
     if not meant and not named:
-        return _built(base, image, direct, inputs)
-    roles = roles_of(base, _key(image, direct))
+        return _built(base, read, direct, inputs)
+    roles = roles_of(base, _key(read.key, direct))
     found = resolve(base, roles, meant, bind)
     files = {
         path: source for name, source in inputs.items() for path in input_paths_of(base, roles, name, bind)
     }
-    return _built(with_values(base, found.values), image, direct | found.values, found.files | files)
+    return _built(with_values(base, found.values), read, direct | found.values, found.files | files)
 
 
 def _built(
-    graph: Graph, image: bytes | None, values: Mapping[str, Any], inputs: Mapping[str, InputSource]
+    graph: Graph, read: ReadGraph, values: Mapping[str, Any], inputs: Mapping[str, InputSource]
 ) -> Built:
-    return Built(graph=graph, values=values, template_parameters={}, inputs=inputs, key=_key(image, values))
+    key = _key(read.key, values)
+    return Built(graph=graph, values=values, template_parameters={}, inputs=inputs, key=key, notes=read.notes)
 
 
 def _key(image: bytes | None, values: Mapping[str, Any]) -> Hashable:

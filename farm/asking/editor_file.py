@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from comfy.graphs.graph import Graph, read_json
 from comfy.graphs.links import class_of
+from comfy.graphs.wrapping import unwrapped
 from comfy.node_defs.definitions import Definitions
 from comfy.ui.document import is_workflow
 from comfy.ui.load import may_be_workflow
@@ -32,7 +33,7 @@ def editor_file(
         return None
     if not wanted and not _is_read(graph, known()):
         return None
-    raw = read_json(content) if isinstance(content, bytes) else content
+    raw, _ = unwrapped(read_json(content) if isinstance(content, bytes) else content)
     return dict(raw) if is_workflow(raw) else None
 
 

@@ -18,8 +18,9 @@ from comfy.errors import GraphProblem
 from comfy.graphs.graph import (
     MAX_NODES,
     Graph,
+    Loaded,
     find_input,
-    load_graph,
+    load_noted,
     set_inputs,
 )
 from comfy.graphs.image import content_of, graph_of, image_of, image_of_graph, is_small
@@ -77,30 +78,38 @@ def read_graph(source: Mapping[str, Any] | bytes, known: Knowledge = known_witho
     Raises:
         GraphError: it is no graph; `problems` name every node and input at fault.
     """
-    return read_with_key(source, known)[0]
+    return read_with_key(source, known).graph
 
 
-def read_with_key(
-    source: Mapping[str, Any] | bytes, known: Knowledge = known_without_a_fleet
-) -> tuple[Graph, bytes | None]:
-    """As `read_graph`, and what stands for its content; None for a graph too large to be remembered.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadGraph:
+    """A graph as it was read."""
+
+    graph: Graph
+    key: bytes | None  # what stands for its content; None for a graph too large to be remembered
+    notes: tuple[str, ...]  # what was taken otherwise than it stands, in words
+
+
+def read_with_key(source: Mapping[str, Any] | bytes, known: Knowledge = known_without_a_fleet) -> ReadGraph:
+    """As `read_graph`, with what is worth to know of it.
 
     Raises:
         GraphError: as `read_graph`.
     """
     if may_be_workflow(source):
-        graph = _read_either(source, known)
-        return graph, image_of(graph)
+        found = _read_either(source, known)
+        return ReadGraph(graph=found.graph, key=image_of(found.graph), notes=found.notes)
+    key: bytes | None
     if isinstance(source, bytes):
-        small = is_small(source)
-        return (_read_text(source), source) if small else (load_graph(source), None)
-    if len(source) > MAX_NODES:
-        return load_graph(source), None
-    image = image_of(source)
-    return (load_graph(source) if image is None else _read_image(image)), image
+        key = source if is_small(source) else None
+        found = load_noted(source) if key is None else _read_text(key)
+    else:
+        key = None if len(source) > MAX_NODES else image_of(source)
+        found = load_noted(source) if key is None else _read_image(key)
+    return ReadGraph(graph=found.graph, key=key, notes=found.notes)
 
 
-def _read_either(source: Mapping[str, Any] | bytes, known: Knowledge) -> Graph:
+def _read_either(source: Mapping[str, Any] | bytes, known: Knowledge) -> Loaded:
     text = source if isinstance(source, bytes) else image_of(source)
     if text is None or not is_small(text):
         return load_any(source, known)
@@ -121,19 +130,19 @@ class _Known:
 
 
 @functools.lru_cache(maxsize=16)
-def _read_workflow(content: bytes, is_text: bool, known: _Known) -> Graph:
+def _read_workflow(content: bytes, is_text: bool, known: _Known) -> Loaded:
     source = content if is_text else content_of(content)
     return load_any(source, lambda: known.definitions)
 
 
 @functools.lru_cache(maxsize=64)
-def _read_text(text: bytes) -> Graph:
-    return load_graph(text)
+def _read_text(text: bytes) -> Loaded:
+    return load_noted(text)
 
 
 @functools.lru_cache(maxsize=64)
-def _read_image(image: bytes) -> Graph:
-    return load_graph(content_of(image))
+def _read_image(image: bytes) -> Loaded:
+    return load_noted(content_of(image))
 
 
 def with_values(graph: Graph, values: Mapping[str, Any]) -> Graph:

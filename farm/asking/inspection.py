@@ -68,6 +68,7 @@ class Inspection:
     models: tuple[NeededModel, ...]
     files: tuple[str, ...]  # of ComfyUI's input folder, as "node.input: name"
     unknown_classes: tuple[str, ...]  # that are not in the farm's own list of nodes; a worker may have them
+    notes: tuple[str, ...] = ()  # what was taken otherwise than it stands in the file, in words
 
 
 def inspect_graph(graph: Graph) -> Inspection:

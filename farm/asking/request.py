@@ -24,6 +24,7 @@ from farm.asking.building import (
     InputSource,
     build_graph,
     build_template,
+    read_source,
     shown_source,
 )
 from farm.asking.content import reuse_problems
@@ -33,6 +34,7 @@ from farm.asking.graphs import (
     Knowledge,
     facts_of,
     known_without_a_fleet,
+    read_with_key,
     roles_of,
     with_values,
 )
@@ -121,6 +123,7 @@ class Prepared:
 
     spec: JobSpec  # names local input files by their path
     inputs: Mapping[str, InputSource]  # "node.input" -> file, as it was given
+    notes: tuple[str, ...] = ()  # what was taken otherwise than it stands in the caller's file, in words
 
 
 def prepare(request: JobRequest, known: Knowledge = known_without_a_fleet) -> JobSpec:
@@ -164,7 +167,21 @@ def prepare_with_files(request: JobRequest, known: Knowledge = known_without_a_f
     keeps = bool(request.options.get("keep_metadata"))
     workflow = editor_file(request.graph, built.graph, known, wanted=keeps)
     fields = {**_fields(request, built, facts), **({} if workflow is None else {"workflow": workflow})}
-    return Prepared(spec=make_spec(fields), inputs=built.inputs)
+    return Prepared(spec=make_spec(fields), inputs=built.inputs, notes=built.notes)
+
+
+def notes_of(request: JobRequest, known: Knowledge = known_without_a_fleet) -> tuple[str, ...]:
+    """What is taken otherwise than it stands in the request's file, in words.
+
+    Raises:
+        InvalidJob: the file cannot be read as a graph.
+    """
+    if request.graph is None:
+        return ()
+    try:
+        return read_with_key(read_source(request.graph), known).notes
+    except GraphError as exc:
+        raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc
 
 
 def build(request: JobRequest, known: Knowledge = known_without_a_fleet) -> Built:

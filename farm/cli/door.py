@@ -16,6 +16,7 @@ from rich.text import Text
 from comfy.log.foreign import plain
 
 if TYPE_CHECKING:
+    from comfy.node_defs.definitions import Definitions
     from farm.client import Farm
 
 _FILE_WIDTH = 200  # of tables that go to a file or a pipe
@@ -69,6 +70,17 @@ class Door:
         storage = S3Storage(settings_here(S3Settings, self.folder), patience=patience)
         return Farm(storage=storage, folder=self.folder)
 
+    def node_definitions(self) -> Definitions:
+        """What is known of ComfyUI's nodes: by the live workers where a farm answers, else by ourselves."""
+        from farm.asking.graphs import known_without_a_fleet
+        from farm.errors import FarmError
+
+        try:
+            with self.farm() as farm:
+                return farm.node_definitions()
+        except FarmError:
+            return known_without_a_fleet()
+
     @property
     def lively(self) -> bool:
         """Whether a person looks on, so that lines may change in place."""
@@ -78,6 +90,12 @@ class Door:
 def say(console: Console, text: str | Text) -> None:
     """A line as it is: a terminal may wrap it, a file keeps it whole."""
     console.print(text, soft_wrap=True)
+
+
+def say_notes(console: Console, notes: Iterable[str]) -> None:
+    """What was taken otherwise than it stands in the user's file."""
+    for note in notes:
+        say(console, f"taken so: {note}")
 
 
 def door_of(context: typer.Context) -> Door:

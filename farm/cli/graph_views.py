@@ -40,6 +40,9 @@ def inspection_view(found: Inspection) -> RenderableType:
         listed = ", ".join(found.unknown_classes)
         unknown = ("nodes that the farm does not know (a worker may have them):", "yellow")
         parts += ["", Text.assemble(unknown, f" {listed}")]
+    if found.notes:
+        said = ("taken otherwise than it stands in the file:", "yellow")
+        parts += ["", Text.assemble(said, "\n" + "\n".join(found.notes))]
     return Group(*parts)
 
 

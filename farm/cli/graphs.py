@@ -55,7 +55,8 @@ def inspect(
 ) -> None:
     """Show what a graph makes, what each node is for, where values are set, what it needs."""
     door = door_of(context)
-    found = inspect_graph(_built(request_of(file, template, param, input_, bind, snap=snap)).graph)
+    built = _built(door, request_of(file, template, param, input_, bind, snap=snap))
+    found = replace(inspect_graph(built.graph), notes=built.notes)
     if json:
         as_json.put(door.out, _INSPECTION.dump_python(found, mode="json"))
     else:
@@ -123,7 +124,7 @@ def _save(door: Door, name: str | None, request: JobRequest) -> None:
     if name is None:
         raise typer.BadParameter("say under which NAME the graph is kept")
     bind = {each: [path] if isinstance(path, str) else list(path) for each, path in request.bind.items()}
-    graph = _built(request).graph
+    graph = _built(door, request).graph
     for each, input_paths in bind.items():
         for input_path in input_paths:
             if find_input(graph, input_path) is None:
@@ -140,7 +141,7 @@ def _write(door: Door, name: str | None, param: list[str] | None, out: Path) -> 
         # The file is there to be changed: what has to be given gets something that can be seen.
         needed = {each.name: f"({each.name})" for each in TEMPLATES[name].parameters if each.required}
         request = replace(request, parameters={**needed, **request.parameters})
-    text = json_text.dumps(_built(request).graph, indent=2, ensure_ascii=False) + "\n"
+    text = json_text.dumps(_built(door, request).graph, indent=2, ensure_ascii=False) + "\n"
     try:
         with out.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -151,8 +152,8 @@ def _write(door: Door, name: str | None, param: list[str] | None, out: Path) -> 
     say(door.out, f"written to {out}, in API format: drop it on ComfyUI's editor, or `farm submit {out}`")
 
 
-def _built(request: JobRequest) -> Built:
+def _built(door: Door, request: JobRequest) -> Built:
     try:
-        return build(request)
+        return build(request, door.node_definitions)
     except GraphError as exc:
         raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc

@@ -22,7 +22,7 @@ from farm.asking.request import (
 )
 from farm.cli import as_json
 from farm.cli.as_json import AsJson
-from farm.cli.door import Door, door_of, say
+from farm.cli.door import Door, door_of, say, say_notes
 from farm.cli.exits import ExitCode
 from farm.cli.graph_options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
 from farm.cli.improve_views import lint_view, optimized_view
@@ -79,7 +79,7 @@ def optimize(
 ) -> None:
     """Show what a worker would change in a graph, and why; runs nothing, writes nothing without -o."""
     door = door_of(context)
-    graph = _graph(request_of(file, template, param, input_, bind, snap=snap))
+    graph = _graph(door, request_of(file, template, param, input_, bind, snap=snap))
     options = rewrite_options(
         accept, attention, lightning=lightning, keep_metadata=keep_metadata, mp4=mp4, limit=limit
     )
@@ -113,7 +113,7 @@ def lint(
 ) -> None:
     """Say what is wrong, slow or without effect in a graph; ends with 10 on errors, 11 on warnings."""
     door = door_of(context)
-    graph = _graph(request_of(file, template, param, input_, bind, snap=snap))
+    graph = _graph(door, request_of(file, template, param, input_, bind, snap=snap))
     diagnostics: dict[Diagnostic, list[str]] = {}
     for site in _sites(door, graph, gpu, vram, worker):
         for diagnostic in comfy.lint.lint(graph, site):
@@ -129,9 +129,11 @@ def lint(
         raise typer.Exit(_CODES[worst])
 
 
-def _graph(request: JobRequest) -> Mapping[str, Any]:
+def _graph(door: Door, request: JobRequest) -> Mapping[str, Any]:
     try:
-        return build(request).graph
+        built = build(request, door.node_definitions)
+        say_notes(door.err, built.notes)
+        return built.graph
     except GraphError as exc:
         raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc
 

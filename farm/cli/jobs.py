@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from farm.asking.request import with_seeds
+from farm.asking.request import notes_of, with_seeds
 from farm.cli import as_json
 from farm.cli.as_json import AsJson
-from farm.cli.door import Door, door_of, say
+from farm.cli.door import Door, door_of, say, say_notes
 from farm.cli.exits import ExitCode
 from farm.cli.graph_options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
 from farm.cli.ids import complete_id, whole_id
@@ -108,6 +108,7 @@ def submit(
     }
     request = request_of(file, template, param, input_, bind, snap=snap, options=options)
     with door.farm() as farm:
+        say_notes(door.err, notes_of(request, farm.node_definitions))
         if count > 1:
             jobs = farm.submit_many(with_seeds(request, count, farm.node_definitions))
         else:
@@ -140,6 +141,7 @@ def validate(
     door = door_of(context)
     with door.farm() as farm:
         checked = farm.checked(request_of(file, template, param, input_, bind, snap=snap))
+    say_notes(door.err, checked.notes)
     spec, workers = checked.spec, checked.workers
     if json:
         models = [f"{model.folder}/{model.name}" for model in spec.requirements.models]

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from farm.asking.request import prepare
+from farm.asking.request import notes_of, prepare
 from farm.cli import as_json
 from farm.cli.as_json import AsJson
-from farm.cli.door import door_of, say
+from farm.cli.door import door_of, say, say_notes
 from farm.cli.graph_options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
 from farm.errors import StoreUnavailable
 
@@ -39,8 +39,10 @@ def plan(
     request = request_of(file, template, param, input_, bind, snap=snap)
     try:
         with door.farm() as farm:
+            say_notes(door.err, notes_of(request, farm.node_definitions))
             found = farm.plan(request, gpus=gpu or (), vram_gib=vram)
     except StoreUnavailable:
+        say_notes(door.err, notes_of(request))
         found = plan_job(None, prepare(request), gpus=gpu or (), vram_gib=vram)
         say(door.err, _NO_FARM)
     if json:

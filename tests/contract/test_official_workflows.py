@@ -27,7 +27,7 @@ def graphs_for(known: Definitions) -> Iterator[tuple[str, dict[str, Any]]]:
     judged_by = with_any_file(known)
     for name, workflow in wan_workflows().items():
         try:
-            graph = convert(workflow, known)
+            graph = convert(workflow, known).graph
         except GraphError:
             continue  # nodes that came later
         if validate(graph, judged_by).ok:

@@ -92,7 +92,7 @@ def test_a_worker_with_too_many_finished_files_fetches_nothing_until_the_storage
 ) -> None:
     farm = new_farm()
     # Room for one clip of a MiB and a half: when one waits, more than half is taken.
-    worker = start(farm, proxy, emulator="--clip-mib 1", FARM_KEPT_LIMIT_GIB="0.0015")
+    worker = start(farm, proxy, emulator="--clip-mib 1", FARM_RETAINED_LIMIT_GIB="0.0015")
     go_away(proxy)
     job = farm.submit()
     eventually(lambda: waits_for_the_storage(job), within_s=JOB_S)

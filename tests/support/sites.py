@@ -42,7 +42,7 @@ def a_site(*, gib: float | None = 24, **facts: Any) -> Site:
 def graphs_of_people() -> dict[str, dict[str, Any]]:
     """Name -> graph: structures of public graphs, those in the editor's format converted."""
     return {
-        path.name.removesuffix(".json"): load_any(path.read_bytes(), shipped_definitions)
+        path.name.removesuffix(".json"): load_any(path.read_bytes(), shipped_definitions).graph
         for path in sorted(_FIXTURES.glob("*.json"))
     }
 

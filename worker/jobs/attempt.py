@@ -41,11 +41,11 @@ from worker.plan.fallback import (
     larger_class,
     next_step,
 )
-from worker.results.kept import KeptRender, KeptRenders
 from worker.results.manifest import manifest_of
 from worker.results.publish import Publisher
 from worker.results.rendered import Rendered
 from worker.results.republish import HOLD_S
+from worker.results.retained import RetainedRender, RetainedRenders
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Parts:
     fitter: Fitter
     inputs: InputCache
     publisher: Publisher
-    kept: KeptRenders  # finished files that the storage did not take
+    retained: RetainedRenders  # finished files that the storage did not take
     hold_limit_s: float  # how long a job whose files wait here is kept from others
     scratch: Path  # for files that come by /view
     facts: Callable[[], WorkerFacts]  # what the manifest says of worker, GPU, plan and ComfyUI
@@ -137,18 +137,20 @@ class _Attempt:
         self._fallback_steps: list[FallbackStep] = []
         self._judged: tuple[Exception, Fault] | None = None
         self._rendered: Rendered | None = None
-        self._kept: KeptRender | None = None  # these very files, when an earlier attempt rendered them
+        self._retained: RetainedRender | None = (
+            None  # these very files, when an earlier attempt rendered them
+        )
 
     def run(self, *, only_publish: bool) -> str:
         log.info(
             "Job claimed",
             extra={"event": "job_claimed", **self._facts, "prompt_id": prompt_id(self._claim)},
         )
-        self._kept = self._parts.kept.find(self._claim.job_id, self._claim.spec)
-        if self._kept is not None:
-            kept = self._kept
+        self._retained = self._parts.retained.find(self._claim.job_id, self._claim.spec)
+        if self._retained is not None:
+            retained = self._retained
             self._off_the_gpu()
-            return self._run(lambda: self._take(kept))
+            return self._run(lambda: self._take(retained))
         return self._give_back() if only_publish else self._run(self._use_gpu)
 
     def _run(self, make: Callable[[], Rendered]) -> str:
@@ -163,12 +165,12 @@ class _Attempt:
             self._parts.inputs.release(self._claim.token)
         return self._commit(result, rendered)
 
-    def _take(self, kept: KeptRender) -> Rendered:
+    def _take(self, retained: RetainedRender) -> Rendered:
         log.info(
             "Files of an earlier attempt are published",
-            extra={"event": "republished", **self._facts, "rendered_by": kept.attempt},
+            extra={"event": "republished", **self._facts, "rendered_by": retained.attempt},
         )
-        return kept.rendered
+        return retained.rendered
 
     def _give_back(self) -> str:
         claim = self._claim
@@ -274,9 +276,9 @@ class _Attempt:
         )
 
     def _manifest(self, rendered: Rendered) -> dict[str, Any]:
-        if self._kept is None:
+        if self._retained is None:
             return manifest_of(self._claim, rendered, asdict(self._parts.facts()))
-        return manifest_of(self._claim, rendered, self._kept.worker, rendered_by=self._kept.attempt)
+        return manifest_of(self._claim, rendered, self._retained.worker, rendered_by=self._retained.attempt)
 
     def _commit(self, result: JobResult, rendered: Rendered) -> str:
         answer = self._insist(
@@ -287,8 +289,8 @@ class _Attempt:
         if answer is LeaseAnswer.OK:
             self._parts.on_succeeded()
             self._note_paces(rendered)
-            if self._kept is not None:
-                self._parts.kept.forget(self._kept.token)
+            if self._retained is not None:
+                self._parts.retained.forget(self._retained.token)
             log.info("Job succeeded", extra={"event": "job_succeeded", **self._facts})
             return "succeeded"
         self._parts.publisher.discard(self._claim.job_id, self._claim.token)
@@ -345,10 +347,10 @@ class _Attempt:
 
     def _keep(self, rendered: Rendered) -> bool:
         """Whether the finished files wait here for the storage: a render is not done twice for an upload."""
-        kept = self._kept
-        if kept is not None:
-            return time.time() - kept.kept_at < self._parts.hold_limit_s
-        return self._parts.kept.keep(self._claim, rendered, asdict(self._parts.facts()))
+        retained = self._retained
+        if retained is not None:
+            return time.time() - retained.retained_at < self._parts.hold_limit_s
+        return self._parts.retained.keep(self._claim, rendered, asdict(self._parts.facts()))
 
     def _put_on_hold(self, error: JobError) -> JobState | LeaseAnswer:
         claim = self._claim

@@ -1,1 +1,1 @@
-"""Finished files: looked at, kept while the storage is away, published with their manifest."""
+"""Finished files: looked at, retained while the storage is away, published with their manifest."""

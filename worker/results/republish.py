@@ -13,7 +13,7 @@ from farm.job import JobState
 from farm.status.not_fetching import NotFetching
 from farm.store.base import JobStore
 from worker.gate import Gate
-from worker.results.kept import KeptRender, KeptRenders
+from worker.results.retained import RetainedRender, RetainedRenders
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Republisher:
     def __init__(
         self,
         name: str,
-        kept: KeptRenders,
+        retained: RetainedRenders,
         store: JobStore,
         gate: Gate,
         *,
@@ -44,11 +44,11 @@ class Republisher:
             name: of this worker.
             store: with a connection of its own.
             ask_storage: raises `StorageUnavailable` while it takes no files.
-            publish: claims a job and publishes its kept files; returns when that attempt has ended.
+            publish: claims a job and publishes its retained files; returns when that attempt has ended.
             hold_limit_s: how long a job is kept from other workers, all in all.
         """
         self._name = name
-        self._kept = kept
+        self._retained = retained
         self._store = store
         self._gate = gate
         self._ask_storage = ask_storage
@@ -76,7 +76,7 @@ class Republisher:
         Raises:
             StoreUnavailable: Redis is away; nothing is decided without it.
         """
-        mine = [kept for kept in self._kept.all() if self._hold(kept)]
+        mine = [retained for retained in self._retained.all() if self._hold(retained)]
         self._tell_gate()
         if not mine or time.monotonic() < self._ask_again_at:
             return
@@ -86,47 +86,47 @@ class Republisher:
             log.info("The storage is still away", extra={"event": "storage_still_away", "reason": str(exc)})
             self._wait_longer()
             return
-        for kept in mine:
+        for retained in mine:
             if self._stopping.is_set():
                 return
-            self._publish(kept.job_id)
-            if self._kept.find(kept.job_id) is not None:
+            self._publish(retained.job_id)
+            if self._retained.find(retained.job_id) is not None:
                 self._wait_longer()  # small files pass and this one does not
                 return
         self._pause_s = _FIRST_PAUSE_S
         self._tell_gate()
 
-    def _hold(self, kept: KeptRender) -> bool:
+    def _hold(self, retained: RetainedRender) -> bool:
         """Whether this worker may claim the job; files that nobody needs any more are removed."""
         now = time.monotonic()
-        if now < self._held_until.get(kept.job_id, 0.0):
+        if now < self._held_until.get(retained.job_id, 0.0):
             return True
-        over = time.time() - kept.kept_at >= self._hold_limit_s
-        held = self._store.keep_on_hold(kept.job_id, self._name, hold_s=0.0 if over else HOLD_S)
+        over = time.time() - retained.retained_at >= self._hold_limit_s
+        held = self._store.keep_on_hold(retained.job_id, self._name, hold_s=0.0 if over else HOLD_S)
         if held and not over:
-            self._held_until[kept.job_id] = now + HOLD_S / 3
+            self._held_until[retained.job_id] = now + HOLD_S / 3
             return True
-        self._held_until.pop(kept.job_id, None)
-        if self._is_of_no_use(kept):
-            self._kept.forget(kept.token)
+        self._held_until.pop(retained.job_id, None)
+        if self._is_of_no_use(retained):
+            self._retained.forget(retained.token)
         return False
 
-    def _is_of_no_use(self, kept: KeptRender) -> bool:
+    def _is_of_no_use(self, retained: RetainedRender) -> bool:
         """A job that failed may be retried by a person, and one that runs elsewhere may fail."""
         try:
-            state = self._store.get(kept.job_id).state
+            state = self._store.get(retained.job_id).state
         except StoreUnavailable:
             raise
         except (JobNotFound, FarmError):
             return True
-        return state in _OF_NO_USE or time.time() - kept.kept_at >= 2 * self._hold_limit_s
+        return state in _OF_NO_USE or time.time() - retained.retained_at >= 2 * self._hold_limit_s
 
     def _tell_gate(self) -> None:
-        if self._kept.full:
+        if self._retained.full:
             if NotFetching.STORAGE_AWAY not in self._gate.closed_for:
                 log.error(
                     "Too many finished files wait for the storage; nothing is fetched until it is back",
-                    extra={"event": "storage_away", "jobs": len(self._kept.all())},
+                    extra={"event": "storage_away", "jobs": len(self._retained.all())},
                 )
             self._gate.close(NotFetching.STORAGE_AWAY)
         elif NotFetching.STORAGE_AWAY in self._gate.closed_for:

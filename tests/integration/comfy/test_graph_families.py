@@ -63,7 +63,7 @@ class Server(Protocol):
 
 def graph_of(name: str) -> dict[str, Any]:
     """The graph, made small, and for a machine without a card."""
-    graph = load_any((_FOLDER / f"{name}.json").read_bytes(), shipped_definitions)
+    graph = load_any((_FOLDER / f"{name}.json").read_bytes(), shipped_definitions).graph
     for node in graph.values():
         inputs = node["inputs"]
         inputs.update({each: "cpu" for each, value in inputs.items() if value == "cuda:0"})

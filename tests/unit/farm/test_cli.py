@@ -39,7 +39,7 @@ from tests.support.fleet import PICTURE, TEMPLATE, announce, changed, render, wa
 from tests.support.jobs import an_error
 from tests.support.valkey import free_port
 
-WORKFLOW = {"nodes": [{"id": 4, "type": "SomebodysNode"}], "links": [], "version": 0.4}
+WORKFLOW = {"nodes": [{"id": 4, "type": "SomebodysNode", "widgets_values": [1]}], "links": [], "version": 0.4}
 CLIP = ("--template", TEMPLATE, "-p", "prompt=a fox")
 
 

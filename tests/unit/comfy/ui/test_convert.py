@@ -14,7 +14,7 @@ _KNOWN = shipped_definitions()
 
 
 def converted(workflow: dict[str, Any]) -> dict[str, Any]:
-    return convert(workflow, _KNOWN)
+    return convert(workflow, _KNOWN).graph
 
 
 def test_widget_values_get_the_names_of_their_inputs() -> None:
@@ -252,13 +252,41 @@ def test_a_get_node_without_its_set_node_is_named() -> None:
 
 def test_an_unknown_class_is_named_with_both_ways_out() -> None:
     sheet = Sheet()
-    sheet.node(4, "SomebodysNode", 1)
+    picture(sheet)
+    sheet.node(4, "SomebodysNode", 1, outputs=("IMAGE",), properties={"cnr_id": "somebodys", "ver": "1.2"})
+    sheet.link(4, 0, 9, 0)
 
     kind, node_id, message = problem_of(sheet.saved())
 
     assert (kind, node_id) == ("missing_node_type", "4")
+    assert "of the pack somebodys 1.2" in message
     assert "connect a farm" in message
     assert "Export (API)" in message
+
+
+def test_an_unknown_class_needs_no_facts_when_the_file_names_its_values() -> None:
+    sheet = Sheet()
+    picture(sheet)
+    sheet.node(
+        4, "SomebodysNode", 7, "fixed", "lanczos",
+        inputs=("image:IMAGE", "seed:INT:w", "method:COMBO:w"), outputs=("IMAGE",),
+    )  # fmt: skip
+    sheet.link(1, 0, 4, 0)
+    sheet.link(4, 0, 9, 0)
+
+    assert converted(sheet.saved())["4"]["inputs"] == {"seed": 7, "method": "lanczos", "image": ["1", 0]}
+
+
+def test_an_unknown_class_that_is_linked_to_nothing_is_left_out_and_said() -> None:
+    sheet = Sheet()
+    picture(sheet)
+    sheet.link(1, 0, 9, 0)
+    sheet.node(4, "SomebodysClock", "12:00", "blue")
+
+    made = convert(sheet.saved(), _KNOWN)
+
+    assert set(made.graph) == {"1", "9"}
+    assert "SomebodysClock" in made.notes[0]
 
 
 def test_an_unknown_class_that_is_switched_off_does_no_harm() -> None:
@@ -273,12 +301,11 @@ def test_an_unknown_class_that_is_switched_off_does_no_harm() -> None:
 @pytest.mark.parametrize(
     ("class_type", "words"),
     [
-        ("Anything Everywhere", "rules"),
         ("workflow>My group", "group node"),
         ("84e2cf3f-de93-40ef-ab22-b9375296917b", "not in the file"),
     ],
 )
-def test_what_only_the_editor_can_apply_is_refused_with_the_reason(class_type: str, words: str) -> None:
+def test_what_stands_for_other_nodes_is_refused_where_these_are_missing(class_type: str, words: str) -> None:
     sheet = Sheet()
     sheet.node(4, class_type, 1)
 

@@ -18,7 +18,7 @@ _ALL: Final = sorted(_FOLDER.glob("*.json"))
 
 
 def graph_of(name: str) -> dict[str, Any]:
-    return load_any((_FOLDER / name).read_bytes(), shipped_definitions)
+    return load_any((_FOLDER / name).read_bytes(), shipped_definitions).graph
 
 
 @pytest.mark.parametrize("path", _ALL, ids=lambda path: path.stem)

@@ -102,7 +102,7 @@ def test_a_long_chain_of_reroutes_read_by_many() -> None:
         sheet.links.append([number, 4999, 0, number, 0, "*"])
     started = time.monotonic()
 
-    graph = load_any(sheet.saved(), shipped_definitions)
+    graph = load_any(sheet.saved(), shipped_definitions).graph
 
     assert graph["6499"]["inputs"]["images"] == ["0", 0]
     assert time.monotonic() - started < DEADLINE_S
@@ -120,7 +120,7 @@ def test_a_subgraph_with_thousands_of_inputs() -> None:
     sheet.node(1, "wide", *range(count), inputs=inputs)
     started = time.monotonic()
 
-    graph = load_any(sheet.saved(inner.subgraph("wide", inputs, ())), shipped_definitions)
+    graph = load_any(sheet.saved(inner.subgraph("wide", inputs, ())), shipped_definitions).graph
 
     assert len(graph) == 9
     assert time.monotonic() - started < DEADLINE_S
@@ -136,7 +136,7 @@ def test_thousands_of_set_and_get_nodes() -> None:
         sheet.links.append([number, number, 0, 40_000 + number, 0, "*"])
     started = time.monotonic()
 
-    graph = load_any(sheet.saved(), shipped_definitions)
+    graph = load_any(sheet.saved(), shipped_definitions).graph
 
     assert graph["40001"]["inputs"] == {}
     assert time.monotonic() - started < DEADLINE_S
@@ -192,6 +192,6 @@ def test_odd_nodes_are_read_as_far_as_they_go(odd: dict[str, Any]) -> None:
         "links": None,
     }
 
-    graph = load_any(workflow, shipped_definitions)
+    graph = load_any(workflow, shipped_definitions).graph
 
     assert graph["1"]["inputs"]["width"] == 512

@@ -19,7 +19,7 @@ def test_there_are_as_many_as_the_package_has() -> None:
 def test_an_official_workflow_converts_and_validates(name: str) -> None:
     known = shipped_definitions()
 
-    graph = convert(wan_workflows()[name], known)
+    graph = convert(wan_workflows()[name], known).graph
 
     check_graph(graph)
     verdict = validate(graph, known)

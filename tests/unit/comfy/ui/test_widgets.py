@@ -9,9 +9,13 @@ from comfy.node_defs.definitions import (
     parse_node,
     shipped_definitions,
 )
-from comfy.ui.widgets import ShiftedValuesError, widget_values
+from comfy.ui.widgets import Saved, ShiftedValuesError, read_widgets, read_without_definition
 
 _KNOWN = shipped_definitions()
+
+
+def widget_values(node: NodeDef, saved: Any) -> dict[str, Any]:
+    return read_widgets(node, Saved(values=saved)).values
 
 
 def a_node(required: dict[str, Any], optional: dict[str, Any] | None = None) -> NodeDef:
@@ -94,8 +98,100 @@ def test_a_list_of_the_users_own_choices_gives_choice_and_number(
 
 
 @pytest.mark.parametrize(
-    ("spec", "value"), [(["INT"], "lanczos"), (["FLOAT"], True), (["BOOLEAN"], "yes"), (["STRING"], True)]
+    ("spec", "value"),
+    [
+        (["INT"], "lanczos"),
+        (["INT"], "0.5"),
+        (["FLOAT"], ""),
+        (["FLOAT"], {"on": True}),
+        (["BOOLEAN"], "fixed"),
+        ([["euler", "unipc"]], 5),
+    ],
 )
 def test_a_value_that_cannot_be_the_inputs_is_refused(spec: list[Any], value: Any) -> None:
     with pytest.raises(ShiftedValuesError, match="thing"):
         widget_values(a_node({"thing": spec}), [value])
+
+
+@pytest.mark.parametrize(
+    ("spec", "value", "words"),
+    [
+        (["BOOLEAN"], "", "takes for false"),
+        (["BOOLEAN"], "True", "takes for true"),
+        (["BOOLEAN"], "False", "takes for true"),
+        (["INT"], "81", "takes it for 81"),
+        (["INT"], 80.5, "takes it for 80"),
+        (["INT"], True, "takes it for 1"),
+        (["FLOAT"], "3.5", "takes it for 3.5"),
+    ],
+)
+def test_what_the_server_casts_is_taken_as_it_stands_and_said(
+    spec: list[Any], value: Any, words: str
+) -> None:
+    read = read_widgets(a_node({"thing": spec}), Saved(values=[value]))
+
+    assert read.values == {"thing": value}
+    assert words in "\n".join(read.notes)
+
+
+@pytest.mark.parametrize(
+    ("spec", "value"), [(["INT"], 81.0), (["BOOLEAN"], 1), (["STRING"], 7), (["FLOAT"], 5)]
+)
+def test_what_only_looks_different_is_not_worth_a_word(spec: list[Any], value: Any) -> None:
+    assert read_widgets(a_node({"thing": spec}), Saved(values=[value])).notes == ()
+
+
+_NOW: dict[str, Any] = {"steps": ["INT"], "cfg": ["FLOAT"], "name": ["STRING"]}
+
+
+def test_values_of_an_older_node_are_read_by_the_names_in_the_file() -> None:
+    slots = [("steps", "INT"), ("mode", "COMBO"), ("cfg", "FLOAT"), ("name", "STRING")]
+
+    read = read_widgets(a_node(_NOW), Saved(values=[8, "fast", 3.5, "fox"], slots=slots))
+
+    assert read.values == {"steps": 8, "cfg": 3.5, "name": "fox"}
+    assert "left out: mode" in read.notes[0]
+
+
+def test_values_that_would_be_shifted_without_a_trace_are_read_by_name_too() -> None:
+    slots = [("steps", "INT"), ("name", "STRING")]
+    node = a_node({"steps": ["INT"], "seed_mode": ["STRING", {"default": "x"}], "name": ["STRING"]})
+
+    read = read_widgets(node, Saved(values=[8, "fox"], slots=slots))
+
+    assert read.values == {"steps": 8, "seed_mode": "x", "name": "fox"}
+    assert "by default: seed_mode" in read.notes[0]
+
+
+def test_names_saved_beside_the_list_count_before_its_order() -> None:
+    named = {"name": "fox", "steps": 8, "cfg": 3.5, "control_after_generate": "fixed"}
+
+    assert read_widgets(a_node(_NOW), Saved(values=["fox", 8, "fixed", 3.5], named=named)).values == {
+        "steps": 8, "cfg": 3.5, "name": "fox",
+    }  # fmt: skip
+
+
+def test_shifted_values_without_names_are_refused_with_both_readings() -> None:
+    with pytest.raises(ShiftedValuesError) as caught:
+        widget_values(a_node(_NOW), ["fox", 8, 3.5])
+
+    assert "In the file: 'fox', 8, 3.5" in str(caught.value)
+    assert "steps='fox', cfg=8, name=3.5" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "slots", "named"),
+    [
+        ([7, "fixed", "fox"], [("seed", "INT"), ("name", "STRING")], {"seed": 7, "name": "fox"}),
+        ({"seed": 7, "control_after_generate": "fixed"}, [], {"seed": 7}),
+        (["a.png", "image"], [("image", "COMBO")], {"image": "a.png"}),
+        ([], [], {}),
+        ([7, "fox"], [("seed", "INT")], None),
+        ([7], [("seed", "INT"), ("name", "STRING")], None),
+        (["fox", 7], [("seed", "INT"), ("name", "STRING")], None),
+    ],
+)
+def test_a_node_that_nobody_knows_is_read_where_the_file_names_all_its_values(
+    values: Any, slots: list[tuple[str, str]], named: dict[str, Any] | None
+) -> None:
+    assert read_without_definition(Saved(values=values, slots=slots)) == named

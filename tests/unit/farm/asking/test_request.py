@@ -30,7 +30,7 @@ from farm.store.codec import spec_digest
 from tests.support.fleet import PICTURE, TEMPLATE, changed, wan_graph
 
 GRAPHS = Path(__file__).parents[3] / "data" / "graphs"
-WORKFLOW = {"nodes": [{"id": 1, "type": "SomebodysNode"}], "links": [], "version": 0.4}
+WORKFLOW = {"nodes": [{"id": 1, "type": "SomebodysNode", "widgets_values": [1]}], "links": [], "version": 0.4}
 
 
 def refused(**request: Any) -> str:

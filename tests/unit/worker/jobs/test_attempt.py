@@ -24,9 +24,9 @@ from worker.comfyui.folders import open_folders
 from worker.jobs import attempt as attempts
 from worker.jobs.lease import LeaseKeeper
 from worker.jobs.names import run_folder
-from worker.results.kept import KeptRenders
 from worker.results.publish import LocalOutput, S3Publisher
 from worker.results.rendered import Rendered
+from worker.results.retained import RetainedRenders
 from worker.service.model_shelf import ModelShelf
 
 MODELS = [{"folder": "vae", "name": "a.safetensors"}, {"folder": "vae", "name": "elsewhere.safetensors"}]
@@ -40,7 +40,7 @@ def parts_of(store: MemoryJobStore, publisher: S3Publisher, folder: Path, **othe
         "comfy": MagicMock(),
         "fitter": MagicMock(),
         "inputs": MagicMock(),
-        "kept": KeptRenders(folder / "kept", limit_bytes=1000),
+        "retained": RetainedRenders(folder / "retained", limit_bytes=1000),
         "hold_limit_s": 60,
         "scratch": folder / "scratch",
         "facts": WorkerFacts,

@@ -16,10 +16,10 @@ from farm.store.base import Claim
 from farm.testing import MemoryJobStore
 from tests.support.jobs import OTHER, a_job, a_result, an_error
 from worker.gate import Gate
-from worker.results.kept import KeptRenders
 from worker.results.publish import LocalOutput
 from worker.results.rendered import Rendered
 from worker.results.republish import Republisher
+from worker.results.retained import RetainedRenders
 
 LIMIT = 1000
 
@@ -49,16 +49,16 @@ def claim(store: MemoryJobStore) -> Claim:
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> KeptRenders:
-    return KeptRenders(tmp_path / "kept", limit_bytes=LIMIT)
+def retained(tmp_path: Path) -> RetainedRenders:
+    return RetainedRenders(tmp_path / "retained", limit_bytes=LIMIT)
 
 
 def test_what_is_kept_is_found_again_by_the_next_process(
-    kept: KeptRenders, claim: Claim, tmp_path: Path
+    retained: RetainedRenders, claim: Claim, tmp_path: Path
 ) -> None:
-    assert kept.keep(claim, a_render(tmp_path / "output"), {"name": "w1"})
+    assert retained.keep(claim, a_render(tmp_path / "output"), {"name": "w1"})
 
-    found = KeptRenders(tmp_path / "kept", limit_bytes=LIMIT).find(claim.job_id, claim.spec)
+    found = RetainedRenders(tmp_path / "retained", limit_bytes=LIMIT).find(claim.job_id, claim.spec)
 
     assert found is not None
     assert (found.attempt, found.worker) == (1, {"name": "w1"})
@@ -77,33 +77,34 @@ def test_what_is_kept_is_found_again_by_the_next_process(
     ids=["changed", "cut short", "gone"],
 )
 def test_files_that_are_not_whole_are_dropped(
-    kept: KeptRenders, claim: Claim, tmp_path: Path, spoil: Callable[[Path], object]
+    retained: RetainedRenders, claim: Claim, tmp_path: Path, spoil: Callable[[Path], object]
 ) -> None:
-    kept.keep(claim, a_render(tmp_path / "output"), {})
-    spoil(next((tmp_path / "kept" / claim.token).glob("*.mp4")))
+    retained.keep(claim, a_render(tmp_path / "output"), {})
+    spoil(next((tmp_path / "retained" / claim.token).glob("*.mp4")))
 
-    assert kept.find(claim.job_id, claim.spec) is None
-    assert kept.all() == []
+    assert retained.find(claim.job_id, claim.spec) is None
+    assert retained.all() == []
 
 
 def test_files_of_another_spec_are_not_this_jobs_result(
-    kept: KeptRenders, claim: Claim, tmp_path: Path
+    retained: RetainedRenders, claim: Claim, tmp_path: Path
 ) -> None:
-    kept.keep(claim, a_render(tmp_path / "output"), {})
+    retained.keep(claim, a_render(tmp_path / "output"), {})
 
-    assert kept.find(claim.job_id, replace(claim.spec, graph={"2": {}})) is None
+    assert retained.find(claim.job_id, replace(claim.spec, graph={"2": {}})) is None
 
 
 def test_what_an_older_worker_kept_under_the_jobs_id_is_found_and_forgotten(
-    kept: KeptRenders, claim: Claim, tmp_path: Path
+    retained: RetainedRenders, claim: Claim, tmp_path: Path
 ) -> None:
-    kept.keep(claim, a_render(tmp_path / "output"), {})
-    old = (tmp_path / "kept" / claim.token).rename(tmp_path / "kept" / claim.job_id)
+    retained.keep(claim, a_render(tmp_path / "output"), {})
+    old = (tmp_path / "retained" / claim.token).rename(tmp_path / "retained" / claim.job_id)
     note = json.loads((old / "kept.json").read_text())
     del note["token"]
+    assert "kept_at" in note  # as workers before this version wrote it
     (old / "kept.json").write_text(json.dumps(note))
 
-    restarted = KeptRenders(tmp_path / "kept", limit_bytes=LIMIT)
+    restarted = RetainedRenders(tmp_path / "retained", limit_bytes=LIMIT)
     found = restarted.find(claim.job_id, claim.spec)
     assert found is not None
     restarted.forget(found.token)
@@ -112,43 +113,47 @@ def test_what_an_older_worker_kept_under_the_jobs_id_is_found_and_forgotten(
 
 
 def test_forgetting_one_attempt_spares_the_files_of_another_of_the_same_number(
-    kept: KeptRenders, claim: Claim, tmp_path: Path
+    retained: RetainedRenders, claim: Claim, tmp_path: Path
 ) -> None:
-    kept.keep(claim, a_render(tmp_path / "output"), {})
+    retained.keep(claim, a_render(tmp_path / "output"), {})
 
-    kept.forget(OTHER)
+    retained.forget(OTHER)
 
-    assert kept.find(claim.job_id, claim.spec) is not None
+    assert retained.find(claim.job_id, claim.spec) is not None
 
 
-def test_there_is_no_more_room_than_the_limit_says(kept: KeptRenders, claim: Claim, tmp_path: Path) -> None:
-    assert not kept.keep(claim, a_render(tmp_path / "large", b"x" * (LIMIT + 1)), {})
-    assert kept.keep(claim, a_render(tmp_path / "small", b"x" * (LIMIT // 2)), {})
+def test_there_is_no_more_room_than_the_limit_says(
+    retained: RetainedRenders, claim: Claim, tmp_path: Path
+) -> None:
+    assert not retained.keep(claim, a_render(tmp_path / "large", b"x" * (LIMIT + 1)), {})
+    assert retained.keep(claim, a_render(tmp_path / "small", b"x" * (LIMIT // 2)), {})
 
-    assert kept.full
+    assert retained.full
     other = replace(claim, job_id="another-job-id", token=OTHER)
-    assert not kept.keep(other, a_render(tmp_path / "second", b"x" * (LIMIT // 2 + 1)), {})
+    assert not retained.keep(other, a_render(tmp_path / "second", b"x" * (LIMIT // 2 + 1)), {})
 
 
 def test_a_half_put_away_render_is_cleared(claim: Claim, tmp_path: Path) -> None:
-    folder = tmp_path / "kept" / claim.token
+    folder = tmp_path / "retained" / claim.token
     folder.mkdir(parents=True)
     (folder / "0-clip.mp4").write_bytes(b"a cl")
 
-    assert KeptRenders(tmp_path / "kept", limit_bytes=LIMIT).all() == []
+    assert RetainedRenders(tmp_path / "retained", limit_bytes=LIMIT).all() == []
     assert not folder.exists()
 
 
 class Scene:
     """A republisher whose storage and publisher are the test's."""
 
-    def __init__(self, kept: KeptRenders, store: MemoryJobStore, *, hold_limit_s: float = 3600.0) -> None:
+    def __init__(
+        self, retained: RetainedRenders, store: MemoryJobStore, *, hold_limit_s: float = 3600.0
+    ) -> None:
         self.published: list[str] = []
         self.gate = Gate()
         self.gate.open(NotFetching.STARTING)
         self.loop = Republisher(
             "w1",
-            kept,
+            retained,
             store,
             self.gate,
             ask_storage=lambda: None,
@@ -157,16 +162,18 @@ class Scene:
         )
 
 
-def on_hold(store: MemoryJobStore, kept: KeptRenders, claim: Claim, folder: Path, size: int = 10) -> None:
-    kept.keep(claim, a_render(folder, b"x" * size), {})
+def on_hold(
+    store: MemoryJobStore, retained: RetainedRenders, claim: Claim, folder: Path, size: int = 10
+) -> None:
+    retained.keep(claim, a_render(folder, b"x" * size), {})
     store.put_on_hold(claim.job_id, claim.attempt, an_error(), hold_s=60.0)
 
 
 def test_what_waits_is_published_when_the_storage_answers(
-    kept: KeptRenders, store: MemoryJobStore, claim: Claim, tmp_path: Path
+    retained: RetainedRenders, store: MemoryJobStore, claim: Claim, tmp_path: Path
 ) -> None:
-    on_hold(store, kept, claim, tmp_path / "output")
-    scene = Scene(kept, store)
+    on_hold(store, retained, claim, tmp_path / "output")
+    scene = Scene(retained, store)
 
     scene.loop.look()
 
@@ -174,21 +181,21 @@ def test_what_waits_is_published_when_the_storage_answers(
 
 
 def test_files_of_a_job_that_ended_otherwise_are_removed(
-    kept: KeptRenders, store: MemoryJobStore, claim: Claim, tmp_path: Path
+    retained: RetainedRenders, store: MemoryJobStore, claim: Claim, tmp_path: Path
 ) -> None:
-    kept.keep(claim, a_render(tmp_path / "output"), {})
+    retained.keep(claim, a_render(tmp_path / "output"), {})
     store.succeed(claim.job_id, claim.attempt, a_result())
 
-    Scene(kept, store).loop.look()
+    Scene(retained, store).loop.look()
 
-    assert kept.all() == []
+    assert retained.all() == []
 
 
 def test_a_job_is_let_go_when_it_was_held_for_long_enough(
-    kept: KeptRenders, store: MemoryJobStore, claim: Claim, tmp_path: Path
+    retained: RetainedRenders, store: MemoryJobStore, claim: Claim, tmp_path: Path
 ) -> None:
-    on_hold(store, kept, claim, tmp_path / "output")
-    scene = Scene(kept, store, hold_limit_s=0.0)
+    on_hold(store, retained, claim, tmp_path / "output")
+    scene = Scene(retained, store, hold_limit_s=0.0)
 
     scene.loop.look()
     store.sweep()
@@ -199,14 +206,14 @@ def test_a_job_is_let_go_when_it_was_held_for_long_enough(
 
 
 def test_the_gate_is_closed_while_too_much_waits(
-    kept: KeptRenders, store: MemoryJobStore, claim: Claim, tmp_path: Path
+    retained: RetainedRenders, store: MemoryJobStore, claim: Claim, tmp_path: Path
 ) -> None:
-    on_hold(store, kept, claim, tmp_path / "output", size=LIMIT // 2)
-    scene = Scene(kept, store)
+    on_hold(store, retained, claim, tmp_path / "output", size=LIMIT // 2)
+    scene = Scene(retained, store)
 
     scene.loop.look()
     assert scene.gate.closed_for == {NotFetching.STORAGE_AWAY}
-    kept.forget(claim.token)
+    retained.forget(claim.token)
     scene.loop.look()
 
     assert not scene.gate.closed_for

@@ -1,4 +1,4 @@
-"""Finished files that the storage did not take: kept on this disk until it does, across restarts too."""
+"""Finished files that the storage did not take: retained on this disk until it does, across restarts too."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from farm.job import JobSpec
 from farm.storage.base import sha256_of
@@ -27,7 +27,7 @@ _NOTE: Final = "kept.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeptFile:
+class RetainedFile:
     """A finished file, as it was when it was put away."""
 
     name: str  # within the job's folder
@@ -36,14 +36,14 @@ class KeptFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeptRender:
+class RetainedRender:
     """What an attempt has rendered, and all that its manifest needs."""
 
     job_id: str
     attempt: int  # that rendered it
     spec_digest: str
-    kept_at: float  # time.time()
-    files: tuple[KeptFile, ...]  # one for each output of `rendered`
+    retained_at: Annotated[float, Field(alias="kept_at")]  # time.time()
+    files: tuple[RetainedFile, ...]  # one for each output of `rendered`
     rendered: Rendered
     worker: dict[str, Any]  # what the worker said of itself then
     token: str = ""  # of the claim, and the folder's name; an older worker called it by the job's id
@@ -54,10 +54,10 @@ class KeptRender:
         return sum(file.size_bytes for file in self.files)
 
 
-_KEPT: Final = TypeAdapter(KeptRender)
+_RETAINED: Final = TypeAdapter(RetainedRender)
 
 
-class KeptRenders:
+class RetainedRenders:
     """A folder of finished files, one below it for each attempt. Safe to use from several threads."""
 
     def __init__(self, folder: Path, *, limit_bytes: int) -> None:
@@ -65,13 +65,13 @@ class KeptRenders:
         self._folder = folder
         self._limit_bytes = limit_bytes
         self._lock = threading.Lock()
-        self._kept: dict[str, KeptRender] = {}  # by token
+        self._retained: dict[str, RetainedRender] = {}  # by token
         for each in folder.iterdir() if folder.is_dir() else ():
-            kept = _read(each)
-            if kept is None:
+            retained = _read(each)
+            if retained is None:
                 shutil.rmtree(each, ignore_errors=True)  # its worker died while it was put away
             else:
-                self._kept[kept.token] = kept
+                self._retained[retained.token] = retained
 
     def keep(self, claim: Claim, rendered: Rendered, worker: Mapping[str, Any]) -> bool:
         """Put an attempt's files away; they are not where they were afterwards. False: there is no room.
@@ -85,40 +85,40 @@ class KeptRenders:
                 return False
             folder = self._folder / claim.token
             try:
-                kept = _put_away(folder, claim, rendered, worker)
+                retained = _put_away(folder, claim, rendered, worker)
             except OSError as exc:
-                log.warning("Files not kept", extra={"event": "not_kept", "reason": str(exc)})
+                log.warning("Files not retained", extra={"event": "not_retained", "reason": str(exc)})
                 shutil.rmtree(folder, ignore_errors=True)
                 return False
-            self._kept[claim.token] = kept
+            self._retained[claim.token] = retained
         log.warning(
             "The storage does not take the files; they wait on this disk",
-            extra={"event": "files_kept", "job_id": claim.job_id, "size_bytes": kept.size_bytes},
+            extra={"event": "files_retained", "job_id": claim.job_id, "size_bytes": retained.size_bytes},
         )
         return True
 
-    def find(self, job_id: str, spec: JobSpec | None = None) -> KeptRender | None:
+    def find(self, job_id: str, spec: JobSpec | None = None) -> RetainedRender | None:
         """What waits for a job, if its files are whole, and made for just this spec; else it is dropped."""
         with self._lock:
-            kept = self._of(job_id)
-        if kept is None:
+            retained = self._of(job_id)
+        if retained is None:
             return None
-        if (spec is None or spec_digest(spec) == kept.spec_digest) and self._is_whole(kept):
-            return kept
-        log.warning("Kept files cannot be used", extra={"event": "kept_unusable", "job_id": job_id})
-        self.forget(kept.token)
+        if (spec is None or spec_digest(spec) == retained.spec_digest) and self._is_whole(retained):
+            return retained
+        log.warning("Retained files cannot be used", extra={"event": "retained_unusable", "job_id": job_id})
+        self.forget(retained.token)
         return None
 
     def forget(self, token: str) -> None:
         """Remove the files of one attempt; nobody waits for them any more."""
         with self._lock:
-            if self._kept.pop(token, None) is not None:
+            if self._retained.pop(token, None) is not None:
                 shutil.rmtree(self._folder / token, ignore_errors=True)
 
-    def all(self) -> list[KeptRender]:
+    def all(self) -> list[RetainedRender]:
         """What waits, oldest first."""
         with self._lock:
-            return sorted(self._kept.values(), key=lambda kept: kept.kept_at)
+            return sorted(self._retained.values(), key=lambda retained: retained.retained_at)
 
     @property
     def full(self) -> bool:
@@ -126,52 +126,52 @@ class KeptRenders:
         with self._lock:
             return 2 * self._size_bytes() >= self._limit_bytes
 
-    def _of(self, job_id: str) -> KeptRender | None:
-        return next((kept for kept in self._kept.values() if kept.job_id == job_id), None)
+    def _of(self, job_id: str) -> RetainedRender | None:
+        return next((retained for retained in self._retained.values() if retained.job_id == job_id), None)
 
     def _size_bytes(self) -> int:
-        return sum(kept.size_bytes for kept in self._kept.values())
+        return sum(retained.size_bytes for retained in self._retained.values())
 
-    def _is_whole(self, kept: KeptRender) -> bool:
-        folder = self._folder / kept.token
+    def _is_whole(self, retained: RetainedRender) -> bool:
+        folder = self._folder / retained.token
         try:
             return all(
                 (folder / file.name).stat().st_size == file.size_bytes
                 and sha256_of(folder / file.name) == file.sha256
-                for file in kept.files
+                for file in retained.files
             )
         except OSError:
             return False
 
 
-def _put_away(folder: Path, claim: Claim, rendered: Rendered, worker: Mapping[str, Any]) -> KeptRender:
+def _put_away(folder: Path, claim: Claim, rendered: Rendered, worker: Mapping[str, Any]) -> RetainedRender:
     folder.mkdir(parents=True)
     files, outputs = [], []
     for number, output in enumerate(rendered.outputs):
         path = folder / f"{number}-{safe_name(output.filename)}"
         shutil.move(output.path, path)
-        files.append(KeptFile(name=path.name, size_bytes=path.stat().st_size, sha256=sha256_of(path)))
+        files.append(RetainedFile(name=path.name, size_bytes=path.stat().st_size, sha256=sha256_of(path)))
         outputs.append(LocalOutput(path=path, node_id=output.node_id, filename=output.filename))
-    kept = KeptRender(
+    retained = RetainedRender(
         job_id=claim.job_id,
         attempt=claim.attempt,
         token=claim.token,
         spec_digest=spec_digest(claim.spec),
-        kept_at=time.time(),
+        retained_at=time.time(),
         files=tuple(files),
         rendered=replace(rendered, outputs=tuple(outputs)),
         worker=dict(worker),
     )
     # Last, and at once: a folder without it is a leftover.
     part = folder / f"{_NOTE}.part"
-    part.write_bytes(_KEPT.dump_json(kept))
+    part.write_bytes(_RETAINED.dump_json(retained, by_alias=True))
     part.replace(folder / _NOTE)
-    return kept
+    return retained
 
 
-def _read(folder: Path) -> KeptRender | None:
+def _read(folder: Path) -> RetainedRender | None:
     try:
-        return replace(_KEPT.validate_json((folder / _NOTE).read_bytes()), token=folder.name)
+        return replace(_RETAINED.validate_json((folder / _NOTE).read_bytes()), token=folder.name)
     except (OSError, ValidationError):
         return None
 

@@ -1,0 +1,72 @@
+"""Whether a saved value can be that of an input, as the editor and the server cast values.
+
+Source: ComfyUI ``execution.py``, ``validate_inputs``: ``int``, ``float``, ``str`` or ``bool`` of what came.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from comfy.node_defs.definitions import InputDef
+
+_TRUTH_IN_WORDS: Final = frozenset({"", "true", "false"})
+
+
+def fits(wanted: InputDef, value: Any) -> bool:
+    """Whether the value may be the input's: it has its type, or a cast gives it that."""
+    match wanted.kind:
+        case "INT":
+            return _number_of(value) is not None and not (
+                isinstance(value, str) and not _is_whole_text(value)
+            )
+        case "FLOAT":
+            return _number_of(value) is not None
+        case "BOOLEAN":
+            # `bool` takes any text. One that is neither a truth nor a number comes from another widget.
+            return (
+                not isinstance(value, str)
+                or value.lower() in _TRUTH_IN_WORDS
+                or _number_of(value) is not None
+            )
+        case "COMBO":
+            return _may_be_chosen(wanted, value)
+    return True
+
+
+def cast_note(wanted: InputDef, value: Any) -> str | None:
+    """What the server makes of a value that is not of the input's type, in words; None: it is of its type."""
+    if value is None or isinstance(value, Mapping | list | tuple):
+        return None
+    match wanted.kind:
+        case "BOOLEAN" if isinstance(value, str):
+            return f"{value!r} is text, which ComfyUI takes for {str(bool(value)).lower()}"
+        case "INT" | "FLOAT" if isinstance(value, str | bool):
+            return f"{value!r} is no number, ComfyUI takes it for {_number_of(value):g}"
+        case "INT" if isinstance(value, float) and math.isfinite(value) and not value.is_integer():
+            return f"{value} is no whole number, ComfyUI takes it for {int(value)}"
+    return None
+
+
+def _number_of(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _is_whole_text(text: str) -> bool:
+    try:
+        int(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _may_be_chosen(wanted: InputDef, value: Any) -> bool:
+    """Lists of choices change with the files of a machine; that a number stands among names does not."""
+    choices = wanted.choices
+    if not choices or value in choices or isinstance(value, list | tuple | Mapping):
+        return True
+    return any(type(choice) is type(value) for choice in choices)

@@ -1,0 +1,246 @@
+"""ComfyUI's own front end in a headless browser: what it exports of a saved workflow is the truth.
+
+Needs a Chromium, and the unpacked package ``comfyui-frontend-package`` of PyPI. Nodes that live in the
+editor alone come with their packs, whose ``web`` folders may be served beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import websocket
+from aiohttp import web
+
+from comfy.node_defs.definitions import Definitions, definitions_to_json
+
+BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
+_STARTS_IN_S: Final = 120.0
+_EXPORT: Final = """
+(async () => {
+  const given = JSON.parse(new TextDecoder().decode(Uint8Array.from(atob("%s"), c => c.charCodeAt(0))));
+  const app = window.comfyAPI.app.app;
+  const quiet = {showMissingNodesDialog: false, showMissingModelsDialog: false};
+  await app.loadGraphData(given, true, true, null, quiet);
+  await new Promise(done => setTimeout(done, 150));
+  // "Export (API)" of a page with the pack Use Everywhere.
+  const made = app.ue_modified_prompt ? await app.ue_modified_prompt() : await app.graphToPrompt();
+  return JSON.stringify(made.output);
+})()
+"""
+_READY: Final = (
+    "Boolean(window.comfyAPI?.app?.app?.vueAppReady && window.comfyAPI.app.app.canvas "
+    "&& window.LiteGraph?.registered_node_types?.KSampler && window.comfyAPI.app.app.graph.nodes.length)"
+)
+
+
+def find_browser() -> str | None:
+    """The Chromium of this machine."""
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pack:
+    """The part of a node pack that runs in the editor."""
+
+    name: str  # as its folder below custom_nodes is called
+    web: Path  # its WEB_DIRECTORY
+    beside: Mapping[str, Path]  # address -> folder, for what it loads from elsewhere
+
+
+class FrontEnd:
+    """An open page; `export` may be called again and again."""
+
+    def __init__(self, page: _Page) -> None:
+        self._page = page
+
+    def export(self, workflow: Mapping[str, Any]) -> dict[str, Any]:
+        """The graph that "Export (API)" writes of a saved workflow."""
+        packed = base64.b64encode(json.dumps(workflow).encode()).decode()
+        found = json.loads(self._page.evaluate(_EXPORT % packed))
+        return dict(found)
+
+
+@contextmanager
+def front_end(static: Path, definitions: Definitions, packs: Sequence[Pack] = ()) -> Iterator[FrontEnd]:
+    """Serve the front end over these definitions and open it."""
+    browser = find_browser()
+    if browser is None:
+        raise RuntimeError("no Chromium is installed")
+    with _served(static, definitions, packs) as address, _opened(browser, address) as page:
+        page.wait_until(_READY)
+        yield FrontEnd(page)
+
+
+@contextmanager
+def _served(static: Path, definitions: Definitions, packs: Sequence[Pack]) -> Iterator[str]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    runner = web.AppRunner(_application(static, definitions, packs))
+
+    async def start() -> int:
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        return int(runner.addresses[0][1])
+
+    try:
+        port = asyncio.run_coroutine_threadsafe(start(), loop).result()
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+def _application(static: Path, definitions: Definitions, packs: Sequence[Pack]) -> web.Application:
+    answers: dict[str, Any] = {
+        "object_info": definitions_to_json(definitions),
+        "settings": {"Comfy.Workflow.Persist": False, "Comfy.TutorialCompleted": True},
+        "users": {"storage": "server", "migrated": True},
+        "system_stats": {"system": {"os": "posix", "argv": [], "comfyui_version": "0.33.0"}, "devices": []},
+        "extensions": [
+            f"/extensions/{pack.name}/{path.relative_to(pack.web).as_posix()}"
+            for pack in packs
+            for path in sorted(pack.web.rglob("*.js"))
+        ],
+        "features": {},
+        "queue": {"queue_running": [], "queue_pending": []},
+    }
+    app = web.Application()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        if name in answers:
+            return web.json_response(answers[name])
+        if name.startswith(("userdata", "jobs")):
+            return web.json_response(
+                [] if name == "userdata" else {}, status=200 if name == "userdata" else 404
+            )
+        return web.json_response([] if name.startswith(("history", "embeddings")) else {})
+
+    async def socket(request: web.Request) -> web.StreamResponse:
+        opened = web.WebSocketResponse()
+        await opened.prepare(request)
+        status = {"type": "status", "data": {"status": {"exec_info": {"queue_remaining": 0}}, "sid": "x"}}
+        await opened.send_json(status)
+        async for _ in opened:
+            pass
+        return opened
+
+    async def page(_: web.Request) -> web.StreamResponse:
+        return web.FileResponse(static / "index.html")
+
+    async def nothing(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=404)
+
+    app.router.add_get("/ws", socket)
+    app.router.add_get("/api/ws", socket)
+    app.router.add_route("*", "/api/{name:.*}", answer)
+    for pack in packs:
+        app.router.add_static(f"/extensions/{pack.name}", pack.web)
+        for beside, folder in pack.beside.items():
+            app.router.add_static(beside, folder)
+    app.router.add_get("/rgthree/config.js", _no_config)
+    app.router.add_get("/", page)
+    app.router.add_static("/", static)
+    return app
+
+
+async def _no_config(_: web.Request) -> web.StreamResponse:
+    return web.Response(text="export const rgthreeConfig = {};", content_type="application/javascript")
+
+
+@contextmanager
+def _opened(browser: str, address: str) -> Iterator[_Page]:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        child = subprocess.Popen(
+            [
+                browser,
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--no-first-run",
+                "--window-size=1600,1000",
+                "--remote-debugging-port=0",
+                "--remote-allow-origins=*",
+                f"--user-data-dir={folder}",
+                "about:blank",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            yield _Page(_debugger_of(child), address)
+        finally:
+            child.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(10)
+            child.kill()
+            child.wait()
+            if child.stderr is not None:
+                child.stderr.close()
+
+
+def _debugger_of(child: subprocess.Popen[str]) -> str:
+    assert child.stderr is not None
+    for line in child.stderr:
+        if "DevTools listening on " in line:
+            return line.rpartition(" ")[2].strip()
+    raise RuntimeError("the browser ended before it opened its debugger")
+
+
+class _Page:
+    """One tab, over Chromium's DevTools protocol."""
+
+    def __init__(self, debugger: str, address: str) -> None:
+        self._socket = websocket.create_connection(debugger, timeout=_STARTS_IN_S, suppress_origin=True)
+        self._count = 0
+        self._session: str | None = None
+        target = self._ask("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.said: list[str] = []
+        self._ask("Runtime.enable")
+        self._ask("Page.enable")
+        self._ask("Page.navigate", url=address)
+
+    def evaluate(self, script: str) -> Any:
+        """The value of a script, awaited."""
+        found = self._ask("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        if "exceptionDetails" in found:
+            raise RuntimeError(json.dumps(found["exceptionDetails"])[:2000])
+        return found["result"].get("value")
+
+    def wait_until(self, script: str) -> None:
+        """Return when the script says true."""
+        look = f"const look = () => {script} ? done(true) : setTimeout(look, 100); look();"
+        self.evaluate(f"new Promise((done) => {{ {look} }})")
+
+    def _ask(self, method: str, **parameters: Any) -> dict[str, Any]:
+        self._count += 1
+        message = {"id": self._count, "method": method, "params": parameters}
+        if self._session is not None:
+            message["sessionId"] = self._session
+        self._socket.send(json.dumps(message))
+        while True:
+            answer = json.loads(self._socket.recv())
+            if answer.get("method") in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown"):
+                self.said.append(json.dumps(answer["params"])[:1500])
+            if answer.get("id") == self._count:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']}")
+                return dict(answer["result"])
