@@ -46,7 +46,7 @@ class HeldLock:
                 os.close(descriptor)
                 raise FolderUnusable(path.parent, exc.strerror or str(exc)) from exc
             log.warning(
-                "File system has no locks: nobody is kept out",
+                "The file system has no locks: nobody is kept out",
                 extra={"event": "no_file_locks", "path": str(path)},
             )
         os.ftruncate(descriptor, 0)

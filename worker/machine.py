@@ -127,7 +127,7 @@ class Machine:
             self._recycler.after_job(self.comfy.generation)
         except Exception:
             # A look must not cost the job that was rendered.
-            log.exception("Not looked at between two jobs", extra={"event": "after_render_failed"})
+            log.exception("What is due between two jobs failed", extra={"event": "after_render_failed"})
 
     def attention_proven(self, *, now: bool) -> Mapping[str, float]:
         """Back-ends that are right on this card -> seconds of one attention.

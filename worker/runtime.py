@@ -196,7 +196,7 @@ class Runtime:
             try:
                 stop()
             except Exception:
-                log.exception("A part did not stop well", extra={"event": "stop_failed"})
+                log.exception("A part failed to stop", extra={"event": "stop_failed"})
 
     def _give_up(self) -> None:
         """End the process without its main thread, which hears nobody any more."""

@@ -134,4 +134,4 @@ class Watchdog:
                 self.look()
             except Exception as exc:  # noqa: BLE001 - it must outlive an unreachable Redis, and any surprise
                 self._since = None
-                log.info("Not looked at", extra={"event": "watchdog_blind", "reason": str(exc)})
+                log.info("The watchdog could not look", extra={"event": "watchdog_blind", "reason": str(exc)})

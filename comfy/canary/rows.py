@@ -73,7 +73,7 @@ class Rows:
             self.failed(trait, _in_words(exc))
         except Exception as exc:
             # An answer of a form in which our readers do not even look for faults: the very thing to find.
-            log.info("An answer was not read", exc_info=True, extra={"event": "canary_stumbled"})
+            log.info("An answer could not be read", exc_info=True, extra={"event": "canary_stumbled"})
             self.failed(trait, f"an answer that cannot be read: {type(exc).__name__}: {_in_words(exc)}")
 
 

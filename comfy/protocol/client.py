@@ -168,7 +168,9 @@ class ComfyClient:
                     raise
                 if self._arrived_after_all(prompt_id):
                     return Submitted(prompt_id=prompt_id, number=None)
-                log.warning("prompt posted again", extra={"event": "prompt_reposted", "prompt_id": prompt_id})
+                log.warning(
+                    "The prompt is posted again", extra={"event": "prompt_reposted", "prompt_id": prompt_id}
+                )
         raise AssertionError("unreachable: the last post returns or raises")
 
     @property

@@ -148,7 +148,7 @@ class Follower:
             event = self._line.receive(wait_s)
         except Dropped as exc:
             log.info(
-                "socket dropped",
+                "The websocket was dropped",
                 extra={"event": "comfy_socket_dropped", "prompt_id": self._run.prompt_id, "reason": str(exc)},
             )
             self._run.note_gap()
@@ -309,6 +309,6 @@ class _Stop:
             self._client.cancel(self._prompt_id)
         except (ServerUnreachable, ServerError) as exc:
             log.warning(
-                "interruption not delivered",
+                "The interrupt could not be delivered",
                 extra={"event": "interrupt_failed", "prompt_id": self._prompt_id, "reason": str(exc)},
             )

@@ -91,6 +91,6 @@ class Line:
         self._connect_at_s = time.monotonic() + (delay_s if self._attempts > 1 else 0.0)
         if self._attempts > self._patience.reconnect_attempts:
             log.warning(
-                "socket given up; going on by polling",
+                "The websocket is given up; polling from now on",
                 extra={"event": "comfy_socket_given_up", "url": self._address.url, "reason": reason},
             )

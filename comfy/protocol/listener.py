@@ -72,7 +72,9 @@ class EventListener:
         try:
             return wire.read_text(data) if opcode == _TEXT else wire.read_binary(data)
         except UnknownMessage as exc:
-            log.warning("message not understood", extra={"event": "message_unknown", "reason": str(exc)})
+            log.warning(
+                "A message was not understood", extra={"event": "message_unknown", "reason": str(exc)}
+            )
             return None
 
     def close(self, *, wait_s: float = 0.0) -> None:

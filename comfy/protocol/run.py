@@ -283,7 +283,10 @@ class PromptRun:
             event = wire.read_message(kind, data)
         except UnknownMessage:
             # The outcome stands without it; only the details are missing.
-            log.warning("history message not understood", extra={"event": "history_unknown", "kind": kind})
+            log.warning(
+                "A message in the history was not understood",
+                extra={"event": "history_unknown", "kind": kind},
+            )
             return
         match event:
             case ExecutionError():

@@ -182,7 +182,7 @@ WORKERS: Final[tuple[OfWorker, ...]] = (
     ),
     OfWorker(
         name="farm_worker_proof_differences",
-        meaning="In how many points its ComfyUI runs otherwise than planned; `farm workers` says in which.",
+        meaning="In how many points its ComfyUI does not run as planned; `farm workers` says in which.",
         read=_proof(lambda proof: len(proof.differences)),
     ),
     OfWorker(

@@ -44,7 +44,7 @@ class Placer:
         count = self._store.unpark(ready, reason="a worker that fits has come") if ready else 0
         self._after = page[-1].submitted_at
         if count:
-            log.info("Parked jobs let go", extra={"event": "unparked", "jobs": count})
+            log.info("Parked jobs are announced", extra={"event": "unparked", "jobs": count})
         return count
 
     def _fits(self, spec: JobSpec) -> bool:

@@ -146,7 +146,7 @@ class LocalStack:
                 on_ready(self.start())
                 threading.Event().wait()
             except KeyboardInterrupt:
-                log.info("Local stack goes down", extra={"event": "stack_stopping"})
+                log.info("The local stack is stopping", extra={"event": "stack_stopping"})
             finally:
                 try:
                     self.stop()
@@ -259,7 +259,10 @@ class LocalStack:
         try:
             write_state(self.folder, state)
         except OSError as exc:
-            log.warning("State file not updated", extra={"event": "state_write_failed", "reason": str(exc)})
+            log.warning(
+                "The state file could not be updated",
+                extra={"event": "state_write_failed", "reason": str(exc)},
+            )
 
 
 def _choose_ports(last: Mapping[str, int]) -> dict[str, int]:

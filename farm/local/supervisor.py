@@ -121,7 +121,8 @@ class Keeper:
             except Exception as exc:
                 if not isinstance(exc, FarmError):
                     log.exception(
-                        "Keeper failed", extra={"event": "part_keeper_failed", "part": self.part.name}
+                        "Keeping a part running failed",
+                        extra={"event": "part_keeper_failed", "part": self.part.name},
                     )
                 if not self._has_answered:  # not a mishap: something is wrong with how it is set up
                     self._board.fail(exc)

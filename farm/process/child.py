@@ -146,7 +146,7 @@ class Child:
                 self._on_exit(code)
             except Exception:
                 log.exception(
-                    "The end of a child was not taken well",
+                    "Handling the end of a child failed",
                     extra={"event": "child_exit_failed", "child": self.name},
                 )
 

@@ -63,7 +63,7 @@ class Janitor:
             try:
                 self._turn()
             except (StoreUnavailable, StorageUnavailable) as exc:
-                log.info("Not cleaned; later", extra={"event": "clean_later", "reason": str(exc)})
+                log.info("Cleaning is put off", extra={"event": "clean_later", "reason": str(exc)})
             except Exception:
                 log.exception("Cleaning failed", extra={"event": "cleaning_failed"})
                 self._due = time.monotonic() + self._every_s

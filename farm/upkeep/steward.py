@@ -110,7 +110,7 @@ class Steward:
         try:
             self._store.unlock(_LOCK, self._holder)
         except StoreUnavailable:
-            log.info("Steward's lock is left to end by itself", extra={"event": "steward_lock_left"})
+            log.info("The steward's lock is left to expire", extra={"event": "steward_lock_left"})
 
 
 def _tell(swept: Swept) -> None:

@@ -184,7 +184,7 @@ class CanaryKeeper:
         if report.is_newer and report.version != self._newest_told:
             self._newest_told = report.version
             log.warning(
-                "ComfyUI is newer than all that is known, and is taken for the newest of that",
+                "ComfyUI is newer than any known release, and is treated like the newest of them",
                 extra={"event": "comfyui_newer", "version": report.version, "taken_for": report.taken_for},
             )
         level, event, words = _WORDS[report.verdict]

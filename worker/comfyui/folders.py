@@ -164,7 +164,7 @@ def _remove(path: Path) -> None:
             path.unlink(missing_ok=True)
     except OSError as exc:
         log.warning(
-            "File cannot be removed",
+            "A file cannot be removed",
             extra={"event": "clean_failed", "path": str(path), "reason": str(exc)},
         )
 

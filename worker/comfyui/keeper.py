@@ -203,7 +203,7 @@ class Keeper:
             except WorkerError as exc:
                 self._fail(exc)
             except Exception as exc:
-                log.exception("ComfyUI could not be kept running", extra={"event": "keeper_failed"})
+                log.exception("Keeping ComfyUI running failed", extra={"event": "keeper_failed"})
                 self._fail(ComfyStartFailed(f"{type(exc).__name__}: {exc}", "the worker's log says more"))
             self._pause()
         self._set_state(ComfyState.STOPPED)
@@ -305,7 +305,7 @@ class Keeper:
             return
         self._failures += 1
         log.error(
-            "ComfyUI does not run",
+            "ComfyUI is not running",
             extra={"event": "comfy_down", "reason": str(failure), "in_a_row": self._failures},
         )
         broken = isinstance(failure, ComfyUnusable)
@@ -335,7 +335,7 @@ class Keeper:
             try:
                 self._on_state(state, failure)
             except Exception:
-                log.exception("Change of state not taken well", extra={"event": "on_state_failed"})
+                log.exception("Handling a change of state failed", extra={"event": "on_state_failed"})
 
     def _log_ready(self, running: Running) -> None:
         log.info(

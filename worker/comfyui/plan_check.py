@@ -69,15 +69,13 @@ def _tell(proof: Proof, before: Proof | None) -> None:
     """Say what was not said before."""
     said = before or Proof()
     for what in _new(proof.differences, said.differences):
-        log.warning("ComfyUI runs otherwise than planned", extra={"event": "not_as_planned", "what": what})
+        log.warning("ComfyUI does not run as planned", extra={"event": "not_as_planned", "what": what})
     for what in _new(proof.unproven, said.unproven):
         log.warning(
-            "Whether ComfyUI runs as planned cannot be told", extra={"event": "unproven", "what": what}
+            "It cannot be told whether ComfyUI runs as planned", extra={"event": "unproven", "what": what}
         )
     for what in _new(_unknown(proof), _unknown(said)):
-        log.warning(
-            "ComfyUI printed a warning that is not known", extra={"event": "unknown_warning", "what": what}
-        )
+        log.warning("ComfyUI printed an unknown warning", extra={"event": "unknown_warning", "what": what})
 
 
 def _unknown(proof: Proof) -> Sequence[str]:

@@ -201,7 +201,7 @@ class ComfyProcess:
             if self.silence is not None and not told:
                 told = True
                 log.warning(
-                    "ComfyUI is not there yet; it is waited for",
+                    "ComfyUI is not there yet; waiting for it",
                     extra={"event": "comfy_not_there", "reason": self.silence, "wait_s": timeout_s},
                 )
             self.died.wait(PROBE_EVERY_S)

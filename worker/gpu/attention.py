@@ -113,7 +113,10 @@ class AttentionProbe:
         try:
             self._file.write_text(json.dumps({"key": key, "found": asdict(attention)}), encoding="utf-8")
         except OSError as exc:
-            log.warning("Not remembered", extra={"event": "attention_unkept", "reason": str(exc)})
+            log.warning(
+                "The attention back-ends that work could not be saved",
+                extra={"event": "attention_unkept", "reason": str(exc)},
+            )
 
     def _run(self, arguments: Sequence[str], timeout_s: float) -> tuple[list[dict[str, Any]], str]:
         """The child's lines, and how it ended, in words."""

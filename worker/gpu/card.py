@@ -153,7 +153,7 @@ def _all_handles() -> tuple[list[_Handle], list[pynvml.NVMLError]]:
             handles += _slices(card) or [card]
         except pynvml.NVMLError as exc:
             log.warning(
-                "Card cannot be read", extra={"event": "gpu_unreadable", "gpu": index, "reason": str(exc)}
+                "The card cannot be read", extra={"event": "gpu_unreadable", "gpu": index, "reason": str(exc)}
             )
             broken.append(exc)
     return handles, broken

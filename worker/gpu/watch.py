@@ -96,7 +96,7 @@ class GpuWatch:
                 extra={"event": "gpu_trouble", "state": trouble.state, "reason": str(trouble)},
             )
         else:
-            log.warning("The card is well again", extra={"event": "gpu_well", "gpu": self._card.uuid})
+            log.warning("The card can be used again", extra={"event": "gpu_well", "gpu": self._card.uuid})
         self._on_change(trouble)
 
     def _run(self) -> None:
@@ -104,4 +104,4 @@ class GpuWatch:
             try:
                 self.look()
             except Exception:
-                log.exception("The card was not looked at", extra={"event": "gpu_watch_failed"})
+                log.exception("Looking at the card failed", extra={"event": "gpu_watch_failed"})

@@ -307,10 +307,12 @@ class _Attempt:
         try:
             self._parts.store.note_paces(job_seconds(rendered.graph, rendered.nodes, self._parts.facts()))
         except StoreUnavailable:
-            log.info("Seconds not noted", extra={"event": "paces_lost", **self._facts})
+            log.info("Durations of jobs could not be stored", extra={"event": "paces_lost", **self._facts})
         except Exception:
             # The job is committed: no fault in judging its seconds may undo that.
-            log.exception("Seconds not noted", extra={"event": "paces_failed", **self._facts})
+            log.exception(
+                "Durations of jobs could not be stored", extra={"event": "paces_failed", **self._facts}
+            )
 
     def _cancel(self) -> LeaseAnswer:
         claim = self._claim

@@ -396,7 +396,7 @@ def _file_on_disk(
             return locate(comfy.output_dir, file)
         except FileNotFoundError:
             log.warning(
-                "Output is not where ComfyUI writes; asking for it",
+                "An output is not in the folder of ComfyUI; downloading it",
                 extra={"event": "output_by_view", "file": str(file.relative_path)},
             )
     scratch.mkdir(parents=True, exist_ok=True)

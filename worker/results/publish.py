@@ -148,7 +148,7 @@ class S3Publisher:
         except FarmError as exc:
             # What stays costs room, not correctness: no result names it.
             log.warning(
-                "an attempt's files were not removed from the storage",
+                "The files of an attempt could not be removed from the storage",
                 extra={"event": "discard_failed", "job_id": job_id, "token": token, "reason": str(exc)},
             )
 
@@ -224,7 +224,7 @@ class S3Publisher:
                 if self._hurry() or time.monotonic() + wait_s > give_up_at:
                     raise
                 log.warning(
-                    "the storage did not take a file; it is tried again",
+                    "The storage did not take a file; trying again",
                     extra={
                         "event": "upload_retry",
                         "key": key,

@@ -87,7 +87,9 @@ class RetainedRenders:
             try:
                 retained = _put_away(folder, claim, rendered, worker)
             except OSError as exc:
-                log.warning("Files not retained", extra={"event": "not_retained", "reason": str(exc)})
+                log.warning(
+                    "Files could not be retained", extra={"event": "not_retained", "reason": str(exc)}
+                )
                 shutil.rmtree(folder, ignore_errors=True)
                 return False
             self._retained[claim.token] = retained

@@ -67,7 +67,10 @@ class Definitions:
         try:
             info = self._comfy.client().object_info()
         except (ComfyError, WorkerError) as exc:
-            log.info("Definitions not read", extra={"event": "definitions_unread", "reason": str(exc)})
+            log.info(
+                "Node definitions could not be read",
+                extra={"event": "definitions_unread", "reason": str(exc)},
+            )
             return
         self._share(info, generation)
 

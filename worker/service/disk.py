@@ -94,9 +94,9 @@ class DiskWatch:
 
     def _tell(self) -> None:
         if self._trouble is not None:
-            log.error("No room on the disk", extra={"event": "disk_full", "reason": self._trouble})
+            log.error("The disk is full", extra={"event": "disk_full", "reason": self._trouble})
         else:
-            log.warning("Room on the disk again", extra={"event": "disk_has_room"})
+            log.warning("The disk has room again", extra={"event": "disk_has_room"})
         self._on_change()
 
     def _run(self) -> None:
@@ -104,6 +104,6 @@ class DiskWatch:
             try:
                 self.is_full()
             except Exception:
-                log.exception("The disk was not looked at", extra={"event": "disk_look_failed"})
+                log.exception("Looking at the disk failed", extra={"event": "disk_look_failed"})
             if self._stopping.wait(self._every_s):
                 return

@@ -147,5 +147,7 @@ class Draining:
         try:
             self._store.release(claim.job_id, claim.attempt, reason=reason, token=claim.token)
         except StoreUnavailable:
-            log.warning("Not given back; its lease runs out", extra={"event": "release_failed"})
+            log.warning(
+                "A job could not be given back; its lease runs out", extra={"event": "release_failed"}
+            )
         lease.release()

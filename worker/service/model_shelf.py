@@ -72,7 +72,7 @@ class ModelShelf:
         except StoreUnavailable:
             return _SOON_S
         except OSError as exc:
-            log.warning("Models not listed", extra={"event": "models_unlisted", "reason": str(exc)})
+            log.warning("Listing the models failed", extra={"event": "models_unlisted", "reason": str(exc)})
         except Exception:
-            log.exception("Models not listed", extra={"event": "models_unlisted"})
+            log.exception("Listing the models failed", extra={"event": "models_unlisted"})
         return _LOOK_EVERY_S

@@ -53,15 +53,18 @@ class StatusKeeper:
         try:
             self._store.drop_worker(self._name)
         except StoreUnavailable:
-            log.info("Status left to its end", extra={"event": "status_left", "worker": self._name})
+            log.info("The status is left to expire", extra={"event": "status_left", "worker": self._name})
 
     def _run(self) -> None:
         while not self._closing:
             try:
                 self._store.put_worker(self._read(), ttl_s=TTL_S)
             except StoreUnavailable as exc:
-                log.debug("Status not written", extra={"event": "status_not_written", "reason": str(exc)})
+                log.debug(
+                    "The status could not be written",
+                    extra={"event": "status_not_written", "reason": str(exc)},
+                )
             except Exception:
-                log.exception("Status not made", extra={"event": "status_failed"})
+                log.exception("Making the status failed", extra={"event": "status_failed"})
             self._changed.wait(timeout=REFRESH_S)
             self._changed.clear()

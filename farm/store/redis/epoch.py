@@ -36,7 +36,7 @@ class RedisEpoch(RedisLink):
         epoch = word.decode()
         if self._seen_epoch and self._seen_epoch != epoch:
             log.warning(
-                "This Redis forgot everything: the jobs of before are lost, submit them again",
+                "This Redis forgot everything: earlier jobs are lost, submit them again",
                 extra={"event": "epoch_changed"},
             )
         self._seen_epoch = epoch

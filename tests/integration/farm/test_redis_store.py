@@ -260,7 +260,7 @@ def test_a_producer_that_goes_on_submitting_warns_that_redis_forgot(
     submit(store)
 
     assert [record.message for record in caplog.records if "forgot everything" in record.message] == [
-        "This Redis forgot everything: the jobs of before are lost, submit them again"
+        "This Redis forgot everything: earlier jobs are lost, submit them again"
     ]
 
 

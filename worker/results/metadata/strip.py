@@ -66,7 +66,7 @@ def strip(path: Path) -> Metadata:
 
 def _left(path: Path, why: str) -> Metadata:
     log.warning(
-        "Metadata of a file were not removed",
+        "The metadata of a file could not be removed",
         extra={"event": "metadata_left", "file": path.name, "reason": why},
     )
     return Metadata(state=MetadataState.LEFT, why=why)
