@@ -12,8 +12,8 @@ from comfy.emulator.acts_media import MEDIA_ACTS
 from comfy.emulator.acts_values import VALUE_ACTS, number
 from comfy.emulator.acts_wrapper import WRAPPER_ACTS
 from comfy.emulator.effort import bring_encoder, bring_model, bring_vae, decode, run_steps
+from comfy.emulator.folders import input_file
 from comfy.emulator.loading import LoadMode
-from comfy.emulator.places import input_file
 from comfy.emulator.saving import SAVERS
 from comfy.emulator.stage import Outcome, Stage
 from comfy.emulator.values import Clip, Conditioning, Guider, Images, Latent, Model, Story, Vae
@@ -45,12 +45,12 @@ def _conditions(stage: Stage) -> bool:
     return sized and kinds == ["CONDITIONING", "CONDITIONING", "LATENT"]
 
 
-def depends_on(stage_inputs: Mapping[str, Any], class_type: str, places: Any) -> Any:
+def depends_on(stage_inputs: Mapping[str, Any], class_type: str, folders: Any) -> Any:
     """What a node's result depends on besides its inputs: the content of the file it loads."""
     value = stage_inputs.get(node_class(class_type).input_file or "")
     if not isinstance(value, str):
         return None
-    path = input_file(places, value)
+    path = input_file(folders, value)
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 

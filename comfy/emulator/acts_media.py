@@ -12,7 +12,7 @@ import av
 from PIL import Image
 
 from comfy.emulator.clips import frame_rate
-from comfy.emulator.places import input_file
+from comfy.emulator.folders import input_file
 from comfy.emulator.stage import Outcome, Stage
 from comfy.emulator.values import Audio, Images, Story, Video
 
@@ -31,24 +31,24 @@ def _empty_picture(stage: Stage) -> Outcome:
 
 
 def _load_image(stage: Stage) -> Outcome:
-    path = input_file(stage.world.settings.places, stage.inputs["image"])
+    path = input_file(stage.world.settings.folders, stage.inputs["image"])
     with Image.open(path) as picture:
         width, height = picture.size
     return _give(Images(width=width, height=height, count=1), None)
 
 
 def _load_audio(stage: Stage) -> Outcome:
-    path = input_file(stage.world.settings.places, stage.inputs["audio"])
+    path = input_file(stage.world.settings.folders, stage.inputs["audio"])
     return _give(Audio(duration_s=_duration_s(path)))
 
 
 def _load_video(stage: Stage) -> Outcome:
-    path = input_file(stage.world.settings.places, stage.inputs["file"])
+    path = input_file(stage.world.settings.folders, stage.inputs["file"])
     return _give(_video(path))
 
 
 def _load_frames(stage: Stage) -> Outcome:
-    path = input_file(stage.world.settings.places, stage.inputs["video"])
+    path = input_file(stage.world.settings.folders, stage.inputs["video"])
     images = _video(path).images
     limit = stage.inputs.get("frame_load_cap") or images.count
     kept = replace(images, count=min(images.count, limit))

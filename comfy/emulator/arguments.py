@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from comfy.emulator.faults import BadFaultError, read_faults
+from comfy.emulator.folders import ServerFolders
 from comfy.emulator.future import read_future
 from comfy.emulator.loading import LoadMode
-from comfy.emulator.places import Places
 from comfy.emulator.schedule import Caching
 from comfy.emulator.stats import ram_bytes
 from comfy.emulator.world import Gpu, Settings
@@ -171,7 +171,7 @@ def _settings(given: argparse.Namespace, argv: Sequence[str]) -> Settings:
         host=given.listen.split(",")[0],
         port=given.port,
         generation=Generation.named(given.generation),
-        places=_places(given),
+        folders=_folders(given),
         gpu=gpu,
         load_mode=_load_mode(given),
         step_s=given.step_seconds,
@@ -230,14 +230,14 @@ def _caching(given: argparse.Namespace) -> Caching:
     return Caching.ALL_PROMPTS if free >= least else Caching.LAST_PROMPT
 
 
-def _places(given: argparse.Namespace) -> Places:
+def _folders(given: argparse.Namespace) -> ServerFolders:
     base = Path(given.base_directory or ".").absolute()
 
     def folder(wanted: str | None, name: str) -> Path:
         return Path(wanted).absolute() if wanted is not None else base / name
 
     temp = Path(given.temp_directory).absolute() / "temp" if given.temp_directory else base / "temp"
-    return Places(
+    return ServerFolders(
         base=base,
         output=folder(given.output_directory, "output"),
         temp=temp,

@@ -27,7 +27,7 @@ class FileRoutes:
     """What is asked about files."""
 
     def __init__(self, settings: Settings) -> None:
-        self._places = settings.places
+        self._folders = settings.folders
         self._guards_views = settings.generation.guards_views
 
     def routes(self) -> Routes:
@@ -42,7 +42,7 @@ class FileRoutes:
         name = request.query.get("filename")
         if name is None:
             return web.Response(status=404)
-        root = self._places.of_type(request.query.get("type", "output"))
+        root = self._folders.of_type(request.query.get("type", "output"))
         if not name or name.startswith("/") or ".." in name or root is None:
             return web.Response(status=400)
         # resolve() would follow links, which an operator may have put there on purpose.
@@ -71,5 +71,5 @@ class FileRoutes:
 
     async def _post_upload(self, request: web.Request) -> web.StreamResponse:
         form = await request.post()
-        stored = await asyncio.to_thread(store_upload, self._places, form)
+        stored = await asyncio.to_thread(store_upload, self._folders, form)
         return web.Response(status=400) if stored is None else web.json_response(stored)

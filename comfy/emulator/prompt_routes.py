@@ -16,8 +16,10 @@ from aiohttp import web
 from comfy.emulator.console import Level
 from comfy.emulator.fault_injection import FaultInjector
 from comfy.emulator.faults import FaultKind, Moment, Phase
+from comfy.emulator.folders import may_be_loaded
 from comfy.emulator.http import Routes, read_json, trouble
 from comfy.emulator.places import may_be_loaded
+from comfy.emulator.mischief import Mischief
 from comfy.emulator.prompt_queue import PromptQueue, QueuedPrompt
 from comfy.emulator.record import Record
 from comfy.emulator.world import World
@@ -118,12 +120,12 @@ class PromptRoutes:
         assert_never(self._generation.prompt_ids)
 
     def _judge(self, data: dict[str, Any]) -> Verdict:
-        places, confined = self._world.settings.places, self._generation.confines_files
+        folders, confined = self._world.settings.folders, self._generation.confines_files
         return validate(
             data["prompt"],
             self._world.definitions(),
             generation=self._generation,
-            input_file_exists=lambda name: may_be_loaded(places, name, confined=confined),
+            input_file_exists=lambda name: may_be_loaded(folders, name, confined=confined),
             targets=data.get("partial_execution_targets"),
         )
 

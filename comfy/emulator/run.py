@@ -14,8 +14,10 @@ from comfy.emulator.acts import depends_on, perform
 from comfy.emulator.console import Level
 from comfy.emulator.fault_injection import FaultInjector
 from comfy.emulator.faults import FaultKind, Moment, Phase, Raised
+from comfy.emulator.folders import OutsideOutputFolderError, ServerFolders
 from comfy.emulator.hub import Hub
 from comfy.emulator.places import OutsideOutputFolderError, Places
+from comfy.emulator.mischief import Mischief
 from comfy.emulator.progress import RunProgress
 from comfy.emulator.prompt_queue import Ending, QueuedPrompt
 from comfy.emulator.record import Record
@@ -85,9 +87,9 @@ class Run:
         return Ending(outputs=self._ui, meta=meta, succeeded=succeeded, messages=self._messages)
 
     def _begin_cache(self) -> None:
-        self._cache.begin(self._prompt.graph, self._depends_on(self._world.settings.places))
+        self._cache.begin(self._prompt.graph, self._depends_on(self._world.settings.folders))
 
-    def _depends_on(self, places: Places) -> Callable[[str, Mapping[str, Any]], Any]:
+    def _depends_on(self, folders: ServerFolders) -> Callable[[str, Mapping[str, Any]], Any]:
         def changed(node_id: str, node: Mapping[str, Any]) -> Any:
             class_type = node.get("class_type")
             definition = self._definitions.get(class_type) if isinstance(class_type, str) else None
@@ -96,7 +98,9 @@ class Run:
             # A node that asks for its own id may give something else under another one.
             asks_for_id = any(wanted.spec in ("UNIQUE_ID", ["UNIQUE_ID"]) for wanted in definition.inputs)
             inputs = node.get("inputs")
-            content = depends_on(inputs if isinstance(inputs, Mapping) else {}, definition.class_type, places)
+            content = depends_on(
+                inputs if isinstance(inputs, Mapping) else {}, definition.class_type, folders
+            )
             return [node_id if asks_for_id else None, content]
 
         return changed

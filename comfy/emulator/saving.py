@@ -20,8 +20,8 @@ from comfy.emulator.clips import (
     write_clip,
     write_png,
 )
+from comfy.emulator.folders import CORE_NUMBERED, VHS_NUMBERED, SaveTarget, save_target
 from comfy.emulator.pictures import draw_frame, draw_frames
-from comfy.emulator.places import CORE_NUMBERED, VHS_NUMBERED, SaveTarget, save_target
 from comfy.emulator.stage import Outcome, Stage
 from comfy.emulator.values import Images, Video
 from comfy.emulator.video_format import video_codec
@@ -40,7 +40,7 @@ def _target(
     settings = stage.world.settings
     return save_target(
         stage.inputs["filename_prefix"],
-        settings.places.temp if kind == "temp" else settings.places.output,
+        settings.folders.temp if kind == "temp" else settings.folders.output,
         width=images.width,
         height=images.height,
         numbered=numbered,
@@ -94,8 +94,8 @@ def _save_images(stage: Stage) -> Outcome:
 
 def _preview_images(stage: Stage) -> Outcome:
     images: Images = stage.inputs["images"]
-    places = stage.world.settings.places
-    target = save_target(f"ComfyUI{_TEMP_PREFIX}", places.temp, width=images.width, height=images.height)
+    folders = stage.world.settings.folders
+    target = save_target(f"ComfyUI{_TEMP_PREFIX}", folders.temp, width=images.width, height=images.height)
     return _write_pngs(stage, target, "temp")
 
 

@@ -13,11 +13,11 @@ from comfy.emulator.about import about
 from comfy.emulator.fault_injection import FaultInjector
 from comfy.emulator.faults import FaultKind, Moment, Phase
 from comfy.emulator.file_routes import FileRoutes
+from comfy.emulator.folders import MODEL_FOLDERS
 from comfy.emulator.http import Handler, Routes, read_json
 from comfy.emulator.hub import MAX_UPLOAD_BYTES, Hub
 from comfy.emulator.job_routes import JobRoutes
 from comfy.emulator.own_routes import OwnRoutes
-from comfy.emulator.places import MODEL_FOLDERS
 from comfy.emulator.prompt_queue import PromptQueue
 from comfy.emulator.prompt_routes import PromptRoutes
 from comfy.emulator.record import Record

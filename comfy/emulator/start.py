@@ -58,7 +58,7 @@ def announce(settings: Settings, console: Console) -> None:
         console.line(line)
     console.line("\nImport times for custom nodes:")
     for folder in ("ComfyUI-GGUF", "ComfyUI-Frame-Interpolation", "ComfyUI-VideoHelperSuite"):
-        console.line(f"   0.0 seconds: {settings.places.base / 'custom_nodes' / folder}")
+        console.line(f"   0.0 seconds: {settings.folders.base / 'custom_nodes' / folder}")
     console.line("")
 
 
@@ -66,8 +66,8 @@ async def serve(settings: Settings, console: Console) -> None:
     """Listen until the process ends."""
     world = make_world(settings, console, _extra_definitions(settings))
     # A real server empties its temp folder when it starts.
-    shutil.rmtree(settings.places.temp, ignore_errors=True)
-    settings.places.create()
+    shutil.rmtree(settings.folders.temp, ignore_errors=True)
+    settings.folders.create()
     queue = PromptQueue()
     hub = Hub(dict(about(settings.generation).features), queue.info)
     hub.late_s = lambda: world.future.late_s
@@ -126,5 +126,5 @@ def run(settings: Settings) -> int:
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(serve(settings, console))
     console.line("\nStopped server")
-    shutil.rmtree(settings.places.temp, ignore_errors=True)
+    shutil.rmtree(settings.folders.temp, ignore_errors=True)
     return 0

@@ -10,10 +10,10 @@ from typing import Any
 
 from aiohttp import web
 
-from comfy.emulator.places import Places
+from comfy.emulator.folders import ServerFolders
 
 
-def store_upload(places: Places, form: Mapping[str, Any]) -> dict[str, str] | None:
+def store_upload(folders: ServerFolders, form: Mapping[str, Any]) -> dict[str, str] | None:
     """Write an uploaded picture; None when the form cannot be obeyed.
 
     A file of the same name and content is used as it is; one of other content keeps its name and the new one
@@ -23,7 +23,7 @@ def store_upload(places: Places, form: Mapping[str, Any]) -> dict[str, str] | No
     """
     image = form.get("image")
     kind = str(form.get("type", "input"))
-    root = places.of_type(kind)
+    root = folders.of_type(kind)
     if not isinstance(image, web.FileField) or not image.filename or root is None:
         return None
     subfolder = str(form.get("subfolder", ""))

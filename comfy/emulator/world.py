@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from comfy.emulator.console import Console
 from comfy.emulator.faults import FaultList, Raised
+from comfy.emulator.folders import ModelShelf, ServerFolders, input_images
 from comfy.emulator.future import Future
 from comfy.emulator.loading import LoadMode, Residency
-from comfy.emulator.places import ModelShelf, Places, input_images
 from comfy.emulator.schedule import Caching
 from comfy.generations import Generation
 from comfy.node_defs.definitions import (
@@ -43,7 +43,7 @@ class Settings:
     host: str
     port: int
     generation: Generation
-    places: Places
+    folders: ServerFolders
     gpu: Gpu | None  # None: --cpu
     load_mode: LoadMode
     step_s: float
@@ -83,7 +83,7 @@ class World:
     def definitions(self) -> Definitions:
         """What the server has, with the model files and input images that are there now."""
         files = {**self.shelf.all_files(), "devices": _devices(self.settings)}
-        images = input_images(self.settings.places)
+        images = input_images(self.settings.folders)
         found = json.dumps([files, images])
         if found != self._listed:
             known = shipped_definitions(self.settings.generation, files=files)
@@ -103,7 +103,7 @@ def make_world(settings: Settings, console: Console, extra: Definitions) -> Worl
     return World(
         settings=settings,
         console=console,
-        shelf=ModelShelf(settings.places.models, settings.pretended_models),
+        shelf=ModelShelf(settings.folders.models, settings.pretended_models),
         residency=Residency(
             console, settings.load_mode, settings.generation, load_s=settings.load_s, budget_mib=budget_mib
         ),

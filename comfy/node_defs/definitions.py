@@ -17,8 +17,8 @@ from comfy.generations import NEWEST, Generation
 from comfy.node_defs.snapshot import (
     NEWER_CORE,
     filled,
-    places_of,
     shipped_nodes,
+    sources_of,
 )
 
 ANY_TYPE: Final = "*"
@@ -258,10 +258,10 @@ def model_inputs(generation: Generation | None = None) -> Mapping[tuple[str, str
     ``devices`` and ``unknown`` are no folders: the machine's devices, and what else it may have.
     """
     return {
-        (node.class_type, each.name): places
+        (node.class_type, each.name): sources
         for node in _snapshot(generation).values()
         for each in node.inputs
-        if (places := places_of(each.choices))
+        if (sources := sources_of(each.choices))
     }
 
 

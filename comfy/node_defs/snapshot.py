@@ -1,6 +1,6 @@
 """The node facts that ship with the farm, read from `node_facts/` the first time somebody asks.
 
-A list of choices there may hold places instead of names: ``"@loras"`` stands for the files of that models
+A list of choices there may hold sources instead of names: ``"@loras"`` stands for the files of that models
 folder, ``"@devices"`` for the machine's compute devices, ``"@unknown"`` for what else a machine may have.
 """
 
@@ -23,7 +23,7 @@ _PACKS: Final = (
     "multigpu",
     "others",
 )
-_PLACE: Final = "@"
+_SOURCE: Final = "@"
 
 
 def shipped_nodes(core: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
@@ -40,20 +40,20 @@ def shipped_nodes(core: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
     return nodes
 
 
-def places_of(choices: Sequence[Any] | None) -> tuple[str, ...]:
-    """The places that a list of choices names ("loras"); empty when its choices are written out."""
-    return tuple(choice[1:] for choice in choices or () if _is_place(choice))
+def sources_of(choices: Sequence[Any] | None) -> tuple[str, ...]:
+    """The sources that a list of choices names ("loras"); empty when its choices are written out."""
+    return tuple(choice[1:] for choice in choices or () if _is_source(choice))
 
 
 def filled(choices: Sequence[Any], files: Mapping[str, Sequence[str]] | None) -> tuple[Any, ...] | None:
-    """The choices with what lies at their places; None when that is not known."""
+    """The choices with what their sources hold; None when that is not known."""
     if files is None:
         return None
     found: list[Any] = []
     for choice in choices:
-        found.extend(files.get(choice[1:], ()) if _is_place(choice) else (choice,))
+        found.extend(files.get(choice[1:], ()) if _is_source(choice) else (choice,))
     return tuple(found)
 
 
-def _is_place(choice: Any) -> bool:
-    return isinstance(choice, str) and choice.startswith(_PLACE)
+def _is_source(choice: Any) -> bool:
+    return isinstance(choice, str) and choice.startswith(_SOURCE)

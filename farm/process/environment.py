@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 # Of the system: where programs, libraries and folders are.
-_PLACES: Final = frozenset({"PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LD_LIBRARY_PATH"})
+_OF_SYSTEM: Final = frozenset({"PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LD_LIBRARY_PATH"})
 # Of Python: where it finds modules, and the certificates that it trusts.
 _OF_PYTHON: Final = frozenset(
     {
@@ -41,7 +41,7 @@ _LINK_VALUE: Final = re.compile(r"((tcp|udp|sctp)://)?[0-9a-f.:\[\]]+|tcp|udp|sc
 
 def for_server(environ: Mapping[str, str]) -> dict[str, str]:
     """For a program that takes all it needs from its command line or a file of ours."""
-    return {name: value for name, value in environ.items() if name in _PLACES} | {"LC_ALL": "C.UTF-8"}
+    return {name: value for name, value in environ.items() if name in _OF_SYSTEM} | {"LC_ALL": "C.UTF-8"}
 
 
 def for_python(environ: Mapping[str, str], ours: Iterable[str]) -> dict[str, str]:
@@ -50,7 +50,7 @@ def for_python(environ: Mapping[str, str], ours: Iterable[str]) -> dict[str, str
     Args:
         ours: the variables that it reads.
     """
-    kept = {*_PLACES, *_OF_PYTHON, *ours}
+    kept = {*_OF_SYSTEM, *_OF_PYTHON, *ours}
     found = {
         name: value for name, value in environ.items() if name in kept and not is_service_link(name, value)
     }

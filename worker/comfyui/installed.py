@@ -35,7 +35,7 @@ def custom_nodes(settings: WorkerSettings) -> dict[str, Installed]:
     if base is None or settings.comfyui_url is not None:
         return {}
     folder = base.expanduser().absolute() / "custom_nodes"
-    return {place.name: read_installed(place) for place in sorted(_loaded_from(folder))}
+    return {path.name: read_installed(path) for path in sorted(_loaded_from(folder))}
 
 
 def read_installed(folder: Path) -> Installed:
@@ -46,10 +46,10 @@ def read_installed(folder: Path) -> Installed:
 def _loaded_from(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         return
-    for place in folder.iterdir():
-        switched_off = place.name.endswith(".disabled") or place.name.startswith((".", "__"))
-        if not switched_off and (place.is_dir() or place.suffix == ".py"):
-            yield place
+    for path in folder.iterdir():
+        switched_off = path.name.endswith(".disabled") or path.name.startswith((".", "__"))
+        if not switched_off and (path.is_dir() or path.suffix == ".py"):
+            yield path
 
 
 def _version(file: Path) -> str | None:
@@ -64,13 +64,13 @@ def _version(file: Path) -> str | None:
 def _revision(folder: Path) -> str | None:
     """What git's HEAD points to; read without git, which an image may not have."""
     try:
-        place = folder / ".git"
-        if place.is_file():  # a worktree or a submodule: it names where its own part lies
-            place = folder / place.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
-        head = (place / "HEAD").read_text(encoding="utf-8").strip()
+        git = folder / ".git"
+        if git.is_file():  # a worktree or a submodule: it names where its own part lies
+            git = folder / git.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+        head = (git / "HEAD").read_text(encoding="utf-8").strip()
         if not head.startswith("ref:"):
             return head or None
-        return _ref(place, head.removeprefix("ref:").strip())
+        return _ref(git, head.removeprefix("ref:").strip())
     except (OSError, ValueError):
         return None
 
@@ -78,9 +78,9 @@ def _revision(folder: Path) -> str | None:
 def _ref(git: Path, name: str) -> str | None:
     common = git / "commondir"
     shared = git / common.read_text(encoding="utf-8").strip() if common.is_file() else git
-    for place in (git, shared):
-        if (place / name).is_file():
-            return (place / name).read_text(encoding="utf-8").strip()
+    for folder in (git, shared):
+        if (folder / name).is_file():
+            return (folder / name).read_text(encoding="utf-8").strip()
     for line in (shared / "packed-refs").read_text(encoding="utf-8").splitlines():
         revision, _, packed = line.partition(" ")
         if packed == name:

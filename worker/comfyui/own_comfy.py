@@ -48,13 +48,13 @@ class OwnComfy:
         """See `Comfy.client`."""
         return self._supervisor.client()
 
-    def place(
+    def provide(
         self, inputs: InputCache, source: str, *, field: str, holder: str, stop: Callable[[], bool]
     ) -> str:
         """Put an input where the server finds it: its folder, or by /upload when that is not ours."""
         folder = self._supervisor.input_dir
         if folder is not None:
-            return inputs.place(source, folder, holder=holder, field=field, stop=stop)
+            return inputs.provide(source, folder, holder=holder, field=field, stop=stop)
         file = inputs.fetch(source, holder=holder, field=field, stop=stop)
         return upload(self.client(), file, field)
 

@@ -29,7 +29,7 @@ from worker.inputs.sources import TIME_LIMIT_S, SourceReader, Stop, unavailable
 
 log = logging.getLogger(__name__)
 
-PLACED_FOLDER: Final = "farm"  # below ComfyUI's input folder
+INPUT_SUBFOLDER: Final = "farm"  # below ComfyUI's input folder
 _OURS: Final = re.compile(r"(?P<sha256>[0-9a-f]{64})(?P<suffix>\.[a-z0-9]{1,8})?")
 _PART: Final = ".part"
 
@@ -81,7 +81,7 @@ class InputCache:
         self._lock = threading.Lock()
         self._coming: dict[str, Future[CachedInput]] = {}
         self._held: dict[str, set[str]] = {}  # holder -> names of files
-        self._placed_in: set[Path] = set()
+        self._provided_in: set[Path] = set()
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(f"*{_PART}"):
             leftover.unlink(missing_ok=True)
@@ -114,7 +114,7 @@ class InputCache:
         self._evict()
         return found
 
-    def place(
+    def provide(
         self,
         source: str,
         input_folder: Path,
@@ -132,12 +132,12 @@ class InputCache:
             InputUnavailable, StorageUnavailable, TransferStopped: as `fetch`.
         """
         cached = self.fetch(source, holder=holder, field=field, stop=stop)
-        target = input_folder / PLACED_FOLDER / cached.name
+        target = input_folder / INPUT_SUBFOLDER / cached.name
         target.parent.mkdir(parents=True, exist_ok=True)
         with self._lock:
-            self._placed_in.add(target.parent)
+            self._provided_in.add(target.parent)
             _link(cached.path, target)
-        return f"{PLACED_FOLDER}/{cached.name}"
+        return f"{INPUT_SUBFOLDER}/{cached.name}"
 
     def release(self, holder: str) -> None:
         """The holder needs its files no more; they stay as long as there is room."""
@@ -231,9 +231,9 @@ class InputCache:
                 if path.name not in held:
                     path.unlink(missing_ok=True)
                     total -= status.st_size
-            for placed in [path for folder in self._placed_in for path in folder.iterdir()]:
-                if placed.name not in held and not (self._folder / placed.name).exists():
-                    placed.unlink(missing_ok=True)
+            for link in [path for folder in self._provided_in for path in folder.iterdir()]:
+                if link.name not in held and not (self._folder / link.name).exists():
+                    link.unlink(missing_ok=True)
 
 
 def _not_pinned(found: str, wanted: str) -> str:

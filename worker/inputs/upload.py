@@ -7,7 +7,7 @@ from typing import Final
 from comfy.errors import ServerError
 from comfy.protocol.client import ComfyClient
 from farm.errors import InputUnavailable
-from worker.inputs.cache import PLACED_FOLDER, CachedInput
+from worker.inputs.cache import INPUT_SUBFOLDER, CachedInput
 
 _TOO_LARGE: Final = 413
 
@@ -22,11 +22,11 @@ def upload(client: ComfyClient, file: CachedInput, field: str) -> str:
         ComfyError: as `ComfyClient`.
     """
     # It is named by its content, and another prompt may be reading it: nothing is written over.
-    if client.has_input(file.name, subfolder=PLACED_FOLDER, size_bytes=file.path.stat().st_size):
-        return f"{PLACED_FOLDER}/{file.name}"
+    if client.has_input(file.name, subfolder=INPUT_SUBFOLDER, size_bytes=file.path.stat().st_size):
+        return f"{INPUT_SUBFOLDER}/{file.name}"
     try:
         answer = client.upload_input(
-            file.name, file.path.read_bytes(), subfolder=PLACED_FOLDER, overwrite=True
+            file.name, file.path.read_bytes(), subfolder=INPUT_SUBFOLDER, overwrite=True
         )
     except ServerError as exc:
         if exc.status != _TOO_LARGE:

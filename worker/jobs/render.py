@@ -88,13 +88,13 @@ class Comfy(Protocol):
             WorkerError: it does not start.
         """
 
-    def place(
+    def provide(
         self, inputs: InputCache, source: str, *, field: str, holder: str, stop: Callable[[], bool]
     ) -> str:
         """Put an input file where the server finds it; the name to write into the graph.
 
         Raises:
-            InputUnavailable, StorageUnavailable, TransferStopped: as `InputCache.place`.
+            InputUnavailable, StorageUnavailable, TransferStopped: as `InputCache.provide`.
         """
 
     def clean(self, folder: str) -> None:
@@ -254,7 +254,7 @@ def _inputs_of(client: ComfyClient, class_type: str) -> set[str]:
 def _with_inputs(
     claim: Claim, inputs: InputCache, comfy: Comfy, stop: threading.Event, *, until: float
 ) -> Mapping[str, Any]:
-    """The graph with its input files in their places; `until` is when the attempt's time is up."""
+    """The graph with its input files provided; `until` is when the attempt's time is up."""
     if not claim.spec.inputs:
         return claim.spec.graph
 
@@ -263,8 +263,8 @@ def _with_inputs(
 
     try:
         names = {
-            place: comfy.place(inputs, source, field=place, holder=claim.token, stop=over)
-            for place, source in claim.spec.inputs.items()
+            path: comfy.provide(inputs, source, field=path, holder=claim.token, stop=over)
+            for path, source in claim.spec.inputs.items()
         }
     except TransferStopped as exc:
         if stop.is_set():

@@ -46,10 +46,10 @@ def host_memory(*, root: Path = Path("/")) -> HostMemory:
 
 def disk_space(folder: Path) -> DiskSpace:
     """Space where `folder` is, or will be once it is made."""
-    place = folder.absolute()
-    while not place.exists():
-        place = place.parent
-    usage = shutil.disk_usage(place)
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    usage = shutil.disk_usage(existing)
     return DiskSpace(total_bytes=usage.total, free_bytes=usage.free)
 
 

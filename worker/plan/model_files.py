@@ -161,16 +161,16 @@ def files_in(folder: Path) -> dict[tuple[str, str], int]:
         OSError: the folder cannot be read.
     """
     found = {}
-    for kind, place in _places(folder):
-        for path in _below(place):
+    for kind, below in _folders(folder):
+        for path in _below(below):
             with contextlib.suppress(OSError):  # a link to nowhere, or it went a moment ago
-                found[kind, path.relative_to(place).as_posix()] = path.stat().st_size
+                found[kind, path.relative_to(below).as_posix()] = path.stat().st_size
     return found
 
 
-def _below(place: Path) -> Iterable[Path]:
+def _below(folder: Path) -> Iterable[Path]:
     seen = set()
-    for where, folders, names in os.walk(place, followlinks=True):
+    for where, folders, names in os.walk(folder, followlinks=True):
         here = os.path.realpath(where)
         if here in seen:  # a link that leads back up
             folders.clear()
@@ -179,8 +179,8 @@ def _below(place: Path) -> Iterable[Path]:
         yield from (Path(where, name) for name in names if Path(name).suffix.lower() in _SUFFIXES)
 
 
-def _places(folder: Path) -> Iterable[tuple[str, Path]]:
+def _folders(folder: Path) -> Iterable[tuple[str, Path]]:
     kind_of = {name: kind for kind, names in SAME_FOLDER.items() for name in names}
-    for place in sorted(folder.iterdir()):
-        if place.is_dir():
-            yield kind_of.get(place.name, place.name), place
+    for below in sorted(folder.iterdir()):
+        if below.is_dir():
+            yield kind_of.get(below.name, below.name), below

@@ -51,7 +51,7 @@ _PAIR: Final = (
 )
 
 
-def _pair_places(size: str) -> dict[str, tuple[tuple[str, str], ...]]:
+def _pair_inputs(size: str) -> dict[str, tuple[tuple[str, str], ...]]:
     return {
         "prompt": (("6", "text"),),
         "negative": (("7", "text"),),
@@ -68,7 +68,7 @@ def _pair_places(size: str) -> dict[str, tuple[tuple[str, str], ...]]:
     }
 
 
-_SINGLE_PLACES: Final = {
+_SINGLE_INPUTS: Final = {
     "prompt": (("6", "text"),),
     "negative": (("7", "text"),),
     "width": (("40", "width"),),
@@ -99,7 +99,7 @@ _T2V_A14B: Final = Template(
     title="WAN 2.2 A14B text to video, two experts",
     source=_OFFICIAL.format("video_wan2_2_14B_t2v"),
     resource="wan22_t2v_a14b.json",
-    places=_pair_places("59"),
+    inputs=_pair_inputs("59"),
     presets={
         "quality": _QUALITY,
         **_few_step(
@@ -115,7 +115,7 @@ _I2V_A14B: Final = Template(
     title="WAN 2.2 A14B image to video, two experts",
     source=_OFFICIAL.format("video_wan2_2_14B_i2v"),
     resource="wan22_i2v_a14b.json",
-    places=_pair_places("63"),
+    inputs=_pair_inputs("63"),
     presets=I2V_PRESETS,
     loras=_PAIR,
     pictures={"image": Picture(help=START, node_id="62")},
@@ -125,7 +125,7 @@ _FLF2V_A14B: Final = Template(
     title="WAN 2.2 A14B from a first to a last frame, two experts",
     source=_OFFICIAL.format("video_wan2_2_14B_flf2v"),
     resource="wan22_flf2v_a14b.json",
-    places=_pair_places("63"),
+    inputs=_pair_inputs("63"),
     presets=I2V_PRESETS,
     loras=_PAIR,
     pictures={
@@ -139,7 +139,7 @@ _TI2V_5B: Final = Template(
     title="WAN 2.2 TI2V-5B text to video, or image to video when an image is given",
     source=_OFFICIAL.format("video_wan2_2_5B_ti2v"),
     resource="wan22_ti2v_5b.json",
-    places=_SINGLE_PLACES,
+    inputs=_SINGLE_INPUTS,
     presets={
         "quality": _5B_QUALITY,
         "draft": replace(
@@ -161,7 +161,7 @@ _T2V_1_3B: Final = Template(
     title="WAN 2.1 1.3B text to video",
     source=_OFFICIAL.format("text_to_video_wan"),
     resource="wan21_t2v_1_3b.json",
-    places=_SINGLE_PLACES,
+    inputs=_SINGLE_INPUTS,
     presets={
         "quality": _1_3B_QUALITY,
         "draft": _draft(replace(_1_3B_QUALITY, steps=15), help_=_LOOK),
@@ -174,7 +174,7 @@ _T2V_14B: Final = Template(
     title="WAN 2.1 14B text to video",
     source=_OFFICIAL.format("video_wan2.1_alpha_t2v_14B"),
     resource="wan21_t2v_14b.json",
-    places=_SINGLE_PLACES,
+    inputs=_SINGLE_INPUTS,
     presets={
         "quality": replace(_QUALITY, help="20 steps", cfg=6.0, shift=5.0),
         **_few_step(_FAST_21, "lightx2v_T2V_14B_cfg_step_distill_v2_lora_rank64_bf16.safetensors"),
@@ -186,7 +186,7 @@ _I2V_14B: Final = Template(
     title="WAN 2.1 14B image to video (480p model)",
     source=_OFFICIAL.format("image_to_video_wan"),
     resource="wan21_i2v_14b.json",
-    places=_SINGLE_PLACES,
+    inputs=_SINGLE_INPUTS,
     presets={
         "quality": replace(_QUALITY, help="20 steps", cfg=6.0),
         **_few_step(_FAST_21, "lightx2v_I2V_14B_480p_cfg_step_distill_rank64_bf16.safetensors"),

@@ -82,7 +82,7 @@ class Template:
     title: str
     source: str  # where its settings come from
     resource: str  # file name in comfy/wan/graphs
-    places: Mapping[str, tuple[tuple[str, str], ...]]  # setting -> nodes and inputs that get it
+    inputs: Mapping[str, tuple[tuple[str, str], ...]]  # setting -> nodes and inputs that get it
     presets: Mapping[str, Preset]
     fps: float = 16.0
     sides: Grid = SIDES
@@ -120,8 +120,8 @@ class Template:
             values["seed"] = secrets.randbelow(2**53)
         graph = _read_resource(self.resource)
         written = {**values, "split": values["steps"] // 2}
-        for name, places in self.places.items():
-            for node_id, input_name in places:
+        for name, inputs in self.inputs.items():
+            for node_id, input_name in inputs:
                 graph[node_id]["inputs"][input_name] = written[name]
         for slot, lora in zip(self.loras, preset.loras, strict=False):
             _put_in(graph, slot, lora)

@@ -25,7 +25,7 @@ _I2V_A14B: Final = Template(
     title="WAN 2.2 A14B image to video with WanVideoWrapper's nodes",
     source="the structure of https://github.com/wlsdml1114/generate_video",
     resource="wan22_i2v_a14b_wrapper.json",
-    places={
+    inputs={
         "prompt": (("16", "positive_prompt"),),
         "negative": (("16", "negative_prompt"),),
         # The picture is cut to the clip's shape before it is encoded: the encoder itself would stretch it.

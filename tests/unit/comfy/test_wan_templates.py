@@ -172,7 +172,7 @@ def test_a_template_writes_where_the_roles_of_its_graph_are(template: Template) 
     roles = find_roles(built.graph, shipped_definitions())
 
     assert get_template(template.name) is template
-    for name, input_paths in template.places.items():
+    for name, input_paths in template.inputs.items():
         found = {(each.set_at.node_id, each.set_at.input_name) for each in roles.of(name)}
         assert found <= set(input_paths)
         assert found or name == "split"
@@ -180,7 +180,7 @@ def test_a_template_writes_where_the_roles_of_its_graph_are(template: Template) 
             assert roles.value(name) == built.parameters[name]
     pictures = [str(each.set_at) for role in ("start_image", "end_image") for each in roles.of(role)]
     assert pictures == list(built.files)
-    experts = ["high", "low"] if "split" in template.places else ["single"]
+    experts = ["high", "low"] if "split" in template.inputs else ["single"]
     assert [stage.expert for stage in roles.stages] == experts
     assert sum(stage.steps_run or 0 for stage in roles.stages) == template.presets["quality"].steps
 

@@ -19,7 +19,7 @@ def test_defaults_are_those_of_a_server_with_a_card() -> None:
     assert settings.gpu is not None
     assert (settings.vram_state, settings.load_mode) == ("NORMAL_VRAM", LoadMode.DYNAMIC)
     assert settings.pretended_models == DEFAULT_MODELS
-    assert settings.places.output == Path.cwd() / "output"
+    assert settings.folders.output == Path.cwd() / "output"
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,14 @@ def test_results_are_kept_as_flags_and_memory_say(flags: list[str], caching: Cac
 
 
 def test_folders_follow_the_base_unless_they_are_named(tmp_path: Path) -> None:
-    places = parse(["--base-directory", str(tmp_path), "--temp-directory", str(tmp_path / "t")]).places
+    folders = parse(["--base-directory", str(tmp_path), "--temp-directory", str(tmp_path / "t")]).folders
 
-    assert (places.output, places.input, places.models) == (
+    assert (folders.output, folders.input, folders.models) == (
         tmp_path / "output",
         tmp_path / "input",
         tmp_path / "models",
     )
-    assert places.temp == tmp_path / "t" / "temp"
+    assert folders.temp == tmp_path / "t" / "temp"
 
 
 def test_a_card_can_be_named() -> None:

@@ -11,8 +11,8 @@ from comfy.node_defs.definitions import shipped_definitions
 from comfy.node_defs.snapshot import (
     FOLDER,
     filled,
-    places_of,
     shipped_nodes,
+    sources_of,
 )
 
 _FILES = sorted(FOLDER.glob("*.json"))
@@ -49,16 +49,16 @@ def test_no_model_file_of_any_machine_is_shipped(path: Any) -> None:
     assert not [name for name in names if isinstance(name, str) and name.endswith(_MODEL_ENDINGS)]
 
 
-def test_a_place_is_filled_with_what_lies_there() -> None:
+def test_a_source_is_filled_with_what_it_holds() -> None:
     choices = ["none", "@loras", "@vae"]
 
-    assert places_of(choices) == ("loras", "vae")
+    assert sources_of(choices) == ("loras", "vae")
     assert filled(choices, {"loras": ["a.safetensors"]}) == ("none", "a.safetensors")
     assert filled(choices, None) is None
 
 
-def test_written_out_choices_have_no_place() -> None:
-    assert places_of(["sdpa", "comfy", 128]) == ()
+def test_written_out_choices_have_no_source() -> None:
+    assert sources_of(["sdpa", "comfy", 128]) == ()
 
 
 def test_a_core_has_the_nodes_of_its_generation_and_no_later_ones() -> None:

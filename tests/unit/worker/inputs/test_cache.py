@@ -1,4 +1,4 @@
-"""The input cache: fetched once, kept by content, placed where ComfyUI looks."""
+"""The input cache: fetched once, kept by content, provided where ComfyUI looks."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ def a_picture_source(storage: FolderStorage, tmp_path: Path, number: int = 0) ->
     return storage.upload_input(picture)
 
 
-def test_a_placed_picture_lies_where_loaders_look(storage: CountingStorage, tmp_path: Path) -> None:
+def test_a_provided_picture_lies_where_loaders_look(storage: CountingStorage, tmp_path: Path) -> None:
     source = a_picture_source(storage, tmp_path)
     content = (tmp_path / "p0.png").read_bytes()
 
-    name = a_cache(tmp_path, storage).place(source, tmp_path / "input", holder="a")
+    name = a_cache(tmp_path, storage).provide(source, tmp_path / "input", holder="a")
 
     assert name == f"farm/{hashlib.sha256(content).hexdigest()}.png"
     assert (tmp_path / "input" / name).read_bytes() == content
@@ -87,8 +87,8 @@ def test_the_same_upload_is_fetched_once_and_survives_a_restart(
 ) -> None:
     source = a_picture_source(storage, tmp_path)
 
-    first = a_cache(tmp_path, storage).place(source, tmp_path / "input", holder="a")
-    again = a_cache(tmp_path, storage).place(source, tmp_path / "input", holder="a")
+    first = a_cache(tmp_path, storage).provide(source, tmp_path / "input", holder="a")
+    again = a_cache(tmp_path, storage).provide(source, tmp_path / "input", holder="a")
 
     assert first == again
     assert storage.downloads == 1
@@ -101,7 +101,7 @@ def test_threads_that_want_the_same_wait_for_one_fetch(storage: CountingStorage,
     names: list[str] = []
     threads = [
         threading.Thread(
-            target=lambda: names.append(cache.place("s3://farm/art/x.png", tmp_path / "input", holder="a"))
+            target=lambda: names.append(cache.provide("s3://farm/art/x.png", tmp_path / "input", holder="a"))
         )
         for _ in range(4)
     ]
@@ -286,25 +286,25 @@ def test_what_a_live_job_was_given_stays_however_long_it_takes(
     storage: CountingStorage, tmp_path: Path
 ) -> None:
     cache = a_cache(tmp_path, storage, input_cache_mib=1)
-    given = cache.place(a_large_source(storage, 0), tmp_path / "input", holder="long job")
+    given = cache.provide(a_large_source(storage, 0), tmp_path / "input", holder="long job")
     for path in (tmp_path / "cache").iterdir():
         os.utime(path, (time.time() - 7 * 86400,) * 2)
 
     for number in range(1, 5):
-        cache.place(a_large_source(storage, number), tmp_path / "input", holder="others")
+        cache.provide(a_large_source(storage, number), tmp_path / "input", holder="others")
         cache.release("others")
 
     assert (tmp_path / "input" / given).exists()
     assert (tmp_path / "cache" / given.removeprefix("farm/")).exists()
 
 
-def test_placed_files_go_with_the_cached_ones(storage: CountingStorage, tmp_path: Path) -> None:
+def test_provided_files_go_with_the_cached_ones(storage: CountingStorage, tmp_path: Path) -> None:
     cache = a_cache(tmp_path, storage, input_cache_mib=1)
     for number in range(4):
-        cache.place(a_large_source(storage, number), tmp_path / "input", holder="a")
+        cache.provide(a_large_source(storage, number), tmp_path / "input", holder="a")
     cache.release("a")
 
-    last = cache.place(a_large_source(storage, 4), tmp_path / "input", holder="b")
+    last = cache.provide(a_large_source(storage, 4), tmp_path / "input", holder="b")
 
     left = {f"farm/{path.name}" for path in (tmp_path / "input" / "farm").iterdir()}
     assert last in left

@@ -44,7 +44,7 @@ _ANNOTATION: Final = re.compile(r"^(?P<name>.*?) ?\[(?P<type>input|output|temp)\
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class ServerFolders:
     """The server's folders, all absolute."""
 
     base: Path
@@ -74,29 +74,29 @@ def annotated(name: str) -> tuple[str, str | None]:
     return (match["name"], match["type"]) if match else (name, None)
 
 
-def input_file(places: Places, value: str) -> Path:
+def input_file(folders: ServerFolders, value: str) -> Path:
     """The file that a LoadImage node means, whether it exists or not."""
     name, kind = annotated(value)
-    folder = places.of_type(kind or "input") or places.input
+    folder = folders.of_type(kind or "input") or folders.input
     return folder / name
 
 
-def may_be_loaded(places: Places, value: str, *, confined: bool) -> bool:
+def may_be_loaded(folders: ServerFolders, value: str, *, confined: bool) -> bool:
     """Whether a LoadImage node would find its file.
 
     Args:
         confined: a file counts only if it really lies in its folder, whatever path or link leads there.
     """
-    path = input_file(places, value)
-    folder = places.of_type(annotated(value)[1] or "input") or places.input
+    path = input_file(folders, value)
+    folder = folders.of_type(annotated(value)[1] or "input") or folders.input
     return path.exists() and (not confined or path.resolve().is_relative_to(folder.resolve()))
 
 
-def input_images(places: Places) -> list[str]:
+def input_images(folders: ServerFolders) -> list[str]:
     """The choices of a LoadImage node."""
-    if not places.input.is_dir():
+    if not folders.input.is_dir():
         return []
-    found = (path for path in places.input.iterdir() if path.suffix.lower() in _IMAGE_SUFFIXES)
+    found = (path for path in folders.input.iterdir() if path.suffix.lower() in _IMAGE_SUFFIXES)
     return sorted(path.name for path in found)
 
 
@@ -112,13 +112,13 @@ class ModelShelf:
 
     def files(self, folder: str) -> list[str] | None:
         """The files of one kind ("loras"), sorted; None when there is no such kind."""
-        places = MODEL_FOLDERS.get(folder)
-        if places is None:
+        names = MODEL_FOLDERS.get(folder)
+        if names is None:
             return None
         found = set(self._pretended.get(folder, ()))
         wanted = frozenset({".gguf"}) if folder.endswith("_gguf") else _MODEL_SUFFIXES
-        for place in places:
-            root = self._models / place
+        for name in names:
+            root = self._models / name
             for path in root.rglob("*") if root.is_dir() else ():
                 if path.suffix.lower() in wanted:
                     found.add(path.relative_to(root).as_posix())
@@ -130,8 +130,8 @@ class ModelShelf:
 
     def size_mib(self, folder: str, name: str) -> float:
         """How big a model is: the real file's size, or what the official file of that name has."""
-        for place in MODEL_FOLDERS.get(folder, ()):
-            path = self._models / place / name
+        for subfolder in MODEL_FOLDERS.get(folder, ()):
+            path = self._models / subfolder / name
             if path.is_file():
                 return path.stat().st_size / 2**20
         return pretended_size_mib(name)

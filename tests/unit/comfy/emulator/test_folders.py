@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from comfy.emulator.places import (
+from comfy.emulator.folders import (
     VHS_NUMBERED,
     ModelShelf,
     OutsideOutputFolderError,
-    Places,
+    ServerFolders,
     annotated,
     guess_folders,
     may_be_loaded,
@@ -90,19 +90,20 @@ def test_pretended_and_real_files_are_listed_together(tmp_path: Path) -> None:
 
 
 def test_a_confined_file_must_really_lie_in_its_folder(tmp_path: Path) -> None:
-    folders = {name: tmp_path / name for name in ("output", "temp", "input", "user")}
-    places = Places(base=tmp_path, **folders)
-    places.create()
+    folders = ServerFolders(
+        base=tmp_path, **{name: tmp_path / name for name in ("output", "temp", "input", "user")}
+    )
+    folders.create()
     outside = tmp_path / "x.png"
     outside.touch()
-    (places.input / "in.png").touch()
-    (places.input / "link.png").symlink_to(outside)
+    (folders.input / "in.png").touch()
+    (folders.input / "link.png").symlink_to(outside)
 
     def loaded(name: str) -> list[bool]:
-        return [may_be_loaded(places, name, confined=confined) for confined in (False, True)]
+        return [may_be_loaded(folders, name, confined=confined) for confined in (False, True)]
 
     assert loaded("in.png") == [True, True]
-    assert loaded(str(places.input / "in.png")) == [True, True]
+    assert loaded(str(folders.input / "in.png")) == [True, True]
     assert loaded(str(outside)) == [True, False]
     assert loaded("../x.png") == [True, False]
     assert loaded("link.png") == [True, False]
