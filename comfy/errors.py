@@ -32,12 +32,12 @@ class GraphProblem:
     input_name: str | None = None
 
     def __str__(self) -> str:
-        place = []
+        where = []
         if self.node_id is not None:
-            place.append(f"node {self.node_id}" + (f" ({self.class_type})" if self.class_type else ""))
+            where.append(f"node {self.node_id}" + (f" ({self.class_type})" if self.class_type else ""))
         if self.input_name is not None:
-            place.append(f"input {self.input_name}")
-        return f"{', '.join(place)}: {self.message}" if place else self.message
+            where.append(f"input {self.input_name}")
+        return f"{', '.join(where)}: {self.message}" if where else self.message
 
 
 class ComfyError(Exception):
@@ -107,8 +107,8 @@ class RunFailed(ComfyError):
         node_type: str | None = None,
         traceback: Sequence[str] = (),
     ) -> None:
-        place = f" in node {node_id} ({node_type})" if node_id is not None else ""
-        super().__init__(f"{exception_type}{place}: {exception_message.strip()}")
+        where = f" in node {node_id} ({node_type})" if node_id is not None else ""
+        super().__init__(f"{exception_type}{where}: {exception_message.strip()}")
         self.prompt_id = prompt_id
         self.exception_type = exception_type
         self.exception_message = exception_message
@@ -132,9 +132,9 @@ class RunInterrupted(ComfyError):
         why: str = "somebody else interrupted it",
         yielded: bool = True,
     ) -> None:
-        place = f" at node {node_id}" if node_id else ""
+        where = f" at node {node_id}" if node_id else ""
         stuck = "" if yielded else "; ComfyUI goes on with it and must be killed to stop"
-        super().__init__(f"prompt {prompt_id} was interrupted{place}: {why}{stuck}")
+        super().__init__(f"prompt {prompt_id} was interrupted{where}: {why}{stuck}")
         self.prompt_id = prompt_id
         self.node_id = node_id
         self.why = why
@@ -158,8 +158,8 @@ class Blocked:
     message: str  # the blocker's reason
 
     def __str__(self) -> str:
-        place = f"node {self.node_id} ({self.node_type})" if self.node_id is not None else "a node"
-        return f"{place} was blocked: {self.message}"
+        where = f"node {self.node_id} ({self.node_type})" if self.node_id is not None else "a node"
+        return f"{where} was blocked: {self.message}"
 
 
 class NothingToShow(ComfyError):

@@ -123,7 +123,7 @@ class JobSpec:
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
     labels: Annotated[tuple[Label, ...], Field(max_length=16)] = ()
     idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
-    accept: ChangeKind = ChangeKind.NEAR  # what the worker may change to make the graph fit its place
+    accept: ChangeKind = ChangeKind.NEAR  # what the worker may change to make the graph fit the worker
     # What the caller asks of such changes; most need `accept` "different". Stored as "wishes", its first
     # name: waiting jobs, workers of the version before and digests of equal content know it by that.
     rewrite_options: Annotated[

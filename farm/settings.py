@@ -52,9 +52,9 @@ class FromEnvironment(BaseModel):
 
 def _in_words(error: ErrorDetails) -> str:
     """One fault, with its variable; what a group says of itself as a whole names its variables itself."""
-    place = ".".join(map(str, error["loc"]))
+    setting = ".".join(map(str, error["loc"]))
     message = error["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message
+    return f"{setting}: {message}" if setting else message
 
 
 def variables_of(field: FieldInfo) -> list[str]:

@@ -21,7 +21,7 @@ class ComfyAddress:
 
     @property
     def websocket_url(self) -> str:
-        """The same place for the websocket."""
+        """The same address for the websocket."""
         return f"ws{self.url.removeprefix('http')}/ws"
 
     @classmethod
@@ -46,9 +46,9 @@ class ComfyAddress:
                 "an address has neither '?' nor '#'; what the server wants to know goes elsewhere"
             )
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        place = host if port is None else f"{host}:{port}"
+        authority = host if port is None else f"{host}:{port}"
         path = parts.path.rstrip("/")
-        return cls(f"{parts.scheme}://{place}{path}", _headers(parts.username, parts.password, token))
+        return cls(f"{parts.scheme}://{authority}{path}", _headers(parts.username, parts.password, token))
 
 
 def _headers(user: str | None, password: str | None, token: str | None) -> dict[str, str]:

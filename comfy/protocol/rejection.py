@@ -90,9 +90,9 @@ def _graph_problems(error: Any, graph: Mapping[str, Any]) -> Iterator[GraphProbl
 def _unknown_class(
     extra: Any, unknown: re.Match[str] | None, details: str, graph: Mapping[str, Any]
 ) -> GraphProblem:
-    place = _NODE_ID.search(details)
+    named = _NODE_ID.search(details)
     extra = extra if isinstance(extra, Mapping) else {}
-    node_id = extra.get("node_id") or (place["id"] if place else None)
+    node_id = extra.get("node_id") or (named["id"] if named else None)
     class_type = (
         extra.get("class_type") or (unknown["class"] if unknown else None) or class_of(graph, node_id)
     )

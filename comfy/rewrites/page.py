@@ -14,7 +14,7 @@ from comfy.rewrites.rewrite import Rewrite
 _INTRODUCTION: Final = """\
 # Rewrites
 
-What the farm may change in a graph so that it fits the place where it runs. A change has a kind, and a job
+What the farm may change in a graph so that it fits the worker where it runs. A change has a kind, and a job
 says which kinds it accepts (`--accept`, `accept=` in Python; default `near`):
 
 | kind | what it does to the picture |
@@ -30,7 +30,7 @@ which were applied, refused or skipped, and why, with every value written (`chan
 - Nothing is written that the installed node does not have or does not offer, and a graph that was valid stays
   valid: a rewrite that would break it is undone and logged.
 - Only nodes that run are changed, both experts alike. A value that a link brings is cut from its link.
-- A rewrite that fails costs nothing but itself. What is not known of a place (the card, the size of a file)
+- A rewrite that fails costs nothing but itself. What is not known of a worker (the card, the size of a file)
   is not judged, and that is said.
 - Options: `--attention sdpa|keep|auto`, `--lightning`, `--keep-metadata`, `--mp4`, `--limit width=832`
   (`height`, `frames`, `fps`, `seconds`, `interpolation`).

@@ -11,12 +11,12 @@ from comfy.rewrites.later_inputs import LATER_INPUTS
 from comfy.rewrites.lightning import LIGHTNING
 from comfy.rewrites.limits import LENGTH, SIZE
 from comfy.rewrites.metadata import METADATA
+from comfy.rewrites.offload import BLOCK_SWAP, FORCE_OFFLOAD, LOAD
 from comfy.rewrites.previews import PREVIEWS
 from comfy.rewrites.rewrite import Rewrite
 from comfy.rewrites.tiled_decode import TILED_DECODE
 from comfy.rewrites.unloads import UNLOADS
 from comfy.rewrites.video_format import MP4, NVENC
-from comfy.rewrites.weights_place import BLOCK_SWAP, FORCE_OFFLOAD, LOAD
 
 # What would be refused is mended first, for all others look at nodes that are whole. Then comes what changes
 # the clip, because what fits on a card depends on the clip. Outputs come last: a format that is changed

@@ -1,4 +1,4 @@
-"""How a graph's models would lie on the card of the place where it runs."""
+"""How a graph's models would lie on the card of the site where it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of the place where a graph will run."""
+"""What is known of where a graph will run."""
 
 from __future__ import annotations
 

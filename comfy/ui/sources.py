@@ -68,7 +68,7 @@ class Gone:
 
 Source = Taken | Literal | Gone | None  # None: nothing is linked, so the widget's own value counts
 
-_Place = tuple[Scope, str]  # a level and the id of a link in it
+_LinkAt = tuple[Scope, str]  # a level and the id of a link in it
 
 
 class Sources:
@@ -85,7 +85,7 @@ class Sources:
         """
         on_the_way: list[tuple[tuple[str, ...], str, str]] = []
         seen: set[tuple[tuple[str, ...], str, str]] = set()
-        found: Source | _Place = (scope, link_id)
+        found: Source | _LinkAt = (scope, link_id)
         while isinstance(found, tuple):
             scope, link_id = found
             key = (scope.path, link_id, kind)
@@ -101,7 +101,7 @@ class Sources:
             self._known[key] = found
         return found
 
-    def _step(self, scope: Scope, link_id: str, kind: str) -> Source | _Place:
+    def _step(self, scope: Scope, link_id: str, kind: str) -> Source | _LinkAt:
         wire = scope.sheet.wires.get(link_id)
         if wire is None:
             return None
@@ -111,7 +111,7 @@ class Sources:
         return None if node is None else _through(scope, node, wire.origin_slot, kind)
 
 
-def _outside(scope: Scope, slot: int) -> Source | _Place:
+def _outside(scope: Scope, slot: int) -> Source | _LinkAt:
     """From inside a subgraph: what its user linked to this input, or typed into the widget on its face."""
     if scope.parent is None or not 0 <= slot < len(scope.sheet.inputs):
         return None
@@ -123,7 +123,7 @@ def _outside(scope: Scope, slot: int) -> Source | _Place:
     return None if value is None else Literal(value=value)
 
 
-def _through(scope: Scope, node: Node, slot: int, kind: str) -> Source | _Place:
+def _through(scope: Scope, node: Node, slot: int, kind: str) -> Source | _LinkAt:
     if node.mode == Mode.BYPASS:
         return _linked(scope, _matching_input(node, slot, kind))
     if node.mode == Mode.NEVER:
@@ -137,7 +137,7 @@ def _through(scope: Scope, node: Node, slot: int, kind: str) -> Source | _Place:
     return Taken(node_id=scope.id_of(node), slot=slot)
 
 
-def _through_virtual(scope: Scope, node: Node) -> Source | _Place:
+def _through_virtual(scope: Scope, node: Node) -> Source | _LinkAt:
     if node.class_type in (PRIMITIVE, SEED):
         value = next(iter(listed(node.values)), None)
         return None if value is None else Literal(value=value)
@@ -146,7 +146,7 @@ def _through_virtual(scope: Scope, node: Node) -> Source | _Place:
     return _linked(scope, next(iter(node.inputs), None)) if node.class_type in REROUTES else None
 
 
-def _linked(scope: Scope, given: Slot | None) -> _Place | None:
+def _linked(scope: Scope, given: Slot | None) -> _LinkAt | None:
     return None if given is None or given.link is None else (scope, given.link)
 
 

@@ -24,7 +24,7 @@ _WARM_PHASES: Final = ("swap", "text", "vae", "frames", "save")  # of every job,
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Target:
     """A card on which the graph might run: a live worker's, or one by name."""
 
     name: str  # of the worker, or of the card
@@ -52,7 +52,7 @@ class StageForecast:
 class Forecast:
     """A graph on one card."""
 
-    place: Place
+    target: Target
     fate: str  # in the words of docs/load-modes.md, for the largest stage and the VAE
     runs: bool
     stages: tuple[StageForecast, ...]
@@ -62,28 +62,28 @@ class Forecast:
     notes: tuple[str, ...]
 
 
-def forecast(work: Workload, place: Place, book: PaceBook) -> Forecast:
+def forecast(work: Workload, target: Target, book: PaceBook) -> Forecast:
     """Say what becomes of the graph there. Without a rate for the card the seconds stay open."""
-    found = fit(place.free_bytes, _sizes(work), reserve_bytes=place.reserve_bytes)
-    emulated = place.gpu == EMULATED
-    stages = tuple(_stage(stage, work, place, book) for stage in work.stages)
-    phases = {} if emulated else phase_times(work, place.gpu, found, place.ram_bytes)
-    phases |= _measured_phases(work, place, book)
+    found = fit(target.free_bytes, _sizes(work), reserve_bytes=target.reserve_bytes)
+    emulated = target.gpu == EMULATED
+    stages = tuple(_stage(stage, work, target, book) for stage in work.stages)
+    phases = {} if emulated else phase_times(work, target.gpu, found, target.ram_bytes)
+    phases |= _measured_phases(work, target, book)
     warm = _sum([stage.whole for stage in stages])
     for name in _WARM_PHASES:
         if warm is not None and name in phases:
             warm = warm.plus(phases[name])
     cold = warm.plus(phases["load"]) if warm is not None and "load" in phases else None
-    runs = found.runs or emulated or place.mode == _CPU
+    runs = found.runs or emulated or target.mode == _CPU
     return Forecast(
-        place=place,
-        fate=_fate(place, found, len(work.experts())),
+        target=target,
+        fate=_fate(target, found, len(work.experts())),
         runs=runs,
         stages=stages,
         phases=phases,
         warm=warm if runs else None,
         cold=cold if runs else None,
-        notes=tuple(_notes(work, place, stages)),
+        notes=tuple(_notes(work, target, stages)),
     )
 
 
@@ -92,33 +92,33 @@ def host_bytes(work: Workload) -> int:
     return work.file_bytes + HOST_MARGIN_BYTES + work.frame_bytes
 
 
-def pace_key(what: str, stage: StageLoad, work: Workload, place: Place) -> PaceKey:
+def pace_key(what: str, stage: StageLoad, work: Workload, target: Target) -> PaceKey:
     """Under which kind of job the farm remembers what this takes."""
     return PaceKey(
         what=what,
-        gpu=place.gpu,
+        gpu=target.gpu,
         family=stage.weights.family.name,
         precision=stage.weights.precision.value,
         size=stage.size.name,
         passes=stage.passes,
-        mode=place.mode,
-        attention=place.attention if work.attention == DEFAULT_ATTENTION else work.attention,
+        mode=target.mode,
+        attention=target.attention if work.attention == DEFAULT_ATTENTION else work.attention,
         loras=stage.loras,
-        comfyui=place.comfyui,
+        comfyui=target.comfyui,
         extra=stage.extra,
     )
 
 
-def _all(place: Place) -> bool:
-    return place.mode == _STREAMED
+def _all(target: Target) -> bool:
+    return target.mode == _STREAMED
 
 
-def _fate(place: Place, found: Fit, experts: int) -> str:
-    if place.gpu == EMULATED:
+def _fate(target: Target, found: Fit, experts: int) -> str:
+    if target.gpu == EMULATED:
         return "computes nothing"
-    if place.mode == _CPU:
+    if target.mode == _CPU:
         return "on the CPU"
-    return fate(found, experts=experts, streamed=_all(place))
+    return fate(found, experts=experts, streamed=_all(target))
 
 
 def _layer_bytes(weights: Weights) -> int:
@@ -136,27 +136,27 @@ def _sizes(work: Workload) -> ModelSizes:
     )
 
 
-def _stage(stage: StageLoad, work: Workload, place: Place, book: PaceBook) -> StageForecast:
+def _stage(stage: StageLoad, work: Workload, target: Target, book: PaceBook) -> StageForecast:
     sizes = ModelSizes(
         experts=(stage.weights.resident_bytes,),
         activations=stage.memory.activation_bytes,
         decode=0,
         layer=_layer_bytes(stage.weights),
     )
-    found = fit(place.free_bytes, sizes, reserve_bytes=place.reserve_bytes)
-    measured = book.seconds(pace_key("step", stage, work, place))
-    rate = rate_of(place.gpu, stage.weights.precision)
-    step = measured or (_derived_step(stage, place, found, rate) if rate is not None else None)
+    found = fit(target.free_bytes, sizes, reserve_bytes=target.reserve_bytes)
+    measured = book.seconds(pace_key("step", stage, work, target))
+    rate = rate_of(target.gpu, stage.weights.precision)
+    step = measured or (_derived_step(stage, target, found, rate) if rate is not None else None)
     return StageForecast(
         label=stage.label,
-        fate=_fate(place, found, 1),
+        fate=_fate(target, found, 1),
         steps=stage.steps,
         step=step,
         whole=step.times(stage.steps) if step is not None and stage.steps is not None else None,
     )
 
 
-def _derived_step(stage: StageLoad, place: Place, found: Fit, rate: Rate) -> Estimate:
+def _derived_step(stage: StageLoad, target: Target, found: Fit, rate: Rate) -> Estimate:
     one = rate.seconds(stage.size.batch * forward_flops(stage.size, stage.weights.family))
     if stage.weights.precision is Precision.GGUF:
         best, taken, worst = GGUF_SLOWER
@@ -166,9 +166,9 @@ def _derived_step(stage: StageLoad, place: Place, found: Fit, rate: Rate) -> Est
             high=one.high * worst,
             source=f"{one.source}; GGUF unpacks each layer at each use: {best:g} to {worst:g} times as long",
         )
-    streamed = stage.weights.resident_bytes if _all(place) else found.streamed_bytes
+    streamed = stage.weights.resident_bytes if _all(target) else found.streamed_bytes
     if streamed:
-        slow, link, fast = link_bytes_per_s(place.gpu)
+        slow, link, fast = link_bytes_per_s(target.gpu)
         # The copy runs beside the computing: only what it takes longer is felt.
         one = Estimate(
             seconds=max(one.seconds, streamed / link),
@@ -179,23 +179,25 @@ def _derived_step(stage: StageLoad, place: Place, found: Fit, rate: Rate) -> Est
     return one.times(stage.passes * stage.windows)
 
 
-def _measured_phases(work: Workload, place: Place, book: PaceBook) -> dict[str, Estimate]:
+def _measured_phases(work: Workload, target: Target, book: PaceBook) -> dict[str, Estimate]:
     found = {}
     for name in ("load", *_WARM_PHASES):
-        seconds = book.seconds(pace_key(name, work.stages[0], work, place))
+        seconds = book.seconds(pace_key(name, work.stages[0], work, target))
         if seconds is not None:
             found[name] = seconds
     return found
 
 
-def _notes(work: Workload, place: Place, stages: tuple[StageForecast, ...]) -> list[str]:
+def _notes(work: Workload, target: Target, stages: tuple[StageForecast, ...]) -> list[str]:
     notes = []
-    if place.gpu == EMULATED:
+    if target.gpu == EMULATED:
         return ["it is the emulator: it loads and computes nothing"]
     if all(stage.step is None for stage in stages):
         notes.append("no measured rate for this card yet")
-    if place.ram_bytes is not None and place.ram_bytes < host_bytes(work):
-        short = f"{place.ram_bytes / GIB:.0f} GiB of host memory, {host_bytes(work) / GIB:.0f} GiB are wanted"
+    if target.ram_bytes is not None and target.ram_bytes < host_bytes(work):
+        short = (
+            f"{target.ram_bytes / GIB:.0f} GiB of host memory, {host_bytes(work) / GIB:.0f} GiB are wanted"
+        )
         notes.append(short)
     return notes
 

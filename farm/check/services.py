@@ -96,19 +96,19 @@ def judge_replicas(facts: dict[str, Any], wanted: int) -> list[Finding]:
 
 def judge_access(url: str) -> Finding:
     """Whether a stranger who reaches it could use it, or listen."""
-    place = urlsplit(url)
-    if place.scheme == "unix" or is_loopback(place.hostname or ""):
+    parts = urlsplit(url)
+    if parts.scheme == "unix" or is_loopback(parts.hostname or ""):
         return good("Redis access", "reached within this machine only")
-    if not place.password:
+    if not parts.password:
         return bad(
             "Redis access",
-            f"{place.hostname} takes whoever reaches it, without a password",
+            f"{parts.hostname} takes whoever reaches it, without a password",
             "set `requirepass` or an ACL user, and name it in FARM_REDIS_URL",
         )
-    if place.scheme == "sentinel":
+    if parts.scheme == "sentinel":
         what = "jobs and the password travel in the clear"
         return note("Redis access", what, "there is no TLS to sentinels: keep them in a private network")
-    if place.scheme != "rediss":
+    if parts.scheme != "rediss":
         return note("Redis access", "jobs and the password travel in the clear", "use TLS: rediss://")
     return good("Redis access", "password and TLS")
 
@@ -131,4 +131,4 @@ def check_s3(folder: Path | None = None) -> list[Finding]:
         return [bad("S3", str(exc), STACK_REMEDY.format("FARM_S3_ENDPOINT_URL"))]
     finally:
         storage.close()
-    return [good("S3", f"bucket {storage.bucket} at {storage.place.name} can be written and read")]
+    return [good("S3", f"bucket {storage.bucket} at {storage.endpoint.name} can be written and read")]

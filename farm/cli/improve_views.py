@@ -29,7 +29,7 @@ _SAID: Final = {
 def optimized_view(
     graph: Mapping[str, Any], site: Site, result: Optimized, accept: ChangeKind, *, explain: bool
 ) -> RenderableType:
-    """What would be changed at one place, what would not, and why."""
+    """What would be changed at one site, what would not, and why."""
     card = size(site.vram_bytes) if site.vram_bytes is not None else "VRAM not known"
     emulated = ", emulated" if site.emulated else ""
     where = f" ({card}{emulated}), accepting {accept}"
@@ -51,7 +51,7 @@ def lint_view(diagnostics: Sequence[Diagnostic]) -> RenderableType:
         return "nothing to report"
     table = plain_table("", "rule", "where", "what")
     for diagnostic in diagnostics:
-        where = _place(diagnostic.node_id, diagnostic.input_name, diagnostic.class_type)
+        where = _where(diagnostic.node_id, diagnostic.input_name, diagnostic.class_type)
         table.add_row(
             Text(diagnostic.severity, _COLOURS[diagnostic.severity]),
             diagnostic.rule,
@@ -66,7 +66,7 @@ def _changes(graph: Mapping[str, Any], outcomes: Iterable[Outcome]) -> list[Rend
     table = plain_table("rewrite", "kind", "where", "old → new", "why")
     for outcome in outcomes:
         for change in outcome.changes:
-            where = _place(change.node_id, change.input_name, class_of(graph, change.node_id))
+            where = _where(change.node_id, change.input_name, class_of(graph, change.node_id))
             values = f"{_shown(change.old)} → {_shown(change.new)}"
             table.add_row(outcome.rewrite, outcome.kind, where, values, change.why)
     return [table]
@@ -90,9 +90,9 @@ def _notes(outcomes: Iterable[Outcome]) -> list[RenderableType]:
     ]
 
 
-def _place(node_id: str | None, input_name: str | None, class_type: str | None) -> str:
-    place = ".".join(part for part in (node_id, input_name) if part)
-    return f"{place} ({class_type})" if class_type else place
+def _where(node_id: str | None, input_name: str | None, class_type: str | None) -> str:
+    path = ".".join(part for part in (node_id, input_name) if part)
+    return f"{path} ({class_type})" if class_type else path
 
 
 def _shown(value: Any) -> str:

@@ -117,7 +117,7 @@ def _cards_table(plan: JobPlan) -> Table:
         known = " ".join(f"{numbers[each.source]})" for each in steps if each is not None)
         table.add_row(
             names if card.worker else "a card by name",
-            card.place.gpu,
+            card.target.gpu,
             found.fate if found is not None else "–",
             Text.assemble("\n".join(range_words(each) for each in steps), (f" {known}".rstrip(), "dim")),
             range_words(found.warm) if found is not None else "–",
@@ -133,12 +133,12 @@ def _alike(cards: Sequence[CardPlan]) -> Iterator[tuple[str, CardPlan]]:
     for card in cards:
         found = card.forecast
         said = (found.fate, found.stages, found.warm, found.cold, found.notes) if found is not None else ()
-        rows.setdefault(repr((card.worker, card.place.gpu, card.class_gib, card.missing, said)), []).append(
+        rows.setdefault(repr((card.worker, card.target.gpu, card.class_gib, card.missing, said)), []).append(
             card
         )
     for row in rows.values():
         more = f" and {len(row) - 1} more" if len(row) > 1 else ""
-        yield row[0].place.name + more, row[0]
+        yield row[0].target.name + more, row[0]
 
 
 def _notes(card: CardPlan) -> Iterator[str]:

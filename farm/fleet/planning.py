@@ -11,6 +11,8 @@ from comfy.graphs.required import model_files
 from comfy.wan.cards import IDLE_BYTES, KNOWN_CARDS, known_card
 from comfy.wan.forecast import EMULATED, Forecast, Place, forecast, host_bytes
 from comfy.wan.memory import RESERVE_BYTES, MemoryNeed
+from comfy.wan.forecast import EMULATED, Forecast, Target, forecast, host_bytes
+from comfy.wan.memory import RESERVE_BYTES, MemoryNeed, graph_need
 from comfy.wan.models import GIB
 from comfy.wan.pace_book import PaceBook
 from comfy.wan.workload import DEFAULT_ATTENTION, Workload, graph_need, read_workload
@@ -36,7 +38,7 @@ class CardPlan:
     """The job on one card."""
 
     forecast: Forecast | None  # None: the graph runs no WAN model that we know
-    place: Place
+    target: Target
     worker: bool  # a live one, not a card by name
     class_gib: int | None  # what the worker serves, when that is less than the job needs
     missing: tuple[str, ...]  # what its ComfyUI would not take: nodes, models, inputs
@@ -68,12 +70,12 @@ def plan_job(
         InvalidJob: a card is not known, and no size is given.
         StoreUnavailable: the live workers cannot be read.
     """
-    named = [named_place(name, vram_gib) for name in gpus] or (
-        [named_place(None, vram_gib)] if vram_gib else []
+    named = [named_target(name, vram_gib) for name in gpus] or (
+        [named_target(None, vram_gib)] if vram_gib else []
     )
     verdicts = Preflight(store).verdicts(spec) if store is not None else ()
     if not named and not verdicts:
-        named = [named_place(name, None) for name in USUAL_CARDS]
+        named = [named_target(name, None) for name in USUAL_CARDS]
     workers = [verdict.worker for verdict in verdicts]
     sizes = _real_sizes(store, spec, workers) if store is not None else {}
     work = read_workload(spec.graph, sizes)
@@ -81,13 +83,13 @@ def plan_job(
     live = [_on_worker(verdict, work, book) for verdict in verdicts]
     by_name = [
         CardPlan(
-            forecast=forecast(work, place, book) if work is not None else None,
-            place=place,
+            forecast=forecast(work, target, book) if work is not None else None,
+            target=target,
             worker=False,
             class_gib=None,
             missing=(),
         )
-        for place in named
+        for target in named
     ]
     return JobPlan(
         title=spec.title,
@@ -99,13 +101,13 @@ def plan_job(
     )
 
 
-def place_of(worker: WorkerFacts) -> Place:
-    """A worker as a place where a graph might run."""
+def target_of(worker: WorkerFacts) -> Target:
+    """A worker as a target on which a graph might run."""
     gpu, plan = worker.gpu, worker.load_plan
     total = gpu.vram_total_bytes if gpu is not None else None
     if total is None:
         total = (worker.vram_gib or 0) * GIB
-    return Place(
+    return Target(
         name=worker.name,
         gpu=EMULATED if worker.emulated else (gpu.name if gpu is not None else "") or "no card",
         # Not what is free now: that is less by the models that its ComfyUI holds.
@@ -119,18 +121,18 @@ def place_of(worker: WorkerFacts) -> Place:
 
 
 def _on_worker(verdict: WorkerVerdict, work: Workload | None, book: PaceBook) -> CardPlan:
-    place = place_of(verdict.worker)
+    target = target_of(verdict.worker)
     return CardPlan(
-        forecast=forecast(work, place, book) if work is not None else None,
-        place=place,
+        forecast=forecast(work, target, book) if work is not None else None,
+        target=target,
         worker=True,
         class_gib=verdict.class_gib,
         missing=tuple(map(str, verdict.problems)),
     )
 
 
-def named_place(name: str | None, vram_gib: float | None) -> Place:
-    """A card by name or size, as a place that does nothing else.
+def named_target(name: str | None, vram_gib: float | None) -> Target:
+    """A card by name or size, that does nothing else.
 
     Raises:
         InvalidJob: the card is not known, and no size is given.
@@ -142,7 +144,7 @@ def named_place(name: str | None, vram_gib: float | None) -> Place:
         raise InvalidJob([Problem(field="gpu", message=message)])
     total = int(vram_gib * GIB) if vram_gib is not None else (known.vram_mib if known else 0) * 2**20
     shown = known.name if known is not None else name or f"a card of {vram_gib:g} GiB"
-    return Place(name=shown, gpu=shown, free_bytes=total - IDLE_BYTES)
+    return Target(name=shown, gpu=shown, free_bytes=total - IDLE_BYTES)
 
 
 def _real_sizes(store: JobStore, spec: JobSpec, workers: Iterable[WorkerStatus]) -> dict[str, int]:
@@ -152,7 +154,7 @@ def _real_sizes(store: JobStore, spec: JobSpec, workers: Iterable[WorkerStatus])
         on_disk |= models_of(store, alike) or {}
     found = {}
     for file in model_files(spec.graph):
-        place = str(PurePosixPath(file.folder) / file.name.replace("\\", "/"))
-        if place in on_disk:
-            found[file.name] = on_disk[place]
+        target = str(PurePosixPath(file.folder) / file.name.replace("\\", "/"))
+        if target in on_disk:
+            found[file.name] = on_disk[target]
     return found

@@ -1,4 +1,4 @@
-"""The places for which a graph may be judged: live workers, or a card by name."""
+"""The sites for which a graph may be judged: live workers, or a card by name."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from comfy.wan.cards import known_card
 from farm.errors import InvalidJob, Problem
 from farm.fleet.model_lists import models_of
 from farm.fleet.planning import (
-    named_place,
-    place_of,
+    named_target,
+    target_of,
 )
 from farm.fleet.preflight import (
     definitions_of,
@@ -37,12 +37,12 @@ def site_by_name(gpu: str | None, vram_gib: float | None) -> Site:
     Raises:
         InvalidJob: the card is not known, and no size is given.
     """
-    place = named_place(gpu, vram_gib)
+    target = named_target(gpu, vram_gib)
     known = known_card(gpu) if gpu is not None else None
     return Site(
         definitions=shipped_definitions(),
-        name=place.name,
-        vram_bytes=place.free_bytes,
+        name=target.name,
+        vram_bytes=target.free_bytes,
         nvenc=known.has_nvenc if known is not None else None,
     )
 
@@ -87,14 +87,14 @@ def live_sites(store: JobStore, graph: Mapping[str, Any], *, worker: str | None 
 def _site_of(
     store: JobStore, worker: WorkerStatus, definitions: Definitions | None, graph: Mapping[str, Any]
 ) -> Site:
-    place, trials = place_of(worker), worker.attention_trials
+    target, trials = target_of(worker), worker.attention_trials
     on_disk = models_of(store, worker) or {}
     named = {file.name: str(PurePosixPath(file.folder) / file.name) for file in model_files(graph)}
     return Site(
         definitions=definitions if definitions is not None else shipped_definitions(),
-        name=place.name,
-        vram_bytes=place.free_bytes if place.free_bytes > 0 else None,
-        host_ram_bytes=place.ram_bytes,
+        name=target.name,
+        vram_bytes=target.free_bytes if target.free_bytes > 0 else None,
+        host_ram_bytes=target.ram_bytes,
         nvenc=_encodes(worker),
         attention_proven=trials.proven if trials is not None else {},
         model_bytes={name: on_disk[path] for name, path in named.items() if path in on_disk},

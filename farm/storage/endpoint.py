@@ -31,7 +31,7 @@ _KNOWN_HOSTS: Final = tuple(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class S3Place:
+class S3Endpoint:
     """What a client needs to know to reach the bucket."""
 
     endpoint_url: str | None  # None: AWS, found by region
@@ -41,13 +41,13 @@ class S3Place:
 
     @property
     def name(self) -> str:
-        """The place for a person: host and port, or AWS with its region; never a secret."""
+        """The endpoint for a person: host and port, or AWS with its region; never a secret."""
         if self.endpoint_url is None:
             return f"AWS ({self.region})"
         return urlsplit(self.endpoint_url).netloc.rpartition("@")[2]
 
 
-def read_place(settings: S3Settings) -> S3Place:
+def read_endpoint(settings: S3Settings) -> S3Endpoint:
     """Work out where the settings point.
 
     Raises:
@@ -55,7 +55,7 @@ def read_place(settings: S3Settings) -> S3Place:
             server would take.
     """
     if not settings.endpoint_url:
-        return S3Place(
+        return S3Endpoint(
             endpoint_url=None,
             bucket=_checked_bucket(settings.bucket),
             region=settings.region,
@@ -74,7 +74,7 @@ def read_place(settings: S3Settings) -> S3Place:
     if known and "region" not in settings.model_fields_set:
         region = known.groupdict().get("region") or region
     is_aws = ".amazonaws.com" in endpoint
-    return S3Place(
+    return S3Endpoint(
         endpoint_url=endpoint,
         bucket=_checked_bucket(_one_bucket(settings, found_bucket)),
         region=region,
@@ -82,18 +82,18 @@ def read_place(settings: S3Settings) -> S3Place:
     )
 
 
-def public_place(settings: S3Settings, place: S3Place) -> S3Place:
+def public_endpoint(settings: S3Settings, endpoint: S3Endpoint) -> S3Endpoint:
     """The same bucket at the address that presigned links get.
 
     Raises:
         SettingsError: the public endpoint is no URL.
     """
     if not settings.public_endpoint_url:
-        return place
+        return endpoint
     scheme, host, path = _split(settings.public_endpoint_url, "FARM_S3_PUBLIC_ENDPOINT_URL")
-    if path[-1:] == [place.bucket]:
+    if path[-1:] == [endpoint.bucket]:
         path = path[:-1]  # the link has it anyway
-    return replace(place, endpoint_url="/".join([f"{scheme}://{host}", *path]), addressing="path")
+    return replace(endpoint, endpoint_url="/".join([f"{scheme}://{host}", *path]), addressing="path")
 
 
 def _split(url: str, setting: str = "FARM_S3_ENDPOINT_URL") -> tuple[str, str, list[str]]:

@@ -29,7 +29,7 @@ from farm.storage.base import (
     sha256_of,
     store_input,
 )
-from farm.storage.endpoint import S3Place, public_place, read_place
+from farm.storage.endpoint import S3Endpoint, public_endpoint, read_endpoint
 from farm.storage.keys import KeyLayout, check_key
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ class S3Storage:
         """Raises `SettingsError` when the settings contradict each other; asks no server anything."""
         self._settings = settings
         self._patience = patience or S3Patience()
-        self._place = read_place(settings)
-        self._public = public_place(settings, self._place)
+        self._endpoint = read_endpoint(settings)
+        self._public = public_endpoint(settings, self._endpoint)
         self._keys = KeyLayout(prefix=settings.prefix)
         self._lock = threading.Lock()
         self._parts: S3Parts | None = None
@@ -56,12 +56,12 @@ class S3Storage:
     @property
     def bucket(self) -> str:
         """Name of the bucket that results go to."""
-        return self._place.bucket
+        return self._endpoint.bucket
 
     @property
-    def place(self) -> S3Place:
+    def endpoint(self) -> S3Endpoint:
         """Where the settings point."""
-        return self._place
+        return self._endpoint
 
     @property
     def keys(self) -> KeyLayout:
@@ -221,7 +221,7 @@ class S3Storage:
                 )
             if errors := answer.get("Errors"):
                 reason = f"{len(errors)} objects under {prefix} stayed: {errors[0].get('Code')}"
-                raise StorageUnavailable(self._place.name, reason)
+                raise StorageUnavailable(self._endpoint.name, reason)
         return len(keys)
 
     def abort_uploads(self, prefix: str, *, before: datetime) -> int:
@@ -263,9 +263,9 @@ class S3Storage:
         self.put_bytes(b"farm check", key, media_type="text/plain")
         try:
             if self.read_bytes(key) != b"farm check":
-                raise StorageUnavailable(self._place.name, "it gives back something else than was stored")
+                raise StorageUnavailable(self._endpoint.name, "it gives back something else than was stored")
         except ObjectNotFound as exc:
-            raise StorageUnavailable(self._place.name, "it does not keep what is stored") from exc
+            raise StorageUnavailable(self._endpoint.name, "it does not keep what is stored") from exc
         finally:
             self.delete(key)
 
@@ -285,7 +285,7 @@ class S3Storage:
                 from farm.storage.s3_client import S3Parts  # boto3 takes 0.2 s to import
 
                 with self._errors("set-up of the client"):
-                    self._parts = S3Parts(self._settings, self._place, self._patience, public=self._public)
+                    self._parts = S3Parts(self._settings, self._endpoint, self._patience, public=self._public)
             return self._parts
 
     @contextmanager
@@ -294,12 +294,12 @@ class S3Storage:
 
         bucket = bucket or self.bucket
         try:
-            with s3_errors(self._place, doing, key=key, bucket=bucket):
+            with s3_errors(self._endpoint, doing, key=key, bucket=bucket):
                 yield
         except ObjectNotFound as exc:
             # A HEAD is answered by a bare 404, whether the key or the whole bucket is missing.
             if not self._made().has_bucket(bucket):
-                raise BucketNotFound(self._place.name, bucket) from exc
+                raise BucketNotFound(self._endpoint.name, bucket) from exc
             raise
 
 

@@ -22,8 +22,9 @@ from farm.errors import TransferStopped
 from farm.process.environment import is_loopback
 from farm.settings import S3Settings
 from farm.storage.base import ProgressHook, S3Patience, StopHook
-from farm.storage.endpoint import S3Place
+from farm.storage.endpoint import S3Endpoint
 from farm.storage.s3_progress import watch_progress
+from farm.storage.endpoint import S3Endpoint
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -38,12 +39,12 @@ class S3Parts:
     """One client and what moves files with it. Safe to use from several threads, not across a fork."""
 
     def __init__(
-        self, settings: S3Settings, place: S3Place, patience: S3Patience, *, public: S3Place
+        self, settings: S3Settings, endpoint: S3Endpoint, patience: S3Patience, *, public: S3Endpoint
     ) -> None:
         self.pid = os.getpid()
-        self.client = _client(settings, place, patience)
+        self.client = _client(settings, endpoint, patience)
         # Makes links, and asks nobody anything.
-        self.signer = self.client if public == place else _client(settings, public, patience)
+        self.signer = self.client if public == endpoint else _client(settings, public, patience)
         # Files are read by the part that sends them, so memory does not grow with their size; what was
         # received waits for the disk in at most 100 pieces of 256 KiB.
         self._manager = TransferManager(
@@ -146,18 +147,18 @@ def _session(*, alone: bool) -> boto3.session.Session:
     return boto3.session.Session(botocore_session=botocore.session.Session(session_vars=variables))
 
 
-def _client(settings: S3Settings, place: S3Place, patience: S3Patience) -> S3Client:
+def _client(settings: S3Settings, endpoint: S3Endpoint, patience: S3Patience) -> S3Client:
     key_id, secret = settings.access_key_id, settings.secret_access_key
-    host = urlsplit(place.endpoint_url or "").hostname or ""
+    host = urlsplit(endpoint.endpoint_url or "").hostname or ""
     client: S3Client = _session(alone=key_id is not None and secret is not None).client(
         "s3",
-        endpoint_url=place.endpoint_url,
-        region_name=place.region,
+        endpoint_url=endpoint.endpoint_url,
+        region_name=endpoint.region,
         aws_access_key_id=key_id.get_secret_value() if key_id else None,
         aws_secret_access_key=secret.get_secret_value() if secret else None,
         config=Config(
             signature_version="s3v4",
-            s3={"addressing_style": place.addressing},
+            s3={"addressing_style": endpoint.addressing},
             # Old MinIO, Ceph and R2 do not take checksum trailers; rclone answers a range with the whole
             # object's checksum, which the default would refuse.
             request_checksum_calculation="when_required",

@@ -13,7 +13,7 @@ from s3transfer.exceptions import RetriesExceededError, S3ValidationError
 
 from farm.errors import BucketNotFound, FarmError, ObjectNotFound, StorageDenied, StorageUnavailable
 from farm.process.environment import is_loopback, without_login
-from farm.storage.endpoint import S3Place
+from farm.storage.endpoint import S3Endpoint
 
 _DENIED: Final = {
     "InvalidAccessKeyId": "the access key is not known there",
@@ -41,7 +41,9 @@ _CUT_SHORT: Final[dict[tuple[type[Exception], ...], str]] = {
 
 
 @contextmanager
-def s3_errors(place: S3Place, doing: str, *, key: str = "", bucket: str | None = None) -> Iterator[None]:
+def s3_errors(
+    endpoint: S3Endpoint, doing: str, *, key: str = "", bucket: str | None = None
+) -> Iterator[None]:
     """Let nothing of botocore, s3transfer or urllib3 out of a block.
 
     Args:
@@ -52,7 +54,7 @@ def s3_errors(place: S3Place, doing: str, *, key: str = "", bucket: str | None =
     try:
         yield
     except (boto.BotoCoreError, boto.ClientError, RetriesExceededError, S3ValidationError, HTTPError) as exc:
-        raise translate(exc, place, doing, key=key, bucket=bucket or place.bucket) from exc
+        raise translate(exc, endpoint, doing, key=key, bucket=bucket or endpoint.bucket) from exc
 
 
 def is_missing(exc: Exception) -> bool:
@@ -60,49 +62,51 @@ def is_missing(exc: Exception) -> bool:
     return isinstance(exc, boto.ClientError) and _status(exc) == 404 and _code(exc) != "NoSuchBucket"
 
 
-def translate(exc: Exception, place: S3Place, doing: str, *, key: str, bucket: str) -> FarmError:
+def translate(exc: Exception, endpoint: S3Endpoint, doing: str, *, key: str, bucket: str) -> FarmError:
     """The error of ours for one of theirs."""
     if isinstance(exc, RetriesExceededError) and isinstance(exc.last_exception, Exception):
         exc = exc.last_exception
     if isinstance(exc, boto.ClientError):
-        return _of_answer(exc, place, doing, key=key, bucket=bucket)
+        return _of_answer(exc, endpoint, doing, key=key, bucket=bucket)
     if isinstance(
         exc, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError
     ):
-        return StorageDenied(place.name, f"there are no credentials for it ({exc})")
-    return _unavailable(place, f"{_connection_reason(exc)} ({doing})")
+        return StorageDenied(endpoint.name, f"there are no credentials for it ({exc})")
+    return _unavailable(endpoint, f"{_connection_reason(exc)} ({doing})")
 
 
-def _of_answer(exc: boto.ClientError, place: S3Place, doing: str, *, key: str, bucket: str) -> FarmError:
+def _of_answer(
+    exc: boto.ClientError, endpoint: S3Endpoint, doing: str, *, key: str, bucket: str
+) -> FarmError:
     code, status = _code(exc), _status(exc)
     if code == "NoSuchBucket":
-        return BucketNotFound(place.name, bucket)
+        return BucketNotFound(endpoint.name, bucket)
     if is_missing(exc):
         return ObjectNotFound(bucket, key)
     if code in _DENIED or status in (401, 403):
-        return StorageDenied(place.name, f"{_DENIED.get(code, 'access denied')} ({doing}: {code})")
+        return StorageDenied(endpoint.name, f"{_DENIED.get(code, 'access denied')} ({doing}: {code})")
     if code in _WRONG_REGION:
-        reason = f"the bucket {bucket!r} is not in region {place.region!r} ({doing}: {code})"
-        return StorageUnavailable(place.name, reason, setting="FARM_S3_REGION")
+        reason = f"the bucket {bucket!r} is not in region {endpoint.region!r} ({doing}: {code})"
+        return StorageUnavailable(endpoint.name, reason, setting="FARM_S3_REGION")
     said = str(exc.response.get("Error", {}).get("Message", "")).strip()
-    return _unavailable(place, f"it answered {status} {code} to the {doing}: {said[:200]}")
+    return _unavailable(endpoint, f"it answered {status} {code} to the {doing}: {said[:200]}")
 
 
-def _unavailable(place: S3Place, reason: str) -> StorageUnavailable:
+def _unavailable(endpoint: S3Endpoint, reason: str) -> StorageUnavailable:
     """Names the proxy too that the request went through: it may be the one that failed."""
-    proxy = proxy_of(place)
+    proxy = proxy_of(endpoint)
     if proxy is None:
-        return StorageUnavailable(place.name, reason)
+        return StorageUnavailable(endpoint.name, reason)
     through = f"asked through the proxy {proxy}, which NO_PROXY can keep out of it"
-    return StorageUnavailable(place.name, f"{reason}; {through}")
+    return StorageUnavailable(endpoint.name, f"{reason}; {through}")
 
 
-def proxy_of(place: S3Place) -> str | None:
+def proxy_of(endpoint: S3Endpoint) -> str | None:
     """The proxy that the environment puts before the store, without its password; None: none.
 
     Source: botocore ``httpsession.py``, which asks the same function.
     """
-    url = urlsplit(place.endpoint_url or "https://s3.amazonaws.com")
+    url = urlsplit(endpoint.endpoint_url or "https://s3.amazonaws.com")
     if is_loopback(url.hostname or ""):
         return None
     found = get_environ_proxies(url.geturl()).get(url.scheme)

@@ -1,1 +1,1 @@
-"""One job on this worker: claimed, fitted to the place, rendered, its trouble sorted, its outcome booked."""
+"""One job on this worker: claimed, fitted to the worker, rendered, its trouble sorted, its outcome booked."""

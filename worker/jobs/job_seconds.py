@@ -9,7 +9,7 @@ from comfy.protocol.phases import Phase
 from comfy.protocol.progress import NodeTiming
 from comfy.wan.forecast import pace_key
 from comfy.wan.workload import StageLoad, read_workload
-from farm.fleet.planning import place_of
+from farm.fleet.planning import target_of
 from farm.status.worker import WorkerFacts
 
 _PHASES: Final = {
@@ -36,7 +36,7 @@ def job_seconds(
         nodes: what ran.
         worker: what the worker says of itself.
     """
-    work, place = read_workload(graph), place_of(worker)
+    work, target = read_workload(graph), target_of(worker)
     if work is None:
         return {}
     timed = {node.node_id: node for node in nodes}
@@ -47,7 +47,7 @@ def job_seconds(
         node = timed.get(stage.sampler_id)
         if node is None or not node.seconds_per_step:
             continue
-        steps.setdefault(pace_key("step", stage, work, place).name(), []).append(node.seconds_per_step)
+        steps.setdefault(pace_key("step", stage, work, target).name(), []).append(node.seconds_per_step)
         _add(phases, weights, _before_steps(node, stage))
     for node in timed.values():
         name = "load" if node.phase is Phase.LOAD else _PHASES.get(node.phase)
@@ -56,7 +56,7 @@ def job_seconds(
     found = {name: sum(seconds) / len(seconds) for name, seconds in steps.items()}
     for name, seconds in phases.items():
         if seconds >= _LEAST_S:
-            found[pace_key(name, work.stages[0], work, place).name()] = seconds
+            found[pace_key(name, work.stages[0], work, target).name()] = seconds
     return found
 
 

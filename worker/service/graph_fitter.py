@@ -1,4 +1,4 @@
-"""Fit a job's graph to this worker: the rewrites that the job accepts, with what is known of this place."""
+"""Fit a job's graph to this worker: the rewrites that the job accepts, with what is known of this worker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class GraphFitter:
-    """Knows the place, and makes graphs fit it."""
+    """Knows the worker, and makes graphs fit it."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class GraphFitter:
         admit(graph, self._allowed_nodes)
 
     def fit(self, graph: Mapping[str, Any], spec: JobSpec) -> Optimized:
-        """The graph with what the job accepts; as it was, with the reason, when this place cannot be known.
+        """The graph with what the job accepts; as it was, with the reason, when this worker cannot be known.
 
         Never raises: a rewrite is not worth a job.
         """
@@ -61,7 +61,7 @@ class GraphFitter:
             return Optimized(graph=graph, outcomes=(), untried=str(exc))
 
     def site(self, graph: Mapping[str, Any], *, try_attention: bool = False) -> Site:
-        """What is known of this place, for this graph.
+        """What is known of this worker, for this graph.
 
         Args:
             try_attention: find out which attention back-ends are right here, if that is not known.

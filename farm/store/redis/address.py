@@ -80,10 +80,10 @@ def sentinel_address(url: str) -> SentinelAddress | None:
 
 
 def _host_and_port(text: str) -> tuple[str, int]:
-    place = urlsplit(f"//{text}")
-    if not place.hostname:
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname:
         raise ValueError(text)
-    return place.hostname, place.port or _PORT
+    return parts.hostname, parts.port or _PORT
 
 
 def _credentials(user: str, password: str) -> dict[str, str]:

@@ -11,6 +11,9 @@ import pytest
 from comfy.wan.forecast import EMULATED, Forecast, Place, forecast, host_bytes, pace_key
 from comfy.wan.models import GIB, WAN_1_3B, WAN_14B
 from comfy.wan.names import file_bytes
+from comfy.wan.forecast import EMULATED, Forecast, Target, forecast, host_bytes, pace_key
+from comfy.wan.memory import smallest_vram_class_gib
+from comfy.wan.models import GIB, WAN_1_3B, WAN_14B, file_bytes
 from comfy.wan.pace_book import PaceBook
 from comfy.wan.paces import Pace
 from comfy.wan.precision import Precision
@@ -36,8 +39,8 @@ def a_work(**parameters: Any) -> Workload:
     return work
 
 
-def a_place(gpu: str = "NVIDIA GeForce RTX 4090", free_gib: float = 23.7, **facts: Any) -> Place:
-    return Place(name="gpu0@here", gpu=gpu, free_bytes=int(free_gib * GIB), **facts)
+def a_target(gpu: str = "NVIDIA GeForce RTX 4090", free_gib: float = 23.7, **facts: Any) -> Target:
+    return Target(name="gpu0@here", gpu=gpu, free_bytes=int(free_gib * GIB), **facts)
 
 
 def seconds_of(found: Forecast) -> tuple[float, float, float]:
@@ -128,7 +131,7 @@ def test_gguf_files_are_sized_by_family_and_kind(name: str, gib: float | None) -
 def test_the_attention_of_the_server_counts_where_the_graph_names_none() -> None:
     work = a_work()
 
-    plain, sage = (pace_key("step", work.stages[0], work, a_place(attention=a)) for a in ("default", "sage"))
+    plain, sage = (pace_key("step", work.stages[0], work, a_target(attention=a)) for a in ("default", "sage"))
 
     assert (plain.attention, sage.attention) == ("default", "sage")
 
@@ -149,7 +152,7 @@ def test_public_graphs_are_planned(path: Path) -> None:
 
     assert work is not None
     assert all(stage.steps for stage in work.stages)
-    found = forecast(work, a_place("RTX 5090", 31), NOTHING)
+    found = forecast(work, a_target("RTX 5090", 31), NOTHING)
     assert found.runs
     assert found.warm is not None
     assert found.cold is not None
@@ -164,7 +167,7 @@ def test_a_clip_in_windows_takes_the_memory_of_one_and_the_time_of_all() -> None
     stage = work.stages[0]
     assert (work.size.frames, stage.size.frames, stage.windows) == (241, 81, 6)
     assert stage.extra == "6 windows"
-    step = forecast(work, a_place("RTX 4090", 23.7), NOTHING).stages[1].step
+    step = forecast(work, a_target("RTX 4090", 23.7), NOTHING).stages[1].step
     assert step is not None
     assert step.seconds == pytest.approx(6 * 12.0, rel=0.02)
 
@@ -174,8 +177,8 @@ def test_a_clip_in_windows_takes_the_memory_of_one_and_the_time_of_all() -> None
 
 def test_the_documented_job_on_a_4090_lies_within_what_is_said() -> None:
     """ComfyUI's documentation, 4090D, fp8_scaled, 640x640x81: 513 s for 20 steps, 71 s for 4 with LoRAs."""
-    twenty = forecast(a_work(width=640, height=640), a_place(), NOTHING)
-    four = forecast(a_work(width=640, height=640, preset="fast"), a_place(), NOTHING)
+    twenty = forecast(a_work(width=640, height=640), a_target(), NOTHING)
+    four = forecast(a_work(width=640, height=640, preset="fast"), a_target(), NOTHING)
 
     low, taken, high = seconds_of(twenty)
     assert low < 513 < high
@@ -197,7 +200,7 @@ def test_the_documented_job_on_a_4090_lies_within_what_is_said() -> None:
     ],
 )
 def test_a_step_takes_what_the_makers_table_says(gpu: str, size: tuple[int, int], table_s: float) -> None:
-    found = forecast(a_work(width=size[0], height=size[1]), a_place(gpu, 79), NOTHING)
+    found = forecast(a_work(width=size[0], height=size[1]), a_target(gpu, 79), NOTHING)
 
     step = found.stages[0].step
     assert step is not None
@@ -207,7 +210,7 @@ def test_a_step_takes_what_the_makers_table_says(gpu: str, size: tuple[int, int]
 
 def test_guidance_doubles_a_step() -> None:
     guided, plain = (
-        forecast(a_work(preset=preset), a_place("NVIDIA A100-SXM4-80GB", 79), NOTHING).stages[0].step
+        forecast(a_work(preset=preset), a_target("NVIDIA A100-SXM4-80GB", 79), NOTHING).stages[0].step
         for preset in ("quality", "fast")
     )
 
@@ -217,8 +220,8 @@ def test_guidance_doubles_a_step() -> None:
 
 
 def test_a_card_without_a_published_time_gets_an_estimate_that_says_so_or_none() -> None:
-    estimated = forecast(a_work(), a_place("NVIDIA L40S", 44), NOTHING)
-    unknown = forecast(a_work(), a_place("NVIDIA GeForce RTX 3060", 11.7), NOTHING)
+    estimated = forecast(a_work(), a_target("NVIDIA L40S", 44), NOTHING)
+    unknown = forecast(a_work(), a_target("NVIDIA GeForce RTX 3060", 11.7), NOTHING)
 
     step = estimated.stages[0].step
     assert step is not None
@@ -235,9 +238,9 @@ def test_an_h200_is_taken_for_an_h100_and_not_for_an_h20() -> None:
 
 
 def test_streaming_is_felt_only_where_the_bus_is_slower_than_the_card() -> None:
-    whole = forecast(a_work(), a_place("RTX 4090", 23.7), NOTHING)
-    streamed = forecast(a_work(), a_place("RTX 4090", 9), NOTHING)
-    tiny = forecast(a_work(width=256, height=256, frames=5), a_place("RTX 4090", 4), NOTHING)
+    whole = forecast(a_work(), a_target("RTX 4090", 23.7), NOTHING)
+    streamed = forecast(a_work(), a_target("RTX 4090", 9), NOTHING)
+    tiny = forecast(a_work(width=256, height=256, frames=5), a_target("RTX 4090", 4), NOTHING)
 
     assert (whole.fate, streamed.fate) == ("whole", "streams 80%")
     assert whole.stages[0].step is not None
@@ -256,7 +259,7 @@ def test_gguf_may_take_four_times_as_long() -> None:
     work = read_workload(graph)
     assert work is not None
 
-    step = forecast(work, a_place(), NOTHING).stages[0].step
+    step = forecast(work, a_target(), NOTHING).stages[0].step
 
     assert step is not None
     assert step.high / step.low > 4
@@ -264,14 +267,14 @@ def test_gguf_may_take_four_times_as_long() -> None:
 
 
 def test_a_clip_that_does_not_fit_has_no_seconds() -> None:
-    found = forecast(a_work(width=1280, height=720), a_place("RTX 4060", 7.7), NOTHING)
+    found = forecast(a_work(width=1280, height=720), a_target("RTX 4060", 7.7), NOTHING)
 
     assert (found.fate, found.runs, found.warm) == ("too small", False, None)
 
 
 def test_short_host_memory_is_told_and_costs_a_read() -> None:
-    roomy = forecast(a_work(), a_place(ram_bytes=128 * GIB), NOTHING)
-    short = forecast(a_work(), a_place(ram_bytes=32 * GIB), NOTHING)
+    roomy = forecast(a_work(), a_target(ram_bytes=128 * GIB), NOTHING)
+    short = forecast(a_work(), a_target(ram_bytes=32 * GIB), NOTHING)
 
     assert roomy.notes == ()
     assert short.notes == ("32 GiB of host memory, 41 GiB are wanted",)
@@ -281,16 +284,18 @@ def test_short_host_memory_is_told_and_costs_a_read() -> None:
 # --- what the farm measured -----------------------------------------------------------------------------
 
 
-def book_of(work: Workload, place: Place, seconds: float, count: int, what: str = "step") -> dict[str, Pace]:
-    name = pace_key(what, work.stages[0], work, place).name()
+def book_of(
+    work: Workload, target: Target, seconds: float, count: int, what: str = "step"
+) -> dict[str, Pace]:
+    name = pace_key(what, work.stages[0], work, target).name()
     return {name: Pace(count=count, mean_s=seconds, variance_s2=0.04)}
 
 
 def test_enough_jobs_of_the_farm_count_more_than_any_table() -> None:
-    work, place = a_work(), a_place()
+    work, target = a_work(), a_target()
 
-    few = forecast(work, place, PaceBook(book_of(work, place, 30.0, 2)))
-    enough = forecast(work, place, PaceBook(book_of(work, place, 30.0, 12)))
+    few = forecast(work, target, PaceBook(book_of(work, target, 30.0, 2)))
+    enough = forecast(work, target, PaceBook(book_of(work, target, 30.0, 12)))
 
     assert few.stages[0].step is not None
     assert "4090D" in few.stages[0].step.source
@@ -301,21 +306,21 @@ def test_enough_jobs_of_the_farm_count_more_than_any_table() -> None:
 
 
 def test_phases_are_corrected_by_what_was_measured() -> None:
-    work, place = a_work(), a_place()
-    paces = book_of(work, place, 30.0, 5) | book_of(work, place, 3.0, 5, "text")
+    work, target = a_work(), a_target()
+    paces = book_of(work, target, 30.0, 5) | book_of(work, target, 3.0, 5, "text")
 
-    plain, known = forecast(work, place, NOTHING), forecast(work, place, PaceBook(paces))
+    plain, known = forecast(work, target, NOTHING), forecast(work, target, PaceBook(paces))
 
     assert "text" not in plain.phases
     assert known.phases["text"].seconds == 3.0
 
 
 def test_other_sizes_tell_the_rate_of_a_card() -> None:
-    place = a_place("NVIDIA GeForce RTX 3060", 11.7)
+    target = a_target("NVIDIA GeForce RTX 3060", 11.7)
     small, large = a_work(), a_work(width=1280, height=720, frames=49)
-    paces = book_of(small, place, 60.0, 4)
+    paces = book_of(small, target, 60.0, 4)
 
-    step = forecast(large, place, PaceBook(paces)).stages[0].step
+    step = forecast(large, target, PaceBook(paces)).stages[0].step
 
     assert step is not None
     assert step.seconds == pytest.approx(60.0 * 3.0 / 1.8, rel=0.1)
@@ -324,9 +329,9 @@ def test_other_sizes_tell_the_rate_of_a_card() -> None:
 
 def test_another_comfyui_is_nearly_the_same_kind() -> None:
     work = a_work()
-    paces = book_of(work, a_place(comfyui="0.12.1"), 30.0, 4)
+    paces = book_of(work, a_target(comfyui="0.12.1"), 30.0, 4)
 
-    step = forecast(work, a_place(comfyui="0.38.1"), PaceBook(paces)).stages[0].step
+    step = forecast(work, a_target(comfyui="0.38.1"), PaceBook(paces)).stages[0].step
 
     assert step is not None
     assert step.seconds == 30.0
@@ -337,23 +342,23 @@ def test_another_comfyui_is_nearly_the_same_kind() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        a_place("NVIDIA GeForce RTX 3090"),
-        a_place(mode="streamed"),
-        a_place(EMULATED),
+        a_target("NVIDIA GeForce RTX 3090"),
+        a_target(mode="streamed"),
+        a_target(EMULATED),
     ],
 )
-def test_what_is_not_alike_is_not_taken(other: Place) -> None:
+def test_what_is_not_alike_is_not_taken(other: Target) -> None:
     work = a_work()
     paces = book_of(work, other, 1000.0, 40)
 
-    step = forecast(work, a_place(), PaceBook(paces)).stages[0].step
+    step = forecast(work, a_target(), PaceBook(paces)).stages[0].step
 
     assert step is not None
     assert step.seconds < 100
 
 
 def test_a_worker_without_a_card_is_said_to_compute_on_the_cpu() -> None:
-    found = forecast(a_work(), a_place("no card", 64, mode="cpu"), NOTHING)
+    found = forecast(a_work(), a_target("no card", 64, mode="cpu"), NOTHING)
 
     assert (found.fate, found.warm, found.runs) == ("on the CPU", None, True)
     assert "no measured rate" in found.notes[0]
@@ -362,7 +367,7 @@ def test_a_worker_without_a_card_is_said_to_compute_on_the_cpu() -> None:
 def test_an_emulated_worker_computes_nothing_and_is_never_predicted_by_cards() -> None:
     work = a_work()
 
-    found = forecast(work, a_place(EMULATED, 141), NOTHING)
+    found = forecast(work, a_target(EMULATED, 141), NOTHING)
 
     assert (found.fate, found.warm, found.runs) == ("computes nothing", None, True)
     assert found.phases == {}
@@ -371,7 +376,7 @@ def test_an_emulated_worker_computes_nothing_and_is_never_predicted_by_cards() -
 def test_names_of_another_version_are_passed_over() -> None:
     assert (
         PaceBook({"v2:step": Pace(count=9, mean_s=1.0)}).seconds(
-            pace_key("step", a_work().stages[0], a_work(), a_place())
+            pace_key("step", a_work().stages[0], a_work(), a_target())
         )
         is None
     )
@@ -386,4 +391,4 @@ def test_a_small_model_is_a_small_load() -> None:
 
     assert work.stages[0].weights.family is WAN_1_3B
     assert work.stages[0].weights.precision is Precision.WIDE
-    assert forecast(work, a_place("RTX 4060", 7.7), NOTHING).fate == "whole"
+    assert forecast(work, a_target("RTX 4060", 7.7), NOTHING).fate == "whole"

@@ -9,7 +9,7 @@ import pytest
 from farm.errors import SettingsError
 from farm.settings import S3Settings
 from farm.storage import S3Storage
-from farm.storage.endpoint import read_place
+from farm.storage.endpoint import read_endpoint
 
 
 @pytest.fixture(autouse=True)
@@ -74,46 +74,48 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_the_bucket_is_found_where_people_put_it(url: str, endpoint: str, bucket: str, region: str) -> None:
-    place = read_place(S3Settings.read(endpoint_url=url))
+    found = read_endpoint(S3Settings.read(endpoint_url=url))
 
-    assert (place.endpoint_url, place.bucket, place.region) == (endpoint, bucket, region)
+    assert (found.endpoint_url, found.bucket, found.region) == (endpoint, bucket, region)
 
 
 def test_worker_comfyuis_variables_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BUCKET_ENDPOINT_URL", "https://videos.s3.eu-central-1.amazonaws.com")
 
-    place = read_place(S3Settings.read())
+    endpoint = read_endpoint(S3Settings.read())
 
-    assert (place.bucket, place.region) == ("videos", "eu-central-1")
-    assert place.name == "s3.eu-central-1.amazonaws.com"
+    assert (endpoint.bucket, endpoint.region) == ("videos", "eu-central-1")
+    assert endpoint.name == "s3.eu-central-1.amazonaws.com"
 
 
 def test_without_an_endpoint_it_is_aws() -> None:
-    place = read_place(S3Settings.read(bucket="videos", region="eu-west-1"))
+    endpoint = read_endpoint(S3Settings.read(bucket="videos", region="eu-west-1"))
 
-    assert place.endpoint_url is None
-    assert place.addressing == "auto"
-    assert place.name == "AWS (eu-west-1)"
+    assert endpoint.endpoint_url is None
+    assert endpoint.addressing == "auto"
+    assert endpoint.name == "AWS (eu-west-1)"
 
 
 def test_a_server_of_ones_own_is_addressed_by_path() -> None:
-    assert read_place(S3Settings.read(endpoint_url="http://minio:9000")).addressing == "path"
+    assert read_endpoint(S3Settings.read(endpoint_url="http://minio:9000")).addressing == "path"
 
 
 def test_a_region_that_was_set_wins_over_the_host_name() -> None:
-    place = read_place(
+    endpoint = read_endpoint(
         S3Settings.read(
             endpoint_url="https://s3.eu-west-1.amazonaws.com", bucket="videos", region="eu-west-3"
         )
     )
 
-    assert place.region == "eu-west-3"
+    assert endpoint.region == "eu-west-3"
 
 
 def test_a_gateway_below_a_path_keeps_its_path() -> None:
-    place = read_place(S3Settings.read(endpoint_url="https://x.example.com/storage/v1/s3", bucket="videos"))
+    endpoint = read_endpoint(
+        S3Settings.read(endpoint_url="https://x.example.com/storage/v1/s3", bucket="videos")
+    )
 
-    assert (place.endpoint_url, place.bucket) == ("https://x.example.com/storage/v1/s3", "videos")
+    assert (endpoint.endpoint_url, endpoint.bucket) == ("https://x.example.com/storage/v1/s3", "videos")
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ def test_a_gateway_below_a_path_keeps_its_path() -> None:
 )
 def test_settings_that_cannot_work_name_their_variable(fields: dict[str, Any], named: str) -> None:
     with pytest.raises(SettingsError, match=named) as caught:
-        read_place(S3Settings.read(**fields))
+        read_endpoint(S3Settings.read(**fields))
 
     assert "key:secret" not in str(caught.value)
 
@@ -156,7 +158,7 @@ def test_a_link_leads_to_the_public_address(public: str, link: str) -> None:
 
     assert url.startswith(link)
     assert "X-Amz-Expires=3600" in url
-    assert storage.place.endpoint_url == "http://minio:9000"
+    assert storage.endpoint.endpoint_url == "http://minio:9000"
     storage.close()
 
 

@@ -19,7 +19,7 @@ from farm.fleet.model_lists import models_name
 from farm.fleet.planning import (
     USUAL_CARDS,
     JobPlan,
-    place_of,
+    target_of,
 )
 from farm.fleet.sites import live_sites
 from farm.status.worker import WorkerFacts
@@ -51,7 +51,7 @@ def test_a_job_is_planned_on_every_live_card_and_on_named_ones(farm: Farm, store
 
     plan = a_plan(farm, gpus=["H100"])
 
-    assert [(card.place.gpu, card.worker) for card in plan.cards] == [
+    assert [(card.target.gpu, card.worker) for card in plan.cards] == [
         ("NVIDIA GeForce RTX 4090", True),
         ("emulated", True),
         ("H100", False),
@@ -93,7 +93,7 @@ def test_what_the_farm_measured_is_what_the_plan_says(farm: Farm, store: MemoryJ
     work = read_workload(wan_graph())
     assert work is not None
     for seconds in (20.0, 21.0, 22.0):
-        store.note_paces({pace_key("step", work.stages[0], work, place_of(worker)).name(): seconds})
+        store.note_paces({pace_key("step", work.stages[0], work, target_of(worker)).name(): seconds})
 
     found = a_plan(farm).cards[0].forecast
 
@@ -108,7 +108,7 @@ def test_a_job_is_planned_with_the_attention_that_comfyui_was_told_not_with_what
 ) -> None:
     home(store, attention_backend="sage", attention_trials={"proven": {"sdpa_flash": 0.002}})
 
-    assert a_plan(farm).cards[0].place.attention == "sage"
+    assert a_plan(farm).cards[0].target.attention == "sage"
     (site,) = live_sites(store, wan_graph())
     assert site.attention_proven == {"sdpa_flash": 0.002}
 
@@ -118,11 +118,11 @@ def test_what_was_tried_alone_says_nothing_of_the_attention_that_computes(
 ) -> None:
     home(store, attention={"proven": {"sage": 0.001}, "refused": {}, "passing": False})  # an older worker's
 
-    assert a_plan(farm).cards[0].place.attention == "default"
+    assert a_plan(farm).cards[0].target.attention == "default"
 
 
 def test_without_a_worker_usual_cards_are_shown(farm: Farm) -> None:
-    assert [card.place.gpu for card in a_plan(farm).cards] == list(USUAL_CARDS)
+    assert [card.target.gpu for card in a_plan(farm).cards] == list(USUAL_CARDS)
 
 
 def test_a_card_that_nobody_knows_needs_a_size(farm: Farm) -> None:
@@ -130,8 +130,8 @@ def test_a_card_that_nobody_knows_needs_a_size(farm: Farm) -> None:
         a_plan(farm, gpus=["Voodoo 2"])
 
     sized = a_plan(farm, gpus=["Voodoo 2"], vram_gib=24)
-    assert sized.cards[0].place.gpu == "Voodoo 2"
-    assert a_plan(farm, vram_gib=24).cards[0].place.gpu == "a card of 24 GiB"
+    assert sized.cards[0].target.gpu == "Voodoo 2"
+    assert a_plan(farm, vram_gib=24).cards[0].target.gpu == "a card of 24 GiB"
 
 
 def test_a_graph_without_wan_is_planned_as_far_as_that_goes(farm: Farm, store: MemoryJobStore) -> None:
@@ -142,10 +142,10 @@ def test_a_graph_without_wan_is_planned_as_far_as_that_goes(farm: Farm, store: M
     assert (plan.work, plan.host_bytes, plan.cards[0].forecast) == (None, None, None)
 
 
-def test_a_worker_that_says_next_to_nothing_is_a_place() -> None:
-    place = place_of(WorkerFacts(name="old"))
+def test_a_worker_that_says_next_to_nothing_is_a_target() -> None:
+    target = target_of(WorkerFacts(name="old"))
 
-    assert (place.gpu, place.mode, place.free_bytes < 0) == ("no card", "balanced", True)
+    assert (target.gpu, target.mode, target.free_bytes < 0) == ("no card", "balanced", True)
 
 
 # --- the command ----------------------------------------------------------------------------------------

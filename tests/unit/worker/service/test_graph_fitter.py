@@ -1,4 +1,4 @@
-"""Fitting graphs to a worker: what it knows of its place, and that no rewrite costs a job."""
+"""Fitting graphs to a worker: what it knows of the worker, and that no rewrite costs a job."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from comfy.rewrites import Optimized, RewriteStatus, optimize
+from comfy.rewrites.offload import BLOCK_SWAP, FORCE_OFFLOAD, LOAD
 from comfy.rewrites.rewrite import Rewrite
-from comfy.rewrites.weights_place import BLOCK_SWAP, FORCE_OFFLOAD, LOAD
 from comfy.wan.models import GIB
 from tests.support.fleet import changed, wan_graph
 from tests.support.sites import a_site, nodes, wrapper_graph

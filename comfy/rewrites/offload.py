@@ -21,7 +21,7 @@ _SAMPLER: Final = "WanVideoSampler"
 _FULL_MARGIN_BYTES: Final = int(0.3 * GIB)
 
 
-def place_weights(draft: Draft) -> None:
+def set_load_device(draft: Draft) -> None:
     """Write `load_device` where the installed node has it: the card when all fits, else host memory."""
     nodes = [each for each in draft.running() if draft.has_input(each, LOAD_DEVICE)]
     room = _room(draft, nodes, "load_device stays")
@@ -126,7 +126,7 @@ LOAD: Final = Rewrite(
         "not fit, it avoids running out of memory. Sampling itself runs at the same pace"
     ),
     source="https://github.com/kijai/ComfyUI-WanVideoWrapper (nodes_model_loading.py)",
-    apply=place_weights,
+    apply=set_load_device,
 )
 BLOCK_SWAP: Final = Rewrite(
     name="block-swap",

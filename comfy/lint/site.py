@@ -1,4 +1,4 @@
-"""Rules about the place: its nodes, its memory, how its ComfyUI was started."""
+"""Rules about the site: its nodes, its memory, how its ComfyUI was started."""
 
 from __future__ import annotations
 
