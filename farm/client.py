@@ -159,7 +159,7 @@ class Farm:
         from the iterable only as batches are stored.
 
         Raises:
-            InvalidJob: names each request at fault by its place, from 0; nothing of its batch is
+            InvalidJob: names each request at fault by its position, from 0; nothing of its batch is
                 stored, earlier batches are.
             IdempotencyConflict: of one job; the others of its batch are stored.
             StoreUnavailable, StorageUnavailable: as `submit`; earlier batches are stored.
@@ -380,7 +380,7 @@ class Farm:
     def _with_sources(self, job: Checked) -> JobSpec:
         if not job.inputs:
             return job.spec
-        return replace(job.spec, inputs={place: self._source(given) for place, given in job.inputs.items()})
+        return replace(job.spec, inputs={path: self._source(given) for path, given in job.inputs.items()})
 
     def _source(self, given: InputSource) -> str:
         """The address under which a worker finds an input."""

@@ -23,25 +23,25 @@ def follow(store: JobStore, after: Mapping[str, str]) -> Iterator[JobEvent]:
     Raises:
         JobNotFound: there is no such job (any more).
     """
-    places = dict(after)
+    read_until = dict(after)
     for job_id in after:
         # One by one, because a job that nobody claimed yet has no stream to read from.
-        while news := store.events(job_id, after=places[job_id], limit=_LIMIT):
+        while news := store.events(job_id, after=read_until[job_id], limit=_LIMIT):
             yield from news
-            places[job_id] = news[-1].event_id
+            read_until[job_id] = news[-1].event_id
         if store.get(job_id).state.final:
-            yield from _rest(store, job_id, places.pop(job_id))
+            yield from _rest(store, job_id, read_until.pop(job_id))
     looked_at = time.monotonic()
-    while places:
-        for job_id, news in store.news(places, limit=_LIMIT, block_s=BLOCK_S).items():
+    while read_until:
+        for job_id, news in store.news(read_until, limit=_LIMIT, block_s=BLOCK_S).items():
             yield from news
-            places[job_id] = news[-1].event_id
+            read_until[job_id] = news[-1].event_id
             # A person may have sent it round again since: the record decides.
             if ends(news[-1]) and store.get(job_id).state.final:
-                yield from _rest(store, job_id, places.pop(job_id))
+                yield from _rest(store, job_id, read_until.pop(job_id))
         if time.monotonic() - looked_at >= LOOK_AGAIN_S:
-            for job_id in [job_id for job_id in places if store.get(job_id).state.final]:
-                yield from _rest(store, job_id, places.pop(job_id))
+            for job_id in [job_id for job_id in read_until if store.get(job_id).state.final]:
+                yield from _rest(store, job_id, read_until.pop(job_id))
             looked_at = time.monotonic()
 
 

@@ -102,13 +102,13 @@ class Follower:
                 self._dismiss(waiters, exc)
 
     def _round(self, waiters: list[_Waiter]) -> None:
-        places: dict[str, str] = {}
+        read_from: dict[str, str] = {}
         for waiter in waiters:
-            # Two may follow one job from different places: read from the earlier one.
-            before = places.get(waiter.job_id)
+            # Two may follow one job from different positions: read from the earlier one.
+            before = read_from.get(waiter.job_id)
             if before is None or _order(waiter.after) < _order(before):
-                places[waiter.job_id] = waiter.after
-        found = self._store.news(places, limit=_LIMIT, block_s=_BLOCK_S)
+                read_from[waiter.job_id] = waiter.after
+        found = self._store.news(read_from, limit=_LIMIT, block_s=_BLOCK_S)
         for waiter in waiters:
             news = [
                 event

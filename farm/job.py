@@ -57,7 +57,8 @@ class ErrorKind(StrEnum):
     """Whose fault it was, which decides what happens next; the table is in `worker.jobs.faults`."""
 
     JOB = "job"  # bad graph, missing input: fails now
-    PLACE = "place"  # a model or node is missing on that worker: another one may have it
+    # A model or node is missing on that worker: another one may have it. Stored as "place", its first name.
+    UNSUITABLE = "place"
     TRANSIENT = "transient"  # may go well next time: retried with back-off
     MACHINE = "machine"  # the worker's machine fails: not counted against the job
     POISON = "poison"  # too many workers were lost while they ran it

@@ -94,8 +94,8 @@ def graph(experts: Sequence[str], clip: tuple[int, int, int], steps: int, seed: 
         "2": {"class_type": "EmptyHunyuanLatentVideo", "inputs": size},
         "9": {"class_type": "SaveLatent", "inputs": {"samples": ["32", 0], "filename_prefix": "bench"}},
     }
-    for place, name in enumerate(experts):
-        loader, sampler, first = f"1{place + 1}", f"3{place + 1}", place == 0
+    for position, name in enumerate(experts):
+        loader, sampler, first = f"1{position + 1}", f"3{position + 1}", position == 0
         nodes[loader] = {"class_type": "UNETLoader", "inputs": {"unet_name": name, "weight_dtype": "default"}}
         nodes[sampler] = {
             "class_type": "KSamplerAdvanced",

@@ -18,8 +18,6 @@ from comfy.emulator.fault_injection import FaultInjector
 from comfy.emulator.faults import FaultKind, Moment, Phase
 from comfy.emulator.folders import may_be_loaded
 from comfy.emulator.http import Routes, read_json, trouble
-from comfy.emulator.places import may_be_loaded
-from comfy.emulator.mischief import Mischief
 from comfy.emulator.prompt_queue import PromptQueue, QueuedPrompt
 from comfy.emulator.record import Record
 from comfy.emulator.world import World

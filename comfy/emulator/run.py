@@ -16,8 +16,6 @@ from comfy.emulator.fault_injection import FaultInjector
 from comfy.emulator.faults import FaultKind, Moment, Phase, Raised
 from comfy.emulator.folders import OutsideOutputFolderError, ServerFolders
 from comfy.emulator.hub import Hub
-from comfy.emulator.places import OutsideOutputFolderError, Places
-from comfy.emulator.mischief import Mischief
 from comfy.emulator.progress import RunProgress
 from comfy.emulator.prompt_queue import Ending, QueuedPrompt
 from comfy.emulator.record import Record

@@ -171,9 +171,9 @@ class Reader:
         for node_id in self._topological:
             below = [depth[s] + (s in wanted) for s in self._sources(node_id)]
             depth[node_id] = max(below, default=0)
-        place = {node_id: rank for rank, node_id in enumerate(self.graph)}
+        position = {node_id: rank for rank, node_id in enumerate(self.graph)}
         return sorted(
-            (n for n in node_ids if n in order), key=lambda node_id: (depth[node_id], place[node_id])
+            (n for n in node_ids if n in order), key=lambda node_id: (depth[node_id], position[node_id])
         )
 
     def fed_by(self, node_ids: Iterable[str]) -> frozenset[str]:

@@ -51,13 +51,13 @@ def watch_jobs(farm: Farm, job_ids: Sequence[str], view: View) -> list[JobRecord
 
 def _events(farm: Farm, job_ids: Sequence[str], view: View) -> Iterator[JobEvent]:
     """As `farm.follow`, going on where it was after Redis had been away."""
-    places = dict.fromkeys(job_ids, "0")
+    read_until = dict.fromkeys(job_ids, "0")
     away_since: float | None = None
     while True:
         try:
-            for event in follow(farm.store, places):
+            for event in follow(farm.store, read_until):
                 away_since = None
-                places[event.job_id] = event.event_id
+                read_until[event.job_id] = event.event_id
                 yield event
             return
         except StoreUnavailable as exc:

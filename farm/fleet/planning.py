@@ -9,10 +9,8 @@ from typing import Final
 
 from comfy.graphs.required import model_files
 from comfy.wan.cards import IDLE_BYTES, KNOWN_CARDS, known_card
-from comfy.wan.forecast import EMULATED, Forecast, Place, forecast, host_bytes
-from comfy.wan.memory import RESERVE_BYTES, MemoryNeed
 from comfy.wan.forecast import EMULATED, Forecast, Target, forecast, host_bytes
-from comfy.wan.memory import RESERVE_BYTES, MemoryNeed, graph_need
+from comfy.wan.memory import RESERVE_BYTES, MemoryNeed
 from comfy.wan.models import GIB
 from comfy.wan.pace_book import PaceBook
 from comfy.wan.workload import DEFAULT_ATTENTION, Workload, graph_need, read_workload

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 WORKERS_FOR_S: Final = 2.0  # how old the list of workers may be
 # What another ComfyUI may have: the class of a node, beside the model files.
-_OF_THE_PLACE: Final = frozenset({"missing_node_type", "unknown_node", "missing_model"})
+_OF_THE_WORKER: Final = frozenset({"missing_node_type", "unknown_node", "missing_model"})
 
 
 def definitions_name(digest: str) -> str:
@@ -118,7 +118,7 @@ class Preflight:
             return 0  # nobody lives, or who could take it has not told yet what it has
         found = [] if lives else [_too_small(fleet.workers, gib)]
         found += _nearest(large or verdicts, gib)
-        if any(all(_is_of_the_place(each, spec) for each in problems) for _, problems in verdicts):
+        if any(all(_is_of_the_worker(each, spec) for each in problems) for _, problems in verdicts):
             raise Unplaceable(found)
         raise InvalidJob(found) if verdicts else Unplaceable(found)
 
@@ -249,9 +249,9 @@ def _nearest(verdicts: Sequence[tuple[_Nodes, Sequence[GraphProblem]]], gib: int
         yield Problem(field=problem.field, message=f"{problem.message} ({where})")
 
 
-def _is_of_the_place(problem: GraphProblem, spec: JobSpec) -> bool:
+def _is_of_the_worker(problem: GraphProblem, spec: JobSpec) -> bool:
     """Whether another worker might not mind: it has the node, or the model file."""
-    if problem.kind in _OF_THE_PLACE:
+    if problem.kind in _OF_THE_WORKER:
         return True
     class_type, name = problem.class_type or "", problem.input_name or ""
     if problem.kind != "value_not_in_list":

@@ -24,7 +24,6 @@ from farm.settings import S3Settings
 from farm.storage.base import ProgressHook, S3Patience, StopHook
 from farm.storage.endpoint import S3Endpoint
 from farm.storage.s3_progress import watch_progress
-from farm.storage.endpoint import S3Endpoint
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client

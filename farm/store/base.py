@@ -124,7 +124,7 @@ class StoreLimits:
     max_lost_attempts: int = 3  # so many lost workers, of which none was heard of since: poison
     max_lost_publishing: int = 5  # so many that only published it; they may have died of what else they ran
     max_machine_failures: int = 5  # so many failures for a machine's reasons: poison too
-    max_places: int = 50  # so many workers without what it needs, and it is failed whoever else lives
+    max_unsuitable: int = 50  # so many workers without what it needs, and it is failed whoever else lives
     pass_over_s: float = 120.0  # a job older by this than one claimed from a larger class runs there next
     retention_s: float = 7 * 86400.0  # of finished jobs
     events_kept: int = 1000  # per job, about
@@ -270,7 +270,7 @@ class JobStore(Protocol):
         (`JobSpec.max_attempts` counts failed ones), and kept from this worker for `avoid_s`, and for
         fifteen times as long while another worker lives that can take it; with None it is failed for
         good. An `ErrorKind.MACHINE` error is not counted against the job, but `max_machine_failures`
-        of them make it poison. Nor is an `ErrorKind.PLACE` error: the job goes to a worker that has not
+        of them make it poison. Nor is an `ErrorKind.UNSUITABLE` error: the job goes to a worker that has not
         found without what it needs, and is failed once none lives. With `queue` it waits there from now
         on (a larger VRAM class).
         With `doubt`, in which way it failed, nothing proves yet that the job is at fault: another worker

@@ -37,13 +37,13 @@ def workers_lost(count: int, last_worker: str, workers: Sequence[str], *, doing:
     )
 
 
-def no_worker_can(places: Sequence[str], why: str) -> JobError:
+def no_worker_can(workers: Sequence[str], why: str) -> JobError:
     """Why a job is failed that needs what no live worker has; `JobRecord.attempts` holds what each lacks."""
     return JobError(
-        kind=ErrorKind.PLACE,
+        kind=ErrorKind.UNSUITABLE,
         code="no_worker_can",
-        message=f"no worker here can run it (tried: {', '.join(places)}): {why}",
-        details={"workers": list(places)},
+        message=f"no worker here can run it (tried: {', '.join(workers)}): {why}",
+        details={"workers": list(workers)},
     )
 
 

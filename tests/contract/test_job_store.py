@@ -492,7 +492,7 @@ def test_a_job_that_a_worker_has_no_model_for_goes_to_the_others_and_nothing_is_
 
     for attempt, worker in ((1, "w1"), (2, "w2")):
         shop.store.claim(job_id, worker=worker)
-        state = shop.store.fail(job_id, attempt, an_error(ErrorKind.PLACE), retry_in_s=0)
+        state = shop.store.fail(job_id, attempt, an_error(ErrorKind.UNSUITABLE), retry_in_s=0)
         assert state is JobState.QUEUED
         assert shop.store.claim(job_id, worker=worker) is Refused.NOT_HERE
 
@@ -508,13 +508,13 @@ def test_a_job_that_no_live_worker_has_the_model_for_is_failed_and_names_each(sh
     states = []
     for attempt, worker in ((1, "w2"), (2, "w1")):
         shop.store.claim(job_id, worker=worker)
-        error = an_error(ErrorKind.PLACE, f"{worker} has no wan.safetensors")
+        error = an_error(ErrorKind.UNSUITABLE, f"{worker} has no wan.safetensors")
         states.append(shop.store.fail(job_id, attempt, error, retry_in_s=0))
 
     record = shop.store.get(job_id)
     assert states == [JobState.QUEUED, JobState.FAILED]
     assert record.error is not None
-    assert (record.error.kind, record.error.code) == (ErrorKind.PLACE, "no_worker_can")
+    assert (record.error.kind, record.error.code) == (ErrorKind.UNSUITABLE, "no_worker_can")
     assert record.error.message == "no worker here can run it (tried: w2, w1): w1 has no wan.safetensors"
     assert record.error.details == {"workers": ["w2", "w1"]}
     assert [note.worker for note in record.attempts] == ["w2", "w1"]
@@ -528,26 +528,26 @@ def test_a_job_waits_for_a_worker_that_is_away_for_a_moment_and_fails_when_it_is
     live(shop, "w2", not_fetching=(NotFetching.COMFYUI_DOWN,))
     job_id = shop.running("w1")
 
-    assert shop.store.fail(job_id, 1, an_error(ErrorKind.PLACE), retry_in_s=0) is JobState.QUEUED
+    assert shop.store.fail(job_id, 1, an_error(ErrorKind.UNSUITABLE), retry_in_s=0) is JobState.QUEUED
     assert shop.store.claim(job_id, worker="w1") is Refused.NOT_HERE
     shop.store.drop_worker("w2")
     assert isinstance(shop.store.claim(job_id, worker="w1"), Claim)
 
-    assert shop.store.fail(job_id, 2, an_error(ErrorKind.PLACE), retry_in_s=0) is JobState.FAILED
+    assert shop.store.fail(job_id, 2, an_error(ErrorKind.UNSUITABLE), retry_in_s=0) is JobState.FAILED
     shop.store.retry(job_id)
     live(shop, "w2")
     shop.store.claim(job_id, worker="w1")
-    assert shop.store.fail(job_id, 3, an_error(ErrorKind.PLACE), retry_in_s=0) is JobState.QUEUED
+    assert shop.store.fail(job_id, 3, an_error(ErrorKind.UNSUITABLE), retry_in_s=0) is JobState.QUEUED
 
 
 def test_a_job_is_not_tried_on_ever_more_workers(open_shop: Open) -> None:
-    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0, max_places=2))
+    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0, max_unsuitable=2))
     live(shop, "w1", "w2", "w3")
     job_id = shop.running("w1")
-    shop.store.fail(job_id, 1, an_error(ErrorKind.PLACE), retry_in_s=0)
+    shop.store.fail(job_id, 1, an_error(ErrorKind.UNSUITABLE), retry_in_s=0)
     shop.store.claim(job_id, worker="w2")
 
-    assert shop.store.fail(job_id, 2, an_error(ErrorKind.PLACE), retry_in_s=0) is JobState.FAILED
+    assert shop.store.fail(job_id, 2, an_error(ErrorKind.UNSUITABLE), retry_in_s=0) is JobState.FAILED
 
 
 def test_a_failed_job_is_left_to_another_worker_while_there_is_one(open_shop: Open) -> None:
@@ -621,7 +621,7 @@ def test_on_a_fleet_of_one_worker_a_bad_job_fails_at_once(shop: Shop) -> None:
     assert doubtful(shop, job_id, "w1") is JobState.FAILED
 
 
-def test_a_worker_of_a_smaller_class_is_no_second_place(shop: Shop) -> None:
+def test_a_worker_of_a_smaller_class_is_no_second_worker(shop: Shop) -> None:
     live(shop, "w1")
     live(shop, "w2", vram_gib=8)
     job_id = shop.submit()

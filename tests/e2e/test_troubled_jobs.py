@@ -141,7 +141,7 @@ def test_a_rejected_graph_fails_at_once_and_names_node_and_input(
     assert "steps" in error.message
 
 
-def test_a_node_that_no_worker_has_is_a_fault_of_the_place_and_is_told(
+def test_a_node_that_no_worker_has_is_a_fault_of_the_worker_and_is_told(
     farm: WholeFarm, worker: WorkerProcess
 ) -> None:
     graph = a_clip()
@@ -151,7 +151,7 @@ def test_a_node_that_no_worker_has_is_a_fault_of_the_place_and_is_told(
 
     assert outcomes(job) == ["failed"]
     error = error_of(job)
-    assert error.kind is ErrorKind.PLACE
+    assert error.kind is ErrorKind.UNSUITABLE
     assert "NodeOfAnotherFarm" in error.message
     assert worker.name in error.message
 

@@ -1,4 +1,4 @@
-"""A fake NVIDIA driver library for tests: put in the place of the real one under the real pynvml binding.
+"""A fake NVIDIA driver library for tests: put instead of the real one under the real pynvml binding.
 
 Use: ``pynvml.nvmlLib = FakeDriver(FakeCard())`` and clear ``pynvml._nvmlGetFunctionPointer_cache``.
 """
@@ -61,8 +61,8 @@ class FakeDriver:
     def _named(self) -> list[FakeCard]:
         for number, card in enumerate(self.cards):
             card.uuid = card.uuid or f"GPU-{number:08d}-0000-0000-0000-000000000000"
-            for place, piece in enumerate(card.slices):
-                piece.uuid = piece.uuid or f"MIG-{number:04d}{place:04d}-0000-0000-0000-000000000000"
+            for position, piece in enumerate(card.slices):
+                piece.uuid = piece.uuid or f"MIG-{number:04d}{position:04d}-0000-0000-0000-000000000000"
         return [item for card in self.cards for item in card.everything]
 
     def _of(self, device: Any) -> FakeCard:
@@ -171,7 +171,7 @@ class FakeDriver:
         count._obj.value = len(card.processes)
         if found is None:
             return int(pynvml.NVML_ERROR_INSUFFICIENT_SIZE) if card.processes else 0
-        for place, (pid, used_mib) in enumerate(card.processes):
-            found[place].pid = pid
-            found[place].usedGpuMemory = used_mib * MIB
+        for position, (pid, used_mib) in enumerate(card.processes):
+            found[position].pid = pid
+            found[position].usedGpuMemory = used_mib * MIB
         return card.error

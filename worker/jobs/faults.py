@@ -1,8 +1,9 @@
 """Whose fault an error is, and so what happens next: one table, `sort_fault`.
 
 The job's fault: failed now, with what and where; but what a broken worker could have brought about as well
-is in doubt, until another worker has failed in the same way. The place's: another worker may have what is
-missing. Transient: retried with back-off. The machine's: queued again, not counted against the job.
+is in doubt, until another worker has failed in the same way. The worker's, which is unsuitable: another one
+may have what is missing. Transient: retried with back-off. The machine's: queued again, not counted against
+the job.
 
 The author of a job can write most of what an error's text says, so no text decides: types, `errno` and a
 traceback do (`comfy.protocol.causes`), and what the machine says of itself.
@@ -66,7 +67,7 @@ class Fault:
             return 0.0  # the store knows whether another worker is there to try it
         if not self.retry:
             return None
-        if self.error.kind in (ErrorKind.PLACE, ErrorKind.MACHINE):
+        if self.error.kind in (ErrorKind.UNSUITABLE, ErrorKind.MACHINE):
             return 0.0  # nothing to wait for: it is another worker that takes it
         wait_s = min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2.0**failed_before)
         return wait_s * random.uniform(0.8, 1.2)  # noqa: S311 - spreads retries, guards nothing
@@ -112,7 +113,7 @@ def _fault(
     error = JobError(
         kind=kind, code=code, message=str(message), node_id=node_id, node_type=node_type, details=details
     )
-    retry = kind in (ErrorKind.PLACE, ErrorKind.TRANSIENT, ErrorKind.MACHINE)
+    retry = kind in (ErrorKind.UNSUITABLE, ErrorKind.TRANSIENT, ErrorKind.MACHINE)
     return Fault(error=error, retry=retry, restart_comfy=restart, doubt=doubt)
 
 
@@ -121,7 +122,7 @@ def _graph(exc: Any) -> Fault:
     first = exc.problems[0]
     missing_here = isinstance(exc, GraphRejected) and kinds <= _MISSING_HERE
     return _fault(
-        ErrorKind.PLACE if missing_here else ErrorKind.JOB,
+        ErrorKind.UNSUITABLE if missing_here else ErrorKind.JOB,
         "missing_here" if missing_here else "graph_rejected",
         exc,
         node_id=first.node_id,
@@ -141,7 +142,7 @@ def _run(exc: Any) -> Fault:
         case Cause.CONTEXT_LOST | Cause.CARD_GONE:
             return _fault(ErrorKind.MACHINE, "cuda_context_lost", exc, restart=True, **where, **details)
         case Cause.WRONG_BUILD:
-            return _fault(ErrorKind.PLACE, WRONG_BUILD, exc, **where, **details)
+            return _fault(ErrorKind.UNSUITABLE, WRONG_BUILD, exc, **where, **details)
         case Cause.SYSTEM:
             return _fault(ErrorKind.TRANSIENT, "io_error", exc, **where, **details)
         case Cause.OTHER:

@@ -277,7 +277,7 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
             self.limits.max_machine_failures,
             b"" if queue is None else head,
             token,
-            self.limits.max_places,
+            self.limits.max_unsuitable,
             doubt,
             notification_list=self._list_key(notification),
         ).decode()

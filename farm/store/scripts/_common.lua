@@ -12,6 +12,7 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 -- the versions on both sides of an upgrade read the same records; `codec.py` says so of the fields of a job.
 local stored = {
   hold = 'aside', machine_failures = 'ill', notified = 'rung', priority_queue = 'lane', priority_queues = 'lanes',
+  unsuitable = 'places', kind = { unsuitable = 'place' },
 }
 
 local function key(kind, name) return root .. kind .. ':' .. name end
@@ -81,8 +82,8 @@ local function finish(job, state, told)
   if job.state == 'running' then redis.call('ZREM', root .. 'leases', job.id) else leave_queue(job) end
   move(job, state)
   set(job, 'finished', now)
-  clear(job, 'lease', 'nonce', 'not_before', 'deadline', 'avoid', 'places', stored.notified, 'parked', 'held',
-    'doubts', 'losses')
+  clear(job, 'lease', 'nonce', 'not_before', 'deadline', 'avoid', stored.unsuitable, stored.notified, 'parked',
+    'held', 'doubts', 'losses')
   redis.call('ZADD', root .. 'finished', now, job.id)
   tell(job, told)
 end
@@ -156,8 +157,8 @@ local function somebody(job, may)
 end
 
 -- Whether a worker lives that has not been found without what the job needs; it may be busy, or away for now.
-local function untried(job, places)
-  return somebody(job, function(name) return not is_in(places, name) end)
+local function untried(job, unsuitable)
+  return somebody(job, function(name) return not is_in(unsuitable, name) end)
 end
 
 -- The workers of the job's attempts that fit.

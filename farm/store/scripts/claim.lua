@@ -8,8 +8,8 @@ local id, worker, nonce, lease_ms, schema, notify_again_ms, left_to_others_ms, n
 
 local job = load(id)
 if not job then return {'unknown'} end
-local f = redis.call('HMGET', key('job', id), 'not_before', 'deadline', 'avoid', 'nonce', 'lease', 'started', 'places',
-  'held')
+local f = redis.call('HMGET', key('job', id), 'not_before', 'deadline', 'avoid', 'nonce', 'lease', 'started',
+  stored.unsuitable, 'held')
 local not_before, deadline, avoid = tonumber(f[1] or 0), tonumber(f[2] or 0), f[3]
 
 local function granted(lease)
@@ -30,17 +30,17 @@ if now < not_before and not is_holder then return {'not_yet'} end
 local avoided = avoid and cjson.decode(avoid) or {}
 local kept_until = avoided[worker] or 0
 
-local places = f[7] and cjson.decode(f[7]) or {}
+local unsuitable = f[7] and cjson.decode(f[7]) or {}
 
 -- Whether somebody who has not failed it lately serves its VRAM class, and fetches.
 local function another_can()
   return somebody(job, function(name, status)
-    return name ~= worker and not avoided[name] and not is_in(places, name) and fetches(status)
+    return name ~= worker and not avoided[name] and not is_in(unsuitable, name) and fetches(status)
   end)
 end
 
 local not_here = now < kept_until or now < kept_until + left_to_others_ms and another_can()
-  or is_in(places, worker) and untried(job, places)
+  or is_in(unsuitable, worker) and untried(job, unsuitable)
 if (job.head.v or 1) > schema then
   -- Not soon: a fleet that is not upgraded yet would do nothing but pop these.
   redis.call('ZADD', root .. 'due', 'NX', now + newer_ms, id)

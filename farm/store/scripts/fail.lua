@@ -4,7 +4,7 @@
 -- workers that it is tried on at most for want of what it needs, in which way it failed if that may be the
 -- worker's doing, or ''.
 -- Answers the new state or 'lost'.
-local id, attempt, error, kind, retry_ms, avoid_ms, message, why, poison_after, head, token, max_places, doubt =
+local id, attempt, error, kind, retry_ms, avoid_ms, message, why, poison_after, head, token, max_unsuitable, doubt =
   ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9],
   tonumber(ARGV[10]), ARGV[11], ARGV[12], tonumber(ARGV[13]), ARGV[14]
 
@@ -32,15 +32,15 @@ local function in_doubt()
   end
   doubts[job.worker] = doubt
   set(job, 'doubts', cjson.encode(doubts))
-  local places = decoded(id, 'places')
+  local unsuitable = decoded(id, stored.unsuitable)
   return not alike and somebody(job, function(name, status)
-    return not doubts[name] and not is_in(places, name) and (is_first or fetches(status))
+    return not doubts[name] and not is_in(unsuitable, name) and (is_first or fetches(status))
   end), is_first
 end
 
 local is_open, is_first = in_doubt()
 if doubt ~= '' and not is_open then retry_ms = nil end
-local counts = kind ~= 'machine' and kind ~= 'place' and not (is_open and is_first)
+local counts = kind ~= 'machine' and kind ~= stored.kind.unsuitable and not (is_open and is_first)
 if kind == 'machine' then
   job.machine_failures = job.machine_failures + 1
   set(job, stored.machine_failures, job.machine_failures)
@@ -59,13 +59,13 @@ if job.machine_failures >= poison_after then
   finish(job, 'failed', {worker = job.worker, reason = poison})
   return answer(job, 'fail', 'failed')
 end
-if kind == 'place' then
-  local places = decoded(id, 'places')
-  if not is_in(places, job.worker) then places[#places + 1] = job.worker end
-  set(job, 'places', cjson.encode(places))
-  if retry_ms and (#places >= max_places or not untried(job, places)) then
-    local nowhere = 'no worker here can run it (tried: ' .. table.concat(places, ', ') .. '): ' .. why
-    set(job, 'error', error_json('place', 'no_worker_can', nowhere, cjson.encode({workers = places})))
+if kind == stored.kind.unsuitable then
+  local unsuitable = decoded(id, stored.unsuitable)
+  if not is_in(unsuitable, job.worker) then unsuitable[#unsuitable + 1] = job.worker end
+  set(job, stored.unsuitable, cjson.encode(unsuitable))
+  if retry_ms and (#unsuitable >= max_unsuitable or not untried(job, unsuitable)) then
+    local nowhere = 'no worker here can run it (tried: ' .. table.concat(unsuitable, ', ') .. '): ' .. why
+    set(job, 'error', error_json(stored.kind.unsuitable, 'no_worker_can', nowhere, cjson.encode({workers = unsuitable})))
     finish(job, 'failed', {worker = job.worker, reason = nowhere})
     return answer(job, 'fail', 'failed')
   end

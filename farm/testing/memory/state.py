@@ -58,7 +58,7 @@ class Kept:
     machine_failures: int = 0  # failures for a machine's reasons
     due: float | None = None  # must be announced by then
     avoid: dict[str, float] = field(default_factory=dict)  # worker -> until
-    places: list[str] = field(default_factory=list)  # workers without what it needs
+    unsuitable: list[str] = field(default_factory=list)  # workers without what it needs
     doubts: dict[str, str] = field(default_factory=dict)  # worker -> in which way it failed there
     held: str | None = None  # the worker that has its finished files
     ended: tuple[int, str, Any] | None = None  # attempt, verb, answer of the last final write
@@ -197,7 +197,7 @@ class MemoryState:
         if state is not JobState.SUCCEEDED:
             self._set(kept, token=None)
         kept.due = kept.deadline = kept.held = None
-        kept.avoid, kept.places, kept.doubts, kept.losses = {}, [], {}, []
+        kept.avoid, kept.unsuitable, kept.doubts, kept.losses = {}, [], {}, []
         self._tell(kept, **told)
 
     def _requeue(self, kept: Kept, **told: Any) -> None:

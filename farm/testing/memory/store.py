@@ -207,7 +207,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
         return None
 
     def _is_left_to_others(self, kept: Kept, worker: str) -> bool:
-        if worker in kept.places and self._untried(kept):
+        if worker in kept.unsuitable and self._untried(kept):
             return True
         if worker not in kept.avoid:
             return False
@@ -218,20 +218,20 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
     def _another_can(self, kept: Kept, worker: str) -> bool:
         """Whether somebody who has not failed it lately serves its VRAM class, and fetches."""
         others = self._serving(kept)
-        for name in (worker, *kept.avoid, *kept.places):
+        for name in (worker, *kept.avoid, *kept.unsuitable):
             others.pop(name, None)
         return any(not status.not_fetching for status in others.values())
 
     def _tried_everywhere(self, kept: Kept) -> bool:
         """Note that its worker has not what it needs; whether nobody is left who might."""
         worker = kept.record.worker or ""
-        if worker not in kept.places:
-            kept.places.append(worker)
-        return len(kept.places) >= self.limits.max_places or not self._untried(kept)
+        if worker not in kept.unsuitable:
+            kept.unsuitable.append(worker)
+        return len(kept.unsuitable) >= self.limits.max_unsuitable or not self._untried(kept)
 
     def _untried(self, kept: Kept) -> bool:
         """Whether a worker lives that has not been found without what it needs; it may be busy."""
-        return bool(self._serving(kept).keys() - set(kept.places))
+        return bool(self._serving(kept).keys() - set(kept.unsuitable))
 
     def _serving(self, kept: Kept) -> dict[str, WorkerStatus]:
         """Those who live and serve its VRAM class."""
@@ -303,7 +303,9 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
                 return JobState.CANCELED
             is_first = not kept.doubts
             in_doubt = bool(doubt) and self._is_in_doubt(kept, doubt)
-            counts = error.kind not in (ErrorKind.MACHINE, ErrorKind.PLACE) and not (in_doubt and is_first)
+            counts = error.kind not in (ErrorKind.MACHINE, ErrorKind.UNSUITABLE) and not (
+                in_doubt and is_first
+            )
             failed = record.attempts_failed + counts
             self._note(kept, "failed", error)
             self._set(kept, error=error, attempts_failed=failed)
@@ -315,9 +317,9 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
                 self._finish(kept, JobState.FAILED, worker=worker, reason=poison.message)
                 return JobState.FAILED
             at_fault = counts or error.kind is ErrorKind.MACHINE
-            is_place = error.kind is ErrorKind.PLACE
-            if is_place and retry_in_s is not None and self._tried_everywhere(kept):
-                nowhere = no_worker_can(kept.places, error.message)
+            is_unsuitable = error.kind is ErrorKind.UNSUITABLE
+            if is_unsuitable and retry_in_s is not None and self._tried_everywhere(kept):
+                nowhere = no_worker_can(kept.unsuitable, error.message)
                 self._set(kept, error=nowhere)
                 self._finish(kept, JobState.FAILED, worker=record.worker, reason=nowhere.message)
                 return JobState.FAILED
@@ -345,7 +347,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
         alike = any(doubt == how for name, how in kept.doubts.items() if name != worker)
         kept.doubts[worker] = doubt
         others = self._serving(kept)
-        for name in (*kept.doubts, *kept.places):
+        for name in (*kept.doubts, *kept.unsuitable):
             others.pop(name, None)
         return not alike and any(is_first or not status.not_fetching for status in others.values())
 

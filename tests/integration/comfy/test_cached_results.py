@@ -68,7 +68,7 @@ class AsItIs:
         return Optimized(graph=dict(graph), outcomes=())
 
 
-class Place:
+class Machine:
     """A worker's ComfyUI, and what is done with an attempt before and after."""
 
     def __init__(self, server: Server, scratch: Path) -> None:
@@ -100,8 +100,8 @@ class Place:
 
 
 @pytest.fixture
-def place(keeper: Server, tmp_path: Path) -> Iterator[Place]:
-    made = Place(keeper, tmp_path)
+def machine(keeper: Server, tmp_path: Path) -> Iterator[Machine]:
+    made = Machine(keeper, tmp_path)
     yield made
     made.client.close()
 
@@ -112,43 +112,43 @@ def place(keeper: Server, tmp_path: Path) -> Iterator[Place]:
     ids=["an equal job", "the next attempt"],
 )
 def test_an_equal_graph_writes_a_file_of_its_own_whatever_is_cached(
-    place: Place, again: Callable[[Claim], Claim]
+    machine: Machine, again: Callable[[Claim], Claim]
 ) -> None:
     first = a_claim(7)
-    place.render_and_clean(first)
-    place.render_and_clean(a_claim(8))
+    machine.render_and_clean(first)
+    machine.render_and_clean(a_claim(8))
 
-    rendered = place.render(again(first))
+    rendered = machine.render(again(first))
 
     assert [probe(output.path).frames for output in rendered.outputs] == [9]
     ran = {node.class_type for node in rendered.nodes}
     assert "SaveVideo" in ran
-    assert ran == {"SaveVideo"} or not place.keeps_all
+    assert ran == {"SaveVideo"} or not machine.keeps_all
 
 
-def test_another_try_of_one_attempt_takes_what_the_first_one_wrote(place: Place) -> None:
+def test_another_try_of_one_attempt_takes_what_the_first_one_wrote(machine: Machine) -> None:
     claim = a_claim(9)
-    first = place.render(claim)
+    first = machine.render(claim)
 
-    second = place.render(claim, tries=1)
+    second = machine.render(claim, tries=1)
 
     assert second.outputs == first.outputs
     assert (second.nodes, probe(second.outputs[0].path).frames) == ((), 9)
 
 
 def test_a_cached_node_that_names_a_file_of_another_attempt_is_run_again(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def one_name_for_all(graph: Mapping[str, Any], _: str) -> tuple[dict[str, Any], tuple[()]]:
         return dict(graph), ()
 
     # As of a node that takes no prefix: what it saves is named by nobody but itself.
     monkeypatch.setattr(rendering, "set_output_prefix", one_name_for_all)
-    first = place.render(a_claim(10))
+    first = machine.render(a_claim(10))
     first.outputs[0].path.unlink()
     claim = a_claim(10)
 
-    rendered = place.render(claim)
+    rendered = machine.render(claim)
 
     assert probe(rendered.outputs[0].path).frames == 9
     assert "KSamplerAdvanced" in {node.class_type for node in rendered.nodes}

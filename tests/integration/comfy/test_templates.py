@@ -55,10 +55,10 @@ def test_a_template_becomes_a_clip_of_the_size_that_was_asked(
     template: Template, preset: str, server: Server, client: ComfyClient
 ) -> None:
     graph = example(template, preset=preset, **SMALL)
-    for number, place in enumerate(template.pictures.values()):
-        if place.node_id in graph:
+    for number, slot in enumerate(template.pictures.values()):
+        if slot.node_id in graph:
             stored = client.upload_input(f"picture{number}.png", picture(), overwrite=True)
-            graph[place.node_id]["inputs"]["image"] = stored["name"]
+            graph[slot.node_id]["inputs"]["image"] = stored["name"]
     _need_nodes(graph, server)
     graph, _ = set_output_prefix(graph, uuid.uuid4().hex)
 

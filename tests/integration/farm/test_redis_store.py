@@ -521,7 +521,7 @@ def test_one_worker_whose_status_is_damaged_stops_nobody_and_is_told(
     job = farm.submit(PICTURE)
     claim = store.claim(job.job_id, worker="well")
     assert isinstance(claim, Claim)
-    store.fail(job.job_id, claim.attempt, an_error(ErrorKind.PLACE), retry_in_s=0)
+    store.fail(job.job_id, claim.attempt, an_error(ErrorKind.UNSUITABLE), retry_in_s=0)
     store.sweep()
 
     damaged, well = store.workers()

@@ -58,7 +58,7 @@ LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
 FAR_MS = 4_000_000_000_000
 PRIORITIES = (2, 5)
 WORKERS = st.sampled_from(["w1", "w2", "w3"])
-ERRORS = st.sampled_from([ErrorKind.JOB, ErrorKind.TRANSIENT, ErrorKind.MACHINE, ErrorKind.PLACE])
+ERRORS = st.sampled_from([ErrorKind.JOB, ErrorKind.TRANSIENT, ErrorKind.MACHINE, ErrorKind.UNSUITABLE])
 
 
 Act = Callable[[JobStore, str, int], Any]  # store, job, its attempt before the race
@@ -120,7 +120,7 @@ def copied(model: MemoryJobStore) -> MemoryJobStore:
         other._jobs[job_id] = replace(
             kept,
             avoid=dict(kept.avoid),
-            places=list(kept.places),
+            unsuitable=list(kept.unsuitable),
             doubts=dict(kept.doubts),
             losses=list(kept.losses),
             events=list(kept.events),

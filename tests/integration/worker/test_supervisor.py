@@ -569,15 +569,15 @@ class TestAnAttachedComfyui:
     def test_one_that_is_not_there_is_told_of_at_once_without_the_password(
         self, make: Make, caplog: pytest.LogCaptureFixture
     ) -> None:
-        place = f"127.0.0.1:{free_port()}"
+        address = f"127.0.0.1:{free_port()}"
         supervisor = make(
-            comfyui_url=f"http://user:sesame@{place}", rhythm=replace(QUICK, start_timeout_s=600)
+            comfyui_url=f"http://user:sesame@{address}", rhythm=replace(QUICK, start_timeout_s=600)
         )
         starting = threading.Thread(target=start_in_vain, args=[supervisor])
 
         starting.start()
 
-        silence = f"ComfyUI at http://{place} does not answer: connection refused (COMFYUI_URL)"
+        silence = f"ComfyUI at http://{address} does not answer: connection refused (COMFYUI_URL)"
         assert eventually(lambda: supervisor.trouble == silence)
         assert eventually(lambda: "is not there yet" in caplog.text)
         supervisor.stop()

@@ -8,12 +8,9 @@ from typing import Any
 
 import pytest
 
-from comfy.wan.forecast import EMULATED, Forecast, Place, forecast, host_bytes, pace_key
+from comfy.wan.forecast import EMULATED, Forecast, Target, forecast, host_bytes, pace_key
 from comfy.wan.models import GIB, WAN_1_3B, WAN_14B
 from comfy.wan.names import file_bytes
-from comfy.wan.forecast import EMULATED, Forecast, Target, forecast, host_bytes, pace_key
-from comfy.wan.memory import smallest_vram_class_gib
-from comfy.wan.models import GIB, WAN_1_3B, WAN_14B, file_bytes
 from comfy.wan.pace_book import PaceBook
 from comfy.wan.paces import Pace
 from comfy.wan.precision import Precision

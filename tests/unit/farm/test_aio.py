@@ -115,7 +115,7 @@ async def collect(job: AsyncJob) -> list[JobEvent]:
     return [event async for event in job.events()]
 
 
-def test_two_may_follow_one_job_from_different_places(
+def test_two_may_follow_one_job_from_different_positions(
     run: Callable[[Body], Any], store: MemoryJobStore
 ) -> None:
     async def body(farm: AsyncFarm) -> list[int]:

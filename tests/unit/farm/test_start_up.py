@@ -55,9 +55,9 @@ def test_help_loads_no_command() -> None:
 
 @pytest.mark.parametrize("name", ["inspect", "lint", "optimize"])
 def test_a_command_that_reads_a_graph_loads_no_client_of_a_server(name: str, graph: str) -> None:
-    place = [] if name == "inspect" else ["--gpu", "RTX 4090"]
+    target = [] if name == "inspect" else ["--gpu", "RTX 4090"]
 
-    assert heavy_after_command(name, graph, *place) <= {"pydantic"}
+    assert heavy_after_command(name, graph, *target) <= {"pydantic"}
 
 
 def test_the_list_of_templates_loads_no_client_of_a_server() -> None:

@@ -176,7 +176,7 @@ all_options: Final = st.builds(
 rules: Final = st.sampled_from(REWRITES)
 
 
-def places_that_differ(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[tuple[str, str]]:
+def inputs_that_differ(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[tuple[str, str]]:
     """Node and input of everything that is otherwise; "class_type" for a node that came, went or turned."""
     found = set()
     for node_id in before.keys() | after.keys():
@@ -244,7 +244,7 @@ def test_every_change_is_reported_and_nothing_else_changes(
         result = apply(rewrite, graph, site, options)
 
         reported = {(each.node_id, each.input_name) for each in result.changes}
-        assert places_that_differ(graph, result.graph) <= reported
+        assert inputs_that_differ(graph, result.graph) <= reported
     assert json.dumps(graph, sort_keys=True) == before
 
 

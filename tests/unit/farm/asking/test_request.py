@@ -146,7 +146,7 @@ def test_a_dotted_input_name_is_set() -> None:
     ],
     ids=["text", "bytes", "workflow", "list", "empty", "class", "link", "cycle", "no-output"],
 )
-def test_a_broken_graph_is_refused_in_words_that_name_the_place(graph: GraphSource, words: str) -> None:
+def test_a_broken_graph_is_refused_in_words_that_name_the_input(graph: GraphSource, words: str) -> None:
     assert words in refused(graph=graph)
 
 
@@ -208,7 +208,7 @@ def test_a_template_says_what_it_does_not_take(parameters: dict[str, Any], words
         ({"6.text": float("nan")}, "no number"),
     ],
 )
-def test_a_parameter_without_a_place_is_refused(parameters: dict[str, Any], words: str) -> None:
+def test_a_parameter_without_an_input_is_refused(parameters: dict[str, Any], words: str) -> None:
     assert words in refused(graph=wan_graph(), parameters=parameters)
 
 

@@ -61,7 +61,7 @@ print("a package that prints what it likes {")
 '''
 
 
-class Place:
+class Machine:
     """An interpreter's extra packages, and a probe over them."""
 
     def __init__(self, folder: Path) -> None:
@@ -95,18 +95,18 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
 
 
 SAGE = "import torch\ndef sageattn(q, k, v, tensor_layout, is_causal):\n    {}\n"
 
 
-def test_right_back_ends_are_timed_wrong_ones_refused_and_absent_ones_left_out(place: Place) -> None:
-    place.install("sageattention", SAGE.format("return torch.Tensor(0.31)"))
-    place.install("flash_attn", "def flash_attn_func(q, k, v):\n    return q, None\n")
+def test_right_back_ends_are_timed_wrong_ones_refused_and_absent_ones_left_out(machine: Machine) -> None:
+    machine.install("sageattention", SAGE.format("return torch.Tensor(0.31)"))
+    machine.install("flash_attn", "def flash_attn_func(q, k, v):\n    return q, None\n")
 
-    found = place.probe().find()
+    found = machine.probe().find()
 
     assert set(found.proven) == {"sdpa", "sdpa_flash", "sdpa_efficient", "flash2"}
     assert all(seconds > 0 for seconds in found.proven.values())
@@ -114,13 +114,13 @@ def test_right_back_ends_are_timed_wrong_ones_refused_and_absent_ones_left_out(p
         "sdpa_cudnn": "RuntimeError: No available kernel. Aborting execution.",
         "sage": "wrong: its cosine to the right answer is 0.3100",
     }
-    assert place.trials == 1
+    assert machine.trials == 1
 
 
-def test_noise_that_is_no_number_is_wrong(place: Place) -> None:
-    place.install("sageattention", SAGE.format("return torch.Tensor(float('nan'))"))
+def test_noise_that_is_no_number_is_wrong(machine: Machine) -> None:
+    machine.install("sageattention", SAGE.format("return torch.Tensor(float('nan'))"))
 
-    assert "nan" in place.probe().find().refused["sage"]
+    assert "nan" in machine.probe().find().refused["sage"]
 
 
 @pytest.mark.parametrize(
@@ -132,13 +132,13 @@ def test_noise_that_is_no_number_is_wrong(place: Place) -> None:
     ],
 )
 def test_one_that_breaks_the_process_or_hangs_does_not_cost_the_others(
-    place: Place, line: str, words: str
+    machine: Machine, line: str, words: str
 ) -> None:
-    place.install("sageattention", SAGE.format(line))
-    place.install("flash_attn", "def flash_attn_func(q, k, v):\n    return q\n")
+    machine.install("sageattention", SAGE.format(line))
+    machine.install("flash_attn", "def flash_attn_func(q, k, v):\n    return q\n")
     hangs = "sleep" in line
 
-    found = place.probe(deadline_s=5.0 if hangs else 60.0).find()
+    found = machine.probe(deadline_s=5.0 if hangs else 60.0).find()
 
     assert words in found.refused["sage"]
     assert "sdpa" in found.proven
@@ -146,53 +146,55 @@ def test_one_that_breaks_the_process_or_hangs_does_not_cost_the_others(
     assert found.passing is hangs
 
 
-def test_what_was_found_is_remembered_until_card_driver_or_packages_change(place: Place) -> None:
-    first = place.probe().find()
+def test_what_was_found_is_remembered_until_card_driver_or_packages_change(machine: Machine) -> None:
+    first = machine.probe().find()
 
-    again = place.probe()
+    again = machine.probe()
     again.recall()
     assert again.known == first
-    assert place.trials == 1
-    other_driver = place.probe(driver="590.2")
+    assert machine.trials == 1
+    other_driver = machine.probe(driver="590.2")
     other_driver.recall()
     assert other_driver.known is None
-    place.install("sageattention", SAGE.format("return q"), version="2.2.0")
-    assert "sage" in place.probe().find().proven
-    assert place.trials == 2
+    machine.install("sageattention", SAGE.format("return q"), version="2.2.0")
+    assert "sage" in machine.probe().find().proven
+    assert machine.trials == 2
 
 
-def test_it_is_tried_once_however_many_ask(place: Place) -> None:
-    probe = place.probe()
+def test_it_is_tried_once_however_many_ask(machine: Machine) -> None:
+    probe = machine.probe()
     assert probe.known is None
 
     assert probe.find() is probe.find()
 
-    assert place.trials == 1
+    assert machine.trials == 1
 
 
-def test_a_full_card_refuses_for_now_and_nothing_is_remembered(place: Place) -> None:
-    place.install("sageattention", SAGE.format("raise RuntimeError('CUDA error: out of memory')"))
+def test_a_full_card_refuses_for_now_and_nothing_is_remembered(machine: Machine) -> None:
+    machine.install("sageattention", SAGE.format("raise RuntimeError('CUDA error: out of memory')"))
 
-    found = place.probe().find()
+    found = machine.probe().find()
 
     assert found.passing
     assert "out of memory" in found.refused["sage"]
-    assert not (place.work / "attention.json").exists()
+    assert not (machine.work / "attention.json").exists()
 
 
-def test_without_a_card_or_without_torch_nothing_is_proven_and_nothing_is_remembered(place: Place) -> None:
-    assert place.probe(DEVICE="cpu").find().proven == {}
-    (place.packages / "torch.py").write_text("raise ImportError('libcudart.so.13: cannot open')")
+def test_without_a_card_or_without_torch_nothing_is_proven_and_nothing_is_remembered(
+    machine: Machine,
+) -> None:
+    assert machine.probe(DEVICE="cpu").find().proven == {}
+    (machine.packages / "torch.py").write_text("raise ImportError('libcudart.so.13: cannot open')")
 
-    found = place.probe().find()
+    found = machine.probe().find()
 
     assert (found.proven, found.refused, found.passing) == ({}, {}, True)
-    assert not (place.work / "attention.json").exists()
+    assert not (machine.work / "attention.json").exists()
 
 
-def test_a_result_that_cannot_be_read_is_found_anew(place: Place) -> None:
-    (place.work / "attention.json").write_text('{"key": 1')
-    probe = place.probe()
+def test_a_result_that_cannot_be_read_is_found_anew(machine: Machine) -> None:
+    (machine.work / "attention.json").write_text('{"key": 1')
+    probe = machine.probe()
 
     probe.recall()
 

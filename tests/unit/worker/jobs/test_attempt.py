@@ -89,7 +89,7 @@ class ForgotTheClaim(MemoryJobStore):
         return LeaseAnswer.LOST
 
 
-class OnePlace:
+class OneWorker:
     """A worker's disk and a bucket on which two holders of one attempt's number work at once."""
 
     def __init__(self, folder: Path) -> None:
@@ -130,8 +130,8 @@ class OnePlace:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OnePlace]:
-    made = OnePlace(tmp_path)
+def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OneWorker]:
+    made = OneWorker(tmp_path)
     monkeypatch.setattr(attempts, "render", made.render)
     yield made
     made.close()
@@ -145,33 +145,35 @@ def two_stores(job_id: str) -> tuple[MemoryJobStore, MemoryJobStore]:
     return stores
 
 
-def test_the_clean_up_of_a_claim_that_lost_removes_nothing_of_the_winners(place: OnePlace) -> None:
+def test_the_clean_up_of_a_claim_that_lost_removes_nothing_of_the_winners(worker: OneWorker) -> None:
     winners, losers = two_stores("one-number")
     seen: list[bool] = []
 
     def lose() -> None:
-        assert place.attempt(losers, "one-number") == "lost"
-        seen.extend(path.exists() for path in place.files_of(place.claims[0]))
+        assert worker.attempt(losers, "one-number") == "lost"
+        seen.extend(path.exists() for path in worker.files_of(worker.claims[0]))
 
-    place.in_the_middle = lose
-    outcome = place.attempt(winners, "one-number")
+    worker.in_the_middle = lose
+    outcome = worker.attempt(winners, "one-number")
 
-    winner, loser = place.claims
+    winner, loser = worker.claims
     assert (winner.attempt, loser.attempt) == (1, 1)
     assert (outcome, seen) == ("succeeded", [True, True, True])
-    assert not any(path.exists() for claim in place.claims for path in place.files_of(claim))
-    assert {call.args for call in place.inputs.release.call_args_list} == {(winner.token,), (loser.token,)}
+    assert not any(path.exists() for claim in worker.claims for path in worker.files_of(claim))
+    assert {call.args for call in worker.inputs.release.call_args_list} == {(winner.token,), (loser.token,)}
 
 
-def test_an_accepted_result_outlives_the_clean_up_of_the_other_holder_of_its_number(place: OnePlace) -> None:
+def test_an_accepted_result_outlives_the_clean_up_of_the_other_holder_of_its_number(
+    worker: OneWorker,
+) -> None:
     winners, losers = two_stores("one-number")
 
-    place.in_the_middle = lambda: place.attempt(winners, "one-number")
-    assert place.attempt(losers, "one-number") == "lost"
+    worker.in_the_middle = lambda: worker.attempt(winners, "one-number")
+    assert worker.attempt(losers, "one-number") == "lost"
 
     record = winners.get("one-number")
     assert record.result is not None
-    stored = {found.key for found in place.storage.list(place.storage.keys.job_prefix("one-number"))}
+    stored = {found.key for found in worker.storage.list(worker.storage.keys.job_prefix("one-number"))}
     assert stored == {record.result.artifacts[0].key, record.result.manifest_key}
     assert record.token is not None
     assert stored == {key for key in stored if f"/{record.token}/" in key}

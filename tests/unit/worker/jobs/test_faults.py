@@ -47,8 +47,8 @@ def rejected(*kinds: str) -> GraphRejected:
     ("error", "kind", "code"),
     [
         (rejected("value_bigger_than_max"), ErrorKind.JOB, "graph_rejected"),
-        (rejected("missing_node_type"), ErrorKind.PLACE, "missing_here"),
-        (rejected("missing_node_type", "missing_model"), ErrorKind.PLACE, "missing_here"),
+        (rejected("missing_node_type"), ErrorKind.UNSUITABLE, "missing_here"),
+        (rejected("missing_node_type", "missing_model"), ErrorKind.UNSUITABLE, "missing_here"),
         (rejected("missing_node_type", "cycle"), ErrorKind.JOB, "graph_rejected"),
         (a_failed_run("ValueError", "bad shape"), ErrorKind.JOB, "node_failed"),
         (a_failed_run("torch.OutOfMemoryError", "x", kind=OutOfMemory), ErrorKind.TRANSIENT, "out_of_memory"),
@@ -67,7 +67,7 @@ def rejected(*kinds: str) -> GraphRejected:
             a_failed_run(
                 "RuntimeError", "CUDA error: no kernel image is available for execution on the device"
             ),
-            ErrorKind.PLACE,
+            ErrorKind.UNSUITABLE,
             "wrong_build",
         ),
         (a_failed_run("OSError", "[Errno 28] No space left on device"), ErrorKind.TRANSIENT, "io_error"),

@@ -52,7 +52,7 @@ def test_two_failures_of_the_machine_in_a_row_take_it_out_of_service(quarantine:
     assert (quarantine.failure.code, quarantine.failure.reason) == ("cuda_context_lost", "it broke")
 
 
-@pytest.mark.parametrize("kind", [ErrorKind.JOB, ErrorKind.TRANSIENT, ErrorKind.PLACE])
+@pytest.mark.parametrize("kind", [ErrorKind.JOB, ErrorKind.TRANSIENT, ErrorKind.UNSUITABLE])
 def test_what_is_not_the_machines_fault_is_not_counted(quarantine: Quarantine, kind: ErrorKind) -> None:
     assert not any(fails(quarantine, error(kind, "other")) for _ in range(5))
 
@@ -71,8 +71,8 @@ def test_a_lost_card_counts_at_once(quarantine: Quarantine) -> None:
 def test_a_build_without_code_for_this_card_counts_like_a_fault_of_the_machine(
     quarantine: Quarantine,
 ) -> None:
-    assert not fails(quarantine, error(ErrorKind.PLACE, "wrong_build"))
-    assert fails(quarantine, error(ErrorKind.PLACE, "wrong_build"))
+    assert not fails(quarantine, error(ErrorKind.UNSUITABLE, "wrong_build"))
+    assert fails(quarantine, error(ErrorKind.UNSUITABLE, "wrong_build"))
 
 
 def test_one_job_that_fails_again_and_again_does_not_take_the_worker_out_of_service(

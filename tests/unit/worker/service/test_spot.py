@@ -87,12 +87,12 @@ def test_gcp_says_true(cloud: Cloud) -> None:
 def test_azure_lists_an_event(cloud: Cloud) -> None:
     cloud.wants = ("Metadata", "true")
     azure = Metadata("azure", base_url=cloud.url)
-    place = "/metadata/scheduledevents?api-version=2020-07-01"
-    cloud.answers[place] = json.dumps({"Events": [{"EventType": "Freeze", "NotBefore": ""}]})
+    path = "/metadata/scheduledevents?api-version=2020-07-01"
+    cloud.answers[path] = json.dumps({"Events": [{"EventType": "Freeze", "NotBefore": ""}]})
     assert azure.ask() is None
 
     end = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
-    cloud.answers[place] = json.dumps({"Events": [{"EventType": "Preempt", "NotBefore": end}]})
+    cloud.answers[path] = json.dumps({"Events": [{"EventType": "Preempt", "NotBefore": end}]})
 
     notice = azure.ask()
     assert notice is not None
