@@ -1,18 +1,14 @@
-"""Cards by name: what NVML will say of them, for a plan without the card, and whether they encode video.
-
-Source: VRAM as drivers report it (``nvidia-smi``, in MiB; with ECC where it is on by default), held against
-published outputs of it; compute capability: https://developer.nvidia.com/cuda-gpus ; NVENC: NVIDIA's support
-matrix, https://developer.nvidia.com/video-encode-decode-support-matrix (the large compute chips GA100, GH100,
-GB100 have no encoder); peak rates: NVIDIA's data sheets, and the white papers of the GA102, Ada and Blackwell
-GPU architectures, without sparsity (H100 and its kin: the SXM form).
-"""
+"""Cards by name: what NVML will say of them, for a plan without the card, and whether they encode video."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
+from comfy.wan.card_table import KNOWN_CARDS, KnownCard
 from comfy.wan.memory import VRAM_CLASSES_GIB
 from comfy.wan.models import GIB
 
@@ -20,73 +16,10 @@ IDLE_BYTES: Final = 300 * 2**20  # what the driver holds of a card that does not
 # ECC takes a sixteenth of GDDR6: an "24 GB" L4 reports 23,034 MiB, a "48 GB" A40 46,068 MiB.
 _LEAST_PART_OF_CLASS: Final = 0.93
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownCard:
-    """One kind of card."""
-
-    name: str  # a part of what NVML calls it
-    vram_mib: int
-    compute_capability: tuple[int, int]
-    has_nvenc: bool = True
-    peak_tflops: float | None = None  # dense bf16 products added up in fp32, by the data sheet
-
-
-def _card(
-    name: str,
-    vram_mib: int,
-    capability: tuple[int, int],
-    peak_tflops: float | None = None,
-    *,
-    has_nvenc: bool = True,
-) -> KnownCard:
-    return KnownCard(
-        name=name,
-        vram_mib=vram_mib,
-        compute_capability=capability,
-        has_nvenc=has_nvenc,
-        peak_tflops=peak_tflops,
-    )
-
-
-KNOWN_CARDS: Final = (
-    _card("RTX 2080 Ti", 11264, (7, 5)),
-    _card("RTX 3060", 12288, (8, 6)),
-    _card("RTX 3080", 10240, (8, 6), 59.5),
-    _card("RTX 3090", 24576, (8, 6), 71),
-    _card("RTX 4060", 8188, (8, 9)),
-    _card("RTX 4060 Ti", 16380, (8, 9)),
-    _card("RTX 4070", 12282, (8, 9)),
-    _card("RTX 4070 Ti SUPER", 16376, (8, 9)),
-    _card("RTX 4080", 16376, (8, 9), 97.5),
-    _card("RTX 4090", 24564, (8, 9), 165.2),
-    _card("RTX 5060 Ti", 16311, (12, 0)),
-    _card("RTX 5070", 12227, (12, 0), 61.7),
-    _card("RTX 5070 Ti", 16303, (12, 0), 87.9),
-    _card("RTX 5080", 16303, (12, 0), 112.6),
-    _card("RTX 5090", 32607, (12, 0), 209.5),
-    _card("RTX A4000", 16376, (8, 6)),
-    _card("RTX A5000", 24564, (8, 6)),
-    _card("RTX A6000", 49140, (8, 6), 154.8),
-    _card("RTX 4000 Ada", 20475, (8, 9)),
-    _card("RTX 6000 Ada", 49140, (8, 9), 364.2),
-    _card("RTX PRO 6000 Blackwell", 97887, (12, 0)),
-    _card("Tesla T4", 15360, (7, 5)),
-    _card("V100 16GB", 16384, (7, 0)),
-    _card("V100 32GB", 32768, (7, 0)),
-    _card("A10", 23028, (8, 6), 125),
-    _card("A40", 46068, (8, 6), 149.7),
-    _card("L4", 23034, (8, 9), 121),
-    _card("L40", 46068, (8, 9), 181),
-    _card("L40S", 46068, (8, 9), 362),
-    _card("A100 40GB", 40960, (8, 0), 312, has_nvenc=False),
-    _card("A100 80GB", 81920, (8, 0), 312, has_nvenc=False),
-    _card("H20", 97871, (9, 0), 148, has_nvenc=False),
-    _card("H100", 81559, (9, 0), 989, has_nvenc=False),
-    _card("H200", 143771, (9, 0), 989, has_nvenc=False),
-    _card("GH200", 97871, (9, 0), 989, has_nvenc=False),
-    _card("B200", 183359, (10, 0), has_nvenc=False),
-)
+# Words of a name that tell no card from another.
+_NOISE: Final = frozenset({"nvidia", "geforce", "tesla", "graphics", "gpu", "card", "generation", "edition"})
+_SHORT: Final = {"s": "super", "mobile": "laptop", "notebook": "laptop"}
+_MEMORY: Final = re.compile(r"(\d+)gb")
 
 
 def vram_class_gib(total_bytes: int) -> int | None:
@@ -95,18 +28,88 @@ def vram_class_gib(total_bytes: int) -> int | None:
     return max(fitting, default=None)
 
 
+def no_card(name: str) -> str:
+    """What to say of a card's name by which no card, or more than one, is known."""
+    card = known_card(name)
+    if card is not None:
+        sizes = " or ".join(each.name for each in sizes_of(card))
+        return f"{name!r} comes with more or less memory: say {sizes}, or give its VRAM in GiB"
+    near = ", ".join(names_near(name))
+    return f"no card {name!r} is known; give its VRAM in GiB too" + (f", or one of: {near}" if near else "")
+
+
 def known_card(name: str) -> KnownCard | None:
-    """The kind of card that goes by a name: NVML's ("NVIDIA A100-SXM4-80GB") or a person's ("4090")."""
-    asked = set(_words(name))
-    # All words of ours among theirs, the longest first: "RTX 4070" is in "RTX 4070 Ti SUPER" too.
-    inside = [card for card in KNOWN_CARDS if set(_words(card.name)) <= asked]
-    if inside:
-        return max(inside, key=lambda card: len(_words(card.name)))
-    around = [card for card in KNOWN_CARDS if asked and asked <= set(_words(card.name))]
-    return min(around, key=lambda card: len(_words(card.name)), default=None)
+    """The kind of card that goes by a name: NVML's ("NVIDIA A100-SXM4-80GB") or a person's ("4090").
+
+    Nothing is taken for something near it: a name has to tell the card whole. Its memory may be left out; of
+    a card that comes with several sizes `vram_mib` is None then.
+    """
+    words = _words(name)
+    exact = _by_words().get(words)
+    if exact is not None:
+        return exact
+    asked = {int(found[1]) for word in words if (found := _MEMORY.fullmatch(word))}
+    sizes = _by_kind().get(_without_memory(words), ())
+    if asked:
+        sizes = tuple(card for card in sizes if {round((card.vram_mib or 0) / 1024)} == asked)
+    if len(sizes) < 2:
+        return sizes[0] if sizes else None
+    return replace(sizes[0], name=kind_of(sizes[0]), vram_mib=None)
 
 
-def _words(name: str) -> list[str]:
-    """Lower-case words; "80GB" and "80 GB" are the same."""
+def kind_of(card: KnownCard) -> str:
+    """A card's name without its memory."""
+    return " ".join(word for word in card.name.split() if not _MEMORY.fullmatch(word.lower()))
+
+
+def sizes_of(card: KnownCard) -> tuple[KnownCard, ...]:
+    """The cards that a name means which leaves the memory open."""
+    return _by_kind().get(_without_memory(_words(card.name)), ())
+
+
+def names_near(name: str) -> tuple[str, ...]:
+    """Cards whose names have most in common with one that is not known."""
+    words = _words(name)
+    common = {card.name: len(words & _words(card.name)) for card in KNOWN_CARDS}
+    most = max(common.values())
+    return tuple(card for card, count in common.items() if most and count == most)
+
+
+@lru_cache(maxsize=1)
+def _by_words() -> dict[frozenset[str], KnownCard]:
+    found: dict[frozenset[str], KnownCard] = {}
+    for card in KNOWN_CARDS:
+        for words in _spellings(card):
+            found.setdefault(words, card)
+    return found
+
+
+@lru_cache(maxsize=1)
+def _by_kind() -> dict[frozenset[str], tuple[KnownCard, ...]]:
+    found: dict[frozenset[str], dict[str, KnownCard]] = {}
+    for card in KNOWN_CARDS:
+        for words in _spellings(card):
+            found.setdefault(_without_memory(words), {})[card.name] = card
+    return {words: tuple(cards.values()) for words, cards in found.items()}
+
+
+def _spellings(card: KnownCard) -> Iterable[frozenset[str]]:
+    for name in (card.name, *card.also):
+        words = _words(name)
+        yield words
+        if "quadro" not in words and len(words) > 1:
+            yield words - {"rtx"}
+
+
+def _without_memory(words: frozenset[str]) -> frozenset[str]:
+    return frozenset(word for word in words if not _MEMORY.fullmatch(word))
+
+
+@lru_cache(maxsize=1024)
+def _words(name: str) -> frozenset[str]:
+    """Lower-case words that tell cards apart; "80GB" and "80 GB", "4070Ti" and "4070 Ti" are the same."""
     text = re.sub(r"(\d)\s*gb\b", r"\1gb", name.lower())
-    return re.findall(r"[a-z0-9]+", text)
+    text = re.sub(r"\brtx(?=\d|a\d)", "rtx ", text)
+    text = re.sub(r"\b(\d{4})\s*(ti|super|s|d)(?=s?\b|super)", r"\1 \2 ", text)
+    words = re.findall(r"[a-z0-9]+", text.replace("with max-q design", "max-q"))
+    return frozenset(_SHORT.get(word, word) for word in words) - _NOISE

@@ -41,7 +41,7 @@ def phase_times(work: Workload, gpu: str, found: Fit, ram_bytes: int | None) -> 
         "load": _by_rate(work.file_bytes, _COLD, "first less second run of ComfyUI's documented workflows"),
         "save": _about(out_pixels * _SAVE_S_PER_PIXEL, 0.25, 1.5, "libx264 on two cores, measured"),
     }
-    rate, known = rate_of(gpu, Precision.WIDE), rate_of("RTX 4090", Precision.WIDE)
+    rate, known = rate_of(gpu, Precision.WIDE), rate_of("RTX 4090 D", Precision.WIDE)
     if rate is not None and known is not None:
         seconds = _VAE_S * pixels / _VAE_PIXELS * known.flops / rate.flops
         phases["vae"] = _about(seconds, 0.5, 1.8, _VAE_SOURCE)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from comfy.wan.cards import known_card
+from comfy.wan.card_table import KnownCard
+from comfy.wan.cards import kind_of, known_card
 from comfy.wan.models import ModelFamily
 from comfy.wan.precision import Precision
 from comfy.wan.sizes import ClipSize
@@ -63,6 +64,7 @@ class Rate:
 
 _TABLE: Final = "derived from the time tables of the Wan2.1 and Wan2.2 READMEs (reference code, ±20 %)"
 _DOCS: Final = "derived from ComfyUI's documented times on a 4090D (fp8_scaled, 640×640×81, ±20 %)"
+_BY_KIN: Final = "by the {kin}'s rate and the peaks of both: not measured on this card (±25 %)"
 # The tables' times give ranges of a few per cent (H100 444 to 526, A100 185 to 200, H20 128 to 135, 4090 102
 # to 111 TFLOPS); that ComfyUI is not the reference code makes it ±20 %.
 _RATES: Final = {
@@ -71,15 +73,19 @@ _RATES: Final = {
     ("H20", Precision.WIDE): Rate(flops=130e12, least=0.8, most=1.2, source=_TABLE),
     ("RTX 4090", Precision.WIDE): Rate(flops=107e12, least=0.8, most=1.2, source=_TABLE),
     # 40 forwards and the rest took 513 s, 4 forwards and the rest 71 s: 12.3 s for the 1.87 PFLOP of one.
-    ("RTX 4090", Precision.FP8): Rate(flops=150e12, least=0.8, most=1.2, source=_DOCS),
+    ("RTX 4090 D", Precision.FP8): Rate(flops=150e12, least=0.8, most=1.2, source=_DOCS),
 }
-_KIN: Final = {"H200": "H100", "GH200": "H100", "A100 40GB": "A100", "A100 80GB": "A100"}
+# The same chip: with more memory, or for another market.
+_SAME: Final = {"H200": "H100", "H800": "H100", "GH200": "H100", "A800": "A100"}
+_KIN: Final = {"RTX 4090": "RTX 4090 D", "RTX 4090 D": "RTX 4090"}  # one chip, less of it in use
 _NO_FP8_UNITS_BELOW: Final = (8, 9)
 # Of their peaks the four cards with published times reach 0.49 (H100), 0.61 (A100), 0.65 (4090), 0.88 (H20).
 _PART_OF_PEAK: Final = 0.63
 # Nothing says that another card does not lie outside: below, for cards whose power is held down.
 _LEAST_OF_PEAK: Final = 0.28
 _MOST_OF_PEAK: Final = 0.88
+# With fp8 the 4090 D reaches 1.02 of its 16-bit peak, with 16 bits the 4090 0.65 of its own.
+_FP8_FASTER: Final = 1.57
 
 # What is published of GGUF: nothing to four times as slow as fp8, since each use of a layer unpacks it.
 # Source: ComfyUI-GGUF issue 313 (20 s against 5 s a step on a 5090), ComfyUI issue 14204 (84 against 31).
@@ -101,20 +107,36 @@ def rate_of(gpu_name: str, precision: Precision) -> Rate | None:
     card = known_card(gpu_name)
     if card is None:
         return None
-    kin = _KIN.get(card.name, card.name)
-    exact = _RATES.get((kin, precision)) or _RATES.get((kin, Precision.WIDE))
+    kind = kind_of(card)
+    same = _SAME.get(kind, kind)
+    fp8 = precision is Precision.FP8 and card.compute_capability >= _NO_FP8_UNITS_BELOW
+    exact = _RATES.get((same, precision))
     if exact is not None:
         return exact
+    # Where another kin's rate at this precision is known, it says more than this card's at another one.
+    if fp8 and (by_kin := _by_kin(kind, card, precision)) is not None:
+        return by_kin
+    found = _RATES.get((same, Precision.WIDE)) or _by_kin(kind, card, Precision.WIDE)
+    return found or _bound(card, faster=_FP8_FASTER if fp8 else 1.0)
+
+
+def _by_kin(kind: str, card: KnownCard, precision: Precision) -> Rate | None:
+    kin = _KIN.get(kind, "")
+    rate, other = _RATES.get((kin, precision)), known_card(kin)
+    if rate is None or other is None or not card.peak_tflops or not other.peak_tflops:
+        return None
+    scale = card.peak_tflops / other.peak_tflops
+    return Rate(flops=rate.flops * scale, least=0.75, most=1.25, source=_BY_KIN.format(kin=kin))
+
+
+def _bound(card: KnownCard, *, faster: float) -> Rate | None:
     if card.peak_tflops is None:
         return None
-    # Cards that multiply 8-bit numbers gain as the 4090 does; the others only save memory.
-    gains = precision is Precision.FP8 and card.compute_capability >= _NO_FP8_UNITS_BELOW
-    faster = _RATES["RTX 4090", Precision.FP8].flops / _RATES["RTX 4090", Precision.WIDE].flops
     return Rate(
-        flops=card.peak_tflops * 1e12 * _PART_OF_PEAK * (faster if gains else 1.0),
+        flops=card.peak_tflops * 1e12 * _PART_OF_PEAK * faster,
         least=_LEAST_OF_PEAK / _PART_OF_PEAK,
         most=_MOST_OF_PEAK / _PART_OF_PEAK,
-        source=f"an estimate, no time is published for this card: {_PART_OF_PEAK:.0%} of its peak of "
+        source=f"a bound, no time is published for this card: {_PART_OF_PEAK:.0%} of its peak of "
         f"{card.peak_tflops:g} TFLOPS, between {_LEAST_OF_PEAK:.0%} and {_MOST_OF_PEAK:.0%}",
     )
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from comfy.graphs.required import model_files
-from comfy.wan.cards import IDLE_BYTES, KNOWN_CARDS, known_card
+from comfy.wan.cards import IDLE_BYTES, known_card, no_card
 from comfy.wan.forecast import EMULATED, Forecast, Target, forecast, host_bytes
 from comfy.wan.memory import RESERVE_BYTES, MemoryNeed
 from comfy.wan.models import GIB
@@ -28,7 +28,7 @@ from farm.status.worker import (
 from farm.store.base import JobStore
 
 # Shown where no worker lives and none is named.
-USUAL_CARDS: Final = ("RTX 4060 Ti", "RTX 4090", "RTX 5090", "L40S", "A100 80GB", "H100")
+USUAL_CARDS: Final = ("RTX 4060 Ti 16GB", "RTX 4090", "RTX 5090", "L40S", "A100 80GB", "H100")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,11 +136,10 @@ def named_target(name: str | None, vram_gib: float | None) -> Target:
         InvalidJob: the card is not known, and no size is given.
     """
     known = known_card(name) if name is not None else None
-    if known is None and vram_gib is None:
-        names = ", ".join(card.name for card in KNOWN_CARDS)
-        message = f"no card {name!r} is known; give its VRAM in GiB too, or one of: {names}"
-        raise InvalidJob([Problem(field="gpu", message=message)])
-    total = int(vram_gib * GIB) if vram_gib is not None else (known.vram_mib if known else 0) * 2**20
+    vram_mib = known.vram_mib if known is not None else None
+    if vram_mib is None and vram_gib is None:
+        raise InvalidJob([Problem(field="gpu", message=no_card(name or ""))])
+    total = int(vram_gib * GIB) if vram_gib is not None else (vram_mib or 0) * 2**20
     shown = known.name if known is not None else name or f"a card of {vram_gib:g} GiB"
     return Target(name=shown, gpu=shown, free_bytes=total - IDLE_BYTES)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from comfy.wan.cards import IDLE_BYTES, KNOWN_CARDS, known_card
+from comfy.wan.cards import IDLE_BYTES, known_card, no_card
 from farm.errors import FarmError
 from farm.settings import WorkerSettings
 from worker.comfyui.here import plan_here
@@ -79,10 +79,10 @@ def pretended_card(name: str | None, vram_gib: float | None) -> GpuCard:
         BadQuestion: the name is not known, and no size is given.
     """
     known = known_card(name) if name is not None else None
-    if known is None and vram_gib is None:
-        names = ", ".join(card.name for card in KNOWN_CARDS)
-        raise BadQuestion(f"no card {name!r} is known; give its VRAM in GiB too, or one of: {names}")
-    total = int(vram_gib * GIB) if vram_gib is not None else (known.vram_mib if known else 0) * 2**20
+    vram_mib = known.vram_mib if known is not None else None
+    if vram_mib is None and vram_gib is None:
+        raise BadQuestion(no_card(name or ""))
+    total = int(vram_gib * GIB) if vram_gib is not None else (vram_mib or 0) * 2**20
     used = IDLE_BYTES
     if total <= used:
         raise BadQuestion(f"a card of {vram_gib} GiB holds no model; give its VRAM in GiB")
