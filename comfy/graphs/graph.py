@@ -162,7 +162,7 @@ def set_inputs(graph: Mapping[str, Any], values: Mapping[str, Any]) -> Graph:
             problems.append(_problem(exc.kind, str(exc), graph, node_id, input_name))
     if problems:
         raise GraphError(problems)
-    if any(is_link(value) for value in values.values()):
+    if any(isinstance(value, list | tuple) for value in values.values()):
         check_graph(changed)
     return changed
 
@@ -261,6 +261,8 @@ def _is_bad_link(graph: Mapping[str, Any], value: list[Any]) -> bool:
     source, *rest = value
     if is_link(value):
         return bool(rest[0] < 0)
+    if isinstance(source, str) and len(rest) == 1 and isinstance(rest[0], bool | float):
+        return True  # to ComfyUI it is one
     if isinstance(source, int):
         return len(rest) == 1 and str(source) in graph
     return isinstance(source, str) and source in graph and len(rest) != 1

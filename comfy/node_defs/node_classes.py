@@ -204,7 +204,10 @@ _WORK: Final = (
 )
 _INTERPOLATES: Final = re.compile(r"(VFI$|FrameInterpolate|Interpolate.*Frame)")
 _SHOWS: Final = re.compile(r"Preview|Show|Display")
-_PATH: Final = re.compile(r"(^|_)(path|dir|directory|folder|filepath|file_path|filename|file_name)$")
+_WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_PATH_WORD: Final = re.compile(
+    r".*(path|folder|directory|filename|url)s?|(out|in)?(dir|file)s?|uri|foldername|(output|video|image|text)file"
+)
 _MULTI_GPU: Final = re.compile(r"(DisTorch2?)?MultiGPU$")
 
 
@@ -253,7 +256,8 @@ def what_it_names(class_type: str, input_name: str) -> Names | None:
         return Names.ANY_FILE
     if input_name in known.models:
         return Names.MODEL
-    return Names.PATH if _PATH.search(input_name) else None
+    words = _WORDS.findall(input_name)
+    return Names.PATH if any(_PATH_WORD.fullmatch(word.lower()) for word in words) else None
 
 
 def model_folder(class_type: str, input_name: str) -> str | None:

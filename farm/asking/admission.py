@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from comfy.errors import GraphError, GraphProblem
+from comfy.graphs.graph import check_graph
 from comfy.graphs.links import class_of
 from comfy.graphs.path_gate import check_paths
 from comfy.graphs.required import node_classes
@@ -21,14 +22,16 @@ _NAMED: Final = 5  # of the classes that are refused
 
 
 def admit(graph: Mapping[str, Any], allowed: str) -> None:
-    """Pass a whole graph, as a worker is about to run it.
+    """Pass a whole graph, as a worker is about to run it: its record may have been written by anybody.
 
     Args:
         allowed: as `FARM_ALLOWED_NODES` says it.
 
     Raises:
-        GraphError: names every node that is not allowed, and every file name that could lead out.
+        GraphError: names every node that is not allowed, and every file name that could lead out; or it is
+            no graph at all.
     """
+    check_graph(graph)
     refused = set(refused_classes(node_classes(graph), allowed))
     problems = [
         GraphProblem(
