@@ -18,7 +18,7 @@ from comfy.graphs.path_gate import check_paths, path_fault, path_problems, text_
 from comfy.rewrites import set_output_prefix
 from farm.asking.admission import admit
 
-_OUTSIDE: Final = (
+_OUTSIDE: Final[tuple[str, ...]] = (
     "../x.png",
     "a/../../x.png",
     "..",
@@ -48,7 +48,7 @@ _WRAPPINGS: Final = (
     ' "{}" ',
     "\"' {} '\"",
 )
-_INPUTS: Final = (
+_INPUTS: Final[tuple[tuple[str, str], ...]] = (
     ("LoadImage", "image"),
     ("LoadVideo", "file"),
     ("VHS_LoadVideo", "video"),
