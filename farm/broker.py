@@ -16,8 +16,8 @@ from kombu import Connection, Exchange, Queue
 
 from farm.errors import SettingsError
 from farm.job import DEFAULT_PRIORITY, LEAST_URGENT, MOST_URGENT, VRAM_CLASSES_GIB, queue_for
+from farm.redis_address import RedisAddress
 from farm.settings import RedisSettings
-from farm.store.redis.address import sentinel_address
 
 TASK_NAME: Final = "farm.render"
 PRIORITIES: Final = tuple(range(MOST_URGENT, LEAST_URGENT + 1))
@@ -72,9 +72,8 @@ class FarmCelery(Celery):
 
 def make_app(settings: RedisSettings, *, name: str = "farm") -> Celery:
     """A Celery app that speaks to the farm's Redis; the same for producer, worker and Flower."""
-    url = settings.url.get_secret_value()
-    sentinels = sentinel_address(url)
-    app = FarmCelery(name, broker=url if sentinels is None else sentinels.broker_url)
+    address = settings.address
+    app = FarmCelery(name, broker=";".join(address.urls()))
     app.conf.update(
         **_MUST_BE,
         task_serializer="json",
@@ -108,10 +107,19 @@ def make_app(settings: RedisSettings, *, name: str = "farm") -> Celery:
             "socket_timeout": 30,
             "socket_keepalive": True,
             "health_check_interval": 15,
-            **({} if sentinels is None else sentinels.transport_options),
+            **_of_sentinels(address),
         },
+        # Left to itself kombu takes any certificate, and Flower none.
+        broker_use_ssl=dict(address.tls) or None,
     )
     return app
+
+
+def _of_sentinels(address: RedisAddress) -> dict[str, Any]:
+    if not address.master:
+        return {}
+    asked = {"socket_timeout": 5, **address.sentinel_credentials}
+    return {"master_name": address.master, "sentinel_kwargs": asked}
 
 
 def assert_safe(app: Celery) -> None:

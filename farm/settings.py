@@ -19,6 +19,8 @@ from comfy.protocol.address import ComfyAddress
 from farm.errors import SettingsError
 from farm.job import VramClass
 from farm.process.environment import is_service_link
+from farm.redis_address import RedisAddress
+from farm.s3_address import S3Address
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -31,7 +33,8 @@ def _variable(name: str, *others: str) -> AliasChoices:
 class FromEnvironment(BaseModel):
     """A group of settings. pydantic-settings does the same, but takes a tenth of a second to import."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    # Their input may be a secret, and an error ends in logs.
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
 
     def __init__(self, **given: Any) -> None:
         """What is not `given`, by a field's name or by a variable's, is read from the environment."""
@@ -79,9 +82,11 @@ class RedisSettings(FromEnvironment):
     url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
         validation_alias=_variable("FARM_REDIS_URL"),
-        description="Redis or Valkey >= 6.2: `redis://[user:password@]host:port/db`; `rediss://` for TLS; "
-        "behind Sentinel `sentinel://[user:password@]host:port,host:port/db?master=NAME`, with "
-        "`&sentinel_user=` and `&sentinel_password=` if the sentinels ask for them (no TLS there).",
+        description="Redis or Valkey >= 6.2: `redis://[user:password@]host:port/db`; `rediss://` for TLS, "
+        "with `?ssl_ca_certs=FILE` (and `ssl_certfile`, `ssl_keyfile`) for certificates of your own, "
+        "`?ssl_cert_reqs=none` for one that nobody can check; behind Sentinel "
+        "`sentinel://[user:password@]host:port,host:port/db?master=NAME`, with `&sentinel_user=` and "
+        "`&sentinel_password=` if the sentinels ask for them (no TLS there).",
     )
     namespace: str = Field(
         "farm",
@@ -103,6 +108,23 @@ class RedisSettings(FromEnvironment):
         description="Replicas that must have a new job before `submit` returns; 0: a fail-over may lose the "
         "jobs of its last moments.",
     )
+
+    @property
+    def address(self) -> RedisAddress:
+        """Where it is, read.
+
+        Raises:
+            ValueError: it is no address that all parts of the farm can use.
+        """
+        try:
+            return RedisAddress.parse(self.url.get_secret_value())
+        except ValueError as exc:
+            raise ValueError(f"FARM_REDIS_URL: {exc}") from None
+
+    @model_validator(mode="after")
+    def _has_an_address(self) -> Self:
+        _ = self.address
+        return self
 
 
 class StoreSettings(FromEnvironment):
@@ -223,6 +245,28 @@ class S3Settings(FromEnvironment):
         description="Address of the same S3 for presigned links, where browsers do not reach the endpoint. A "
         "proxy there must pass the Host header and the path on as they come, for both are signed.",
     )
+
+    @property
+    def address(self) -> S3Address | None:
+        """Where the server is, read; None: AWS."""
+        return _s3_address(self.endpoint_url, "FARM_S3_ENDPOINT_URL")
+
+    @property
+    def public_address(self) -> S3Address | None:
+        """What links begin with, read; None: they begin as the server's own address."""
+        return _s3_address(self.public_endpoint_url, "FARM_S3_PUBLIC_ENDPOINT_URL")
+
+    @model_validator(mode="after")
+    def _has_addresses(self) -> Self:
+        _ = self.address, self.public_address
+        return self
+
+
+def _s3_address(url: str | None, variable: str) -> S3Address | None:
+    try:
+        return S3Address.parse(url) if url else None
+    except ValueError as exc:
+        raise ValueError(f"{variable}: {exc}") from None
 
 
 class CleanSettings(FromEnvironment):

@@ -1,12 +1,78 @@
-"""Where a ComfyUI is reached, and what is shown at its door: parsed once, and never printed."""
+"""Addresses of servers: read once, with what is shown at the door kept apart, so that nothing prints it."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+import ipaddress
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Self
-from urllib.parse import unquote, urlsplit
+from typing import Final, Self
+from urllib.parse import parse_qsl, unquote
+
+# What a user name or password must not hold as it is: it ends the part of an address in which they stand.
+_ENCODE: Final = "write / as %2F, ? as %3F, # as %23, @ as %40 and % as %25 in a user name or password"
+_HOST: Final = re.compile(r"(?:\[(?P<six>[^\[\]]*)\]|(?P<name>[\w.~-]+))(?::(?P<port>\d{0,5}))?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Url:
+    """The parts of an address; only those without a secret are in its `repr`."""
+
+    scheme: str  # in small letters
+    hosts: tuple[tuple[str, int | None], ...]  # an IPv6 one without its brackets
+    path: str  # as it was written
+    user: str = field(repr=False)
+    password: str = field(repr=False)
+    query: Mapping[str, str] = field(repr=False)
+
+    @property
+    def host(self) -> str:
+        """The first one, as it is written in an address."""
+        return _bracketed(self.hosts[0][0])
+
+    @property
+    def place(self) -> str:
+        """The first host, with its port where one is named."""
+        return place_of(*self.hosts[0])
+
+
+def read_url(text: str, schemes: Collection[str], *, form: str, several_hosts: bool = False) -> Url:
+    """Read ``scheme://[user[:password]@]host[:port][,…][/path][?query]``.
+
+    Args:
+        form: what such an address looks like, for who wrote another.
+
+    Raises:
+        ValueError: it is none; says what is wrong without a word of what was written, which may be a secret.
+    """
+    scheme, mark, rest = text.strip().partition("://")
+    if not mark or scheme.lower() not in schemes:
+        raise ValueError(f"it is no address of the form {form}")
+    if re.search(r"[\s\x00-\x1f\x7f]", rest):
+        raise ValueError(f"there is a blank in it; an address has the form {form}")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    behind = rest[len(authority) :]
+    if "@" in behind:
+        raise ValueError(f"there is an '@' behind what seems to be its host: {_ENCODE}")
+    if "#" in behind:
+        raise ValueError("an address has no '#'")
+    login, _, hosts = authority.rpartition("@")
+    user, _, password = login.partition(":")
+    path, _, query = behind.partition("?")
+    return Url(
+        scheme=scheme.lower(),
+        hosts=tuple(_read_host(each, form) for each in (hosts.split(",") if several_hosts else [hosts])),
+        path=path,
+        user=unquote(user),
+        password=unquote(password),
+        query=dict(parse_qsl(query, keep_blank_values=True)),
+    )
+
+
+def place_of(host: str, port: int | None) -> str:
+    """``host``, ``host:port`` or ``[::1]:port``."""
+    return _bracketed(host) if port is None else f"{_bracketed(host)}:{port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +87,7 @@ class ComfyAddress:
 
     @property
     def websocket_url(self) -> str:
-        """The same address for the websocket."""
+        """The same place for the websocket."""
         return f"ws{self.url.removeprefix('http')}/ws"
 
     @classmethod
@@ -34,32 +100,41 @@ class ComfyAddress:
         Raises:
             ValueError: it is no such address, or names a user beside a token; says why without a secret.
         """
-        try:
-            parts = urlsplit(text.strip())
-            port = parts.port
-        except ValueError as exc:
-            raise ValueError(f"it is no address ({_why(exc)})") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("it is no address of the form http://host:port or https://host:port/path")
-        if parts.query or parts.fragment:
-            raise ValueError(
-                "an address has neither '?' nor '#'; what the server wants to know goes elsewhere"
-            )
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        authority = host if port is None else f"{host}:{port}"
-        path = parts.path.rstrip("/")
-        return cls(f"{parts.scheme}://{authority}{path}", _headers(parts.username, parts.password, token))
+        url = read_url(text, ("http", "https"), form="http://host:port or https://host:port/path")
+        if url.query:
+            raise ValueError("an address has no '?' here; what the server wants to know goes elsewhere")
+        return cls(f"{url.scheme}://{url.place}{url.path.rstrip('/')}", _headers(url, token))
 
 
-def _headers(user: str | None, password: str | None, token: str | None) -> dict[str, str]:
-    if user is None and password is None:
-        return {} if not token else {"Authorization": f"Bearer {token}"}
+def _headers(url: Url, token: str | None) -> dict[str, str]:
+    if not url.user and not url.password:
+        return {"Authorization": f"Bearer {_checked(token)}"} if token else {}
     if token:
         raise ValueError("there is a user in the address and a token too; give one of them")
-    pair = f"{unquote(user or '')}:{unquote(password or '')}"
-    return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+    pair = f"{url.user}:{url.password}".encode()
+    return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
 
-def _why(exc: ValueError) -> str:
-    """Python's reason, without the part that it quotes: that may be a password."""
-    return str(exc).split("'")[0].split('"')[0].strip() or "it cannot be read"
+def _checked(token: str) -> str:
+    if not re.fullmatch(r"[\x21-\x7e]+", token):
+        raise ValueError("its token holds a blank, an end of line or no ASCII, which no header takes")
+    return token
+
+
+def _read_host(text: str, form: str) -> tuple[str, int | None]:
+    found = _HOST.fullmatch(text)
+    if found is None:
+        raise ValueError(f"its host or port cannot be read; an address has the form {form}; {_ENCODE}")
+    if (six := found["six"]) is not None:
+        try:
+            ipaddress.IPv6Address(six)
+        except ValueError:
+            raise ValueError("what stands in [ ] is no IPv6 address") from None
+    port = int(found["port"]) if found["port"] else None
+    if port is not None and not 0 < port < 65536:
+        raise ValueError("its port is none; an address has 1 to 65535")
+    return (six or found["name"]).lower(), port
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

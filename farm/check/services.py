@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from farm.check.finding import Finding, bad, good, note
 from farm.errors import FarmError, SettingsError, StorageUnavailable, StoreMisconfigured, StoreUnavailable
 from farm.process.environment import is_loopback
+from farm.redis_address import RedisAddress
 from farm.settings import (
     RedisSettings,
     S3Settings,
@@ -54,7 +54,7 @@ def check_redis(folder: Path | None = None) -> list[Finding]:
     except StoreUnavailable as exc:
         return [bad("Redis", str(exc), STACK_REMEDY.format("FARM_REDIS_URL"))]
     what = f"{str(facts['server']).capitalize()} {facts['version']} answers at {facts['where']}"
-    access = judge_access(settings.url.get_secret_value())
+    access = judge_access(settings.address)
     judged = [*judge_redis(facts), *judge_memory(facts), *judge_replicas(facts, settings.replicas)]
     return [good("Redis", what), *judged, access]
 
@@ -94,22 +94,25 @@ def judge_replicas(facts: dict[str, Any], wanted: int) -> list[Finding]:
     return [bad("Redis replicas", f"{what}: every submit would fail", "start more, or lower FARM_REPLICAS")]
 
 
-def judge_access(url: str) -> Finding:
+def judge_access(address: RedisAddress) -> Finding:
     """Whether a stranger who reaches it could use it, or listen."""
-    parts = urlsplit(url)
-    if parts.scheme == "unix" or is_loopback(parts.hostname or ""):
+    hosts = [host for host, _ in address.hosts]
+    if all(map(is_loopback, hosts)):
         return good("Redis access", "reached within this machine only")
-    if not parts.password:
+    if not address.credentials:
         return bad(
             "Redis access",
-            f"{parts.hostname} takes whoever reaches it, without a password",
+            f"{hosts[0]} takes whoever reaches it, without a password",
             "set `requirepass` or an ACL user, and name it in FARM_REDIS_URL",
         )
-    if parts.scheme == "sentinel":
+    if address.master:
         what = "jobs and the password travel in the clear"
         return note("Redis access", what, "there is no TLS to sentinels: keep them in a private network")
-    if parts.scheme != "rediss":
+    if not address.tls:
         return note("Redis access", "jobs and the password travel in the clear", "use TLS: rediss://")
+    if not address.is_verified:
+        what = "its certificate is not checked (ssl_cert_reqs=none): a stranger between reads and writes"
+        return note("Redis access", what, "name the authority that signed it with ?ssl_ca_certs=FILE")
     return good("Redis access", "password and TLS")
 
 
@@ -119,7 +122,7 @@ def check_s3(folder: Path | None = None) -> list[Finding]:
 
     try:
         settings = settings_here(S3Settings, folder)
-        storage = S3Storage(settings, patience=S3Patience(connect_s=3.0, silence_s=10.0, attempts=2))
+        storage = S3Storage(settings, patience=S3Patience(connect_s=3.0, read_s=10.0, attempts=2))
     except SettingsError as exc:
         # What the environment alone gets wrong is told by `check_variables`; this may be the mixture.
         return [bad("S3", str(exc), "correct the variable; see docs/configuration.md")]

@@ -14,11 +14,12 @@ from farm.local.probes import HOST, http_refuses, redis_refuses, s3_refuses, wor
 from farm.local.state import Passwords, write_private
 from farm.local.wheels import need_module, rclone_binary, valkey_binary
 from farm.process.environment import for_python, for_server, for_worker
-from farm.settings import known_variables
+from farm.settings import RedisSettings, known_variables
 
 log = logging.getLogger(__name__)
 
 BUCKET: Final = "farm"
+_REDIS: Final = ("FARM_REDIS_URL", "FARM_NAMESPACE")
 FLOWER_USER: Final = "farm"
 RUNTIME_BUCKETS_S: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)  # renders take minutes
 
@@ -142,8 +143,7 @@ def flower_url(port: int) -> str:
 
 def worker_part(name: str, environ: Mapping[str, str], *, timeout_s: float, grace_s: float) -> Part:
     """One worker, with the ComfyUI that the environment names, or else the emulator."""
-    url = environ.get("FARM_REDIS_URL", "redis://127.0.0.1:6379/0")
-    namespace = environ.get("FARM_NAMESPACE", "farm")
+    settings = RedisSettings.read(**{name: environ[name] for name in _REDIS if environ.get(name)})
 
     def prepare() -> Launch:
         for module in ("av", "psutil", "pynvml", "websocket"):
@@ -157,7 +157,7 @@ def worker_part(name: str, environ: Mapping[str, str], *, timeout_s: float, grac
     return Part(
         name=PartName.WORKER,
         prepare=prepare,
-        refuses=lambda pid: worker_missing(url, namespace, name, pid),
+        refuses=lambda pid: worker_missing(settings.address, settings.namespace, name, pid),
         needs=frozenset({PartName.VALKEY, PartName.S3}),
         timeout_s=timeout_s,
         grace_s=grace_s,

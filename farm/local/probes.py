@@ -13,6 +13,8 @@ import socket
 from datetime import UTC, datetime
 from typing import Final
 
+from farm.redis_address import RedisAddress
+
 HOST: Final = "127.0.0.1"
 REGION: Final = "us-east-1"
 PROBE_TIMEOUT_S: Final = 2.0
@@ -67,7 +69,7 @@ def http_refuses(port: int, path: str) -> str | None:
     return _asked(f"{HOST}:{port}", "GET", path, {})
 
 
-def worker_missing(url: str, namespace: str, name: str, pid: int) -> str | None:
+def worker_missing(address: RedisAddress, namespace: str, name: str, pid: int) -> str | None:
     """The worker's status, written by this very process, and by then with its ComfyUI ready.
 
     That of one that was killed lies there for a while. The store itself is not asked: it comes with Celery.
@@ -75,12 +77,10 @@ def worker_missing(url: str, namespace: str, name: str, pid: int) -> str | None:
     import redis
 
     from farm.status.worker import read_status
-    from farm.store.redis.address import sentinel_address
+    from farm.store.redis.address import client_at
     from farm.store.redis.keys import Keys
 
-    address = sentinel_address(url)
-    options = {"socket_timeout": PROBE_TIMEOUT_S}
-    with redis.Redis.from_url(url, **options) if address is None else address.client(**options) as client:
+    with client_at(address, socket_timeout=PROBE_TIMEOUT_S) as client:
         try:
             told = client.get(Keys(namespace).worker(name))
         except redis.RedisError as exc:

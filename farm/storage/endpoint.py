@@ -20,6 +20,7 @@ _BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _KNOWN_HOSTS: Final = tuple(
     re.compile(rf"(?:(?P<bucket>.+)\.)?(?P<service>{service})")
     for service in (
+        r"s3-accelerate\.(?:dualstack\.)?amazonaws\.com",
         r"s3[.-](?:dualstack\.)?(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?",
         r"s3\.amazonaws\.com",
         r"s3\.(?P<region>[a-z0-9-]+)\.(?:backblazeb2\.com|wasabisys\.com|scw\.cloud)",
@@ -51,25 +52,25 @@ def read_endpoint(settings: S3Settings) -> S3Endpoint:
     """Work out where the settings point.
 
     Raises:
-        SettingsError: the endpoint is no URL, names another bucket than FARM_S3_BUCKET, or the bucket no
+        SettingsError: the endpoint names another bucket than FARM_S3_BUCKET, or the bucket no
             server would take.
     """
-    if not settings.endpoint_url:
+    given = settings.address
+    if given is None:
         return S3Endpoint(
             endpoint_url=None,
             bucket=_checked_bucket(settings.bucket),
             region=settings.region,
             addressing="auto",
         )
-    scheme, host, path = _split(settings.endpoint_url)
-    known = next((match for form in _KNOWN_HOSTS if (match := form.fullmatch(host.lower()))), None)
+    known = next((match for form in _KNOWN_HOSTS if (match := form.fullmatch(given.place.lower()))), None)
     found_bucket = known["bucket"] if known else None
-    endpoint = f"{scheme}://{known['service'] if known else host}"
-    if len(path) == 1 and found_bucket is None:
-        found_bucket = path[0]
-    elif path:
+    endpoint = f"{given.scheme}://{known['service'] if known else given.place}"
+    if len(given.path) == 1 and found_bucket is None:
+        found_bucket = given.path[0]
+    elif given.path:
         # Some gateways live below a path (https://host/storage/v1/s3): theirs to keep.
-        endpoint += "/" + "/".join(path)
+        endpoint += "/" + "/".join(given.path)
     region = settings.region
     if known and "region" not in settings.model_fields_set:
         region = known.groupdict().get("region") or region
@@ -83,29 +84,13 @@ def read_endpoint(settings: S3Settings) -> S3Endpoint:
 
 
 def public_endpoint(settings: S3Settings, endpoint: S3Endpoint) -> S3Endpoint:
-    """The same bucket at the address that presigned links get.
-
-    Raises:
-        SettingsError: the public endpoint is no URL.
-    """
-    if not settings.public_endpoint_url:
+    """The same bucket at the address that presigned links get."""
+    given = settings.public_address
+    if given is None:
         return endpoint
-    scheme, host, path = _split(settings.public_endpoint_url, "FARM_S3_PUBLIC_ENDPOINT_URL")
-    if path[-1:] == [endpoint.bucket]:
-        path = path[:-1]  # the link has it anyway
-    return replace(endpoint, endpoint_url="/".join([f"{scheme}://{host}", *path]), addressing="path")
-
-
-def _split(url: str, setting: str = "FARM_S3_ENDPOINT_URL") -> tuple[str, str, list[str]]:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SettingsError(f"{setting}: {url!r} is no http(s) address, like https://host:9000")
-    if parts.username is not None or parts.password is not None:
-        raise SettingsError(
-            f"{setting}: holds a user name; keys belong in FARM_S3_ACCESS_KEY_ID and "
-            "FARM_S3_SECRET_ACCESS_KEY"
-        )
-    return parts.scheme, parts.netloc, [part for part in parts.path.split("/") if part]
+    path = given.path[:-1] if given.path[-1:] == (endpoint.bucket,) else given.path  # the link has it anyway
+    url = "/".join([f"{given.scheme}://{given.place}", *path])
+    return replace(endpoint, endpoint_url=url, addressing="path")
 
 
 def _one_bucket(settings: S3Settings, found: str | None) -> str:

@@ -31,7 +31,7 @@ FLOORS = {
         {"downloads", "follow", "follower", "local", "testing"},
         {"settings_page", "storage", "store"},
         {"settings", "status"},
-        {"job", "process"},
+        {"job", "process", "redis_address", "s3_address"},
         {"errors", "installed", "logs"},
     ],
     "worker": [

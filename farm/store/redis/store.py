@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
-import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
-from farm.errors import IdempotencyConflict, IllegalMove, SettingsError
+from farm.errors import IdempotencyConflict, IllegalMove
 from farm.job import (
     SCHEMA_VERSION,
     JobError,
@@ -35,7 +34,7 @@ from farm.store.base import (
     Submitted,
     kept_reason,
 )
-from farm.store.redis.address import sentinel_address
+from farm.store.redis.address import client_at
 from farm.store.redis.fleet import RedisFleet
 from farm.store.redis.keys import priority_queue
 from farm.store.redis.link import (
@@ -69,11 +68,7 @@ def store_limits(settings: StoreSettings) -> StoreLimits:
 
 
 def connect(settings: RedisSettings, limits: StoreLimits, notifier: Notifier) -> RedisJobStore:
-    """A store at the Redis that the settings name; the first call opens a connection.
-
-    Raises:
-        SettingsError: the URL is none.
-    """
+    """A store at the Redis that the settings name; the first call opens a connection."""
     # Only a connection that broke is tried again: repeating after a time-out would double the wait.
     retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 2, (RedisConnectionError,))
     options: dict[str, Any] = {
@@ -87,15 +82,12 @@ def connect(settings: RedisSettings, limits: StoreLimits, notifier: Notifier) ->
         "decode_responses": False,
         "protocol": 2,  # the same shapes of answers from every supported redis-py
     }
-    url = settings.url.get_secret_value()
-    sentinels = sentinel_address(url)
-    make: Callable[..., redis.Redis] = redis.Redis.from_url
-    try:
-        client = make(url, **options) if sentinels is None else sentinels.client(**options)
-    except ValueError as exc:
-        raise SettingsError(f"FARM_REDIS_URL is no Redis URL: {exc}") from exc
     return RedisJobStore(
-        client, namespace=settings.namespace, limits=limits, notifier=notifier, replicas=settings.replicas
+        client_at(settings.address, **options),
+        namespace=settings.namespace,
+        limits=limits,
+        notifier=notifier,
+        replicas=settings.replicas,
     )
 
 

@@ -27,6 +27,7 @@ from farm.check.services import (
 )
 from farm.installed import how_to_install
 from farm.process.child import free_port
+from farm.redis_address import RedisAddress
 
 SAFE_REDIS = {
     "where": "db:6379",
@@ -149,7 +150,7 @@ def test_too_few_replicas_for_what_submit_waits_for_are_found() -> None:
     ],
 )
 def test_who_may_use_redis_or_listen_is_told(url: str, ok: bool, said: str) -> None:
-    finding = judge_access(url)
+    finding = judge_access(RedisAddress.parse(url))
 
     assert (finding.ok, said in finding.what) == (ok, True)
 
