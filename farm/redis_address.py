@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 from urllib.parse import quote
 
-from comfy.protocol.address import Url, place_of, read_url
+from comfy.protocol.address import Url, read_url, target_of
 
 FORM: Final = "redis://[user:password@]host[:port][/db]"
 _SENTINEL_FORM: Final = "sentinel://[user:password@]host[:port][,host[:port]…][/db]?master=NAME"
@@ -44,7 +44,7 @@ class RedisAddress:
     tls: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
-        places = ",".join(place_of(*each) for each in self.hosts)
+        places = ",".join(target_of(*each) for each in self.hosts)
         return f"{self.scheme}://{places}/{self.db}" + (f"?master={self.master}" if self.master else "")
 
     @property
@@ -56,7 +56,7 @@ class RedisAddress:
         """An address for each host, password included."""
         user, password = (quote(self.credentials.get(name, ""), safe="") for name in ("username", "password"))
         login = f"{user}:{password}@" if password else ""
-        return [f"{self.scheme}://{login}{place_of(*each)}/{self.db}" for each in self.hosts]
+        return [f"{self.scheme}://{login}{target_of(*each)}/{self.db}" for each in self.hosts]
 
     @classmethod
     def parse(cls, text: str) -> Self:

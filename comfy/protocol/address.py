@@ -34,7 +34,7 @@ class Url:
     @property
     def place(self) -> str:
         """The first host, with its port where one is named."""
-        return place_of(*self.hosts[0])
+        return target_of(*self.hosts[0])
 
 
 def read_url(text: str, schemes: Collection[str], *, form: str, several_hosts: bool = False) -> Url:
@@ -70,7 +70,7 @@ def read_url(text: str, schemes: Collection[str], *, form: str, several_hosts: b
     )
 
 
-def place_of(host: str, port: int | None) -> str:
+def target_of(host: str, port: int | None) -> str:
     """``host``, ``host:port`` or ``[::1]:port``."""
     return _bracketed(host) if port is None else f"{_bracketed(host)}:{port}"
 

@@ -122,7 +122,7 @@ def check_s3(folder: Path | None = None) -> list[Finding]:
 
     try:
         settings = settings_here(S3Settings, folder)
-        storage = S3Storage(settings, patience=S3Patience(connect_s=3.0, read_s=10.0, attempts=2))
+        storage = S3Storage(settings, patience=S3Patience(connect_s=3.0, silence_s=10.0, attempts=2))
     except SettingsError as exc:
         # What the environment alone gets wrong is told by `check_variables`; this may be the mixture.
         return [bad("S3", str(exc), "correct the variable; see docs/configuration.md")]
