@@ -24,8 +24,7 @@ def steps_by_sampler(graph: Mapping[str, Any]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for stage in find_roles(graph).stages:
         if stage.steps_run is not None:
-            # A sampler that takes both experts is two stages and runs its steps once.
-            counts[stage.sampler_id] = stage.steps_run
+            counts[stage.sampler_id] = counts.get(stage.sampler_id, 0) + stage.steps_run
     return counts
 
 
@@ -71,6 +70,6 @@ def _clip_size(roles: Roles) -> ClipSize | None:
 
 
 def _total_steps(roles: Roles) -> int | None:
-    counts = {stage.sampler_id: stage.steps_run for stage in roles.stages}
-    known = [count for count in counts.values() if count is not None]
+    counts = [stage.steps_run for stage in roles.stages]
+    known = [count for count in counts if count is not None]
     return sum(known) if known and len(known) == len(counts) else None

@@ -87,6 +87,12 @@ def expert_of_file(name: object) -> Expert | None:
     return _expert_in(name) if row is None or row.experts == HIGH_LOW else None
 
 
+def is_single(name: object) -> bool:
+    """Whether a model is known to do all steps alone, whatever else its name says."""
+    row = set_of(name) if isinstance(name, str) else None
+    return row is not None and row.experts != HIGH_LOW
+
+
 def expert_of_lora(name: object) -> Expert | None:
     """For which expert a LoRA is; None when its name tells neither, or both."""
     return _expert_in(name) if isinstance(name, str) else None

@@ -34,6 +34,14 @@ class Lora(Part):
     strength: Setting | None
 
     @property
+    def has_effect(self) -> bool:
+        """Whether it changes the model: with strength 0 its loader leaves it out.
+
+        Source: ComfyUI nodes.py, ``LoraLoader.load_lora``.
+        """
+        return self.strength is None or self.strength.value != 0
+
+    @property
     def expert(self) -> Expert | None:
         """For which expert its file is made, as far as its name tells."""
         return expert_of_lora(self.file.value)
@@ -52,6 +60,8 @@ class Stage:
     loader: Loader | None  # None: the graph does not say where the model comes from
     loras: tuple[Lora, ...]  # in the order in which they are put on the model
     patches: tuple[Part, ...]  # other nodes that the model passes, the one next to the loader first
+    guided: bool | None  # whether a step takes two passes; None: cfg is computed, or the sampler has none
+    own_steps: int | None  # of a sampler that runs several models: the steps that this one does
     settings: Mapping[str, Setting]  # by `STAGE_ROLES`; only those that the sampler has
 
     def get(self, name: str) -> Setting | None:
@@ -64,8 +74,15 @@ class Stage:
         return None if found is None else found.whole
 
     @property
+    def active_loras(self) -> tuple[Lora, ...]:
+        """The LoRAs that change the model."""
+        return tuple(lora for lora in self.loras if lora.has_effect)
+
+    @property
     def steps_run(self) -> int | None:
-        """How many steps this sampler runs; None when that is not known."""
+        """How many steps the model does; None when that is not known."""
+        if self.own_steps is not None:
+            return self.own_steps
         steps = self.whole("steps")
         if steps is None or any(self._is_hidden(name) for name in ("start", "end")):
             return None

@@ -61,6 +61,7 @@ _OF_TYPE: Final = {
     "CLIP": Carried.ENCODER,
     "WANTEXTENCODER": Carried.ENCODER,
     "WANVIDLORA": Carried.LORA,
+    "LORA_STACK": Carried.LORA,
     "GUIDER": Carried.SAMPLING,
     "NOISE": Carried.SAMPLING,
     "SAMPLER": Carried.SAMPLING,
@@ -71,7 +72,7 @@ _OF_TYPE: Final = {
 
 # By the input's name, where no definition says it. The first that fits counts.
 _OF_NAME: Final = (
-    (Carried.MODEL, re.compile(r"^(model|unet)(_?\d|_(high|low)(_noise)?)?$")),
+    (Carried.MODEL, re.compile(r"^(model|unet)(_?\d|_(high|low)(_noise)?)?$|^(base|lightning)_(high|low)$")),
     (
         Carried.TEXT,
         re.compile(r"^(positive|negative|conditioning|cond|(\w+_)?text_embeds)(_?\d|_to|_from)?$"),
@@ -79,7 +80,7 @@ _OF_NAME: Final = (
     (Carried.LATENT, re.compile(r"^(latent|latents|latent_image|samples|image_embeds|video_latent)(_?\d)?$")),
     (Carried.VAE, re.compile(r"^vae$")),
     (Carried.ENCODER, re.compile(r"^(clip|t5)$")),
-    (Carried.LORA, re.compile(r"^(prev_)?lora$")),
+    (Carried.LORA, re.compile(r"^(prev_)?lora$|^(optional_)?lora_stack$")),
     (Carried.SAMPLING, re.compile(r"^(guider|noise|sampler|sigmas|scheduler|sampler_inputs)$")),
     (
         Carried.MEDIA,
@@ -131,6 +132,11 @@ class Reader:
             if (found := setting(self.graph, node_id, name)) is not None:
                 return found
         return None
+
+    def value(self, node_id: str, input_name: str) -> Any:
+        """What an input gets; None when it is missing or not known before the graph runs."""
+        found = setting(self.graph, node_id, input_name)
+        return None if found is None else found.value
 
     def source(self, node_id: str, input_name: str) -> tuple[str, int] | None:
         """The node and output that an input is linked to, past nodes that only hand on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -11,10 +12,12 @@ from comfy.graphs.links import is_link
 from comfy.graphs.required import is_model_file
 from comfy.graphs.values import Setting
 from comfy.node_defs.node_classes import model_folder
+from comfy.wan.loras import is_lora_node, loras_of
 from comfy.wan.models import Expert
-from comfy.wan.names import expert_of_file
+from comfy.wan.names import expert_of_file, is_single
 from comfy.wan.parts import Loader, Lora, Part, Stage
 from comfy.wan.reader import Carried, Reader
+from comfy.wan.shares import models_of, share_of
 
 _SAMPLER: Final = re.compile(r"(KSampler(?!Select)|SamplerCustom|VideoSampler(?!Settings|ExtraArgs))")
 
@@ -30,10 +33,11 @@ STAGE_ROLES: Final[Mapping[str, tuple[str, ...]]] = {
     "denoise": ("denoise", "denoise_strength"),
     "add_noise": ("add_noise",),
     "leftover": ("return_with_leftover_noise",),
-    "shift": ("shift",),
+    "shift": ("shift", "sigma_shift"),
 }
 # SplitSigmas cuts a row of steps in two: its first output ends at the step that its second begins with.
 _SPLIT_SIGMAS: Final = "SplitSigmas"
+_UNGUIDED: Final = "BasicGuider"
 
 
 def is_sampler(reader: Reader, node_id: str) -> bool:
@@ -72,26 +76,43 @@ def _stages_of(reader: Reader, sampler_id: str) -> Iterator[Stage]:
     )
     settings = _settings(reader, nodes)
     # A sampler that takes both experts at once is two stages.
-    for name in names or ("",):
+    for name in models_of(reader, holder, names) or ("",):
         chain = _Chain(reader, holder, name)
-        if chain.shift is not None:
-            settings = {**settings, "shift": chain.shift}
-        loader = chain.loader
-        by_file = (
-            expert_of_file(loader.file.value) if loader is not None and loader.file is not None else None
-        )
+        own = {} if chain.shift is None else {"shift": chain.shift}
+        share = share_of(reader, holder, name) if len(names) > 1 else None
+        cfg = reader.setting(holder, share.cfg_input) if share is not None and share.cfg_input else None
+        own |= {} if cfg is None else {"cfg": cfg}
+        found = settings | own
         yield Stage(
             sampler_id=sampler_id,
             class_type=reader.class_type(sampler_id),
             expert=Expert.SINGLE,
             evidence="",
-            by_file=by_file,
-            by_position=expert_of_file(name) if len(names) > 1 else _position(settings),
-            loader=loader,
+            by_file=expert_of_file(_file_of(chain.loader)),
+            by_position=share.expert if share is not None else _position(settings),
+            loader=chain.loader,
             loras=chain.loras,
             patches=chain.patches,
-            settings=settings,
+            guided=_guided(reader, nodes, found.get("cfg")),
+            own_steps=share.steps if share is not None else None,
+            settings=found,
         )
+
+
+def _file_of(loader: Loader | None) -> object:
+    return None if loader is None or loader.file is None else loader.file.value
+
+
+def _guided(reader: Reader, nodes: tuple[str, ...], cfg: Setting | None) -> bool | None:
+    """Whether ComfyUI computes with and without the prompt: not at cfg 1, nor at what is as near as dust.
+
+    Source: ComfyUI comfy/samplers.py, ``sampling_function``; comfy_extras/nodes_custom_sampler.py,
+    ``BasicGuider``.
+    """
+    if cfg is None:
+        return False if any(reader.base(node_id) == _UNGUIDED for node_id in nodes) else None
+    known = isinstance(cfg.value, int | float) and not isinstance(cfg.value, bool)
+    return not math.isclose(cfg.value, 1.0) if known else None
 
 
 def _settings(reader: Reader, nodes: tuple[str, ...]) -> dict[str, Setting]:
@@ -139,7 +160,9 @@ def _with_experts(stages: list[Stage]) -> Iterator[Stage]:
     for stage in stages:
         expert, evidence = Expert.SINGLE, "it does all steps"
         loader_id = stage.loader.node_id if stage.loader is not None else ""
-        if stage.by_file is not None:
+        if is_single(_file_of(stage.loader)):
+            evidence = "its model has no experts"
+        elif stage.by_file is not None:
             expert, evidence = stage.by_file, "the model file's name"
         elif loader_id in known:
             expert, evidence = known[loader_id], "the model of an earlier stage"
@@ -165,7 +188,7 @@ class _Chain:
             node_id = source[0]
             seen.add(node_id)
             # LoRAs of a node are put on after those of the nodes before it.
-            loras = [*_loras_of(reader, node_id), *loras]
+            loras = [*loras_of(reader, node_id), *loras]
             behind = reader.linked(node_id, Carried.MODEL)
             if not behind:
                 self.loader = _read_here(reader, node_id)
@@ -173,7 +196,7 @@ class _Chain:
             input_name = behind[0]
             if self.shift is None:
                 self.shift = reader.setting(node_id, "shift")
-            if not _is_lora_node(reader, node_id):
+            if not is_lora_node(reader, node_id):
                 patches.insert(0, Part(node_id=node_id, class_type=reader.class_type(node_id)))
         self.loras = tuple(loras)
         self.patches = tuple(patches)
@@ -193,46 +216,3 @@ def loader_of(reader: Reader, node_id: str) -> Loader:
     files = [found for name in named or reader.inputs(node_id) if (found := reader.setting(node_id, name))]
     file = next((each for each in files if named or is_model_file(each.value)), None)
     return Loader(node_id=node_id, class_type=class_type, file=file)
-
-
-def _loras_of(reader: Reader, node_id: str) -> list[Lora]:
-    """The LoRAs that a node puts on its model: its own, or those of a row of LoRA nodes linked to it."""
-    row = list(_named_loras(reader, node_id))
-    seen = {node_id}
-    at = node_id
-    while (source := _lora_source(reader, at)) is not None and source not in seen:
-        at = source
-        seen.add(at)
-        row = [*_named_loras(reader, at), *row]
-    return row
-
-
-def _lora_source(reader: Reader, node_id: str) -> str | None:
-    for name in reader.linked(node_id, Carried.LORA):
-        if not _names_lora(reader, node_id, name):
-            source = reader.source(node_id, name)
-            return None if source is None else source[0]
-    return None
-
-
-def _named_loras(reader: Reader, node_id: str) -> Iterator[Lora]:
-    class_type = reader.class_type(node_id)
-    for name in reader.inputs(node_id):
-        if not _names_lora(reader, node_id, name):
-            continue
-        file = reader.setting(node_id, name)
-        if file is None or file.value == "none":
-            continue
-        # "lora_2" goes with "strength_2"; "lora_name" with "strength_model".
-        suffix = name.removeprefix("lora") if re.fullmatch(r"lora_\d+", name) else ""
-        strength = reader.setting(node_id, f"strength{suffix}", "strength_model", "strength")
-        yield Lora(node_id=node_id, class_type=class_type, file=file, strength=strength)
-
-
-def _names_lora(reader: Reader, node_id: str, input_name: str) -> bool:
-    return model_folder(reader.class_type(node_id), input_name) == "loras"
-
-
-def _is_lora_node(reader: Reader, node_id: str) -> bool:
-    own = any(_names_lora(reader, node_id, name) for name in reader.inputs(node_id))
-    return own or _lora_source(reader, node_id) is not None

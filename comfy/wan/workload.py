@@ -186,16 +186,15 @@ def _stages(
         found = _weights(graph, stage, real_sizes)
         if found is None:
             continue
-        cfg = stage.get("cfg")
         yield StageLoad(
             sampler_id=stage.sampler_id,
             label=stage.expert.value,
             weights=found,
-            loras=len(stage.loras),
+            loras=len(stage.active_loras),
             steps=stage.steps_run,
             # A list of strengths, or one that is computed, is guidance most of the time.
-            passes=1 if cfg is not None and cfg.value == 1 else 2,
-            passes_known=cfg is not None and isinstance(cfg.value, int | float),
+            passes=1 if stage.guided is False else 2,
+            passes_known=stage.guided is not None,
             size=size,
             windows=1,
             memory=need(
