@@ -171,8 +171,8 @@ class CeleryNotifier:
     def _template(self, queue: str, priority: int) -> str:
         # kombu's own in-memory transport: the same virtual channel class as the Redis one prepares it.
         with Connection("memory://") as connection:
-            channel = connection.default_channel
-            channel.queue_declare(queue)  # type: ignore[attr-defined]
+            channel: Any = connection.default_channel
+            channel.queue_declare(queue)
             self._app.send_task(
                 TASK_NAME,
                 task_id="@job-id@",
@@ -182,8 +182,7 @@ class CeleryNotifier:
                 kwargsrepr="{}",
                 connection=connection,
             )
-            # Not `basic_get`: that gives the decoded message, and the raw one is what travels.
-            message: dict[str, Any] = channel._get(queue)  # type: ignore[attr-defined]
+            message: dict[str, Any] = channel.basic_get(queue, no_ack=True).serializable()
         message["properties"]["delivery_tag"] = "@delivery-tag@"
         return json.dumps(message, separators=(",", ":"))
 

@@ -24,6 +24,7 @@ from farm.settings import (
     WorkerSettings,
 )
 from farm.surroundings import settings_here
+from worker.celery_internals import queues_were_chosen
 from worker.consumer import Line, fetch_when_free, patient_consumer
 from worker.errors import WorkerError
 from worker.exits import EX_SOFTWARE, code_of_refusal
@@ -74,7 +75,7 @@ def _start(sender: str, instance: Any, **_: Any) -> None:
         log.exception("The worker cannot start", extra={"event": "worker_broken"})
         runtime.stop()
         raise SystemExit(EX_SOFTWARE) from exc
-    if not instance.app.amqp.queues._consume_from:
+    if not queues_were_chosen(instance.app):
         instance.app.amqp.queues.select(queues_served_by(runtime.vram_gib))
 
 

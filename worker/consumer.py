@@ -14,19 +14,15 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from queue import Empty
-from types import MethodType
 from typing import Any, Final
 
 from celery import Celery, bootsteps
-from celery.worker import state
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.tasks import Tasks
-from celery.worker.state import maybe_shutdown
 from redis.exceptions import ResponseError
 
 from farm.status.not_fetching import NotFetching
+from worker.celery_internals import decide_fetching, drop_unreadable, end_if_told, redis_of, sockets_of
 from worker.gate import Gate
 
 log = logging.getLogger(__name__)
@@ -70,7 +66,7 @@ class PatientConsumer(Consumer):
         self.gate.close(NotFetching.REDIS_READ_ONLY)
         try:
             while _refusal(trial) is not None:
-                maybe_shutdown()
+                end_if_told()
                 time.sleep(_LOOK_FOR_ROOM_S)
         finally:
             self.gate.open(NotFetching.REDIS_READ_ONLY)
@@ -79,7 +75,7 @@ class PatientConsumer(Consumer):
 
 def _refusal(connection: Any) -> ResponseError | None:
     """What Redis says to a small write, of which nothing stays; None when it takes it."""
-    client = connection.default_channel.client
+    client = redis_of(connection)
     try:
         client.set(_TRIAL_KEY, 1, px=1000)
         client.delete(_TRIAL_KEY)
@@ -126,7 +122,7 @@ class Line:
             consumer.hub.call_soon(_break)
         # The loop's thread may wait for an answer on either: of the queue, or to an event it has sent.
         for connection in (consumer.connection, getattr(consumer.event_dispatcher, "connection", None)):
-            for sock in _sockets(connection):
+            for sock in sockets_of(connection):
                 # Not closed: the loop still polls it, and its number must not go to another file.
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
@@ -143,20 +139,6 @@ class Line:
 
 def _break() -> None:
     raise ConnectionResetError("the worker's watchdog wants a new connection")
-
-
-def _sockets(connection: Any) -> Iterator[socket.socket]:
-    """Those of a kombu connection over Redis. Only what is there: asking a channel for a client opens one."""
-    for channel in list(getattr(getattr(connection, "transport", None), "channels", None) or ()):
-        parts = vars(channel)
-        links = [getattr(parts.get(name), "connection", None) for name in ("client", "subclient")]
-        for pool in (parts.get("_pool"), parts.get("_async_pool")):
-            for kind in ("_in_use_connections", "_available_connections"):
-                links += list(getattr(pool, kind, None) or ())
-        for link in links:
-            found = getattr(link, "_sock", None)
-            if found is not None:
-                yield found
 
 
 class _Waker:
@@ -184,30 +166,11 @@ class _Waker:
         os.close(self._write)
 
 
-def _careful(channel: Any) -> Callable[..., Any]:
-    """How to read a message so that one that is none (no JSON, no headers, no body) ends here.
-
-    Celery's event loop takes every error that is not the connection's for its own end: one wrong byte in
-    the queue would end worker after worker.
-    """
-    read = channel.handlers["BRPOP"]
-
-    def read_carefully(**options: Any) -> Any:
-        before = set(channel.qos._delivered)
-        try:
-            return read(**options)
-        except (Empty, ResponseError, *channel.connection_errors):
-            raise
-        except Exception as exc:  # noqa: BLE001 - whatever a stranger has put there
-            log.error(
-                "This worker dropped a message it could not parse",
-                extra={"event": "message_dropped", "reason": f"{type(exc).__name__}: {exc}"[:200]},
-            )
-            for tag in set(channel.qos._delivered) - before:
-                channel.qos.reject(tag, requeue=False)  # else it comes again when its time is over
-            return True
-
-    return read_carefully
+def _tell_dropped(why: Exception) -> None:
+    log.error(
+        "This worker dropped a message it could not parse",
+        extra={"event": "message_dropped", "reason": f"{type(why).__name__}: {why}"[:200]},
+    )
 
 
 class FetchWhenFree(bootsteps.StartStopStep):
@@ -229,13 +192,8 @@ class FetchWhenFree(bootsteps.StartStopStep):
             self._waker = _Waker(consumer.hub)
             gate.wake_with(self._waker.wake)
         channel = consumer.task_consumer.channel
-        channel.handlers["BRPOP"] = _careful(channel)
-        qos = channel.qos
-
-        def can_consume(_self: Any) -> bool:
-            return gate.may_fetch(len(state.reserved_requests))
-
-        qos.can_consume = MethodType(can_consume, qos)
+        drop_unreadable(channel, _tell_dropped)
+        decide_fetching(channel, gate.may_fetch)
         self.line._attach(consumer, self._waker)
 
     def stop(self, consumer: Any) -> None:

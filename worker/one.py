@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import platform
 
-from celery.bin.celery import celery
-
 from farm.settings import WorkerSettings
 from farm.surroundings import settings_here
 from worker.app import app
+from worker.celery_internals import run_command_line
 from worker.errors import WorkerError
 from worker.gpu.card import find_card
 
@@ -28,8 +27,4 @@ def main(arguments: list[str]) -> None:
     """Run the worker and exit with its code; `arguments` go to Celery after ours, and win."""
     # Without mingle and gossip the worker is up a second earlier and chatters less; Flower needs neither.
     ours = ["worker", "-n", node_name(settings_here(WorkerSettings)), "--without-mingle", "--without-gossip"]
-    # As `app.start` does it, which keeps the exit code to itself: a supervisor must see a refusal.
-    celery.params[0].default = app
-    for option in celery.params:
-        option.envvar = None  # LOADER, BROKER_URL, … of another project
-    celery.main(args=[*ours, *arguments], prog_name="celery")
+    run_command_line(app, [*ours, *arguments])

@@ -45,7 +45,7 @@ FLOORS = {
         {"comfyui", "results"},
         {"plan", "up", "watchdog"},
         {"consumer", "gpu", "locks"},
-        {"errors", "exits", "gate", "inputs"},
+        {"celery_internals", "errors", "exits", "gate", "inputs"},
     ],
     "comfy": [
         {"canary", "lint", "sniff"},

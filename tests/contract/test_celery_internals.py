@@ -1,0 +1,195 @@
+"""What the worker takes for granted of Celery and kombu beyond their documentation, against a real Valkey."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.worker import state
+
+from farm.broker import CeleryNotifier, make_app
+from farm.job import queue_for
+from farm.settings import RedisSettings
+from tests.support.valkey import eventually
+from worker.celery_internals import (
+    decide_fetching,
+    drop_unreadable,
+    end_if_told,
+    queues_were_chosen,
+    redis_of,
+    sockets_of,
+)
+
+QUEUE = queue_for(24)
+
+
+class Request:
+    """As far as Celery's list of what it holds looks at one."""
+
+    id = "job00001"
+
+
+class Line:
+    """A kombu connection that consumes one queue, as a worker's event loop has one."""
+
+    def __init__(self, app: Celery, namespace: str) -> None:
+        self.notifier = CeleryNotifier(app, namespace)
+        self.connection: Any = app.connection_for_read()
+        self.channel: Any = self.connection.default_channel
+        self.queue = app.amqp.queues[QUEUE]
+        self.delivered: list[Any] = []
+
+    def consume(self) -> None:
+        consumer = self.connection.Consumer(
+            [self.queue], channel=self.channel, on_message=self.delivered.append, no_ack=True
+        )
+        consumer.consume()
+
+    def put(self, message: bytes) -> None:
+        redis_of(self.connection).lpush(QUEUE, message)
+
+    def put_job(self, job_id: str) -> None:
+        self.put(self.notifier.message(job_id, queue=QUEUE, priority=0, title="t"))
+
+    def turn(self) -> None:
+        """One turn of the loop, in which something may come."""
+        with contextlib.suppress(TimeoutError, socket.timeout):
+            self.connection.drain_events(timeout=0.2)
+
+    def arrived(self) -> bool:
+        self.turn()
+        return bool(self.delivered)
+
+
+@pytest.fixture
+def app(valkey_url: str, namespace: str) -> Celery:
+    return make_app(RedisSettings.read(url=valkey_url, namespace=namespace))
+
+
+@pytest.fixture
+def line(app: Celery, namespace: str) -> Iterator[Line]:
+    line = Line(app, namespace)
+    yield line
+    with contextlib.suppress(Exception):  # one that a test has cut
+        line.connection.release()
+
+
+def test_a_connections_client_speaks_to_redis(line: Line) -> None:
+    assert redis_of(line.connection).ping()
+
+
+def test_the_sockets_of_a_connection_are_those_that_end_it_when_they_are_cut(line: Line) -> None:
+    line.consume()
+    line.turn()
+
+    found = list(sockets_of(line.connection))
+    for each in found:
+        with contextlib.suppress(OSError):  # the same one once more
+            each.shutdown(socket.SHUT_RDWR)
+
+    assert found
+    with pytest.raises(line.connection.connection_errors):
+        line.connection.drain_events(timeout=30)
+
+
+def test_a_connection_that_was_not_used_has_no_sockets(app: Celery) -> None:
+    assert list(sockets_of(app.connection_for_read())) == []
+
+
+@pytest.mark.parametrize("stranger", [b"no json", b"[]", b"{}", b'{"body": 7, "headers": null}'])
+def test_what_is_no_message_is_dropped_where_it_is_read_and_the_next_one_comes(
+    line: Line, stranger: bytes
+) -> None:
+    why: list[Exception] = []
+    drop_unreadable(line.channel, why.append)
+    line.consume()
+    line.put(stranger)
+    line.put_job("job00001")
+
+    eventually(line.arrived)
+
+    assert len(why) == 1
+    assert [message.headers["id"] for message in line.delivered] == ["job00001"]
+    assert redis_of(line.connection).hlen("unacked") == 0
+
+
+def test_a_message_is_fetched_only_when_our_rule_says_so(line: Line) -> None:
+    asked: list[int] = []
+    may_fetch = False
+
+    def rule(held: int) -> bool:
+        asked.append(held)
+        return may_fetch
+
+    decide_fetching(line.channel, rule)
+    line.consume()
+    line.put_job("job00001")
+    for _ in range(3):
+        line.turn()
+    assert asked
+    assert not line.delivered
+    may_fetch = True
+
+    eventually(line.arrived)
+
+
+def test_our_rule_hears_of_each_message_that_celery_holds(line: Line) -> None:
+    request: Any = Request()
+    decide_fetching(line.channel, lambda held: held == 1)
+
+    assert not line.channel.qos.can_consume()
+    state.task_reserved(request)
+    assert line.channel.qos.can_consume()
+    state.task_ready(request)
+    assert not line.channel.qos.can_consume()
+
+
+def test_queues_of_the_command_line_are_told_from_none(app: Celery) -> None:
+    assert not queues_were_chosen(app)
+    app.amqp.queues.select([QUEUE])
+    assert queues_were_chosen(app)
+
+
+def test_a_loop_of_the_consumer_ends_when_a_signal_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    end_if_told()
+    monkeypatch.setattr(state, "should_stop", os.EX_OK)
+
+    with pytest.raises(SystemExit):
+        end_if_told()
+
+
+COMMAND_LINE = """
+from farm.broker import make_app
+from farm.settings import RedisSettings
+from worker.celery_internals import run_command_line
+app = make_app(RedisSettings.read(), name="ours")
+try:
+    run_command_line(app, ["no-such-command"])
+except SystemExit as end:
+    assert end.code == 2, end.code
+run_command_line(app, ["report"])
+"""
+
+
+def test_the_command_line_is_for_our_app_whatever_the_environment_names_and_exits_with_its_code() -> None:
+    elsewhere = {"APP": "nowhere.app", "BROKER_URL": "amqp://elsewhere", "LOADER": "nowhere:Loader"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND_LINE],
+        env={**os.environ, **elsewhere},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "worker_disable_prefetch: True" in done.stdout
+    assert "elsewhere" not in done.stdout

@@ -1,0 +1,101 @@
+"""Every name of Celery, kombu and redis-py that they do not document and that this worker rests on.
+
+Each has one function here and one test in ``tests/contract/test_celery_internals.py``, which holds it against
+the installed release and a real server: an upgrade that takes one away fails there, by name.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from queue import Empty
+from types import MethodType
+from typing import Any, NoReturn
+
+from celery import Celery
+from celery.bin.celery import celery
+from celery.worker import state
+from celery.worker.state import maybe_shutdown
+from redis.exceptions import ResponseError
+
+
+def end_if_told() -> None:
+    """End this process from within a loop of the consumer, if a signal has asked for that.
+
+    Raises:
+        SystemExit: it has (Celery's `WorkerShutdown`, `WorkerTerminate`).
+    """
+    maybe_shutdown()
+
+
+def redis_of(connection: Any) -> Any:
+    """The client by which a kombu connection speaks to Redis."""
+    return connection.default_channel.client
+
+
+def queues_were_chosen(app: Celery) -> bool:
+    """Whether the command line (``-Q``) said which queues to consume."""
+    queues: Any = app.amqp.queues
+    return bool(queues._consume_from)
+
+
+def sockets_of(connection: Any) -> Iterator[socket.socket]:
+    """Those of a kombu connection over Redis. Only what is there: asking a channel for a client opens one."""
+    for channel in list(getattr(getattr(connection, "transport", None), "channels", None) or ()):
+        parts = vars(channel)
+        links = [getattr(parts.get(name), "connection", None) for name in ("client", "subclient")]
+        for pool in (parts.get("_pool"), parts.get("_async_pool")):
+            for kind in ("_in_use_connections", "_available_connections"):
+                links += list(getattr(pool, kind, None) or ())
+        for link in links:
+            found = getattr(link, "_sock", None)
+            if found is not None:
+                yield found
+
+
+def decide_fetching(channel: Any, may_fetch: Callable[[int], bool]) -> None:
+    """Put `may_fetch` in the place of the channel's prefetch rule; it hears how many messages are held."""
+
+    def can_consume(_self: Any) -> bool:
+        return may_fetch(len(state.reserved_requests))
+
+    channel.qos.can_consume = MethodType(can_consume, channel.qos)
+
+
+def drop_unreadable(channel: Any, on_dropped: Callable[[Exception], None]) -> None:
+    """Have what is no message (no JSON, no headers, no body) end where the channel reads it.
+
+    Celery's event loop takes every error that is not the connection's for its own end: one wrong byte in
+    the queue would end worker after worker.
+    """
+    read = channel.handlers["BRPOP"]
+    # kombu counts KeyError among them, for a poller that hears of a channel that is gone. In here it is a
+    # message without a field.
+    of_the_connection = tuple(kind for kind in channel.connection_errors if kind is not KeyError)
+
+    def read_carefully(**options: Any) -> Any:
+        before = set(channel.qos._delivered)
+        try:
+            return read(**options)
+        except (Empty, ResponseError, *of_the_connection):
+            raise
+        except Exception as exc:  # noqa: BLE001 - whatever a stranger has put there
+            on_dropped(exc)
+            for tag in set(channel.qos._delivered) - before:
+                channel.qos.reject(tag, requeue=False)  # else it comes again when its time is over
+            return True
+
+    channel.handlers["BRPOP"] = read_carefully
+
+
+def run_command_line(app: Celery, arguments: list[str]) -> NoReturn:
+    """Celery's command line for `app`, which then exits with its code.
+
+    `app.start` does the same and keeps the exit code to itself: a supervisor must see a refusal. And no
+    option is taken from the environment: LOADER, BROKER_URL, … may be another project's.
+    """
+    celery.params[0].default = app
+    for option in celery.params:
+        option.envvar = None
+    celery.main(args=arguments, prog_name="celery")
+    raise AssertionError("unreachable: click exits")
