@@ -158,20 +158,27 @@ def parse_node(class_type: str, info: Mapping[str, Any]) -> NodeDef:
     """Read one node's entry of ``/object_info``."""
     return NodeDef(
         class_type=class_type,
-        inputs=parse_inputs(info.get("input")),
+        inputs=parse_inputs(info.get("input"), info.get("input_order")),
         outputs=_parse_outputs(info),
         output_node=info.get("output_node") is True,
         facts={key: value for key, value in info.items() if key not in _BUILT_KEYS},
     )
 
 
-def parse_inputs(sections: Any) -> tuple[InputDef, ...]:
-    """Read ``{"required": {name: spec}, "optional": …}``; what has another form is left out."""
+def parse_inputs(sections: Any, order: Any = None) -> tuple[InputDef, ...]:
+    """Read ``{"required": {name: spec}, "optional": …}``; what has another form is left out.
+
+    Args:
+        order: ``{"required": [name, …], …}``, which counts before the order of `sections`, as it does for the
+            editor: some way the order of an object's keys may have got lost.
+    """
     inputs: list[InputDef] = []
     for section in Section:
         specs = sections.get(section.value) if isinstance(sections, Mapping) else None
         if isinstance(specs, Mapping):
-            inputs.extend(_parse_input(str(name), section, spec) for name, spec in specs.items())
+            named = _as_list(order.get(section.value)) if isinstance(order, Mapping) else ()
+            ordered = dict.fromkeys([*(name for name in named if name in specs), *specs])
+            inputs.extend(_parse_input(str(name), section, specs[name]) for name in ordered)
     return tuple(inputs)
 
 

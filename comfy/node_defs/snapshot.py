@@ -21,6 +21,14 @@ _PACKS: Final = (
     "video-helper-suite",
     "frame-interpolation",
     "multigpu",
+    "rgthree",
+    "easy-use",
+    "essentials",
+    "custom-scripts",
+    "jps",
+    "mxtoolkit",
+    "wan-moe-ksampler",
+    "use-everywhere",
     "others",
 )
 _SOURCE: Final = "@"

@@ -219,7 +219,12 @@ def _of_custom_combo(values: Sequence[Any]) -> dict[str, Any]:
 def _of_lora_rows(values: Sequence[Any]) -> dict[str, Any]:
     """Rows of LoRAs, as many as the user added, between a head and a button that are sent as well."""
     rows = [value for value in values if isinstance(value, Mapping) and "lora" in value]
-    return {f"lora_{number}": dict(row) for number, row in enumerate(rows, 1)}
+    numbered = {
+        f"lora_{number}": {name: value for name, value in row.items() if value is not None}
+        for number, row in enumerate(rows, 1)
+    }
+    head = "PowerLoraLoaderHeaderWidget"
+    return {head: {"type": head}, **numbered, "➕ Add Lora": ""}
 
 
 _OWN_WAYS: Final[Mapping[str, Callable[[Sequence[Any]], dict[str, Any]]]] = {

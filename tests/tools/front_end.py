@@ -22,6 +22,7 @@ from typing import Any, Final
 import websocket
 from aiohttp import web
 
+from comfy.emulator.http import Handler
 from comfy.node_defs.definitions import Definitions, definitions_to_json
 
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
@@ -56,6 +57,7 @@ class Pack:
     name: str  # as its folder below custom_nodes is called
     web: Path  # its WEB_DIRECTORY
     beside: Mapping[str, Path]  # address -> folder, for what it loads from elsewhere
+    scripts: Mapping[str, str]  # address -> JavaScript that its server makes
 
 
 class FrontEnd:
@@ -153,14 +155,18 @@ def _application(static: Path, definitions: Definitions, packs: Sequence[Pack]) 
         app.router.add_static(f"/extensions/{pack.name}", pack.web)
         for beside, folder in pack.beside.items():
             app.router.add_static(beside, folder)
-    app.router.add_get("/rgthree/config.js", _no_config)
+        for address, text in pack.scripts.items():
+            app.router.add_get(address, _script(text))
     app.router.add_get("/", page)
     app.router.add_static("/", static)
     return app
 
 
-async def _no_config(_: web.Request) -> web.StreamResponse:
-    return web.Response(text="export const rgthreeConfig = {};", content_type="application/javascript")
+def _script(text: str) -> Handler:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(text=text, content_type="application/javascript")
+
+    return answer
 
 
 @contextmanager

@@ -188,3 +188,14 @@ def test_only_the_nodes_that_are_asked_for_are_read(monkeypatch: pytest.MonkeyPa
     assert known["b"] is known["b"]
     assert known.get("d") is None
     assert read == ["b"]
+
+
+def test_the_servers_own_order_of_inputs_counts_before_that_of_the_object() -> None:
+    info = {
+        "input": {"required": {"batch_size": ["INT"], "height": ["INT"], "width": ["INT"], "late": ["INT"]}},
+        "input_order": {"required": ["width", "height", "batch_size", "gone"]},
+    }
+
+    assert [each.name for each in parse_node("EmptyImage", info).inputs] == [
+        "width", "height", "batch_size", "late",
+    ]  # fmt: skip

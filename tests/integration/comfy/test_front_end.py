@@ -1,0 +1,35 @@
+"""The exports that the corpus is held against are the front end's, whose folder `COMFYUI_FRONT_END` names."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comfy.node_defs.definitions import shipped_definitions
+from tests.support import corpus
+from tests.tools.front_end import find_browser, front_end
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif("COMFYUI_FRONT_END" not in os.environ, reason="COMFYUI_FRONT_END is not set"),
+    pytest.mark.skipif(find_browser() is None, reason="there is no Chromium"),
+]
+
+
+def test_the_front_end_exports_what_is_kept_of_it() -> None:
+    # Those that need no pack's own script.
+    names = [
+        name for name, each in corpus.facts().items() if each["kind"] in ("plain", "control", "subgraph")
+    ]
+    static = Path(os.environ["COMFYUI_FRONT_END"])
+
+    with front_end(static, shipped_definitions(files={})) as page:
+        made: dict[str, Any] = {name: page.export(json.loads(corpus.content(name))) for name in names}
+
+    core = {name for name in names if "VHS" not in corpus.content(name).decode()}
+    assert core
+    assert {name: made[name] for name in core} == {name: corpus.exports()[name] for name in core}

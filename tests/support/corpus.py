@@ -1,0 +1,48 @@
+"""The corpus of people's files (`tests/tools/corpus.py` makes it), with what is right of each."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+DATA: Final = Path(__file__).parents[1] / "data"
+
+
+@cache
+def facts() -> dict[str, dict[str, Any]]:
+    """By file: its kind, the graph that it was made from, and what that makes."""
+    found: dict[str, dict[str, Any]] = json.loads((DATA / "corpus_facts.json").read_bytes())
+    return found
+
+
+def content(name: str) -> bytes:
+    """A file as it would be given."""
+    return (DATA / "corpus" / f"{name}.json").read_bytes()
+
+
+@cache
+def exports() -> dict[str, dict[str, Any]]:
+    """What ComfyUI's own front end exports of each editor's file."""
+    found: dict[str, dict[str, Any]] = json.loads((DATA / "corpus_truth.json").read_bytes())
+    return found
+
+
+def right(name: str) -> dict[str, Any]:
+    """The graph that a file stands for."""
+    base = facts()[name]["base"]
+    if not facts()[name]["is_base"]:
+        return exports()[name]
+    if b'"nodes"' in content(name):
+        return exports()[f"plain_newer_{base}"]
+    return dict(json.loads((DATA / "graphs" / f"{base}.json").read_bytes()))
+
+
+def bare(graph: dict[str, Any]) -> dict[str, Any]:
+    """Classes and inputs, without the senders of Use Everywhere: these do nothing on a server."""
+    return {
+        node_id: (node["class_type"], node["inputs"])
+        for node_id, node in graph.items()
+        if "Everywhere" not in node["class_type"]
+    }
