@@ -226,6 +226,7 @@ def _explains(harm: Harm, story: Story, seen: AttemptSeen, bounds: Bounds) -> bo
         and harm.job_id in (None, story.job_id)
         and harm.since_s <= seen.ended_s
         and seen.started_s <= harm.until_s + bounds.reach_s
+        and (not harm.at_claim or harm.since_s - bounds.reach_s <= seen.started_s)
     )
 
 

@@ -16,6 +16,7 @@ class StateSeen:
     at_s: float  # since the epoch, the store's clock
     reason: str = ""
     retry_in_s: float = 0.0  # a queued job that may not be claimed before that
+    held: bool = False  # queued for the worker that has its files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +90,7 @@ class Harm:
     since_s: float
     until_s: float
     explains: frozenset[str]  # outcomes of attempts that ran then, and "repeat": ComfyUI ran a prompt twice
+    at_claim: bool = False  # only if it was claimed just then: the answer may have been lost
     worker: str | None = None  # None: everybody
     job_id: str | None = None  # None: every job
 

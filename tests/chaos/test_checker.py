@@ -307,6 +307,13 @@ def test_a_job_may_wait_as_long_as_more_urgent_ones_are_begun() -> None:
     assert order_of(waited("old", 1, 300), waited("young", 2, 20), waited("b", 2, 210), *more_urgent) == set()
 
 
+def test_a_job_that_is_kept_for_the_worker_that_has_its_files_is_not_passed_over() -> None:
+    kept = StateSeen(state="queued", attempt=1, at_s=1.0, held=True)
+    later = replace(waited("old", 1, 100), states=(kept, StateSeen(state="running", attempt=2, at_s=100)))
+
+    assert order_of(later, waited("young", 2, 20), waited("b", 2, 80)) == set()
+
+
 def test_a_retry_that_waits_for_its_time_is_not_passed_over_by_others() -> None:
     waits = StateSeen(state="queued", attempt=1, at_s=1.0, retry_in_s=95.0)
     retried = replace(waited("old", 1, 100), states=(waits, StateSeen(state="running", attempt=2, at_s=100)))

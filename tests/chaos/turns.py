@@ -59,7 +59,7 @@ def _rank(story: Story) -> tuple[int, float]:
 
 def _waits(story: Story) -> Iterator[_Wait]:
     for before, after in pairwise(story.states):
-        if before.state == "queued":
+        if before.state == "queued" and not before.held:
             yield _Wait(
                 story=story,
                 since_s=before.at_s + before.retry_in_s,

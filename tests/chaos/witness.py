@@ -204,6 +204,7 @@ def _states(job: Job) -> Iterator[StateSeen]:
                 at_s=event.at.timestamp(),
                 reason=event.data.get("reason") or "",
                 retry_in_s=float(event.data.get("retry_in_s") or 0.0),
+                held="held_by" in event.data,
             )
 
 

@@ -102,6 +102,7 @@ def attempt(
     The outcome is in the store by then. Raises nothing that a job could cause; `StoreUnavailable`
     means that even the store's patience was used up, and then its lease runs out by itself.
     """
+    asked_at = time.monotonic()
     claim = parts.store.claim(job_id, worker=parts.name)
     if isinstance(claim, Refused):
         log.info(
@@ -111,7 +112,7 @@ def attempt(
         return f"dropped: {claim.value}"
     reporter = Reporter(parts.store, job_id, claim.attempt, token=claim.token, announce=announce)
     try:
-        with parts.keeper.hold(claim) as lease:
+        with parts.keeper.hold(claim, asked_at=asked_at) as lease:
             return _Attempt(claim, lease, parts, reporter, off_the_gpu).run(only_publish=only_publish)
     finally:
         reporter.close()

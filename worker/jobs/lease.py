@@ -20,10 +20,11 @@ _LOOK_S: Final = 0.05  # the keeper renews meanwhile
 class Lease:
     """The right to work on one attempt, as far as we know."""
 
-    def __init__(self, claim: Claim, *, lease_s: float) -> None:
+    def __init__(self, claim: Claim, *, lease_s: float, asked_at: float | None = None) -> None:
+        """It runs from when it was asked for (monotonic; None: just now): the answer may come much later."""
         self.claim = claim
         self._lease_s = lease_s
-        self._renewed = time.monotonic()
+        self._renewed = time.monotonic() if asked_at is None else asked_at
         self._answer = LeaseAnswer.OK
         self._stop = threading.Event()
         self._released = False
@@ -99,9 +100,9 @@ class LeaseKeeper:
         self._thread.join(timeout=10.0)
 
     @contextmanager
-    def hold(self, claim: Claim) -> Iterator[Lease]:
-        """Keep the claim's lease alive while the block runs."""
-        lease = Lease(claim, lease_s=self._lease_s)
+    def hold(self, claim: Claim, *, asked_at: float | None = None) -> Iterator[Lease]:
+        """Keep the lease of a claim, asked for at that time (monotonic), alive while the block runs."""
+        lease = Lease(claim, lease_s=self._lease_s, asked_at=asked_at)
         with self._lock:
             self._held[claim.token] = lease
         try:

@@ -65,6 +65,13 @@ def keeper(store: RenewingStore) -> Iterator[LeaseKeeper]:
     keeper.stop()
 
 
+def test_a_lease_whose_grant_was_heard_of_too_late_is_not_taken_for_ours() -> None:
+    late = Lease(a_claim(), lease_s=15.0, asked_at=time.monotonic() - 16.0)  # frozen while it was granted
+
+    assert not late.provable
+    assert Lease(a_claim(), lease_s=15.0, asked_at=time.monotonic() - 1.0).provable
+
+
 def test_a_held_lease_is_renewed_again_and_again(keeper: LeaseKeeper, store: RenewingStore) -> None:
     with keeper.hold(a_claim()):
         until(lambda: len(store.renewed) >= 3)

@@ -1,0 +1,162 @@
+"""Hours of a farm's life under faults, in seconds: real scripts, steward and attempts under a virtual clock.
+
+`python -m bench.virtual` plays as many as you like, and shrinks what fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import redis
+
+from farm.store.base import StoreLimits
+from farm.store.redis import lua
+from farm.store.redis.store import RedisJobStore
+from farm.upkeep.steward import Steward
+from tests.chaos.checker import Breach
+from tests.virtual.fleet import NOTIFIER
+from tests.virtual.loop import Loop, Process
+from tests.virtual.plan import Fault, Plan, make_plan
+from tests.virtual.play import play, shrink
+from tests.virtual.valkey import VirtualClient, VirtualValkey
+from worker.jobs.lease import Lease
+
+# One broken install still fails the sound jobs that it is given: `farm.job.ErrorKind.JOB` is final at once.
+KINDS = tuple(kind for kind in Fault if kind is not Fault.BROKEN_INSTALL)
+
+
+def an_hour(seed: int, **changes: object) -> Plan:
+    """Twenty minutes of work under some fifty faults, and what it takes until all has ended."""
+    return replace(make_plan(seed, for_s=1200.0, jobs=60, faults=50, kinds=KINDS), **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_farm_keeps_its_promise_whatever_comes_between_two_moves(
+    seed: int, server: redis.Redis, tmp_path: Path
+) -> None:
+    played = play(an_hour(seed), server, tmp_path)
+
+    assert played.violations == (), f"python -m bench.virtual --seeds {seed} --shrink"
+    assert played.moves > 5000
+    assert {story.state for story in played.history.stories.values()} >= {"succeeded", "canceled"}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_days_of_a_farm_keep_its_promise(server: redis.Redis, tmp_path: Path) -> None:
+    for seed in range(100, 200):
+        played = play(an_hour(seed), server, tmp_path / str(seed))
+
+        assert played.violations == (), f"python -m bench.virtual --seeds {seed} --shrink"
+
+
+def test_a_seed_is_played_the_same_way_again(server: redis.Redis, tmp_path: Path) -> None:
+    plan = make_plan(7, for_s=300.0, jobs=15, faults=20, kinds=KINDS)
+
+    one, other = (play(plan, server, tmp_path / name) for name in ("one", "other"))
+
+    assert one.moves == other.moves
+    assert one.history == other.history
+
+
+# -- mistakes that it must find ----------------------------------------------------------------------
+
+
+def found(server: redis.Redis, folder: Path, *kinds: Fault) -> set[Breach]:
+    plan = make_plan(3, for_s=600.0, jobs=30, faults=25, kinds=kinds)
+    return {violation.breach for violation in play(plan, server, folder).violations}
+
+
+def test_a_steward_that_repairs_nothing_is_found(
+    server: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Steward, "run_forever", lambda _: None)
+
+    assert Breach.LOST in found(server, tmp_path, Fault.KILL)
+
+
+def test_a_worker_that_goes_on_after_it_slept_past_its_lease_is_found(
+    server: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Lease, "provable", True)
+
+    assert found(server, tmp_path, Fault.FREEZE_AT_SEAM) == {Breach.CAUSE}
+
+
+@pytest.mark.parametrize(
+    ("fence", "mistake", "kinds"),
+    [
+        ("job.attempt == tonumber(attempt) and same(job.token, token)", "true", (Fault.FREEZE,)),
+        ("if job.cancel then", "if false then", (Fault.CANCEL_MANY,)),
+    ],
+)
+def test_a_script_without_its_check_is_found(
+    fence: str,
+    mistake: str,
+    kinds: tuple[Fault, ...],
+    server: redis.Redis,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = lua._text
+
+    def text(script: str) -> str:
+        return real(script).replace(fence, mistake)
+
+    monkeypatch.setattr(lua, "_text", text)
+    lua._digest.cache_clear()
+    try:
+        breaches = found(server, tmp_path, *kinds)
+    finally:
+        lua._digest.cache_clear()
+
+    assert breaches & {Breach.ATTEMPTS, Breach.FENCE, Breach.BYTES, Breach.DOUBLED, Breach.CANCEL}
+
+
+def test_a_failing_plan_is_shrunk_to_what_makes_it_fail() -> None:
+    plan = make_plan(1, for_s=100.0, jobs=20, faults=20)
+    culprit, victim = plan.faults[13], plan.jobs[7]
+
+    small = shrink(plan, lambda tried: culprit in tried.faults and victim in tried.jobs)
+
+    assert (small.faults, small.jobs) == ((culprit,), (victim,))
+
+
+# -- the clock ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def told(server: redis.Redis) -> tuple[Loop, RedisJobStore, Callable[[Callable[[], None]], None]]:
+    loop = Loop(1)
+    process = Process("p")
+    client = VirtualClient(VirtualValkey(loop, server), process)
+    store = RedisJobStore(client, namespace="clock", limits=StoreLimits(), notifier=NOTIFIER)  # type: ignore[arg-type]
+
+    def during(act: Callable[[], None]) -> None:
+        with loop.in_charge():
+            loop.spawn(process, act)
+            loop.run(3600.0)
+            loop.close()
+
+    return loop, store, during
+
+
+def test_a_key_that_ends_by_itself_ends_when_its_virtual_time_has_come(
+    told: tuple[Loop, RedisJobStore, Callable[[Callable[[], None]], None]],
+) -> None:
+    loop, store, during = told
+    held: list[bool] = []
+
+    def act() -> None:
+        held.append(store.acquire("lock", "one", ttl_s=60.0))
+        loop.sleep(59.0)
+        held.append(store.acquire("lock", "other", ttl_s=60.0))
+        loop.sleep(2.0)
+        held.append(store.acquire("lock", "other", ttl_s=60.0))
+
+    during(act)
+
+    assert held == [True, False, True]
