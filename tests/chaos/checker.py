@@ -89,6 +89,11 @@ def attempts_grow(history: History) -> Iterator[Violation]:
         claims = _claims(story)
         if any(later <= earlier for earlier, later in pairwise(claims)):
             yield Violation(breach=Breach.ATTEMPTS, job_id=story.job_id, text=f"claimed as {claims}")
+        for seen, after in pairwise(story.states):
+            # A cancel request is told as another "running" of the same attempt.
+            if seen.state == after.state == "running" and seen.attempt != after.attempt:
+                text = f"claimed as attempt {after.attempt} while attempt {seen.attempt} held it"
+                yield Violation(breach=Breach.ATTEMPTS, job_id=story.job_id, text=text)
         for one, other in pairwise(sorted(story.attempts, key=lambda each: each.attempt)):
             if other.started_s < one.ended_s:
                 text = f"attempt {other.attempt} began before {one.attempt} had ended"
@@ -177,7 +182,9 @@ def _unjust(story: Story, history: History) -> str:
     bounds = history.bounds
     failed = [each for each in story.attempts if each.outcome == "failed"]
     if story.error_kind in _OWN_FAULT:
-        return "failed as if it were at fault itself"
+        # A node that raised at two places is taken for the graph's fault; each has its own explanation.
+        twice = story.error_kind == "job" and len({each.worker for each in failed}) > 1
+        return "" if twice else "failed as if it were at fault itself"
     if story.error_kind == "poison":
         died = [each for each in story.attempts if each.outcome == "lost" and _deaths_of(each, history)]
         publishing = sum(each.publishing for each in died)
@@ -261,7 +268,8 @@ def recovered_in_time(history: History) -> Iterator[Violation]:
             if taken_s > allowed_s:
                 text = f"attempt {each.attempt} stayed with a dead worker for {taken_s:.1f} s"
                 yield Violation(breach=Breach.RECOVERY, job_id=story.job_id, text=text)
-            idle_s = _idle_beside(history, each.ended_s, _next_step_s(story, each.attempt))
+            others = history.able.keys() - story.failed_on(each.ended_s)
+            idle_s = _idle_beside(history, others, each.ended_s, _next_step_s(story, each.attempt))
             if idle_s > bounds.repair_s + bounds.slack_s:
                 text = f"attempt {each.attempt} was lost, and then a free worker stood by for {idle_s:.1f} s"
                 yield Violation(breach=Breach.RECOVERY, job_id=story.job_id, text=text)
@@ -321,17 +329,17 @@ def _next_step_s(story: Story, attempt: int) -> float:
     return next(later, math.inf)
 
 
-def _idle_beside(history: History, since_s: float, until_s: float) -> float:
-    """For how long of that time some worker was able to work, had no job, and the store could be reached."""
+def _idle_beside(history: History, workers: Iterable[str], since_s: float, until_s: float) -> float:
+    """For how long of that time one of the workers could work, reached the store, and had no job."""
     free: list[tuple[float, float]] = []
-    for worker, spans in history.able.items():
+    for worker in workers:
         busy = sorted(
             (each.started_s, each.ended_s)
             for story in history.stories.values()
             for each in story.attempts
             if each.worker == worker
         )
-        for begin_s, end_s in spans:
+        for begin_s, end_s in history.able[worker]:
             free += _without(max(begin_s, since_s), min(end_s, until_s), [*busy, *history.outages])
     return _covered_s(free, since_s, until_s)
 

@@ -131,6 +131,8 @@ class FarmFaults:
             )
 
     def _forget_notifications(self) -> None:
+        store, now_s = self._arena.farm.store, time.time()
+        self._arena.outages.append((now_s, now_s + store.notify_again_after_s + 2 * store.sweep_s))
         with self._arena.direct() as client:
             for key in client.scan_iter(match=f"{ROOT}q:render.*", _type="list"):
                 client.delete(key)

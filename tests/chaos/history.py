@@ -63,6 +63,12 @@ class Story:
         """When it was queued first."""
         return self.states[0].at_s if self.states else 0.0
 
+    def failed_on(self, by_s: float) -> frozenset[str]:
+        """Workers on which it had failed by then: they leave it to others."""
+        return frozenset(
+            each.worker for each in self.attempts if each.outcome == "failed" and each.ended_s <= by_s
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:

@@ -98,6 +98,12 @@ def test_attempt_numbers_that_do_not_grow_are_found() -> None:
     assert breaches(history_of(replace(GOOD, states=states))) == {Breach.ATTEMPTS}
 
 
+def test_a_claim_of_a_job_that_another_attempt_holds_is_found() -> None:
+    states = told(("queued", 0, ""), ("running", 1, ""), ("running", 2, ""), ("succeeded", 2, ""))
+
+    assert breaches(history_of(replace(GOOD, states=states))) == {Breach.ATTEMPTS}
+
+
 def test_two_attempts_that_held_the_lease_at_once_are_found() -> None:
     one, other = GOOD.attempts
 
@@ -305,6 +311,23 @@ def test_a_job_may_wait_as_long_as_more_urgent_ones_are_begun() -> None:
     assert order_of(waited("old", 1, 300), waited("young", 2, 20), *more_urgent) == set()
     # It was passed over at 20 s and at 210 s, each time for a moment.
     assert order_of(waited("old", 1, 300), waited("young", 2, 20), waited("b", 2, 210), *more_urgent) == set()
+
+
+def test_a_job_that_failed_on_a_worker_is_not_passed_over_by_what_that_one_begins() -> None:
+    def begun(name: str, at_s: float, worker: str) -> Story:
+        by = AttemptSeen(attempt=1, worker=worker, outcome="succeeded", started_s=at_s, ended_s=at_s)
+        return replace(waited(name, 2, at_s), attempts=(by,))
+
+    failed = AttemptSeen(attempt=0, worker="w", outcome="failed", started_s=0, ended_s=1, error_kind="job")
+    harm = Harm(kind="any", since_s=0, until_s=1, explains=frozenset({"failed"}))
+    old = replace(waited("old", 1, 100), attempts=(failed,))
+
+    def order(worker: str) -> set[Breach]:
+        told = {each.job_id: each for each in (old, begun("young", 20, worker), begun("b", 80, worker))}
+        return breaches(History(accepted=tuple(told), stories=told, harms=(harm,)))
+
+    assert order("w") == set()
+    assert order("v") == {Breach.ORDER}
 
 
 def test_a_job_that_is_kept_for_the_worker_that_has_its_files_is_not_passed_over() -> None:

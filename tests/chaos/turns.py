@@ -18,7 +18,9 @@ class _Wait:
     story: Story
     since_s: float
     until_s: float
-    claimed: bool  # it ended with a claim
+    claimed_by: str | None  # the worker, when it ended with a claim and is known
+    claimed: bool
+    not_by: frozenset[str] = frozenset()  # workers that failed it before, and leave it to others
 
 
 def passed_over(stories: Iterable[Story]) -> Iterator[tuple[Story, Story, float]]:
@@ -35,7 +37,9 @@ def passed_over(stories: Iterable[Story]) -> Iterator[tuple[Story, Story, float]
         times = [claim.until_s for claim in claims]
         for wait in waits:
             meanwhile = claims[bisect_right(times, wait.since_s) : bisect_left(times, wait.until_s)]
-            yield from _longest(wait.story, meanwhile)
+            yield from _longest(
+                wait.story, [each for each in meanwhile if each.claimed_by not in wait.not_by]
+            )
 
 
 def _longest(story: Story, meanwhile: Iterable[_Wait]) -> Iterator[tuple[Story, Story, float]]:
@@ -58,6 +62,7 @@ def _rank(story: Story) -> tuple[int, float]:
 
 
 def _waits(story: Story) -> Iterator[_Wait]:
+    workers = {each.attempt: each.worker for each in story.attempts}
     for before, after in pairwise(story.states):
         if before.state == "queued" and not before.held:
             yield _Wait(
@@ -65,4 +70,6 @@ def _waits(story: Story) -> Iterator[_Wait]:
                 since_s=before.at_s + before.retry_in_s,
                 until_s=after.at_s,
                 claimed=after.state == "running",
+                claimed_by=workers.get(after.attempt),
+                not_by=story.failed_on(before.at_s),
             )

@@ -32,13 +32,13 @@ from worker.jobs.at_work import AtWork
 from worker.jobs.attempt import Parts, attempt
 from worker.jobs.lease import LeaseKeeper
 from worker.jobs.names import run_folder
-from worker.results.kept import KeptRenders
 from worker.results.publish import LocalOutput
 from worker.results.rendered import Rendered
 from worker.results.republish import Republisher
+from worker.results.retained import RetainedRenders
+from worker.service.draining import Draining
 from worker.service.epoch import EpochWatch
-from worker.service.leaving import Leaving
-from worker.service.wellness import Wellness
+from worker.service.health import Health
 
 NAMESPACE: Final = "virtual"
 NOTIFIER: Final = PlainNotifier(f"{{{NAMESPACE}}}:q:")
@@ -85,6 +85,11 @@ class World:
                 worker=worker,
             )
         )
+
+    def lose_messages(self) -> None:
+        """Jobs may wait now although nobody is told of them, until they are noticed."""
+        now_s = self.loop.now_s
+        self.outages.append((now_s, now_s + self.limits.notify_again_after_s + 2 * SWEEP_S))
 
     def storage_away(self, worker: str) -> bool:
         """Whether the storage takes nothing from a worker now."""
@@ -206,7 +211,8 @@ class PlayedWorker:
         self._vram_gib = vram_gib
         self._folder = world.folder / self.name
         self._lists = [NOTIFIER.list_key(queue, priority) for priority in range(10) for queue in world.queues]
-        self.leaves = False
+        self.drains = False
+        self._fetched_us = 0  # when it last took a message
         self._gate: Gate | None = None  # of the process that lives here now; None: it is starting
         self.launch()
 
@@ -214,7 +220,7 @@ class PlayedWorker:
         """Start a process here; it takes some seconds until it fetches."""
         world = self._world
         self.process = Process(self.name)
-        self.leaves = False
+        self.drains = False
         self.comfy = PlayedComfy(world, self.process, self._folder / "output")
         world.loop.spawn(self.process, self._live)
 
@@ -224,6 +230,7 @@ class PlayedWorker:
         if self.process.alive:
             self._world.deaths.append(Death(worker=self.name, at_s=loop.now_s))
             self._world.harm("killed", "lost", worker=self.name)
+            self._drop_message()
             self._end()
 
     def freeze(self, seconds: float) -> None:
@@ -233,16 +240,28 @@ class PlayedWorker:
             self._world.harm("frozen", "lost", lasts_s=seconds, worker=self.name)
         if seconds > limits.lease_s:
             self._world.deaths.append(Death(worker=self.name, at_s=loop.now_s))
+        self._drop_message()
         self.process.thaws_us = loop.now_us + round(seconds * 1e6)
 
     def terminate(self) -> None:
         """SIGTERM."""
-        if self.process.alive and not self.leaves:
-            self.leaves = True
+        if self.process.alive and not self.drains:
+            self.drains = True
             self._world.harm(
                 "terminated", "released", "lost", "unpublished", lasts_s=_GRACE_S, worker=self.name
             )
             self._world.loop.spawn(self.process, self._leave)
+
+    def cut_off(self, seconds: float) -> None:
+        """Nothing passes between it and Valkey for a while."""
+        self._world.valkey.silence(self.process, seconds)
+        self._world.harm("silence", "lost", lasts_s=seconds, worker=self.name)
+        self._drop_message()
+
+    def _drop_message(self) -> None:
+        """What it has fetched and not claimed yet, nobody else hears of."""
+        if self._fetched_us > self._world.valkey.claimed_us.get(self.name, 0):
+            self._world.lose_messages()
 
     @property
     def repairs(self) -> bool:
@@ -272,8 +291,8 @@ class PlayedWorker:
         self._gate = gate
         keeper = LeaseKeeper(world.store_of(process), renew_s=RENEW_S, lease_s=world.limits.lease_s)
         at_work = AtWork()
-        kept = KeptRenders(self._folder / "kept", limit_bytes=1000)
-        wellness = Wellness(
+        retained = RetainedRenders(self._folder / "kept", limit_bytes=1000)
+        health = Health(
             gate,
             lambda: "it is broken" if self.comfy.broken_install else None,
             first_probe_s=10.0,
@@ -281,9 +300,9 @@ class PlayedWorker:
             disk_is_full=lambda: False,
             on_change=lambda: None,
         )
-        wellness.quarantine._clock = clock
-        storage = PlayedStorage(world, process, gate, lambda: bool(kept.all()))
-        self._leaving = Leaving(
+        health.quarantine._clock = clock
+        storage = PlayedStorage(world, process, gate, lambda: bool(retained.all()))
+        self._draining = Draining(
             self.name, store, gate, keeper, at_work, EpochWatch(store), on_change=lambda: None
         )
         parts: Any = Parts(
@@ -294,13 +313,13 @@ class PlayedWorker:
             fitter=SimpleNamespace(),
             inputs=SimpleNamespace(release=lambda _token: None),  # type: ignore[arg-type]
             publisher=storage,
-            kept=kept,
+            retained=retained,
             hold_limit_s=_HOLD_S,
             scratch=self._folder / "scratch",
             facts=WorkerFacts,
             renew_s=RENEW_S,
-            on_failed=wellness.failed,
-            on_succeeded=wellness.succeeded,
+            on_failed=health.failed,
+            on_succeeded=health.succeeded,
         )
 
         def work(
@@ -317,7 +336,7 @@ class PlayedWorker:
 
         republisher = Republisher(
             self.name,
-            kept,
+            retained,
             world.store_of(process),
             gate,
             ask_storage=storage.check,
@@ -325,7 +344,7 @@ class PlayedWorker:
             hold_limit_s=_HOLD_S,
         )
         steward = Steward(world.store_of(process), holder=self.name, sweep_s=SWEEP_S, grace_s=GRACE_S)
-        for part in (steward, keeper, wellness, republisher):
+        for part in (steward, keeper, health, republisher):
             part.start()
         loop.spawn(process, lambda: self._tell_status(store, gate))
         gate.open(NotFetching.STARTING)
@@ -350,6 +369,7 @@ class PlayedWorker:
             if message is None:
                 loop.sleep(loop.dice.uniform(0.1, 0.4))
                 continue
+            self._fetched_us = loop.now_us
             held = ExitStack()
             ticket = held.enter_context(gate.work())
             loop.spawn(process, partial(self._work, message, held, ticket, work))
@@ -357,9 +377,9 @@ class PlayedWorker:
     def _work(self, message: bytes, held: ExitStack, ticket: Any, work: Callable[..., None]) -> None:
         with held:
             job_id = NOTIFIER.job_id_of(message)
-            if self._leaving.takes_no_job:
+            if self._draining.takes_no_job:
                 with contextlib.suppress(StoreUnavailable):
-                    self._leaving.pass_on(job_id)
+                    self._draining.pass_on(job_id)
                 return
             work(job_id, off_the_gpu=ticket.off_the_gpu)
 
@@ -374,7 +394,7 @@ class PlayedWorker:
 
     def _leave(self) -> None:
         if self._gate is not None:
-            self._leaving.end(_GRACE_S)
+            self._draining.end(_GRACE_S)
         self._end()
 
 

@@ -40,8 +40,8 @@ SEAMS: Final = (
     "succeed",
     "fail",
     "release",
-    "set_aside",
-    "keep_aside",
+    "put_on_hold",
+    "keep_on_hold",
     "sweep_leases",
     "end_canceled",
 )

@@ -53,8 +53,8 @@ class Played:
     real_s: float
 
 
-def play(plan: Plan, server: redis.Redis, folder: Path) -> Played:
-    """Play it to its end."""
+def play(plan: Plan, server: redis.Redis, folder: Path, *, calm_s: float = _CALM_S) -> Played:
+    """Play it to its end; `calm_s` is how long everything may take to end afterwards."""
     began = time.monotonic()
     loop = Loop(plan.seed)
     valkey = VirtualValkey(loop, server)
@@ -70,7 +70,7 @@ def play(plan: Plan, server: redis.Redis, folder: Path) -> Played:
     with loop.in_charge(), mock.patch.object(attempts, "render", _render):
         stage = _Stage(world, plan)
         try:
-            history = stage.play()
+            history = stage.play(calm_s)
         finally:
             loop.close()
     return Played(
@@ -126,9 +126,9 @@ class _Stage:
             ),
             Fault.TERMINATE: lambda _, worker: worker.terminate(),
             Fault.TERMINATE_AT_SEAM: lambda each, worker: self._trap(each, worker, worker.terminate),
-            Fault.SILENCE: self._silence,
+            Fault.SILENCE: lambda each, worker: worker.cut_off(each.lasts_s),
             Fault.SILENCE_AT_SEAM: lambda each, worker: self._trap(
-                each, worker, lambda: self._silence(each, worker)
+                each, worker, lambda: worker.cut_off(each.lasts_s)
             ),
             Fault.VALKEY_RESTART: lambda each, _: self._restart(each, lose_power=False),
             Fault.VALKEY_POWER: lambda each, _: self._restart(each, lose_power=True),
@@ -143,7 +143,7 @@ class _Stage:
             Fault.RETRY_ALL: lambda _each, _worker: self._retry_all(),
         }
 
-    def play(self) -> History:
+    def play(self, calm_s: float) -> History:
         """Play the plan, let all end, and tell what was seen."""
         loop, plan = self._loop, self._plan
         self._workers = [PlayedWorker(self._world, number, CLASSES_GIB[0]) for number in range(plan.workers)]
@@ -154,7 +154,7 @@ class _Stage:
         loop.spawn(self._people, self._watch)
         loop.run(plan.for_s)
         self._world.valkey.traps.clear()
-        until_s = loop.now_s + _CALM_S
+        until_s = loop.now_s + calm_s
         while self._unended() and loop.now_s < until_s:
             loop.run(30.0)
         loop.run(60.0)  # what was given up meanwhile is cleared away
@@ -192,10 +192,6 @@ class _Stage:
         self._world.valkey.traps.append(
             Trap(script=fault.seam, process=worker.process, answered=fault.answered, spring=spring)
         )
-
-    def _silence(self, fault: PlannedFault, worker: PlayedWorker) -> None:
-        self._world.valkey.silence(worker.process, fault.lasts_s)
-        self._world.harm("silence", "lost", lasts_s=fault.lasts_s, worker=worker.name)
 
     def _restart(self, fault: PlannedFault, *, lose_power: bool) -> None:
         loop, world = self._loop, self._world
@@ -250,6 +246,7 @@ class _Stage:
         comfy.broken_install = False
 
     def _forget_messages(self) -> None:
+        self._world.lose_messages()
         for queue in self._world.queues:
             for priority in range(10):
                 self._world.valkey.ask(self._people, [("DEL", NOTIFIER.list_key(queue, priority))])

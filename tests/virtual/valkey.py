@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from types import TracebackType
@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 import redis
 from redis.exceptions import NoScriptError
 
+from farm.store.redis import lua
 from tests.virtual.loop import Loop, Process
 
 _TIMEOUT_S: Final = 5.0  # as `FARM_REDIS_TIMEOUT_S`
@@ -74,6 +75,7 @@ class VirtualValkey:
         self.moves = 0  # scripts that were carried out
         self.scripts: Counter[str] = Counter()
         self.traps: list[Trap] = []
+        self.claimed_us: dict[str, int] = {}  # when a process last claimed a job
         self.fsync_always = True
         self._names = dict(_named_scripts())
         self._timed: dict[str, str] = {}  # digest of a script -> that of the same one with the prelude
@@ -133,6 +135,8 @@ class VirtualValkey:
         names = [self._names.get(command[1], "") for command in commands if command[0] == "EVALSHA"]
         self._spring(process, names, answered=False)
         answers = self._carry_out(commands)
+        if "claim" in names:
+            self.claimed_us[process.name] = self.loop.now_us
         self._spring(process, names, answered=True)
         self._travel(process)
         if life != self._lives:
@@ -207,7 +211,7 @@ class VirtualValkey:
 
     def _count(self, digest: str) -> None:
         self.moves += 1
-        self.scripts[self._names.get(digest, "")] += 1
+        self.scripts[self._names[digest]] += 1
 
 
 class VirtualClient:
@@ -259,17 +263,12 @@ class _Pipe:
         return answers
 
 
-def _named_scripts() -> list[tuple[str, str]]:
+def _named_scripts() -> Iterator[tuple[str, str]]:
     """Digest and name of each script of the farm."""
-    folder = resources.files("farm.store") / "scripts"
-    common = (folder / "_common.lua").read_text(encoding="utf-8")
-    named = []
-    for file in folder.iterdir():
-        if file.name.endswith(".lua") and not file.name.startswith("_"):
-            whole = common + file.read_text(encoding="utf-8")
-            digest = hashlib.sha1(whole.encode(), usedforsecurity=False).hexdigest()
-            named.append((digest, file.name.removesuffix(".lua")))
-    return named
+    for file in (resources.files("farm.store") / "scripts").iterdir():
+        name = file.name.removesuffix(".lua")
+        if name != file.name and not name.startswith("_"):
+            yield lua._digest(name), name
 
 
 def _text(value: Any) -> str:
