@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import redis
 
 from farm.store.base import StoreLimits
-from farm.store.redis import lua
+from farm.store.redis.lua import _digest, _text
 from farm.store.redis.store import RedisJobStore
 from farm.upkeep.steward import Steward
 from tests.chaos.checker import Breach
@@ -112,13 +113,14 @@ def test_a_script_without_its_check_is_found(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = lua._text
-    monkeypatch.setattr(lua, "_text", lambda script: real(script).replace(check, mistake))
-    lua._digest.cache_clear()
+    monkeypatch.setattr(
+        sys.modules[_text.__module__], "_text", lambda script: _text(script).replace(check, mistake)
+    )
+    _digest.cache_clear()
     try:
         breaches = found(server, tmp_path, kind, seam=seam)
     finally:
-        lua._digest.cache_clear()
+        _digest.cache_clear()
 
     assert breach in breaches
 

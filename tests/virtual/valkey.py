@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 import redis
 from redis.exceptions import NoScriptError
 
-from farm.store.redis import lua
+from farm.store.redis.lua import _digest
 from tests.virtual.loop import Loop, Process
 
 _TIMEOUT_S: Final = 5.0  # as `FARM_REDIS_TIMEOUT_S`
@@ -268,7 +268,7 @@ def _named_scripts() -> Iterator[tuple[str, str]]:
     for file in (resources.files("farm.store") / "scripts").iterdir():
         name = file.name.removesuffix(".lua")
         if name != file.name and not name.startswith("_"):
-            yield lua._digest(name), name
+            yield _digest(name), name
 
 
 def _text(value: Any) -> str:
