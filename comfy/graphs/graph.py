@@ -67,11 +67,21 @@ Graph = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """A node of an editor's file that the editor itself leaves out of the graph."""
+
+    node_id: str
+    class_type: str
+    how: str  # "muted" or "bypassed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
     """A graph that was read and checked."""
 
     graph: Graph
     notes: tuple[str, ...]  # what was taken otherwise than it stands in the file, in words
+    left_out: tuple[LeftOut, ...] = ()  # only of an editor's file
 
 
 MAX_GRAPH_BYTES = 4 * 1024 * 1024

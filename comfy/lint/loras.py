@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
 from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
-from comfy.wan.names import is_distilled
+from comfy.wan.model_table import Kind
+from comfy.wan.names import distilled_steps, is_distilled, set_of, words_of
 from comfy.wan.roles import Expert, Lora, Stage
 
 _CARD: Final = "https://huggingface.co/lightx2v/Wan2.2-Distill-Loras"
 MOST_STEPS: Final = 8
+# Other models' LoRAs lie in the same folder.
+_OTHERS: Final = re.compile(
+    r"(?<![a-z])(flux|sdxl|sd ?1 ?5|sd ?3|qwen|hunyuan|ltx|z ?image|chroma|kontext|hidream|cosmos|mochi)"
+)
 
 
 def _swapped(subject: Subject) -> Iterator[Found]:
     pair = subject.pair()
     if pair is None:
         return
-    wrong = [[lora for lora in stage.loras if _is_for_other(lora, stage)] for stage in pair]
+    wrong = [[lora for lora in stage.active_loras if _is_for_other(lora, stage)] for stage in pair]
     if all(wrong):
         high, low = wrong[0][0], wrong[1][0]
         message = f"{high.file.value} is on the high-noise expert and {low.file.value} on the low-noise one"
@@ -30,7 +36,7 @@ def _wrong_expert(subject: Subject) -> Iterator[Found]:
     if pair is None or any(_swapped(subject)):
         return
     for stage in pair:
-        for lora in stage.loras:
+        for lora in stage.active_loras:
             if _is_for_other(lora, stage):
                 message = f"{lora.file.value} is on the {stage.expert}-noise expert"
                 yield Found(message=message, node_id=lora.node_id, input_name=lora.file.asked.input_name)
@@ -44,7 +50,7 @@ def _on_both(subject: Subject) -> Iterator[Found]:
     pair = subject.pair()
     if pair is None:
         return
-    names = [{lora.file.value: lora for lora in stage.loras if lora.expert is None} for stage in pair]
+    names = [{lora.file.value: lora for lora in stage.active_loras if lora.expert is None} for stage in pair]
     for name in names[0].keys() & names[1].keys():
         if isinstance(name, str):
             lora = names[1][name]
@@ -57,49 +63,98 @@ def _one_only(subject: Subject) -> Iterator[Found]:
     if pair is None:
         return
     high, low = pair
-    if bool(high.loras) == bool(low.loras):
+    if bool(high.active_loras) == bool(low.active_loras):
         return
-    with_one, without = (high, "low") if high.loras else (low, "high")
-    lora = with_one.loras[0]
+    with_one, without = (high, "low") if high.active_loras else (low, "high")
+    lora = with_one.active_loras[0]
     message = (
         f"{lora.file.value} is on the {with_one.expert}-noise expert, and the {without}-noise one has none"
     )
     yield Found(message=message, node_id=lora.node_id)
 
 
-def _distilled(stage: Stage) -> Lora | None:
-    return next((lora for lora in stage.loras if is_distilled(lora.file.value)), None)
+def few_steps_of(stage: Stage) -> tuple[str, int] | None:
+    """The file that makes a stage do with few steps, its own or a LoRA, and how many; None: it takes many."""
+    file = stage.loader.file.value if stage.loader is not None and stage.loader.file is not None else None
+    named = [(lora.file.value, Kind.LORA) for lora in stage.active_loras] + [(file, Kind.MODEL)]
+    for name, kind in named:
+        if isinstance(name, str) and (steps := distilled_steps(name, kind)) is not None:
+            return name, steps
+    return None
 
 
 def _guided(subject: Subject) -> Iterator[Found]:
     for stage in subject.roles.stages:
-        lora, cfg = _distilled(stage), stage.get("cfg")
-        if lora is not None and cfg is not None and isinstance(cfg.value, int | float) and cfg.value > 1:
-            message = (
-                f"cfg {cfg.value:g} with the few-step LoRA {lora.file.value}: every step takes twice as long"
-            )
+        few, cfg = few_steps_of(stage), stage.get("cfg")
+        if few is not None and stage.guided and cfg is not None and cfg.value > 1:
+            message = f"cfg {cfg.value:g} with {few[0]}, made for few steps: every step takes twice as long"
             yield Found(message=message, node_id=stage.sampler_id, input_name=cfg.asked.input_name)
 
 
 def _many_steps(subject: Subject) -> Iterator[Found]:
+    stages = [(stage, few) for stage in subject.roles.stages if (few := few_steps_of(stage)) is not None]
+    counts = [stage.steps_run for stage in subject.roles.stages]
+    if not stages or any(count is None for count in counts):
+        return
+    stage, (name, meant) = stages[0]
+    steps = sum(count or 0 for count in counts)
+    if steps > 2 * meant:
+        place = stage.get("steps")
+        yield Found(
+            message=f"{steps} steps with {name}, which was made for {meant}",
+            node_id=stage.sampler_id,
+            input_name=place.asked.input_name if place is not None else None,
+        )
+
+
+def _many_unguided(subject: Subject) -> Iterator[Found]:
     stages = subject.roles.stages
-    if not any(_distilled(stage) for stage in stages):
+    if any(stage.guided is not False or few_steps_of(stage) is not None for stage in stages):
         return
     counts = [stage.steps_run for stage in stages]
     known = [count for count in counts if count is not None]
-    if len(known) == len(counts) and sum(known) > MOST_STEPS:
-        stage = next(stage for stage in stages if _distilled(stage))
-        given = stage.get("steps")
-        yield Found(
-            message=f"{sum(known)} steps with a few-step LoRA, which was made for 4",
-            node_id=stage.sampler_id,
-            input_name=given.asked.input_name if given is not None else None,
-        )
+    if known and len(known) == len(counts) and sum(known) > MOST_STEPS:
+        message = f"{sum(known)} steps at cfg 1, and nothing that was distilled for it"
+        cfg = stages[0].get("cfg")
+        name = cfg.asked.input_name if cfg is not None else None
+        yield Found(message=message, node_id=stages[0].sampler_id, input_name=name)
+
+
+def _no_effect(subject: Subject) -> Iterator[Found]:
+    for stage in subject.roles.stages:
+        for lora in stage.loras:
+            if not lora.has_effect:
+                name = lora.strength.asked.input_name if lora.strength is not None else None
+                message = f"{lora.file.value} has strength 0: it is left out"
+                yield Found(message=message, node_id=lora.node_id, input_name=name)
+
+
+def _other_family(subject: Subject) -> Iterator[Found]:
+    for stage in subject.roles.stages:
+        file = stage.loader.file.value if stage.loader is not None and stage.loader.file is not None else None
+        model = set_of(file) if isinstance(file, str) else None
+        for lora in stage.active_loras:
+            made_for = _made_for(lora.file.value)
+            family = model.family.name if model is not None and model.family is not None else None
+            if made_for is not None and family is not None and made_for != family:
+                message = f"{lora.file.value} was made for {made_for}, and is put on {file}"
+                yield Found(message=message, node_id=lora.node_id, input_name=lora.file.asked.input_name)
+
+
+def _made_for(name: object) -> str | None:
+    """The transformer that a LoRA was made for, as far as its name tells."""
+    if not isinstance(name, str):
+        return None
+    row = set_of(name, Kind.LORA)
+    if row is not None and row.family is not None:
+        return row.family.name
+    other = _OTHERS.search(words_of(name))
+    return None if other is None else f"another model ({other[0]})"
 
 
 def _repeated(subject: Subject) -> Iterator[Found]:
     for stage in subject.roles.stages:
-        few = [lora for lora in stage.loras if is_distilled(lora.file.value)]
+        few = [lora for lora in stage.active_loras if is_distilled(lora.file.value)]
         if len(few) > 1:
             names = ", ".join(str(lora.file.value) for lora in few)
             expert = f" on the {stage.expert}-noise expert" if stage.expert is not Expert.SINGLE else ""
@@ -142,7 +197,7 @@ RULES: Final = (
     Rule(
         id="distilled-cfg",
         severity=Severity.WARNING,
-        title="guidance (cfg above 1) with a few-step LoRA: twice the time, and a burnt look",
+        title="guidance (cfg above 1) with a few-step model or LoRA: twice the time, and a burnt look",
         remedy="set cfg to 1, unless the first stage is guided on purpose to have more motion",
         source="https://github.com/ModelTC/Wan2.2-Lightning",
         check=_guided,
@@ -150,8 +205,8 @@ RULES: Final = (
     Rule(
         id="distilled-steps",
         severity=Severity.WARNING,
-        title=f"more than {MOST_STEPS} steps with a few-step LoRA",
-        remedy="set 4 steps, 2 for each expert",
+        title="more than twice the steps that a few-step model or LoRA was made for",
+        remedy="set the steps that it was made for: 4 for most, 2 for each expert",
         source="https://github.com/ModelTC/Wan2.2-Lightning",
         check=_many_steps,
     ),
@@ -162,5 +217,30 @@ RULES: Final = (
         remedy="keep the one that was made for this model",
         source=_CARD,
         check=_repeated,
+    ),
+    Rule(
+        id="many-steps-unguided",
+        severity=Severity.WARNING,
+        title=f"more than {MOST_STEPS} steps at cfg 1, and no model or LoRA that was distilled for that",
+        remedy="set cfg 3 to 5, or put the few-step LoRAs in and set 4 steps",
+        source="https://docs.comfy.org/tutorials/video/wan/wan2_2",
+        check=_many_unguided,
+    ),
+    Rule(
+        id="lora-no-effect",
+        severity=Severity.INFO,
+        title="a LoRA of strength 0",
+        remedy="take it out, or give it a strength",
+        source="https://github.com/Comfy-Org/ComfyUI (nodes.py, LoraLoader)",
+        check=_no_effect,
+        any_model=True,
+    ),
+    Rule(
+        id="lora-other-model",
+        severity=Severity.WARNING,
+        title="a LoRA that was made for another model: its keys do not fit, and it does nothing or harm",
+        remedy="take the one that was made for this model",
+        source="https://github.com/Comfy-Org/ComfyUI (comfy/sd.py, `lora key not loaded`)",
+        check=_other_family,
     ),
 )

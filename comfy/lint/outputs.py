@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -9,6 +11,15 @@ from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
 from comfy.node_defs.node_classes import VIDEO_COMBINE
 from comfy.rewrites.video_format import NVENC_PREFIX, VHS_WEBP, WEBP
+from comfy.wan.models import WAN_5B, ModelFamily
+from comfy.wan.names import family_of, set_of
+from comfy.wan.roles import Stage
+
+_GIF: Final = re.compile(r"gif", re.IGNORECASE)
+# Frames a second that the models were trained at. Source: Wan2.2 wan/configs.
+_RATE_14B: Final = 16
+_RATE_5B: Final = 24
+_RATE_TOLERANCE: Final = 0.2  # 30 for 32 is as meant
 
 
 def _nvenc(subject: Subject) -> Iterator[Found]:
@@ -40,6 +51,66 @@ def _only_previews(subject: Subject) -> Iterator[Found]:
         yield Found(message=f"{outputs[0].class_type} keeps nothing", node_id=outputs[0].node_id)
 
 
+def _gif(subject: Subject) -> Iterator[Found]:
+    for output in subject.roles.outputs:
+        chosen = output.format.value if output.format is not None else None
+        named = isinstance(chosen, str) and "gif" in chosen.lower()
+        if named or _GIF.search(output.class_type):
+            name = output.format.asked.input_name if named and output.format is not None else None
+            yield Found(message="the clip is saved as GIF", node_id=output.node_id, input_name=name)
+
+
+def _several(subject: Subject) -> Iterator[Found]:
+    kept = [output for output in subject.roles.outputs if output.saves]
+    if len(kept) > 1:
+        names = ", ".join(f"{each.class_type} ({each.node_id})" for each in kept)
+        yield Found(message=f"{len(kept)} outputs are saved, and all run: {names}", node_id=kept[1].node_id)
+
+
+def _previews(subject: Subject) -> Iterator[Found]:
+    outputs = subject.roles.outputs
+    if any(output.saves for output in outputs):
+        for output in outputs:
+            if not output.saves:
+                yield Found(message=f"{output.class_type} keeps nothing", node_id=output.node_id)
+
+
+def _rate(subject: Subject) -> Iterator[Found]:
+    """Interpolated frames that are shown at a rate which is not the model's times the multiplier."""
+    stages = [stage for stage in subject.roles.stages if _is_plain(stage)]
+    factors = [each.multiplier.whole if each.multiplier else None for each in subject.roles.interpolations]
+    if not stages or not factors or any(factor is None for factor in factors):
+        return
+    wanted = _own_rate(stages[0]) * math.prod(factor or 1 for factor in factors)
+    for output in subject.roles.outputs:
+        fps = output.fps.value if output.fps is not None else None
+        if output.fps is None or not isinstance(fps, int | float) or not output.saves:
+            continue
+        if abs(fps - wanted) > wanted * _RATE_TOLERANCE:
+            message = f"{fps:g} frames a second, where the clip would move naturally at {wanted:g}"
+            asked = output.fps.asked
+            yield Found(message=message, node_id=asked.node_id, input_name=asked.input_name)
+
+
+def _own_rate(stage: Stage) -> int:
+    return _RATE_5B if _family(stage) is WAN_5B else _RATE_14B
+
+
+def _is_plain(stage: Stage) -> bool:
+    """Whether a stage's model makes clips at WAN's own rate: what follows a sound or a video has another."""
+    row = set_of(_name(stage))
+    return row is not None and row.family is not None and set(row.tasks) <= {"t2v", "i2v"}
+
+
+def _family(stage: Stage) -> ModelFamily | None:
+    return family_of(_name(stage))
+
+
+def _name(stage: Stage) -> str:
+    file = stage.loader.file if stage.loader is not None else None
+    return file.value if file is not None and isinstance(file.value, str) else ""
+
+
 RULES: Final = (
     Rule(
         id="nvenc",
@@ -48,6 +119,7 @@ RULES: Final = (
         remedy="take video/h264-mp4; the farm does so itself where a job accepts near changes",
         source="https://en.wikipedia.org/wiki/NVENC",
         check=_nvenc,
+        any_model=True,
     ),
     Rule(
         id="webp",
@@ -56,6 +128,7 @@ RULES: Final = (
         remedy="save with CreateVideo and SaveVideo; the farm does so where a job asks for it (`--mp4`)",
         source="https://github.com/Comfy-Org/ComfyUI (comfy_extras/nodes_images.py)",
         check=_webp,
+        any_model=True,
     ),
     Rule(
         id="only-previews",
@@ -64,5 +137,41 @@ RULES: Final = (
         remedy="end it with a node that saves: SaveVideo, or VHS_VideoCombine with save_output true",
         source="https://github.com/Comfy-Org/ComfyUI (nodes.py)",
         check=_only_previews,
+        any_model=True,
+    ),
+    Rule(
+        id="gif",
+        severity=Severity.WARNING,
+        title="GIF: 256 colours, many times the size of a video",
+        remedy="save with CreateVideo and SaveVideo, or take video/h264-mp4",
+        source="https://github.com/Kosinkadink/ComfyUI-VideoHelperSuite (videohelpersuite/nodes.py)",
+        check=_gif,
+        any_model=True,
+    ),
+    Rule(
+        id="several-outputs",
+        severity=Severity.INFO,
+        title="several outputs are saved: all of them run, and all of their files are stored",
+        remedy="take out those that nobody wants",
+        source="https://github.com/Comfy-Org/ComfyUI (execution.py)",
+        check=_several,
+        any_model=True,
+    ),
+    Rule(
+        id="preview",
+        severity=Severity.INFO,
+        title="a preview beside an output that is kept: nobody sees it on a worker",
+        remedy="leave it: the farm takes it out; what it alone draws on is then not computed",
+        source="https://docs.comfy.org/development/core-concepts/workflow",
+        check=_previews,
+        any_model=True,
+    ),
+    Rule(
+        id="rate-and-multiplier",
+        severity=Severity.WARNING,
+        title="interpolated frames at a rate that does not fit: slow motion, or a clip that runs too fast",
+        remedy="show the model's rate (16, for the 5B model 24) times the multiplier",
+        source="https://github.com/Wan-Video/Wan2.2 (sample_fps in wan/configs)",
+        check=_rate,
     ),
 )

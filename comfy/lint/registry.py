@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from comfy.lint import experts, loras, outputs, sampling, site, sizes
+from comfy.lint import experts, loras, machine, nodes, outputs, sampling, site, sizes
 from comfy.lint.rule import Rule
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -13,5 +13,7 @@ RULES: Final[tuple[Rule, ...]] = (
     *sampling.RULES,
     *sizes.RULES,
     *outputs.RULES,
+    *nodes.RULES,
+    *machine.RULES,
     *site.RULES,
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from comfy.graphs.graph import LeftOut
 from comfy.graphs.links import class_of
 from comfy.graphs.values import literal
 from comfy.lint.diagnostic import Severity
@@ -30,6 +31,7 @@ class Subject:
     graph: Mapping[str, Any]
     roles: Roles
     site: Site
+    left_out: tuple[LeftOut, ...] = ()  # nodes of the editor's file that the graph does not have
 
     def class_of(self, node_id: str) -> str:
         """A node's class without a variant's suffix."""
@@ -40,12 +42,17 @@ class Subject:
         return literal(self.graph, node_id, input_name)
 
     def running(self, *classes: str) -> list[str]:
-        """The nodes of these classes that run, in the graph's order."""
+        """The nodes that run, in the graph's order; of these classes, if any are named."""
         return [
             node_id
             for node_id in self.graph
-            if node_id in self.roles.running and self.class_of(node_id) in classes
+            if node_id in self.roles.running and (not classes or self.class_of(node_id) in classes)
         ]
+
+    def two_samplers(self) -> tuple[Stage, Stage] | None:
+        """The stages of the two experts where each has a sampler of its own; else None."""
+        pair = self.pair()
+        return None if pair is None or pair[0].sampler_id == pair[1].sampler_id else pair
 
     def pair(self) -> tuple[Stage, Stage] | None:
         """The stages of the two experts; None when the graph has other ones."""
@@ -65,3 +72,5 @@ class Rule:
     remedy: str
     check: Callable[[Subject], Iterable[Found]]
     source: str  # link, and the file behind it in brackets
+    any_model: bool = False  # whether it is about graphs of other models than WAN too
+    by_definitions: bool = False  # an error only where the worker itself told its nodes: ours may be older

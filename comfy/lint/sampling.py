@@ -7,9 +7,8 @@ from typing import Final
 
 from comfy.graphs.values import Setting
 from comfy.lint.diagnostic import Severity
-from comfy.lint.loras import MOST_STEPS
+from comfy.lint.loras import MOST_STEPS, few_steps_of
 from comfy.lint.rule import Found, Rule, Subject
-from comfy.wan.names import is_distilled
 
 _FAR_OFF: Final = 0.25  # of all steps, from the middle
 _TEMPLATES: Final = "https://docs.comfy.org/tutorials/video/wan/wan2_2"
@@ -20,7 +19,7 @@ def _name(setting: Setting | None) -> str | None:
 
 
 def _steps_differ(subject: Subject) -> Iterator[Found]:
-    pair = subject.pair()
+    pair = subject.two_samplers()
     if pair is None:
         return
     high, low = (stage.whole("steps") for stage in pair)
@@ -30,7 +29,7 @@ def _steps_differ(subject: Subject) -> Iterator[Found]:
 
 
 def _gap(subject: Subject) -> Iterator[Found]:
-    pair = subject.pair()
+    pair = subject.two_samplers()
     if pair is None:
         return
     end, start = pair[0].whole("end"), pair[1].whole("start")
@@ -41,7 +40,7 @@ def _gap(subject: Subject) -> Iterator[Found]:
 
 
 def _split(subject: Subject) -> Iterator[Found]:
-    pair = subject.pair()
+    pair = subject.two_samplers()
     if pair is None:
         return
     steps, start = pair[1].whole("steps"), pair[1].whole("start")
@@ -52,7 +51,7 @@ def _split(subject: Subject) -> Iterator[Found]:
 
 
 def _noise(subject: Subject) -> Iterator[Found]:
-    pair = subject.pair()
+    pair = subject.two_samplers()
     if pair is None:
         return
     leftover, added = pair[0].get("leftover"), pair[1].get("add_noise")
@@ -68,15 +67,15 @@ def _caches(subject: Subject) -> Iterator[Found]:
     stages = subject.roles.stages
     counts = [stage.whole("steps") for stage in stages]
     few = any(count is not None and count <= MOST_STEPS for count in counts)
-    distilled = any(is_distilled(lora.file.value) for stage in stages for lora in stage.loras)
+    distilled = any(few_steps_of(stage) is not None for stage in stages)
     for cache in subject.roles.caches if few or distilled else ():
         message = f"{cache.class_type} skips steps where there are few to skip"
         yield Found(message=message, node_id=cache.node_id)
 
 
 def _dead_negative(subject: Subject) -> Iterator[Found]:
-    guidance = [stage.get("cfg") for stage in subject.roles.stages]
-    if not guidance or any(cfg is None or cfg.value != 1 for cfg in guidance):
+    stages = subject.roles.stages
+    if not stages or any(stage.guided is not False or stage.get("cfg") is None for stage in stages):
         return
     if any("NAG" in subject.class_of(node_id) for node_id in subject.roles.running):
         return

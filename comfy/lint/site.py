@@ -12,7 +12,6 @@ from comfy.graphs.links import (
 from comfy.graphs.required import model_files
 from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
-from comfy.node_defs.node_classes import node_class
 from comfy.rewrites.gguf import is_wide_gguf
 from comfy.rewrites.offers import offered_input
 
@@ -59,12 +58,6 @@ def _compile(subject: Subject) -> Iterator[Found]:
             yield Found(message="compile settings that no running node uses", node_id=node_id)
 
 
-def _unload(subject: Subject) -> Iterator[Found]:
-    for node_id in subject.roles.running:
-        if node_class(subject.class_of(node_id)).unloads:
-            yield Found(message="throws models out that the next job loads again", node_id=node_id)
-
-
 def _forgets(subject: Subject) -> Iterator[Found]:
     if "--cache-none" in subject.site.arguments:
         where = subject.site.name or "ComfyUI"
@@ -86,6 +79,8 @@ RULES: Final = (
         remedy="take it out; the input exists on WanVideoModelLoader and its kin",
         source="https://github.com/city96/ComfyUI-GGUF (nodes.py)",
         check=_load_device,
+        any_model=True,
+        by_definitions=True,
     ),
     Rule(
         id="unknown-link",
@@ -94,6 +89,8 @@ RULES: Final = (
         remedy="take the link out, or install the version of the node that has the input",
         source="https://github.com/Comfy-Org/ComfyUI (execution.py)",
         check=_unknown_link,
+        any_model=True,
+        by_definitions=True,
     ),
     Rule(
         id="compile-unlinked",
@@ -102,14 +99,7 @@ RULES: Final = (
         remedy="link them into the model loader, or take them out",
         source="https://github.com/kijai/ComfyUI-WanVideoWrapper (nodes_model_loading.py)",
         check=_compile,
-    ),
-    Rule(
-        id="unload-between",
-        severity=Severity.WARNING,
-        title="an unload node: on a warm worker it costs a load for each model and job",
-        remedy="take it out where the models fit; the farm does so itself on such a card",
-        source="https://github.com/Comfy-Org/ComfyUI (comfy/model_management.py)",
-        check=_unload,
+        any_model=True,
     ),
     Rule(
         id="cache-none",
@@ -118,6 +108,7 @@ RULES: Final = (
         remedy="take --cache-none out of COMFYUI_ARGS",
         source="https://github.com/Comfy-Org/ComfyUI/pull/13802",
         check=_forgets,
+        any_model=True,
     ),
     Rule(
         id="gguf",

@@ -6,33 +6,51 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from comfy.graphs.links import ancestors
+from comfy.graphs.links import ancestors, inputs_of
+from comfy.graphs.values import Setting, setting
 from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
-from comfy.wan.sizes import FRAMES
+from comfy.wan.sizes import FRAMES, sides_of
 
 # A plain resize costs nothing; there, to interpolate the smaller frames is right.
 _COSTLY: Final = re.compile(r"Model|SeedVR")
+# Nodes that say how large a latent is, whether or not they say all of it.
+_MAKES_LATENT: Final = re.compile(
+    r"Wan[A-Z0-9]\w*(ToVideo|Embeds|Encode|Latent|Extend)|WanVideo\w*Encode|EmptyHunyuanLatentVideo$"
+)
+_LENGTHS: Final = ("length", "num_frames", "frames", "video_length", "frame_window_size")
+_SIDES: Final = ("width", "height", "generation_width", "generation_height")
 _WAN_NODES: Final = "https://github.com/Comfy-Org/ComfyUI (comfy_extras/nodes_wan.py)"
 
 
 def _frames(subject: Subject) -> Iterator[Found]:
-    for size in subject.roles.sizes:
-        frames = size.frames.whole
+    for node_id, name, measure in _measures(subject, _LENGTHS):
+        frames = measure.whole
         if frames is not None and frames > 0 and (fault := FRAMES.fault(frames)):
-            yield Found(message=fault, node_id=size.node_id, input_name=size.frames.asked.input_name)
+            yield Found(message=fault, node_id=node_id, input_name=name)
 
 
 def _sides(subject: Subject) -> Iterator[Found]:
-    for size in subject.roles.sizes:
-        step = size.sides.step
-        for side in (size.width, size.height):
-            value = side.whole
-            if value is None or value <= 0 or value % step == 0:
-                continue
-            near = size.sides.neighbours(value)
-            message = f"{value} is no multiple of {step}; near are {' and '.join(map(str, near))}"
-            yield Found(message=message, node_id=size.node_id, input_name=side.asked.input_name)
+    for node_id, name, measure in _measures(subject, _SIDES):
+        grid, value = sides_of(subject.class_of(node_id)), measure.whole
+        if value is None or value <= 0 or value % grid.step == 0:
+            continue
+        near = " and ".join(map(str, grid.neighbours(value)))
+        message = f"{value} is no multiple of {grid.step}; near are {near}"
+        yield Found(message=message, node_id=node_id, input_name=name)
+
+
+def _measures(subject: Subject, names: tuple[str, ...]) -> Iterator[tuple[str, str, Setting]]:
+    """Where a node that makes a latent for WAN is told a measure of the clip."""
+    sampled = {size.node_id for size in subject.roles.sizes}
+    for node_id in subject.running():
+        if node_id not in sampled and not _MAKES_LATENT.match(subject.class_of(node_id)):
+            continue
+        for name in names:
+            if name in inputs_of(subject.graph, node_id):
+                found = setting(subject.graph, node_id, name)
+                if found is not None:
+                    yield node_id, found.asked.input_name, found
 
 
 def _order(subject: Subject) -> Iterator[Found]:
@@ -68,5 +86,6 @@ RULES: Final = (
         remedy="upscale first, then interpolate",
         source="https://github.com/Fannovel16/ComfyUI-Frame-Interpolation",
         check=_order,
+        any_model=True,
     ),
 )

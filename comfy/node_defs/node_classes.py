@@ -203,6 +203,12 @@ _WORK: Final = (
     (Work.SAVE, re.compile(r"(CreateVideo|VideoCombine)")),
 )
 _INTERPOLATES: Final = re.compile(r"(VFI$|FrameInterpolate|Interpolate.*Frame)")
+# "easy cleanGpuUsed", "LayerUtility: PurgeVRAM V2", "VRAMCleanup", "FreeMemoryModel", "Clear Cache All".
+_CLEANS: Final = re.compile(
+    r"(unload|clean(?!ed)|clear|purge|free|release|flush|empty)\s?_?(up)?\s?_?(all|gpu|v?ram|memory|models?|cache|cuda)"
+    r"|(v?ram|memory|gpu|cache)\s?_?(clean|clear|purge|flush|release)",
+    re.IGNORECASE,
+)
 _SHOWS: Final = re.compile(r"Preview|Show|Display")
 _WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _PATH_WORD: Final = re.compile(
@@ -235,6 +241,12 @@ def work_of(class_type: str) -> Work:
 def interpolates(class_type: str) -> bool:
     """Whether a class makes frames between frames."""
     return _INTERPOLATES.search(class_type) is not None
+
+
+@lru_cache(maxsize=4096)
+def cleans_memory(class_type: str) -> bool:
+    """Whether a node of this class throws models or caches out of memory, as its row or its name tells."""
+    return node_class(class_type).unloads or _CLEANS.search(class_type) is not None
 
 
 @lru_cache(maxsize=4096)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from comfy.rewrites.change import ChangeKind
@@ -37,6 +37,14 @@ _SPELLINGS: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
 }
 # What forces SageAttention, in any of its builds. KJNodes' "auto" picks one of them.
 _SAGE_PREFIXES: Final = ("sage", "radial_sage", "auto")
+
+
+def forced_sage(class_type: str, value_of: Callable[[str], object]) -> Iterator[tuple[str, str]]:
+    """The inputs of a node of this class that force SageAttention, with what stands there."""
+    for known, input_name in _SPELLINGS:
+        value = value_of(input_name) if known == class_type else None
+        if isinstance(value, str) and value.startswith(_SAGE_PREFIXES):
+            yield input_name, value
 
 
 def set_attention(draft: Draft) -> None:

@@ -22,4 +22,5 @@ class Site:
     model_bytes: Mapping[str, int] = field(default_factory=dict)  # file as a graph names it -> bytes on disk
     writes_metadata: bool | None = None  # whether core nodes put the prompt into files; a flag of ComfyUI's
     arguments: tuple[str, ...] = ()  # that ComfyUI was started with
+    is_live: bool = False  # whether a worker told `definitions`; ours may be older than the graph
     emulated: bool = False  # the farm's stand-in: it draws, whatever the settings

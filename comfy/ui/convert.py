@@ -14,6 +14,7 @@ from comfy.errors import GraphError, GraphProblem
 from comfy.graphs.graph import (
     MAX_NODES,
     Graph,
+    LeftOut,
 )
 from comfy.node_defs.definitions import (
     Definitions,
@@ -27,6 +28,7 @@ from comfy.ui.widgets import Saved, ShiftedValuesError, Widgets, read_widgets, r
 _MOST_PROBLEMS: Final = 100
 _SUBGRAPH_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _GROUP_NODES: Final = ("workflow>", "workflow/")
+_SILENT: Final[Mapping[int, str]] = {Mode.NEVER: "muted", Mode.BYPASS: "bypassed"}
 _MOST_NOTES: Final = 100
 _EXPORT: Final = "export it in ComfyUI with Workflow > Export (API)"
 
@@ -37,6 +39,7 @@ class Converted:
 
     graph: Graph
     notes: tuple[str, ...]  # what was taken otherwise than it stands in the file, in words
+    left_out: tuple[LeftOut, ...] = ()  # muted and bypassed nodes
 
 
 def convert(raw: Mapping[str, Any], definitions: Definitions) -> Converted:
@@ -54,11 +57,14 @@ def convert(raw: Mapping[str, Any], definitions: Definitions) -> Converted:
     graph: Graph = {}
     notes: list[str] = []
     problems: list[GraphProblem] = []
-    left_out: list[GraphProblem] = []
+    unknown: list[GraphProblem] = []
+    left_out: list[LeftOut] = []
     for scope, node in root.walk():
+        node_id = scope.id_of(node)
+        if (how := _SILENT.get(node.mode)) is not None and node.class_type not in VIRTUAL:
+            left_out.append(LeftOut(node_id=node_id, class_type=node.class_type, how=how))
         if not _runs(scope, node):
             continue
-        node_id = scope.id_of(node)
         try:
             widgets = _widgets_of(node, definitions.get(node.class_type))
         except ShiftedValuesError as exc:
@@ -70,23 +76,25 @@ def convert(raw: Mapping[str, Any], definitions: Definitions) -> Converted:
         elif _is_opaque(node) or _is_linked(scope, node):
             problems.append(_unknown(document, node, node_id))
         else:
-            left_out.append(_unknown(document, node, node_id))
+            unknown.append(_unknown(document, node, node_id))
         if len(problems) >= _MOST_PROBLEMS:
             break
         if len(graph) > MAX_NODES:
             fail("too_many_nodes", f"over {MAX_NODES} nodes of the workflow would run, which is the limit")
-    if problems or (left_out and not graph):
-        raise GraphError(problems or left_out)
+    if problems or (unknown and not graph):
+        raise GraphError(problems or unknown)
     if not graph:
         fail("empty_graph", "no node of the workflow would run: all are muted, bypassed or notes")
     notes += [
-        f"node {each.node_id} ({each.class_type}): unknown, linked to nothing: left out" for each in left_out
+        f"node {each.node_id} ({each.class_type}): unknown, linked to nothing: left out" for each in unknown
     ]
-    return Converted(graph=_without_loose_ends(graph), notes=tuple(notes[:_MOST_NOTES]))
+    return Converted(
+        graph=_without_loose_ends(graph), notes=tuple(notes[:_MOST_NOTES]), left_out=tuple(left_out)
+    )
 
 
 def _runs(scope: Scope, node: Node) -> bool:
-    if node.mode in (Mode.NEVER, Mode.BYPASS) or node.class_type in VIRTUAL:
+    if node.mode in _SILENT or node.class_type in VIRTUAL:
         return False
     return node.node_id not in scope.children
 

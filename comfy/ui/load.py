@@ -35,4 +35,4 @@ def load_any(source: str | bytes | Mapping[str, Any], definitions: Callable[[], 
         return load_noted(source)
     made = convert(raw, definitions())
     loaded = load_noted(made.graph)
-    return Loaded(graph=loaded.graph, notes=(*around, *made.notes, *loaded.notes))
+    return Loaded(graph=loaded.graph, notes=(*around, *made.notes, *loaded.notes), left_out=made.left_out)

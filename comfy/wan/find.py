@@ -6,11 +6,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from comfy.graphs.links import class_of
 from comfy.graphs.required import model_files
-from comfy.wan.names import expert_of_file, family_of
+from comfy.wan.names import expert_of_file, family_of, set_of
 from comfy.wan.roles import Roles, find_roles
 from comfy.wan.sizes import ClipSize
 
+_OF_WAN = re.compile(r"Wan(?![a-z])|LoadWanVideo|EmptyHunyuanLatentVideoWan")
 _TASK = re.compile(r"(?<![a-z0-9])(ti2v|t2v|i2v|s2v|flf2v|vace|animate)(?![a-z0-9])")
 
 
@@ -26,6 +28,18 @@ def steps_by_sampler(graph: Mapping[str, Any]) -> dict[str, int]:
         if stage.steps_run is not None:
             counts[stage.sampler_id] = counts.get(stage.sampler_id, 0) + stage.steps_run
     return counts
+
+
+def runs_wan(graph: Mapping[str, Any], roles: Roles) -> bool:
+    """Whether a graph runs a WAN model, by its files, or where those do not tell by its nodes."""
+    files = [
+        stage.loader.file.value
+        for stage in roles.stages
+        if stage.loader is not None and stage.loader.file is not None
+    ]
+    if any(isinstance(file, str) and set_of(file) is not None for file in files):
+        return True
+    return any(_OF_WAN.match(class_of(graph, node_id) or "") for node_id in roles.running)
 
 
 def describe(graph: Mapping[str, Any]) -> str:

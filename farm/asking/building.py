@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from comfy.graphs.graph import (
     Graph,
+    LeftOut,
     find_input,
 )
 from comfy.wan.binding import Bindings, input_paths_of, resolve
@@ -41,6 +42,7 @@ class Built:
     inputs: Mapping[str, InputSource]  # "node.input" -> file that the node is to read
     key: Hashable  # what stands for the graph but for texts and seeds; None: nothing does
     notes: tuple[str, ...] = ()  # what was taken otherwise than it stands in the caller's file, in words
+    left_out: tuple[LeftOut, ...] = ()  # nodes of an editor's file that are muted or bypassed
 
 
 def build_graph(
@@ -81,7 +83,15 @@ def _built(
     graph: Graph, read: ReadGraph, values: Mapping[str, Any], inputs: Mapping[str, InputSource]
 ) -> Built:
     key = _key(read.key, values)
-    return Built(graph=graph, values=values, template_parameters={}, inputs=inputs, key=key, notes=read.notes)
+    return Built(
+        graph=graph,
+        values=values,
+        template_parameters={},
+        inputs=inputs,
+        key=key,
+        notes=read.notes,
+        left_out=read.left_out,
+    )
 
 
 def _key(image: bytes | None, values: Mapping[str, Any]) -> Hashable:

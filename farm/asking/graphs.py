@@ -18,6 +18,7 @@ from comfy.errors import GraphProblem
 from comfy.graphs.graph import (
     MAX_NODES,
     Graph,
+    LeftOut,
     Loaded,
     find_input,
     load_noted,
@@ -88,6 +89,7 @@ class ReadGraph:
     graph: Graph
     key: bytes | None  # what stands for its content; None for a graph too large to be remembered
     notes: tuple[str, ...]  # what was taken otherwise than it stands, in words
+    left_out: tuple[LeftOut, ...] = ()  # nodes of an editor's file that are muted or bypassed
 
 
 def read_with_key(source: Mapping[str, Any] | bytes, known: Knowledge = known_without_a_fleet) -> ReadGraph:
@@ -98,7 +100,9 @@ def read_with_key(source: Mapping[str, Any] | bytes, known: Knowledge = known_wi
     """
     if may_be_workflow(source):
         found = _read_either(source, known)
-        return ReadGraph(graph=found.graph, key=image_of(found.graph), notes=found.notes)
+        return ReadGraph(
+            graph=found.graph, key=image_of(found.graph), notes=found.notes, left_out=found.left_out
+        )
     key: bytes | None
     if isinstance(source, bytes):
         key = source if is_small(source) else None

@@ -15,6 +15,7 @@ import comfy.rewrites
 from comfy.errors import GraphError
 from comfy.lint import Diagnostic, Severity
 from comfy.rewrites import ChangeKind, Optimized, RewriteOptions, Site
+from farm.asking.building import Built
 from farm.asking.request import (
     JobRequest,
     as_problem,
@@ -79,7 +80,7 @@ def optimize(
 ) -> None:
     """Show what a worker would change in a graph, and why; runs nothing, writes nothing without -o."""
     door = door_of(context)
-    graph = _graph(door, request_of(file, template, param, input_, bind, snap=snap))
+    graph = _built(door, request_of(file, template, param, input_, bind, snap=snap)).graph
     options = rewrite_options(
         accept, attention, lightning=lightning, keep_metadata=keep_metadata, mp4=mp4, limit=limit
     )
@@ -113,10 +114,10 @@ def lint(
 ) -> None:
     """Say what is wrong, slow or without effect in a graph; ends with 10 on errors, 11 on warnings."""
     door = door_of(context)
-    graph = _graph(door, request_of(file, template, param, input_, bind, snap=snap))
+    built = _built(door, request_of(file, template, param, input_, bind, snap=snap))
     diagnostics: dict[Diagnostic, list[str]] = {}
-    for site in _sites(door, graph, gpu, vram, worker):
-        for diagnostic in comfy.lint.lint(graph, site):
+    for site in _sites(door, built.graph, gpu, vram, worker):
+        for diagnostic in comfy.lint.lint(built.graph, site, left_out=built.left_out):
             diagnostics.setdefault(diagnostic, []).append(site.name)
     if json:
         as_json.put(
@@ -129,11 +130,11 @@ def lint(
         raise typer.Exit(_CODES[worst])
 
 
-def _graph(door: Door, request: JobRequest) -> Mapping[str, Any]:
+def _built(door: Door, request: JobRequest) -> Built:
     try:
         built = build(request, door.node_definitions)
         say_notes(door.err, built.notes)
-        return built.graph
+        return built
     except GraphError as exc:
         raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc
 

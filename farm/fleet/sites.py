@@ -99,6 +99,7 @@ def _site_of(
         attention_proven=trials.proven if trials is not None else {},
         model_bytes={name: on_disk[path] for name, path in named.items() if path in on_disk},
         arguments=worker.comfyui_flags,
+        is_live=definitions is not None,
         emulated=worker.emulated,
     )
 

@@ -1,0 +1,198 @@
+"""Rules about single nodes, whatever model the graph runs: what is missing, empty, left over, or not used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from comfy.graphs.links import class_of, inputs_of, is_link
+from comfy.lint.diagnostic import Severity
+from comfy.lint.rule import Found, Rule, Subject
+from comfy.node_defs.definitions import Section
+from comfy.node_defs.dynamic_inputs import inputs_for
+from comfy.node_defs.later_inputs import later_inputs
+from comfy.node_defs.node_classes import OUTPUT_PREFIX, cleans_memory, model_folder
+from comfy.wan.names import set_of
+
+_COMPILE: Final = "TorchCompileSettings"
+_NOTHING: Final = frozenset({"", "none", "undefined", "null"})
+# What a program or a person was to replace: the whole of a text, or a word in capitals in it.
+_PLACEHOLDER: Final = re.compile(
+    r"\s*(%[a-z][a-z0-9_]*%|\{\{?[\w .-]+\}?\}|\$\{?\w+\}?|<[\w .-]+>|\[[A-Z][A-Z0-9_ ]+\]|__\w+__)\s*"
+)
+_TO_REPLACE: Final = re.compile(r"(?<![A-Za-z])(PLACEHOLDER|REPLACE_?ME|CHANGE_?ME|YOUR_[A-Z_]+)(?![A-Za-z])")
+_YOURS: Final = re.compile(
+    r"(your|placeholder)[_ -]?(image|video|picture|file|audio|prompt)([_ -]?here)?", re.IGNORECASE
+)
+_LATER_GPU: Final = re.compile(r"(cuda|gpu|xpu):?([1-9]\d*)")
+
+
+def _missing(subject: Subject) -> Iterator[Found]:
+    for node_id in subject.running():
+        node = subject.site.definitions.get(class_of(subject.graph, node_id) or "")
+        if node is None:
+            continue
+        given = inputs_of(subject.graph, node_id)
+        filled = later_inputs(node, given)
+        for wanted in inputs_for(node, given):
+            if wanted.section is Section.REQUIRED and wanted.name not in given and wanted.name not in filled:
+                yield Found(
+                    message=f"{subject.class_of(node_id)} requires {wanted.name}, and nothing is there",
+                    node_id=node_id,
+                    input_name=wanted.name,
+                )
+
+
+def _empty_model(subject: Subject) -> Iterator[Found]:
+    for node_id in subject.running():
+        class_type = class_of(subject.graph, node_id) or ""
+        for name in inputs_of(subject.graph, node_id):
+            folder = model_folder(class_type, name)
+            value = subject.value(node_id, name) if folder not in (None, "loras") else None
+            if isinstance(value, str) and value.strip().lower() in _NOTHING:
+                message = f"{subject.class_of(node_id)} is to load {value!r}: no file is chosen"
+                yield Found(message=message, node_id=node_id, input_name=name)
+
+
+def _placeholders(subject: Subject) -> Iterator[Found]:
+    for node_id in subject.running():
+        for name, value in inputs_of(subject.graph, node_id).items():
+            if isinstance(value, str) and name != OUTPUT_PREFIX and _is_placeholder(value):
+                message = f"{value.strip()[:60]!r} was to be replaced by something"
+                yield Found(message=message, node_id=node_id, input_name=name)
+
+
+def _is_placeholder(value: str) -> bool:
+    stem = value.rsplit(".", 1)[0]
+    return bool(_PLACEHOLDER.fullmatch(value) or _TO_REPLACE.search(value) or _YOURS.fullmatch(stem))
+
+
+def _feeds_nothing(subject: Subject) -> Iterator[Found]:
+    drawn_on = {
+        value[0]
+        for node_id in subject.graph
+        for value in inputs_of(subject.graph, node_id).values()
+        if is_link(value)
+    }
+    for node_id in subject.graph:
+        settings = _COMPILE in subject.class_of(node_id)  # which a rule of its own tells
+        if node_id not in subject.roles.running and node_id not in drawn_on and not settings:
+            message = (
+                f"{subject.class_of(node_id)} feeds no output: it does not run, nor what it alone draws on"
+            )
+            yield Found(message=message, node_id=node_id)
+
+
+def _left_out(subject: Subject) -> Iterator[Found]:
+    for node in subject.left_out:
+        what = "does not run, nor does what it feeds" if node.how == "muted" else "hands its inputs on"
+        yield Found(message=f"{node.class_type} is {node.how}: it {what}", node_id=node.node_id)
+
+
+def _unload(subject: Subject) -> Iterator[Found]:
+    for node_id in subject.running():
+        if cleans_memory(subject.class_of(node_id)):
+            message = f"{subject.class_of(node_id)} throws out what the next job loads again"
+            yield Found(message=message, node_id=node_id)
+
+
+def _more_gpus(subject: Subject) -> Iterator[Found]:
+    for node_id in subject.running():
+        for name, value in inputs_of(subject.graph, node_id).items():
+            found = _LATER_GPU.search(value) if isinstance(value, str) and "device" in name.lower() else None
+            found = found or _in_allocation(name, value)
+            if found is not None:
+                message = f"{name} names {found[0]}: the graph wants {int(found[2]) + 1} cards in one machine"
+                yield Found(message=message, node_id=node_id, input_name=name)
+
+
+def _in_allocation(name: str, value: Any) -> re.Match[str] | None:
+    """A later card in MultiGPU's "cuda:0,12gb;cuda:1,0.5"."""
+    return _LATER_GPU.search(value) if isinstance(value, str) and name.endswith("allocations") else None
+
+
+def _services(subject: Subject) -> Iterator[Found]:
+    for stage in subject.roles.stages:
+        file = stage.loader.file if stage.loader is not None else None
+        row = set_of(file.value) if file is not None and isinstance(file.value, str) else None
+        if row is not None and not row.is_open and file is not None:
+            message = f"{file.value}: there are no weights of {row.name}, so this is some other model"
+            yield Found(message=message, node_id=file.asked.node_id, input_name=file.asked.input_name)
+
+
+RULES: Final = (
+    Rule(
+        id="input-missing",
+        severity=Severity.ERROR,
+        title="an input that the node requires is not there: ComfyUI refuses the graph",
+        remedy="give it a value, or save the workflow anew with the node as it is installed",
+        source="https://github.com/Comfy-Org/ComfyUI (execution.py, validate_inputs)",
+        check=_missing,
+        any_model=True,
+        by_definitions=True,
+    ),
+    Rule(
+        id="model-empty",
+        severity=Severity.ERROR,
+        title="a loader without a file",
+        remedy="choose the model file",
+        source="https://github.com/Comfy-Org/ComfyUI (folder_paths.py)",
+        check=_empty_model,
+        any_model=True,
+    ),
+    Rule(
+        id="placeholder",
+        severity=Severity.WARNING,
+        title="a placeholder that nobody replaced",
+        remedy="write what it stands for, or set it with -p and --input",
+        source="https://github.com/runpod-workers/worker-comfyui (workflows that programs fill in)",
+        check=_placeholders,
+        any_model=True,
+    ),
+    Rule(
+        id="feeds-nothing",
+        severity=Severity.INFO,
+        title="a branch that feeds no output: it costs nothing, and does nothing",
+        remedy="take it out, or link it to an output; ComfyUI wants its nodes installed all the same",
+        source="https://github.com/Comfy-Org/ComfyUI (execution.py)",
+        check=_feeds_nothing,
+        any_model=True,
+    ),
+    Rule(
+        id="left-out",
+        severity=Severity.INFO,
+        title="a node that is muted or bypassed in the editor",
+        remedy="switch it on in the editor if it was to run",
+        source="https://github.com/Comfy-Org/ComfyUI_frontend (executionUtil.ts)",
+        check=_left_out,
+        any_model=True,
+    ),
+    Rule(
+        id="unload-between",
+        severity=Severity.WARNING,
+        title="a node that unloads models or cleans memory: on a warm worker it costs a load in each job",
+        remedy="take it out where the models fit; the farm does so itself on such a card",
+        source="https://github.com/Comfy-Org/ComfyUI (comfy/model_management.py)",
+        check=_unload,
+        any_model=True,
+    ),
+    Rule(
+        id="more-gpus",
+        severity=Severity.WARNING,
+        title="a second card is asked for: a worker owns one",
+        remedy="set the device to cuda:0, or split the job; a virtual_vram_gb on the cpu does without a card",
+        source="https://github.com/pollockjj/ComfyUI-MultiGPU",
+        check=_more_gpus,
+        any_model=True,
+    ),
+    Rule(
+        id="service-only",
+        severity=Severity.WARNING,
+        title="a model named after a version of WAN without weights: 2.5, 2.6, 2.7, 3.0 are services only",
+        remedy="use the API node, or a model of WAN 2.2; look where the file came from",
+        source="https://docs.comfy.org/changelog",
+        check=_services,
+        any_model=True,
+    ),
+)
