@@ -51,6 +51,7 @@ class FarmCelery(Celery):
     """Celery at the farm's Redis, whatever CELERY_BROKER_URL and its kin of another project say."""
 
     backend_cls = "disabled"  # the store has the results
+    amqp_cls = "farm.plain_redis:PlainAMQP"
 
     def __init__(self, name: str, *, broker: str) -> None:
         """As Celery's own, without looking into the environment."""
@@ -96,7 +97,6 @@ def make_app(settings: RedisSettings, *, name: str = "farm") -> Celery:
             "priority_steps": list(PRIORITIES),
             "sep": _SEPARATOR,
             "queue_order_strategy": "priority",
-            "client_name": name,
             # These cover only the milliseconds between the pop and the early acknowledgement.
             "visibility_timeout": 30,
             "unacked_restore_interval": 5,

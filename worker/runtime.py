@@ -22,7 +22,7 @@ from farm.settings import (
 from farm.status.not_fetching import NotFetching
 from farm.status.worker import WorkerStatus
 from farm.storage import S3Patience, S3Storage
-from farm.store.redis.server import check_server
+from farm.store.redis.server import check_server, doubts
 from farm.store.redis.store import (
     RedisJobStore,
     connect,
@@ -116,7 +116,8 @@ class Runtime:
         """
         self._name = name
         self._store = self._connect()
-        for warning in check_server(self._store.ping()):
+        facts = self._store.ping()
+        for warning in [*check_server(facts), *doubts(facts)]:
             log.warning("Redis should be set up better", extra={"event": "redis_warning", "what": warning})
         self._start(self._make_steward())
         # Whoever uses it has a patience of its own: what is to be stored waits on the disk, not in a request.

@@ -61,16 +61,20 @@ def check_redis(folder: Path | None = None) -> list[Finding]:
 
 def judge_redis(facts: dict[str, Any]) -> list[Finding]:
     """Whether jobs are safe with that server."""
-    from farm.store.redis.server import check_server
+    from farm.store.redis.server import check_server, doubts
 
     try:
         warnings = check_server(facts)
     except StoreMisconfigured as exc:
         return [bad("Redis keeps jobs", exc.reason, "change its configuration, then start the workers again")]
-    if not warnings:
-        fsync = f" ({facts['append_fsync']})" if facts["append_fsync"] else ""  # CONFIG may be closed to us
-        return [good("Redis keeps jobs", f"append-only file on{fsync}, {facts['max_memory_policy']}")]
-    return [bad("Redis keeps jobs", text, "change its configuration") for text in warnings]
+    doubted = [note("Redis", text, "ask who runs it, or update it") for text in doubts(facts)]
+    if warnings:
+        return [*(bad("Redis keeps jobs", text, "change its configuration") for text in warnings), *doubted]
+    if facts["append_only"] is None or facts["max_memory_policy"] is None:
+        return doubted
+    fsync = f" ({facts['append_fsync']})" if facts["append_fsync"] else ""  # CONFIG may be closed to us
+    kept = good("Redis keeps jobs", f"append-only file on{fsync}, {facts['max_memory_policy']}")
+    return [kept, *doubted]
 
 
 def judge_memory(facts: dict[str, Any]) -> list[Finding]:

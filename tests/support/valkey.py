@@ -61,7 +61,10 @@ class ValkeyServer:
             self._process = None
 
     def _answers(self) -> bool:
-        with contextlib.suppress(redis.RedisError), redis.Redis.from_url(self.url, retry=None) as client:
+        with (
+            contextlib.suppress(redis.RedisError),
+            redis.Redis.from_url(self.url, retry=None, protocol=2) as client,
+        ):
             return bool(client.ping())
         return False
 

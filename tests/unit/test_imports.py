@@ -27,7 +27,7 @@ FLOORS = {
         {"client"},
         {"notifier", "check", "upkeep"},
         {"broker", "fleet"},
-        {"asking", "handle", "surroundings"},
+        {"asking", "handle", "plain_redis", "surroundings"},
         {"downloads", "follow", "follower", "local", "testing"},
         {"settings_page", "storage", "store"},
         {"settings", "status"},

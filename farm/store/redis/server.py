@@ -20,6 +20,15 @@ from farm.store.redis.trouble import (
 )
 
 OLDEST_VERSION: Final = (6, 2)  # exclusive ranges of streams; kombu's own floor
+# The first release of each line without a known way to run code in the server, as of November 2026. A line
+# that is not named gets no more fixes, or is newer than all of them.
+# Source: Redis: the record of CVE-2026-81934 at cve.org (before a login, by TLS); it comes after
+# CVE-2026-23479, -25243, -23631 and -66373. Valkey: its release notes of 21 July and 31 August 2026
+# (CVE-2026-56684, CVE-2026-63639; GHSA-fq2f-crmw-q97r before a login in 9.1).
+_SAFE: Final[dict[str, dict[tuple[int, int], int]]] = {
+    "redis": {(6, 2): 24, (7, 2): 16, (7, 4): 11, (8, 2): 9, (8, 4): 6, (8, 6): 6, (8, 8): 2, (8, 10): 1},
+    "valkey": {(7, 2): 14, (8, 0): 10, (8, 1): 9, (9, 0): 5, (9, 1): 2},
+}
 MEMORY_ALARM: Final = 0.6  # of maxmemory: a full server destroys messages that workers pop
 
 
@@ -68,6 +77,41 @@ def check_server(facts: dict[str, Any]) -> list[str]:
     return list(_warnings(facts))
 
 
+def doubts(facts: dict[str, Any]) -> list[str]:
+    """What cannot be told for certain from here, for a person: what it does not show, and its version."""
+    return list(filter(None, (_unseen(facts), _known_hole(facts))))
+
+
+def _known_hole(facts: dict[str, Any]) -> str | None:
+    server, version = str(facts.get("server")), str(facts.get("version") or "")
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
+    lines = _SAFE.get(server)
+    if found is None or lines is None:
+        return None
+    major, minor, patch = map(int, found.groups())
+    line = (major, minor)
+    if patch >= lines.get(line, 0 if line > max(lines) else 1 << 30):
+        return None
+    first = ", ".join(f"{a}.{b}.{c}" for (a, b), c in lines.items())
+    return (
+        f"{server} {version} has known holes by which a client runs code in it; mended in {first} (your "
+        "system, or who hosts it, may have mended it under the old number)"
+    )
+
+
+def _unseen(facts: dict[str, Any]) -> str | None:
+    names = {
+        "max_memory_policy": "eviction",
+        "append_only": "persistence",
+        "append_fsync": "how often it writes to its disk",
+        "version": "version",
+    }
+    missing = [words for name, words in names.items() if facts.get(name) is None]
+    if not missing:
+        return None
+    return f"it does not tell this user its {', '.join(missing)} (INFO, CONFIG GET): not checked"
+
+
 def _refusals(facts: dict[str, Any]) -> list[str]:
     found = []
     policy = facts.get("max_memory_policy")
@@ -97,8 +141,6 @@ def _warnings(facts: dict[str, Any]) -> list[str]:
     limit, used = facts.get("max_memory_bytes"), facts.get("used_memory_bytes")
     if limit and used and used > MEMORY_ALARM * limit:
         found.append(f"{used / limit:.0%} of its maxmemory are used: full, it takes no jobs")
-    if facts.get("max_memory_policy") is None:
-        found.append("its user may not run INFO: eviction and persistence cannot be checked")
     return found
 
 

@@ -77,7 +77,6 @@ def connect(settings: RedisSettings, limits: StoreLimits, notifier: Notifier) ->
         "socket_timeout": settings.timeout_s,
         "socket_keepalive": True,
         "health_check_interval": 15,
-        "client_name": f"farm-{settings.namespace}",
         "max_connections": _MAX_CONNECTIONS,
         "decode_responses": False,
         "protocol": 2,  # the same shapes of answers from every supported redis-py
