@@ -1,4 +1,4 @@
-"""Redis as it is sold: commands beside the ledger's own are taken away; the farm serves, and says what it missed."""
+"""Redis as it is sold: commands beside the ledger's own are gone; the farm serves and says what it missed."""
 
 from __future__ import annotations
 

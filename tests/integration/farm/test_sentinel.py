@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from farm.broker import make_app
-from farm.errors import SettingsError, StoreUnavailable
+from farm.errors import StoreUnavailable
 from farm.job import JobState
 from farm.settings import RedisSettings
 from farm.store.base import Claim, LeaseAnswer, StoreLimits
@@ -100,22 +100,6 @@ def test_a_primary_that_nobody_knows_is_told_by_name(start_watched: Callable[...
 
     with pytest.raises(StoreUnavailable, match=r"other \(by Sentinel.*no sentinel knows a primary"):
         store.counts()
-
-
-@pytest.mark.parametrize(
-    ("url", "said"),
-    [
-        ("sentinel://h:1/0", "how the sentinels call the primary"),
-        ("sentinel://h:1/0?master=m&nonsense=1", "nonsense"),
-        ("sentinel://:secret@h:x/0?master=m", "no address of the form"),
-        ("sentinel:///0?master=m", "no address of the form"),
-    ],
-)
-def test_an_address_of_sentinels_that_is_none_is_refused_with_its_form(url: str, said: str) -> None:
-    with pytest.raises(SettingsError, match=said) as refused:
-        open_store(url)
-    assert "sentinel://[user:password@]" in str(refused.value)
-    assert "secret" not in str(refused.value)
 
 
 def test_celery_is_told_of_the_same_sentinels() -> None:
