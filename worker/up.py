@@ -9,18 +9,16 @@ import platform
 import signal
 import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from farm.process.child import (
-    Child,
-    ChildNotStarted,
-)
+from farm.errors import FarmError
+from farm.process.child import Child
 from farm.process.environment import for_worker
 from farm.process.logpump import LogLine
+from farm.process.restart import Backoff, Failure, keep_running
 from worker.errors import GpuUnusable
 from worker.exits import EX_CONFIG
 from worker.gpu.card import GpuCard, find_card, read_cards
@@ -28,9 +26,7 @@ from worker.gpu.nvml import GpuState
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE_S: Final = 1.0
-LONGEST_PAUSE_S: Final = 60.0
-STEADY_S: Final = 60.0  # one that ran so long begins its pauses anew
+BACKOFF: Final = Backoff(first_s=1.0, longest_s=60.0)
 _STOP_MARGIN_S: Final = 20.0  # beyond the drain's grace: ComfyUI's end, and the last writes
 
 
@@ -95,6 +91,19 @@ def _is(entry: str, card: GpuCard) -> bool:
     return any(uuid.lower().startswith(entry.lower()) for uuid in (card.uuid, card.parent_uuid or ""))
 
 
+class WorkerEnded(FarmError):
+    """A worker's process ended by itself."""
+
+    def __init__(self, how: str, code: int) -> None:
+        super().__init__(how)
+        self.code = code
+
+
+def _is_refusal(why: Exception, _in_a_row: int) -> bool:
+    """Whether its last words were that its set-up is wrong: a restart mends nothing."""
+    return isinstance(why, WorkerEnded) and why.code == EX_CONFIG
+
+
 class Respawner:
     """Keeps one worker running, in a thread of its own."""
 
@@ -104,12 +113,12 @@ class Respawner:
         command: Sequence[str],
         *,
         grace_s: float,
-        first_pause_s: float = FIRST_PAUSE_S,
+        backoff: Backoff = BACKOFF,
     ) -> None:
         self.post = post
         self._command = command
         self._grace_s = grace_s
-        self._first_pause_s = first_pause_s
+        self._backoff = backoff
         self._stopping = threading.Event()
         self._lock = threading.Lock()  # so that no child is started behind a stop
         self._child: Child | None = None
@@ -130,43 +139,46 @@ class Respawner:
         self._thread.join()
 
     def _keep(self) -> None:
-        pause_s = self._first_pause_s
-        while not self._stopping.is_set():
-            began = time.monotonic()
-            code = self._live()
-            if self._stopping.is_set():
-                return
-            self.refused = code == EX_CONFIG
-            if time.monotonic() - began >= STEADY_S:
-                pause_s = self._first_pause_s
-            wait_s = LONGEST_PAUSE_S if self.refused else pause_s
-            log.error(
-                "Worker ended; it is started again",
-                extra={"event": "worker_ended", "worker": self.post.name, "exit_code": code, "in_s": wait_s},
-            )
-            self._stopping.wait(wait_s)
-            pause_s = min(pause_s * 2.0, LONGEST_PAUSE_S)
+        keep_running(
+            self._run,
+            backoff=self._backoff,
+            wait=self._stopping.wait,
+            on_failure=self._tell,
+            is_hopeless=_is_refusal,
+        )
 
-    def _live(self) -> int | None:
-        """Its exit code; None when it could not be started."""
+    def _tell(self, failure: Failure) -> None:
+        self.refused = failure.hopeless
+        log.error(
+            "Worker ended; it is started again",
+            extra={
+                "event": "worker_ended",
+                "worker": self.post.name,
+                "reason": str(failure.why),
+                "in_a_row": failure.in_a_row,
+                "in_s": failure.pause_s,
+            },
+        )
+
+    def _run(self) -> None:
+        """From its start to its end.
+
+        Raises:
+            WorkerEnded: it ended by itself.
+            ChildNotStarted, OSError: it cannot be started.
+        """
         with self._lock:
             if self._stopping.is_set():
-                return None
-            try:
-                child = self._child = Child.start(
-                    self._command,
-                    name=self.post.name,
-                    env={**for_worker(os.environ), "PYTHONUNBUFFERED": "1", **self.post.variables},
-                    on_line=self._pass_on,
-                    grace_s=self._grace_s,
-                )
-            except (ChildNotStarted, OSError) as exc:
-                log.error(
-                    "Worker cannot be started",
-                    extra={"event": "worker_not_started", "worker": self.post.name, "reason": str(exc)},
-                )
-                return None
-        return child.wait()
+                return
+            child = self._child = Child.start(
+                self._command,
+                name=self.post.name,
+                env={**for_worker(os.environ), "PYTHONUNBUFFERED": "1", **self.post.variables},
+                on_line=self._pass_on,
+                grace_s=self._grace_s,
+            )
+        code = child.wait()
+        raise WorkerEnded(child.end_in_words(code), code)
 
     def _pass_on(self, line: LogLine) -> None:
         sys.stdout.write(f"{self.post.name} | {line.shown}\n")

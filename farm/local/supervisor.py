@@ -13,19 +13,14 @@ from typing import Final
 
 from farm.errors import FarmError, StackError
 from farm.local.parts import Part, PartName
-from farm.process.child import (
-    Child,
-    ChildNotStarted,
-)
+from farm.process.child import Child, ChildNotStarted
+from farm.process.restart import Backoff, Failure, keep_running
 
 log = logging.getLogger(__name__)
 
 PROBE_EVERY_S: Final = 0.02  # at first; a server that takes long is asked less often, for its cores are ours
 SELDOMEST_PROBE_S: Final = 0.25
-FIRST_BACKOFF_S: Final = 0.5
-LONGEST_BACKOFF_S: Final = 30.0
-STEADY_S: Final = 60.0  # a part that ran so long starts its back-off anew
-LINES_SHOWN: Final = 8
+BACKOFF: Final = Backoff(first_s=0.5, longest_s=30.0)
 ORPHAN_GRACE_S: Final = 3.0  # when this process is killed: its parts must be gone before the next start
 
 
@@ -95,6 +90,7 @@ class Keeper:
         self._on_news = on_news
         self._child: Child | None = None
         self._has_answered = False
+        self._given_up = False
         self._lock = threading.Lock()  # so that no child is started behind a stop
         self._thread = threading.Thread(target=self._keep, name=f"keeper of {part.name}", daemon=True)
 
@@ -113,31 +109,29 @@ class Keeper:
 
     def _keep(self) -> None:
         self._board.wait_for(lambda: self._board.stopping or self.part.needs <= self._board.ready)
-        pause_s = FIRST_BACKOFF_S
-        while not self._board.stopping:
-            began = time.monotonic()
-            try:
-                self._live()
-            except Exception as exc:
-                if not isinstance(exc, FarmError):
-                    log.exception(
-                        "Keeping a part running failed",
-                        extra={"event": "part_keeper_failed", "part": self.part.name},
-                    )
-                if not self._has_answered:  # not a mishap: something is wrong with how it is set up
-                    self._board.fail(exc)
-                    return
-                self._tell(News.DIED, str(exc))
-            if time.monotonic() - began >= STEADY_S:
-                pause_s = FIRST_BACKOFF_S
-            self._board.wait_for(lambda: self._board.stopping, pause_s)
-            pause_s = min(pause_s * 2, LONGEST_BACKOFF_S)
+        keep_running(self._run, backoff=BACKOFF, wait=self._wait, on_failure=self._failed)
 
-    def _live(self) -> None:
-        """One life of the part, from its start to its end.
+    def _wait(self, pause_s: float) -> bool:
+        return self._board.wait_for(lambda: self._board.stopping or self._given_up, pause_s)
+
+    def _failed(self, failure: Failure) -> None:
+        if not isinstance(failure.why, FarmError):
+            log.error(
+                "Keeping a part running failed",
+                exc_info=failure.why,
+                extra={"event": "part_keeper_failed", "part": self.part.name},
+            )
+        if self._has_answered:
+            self._tell(News.DIED, str(failure.why))
+        else:  # not a mishap: something is wrong with how it is set up
+            self._given_up = True
+            self._board.fail(failure.why)
+
+    def _run(self) -> None:
+        """The part from its start to its end.
 
         Raises:
-            StackError: it could not be started, or never answered.
+            StackError: it could not be started, never answered, or ended by itself.
         """
         child = self._launch()
         if child is None:
@@ -154,8 +148,7 @@ class Keeper:
         self._board.set(lambda: self._board.ready.add(self.part.name))
         code = child.wait()
         self._board.set(lambda: self._board.ready.discard(self.part.name))
-        if not self._board.stopping:
-            self._tell(News.DIED, _end_of(self.part.name, code, child))
+        raise StackError(child.end_in_words(code))
 
     def _launch(self) -> Child | None:
         """Start the part; None if the stack goes down."""
@@ -184,13 +177,13 @@ class Keeper:
         pause_s = PROBE_EVERY_S
         while not self._board.stopping:
             if (code := child.poll()) is not None:
-                raise StackError(_end_of(self.part.name, code, child))
+                raise StackError(child.end_in_words(code))
             refusal = self.part.refuses(child.pid)
             if refusal is None:
                 return
             if time.monotonic() >= deadline:
                 late = f"{self.part.name} did not answer within {self.part.timeout_s:g} s"
-                raise StackError(f"{late} ({refusal}){_words(child)}")
+                raise StackError(f"{late} ({refusal}){child.last_words()}")
             self._board.wait_for(lambda: self._board.stopping, pause_s)
             pause_s = min(pause_s * 1.1, SELDOMEST_PROBE_S)
 
@@ -199,14 +192,3 @@ class Keeper:
         facts = {"event": f"part_{news}", "part": self.part.name, "detail": detail}
         log.log(level, "Part of the local stack: %s", news, extra=facts)
         self._on_news(PartNews(part=self.part.name, news=news, detail=detail))
-
-
-def _end_of(name: PartName, code: int, child: Child) -> str:
-    how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
-    return f"{name} {how}{_words(child)}"
-
-
-def _words(child: Child) -> str:
-    """The last lines of a child, ready to be put behind a sentence."""
-    lines = [line.text for line in child.output.tail(LINES_SHOWN)]
-    return "; its last lines:\n  " + "\n  ".join(lines) if lines else "; it printed nothing"

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 GUARD: Final = Path(__file__).with_name("guard.py")
 START_TIMEOUT_S: Final = 60.0  # for an interpreter to come up on a busy machine
+LINES_SHOWN: Final = 8
 DRIVER_PATIENCE_S: Final = 15.0  # beyond the grace: what the guard itself may need after SIGKILL
 
 
@@ -128,6 +129,16 @@ class Child:
             os.killpg(self.pid, signal.SIGKILL)
         self._guard.kill()
         return self.wait(DRIVER_PATIENCE_S)
+
+    def end_in_words(self, code: int) -> str:
+        """How it ended, with its last lines, for a person."""
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+        return f"{self.name} {how}{self.last_words()}"
+
+    def last_words(self) -> str:
+        """Its last lines, ready to be put behind a sentence."""
+        lines = [line.text for line in self.output.tail(LINES_SHOWN)]
+        return "; its last lines:\n  " + "\n  ".join(lines) if lines else "; it printed nothing"
 
     def kill(self) -> int:
         """Make it end at once; its exit code."""

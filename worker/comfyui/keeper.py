@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from farm.process.restart import Backoff, Failure, keep_running
 from worker.comfyui.process import PROBE_TIMEOUT_S, ComfyFacts, ComfyProcess, PortTaken
 from worker.errors import ComfyDied, ComfyStartFailed, ComfyUnusable, CrashLoop, WorkerError
 
 log = logging.getLogger(__name__)
 
 PORT_TRIES: Final = 3
+BACKOFF: Final = Backoff(first_s=1.0, longest_s=60.0)
 
 
 class ComfyState(StrEnum):
@@ -37,9 +39,8 @@ class Rhythm:
     freeze_timeout_s: float  # without any answer: it is ended
     look_every_s: float = 5.0  # for a frozen one; a death is told at once
     stop_grace_s: float = 5.0  # SIGTERM ends ComfyUI at once, unless a custom node has other ideas
-    first_pause_s: float = 1.0  # time for a job to notice a death before there is a new process
-    longest_pause_s: float = 60.0
-    well_after_s: float = 60.0  # a run that lasted so long was a good one
+    # The first pause: time for a job to notice a death before there is a new process.
+    backoff: Backoff = BACKOFF
     crashes_in_a_row: int = 5  # then it is broken
     first_starts: int = 3  # so many deaths before it was ever ready: not by chance, the set-up is wrong
 
@@ -197,16 +198,23 @@ class Keeper:
         return self._state in (ComfyState.BROKEN, ComfyState.STOPPED)
 
     def _keep(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._run_once()
-            except WorkerError as exc:
-                self._fail(exc)
-            except Exception as exc:
-                log.exception("Keeping ComfyUI running failed", extra={"event": "keeper_failed"})
-                self._fail(ComfyStartFailed(f"{type(exc).__name__}: {exc}", "the worker's log says more"))
-            self._pause()
+        keep_running(
+            self._run_once,
+            backoff=self._rhythm.backoff,
+            wait=self._wait,
+            on_failure=self._fail,
+            is_hopeless=self._is_broken,
+        )
         self._set_state(ComfyState.STOPPED)
+
+    def _is_broken(self, why: Exception, in_a_row: int) -> bool:
+        return isinstance(why, ComfyUnusable) or in_a_row >= self._rhythm.crashes_in_a_row
+
+    def _wait(self, pause_s: float) -> bool:
+        """Between two runs; an order to restart ends it."""
+        with self._changed:
+            self._changed.wait_for(self._unwanted, pause_s)
+        return self._stopping.is_set()
 
     def _run_once(self) -> None:
         """Start it and stay until it ends.
@@ -235,8 +243,6 @@ class Keeper:
             reason = reason_to_end or self._restart or "the worker ends"
             log.info("ComfyUI ended by this worker", extra={"event": "comfy_stopped", "reason": reason})
             return
-        if time.monotonic() - running.process.started_s >= self._rhythm.well_after_s:
-            self._failures = 0
         raise ComfyDied(code, lines=running.process.tail(), reason=frozen)
 
     def _start_process(self) -> Running:
@@ -281,7 +287,7 @@ class Keeper:
 
     def _look_in_s(self) -> float:
         every_s = self._rhythm.look_every_s
-        return every_s if self._state is ComfyState.READY else min(self._rhythm.first_pause_s, every_s)
+        return every_s if self._state is ComfyState.READY else min(self._rhythm.backoff.first_s, every_s)
 
     def _answers_again(self, facts: ComfyFacts) -> None:
         """After a silence of somebody else's server: nobody knows whether it is still the same process."""
@@ -300,29 +306,23 @@ class Keeper:
         with self._changed:
             self._restart = None
 
-    def _fail(self, failure: WorkerError) -> None:
-        if self._stopping.is_set():
-            return
-        self._failures += 1
+    def _fail(self, failure: Failure) -> None:
+        why, self._failures = failure.why, failure.in_a_row
+        if not isinstance(why, WorkerError):
+            log.error("Keeping ComfyUI running failed", exc_info=why, extra={"event": "keeper_failed"})
+            why = ComfyStartFailed(f"{type(why).__name__}: {why}", "the worker's log says more")
         log.error(
             "ComfyUI is not running",
-            extra={"event": "comfy_down", "reason": str(failure), "in_a_row": self._failures},
+            extra={
+                "event": "comfy_down",
+                "reason": str(why),
+                "in_a_row": failure.in_a_row,
+                "in_s": failure.pause_s,
+            },
         )
-        broken = isinstance(failure, ComfyUnusable)
-        if not broken and self._failures >= self._rhythm.crashes_in_a_row:
-            broken = True
-            failure = CrashLoop(self._failures, retry_in_s=self._rhythm.longest_pause_s, lines=self.tail())
-        self._set_state(ComfyState.BROKEN if broken else ComfyState.DOWN, failure)
-
-    def _pause(self) -> None:
-        """After a run that ended badly; an order to restart ends the pause."""
-        if self._failure is None:
-            return
-        pause_s = self._rhythm.longest_pause_s
-        if self._state is not ComfyState.BROKEN:
-            pause_s = min(self._rhythm.first_pause_s * 2.0 ** (self._failures - 1), pause_s)
-        with self._changed:
-            self._changed.wait_for(self._unwanted, pause_s)
+        if failure.hopeless and not isinstance(why, ComfyUnusable):
+            why = CrashLoop(failure.in_a_row, retry_in_s=failure.pause_s, lines=self.tail())
+        self._set_state(ComfyState.BROKEN if failure.hopeless else ComfyState.DOWN, why)
 
     def _set_state(self, state: ComfyState, failure: WorkerError | None = None) -> None:
         with self._changed:

@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from farm.process.child import free_port
+from farm.process.restart import Backoff
 from farm.settings import WorkerSettings
 from farm.status.not_fetching import NotFetching, most_telling_first
 from farm.status.proof import ProofVerdict
@@ -43,7 +44,9 @@ from worker.locks import gpu_lock_path
 from worker.machine import Machine
 from worker.plan.load_plan import LoadMode, plan_load
 
-QUICK = Rhythm(start_timeout_s=60, freeze_timeout_s=60, look_every_s=0.1, first_pause_s=0.05)
+QUICK = Rhythm(
+    start_timeout_s=60, freeze_timeout_s=60, look_every_s=0.1, backoff=Backoff(first_s=0.05, longest_s=60.0)
+)
 NO_GPU = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
 
 Make = Callable[..., ComfySupervisor]
@@ -440,7 +443,7 @@ class TestAnInstalledComfyui:
         self, make: Make, comfyui_dir: Path
     ) -> None:
         states: list[ComfyState] = []
-        rhythm = replace(QUICK, crashes_in_a_row=3, first_pause_s=0.01)
+        rhythm = replace(QUICK, crashes_in_a_row=3, backoff=Backoff(first_s=0.01, longest_s=60.0))
         supervisor = make(
             comfyui_dir=comfyui_dir, rhythm=rhythm, on_state=lambda state, _: states.append(state)
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from farm.process.restart import Backoff
 from tests.support.valkey import eventually
 from worker.errors import GpuUnusable
 from worker.gpu.card import GpuCard
@@ -82,7 +83,7 @@ def test_one_that_dies_is_started_again_and_the_other_is_not_touched(tmp_path: P
             Post(name=name, variables={"MARK": str(tmp_path / name)}),
             [sys.executable, "-c", script],
             grace_s=1.0,
-            first_pause_s=0.05,
+            backoff=Backoff(first_s=0.05, longest_s=60.0),
         )
         for name in ("dying", "steady")
     ]
@@ -98,3 +99,22 @@ def test_one_that_dies_is_started_again_and_the_other_is_not_touched(tmp_path: P
     for respawner in respawners:
         respawner.stop()
     assert starts("steady") == 1
+
+
+def test_one_whose_set_up_is_wrong_is_told_with_its_last_words_and_tried_rarely(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    respawner = Respawner(
+        Post(name="wrong", variables={}),
+        [sys.executable, "-c", "print('no S3 bucket is named'); raise SystemExit(78)"],
+        grace_s=1.0,
+        backoff=Backoff(first_s=0.05, longest_s=60.0),
+    )
+
+    respawner.start()
+    eventually(lambda: respawner.refused)
+    respawner.stop()
+
+    (told,) = [record for record in caplog.records if record.__dict__.get("event") == "worker_ended"]
+    assert told.__dict__["reason"] == "wrong ended with code 78; its last lines:\n  no S3 bucket is named"
+    assert told.__dict__["in_s"] == 60.0
