@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,9 @@ class GraphProblem:
         return f"{', '.join(where)}: {self.message}" if where else self.message
 
 
+_MOST_PROBLEMS: Final = 100  # nobody reads more, and a graph made to hurt could have many thousands
+
+
 class ComfyError(Exception):
     """Base of everything raised by this package."""
 
@@ -48,8 +51,9 @@ class GraphError(ComfyError):
     """The graph cannot run as it is; `problems` says why, never empty."""
 
     def __init__(self, problems: Sequence[GraphProblem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("; ".join(str(problem) for problem in self.problems))
+        self.problems = tuple(problems[:_MOST_PROBLEMS])
+        more = f"; … and {len(problems) - _MOST_PROBLEMS:,} more" if len(problems) > _MOST_PROBLEMS else ""
+        super().__init__("; ".join(str(problem) for problem in self.problems) + more)
 
 
 class GraphRejected(GraphError):

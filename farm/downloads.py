@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from comfy.graphs.links import inputs_of
 from farm.errors import SettingsError
 from farm.job import Artifact, JobRecord, JobSpec
 from farm.storage import Storage
@@ -16,6 +18,7 @@ DEFAULT_NAME: Final = "{title}-{seed}-{job}"
 _JOB_LENGTH: Final = 12  # as lists show it
 _MOST_BYTES: Final = 80  # of one field: file systems take names of 255
 _SEED_INPUTS: Final = ("seed", "noise_seed")
+_SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,8}$")
 _FIELD: Final = re.compile(r"\{(\w*)\}")
 
 
@@ -53,10 +56,10 @@ def seed_of(spec: JobSpec) -> int | None:
     of_template = spec.template_parameters.get("seed")
     set_by_job = {input_path.rpartition(".")[2]: value for input_path, value in spec.parameters.items()}
     in_graph = (
-        node["inputs"].get(name)
-        for node in spec.graph.values()
+        inputs.get(name)
+        for inputs in (inputs_of(spec.graph, node_id) for node_id in spec.graph)
         # The second of two stages has a seed too, and does not use it.
-        if node["inputs"].get("add_noise", "enable") == "enable"
+        if inputs.get("add_noise", "enable") == "enable"
         for name in _SEED_INPUTS
     )
     found = (of_template, *(set_by_job.get(name) for name in _SEED_INPUTS), *in_graph)
@@ -90,14 +93,20 @@ def _plain(text: str) -> str:
     return re.sub(r"-{2,}", "-", words).strip("._-")
 
 
+def _suffix(key: str) -> str:
+    """The ending of a stored file's name, if it is one of those that files have."""
+    found = _SUFFIX.search(key)
+    return found[0] if found is not None else ""
+
+
 def _free_path(folder: Path, stem: str, artifact: Artifact, *, taken: list[Path]) -> tuple[Path, bool]:
     """Where a file goes, and whether it is there already."""
-    for path in _numbered(folder, stem, Path(artifact.key).suffix):
+    for path in _numbered(folder, stem, _suffix(artifact.key)):
         if path in taken:
             continue
-        if not path.exists():
+        if not os.path.lexists(path):  # a link that leads nowhere is somebody's too
             return path, False
-        if path.is_file() and sha256_of(path) == artifact.sha256:
+        if path.is_file() and not path.is_symlink() and sha256_of(path) == artifact.sha256:
             return path, True
     raise AssertionError("numbers do not end")
 

@@ -21,6 +21,7 @@ FarmError
 ├── ObjectDamaged            what is stored is not what was stored there
 ├── TransferStopped          an upload or download ended because its caller said so
 ├── InputUnavailable         an input file of a job cannot be had
+├── RecordUnreadable         what stands in Redis is not in a form that we know, or too large
 ├── StatusUnreadable         what a worker says of itself is not in a form that we know
 └── StackError               the local stack cannot start or stop
 """
@@ -30,6 +31,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,9 @@ class Problem:
         return f"{self.field}: {self.message}"
 
 
+_MOST_PROBLEMS: Final = 100  # nobody reads more, and a job made to hurt could have many thousands
+
+
 class FarmError(Exception):
     """Base of everything raised by this package."""
 
@@ -51,8 +56,10 @@ class InvalidJob(FarmError):
     """The job was not accepted; nothing of it was stored."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(dict.fromkeys(problems))  # two checks may find the same fault
-        super().__init__("; ".join(str(problem) for problem in self.problems))
+        found = tuple(dict.fromkeys(problems))  # two checks may find the same fault
+        self.problems = found[:_MOST_PROBLEMS]
+        more = f"; … and {len(found) - _MOST_PROBLEMS:,} more" if len(found) > _MOST_PROBLEMS else ""
+        super().__init__("; ".join(str(problem) for problem in self.problems) + more)
 
 
 class Unplaceable(InvalidJob):
@@ -230,6 +237,10 @@ class InputUnavailable(FarmError):
 
 class StackError(FarmError):
     """A part of the local stack did not start, or is already running."""
+
+
+class RecordUnreadable(FarmError):
+    """Something that is stored cannot be read."""
 
 
 class StatusUnreadable(FarmError):

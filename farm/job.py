@@ -20,9 +20,11 @@ from pydantic import (
     ValidationError,
 )
 
+from comfy.graphs.plain_json import exceeds
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.options import DEFAULT_OPTIONS, RewriteOptions
 from farm.errors import InvalidJob, Problem
+from farm.limits import LONGEST_TEXT, bounded, short
 
 SCHEMA_VERSION: Final = 1  # in every record; a reader refuses a newer one rather than guess
 
@@ -162,6 +164,12 @@ class JobError:
     node_type: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Keep it short: a node's words may be of any length, and stand in the record and in its events."""
+        object.__setattr__(self, "message", short(self.message))
+        if exceeds(self.details, LONGEST_TEXT):
+            object.__setattr__(self, "details", bounded(self.details))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptNote:
@@ -213,13 +221,12 @@ class ShownText:
 
 
 MOST_TEXTS: Final = 20  # of one job
-_SHOWN_CHARACTERS: Final = 4000
 
 
 def shown_text(node_id: str, text: str) -> ShownText:
     """A text as the record of a job keeps it: no longer than is read at a glance."""
     plain = text.encode(errors="replace").decode()
-    return ShownText(node_id=node_id, text=plain[:_SHOWN_CHARACTERS], cut=len(plain) > _SHOWN_CHARACTERS)
+    return ShownText(node_id=node_id, text=plain[:LONGEST_TEXT], cut=len(plain) > LONGEST_TEXT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ from comfy.graphs.links import (
 )
 from comfy.graphs.plain_json import (
     NotPlain,
+    exceeds,
     plain,
 )
 from comfy.graphs.values import literal
@@ -114,8 +115,9 @@ def load_noted(source: str | bytes | Mapping[str, Any]) -> Loaded:
         raise GraphError([faults.ui_format()])
     raw, beside = without_remarks(raw)
     _check_counts(raw)
-    if not isinstance(source, str | bytes):
-        _check_measure(raw)
+    # Before any of it is copied: objects may hold one text often.
+    if not isinstance(source, str | bytes) and exceeds(raw, MAX_GRAPH_BYTES):
+        _fail("too_large", f"the graph has more than {MAX_GRAPH_BYTES // 2**20} MiB, which is the limit")
     graph = _plain_graph(raw)
     check_graph(graph)
     if not isinstance(source, str | bytes) and len(canonical_json(graph)) > MAX_GRAPH_BYTES:
@@ -164,12 +166,16 @@ def set_inputs(graph: Mapping[str, Any], values: Mapping[str, Any]) -> Graph:
         found = find_input(graph, input_path)
         if found is None:
             problems.append(no_such_input(graph, input_path))
+            if len(problems) == _MOST_PROBLEMS:
+                break
             continue
         node_id, input_name = found
         try:
             changed[node_id]["inputs"][input_name] = plain(value)
         except NotPlain as exc:
             problems.append(_problem(exc.kind, str(exc), graph, node_id, input_name))
+        if len(problems) == _MOST_PROBLEMS:
+            break
     if problems:
         raise GraphError(problems)
     if any(isinstance(value, list | tuple) for value in values.values()):
@@ -311,22 +317,6 @@ def _problem(
         class_type=class_of(graph, node_id),
         input_name=input_name,
     )
-
-
-def _check_measure(raw: Mapping[Any, Any]) -> None:
-    """Refuse what would be too large as JSON before any of it is copied: objects may hold one text often."""
-    size_bytes = 0
-    waiting: list[Any] = [raw]
-    while waiting:
-        value = waiting.pop()
-        size_bytes += len(value) if isinstance(value, str) else 1
-        if size_bytes > MAX_GRAPH_BYTES:
-            _fail_size(size_bytes)
-        if isinstance(value, Mapping):
-            waiting += value.keys()
-            waiting += value.values()
-        elif isinstance(value, list | tuple):
-            waiting += value
 
 
 def _check_counts(raw: Mapping[Any, Any]) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+MAX_BITS = 128  # of a whole number; ComfyUI's largest seed has 64
 MAX_DEPTH = 50  # real inputs nest two or three deep; ComfyUI walks them recursively
 
 
@@ -26,8 +27,12 @@ def plain(value: Any, path: tuple[str, ...] = ()) -> Any:
     """
     if len(path) > MAX_DEPTH:
         raise NotPlain("too_deep", f"the value is nested more than {MAX_DEPTH} deep", path)
-    if value is None or isinstance(value, bool | int):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        if value.bit_length() <= MAX_BITS:
+            return value
+        raise NotPlain("not_a_number", f"a number of {value.bit_length()} bits is none for ComfyUI", path)
     if isinstance(value, str):
         return _sound(value, path)
     if isinstance(value, float):
@@ -39,6 +44,25 @@ def plain(value: Any, path: tuple[str, ...] = ()) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item, (*path, str(index))) for index, item in enumerate(value)]
     raise NotPlain("not_json", f"a {type(value).__name__} is nothing that JSON can say", path)
+
+
+def exceeds(value: Any, most_bytes: int) -> bool:
+    """Whether a value would be larger than that as JSON, found out without making any."""
+    size_bytes = 0
+    waiting: list[Any] = [value]
+    while waiting:
+        each = waiting.pop()
+        size_bytes += len(each) if isinstance(each, str) else 1
+        if isinstance(each, int):
+            size_bytes += each.bit_length() // 4
+        if size_bytes > most_bytes:
+            return True
+        if isinstance(each, Mapping):
+            waiting += each.keys()
+            waiting += each.values()
+        elif isinstance(each, list | tuple):
+            waiting += each
+    return False
 
 
 def _key(key: object, path: tuple[str, ...]) -> str:

@@ -57,6 +57,8 @@ _ALIKE: Final = {
     "seed": {"seed", "noise_seed"},
 }
 
+_MOST_PROBLEMS: Final = 20  # each is told with what is near it, which takes its time
+
 Bindings = Mapping[str, str | Sequence[str]]  # name -> "node.input", or several
 
 
@@ -86,6 +88,8 @@ def resolve(graph: Mapping[str, Any], roles: Roles, given: Mapping[str, Any], bi
             written = _written(graph, roles, name, value, bind, snap=snap)
         except GraphError as exc:
             problems += exc.problems
+            if len(problems) >= _MOST_PROBLEMS:
+                break
             continue
         for input_path, each in written.items():
             # An input path itself is set to the name of a file that the server has; a role is given a file.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from comfy.graphs.graph import (
+    MAX_GRAPH_BYTES,
     Graph,
     LeftOut,
     find_input,
@@ -132,7 +133,8 @@ def read_source(source: GraphSource | None) -> Mapping[str, Any] | bytes:
     """
     if isinstance(source, (str, Path)):
         try:
-            return Path(source).read_bytes()
+            with Path(source).open("rb") as file:
+                return file.read(MAX_GRAPH_BYTES + 1)  # what is larger is refused where it is read
         except (OSError, ValueError) as exc:
             reason = getattr(exc, "strerror", None) or str(exc)
             raise InvalidJob([Problem(field="graph", message=f"cannot read {source}: {reason}")]) from exc

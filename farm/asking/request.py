@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypedDict, Unpack
 
 from comfy.errors import GraphError, GraphProblem
 from comfy.graphs.graph import Graph
+from comfy.graphs.plain_json import exceeds
 from comfy.judging.advice import no_outputs
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.options import Attention, RewriteOptions
@@ -48,7 +49,8 @@ from farm.asking.sources import (
 )
 from farm.asking.titles import default_title, filled_title
 from farm.errors import InvalidJob, Problem
-from farm.job import VRAM_CLASSES_GIB, JobSpec, Requirements, make_spec
+from farm.job import VRAM_CLASSES_GIB, JobSpec, Requirements, make_spec, spec_to_json
+from farm.limits import MOST_INPUTS, MOST_JOB_BYTES, MOST_PARAMETERS
 
 _SEED_INPUTS: Final = ("seed", "noise_seed")
 _SEED_BITS: Final = 48  # counted up, it stays a number that JavaScript can show without rounding
@@ -147,6 +149,7 @@ def prepare_with_files(request: JobRequest, known: Knowledge = known_without_a_f
     Raises:
         InvalidJob: with one problem for each thing that is wrong, naming field, node and input.
     """
+    check_measure(request)
     try:
         built = build(request, known)
         facts = facts_of(built.graph, built.key)
@@ -167,7 +170,42 @@ def prepare_with_files(request: JobRequest, known: Knowledge = known_without_a_f
     keeps = bool(request.options.get("keep_metadata"))
     workflow = editor_file(request.graph, built.graph, known, wanted=keeps)
     fields = {**_fields(request, built, facts), **({} if workflow is None else {"workflow": workflow})}
-    return Prepared(spec=make_spec(fields), inputs=built.inputs, notes=built.notes)
+    spec = make_spec(fields)
+    if (size_bytes := len(spec_to_json(spec))) > MOST_JOB_BYTES:
+        raise InvalidJob([too_large(size_bytes)])
+    return Prepared(spec=spec, inputs=built.inputs, notes=built.notes)
+
+
+def check_measure(request: JobRequest) -> None:
+    """Refuse what no job can be, before anything is made of it.
+
+    Raises:
+        InvalidJob: it is too large, or has too many inputs or parameters.
+    """
+    counts = (("inputs", request.inputs, MOST_INPUTS), ("parameters", request.parameters, MOST_PARAMETERS))
+    for name, given, most in counts:
+        if not isinstance(given, Mapping):
+            raise InvalidJob(
+                [Problem(field=name, message=f"are names with values, not a {type(given).__name__}")]
+            )
+        if len(given) > most:
+            raise InvalidJob(
+                [Problem(field=name, message=f"there are {len(given):,}, the limit is {most:,}")]
+            )
+    # A graph that is a text or a file is measured when it is read.
+    parts = [request.parameters, dict(request.bind), dict(request.options), request.template, request.graph]
+    if exceeds(parts, MOST_JOB_BYTES):
+        raise InvalidJob([too_large()])
+
+
+def too_large(size_bytes: int | None = None) -> Problem:
+    """That a job is larger than one may be."""
+    size = "more than that" if size_bytes is None else f"{size_bytes / 2**20:.1f} MiB"
+    limit_mib = MOST_JOB_BYTES // 2**20
+    message = (
+        f"a job may have {limit_mib} MiB with all that it holds but its input files; this one has {size}"
+    )
+    return Problem(field="job", message=message)
 
 
 def notes_of(request: JobRequest, known: Knowledge = known_without_a_fleet) -> tuple[str, ...]:
@@ -262,6 +300,7 @@ def with_seeds(
     Raises:
         InvalidJob: the graph has no seed that could differ.
     """
+    check_measure(request)
     seeds = _first_seeds(request, known)
     key = request.options.get("idempotency_key")
     for number in range(count):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import zlib
 
+from farm.errors import RecordUnreadable
+from farm.limits import MOST_BLOB_BYTES, unpacked
 from farm.status.worker import WorkerStatus
 from farm.store.base import JobStore
 
@@ -26,8 +27,14 @@ def models_of(store: JobStore, worker: WorkerStatus) -> dict[str, int] | None:
     digest = worker.models.list if worker.models is not None else None
     blob = store.get_blob(models_name(digest)) if digest else None
     try:
-        return (
-            None if blob is None else {str(k): int(v) for k, v in json.loads(zlib.decompress(blob)).items()}
-        )
-    except (zlib.error, ValueError, AttributeError, TypeError):  # a worker of another version wrote it
+        told = {} if blob is None else json.loads(unpacked(blob, most_bytes=MOST_BLOB_BYTES))
+        return None if blob is None else {str(name): int(size) for name, size in told.items()}
+    except (
+        RecordUnreadable,
+        ValueError,
+        AttributeError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+    ):  # a worker of another version wrote it
         return None

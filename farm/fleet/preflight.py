@@ -10,7 +10,6 @@ import json
 import logging
 import threading
 import time
-import zlib
 from collections import ChainMap
 from collections.abc import Hashable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
@@ -28,9 +27,10 @@ from comfy.node_defs.definitions import (
 from comfy.node_defs.node_classes import model_folder
 from farm.asking.graphs import known_without_a_fleet
 from farm.asking.request import as_problem
-from farm.errors import InvalidJob, Problem, Unplaceable
+from farm.errors import InvalidJob, Problem, RecordUnreadable, Unplaceable
 from farm.fleet.judge import Judge
 from farm.job import JobSpec
+from farm.limits import MOST_BLOB_BYTES, unpacked
 from farm.status.worker import WorkerStatus
 from farm.store.base import JobStore
 
@@ -207,8 +207,12 @@ def definitions_of(store: JobStore, digest: str) -> Definitions | None:
     """
     blob = store.get_blob(definitions_name(digest))
     try:
-        return None if blob is None else parse_definitions(json.loads(zlib.decompress(blob)))
-    except (zlib.error, ValueError, UnknownMessage) as exc:
+        return (
+            None
+            if blob is None
+            else parse_definitions(json.loads(unpacked(blob, most_bytes=MOST_BLOB_BYTES)))
+        )
+    except (RecordUnreadable, ValueError, UnknownMessage, RecursionError) as exc:
         # A worker of another version wrote it: a producer must not stop for that.
         log.warning(
             "Node definitions of a worker cannot be read and are not checked",

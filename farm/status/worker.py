@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -213,7 +213,7 @@ class WorkerStatus(WorkerFacts):
             first = exc.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"]))
             raise StatusUnreadable(f"{where}: {first['msg']}" if where else first["msg"]) from exc
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise StatusUnreadable(f"it is no JSON: {exc}") from exc
 
 
@@ -223,7 +223,7 @@ def read_status(name: str, text: str | bytes) -> WorkerStatus:
     Such a worker must stop nobody who asks for the others, and must not seem to be gone.
     """
     try:
-        return WorkerStatus.from_json(text)
+        return replace(WorkerStatus.from_json(text), name=name)
     except StatusUnreadable as exc:
         trouble = f"its status cannot be read: {exc.reason}; is it of another version?"
         return WorkerStatus(name=name, not_fetching=(NotFetching.UNKNOWN,), trouble=trouble)

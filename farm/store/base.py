@@ -9,16 +9,19 @@ from typing import Any, Final, Protocol
 
 from pydantic import AwareDatetime
 
+from comfy.graphs.plain_json import exceeds
 from comfy.wan.paces import Pace
 from farm.job import EventKind, JobError, JobEvent, JobRecord, JobResult, JobSpec, JobState, Progress
+from farm.limits import LONGEST_TEXT, bounded
 from farm.status.worker import WorkerStatus
 
-_REASON_LENGTH: Final = 500  # characters: a caller's words stand in a record and in several events
+MOST_PREVIEW_CHARACTERS: Final = 512 << 10  # of base64
+REASON_LENGTH: Final = 500  # characters: a caller's words stand in a record and in several events
 
 
 def kept_reason(reason: str) -> str:
     """A caller's reason as it is stored: short, and text that every encoder takes."""
-    return reason.strip()[:_REASON_LENGTH].encode(errors="replace").decode()
+    return reason.strip()[:REASON_LENGTH].encode(errors="replace").decode()
 
 
 class LeaseAnswer(StrEnum):
@@ -80,6 +83,13 @@ class NewEvent:
 
     kind: EventKind
     data: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        """Keep it short, whatever a node has said; a preview's picture is small or left out."""
+        if self.kind is EventKind.PREVIEW and len(self.data.get("image", "")) <= MOST_PREVIEW_CHARACTERS:
+            return
+        if exceeds(self.data, LONGEST_TEXT):
+            object.__setattr__(self, "data", bounded(self.data))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,8 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -27,7 +28,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from farm.errors import FarmError
+from farm.errors import FarmError, InvalidJob, Problem, RecordUnreadable
 from farm.job import (
     SCHEMA_VERSION,
     AttemptNote,
@@ -43,6 +44,7 @@ from farm.job import (
     spec_to_json,
     utc_from_ms,
 )
+from farm.limits import MOST_UNPACKED_BYTES, short, unpacked
 from farm.store.base import NewJob
 
 PROGRESS: Final = TypeAdapter(Progress)
@@ -71,7 +73,13 @@ class Head:
 
 
 def pack_spec(spec_json: bytes) -> bytes:
-    """The spec as it is kept: compressed when that pays."""
+    """The spec as it is kept: compressed when that pays.
+
+    Raises:
+        InvalidJob: it is larger than a job may be.
+    """
+    if len(spec_json) > MOST_UNPACKED_BYTES:
+        raise InvalidJob([Problem(field="job", message=f"has {len(spec_json) / 2**20:.1f} MiB: too large")])
     # A harder search would save no 20 bytes, and less working memory is cleared in half the time.
     packer = zlib.compressobj(level=3, memLevel=7, zdict=_WORDS)
     packed = packer.compress(spec_json) + packer.flush()
@@ -82,14 +90,11 @@ def unpack_spec(packed: bytes) -> JobSpec:
     """Back from `pack_spec`.
 
     Raises:
-        FarmError: it is damaged, or was packed with words that this farm does not have.
+        FarmError: it is damaged, too large, or was packed with words that this farm does not have.
     """
     if not packed.startswith(_PACKED):
-        return spec_from_json(packed)
-    try:
-        return spec_from_json(zlib.decompressobj(zdict=_WORDS).decompress(packed))
-    except zlib.error as exc:
-        raise FarmError(f"a stored job cannot be unpacked ({exc}); was it stored by a newer farm?") from exc
+        return spec_from_json(packed[: MOST_UNPACKED_BYTES + 1])
+    return spec_from_json(unpacked(packed, most_bytes=MOST_UNPACKED_BYTES, words=_WORDS))
 
 
 def idempotency_name(key: str) -> str:
@@ -129,9 +134,14 @@ def head_to_json(job: NewJob) -> str:
 
 
 def head_from_json(text: bytes) -> Head:
-    """Back from `head_to_json`."""
-    head = json.loads(text)
-    return Head(queue=head["q"], priority=head["p"], title=head["t"])
+    """Back from `head_to_json`.
+
+    Raises:
+        RecordUnreadable: it is none.
+    """
+    with _reading("what is stored of a job"):
+        head = json.loads(text)
+        return Head(queue=str(head["q"]), priority=int(head["p"]), title=str(head["t"]))
 
 
 def head_with_queue(head_json: bytes, queue: str) -> bytes:
@@ -161,17 +171,36 @@ def record_from(job_id: str, fields: Fields) -> JobRecord:
     Raises:
         FarmError: a newer version of the farm wrote it, or it is damaged.
     """
-    head = json.loads(fields[b"head"])
-    if head["v"] > SCHEMA_VERSION:
-        raise FarmError(
-            f"job {job_id} was stored by a newer farm (schema {head['v']}, this one reads up to "
-            f"{SCHEMA_VERSION}); upgrade this installation"
-        )
-    try:
-        return _record(job_id, head, fields)
-    except ValueError as exc:
+    with _reading(f"job {job_id}"):
+        head = json.loads(fields[b"head"])
+        if head["v"] > SCHEMA_VERSION:
+            raise FarmError(
+                f"job {job_id} was stored by a newer farm (schema {head['v']}, this one reads up to "
+                f"{SCHEMA_VERSION}); upgrade this installation"
+            )
         # Within one schema only fields are added; a new word in an old field is a mistake of that version.
-        raise FarmError(f"job {job_id} cannot be read: {exc}; was it stored by a newer farm?") from exc
+        return _record(job_id, head, fields)
+
+
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Whatever was stored there, by whomever: it is read, or it is told that it cannot be."""
+    try:
+        yield
+    except FarmError:
+        raise
+    # RecursionError: JSON that is nested by the thousand. OverflowError: a time beyond all calendars.
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        OSError,
+    ) as exc:
+        reason = short(f"{type(exc).__name__}: {exc}", longest=300)
+        raise RecordUnreadable(f"{what} cannot be read: {reason}; was it stored by a newer farm?") from exc
 
 
 def _record(job_id: str, head: Mapping[str, Any], fields: Fields) -> JobRecord:
@@ -208,8 +237,12 @@ def fields_of(flat: Sequence[bytes]) -> Fields:
 
 
 def event_from(job_id: str, event_id: bytes, fields: Fields) -> JobEvent:
-    """An entry of the job's stream."""
-    kind, data = fields[b"k"].decode(), json.loads(fields[b"d"])
+    """An entry of the job's stream; one that cannot be read is one of a kind that nobody knows."""
+    try:
+        with _reading("an event"):
+            kind, data = fields[b"k"].decode(), dict(json.loads(fields[b"d"]))
+    except RecordUnreadable:
+        kind, data = "unreadable", {}
     known = kind in _KINDS
     return JobEvent(
         event_id=event_id.decode(),

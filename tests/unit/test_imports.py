@@ -32,6 +32,7 @@ FLOORS = {
         {"settings_page", "storage", "store"},
         {"settings", "status"},
         {"job", "process", "redis_address", "s3_address"},
+        {"limits"},
         {"errors", "installed", "logs"},
     ],
     "worker": [
@@ -39,7 +40,7 @@ FLOORS = {
         {"one"},
         {"app"},
         {"tasks"},
-        {"runtime"},
+        {"limits_page", "runtime"},
         {"service"},
         {"jobs", "machine"},
         {"comfyui", "results"},

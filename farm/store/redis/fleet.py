@@ -44,7 +44,10 @@ class RedisFleet(RedisLink):
     def drain_of(self, name: str) -> Drain | None:
         """What the worker was told."""
         told: bytes | None = self._command("GET", self.keys.drain(name))
-        return Drain(told.decode()) if told else None
+        try:
+            return Drain(told.decode()) if told else None
+        except ValueError:
+            return Drain.FINISH  # a word of a newer farm: it is certainly not to fetch
 
     def put_blob(self, name: str, data: bytes, *, ttl_s: float) -> None:
         """Keep something that is too large for a status."""
@@ -66,10 +69,12 @@ class RedisFleet(RedisLink):
         flat = self._command("HGETALL", f"{self.keys.root}paces")
         found = {}
         for name, text in flat.items():
-            count, mean_s, variance_s2 = text.split()
-            found[name.decode()] = Pace(
-                count=int(count), mean_s=float(mean_s), variance_s2=float(variance_s2)
-            )
+            try:
+                count, mean_s, variance_s2 = text.split()
+                pace = Pace(count=int(count), mean_s=float(mean_s), variance_s2=float(variance_s2))
+                found[name.decode()] = pace
+            except ValueError:
+                continue  # somebody else's: what one kind of job takes is not known then
         return found
 
     def acquire(self, name: str, holder: str, *, ttl_s: float) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,15 @@ class Keys:
         return f"{self.root}blob:{name}"
 
 
+_PRIORITY_QUEUE: Final = re.compile(rb"([0-9]):([A-Za-z0-9._-]{1,100})")
+
+
 def priority_queue(queue: str, priority: int) -> str:
     """Name of a priority queue, as sets and hashes hold it."""
     return f"{priority}:{queue}"
 
 
-def of_priority_queue(name: str) -> tuple[str, int]:
-    """Queue and priority back from the name."""
-    priority, _, queue = name.partition(":")
-    return queue, int(priority)
+def of_priority_queue(name: bytes) -> tuple[str, int] | None:
+    """Queue and priority back from the name; None when somebody else has put it there."""
+    found = _PRIORITY_QUEUE.fullmatch(name)
+    return (found[2].decode(), int(found[1])) if found is not None else None

@@ -70,10 +70,10 @@ class RedisReading(RedisEpoch):
         states, sizes, parked, overdue = self._run("counts")
         waiting = []
         for name, count, oldest_us in zip(sizes[::3], sizes[1::3], sizes[2::3], strict=True):
-            queue, priority = of_priority_queue(name.decode())
-            waiting.append(
-                Queued(queue=queue, priority=priority, waiting=count, oldest_s=oldest_us / 1_000_000)
-            )
+            known = of_priority_queue(name)
+            if known is not None:
+                oldest_s = oldest_us / 1_000_000
+                waiting.append(Queued(queue=known[0], priority=known[1], waiting=count, oldest_s=oldest_s))
         return Counts(
             by_state={JobState(s.decode()): n for s, n in zip(states[::2], states[1::2], strict=True)},
             waiting=tuple(sorted((q for q in waiting if q.waiting), key=lambda q: (q.priority, q.queue))),

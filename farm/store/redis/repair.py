@@ -45,7 +45,14 @@ class RedisRepair(RedisLink):
             ]
         )
         _, *missing = self._run_many(
-            [self._messages_call(), *(self._priority_queue_call(name.decode()) for name in priority_queues)]
+            [
+                self._messages_call(),
+                *(
+                    self._priority_queue_call(name.decode(), *known)
+                    for name in priority_queues
+                    if (known := of_priority_queue(name)) is not None
+                ),
+            ]
         )
         # A job that became due is missed in its priority queue as well; it is announced once.
         notifications = list(
@@ -72,13 +79,13 @@ class RedisRepair(RedisLink):
             "sweep_messages", [self.keys.root, *lists], [self.limits.events_kept, self.limits.stale_batch]
         )
 
-    def _priority_queue_call(self, name: str) -> Call:
+    def _priority_queue_call(self, name: str, queue: str, priority: int) -> Call:
         return self._call(
             "sweep_priority_queue",
             self.limits.sweep_batch,
             name,
             in_ms(self.limits.notify_again_after_s),
-            notification_list=self._notifier.list_key(*of_priority_queue(name)),
+            notification_list=self._notifier.list_key(queue, priority),
         )
 
     def notify(self, notifications: Sequence[Notification]) -> None:
