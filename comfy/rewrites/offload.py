@@ -6,18 +6,23 @@ import math
 from typing import Any, Final
 
 from comfy.graphs.links import is_link
+from comfy.graphs.required import model_files
+from comfy.node_defs.node_classes import Work, work_of
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.draft import Draft
 from comfy.rewrites.rewrite import Rewrite
 from comfy.rewrites.room import NotKnown, Room
 from comfy.wan.memory import MIN_INFERENCE_BYTES, RESERVE_BYTES
 from comfy.wan.models import GIB
+from comfy.wan.names import file_bytes
 
 LOAD_DEVICE: Final = "load_device"
 _MAIN: Final = "main_device"
 _OFFLOAD: Final = "offload_device"
 _BLOCK_SWAPS: Final = ("WanVideoBlockSwap", "WanVideoEnhancedBlockSwap")
 _SAMPLER: Final = "WanVideoSampler"
+_DEVICE: Final = "device"
+_CPU: Final = "cpu"
 _FULL_MARGIN_BYTES: Final = int(0.3 * GIB)
 
 
@@ -67,6 +72,24 @@ def choose_force_offload(draft: Draft) -> None:
             draft.set(node_id, "force_offload", False, "all models fit on the card together")
         elif _together(room) > room.free_bytes:
             draft.set(node_id, "force_offload", True, "the next stage needs the memory of this one's model")
+
+
+def place_encoder(draft: Draft) -> None:
+    """Take the text encoder off the CPU where the card has room for it before sampling begins."""
+    for node_id in draft.running():
+        if work_of(draft.class_of(node_id)) is not Work.LOAD or draft.value(node_id, _DEVICE) != _CPU:
+            continue
+        files = [file for file in model_files(draft.graph) if file.node_id == node_id]
+        if not files or any(file.folder != "text_encoders" for file in files):
+            continue
+        sizes = [file_bytes(file.name, file.folder, draft.site.model_bytes) for file in files]
+        if draft.site.vram_bytes is None or any(size is None for size in sizes):
+            draft.note(node_id, "stays on the CPU: the card or the file's size is not known")
+            continue
+        wanted = int(1.1 * sum(size or 0 for size in sizes)) + RESERVE_BYTES + MIN_INFERENCE_BYTES
+        if wanted <= draft.site.vram_bytes:
+            why = f"the encoder takes {_gib(wanted)} and is off the card before sampling begins"
+            draft.set(node_id, _DEVICE, "default", why)
 
 
 def _room(draft: Draft, nodes: list[str], what: str) -> Room | None:
@@ -151,4 +174,13 @@ FORCE_OFFLOAD: Final = Rewrite(
     ),
     source="https://github.com/kijai/ComfyUI-WanVideoWrapper (nodes.py)",
     apply=choose_force_offload,
+)
+ENCODER: Final = Rewrite(
+    name="encoder-device",
+    kind=ChangeKind.NEAR,
+    title="takes the text encoder off the CPU where it fits the card",
+    when="a text encoder's loader says `cpu`, the installed one offers `default`, and the card has the room",
+    effect="a new prompt is encoded on the card; ComfyUI moves the encoder off it before it samples",
+    source="https://github.com/Comfy-Org/ComfyUI (nodes.py, CLIPLoader)",
+    apply=place_encoder,
 )

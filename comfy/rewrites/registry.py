@@ -11,9 +11,10 @@ from comfy.rewrites.later_inputs import LATER_INPUTS
 from comfy.rewrites.lightning import LIGHTNING
 from comfy.rewrites.limits import LENGTH, SIZE
 from comfy.rewrites.metadata import METADATA
-from comfy.rewrites.offload import BLOCK_SWAP, FORCE_OFFLOAD, LOAD
-from comfy.rewrites.previews import PREVIEWS
+from comfy.rewrites.offload import BLOCK_SWAP, ENCODER, FORCE_OFFLOAD, LOAD
+from comfy.rewrites.previews import DOUBLES, PREVIEWS
 from comfy.rewrites.rewrite import Rewrite
+from comfy.rewrites.separators import SEPARATORS
 from comfy.rewrites.tiled_decode import TILED_DECODE
 from comfy.rewrites.unloads import UNLOADS
 from comfy.rewrites.video_format import MP4, NVENC
@@ -22,14 +23,17 @@ from comfy.rewrites.video_format import MP4, NVENC
 # the clip, because what fits on a card depends on the clip. Outputs come last: a format that is changed
 # decides which inputs its node has.
 REWRITES: Final[tuple[Rewrite, ...]] = (
+    SEPARATORS,
     LATER_INPUTS,
     LIGHTNING,
     SIZE,
     INTERPOLATION,
     LENGTH,
     PREVIEWS,
+    DOUBLES,
     UNLOADS,
     ATTENTION,
+    ENCODER,
     LOAD,
     BLOCK_SWAP,
     FORCE_OFFLOAD,

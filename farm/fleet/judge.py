@@ -19,6 +19,7 @@ from comfy.node_defs.definitions import (
     Section,
 )
 from comfy.node_defs.later_inputs import with_later_inputs
+from comfy.node_defs.separators import with_own_separators
 
 _Range = tuple[float, float]
 
@@ -64,7 +65,7 @@ class Judge:
         return self._judged(graph_of(image))
 
     def _judged(self, graph: Mapping[str, Any]) -> Sequence[GraphProblem]:
-        mended = with_later_inputs(graph, self.definitions)
+        mended = with_later_inputs(with_own_separators(graph, self.definitions), self.definitions)
         found = validate(
             mended, self.definitions, generation=self._generation, input_file_exists=self._may_exist
         ).problems
