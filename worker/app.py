@@ -24,7 +24,7 @@ from farm.settings import (
     WorkerSettings,
 )
 from farm.surroundings import settings_here
-from worker.celery_internals import queues_were_chosen
+from worker.celery_internals import answer_only_questions, queues_were_chosen
 from worker.consumer import Line, fetch_when_free, patient_consumer
 from worker.errors import WorkerError
 from worker.exits import EX_SOFTWARE, code_of_refusal
@@ -48,6 +48,7 @@ except SettingsError as _exc:
     raise SystemExit(f"The worker cannot start: {_exc}") from _exc
 
 app = make_app(_redis, name="farm-worker")
+answer_only_questions()
 app.conf.worker_concurrency = runtime.threads
 app.conf.worker_consumer = patient_consumer(runtime.gate)
 line = Line(app)

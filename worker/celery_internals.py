@@ -10,11 +10,12 @@ import socket
 from collections.abc import Callable, Iterator
 from queue import Empty
 from types import MethodType
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from celery import Celery
 from celery.bin.celery import celery
 from celery.worker import state
+from celery.worker.control import Panel
 from celery.worker.state import maybe_shutdown
 from redis.exceptions import ResponseError
 
@@ -26,6 +27,28 @@ def end_if_told() -> None:
         SystemExit: it has (Celery's `WorkerShutdown`, `WorkerTerminate`).
     """
     maybe_shutdown()
+
+
+# What Flower asks to show a worker, and what `celery inspect ping` asks. `enable_events` it sends every few
+# seconds, and it changes nothing here.
+QUESTIONS: Final = frozenset(
+    {
+        *("ping", "stats", "active_queues", "registered", "enable_events"),
+        *("scheduled", "active", "reserved", "revoked"),
+    }
+)
+
+
+def answer_only_questions() -> None:
+    """Have this process take no orders by Celery's remote control: whoever may write to Redis can send them.
+
+    Without this a message shuts a worker down, takes its queues away or has it hold a job back. The farm has
+    orders of its own (`farm drain`, `farm cancel`).
+    """
+    for name in Panel.data.keys() - QUESTIONS:
+        del Panel.data[name]
+    # Flower asks for it too, and it would tell what the settings hide: how the sentinels are logged in to.
+    Panel.data["conf"] = lambda _state, **_options: {}
 
 
 def redis_of(connection: Any) -> Any:

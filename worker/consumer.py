@@ -14,6 +14,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from celery import Celery, bootsteps
@@ -21,6 +22,7 @@ from celery.worker.consumer import Consumer
 from celery.worker.consumer.tasks import Tasks
 from redis.exceptions import ResponseError
 
+from farm.broker import TASK_NAME
 from farm.status.not_fetching import NotFetching
 from worker.celery_internals import decide_fetching, drop_unreadable, end_if_told, redis_of, sockets_of
 from worker.gate import Gate
@@ -62,6 +64,10 @@ class PatientConsumer(Consumer):
                 self._wait_for_room(trial)
         return connected
 
+    def create_task_handler(self, *args: Any, **given: Any) -> Callable[[Any], None]:
+        """As its base, for the messages of the farm; others end here."""
+        return only_ours(super().create_task_handler(*args, **given))
+
     def _wait_for_room(self, trial: Any) -> None:
         self.gate.close(NotFetching.REDIS_READ_ONLY)
         try:
@@ -71,6 +77,28 @@ class PatientConsumer(Consumer):
         finally:
             self.gate.open(NotFetching.REDIS_READ_ONLY)
         log.warning("Redis takes writes again", extra={"event": "redis_has_room"})
+
+
+def only_ours(receive: Callable[[Any], None]) -> Callable[[Any], None]:
+    """A receiver of messages that drops those which the farm never sends.
+
+    One with an `eta` would be held until then, in this worker, and counted as a job in its hands.
+    """
+
+    def receive_ours(message: Any) -> None:
+        headers = message.headers if isinstance(message.headers, Mapping) else {}
+        told = [name for name in ("eta", "expires") if headers.get(name) is not None]
+        if headers.get("task") == TASK_NAME and not told:
+            receive(message)
+            return
+        why = f"it has {' and '.join(told)}" if told else "it names another task"
+        log.warning(
+            "This worker dropped a message that the farm does not send",
+            extra={"event": "message_refused", "reason": why},
+        )
+        message.reject_log_error(log, (OSError,))
+
+    return receive_ours
 
 
 def _refusal(connection: Any) -> ResponseError | None:

@@ -69,6 +69,7 @@ def test_nothing_in_the_queues_stops_a_worker_or_loses_a_job(
         a_message(notifier, unknown, headers={"id": "../../etc/passwd"}),
         a_message(notifier, unknown, headers={"id": {"a": 1}}),
         a_message(notifier, unknown, headers={"eta": "tomorrow"}),
+        *[a_message(notifier, unknown, headers={"eta": "2999-01-01T00:00:00+00:00"})] * 5,
         a_message(notifier, unknown, **{"content-type": "application/x-python-serialize"}),
         a_message(notifier, unknown, **{"content-encoding": "utf-99"}),
         a_message(notifier, unknown),
