@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,11 +13,12 @@ from comfy.graphs.links import (
     inputs_of,
     is_link,
 )
-from comfy.node_defs.node_classes import FIRST_INPUT, NodeClass, node_class
+from comfy.node_defs.node_classes import FIRST_INPUT, HEIGHT, Formula, NodeClass, Picks, node_class
 
-_AS: Final = (float, int, bool)  # what the outputs of a node that calculates give its result as
-_KEEPS_SIDES: Final = frozenset({None, "stretch", "crop"})  # other ways of keeping proportions change a side
-
+_PICTURES: Final = ("image", "images", "pixels", "input")  # what the input for a picture is called
+_NAME: Final = re.compile(r"[A-Za-z_]\w*")
+_LONGEST_FORMULA: Final = 200  # characters
+_MOST_DIGITS: Final = 20
 _DEEPEST = 8  # formulas and switches within each other: a graph made to hurt nests thousands
 
 
@@ -38,6 +40,7 @@ class Setting:
     asked: InputPath  # the input that gets the value
     set_at: InputPath  # where the literal stands, or from where a link leads to what makes the value
     value: Any  # None: unknown until the graph runs
+    at_most: int | None = None  # of a value that is unknown until the graph runs: it is no larger
     source_id: str | None = None  # the node that makes the value; None: a literal stands at `set_at`
     slot: int = 0  # which of its outputs
 
@@ -54,7 +57,7 @@ class Setting:
     @property
     def whole(self) -> int | None:
         """The value, when it is a whole number."""
-        return self.value if isinstance(self.value, int) and not isinstance(self.value, bool) else None
+        return whole_of(self.value)
 
 
 def setting(graph: Mapping[str, Any], node_id: str, input_name: str) -> Setting | None:
@@ -106,6 +109,18 @@ def running(graph: Mapping[str, Any], outputs: Iterable[str]) -> set[str]:
     return seen
 
 
+def whole_of(value: Any) -> int | None:
+    """A value as the whole number that ComfyUI takes it for; None for what is none."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        digits = value.strip().removeprefix("-")
+        return int(value) if digits.isdecimal() and len(digits) <= _MOST_DIGITS else None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return value if isinstance(value, int) else None
+
+
 def _follow(graph: Mapping[str, Any], asked: InputPath, depth: int) -> Setting:
     at = asked
     for _ in range(len(graph) + 1):
@@ -118,44 +133,89 @@ def _follow(graph: Mapping[str, Any], asked: InputPath, depth: int) -> Setting:
         at = behind
     else:  # nodes that hand on to each other in a circle
         value = [at.node_id, 0]
-    known = _calculated(graph, value[0], value[1], depth)
-    return Setting(asked=asked, set_at=at, value=known, source_id=value[0], slot=value[1])
+    made = _made(graph, value[0], value[1], depth)
+    return Setting(
+        asked=asked, set_at=at, value=made.value, at_most=made.at_most, source_id=value[0], slot=value[1]
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """What a node makes, as far as it is known before it runs."""
+
+    value: Any = None
+    at_most: int | None = None
+    stands_at: InputPath | None = None  # the input whose value it is, unchanged
+
+
+_UNKNOWN: Final = _Made()
 
 
 def _handed_on(graph: Mapping[str, Any], node_id: str, slot: int, depth: int) -> InputPath | None:
     """The input whose value a node hands on as it is; None when it makes a value of its own."""
     row = _known(graph, node_id)
-    if row.is_switch:
-        name = _taken(graph, node_id, depth)
-    elif (side := row.tells_side.get(slot)) is not None:
-        return _side_of_picture(graph, node_id, side, depth)
-    else:
-        name = row.hands_on.get(slot)
-        if name == FIRST_INPUT:
-            name = next(iter(inputs_of(graph, node_id)), None)
+    if slot in row.tells_side:
+        return _side_of_picture(graph, node_id, row.tells_side[slot], depth).stands_at
+    name = _name_handed_on(graph, node_id, row, slot, depth)
     known = name is not None and name in inputs_of(graph, node_id)
     return InputPath(node_id=node_id, input_name=name) if known and name is not None else None
 
 
-def _side_of_picture(graph: Mapping[str, Any], node_id: str, side: str, depth: int) -> InputPath | None:
-    """The input that says how wide or high the picture is that this node has; None when none does."""
+def _name_handed_on(
+    graph: Mapping[str, Any], node_id: str, row: NodeClass, slot: int, depth: int
+) -> str | None:
+    inputs = inputs_of(graph, node_id)
+    if row.is_switch:
+        return _taken(graph, node_id, depth)
+    if slot in row.picks:
+        return _picked(graph, node_id, row.picks[slot], depth)
+    if row.first_of is not None and slot == 0:
+        return next((name for name in inputs if name.startswith(row.first_of)), None)
+    name = row.hands_on.get(slot)
+    return next(iter(inputs), None) if name == FIRST_INPUT else name
+
+
+def _picked(graph: Mapping[str, Any], node_id: str, picks: tuple[str, Picks], depth: int) -> str | None:
+    by, names = picks
+    value = _value_at(graph, node_id, by, depth)
+    if value is None:
+        return None
+    return names.format(whole_of(value)) if isinstance(names, str) else names.get(bool(value))
+
+
+def _value_at(graph: Mapping[str, Any], node_id: str, input_name: str, depth: int) -> Any:
+    if depth == 0 or input_name not in inputs_of(graph, node_id):
+        return None
+    return _follow(graph, InputPath(node_id=node_id, input_name=input_name), depth - 1).value
+
+
+def _side_of_picture(graph: Mapping[str, Any], node_id: str, side: str, depth: int) -> _Made:
+    """How wide or high the picture is that this node has."""
     for _ in range(_DEEPEST):
-        inputs = inputs_of(graph, node_id)
         row = _known(graph, node_id)
-        if row.resizes:
-            break
-        if not row.tells_side or not is_link(inputs.get("image")):
-            return None
-        node_id = inputs["image"][0]
-    else:
-        return None
-    if depth == 0 or inputs.get("keep_proportion") not in _KEEPS_SIDES:
-        return None
-    at = InputPath(node_id=node_id, input_name=side)
-    value = _follow(graph, at, depth - 1).value
-    step = inputs.get("divisible_by", 1)
-    exact = isinstance(value, int) and isinstance(step, int) and value > 0 and value % max(step, 1) == 0
-    return at if exact else None
+        if row.sized_by is not None:
+            return _side_made(graph, node_id, row, row.sized_by[side == HEIGHT], depth)
+        inputs = inputs_of(graph, node_id)
+        picture = next((inputs[name] for name in _PICTURES if is_link(inputs.get(name))), None)
+        passes = row.tells_side or row.same_size or row.hands_on
+        if not passes or picture is None:
+            return _UNKNOWN
+        node_id = picture[0]
+    return _UNKNOWN
+
+
+def _side_made(graph: Mapping[str, Any], node_id: str, row: NodeClass, name: str, depth: int) -> _Made:
+    value = whole_of(_value_at(graph, node_id, name, depth))
+    step = whole_of(inputs_of(graph, node_id).get(row.multiple, 1)) if row.multiple else 1
+    if value is None or value <= 0 or step is None:
+        return _UNKNOWN
+    if row.exact_when is not None:
+        by, exact = row.exact_when
+        if inputs_of(graph, node_id).get(by) not in exact:
+            return _Made(at_most=value)
+    rounded = value - value % max(step, 1)
+    same = InputPath(node_id=node_id, input_name=name) if rounded == value else None
+    return _Made(value=rounded, stands_at=same)
 
 
 def _known(graph: Mapping[str, Any], node_id: str) -> NodeClass:
@@ -163,24 +223,40 @@ def _known(graph: Mapping[str, Any], node_id: str) -> NodeClass:
 
 
 def _taken(graph: Mapping[str, Any], node_id: str, depth: int) -> str | None:
-    if depth == 0 or "switch" not in inputs_of(graph, node_id):
-        return None
-    position = _follow(graph, InputPath(node_id=node_id, input_name="switch"), depth - 1).value
+    position = _value_at(graph, node_id, "switch", depth)
     return None if position is None else "on_true" if position else "on_false"
 
 
-def _calculated(graph: Mapping[str, Any], node_id: str, slot: int, depth: int) -> Any:
-    before = _known(graph, node_id).variables
-    if before is None or depth == 0 or not 0 <= slot < len(_AS):
-        return None
-    inputs = inputs_of(graph, node_id)
-    names = {
-        name.removeprefix(before): _follow(
-            graph, InputPath(node_id=node_id, input_name=name), depth - 1
-        ).value
-        for name in inputs
-        if name.startswith(before)
+def _made(graph: Mapping[str, Any], node_id: str, slot: int, depth: int) -> _Made:
+    row = _known(graph, node_id)
+    if slot in row.tells_side:
+        return _side_of_picture(graph, node_id, row.tells_side[slot], depth)
+    if slot in row.formulas:
+        return _Made(value=_by_formula(graph, node_id, row.formulas[slot], depth))
+    if row.variables is None or not 0 <= slot < len(row.gives):
+        return _UNKNOWN
+    formula = _value_at(graph, node_id, row.formula, depth)
+    if not isinstance(formula, str):
+        return _UNKNOWN
+    result = _calculated(graph, node_id, formula, row.variables, depth)
+    return _UNKNOWN if result is None else _Made(value=row.gives[slot](result))
+
+
+def _by_formula(graph: Mapping[str, Any], node_id: str, formula: Formula, depth: int) -> int | float | None:
+    if not isinstance(formula, str):
+        by, each = formula
+        formula = each.get(str(_value_at(graph, node_id, by, depth)), "")
+    return _calculated(graph, node_id, formula, "", depth)
+
+
+def _calculated(
+    graph: Mapping[str, Any], node_id: str, formula: str, before: str, depth: int
+) -> int | float | None:
+    # Each name once, and only those that the formula uses: what is behind them may be formulas again.
+    used = {f"{before}{name}": name for name in _NAME.findall(formula[:_LONGEST_FORMULA])}
+    values = {
+        name: _value_at(graph, node_id, path, depth)
+        for path, name in used.items()
+        if path in inputs_of(graph, node_id)
     }
-    formula = _follow(graph, InputPath(node_id=node_id, input_name="expression"), depth - 1).value
-    result = evaluate(formula, names) if isinstance(formula, str) else None
-    return None if result is None else _AS[slot](result)
+    return evaluate(formula, values)

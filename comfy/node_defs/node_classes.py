@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 # Input -> folder below ComfyUI's models/, for classes that name their inputs as ComfyUI's own do.
 _MODELS: Final = {
@@ -60,6 +60,11 @@ class Names(StrEnum):
     PATH = "path"  # likely one, by the input's name
 
 
+Cast = type[int] | type[float] | type[bool]
+Picks = str | Mapping[Any, str]  # the name with "{}" for the value, or the name for each value
+Formula = str | tuple[str, Mapping[str, str]]  # over the inputs; or an input, and the formula for each value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeClass:
     """What is known of one class."""
@@ -78,14 +83,29 @@ class NodeClass:
 
     # Values
     hands_on: Mapping[int, str] = field(default_factory=dict)  # output -> the input that leaves there
-    tells_side: Mapping[int, str] = field(default_factory=dict)  # output -> side of its picture told there
-    resizes: bool = False  # its picture becomes as large as `width` and `height` say
     is_switch: bool = False  # hands on `on_true` or `on_false`, as `switch` says, and never runs the other
-    variables: str | None = None  # calculates `expression`: what its inputs' names put before a variable's
+    # Output -> the input that says which of the others it hands on, and how these are called
+    picks: Mapping[int, tuple[str, Picks]] = field(default_factory=dict)
+    first_of: str | None = None  # hands on the first of its inputs whose names begin so
+    variables: str | None = None  # calculates a formula: what its inputs' names put before a variable's
+    formula: str = "expression"  # the input that holds it
+    gives: tuple[Cast, ...] = (float, int, bool)  # and what its outputs give the result as
+    formulas: Mapping[int, Formula] = field(default_factory=dict)  # output -> a formula of the class itself
+
+    # Pictures
+    tells_side: Mapping[int, str] = field(default_factory=dict)  # output -> side of its picture told there
+    sized_by: tuple[str, str] | None = None  # the inputs that say how wide and how high its picture becomes
+    # An input, and the values with which both sides become as said; with others they are at most that.
+    exact_when: tuple[str, frozenset[Any]] | None = None
+    multiple: str | None = None  # the input whose multiples the sides are rounded down to
+    same_size: bool = False  # its picture is as large as the one it takes
 
     unloads: bool = False  # throws models out of memory as well
 
 
+WIDTH: Final = "width"
+HEIGHT: Final = "height"
+_SIDES: Final = (WIDTH, HEIGHT)
 FIRST_INPUT: Final = ""  # in `hands_on`: the single input, which has no name in some exports
 
 
@@ -107,6 +127,27 @@ def _holds(input_name: str = "value") -> NodeClass:
 
 _PREVIEW: Final = NodeClass(is_output=True, only_shows=True)
 _SWITCH: Final = NodeClass(is_switch=True)
+_SAME_SIZE: Final = NodeClass(same_size=True)
+_OPERATIONS: Final[Formula] = (
+    "operation",
+    {"add": "a + b", "subtract": "a - b", "multiply": "a * b", "divide": "a / b", "modulo": "a % b"},
+)
+
+
+def _calculates(formula: str, *gives: Cast) -> NodeClass:
+    """A node with a formula of its user's over inputs that are called as the variables are."""
+    return NodeClass(variables="", formula=formula, gives=gives)
+
+
+def _of_two(sign: str) -> NodeClass:
+    """The same result as a whole number and as it is."""
+    text = f"int_a {sign} int_b"
+    return NodeClass(formulas={0: f"int({text})", 1: f"float({text})"})
+
+
+def _sized(tells: Mapping[int, str] | None = None, sides: tuple[str, str] = _SIDES, **more: Any) -> NodeClass:
+    return NodeClass(tells_side=tells or {}, sized_by=sides, **more)
+
 
 CLASSES: Final[Mapping[str, NodeClass]] = {
     # Models under other names, or of another kind. One that names none fetches its own file.
@@ -135,7 +176,6 @@ CLASSES: Final[Mapping[str, NodeClass]] = {
     "LoadAndResizeImage": _image(),
     "LoadAudio": NodeClass(input_file="audio", refusal="Invalid audio file: {}"),
     "LoadVideo": _video("file"),
-    "VHS_LoadVideo": _video(),
     "VHS_LoadVideoFFmpeg": _video(),
     "VHS_LoadAudioUpload": NodeClass(input_file="audio"),
     # Files and folders anywhere
@@ -177,10 +217,94 @@ CLASSES: Final[Mapping[str, NodeClass]] = {
     "LazySwitchKJ": _SWITCH,
     "ComfyMathExpression": NodeClass(variables="values."),
     "SimpleCalculatorKJ": NodeClass(variables="variables."),
-    "GetImageSize": NodeClass(tells_side={0: "width", 1: "height"}),
-    "GetImageSizeAndCount": NodeClass(tells_side={1: "width", 2: "height"}),
-    "ImageResizeKJv2": NodeClass(tells_side={1: "width", 2: "height"}, resizes=True),
-    "ImageScale": NodeClass(resizes=True),
+    # Values of other packs. Source: ComfyUI-Easy-Use py/nodes/logic.py, seed.py; ComfyUI_essentials misc.py;
+    # ComfyUI-Custom-Scripts py/math_expression.py, reroute_primitive.py; ComfyUI_JPS-Nodes jps-nodes.py;
+    # ComfyUI-mxToolkit mxtoolkit.py; rgthree-comfy py/seed.py, any_switch.py
+    "easy int": _holds(),
+    "easy float": _holds(),
+    "easy string": _holds(),
+    "easy boolean": _holds(),
+    "easy seed": _holds("seed"),
+    "easy positive": _holds("positive"),
+    "easy negative": _holds("negative"),
+    "easy mathInt": NodeClass(formulas={0: _OPERATIONS}),
+    "easy mathFloat": NodeClass(formulas={0: _OPERATIONS}),
+    "easy simpleMath": _calculates("value", int, float, bool),
+    "easy ifElse": NodeClass(picks={0: ("boolean", {True: "on_true", False: "on_false"})}),
+    "easy anythingIndexSwitch": NodeClass(picks={0: ("index", "value{}")}),
+    "easy textSwitch": NodeClass(picks={0: ("input", "text{}")}),
+    "easy imageSize": NodeClass(tells_side={0: WIDTH, 1: HEIGHT}, is_output=True, only_shows=True),
+    "SimpleMath+": _calculates("value", int, float),
+    "SimpleMathInt+": _holds(),
+    "SimpleMathFloat+": _holds(),
+    "SimpleMathPercent+": _holds(),
+    "MathExpression|pysssss": replace(_calculates("expression", int, float), is_output=True, only_shows=True),
+    "ReroutePrimitive|pysssss": _holds(),
+    "Integer Switch (JPS)": NodeClass(picks={0: ("select", "int_{}")}),
+    "Image Switch (JPS)": NodeClass(picks={0: ("select", "img_{}")}),
+    "Multiply Int Int (JPS)": _of_two("*"),
+    "Substract Int Int (JPS)": _of_two("-"),
+    "Largest Int (JPS)": NodeClass(formulas={0: "max(int_a, int_b)", 1: "min(int_a, int_b)"}),
+    "Resolution Multiply (JPS)": NodeClass(formulas={0: "width * factor", 1: "height * factor"}),
+    "Text Prompt (JPS)": _holds("text"),
+    "mxSeed": _holds("X"),
+    "mxSlider": NodeClass(picks={0: ("isfloatX", {False: "Xi", True: "Xf"})}),
+    "mxSlider2D": NodeClass(
+        picks={
+            0: ("isfloatX", {False: "Xi", True: "Xf"}),
+            1: ("isfloatY", {False: "Yi", True: "Yf"}),
+        }
+    ),
+    "Seed (rgthree)": _holds("seed"),
+    "Any Switch (rgthree)": NodeClass(first_of="any_"),
+    "Seed Everywhere": _holds("seed"),
+    "Simple String": _holds("string"),
+    # Sizes of pictures
+    "GetImageSize": NodeClass(tells_side={0: WIDTH, 1: HEIGHT}),
+    "GetImageSize+": NodeClass(tells_side={0: WIDTH, 1: HEIGHT}),
+    "Get Image Size (JPS)": NodeClass(tells_side={0: WIDTH, 1: HEIGHT}),
+    "Image or Latent Size (rgthree)": NodeClass(tells_side={0: WIDTH, 1: HEIGHT}),
+    "GetImageSizeAndCount": NodeClass(tells_side={1: WIDTH, 2: HEIGHT}, same_size=True),
+    "EmptyImage": _sized(),
+    "ImageScale": _sized(),
+    "ImageCrop": _sized(),
+    "ImageCrop+": _sized(),
+    "Crop Image TargetSize (JPS)": _sized(sides=("target_w", "target_h")),
+    "ImageResizeKJv2": _sized(
+        {1: WIDTH, 2: HEIGHT},
+        exact_when=("keep_proportion", frozenset({None, False, "stretch", "crop"})),
+        multiple="divisible_by",
+    ),
+    "ImageResizeKJ": _sized(
+        {1: WIDTH, 2: HEIGHT},
+        exact_when=("keep_proportion", frozenset({None, False})),
+        multiple="divisible_by",
+    ),
+    "ImageResize+": _sized(
+        {1: WIDTH, 2: HEIGHT},
+        exact_when=("method", frozenset({None, "stretch", "fill / crop", "pad"})),
+        multiple="multiple_of",
+    ),
+    "Image Resize (rgthree)": _sized(
+        {1: WIDTH, 2: HEIGHT}, exact_when=("fit", frozenset({None, "crop", "pad"}))
+    ),
+    "ConstrainImageforVideo|pysssss": _sized(
+        sides=("max_width", "max_height"), exact_when=("crop_if_required", frozenset())
+    ),
+    "ConstrainImage|pysssss": _sized(
+        sides=("max_width", "max_height"), exact_when=("crop_if_required", frozenset())
+    ),
+    "VHS_LoadVideo": NodeClass(
+        input_file="video", refusal="Invalid video file: {}", sized_by=("custom_width", "custom_height")
+    ),
+    "ColorMatch": _SAME_SIZE,
+    "ImageBatchMulti": _SAME_SIZE,
+    "ImageFlip+": _SAME_SIZE,
+    "ImageFromBatch": _SAME_SIZE,
+    "ImageFromBatch+": _SAME_SIZE,
+    "ImageInvert": _SAME_SIZE,
+    "ImageSharpen": _SAME_SIZE,
+    "RepeatImageBatch": _SAME_SIZE,
     # ComfyUI-Unload-Model; KJNodes ``VRAM_Debug``
     "UnloadModel": NodeClass(unloads=True, hands_on={0: "value"}),
     "UnloadAllModels": NodeClass(unloads=True, hands_on={0: "value"}),

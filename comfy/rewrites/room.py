@@ -8,7 +8,7 @@ from typing import Any
 
 from comfy.graphs.required import model_files
 from comfy.rewrites.site import Site
-from comfy.wan.find import clip_size
+from comfy.wan.find import clip_size, size_bound
 from comfy.wan.fit import Fit, ModelSizes, fit
 from comfy.wan.memory import vae_decode_bytes
 from comfy.wan.models import WAN_14B, ModelFamily
@@ -86,12 +86,12 @@ def decodes_whole(graph: Mapping[str, Any], site: Site) -> bool:
 
 
 def clip_of(graph: Mapping[str, Any]) -> ClipSize:
-    """The clip that a graph makes.
+    """The clip that a graph makes, or what it does not exceed.
 
     Raises:
-        NotKnown: its size is computed while the graph runs, or there is none.
+        NotKnown: its size is computed while the graph runs, without a bound, or there is none.
     """
-    size = clip_size(graph)
+    size = clip_size(graph) or size_bound(graph)
     if size is None:
         raise NotKnown("the clip's size is computed while it runs")
     return size

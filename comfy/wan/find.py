@@ -21,6 +21,11 @@ def clip_size(graph: Mapping[str, Any]) -> ClipSize | None:
     return _clip_size(find_roles(graph))
 
 
+def size_bound(graph: Mapping[str, Any]) -> ClipSize | None:
+    """Give a size that the clip does not exceed; None when not even that is known before the graph runs."""
+    return _clip_size(find_roles(graph), bound=True)
+
+
 def steps_by_sampler(graph: Mapping[str, Any]) -> dict[str, int]:
     """Count the steps that each running sampler runs; one whose steps are computed is left out."""
     counts: dict[str, int] = {}
@@ -73,10 +78,11 @@ def _model_title(graph: Mapping[str, Any]) -> str:
     return f"graph of {len(graph)} nodes"
 
 
-def _clip_size(roles: Roles) -> ClipSize | None:
-    """The largest of the known sizes."""
+def _clip_size(roles: Roles, *, bound: bool = False) -> ClipSize | None:
+    """The largest of the known sizes; `bound`: or of those of which it is known what they do not exceed."""
     for size in roles.sizes:
-        width, height, frames = size.width.whole, size.height.whole, size.frames.whole
+        asked = (size.width, size.height, size.frames)
+        width, height, frames = (each.whole or (each.at_most if bound else None) for each in asked)
         if width and height and frames and min(width, height, frames) > 0:
             batch = max((size.batch.whole if size.batch else None) or 1, 1)
             return ClipSize(width=width, height=height, frames=frames, batch=batch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from typing import Any, Final
@@ -130,8 +131,20 @@ class Reader:
         """Where the first of these inputs that the node has is set."""
         for name in input_names:
             if (found := setting(self.graph, node_id, name)) is not None:
-                return found
+                return replace(found, value=self._cast(node_id, name, found.value))
         return None
+
+    def _cast(self, node_id: str, name: str, value: Any) -> Any:
+        """A number that stands as text, as the number that ComfyUI takes it for."""
+        if not isinstance(value, str):
+            return value
+        known = self._definition(node_id)
+        wanted = known.input(name) if known is not None else None
+        kind = wanted.kind if wanted is not None else ""
+        try:
+            return int(value) if kind == "INT" else float(value) if kind == "FLOAT" else value
+        except ValueError:
+            return value
 
     def value(self, node_id: str, input_name: str) -> Any:
         """What an input gets; None when it is missing or not known before the graph runs."""

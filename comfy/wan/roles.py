@@ -6,6 +6,7 @@ that run count, and every value comes with the input where it is really set.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -40,7 +41,9 @@ __all__ = [
     "find_roles",
 ]
 
-_FRAMES: Final = ("length", "num_frames", "frames", "video_length")
+_FRAMES: Final = ("length", "num_frames", "frames", "video_length", "frame_count", "num_video_frames")
+# Not where a picture is to be cut or laid: only what stands beside a number of frames is asked.
+_WIDTH: Final = re.compile(r"(\w+_)?width")
 # Where a clip of any length is sampled in pieces: the frames of one.
 _WINDOW: Final = "frame_window_size"
 _FPS: Final = ("fps", "frame_rate")
@@ -124,7 +127,9 @@ def _settings(
     found["width"] = [size.width for size in sizes[:1]]
     found["height"] = [size.height for size in sizes[:1]]
     found["frames"] = [size.frames for size in sizes[:1] if size.frames.asked.input_name != _WINDOW]
-    found["fps"] = [output.fps for output in outputs if output.saves]
+    # Where nothing is kept, what is shown says how fast the clip plays.
+    told = [output for output in outputs if output.saves and output.fps is not None] or outputs
+    found["fps"] = [output.fps for output in told]
     for role in ("steps", "cfg", "shift"):
         found[role] = [stage.get(role) for stage in stages]
     media: dict[str, list[Setting | None]] = {role: [*files] for role, files in find_media(reader).items()}
@@ -147,14 +152,14 @@ def _distinct(found: Iterable[Setting | None]) -> tuple[Setting, ...]:
 def _find_sizes(reader: Reader) -> tuple[Size, ...]:
     found = []
     for node_id in reader.nodes():
-        width, height = reader.setting(node_id, "width"), reader.setting(node_id, "height")
         frames = reader.setting(node_id, *_FRAMES, _WINDOW)
-        if width is not None and height is not None and frames is not None:
+        sides = None if frames is None else _sides(reader, node_id)
+        if sides is not None and frames is not None:
             size = Size(
                 node_id=node_id,
                 class_type=reader.class_type(node_id),
-                width=width,
-                height=height,
+                width=sides[0],
+                height=sides[1],
                 frames=frames,
                 batch=reader.setting(node_id, "batch_size"),
             )
@@ -162,10 +167,20 @@ def _find_sizes(reader: Reader) -> tuple[Size, ...]:
     return tuple(sorted(found, key=_area, reverse=True))
 
 
+def _sides(reader: Reader, node_id: str) -> tuple[Setting, Setting] | None:
+    """Width and height, whatever stands before these words: "generation_width", "target_width"."""
+    names = [name for name in reader.inputs(node_id) if _WIDTH.fullmatch(name)]
+    for name in sorted(names, key=len):
+        width = reader.setting(node_id, name)
+        height = reader.setting(node_id, f"{name.removesuffix('width')}height")
+        if width is not None and height is not None:
+            return width, height
+    return None
+
+
 def _area(size: Size) -> float:
-    values = [size.width.value, size.height.value, size.frames.value]
-    known = [float(value) for value in values if isinstance(value, int | float)]
-    return known[0] * known[1] * known[2] if len(known) == 3 else 0.0
+    known = [each.whole or each.at_most for each in (size.width, size.height, size.frames)]
+    return math.prod(each or 0 for each in known)
 
 
 def _find_outputs(reader: Reader) -> tuple[Output, ...]:

@@ -18,7 +18,7 @@ from comfy.graphs.required import (
 )
 from comfy.graphs.values import literal
 from comfy.node_defs.definitions import Definitions
-from comfy.wan.find import clip_size
+from comfy.wan.find import clip_size, size_bound
 from comfy.wan.memory import (
     UNKNOWN_SIZE,
     MemoryNeed,
@@ -123,13 +123,14 @@ def read_workload(
     """
     roles = find_roles(graph, definitions)
     named = model_files(graph)
-    size = clip_size(graph)
-    window, windows = _window(graph, roles, size or UNKNOWN_SIZE)
+    known = clip_size(graph)
+    size = known or size_bound(graph) or UNKNOWN_SIZE
+    window, windows = _window(graph, roles, size)
     words = ["vace"] if any("vace" in file.name.lower() for file in named) else []
     words += [f"{windows} windows"] if windows > 1 else []
     stages = tuple(
         replace(stage, windows=windows)
-        for stage in _stages(graph, roles, window, ", ".join(words), real_sizes, certain=size is not None)
+        for stage in _stages(graph, roles, window, ", ".join(words), real_sizes, certain=known is not None)
     )
     if not stages:
         return None
@@ -137,10 +138,10 @@ def read_workload(
     return Workload(
         stages=stages,
         files=tuple(_files(named, stages, real_sizes)),
-        size=size or UNKNOWN_SIZE,
-        size_known=size is not None,
-        decode_bytes=vae_decode_bytes(size or UNKNOWN_SIZE, family),
-        encode_bytes=vae_encode_bytes(size or UNKNOWN_SIZE, family) if _encodes(roles) else 0,
+        size=size,
+        size_known=known is not None,
+        decode_bytes=vae_decode_bytes(size, family),
+        encode_bytes=vae_encode_bytes(size, family) if _encodes(roles) else 0,
         multiplier=_multiplier(roles),
         interpolates=bool(roles.interpolations),
         attention=_attention(graph, roles),

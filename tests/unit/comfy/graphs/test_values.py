@@ -96,17 +96,99 @@ def test_the_size_of_a_picture_is_found_where_the_picture_was_made_so_large() ->
     "graph",
     [
         resized(keep_proportion="resize"),
-        resized(keep_proportion="crop") | {"2": node("INTConstant", value=830)},
         resized(keep_proportion="crop") | {"2": node("INTConstant", value=0)},
         resized(keep_proportion="crop") | {"4": node("GetImageSizeAndCount", image=["1", 0])},
     ],
-    ids=["keeps-proportions", "rounded", "from-the-file", "not-resized"],
+    ids=["keeps-proportions", "from-the-file", "not-resized"],
 )
 def test_a_size_that_depends_on_the_picture_itself_is_not_guessed(graph: Graph) -> None:
     width = setting(graph, "5", "width")
 
     assert width is not None
     assert (width.value, width.source_id) == (None, "4")
+
+
+def test_a_size_that_is_rounded_is_known_and_said_to_be_computed() -> None:
+    width = setting(resized(keep_proportion="crop") | {"2": node("INTConstant", value=830)}, "5", "width")
+
+    assert width is not None
+    assert (width.value, width.source_id) == (816, "4")
+
+
+@pytest.mark.parametrize("keeps", ["resize", "pad"])
+def test_a_picture_that_keeps_its_proportions_is_no_larger_than_its_frame(keeps: str) -> None:
+    width = setting(resized(keep_proportion=keeps), "5", "width")
+
+    assert width is not None
+    assert (width.value, width.at_most) == (None, 832)
+
+
+@pytest.mark.parametrize(
+    ("maker", "slot", "value"),
+    [
+        (node("easy int", value=8), 0, 8),
+        (node("easy mathInt", a=4, b=2, operation="multiply"), 0, 8),
+        (node("easy mathInt", a=4, b=2, operation="power"), 0, None),
+        (node("easy ifElse", boolean=True, on_true=8, on_false=4), 0, 8),
+        (node("easy anythingIndexSwitch", index=1, value0=4, value1=8), 0, 8),
+        (node("easy simpleMath", value="a * 2", a=4), 0, 8),
+        (node("SimpleMath+", value="(a + b) / 2", a=10, b=6), 0, 8),
+        (node("SimpleMath+", value="a / 2", a=9), 1, 4.5),
+        (node("SimpleMathInt+", value=8), 0, 8),
+        (node("MathExpression|pysssss", expression="a * b", a=2, b=4), 0, 8),
+        (node("ReroutePrimitive|pysssss", value=8), 0, 8),
+        (node("Integer Switch (JPS)", select=2, int_1=4, int_2=8), 0, 8),
+        (node("Multiply Int Int (JPS)", int_a=2, int_b=4), 0, 8),
+        (node("Largest Int (JPS)", int_a=2, int_b=8), 0, 8),
+        (node("Resolution Multiply (JPS)", width=4, height=3, factor=2), 1, 6),
+        (node("mxSlider", Xi=8, Xf=8.5, isfloatX=0), 0, 8),
+        (node("mxSlider", Xi=8, Xf=8.5, isfloatX=1), 0, 8.5),
+        (node("mxSlider2D", Xi=1, Xf=1.0, Yi=8, Yf=8.0, isfloatX=0, isfloatY=0), 1, 8),
+        (node("mxSeed", X=8), 0, 8),
+        (node("Seed (rgthree)", seed=8), 0, 8),
+        (node("Any Switch (rgthree)", any_02=8, any_03=4), 0, 8),
+        (node("Text Prompt (JPS)", text="a fox"), 0, "a fox"),
+    ],
+)
+def test_constants_switches_and_maths_of_other_packs_are_followed(
+    maker: dict[str, Any], slot: int, value: Any
+) -> None:
+    assert literal(behind(maker, value=["1", slot]), "9", "steps") == value
+
+
+@pytest.mark.parametrize(
+    ("maker", "width"),
+    [
+        (node("ImageScale", image=["8", 0], width=832, height=480, crop="center"), 832),
+        (node("ImageScale", image=["8", 0], width=0, height=480, crop="center"), None),
+        (node("ImageCrop", image=["8", 0], width=832, height=480, x=0, y=0), 832),
+        (node("Crop Image TargetSize (JPS)", image=["8", 0], target_w=832, target_h=480), 832),
+        (node("ImageResize+", image=["8", 0], width=840, height=480, method="pad", multiple_of=16), 832),
+        (node("Image Resize (rgthree)", image=["8", 0], width=832, height=480, fit="contain"), None),
+        (node("ImageFlip+", image=["7", 0]), 640),
+        (node("Sharper", image=["7", 0]), None),
+    ],
+)
+def test_the_size_of_a_picture_is_followed_through_crops_and_resizes(
+    maker: dict[str, Any], width: int | None
+) -> None:
+    graph = {
+        "7": node("EmptyImage", width=640, height=640),
+        "8": node("LoadImage", image="a.png"),
+        "1": maker,
+        "2": node("GetImageSize+", image=["1", 0]),
+        "9": node("WanImageToVideo", width=["2", 0]),
+    }
+
+    assert literal(graph, "9", "width") == width
+
+
+@pytest.mark.parametrize(("value", "whole"), [(81, 81), ("81", 81), (81.0, 81), ("8.5", None), (True, None)])
+def test_a_whole_number_may_be_written_in_several_ways(value: Any, whole: int | None) -> None:
+    found = setting(behind(value=value), "9", "steps")
+
+    assert found is not None
+    assert found.whole == whole
 
 
 def test_an_input_that_is_missing_has_no_setting() -> None:

@@ -44,12 +44,15 @@ def named_inputs(row: NodeClass) -> set[str]:
     of_models = {} if row.models is NodeClass().models else row.models
     single = (row.input_file, row.any_file, row.rate)
     inputs = {*of_models, *row.hands_on.values(), *(name for name in single if name is not None)}
-    if row.resizes:
-        inputs |= {"width", "height"}
+    inputs |= {*(row.sized_by or ())}
+    inputs |= {
+        each for _, names in row.picks.values() if not isinstance(names, str) for each in names.values()
+    }
+    inputs |= {each for each in (row.multiple, row.exact_when and row.exact_when[0]) if each is not None}
     if row.is_switch:
         inputs |= {"switch", "on_true", "on_false"}
     if row.variables is not None:
-        inputs.add("expression")
+        inputs.add(row.formula)
     return inputs - {FIRST_INPUT}
 
 
