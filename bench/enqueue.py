@@ -34,10 +34,11 @@ from farm.fleet.preflight import (
     definitions_name,
 )
 from farm.local.wheels import valkey_binary
+from farm.notifier import store_at
 from farm.settings import RedisSettings, S3Settings
 from farm.status.worker import WorkerStatus
 from farm.storage import S3Storage
-from farm.store.base import JobStore
+from farm.store.roles import StatusStore
 
 TEMPLATE = "wan22-t2v-a14b"
 PROMPT = "A red fox trots through fresh snow at dawn, breath steaming, low sun through birch trunks, take {}"
@@ -54,12 +55,13 @@ def main() -> None:
     chosen = parser.parse_args()
     with own_valkey() if chosen.url is None else contextlib.nullcontext(chosen.url) as url:
         for name, request in (("template", of_template), ("plain graph", of_graph())):
+            redis = RedisSettings.read(url=url, namespace="bench-enqueue")
             farm = Farm(
-                redis=RedisSettings.read(url=url, namespace="bench-enqueue"),
+                redis=redis,
                 storage=S3Storage(S3Settings.read()),
             )
             with farm:
-                announce_worker(farm.store)
+                announce_worker(store_at(redis))
                 farm.submit_many(request(number) for number in range(500))
                 in_batches(farm, name, request, chosen.jobs)
                 one_by_one(farm, name, request, chosen.singles)
@@ -81,7 +83,7 @@ def of_graph() -> Callable[[int], JobRequest]:
     return request
 
 
-def announce_worker(store: JobStore) -> None:
+def announce_worker(store: StatusStore) -> None:
     """A live worker whose ComfyUI has the core nodes and the files of the template."""
     files: dict[str, list[str]] = {}
     for file in model_files(get_template(TEMPLATE).build(prompt="").graph):

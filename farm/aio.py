@@ -37,7 +37,8 @@ from farm.job import Artifact, JobEvent, JobRecord, JobResult, JobSpec, JobState
 from farm.settings import RedisSettings, S3Settings
 from farm.status.worker import WorkerStatus
 from farm.storage import Storage
-from farm.store.base import Counts, JobStore
+from farm.store.base import Counts
+from farm.store.roles import SubmitterStore
 
 if TYPE_CHECKING:
     from farm.fleet.planning import JobPlan
@@ -61,7 +62,7 @@ class AsyncFarm:
         *,
         redis: RedisSettings | None = None,
         s3: S3Settings | None = None,
-        store: JobStore | None = None,
+        store: SubmitterStore | None = None,
         storage: Storage | None = None,
         folder: Path | None = None,
         threads: int = _THREADS,

@@ -34,11 +34,12 @@ from farm.fleet.waiting import why_waiting
 from farm.follow import follow
 from farm.handle import Job
 from farm.job import JobEvent, JobRecord, JobSpec, JobState, new_job_id, queue_for
-from farm.notifier import LazyNotifier
-from farm.settings import GateSettings, RedisSettings, S3Settings, StoreSettings
+from farm.notifier import store_at
+from farm.settings import GateSettings, RedisSettings, S3Settings
 from farm.status.worker import WorkerStatus
 from farm.storage import S3Storage, Storage
-from farm.store.base import Counts, JobStore, NewJob, Page
+from farm.store.base import Counts, NewJob, Page
+from farm.store.roles import SubmitterStore
 from farm.surroundings import settings_here
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Farm:
         *,
         redis: RedisSettings | None = None,
         s3: S3Settings | None = None,
-        store: JobStore | None = None,
+        store: SubmitterStore | None = None,
         storage: Storage | None = None,
         folder: Path | None = None,
     ) -> None:
@@ -86,7 +87,7 @@ class Farm:
         Args:
             folder: of the local stack that is meant (its `.farm`); default: the nearest, here or above.
         """
-        self.store: Final[JobStore] = store or _store_at(redis or settings_here(RedisSettings, folder))
+        self.store: Final[SubmitterStore] = store or store_at(redis or settings_here(RedisSettings, folder))
         self.storage: Final[Storage] = storage or S3Storage(s3 or settings_here(S3Settings, folder))
         self._preflight = Preflight(self.store)
         self._allowed_nodes = settings_here(GateSettings).allowed_nodes
@@ -421,13 +422,6 @@ def succeeded(record: JobRecord) -> JobRecord:
     if record.state is not JobState.SUCCEEDED:
         raise JobFailed(record.job_id, record.state, record.reason or "it has not ended")
     return record
-
-
-def _store_at(redis: RedisSettings) -> JobStore:
-    # To import Redis's client takes long too, and a farm may be given its store.
-    from farm.store.redis.store import connect, store_limits
-
-    return connect(redis, store_limits(settings_here(StoreSettings)), LazyNotifier(redis))
 
 
 def _at(index: int, problem: Problem) -> Problem:

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from farm.job import EventKind, JobEvent, JobState
-from farm.store.base import JobStore
+from farm.store.roles import JobReader
 
 BLOCK_S: Final = 1.0  # longest single wait for news
 LOOK_AGAIN_S: Final = 10.0  # a job whose last event went unseen (it was purged, say) is found out by then
 _LIMIT: Final = 1000
 
 
-def follow(store: JobStore, after: Mapping[str, str]) -> Iterator[JobEvent]:
+def follow(store: JobReader, after: Mapping[str, str]) -> Iterator[JobEvent]:
     """What happened and happens to these jobs, each in order; ends when all have ended.
 
     Args:
@@ -50,7 +50,7 @@ def ends(event: JobEvent) -> bool:
     return event.kind is EventKind.STATE and JobState(event.data["state"]).final
 
 
-def _rest(store: JobStore, job_id: str, after: str) -> Iterator[JobEvent]:
+def _rest(store: JobReader, job_id: str, after: str) -> Iterator[JobEvent]:
     """What came between the last look and the end."""
     while news := store.events(job_id, after=after, limit=_LIMIT):
         yield from news

@@ -12,7 +12,7 @@ from typing import Final, TypeVarTuple
 
 from farm.errors import FarmError
 from farm.job import JobEvent
-from farm.store.base import JobStore
+from farm.store.roles import JobReader
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class _Waiter:
 class Follower:
     """Hands each waiter the next events of its job. The thread runs only while somebody waits."""
 
-    def __init__(self, store: JobStore) -> None:
+    def __init__(self, store: JobReader) -> None:
         self._store = store
         self._changed = threading.Condition()
         self._waiters: set[_Waiter] = set()

@@ -11,7 +11,7 @@ from farm.downloads import DEFAULT_NAME, download_all
 from farm.errors import NoResult
 from farm.job import Artifact, JobEvent, JobRecord, JobResult, JobState
 from farm.storage import Storage
-from farm.store.base import JobStore
+from farm.store.roles import SubmitterStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class FarmOfJobs(Protocol):
     """What a job asks of the farm that gave it out; `farm.Farm` is one."""
 
     @property
-    def store(self) -> JobStore:
+    def store(self) -> SubmitterStore:
         """The truth about jobs."""
 
     @property

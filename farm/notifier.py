@@ -1,14 +1,24 @@
-"""The notifier of a producer, which needs Celery only once it announces a job."""
+"""The store of a farm in Redis, with a notifier that needs Celery only once it announces a job."""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
 
-from farm.settings import RedisSettings
+from farm.settings import RedisSettings, StoreSettings
+from farm.surroundings import settings_here
 
 if TYPE_CHECKING:
     from farm.broker import CeleryNotifier
+    from farm.store.redis.store import RedisJobStore
+
+
+def store_at(redis: RedisSettings) -> RedisJobStore:
+    """The job store there; it connects at its first use."""
+    # To import Redis's client takes long too, and a farm may be given its store.
+    from farm.store.redis.store import connect, store_limits
+
+    return connect(redis, store_limits(settings_here(StoreSettings)), LazyNotifier(redis))
 
 
 class LazyNotifier:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from farm.store.base import JobStore
+from farm.store.roles import JobReader
 from worker.consumer import Line
 from worker.gate import Gate
 
@@ -26,7 +26,7 @@ PATIENCE_S: Final = 8.0  # a healthy consumer takes a message within a second or
 LOOK_EVERY_S: Final = 2.0
 
 
-def work_waits(store: JobStore, line: Line) -> bool:
+def work_waits(store: JobReader, line: Line) -> bool:
     """Whether a queue that this worker consumes holds jobs, and messages that say so.
 
     Messages alone may be of jobs that were canceled; jobs alone wait for the steward to notify again.

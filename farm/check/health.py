@@ -7,8 +7,8 @@ import urllib.request
 from collections.abc import Sequence
 
 from farm.errors import FarmError
+from farm.notifier import store_at
 from farm.settings import RedisSettings
-from farm.store.base import JobStore
 
 HTTP_TIMEOUT_S = 5.0
 
@@ -31,10 +31,11 @@ def examine(arguments: Sequence[str]) -> str | None:
     """
     match arguments:
         case ["worker", name]:
-            serves = any(each.name == name and not each.is_starting for each in _store().workers())
+            workers = store_at(RedisSettings.read()).workers()
+            serves = any(each.name == name and not each.is_starting for each in workers)
             return None if serves else f"worker {name} says nothing in Redis: it is not ready, or it hangs"
         case ["redis"]:
-            _store().ping()
+            store_at(RedisSettings.read()).ping()
             return None
         case ["http", url]:
             direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -42,15 +43,6 @@ def examine(arguments: Sequence[str]) -> str | None:
                 return None
         case _:
             return "usage: python -m farm.check.health worker NAME | redis | http URL"
-
-
-def _store() -> JobStore:
-    from farm.broker import CeleryNotifier, make_app
-    from farm.store.base import StoreLimits
-    from farm.store.redis.store import connect
-
-    settings = RedisSettings.read()
-    return connect(settings, StoreLimits(), CeleryNotifier(make_app(settings), settings.namespace))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 
 from farm.check.finding import Finding, bad, good, note
 from farm.errors import FarmError, SettingsError, StorageUnavailable, StoreMisconfigured, StoreUnavailable
+from farm.notifier import store_at
 from farm.process.environment import is_loopback
 from farm.redis_address import RedisAddress
 from farm.settings import (
@@ -41,13 +42,9 @@ def check_variables(environ: Mapping[str, str]) -> list[Finding]:
 
 def check_redis(folder: Path | None = None) -> list[Finding]:
     """Whether it answers, is new enough, would keep jobs, and asks who one is."""
-    from farm.broker import CeleryNotifier, make_app
-    from farm.store.base import StoreLimits
-    from farm.store.redis.store import connect
-
     try:
         settings = settings_here(RedisSettings, folder)
-        store = connect(settings, StoreLimits(), CeleryNotifier(make_app(settings), settings.namespace))
+        store = store_at(settings)
         facts = store.ping()
     except SettingsError:
         return []  # told by `check_variables`

@@ -8,19 +8,15 @@ from comfy.canary.report import Verdict
 from farm.check.comfyui import CANARY, judge_canary
 from farm.check.finding import Finding
 from farm.errors import SettingsError, StoreUnavailable
+from farm.notifier import store_at
 from farm.settings import RedisSettings
 from farm.surroundings import settings_here
 
 
 def check_workers(folder: Path | None = None) -> list[Finding]:
     """What the canary of each live worker has found; nothing where Redis does not answer."""
-    from farm.broker import CeleryNotifier, make_app
-    from farm.store.base import StoreLimits
-    from farm.store.redis.store import connect
-
     try:
-        settings = settings_here(RedisSettings, folder)
-        store = connect(settings, StoreLimits(), CeleryNotifier(make_app(settings), settings.namespace))
+        store = store_at(settings_here(RedisSettings, folder))
         workers = store.workers()
     except (SettingsError, StoreUnavailable):
         return []  # told by `check_variables` and `check_redis`

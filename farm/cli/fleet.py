@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -22,7 +23,7 @@ from farm.errors import SettingsError
 from farm.fleet.model_lists import models_of
 from farm.installed import how_to_install
 from farm.process.environment import for_worker
-from farm.settings import CleanSettings, LogSettings, StoreSettings
+from farm.settings import CleanSettings, LogSettings, RedisSettings, StoreSettings
 from farm.status.worker import (
     WorkerStatus,
     workers_named,
@@ -182,15 +183,16 @@ def steward(
 ) -> None:
     """Run the loop that repairs what died, until it is told to end. Every worker has one too."""
     from farm.logs import configure_logging
+    from farm.notifier import store_at
     from farm.upkeep.steward import Steward
 
     settings = settings_here(StoreSettings)
     logs = settings_here(LogSettings)
     configure_logging(logs.level, logs.form)
-    with door_of(context).farm() as farm:
-        farm.store.ping()  # a wrong address is told at once; later ones are waited out
+    with closing(store_at(settings_here(RedisSettings, door_of(context).folder))) as store:
+        store.ping()  # a wrong address is told at once; later ones are waited out
         loop = Steward(
-            farm.store,
+            store,
             holder=name or f"steward@{platform.node()}:{os.getpid()}",
             sweep_s=settings.sweep_s,
             grace_s=settings.grace_s,

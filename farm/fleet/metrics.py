@@ -18,7 +18,8 @@ from comfy.canary.report import Seen
 from farm.errors import StoreUnavailable
 from farm.status.proof import Proof
 from farm.status.worker import WorkerStatus
-from farm.store.base import Counts, JobStore
+from farm.store.base import Counts
+from farm.store.roles import ViewerStore
 
 Samples = Iterable[tuple[tuple[str, ...], float]]  # values of the labels, and the value
 
@@ -272,7 +273,7 @@ WORKERS: Final[tuple[OfWorker, ...]] = (
 class FleetCollector(Collector):
     """Registers with a `CollectorRegistry`; reads the store when it is scraped."""
 
-    def __init__(self, store: JobStore) -> None:
+    def __init__(self, store: ViewerStore) -> None:
         self._store = store
 
     def describe(self) -> Iterable[Family]:

@@ -7,7 +7,7 @@ import json
 from farm.errors import RecordUnreadable
 from farm.limits import MOST_BLOB_BYTES, unpacked
 from farm.status.worker import WorkerStatus
-from farm.store.base import JobStore
+from farm.store.roles import FleetReader
 
 
 def models_name(digest: str) -> str:
@@ -18,7 +18,7 @@ def models_name(digest: str) -> str:
     return f"models:{digest}"
 
 
-def models_of(store: JobStore, worker: WorkerStatus) -> dict[str, int] | None:
+def models_of(store: FleetReader, worker: WorkerStatus) -> dict[str, int] | None:
     """A worker's model files, folder and name -> bytes; None when it does not tell them.
 
     Raises:

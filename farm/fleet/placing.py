@@ -10,7 +10,7 @@ from typing import Final
 from farm.errors import InvalidJob
 from farm.fleet.preflight import Preflight
 from farm.job import JobSpec
-from farm.store.base import JobStore
+from farm.store.roles import StewardStore
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ _AT_ONCE: Final = 200  # parked jobs looked at in one turn
 class Placer:
     """Looks at parked jobs, a few in each turn; at all of them again only when the fleet has changed."""
 
-    def __init__(self, store: JobStore) -> None:
+    def __init__(self, store: StewardStore) -> None:
         self._store = store
         self._preflight = Preflight(store)
         self._fleet: Hashable = None

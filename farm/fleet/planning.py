@@ -25,7 +25,7 @@ from farm.status.worker import (
     WorkerFacts,
     WorkerStatus,
 )
-from farm.store.base import JobStore
+from farm.store.roles import FleetReader
 
 # Shown where no worker lives and none is named.
 USUAL_CARDS: Final = ("RTX 4060 Ti 16GB", "RTX 4090", "RTX 5090", "L40S", "A100 80GB", "H100")
@@ -55,7 +55,7 @@ class JobPlan:
 
 
 def plan_job(
-    store: JobStore | None, spec: JobSpec, *, gpus: Sequence[str] = (), vram_gib: float | None = None
+    store: FleetReader | None, spec: JobSpec, *, gpus: Sequence[str] = (), vram_gib: float | None = None
 ) -> JobPlan:
     """Plan a checked job on every live worker's card and on cards by name.
 
@@ -144,7 +144,7 @@ def named_target(name: str | None, vram_gib: float | None) -> Target:
     return Target(name=shown, gpu=shown, free_bytes=total - IDLE_BYTES)
 
 
-def _real_sizes(store: JobStore, spec: JobSpec, workers: Iterable[WorkerStatus]) -> dict[str, int]:
+def _real_sizes(store: FleetReader, spec: JobSpec, workers: Iterable[WorkerStatus]) -> dict[str, int]:
     """Name as in the graph -> bytes, of the model files that some live worker has on its disk."""
     on_disk: dict[str, int] = {}
     for alike in {worker.models: worker for worker in workers}.values():

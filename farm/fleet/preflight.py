@@ -32,7 +32,7 @@ from farm.fleet.judge import Judge
 from farm.job import JobSpec
 from farm.limits import MOST_BLOB_BYTES, unpacked
 from farm.status.worker import WorkerStatus
-from farm.store.base import JobStore
+from farm.store.roles import FleetReader
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class _Fleet:
 class Preflight:
     """What the fleet says of a job. Thread-safe; asks the store every two seconds at most."""
 
-    def __init__(self, store: JobStore) -> None:
+    def __init__(self, store: FleetReader) -> None:
         self._store = store
         self._lock = threading.Lock()
         self._fleet = _Fleet()
@@ -199,7 +199,7 @@ class Preflight:
         return None if found is None else Judge(found, generation)
 
 
-def definitions_of(store: JobStore, digest: str) -> Definitions | None:
+def definitions_of(store: FleetReader, digest: str) -> Definitions | None:
     """The nodes that workers published under a digest; None when they are gone, or cannot be read.
 
     Raises:

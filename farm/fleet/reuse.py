@@ -8,10 +8,10 @@ from farm.fleet.model_lists import models_of
 from farm.job import JobResult
 from farm.status.worker import WorkerStatus
 from farm.storage import Storage
-from farm.store.base import JobStore
+from farm.store.roles import ViewerStore
 
 
-def reusable(store: JobStore, storage: Storage, contents: Sequence[str]) -> dict[str, str]:
+def reusable(store: ViewerStore, storage: Storage, contents: Sequence[str]) -> dict[str, str]:
     """Of each content the succeeded job whose result would be rendered again, if there is one.
 
     Its files are still there, and of the workers that live, if any does, one has the ComfyUI that made them,
@@ -34,7 +34,7 @@ def reusable(store: JobStore, storage: Storage, contents: Sequence[str]) -> dict
 class _Fleet:
     """The workers that live, and the model files that each of them has."""
 
-    def __init__(self, store: JobStore) -> None:
+    def __init__(self, store: ViewerStore) -> None:
         self._store = store
         self._workers = [each for each in store.workers() if not each.is_starting]
         self._sizes: dict[str, Mapping[str, int]] = {}  # worker -> folder and name -> bytes

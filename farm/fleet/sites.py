@@ -26,7 +26,7 @@ from farm.status.worker import (
     WorkerStatus,
     workers_named,
 )
-from farm.store.base import JobStore
+from farm.store.roles import FleetReader
 
 NOWHERE: Final = "no card"
 
@@ -52,7 +52,7 @@ def site_nowhere() -> Site:
     return Site(definitions=shipped_definitions(), name=NOWHERE)
 
 
-def live_sites(store: JobStore, graph: Mapping[str, Any], *, worker: str | None = None) -> list[Site]:
+def live_sites(store: FleetReader, graph: Mapping[str, Any], *, worker: str | None = None) -> list[Site]:
     """The live workers, those that differ in nothing that counts told once; empty where none lives.
 
     Args:
@@ -85,7 +85,7 @@ def live_sites(store: JobStore, graph: Mapping[str, Any], *, worker: str | None 
 
 
 def _site_of(
-    store: JobStore, worker: WorkerStatus, definitions: Definitions | None, graph: Mapping[str, Any]
+    store: FleetReader, worker: WorkerStatus, definitions: Definitions | None, graph: Mapping[str, Any]
 ) -> Site:
     target, trials = target_of(worker), worker.attention_trials
     on_disk = models_of(store, worker) or {}

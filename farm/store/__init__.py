@@ -1,1 +1,1 @@
-"""The truth about each job: the `JobStore` protocol and its Redis form."""
+"""The truth about each job: `JobStore`, the parts of it that each side needs, and its Redis form."""

@@ -20,7 +20,7 @@ from farm.errors import FarmError, JobNotFound, StoreUnavailable
 from farm.job import JobRecord, JobState
 from farm.settings import CleanSettings
 from farm.storage import ListedObject, Storage
-from farm.store.base import JobStore
+from farm.store.roles import ViewerStore
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class _Attempt:
 class Cleaner:
     """One pass at a time; a second one beside it does no harm."""
 
-    def __init__(self, store: JobStore, storage: Storage, limits: CleanLimits) -> None:
+    def __init__(self, store: ViewerStore, storage: Storage, limits: CleanLimits) -> None:
         self._store = store
         self._storage = storage
         self._limits = limits

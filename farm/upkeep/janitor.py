@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Final
 
 from farm.errors import StorageUnavailable, StoreUnavailable
-from farm.store.base import JobStore
+from farm.store.roles import Locks
 from farm.upkeep.cleaning import Cleaner
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Janitor:
 
     def __init__(
         self,
-        store: JobStore,
+        store: Locks,
         cleaner: Cleaner,
         *,
         holder: str,

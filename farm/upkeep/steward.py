@@ -9,7 +9,8 @@ from typing import Final
 
 from farm.errors import StoreUnavailable
 from farm.fleet.placing import Placer
-from farm.store.base import JobStore, Swept
+from farm.store.base import Swept
+from farm.store.roles import StewardStore
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class Steward:
             One renewal period of the workers, or a little more.
     """
 
-    def __init__(self, store: JobStore, *, holder: str, grace_s: float, sweep_s: float = 1.0) -> None:
+    def __init__(self, store: StewardStore, *, holder: str, grace_s: float, sweep_s: float = 1.0) -> None:
         self._store = store
         self._placer = Placer(store)
         self._holder = holder

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import psutil
 
+from farm.notifier import store_at
 from farm.store.base import Notification
 from tests.chaos.arena import ROOT, Arena
 from tests.chaos.place_faults import freeze
@@ -123,7 +124,7 @@ class FarmFaults:
                 place.signal(signal.SIGCONT)
 
     def _notify_all(self) -> None:
-        store = self._arena.farm.farm.store
+        store = store_at(self._arena.farm.redis)
         for job in list(self._arena.accepted[-100:]):
             queue = job.refresh().record.queue
             store.notify(
@@ -138,7 +139,7 @@ class FarmFaults:
                 client.delete(key)
 
     def _push_garbage(self) -> None:
-        store = self._arena.farm.farm.store
+        store = store_at(self._arena.farm.redis)
         queue = self._arena.accepted[0].refresh().record.queue
         with self._arena.direct() as client:
             for message in _GARBAGE:

@@ -19,17 +19,8 @@ from farm.status.worker import (
     GpuStatus,
     WorkerStatus,
 )
-from farm.store.base import (
-    Claim,
-    Drain,
-    JobStore,
-    LeaseAnswer,
-    NewEvent,
-    Notification,
-    Queued,
-    Refused,
-    StoreLimits,
-)
+from farm.store.base import Claim, Drain, LeaseAnswer, NewEvent, Notification, Queued, Refused, StoreLimits
+from farm.store.roles import JobStore
 from tests.support.jobs import QUEUE, a_job, a_result, an_error
 from tests.support.shop import LONG, Open, Shop
 from tests.support.valkey import eventually

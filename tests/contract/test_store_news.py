@@ -11,8 +11,9 @@ from pydantic import SecretStr
 
 from farm.job import JobEvent
 from farm.settings import RedisSettings
-from farm.store.base import JobStore, StoreLimits
+from farm.store.base import StoreLimits
 from farm.store.redis.store import connect
+from farm.store.roles import JobStore
 from farm.testing import (
     MemoryJobStore,
     PlainNotifier,

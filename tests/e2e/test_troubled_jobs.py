@@ -10,6 +10,7 @@ import pytest
 
 from farm.handle import Job
 from farm.job import ErrorKind, EventKind, JobState, make_spec, new_job_id, queue_for
+from farm.notifier import store_at
 from farm.store.base import NewJob, Notification
 from tests.support.valkey import eventually
 from tests.support.whole_farm import JOB_S, WholeFarm, WorkerProcess, a_clip, error_of, outcomes
@@ -242,7 +243,7 @@ def test_a_message_announced_twice_runs_the_job_once(farm: WholeFarm, worker: Wo
         job_id=job.job_id, queue=job.record.queue, priority=5, title="again", front=False
     )
 
-    farm.farm.store.notify([notification] * 5)
+    store_at(farm.redis).notify([notification] * 5)
 
     job.wait(JOB_S)
     farm.submit().wait(JOB_S)

@@ -27,7 +27,8 @@ from farm.fleet.preflight import (
 )
 from farm.job import Artifact, JobResult, VideoFacts
 from farm.status.worker import WorkerStatus
-from farm.store.base import Claim, JobStore
+from farm.store.base import Claim
+from farm.store.roles import StatusStore
 from farm.testing import (
     FolderStorage,
     MemoryJobStore,
@@ -56,7 +57,7 @@ def changed(graph: Mapping[str, Any], input_path: str, value: Any) -> dict[str, 
 
 
 def announce(
-    store: JobStore,
+    store: StatusStore,
     name: str = "gpu0@rack",
     *,
     without_nodes: Sequence[str] = (),

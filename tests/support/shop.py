@@ -12,8 +12,9 @@ from pydantic import SecretStr
 
 from farm.job import JobState, Progress
 from farm.settings import RedisSettings
-from farm.store.base import Claim, JobStore, StoreLimits
+from farm.store.base import Claim, StoreLimits
 from farm.store.redis.store import connect
+from farm.store.roles import JobStore
 from farm.testing import (
     MemoryJobStore,
     PlainNotifier,

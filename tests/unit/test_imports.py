@@ -25,7 +25,8 @@ FLOORS = {
     "farm": [
         {"aio", "cli"},
         {"client"},
-        {"notifier", "check", "upkeep"},
+        {"check", "upkeep"},
+        {"notifier"},
         {"broker", "fleet"},
         {"asking", "handle", "plain_redis", "surroundings"},
         {"downloads", "follow", "follower", "local", "testing"},

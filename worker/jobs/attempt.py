@@ -28,7 +28,8 @@ from farm.job import (
     shown_text,
 )
 from farm.status.worker import WorkerFacts
-from farm.store.base import Claim, JobStore, LeaseAnswer, NewEvent, Refused
+from farm.store.base import Claim, LeaseAnswer, NewEvent, Refused
+from farm.store.roles import WorkerStore
 from worker.inputs.cache import InputCache
 from worker.jobs.faults import Fault, MachineTrouble, sort_fault
 from worker.jobs.job_seconds import job_seconds
@@ -62,7 +63,7 @@ class Parts:
     """What an attempt works with; the runtime makes them once."""
 
     name: str  # of this worker
-    store: JobStore
+    store: WorkerStore
     keeper: LeaseKeeper
     comfy: Comfy
     fitter: Fitter

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import Final
 
 from farm.errors import StoreUnavailable
-from farm.store.base import Claim, JobStore, LeaseAnswer
+from farm.store.base import Claim, LeaseAnswer
+from farm.store.roles import AttemptStore
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class LeaseKeeper:
     An unreachable Redis is tolerated, the render goes on; the store's fence decides at the end.
     """
 
-    def __init__(self, store: JobStore, *, renew_s: float, lease_s: float) -> None:
+    def __init__(self, store: AttemptStore, *, renew_s: float, lease_s: float) -> None:
         self._store = store
         self._renew_s = renew_s
         self._lease_s = lease_s

@@ -11,7 +11,8 @@ from typing import Final
 
 from farm.errors import StoreUnavailable
 from farm.job import EventKind, Progress
-from farm.store.base import JobStore, NewEvent
+from farm.store.base import NewEvent
+from farm.store.roles import AttemptStore
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ class Reporter:
 
     def __init__(
         self,
-        store: JobStore,
+        store: AttemptStore,
         job_id: str,
         attempt: int,
         *,

@@ -11,7 +11,7 @@ from typing import Final
 from farm.errors import FarmError, JobNotFound, StorageUnavailable, StoreUnavailable
 from farm.job import JobState
 from farm.status.not_fetching import NotFetching
-from farm.store.base import JobStore
+from farm.store.roles import WorkerStore
 from worker.gate import Gate
 from worker.results.retained import RetainedRender, RetainedRenders
 
@@ -30,7 +30,7 @@ class Republisher:
         self,
         name: str,
         retained: RetainedRenders,
-        store: JobStore,
+        store: WorkerStore,
         gate: Gate,
         *,
         ask_storage: Callable[[], None],

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from farm.errors import StoreUnavailable
-from farm.store.base import JobStore
+from farm.store.roles import WorkerStore
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ class ControlListener:
     """A thread on the store's control channel. What it misses, renewals and the next status still see."""
 
     def __init__(
-        self, store: JobStore, *, on_cancel: Callable[[], None], on_drain: Callable[[], None]
+        self, store: WorkerStore, *, on_cancel: Callable[[], None], on_drain: Callable[[], None]
     ) -> None:
         """Prepare; both are called in the thread: some job was canceled, some worker was given an order."""
         self._store = store

@@ -13,7 +13,7 @@ from comfy.node_defs.definitions import (
     parse_definitions,
 )
 from farm.fleet.preflight import definitions_name
-from farm.store.base import JobStore
+from farm.store.roles import StatusStore
 from worker.comfyui.keeper import ComfyState
 from worker.comfyui.supervisor import ComfySupervisor
 from worker.errors import WorkerError
@@ -27,7 +27,7 @@ _READ_AGAIN_S: Final = 60.0
 class Definitions:
     """Half a megabyte, and the same on every worker of one image."""
 
-    def __init__(self, store: JobStore, comfy: ComfySupervisor) -> None:
+    def __init__(self, store: StatusStore, comfy: ComfySupervisor) -> None:
         self._shared = Shared(store, definitions_name)
         self._comfy = comfy
         self._generation = -1

@@ -11,7 +11,8 @@ from typing import Final
 
 from farm.errors import JobNotFound, StoreUnavailable
 from farm.status.not_fetching import NotFetching
-from farm.store.base import Drain, JobStore, Notification
+from farm.store.base import Drain, Notification
+from farm.store.roles import WorkerStore
 from worker.gate import Gate
 from worker.jobs.at_work import AtWork
 from worker.jobs.lease import Lease, LeaseKeeper
@@ -30,7 +31,7 @@ class Draining:
     def __init__(
         self,
         name: str,
-        store: JobStore,
+        store: WorkerStore,
         gate: Gate,
         keeper: LeaseKeeper,
         at_work: AtWork,

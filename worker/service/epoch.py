@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from farm.store.base import JobStore
+from farm.store.roles import WorkerStore
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ class EpochWatch:
     knows no such job. What was told to the store has to be told anew by whoever told it (`on_forgot`).
     """
 
-    def __init__(self, store: JobStore) -> None:
+    def __init__(self, store: WorkerStore) -> None:
         self._store = store
         self._tell_anew: list[Callable[[], None]] = []
         self._epoch = ""

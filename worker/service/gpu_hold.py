@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from farm.store.base import JobStore
+from farm.store.roles import WorkerStore
 from worker.errors import InUse
 from worker.gpu.card import GpuCard
 from worker.service.status_keeper import TTL_S
@@ -11,7 +11,7 @@ from worker.service.status_keeper import TTL_S
 class CardHold:
     """The lock; `keep` must be called more often than every `TTL_S` seconds."""
 
-    def __init__(self, store: JobStore, name: str, gpu: GpuCard) -> None:
+    def __init__(self, store: WorkerStore, name: str, gpu: GpuCard) -> None:
         self._store = store
         self._name = name
         self._gpu = gpu

@@ -12,7 +12,7 @@ from farm.fleet.model_lists import models_name
 from farm.job import ModelFile
 from farm.settings import WorkerSettings
 from farm.status.worker import ModelsStatus
-from farm.store.base import JobStore
+from farm.store.roles import StatusStore
 from worker.plan.model_files import files_in, models_folder
 from worker.service.shared import Shared
 
@@ -25,7 +25,7 @@ _SOON_S: Final = 5.0
 class ModelShelf:
     """A thread that lists them: on a network volume that takes seconds, and the status must not wait."""
 
-    def __init__(self, store: JobStore, settings: WorkerSettings) -> None:
+    def __init__(self, store: StatusStore, settings: WorkerSettings) -> None:
         self._shared = Shared(store, models_name)
         self._folder = models_folder(settings)
         self._files: dict[str, int] = {}

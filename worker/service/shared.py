@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Final
 
-from farm.store.base import JobStore
+from farm.store.roles import StatusStore
 
 _TTL_S: Final = 3600.0
 _STORE_AGAIN_S: Final = 600.0
@@ -19,7 +19,7 @@ _STORE_AGAIN_S: Final = 600.0
 class Shared:
     """One such thing. May be called from any thread."""
 
-    def __init__(self, store: JobStore, name_of: Callable[[str], str]) -> None:
+    def __init__(self, store: StatusStore, name_of: Callable[[str], str]) -> None:
         """Prepare; `name_of` makes the name of the stored blob out of its digest."""
         self._store = store
         self._name_of = name_of

@@ -9,7 +9,7 @@ from typing import Final
 
 from farm.errors import StoreUnavailable
 from farm.status.worker import WorkerStatus
-from farm.store.base import JobStore
+from farm.store.roles import StatusStore
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ class StatusKeeper:
 
     def __init__(
         self,
-        store: JobStore,
+        store: StatusStore,
         name: str,
         read: Callable[[], WorkerStatus],
         *,

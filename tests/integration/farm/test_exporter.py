@@ -7,12 +7,13 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from farm.cli.exits import ExitCode
-from farm.client import Farm
+from farm.notifier import store_at
 from farm.process.child import Child
 from farm.process.logpump import LogLine
 from farm.settings import RedisSettings, S3Settings, environment_of
@@ -67,8 +68,9 @@ def exporter(environ: dict[str, str]) -> Iterator[Exporter]:
 def test_the_fleet_is_scraped_and_the_exporter_ends_when_told(
     exporter: Exporter, valkey_url: str, namespace: str, s3_settings: S3Settings
 ) -> None:
-    with Farm(redis=RedisSettings.read(url=valkey_url, namespace=namespace), s3=s3_settings) as farm:
-        announce(farm.store, "gpu3@rack", vram_gib=24, proof={"differences": ["a", "b"]})
+    redis = RedisSettings.read(url=valkey_url, namespace=namespace)
+    with closing(store_at(redis)) as store:
+        announce(store, "gpu3@rack", vram_gib=24, proof={"differences": ["a", "b"]})
 
         text = exporter.scrape()
 

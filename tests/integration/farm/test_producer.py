@@ -16,8 +16,10 @@ from farm.aio import AsyncFarm
 from farm.asking.request import JobRequest
 from farm.client import Farm
 from farm.job import JobState
+from farm.notifier import store_at
 from farm.settings import RedisSettings, S3Settings, environment_of
 from farm.store.base import Claim
+from farm.store.roles import AttemptStore
 from tests.support.clips import PNG_HEAD
 from tests.support.fleet import PICTURE, TEMPLATE, announce, wan_graph
 from tests.support.jobs import a_result
@@ -56,8 +58,10 @@ def command(
     )
 
 
-def test_a_thousand_jobs_are_stored_in_order_and_held_against_the_fleet(real_farm: Farm) -> None:
-    announce(real_farm.store)
+def test_a_thousand_jobs_are_stored_in_order_and_held_against_the_fleet(
+    real_farm: Farm, redis_settings: RedisSettings
+) -> None:
+    announce(store_at(redis_settings))
 
     with real_farm as farm:
         jobs = farm.submit_many(
@@ -71,16 +75,16 @@ def test_a_thousand_jobs_are_stored_in_order_and_held_against_the_fleet(real_far
 
 
 def test_async_waiters_hear_of_every_end(redis_settings: RedisSettings, s3_settings: S3Settings) -> None:
-    def work(farm: Farm, job_ids: list[str]) -> None:
+    def work(store: AttemptStore, job_ids: list[str]) -> None:
         for job_id in job_ids:
-            assert isinstance(farm.store.claim(job_id, worker="w1"), Claim)
-            farm.store.succeed(job_id, 1, a_result())
+            assert isinstance(store.claim(job_id, worker="w1"), Claim)
+            store.succeed(job_id, 1, a_result())
 
     async def body() -> list[JobState]:
         async with asyncio.timeout(60), AsyncFarm(redis=redis_settings, s3=s3_settings) as farm:
             jobs = await farm.submit_many([JobRequest(graph=wan_graph())] * 200)
             waiting = [asyncio.create_task(job.wait()) for job in jobs]
-            worker = Farm(redis=redis_settings, s3=s3_settings)
+            worker = store_at(redis_settings)
             await asyncio.to_thread(work, worker, [job.job_id for job in jobs])
             done = await asyncio.gather(*waiting)
             worker.close()

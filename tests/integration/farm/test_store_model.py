@@ -36,11 +36,12 @@ from farm.job import PUBLISHING, ErrorKind, EventKind, JobRecord, JobState, Prog
 from farm.settings import RedisSettings
 from farm.status.not_fetching import NotFetching
 from farm.status.worker import WorkerStatus
-from farm.store.base import Claim, JobStore, NewEvent, StoreLimits, Swept
+from farm.store.base import Claim, NewEvent, StoreLimits, Swept
 from farm.store.redis.store import (
     RedisJobStore,
     connect,
 )
+from farm.store.roles import JobStore
 from farm.testing import (
     MemoryJobStore,
     PlainNotifier,

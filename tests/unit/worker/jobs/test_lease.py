@@ -13,7 +13,8 @@ import pytest
 
 from farm.errors import StoreUnavailable
 from farm.job import JobSpec
-from farm.store.base import Claim, JobStore, LeaseAnswer
+from farm.store.base import Claim, LeaseAnswer
+from farm.store.roles import JobStore
 from worker.jobs.lease import Lease, LeaseKeeper
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
