@@ -147,6 +147,11 @@ class AsyncFarm:
         """As `Farm.get`."""
         return AsyncJob(self, await self._record(job_id))
 
+    async def get_by_key(self, idempotency_key: str) -> AsyncJob | None:
+        """As `Farm.get_by_key`."""
+        found = await self.call(self._farm.get_by_key, idempotency_key)
+        return None if found is None else AsyncJob(self, found.record)
+
     async def list(
         self,
         *,

@@ -116,8 +116,10 @@ class Farm:
         Raises:
             InvalidJob: the job cannot run as it is; names every field, node and input.
             IdempotencyConflict: the key belongs to a job that asks for something else.
+            NotDurable: the job is stored (`job_ids` of the error), and not replicated or on the disk in time,
+                as FARM_REPLICAS or FARM_DURABLE asks; trying again with the same key waits for that again.
             StoreUnavailable: Redis does not answer; nothing was stored, or (a lost answer) the
-                job was: an idempotency key makes trying again safe.
+                job was: with an idempotency key, trying again is safe and `get_by_key` tells.
             StorageUnavailable: an input file could not be stored.
         """
         return self.submit_one(
@@ -251,6 +253,11 @@ class Farm:
             JobNotFound: there is none.
         """
         return Job(self, job_id, self.store.get(job_id))
+
+    def get_by_key(self, idempotency_key: str) -> Job | None:
+        """The job that was stored under a key; None: none was, or it is forgotten by now."""
+        job_id = self.store.id_of_key(idempotency_key)
+        return None if job_id is None else self.get(job_id)
 
     def list(
         self,

@@ -169,6 +169,20 @@ class StoreUnavailable(FarmError):
         self.reason = reason
 
 
+class NotDurable(StoreUnavailable):
+    """Redis has it, and not as safely as the settings ask for; it goes on all the same."""
+
+    def __init__(self, where: str, lack: str, job_ids: Sequence[str]) -> None:
+        more = f" and {len(job_ids) - 3} more" if len(job_ids) > 3 else ""
+        FarmError.__init__(
+            self,
+            f"stored, {lack}; Redis at {where} has {', '.join(job_ids[:3])}{more}, to be run",
+        )
+        self.where = where
+        self.reason = lack
+        self.job_ids = tuple(job_ids)
+
+
 class StoreMisconfigured(StoreUnavailable):
     """Redis answers, but as it is set up it would lose jobs."""
 

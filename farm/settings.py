@@ -108,6 +108,13 @@ class RedisSettings(FromEnvironment):
         description="Replicas that must have a new job before `submit` returns; 0: a fail-over may lose the "
         "jobs of its last moments.",
     )
+    durable: Literal["server", "fsync"] = Field(
+        "server",
+        validation_alias=_variable("FARM_DURABLE"),
+        description="When a submit and a result count: as soon as Redis says so (`server`; what a crash "
+        "takes then is up to its `appendfsync`), or when its file is on the disk (`fsync`, once for a "
+        "batch: one to two seconds under `everysec`, nothing more under `always`).",
+    )
 
     @property
     def address(self) -> RedisAddress:

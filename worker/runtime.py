@@ -119,6 +119,11 @@ class Runtime:
         facts = self._store.ping()
         for warning in [*check_server(facts), *doubts(facts)]:
             log.warning("Redis should be set up better", extra={"event": "redis_warning", "what": warning})
+        kept = facts["durability"]
+        log.info(
+            "How durable jobs and results are",
+            extra={"event": "redis_durability", "durability": kept.value, "loses": kept.loses},
+        )
         self._start(self._make_steward())
         # Whoever uses it has a patience of its own: what is to be stored waits on the disk, not in a request.
         storage = S3Storage(self._s3, patience=S3Patience(silence_s=10.0, attempts=2))

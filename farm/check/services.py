@@ -70,8 +70,9 @@ def judge_redis(facts: dict[str, Any]) -> list[Finding]:
     if facts["append_only"] is None or facts["max_memory_policy"] is None:
         return doubted
     fsync = f" ({facts['append_fsync']})" if facts["append_fsync"] else ""  # CONFIG may be closed to us
-    kept = good("Redis keeps jobs", f"append-only file on{fsync}, {facts['max_memory_policy']}")
-    return [kept, *doubted]
+    durable = f"durability: {facts['durability']} ({facts['durability'].loses})"
+    what = f"append-only file on{fsync}, {facts['max_memory_policy']}; {durable}"
+    return [good("Redis keeps jobs", what), *doubted]
 
 
 def judge_memory(facts: dict[str, Any]) -> list[Finding]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -17,12 +16,11 @@ if TYPE_CHECKING:
 
 WHOLE_LENGTH: Final = 32
 SHORTEST: Final = 4
-_LOOKED_THROUGH: Final = 1000  # newest jobs among which a beginning is looked for
 _OFFERED: Final = 50  # newest jobs that the shell completes from
 
 
 def whole_id(farm: Farm, text: str) -> str:
-    """The id of the one job that `text` names: whole, or by its beginning among the newest 1,000.
+    """The id of the one job that `text` names: whole, or by its beginning.
 
     Raises:
         BadParameter: it is too short, or the beginning of several.
@@ -35,18 +33,13 @@ def whole_id(farm: Farm, text: str) -> str:
         return wanted
     if len(wanted) < SHORTEST:
         raise typer.BadParameter(f"{text!r} is too short for a job id: give at least {SHORTEST} characters")
-    found = list(islice(_beginning_with(farm, wanted), 3))
+    found = farm.store.ids_beginning(wanted, limit=3)
     if not found:
         raise JobNotFound(text)
     if len(found) > 1:
         listed = ", ".join(job_id[: len(wanted) + 4] for job_id in found)
         raise typer.BadParameter(f"{text!r} is the beginning of several jobs: {listed}, …; write more of it")
     return found[0]
-
-
-def _beginning_with(farm: Farm, text: str) -> Iterator[str]:
-    newest = islice(farm.list(), _LOOKED_THROUGH)
-    return (job.job_id for job in newest if job.job_id.startswith(text))
 
 
 def complete_id(incomplete: str) -> list[str]:

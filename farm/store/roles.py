@@ -32,6 +32,12 @@ from farm.store.base import (
 class JobReader(Protocol):
     """What anybody may read of jobs."""
 
+    def id_of_key(self, idempotency_key: str) -> str | None:
+        """The job that a key stands for; None: nothing was stored under it, or it is forgotten."""
+
+    def ids_beginning(self, text: str, *, limit: int) -> list[str]:
+        """Ids of jobs that begin with a text, at most `limit`, in no order."""
+
     def get(self, job_id: str) -> JobRecord:
         """The job as it is now.
 
@@ -130,6 +136,7 @@ class SubmitterStore(ViewerStore, DrainOrders, Protocol):
         Raises:
             IdempotencyConflict: a key belongs to a job that asks for something else;
                 the others of the batch are stored all the same.
+            NotDurable: they are stored, and not as safely as the settings ask.
         """
 
     def cancel(self, job_id: str, *, reason: str = "") -> JobState:

@@ -42,16 +42,24 @@ class ValkeyServer:
         command += ["--dir", str(self.folder), "--save", "", *self._args]
         return [*command, "--requirepass", self.password] if self.password else command
 
+    def environment(self) -> dict[str, str] | None:
+        """Its variables; None: those of this process."""
+        return None
+
     def start(self) -> None:
         """Start it (again, over the same data) and wait until it answers."""
         log = (self.folder / "valkey.log").open("ab")
         with log:
-            self._process = subprocess.Popen(self.command(), stdout=log, stderr=log)
+            self._process = subprocess.Popen(self.command(), stdout=log, stderr=log, env=self.environment())
         until = time.monotonic() + 20
         while not self._answers():
             assert self._process.poll() is None, (self.folder / "valkey.log").read_text()
             assert time.monotonic() < until, "Valkey did not start"
             time.sleep(0.01)
+
+    def has_ended(self) -> bool:
+        """Whether it is not there any more."""
+        return self._process is None or self._process.poll() is not None
 
     def kill(self) -> None:
         """End it without a goodbye."""

@@ -35,6 +35,7 @@ class Keys:
     ``{farm}:paces``         hash         kind of job -> how long it took: "count mean variance"
     ``{farm}:paces_heard``   sorted set   the same kinds by when they were last heard of (ms)
     ``{farm}:lock:<name>``   string       who holds a lock, with a time to live
+    ``{farm}:barrier``       string       written before a wait for the disk or replicas, which counts writes
     ``{farm}:control``       channel      ids of jobs to cancel; an empty one: a drain was ordered
     ======================= ============ ===============================================================
 
@@ -64,6 +65,10 @@ class Keys:
         """When it was noticed that this Redis forgot everything."""
         return f"{self.root}forgot"
 
+    def state(self, state: str) -> str:
+        """Sorted set: the jobs in that state, by when they were submitted."""
+        return f"{self.root}state:{state}"
+
     def job(self, job_id: str) -> str:
         """Hash: the record."""
         return f"{self.root}job:{job_id}"
@@ -71,6 +76,10 @@ class Keys:
     def events(self, job_id: str) -> str:
         """Stream: the events."""
         return f"{self.root}events:{job_id}"
+
+    def idempotency(self, name: str) -> str:
+        """String: the job that a caller's key stands for, and a digest of what it asks for."""
+        return f"{self.root}idem:{name}"
 
     def worker(self, name: str) -> str:
         """String: what a worker says of itself."""

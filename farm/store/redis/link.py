@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
+from redis.exceptions import ResponseError
 
-from farm.errors import StoreUnavailable
 from farm.store import codec
 from farm.store.base import Notification, Notifier, StoreLimits
 from farm.store.redis.keys import Keys
@@ -17,10 +18,8 @@ from farm.store.redis.lua import (
     run,
     run_many,
 )
-from farm.store.redis.trouble import (
-    translated,
-    where,
-)
+from farm.store.redis.safety import NOTHING_MORE, Safety, append_fsync, await_file
+from farm.store.redis.trouble import translated
 
 
 class RedisLink:
@@ -30,7 +29,7 @@ class RedisLink:
         client: must not decode responses.
         namespace: what its keys begin with (`Keys`); several farms may share a Redis.
         notifier: makes the messages that announce waiting jobs.
-        replicas: how many must have a new job before it counts as stored.
+        safety: what a new job waits for before it counts as stored, and a result for the disk.
     """
 
     def __init__(
@@ -40,10 +39,10 @@ class RedisLink:
         namespace: str,
         limits: StoreLimits,
         notifier: Notifier,
-        replicas: int = 0,
+        safety: Safety = NOTHING_MORE,
     ) -> None:
         self.limits = limits
-        self._replicas = replicas
+        self._safety = safety
         self.keys = Keys(namespace)
         self._client = client
         self._notifier = notifier
@@ -67,26 +66,35 @@ class RedisLink:
         with translated(self._client):
             return run(self._client, self._call(script, *args, notification_list=notification_list))
 
-    def _run_many(self, calls: Sequence[Call], *, replicated: bool = False) -> list[Any]:
+    def _run_many(self, calls: Sequence[Call]) -> list[Any]:
         """The answers of all calls, in one round trip.
 
         Raises:
-            StoreUnavailable: no answer; or the calls were carried out, shall be `replicated`, and
-                too few replicas have what they wrote.
+            StoreUnavailable: no answer.
         """
-        if not (replicated and self._replicas):
-            with translated(self._client):
-                return run_many(self._client, calls)
-        wait_ms = in_ms(0.8 * _timeout_s(self._client))
         with translated(self._client):
-            *answers, had = run_many(self._client, calls, then=("WAIT", self._replicas, wait_ms))
-        if had < self._replicas:
-            raise StoreUnavailable(
-                where(self._client),
-                f"it took the jobs, but only {had} of {self._replicas} replicas have them (FARM_REPLICAS): a "
-                "fail-over now would lose them; submit again with the same idempotency keys",
-            )
-        return answers
+            return run_many(self._client, calls)
+
+    def _run_safely(self, calls: Sequence[Call], safety: Safety) -> tuple[list[Any], str | None]:
+        """The answers of all calls, in one round trip, and what keeps them from being as safe as asked.
+
+        Raises:
+            StoreUnavailable: no answer; the calls may have been carried out.
+        """
+        behind = safety.commands(self.keys.root, 0.8 * _timeout_s(self._client))
+        with translated(self._client):
+            answers = run_many(self._client, calls, then=behind)
+            lack = safety.lacks(answers[len(calls) :])
+            if lack is None and safety.fsync and not self._syncs_always():
+                why = await_file(lambda: self._client.info("persistence"))
+                lack = why and f"not on the disk (FARM_DURABLE): {why}"
+        return answers[: len(calls)], lack
+
+    def _syncs_always(self) -> bool:
+        """Whether the server's yes means the disk."""
+        with contextlib.suppress(ResponseError):  # hosted servers have no CONFIG
+            return append_fsync(self._client) == "always"
+        return False
 
     def _notification_of(self, job_id: str) -> Notification | None:
         """How to announce a job at the front; None when there is no such job."""

@@ -53,17 +53,16 @@ def run(client: redis.Redis, call: Call) -> Any:
         return execute(*call.by_text())
 
 
-def run_many(client: redis.Redis, calls: Sequence[Call], *, then: Sequence[Any] = ()) -> list[Any]:
+def run_many(client: redis.Redis, calls: Sequence[Call], *, then: Sequence[Sequence[Any]] = ()) -> list[Any]:
     """The answers of all calls, in order, in one round trip.
 
     No transaction: each script is atomic by itself. The first error is raised after all of them ran.
-    `then` is a plain command that goes behind them over the same connection; its answer comes last.
+    `then` are plain commands that go behind them over the same connection; their answers come last.
     """
-    behind = [then] if then else []
-    answers = _pipelined(client, [*(call.by_digest() for call in calls), *behind])
+    answers = _pipelined(client, [*(call.by_digest() for call in calls), *then])
     unknown = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
     if unknown:
-        again = _pipelined(client, [*(calls[at].by_text() for at in unknown), *behind])
+        again = _pipelined(client, [*(calls[at].by_text() for at in unknown), *then])
         for at, answer in zip([*unknown, *range(len(calls), len(answers))], again, strict=True):
             answers[at] = answer
     for answer in answers:

@@ -22,6 +22,7 @@ from farm.store.redis.trouble import translated
 
 log = logging.getLogger(__name__)
 
+_SCANNED: Final = 5_000  # ids looked at in one call: a few milliseconds
 _LONGEST_BLOCK_S: Final = 2.0  # well under the socket's time-out
 
 
@@ -34,6 +35,24 @@ class RedisReading(RedisEpoch):
         if not fields:
             raise self._missing(job_id)
         return codec.record_from(job_id, fields)
+
+    def id_of_key(self, idempotency_key: str) -> str | None:
+        """The job that a key stands for."""
+        held = self._command("GET", self.keys.idempotency(codec.idempotency_name(idempotency_key)))
+        return None if held is None else str(held.split()[0].decode())
+
+    def ids_beginning(self, text: str, *, limit: int) -> list[str]:
+        """Ids that begin so; looks through all jobs, in pieces that hold up nobody."""
+        found: list[str] = []
+        for state in JobState:
+            cursor = -1
+            while cursor and len(found) < limit:
+                cursor, flat = self._command(
+                    "ZSCAN", self.keys.state(state), max(cursor, 0), "MATCH", f"{text}*", "COUNT", _SCANNED
+                )
+                # A job that moved meanwhile may be met twice.
+                found += [name.decode() for name in flat[::2] if name.decode() not in found]
+        return found[:limit]
 
     def find(
         self,
@@ -138,7 +157,7 @@ class RedisReading(RedisEpoch):
 
     def ping(self) -> dict[str, Any]:
         """Facts of the server; `farm.store.redis.server.check_server` judges them."""
-        return read_facts(self._client, self.keys)
+        return read_facts(self._client, self.keys, fsync=self._safety.fsync)
 
 
 def _readable(flat: Sequence[bytes]) -> JobRecord | None:

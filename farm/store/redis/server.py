@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import uuid
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from farm.errors import StoreMisconfigured
 from farm.job import utc_from_ms
 from farm.store.redis.epoch import forgot_at
 from farm.store.redis.keys import Keys
+from farm.store.redis.safety import append_fsync, durability
 from farm.store.redis.trouble import (
     translated,
     where,
@@ -32,7 +34,7 @@ _SAFE: Final[dict[str, dict[tuple[int, int], int]]] = {
 MEMORY_ALARM: Final = 0.6  # of maxmemory: a full server destroys messages that workers pop
 
 
-def read_facts(client: redis.Redis, keys: Keys) -> dict[str, Any]:
+def read_facts(client: redis.Redis, keys: Keys, *, fsync: bool) -> dict[str, Any]:
     """Facts of the server, as `check_server` judges them; makes the epoch at first use.
 
     Raises:
@@ -43,9 +45,9 @@ def read_facts(client: redis.Redis, keys: Keys) -> dict[str, Any]:
         seconds, micros = execute("TIME")
         execute("SET", keys.epoch, uuid.uuid4().hex, "NX")
         epoch, forgot = execute("MGET", keys.epoch, keys.forgot)
-        info = _allowed(execute, "INFO") or {}
-        fsync = _allowed(execute, "CONFIG GET", "appendfsync") or {}
-    return {
+        info = _allowed(lambda: execute("INFO")) or {}
+        mode = _allowed(lambda: append_fsync(client))
+    facts = {
         "where": where(client),
         "server": "valkey" if "valkey_version" in info else "redis",
         "version": info.get("valkey_version") or info.get("redis_version"),
@@ -58,12 +60,14 @@ def read_facts(client: redis.Redis, keys: Keys) -> dict[str, Any]:
         "replicas": info.get("connected_slaves"),
         "cluster": bool(info.get("cluster_enabled", 0)),
         "append_only": None if "aof_enabled" not in info else bool(info["aof_enabled"]),
-        "append_fsync": next((_text(value) for value in fsync.values()), None),
+        "append_fsync": mode,
         "append_ok": info.get("aof_last_write_status", "ok") == "ok",
         "max_memory_bytes": info.get("maxmemory"),
         "max_memory_policy": info.get("maxmemory_policy"),
         "used_memory_bytes": info.get("used_memory"),
+        "waits_for_file": fsync,  # FARM_DURABLE
     }
+    return {**facts, "durability": durability(facts, fsync=fsync)}
 
 
 def check_server(facts: dict[str, Any]) -> list[str]:
@@ -123,6 +127,12 @@ def _refusals(facts: dict[str, Any]) -> list[str]:
     speaks = facts.get("speaks")
     if speaks and tuple(map(int, re.findall(r"\d+", str(speaks))[:2])) < OLDEST_VERSION:
         found.append(f"it is version {speaks}; Redis 6.2 or Valkey is the oldest that works")
+    if facts.get("waits_for_file") and facts.get("append_only") is False:
+        found.append("its append-only file is off, and FARM_DURABLE=fsync waits for it")
+    if facts.get("waits_for_file") and facts.get("append_fsync") == "no":
+        found.append(
+            "its appendfsync is no, and FARM_DURABLE=fsync waits for its file: set everysec or always"
+        )
     if facts.get("cluster"):
         found.append("it is a cluster, which Celery cannot use as a broker; use a single server")
     if facts.get("role") in ("slave", "replica"):
@@ -144,13 +154,7 @@ def _warnings(facts: dict[str, Any]) -> list[str]:
     return found
 
 
-def _allowed(execute: Callable[..., Any], *command: str) -> dict[Any, Any] | None:
-    try:
-        answer = execute(*command)
-    except ResponseError:  # not allowed, or taken away: hosted servers have no CONFIG
-        return None
-    return answer if isinstance(answer, dict) else None
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+def _allowed(ask: Callable[[], Any]) -> Any:
+    with contextlib.suppress(ResponseError):  # not allowed, or taken away: hosted servers have no CONFIG
+        return ask()
+    return None

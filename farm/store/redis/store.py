@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
-from farm.errors import IdempotencyConflict, IllegalMove
+from farm.errors import IdempotencyConflict, IllegalMove, NotDurable
 from farm.job import (
     SCHEMA_VERSION,
     JobError,
@@ -47,6 +48,8 @@ from farm.store.redis.lua import (
 )
 from farm.store.redis.reading import RedisReading
 from farm.store.redis.repair import RedisRepair
+from farm.store.redis.safety import Safety
+from farm.store.redis.trouble import where
 from farm.store.verdicts import LEFT_TO_OTHERS, NOTIFY_AGAIN_S
 
 _BATCH: Final = 1000  # jobs of one round trip; more would only make one reply wait for another
@@ -86,7 +89,7 @@ def connect(settings: RedisSettings, limits: StoreLimits, notifier: Notifier) ->
         namespace=settings.namespace,
         limits=limits,
         notifier=notifier,
-        replicas=settings.replicas,
+        safety=Safety(replicas=settings.replicas, fsync=settings.durable == "fsync"),
     )
 
 
@@ -100,14 +103,16 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
 
         Raises:
             IdempotencyConflict: as `JobStore.submit`.
-            StoreUnavailable: no answer, or too few replicas have the jobs; they may be stored all the same.
+            NotDurable: as `JobStore.submit`.
+            StoreUnavailable: no answer; the jobs may be stored all the same.
         """
         done: list[Submitted] = []
         conflict: IdempotencyConflict | None = None
         for start in range(0, len(jobs), _BATCH):
             batch = jobs[start : start + _BATCH]
             epoch = self._epoch_call(self._seen_epoch)
-            word, *answers = self._run_many([epoch, *map(self._submit_call, batch)], replicated=True)
+            calls = [epoch, *map(self._submit_call, batch)]
+            (word, *answers), lack = self._run_safely(calls, self._safety)
             self._note_epoch(word)
             for job, (answer, job_id) in zip(batch, answers, strict=True):
                 if answer == b"conflict":
@@ -121,6 +126,8 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
                         reused=answer == b"reused",
                     )
                 )
+            if lack is not None:
+                raise NotDurable(where(self._client), lack, [each.job_id for each in done[start:]])
         if conflict is not None:
             raise conflict
         return done
@@ -234,8 +241,13 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
 
     def succeed(self, job_id: str, attempt: int, result: JobResult, *, token: str = "") -> LeaseAnswer:
         """Commit the result."""
-        kept = codec.RESULT.dump_json(result)
-        return LeaseAnswer(self._run("succeed", job_id, attempt, kept, token).decode())
+        call = self._call("succeed", job_id, attempt, codec.RESULT.dump_json(result), token)
+        # A fail-over may lose a result all the same: the job is rendered again then. A wait for replicas that
+        # are away would hold up every worker; the disk comes within a second.
+        (answer,), lack = self._run_safely([call], replace(self._safety, replicas=0))
+        if lack is not None:
+            raise NotDurable(where(self._client), lack, [job_id])
+        return LeaseAnswer(answer.decode())
 
     def fail(
         self,

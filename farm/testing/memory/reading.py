@@ -18,6 +18,7 @@ from farm.store.base import (
     Page,
     Queued,
 )
+from farm.store.redis.safety import Durability
 from farm.testing.memory.state import (
     MemoryCancelFeed,
     MemoryState,
@@ -149,6 +150,16 @@ class MemoryReading(MemoryState):
         self._feeds.append(feed)
         return feed
 
+    def id_of_key(self, idempotency_key: str) -> str | None:
+        """The job that a key stands for."""
+        with self._lock:
+            return self._keys.get(idempotency_key)
+
+    def ids_beginning(self, text: str, *, limit: int) -> list[str]:
+        """Ids that begin so."""
+        with self._lock:
+            return [job_id for job_id in self._jobs if job_id.startswith(text)][:limit]
+
     def ping(self) -> dict[str, Any]:
         """Facts of this store."""
         return {
@@ -157,6 +168,7 @@ class MemoryReading(MemoryState):
             "epoch": self._epoch,
             "forgot_at": self._forgot_at,
             "append_only": False,
+            "durability": Durability.NONE,
         }
 
     def epoch(self, *, known: str = "") -> str:

@@ -169,7 +169,7 @@ def test_valkey_loses_nothing_it_accepted_and_asks_for_a_password(folder: Path) 
         stranger = redis.Redis(port=port, retry=Retry(NoBackoff(), 0))
 
         assert settings["appendonly"] == "yes"
-        assert settings["appendfsync"] == "everysec"
+        assert settings["appendfsync"] == "always"
         assert settings["maxmemory-policy"] == "noeviction"
         assert settings["bind"] == "127.0.0.1"
         with stranger, pytest.raises(redis.AuthenticationError):

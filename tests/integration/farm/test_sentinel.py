@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from farm.broker import make_app
-from farm.errors import StoreUnavailable
+from farm.errors import NotDurable, StoreUnavailable
 from farm.job import JobState
 from farm.settings import RedisSettings
 from farm.store.base import Claim, LeaseAnswer, StoreLimits
@@ -61,9 +61,19 @@ def test_no_accepted_job_is_lost_when_the_primary_dies_and_a_replica_had_to_have
     found = {job_id: worker.get(job_id).state for job_id in accepted}
     assert set(found.values()) == {JobState.QUEUED}
     assert worker.succeed(running, 1, a_result(), token=claim.token) is LeaseAnswer.OK
-    with pytest.raises(StoreUnavailable, match=r"only 0 of 1 replicas have them \(FARM_REPLICAS\)"):
-        producer.submit([a_job()])
+    told = [not_replicated(producer, key) for key in ("one", "one", "other")]
+    one, again, other = (error.job_ids for error in told)
+    assert one == again != other  # the second one asks for what is there, and is not told that it is safe
+    assert [worker.get(job_id).state for job_id in (*one, *other)] == [JobState.QUEUED] * 2
+    assert worker.id_of_key("one") == one[0]
     assert open_store(watched.url).submit([a_job()])[0].created
+
+
+def not_replicated(producer: RedisJobStore, key: str) -> NotDurable:
+    with pytest.raises(NotDurable, match=r"stored, not replicated: only 0 of 1 .*\(FARM_REPLICAS\)") as told:
+        producer.submit([a_job(idempotency_key=key)])
+    assert told.value.job_ids[0] in str(told.value)
+    return told.value
 
 
 def _renewed(store: RedisJobStore, claim: Claim) -> bool:

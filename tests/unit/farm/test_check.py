@@ -28,6 +28,7 @@ from farm.check.services import (
 from farm.installed import how_to_install
 from farm.process.child import free_port
 from farm.redis_address import RedisAddress
+from farm.store.redis.safety import Durability
 
 SAFE_REDIS = {
     "where": "db:6379",
@@ -37,6 +38,7 @@ SAFE_REDIS = {
     "append_only": True,
     "append_fsync": "everysec",
     "append_ok": True,
+    "durability": Durability.SECONDS,
     "max_memory_policy": "noeviction",
 }
 
@@ -122,14 +124,17 @@ def test_a_redis_that_keeps_jobs_is_well() -> None:
     finding = only(judge_redis(SAFE_REDIS))
 
     assert finding.ok
-    assert finding.what == "append-only file on (everysec), noeviction"
+    assert finding.what == (
+        "append-only file on (everysec), noeviction; durability: seconds "
+        "(a crash loses what was accepted in about the last two seconds)"
+    )
 
 
 def test_what_a_redis_does_not_tell_is_left_out() -> None:
-    kept, doubt = judge_redis({**SAFE_REDIS, "append_fsync": None})
+    kept, doubt = judge_redis({**SAFE_REDIS, "append_fsync": None, "durability": Durability.UNKNOWN})
 
     assert kept.ok
-    assert kept.what == "append-only file on, noeviction"
+    assert kept.what.startswith("append-only file on, noeviction; durability: unknown")
     assert not doubt.blocks
     assert "how often it writes to its disk" in doubt.what
 
