@@ -264,6 +264,7 @@ class JobRecord:
     not_before: AwareDatetime | None = None  # a retry waits for this
     cancel_requested: bool = False
     cancel_reason: str | None = None  # what the first one who asked for it said
+    paused_at: AwareDatetime | None = None  # somebody keeps it from being run, until they resume it
     parked: str | None = None  # why no live worker fits; it starts when one that does comes
     progress: Progress | None = None
     result: JobResult | None = None

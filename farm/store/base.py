@@ -34,6 +34,8 @@ class Refused(StrEnum):
 
     UNKNOWN = "unknown"  # no such job (any more)
     NOT_QUEUED = "not_queued"  # running elsewhere, or final
+    PAUSED = "paused"  # until somebody resumes it
+    MOVED = "moved"  # the message is of a more urgent priority than the job has now
     NOT_YET = "not_yet"  # waiting for its retry time
     EXPIRED = "expired"  # its deadline has passed; the claim has moved it to `expired`
     NEWER = "newer"  # stored by a newer farm; left for a worker that can read it

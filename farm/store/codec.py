@@ -22,6 +22,8 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 from typing import Any, Final
@@ -206,7 +208,7 @@ def _reading(what: str) -> Iterator[None]:
 def _record(job_id: str, head: Mapping[str, Any], fields: Fields) -> JobRecord:
     return JobRecord(
         job_id=job_id,
-        spec=unpack_spec(fields[b"spec"]),
+        spec=with_priority(unpack_spec(fields[b"spec"]), head["p"]),
         state=JobState(fields[b"state"].decode()),
         submitted_at=from_order(fields[b"at"]),
         queue=head["q"],
@@ -226,9 +228,15 @@ def _record(job_id: str, head: Mapping[str, Any], fields: Fields) -> JobRecord:
         result=RESULT.validate_json(fields[b"result"]) if b"result" in fields else None,
         error=ERROR.validate_json(fields[b"error"]) if b"error" in fields else None,
         parked=_text(fields, b"parked"),
+        paused_at=_time(fields, b"paused"),
         reused_from=_text(fields, b"reused"),
         attempts=_NOTES.validate_json(b"[" + fields.get(b"notes", b"") + b"]"),
     )
+
+
+def with_priority(spec: JobSpec, priority: int) -> JobSpec:
+    """The spec as it was stored, but for what may change while the job waits."""
+    return spec if spec.priority == priority else replace(spec, priority=priority)
 
 
 def fields_of(flat: Sequence[bytes]) -> Fields:

@@ -150,6 +150,22 @@ class SubmitterStore(ViewerStore, DrainOrders, Protocol):
             JobNotFound: there is none.
         """
 
+    def cancel_many(self, job_ids: Sequence[str], *, reason: str = "") -> dict[str, JobState]:
+        """As `cancel`, of many jobs in one round trip; the state of each that there is."""
+
+    def pause(self, job_ids: Sequence[str]) -> dict[str, JobState]:
+        """Keep queued jobs from being run until `resume`; they expire and can be canceled as before.
+        Others stay as they are. Answers the state of each job that there is."""
+
+    def resume(self, job_ids: Sequence[str]) -> dict[str, JobState]:
+        """Let paused jobs wait again, at the front of their priority; answers as `pause`."""
+
+    def prioritize(self, job_ids: Sequence[str], priority: int) -> dict[str, JobState]:
+        """Move queued jobs to the front of another priority; others stay. Answers as `pause`."""
+
+    def remove(self, job_ids: Sequence[str]) -> dict[str, JobState]:
+        """Drop the records of those jobs that have ended; answers the state that each was in."""
+
     def retry(self, job_id: str) -> JobState:
         """Queue a failed, canceled or expired job anew, with fresh counters and the same spec.
 
@@ -193,8 +209,12 @@ class AttemptStore(Protocol):
     twice.
     """
 
-    def claim(self, job_id: str, *, worker: str) -> Claim | Refused:
-        """Take the next attempt at a queued job."""
+    def claim(self, job_id: str, *, worker: str, priority: int | None = None) -> Claim | Refused:
+        """Take the next attempt at a queued job.
+
+        Args:
+            priority: of the message that named the job: it may have been made less urgent since.
+        """
 
     def renew(self, job_id: str, attempt: int, *, token: str = "") -> LeaseAnswer:
         """Prolong the lease by `lease_s` from now."""

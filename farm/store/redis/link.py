@@ -58,6 +58,14 @@ class RedisLink:
         with translated(self._client):
             return execute(*command)
 
+    def _commands(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """The answers to plain commands, in one round trip."""
+        with translated(self._client), self._client.pipeline(transaction=False) as pipe:
+            execute: Callable[..., Any] = pipe.execute_command
+            for command in commands:
+                execute(*command)
+            return list(pipe.execute())
+
     def _call(self, script: str, *args: Argument, notification_list: str | None = None) -> Call:
         keys = [self.keys.root] if notification_list is None else [self.keys.root, notification_list]
         return Call(script, keys, [self.limits.events_kept, *args])

@@ -33,7 +33,6 @@ from farm.store.base import (
     Refused,
     StoreLimits,
     Submitted,
-    kept_reason,
 )
 from farm.store.redis.address import client_at
 from farm.store.redis.fleet import RedisFleet
@@ -50,6 +49,7 @@ from farm.store.redis.reading import RedisReading
 from farm.store.redis.repair import RedisRepair
 from farm.store.redis.safety import Safety
 from farm.store.redis.trouble import where
+from farm.store.redis.steering import RedisSteering
 from farm.store.verdicts import LEFT_TO_OTHERS, NOTIFY_AGAIN_S
 
 _BATCH: Final = 1000  # jobs of one round trip; more would only make one reply wait for another
@@ -93,7 +93,7 @@ def connect(settings: RedisSettings, limits: StoreLimits, notifier: Notifier) ->
     )
 
 
-class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
+class RedisJobStore(RedisReading, RedisSteering, RedisRepair, RedisFleet):
     """The form of `JobStore` that many processes share. Thread-safe."""
 
     # -- moves of a producer ---------------------------------------------------------------------
@@ -153,10 +153,9 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
 
     def cancel(self, job_id: str, *, reason: str = "") -> JobState:
         """Ask for the end of a job."""
-        state = self._run("cancel", job_id, kept_reason(reason)).decode()
-        if not state:
-            raise self._missing(job_id)
-        return JobState(state)
+        if state := self.cancel_many([job_id], reason=reason).get(job_id):
+            return state
+        raise self._missing(job_id)
 
     def unpark(self, job_ids: Sequence[str], *, reason: str) -> int:
         """Announce parked jobs, so that the first of them is the first to run; how many were parked."""
@@ -191,7 +190,7 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
 
     # -- moves of a worker -----------------------------------------------------------------------
 
-    def claim(self, job_id: str, *, worker: str) -> Claim | Refused:
+    def claim(self, job_id: str, *, worker: str, priority: int | None = None) -> Claim | Refused:
         """Take the next attempt at a queued job."""
         # The token also lets a claim whose answer was lost be repeated by the connection's own retry.
         token = uuid.uuid4().hex
@@ -205,15 +204,16 @@ class RedisJobStore(RedisReading, RedisRepair, RedisFleet):
             in_ms(min(NOTIFY_AGAIN_S, self.limits.avoid_s)),
             in_ms(LEFT_TO_OTHERS * self.limits.avoid_s),
             in_ms(self.limits.notify_again_after_s),
+            "" if priority is None else priority,
         )
         if word != b"granted":
             return Refused(word.decode())
-        attempt, at, claimed, lease, spec = granted
+        attempt, at, claimed, lease, spec, now_at = granted
         return Claim(
             job_id=job_id,
             attempt=int(attempt),
             token=token,
-            spec=codec.unpack_spec(spec),
+            spec=codec.with_priority(codec.unpack_spec(spec), int(now_at)),
             submitted_at=codec.from_order(at),
             claimed_at=utc_from_ms(int(claimed)),
             lease_until=utc_from_ms(int(lease)),

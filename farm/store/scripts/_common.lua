@@ -83,9 +83,21 @@ local function finish(job, state, told)
   move(job, state)
   set(job, 'finished', now)
   clear(job, 'lease', 'nonce', 'not_before', 'deadline', 'avoid', stored.unsuitable, stored.notified, 'parked',
-    'held', 'doubts', 'losses')
+    'paused', 'held', 'doubts', 'losses')
   redis.call('ZADD', root .. 'finished', now, job.id)
   tell(job, told)
+end
+
+-- All that there is of a job that has ended, and what points at it.
+local function remove(job)
+  redis.call('ZREM', key('state', job.state), job.id)
+  for _, label in ipairs(job.head.l or {}) do redis.call('ZREM', key('label', label), job.id) end
+  local held = job.head.i and redis.call('GET', key('idem', job.head.i))
+  if held and held:match('^%S+') == job.id then redis.call('DEL', key('idem', job.head.i)) end
+  local maker = job.head.c and redis.call('GET', key('content', job.head.c))
+  if maker == job.id then redis.call('DEL', key('content', job.head.c)) end
+  redis.call('ZREM', root .. 'finished', job.id)
+  redis.call('DEL', key('job', job.id), key('events', job.id))
 end
 
 -- A running job waits again. Where its next notification comes from is the caller's business.

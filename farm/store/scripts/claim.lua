@@ -1,19 +1,22 @@
 -- Give the next attempt at a queued job to a worker.
 -- KEYS: root. ARGV: events kept, id, worker, nonce of this call, lease in ms, newest schema it reads,
 -- ms after which a job that is refused here is announced again, ms for which it is left to others while
--- another worker lives that can take it, ms after which a job of a newer schema is announced again.
--- Answers {'granted', attempt, at, claimed, lease end, spec} or {reason}.
+-- another worker lives that can take it, ms after which a job of a newer schema is announced again, priority
+-- of the message that brought it here or ''.
+-- Answers {'granted', attempt, at, claimed, lease end, spec, priority} or {reason}.
 local id, worker, nonce, lease_ms, schema, notify_again_ms, left_to_others_ms, newer_ms =
   ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
+local came_at = tonumber(ARGV[10])
 
 local job = load(id)
 if not job then return {'unknown'} end
 local f = redis.call('HMGET', key('job', id), 'not_before', 'deadline', 'avoid', 'nonce', 'lease', 'started',
-  stored.unsuitable, 'held')
+  stored.unsuitable, 'held', 'paused')
 local not_before, deadline, avoid = tonumber(f[1] or 0), tonumber(f[2] or 0), f[3]
 
 local function granted(lease)
-  return {'granted', job.attempt, job.at, digits(job.claimed), lease, redis.call('HGET', key('job', id), 'spec')}
+  return {'granted', job.attempt, job.at, digits(job.claimed), lease, redis.call('HGET', key('job', id), 'spec'),
+    job.head.p}
 end
 
 -- The answer to an earlier try was lost on the way, and the client asks again.
@@ -23,6 +26,9 @@ if deadline > 0 and now >= deadline then
   finish(job, 'expired', {reason = 'its deadline passed'})
   return {'expired'}
 end
+if f[9] then return {'paused'} end
+-- It was made less urgent since; there is another message of it.
+if came_at and job.head.p > came_at then return {'moved'} end
 -- It has the finished files of this job: see put_on_hold.lua.
 local is_holder = f[8] == worker
 if now < not_before and not is_holder then return {'not_yet'} end

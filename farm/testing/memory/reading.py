@@ -85,7 +85,7 @@ class MemoryReading(MemoryState):
             ends = [kept.record.lease_until for kept in self._in(JobState.RUNNING)]
             priority_queues: dict[PriorityQueue, list[float]] = {}
             for kept in self._in(JobState.QUEUED):
-                if kept.record.not_before is None and kept.record.parked is None:
+                if kept.waits:
                     waited_s = (now - kept.record.submitted_at).total_seconds()
                     priority_queues.setdefault(kept.priority_queue, []).append(max(waited_s, 0.0))
         waiting = [

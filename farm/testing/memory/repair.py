@@ -37,14 +37,13 @@ class MemoryRepair(MemoryState):
             )
             for kept in late:
                 self._finish(kept, JobState.EXPIRED, reason=DEADLINE_PASSED)
+            due, passed = self._due(), self._passed_by()
             self._drop_stale()
-            notifications = [front_notification(kept) for kept in self._due()]
+            missed = dict.fromkeys(front_notification(kept) for kept in (*due, *self._missing()))
+            notifications = (*missed, *passed)
             self.notify(notifications)
-            missing = [front_notification(kept) for kept in self._missing()]
-            passed = self._passed_by()
-            self.notify([*missing, *passed])
             return Swept(
-                notifications=(*notifications, *missing, *passed),
+                notifications=notifications,
                 lost=tuple(kept.record.job_id for kept in lost),
                 expired=tuple(kept.record.job_id for kept in late),
                 purged=self._purge(),
@@ -103,7 +102,7 @@ class MemoryRepair(MemoryState):
     def _passed_by(self) -> list[Notification]:
         """As scripts/sweep_order.lua finds them."""
         now, patience = self._clock(), int(self.limits.pass_over_s * 1_000_000)
-        waiting = [k for k in self._in(JobState.QUEUED) if not (k.record.not_before or k.record.parked)]
+        waiting = [k for k in self._in(JobState.QUEUED) if k.waits]
         queues = {kept.priority_queue for kept in waiting}
         found: list[Notification] = []
         for mine in sorted(queues):
@@ -132,7 +131,7 @@ class MemoryRepair(MemoryState):
         """As scripts/sweep_priority_queue.lua finds them."""
         queues: dict[PriorityQueue, list[Kept]] = {}
         for kept in self._in(JobState.QUEUED):
-            if kept.record.not_before is None and kept.record.parked is None:
+            if kept.waits:
                 queues.setdefault(kept.priority_queue, []).append(kept)
         found: list[Kept] = []
         for mine, waiting in queues.items():
@@ -156,12 +155,7 @@ class MemoryRepair(MemoryState):
             if kept.record.finished_at is not None and kept.record.finished_at <= before
         )
         for kept in old:
-            del self._jobs[kept.record.job_id]
-            key = kept.record.spec.idempotency_key
-            if kept.content is not None and self._contents.get(kept.content) == kept.record.job_id:
-                del self._contents[kept.content]
-            if key is not None and self._keys.get(key) == kept.record.job_id:
-                del self._keys[key]
+            self._drop(kept)
         return len(old)
 
 

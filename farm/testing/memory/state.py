@@ -65,6 +65,14 @@ class Kept:
     events: list[JobEvent] = field(default_factory=list)
 
     @property
+    def waits(self) -> bool:
+        """Whether it is in its priority queue."""
+        record = self.record
+        return record.state is JobState.QUEUED and not (
+            record.not_before or record.parked or record.paused_at
+        )
+
+    @property
     def priority_queue(self) -> PriorityQueue:
         """Where it waits."""
         return self.record.spec.priority, self.record.queue
@@ -107,9 +115,9 @@ class MemoryState:
         self._lock = threading.RLock()
         self._news = threading.Condition(self._lock)
         self._feeds: list[MemoryCancelFeed] = []
-        self.forget()
+        self.lose_everything()
 
-    def forget(self) -> None:
+    def lose_everything(self) -> None:
         """Lose everything, as a Redis without its file does."""
         self._epoch = uuid.uuid4().hex
         self._forgot_at: datetime | None = None
@@ -194,11 +202,21 @@ class MemoryState:
         if state is JobState.CANCELED and kept.record.cancel_reason is not None:
             told["reason"] = kept.record.cancel_reason
         self._set(kept, state=state, finished_at=self._now(), lease_until=None, not_before=None, parked=None)
+        self._set(kept, paused_at=None)
         if state is not JobState.SUCCEEDED:
             self._set(kept, token=None)
         kept.due = kept.deadline = kept.held = None
         kept.avoid, kept.unsuitable, kept.doubts, kept.losses = {}, [], {}, []
         self._tell(kept, **told)
+
+    def _drop(self, kept: Kept) -> None:
+        """Forget a job, and what points at it."""
+        job_id, key = kept.record.job_id, kept.record.spec.idempotency_key
+        del self._jobs[job_id]
+        if kept.content is not None and self._contents.get(kept.content) == job_id:
+            del self._contents[kept.content]
+        if key is not None and self._keys.get(key) == job_id:
+            del self._keys[key]
 
     def _requeue(self, kept: Kept, **told: Any) -> None:
         self._set(kept, state=JobState.QUEUED, token=None, lease_until=None, progress=None)

@@ -38,9 +38,10 @@ from farm.testing.memory.fleet import MemoryFleet
 from farm.testing.memory.reading import MemoryReading
 from farm.testing.memory.repair import MemoryRepair
 from farm.testing.memory.state import Kept
+from farm.testing.memory.steering import MemorySteering
 
 
-class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
+class MemoryJobStore(MemoryReading, MemorySteering, MemoryRepair, MemoryFleet):
     """The form of `JobStore` for one process: nothing is kept when it ends. Thread-safe.
 
     Args:
@@ -105,18 +106,8 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
     def cancel(self, job_id: str, *, reason: str = "") -> JobState:
         """Ask for the end of a job."""
         with self._lock:
-            kept = self._kept(job_id)
-            asked, reason = kept.record.cancel_requested, kept_reason(reason)
-            if not kept.record.state.final and not asked:
-                self._set(kept, cancel_requested=True, cancel_reason=reason or None)
-            if kept.record.state is JobState.QUEUED:
-                self._finish(kept, JobState.CANCELED, reason=reason)
-            elif kept.record.state is JobState.RUNNING:
-                if not asked:
-                    self._tell(kept, worker=kept.record.worker, cancel_requested=True, reason=reason)
-                for feed in self._feeds:
-                    feed.put(job_id)
-            return kept.record.state
+            self._cancel(self._kept(job_id), kept_reason(reason))
+            return self._kept(job_id).record.state
 
     def unpark(self, job_ids: Sequence[str], *, reason: str) -> int:
         """Announce parked jobs, so that the first of them is the first to run; how many were parked."""
@@ -155,11 +146,11 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
 
     # -- moves of a worker -------------------------------------------------------------------------
 
-    def claim(self, job_id: str, *, worker: str) -> Claim | Refused:
+    def claim(self, job_id: str, *, worker: str, priority: int | None = None) -> Claim | Refused:
         """Take the next attempt at a queued job."""
         with self._lock:
             kept, now = self._jobs.get(job_id), self._now()
-            refused = self._refusal(kept, worker, now)
+            refused = self._refusal(kept, worker, now, priority)
             if refused is not None or kept is None:
                 return refused or Refused.UNKNOWN
             self._passed[kept.priority_queue] = max(kept.order, self._passed.get(kept.priority_queue, 0))
@@ -190,7 +181,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
                 lease_until=lease,
             )
 
-    def _refusal(self, kept: Kept | None, worker: str, now: datetime) -> Refused | None:
+    def _refusal(self, kept: Kept | None, worker: str, now: datetime, priority: int | None) -> Refused | None:
         if kept is None:
             return Refused.UNKNOWN
         if kept.record.state is not JobState.QUEUED:
@@ -198,6 +189,11 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
         if kept.deadline is not None and now >= kept.deadline:
             self._finish(kept, JobState.EXPIRED, reason=DEADLINE_PASSED)
             return Refused.EXPIRED
+        if kept.record.paused_at is not None or _is_less_urgent(kept, priority):
+            return Refused.PAUSED if kept.record.paused_at is not None else Refused.MOVED
+        return self._refusal_here(kept, worker, now)
+
+    def _refusal_here(self, kept: Kept, worker: str, now: datetime) -> Refused | None:
         is_holder = kept.held is not None and kept.held == worker  # it has the finished files
         if not is_holder and kept.record.not_before is not None and now < kept.record.not_before:
             return Refused.NOT_YET
@@ -424,3 +420,7 @@ class MemoryJobStore(MemoryReading, MemoryRepair, MemoryFleet):
             answer = move(kept)
             kept.ended = (attempt, verb, answer)
             return answer
+
+
+def _is_less_urgent(kept: Kept, priority: int | None) -> bool:
+    return priority is not None and kept.record.spec.priority > priority

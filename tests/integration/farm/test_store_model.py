@@ -104,6 +104,8 @@ RACES: dict[str, Act] = {
     "cancel": lambda store, job_id, _attempt: store.cancel(job_id),
     "end canceled": lambda store, job_id, attempt: store.end_canceled(job_id, attempt),
     "retry": lambda store, job_id, _attempt: store.retry(job_id),
+    "pause": lambda store, job_id, _attempt: store.pause([job_id]),
+    "resume": lambda store, job_id, _attempt: store.resume([job_id]),
     "steward": _take,
     "another steward": _take,
 }
@@ -205,9 +207,9 @@ class BothStores(RuleBasedStateMachine):
         self.both(lambda store: store.unpark(job_ids, reason="one has come"))
 
     @rule(job_id=jobs, worker=WORKERS)
-    def claim(self, job_id: str, worker: str) -> None:
+    def claim(self, job_id: str, worker: str, priority: int | None = None) -> None:
         def claimed(store: JobStore) -> Any:
-            answer = store.claim(job_id, worker=worker)
+            answer = store.claim(job_id, worker=worker, priority=priority)
             return (answer.attempt, answer.spec) if isinstance(answer, Claim) else answer
 
         self.both(claimed)
@@ -258,6 +260,26 @@ class BothStores(RuleBasedStateMachine):
     @rule(job_id=jobs)
     def cancel(self, job_id: str) -> None:
         self.both(lambda store: store.cancel(job_id, reason="why not"))
+
+    @rule(job_ids=st.lists(jobs, max_size=3))
+    def cancel_many(self, job_ids: list[str]) -> None:
+        self.both(lambda store: store.cancel_many(job_ids, reason="all of them"))
+
+    @rule(job_ids=st.lists(jobs, max_size=3, unique=True))
+    def pause(self, job_ids: list[str]) -> None:
+        self.both(lambda store: store.pause(job_ids))
+
+    @rule(job_ids=st.lists(jobs, max_size=3, unique=True))
+    def resume(self, job_ids: list[str]) -> None:
+        self.both(lambda store: store.resume(job_ids))
+
+    @rule(job_ids=st.lists(jobs, max_size=3, unique=True), priority=st.sampled_from(PRIORITIES))
+    def prioritize(self, job_ids: list[str], priority: int) -> None:
+        self.both(lambda store: store.prioritize(job_ids, priority))
+
+    @rule(job_id=jobs, worker=WORKERS, priority=st.sampled_from(PRIORITIES))
+    def claim_by_a_message_of_a_priority(self, job_id: str, worker: str, priority: int) -> None:
+        self.claim(job_id, worker, priority)
 
     @rule(job_id=jobs)
     def retry(self, job_id: str) -> None:
@@ -406,8 +428,9 @@ class BothStores(RuleBasedStateMachine):
         queued = set().union(*(self._members(f"lane:{priority}:{QUEUE}") for priority in PRIORITIES))
         parked = {r.job_id for r in records if r.parked is not None}
         assert self._members("parked") == parked
-        assert queued == waiting - delayed - parked
-        assert delayed <= self._members("due") <= waiting
+        paused = {r.job_id for r in records if r.paused_at is not None}
+        assert queued == waiting - delayed - parked - paused
+        assert delayed - paused <= self._members("due") <= waiting - paused
         assert self._members("deadlines") <= waiting
 
     def _members(self, index: str) -> set[str]:
@@ -463,6 +486,7 @@ def _timeless(record: JobRecord) -> dict[str, Any]:
         "finished_at",
         "lease_until",
         "not_before",
+        "paused_at",
         "token",
     ):
         fields[name] = fields[name] is not None

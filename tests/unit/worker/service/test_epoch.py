@@ -17,7 +17,7 @@ def test_a_lost_memory_is_told_once_and_loudly(caplog: pytest.LogCaptureFixture)
     watch.look()
     assert (told, watch.forgot_at, caplog.records) == ([], None, [])
 
-    store.forget()
+    store.lose_everything()
     watch.look()
     watch.look()
 
