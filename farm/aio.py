@@ -10,9 +10,10 @@ import asyncio
 import builtins
 import functools
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, Unpack
@@ -27,15 +28,17 @@ from farm.asking.request import (
     JobOptions,
     JobRequest,
 )
+from farm.asking.selection import Selection
 from farm.client import BATCH, Checked, Farm, succeeded
 from farm.downloads import DEFAULT_NAME
-from farm.errors import WaitTimeout
+from farm.errors import JobFailed, WaitTimeout
 from farm.follow import ends
 from farm.follower import Follower
-from farm.handle import Result, result_of
+from farm.handle import Job, Result, result_of
 from farm.job import Artifact, JobEvent, JobRecord, JobResult, JobSpec, JobState
 from farm.settings import RedisSettings, S3Settings
 from farm.status.worker import WorkerStatus
+from farm.steering import Wanted, ids_of
 from farm.storage import Storage
 from farm.store.base import Counts
 from farm.store.roles import SubmitterStore
@@ -159,18 +162,20 @@ class AsyncFarm:
         label: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        where: Mapping[str, Any] | None = None,
+        search: str = "",
     ) -> AsyncIterator[AsyncJob]:
         """As `Farm.list`: ``async for job in farm.list(state="failed")``."""
-        wanted = JobState(state) if state is not None else None
-        find = functools.partial(self._farm.store.find, state=wanted, label=label, since=since, until=until)
-        cursor: str | None = None
-        while True:
-            page = await self.call(find, limit=_PAGE, cursor=cursor)
-            for record in page.jobs:
-                yield AsyncJob(self, record)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        found = self._farm.list(
+            state=state, label=label, since=since, until=until, where=where, search=search
+        )
+        async for job in self._each(found):
+            yield job
+
+    async def select(self, wanted: Selection) -> AsyncIterator[AsyncJob]:
+        """As `Farm.select`: ``async for job in farm.select(…)``."""
+        async for job in self._each(self._farm.select(wanted)):
+            yield job
 
     async def events(self, job_id: str, *, after: str = "0", live: bool = True) -> AsyncIterator[JobEvent]:
         """As `Farm.events`: ``async for event in farm.events(job_id)``."""
@@ -209,11 +214,51 @@ class AsyncFarm:
         """As `Farm.retry`."""
         return AsyncJob(self, await self.call(lambda: self._farm.retry(job_id).record))
 
-    async def retry_failed(self, *, label: str | None = None, dry_run: bool = False) -> AsyncIterator[str]:
-        """As `Farm.retry_failed`: ``async for job_id in farm.retry_failed()``."""
-        ids = self._farm.retry_failed(label=label, dry_run=dry_run)
+    async def cancel_many(self, jobs: Wanted, *, reason: str = "") -> dict[str, JobState]:
+        """As `Farm.cancel_many`."""
+        return await self.call(self._farm.cancel_many, jobs, reason=reason)
+
+    async def retry_many(self, jobs: Wanted) -> AsyncIterator[str]:
+        """As `Farm.retry_many`: ``async for job_id in farm.retry_many(…)``."""
+        ids = await self.call(self._farm.retry_many, jobs)
         while (job_id := await self.call(next, ids, None)) is not None:
             yield job_id
+
+    async def pause_many(self, jobs: Wanted) -> dict[str, JobState]:
+        """As `Farm.pause_many`."""
+        return await self.call(self._farm.pause_many, jobs)
+
+    async def resume_many(self, jobs: Wanted) -> dict[str, JobState]:
+        """As `Farm.resume_many`."""
+        return await self.call(self._farm.resume_many, jobs)
+
+    async def prioritize_many(self, jobs: Wanted, priority: int) -> dict[str, JobState]:
+        """As `Farm.prioritize_many`."""
+        return await self.call(self._farm.prioritize_many, jobs, priority)
+
+    async def remove_many(self, jobs: Wanted) -> dict[str, JobState]:
+        """As `Farm.remove_many`."""
+        return await self.call(self._farm.remove_many, jobs)
+
+    async def wait_many(self, jobs: Wanted, *, timeout_s: float | None = None) -> builtins.list[AsyncJob]:
+        """As `Farm.wait_many`. A wait that is cancelled leaves the jobs as they are."""
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        ended = []
+        for job_id in await self.call(ids_of, self._farm.store, jobs):
+            left_s = None if until is None else max(until - time.monotonic(), 0.0)
+            try:
+                ended.append(await self.wait(job_id, timeout_s=left_s))
+            except JobFailed:
+                ended.append(await self.get(job_id))
+        return ended
+
+    async def pull_many(
+        self, jobs: Wanted, folder: str | Path = ".", *, name: str = DEFAULT_NAME
+    ) -> AsyncIterator[tuple[AsyncJob, builtins.list[Path]]]:
+        """As `Farm.pull_many`: ``async for job, paths in farm.pull_many(…)``."""
+        pulled = self._farm.pull_many(jobs, folder, name=name)
+        while (one := await self.call(next, pulled, None)) is not None:
+            yield AsyncJob(self, one[0].record), one[1]
 
     async def workers(self) -> Sequence[WorkerStatus]:
         """As `Farm.workers`."""
@@ -236,6 +281,11 @@ class AsyncFarm:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def _each(self, jobs: Iterator[Job]) -> AsyncIterator[AsyncJob]:
+        while page := await self.call(lambda: [*islice(jobs, _PAGE)]):
+            for job in page:
+                yield AsyncJob(self, job.record)
 
     async def _ended(self, job_id: str) -> JobRecord:
         """The record of the job once it is final."""

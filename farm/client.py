@@ -27,7 +27,7 @@ from farm.asking.request import (
     local_file,
     prepare_with_files,
 )
-from farm.errors import IllegalMove, InvalidJob, JobFailed, JobNotFound, Problem, Unplaceable, WaitTimeout
+from farm.errors import InvalidJob, JobFailed, Problem, Unplaceable, WaitTimeout
 from farm.fleet.preflight import Preflight
 from farm.fleet.reuse import reusable
 from farm.fleet.waiting import why_waiting
@@ -38,7 +38,7 @@ from farm.notifier import store_at
 from farm.settings import GateSettings, RedisSettings, S3Settings
 from farm.status.worker import WorkerStatus
 from farm.storage import S3Storage, Storage
-from farm.store.base import Counts, NewJob, Page
+from farm.store.base import Counts, NewJob
 from farm.store.roles import SubmitterStore
 from farm.surroundings import settings_here
 
@@ -266,16 +266,32 @@ class Farm:
         label: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        where: Mapping[str, Any] | None = None,
+        search: str = "",
     ) -> Iterator[Job]:
-        """Jobs submitted within [since, until), newest first, fetched page by page as you go on."""
-        cursor: str | None = None
-        wanted = JobState(state) if state is not None else None
-        while True:
-            page: Page = self.store.find(state=wanted, label=label, since=since, until=until, cursor=cursor)
-            yield from (Job(self, record.job_id, record) for record in page.jobs)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        """Jobs for which all that is given holds, newest first, fetched page by page as you go on.
+
+        Args:
+            since: submitted then or later; `until`: submitted before.
+            where: values of parameters and the like, and `search`: words; see `Selection`.
+        """
+        wanted = Selection(
+            state=JobState(state) if state is not None else None,
+            label=label,
+            since=since,
+            until=until,
+            where=where or {},
+            search=search,
+        )
+        return self.select(wanted)
+
+    def select(self, wanted: Selection) -> Iterator[Job]:
+        """The jobs that are meant, as `list` gives them.
+
+        Raises:
+            JobNotFound: there is no job of one of the ids.
+        """
+        return (Job(self, record.job_id, record) for record in select(self.store, wanted))
 
     def events(self, job_id: str, *, after: str = "0", live: bool = True) -> Iterator[JobEvent]:
         """What happened and happens to a job, in order; ends when the job has ended.
@@ -332,23 +348,65 @@ class Farm:
         self.store.retry(job_id)
         return self.get(job_id)
 
-    def retry_failed(self, *, label: str | None = None, dry_run: bool = False) -> Iterator[str]:
-        """Queue every failed job anew that there is now, newest first; their ids, as it goes on.
-
-        Jobs are read page by page, so that a million of them is a matter of time, not of memory. One that
-        fails again meanwhile is not taken a second time.
+    def cancel_many(self, jobs: Wanted, *, reason: str = "") -> dict[str, JobState]:
+        """Ask for the end of jobs, a thousand in one round trip; the state of each that there is, as `cancel`.
 
         Args:
-            label: only those with this label.
-            dry_run: only tell which ones it would be.
+            jobs: a `Selection`, or ids.
         """
-        for job in self.list(state=JobState.FAILED, label=label):
+        return self.store.cancel_many(ids_of(self.store, jobs), reason=reason)
+
+    def retry_many(self, jobs: Wanted) -> Iterator[str]:
+        """Queue anew those of the jobs that ended badly; the ids of those that were, as it goes on."""
+        return retry_each(self.store, ids_of(self.store, jobs))
+
+    def pause_many(self, jobs: Wanted) -> dict[str, JobState]:
+        """Keep queued jobs from being run until they are resumed; the state of each job that there is."""
+        return self.store.pause(ids_of(self.store, jobs))
+
+    def resume_many(self, jobs: Wanted) -> dict[str, JobState]:
+        """Let paused jobs run, before others of their priority; the state of each job that there is."""
+        return self.store.resume(ids_of(self.store, jobs))
+
+    def prioritize_many(self, jobs: Wanted, priority: int) -> dict[str, JobState]:
+        """Move queued jobs to the front of another priority; the state of each job that there is.
+
+        Raises:
+            InvalidJob: there is no such priority.
+        """
+        return prioritize(self.store, ids_of(self.store, jobs), priority)
+
+    def remove_many(self, jobs: Wanted) -> dict[str, JobState]:
+        """Remove jobs that have ended, records and files; the state that each of the jobs was in."""
+        return remove(self.store, self.storage, ids_of(self.store, jobs))
+
+    def wait_many(self, jobs: Wanted, *, timeout_s: float | None = None) -> builtins.list[Job]:
+        """Wait until all have ended, however they did; the jobs, as they are then.
+
+        Raises:
+            WaitTimeout: the time is up and one of them goes on.
+            JobNotFound: there is no job of one of the ids.
+        """
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        ended = []
+        for job_id in ids_of(self.store, jobs):
+            left_s = None if until is None else max(until - time.monotonic(), 0.0)
             try:
-                if not dry_run:
-                    self.store.retry(job.job_id)
-            except (IllegalMove, JobNotFound):  # somebody else was quicker, or its retention has passed
-                continue
-            yield job.job_id
+                ended.append(self.wait(job_id, timeout_s=left_s))
+            except JobFailed:
+                ended.append(self.get(job_id))
+        return ended
+
+    def pull_many(
+        self, jobs: Wanted, folder: str | Path = ".", *, name: str = DEFAULT_NAME
+    ) -> Iterator[tuple[Job, builtins.list[Path]]]:
+        """Download the files of those of the jobs that succeeded, as `Result.download` does, one job after
+        the other; each with the paths of its files.
+        """
+        for job_id in ids_of(self.store, jobs):
+            job = self.get(job_id)
+            if job.record.result is not None:
+                yield job, job.result().download(folder, name=name)
 
     def workers(self) -> Sequence[WorkerStatus]:
         """What the workers that live say of themselves, by name."""

@@ -152,21 +152,30 @@ class Runtime:
         self._changed.set()  # who waits for this worker reads it there
 
     def work_on(
-        self, job_id: str, *, announce: Callable[[Progress], None], off_the_gpu: Callable[[], None]
+        self,
+        job_id: str,
+        *,
+        priority: int | None,
+        announce: Callable[[Progress], None],
+        off_the_gpu: Callable[[], None],
     ) -> str:
         """Work on the job that a message names; returns what became of it.
 
         `off_the_gpu` is called when the next job may come, while this one may still be published.
+
+        Args:
+            priority: of the message.
         """
         if self._draining.takes_no_job:
             self._draining.pass_on(job_id)
             return "dropped: this worker drains"
-        return self._attempt(job_id, announce=announce, off_the_gpu=off_the_gpu)
+        return self._attempt(job_id, priority=priority, announce=announce, off_the_gpu=off_the_gpu)
 
     def _attempt(
         self,
         job_id: str,
         *,
+        priority: int | None = None,
         announce: Callable[[Progress], None] = lambda _progress: None,
         off_the_gpu: Callable[[], None] = lambda: None,
         only_publish: bool = False,
@@ -182,6 +191,7 @@ class Runtime:
                 outcome = attempt(
                     job_id,
                     self._parts,
+                    priority=priority,
                     announce=note,
                     off_the_gpu=off_the_gpu,
                     only_publish=only_publish,

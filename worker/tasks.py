@@ -30,6 +30,7 @@ def register(app: Celery, runtime: Runtime) -> None:
                 return "dropped: no job id"
             outcome: str = runtime.work_on(
                 job_id,
+                priority=(self.request.delivery_info or {}).get("priority"),
                 announce=lambda progress: announce(app, worker, job_id, progress),
                 off_the_gpu=ticket.off_the_gpu,
             )

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from farm.asking.selection import Selection, select
 from farm.errors import FarmError, JobNotFound, StoreUnavailable
 from farm.job import JobRecord, JobState
 from farm.settings import CleanSettings
@@ -25,7 +26,6 @@ from farm.store.roles import ViewerStore
 log = logging.getLogger(__name__)
 
 _MANIFEST: Final = "/manifest.json"  # stored last: an attempt that has it had stored everything
-_PAGE: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ class Cleaner:
     def _clean_attempts(self, now: datetime, cleaned: Cleaned, *, dry_run: bool) -> None:
         before = now - timedelta(seconds=self._limits.orphans_s)
         late = now - timedelta(days=self._limits.results_days) if self._limits.results_days else None
-        lent = self._lent() if late is not None else set()
+        lent = lent_attempts(self._store, self._storage) if late is not None else set()
         # The keys come in order, so all of a job's are together.
         for job_id, attempts in itertools.groupby(self._attempts(), key=lambda each: each.job_id):
             old = [each for each in attempts if each.newest < before]
@@ -149,15 +149,6 @@ class Cleaner:
         except JobNotFound:
             return None
 
-    def _lent(self) -> set[tuple[str, str]]:
-        """Attempts whose files are the result of another job too."""
-        lent = set()
-        for record in self._records(JobState.SUCCEEDED):
-            named = _named(self._storage, record)
-            if named is not None and named[0] != record.job_id:
-                lent.add(named)
-        return lent
-
     # -- inputs ------------------------------------------------------------------------------------
 
     def _clean_inputs(self, now: datetime, cleaned: Cleaned, *, dry_run: bool) -> None:
@@ -167,20 +158,11 @@ class Cleaner:
         if not old:
             return
         # Every job counts, also one that has ended: a person may have it run again.
-        for record in self._records(None):
+        for record in select(self._store, Selection()):
             for source in record.spec.inputs.values():
                 old.pop(source.partition("#")[0].removeprefix(f"s3://{self._storage.bucket}/"), None)
         cleaned.inputs += len(old)
         self._delete(list(old.values()), cleaned, dry_run=dry_run)
-
-    def _records(self, state: JobState | None) -> Iterator[JobRecord]:
-        cursor: str | None = None
-        while True:
-            page = self._store.find(state=state, limit=_PAGE, cursor=cursor)
-            yield from page.jobs
-            cursor = page.next_cursor
-            if cursor is None:
-                return
 
     def _delete(self, objects: list[ListedObject], cleaned: Cleaned, *, dry_run: bool) -> None:
         cleaned.size_bytes += sum(each.size_bytes for each in objects)
@@ -204,6 +186,13 @@ def _is_orphan(attempt: _Attempt, record: JobRecord | None) -> bool:
 def _is_over(attempt: _Attempt, record: JobRecord | None, late: datetime) -> bool:
     finished = attempt.newest if record is None else record.finished_at
     return finished is not None and finished < late and attempt.newest < late
+
+
+def lent_attempts(store: JobStore, storage: Storage) -> set[tuple[str, str]]:
+    """Job id and token of attempts whose files are the result of another job too."""
+    records = select(store, Selection(state=JobState.SUCCEEDED))
+    named = ((record.job_id, _named(storage, record)) for record in records)
+    return {attempt for job_id, attempt in named if attempt is not None and attempt[0] != job_id}
 
 
 def _named(storage: Storage, record: JobRecord) -> tuple[str, str] | None:

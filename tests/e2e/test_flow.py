@@ -42,13 +42,15 @@ def test_a_slow_upload_does_not_keep_the_gpu_waiting(new_farm: Farms, s3_server:
 def test_jobs_run_in_the_order_of_their_priority(farm: WholeFarm, worker: WorkerProcess) -> None:
     first = farm.submit(a_clip(steps=20))
     farm.wait_step(first)
-    later = {priority: farm.submit(a_clip(steps=2), priority=priority) for priority in (9, 5, 0, 7)}
+    later = {priority: farm.submit(a_clip(steps=2), priority=priority) for priority in (9, 5, 0, 1, 7)}
+    farm.farm.store.prioritize([later[9].job_id], 2)
+    farm.farm.store.prioritize([later[1].job_id], 8)  # its first message is still in front of most
 
     for job in later.values():
         job.wait(JOB_S)
 
     started = {priority: moment(worker, job, "started") for priority, job in later.items()}
-    assert sorted(started, key=lambda priority: started[priority]) == [0, 5, 7, 9]
+    assert sorted(started, key=lambda priority: started[priority]) == [0, 9, 5, 7, 1]
 
 
 def test_two_workers_share_a_queue_and_neither_holds_a_second_job(new_farm: Farms) -> None:

@@ -90,6 +90,7 @@ def attempt(
     job_id: str,
     parts: Parts,
     *,
+    priority: int | None = None,
     announce: Callable[[Progress], None],
     off_the_gpu: Callable[[], None] = lambda: None,
     only_publish: bool = False,
@@ -97,6 +98,7 @@ def attempt(
     """Work on a job until its attempt has ended; returns what became of it, in a word or two.
 
     Args:
+        priority: of the message that named the job; None when none did.
         off_the_gpu: called once nothing of it holds the GPU any more, whatever came of it.
         only_publish: give the job back rather than render it: another job may have the GPU.
 
@@ -104,7 +106,7 @@ def attempt(
     means that even the store's patience was used up, and then its lease runs out by itself.
     """
     asked_at = time.monotonic()
-    claim = parts.store.claim(job_id, worker=parts.name)
+    claim = parts.store.claim(job_id, worker=parts.name, priority=priority)
     if isinstance(claim, Refused):
         log.info(
             "Notification dropped",
