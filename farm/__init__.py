@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         JobOptions,
         JobRequest,
     )
+    from farm.asking.selection import Selection
     from farm.client import Farm
     from farm.errors import (
         BucketNotFound,
@@ -85,6 +86,7 @@ __all__ = [
     "RedisSettings",
     "Result",
     "S3Settings",
+    "Selection",
     "SettingsError",
     "StackError",
     "StorageDenied",
@@ -112,6 +114,7 @@ _MODULES = {
         "Progress",
         "VideoFacts",
     ),
+    "asking.selection": ("Selection",),
     "asking.request": ("JobOptions", "JobRequest"),
     "settings": ("RedisSettings", "S3Settings"),
 }

@@ -27,6 +27,8 @@ from farm.asking.request import (
     local_file,
     prepare_with_files,
 )
+from farm.asking.selection import Selection, select
+from farm.downloads import DEFAULT_NAME
 from farm.errors import InvalidJob, JobFailed, Problem, Unplaceable, WaitTimeout
 from farm.fleet.preflight import Preflight
 from farm.fleet.reuse import reusable
@@ -37,6 +39,7 @@ from farm.job import JobEvent, JobRecord, JobSpec, JobState, new_job_id, queue_f
 from farm.notifier import store_at
 from farm.settings import GateSettings, RedisSettings, S3Settings
 from farm.status.worker import WorkerStatus
+from farm.steering import Wanted, ids_of, prioritize, remove, retry_each
 from farm.storage import S3Storage, Storage
 from farm.store.base import Counts, NewJob
 from farm.store.roles import SubmitterStore
@@ -349,7 +352,7 @@ class Farm:
         return self.get(job_id)
 
     def cancel_many(self, jobs: Wanted, *, reason: str = "") -> dict[str, JobState]:
-        """Ask for the end of jobs, a thousand in one round trip; the state of each that there is, as `cancel`.
+        """Ask for the end of jobs, many in one round trip; the state of each that there is, as `cancel`.
 
         Args:
             jobs: a `Selection`, or ids.

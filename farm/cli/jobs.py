@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from farm.asking.request import notes_of, with_seeds
+from farm.asking.selection import Selection
 from farm.cli import as_json
 from farm.cli.as_json import AsJson
 from farm.cli.door import Door, door_of, say, say_notes
@@ -34,6 +35,7 @@ from farm.downloads import DEFAULT_NAME
 from farm.errors import JobFailed
 from farm.handle import Job, Result
 from farm.job import JobRecord, JobState
+from farm.steering import ids_of
 
 if TYPE_CHECKING:
     from farm.client import Farm
@@ -332,7 +334,8 @@ def _unfinished(farm: Farm, limit: int = 50) -> list[str]:
 
 def _retry_failed(door: Door, farm: Farm, label: str | None, *, dry_run: bool, json: bool) -> None:
     """Each id as soon as it is queued, and how many there were: there may be very many."""
-    ids = farm.retry_failed(label=label, dry_run=dry_run)
+    failed = Selection(state=JobState.FAILED, label=label)
+    ids = iter(ids_of(farm.store, failed)) if dry_run else farm.retry_many(failed)
     if json:
         as_json.put(door.out, {"jobs": list(ids), "dry_run": dry_run})
         return

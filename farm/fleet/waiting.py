@@ -21,6 +21,10 @@ def why_waiting(record: JobRecord, verdicts: Sequence[WorkerVerdict], counts: Co
     """
     if record.state is not JobState.QUEUED:
         return []
+    if record.paused_at is not None:
+        return [
+            f"paused since {record.paused_at:%H:%M:%S} UTC: `farm resume {record.job_id[:12]}` lets it run"
+        ]
     lines = []
     if record.not_before is not None:
         lines.append(f"its next try is not before {record.not_before:%H:%M:%S} UTC")

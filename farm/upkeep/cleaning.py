@@ -188,7 +188,7 @@ def _is_over(attempt: _Attempt, record: JobRecord | None, late: datetime) -> boo
     return finished is not None and finished < late and attempt.newest < late
 
 
-def lent_attempts(store: JobStore, storage: Storage) -> set[tuple[str, str]]:
+def lent_attempts(store: ViewerStore, storage: Storage) -> set[tuple[str, str]]:
     """Job id and token of attempts whose files are the result of another job too."""
     records = select(store, Selection(state=JobState.SUCCEEDED))
     named = ((record.job_id, _named(storage, record)) for record in records)

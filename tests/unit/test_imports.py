@@ -25,6 +25,7 @@ FLOORS = {
     "farm": [
         {"aio", "cli"},
         {"client"},
+        {"steering"},
         {"check", "upkeep"},
         {"notifier"},
         {"broker", "fleet"},

@@ -48,8 +48,8 @@ from farm.store.redis.lua import (
 from farm.store.redis.reading import RedisReading
 from farm.store.redis.repair import RedisRepair
 from farm.store.redis.safety import Safety
-from farm.store.redis.trouble import where
 from farm.store.redis.steering import RedisSteering
+from farm.store.redis.trouble import where
 from farm.store.verdicts import LEFT_TO_OTHERS, NOTIFY_AGAIN_S
 
 _BATCH: Final = 1000  # jobs of one round trip; more would only make one reply wait for another

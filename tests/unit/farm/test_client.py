@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from farm.asking.request import JobRequest
+from farm.asking.selection import Selection
 from farm.client import Farm
 from farm.errors import (
     IdempotencyConflict,
@@ -154,6 +155,7 @@ def test_the_same_key_is_the_same_job_and_another_job_under_it_is_refused(farm: 
         farm.submit(wan_graph(seed=2), idempotency_key="k")
 
 
+ALL_FAILED = Selection(state=JobState.FAILED)
 WORDS = {"prompt": "a fox"}
 
 
@@ -213,10 +215,10 @@ def test_all_failed_jobs_are_queued_anew_page_by_page_and_each_once(
     for job_id in failed:
         store.claim(job_id, worker="w1")
         store.fail(job_id, 1, an_error(), retry_in_s=None)
-    assert list(farm.retry_failed(dry_run=True)) == failed[::-1]
+    assert [job.job_id for job in farm.select(ALL_FAILED)] == failed[::-1]
 
     again = []
-    for job_id in farm.retry_failed():
+    for job_id in farm.retry_many(ALL_FAILED):
         again.append(job_id)
         # It fails once more before the next one is queued.
         store.claim(job_id, worker="w2")

@@ -1,0 +1,108 @@
+"""Which jobs are meant: by id, state, label, time, values and words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from farm.job import JobRecord, JobState
+from farm.store.roles import JobReader
+
+_PAGE: Final = 500  # records in one round trip
+_OF_RECORD: Final = ("worker", "queue", "attempt")
+_OF_SPEC: Final = ("template", "priority", "title")
+_OTHER_NAMES: Final[Mapping[str, Sequence[str]]] = {"seed": ("seed", "noise_seed")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Jobs for which all that is given holds; nothing given is every job."""
+
+    ids: Sequence[str] = ()
+    state: JobState | None = None
+    label: str | None = None
+    since: datetime | None = None  # submitted then or later
+    until: datetime | None = None  # submitted before
+    # Name -> value: of a parameter ("seed", "6.text"), "worker", "template", "priority" or "attempt".
+    where: Mapping[str, Any] = field(default_factory=dict)
+    search: str = ""  # words that stand in the title, a label or a text of the graph, whatever their case
+
+    def holds(self, job: JobRecord) -> bool:
+        """Whether a job is meant; its id is not looked at."""
+        return (
+            self.state in (None, job.state)
+            and (self.label is None or self.label in job.spec.labels)
+            and (self.since is None or job.submitted_at >= self.since)
+            and (self.until is None or job.submitted_at < self.until)
+            and all(
+                any(_equal(found, value) for found in _values(job, name))
+                for name, value in self.where.items()
+            )
+            and _has_words(job, self.search.casefold().split())
+        )
+
+
+def select(store: JobReader, wanted: Selection) -> Iterator[JobRecord]:
+    """The jobs that are meant: those named, in their order, else newest first, page by page.
+
+    Raises:
+        JobNotFound: there is no job of an id.
+    """
+    if wanted.ids:
+        yield from (job for job_id in dict.fromkeys(wanted.ids) if wanted.holds(job := store.get(job_id)))
+        return
+    cursor: str | None = None
+    while True:
+        page = store.find(
+            state=wanted.state,
+            label=wanted.label,
+            since=wanted.since,
+            until=wanted.until,
+            limit=_PAGE,
+            cursor=cursor,
+        )
+        yield from (job for job in page.jobs if wanted.holds(job))
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+def _values(job: JobRecord, name: str) -> Iterable[Any]:
+    """What a job has under a name: as it was given, else as it stands in the graph."""
+    spec = job.spec
+    if name in _OF_RECORD:
+        return [getattr(job, name)]
+    if name in _OF_SPEC:
+        return [getattr(spec, name)]
+    if name in spec.template_parameters:
+        return [spec.template_parameters[name]]
+    if name in spec.parameters:
+        return [spec.parameters[name]]
+    node_id, _, input_name = name.rpartition(".")
+    nodes = [spec.graph[node_id]] if node_id in spec.graph else [] if node_id else spec.graph.values()
+    names = _OTHER_NAMES.get(input_name, (input_name,))
+    return [node["inputs"][each] for node in nodes for each in names if each in node["inputs"]]
+
+
+def _equal(found: Any, wanted: Any) -> bool:
+    """Whether a value is the one that is meant; numbers may come as text."""
+    if found == wanted or str(found) == str(wanted):
+        return True
+    try:
+        return float(found) == float(wanted)
+    except (TypeError, ValueError):
+        return False
+
+
+def _has_words(job: JobRecord, words: Sequence[str]) -> bool:
+    if not words:
+        return True
+    spec = job.spec
+    texts = [spec.title, *spec.labels]
+    texts += [
+        value for node in spec.graph.values() for value in node["inputs"].values() if isinstance(value, str)
+    ]
+    all_of_it = "\n".join(texts).casefold()
+    return all(word in all_of_it for word in words)
