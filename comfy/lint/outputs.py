@@ -9,11 +9,11 @@ from typing import Final
 
 from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
-from comfy.node_defs.node_classes import VIDEO_COMBINE
+from comfy.node_defs.node_classes import OUTPUT_PREFIX, SAVES_AT_ALL, VIDEO_COMBINE
 from comfy.rewrites.video_format import NVENC_PREFIX, VHS_WEBP, WEBP
 from comfy.wan.models import WAN_5B, ModelFamily
 from comfy.wan.names import family_of, set_of
-from comfy.wan.roles import Stage
+from comfy.wan.roles import Output, Stage
 
 _GIF: Final = re.compile(r"gif", re.IGNORECASE)
 # Frames a second that the models were trained at. Source: Wan2.2 wan/configs.
@@ -61,10 +61,16 @@ def _gif(subject: Subject) -> Iterator[Found]:
 
 
 def _several(subject: Subject) -> Iterator[Found]:
-    kept = [output for output in subject.roles.outputs if output.saves]
+    kept = [output for output in subject.roles.outputs if output.saves and _writes(subject, output)]
     if len(kept) > 1:
         names = ", ".join(f"{each.class_type} ({each.node_id})" for each in kept)
         yield Found(message=f"{len(kept)} outputs are saved, and all run: {names}", node_id=kept[1].node_id)
+
+
+def _writes(subject: Subject, output: Output) -> bool:
+    """Whether an output makes a file: many nodes are outputs only to show a text or a number."""
+    inputs = subject.graph[output.node_id]["inputs"]
+    return OUTPUT_PREFIX in inputs or SAVES_AT_ALL in inputs or output.class_type.startswith("Save")
 
 
 def _previews(subject: Subject) -> Iterator[Found]:

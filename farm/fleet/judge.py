@@ -54,7 +54,8 @@ class Judge:
             elif (
                 isinstance(value, int | float) and type(value) is not bool and bounds[0] <= value <= bounds[1]
             ):
-                settled[name] = bounds[0]
+                # Not the bound itself: as a float, the least of a FLOAT may be rounded to below it.
+                settled[name] = 0 if bounds[0] <= 0 <= bounds[1] else bounds[0]
         return node["class_type"], {**inputs, **settled} if settled else inputs
 
     def _free_inputs_of(self, class_type: str) -> tuple[tuple[str, _Range | None], ...]:

@@ -409,3 +409,9 @@ def test_sage_is_no_matter_where_the_worker_has_proven_it() -> None:
     graph = PLANTED["sage-forced"]()
 
     assert "sage-forced" not in rules_of(graph, a_site(attention_proven={"sage": 0.01}))
+
+
+def test_a_node_that_is_an_output_only_to_show_something_is_no_second_clip() -> None:
+    shows = {"class_type": "PreviewAny", "inputs": {"source": ["57", 0]}}
+
+    assert "several-outputs" not in rules_of(quality() | {"900": shows})
