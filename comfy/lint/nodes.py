@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from comfy.graphs.links import class_of, inputs_of, is_link
+from comfy.graphs.links import class_of, inputs_of, links
 from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
 from comfy.node_defs.definitions import Section
@@ -69,12 +69,7 @@ def _is_placeholder(value: str) -> bool:
 
 
 def _feeds_nothing(subject: Subject) -> Iterator[Found]:
-    drawn_on = {
-        value[0]
-        for node_id in subject.graph
-        for value in inputs_of(subject.graph, node_id).values()
-        if is_link(value)
-    }
+    drawn_on = {link.source_id for link in links(subject.graph)}
     for node_id in subject.graph:
         settings = _COMPILE in subject.class_of(node_id)  # which a rule of its own tells
         if node_id not in subject.roles.running and node_id not in drawn_on and not settings:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from comfy.graphs.links import links
 from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
 from comfy.node_defs.node_classes import OUTPUT_PREFIX, SAVES_AT_ALL, VIDEO_COMBINE
@@ -75,9 +76,10 @@ def _writes(subject: Subject, output: Output) -> bool:
 
 def _previews(subject: Subject) -> Iterator[Found]:
     outputs = subject.roles.outputs
+    drawn_on = {link.source_id for link in links(subject.graph)}
     if any(output.saves for output in outputs):
         for output in outputs:
-            if not output.saves:
+            if not output.saves and output.node_id not in drawn_on:
                 yield Found(message=f"{output.class_type} keeps nothing", node_id=output.node_id)
 
 
