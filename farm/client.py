@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,9 +22,12 @@ from farm.asking.building import (
     InputSource,
 )
 from farm.asking.content import content_of
+from farm.asking.editor_file import is_from_editor
+from farm.asking.graphs import Knowledge
 from farm.asking.request import (
     JobOptions,
     JobRequest,
+    Prepared,
     local_file,
     prepare_with_files,
 )
@@ -197,18 +201,36 @@ class Farm:
         return self.checked(request).spec
 
     def checked(self, request: JobRequest) -> Checked:
-        """As `validate`, and what the live workers say of the job."""
-        prepared = prepare_with_files(request, self.node_definitions)
-        spec, inputs = prepared.spec, prepared.inputs
-        check_classes(spec.requirements.node_classes, self._allowed_nodes)
-        try:
-            accepting = self._preflight.check(spec)
-            return Checked(spec=spec, inputs=inputs, workers=accepting, notes=prepared.notes)
-        except Unplaceable as exc:
-            if request.options.get("if_unplaceable") != "park":
-                raise
-            reason = exc.reason[:_LONGEST_REASON]
-            return Checked(spec=spec, inputs=inputs, workers=0, parked=reason, notes=prepared.notes)
+        """As `validate`, and what the live workers say of the job.
+
+        Where workers have other forms of a node class, an editor's file is read as each of them would, until
+        one takes the job.
+        """
+        refusals: list[InvalidJob] = []
+        unplaceable: tuple[Unplaceable, Prepared] | None = None
+        for known in self._readings(request):
+            try:
+                prepared = prepare_with_files(request, known)
+                check_classes(prepared.spec.requirements.node_classes, self._allowed_nodes)
+                accepting = self._preflight.check(prepared.spec)
+            except Unplaceable as exc:
+                unplaceable = unplaceable or (exc, prepared)
+            except InvalidJob as exc:
+                refusals.append(exc)
+            else:
+                return _checked(prepared, workers=accepting)
+        if unplaceable is None:
+            raise refusals[0]
+        reason, prepared = unplaceable
+        if request.options.get("if_unplaceable") != "park":
+            raise reason
+        return _checked(prepared, workers=0, parked=reason.reason[:_LONGEST_REASON])
+
+    def _readings(self, request: JobRequest) -> Sequence[Knowledge]:
+        """What may be known of nodes, one after the other, while none of it makes a job that fits."""
+        if not is_from_editor(request.graph):
+            return [self.node_definitions]
+        return [functools.partial(_itself, form) for form in self._preflight.forms()]
 
     def plan(
         self, request: JobRequest, *, gpus: Sequence[str] = (), vram_gib: float | None = None
@@ -494,3 +516,13 @@ def succeeded(record: JobRecord) -> JobRecord:
 
 def _at(index: int, problem: Problem) -> Problem:
     return Problem(field=f"request {index}: {problem.field}", message=problem.message)
+
+
+def _itself(known: Definitions) -> Definitions:
+    return known
+
+
+def _checked(prepared: Prepared, *, workers: int, parked: str | None = None) -> Checked:
+    return Checked(
+        spec=prepared.spec, inputs=prepared.inputs, workers=workers, parked=parked, notes=prepared.notes
+    )

@@ -22,7 +22,7 @@ from comfy.node_defs.definitions import (
 )
 from comfy.ui.document import Document, Mode, Node, fail, read_document
 from comfy.ui.scopes import Scope, open_scopes
-from comfy.ui.sources import VIRTUAL, Gone, Literal, Sources, Taken
+from comfy.ui.sources import VIRTUAL, Gone, Literal, SameAs, Sources, Taken
 from comfy.ui.widgets import Saved, ShiftedValuesError, Widgets, read_widgets, read_without_definition
 
 _MOST_PROBLEMS: Final = 100
@@ -55,6 +55,7 @@ def convert(raw: Mapping[str, Any], definitions: Definitions) -> Converted:
     root = open_scopes(document)
     sources = Sources()
     graph: Graph = {}
+    own: dict[str, Mapping[str, Any]] = {}  # what each node's own widgets say
     notes: list[str] = []
     problems: list[GraphProblem] = []
     unknown: list[GraphProblem] = []
@@ -71,6 +72,7 @@ def convert(raw: Mapping[str, Any], definitions: Definitions) -> Converted:
             problems.append(_shifted(exc, node, node_id))
             continue
         if widgets is not None:
+            own[node_id] = widgets.values
             graph[node_id] = _converted(scope, node, widgets, sources)
             notes += [f"node {node_id} ({node.class_type}): {note}" for note in widgets.notes]
         elif _is_opaque(node) or _is_linked(scope, node):
@@ -88,9 +90,8 @@ def convert(raw: Mapping[str, Any], definitions: Definitions) -> Converted:
     notes += [
         f"node {each.node_id} ({each.class_type}): unknown, linked to nothing: left out" for each in unknown
     ]
-    return Converted(
-        graph=_without_loose_ends(graph), notes=tuple(notes[:_MOST_NOTES]), left_out=tuple(left_out)
-    )
+    graph = _without_loose_ends(_with_shared_values(graph, own))
+    return Converted(graph=graph, notes=tuple(notes[:_MOST_NOTES]), left_out=tuple(left_out))
 
 
 def _runs(scope: Scope, node: Node) -> bool:
@@ -134,12 +135,27 @@ def _converted(scope: Scope, node: Node, widgets: Widgets, sources: Sources) -> 
                 inputs[slot.name] = [node_id, number]
             case Literal(value=value):
                 inputs[slot.name] = {"__value__": list(value)} if isinstance(value, list | tuple) else value
+            case SameAs():
+                inputs[slot.name] = source
             case Gone():
                 inputs.pop(slot.name, None)
     converted: dict[str, Any] = {"class_type": node.class_type, "inputs": inputs}
     if meta := {**({"title": node.title} if node.title else {}), **node.pack}:
         converted["_meta"] = meta
     return converted
+
+
+def _with_shared_values(graph: Graph, own: Mapping[str, Mapping[str, Any]]) -> Graph:
+    """Give every input that shares another's widget its value."""
+    for node in graph.values():
+        for name, value in list(node["inputs"].items()):
+            if isinstance(value, SameAs):
+                shared = own.get(value.node_id, {}).get(value.input_name)
+                if shared is None:
+                    del node["inputs"][name]
+                else:
+                    node["inputs"][name] = shared
+    return graph
 
 
 def _without_loose_ends(graph: Graph) -> Graph:

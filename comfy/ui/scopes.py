@@ -29,18 +29,23 @@ class Scope:
         return ":".join((*self.path, node.node_id))
 
     @cached_property
+    def promoted(self) -> dict[int, tuple[str, str]]:
+        """The widget inside that each of a subgraph's inputs shows on its face: node and name, by number."""
+        found: dict[int, tuple[str, str]] = {}
+        for wire in self.sheet.wires.values():
+            widget = self._widget_at(wire.target_id, wire.target_slot)
+            if wire.origin_id == INPUT_NODE and widget is not None:
+                found.setdefault(wire.origin_slot, (wire.target_id, widget))
+        return found
+
+    @cached_property
     def face(self) -> tuple[str, ...]:
         """Names of a subgraph's inputs that lead to a widget inside, and so have one on its face."""
-        promoted = {
-            wire.origin_slot
-            for wire in reversed(list(self.sheet.wires.values()))
-            if wire.origin_id == INPUT_NODE and self._is_widget(wire.target_id, wire.target_slot)
-        }
-        return tuple(each.name for number, each in enumerate(self.sheet.inputs) if number in promoted)
+        return tuple(each.name for number, each in enumerate(self.sheet.inputs) if number in self.promoted)
 
-    def _is_widget(self, node_id: str, slot: int) -> bool:
+    def _widget_at(self, node_id: str, slot: int) -> str | None:
         node = self.sheet.nodes.get(node_id)
-        return node is not None and 0 <= slot < len(node.inputs) and node.inputs[slot].widget is not None
+        return node.inputs[slot].widget if node is not None and 0 <= slot < len(node.inputs) else None
 
     @cached_property
     def shown(self) -> dict[str, Any]:

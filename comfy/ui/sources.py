@@ -66,7 +66,15 @@ class Gone:
     """The node that gave it is muted: the input is not sent at all."""
 
 
-Source = Taken | Literal | Gone | None  # None: nothing is linked, so the widget's own value counts
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SameAs:
+    """The value of another node's widget: both hang on one input of a subgraph, which has no value itself."""
+
+    node_id: str
+    input_name: str
+
+
+Source = Taken | Literal | SameAs | Gone | None  # None: nothing is linked, so the widget's own value counts
 
 _LinkAt = tuple[Scope, str]  # a level and the id of a link in it
 
@@ -119,8 +127,13 @@ def _outside(scope: Scope, slot: int) -> Source | _LinkAt:
     link = scope.given.get(name)
     if link in scope.parent.sheet.wires:
         return scope.parent, str(link)
-    value = scope.shown.get(name)  # none leaves each inner widget with its own
-    return None if value is None else Literal(value=value)
+    value = scope.shown.get(name)
+    if value is not None:
+        return Literal(value=value)
+    inner = scope.promoted.get(slot)
+    if inner is None or inner[0] in scope.children:
+        return None
+    return SameAs(node_id=scope.id_of(scope.sheet.nodes[inner[0]]), input_name=inner[1])
 
 
 def _through(scope: Scope, node: Node, slot: int, kind: str) -> Source | _LinkAt:

@@ -39,6 +39,7 @@ _SEEDS: Final = frozenset({"seed", "noise_seed"})
 _CONTROLS: Final = frozenset({"fixed", "increment", "decrement", "randomize", "increment-wrap"})
 _CUSTOM_COMBO: Final = "CustomCombo"
 _UPLOADS: Final = frozenset({"image", "video", "audio", "file"})  # values of the editor's upload buttons
+_VIEWS: Final[Mapping[str, Any]] = {"IMAGECOMPARE": ["", ""]}  # what a view sends that is not empty text
 # Of nodes that save by name: what the editor keeps for itself.
 _EDITORS_OWN: Final = frozenset({"control_after_generate", "videopreview", "upload"})
 
@@ -211,9 +212,11 @@ def _of_custom_combo(values: Sequence[Any]) -> dict[str, Any]:
     if not values:
         return {}
     choice, *options = values
-    if options and isinstance(options[0], int):
-        return {"choice": choice, "index": options[0]}
-    return {"choice": choice, "index": options.index(choice) if choice in options else 0}
+    given = options.pop(0) if options and isinstance(options[0], int) else None
+    index = given if given is not None else options.index(choice) if choice in options else 0
+    return {"choice": choice, "index": index} | {
+        f"option{number}": option for number, option in enumerate(options, 1)
+    }
 
 
 def _of_lora_rows(values: Sequence[Any]) -> dict[str, Any]:
@@ -247,7 +250,7 @@ def _take(wanted: InputDef, values: _Values, prefix: str = "") -> Iterator[_Read
         return
     name = prefix + wanted.name
     if _is_unsaved(wanted):
-        yield _Read(wanted=wanted, name=name, value="", given=False)
+        yield _Read(wanted=wanted, name=name, value=_VIEWS.get(wanted.kind, ""), given=False)
         return
     if wanted.kind in _NUMBERS:
         # A control that another version of the node had and this one has not.
@@ -310,7 +313,7 @@ def _by_name(node: NodeDef, saved: Mapping[str, Any]) -> Iterator[_Read]:
         if not is_widget(wanted):
             continue
         if _is_unsaved(wanted):
-            yield _Read(wanted=wanted, name=wanted.name, value="", given=False)
+            yield _Read(wanted=wanted, name=wanted.name, value=_VIEWS.get(wanted.kind, ""), given=False)
             continue
         read = _read(wanted, wanted.name, saved.get(wanted.name))
         yield read

@@ -16,6 +16,15 @@ from farm.asking.graphs import Knowledge
 _HIDDEN: Final = "EXTRA_PNGINFO"
 
 
+def is_from_editor(source: GraphSource | None) -> bool:
+    """Whether a request's graph may be a file as the editor saves it; False is certain.
+
+    Raises:
+        InvalidJob: the file cannot be read.
+    """
+    return source is not None and may_be_workflow(read_source(source))
+
+
 def editor_file(
     source: GraphSource | None, graph: Graph, known: Knowledge, *, wanted: bool
 ) -> dict[str, Any] | None:

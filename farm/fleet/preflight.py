@@ -86,7 +86,8 @@ class _Fleet:
     workers: tuple[WorkerStatus, ...] = ()
     nodes: tuple[_Nodes, ...] = ()
     name: Hashable = field(default=(), compare=False)
-    definitions: Definitions = field(default_factory=known_without_a_fleet, compare=False)
+    # What is known of nodes, once for each form that workers have; the first form counts first.
+    forms: tuple[Definitions, ...] = field(default_factory=lambda: (known_without_a_fleet(),), compare=False)
 
 
 class Preflight:
@@ -151,7 +152,15 @@ class Preflight:
         Raises:
             StoreUnavailable: the list of workers cannot be read.
         """
-        return self._live().definitions
+        return self._live().forms[0]
+
+    def forms(self) -> Sequence[Definitions]:
+        """As `definitions`, once for each form of nodes that workers have: each time another's counts first.
+
+        Raises:
+            StoreUnavailable: the list of workers cannot be read.
+        """
+        return self._live().forms
 
     def fleet_name(self) -> Hashable:
         """Another one whenever the verdict on a job may be another one.
@@ -189,8 +198,8 @@ class Preflight:
         )
         name = tuple((each.name, each.definitions, each.comfyui_version, each.vram_gib) for each in workers)
         fleet_name = (name, len(nodes))
-        known = self._fleet.definitions if fleet_name == self._fleet.name else _known_by(nodes)
-        return _Fleet(workers=workers, nodes=nodes, name=fleet_name, definitions=known)
+        forms = self._fleet.forms if fleet_name == self._fleet.name else _forms_of(nodes)
+        return _Fleet(workers=workers, nodes=nodes, name=fleet_name, forms=forms)
 
     def _judge(self, digest: str, generation: Generation) -> Judge | None:
         if known := self._judges.get((digest, generation)):
@@ -219,6 +228,11 @@ def definitions_of(store: FleetReader, digest: str) -> Definitions | None:
             extra={"event": "definitions_unreadable", "digest": digest, "reason": str(exc)},
         )
         return None
+
+
+def _forms_of(nodes: Sequence[_Nodes]) -> tuple[Definitions, ...]:
+    ordered = [[group, *(other for other in nodes if other is not group)] for group in nodes]
+    return tuple(map(_known_by, ordered or [[]]))
 
 
 def _known_by(nodes: Sequence[_Nodes]) -> Definitions:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
+
+from comfy.graphs.links import is_link
 
 DATA: Final = Path(__file__).parents[1] / "data"
 
@@ -46,3 +49,28 @@ def bare(graph: dict[str, Any]) -> dict[str, Any]:
         for node_id, node in graph.items()
         if "Everywhere" not in node["class_type"]
     }
+
+
+def shape_of(graph: dict[str, Any]) -> str:
+    """The same for graphs that differ in nothing but the ids of their nodes: 64 hex digits."""
+    known: dict[str, str] = {}
+
+    def of(node_id: str) -> str:
+        if node_id not in known:
+            node = graph[node_id]
+            inputs = {
+                name: [of(value[0]), value[1]] if is_link(value) and value[0] in graph else value
+                for name, value in node["inputs"].items()
+            }
+            text = json.dumps([node["class_type"], inputs], sort_keys=True)
+            known[node_id] = hashlib.sha256(text.encode()).hexdigest()
+        return known[node_id]
+
+    return hashlib.sha256("".join(sorted(map(of, graph))).encode()).hexdigest()
+
+
+@cache
+def official_shapes() -> dict[str, str]:
+    """Of each official WAN workflow, the shape of what the front end exports."""
+    found: dict[str, str] = json.loads((DATA / "official_shapes.json").read_bytes())
+    return found

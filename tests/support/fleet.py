@@ -93,7 +93,7 @@ def _definitions(without_nodes: tuple[str, ...], without_models: tuple[str, ...]
     nodes = dict(shipped_definitions(files=files))
     nodes["LoadImage"] = with_choices(nodes["LoadImage"], "image", ["example.png"])
     kept = {class_type: node for class_type, node in nodes.items() if class_type not in without_nodes}
-    text = json.dumps({**definitions_to_json(kept), **json.loads(more_nodes)}, sort_keys=True)
+    text = json.dumps({**definitions_to_json(kept), **json.loads(more_nodes)})
     return zlib.compress(text.encode())
 
 

@@ -1,7 +1,8 @@
 """Writes `tests/data/corpus`: files as people save them, each kind at least twice, made from plain graphs.
 
     python -m tests.tools.corpus                       the files, and what is known of each (`facts.json`)
-    python -m tests.tools.corpus --front-end FOLDER    … and what ComfyUI's own front end exports of them
+    python -m tests.tools.corpus --front-end FOLDER    … and what ComfyUI's own front end exports of them, and
+                                                       the shapes of what it exports of the official workflows
 
 FOLDER is ``static`` of the package ``comfyui-frontend-package`` of PyPI; `--pack NAME=FOLDER` (several times)
 what runs in the editor of a node pack. What is kept was exported by version 1.58.1 with the packs KJNodes,
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from comfy.node_defs.definitions import Definitions, parse_definitions, shipped_definitions
+from tests.support.corpus import shape_of
+from tests.support.official_workflows import wan_workflows
 from tests.tools.front_end import Pack, front_end
 from tests.tools.pages import Page
 
@@ -597,6 +600,8 @@ def _export(made: list[Made], static: Path, packs: list[Pack]) -> None:
             workflow = each.content if "nodes" in each.content else each.content.get("workflow")
             if isinstance(workflow, dict) and not each.is_base:
                 truth[each.name] = page_.export(workflow)
+        shapes = {name: shape_of(page_.export(each)) for name, each in wan_workflows().items()}
+    (_DATA / "official_shapes.json").write_text(json.dumps(shapes, indent=1) + "\n", encoding="utf-8")
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(graph)}" for name, graph in truth.items())
     (FOLDER.parent / "corpus_truth.json").write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
 

@@ -7,12 +7,12 @@ the newer one has a socket for each widget and says from which pack a node comes
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from comfy.graphs.links import is_link
-from comfy.node_defs.definitions import Definitions, NodeDef, Section
-from comfy.node_defs.dynamic_inputs import DYNAMIC_COMBO, inputs_for
+from comfy.node_defs.definitions import Definitions, InputDef, NodeDef, Section
+from comfy.node_defs.dynamic_inputs import DYNAMIC_COMBO, inputs_for, option_inputs, option_keys
 from comfy.ui.widgets import is_widget
 
 _BY_NAME: Final = "VHS_VideoCombine"
@@ -46,7 +46,8 @@ class Page:
         known = self.definitions[class_type]
         found = inputs_for(known, given)
         sockets = [each for each in found if each.section is not Section.HIDDEN and not is_widget(each)]
-        widgets = [each for each in found if is_widget(each) and not each.options.get("socketless")]
+        named = {each.name: each for each in found}
+        widgets = [named[name] for name in self._names(known, given) if name in named]
         inputs = [{"name": each.name, "type": each.kind, "link": None} for each in sockets]
         if self.newer:
             inputs += [_widget_slot(each.name, each.kind) for each in widgets]
@@ -163,31 +164,40 @@ class Page:
 
     def _names(self, known: NodeDef, given: Mapping[str, Any]) -> list[str]:
         """The widgets in the editor's order, controls of seeds as ""."""
-        names = []
-        for each in inputs_for(known, given):
-            if each.kind == DYNAMIC_COMBO or not is_widget(each) or each.options.get("socketless"):
-                continue
-            names.append(each.name)
-            if each.options.get("control_after_generate") or (each.kind == "INT" and each.name in _SEEDS):
-                names.append("")
-        return names
+        sections = (Section.REQUIRED, Section.OPTIONAL)
+        return [
+            name for section in sections for each in known.of(section) for name in self._of(each, given, "")
+        ]
+
+    def _of(self, wanted: InputDef, given: Mapping[str, Any], prefix: str) -> Iterator[str]:
+        if not is_widget(wanted) or wanted.options.get("socketless"):
+            return
+        name = prefix + wanted.name
+        yield name
+        if wanted.options.get("control_after_generate") or (wanted.kind == "INT" and wanted.name in _SEEDS):
+            yield ""
+        if wanted.kind == DYNAMIC_COMBO:
+            chosen = given.get(name, next(iter(option_keys(wanted)), None))
+            for more in option_inputs(wanted, chosen):
+                yield from self._of(more, given, f"{name}.")
 
     def _values(self, known: NodeDef, given: Mapping[str, Any]) -> list[Any] | dict[str, Any]:
         if known.class_type == _BY_NAME:
             return {name: value for name, value in given.items() if not is_link(value)} | {"videopreview": {}}
         values: list[Any] = []
         for name in self._names(known, given):
-            wanted = known.input(name)
             value = given.get(name) if name else self.control
             if value is None or is_link(value):
-                value = _new(wanted)
+                value = _new(next((each for each in inputs_for(known, given) if each.name == name), None))
             values.append(value)
         return values + (["image"] if any(each.is_upload for each in known.inputs) else [])
 
 
-def _new(wanted: Any) -> Any:
+def _new(wanted: InputDef | None) -> Any:
     if wanted is None:
         return ""
+    if wanted.kind == DYNAMIC_COMBO:
+        return next(iter(option_keys(wanted)), "")
     if wanted.default is not None:
         return wanted.default
     empty = {"INT": 0, "FLOAT": 0.0, "BOOLEAN": False, "STRING": ""}

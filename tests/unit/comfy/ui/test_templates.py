@@ -8,6 +8,7 @@ from comfy.graphs.graph import check_graph
 from comfy.judging.validation import validate
 from comfy.node_defs.definitions import shipped_definitions
 from comfy.ui.convert import convert
+from tests.support import corpus
 from tests.support.official_workflows import LEFT_OUT, OFFICIAL_FOLDER, wan_workflows
 
 
@@ -25,6 +26,13 @@ def test_an_official_workflow_converts_and_validates(name: str) -> None:
     verdict = validate(graph, known)
     assert [str(problem) for problem in verdict.problems] == []
     assert verdict.outputs
+
+
+@pytest.mark.parametrize("name", corpus.official_shapes())
+def test_an_official_workflow_becomes_what_the_front_end_exports(name: str) -> None:
+    graph = convert(wan_workflows()[name], shipped_definitions(files={})).graph
+
+    assert corpus.shape_of(graph) == corpus.official_shapes()[name]
 
 
 @pytest.mark.parametrize("name", LEFT_OUT)

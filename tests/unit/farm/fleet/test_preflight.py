@@ -232,6 +232,36 @@ def a_workflow(*classes: str) -> dict[str, Any]:
     return {"nodes": nodes, "links": [], "version": 0.4}
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_workflow_goes_to_the_worker_that_it_fits_converted_by_that_ones_nodes(
+    farm: Farm, store: MemoryJobStore, order: tuple[int, int]
+) -> None:
+    # A file of the newer form: its values are none of the older one.
+    modes = [["slow", "fast"]]
+    older = {"input": {"required": {"strength": ["INT"], "mode": modes}}, "output_node": True}
+    newer = {"input": {"required": {"mode": modes, "strength": ["INT"]}}, "output_node": True}
+    for number, form in zip(order, (older, newer), strict=True):
+        announce(store, f"gpu{number}@rack", more_nodes={"SomebodysWriter": form})
+    workflow = a_workflow("SomebodysWriter")
+    workflow["nodes"][0]["widgets_values"] = ["fast", 9]
+
+    checked = farm.checked(JobRequest(graph=workflow))
+
+    assert checked.workers >= 1
+    assert checked.spec.graph["0"]["inputs"] == {"mode": "fast", "strength": 9}
+
+
+def test_a_workflow_that_fits_no_worker_is_refused_as_the_first_would(
+    farm: Farm, store: MemoryJobStore
+) -> None:
+    for name, limit in (("a@rack", 5), ("b@rack", 7)):
+        writer = {"input": {"required": {"strength": ["INT", {"max": limit}]}}, "output_node": True}
+        announce(store, name, more_nodes={"SomebodysWriter": writer})
+
+    with pytest.raises(InvalidJob, match="strength"):
+        farm.checked(JobRequest(graph=a_workflow("SomebodysWriter")))
+
+
 def test_a_workflow_with_a_node_that_only_the_fleet_knows_is_converted_by_the_fleet(
     farm: Farm, store: MemoryJobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
