@@ -137,6 +137,8 @@ class JobSpec:
     requirements: Requirements = Requirements()
 
 
+# What tells only how a render goes on: a job that ended a while ago tells it no more.
+PASSING: Final = frozenset({EventKind.PROGRESS, EventKind.PREVIEW})
 PUBLISHING: Final = "publishing"  # a phase: the work on the card is done
 
 

@@ -947,6 +947,25 @@ def test_a_deadline_does_not_stop_a_job_that_was_started(shop: Shop) -> None:
     assert isinstance(shop.store.claim(job_id, worker="w2"), Claim)
 
 
+def test_the_events_of_a_job_that_ended_a_while_ago_tell_no_more_how_it_went_on(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(shorten_after_s=0.0))
+    done, runs = shop.running("w1"), shop.running("w2")
+    progress = [NewEvent(kind=EventKind.PROGRESS, data={"fraction": step / 200}) for step in range(200)]
+    finding = NewEvent(kind=EventKind.FINDING, data={"code": "blocked"})
+    for job_id in (done, runs):
+        shop.store.report(job_id, 1, [*progress, finding])
+    shop.store.succeed(done, 1, a_result())
+    before = shop.store.events(done, limit=1000)
+
+    shop.store.sweep()
+
+    after = shop.store.events(done, limit=1000)
+    assert after == [event for event in before if event.kind is not EventKind.PROGRESS]
+    assert [event.kind for event in after] == [EventKind.STATE] * 2 + [EventKind.FINDING, EventKind.STATE]
+    assert shop.store.events(done, after=before[100].event_id) == after[2:]
+    assert len(shop.store.events(runs, limit=1000)) == 203
+
+
 def test_an_ended_job_is_forgotten_after_its_retention_with_its_key(open_shop: Open) -> None:
     shop = open_shop(StoreLimits(retention_s=0.05))
     done = shop.running(idempotency_key="k", labels=["a"])

@@ -24,6 +24,7 @@ class Keys:
     ``{farm}:parked``        sorted set   waiting ids that no live worker fits, by order of submission
     ``{farm}:deadlines``     sorted set   ids never started, by deadline (ms)
     ``{farm}:finished``      sorted set   ended ids by when (ms)
+    ``{farm}:unshortened``   sorted set   those of them whose streams still tell of progress, by when
     ``{farm}:idem:<hash>``   string       id and spec digest that an idempotency key stands for
     ``{farm}:content:<hash>`` string      the job whose result is kept for jobs of that content
     ``{farm}:last``          string       the youngest order (µs)

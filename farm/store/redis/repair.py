@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from farm.job import LEAST_URGENT, MOST_URGENT, VRAM_CLASSES_GIB, queue_for
 from farm.store.base import Notification, Swept
@@ -16,6 +17,8 @@ from farm.store.redis.link import (
 from farm.store.redis.lua import Call
 from farm.store.verdicts import PASSED_AT_ONCE
 
+_PURGES: Final = 19  # rounds of one sweep, after its first: 4,000 jobs with the default batch
+
 
 class RedisRepair(RedisLink):
     """Sweeps and notifications."""
@@ -23,7 +26,7 @@ class RedisRepair(RedisLink):
     def sweep(self) -> Swept:
         """Repair what died, and notify. Two round trips when nothing is wrong."""
         limits, batch = self.limits, self.limits.sweep_batch
-        lost, due, expired, purged, passed, priority_queues = self._run_many(
+        lost, due, expired, purged, _, passed, priority_queues = self._run_many(
             [
                 self._call(
                     "sweep_leases",
@@ -34,7 +37,8 @@ class RedisRepair(RedisLink):
                 ),
                 self._call("sweep_due", batch),
                 self._call("sweep_deadlines", batch),
-                self._call("sweep_finished", batch, in_ms(limits.retention_s)),
+                self._purge_call(),
+                self._call("sweep_streams", batch, in_ms(limits.shorten_after_s)),
                 self._call(
                     "sweep_order",
                     PASSED_AT_ONCE,
@@ -66,8 +70,21 @@ class RedisRepair(RedisLink):
             notifications=tuple(notifications),
             lost=tuple(job_id.decode() for job_id in lost),
             expired=tuple(job_id.decode() for job_id in expired),
-            purged=purged,
+            purged=purged + self._purge_on(purged),
         )
+
+    def _purge_call(self) -> Call:
+        return self._call("sweep_finished", self.limits.sweep_batch, in_ms(self.limits.retention_s))
+
+    def _purge_on(self, purged: int) -> int:
+        """Forget more, a batch for each round trip: a busy farm ends more jobs than one batch a sweep."""
+        more, last = 0, purged
+        for _ in range(_PURGES):
+            if last < self.limits.sweep_batch:
+                break
+            (last,) = self._run_many([self._purge_call()])
+            more += last
+        return more
 
     def _messages_call(self) -> Call:
         lists = [

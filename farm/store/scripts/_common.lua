@@ -85,6 +85,7 @@ local function finish(job, state, told)
   clear(job, 'lease', 'nonce', 'not_before', 'deadline', 'avoid', stored.unsuitable, stored.notified, 'parked',
     'paused', 'held', 'doubts', 'losses')
   redis.call('ZADD', root .. 'finished', now, job.id)
+  redis.call('ZADD', root .. 'unshortened', now, job.id)
   tell(job, told)
 end
 
@@ -97,6 +98,7 @@ local function remove(job)
   local maker = job.head.c and redis.call('GET', key('content', job.head.c))
   if maker == job.id then redis.call('DEL', key('content', job.head.c)) end
   redis.call('ZREM', root .. 'finished', job.id)
+  redis.call('ZREM', root .. 'unshortened', job.id)
   redis.call('DEL', key('job', job.id), key('events', job.id))
 end
 

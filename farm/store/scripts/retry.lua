@@ -8,6 +8,7 @@ if job.state ~= 'failed' and job.state ~= 'canceled' and job.state ~= 'expired' 
   return {'refused', job.state}
 end
 redis.call('ZREM', root .. 'finished', id)
+redis.call('ZREM', root .. 'unshortened', id)
 -- The attempt number goes on: it is the fencing token, and an old worker may still be about.
 clear(job, 'failed', 'lost', stored.machine_failures, 'cancel', 'cancel_reason', 'error', 'result', 'progress',
   'started', 'finished')

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from farm.job import PUBLISHING, JobState
+from farm.job import PASSING, PUBLISHING, JobState
 from farm.store.base import Notification, Swept
 from farm.store.verdicts import (
     DEADLINE_PASSED,
@@ -41,6 +41,7 @@ class MemoryRepair(MemoryState):
             self._drop_stale()
             missed = dict.fromkeys(front_notification(kept) for kept in (*due, *self._missing()))
             notifications = (*missed, *passed)
+            self._shorten()
             self.notify(notifications)
             return Swept(
                 notifications=notifications,
@@ -48,6 +49,13 @@ class MemoryRepair(MemoryState):
                 expired=tuple(kept.record.job_id for kept in late),
                 purged=self._purge(),
             )
+
+    def _shorten(self) -> None:
+        """As scripts/sweep_streams.lua does."""
+        before = self._now() - timedelta(seconds=self.limits.shorten_after_s)
+        for kept in self._jobs.values():
+            if kept.record.finished_at is not None and kept.record.finished_at <= before:
+                kept.events = [each for each in kept.events if each.kind not in PASSING]
 
     def _drop_stale(self) -> None:
         """As scripts/sweep_messages.lua does."""

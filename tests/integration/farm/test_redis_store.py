@@ -528,3 +528,20 @@ def test_one_worker_whose_status_is_damaged_stops_nobody_and_is_told(
     assert (well.name, well.vram_gib, well.trouble) == ("well", 24, None)
     assert damaged.name == "damaged"
     assert str(damaged.trouble).startswith("its status cannot be read: ")
+
+
+def test_thousands_of_jobs_past_their_retention_go_with_one_sweep(start_valkey: StartValkey) -> None:
+    server = start_valkey("--appendonly", "no")
+    limits = StoreLimits(retention_s=0.0)
+    store = connect(RedisSettings.read(url=server.url), limits, PlainNotifier("{farm}:q:"))
+    jobs = store.submit([a_job(deadline=datetime(2001, 1, 1, tzinfo=UTC)) for _ in range(2500)])
+    while store.counts().by_state.get(JobState.QUEUED):
+        store._run("sweep_deadlines", 1000)
+
+    began = time.monotonic()
+    purged = store.sweep().purged
+    spent_s = time.monotonic() - began
+
+    assert purged == len(jobs) == 2500
+    assert spent_s < 20.0  # a fraction of a second on a quiet machine
+    assert store.counts().by_state.get(JobState.EXPIRED, 0) == 0
