@@ -5,8 +5,10 @@ The queues are those of the card's VRAM class and below, unless ``-Q`` says othe
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from celery import signals
@@ -14,46 +16,30 @@ from celery import signals
 from farm.broker import assert_safe, make_app, queues_served_by
 from farm.errors import FarmError, SettingsError
 from farm.logs import configure_logging
-from farm.settings import (
-    CleanSettings,
-    GateSettings,
-    LogSettings,
-    RedisSettings,
-    S3Settings,
-    StoreSettings,
-    WorkerSettings,
-)
-from farm.surroundings import settings_here
+from farm.settings import LogSettings
 from worker.celery_internals import answer_only_questions, queues_were_chosen
 from worker.consumer import Line, fetch_when_free, patient_consumer
 from worker.errors import WorkerError
 from worker.exits import EX_SOFTWARE, code_of_refusal
-from worker.runtime import Runtime
+from worker.gate import Gate
+from worker.runtime import Settings, Worker, build
 from worker.tasks import register
 
 log = logging.getLogger(__name__)
 
 try:
-    _redis, _worker, _log = settings_here(RedisSettings), settings_here(WorkerSettings), LogSettings.read()
-    runtime = Runtime(
-        redis=_redis,
-        store=StoreSettings.read(),
-        s3=settings_here(S3Settings),
-        worker=_worker,
-        allowed=GateSettings.read(),
-        clean=CleanSettings.read(),
-    )
+    settings, _log = Settings.here(), LogSettings.read()
 except SettingsError as _exc:
     # Celery imports this module: a person's typing error is answered in a line, not with its traceback.
     raise SystemExit(f"The worker cannot start: {_exc}") from _exc
 
-app = make_app(_redis, name="farm-worker")
+gate = Gate(threads=settings.threads)
+app = make_app(settings.redis, name="farm-worker")
 answer_only_questions()
-app.conf.worker_concurrency = runtime.threads
-app.conf.worker_consumer = patient_consumer(runtime.gate)
+app.conf.worker_concurrency = settings.threads
+app.conf.worker_consumer = patient_consumer(gate)
 line = Line(app)
-app.steps["consumer"].add(fetch_when_free(runtime.gate, line))
-register(app, runtime)
+app.steps["consumer"].add(fetch_when_free(gate, line))
 
 
 @signals.setup_logging.connect
@@ -63,34 +49,41 @@ def _log_our_way(**_: Any) -> None:
 
 @signals.celeryd_after_setup.connect
 def _start(sender: str, instance: Any, **_: Any) -> None:
-    try:
+    with _refusing():
         assert_safe(app)
-        runtime.start(sender)
-    except (FarmError, WorkerError) as exc:
-        # Celery logs and swallows what a signal handler raises, but for this.
-        log.critical("The worker cannot start", extra={"event": "worker_refused", "reason": str(exc)})
-        runtime.stop()
-        raise SystemExit(code_of_refusal(exc)) from exc
+        worker = build(settings, name=sender, gate=gate, line=line)
+    register(app, gate, worker)
+    # Not weak: nobody else keeps these functions.
+    signals.worker_ready.connect(lambda **_: worker.open(), weak=False)
+    signals.worker_shutting_down.connect(lambda **_: _drain(worker), weak=False)
+    signals.worker_shutdown.connect(lambda **_: worker.stop(), weak=False)
+    with _refusing(worker):
+        worker.start()
+        if not queues_were_chosen(instance.app):
+            instance.app.amqp.queues.select(queues_served_by(worker.vram_gib))
+
+
+@contextlib.contextmanager
+def _refusing(worker: Worker | None = None) -> Iterator[None]:
+    """End the process, with the code that says why, where the worker cannot start.
+
+    Celery logs and swallows what a signal handler raises, but for `SystemExit`. Swallowed, it would leave a
+    Celery worker that takes messages and has nothing behind it.
+    """
+    try:
+        yield
     except Exception as exc:
-        # Swallowed, it would leave a Celery worker that takes messages and has nothing behind it.
-        log.exception("The worker cannot start", extra={"event": "worker_broken"})
-        runtime.stop()
-        raise SystemExit(EX_SOFTWARE) from exc
-    if not queues_were_chosen(instance.app):
-        instance.app.amqp.queues.select(queues_served_by(runtime.vram_gib))
+        if isinstance(exc, FarmError | WorkerError):
+            log.critical("The worker cannot start", extra={"event": "worker_refused", "reason": str(exc)})
+            code = code_of_refusal(exc)
+        else:
+            log.exception("The worker cannot start", extra={"event": "worker_broken"})
+            code = EX_SOFTWARE
+        if worker is not None:
+            worker.stop()
+        raise SystemExit(code) from exc
 
 
-@signals.worker_ready.connect
-def _open(**_: Any) -> None:
-    runtime.open(line)
-
-
-@signals.worker_shutting_down.connect
-def _drain(**_: Any) -> None:
+def _drain(worker: Worker) -> None:
     # In a signal handler of the main thread: whatever takes time belongs elsewhere.
-    threading.Thread(target=runtime.drain, name="drain", daemon=True).start()
-
-
-@signals.worker_shutdown.connect
-def _stop(**_: Any) -> None:
-    runtime.stop()
+    threading.Thread(target=worker.drain, name="drain", daemon=True).start()

@@ -1,4 +1,4 @@
-"""All parts of one worker, made once, started and stopped in order."""
+"""One worker as a whole: `build` makes it, with nothing to be filled in later; it runs from start to stop."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Self
 
 from farm.broker import CeleryNotifier, make_app
 from farm.job import VRAM_CLASSES_GIB, Progress
@@ -32,78 +33,122 @@ from farm.upkeep.cleaning import (
     Cleaner,
     limits_of,
 )
+from farm.storage import S3Patience, S3Storage, Storage
+from farm.store.base import JobStore
+from farm.store.redis.server import check_server, doubts
+from farm.store.redis.store import connect, store_limits
+from farm.surroundings import settings_here
+from farm.upkeep.cleaning import Cleaner, limits_of
 from farm.upkeep.janitor import Janitor
 from farm.upkeep.steward import Steward
 from worker.comfyui.own_comfy import OwnComfy
-from worker.consumer import Line
 from worker.exits import EX_TEMPFAIL
 from worker.gate import Gate
 from worker.gpu.card import GIB
 from worker.inputs.cache import InputCache
 from worker.jobs.at_work import AtWork
-from worker.jobs.attempt import Parts, attempt
-from worker.jobs.faults import DISK_FULL, GPU_LOST, MachineTrouble
+from worker.jobs.context import AttemptContext
 from worker.jobs.lease import LeaseKeeper
 from worker.machine import Machine
 from worker.results.publish import S3Publisher
 from worker.results.republish import Republisher
 from worker.results.retained import RetainedRenders
+from worker.service.attempt_hooks import WorkerHooks
 from worker.service.control import ControlListener
 from worker.service.definitions import Definitions
 from worker.service.describe import StatusMaker
+from worker.service.desk import Desk
 from worker.service.disk import DiskWatch, written_folders
 from worker.service.draining import Draining
 from worker.service.epoch import EpochWatch
 from worker.service.gpu_hold import CardHold
 from worker.service.graph_fitter import GraphFitter
 from worker.service.health import Health
+from worker.service.lifetime import Lifetime, Part
 from worker.service.model_shelf import ModelShelf
 from worker.service.spot import spot_watch
 from worker.service.status_keeper import StatusKeeper
-from worker.watchdog import Watchdog, work_waits
+from worker.watchdog import MessageLine, Watchdog, work_waits
 
 log = logging.getLogger(__name__)
 
 _LAST_WORDS_S: Final = 8.0  # for a worker that gives itself up to take leave
 
 
-class _Part(Protocol):
-    """What works in a thread of its own."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All that a worker is told by its environment."""
 
-    def start(self) -> None: ...
+    redis: RedisSettings
+    store: StoreSettings
+    s3: S3Settings
+    worker: WorkerSettings
+    gate: GateSettings
+    clean: CleanSettings
 
-    def stop(self) -> None: ...
+    @classmethod
+    def here(cls) -> Self:
+        """From the environment, else as the stack has it that runs here.
+
+        Raises:
+            SettingsError: a variable is wrong; the message names it.
+        """
+        return cls(
+            redis=settings_here(RedisSettings),
+            store=StoreSettings.read(),
+            s3=settings_here(S3Settings),
+            worker=settings_here(WorkerSettings),
+            gate=GateSettings.read(),
+            clean=CleanSettings.read(),
+        )
+
+    @property
+    def threads(self) -> int:
+        """How many jobs are in hand at once: one renders, the others publish; the gate lets in no more."""
+        return 1 + self.worker.publish_slots
 
 
-class Runtime:
-    """One worker: what Celery's hooks and its one task call.
-
-    Each thread that must not wait for another has a Redis connection of its own.
-    """
+class Worker:
+    """One worker: what Celery's hooks and its one task call. `build` makes it."""
 
     def __init__(
         self,
         *,
-        redis: RedisSettings,
-        store: StoreSettings,
-        s3: S3Settings,
-        worker: WorkerSettings,
-        allowed: GateSettings,
-        clean: CleanSettings,
+        gate: Gate,
+        store: JobStore,
+        storage: Storage,
+        machine: Machine,
+        hold: CardHold | None,
+        steward: Steward,
+        desk: Desk,
+        draining: Draining,
+        drain_grace_s: float,
+        parts: Sequence[Part],
+        watchdog: Watchdog,
+        lifetime: Lifetime,
+        changed: threading.Event,
     ) -> None:
-        """Keep the settings; nothing is opened, read or started before `start`."""
-        self._allowed_nodes = allowed.allowed_nodes
-        # One thread renders, the others publish; the gate lets a message in only when the GPU is free.
-        self.threads = 1 + worker.publish_slots
-        self.gate = Gate(threads=self.threads)
-        self.vram_gib: int = VRAM_CLASSES_GIB[0]  # the class whose jobs it takes, with all smaller ones
-        self._redis, self._store_settings, self._s3, self._worker = redis, store, s3, worker
-        self._clean = clean
-        self._at_work = AtWork()
-        self._changed = threading.Event()  # the status is to be written anew
-        self._stops: list[Callable[[], None]] = []  # how to stop what was started, in that order
+        """Take what `build` has made; `parts` are started in their order."""
+        self._gate = gate
+        self._store = store
+        self._storage = storage
+        self._machine = machine
+        self._hold = hold
+        self._steward = steward
+        self._desk = desk
+        self._draining = draining
+        self._drain_grace_s = drain_grace_s
+        self._parts = parts
+        self._watchdog = watchdog
+        self._lifetime = lifetime
+        self._changed = changed
 
-    def start(self, name: str) -> None:
+    @property
+    def vram_gib(self) -> int:
+        """The VRAM class whose jobs it takes, with all smaller ones."""
+        return self._machine.comfy.vram_class_gib or VRAM_CLASSES_GIB[0]
+
+    def start(self) -> None:
         """Bring everything up; returns when ComfyUI answers.
 
         What does not need ComfyUI comes first: ComfyUI takes minutes to start at times, and this may be the
@@ -111,11 +156,9 @@ class Runtime:
         and the worker says that it is starting.
 
         Raises:
-            WorkerError: no usable GPU or ComfyUI, or another worker has them.
+            WorkerError: another worker has the card, or ComfyUI does not run.
             FarmError: Redis or S3 cannot be used as they are.
         """
-        self._name = name
-        self._store = self._connect()
         facts = self._store.ping()
         for warning in [*check_server(facts), *doubts(facts)]:
             log.warning("Redis should be set up better", extra={"event": "redis_warning", "what": warning})
@@ -124,31 +167,21 @@ class Runtime:
             "How durable jobs and results are",
             extra={"event": "redis_durability", "durability": kept.value, "loses": kept.loses},
         )
-        self._start(self._make_steward())
-        # Whoever uses it has a patience of its own: what is to be stored waits on the disk, not in a request.
-        storage = S3Storage(self._s3, patience=S3Patience(silence_s=10.0, attempts=2))
-        self._stops.append(storage.close)
-        storage.check()
-        self._take_machine()
-        self._make_parts(storage)
-        self._start_threads()
+        self._lifetime.start(self._steward)
+        self._storage.check()
+        # Nothing is said in this worker's name before the card is its own.
+        if self._hold is not None:
+            self._hold.take()
+        self._draining.obey()  # an order outlives the worker that it was given to
+        for part in self._parts:
+            self._lifetime.start(part)
         self._machine.start()
-        self.vram_gib = self._machine.comfy.vram_class_gib or self.vram_gib
         self._changed.set()
 
-    def open(self, line: Line) -> None:
-        """Fetch from now on: Celery is connected, by `line`."""
-        self.gate.open(NotFetching.STARTING)
-        watchdog = Watchdog(
-            self.gate,
-            work_waits=lambda: work_waits(self._store, line),
-            reconnect=line.cut,
-            give_up=self._give_up,
-            on_change=self._changed.set,
-        )
-        self._status.watch(watchdog)
-        watchdog.start()
-        self._stops.append(watchdog.stop)
+    def open(self) -> None:
+        """Fetch from now on: Celery is connected."""
+        self._gate.open(NotFetching.STARTING)
+        self._lifetime.start(self._watchdog)
         self._changed.set()  # who waits for this worker reads it there
 
     def work_on(
@@ -159,228 +192,218 @@ class Runtime:
         announce: Callable[[Progress], None],
         off_the_gpu: Callable[[], None],
     ) -> str:
-        """Work on the job that a message names; returns what became of it.
-
-        `off_the_gpu` is called when the next job may come, while this one may still be published.
-
-        Args:
-            priority: of the message.
-        """
-        if self._draining.takes_no_job:
-            self._draining.pass_on(job_id)
-            return "dropped: this worker drains"
-        return self._attempt(job_id, priority=priority, announce=announce, off_the_gpu=off_the_gpu)
-
-    def _attempt(
-        self,
-        job_id: str,
-        *,
-        priority: int | None = None,
-        announce: Callable[[Progress], None] = lambda _progress: None,
-        off_the_gpu: Callable[[], None] = lambda: None,
-        only_publish: bool = False,
-    ) -> str:
-        try:
-            with self._at_work.on(job_id) as work:
-
-                def note(progress: Progress) -> None:
-                    if work.note(progress):
-                        self._changed.set()
-                    announce(progress)
-
-                outcome = attempt(
-                    job_id,
-                    self._parts,
-                    priority=priority,
-                    announce=note,
-                    off_the_gpu=off_the_gpu,
-                    only_publish=only_publish,
-                )
-            self._at_work.ended(outcome)
-            return outcome
-        finally:
-            self._changed.set()
+        """See `Desk.work_on`."""
+        return self._desk.work_on(job_id, priority=priority, announce=announce, off_the_gpu=off_the_gpu)
 
     def drain(self) -> None:
         """Fetch nothing more; give what still renders after the grace back, so that it runs elsewhere."""
-        self._draining.end(self._worker.drain_grace_s)
+        self._draining.end(self._drain_grace_s)
 
     def stop(self) -> None:
-        """End everything that was started, in reverse; does nothing the second time."""
-        while self._stops:
-            stop = self._stops.pop()
-            try:
-                stop()
-            except Exception:
-                log.exception("A part failed to stop", extra={"event": "stop_failed"})
+        """End everything that was made and started, in reverse; does nothing the second time."""
+        self._lifetime.end()
 
-    def _give_up(self) -> None:
-        """End the process without its main thread, which hears nobody any more."""
-        self.gate.close(NotFetching.CONSUMER_GIVEN_UP)
-        # Should a part not end either: nobody is left to wait for it.
-        fuse = threading.Timer(_LAST_WORDS_S, os._exit, (EX_TEMPFAIL,))
-        fuse.daemon = True
-        fuse.start()
-        self.stop()
-        logging.shutdown()
-        os._exit(EX_TEMPFAIL)
 
-    def _connect(self) -> RedisJobStore:
-        notifier = CeleryNotifier(make_app(self._redis), self._redis.namespace)
-        store = connect(self._redis, store_limits(self._store_settings), notifier)
-        self._stops.append(store.close)
-        return store
+def build(settings: Settings, *, name: str, gate: Gate, line: MessageLine) -> Worker:
+    """Make the whole worker: its machine is read and planned for, its folder and card are its own.
 
-    def _take_machine(self) -> None:
-        """Nothing is said or cleared away in this worker's name before folder and card are its own."""
-        machine = Machine(self._worker, self.gate, name=self._name, on_change=self._changed.set)
-        self._machine, self._hold = machine, None
-        self.vram_gib = machine.comfy.vram_class_gib or self.vram_gib
-        machine.take()
-        if machine.gpu is not None and machine.owns_card:
-            self._hold = CardHold(self._store, self._name, machine.gpu)
-            self._stops.append(self._hold.release)
-        self._stops.append(machine.stop)
-        if self._hold is not None:
-            self._hold.take()
+    Asks neither Redis nor the storage anything. Each thread that must not wait for another has a Redis
+    connection of its own.
 
-    def _make_parts(self, storage: S3Storage) -> None:
-        limits = self._store_settings
-        self._keeper = LeaseKeeper(self._connect(), renew_s=limits.renew_s, lease_s=limits.lease_s)
-        scratch = self._worker.data_dir / "scratch"
-        shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
-        retained = RetainedRenders(
-            # The folder, its notes and their fields are named as before: an upgrade finds what waits there.
-            self._worker.data_dir / "kept",
-            limit_bytes=int(self._worker.retained_limit_gib * GIB),
+    Args:
+        name: of the worker; the farm knows it by that.
+        line: how messages come.
+
+    Raises:
+        SettingsError: an address is none.
+        GpuUnusable, ComfyUnusable: there is no card or ComfyUI to use.
+        InUse, FolderUnusable: its folder or card cannot be had.
+    """
+    notifier = CeleryNotifier(make_app(settings.redis), settings.redis.namespace)
+    # Whoever uses it has a patience of its own: what is to be stored waits on the disk, not in a request.
+    storage = S3Storage(settings.s3, patience=S3Patience(silence_s=10.0, attempts=2))
+    changed = threading.Event()
+    machine = Machine(settings.worker, gate, name=name, on_change=changed.set)
+    machine.take()
+    try:
+        return assemble(
+            settings,
+            name=name,
+            gate=gate,
+            line=line,
+            machine=machine,
+            storage=storage,
+            open_store=lambda: connect(settings.redis, store_limits(settings.store), notifier),
+            changed=changed,
         )
-        publisher = S3Publisher(
-            storage,
-            patience_s=self._worker.publish_patience_s,
-            hurry=lambda: self.gate.crowded or bool(retained.all()),
-        )
-        self._stops.append(publisher.close)
-        epoch = EpochWatch(self._store)
-        self._draining = Draining(
-            self._name,
-            self._store,
-            self.gate,
-            self._keeper,
-            self._at_work,
-            epoch,
-            on_change=self._changed.set,
-        )
-        self._disk = DiskWatch(self.gate, written_folders(self._worker.data_dir), on_change=self._changed.set)
-        self._health = Health(
-            self.gate,
-            self._machine.probe,
-            first_probe_s=self._worker.probe_after_s,
-            card_trouble=lambda: self._machine.card_trouble,
-            disk_is_full=self._disk.is_full,
-            on_change=self._changed.set,
-        )
-        self._definitions = Definitions(self._store, self._machine.comfy)
-        self._shelf = ModelShelf(self._store, self._worker)
-        epoch.on_forgot(self._definitions.forget)
-        epoch.on_forgot(self._shelf.forget)
-        epoch.on_forgot(self._keeper.renew_now)  # it is answered that the attempts of before are lost
-        self._status = StatusMaker(
-            self._name,
-            self._worker,
-            self.gate,
-            self._machine,
-            disk=self._disk,
-            health=self._health,
-            draining=self._draining,
-            definitions=self._definitions,
-            epoch=epoch,
-            shelf=self._shelf,
-            at_work=self._at_work,
-        )
-        self._parts = Parts(
-            name=self._name,
-            store=self._store,
-            keeper=self._keeper,
-            comfy=OwnComfy(self._machine.comfy),
-            fitter=GraphFitter(
-                self._name,
-                self._worker,
-                self._machine,
-                self._definitions,
-                allowed_nodes=self._allowed_nodes,
-            ),
-            inputs=InputCache(self._worker.data_dir / "inputs", storage=storage, settings=self._worker),
+    except BaseException:
+        machine.stop()
+        raise
+
+
+def assemble(
+    settings: Settings,
+    *,
+    name: str,
+    gate: Gate,
+    line: MessageLine,
+    machine: Machine,
+    storage: Storage,
+    open_store: Callable[[], JobStore],
+    changed: threading.Event,
+) -> Worker:
+    """The worker over a machine that is its own, and over any store and storage.
+
+    Args:
+        open_store: gives a store with a connection of its own.
+        changed: set when the status is to be written anew.
+    """
+    own, limits, lifetime = settings.worker, settings.store, Lifetime()
+
+    def opened() -> JobStore:
+        made = open_store()
+        lifetime.at_end(made.close)
+        return made
+
+    store = opened()
+    lifetime.at_end(storage.close)
+    hold = CardHold(store, name, machine.gpu) if machine.gpu is not None and machine.owns_card else None
+    if hold is not None:
+        lifetime.at_end(hold.release)
+    lifetime.at_end(machine.stop)
+
+    at_work = AtWork()
+    keeper = LeaseKeeper(opened(), renew_s=limits.renew_s, lease_s=limits.lease_s)
+    epoch = EpochWatch(store)
+    draining = Draining(name, store, gate, keeper, at_work, epoch, on_change=changed.set)
+    disk = DiskWatch(gate, written_folders(own.data_dir), on_change=changed.set)
+    health = Health(
+        gate,
+        machine.probe,
+        first_probe_s=own.probe_after_s,
+        card_trouble=lambda: machine.card_trouble,
+        disk_is_full=disk.is_full,
+        on_change=changed.set,
+    )
+    watchdog = Watchdog(
+        gate,
+        work_waits=lambda: work_waits(store, line),
+        reconnect=line.cut,
+        give_up=lambda: _give_up(gate, lifetime),
+        on_change=changed.set,
+    )
+    definitions = Definitions(store, machine.comfy)
+    shelf = ModelShelf(store, own)
+    epoch.on_forgot(definitions.forget)
+    epoch.on_forgot(shelf.forget)
+    epoch.on_forgot(keeper.renew_now)  # it is answered that the attempts of before are lost
+    status = StatusMaker(
+        name,
+        own,
+        gate,
+        machine,
+        disk=disk,
+        health=health,
+        draining=draining,
+        definitions=definitions,
+        epoch=epoch,
+        shelf=shelf,
+        at_work=at_work,
+        watchdog=watchdog,
+    )
+
+    scratch = own.data_dir / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+    retained = RetainedRenders(
+        # The folder, its notes and their fields are named as before: an upgrade finds what waits there.
+        own.data_dir / "kept",
+        limit_bytes=int(own.retained_limit_gib * GIB),
+    )
+    publisher = S3Publisher(
+        storage,
+        patience_s=own.publish_patience_s,
+        hurry=lambda: gate.crowded or bool(retained.all()),
+    )
+    lifetime.at_end(publisher.close)
+    desk = Desk(
+        AttemptContext(
+            name=name,
+            store=store,
+            keeper=keeper,
+            comfy=OwnComfy(machine.comfy),
+            fitter=GraphFitter(name, own, machine, definitions, allowed_nodes=settings.gate.allowed_nodes),
+            inputs=InputCache(own.data_dir / "inputs", storage=storage, settings=own),
             publisher=publisher,
             retained=retained,
-            hold_limit_s=self._worker.hold_s,
+            hooks=WorkerHooks(machine, disk, health, shelf, status),
+            hold_limit_s=own.hold_s,
             scratch=scratch,
-            facts=self._status.facts,
             renew_s=limits.renew_s,
-            previews=self._worker.previews,
-            prompt_metadata=self._worker.prompt_metadata,
-            machine_trouble=self._machine_trouble,
-            on_failed=self._health.failed,
-            on_succeeded=self._health.succeeded,
-            on_rendered=self._machine.warm.rendered,
-            sizes_of=self._shelf.sizes_of,
-            printed_for=self._machine.printed_for,
-            after_render=self._machine.after_render,
-        )
-        cleans = self._connect()
-        self._janitor = Janitor(
-            cleans,
-            Cleaner(cleans, storage, limits_of(self._clean)),
-            holder=self._name,
-            every_s=self._clean.every_s,
-        )
-        self._republisher = Republisher(
-            self._name,
-            retained,
-            self._connect(),
-            self.gate,
-            ask_storage=storage.check,
-            publish=lambda job_id: self._attempt(job_id, only_publish=True),
-            hold_limit_s=self._worker.hold_s,
-        )
+            previews=own.previews,
+            prompt_metadata=own.prompt_metadata,
+        ),
+        at_work,
+        draining,
+        changed,
+    )
 
-    def _machine_trouble(self) -> MachineTrouble | None:
-        """What card and disks say now."""
-        if (trouble := self._machine.look_at_card()) is not None:
-            return MachineTrouble(code=GPU_LOST, reason=trouble)
-        if self._disk.is_full():
-            return MachineTrouble(code=DISK_FULL, reason=self._disk.trouble or "a disk is full")
-        return None
-
-    def _make_steward(self) -> Steward:
-        settings = self._store_settings
-        return Steward(self._connect(), holder=self._name, sweep_s=settings.sweep_s, grace_s=settings.grace_s)
-
-    def _start_threads(self) -> None:
-        self._draining.obey()  # an order outlives the worker that it was given to
-        spot = spot_watch(self._worker, self._draining.notice)
-        parts: list[_Part] = [
-            self._keeper,
-            self._disk,
-            self._health,
-            self._shelf,
-            self._republisher,
-            StatusKeeper(self._connect(), self._name, self._refresh, changed=self._changed),
-            self._janitor,
-            *([spot] if spot is not None else []),
-            # Last, so that it ends before the store is closed under it.
-            ControlListener(self._store, on_cancel=self._keeper.renew_now, on_drain=self._draining.obey),
-        ]
-        for part in parts:
-            self._start(part)
-
-    def _start(self, part: _Part) -> None:
-        part.start()
-        self._stops.append(part.stop)
-
-    def _refresh(self) -> WorkerStatus:
+    def refresh() -> WorkerStatus:
         """What is due every few seconds, and then the status."""
-        if self._hold is not None:
-            self._hold.keep()
-        self._draining.obey()
-        self._definitions.refresh()
-        return self._status.status()
+        if hold is not None:
+            hold.keep()
+        draining.obey()
+        definitions.refresh()
+        return status.status()
+
+    spot, cleans = spot_watch(own, draining.notice), opened()
+    parts: list[Part] = [
+        keeper,
+        disk,
+        health,
+        shelf,
+        Republisher(
+            name,
+            retained,
+            opened(),
+            gate,
+            ask_storage=storage.check,
+            publish=desk.publish,
+            hold_limit_s=own.hold_s,
+        ),
+        StatusKeeper(opened(), name, refresh, changed=changed),
+        Janitor(
+            cleans,
+            Cleaner(cleans, storage, limits_of(settings.clean)),
+            holder=name,
+            every_s=settings.clean.every_s,
+        ),
+        *([spot] if spot is not None else []),
+        ControlListener(store, on_cancel=keeper.renew_now, on_drain=draining.obey),
+    ]
+    return Worker(
+        gate=gate,
+        store=store,
+        storage=storage,
+        machine=machine,
+        hold=hold,
+        steward=Steward(opened(), holder=name, sweep_s=limits.sweep_s, grace_s=limits.grace_s),
+        desk=desk,
+        draining=draining,
+        drain_grace_s=own.drain_grace_s,
+        parts=parts,
+        watchdog=watchdog,
+        lifetime=lifetime,
+        changed=changed,
+    )
+
+
+def _give_up(gate: Gate, lifetime: Lifetime) -> None:
+    """End the process without its main thread, which hears nobody any more."""
+    gate.close(NotFetching.CONSUMER_GIVEN_UP)
+    # Should a part not end either: nobody is left to wait for it.
+    fuse = threading.Timer(_LAST_WORDS_S, os._exit, (EX_TEMPFAIL,))
+    fuse.daemon = True
+    fuse.start()
+    lifetime.end()
+    logging.shutdown()
+    os._exit(EX_TEMPFAIL)

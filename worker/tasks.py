@@ -9,38 +9,39 @@ from celery import Celery
 
 from farm.broker import TASK_NAME
 from farm.job import Progress, is_job_id
-from worker.runtime import Runtime
+from worker.gate import Gate
+from worker.runtime import Worker
 
 log = logging.getLogger(__name__)
 
 
-def register(app: Celery, runtime: Runtime) -> None:
-    """Give the app its task, worked off by `runtime`."""
+def register(app: Celery, gate: Gate, worker: Worker) -> None:
+    """Give the app its task, worked off by `worker` whenever the gate lets a message in."""
 
     @app.task(bind=True, name=TASK_NAME, ignore_result=True, acks_late=False)
     def render(self: Any, *_args: Any, **_kwargs: Any) -> str:
         # A message of another version may carry more; all that counts is the id.
         # Read here: progress is told from another thread, where Celery knows no request.
-        job_id, worker = str(self.request.id), str(self.request.hostname)
-        with runtime.gate.work() as ticket:
+        job_id, name = str(self.request.id), str(self.request.hostname)
+        with gate.work() as ticket:
             if not is_job_id(job_id):
                 log.warning(
                     "Message without a job id", extra={"event": "message_without_job", "id": job_id[:80]}
                 )
                 return "dropped: no job id"
-            outcome: str = runtime.work_on(
+            outcome: str = worker.work_on(
                 job_id,
                 priority=(self.request.delivery_info or {}).get("priority"),
-                announce=lambda progress: announce(app, worker, job_id, progress),
+                announce=lambda progress: announce(app, name, job_id, progress),
                 off_the_gpu=ticket.off_the_gpu,
             )
             return outcome
 
 
-def announce(app: Celery, worker: str, job_id: str, progress: Progress) -> None:
+def announce(app: Celery, name: str, job_id: str, progress: Progress) -> None:
     """Show progress in Flower: state PROGRESS and a line, under the job's own id."""
     try:
-        with app.events.default_dispatcher(hostname=worker) as dispatcher:
+        with app.events.default_dispatcher(hostname=name) as dispatcher:
             dispatcher.send("task-progress", uuid=job_id, result=progress_line(progress))
     except Exception as exc:  # noqa: BLE001 - a view: a Redis that is away for a moment must not end a render
         log.debug("Progress not shown", extra={"event": "progress_not_shown", "reason": str(exc)})

@@ -14,10 +14,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from farm.store.roles import JobReader
-from worker.consumer import Line
 from worker.gate import Gate
 
 log = logging.getLogger(__name__)
@@ -26,7 +25,17 @@ PATIENCE_S: Final = 8.0  # a healthy consumer takes a message within a second or
 LOOK_EVERY_S: Final = 2.0
 
 
-def work_waits(store: JobReader, line: Line) -> bool:
+class MessageLine(Protocol):
+    """How messages come; see `worker.consumer.Line`."""
+
+    def notifications(self) -> dict[str, int]:
+        """How many messages wait in each queue that this worker consumes."""
+
+    def cut(self) -> None:
+        """Have the consumer connect anew."""
+
+
+def work_waits(store: JobReader, line: MessageLine) -> bool:
     """Whether a queue that this worker consumes holds jobs, and messages that say so.
 
     Messages alone may be of jobs that were canceled; jobs alone wait for the steward to notify again.

@@ -8,9 +8,8 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from typing import Any, Final, TypeVar
 
 from comfy.errors import OutOfMemory
@@ -22,20 +21,17 @@ from farm.job import (
     JobError,
     JobResult,
     JobState,
-    ModelFile,
     Progress,
     queue_for,
     shown_text,
 )
-from farm.status.worker import WorkerFacts
 from farm.store.base import Claim, LeaseAnswer, NewEvent, Refused
-from farm.store.roles import WorkerStore
-from worker.inputs.cache import InputCache
-from worker.jobs.faults import Fault, MachineTrouble, sort_fault
+from worker.jobs.context import AttemptContext, RenderContext, RunListener
+from worker.jobs.faults import Fault, sort_fault
 from worker.jobs.job_seconds import job_seconds
-from worker.jobs.lease import Lease, LeaseKeeper
+from worker.jobs.lease import Lease
 from worker.jobs.names import prompt_id, run_folder
-from worker.jobs.render import Comfy, Fitter, RunListener, render
+from worker.jobs.render import render
 from worker.jobs.reporter import Reporter
 from worker.plan.fallback import (
     FallbackStep,
@@ -43,10 +39,9 @@ from worker.plan.fallback import (
     next_step,
 )
 from worker.results.manifest import manifest_of
-from worker.results.publish import Publisher
 from worker.results.rendered import Rendered
 from worker.results.republish import HOLD_S
-from worker.results.retained import RetainedRender, RetainedRenders
+from worker.results.retained import RetainedRender
 
 log = logging.getLogger(__name__)
 
@@ -58,41 +53,13 @@ _LINE_LENGTH: Final = 300
 _Answer = TypeVar("_Answer")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What an attempt works with; the runtime makes them once."""
-
-    name: str  # of this worker
-    store: WorkerStore
-    keeper: LeaseKeeper
-    comfy: Comfy
-    fitter: Fitter
-    inputs: InputCache
-    publisher: Publisher
-    retained: RetainedRenders  # finished files that the storage did not take
-    hold_limit_s: float  # how long a job whose files wait here is kept from others
-    scratch: Path  # for files that come by /view
-    facts: Callable[[], WorkerFacts]  # what the manifest says of worker, GPU, plan and ComfyUI
-    renew_s: float
-    previews: bool = False
-    prompt_metadata: bool = False  # whether a job may keep the graph in its files
-    machine_trouble: Callable[[], MachineTrouble | None] = lambda: None  # asked when an attempt has failed
-    on_failed: Callable[[str, JobError], None] = lambda _job_id, _error: None  # may close the gate
-    on_succeeded: Callable[[], None] = lambda: None
-    on_rendered: Callable[[Mapping[str, Any]], None] = lambda _graph: None  # the graph as it was run
-    sizes_of: Callable[[Sequence[ModelFile]], Mapping[str, int]] = lambda _files: {}  # of files on this disk
-    # What ComfyUI printed for the job that had the card between two monotonic moments.
-    printed_for: Callable[[float, float], Sequence[str]] = lambda _began, _ended: ()
-    after_render: Callable[[], None] = lambda: None  # the card is free, and no other job can have it yet
-
-
 def attempt(
     job_id: str,
-    parts: Parts,
+    context: AttemptContext,
     *,
     priority: int | None = None,
     announce: Callable[[Progress], None],
-    off_the_gpu: Callable[[], None] = lambda: None,
+    off_the_gpu: Callable[[], None],
     only_publish: bool = False,
 ) -> str:
     """Work on a job until its attempt has ended; returns what became of it, in a word or two.
@@ -106,17 +73,17 @@ def attempt(
     means that even the store's patience was used up, and then its lease runs out by itself.
     """
     asked_at = time.monotonic()
-    claim = parts.store.claim(job_id, worker=parts.name, priority=priority)
+    claim = context.store.claim(job_id, worker=context.name, priority=priority)
     if isinstance(claim, Refused):
         log.info(
             "Notification dropped",
             extra={"event": "notification_dropped", "job_id": job_id, "why": claim.value},
         )
         return f"dropped: {claim.value}"
-    reporter = Reporter(parts.store, job_id, claim.attempt, token=claim.token, announce=announce)
+    reporter = Reporter(context.store, job_id, claim.attempt, token=claim.token, announce=announce)
     try:
-        with parts.keeper.hold(claim, asked_at=asked_at) as lease:
-            return _Attempt(claim, lease, parts, reporter, off_the_gpu).run(only_publish=only_publish)
+        with context.keeper.hold(claim, asked_at=asked_at) as lease:
+            return _Attempt(claim, lease, context, reporter, off_the_gpu).run(only_publish=only_publish)
     finally:
         reporter.close()
 
@@ -126,13 +93,13 @@ class _Attempt:
         self,
         claim: Claim,
         lease: Lease,
-        parts: Parts,
+        context: AttemptContext,
         reporter: Reporter,
         off_the_gpu: Callable[[], None],
     ) -> None:
         self._claim = claim
         self._lease = lease
-        self._parts = parts
+        self._context = context
         self._reporter = reporter
         self._off_the_gpu = off_the_gpu
         self._facts = {"job_id": claim.job_id, "attempt": claim.attempt, "token": claim.token}
@@ -150,7 +117,7 @@ class _Attempt:
             "Job claimed",
             extra={"event": "job_claimed", **self._facts, "prompt_id": prompt_id(self._claim)},
         )
-        self._retained = self._parts.retained.find(self._claim.job_id, self._claim.spec)
+        self._retained = self._context.retained.find(self._claim.job_id, self._claim.spec)
         if self._retained is not None:
             retained = self._retained
             self._off_the_gpu()
@@ -164,9 +131,9 @@ class _Attempt:
         except Exception as exc:  # noqa: BLE001 - the top of a task: sorted, booked and logged below
             return self._end_stopped() if self._lease.stopped.is_set() else self._end_failed(exc)
         finally:
-            self._parts.comfy.clean(run_folder(self._claim))
-            shutil.rmtree(self._parts.scratch / run_folder(self._claim), ignore_errors=True)
-            self._parts.inputs.release(self._claim.token)
+            self._context.comfy.clean(run_folder(self._claim))
+            shutil.rmtree(self._context.scratch / run_folder(self._claim), ignore_errors=True)
+            self._context.inputs.release(self._claim.token)
         return self._commit(result, rendered)
 
     def _take(self, retained: RetainedRender) -> Rendered:
@@ -180,7 +147,7 @@ class _Attempt:
         claim = self._claim
         reason = "its finished files are gone"
         self._insist(
-            lambda: self._parts.store.release(claim.job_id, claim.attempt, reason=reason, token=claim.token)
+            lambda: self._context.store.release(claim.job_id, claim.attempt, reason=reason, token=claim.token)
         )
         return "given back"
 
@@ -193,37 +160,37 @@ class _Attempt:
             raise
         finally:
             self._left_gpu = time.monotonic()
-            self._parts.after_render()
+            self._context.hooks.after_render()
             # Whatever came of it, the GPU is free: the next job may come while this one is booked.
             self._off_the_gpu()
 
-    def _render(self) -> Rendered:
-        listener = RunListener(
-            phase=self._reporter.phase,
-            progress=self._reporter.progress,
-            preview=self._show if self._parts.previews else None,
+    def _render_context(self) -> RenderContext:
+        worker = self._context
+        return RenderContext(
+            claim=self._claim,
+            comfy=worker.comfy,
+            inputs=worker.inputs,
+            scratch=worker.scratch,
+            fitter=worker.fitter,
+            listener=RunListener(
+                phase=self._reporter.phase,
+                progress=self._reporter.progress,
+                preview=self._show if worker.previews else None,
+            ),
+            stop=self._lease.stopped,
+            prove=self._lease.prove,
+            until=self._started + self._claim.spec.time_limit_s,
         )
-        comfy, stop = self._parts.comfy, self._lease.stopped
+
+    def _render(self) -> Rendered:
+        context, comfy = self._render_context(), self._context.comfy
         # Before they are loaded: a result must not pass for one of a file that came during the run.
-        model_bytes = dict(self._parts.sizes_of(self._claim.spec.requirements.models))
+        model_bytes = dict(self._context.hooks.sizes_of(self._claim.spec.requirements.models))
         while True:
             try:
-                rendered = render(
-                    self._claim,
-                    comfy,
-                    self._parts.inputs,
-                    self._parts.scratch,
-                    listener,
-                    stop,
-                    fitter=self._parts.fitter,
-                    prove=self._lease.prove,
-                    until=self._started + self._claim.spec.time_limit_s,
-                    fallback_steps=self._fallback_steps,
-                )
+                rendered = render(replace(context, fallback_steps=tuple(self._fallback_steps)))
             except OutOfMemory as exc:
-                step = (
-                    None if stop.is_set() else next_step(self._fallback_steps, comfy.offers(), exc.node_type)
-                )
+                step = self._next_step(exc)
                 if step is None:
                     raise
                 self._fall_back(step, exc)
@@ -231,12 +198,17 @@ class _Attempt:
                 comfy.settle()
                 for blocked in rendered.blocked:
                     self._reporter.event(EventKind.FINDING, code="blocked", message=str(blocked))
-                self._parts.on_rendered(rendered.graph)
+                self._context.hooks.on_rendered(rendered.graph)
                 return replace(rendered, model_bytes=model_bytes)
+
+    def _next_step(self, exc: OutOfMemory) -> FallbackStep | None:
+        if self._lease.stopped.is_set():
+            return None
+        return next_step(self._fallback_steps, self._context.comfy.offers(), exc.node_type)
 
     def _fall_back(self, step: FallbackStep, exc: OutOfMemory) -> None:
         self._tell_fallback(step, exc.node_id, exc.node_type)
-        self._parts.comfy.fall_back(step)
+        self._context.comfy.fall_back(step)
 
     def _tell_fallback(self, step: FallbackStep, node_id: str | None, node_type: str | None) -> None:
         self._fallback_steps.append(step)
@@ -247,9 +219,9 @@ class _Attempt:
     def _judge(self, exc: Exception) -> Fault:
         """Sort an error once, while the machine is as the attempt left it: its files are removed soon."""
         if self._judged is None or self._judged[0] is not exc:
-            self._judged = exc, sort_fault(exc, self._parts.machine_trouble())
+            self._judged = exc, sort_fault(exc, self._context.hooks.machine_trouble())
             if not self._lease.stopped.is_set():
-                self._parts.on_failed(self._claim.job_id, self._judged[1].error)
+                self._context.hooks.on_failed(self._claim.job_id, self._judged[1].error)
         return self._judged[1]
 
     def _show(self, node_id: str, media_type: str, image: bytes) -> None:
@@ -261,13 +233,13 @@ class _Attempt:
         started = time.monotonic()
         waited = self._claim.claimed_at - self._claim.submitted_at
         timings_s = {"queue": waited.total_seconds(), **rendered.timings_s}
-        published = self._parts.publisher.publish(
+        published = self._context.publisher.publish(
             self._claim.job_id,
             self._claim.token,
             rendered.outputs,
             self._manifest(rendered),
             timings=lambda: timings_s,
-            keep_metadata=self._parts.prompt_metadata and self._claim.spec.rewrite_options.keep_metadata,
+            keep_metadata=self._context.prompt_metadata and self._claim.spec.rewrite_options.keep_metadata,
             stop=self._lease.stopped,
         )
         ended = time.monotonic()
@@ -281,23 +253,23 @@ class _Attempt:
 
     def _manifest(self, rendered: Rendered) -> dict[str, Any]:
         if self._retained is None:
-            return manifest_of(self._claim, rendered, asdict(self._parts.facts()))
+            return manifest_of(self._claim, rendered, asdict(self._context.hooks.facts()))
         return manifest_of(self._claim, rendered, self._retained.worker, rendered_by=self._retained.attempt)
 
     def _commit(self, result: JobResult, rendered: Rendered) -> str:
         answer = self._insist(
-            lambda: self._parts.store.succeed(
+            lambda: self._context.store.succeed(
                 self._claim.job_id, self._claim.attempt, result, token=self._claim.token
             )
         )
         if answer is LeaseAnswer.OK:
-            self._parts.on_succeeded()
+            self._context.hooks.on_succeeded()
             self._note_paces(rendered)
             if self._retained is not None:
-                self._parts.retained.forget(self._retained.token)
+                self._context.retained.forget(self._retained.token)
             log.info("Job succeeded", extra={"event": "job_succeeded", **self._facts})
             return "succeeded"
-        self._parts.publisher.discard(self._claim.job_id, self._claim.token)
+        self._context.publisher.discard(self._claim.job_id, self._claim.token)
         if answer is LeaseAnswer.CANCELED:
             self._insist(self._cancel)
             return "canceled"
@@ -309,7 +281,9 @@ class _Attempt:
         if rendered.fallback_steps:
             return
         try:
-            self._parts.store.note_paces(job_seconds(rendered.graph, rendered.nodes, self._parts.facts()))
+            self._context.store.note_paces(
+                job_seconds(rendered.graph, rendered.nodes, self._context.hooks.facts())
+            )
         except StoreUnavailable:
             log.info("Durations of jobs could not be stored", extra={"event": "paces_lost", **self._facts})
         except Exception:
@@ -320,11 +294,11 @@ class _Attempt:
 
     def _cancel(self) -> LeaseAnswer:
         claim = self._claim
-        return self._parts.store.end_canceled(claim.job_id, claim.attempt, token=claim.token)
+        return self._context.store.end_canceled(claim.job_id, claim.attempt, token=claim.token)
 
     def _end_stopped(self) -> str:
         """The lease said stop: canceled, lost, or given back because the worker drains."""
-        self._parts.publisher.discard(self._claim.job_id, self._claim.token)
+        self._context.publisher.discard(self._claim.job_id, self._claim.token)
         if self._lease.answer is LeaseAnswer.CANCELED:
             self._insist(self._cancel)
             log.info("Job canceled", extra={"event": "job_canceled", **self._facts})
@@ -343,11 +317,11 @@ class _Attempt:
             extra={"event": "attempt_failed", **self._facts, "code": fault.error.code, "reason": str(exc)},
         )
         if fault.restart_comfy:
-            self._parts.comfy.request_restart(fault.error.code)
+            self._context.comfy.request_restart(fault.error.code)
         if isinstance(exc, StorageUnavailable) and self._rendered is not None and self._keep(self._rendered):
             # What it has stored of this attempt stays for the clean-up: the storage would not answer now.
             return self._insist(lambda: self._put_on_hold(fault.error)).value
-        self._parts.publisher.discard(self._claim.job_id, self._claim.token)
+        self._context.publisher.discard(self._claim.job_id, self._claim.token)
         self._tell_log()
         return self._insist(lambda: self._fail(fault)).value
 
@@ -355,13 +329,13 @@ class _Attempt:
         """Whether the finished files wait here for the storage: a render is not done twice for an upload."""
         retained = self._retained
         if retained is not None:
-            return time.time() - retained.retained_at < self._parts.hold_limit_s
-        return self._parts.retained.keep(self._claim, rendered, asdict(self._parts.facts()))
+            return time.time() - retained.retained_at < self._context.hold_limit_s
+        return self._context.retained.keep(self._claim, rendered, asdict(self._context.hooks.facts()))
 
     def _put_on_hold(self, error: JobError) -> JobState | LeaseAnswer:
         claim = self._claim
-        told = replace(error, details={**error.details, "files_wait_on": self._parts.name})
-        return self._parts.store.put_on_hold(
+        told = replace(error, details={**error.details, "files_wait_on": self._context.name})
+        return self._context.store.put_on_hold(
             claim.job_id, claim.attempt, told, hold_s=HOLD_S, token=claim.token
         )
 
@@ -369,19 +343,19 @@ class _Attempt:
         """The last lines that ComfyUI printed during this attempt: often the reason stands there alone."""
         if self._left_gpu is None:
             return  # what is printed meanwhile is another job's
-        lines = self._parts.printed_for(self._started, self._left_gpu)[-_LOG_LINES:]
+        lines = self._context.hooks.printed_for(self._started, self._left_gpu)[-_LOG_LINES:]
         told = [NewEvent(kind=EventKind.LOG, data={"line": line[:_LINE_LENGTH]}) for line in lines]
         with contextlib.suppress(StoreUnavailable):
             # Now, not by the reporter: with the end of the attempt, its stream takes nothing more of it.
             claim = self._claim
-            self._parts.store.report(claim.job_id, claim.attempt, told, token=claim.token)
+            self._context.store.report(claim.job_id, claim.attempt, told, token=claim.token)
 
     def _fail(self, fault: Fault) -> JobState | LeaseAnswer:
-        store, job_id = self._parts.store, self._claim.job_id
+        store, job_id = self._context.store, self._claim.job_id
         retry_in_s = fault.retry_in_s(store.get(job_id).attempts_failed)
         error, queue = fault.error, None
         if error.code == "out_of_memory":
-            gib = larger_class(store.workers(), self._parts.name)
+            gib = larger_class(store.workers(), self._context.name)
             if gib is not None:
                 queue, retry_in_s = queue_for(gib), 0.0
                 if FallbackStep.LARGER not in self._fallback_steps:
@@ -412,4 +386,4 @@ class _Attempt:
             except StoreUnavailable:
                 if time.monotonic() > deadline:
                     raise
-                threading.Event().wait(self._parts.renew_s)
+                threading.Event().wait(self._context.renew_s)

@@ -60,6 +60,7 @@ class StatusMaker:
         epoch: EpochWatch,
         shelf: ModelShelf,
         at_work: AtWork,
+        watchdog: Watchdog,
     ) -> None:
         """Keep whom to ask; nothing is read yet."""
         self._name = name
@@ -71,15 +72,11 @@ class StatusMaker:
         self._draining = draining
         self._definitions = definitions
         self._epoch = epoch
-        self._watchdog: Watchdog | None = None
+        self._watchdog = watchdog
         self._shelf = shelf
         self._at_work = at_work
         # Of which start of ComfyUI: its revision, and its custom nodes.
         self._installed: tuple[int, str | None, dict[str, CustomNodeStatus]] = (-1, None, {})
-
-    def watch(self, watchdog: Watchdog) -> None:
-        """Tell from now on what the consumer's watchdog finds: it comes last, with Celery's connection."""
-        self._watchdog = watchdog
 
     def facts(self) -> WorkerFacts:
         """What stays the same from job to job, and is in every manifest."""
@@ -96,7 +93,7 @@ class StatusMaker:
             pid=os.getpid(),
             state=machine.comfy.state.value,
             not_fetching=most_telling_first(self._gate.closed_for),
-            trouble=machine.trouble or self._disk.trouble or self._failure() or self._stall(),
+            trouble=machine.trouble or self._disk.trouble or self._failure() or self._watchdog.trouble,
             drain=told.value if told else None,
             redis_forgot_at=forgot_at.isoformat() if forgot_at else None,
             quarantine=self._quarantine(),
@@ -140,9 +137,6 @@ class StatusMaker:
     def _failure(self) -> str | None:
         failure = self._health.quarantine.failure
         return f"out of service: {failure.reason}" if failure is not None else None
-
-    def _stall(self) -> str | None:
-        return self._watchdog.trouble if self._watchdog is not None else None
 
     def _quarantine(self) -> QuarantineStatus | None:
         failure = self._health.quarantine.failure

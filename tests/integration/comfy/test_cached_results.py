@@ -25,8 +25,9 @@ from comfy.wan.templates import get_template
 from farm.job import JobSpec
 from farm.store.base import Claim
 from worker.jobs import render as rendering
+from worker.jobs.context import RenderContext, RunListener
 from worker.jobs.names import run_folder
-from worker.jobs.render import RunListener, render
+from worker.jobs.render import render
 from worker.plan.fallback import FallbackStep
 from worker.results.media import probe
 from worker.results.rendered import Rendered
@@ -81,16 +82,18 @@ class Machine:
 
     def render(self, claim: Claim, *, tries: int = 0) -> Rendered:
         return render(
-            claim,
-            self.comfy,
-            MagicMock(),
-            self._scratch,
-            SILENT,
-            threading.Event(),
-            fitter=AsItIs(),
-            prove=lambda: None,
-            until=time.monotonic() + claim.spec.time_limit_s,
-            fallback_steps=(FallbackStep.FREE,) * tries,
+            RenderContext(
+                claim=claim,
+                comfy=self.comfy,
+                inputs=MagicMock(),
+                scratch=self._scratch,
+                fitter=AsItIs(),
+                listener=SILENT,
+                stop=threading.Event(),
+                prove=lambda: None,
+                until=time.monotonic() + claim.spec.time_limit_s,
+                fallback_steps=(FallbackStep.FREE,) * tries,
+            )
         )
 
     def render_and_clean(self, claim: Claim) -> Rendered:

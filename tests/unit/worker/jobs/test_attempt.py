@@ -22,6 +22,7 @@ from tests.support.clips import make_picture
 from tests.support.jobs import GRAPH, a_job
 from worker.comfyui.folders import open_folders
 from worker.jobs import attempt as attempts
+from worker.jobs.context import AttemptContext, RenderContext
 from worker.jobs.lease import LeaseKeeper
 from worker.jobs.names import run_folder
 from worker.results.publish import LocalOutput, S3Publisher
@@ -32,7 +33,7 @@ from worker.service.model_shelf import ModelShelf
 MODELS = [{"folder": "vae", "name": "a.safetensors"}, {"folder": "vae", "name": "elsewhere.safetensors"}]
 
 
-def parts_of(store: MemoryJobStore, publisher: S3Publisher, folder: Path, **others: Any) -> attempts.Parts:
+def context_of(store: MemoryJobStore, publisher: S3Publisher, folder: Path, **others: Any) -> AttemptContext:
     """A worker on that folder, whose parts are the test's as far as it names them."""
     given: dict[str, Any] = {
         "name": "w1",
@@ -43,10 +44,12 @@ def parts_of(store: MemoryJobStore, publisher: S3Publisher, folder: Path, **othe
         "retained": RetainedRenders(folder / "retained", limit_bytes=1000),
         "hold_limit_s": 60,
         "scratch": folder / "scratch",
-        "facts": WorkerFacts,
+        "hooks": MagicMock(facts=WorkerFacts, machine_trouble=lambda: None, sizes_of=lambda _files: {}),
         "renew_s": 3,
+        "previews": False,
+        "prompt_metadata": False,
     }
-    return attempts.Parts(store=store, publisher=publisher, **{**given, **others})
+    return AttemptContext(store=store, publisher=publisher, **{**given, **others})
 
 
 def test_the_result_names_the_model_files_that_the_worker_had_when_the_run_began(
@@ -71,10 +74,11 @@ def test_the_result_names_the_model_files_that_the_worker_had_when_the_run_began
 
     monkeypatch.setattr(attempts, "render", a_run_while_which_the_file_is_replaced)
     publisher = S3Publisher(FolderStorage(tmp_path / "s3"))
-    parts = parts_of(store, publisher, tmp_path, sizes_of=shelf.sizes_of)
+    hooks = MagicMock(facts=WorkerFacts, sizes_of=shelf.sizes_of)
+    context = context_of(store, publisher, tmp_path, hooks=hooks)
     (job,) = store.submit([a_job(requirements={"models": MODELS})])
 
-    outcome = attempts.attempt(job.job_id, parts, announce=lambda _: None)
+    outcome = attempts.attempt(job.job_id, context, announce=lambda _: None, off_the_gpu=lambda: None)
 
     publisher.close()
     result = store.get(job.job_id).result
@@ -107,14 +111,15 @@ class OneWorker:
 
     def attempt(self, store: MemoryJobStore, job_id: str) -> str:
         comfy = MagicMock(clean=self.folders.clean)
-        parts = parts_of(store, self.publisher, self._folder, comfy=comfy, inputs=self.inputs)
-        return attempts.attempt(job_id, parts, announce=lambda _: None)
+        context = context_of(store, self.publisher, self._folder, comfy=comfy, inputs=self.inputs)
+        return attempts.attempt(job_id, context, announce=lambda _: None, off_the_gpu=lambda: None)
 
     def files_of(self, claim: Claim) -> list[Path]:
         folders = (self.folders.output, self.folders.temp, self._folder / "scratch")
         return [folder / run_folder(claim) / "a.png" for folder in folders]
 
-    def render(self, claim: Claim, *_: object, **__: object) -> Rendered:
+    def render(self, context: RenderContext) -> Rendered:
+        claim = context.claim
         self.claims.append(claim)
         for path in self.files_of(claim):
             path.parent.mkdir(parents=True)

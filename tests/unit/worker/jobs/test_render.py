@@ -21,7 +21,8 @@ from farm.job import JobSpec
 from farm.store.base import Claim
 from tests.support.jobs import GRAPH, TOKEN
 from worker.errors import BrokenOutput, ServerLost
-from worker.jobs.render import RunListener, render
+from worker.jobs.context import RenderContext, RunListener
+from worker.jobs.render import render
 from worker.results.rendered import Rendered
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -71,17 +72,18 @@ def render_at(tmp_path: Path) -> Render:
         comfy = MagicMock(is_ours=ours, output_dir=None, died=threading.Event(), client=lambda: server)
         fitter = MagicMock(fit=lambda graph, _: Optimized(graph=graph, outcomes=()))
         listener = RunListener(phase=lambda _phase: None, progress=lambda _progress: None)
-        stop = stop or threading.Event()
         return render(
-            CLAIM,
-            comfy,
-            MagicMock(),
-            tmp_path,
-            listener,
-            stop,
-            fitter=fitter,
-            prove=lambda: None,
-            until=time.monotonic() + 60.0,
+            RenderContext(
+                claim=CLAIM,
+                comfy=comfy,
+                inputs=MagicMock(),
+                scratch=tmp_path,
+                fitter=fitter,
+                listener=listener,
+                stop=stop or threading.Event(),
+                prove=lambda: None,
+                until=time.monotonic() + 60.0,
+            )
         )
 
     return made

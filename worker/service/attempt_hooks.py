@@ -1,0 +1,64 @@
+"""What the worker knows around its attempts, and whom it tells how they went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from farm.job import JobError, ModelFile
+from farm.status.worker import WorkerFacts
+from worker.jobs.faults import DISK_FULL, GPU_LOST, MachineTrouble
+from worker.machine import Machine
+from worker.service.describe import StatusMaker
+from worker.service.disk import DiskWatch
+from worker.service.health import Health
+from worker.service.model_shelf import ModelShelf
+
+
+class WorkerHooks:
+    """See `worker.jobs.context.AttemptHooks`."""
+
+    def __init__(
+        self, machine: Machine, disk: DiskWatch, health: Health, shelf: ModelShelf, status: StatusMaker
+    ) -> None:
+        self._machine = machine
+        self._disk = disk
+        self._health = health
+        self._shelf = shelf
+        self._status = status
+
+    def facts(self) -> WorkerFacts:
+        """See `AttemptHooks.facts`."""
+        return self._status.facts()
+
+    def machine_trouble(self) -> MachineTrouble | None:
+        """See `AttemptHooks.machine_trouble`."""
+        if (trouble := self._machine.look_at_card()) is not None:
+            return MachineTrouble(code=GPU_LOST, reason=trouble)
+        if self._disk.is_full():
+            return MachineTrouble(code=DISK_FULL, reason=self._disk.trouble or "a disk is full")
+        return None
+
+    def sizes_of(self, files: Sequence[ModelFile]) -> Mapping[str, int]:
+        """See `AttemptHooks.sizes_of`."""
+        return self._shelf.sizes_of(files)
+
+    def printed_for(self, began_s: float, ended_s: float) -> Sequence[str]:
+        """See `AttemptHooks.printed_for`."""
+        return self._machine.printed_for(began_s, ended_s)
+
+    def after_render(self) -> None:
+        """See `AttemptHooks.after_render`."""
+        self._machine.after_render()
+
+    def on_rendered(self, graph: Mapping[str, Any]) -> None:
+        """See `AttemptHooks.on_rendered`."""
+        self._machine.warm.rendered(graph)
+
+    def on_succeeded(self) -> None:
+        """See `AttemptHooks.on_succeeded`."""
+        self._health.succeeded()
+
+    def on_failed(self, job_id: str, error: JobError) -> None:
+        """See `AttemptHooks.on_failed`."""
+        self._health.failed(job_id, error)

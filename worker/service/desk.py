@@ -1,0 +1,86 @@
+"""Where messages arrive: each one becomes an attempt, and the worker's status tells how far it is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from farm.job import Progress
+from worker.jobs.at_work import AtWork
+from worker.jobs.attempt import attempt
+from worker.jobs.context import AttemptContext
+from worker.service.draining import Draining
+
+
+class Desk:
+    """Takes jobs for one worker. May be called from any thread."""
+
+    def __init__(
+        self, context: AttemptContext, at_work: AtWork, draining: Draining, changed: threading.Event
+    ) -> None:
+        """`changed` is set when the status is to be written anew."""
+        self._context = context
+        self._at_work = at_work
+        self._draining = draining
+        self._changed = changed
+
+    def work_on(
+        self,
+        job_id: str,
+        *,
+        priority: int | None,
+        announce: Callable[[Progress], None],
+        off_the_gpu: Callable[[], None],
+    ) -> str:
+        """Work on the job that a message names; returns what became of it.
+
+        Args:
+            priority: of the message.
+            off_the_gpu: called when the next job may come, while this one may still be published.
+        """
+        if self._draining.takes_no_job:
+            self._draining.pass_on(job_id)
+            return "dropped: this worker drains"
+        return self._attempt(
+            job_id, priority=priority, announce=announce, off_the_gpu=off_the_gpu, only_publish=False
+        )
+
+    def publish(self, job_id: str) -> str:
+        """Publish the files of this job that wait here, without the GPU; returns what became of it."""
+        return self._attempt(
+            job_id,
+            priority=None,
+            announce=lambda _progress: None,
+            off_the_gpu=lambda: None,
+            only_publish=True,
+        )
+
+    def _attempt(
+        self,
+        job_id: str,
+        *,
+        priority: int | None,
+        announce: Callable[[Progress], None],
+        off_the_gpu: Callable[[], None],
+        only_publish: bool,
+    ) -> str:
+        try:
+            with self._at_work.on(job_id) as work:
+
+                def note(progress: Progress) -> None:
+                    if work.note(progress):
+                        self._changed.set()
+                    announce(progress)
+
+                outcome = attempt(
+                    job_id,
+                    self._context,
+                    priority=priority,
+                    announce=note,
+                    off_the_gpu=off_the_gpu,
+                    only_publish=only_publish,
+                )
+            self._at_work.ended(outcome)
+            return outcome
+        finally:
+            self._changed.set()
