@@ -19,7 +19,7 @@ from farm.errors import FarmError, StorageUnavailable, StoreUnavailable, Transfe
 from farm.job import Artifact, JobResult, Progress
 from farm.status.not_fetching import NotFetching
 from farm.status.worker import WorkerFacts, WorkerStatus
-from farm.store.base import Claim, StoreLimits
+from farm.store.base import StoreLimits
 from farm.store.redis.store import RedisJobStore
 from farm.testing import PlainNotifier
 from farm.upkeep.steward import Steward
@@ -29,7 +29,8 @@ from tests.virtual.valkey import VirtualClient, VirtualValkey
 from worker.errors import AttemptStopped, ComfyDied
 from worker.gate import Gate
 from worker.jobs.at_work import AtWork
-from worker.jobs.attempt import Parts, attempt
+from worker.jobs.attempt import attempt
+from worker.jobs.context import AttemptContext, RenderContext
 from worker.jobs.lease import LeaseKeeper
 from worker.jobs.names import run_folder
 from worker.results.publish import LocalOutput
@@ -49,6 +50,29 @@ _PATIENCE_S: Final = 60.0  # FARM_PUBLISH_PATIENCE_S
 _HOLD_S: Final = 3600.0
 _STEP_S: Final = 0.5  # of a render, after which it looks whether it is to stop
 _POSTED: Final = b"a clip"
+
+
+class _Hooks:
+    """Only the health of the machine wants to know of attempts; see `worker.jobs.context.AttemptHooks`."""
+
+    def __init__(self, health: Health) -> None:
+        self.on_succeeded, self.on_failed = health.succeeded, health.failed
+
+    def facts(self) -> WorkerFacts:
+        return WorkerFacts()
+
+    def machine_trouble(self) -> None:
+        return None
+
+    def sizes_of(self, _files: object) -> dict[str, int]:
+        return {}
+
+    def printed_for(self, _began_s: float, _ended_s: float) -> tuple[str, ...]:
+        return ()
+
+    def after_render(self) -> None: ...
+
+    def on_rendered(self, _graph: object) -> None: ...
 
 
 @dataclass
@@ -147,10 +171,10 @@ class PlayedComfy:
         self.broken_install = False
         self.dies = False  # under the run that it has now
 
-    def render(self, claim: Claim, stop: Any, prove: Callable[[], None]) -> Rendered:
+    def render(self, context: RenderContext) -> Rendered:
         """A run of some seconds, as `worker.jobs.render.render` tells of it."""
-        loop = self._world.loop
-        prove()
+        loop, claim, stop = self._world.loop, context.claim, context.stop
+        context.prove()
         if stop.is_set():
             raise AttemptStopped(f"job {claim.job_id} was stopped before it ran")
         self.dies = False
@@ -305,7 +329,7 @@ class PlayedWorker:
         self._draining = Draining(
             self.name, store, gate, keeper, at_work, EpochWatch(store), on_change=lambda: None
         )
-        parts: Any = Parts(
+        context: Any = AttemptContext(
             name=self.name,
             store=store,
             keeper=keeper,
@@ -316,10 +340,10 @@ class PlayedWorker:
             retained=retained,
             hold_limit_s=_HOLD_S,
             scratch=self._folder / "scratch",
-            facts=WorkerFacts,
+            hooks=_Hooks(health),
             renew_s=RENEW_S,
-            on_failed=health.failed,
-            on_succeeded=health.succeeded,
+            previews=False,
+            prompt_metadata=False,
         )
 
         def work(
@@ -328,7 +352,7 @@ class PlayedWorker:
             with at_work.on(job_id) as noted, contextlib.suppress(StoreUnavailable):
                 attempt(
                     job_id,
-                    parts,
+                    context,
                     announce=lambda progress: _note(noted, progress),
                     off_the_gpu=off_the_gpu,
                     only_publish=only_publish,

@@ -33,6 +33,8 @@ from tests.virtual.loop import Loop, Process
 from tests.virtual.plan import Fault, Plan, PlannedFault, PlannedJob
 from tests.virtual.valkey import Trap, VirtualValkey
 from worker.jobs import attempt as attempts
+from worker.jobs.context import RenderContext
+from worker.results.rendered import Rendered
 
 CLASSES_GIB: Final = (24, 16)  # the larger first, as workers take them
 _ROOT: Final = f"{{{NAMESPACE}}}:"
@@ -100,10 +102,9 @@ def shrink(plan: Plan, fails: Callable[[Plan], bool]) -> Plan:
     return plan
 
 
-def _render(
-    claim: Any, comfy: PlayedComfy, _inputs: Any, _scratch: Any, _listener: Any, stop: Any, **given: Any
-) -> Any:
-    return comfy.render(claim, stop, given["prove"])
+def _render(context: RenderContext) -> Rendered:
+    assert isinstance(context.comfy, PlayedComfy)
+    return context.comfy.render(context)
 
 
 class _Stage:
