@@ -8,4 +8,5 @@ pytest_plugins = [
     "tests.support.valkey",
     "tests.support.sentinel",
     "tests.support.shop",
+    "tests.support.emulator_thread",
 ]

@@ -63,7 +63,7 @@ def announce(settings: Settings, console: Console) -> None:
 
 
 async def serve(settings: Settings, console: Console) -> None:
-    """Listen until the process ends."""
+    """Listen until this is canceled, or the process ends."""
     world = make_world(settings, console, _extra_definitions(settings))
     # A real server empties its temp folder when it starts.
     shutil.rmtree(settings.folders.temp, ignore_errors=True)
@@ -78,7 +78,7 @@ async def serve(settings: Settings, console: Console) -> None:
     fault_injector = FaultInjector(world, hub, queue)
     record = Record(settings.record_file)
     server = Server(world, hub, queue, fault_injector, record)
-    await _listen(server, world)
+    runner = await _listen(server, world)
     executor = Executor(
         Workshop(
             world=world,
@@ -91,20 +91,25 @@ async def serve(settings: Settings, console: Console) -> None:
     )
     threading.Thread(target=executor.run_forever, name="prompt worker", daemon=True).start()
     fault_injector.reach(Moment(at=Phase.NOW))
-    await hub.publish()
+    try:
+        await hub.publish()
+    finally:
+        await runner.cleanup()
 
 
-async def _listen(server: Server, world: World) -> None:
+async def _listen(server: Server, world: World) -> web.AppRunner:
     settings = world.settings
     if settings.caching is not Caching.NOTHING and settings.generation.keeps_results_while_memory_lasts:
         world.console.line("Using RAM pressure cache.")
     world.console.line("Starting server\n")
-    runner = web.AppRunner(server.application(), access_log=None)
+    # Whoever is connected when it ends is cut off, as by the end of a real server.
+    runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=0.0)
     await runner.setup()
     site = web.TCPSite(runner, settings.host, settings.port)
     await site.start()
     port = runner.addresses[0][1]
     world.console.line(f"To see the GUI go to: http://{settings.host}:{port}")
+    return runner
 
 
 def _extra_definitions(settings: Settings) -> Definitions:

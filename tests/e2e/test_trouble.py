@@ -32,11 +32,6 @@ def always(node: str, error: str) -> dict[str, object]:
     return {"kind": "raise", "node": node, "error": error, "times": None}
 
 
-def fallback_steps(farm: WholeFarm, job: object) -> list[str]:
-    events = job.events(live=False)  # type: ignore[attr-defined]
-    return [event.data["fallback_step"] for event in events if "fallback_step" in event.data]
-
-
 def test_a_broken_worker_does_not_drain_the_queue_and_takes_itself_out_of_service(new_farm: Farms) -> None:
     farm = new_farm(avoid_s=1.0)
     broken = farm.launch(
@@ -103,21 +98,6 @@ def test_a_worker_is_back_in_service_when_its_machine_is_well(new_farm: Farms) -
     worker.told("quarantine_over")
 
     farm.submit().wait(JOB_S)
-
-
-def test_a_decode_that_runs_out_of_memory_is_done_in_tiles_within_the_attempt(new_farm: Farms) -> None:
-    farm = new_farm()
-    farm.start_worker(emulator=faults(always("VAEDecode", "cuda_oom")))
-
-    job = farm.submit().wait(JOB_S)
-
-    assert outcomes(job) == ["succeeded"]
-    assert fallback_steps(farm, job) == ["free", "tiled_decode"]
-    made = job.record.result
-    assert made is not None
-    manifest = json.loads(farm.farm.storage.read_bytes(made.manifest_key))
-    assert manifest["out_of_memory"] == ["free", "tiled_decode"]
-    assert "VAEDecodeTiled" in {change["new"] for change in manifest["changes"]}
 
 
 def test_a_job_that_is_too_large_for_a_card_goes_to_a_larger_one(new_farm: Farms) -> None:

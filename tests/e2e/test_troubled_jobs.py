@@ -75,22 +75,6 @@ def test_a_run_answered_from_the_cache_with_a_file_that_is_gone_is_run_again(
     assert farm.farm.storage.exists(job.result().main.key)
 
 
-def test_a_node_that_raises_fails_the_job_at_once_and_is_named(
-    farm: WholeFarm, worker: WorkerProcess
-) -> None:
-    worker.misbehave("raise", node="VAEDecode", error="value_error")
-
-    job = farm.wait_final(farm.submit())
-
-    assert job.state is JobState.FAILED
-    assert outcomes(job) == ["failed"]
-    error = error_of(job)
-    assert (error.kind, error.code) == (ErrorKind.JOB, "node_failed")
-    assert (error.node_id, error.node_type) == ("8", "VAEDecode")
-    assert "a bad value" in error.message
-    assert farm.stored(job) == []
-
-
 def test_a_failed_job_keeps_the_last_lines_that_comfyui_printed_for_it(
     farm: WholeFarm, worker: WorkerProcess
 ) -> None:
@@ -102,15 +86,6 @@ def test_a_failed_job_keeps_the_last_lines_that_comfyui_printed_for_it(
     lines = [event.data["line"] for event in job.events(live=False) if event.kind is EventKind.LOG]
     assert sum("Exception during processing" in line for line in lines) == 1
     assert sum("got prompt" in line for line in lines) == 1  # its own, not that of the job before
-
-
-def test_out_of_memory_is_tried_again(farm: WholeFarm, worker: WorkerProcess) -> None:
-    worker.misbehave("raise", node="KSamplerAdvanced", error="cuda_oom")
-
-    job = farm.submit().wait(JOB_S)
-
-    assert len(worker.runs(job.job_id)) == 2
-    assert outcomes(job).count("succeeded") == 1
 
 
 def test_a_truncated_clip_is_tried_again_and_then_failed_with_its_reason(
@@ -214,15 +189,6 @@ def test_a_canceled_job_whose_node_does_not_yield_costs_a_restart_and_no_neighbo
     farm.wait_state(stuck, JobState.CANCELED)
     neighbour.wait(JOB_S)
     assert outcomes(neighbour) == ["succeeded"]
-
-
-def test_a_job_that_runs_longer_than_its_limit_is_stopped(farm: WholeFarm, worker: WorkerProcess) -> None:
-    job = farm.wait_final(farm.submit(a_clip(steps=100), time_limit_s=1.5))
-
-    assert job.state is JobState.FAILED
-    assert error_of(job).kind is ErrorKind.TIME_LIMIT
-    assert "1.5" in error_of(job).message
-    farm.submit().wait(JOB_S)
 
 
 def test_a_job_whose_deadline_passes_while_it_waits_expires(farm: WholeFarm, worker: WorkerProcess) -> None:

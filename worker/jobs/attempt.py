@@ -8,7 +8,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final, TypeVar
 
@@ -214,7 +214,7 @@ class _Attempt:
         self._fallback_steps.append(step)
         told = {"fallback_step": step.value, "node_id": node_id, "node_type": node_type}
         log.warning("Out of memory", extra={"event": "out_of_memory", **self._facts, **told})
-        self._reporter.event(EventKind.FINDING, code="out_of_memory", **told)
+        self._report_now([NewEvent(kind=EventKind.FINDING, data={"code": "out_of_memory", **told})])
 
     def _judge(self, exc: Exception) -> Fault:
         """Sort an error once, while the machine is as the attempt left it: its files are removed soon."""
@@ -344,11 +344,13 @@ class _Attempt:
         if self._left_gpu is None:
             return  # what is printed meanwhile is another job's
         lines = self._context.hooks.printed_for(self._started, self._left_gpu)[-_LOG_LINES:]
-        told = [NewEvent(kind=EventKind.LOG, data={"line": line[:_LINE_LENGTH]}) for line in lines]
+        self._report_now([NewEvent(kind=EventKind.LOG, data={"line": line[:_LINE_LENGTH]}) for line in lines])
+
+    def _report_now(self, events: Sequence[NewEvent]) -> None:
+        """Not by the reporter: the attempt may end with this, and its stream takes nothing more then."""
+        claim = self._claim
         with contextlib.suppress(StoreUnavailable):
-            # Now, not by the reporter: with the end of the attempt, its stream takes nothing more of it.
-            claim = self._claim
-            self._context.store.report(claim.job_id, claim.attempt, told, token=claim.token)
+            self._context.store.report(claim.job_id, claim.attempt, events, token=claim.token)
 
     def _fail(self, fault: Fault) -> JobState | LeaseAnswer:
         store, job_id = self._context.store, self._claim.job_id

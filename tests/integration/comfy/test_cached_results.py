@@ -20,10 +20,10 @@ import pytest
 
 from comfy.generations import Generation
 from comfy.protocol.client import ComfyClient
-from comfy.rewrites import Optimized
 from comfy.wan.templates import get_template
 from farm.job import JobSpec
 from farm.store.base import Claim
+from tests.support.worker_here import AsItIs
 from worker.jobs import render as rendering
 from worker.jobs.context import RenderContext, RunListener
 from worker.jobs.names import run_folder
@@ -56,17 +56,6 @@ def a_claim(seed: int, *, job_id: str | None = None, attempt: int = 1) -> Claim:
         claimed_at=NOW,
         lease_until=NOW,
     )
-
-
-class AsItIs:
-    """A fitter that changes nothing."""
-
-    def admit(self, graph: Mapping[str, Any]) -> None:
-        del graph
-
-    def fit(self, graph: Mapping[str, Any], spec: JobSpec) -> Optimized:
-        del spec
-        return Optimized(graph=dict(graph), outcomes=())
 
 
 class Machine:

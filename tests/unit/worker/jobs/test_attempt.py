@@ -1,7 +1,9 @@
-"""What an attempt tells of its render, with a ComfyUI that is only its answer."""
+"""An attempt from its claim to its outcome, on an emulator in a thread or with a render that is made up."""
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,21 +12,27 @@ from unittest.mock import MagicMock
 import pytest
 
 from comfy.rewrites import Optimized
-from farm.job import JobResult
+from farm.errors import StorageUnavailable
+from farm.job import ErrorKind, JobResult, JobState, queue_for
 from farm.settings import WorkerSettings
-from farm.status.worker import WorkerFacts
-from farm.store.base import Claim, LeaseAnswer
+from farm.status.worker import WorkerFacts, WorkerStatus
+from farm.store.base import Claim, LeaseAnswer, StoreLimits
 from farm.testing import (
     FolderStorage,
     MemoryJobStore,
 )
 from tests.support.clips import make_picture
+from tests.support.emulator_thread import EmulatorThread
 from tests.support.jobs import GRAPH, a_job
+from tests.support.valkey import eventually
+from tests.support.whole_farm import a_clip
+from tests.support.worker_here import WorkerHere
 from worker.comfyui.folders import open_folders
 from worker.jobs import attempt as attempts
 from worker.jobs.context import AttemptContext, RenderContext
 from worker.jobs.lease import LeaseKeeper
 from worker.jobs.names import run_folder
+from worker.plan.fallback import FallbackStep
 from worker.results.publish import LocalOutput, S3Publisher
 from worker.results.rendered import Rendered
 from worker.results.retained import RetainedRenders
@@ -182,3 +190,188 @@ def test_an_accepted_result_outlives_the_clean_up_of_the_other_holder_of_its_num
     assert stored == {record.result.artifacts[0].key, record.result.manifest_key}
     assert record.token is not None
     assert stored == {key for key in stored if f"/{record.token}/" in key}
+
+
+@pytest.fixture
+def here(emulator_thread: EmulatorThread, tmp_path: Path) -> Iterator[WorkerHere]:
+    made = WorkerHere(emulator_thread, MemoryJobStore(StoreLimits(lease_s=2.0)), tmp_path)
+    yield made
+    made.close()
+
+
+def submitted(worker: WorkerHere, **fields: Any) -> str:
+    (job,) = worker.store.submit([a_job(graph=a_clip(), **fields)])
+    return job.job_id
+
+
+def while_it_samples(worker: WorkerHere, job_id: str, act: Callable[[], object]) -> str:
+    """Work on the job, and do that in the middle of it; what became of the job."""
+    worker.comfy.server.misbehave("slow", factor=100.0)
+
+    def wait() -> None:
+        eventually(lambda: "sample_high" in worker.phases)
+        act()
+
+    acting = threading.Thread(target=wait)
+    acting.start()
+    outcome = worker.work_on(job_id)
+    acting.join()
+    return outcome
+
+
+def stored_files(worker: WorkerHere, job_id: str) -> set[str]:
+    return {found.key for found in worker.storage.list(worker.storage.keys.job_prefix(job_id))}
+
+
+def fallbacks_told(worker: WorkerHere, job_id: str) -> list[str]:
+    events = worker.store.events(job_id)
+    return [event.data["fallback_step"] for event in events if "fallback_step" in event.data]
+
+
+def test_a_job_becomes_a_stored_clip_with_its_manifest_and_leaves_nothing_else(here: WorkerHere) -> None:
+    job_id = submitted(here)
+
+    assert here.work_on(job_id) == "succeeded"
+
+    record = here.store.get(job_id)
+    assert record.result is not None
+    manifest = json.loads(here.storage.read_bytes(record.result.manifest_key))
+    assert (record.state, record.attempts_failed) == (JobState.SUCCEEDED, 0)
+    assert stored_files(here, job_id) >= {record.result.artifacts[0].key, record.result.manifest_key}
+    assert manifest["worker"]["name"] == "w1"
+    assert {"queue", "prepare", "comfy", "collect", "publish", "attempt"} <= set(record.result.timings_s)
+    assert (here.hooks.successes, len(here.hooks.rendered), here.hooks.renders_ended) == (1, 1, 1)
+    assert not list((here.comfy.server.output / "jobs").iterdir())
+    assert here.phases[-1] == "publishing"
+
+
+def test_the_gpu_is_free_before_the_files_are_published(here: WorkerHere) -> None:
+    job_id, stored_by_then = submitted(here), []
+
+    attempts.attempt(
+        job_id,
+        here.context,
+        announce=lambda _: None,
+        off_the_gpu=lambda: stored_by_then.append(list(here.storage.writes)),
+    )
+
+    assert stored_by_then == [[]]
+
+
+def test_a_node_that_fails_is_told_with_its_error_and_what_comfyui_printed(here: WorkerHere) -> None:
+    here.comfy.server.misbehave("raise", node="VAEDecode", error="ValueError", message="no luck")
+    job_id = submitted(here)
+
+    assert here.work_on(job_id) == "failed"
+
+    error = here.store.get(job_id).error
+    assert error is not None
+    assert (error.code, error.kind, error.node_type) == ("node_failed", ErrorKind.JOB, "VAEDecode")
+    assert here.hooks.failures == ["node_failed"]
+    assert any("printed" in str(event.data) for event in here.store.events(job_id))
+    assert not stored_files(here, job_id)
+
+
+def test_a_decode_that_runs_out_of_memory_is_done_in_tiles_within_the_attempt(here: WorkerHere) -> None:
+    here.comfy.server.misbehave("raise", node="VAEDecode", error="cuda_oom", times=None)
+    job_id = submitted(here)
+
+    assert here.work_on(job_id) == "succeeded"
+
+    assert here.comfy.fallbacks == [FallbackStep.FREE, FallbackStep.TILED]
+    assert fallbacks_told(here, job_id) == ["free", "tiled_decode"]
+    result = here.store.get(job_id).result
+    assert result is not None
+    manifest = json.loads(here.storage.read_bytes(result.manifest_key))
+    assert manifest["out_of_memory"] == ["free", "tiled_decode"]
+    assert "VAEDecodeTiled" in {change["new"] for change in manifest["changes"]}
+    assert not here.store.paces()  # a job that struggled for memory teaches nothing
+
+
+def test_a_job_that_is_too_large_for_the_card_goes_to_a_larger_one(here: WorkerHere) -> None:
+    for name, gib in (("w1", 24), ("w2", 48)):
+        here.store.put_worker(WorkerStatus(name=name, vram_gib=gib), ttl_s=60)
+    here.comfy.server.misbehave("raise", node="KSamplerAdvanced", error="cuda_oom", times=None)
+    job_id = submitted(here)
+
+    assert here.work_on(job_id) == "queued"
+
+    record = here.store.get(job_id)
+    assert record.queue == queue_for(32)
+    assert fallbacks_told(here, job_id) == ["free", "larger_class"]
+    assert record.error is not None
+    assert record.error.details["fallback_steps"] == ["free", "larger_class"]
+
+
+def test_a_cancel_ends_the_run_and_the_job(here: WorkerHere) -> None:
+    job_id = submitted(here)
+
+    outcome = while_it_samples(here, job_id, lambda: here.store.cancel(job_id))
+
+    assert (outcome, here.store.get(job_id).state) == ("canceled", JobState.CANCELED)
+    eventually(lambda: here.comfy.server.is_idle)
+    assert not stored_files(here, job_id)
+    assert not here.hooks.failures
+
+
+def test_a_job_whose_comfyui_died_waits_for_another_try(here: WorkerHere) -> None:
+    job_id = submitted(here)
+
+    assert while_it_samples(here, job_id, here.comfy.die) == "queued"
+
+    record = here.store.get(job_id)
+    assert record.error is not None
+    assert (record.error.code, record.attempts_failed) == ("comfy_died", 1)
+    assert here.hooks.failures == ["comfy_died"]
+
+
+def test_a_worker_whose_lease_was_lost_stores_nothing_and_ends_the_run(here: WorkerHere) -> None:
+    job_id = submitted(here)
+
+    def lose() -> None:
+        here.store.release(job_id, 1, reason="a test", token=here.store.get(job_id).token or "")
+        assert isinstance(here.store.claim(job_id, worker="w2"), Claim)
+
+    assert while_it_samples(here, job_id, lose) == "lost"
+
+    record = here.store.get(job_id)
+    assert (record.state, record.worker, record.attempt) == (JobState.RUNNING, "w2", 2)
+    eventually(lambda: here.comfy.server.is_idle)
+    assert not stored_files(here, job_id)
+
+
+def test_files_that_the_storage_refuses_wait_here_and_are_published_without_another_render(
+    here: WorkerHere,
+) -> None:
+    job_id = submitted(here)
+    here.storage.broken = StorageUnavailable("folder", "unplugged")
+
+    assert here.work_on(job_id) == "queued"
+
+    record = here.store.get(job_id)
+    assert record.error is not None
+    assert (record.error.code, record.attempts_failed) == ("storage_unavailable", 0)
+    assert here.retained.find(job_id) is not None
+    here.storage.broken = None
+    outcome = attempts.attempt(
+        job_id, here.context, announce=lambda _: None, off_the_gpu=lambda: None, only_publish=True
+    )
+    assert outcome == "succeeded"
+    assert (len(here.hooks.rendered), here.retained.all()) == (1, [])
+
+
+def test_a_job_without_files_here_is_given_back_by_who_only_publishes(here: WorkerHere) -> None:
+    job_id = submitted(here)
+
+    outcome = attempts.attempt(
+        job_id, here.context, announce=lambda _: None, off_the_gpu=lambda: None, only_publish=True
+    )
+
+    assert (outcome, here.store.get(job_id).state) == ("given back", JobState.QUEUED)
+
+
+def test_a_message_of_a_job_that_waits_no_more_is_dropped(here: WorkerHere) -> None:
+    job_id = submitted(here)
+    here.store.cancel(job_id)
+
+    assert here.work_on(job_id) == "dropped: not_queued"

@@ -1,0 +1,217 @@
+"""A worker's attempts in the test's own process: an emulator in a thread, a store in memory, folders."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from comfy.protocol.client import ComfyClient
+from comfy.rewrites import Optimized
+from farm.job import JobError, JobSpec, ModelFile, Progress
+from farm.settings import WorkerSettings
+from farm.status.worker import WorkerFacts
+from farm.store.base import Claim
+from farm.testing import FolderStorage, MemoryJobStore
+from tests.support.emulator_thread import EmulatorThread
+from worker.errors import ComfyDied, WorkerError
+from worker.inputs.cache import InputCache
+from worker.jobs.attempt import attempt
+from worker.jobs.context import AttemptContext, RenderContext, RunListener
+from worker.jobs.faults import MachineTrouble
+from worker.jobs.lease import LeaseKeeper
+from worker.plan.fallback import FallbackStep
+from worker.results.publish import S3Publisher
+from worker.results.retained import RetainedRenders
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+RENEW_S = 0.05
+
+
+def a_claim(graph: Mapping[str, Any], **spec: Any) -> Claim:
+    """As if the graph's job had just been claimed."""
+    return Claim(
+        job_id=uuid.uuid4().hex,
+        attempt=1,
+        token=uuid.uuid4().hex,
+        spec=JobSpec(graph=dict(graph), **spec),
+        submitted_at=NOW,
+        claimed_at=NOW,
+        lease_until=NOW,
+    )
+
+
+class AsItIs:
+    """A fitter that changes nothing."""
+
+    def admit(self, graph: Mapping[str, Any]) -> None:
+        """See `Fitter.admit`."""
+
+    def fit(self, graph: Mapping[str, Any], spec: JobSpec) -> Optimized:
+        """See `Fitter.fit`."""
+        del spec
+        return Optimized(graph=dict(graph), outcomes=())
+
+
+class ThreadComfy:
+    """`worker.jobs.context.Comfy` over an emulator in a thread."""
+
+    is_ours = True
+
+    def __init__(self, server: EmulatorThread) -> None:
+        self.server = server
+        self.died = threading.Event()
+        self.restarts: list[str] = []
+        self.fallbacks: list[FallbackStep] = []
+
+    @property
+    def output_dir(self) -> Path | None:
+        """See `Comfy.output_dir`."""
+        return self.server.output
+
+    def client(self) -> ComfyClient:
+        """See `Comfy.client`."""
+        return self.server.client
+
+    def provide(
+        self, inputs: InputCache, source: str, *, field: str, holder: str, stop: Callable[[], bool]
+    ) -> str:
+        """See `Comfy.provide`."""
+        return inputs.provide(source, self.server.input, holder=holder, field=field, stop=stop)
+
+    def clean(self, folder: str) -> None:
+        """See `Comfy.clean`."""
+        shutil.rmtree(self.server.output / folder, ignore_errors=True)
+
+    def request_restart(self, reason: str) -> None:
+        """See `Comfy.request_restart`."""
+        self.restarts.append(reason)
+
+    def offers(self) -> frozenset[FallbackStep]:
+        """See `Comfy.offers`."""
+        return frozenset({FallbackStep.FREE, FallbackStep.TILED})
+
+    def fall_back(self, step: FallbackStep) -> None:
+        """See `Comfy.fall_back`."""
+        self.fallbacks.append(step)
+        if step is FallbackStep.FREE:
+            self.client().free()
+
+    def settle(self) -> None:
+        """See `Comfy.settle`."""
+
+    def death(self) -> WorkerError:
+        """See `Comfy.death`."""
+        return ComfyDied(-9)
+
+    def die(self) -> None:
+        """As when its process is killed."""
+        self.server.vanish()
+        self.died.set()
+
+
+class Hooks:
+    """Notes what a worker is told of its attempts."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+        self.successes = 0
+        self.rendered: list[Mapping[str, Any]] = []
+        self.renders_ended = 0
+
+    def facts(self) -> WorkerFacts:
+        """See `AttemptHooks.facts`."""
+        return WorkerFacts(name="w1")
+
+    def machine_trouble(self) -> MachineTrouble | None:
+        """See `AttemptHooks.machine_trouble`."""
+        return None
+
+    def sizes_of(self, files: Sequence[ModelFile]) -> Mapping[str, int]:
+        """See `AttemptHooks.sizes_of`."""
+        return {f"{file.folder}/{file.name}": 7 for file in files}
+
+    def printed_for(self, began_s: float, ended_s: float) -> Sequence[str]:
+        """See `AttemptHooks.printed_for`."""
+        return [f"printed within {ended_s - began_s:.0f} s"]
+
+    def after_render(self) -> None:
+        """See `AttemptHooks.after_render`."""
+        self.renders_ended += 1
+
+    def on_rendered(self, graph: Mapping[str, Any]) -> None:
+        """See `AttemptHooks.on_rendered`."""
+        self.rendered.append(graph)
+
+    def on_succeeded(self) -> None:
+        """See `AttemptHooks.on_succeeded`."""
+        self.successes += 1
+
+    def on_failed(self, job_id: str, error: JobError) -> None:
+        """See `AttemptHooks.on_failed`."""
+        del job_id
+        self.failures.append(error.code)
+
+
+class WorkerHere:
+    """What one worker's attempts work with; `work_on` is its one thread."""
+
+    def __init__(self, server: EmulatorThread, store: MemoryJobStore, folder: Path) -> None:
+        self.store = store
+        self.comfy = ThreadComfy(server)
+        self.hooks = Hooks()
+        self.storage = FolderStorage(folder / "s3")
+        self.retained = RetainedRenders(folder / "retained", limit_bytes=2**30)
+        self.phases: list[str] = []
+        self._publisher = S3Publisher(self.storage, patience_s=0.2)
+        self._keeper = LeaseKeeper(store, renew_s=RENEW_S, lease_s=store.limits.lease_s)
+        self._keeper.start()
+        inputs = InputCache(folder / "inputs", self.storage, WorkerSettings.read())
+        self.context = AttemptContext(
+            name="w1",
+            store=store,
+            keeper=self._keeper,
+            comfy=self.comfy,
+            fitter=AsItIs(),
+            inputs=inputs,
+            publisher=self._publisher,
+            retained=self.retained,
+            hooks=self.hooks,
+            hold_limit_s=60.0,
+            scratch=folder / "scratch",
+            renew_s=RENEW_S,
+            previews=False,
+            prompt_metadata=False,
+        )
+
+    def work_on(self, job_id: str) -> str:
+        """Work on a job; returns what became of it."""
+        return attempt(job_id, self.context, announce=self._note, off_the_gpu=lambda: None)
+
+    def render_context(self, claim: Claim, *, within_s: float = 60.0) -> RenderContext:
+        """For a claim that is certainly this worker's."""
+        return RenderContext(
+            claim=claim,
+            comfy=self.comfy,
+            inputs=self.context.inputs,
+            scratch=self.context.scratch,
+            fitter=self.context.fitter,
+            listener=RunListener(phase=self.phases.append, progress=self._note),
+            stop=threading.Event(),
+            prove=lambda: None,
+            until=time.monotonic() + within_s,
+        )
+
+    def close(self) -> None:
+        """End its threads."""
+        self._keeper.stop()
+        self._publisher.close()
+
+    def _note(self, progress: Progress) -> None:
+        if self.phases[-1:] != [progress.phase]:
+            self.phases.append(progress.phase)
