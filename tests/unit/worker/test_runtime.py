@@ -1,0 +1,290 @@
+"""A whole worker in the test's own process: what it says, does and leaves, from its start to its end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from farm.errors import FarmError, StorageUnavailable
+from farm.job import JobState, Progress
+from farm.settings import (
+    CleanSettings,
+    GateSettings,
+    RedisSettings,
+    S3Settings,
+    StoreSettings,
+    WorkerSettings,
+)
+from farm.status.not_fetching import NotFetching
+from farm.status.worker import WorkerStatus
+from farm.store.base import Drain
+from farm.testing import FolderStorage, MemoryJobStore
+from tests.support.emulator_thread import EmulatorThread
+from tests.support.jobs import a_job
+from tests.support.valkey import eventually
+from tests.support.whole_farm import a_clip
+from worker.errors import InUse
+from worker.gate import Gate
+from worker.machine import Machine
+from worker.runtime import Settings, Worker, assemble, build
+
+NAME = "gpu0@here"
+
+
+class SilentLine:
+    """No message ever waits."""
+
+    def notifications(self) -> dict[str, int]:
+        return {}
+
+    def cut(self) -> None:
+        raise AssertionError("there is nothing to cut")
+
+
+class Whole:
+    """A worker over a store in memory and an attached ComfyUI, and how many stores it has open."""
+
+    def __init__(self, server: EmulatorThread, folder: Path) -> None:
+        self.store = MemoryJobStore()
+        self.storage = FolderStorage(folder / "s3")
+        self.gate = Gate(threads=3)
+        self.settings = settings(folder, server.url)
+        self.opened = self.closed = 0
+        changed = threading.Event()
+        machine = Machine(self.settings.worker, self.gate, name=NAME, on_change=changed.set)
+        machine.take()
+        self.worker: Worker = assemble(
+            self.settings,
+            name=NAME,
+            gate=self.gate,
+            line=SilentLine(),
+            machine=machine,
+            storage=self.storage,
+            open_store=self._open,
+            changed=changed,
+        )
+
+    @property
+    def status(self) -> WorkerStatus | None:
+        """What it says of itself in the store."""
+        return next((each for each in self.store.workers() if each.name == NAME), None)
+
+    def says(self, what: Callable[[WorkerStatus], bool]) -> bool:
+        """Whether its status says so now."""
+        status = self.status
+        return status is not None and what(status)
+
+    def begin(self) -> None:
+        """Start, as Celery has it started, and fetch."""
+        self.worker.start()
+        self.worker.open()
+        eventually(lambda: self.says(lambda it: not it.not_fetching))
+
+    def submit(self) -> str:
+        (job,) = self.store.submit([a_job(graph=a_clip())])
+        return job.job_id
+
+    def work_on(self, job_id: str) -> str:
+        """Work on a job as the task does."""
+        with self.gate.work() as ticket:
+            return self.worker.work_on(
+                job_id, priority=None, announce=_ignore, off_the_gpu=ticket.off_the_gpu
+            )
+
+    def _open(self) -> MemoryJobStore:
+        whole, self.opened = self, self.opened + 1
+
+        class Connection(MemoryJobStore):
+            """The one store, by a connection that can be closed."""
+
+            def __init__(self) -> None:
+                self.__dict__ = whole.store.__dict__
+
+            def close(self) -> None:
+                whole.closed += 1
+
+        return Connection()
+
+
+def _ignore(_: Progress) -> None:
+    pass
+
+
+def settings(folder: Path, comfyui_url: str, **redis: str) -> Settings:
+    return Settings(
+        redis=RedisSettings.read(**redis),
+        store=StoreSettings.read(sweep_s=0.1),
+        s3=S3Settings.read(),
+        worker=WorkerSettings.read(
+            comfyui_url=comfyui_url,
+            comfyui_output=folder / "comfyui" / "output",
+            data_dir=folder / "worker",
+            vram_gib=24,
+            drain_grace_s=0.0,
+            publish_patience_s=0.1,
+        ),
+        gate=GateSettings.read(),
+        clean=CleanSettings.read(),
+    )
+
+
+@pytest.fixture
+def whole(emulator_thread: EmulatorThread, tmp_path: Path) -> Iterator[Whole]:
+    made = Whole(emulator_thread, tmp_path)
+    yield made
+    made.worker.stop()
+
+
+def test_a_started_worker_fetches_once_celery_is_connected_and_not_before(whole: Whole) -> None:
+    whole.worker.start()
+
+    assert NotFetching.STARTING in whole.gate.closed_for
+    whole.worker.open()
+
+    eventually(lambda: not whole.gate.closed_for)
+    eventually(lambda: whole.says(lambda it: it.canary is not None and not it.not_fetching))
+    assert whole.says(lambda it: it.vram_gib == 24)
+
+
+def test_a_job_is_worked_on_and_told_in_the_status(whole: Whole) -> None:
+    whole.begin()
+    job_id = whole.submit()
+
+    assert whole.work_on(job_id) == "succeeded"
+
+    assert whole.store.get(job_id).state is JobState.SUCCEEDED
+    eventually(lambda: whole.says(lambda it: it.attempts_ended == {"succeeded": 1}))
+
+
+def test_a_cancel_is_heard_at_once(whole: Whole, emulator_thread: EmulatorThread) -> None:
+    whole.begin()
+    emulator_thread.misbehave("slow", factor=100.0)
+    job_id, outcomes = whole.submit(), list[str]()
+    working = threading.Thread(target=lambda: outcomes.append(whole.work_on(job_id)))
+    working.start()
+    eventually(lambda: not emulator_thread.is_idle)
+
+    whole.store.cancel(job_id)
+    working.join(60.0)
+
+    assert (outcomes, whole.store.get(job_id).state) == (["canceled"], JobState.CANCELED)
+
+
+def test_a_drain_that_is_ordered_closes_the_gate_and_one_taken_back_opens_it(whole: Whole) -> None:
+    whole.begin()
+
+    whole.store.set_drain(NAME, Drain.FINISH)
+    eventually(lambda: whole.says(lambda it: it.not_fetching == (NotFetching.DRAINED,)))
+    whole.store.set_drain(NAME, None)
+
+    eventually(lambda: whole.says(lambda it: not it.not_fetching))
+
+
+def test_a_worker_that_ends_gives_its_job_back_and_passes_on_what_came_too_late(
+    whole: Whole, emulator_thread: EmulatorThread
+) -> None:
+    whole.begin()
+    emulator_thread.misbehave("slow", factor=100.0)
+    running, late, outcomes = whole.submit(), whole.submit(), list[str]()
+    working = threading.Thread(target=lambda: outcomes.append(whole.work_on(running)))
+    working.start()
+    eventually(lambda: not emulator_thread.is_idle)
+
+    whole.worker.drain()
+    working.join(60.0)
+
+    assert (outcomes, whole.store.get(running).state) == (["given back"], JobState.QUEUED)
+    assert whole.work_on(late) == "dropped: this worker drains"
+    assert late in whole.store.notifications(whole.store.get(late).queue)
+
+
+def test_jobs_of_a_worker_that_died_wait_again_before_comfyui_answers(
+    emulator_thread: EmulatorThread, tmp_path: Path
+) -> None:
+    whole = Whole(emulator_thread, tmp_path)
+    emulator_thread.vanish()
+    job_id = whole.submit()
+    whole.store.limits = type(whole.store.limits)(lease_s=0.1)
+    whole.store.claim(job_id, worker="dead@here")
+    starting = threading.Thread(target=_suppressed(whole.worker.start))
+    starting.start()
+
+    eventually(lambda: whole.store.get(job_id).state is JobState.QUEUED)
+    eventually(lambda: whole.says(lambda it: NotFetching.STARTING in it.not_fetching))
+
+    whole.worker.stop()
+    starting.join(60.0)
+
+
+def test_files_that_the_storage_did_not_take_are_published_when_it_is_back(whole: Whole) -> None:
+    whole.begin()
+    job_id = whole.submit()
+    whole.storage.broken = StorageUnavailable("folder", "unplugged")
+    assert whole.work_on(job_id) == "queued"
+
+    whole.storage.broken = None
+
+    eventually(lambda: whole.store.get(job_id).state is JobState.SUCCEEDED)
+
+
+def test_a_storage_that_cannot_be_used_ends_the_start(whole: Whole) -> None:
+    whole.storage.broken = StorageUnavailable("folder", "unplugged")
+
+    with pytest.raises(StorageUnavailable):
+        whole.worker.start()
+
+    assert whole.status is None
+
+
+def test_a_worker_that_stops_takes_its_status_back_and_lets_go_of_everything(
+    whole: Whole, emulator_thread: EmulatorThread, tmp_path: Path
+) -> None:
+    whole.begin()
+
+    whole.worker.stop()
+    whole.worker.stop()
+
+    assert whole.status is None
+    assert whole.closed == whole.opened > 0
+    again = Whole(emulator_thread, tmp_path)
+    again.worker.stop()
+
+
+def test_two_workers_do_not_share_a_folder(
+    whole: Whole, emulator_thread: EmulatorThread, tmp_path: Path
+) -> None:
+    leftover = tmp_path / "worker" / "scratch" / "of the first"
+    leftover.mkdir(parents=True)
+
+    with pytest.raises(InUse):
+        Whole(emulator_thread, tmp_path)
+
+    assert leftover.exists()
+
+
+def test_a_worker_is_built_without_asking_redis_or_the_storage(
+    emulator_thread: EmulatorThread, tmp_path: Path
+) -> None:
+    nobody = settings(tmp_path, emulator_thread.url, url="redis://127.0.0.1:1/0")
+
+    worker = build(nobody, name=NAME, gate=Gate(), line=SilentLine())
+
+    assert worker.vram_gib == 24
+    with pytest.raises(FarmError):
+        worker.start()
+    worker.stop()
+
+
+def _suppressed(act: Callable[[], None]) -> Callable[[], None]:
+    """The same, whose failure is expected: its worker is stopped meanwhile."""
+
+    def quietly() -> None:
+        try:
+            act()
+        except Exception:
+            return
+
+    return quietly
