@@ -37,7 +37,7 @@ class Selection:
             and (self.since is None or job.submitted_at >= self.since)
             and (self.until is None or job.submitted_at < self.until)
             and all(
-                any(_equal(found, value) for found in _values(job, name))
+                any(_equal(found, value) for found in values_of(job, name))
                 for name, value in self.where.items()
             )
             and _has_words(job, self.search.casefold().split())
@@ -69,7 +69,7 @@ def select(store: JobReader, wanted: Selection) -> Iterator[JobRecord]:
             return
 
 
-def _values(job: JobRecord, name: str) -> Iterable[Any]:
+def values_of(job: JobRecord, name: str) -> Iterable[Any]:
     """What a job has under a name: as it was given, else as it stands in the graph."""
     spec = job.spec
     if name in _OF_RECORD:

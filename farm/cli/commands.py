@@ -30,15 +30,28 @@ class Command:
 PANELS: Final[Mapping[str, Mapping[str, Command]]] = {
     "Jobs": {
         "submit": Command("jobs", "Queue a job: a graph file or a template. Prints its id."),
-        "watch": Command("jobs", "Follow jobs live until they end; without ids, those that run or wait now."),
+        "watch": Command("jobs", "Follow jobs live until they end; without any, those that run or wait now."),
         "ls": Command("jobs", "List jobs, newest first."),
         "show": Command(
             "jobs", "Show all that is known of a job: state, attempts and why they ended, files, a link."
         ),
-        "cancel": Command("jobs", "Ask for the end of jobs; one that runs stops as soon as its node yields."),
-        "retry": Command("jobs", "Queue failed, canceled or expired jobs anew, under their ids."),
+        "cancel": Command(
+            "steering", "Ask for the end of jobs; one that runs stops as soon as its node yields."
+        ),
+        "pause": Command(
+            "steering",
+            "Keep waiting jobs from being run until they are resumed; one that runs goes on.",
+        ),
+        "resume": Command("steering", "Let paused jobs run, before others of their priority."),
+        "priority": Command(
+            "steering", "Move waiting jobs to the front of another priority; one that runs goes on."
+        ),
+        "rm": Command(
+            "steering", "Remove jobs that have ended for good: their records, and their files in S3."
+        ),
+        "retry": Command("steering", "Queue failed, canceled or expired jobs anew, under their ids."),
         "pull": Command(
-            "jobs",
+            "steering",
             "Download the files of succeeded jobs, each checked against its hash; nothing is overwritten.",
         ),
         "open": Command(

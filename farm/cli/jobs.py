@@ -1,17 +1,15 @@
-"""Commands about jobs: submit, validate, ls, show, watch, cancel, retry, pull, open."""
+"""Commands about jobs: submit, validate, ls, show, watch, open."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from farm.asking.request import notes_of, with_seeds
-from farm.asking.selection import Selection
 from farm.cli import as_json
 from farm.cli.as_json import AsJson
 from farm.cli.door import Door, door_of, say, say_notes
@@ -28,27 +26,19 @@ from farm.cli.rewrite_options import (
     Mp4,
     rewrite_options,
 )
-from farm.cli.tables import job_view, jobs_table, result_view, video_words
+from farm.cli.selecting import Chosen, meant, selects
+from farm.cli.tables import COLUMNS, DEFAULT_COLUMNS, job_view, jobs_table, result_view
 from farm.cli.watching import view_for, watch_jobs
-from farm.cli.words import parse_moment, size
-from farm.downloads import DEFAULT_NAME
+from farm.cli.words import parse_moment
 from farm.errors import JobFailed
-from farm.handle import Job, Result
+from farm.handle import Job
 from farm.job import JobRecord, JobState
-from farm.steering import ids_of
 
 if TYPE_CHECKING:
     from farm.client import Farm
 
 JobId = Annotated[
     str, typer.Argument(metavar="JOB", help="Id, or its beginning.", autocompletion=complete_id)
-]
-JobIds = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="JOB...", help="Ids, or beginnings.", autocompletion=complete_id),
-]
-SomeJobIds = Annotated[
-    list[str], typer.Argument(metavar="JOB...", help="Ids, or beginnings.", autocompletion=complete_id)
 ]
 Labels = Annotated[list[str] | None, typer.Option("--label", "-l", help="A label; may be repeated.")]
 
@@ -154,25 +144,29 @@ def validate(
     say(door.out, f"valid: {spec.title}; VRAM class {spec.requirements.vram_gib} GiB; {held}")
 
 
+@selects
 def ls(
     context: typer.Context,
-    state: Annotated[JobState | None, typer.Option(help="Only jobs in this state.")] = None,
-    label: Annotated[str | None, typer.Option("--label", "-l", help="Only jobs with this label.")] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only jobs submitted since, such as 2h.")
-    ] = None,
+    chosen: Chosen,
+    columns: Annotated[
+        str,
+        typer.Option(metavar="NAMES", help=f"Of {', '.join(COLUMNS)}, or any parameter; comma between them."),
+    ] = DEFAULT_COLUMNS,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 30,
+    page: Annotated[int, typer.Option(min=1, help="The first so many, the next so many, …")] = 1,
     json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
     door = door_of(context)
-    after = parse_moment(since, past=True) if since else None
+    first = (page - 1) * limit
     with door.farm() as farm:
-        found = [job.record for job in islice(farm.list(state=state, label=label, since=after), limit)]
+        found = [job.record for job in islice(farm.select(chosen.selection(farm)), first, first + limit)]
     if json:
         as_json.put(door.out, [as_json.listed(job) for job in found])
-    else:
-        door.out.print(jobs_table(found) if found else "no jobs")
+        return
+    door.out.print(jobs_table(found, columns.split(",")) if found else "no jobs")
+    if len(found) == limit:
+        say(door.err, f"page {page}; --page {page + 1} has the next ones")
 
 
 def show(context: typer.Context, job: JobId, json: AsJson = False) -> None:
@@ -192,96 +186,16 @@ def show(context: typer.Context, job: JobId, json: AsJson = False) -> None:
             say_link(door.out, "link", url)
 
 
-def watch(context: typer.Context, jobs: JobIds = None, json: AsJson = False) -> None:
-    """Follow jobs live until they end; without ids, those that run or wait now."""
+@selects
+def watch(context: typer.Context, chosen: Chosen, json: AsJson = False) -> None:
+    """Follow jobs live until they end; without any, those that run or wait now."""
     door = door_of(context)
     with door.farm() as farm:
-        ids = [whole_id(farm, job) for job in jobs or ()] or _unfinished(farm)
+        ids = _unfinished(farm) if chosen.is_empty else [job.job_id for job in meant(farm, chosen)]
         if not ids:
-            say(door.err, "no job runs or waits")
+            say(door.err, "no job runs or waits" if chosen.is_empty else "no such job")
             return
         _show_ends(door, farm, watch_jobs(farm, ids, view_for(door, json=json)), json=json)
-
-
-def cancel(
-    context: typer.Context,
-    jobs: SomeJobIds,
-    reason: Annotated[
-        str, typer.Option(help="Told to who waits for the job, and kept with it (500 characters).")
-    ] = "",
-    json: AsJson = False,
-) -> None:
-    """Ask for the end of jobs; one that runs stops as soon as its node yields."""
-    door = door_of(context)
-    with door.farm() as farm:
-        states = {job_id: farm.cancel(job_id, reason=reason) for job_id in [whole_id(farm, j) for j in jobs]}
-    if json:
-        as_json.put(door.out, states)
-        return
-    for job_id, state in states.items():
-        words = "stopping" if state is JobState.RUNNING else str(state)
-        say(door.out, f"{job_id} {words}")
-
-
-def retry(
-    context: typer.Context,
-    jobs: JobIds = None,
-    all_failed: Annotated[bool, typer.Option("--all-failed", help="Every failed job.")] = False,
-    label: Annotated[
-        str | None, typer.Option("--label", "-l", help="With --all-failed: only those with this label.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With --all-failed: only tell which ones it would be.")
-    ] = False,
-    json: AsJson = False,
-) -> None:
-    """Queue failed, canceled or expired jobs anew, under their ids."""
-    door = door_of(context)
-    if bool(jobs) == all_failed:
-        raise typer.BadParameter("name jobs, or give --all-failed")
-    if dry_run and not all_failed:
-        raise typer.BadParameter("--dry-run goes with --all-failed")
-    with door.farm() as farm:
-        if all_failed:
-            _retry_failed(door, farm, label, dry_run=dry_run, json=json)
-            return
-        done = [farm.retry(whole_id(farm, job)).job_id for job in jobs or ()]
-    if json:
-        as_json.put(door.out, {"jobs": done})
-    else:
-        say(door.out, "\n".join(f"{job_id} queued" for job_id in done))
-
-
-def pull(
-    context: typer.Context,
-    jobs: SomeJobIds,
-    into: Annotated[Path, typer.Option("--into", "-o", metavar="DIR", help="Where to.")] = Path(),
-    name: Annotated[
-        str,
-        typer.Option(
-            metavar="TEXT", help="Names of the files, with {title} {seed} {job} {node} {file} {number}."
-        ),
-    ] = DEFAULT_NAME,
-    json: AsJson = False,
-) -> None:
-    """Download the files of succeeded jobs, each checked against its hash; nothing is overwritten."""
-    door = door_of(context)
-    pulled: list[dict[str, Any]] = []
-    with door.farm() as farm:
-        wanted = [farm.get(job_id) for job_id in dict.fromkeys(whole_id(farm, job) for job in jobs)]
-        without = [job for job in wanted if job.record.result is None]
-        for job in wanted:
-            if job in without:
-                say(door.err, f"{job.job_id} has no result: it is {job.state}")
-                continue
-            paths = job.result().download(into, name=name)
-            pulled.append({"job": job.job_id, "files": [str(path) for path in paths]})
-            if not json:
-                _say_files(door, job.result(), paths)
-    if json:
-        as_json.put(door.out, {"jobs": pulled})
-    if without:
-        raise typer.Exit(ExitCode.JOB_FAILED)
 
 
 def open_clip(
@@ -298,11 +212,6 @@ def open_clip(
         as_json.put(door.out, {"url": url, "opened": opened})
     elif not opened:
         say_link(door.out, "link", url)
-
-
-def _say_files(door: Door, result: Result, paths: Sequence[Path]) -> None:
-    for path, artifact in zip(paths, result.facts.artifacts, strict=True):
-        say(door.out, f"{path}  {video_words(artifact)}, {size(artifact.size_bytes)}")
 
 
 def _wait_all(jobs: Sequence[Job], timeout_s: float | None) -> list[JobRecord]:
@@ -330,18 +239,3 @@ def _unfinished(farm: Farm, limit: int = 50) -> list[str]:
     running = [job.job_id for job in islice(farm.list(state=JobState.RUNNING), limit)]
     queued = [job.job_id for job in islice(farm.list(state=JobState.QUEUED), limit - len(running))]
     return running + queued
-
-
-def _retry_failed(door: Door, farm: Farm, label: str | None, *, dry_run: bool, json: bool) -> None:
-    """Each id as soon as it is queued, and how many there were: there may be very many."""
-    failed = Selection(state=JobState.FAILED, label=label)
-    ids = iter(ids_of(farm.store, failed)) if dry_run else farm.retry_many(failed)
-    if json:
-        as_json.put(door.out, {"jobs": list(ids), "dry_run": dry_run})
-        return
-    count = 0
-    for job_id in ids:
-        say(door.out, f"{job_id} {'would be queued' if dry_run else 'queued'}")
-        count += 1
-    words = "would be queued" if dry_run else "queued"
-    say(door.err, f"{count} failed jobs {words}" if count else "no failed jobs")

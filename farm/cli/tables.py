@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from farm.asking.selection import values_of
 from farm.check import Finding
 from farm.cli.words import clock, seconds, size
 from farm.job import Artifact, AttemptNote, JobRecord, JobResult, JobState, Progress
@@ -45,23 +46,39 @@ def progress_words(progress: Progress | None) -> str:
     return words
 
 
-def jobs_table(jobs: Iterable[JobRecord]) -> Table:
-    """One line for each job."""
-    table = plain_table("job", "state", "submitted", "took", "p", "title", "what")
+def _what(job: JobRecord) -> str:
+    if job.paused_at is not None:
+        return "paused"
+    if job.parked is not None:
+        return f"parked: {job.parked}"
+    return progress_words(job.progress) if job.state is JobState.RUNNING else _first_line(job)
+
+
+COLUMNS: Final[Mapping[str, Callable[[JobRecord], str | Text]]] = {
+    "job": lambda job: job.job_id[:12],
+    "state": lambda job: coloured(job.state),
+    "submitted": lambda job: clock(job.submitted_at),
+    "took": lambda job: seconds(_took_s(job)),
+    "p": lambda job: str(job.spec.priority),
+    "title": lambda job: job.spec.title,
+    "what": _what,
+    "labels": lambda job: " ".join(job.spec.labels),
+    "started": lambda job: clock(job.started_at),
+    "finished": lambda job: clock(job.finished_at),
+}
+DEFAULT_COLUMNS: Final = "job,state,submitted,took,p,title,what"
+
+
+def jobs_table(jobs: Iterable[JobRecord], columns: Sequence[str]) -> Table:
+    """One line for each job; a column that is none of `COLUMNS` shows the parameter of that name."""
+    table = plain_table(*columns)
     for job in jobs:
-        what = progress_words(job.progress) if job.state is JobState.RUNNING else _first_line(job)
-        if job.parked is not None:
-            what = f"parked: {job.parked}"
-        table.add_row(
-            job.job_id[:12],
-            coloured(job.state),
-            clock(job.submitted_at),
-            seconds(_took_s(job)),
-            str(job.spec.priority),
-            job.spec.title,
-            what,
-        )
+        table.add_row(*(COLUMNS[name](job) if name in COLUMNS else _parameter(job, name) for name in columns))
     return table
+
+
+def _parameter(job: JobRecord, name: str) -> str:
+    return ", ".join(dict.fromkeys("" if value is None else str(value) for value in values_of(job, name)))
 
 
 def job_view(job: JobRecord) -> RenderableType:

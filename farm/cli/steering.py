@@ -1,0 +1,207 @@
+"""Commands that steer jobs, one or thousands: cancel, retry, pause, resume, priority, rm, pull."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from farm.cli import as_json
+from farm.cli.as_json import AsJson
+from farm.cli.door import Door, door_of, say
+from farm.cli.exits import ExitCode
+from farm.cli.selecting import Chosen, DryRun, Yes, agreed, meant, selects
+from farm.cli.tables import video_words
+from farm.cli.words import size
+from farm.downloads import DEFAULT_NAME
+from farm.handle import Result
+from farm.job import DEFAULT_PRIORITY, LEAST_URGENT, MOST_URGENT, JobState
+
+if TYPE_CHECKING:
+    from farm.client import Farm
+
+_States = Mapping[str, JobState]
+
+
+@selects
+def cancel(
+    context: typer.Context,
+    chosen: Chosen,
+    reason: Annotated[
+        str, typer.Option(help="Told to who waits for the job, and kept with it (500 characters).")
+    ] = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    json: AsJson = False,
+) -> None:
+    """Ask for the end of jobs; one that runs stops as soon as its node yields."""
+
+    def act(farm: Farm, ids: Sequence[str]) -> _States:
+        return farm.cancel_many(ids, reason=reason)
+
+    def words(state: JobState) -> str:
+        return "stopping" if state is JobState.RUNNING else str(state)
+
+    _steer(door_of(context), chosen, act, words, done="canceled", dry_run=dry_run, yes=yes, json=json)
+
+
+@selects
+def pause(
+    context: typer.Context, chosen: Chosen, dry_run: DryRun = False, yes: Yes = False, json: AsJson = False
+) -> None:
+    """Keep waiting jobs from being run until they are resumed; one that runs goes on."""
+
+    def words(state: JobState) -> str:
+        return "paused" if state is JobState.QUEUED else f"not paused: it is {state}"
+
+    def act(farm: Farm, ids: Sequence[str]) -> _States:
+        return farm.pause_many(ids)
+
+    _steer(door_of(context), chosen, act, words, done="paused", dry_run=dry_run, yes=yes, json=json)
+
+
+@selects
+def resume(
+    context: typer.Context, chosen: Chosen, dry_run: DryRun = False, yes: Yes = False, json: AsJson = False
+) -> None:
+    """Let paused jobs run, before others of their priority."""
+
+    def act(farm: Farm, ids: Sequence[str]) -> _States:
+        return farm.resume_many(ids)
+
+    _steer(door_of(context), chosen, act, str, done="resumed", dry_run=dry_run, yes=yes, json=json)
+
+
+@selects
+def priority(
+    context: typer.Context,
+    chosen: Chosen,
+    to: Annotated[
+        int,
+        typer.Option("--to", min=MOST_URGENT, max=LEAST_URGENT, help="0 is the most urgent, 9 the least."),
+    ] = DEFAULT_PRIORITY,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    json: AsJson = False,
+) -> None:
+    """Move waiting jobs to the front of another priority; one that runs goes on."""
+
+    def words(state: JobState) -> str:
+        return f"queued, priority {to}" if state is JobState.QUEUED else f"not moved: it is {state}"
+
+    def act(farm: Farm, ids: Sequence[str]) -> _States:
+        return farm.prioritize_many(ids, to)
+
+    done = f"moved to priority {to}"
+    _steer(door_of(context), chosen, act, words, done=done, dry_run=dry_run, yes=yes, json=json)
+
+
+@selects
+def rm(
+    context: typer.Context, chosen: Chosen, dry_run: DryRun = False, yes: Yes = False, json: AsJson = False
+) -> None:
+    """Remove jobs that have ended for good: their records, and their files in S3."""
+
+    def words(state: JobState) -> str:
+        return "removed" if state.final else f"not removed: it is {state}"
+
+    def act(farm: Farm, ids: Sequence[str]) -> _States:
+        return farm.remove_many(ids)
+
+    _steer(door_of(context), chosen, act, words, done="removed", dry_run=dry_run, yes=yes, json=json)
+
+
+@selects
+def retry(
+    context: typer.Context,
+    chosen: Chosen,
+    all_failed: Annotated[bool, typer.Option("--all-failed", help="As --state failed.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    json: AsJson = False,
+) -> None:
+    """Queue failed, canceled or expired jobs anew, under their ids."""
+    door = door_of(context)
+    with door.farm() as farm:
+        if chosen.jobs and not dry_run:
+            # Of one that is named a person wants to hear why it cannot be.
+            queued = [farm.retry(job.job_id).job_id for job in meant(farm, chosen)]
+        else:
+            found = meant(farm, chosen, state=JobState.FAILED if all_failed else None)
+            ids = [job.job_id for job in found]
+            if not agreed(
+                door, found, "queued", chosen=chosen, dry_run=dry_run, yes=yes or all_failed, json=json
+            ):
+                return
+            queued = list(farm.retry_many(ids))
+    if json:
+        as_json.put(door.out, {"jobs": queued, "dry_run": False})
+        return
+    for job_id in queued:
+        say(door.out, f"{job_id} queued")
+    if not chosen.jobs:
+        say(door.err, f"{len(queued):,} jobs queued" if queued else "no job that ended badly is among them")
+
+
+@selects
+def pull(
+    context: typer.Context,
+    chosen: Chosen,
+    into: Annotated[Path, typer.Option("--into", "-o", metavar="DIR", help="Where to.")] = Path(),
+    name: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT", help="Names of the files, with {title} {seed} {job} {node} {file} {number}."
+        ),
+    ] = DEFAULT_NAME,
+    json: AsJson = False,
+) -> None:
+    """Download the files of succeeded jobs, each checked against its hash; nothing is overwritten."""
+    door = door_of(context)
+    pulled: list[dict[str, Any]] = []
+    with door.farm() as farm:
+        # Of a selection only what has files is meant; one that is named and has none is told.
+        wanted = [job for job in meant(farm, chosen) if chosen.jobs or job.result is not None]
+        without = [job for job in wanted if job.result is None]
+        for job in without:
+            say(door.err, f"{job.job_id} has no result: it is {job.state}")
+        for done, paths in farm.pull_many([job.job_id for job in wanted], into, name=name):
+            pulled.append({"job": done.job_id, "files": [str(path) for path in paths]})
+            if not json:
+                _say_files(door, done.result(), paths)
+    if json:
+        as_json.put(door.out, {"jobs": pulled})
+    if without:
+        raise typer.Exit(ExitCode.JOB_FAILED)
+
+
+def _steer(
+    door: Door,
+    chosen: Chosen,
+    act: Callable[[Farm, Sequence[str]], _States],
+    words: Callable[[JobState], str],
+    *,
+    done: str,
+    dry_run: bool,
+    yes: bool,
+    json: bool,
+) -> None:
+    with door.farm() as farm:
+        found = meant(farm, chosen)
+        if not agreed(door, found, done, chosen=chosen, dry_run=dry_run, yes=yes, json=json):
+            return
+        states = act(farm, [job.job_id for job in found])
+    if json:
+        as_json.put(door.out, states)
+        return
+    for job_id, state in states.items():
+        say(door.out, f"{job_id} {words(state)}")
+    if not states:
+        say(door.err, "no such jobs")
+
+
+def _say_files(door: Door, result: Result, paths: Sequence[Path]) -> None:
+    for path, artifact in zip(paths, result.facts.artifacts, strict=True):
+        say(door.out, f"{path}  {video_words(artifact)}, {size(artifact.size_bytes)}")

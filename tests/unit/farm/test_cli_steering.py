@@ -1,0 +1,100 @@
+"""Commands that steer jobs, one or thousands."""
+
+from __future__ import annotations
+
+import pytest
+
+from farm.cli.exits import ExitCode
+from farm.job import JobState
+from tests.unit.farm.test_cli import Cli, cli
+
+__all__ = ["cli"]
+
+
+@pytest.fixture
+def night(cli: Cli) -> list[str]:
+    """Seven jobs of one label, newest last."""
+    return [cli.submit("--label", "night", "-p", f"seed={seed}") for seed in range(7)]
+
+
+def states(cli: Cli, ids: list[str]) -> set[JobState]:
+    return {cli.store.get(job_id).state for job_id in ids}
+
+
+def test_what_is_selected_is_canceled_after_one_question(cli: Cli, night: list[str]) -> None:
+    other = cli.submit()
+
+    asked = cli("cancel", "--label", "night")
+    ended = cli("cancel", "--label", "night", "--yes", "--reason", "enough")
+
+    assert asked.code == ExitCode.USAGE, "nobody is there to be asked"
+    assert "7 jobs would be canceled: give --yes, or --dry-run to see them" in asked.err
+    assert ended.out.count("canceled") == 7
+    assert states(cli, night) == {JobState.CANCELED}
+    assert cli.store.get(other).state is JobState.QUEUED
+
+
+def test_a_handful_is_not_asked_about(cli: Cli, night: list[str]) -> None:
+    assert cli("cancel", "--where", "seed=3").code == ExitCode.OK
+
+    assert cli.store.get(night[3]).state is JobState.CANCELED
+    assert states(cli, night[:3] + night[4:]) == {JobState.QUEUED}
+
+
+@pytest.mark.parametrize("command", ["cancel", "retry", "pause", "resume", "priority", "rm"])
+def test_a_dry_run_tells_which_jobs_and_does_nothing(cli: Cli, night: list[str], command: str) -> None:
+    before = [cli.store.get(job_id) for job_id in night]
+
+    ended = cli(command, "--label", "night", "--dry-run")
+    as_json = cli(command, "--label", "night", "--dry-run", "--json").json
+
+    assert ended.code == ExitCode.OK
+    assert [line.split()[0] for line in ended.out.splitlines()] == night[::-1]
+    assert as_json == {"jobs": night[::-1], "dry_run": True}
+    assert [cli.store.get(job_id) for job_id in night] == before
+
+
+def test_paused_jobs_say_so_and_are_resumed(cli: Cli) -> None:
+    job_id = cli.submit()
+
+    assert cli("pause", job_id).out == f"{job_id} paused\n"
+    assert "paused" in cli("ls").out
+    assert f"farm resume {job_id[:12]}" in cli("show", job_id).out
+    assert cli("resume", job_id).out == f"{job_id} queued\n"
+    assert cli.store.get(job_id).paused_at is None
+
+
+def test_a_job_is_made_more_urgent(cli: Cli) -> None:
+    job_id = cli.submit()
+
+    assert cli("priority", job_id, "--to", "1").out == f"{job_id} queued, priority 1\n"
+    assert cli.store.get(job_id).spec.priority == 1
+
+
+def test_what_cannot_be_done_to_a_job_is_said(cli: Cli) -> None:
+    done, waiting = cli.submit(), cli.submit()
+    cli("cancel", done)
+
+    assert cli("pause", done).out == f"{done} not paused: it is canceled\n"
+    assert cli("priority", done, "--to", "1").out == f"{done} not moved: it is canceled\n"
+    assert cli("rm", waiting).out == f"{waiting} not removed: it is queued\n"
+    assert cli("rm", done, "--json").json == {done: "canceled"}
+    assert cli("show", done).code == ExitCode.NOT_FOUND
+
+
+def test_jobs_are_listed_by_page_with_columns_of_ones_choice(cli: Cli, night: list[str]) -> None:
+    first = cli("ls", "--columns", "job,seed,labels", "--limit", "4")
+    second = cli("ls", "--columns", "job,seed", "--limit", "4", "--page", "2", "--search", "FOX")
+
+    assert first.out.split() == [
+        "job",
+        "seed",
+        "labels",
+        *(word for seed in (6, 5, 4, 3) for word in (night[seed][:12], str(seed), "night")),
+    ]
+    assert "--page 2 has the next ones" in first.err
+    assert second.out.split() == [
+        "job",
+        "seed",
+        *(word for seed in (2, 1, 0) for word in (night[seed][:12], str(seed))),
+    ]
