@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from comfy.wan.model_table import Kind
 from comfy.wan.models import GIB, WAN_14B, ModelFamily
+from comfy.wan.names import set_of
 from comfy.wan.sizes import ClipSize
 
 VRAM_CLASSES_GIB = (8, 12, 16, 24, 32, 48, 80, 141)
@@ -19,7 +21,6 @@ MIN_INFERENCE_BYTES = int(0.8 * GIB)
 # (L4: 22.49 GiB); what it lacks, 70 MiB, is within what the activation formula overestimates.
 _USABLE_PART = 0.94
 _TILED_DECODE_BYTES = int(1.5 * GIB)
-VACE_FACTOR = 1.2  # on activations. Source: ComfyUI comfy/supported_models.py, class ``WAN21_Vace``
 _STREAMS = 2  # copy streams of weight offloading, the default since ComfyUI 0.3.75
 UNKNOWN_SIZE = ClipSize(width=1280, height=720, frames=81)  # the largest that the 14B models were trained at
 
@@ -76,9 +77,10 @@ def vae_encode_bytes(size: ClipSize, family: ModelFamily = WAN_14B, *, dtype_byt
     return (6000 if size.latent_frames > 4 else 1500) * area * dtype_bytes
 
 
-def factor_of(names: Iterable[str]) -> float:
+def activation_factor(names: Iterable[str]) -> float:
     """What the files of a graph make of the activations."""
-    return VACE_FACTOR if any("vace" in name.lower() for name in names) else 1.0
+    rows = (set_of(name, kind) for name in names for kind in (Kind.MODEL, Kind.ADDED))
+    return max((row.activations for row in rows if row is not None), default=1.0)
 
 
 def need(
@@ -94,7 +96,7 @@ def need(
 
     Args:
         half_width_weights: the weights are 8 bits wide or less; 16-bit layers are twice as large to stream.
-        factor: on the activations, of a model that is put on WAN (`VACE_FACTOR`).
+        factor: on the activations, of a model that was made of WAN, or is put on it.
     """
     activations = int(factor * activation_bytes(size, family))
     decode = vae_decode_bytes(size, family)

@@ -63,9 +63,9 @@ def family_of(name: str) -> ModelFamily | None:
 
 
 def is_guess(name: str) -> bool:
-    """Whether a diffusion model's family is only the usual one under such a name."""
+    """Whether a diffusion model's name leaves open which family it is of."""
     found = set_of(name)
-    return found is not None and found.name in GUESSED
+    return found is None or found.family is None or found.name in GUESSED
 
 
 def file_bytes(name: str, folder: str, real_sizes: Mapping[str, int] | None = None) -> int | None:

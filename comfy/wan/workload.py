@@ -18,15 +18,16 @@ from comfy.graphs.required import (
 )
 from comfy.graphs.values import literal
 from comfy.node_defs.definitions import Definitions
-from comfy.wan.find import clip_size, size_bound
+from comfy.wan.find import clip_size, runs_wan, size_bound
 from comfy.wan.memory import (
     UNKNOWN_SIZE,
     MemoryNeed,
-    factor_of,
+    activation_factor,
     need,
     vae_decode_bytes,
     vae_encode_bytes,
 )
+from comfy.wan.models import WAN_14B
 from comfy.wan.names import family_of, file_bytes, is_guess
 from comfy.wan.precision import Precision
 from comfy.wan.roles import Roles, Stage, find_roles
@@ -122,16 +123,20 @@ def read_workload(
         definitions: what a server says of its nodes.
     """
     roles = find_roles(graph, definitions)
-    named = model_files(graph)
+    named = _with_rows(model_files(graph), roles)
     known = clip_size(graph)
     size = known or size_bound(graph) or UNKNOWN_SIZE
     window, windows = _window(graph, roles, size)
     words = ["vace"] if any("vace" in file.name.lower() for file in named) else []
     words += [f"{windows} windows"] if windows > 1 else []
-    stages = tuple(
-        replace(stage, windows=windows)
-        for stage in _stages(graph, roles, window, ", ".join(words), real_sizes, certain=known is not None)
+    clip = _Sampled(
+        size=window,
+        certain=known is not None,
+        extra=", ".join(words),
+        factor=activation_factor(file.name for file in named),
     )
+    found = _stages(graph, roles, clip, real_sizes)
+    stages = tuple(replace(stage, windows=windows) for stage in found)
     if not stages:
         return None
     family = max((stage.weights.family for stage in stages), key=lambda each: each.parameters)
@@ -147,6 +152,16 @@ def read_workload(
         attention=_attention(graph, roles),
         skips_steps=bool(roles.caches),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sampled:
+    """What all stages of a graph have in common."""
+
+    size: ClipSize  # of one window
+    certain: bool  # whether the clip's size is known
+    extra: str
+    factor: float  # on the activations
 
 
 def graph_need(graph: Mapping[str, Any], real_sizes: Mapping[str, int] | None = None) -> MemoryNeed | None:
@@ -175,16 +190,11 @@ def smallest_vram_class_gib(
 
 
 def _stages(
-    graph: Mapping[str, Any],
-    roles: Roles,
-    size: ClipSize,
-    extra: str,
-    real_sizes: Mapping[str, int] | None,
-    *,
-    certain: bool,
+    graph: Mapping[str, Any], roles: Roles, clip: _Sampled, real_sizes: Mapping[str, int] | None
 ) -> Iterator[StageLoad]:
+    by_nodes = runs_wan(graph, roles)
     for stage in roles.stages:
-        found = _weights(graph, stage, real_sizes)
+        found = _weights(graph, stage, real_sizes, by_nodes=by_nodes)
         if found is None:
             continue
         yield StageLoad(
@@ -196,17 +206,17 @@ def _stages(
             # A list of strengths, or one that is computed, is guidance most of the time.
             passes=1 if stage.guided is False else 2,
             passes_known=stage.guided is not None,
-            size=size,
+            size=clip.size,
             windows=1,
             memory=need(
                 weights_bytes=found.resident_bytes,
-                size=size,
+                size=clip.size,
                 family=found.family,
                 half_width_weights=found.precision is not Precision.WIDE,
-                certain=certain and found.certain,
-                factor=factor_of([extra]),
+                certain=clip.certain and found.certain,
+                factor=clip.factor,
             ),
-            extra=extra,
+            extra=clip.extra,
         )
 
 
@@ -224,13 +234,29 @@ def _window(graph: Mapping[str, Any], roles: Roles, size: ClipSize) -> tuple[Cli
     return size, 1
 
 
-def _weights(graph: Mapping[str, Any], stage: Stage, real_sizes: Mapping[str, int] | None) -> Weights | None:
+def _weights(
+    graph: Mapping[str, Any], stage: Stage, real_sizes: Mapping[str, int] | None, *, by_nodes: bool
+) -> Weights | None:
     loader = stage.loader
     name = loader.file.value if loader is not None and loader.file is not None else None
-    family = family_of(name) if isinstance(name, str) else None
-    if loader is None or family is None:
+    if loader is None or not isinstance(name, str):
         return None
-    return weights_of(graph, loader.node_id, str(name), family, real_sizes)
+    # A merge may be called anything: among WAN's nodes it is taken for the usual one, and said to be a guess.
+    family = family_of(name) or (WAN_14B if by_nodes else None)
+    return None if family is None else weights_of(graph, loader.node_id, name, family, real_sizes)
+
+
+def _with_rows(named: tuple[ModelFile, ...], roles: Roles) -> tuple[ModelFile, ...]:
+    """The files that inputs name, and the LoRAs that stand in rows."""
+    known = {file.name for file in named}
+    rows = (lora for stage in roles.stages for lora in stage.active_loras)
+    return named + tuple(
+        ModelFile(
+            name=lora.file.value, folder="loras", node_id=lora.node_id, input_name=lora.file.asked.input_name
+        )
+        for lora in rows
+        if isinstance(lora.file.value, str) and lora.file.value not in known
+    )
 
 
 def _files(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from comfy.graphs.required import model_files
+from comfy.wan.model_table import MODEL_SETS, ModelSet
 from comfy.wan.models import GIB
 from comfy.wan.names import file_bytes
 from comfy.wan.parameters import Parameter
@@ -57,6 +58,17 @@ _FEW_STEPS: Final = """
 The few-step LoRAs of the presets `fast` and `draft` are several times faster and change the picture (less
 motion, more contrast, the negative prompt is dead at cfg 1), so they are never added by themselves.
 """
+_SETS: Final = """
+## What is known by name
+
+Names of files are looked up in this table (`comfy/wan/model_table.py`); the first row that fits counts. It
+tells the transformer, the expert, the steps that a file was distilled for and its size: weights times the
+bits of the precision in the name, GGUF kinds included. A worker's own files count by their size on disk. A
+name that leaves the model's size open is taken for the usual one, and `farm plan` says that it is a guess.
+
+| set | what | files | steps | weights or size | goes with | source |
+| --- | --- | --- | --- | --- | --- | --- |
+"""
 
 
 def templates_page() -> str:
@@ -72,7 +84,8 @@ def models_page() -> str:
             for file in model_files(example(template, preset=preset)):
                 users.setdefault((file.folder, file.name), {}).setdefault(template.name, []).append(preset)
     rows = (_file_row(*file, used) for file, used in sorted(users.items()))
-    return _MODELS + "\n".join(rows) + "\n" + _FEW_STEPS
+    sets = (_set_row(row) for row in MODEL_SETS)
+    return _MODELS + "\n".join(rows) + "\n" + _FEW_STEPS + _SETS + "\n".join(sets) + "\n"
 
 
 def example(template: Template, **given: Any) -> dict[str, Any]:
@@ -103,6 +116,22 @@ def _parameter_row(parameter: Parameter) -> str:
         shown = str(parameter.default).lower() if isinstance(parameter.default, bool) else parameter.default
         default = "WAN's own, in Chinese" if shown == NEGATIVE else f"`{shown}`"
     return f"| {name} | {parameter.takes} | {parameter.unit} | {default} | {parameter.help} |"
+
+
+def _set_row(row: ModelSet) -> str:
+    size = f"{row.weights / 1e9:.2f}e9" if row.weights else f"{row.gib:.2f} GiB" if row.gib else "–"
+    if not row.is_open:
+        size = "none: a service"
+    steps = str(row.steps or "–")
+    cells = (
+        row.name,
+        row.kind.value,
+        ", ".join(row.experts) or "–",
+        steps,
+        size,
+        ", ".join(row.goes_with) or "–",
+    )
+    return f"| {' | '.join(cells)} | {row.source} |"
 
 
 def _file_row(folder: str, name: str, used: dict[str, list[str]]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from comfy.wan.find import describe, steps_by_sampler
+from comfy.wan.memory import activation_factor
 from comfy.wan.models import GIB, Expert
 from comfy.wan.precision import Precision
 from comfy.wan.roles import find_roles
@@ -267,6 +268,41 @@ def test_a_merge_with_an_odd_name_is_planned_as_a_guess_and_keeps_no_job_from_a_
     assert [stage.label for stage in work.stages] == ["high", "low"]
     assert not any(stage.weights.certain or stage.memory.certain for stage in work.stages)
     assert smallest_vram_class_gib(graph) is None
+
+
+def test_a_model_of_any_name_among_the_nodes_of_wan_is_planned_as_a_guess() -> None:
+    graph = wan_graph()
+    graph["37"]["inputs"]["unet_name"] = "myFavourite_v3_high.safetensors"
+    graph["56"]["inputs"]["unet_name"] = "myFavourite_v3_low.safetensors"
+    graph["59"] = {
+        "class_type": "WanImageToVideo",
+        "inputs": {"width": 832, "height": 480, "length": 81, "batch_size": 1},
+    }
+
+    work = work_of(graph)
+
+    assert [stage.weights.family.name for stage in work.stages] == ["14B", "14B"]
+    assert not any(stage.weights.certain for stage in work.stages)
+    assert smallest_vram_class_gib(graph) is None
+
+
+def test_loras_in_rows_are_files_of_the_job() -> None:
+    files = {file.name: file for file in work_of(case("r09")).files}
+
+    assert files[FEW].folder == "loras"
+    assert files[FEW].size_bytes is not None
+
+
+@pytest.mark.parametrize(
+    ("model", "factor"),
+    [
+        ("wan2.1_t2v_14B_fp8_scaled.safetensors", 1.0),
+        ("wan2.1_vace_14B_fp16.safetensors", 1.2),
+        ("wan2.2_dancer_14b_global_fp8_scaled.safetensors", 1.8),
+    ],
+)
+def test_activations_grow_with_what_the_model_was_made_into(model: str, factor: float) -> None:
+    assert activation_factor([model, "wan_2.1_vae.safetensors"]) == factor
 
 
 def test_a_gguf_file_is_sized_by_its_kind() -> None:
