@@ -1,4 +1,4 @@
-"""What the store itself says of a job, in both of its forms. The scripts say the same words."""
+"""What the store itself says and decides of a job, in both of its forms: scripts are given these words."""
 
 from __future__ import annotations
 
@@ -9,19 +9,47 @@ from farm.job import PUBLISHING, AttemptNote, ErrorKind, JobError
 
 DEADLINE_PASSED: Final = "its deadline passed"
 WORKER_LOST: Final = "its worker was lost"
+RAN: Final = "ran"
+PUBLISHED: Final = "published the files of"
+HELD: Final = "held"  # ran or published: so many losses of both kinds are not looked at one by one
+_LEASE_LOST: Final = (
+    "worker {worker} was not heard of for {lease_s} s while it {doing} attempt {attempt}; it died, or was "
+    "cut off from Redis"
+)
+_WORKERS_LOST: Final = (
+    "{count} workers were lost while they {doing} this job, the last one was {worker}; look at their logs "
+    "before it is retried"
+)
+_NO_WORKER_CAN: Final = "no worker here can run it (tried: {workers}): {why}"
+_MACHINES_FAILED: Final = (
+    "it failed {count} times for the reasons of a machine, the last time on {worker}: {why}"
+)
 LEFT_TO_OTHERS: Final = 15  # times `avoid_s`: so long others have the first right, if there are any
 PASSED_AT_ONCE: Final = 10  # so many of a priority queue are let past younger ones elsewhere by one sweep
 NOTIFY_AGAIN_S: Final = 1.0  # after a claim was refused *here*: the notification that brought it is used up
 
+# For scripts, by the name that they have there.
+WORDS: Final = {
+    "deadline_passed": DEADLINE_PASSED,
+    "worker_lost": WORKER_LOST,
+    "ran": RAN,
+    "published": PUBLISHED,
+    "held": HELD,
+    "lease_lost": _LEASE_LOST,
+    "workers_lost": _WORKERS_LOST,
+    "no_worker_can": _NO_WORKER_CAN,
+    "machines_failed": _MACHINES_FAILED,
+}
+
 
 def lease_lost(worker: str, attempt: int, lease_s: float, *, publishing: bool) -> JobError:
     """Why an attempt ended whose lease ran out; `publishing`: its work on the card was done."""
-    doing = "published the files of" if publishing else "ran"
     return JobError(
         kind=ErrorKind.MACHINE,
         code="lease_lost",
-        message=f"worker {worker} was not heard of for {lease_s:g} s while it {doing} attempt {attempt}; "
-        "it died, or was cut off from Redis",
+        message=_LEASE_LOST.format(
+            worker=worker, lease_s=f"{lease_s:g}", doing=PUBLISHED if publishing else RAN, attempt=attempt
+        ),
         details={"phase": PUBLISHING} if publishing else {},
     )
 
@@ -31,8 +59,7 @@ def workers_lost(count: int, last_worker: str, workers: Sequence[str], *, doing:
     return JobError(
         kind=ErrorKind.POISON,
         code="workers_lost",
-        message=f"{count} workers were lost while they {doing}, the last one was {last_worker}; "
-        "look at their logs before it is retried",
+        message=_WORKERS_LOST.format(count=count, doing=doing, worker=last_worker),
         details={"workers": list(workers)},
     )
 
@@ -42,7 +69,7 @@ def no_worker_can(workers: Sequence[str], why: str) -> JobError:
     return JobError(
         kind=ErrorKind.UNSUITABLE,
         code="no_worker_can",
-        message=f"no worker here can run it (tried: {', '.join(workers)}): {why}",
+        message=_NO_WORKER_CAN.format(workers=", ".join(workers), why=why),
         details={"workers": list(workers)},
     )
 
@@ -57,7 +84,6 @@ def machines_failed(count: int, last_worker: str, notes: Sequence[AttemptNote], 
     return JobError(
         kind=ErrorKind.POISON,
         code="machines_failed",
-        message=f"it failed {count} times for the reasons of a machine, the last time on {last_worker}: "
-        f"{why}",
+        message=_MACHINES_FAILED.format(count=count, worker=last_worker, why=why),
         details={"workers": failed_on},
     )

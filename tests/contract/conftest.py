@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ from comfy.node_defs.definitions import (
     parse_definitions,
 )
 from tests.support.ending import end
+from tests.support.valkey import free_port
 
 Message = tuple[str, Any]  # type and data; ("binary", bytes) for a binary frame
 Graph = dict[str, dict[str, Any]]
@@ -198,14 +198,6 @@ class ComfyServer:
             listener.close()
         end(self.process)
         self._http.clear()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    assert isinstance(port, int)
-    return port
 
 
 def start_emulator(generation: str, folder: Path, *more: str) -> ComfyServer:

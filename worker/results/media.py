@@ -108,11 +108,6 @@ def decode(path: Path, inspected: Inspected) -> bytes | None:
         return _jpeg(picture)
 
 
-def poster(path: Path) -> bytes | None:
-    """`inspect` and `decode` in one: the poster of a video, None for anything else."""
-    return decode(path, inspect(path))
-
-
 def _inspect_picture(path: Path) -> Inspected:
     try:
         with _pillow(path) as picture:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -11,6 +12,8 @@ from typing import Any
 
 import redis
 from redis.exceptions import NoScriptError
+
+from farm.store.verdicts import LEFT_TO_OTHERS, WORDS
 
 Argument = bytes | str | int | float
 
@@ -35,7 +38,14 @@ class Call:
 @functools.cache
 def _text(script: str) -> str:
     folder = resources.files("farm.store") / "scripts"
-    return "".join((folder / f"{name}.lua").read_text(encoding="utf-8") for name in ("_common", script))
+    files = ((folder / f"{name}.lua").read_text(encoding="utf-8") for name in ("_common", script))
+    return "".join((_constants(), *files))
+
+
+def _constants() -> str:
+    """What scripts are given of `farm.store.verdicts`; such text is written alike in JSON and in Lua."""
+    words = "".join(f"  {name} = {json.dumps(text)},\n" for name, text in WORDS.items())
+    return f"local left_to_others = {LEFT_TO_OTHERS}\nlocal words = {{\n{words}}}\n"
 
 
 @functools.cache

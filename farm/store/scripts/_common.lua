@@ -1,4 +1,5 @@
--- Put before every script of this folder.
+-- Put before every script of this folder, and behind the constants of `verdicts.py`: `words`, which scripts
+-- say, and `left_to_others`.
 --
 -- KEYS[1] is the root of all keys, "{namespace}:"; the other keys are made from it here, so that one
 -- hash tag keeps them in one slot. ARGV[1] is how many events a job's stream keeps, about.
@@ -182,6 +183,11 @@ local function workers_of(notes, fits)
     if fits(each) then workers[#workers + 1] = each.worker end
   end
   return workers
+end
+
+-- One of `words` with its blanks filled.
+local function filled(text, blanks)
+  return (text:gsub('{([%w_]+)}', function(name) return tostring(blanks[name]) end))
 end
 
 local function error_json(kind, code, message, details)

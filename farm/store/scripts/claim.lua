@@ -23,7 +23,7 @@ end
 if job.state == 'running' and f[4] == nonce then return granted(f[5]) end
 if job.state ~= 'queued' then return {'not_queued'} end
 if deadline > 0 and now >= deadline then
-  finish(job, 'expired', {reason = 'its deadline passed'})
+  finish(job, 'expired', {reason = words.deadline_passed})
   return {'expired'}
 end
 if f[9] then return {'paused'} end

@@ -52,8 +52,7 @@ if job.machine_failures >= poison_after then
   local function machine_failed(each)
     return type(each.error) == 'table' and each.outcome == 'failed' and each.error.kind == 'machine'
   end
-  local poison = 'it failed ' .. job.machine_failures .. ' times for the reasons of a machine, the last time on '
-    .. job.worker .. ': ' .. why
+  local poison = filled(words.machines_failed, {count = job.machine_failures, worker = job.worker, why = why})
   set(job, 'error', error_json('poison', 'machines_failed', poison,
     cjson.encode({workers = workers_of(notes, machine_failed)})))
   finish(job, 'failed', {worker = job.worker, reason = poison})
@@ -64,7 +63,7 @@ if kind == stored.kind.unsuitable then
   if not is_in(unsuitable, job.worker) then unsuitable[#unsuitable + 1] = job.worker end
   set(job, stored.unsuitable, cjson.encode(unsuitable))
   if retry_ms and (#unsuitable >= max_unsuitable or not untried(job, unsuitable)) then
-    local nowhere = 'no worker here can run it (tried: ' .. table.concat(unsuitable, ', ') .. '): ' .. why
+    local nowhere = filled(words.no_worker_can, {workers = table.concat(unsuitable, ', '), why = why})
     set(job, 'error', error_json(stored.kind.unsuitable, 'no_worker_can', nowhere, cjson.encode({workers = unsuitable})))
     finish(job, 'failed', {worker = job.worker, reason = nowhere})
     return answer(job, 'fail', 'failed')
@@ -77,7 +76,7 @@ end
 
 local avoided = {[job.worker] = now + avoid_ms}
 for worker, kept_until in pairs(cjson.decode(redis.call('HGET', key('job', id), 'avoid') or '{}')) do
-  if kept_until + avoid_ms * 15 > now and worker ~= job.worker then avoided[worker] = kept_until end
+  if kept_until + avoid_ms * left_to_others > now and worker ~= job.worker then avoided[worker] = kept_until end
 end
 if head ~= '' then
   job.head = cjson.decode(head)

@@ -16,16 +16,16 @@ local function judge(job, losses, publishing)
   for _, each in ipairs(losses) do
     if job.lost >= all or each.publishing == publishing then workers[#workers + 1] = each.worker end
   end
-  if job.lost >= all then return job.lost, all, 'had this job, if only for a while', workers end
-  if publishing then return #workers, publishing_after, 'published the files of this job', workers end
-  return #workers, poison_after, 'ran this job', workers
+  if job.lost >= all then return job.lost, all, words.held, workers end
+  if publishing then return #workers, publishing_after, words.published, workers end
+  return #workers, poison_after, words.ran, workers
 end
 
 local function take(job)
   local publishing = is_publishing(job)
-  local lost = error_json('machine', 'lease_lost', 'worker ' .. job.worker .. ' was not heard of for ' .. lease_s
-    .. ' s while it ' .. (publishing and 'published the files of' or 'ran') .. ' attempt ' .. job.attempt
-    .. '; it died, or was cut off from Redis', publishing and '{"phase":"publishing"}' or '{}')
+  local lost = error_json('machine', 'lease_lost', filled(words.lease_lost, {worker = job.worker, lease_s = lease_s,
+    doing = publishing and words.published or words.ran, attempt = job.attempt}),
+    publishing and '{"phase":"publishing"}' or '{}')
   job.lost = job.lost + 1
   local losses = decoded(job.id, 'losses')
   losses[#losses + 1] = {token = job.token, worker = job.worker, publishing = publishing}
@@ -34,14 +34,13 @@ local function take(job)
   local counted, limit, doing, workers = judge(job, losses, publishing)
   if job.cancel then
     clear(job, 'error')
-    finish(job, 'canceled', {worker = job.worker, reason = 'its worker was lost'})
+    finish(job, 'canceled', {worker = job.worker, reason = words.worker_lost})
   elseif counted >= limit then
-    local why = counted .. ' workers were lost while they ' .. doing .. ', the last one was ' .. job.worker
-      .. '; look at their logs before it is retried'
+    local why = filled(words.workers_lost, {count = counted, doing = doing, worker = job.worker})
     set(job, 'error', error_json('poison', 'workers_lost', why, cjson.encode({workers = workers})))
     finish(job, 'failed', {worker = job.worker, reason = why})
   else
-    requeue(job, {worker = job.worker, reason = 'its worker was lost'})
+    requeue(job, {worker = job.worker, reason = words.worker_lost})
     enter_queue(job)
     -- Announced by the sweep's next step; if the steward dies before that, by the next sweep.
     redis.call('ZADD', root .. 'due', now, job.id)

@@ -9,7 +9,10 @@ from farm.job import PASSING, PUBLISHING, JobState
 from farm.store.base import Notification, Swept
 from farm.store.verdicts import (
     DEADLINE_PASSED,
+    HELD,
     PASSED_AT_ONCE,
+    PUBLISHED,
+    RAN,
     WORKER_LOST,
     lease_lost,
     workers_lost,
@@ -94,11 +97,11 @@ class MemoryRepair(MemoryState):
         limits, lost = self.limits, kept.record.attempts_lost
         most = limits.max_lost_attempts + limits.max_lost_publishing
         if lost >= most:
-            return lost, most, "had this job, if only for a while", [each.worker for each in kept.losses]
+            return lost, most, HELD, [each.worker for each in kept.losses]
         workers = [each.worker for each in kept.losses if each.publishing == publishing]
         if publishing:
-            return len(workers), limits.max_lost_publishing, "published the files of this job", workers
-        return len(workers), limits.max_lost_attempts, "ran this job", workers
+            return len(workers), limits.max_lost_publishing, PUBLISHED, workers
+        return len(workers), limits.max_lost_attempts, RAN, workers
 
     def _due(self) -> list[Kept]:
         now = self._clock()

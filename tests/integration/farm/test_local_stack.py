@@ -10,7 +10,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -35,6 +34,7 @@ from farm.status.worker import WorkerStatus
 from farm.storage import S3Storage
 from farm.store.base import StoreLimits
 from farm.store.redis.store import connect
+from tests.support.valkey import eventually
 
 SERVERS = (PartName.VALKEY, PartName.S3)
 SERVE = """
@@ -45,15 +45,6 @@ from farm.local import LocalStack, PartName
 stack = LocalStack(Path(sys.argv[1]), parts=[PartName.VALKEY, PartName.S3])
 stack.serve(lambda state: print("ready", flush=True))
 """
-
-
-def eventually(condition: Callable[[], bool], deadline_s: float = 120.0) -> bool:
-    until = time.monotonic() + deadline_s
-    while not condition():
-        if time.monotonic() >= until:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def redis_of(environment: dict[str, str]) -> redis.Redis:
@@ -281,7 +272,7 @@ def test_a_server_that_dies_is_started_again_over_its_data(folder: Path) -> None
 
         os.kill(killed.pid, signal.SIGKILL)
 
-        assert eventually(
+        eventually(
             lambda: [news.news for news in told if news.part == PartName.VALKEY].count(News.READY) == 2
         )
         assert_both_kept(stack.environment())
@@ -378,7 +369,7 @@ def test_the_whole_farm_comes_up_with_the_emulator_and_its_worker_is_replaced_wh
         os.kill(worker.pid, signal.SIGKILL)
 
         # Ready means the new one's status: the dead one's lies in Redis for a while longer.
-        assert eventually(
+        eventually(
             lambda: (
                 [news.news for news in told if news.part == PartName.WORKER]
                 == [News.STARTED, News.READY, News.DIED, News.STARTED, News.READY]

@@ -21,6 +21,7 @@ from farm.process.child import (
     free_port,
 )
 from farm.process.logpump import LogLine
+from tests.support.valkey import eventually
 
 PYTHON = [sys.executable, "-I", "-S", "-c"]
 
@@ -59,15 +60,6 @@ class Lines:
     @property
     def texts(self) -> list[str]:
         return [line.text for line in self.seen]
-
-
-def eventually(condition: Callable[[], bool], deadline_s: float = 30.0) -> bool:
-    until = time.monotonic() + deadline_s
-    while time.monotonic() < until:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return False
 
 
 def gone(pid: int) -> bool:
@@ -201,7 +193,7 @@ def test_a_frozen_child_is_stopped(start: Callable[..., Child], lines: Lines) ->
     child = start("import time; print('ready', flush=True); time.sleep(600)")
     lines.wait_for(1)
     os.kill(child.pid, signal.SIGSTOP)
-    assert eventually(lambda: psutil.Process(child.pid).status() == psutil.STATUS_STOPPED)
+    eventually(lambda: psutil.Process(child.pid).status() == psutil.STATUS_STOPPED)
 
     assert child.stop(grace_s=0.2) == -signal.SIGKILL
 
@@ -252,7 +244,7 @@ def test_nothing_outlives_an_owner_that_was_killed(depth: int) -> None:
 
         owner.kill()
 
-    assert eventually(lambda: all(gone(pid) for pid in pids)), [pid for pid in pids if not gone(pid)]
+    eventually(lambda: all(gone(pid) for pid in pids))
 
 
 def test_a_child_started_by_a_thread_that_ended_goes_on(lines: Lines) -> None:
@@ -295,7 +287,7 @@ def test_a_fork_that_keeps_the_lifeline_open_does_not_save_the_child() -> None:
 
         owner.kill()
 
-        assert eventually(lambda: gone(child))
+        eventually(lambda: gone(child))
         os.kill(fork, signal.SIGKILL)
 
 

@@ -25,6 +25,7 @@ from farm.process.restart import Backoff
 from farm.settings import WorkerSettings
 from farm.status.not_fetching import NotFetching, most_telling_first
 from farm.status.proof import ProofVerdict
+from tests.support.valkey import eventually
 from worker.comfyui.keeper import ComfyState, Rhythm
 from worker.comfyui.launch import extra_arguments, find_target, probe_flags
 from worker.comfyui.own_comfy import OwnComfy
@@ -50,15 +51,6 @@ QUICK = Rhythm(
 NO_GPU = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
 
 Make = Callable[..., ComfySupervisor]
-
-
-def eventually(condition: Callable[[], bool], deadline_s: float = 30.0) -> bool:
-    until = time.monotonic() + deadline_s
-    while time.monotonic() < until:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return False
 
 
 def get(url: str) -> Any:
@@ -248,7 +240,7 @@ class TestTheEmulator:
 
             worker.kill()
 
-        assert eventually(lambda: not psutil.pid_exists(comfy))
+        eventually(lambda: not psutil.pid_exists(comfy))
 
 
 class TestAnInstalledComfyui:
@@ -389,7 +381,7 @@ class TestAnInstalledComfyui:
 
         os.kill(supervisor.pid, signal.SIGKILL)
 
-        assert eventually(lambda: supervisor.generation == 2)
+        eventually(lambda: supervisor.generation == 2)
         assert "killed by SIGKILL (out of host memory?)" in str(told[0])
         assert supervisor.ended_for is None
 
@@ -428,7 +420,7 @@ class TestAnInstalledComfyui:
         note = comfyui_dir.parent / "data" / "comfyui.pid"
 
         def freeze() -> None:
-            assert eventually(note.exists)
+            eventually(note.exists)
             os.kill(json.loads(note.read_text())["pid"], signal.SIGSTOP)
 
         freezer = threading.Thread(target=freeze)
@@ -450,11 +442,11 @@ class TestAnInstalledComfyui:
         supervisor.start()
 
         for count in range(1, 4):
-            assert eventually(lambda n=count: supervisor.generation == n)  # type: ignore[misc]
+            eventually(lambda n=count: supervisor.generation == n)  # type: ignore[misc]
             with pytest.raises(OSError):  # it dies before it answers
                 get(supervisor.base_url + "/die")
 
-        assert eventually(lambda: supervisor.state is ComfyState.BROKEN)
+        eventually(lambda: supervisor.state is ComfyState.BROKEN)
         with pytest.raises(CrashLoop, match="3 times in a row"):
             supervisor.ensure_running()
         assert isinstance(supervisor.failure, CrashLoop)
@@ -473,7 +465,7 @@ class TestAnInstalledComfyui:
         with pytest.raises(OSError):
             get(supervisor.base_url + "/die")
 
-        assert eventually(lambda: supervisor.generation == 2)
+        eventually(lambda: supervisor.generation == 2)
         assert isinstance(told[0], ComfyDied)
         assert told[0].exit_code == 3
         assert "To see the GUI" in str(told[0])
@@ -510,12 +502,12 @@ class TestAnAttachedComfyui:
 
         os.kill(pid, signal.SIGSTOP)
         try:
-            assert eventually(lambda: supervisor.state is ComfyState.DOWN)
+            eventually(lambda: supervisor.state is ComfyState.DOWN)
             assert "does not answer" in str(supervisor.failure)
         finally:
             os.kill(pid, signal.SIGCONT)
 
-        assert eventually(lambda: supervisor.state is ComfyState.READY)
+        eventually(lambda: supervisor.state is ComfyState.READY)
         assert not died.is_set()
         assert supervisor.generation == 2  # nobody knows whether it was started anew
 
@@ -560,7 +552,7 @@ class TestAnAttachedComfyui:
         other.stop()
 
         assert died.wait(30)
-        assert eventually(lambda: supervisor.state is not ComfyState.READY)
+        eventually(lambda: supervisor.state is not ComfyState.READY)
 
     def test_one_that_is_not_there_is_named(self, make: Make) -> None:
         url = f"http://127.0.0.1:{free_port()}"
@@ -581,8 +573,8 @@ class TestAnAttachedComfyui:
         starting.start()
 
         silence = f"ComfyUI at http://{address} does not answer: connection refused (COMFYUI_URL)"
-        assert eventually(lambda: supervisor.trouble == silence)
-        assert eventually(lambda: "is not there yet" in caplog.text)
+        eventually(lambda: supervisor.trouble == silence)
+        eventually(lambda: "is not there yet" in caplog.text)
         supervisor.stop()
         starting.join(60)
         told = [r for r in caplog.records if r.__dict__.get("event") == "comfy_not_there"]
@@ -599,7 +591,7 @@ class TestAnAttachedComfyui:
         starting.start()
 
         try:
-            assert eventually(lambda: "connection refused" in (machine.trouble or ""))
+            eventually(lambda: "connection refused" in (machine.trouble or ""))
             shown = most_telling_first(gate.closed_for)
         finally:
             machine.stop()

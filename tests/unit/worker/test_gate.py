@@ -7,15 +7,8 @@ from contextlib import ExitStack
 import pytest
 
 from farm.status.not_fetching import NotFetching
+from tests.support.clock import Clock
 from worker.gate import Gate, Ticket
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

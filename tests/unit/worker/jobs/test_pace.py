@@ -5,17 +5,8 @@ from __future__ import annotations
 import pytest
 
 from farm.job import Progress
+from tests.support.clock import Clock
 from worker.jobs.pace import PUBLISH_S, Pace
-
-
-class Clock:
-    """Time that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def at(

@@ -13,10 +13,14 @@ from farm.job import VideoFacts
 from tests.support.clips import blank_tail, cut, make_clip, make_picture, make_sound
 from worker.errors import BrokenOutput
 from worker.results import video
-from worker.results.media import ImageFacts, decode, inspect, poster, probe
+from worker.results.media import ImageFacts, decode, inspect, probe
 
 FAST_START = {"movflags": "+faststart"}
 FRAGMENTED = {"movflags": "+frag_keyframe+empty_moov"}
+
+
+def poster(path: Path) -> bytes | None:
+    return decode(path, inspect(path))
 
 
 def test_the_facts_of_a_clip_are_those_of_the_file(tmp_path: Path) -> None:

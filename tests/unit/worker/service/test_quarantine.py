@@ -7,17 +7,8 @@ import itertools
 import pytest
 
 from farm.job import ErrorKind, JobError
+from tests.support.clock import Clock
 from worker.service.quarantine import LONGEST_PROBE_S, Quarantine
-
-
-class Clock:
-    """Time that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
