@@ -110,6 +110,15 @@ def spec_digest(spec: JobSpec) -> str:
     asked = json.loads(spec_to_json(spec))
     asked.pop("title", None)
     asked.pop("deadline", None)
+    return _digest(asked)
+
+
+def spec_digests(spec: JobSpec) -> tuple[str, str]:
+    """The digests that a record may have for this spec: the second was by farms before, title and all."""
+    return spec_digest(spec), _digest(json.loads(spec_to_json(spec)))
+
+
+def _digest(asked: Mapping[str, Any]) -> str:
     canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 

@@ -17,7 +17,7 @@ from farm.job import JobSpec
 from farm.storage.base import sha256_of
 from farm.storage.keys import safe_name
 from farm.store.base import Claim
-from farm.store.codec import spec_digest
+from farm.store.codec import spec_digest, spec_digests
 from worker.results.publish import LocalOutput
 from worker.results.rendered import Rendered
 
@@ -105,7 +105,7 @@ class RetainedRenders:
             retained = self._of(job_id)
         if retained is None:
             return None
-        if (spec is None or spec_digest(spec) == retained.spec_digest) and self._is_whole(retained):
+        if (spec is None or retained.spec_digest in spec_digests(spec)) and self._is_whole(retained):
             return retained
         log.warning("Retained files cannot be used", extra={"event": "retained_unusable", "job_id": job_id})
         self.forget(retained.token)

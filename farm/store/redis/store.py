@@ -144,7 +144,7 @@ class RedisJobStore(RedisReading, RedisSteering, RedisRepair, RedisFleet):
             priority_queue(job.queue, priority),
             "" if spec.deadline is None else codec.to_ms(spec.deadline),
             "" if key is None else codec.idempotency_name(key),
-            "" if key is None else codec.spec_digest(spec),
+            "" if key is None else " ".join(codec.spec_digests(spec)),
             job.parked or "",
             job.reuses or "",
             *dict.fromkeys(spec.labels),

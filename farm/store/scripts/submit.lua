@@ -1,9 +1,9 @@
 -- Store a job as queued and announce it.
 -- KEYS: root, notification list. ARGV: events kept, id, head, spec, message, priority queue, deadline or '',
--- name of the idempotency key or '', digest of the spec, why it is parked or '', the job whose result it
--- takes or '', label...
+-- name of the idempotency key or '', digests of the spec (ours, and that of farms before), why it is parked
+-- or '', the job whose result it takes or '', label...
 -- Answers {'created' | 'reused' | 'there' | 'conflict', id}.
-local id, head, spec, message, priority_queue, deadline, idem, digest, parked, reuses =
+local id, head, spec, message, priority_queue, deadline, idem, digests, parked, reuses =
   ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 
 if redis.call('EXISTS', key('job', id)) == 1 then return {'there', id} end
@@ -11,9 +11,9 @@ if idem ~= '' then
   local held = redis.call('GET', key('idem', idem))
   if held then
     local older, its_digest = held:match('^(%S+) (%S+)$')
-    return {its_digest == digest and 'there' or 'conflict', older}
+    return {digests:find(its_digest, 1, true) and 'there' or 'conflict', older}
   end
-  redis.call('SET', key('idem', idem), id .. ' ' .. digest)
+  redis.call('SET', key('idem', idem), id .. ' ' .. digests:match('^%S+'))
 end
 
 -- Never twice the same and never less than the last one, whatever the server's clock does: first in,

@@ -13,6 +13,7 @@ from comfy.rewrites import Optimized
 from farm.job import JobState
 from farm.status.not_fetching import NotFetching
 from farm.store.base import Claim
+from farm.store.codec import spec_digests
 from farm.testing import MemoryJobStore
 from tests.support.jobs import OTHER, a_job, a_result, an_error
 from worker.gate import Gate
@@ -101,6 +102,7 @@ def test_what_an_older_worker_kept_under_the_jobs_id_is_found_and_forgotten(
     old = (tmp_path / "retained" / claim.token).rename(tmp_path / "retained" / claim.job_id)
     note = json.loads((old / "kept.json").read_text())
     del note["token"]
+    note["spec_digest"] = spec_digests(claim.spec)[1]
     assert "kept_at" in note  # as workers before this version wrote it
     (old / "kept.json").write_text(json.dumps(note))
 
