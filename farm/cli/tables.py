@@ -11,6 +11,7 @@ from rich.text import Text
 
 from farm.asking.selection import values_of
 from farm.check import Finding
+from farm.cli.asked import what_is_asked
 from farm.cli.words import clock, seconds, size
 from farm.job import Artifact, AttemptNote, JobRecord, JobResult, JobState, Progress
 from farm.store.base import Counts
@@ -171,6 +172,7 @@ def _facts_table(job: JobRecord) -> Table:
         "deadline": clock(spec.deadline) if spec.deadline else "",
         "attempts": f"{job.attempt} ({job.attempts_failed} failed, {job.attempts_lost} lost)",
         "template": spec.template or "",
+        **dict(what_is_asked(spec)),
     }
     for name, value in facts.items():
         if value:

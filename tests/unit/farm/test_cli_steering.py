@@ -82,6 +82,21 @@ def test_what_cannot_be_done_to_a_job_is_said(cli: Cli) -> None:
     assert cli("show", done).code == ExitCode.NOT_FOUND
 
 
+def test_what_a_job_asks_for_is_shown(cli: Cli) -> None:
+    job_id = cli.submit("-p", "seed=7", "-p", "negative=blur", "-p", "preset=draft")
+
+    shown = cli("show", job_id).out
+
+    facts = {words[0]: words[1] for line in shown.splitlines() if len(words := line.split(maxsplit=1)) == 2}
+    facts = {name: value.strip() for name, value in facts.items()}
+    assert facts["prompt"] == "a fox"
+    assert (facts["negative"], facts["seed"]) == ("blur", "7")
+    assert facts["size"] == "480×272, 33 frames"
+    assert facts["steps"] == "2 high noise, 2 low noise"
+    assert "lightx2v_4steps" in facts["LoRAs"]
+    assert "wan_2.1_vae.safetensors" in shown
+
+
 def test_jobs_are_listed_by_page_with_columns_of_ones_choice(cli: Cli, night: list[str]) -> None:
     first = cli("ls", "--columns", "job,seed,labels", "--limit", "4")
     second = cli("ls", "--columns", "job,seed", "--limit", "4", "--page", "2", "--search", "FOX")
