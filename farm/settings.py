@@ -532,6 +532,12 @@ class WorkerSettings(FromEnvironment):
         description="Folders of the worker's machine, with colons between, from which `file:` inputs are "
         "taken (a shared disk); empty: none. Whoever may submit jobs can read the media files in them.",
     )
+    inputs_time_s: float = Field(
+        600.0,
+        gt=0,
+        validation_alias=_variable("FARM_INPUTS_TIME_S"),
+        description="Seconds within which all input files of a job have to be fetched.",
+    )
     input_limit_mib: int = Field(
         2048,
         ge=1,

@@ -14,13 +14,22 @@ from farm.status.not_fetching import NotFetching
 log = logging.getLogger(__name__)
 
 _STUCK_AFTER_S: Final = 5.0
+_LOOK_S: Final = 0.2  # whether a job that waits for its turn is to stop
 
 
 class Ticket:
-    """One job that a thread of this worker has in hand."""
+    """One job that a thread of this worker has in hand: on its way to the GPU, on it, or off it."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
+
+    def step_aside(self) -> None:
+        """The job is not ready for the GPU yet; another one may come meanwhile."""
+        self._gate._steps_aside(self)
+
+    def take_gpu(self, stop: threading.Event) -> None:
+        """Return once no other job has the GPU, or `stop` is set."""
+        self._gate._takes(self, stop)
 
     def off_the_gpu(self) -> None:
         """The job has left the GPU; the next one may come while it is published."""
@@ -31,7 +40,8 @@ class Gate:
     """Counts the jobs that hold the GPU or are on their way to it; thread-safe.
 
     A fetched message counts from the moment that Celery reserved it until the render has left
-    the GPU (`Ticket.off_the_gpu`); its publishing may go on.
+    the GPU (`Ticket.off_the_gpu`); its publishing may go on. One whose inputs are slow steps aside: the next
+    job may come and render, and whoever is ready first has the GPU.
 
     Celery's own count is not believed for ever: a message that it reserved and never gave to a thread, or
     never took off its list, would keep the GPU idle for the life of the process. One that is in no
@@ -50,7 +60,10 @@ class Gate:
         self._stuck_after_s = stuck_after_s
         self._clock = clock
         self._lock = threading.Lock()
-        self._rendering: set[Ticket] = set()
+        self._left = threading.Event()  # the GPU was left
+        self._rendering: set[Ticket] = set()  # on the GPU or on their way to it
+        self._on_gpu: Ticket | None = None
+        self._aside: set[Ticket] = set()  # their inputs are slow
         self._publishing: set[Ticket] = set()
         self._closed: set[NotFetching] = {NotFetching.STARTING}
         self._wake: Callable[[], None] = lambda: None
@@ -65,7 +78,7 @@ class Gate:
         With every thread busy publishing, a message would wait here for one, and could run elsewhere.
         """
         with self._lock:
-            in_hand = len(self._rendering) + len(self._publishing)
+            in_hand = len(self._rendering) + len(self._aside) + len(self._publishing)
             coming = self._really_coming(max(reserved - in_hand, 0))
             gpu_is_free = not self._rendering and not coming
             return not self._closed and gpu_is_free and in_hand + coming < self._threads
@@ -95,14 +108,44 @@ class Gate:
         finally:
             with self._lock:
                 self._rendering.discard(ticket)
+                self._aside.discard(ticket)
                 self._publishing.discard(ticket)
+                self._leave_gpu(ticket)
             self._wake()
+
+    def _steps_aside(self, ticket: Ticket) -> None:
+        with self._lock:
+            # One thread stays for a job that is ready, and one for the publishing of the last.
+            if ticket not in self._rendering or len(self._aside) >= self._threads - 2:
+                return
+            self._rendering.discard(ticket)
+            self._aside.add(ticket)
+        self._wake()
+
+    def _takes(self, ticket: Ticket, stop: threading.Event) -> None:
+        with self._lock:
+            self._aside.discard(ticket)
+            self._rendering.add(ticket)
+        while not stop.is_set():
+            with self._lock:
+                if self._on_gpu is None:
+                    self._on_gpu = ticket
+                    return
+                self._left.clear()
+            self._left.wait(_LOOK_S)
+
+    def _leave_gpu(self, ticket: Ticket) -> None:
+        if self._on_gpu is ticket:
+            self._on_gpu = None
+            self._left.set()
 
     def _publishes(self, ticket: Ticket) -> None:
         with self._lock:
-            if ticket in self._rendering:
+            if ticket in self._rendering or ticket in self._aside:
                 self._rendering.discard(ticket)
+                self._aside.discard(ticket)
                 self._publishing.add(ticket)
+            self._leave_gpu(ticket)
         self._wake()
 
     @property
@@ -119,13 +162,13 @@ class Gate:
     def idle(self) -> bool:
         """Whether no job is in hand at all, not even one that is being published."""
         with self._lock:
-            return not self._rendering and not self._publishing
+            return not self._rendering and not self._aside and not self._publishing
 
     @property
     def crowded(self) -> bool:
-        """Whether a free GPU gets no job because every thread publishes."""
+        """Whether a free GPU gets no job because every thread publishes, or waits for inputs."""
         with self._lock:
-            return not self._rendering and len(self._publishing) >= self._threads
+            return not self._rendering and len(self._publishing) + len(self._aside) >= self._threads
 
     def close(self, reason: NotFetching) -> None:
         """Fetch nothing for this reason, until `open` takes it back."""

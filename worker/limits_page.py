@@ -73,6 +73,12 @@ LIMITS: Final = (
         beyond="the job fails",
     ),
     Limit(
+        of="the time to fetch all input files of a job",
+        most=f"{_default('inputs_time_s')} s",
+        setting="FARM_INPUTS_TIME_S",
+        beyond="the job fails",
+    ),
+    Limit(
         of="input files that a worker keeps",
         most=f"{_default('input_cache_mib')} MiB",
         setting="FARM_INPUT_CACHE_MIB",

@@ -42,7 +42,7 @@ from worker.gate import Gate
 from worker.gpu.card import GIB
 from worker.inputs.cache import InputCache
 from worker.jobs.at_work import AtWork
-from worker.jobs.context import AttemptContext
+from worker.jobs.context import AttemptContext, GpuTurn
 from worker.jobs.lease import LeaseKeeper
 from worker.machine import Machine
 from worker.results.publish import S3Publisher
@@ -185,10 +185,10 @@ class Worker:
         *,
         priority: int | None,
         announce: Callable[[Progress], None],
-        off_the_gpu: Callable[[], None],
+        turn: GpuTurn,
     ) -> str:
         """See `Desk.work_on`."""
-        return self._desk.work_on(job_id, priority=priority, announce=announce, off_the_gpu=off_the_gpu)
+        return self._desk.work_on(job_id, priority=priority, announce=announce, turn=turn)
 
     def drain(self) -> None:
         """Fetch nothing more; give what still renders after the grace back, so that it runs elsewhere."""
@@ -334,6 +334,7 @@ def assemble(
             hold_limit_s=own.hold_s,
             scratch=scratch,
             renew_s=limits.renew_s,
+            inputs_time_s=own.inputs_time_s,
             previews=own.previews,
             prompt_metadata=own.prompt_metadata,
         ),

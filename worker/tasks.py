@@ -33,7 +33,7 @@ def register(app: Celery, gate: Gate, worker: Worker) -> None:
                 job_id,
                 priority=(self.request.delivery_info or {}).get("priority"),
                 announce=lambda progress: announce(app, name, job_id, progress),
-                off_the_gpu=ticket.off_the_gpu,
+                turn=ticket,
             )
             return outcome
 

@@ -9,6 +9,7 @@ import random
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -17,6 +18,13 @@ from comfy.errors import GraphError
 from comfy.graphs.path_gate import check_paths, path_fault, path_problems, text_fault
 from comfy.rewrites import set_output_prefix
 from farm.asking.admission import admit
+from farm.settings import WorkerSettings
+from farm.testing import FolderStorage
+from tests.support.clips import make_picture
+from worker.comfyui.folders import open_folders
+from worker.comfyui.own_comfy import OwnComfy
+from worker.inputs.cache import InputCache
+from worker.jobs.render import is_opened_as_path
 
 _OUTSIDE: Final[tuple[str, ...]] = (
     "../x.png",
@@ -281,6 +289,44 @@ def test_what_passes_stays_inside_for_the_real_loaders(tmp_path: Path) -> None:
     assert len(passed) > 1000
     assert answer["leaks"] == []
     assert answer["strict"] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("class_type", "input_name", "is_path"),
+    [
+        ("LoadImage", "image", False),
+        ("LoadVideo", "file", False),
+        ("VHS_LoadVideo", "video", False),
+        ("VHS_LoadVideoPath", "video", True),
+        ("VHS_LoadImagePath", "image", True),
+        ("Somebodys", "video_path", True),
+    ],
+)
+def test_a_file_of_the_job_lies_where_the_node_may_open_it(
+    class_type: str, input_name: str, is_path: bool, tmp_path: Path
+) -> None:
+    storage = FolderStorage(tmp_path / "s3")
+    address = storage.upload_input(make_picture(tmp_path / "x.png"))
+    cache = InputCache(tmp_path / "cache", storage=storage, settings=WorkerSettings.read())
+    folders, lock = open_folders(tmp_path / "worker", holder="test")
+    supervisor = SimpleNamespace(plan=None, input_dir=folders.input, work_dir=folders.work)
+    comfy = OwnComfy(supervisor)  # type: ignore[arg-type]
+    graph = a_graph(class_type, input_name, "x")
+
+    name = comfy.provide(
+        cache,
+        address,
+        field=f"1.{input_name}",
+        holder="t",
+        stop=lambda: False,
+        as_path=is_opened_as_path(graph, f"1.{input_name}"),
+    )
+
+    lock.release()
+    assert Path(name).is_absolute() is is_path
+    opened = Path(name) if is_path else folders.input / name
+    assert opened.is_file()
+    assert opened.is_relative_to(folders.work if is_path else folders.input)
 
 
 def test_a_refusal_names_node_and_input_and_is_short() -> None:

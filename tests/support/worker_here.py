@@ -22,7 +22,7 @@ from tests.support.emulator_thread import EmulatorThread
 from worker.errors import ComfyDied, WorkerError
 from worker.inputs.cache import InputCache
 from worker.jobs.attempt import attempt
-from worker.jobs.context import AttemptContext, RenderContext, RunListener
+from worker.jobs.context import AloneOnGpu, AttemptContext, RenderContext, RunListener
 from worker.jobs.faults import MachineTrouble
 from worker.jobs.lease import LeaseKeeper
 from worker.plan.fallback import FallbackStep
@@ -79,7 +79,14 @@ class ThreadComfy:
         return self.server.client
 
     def provide(
-        self, inputs: InputCache, source: str, *, field: str, holder: str, stop: Callable[[], bool]
+        self,
+        inputs: InputCache,
+        source: str,
+        *,
+        field: str,
+        holder: str,
+        stop: Callable[[], bool],
+        as_path: bool = False,
     ) -> str:
         """See `Comfy.provide`."""
         return inputs.provide(source, self.server.input, holder=holder, field=field, stop=stop)
@@ -185,13 +192,14 @@ class WorkerHere:
             hold_limit_s=60.0,
             scratch=folder / "scratch",
             renew_s=RENEW_S,
+            inputs_time_s=600.0,
             previews=False,
             prompt_metadata=False,
         )
 
     def work_on(self, job_id: str) -> str:
         """Work on a job; returns what became of it."""
-        return attempt(job_id, self.context, announce=self._note, off_the_gpu=lambda: None)
+        return attempt(job_id, self.context, announce=self._note, turn=AloneOnGpu())
 
     def render_context(self, claim: Claim, *, within_s: float = 60.0) -> RenderContext:
         """For a claim that is certainly this worker's."""

@@ -30,7 +30,7 @@ from worker.errors import AttemptStopped, ComfyDied
 from worker.gate import Gate
 from worker.jobs.at_work import AtWork
 from worker.jobs.attempt import attempt
-from worker.jobs.context import AttemptContext, RenderContext
+from worker.jobs.context import AloneOnGpu, AttemptContext, GpuTurn, RenderContext
 from worker.jobs.lease import LeaseKeeper
 from worker.jobs.names import run_folder
 from worker.results.publish import LocalOutput
@@ -48,6 +48,7 @@ _GRACE_S: Final = 20.0  # that a process that leaves has
 _STATUS_S, _STATUS_TTL_S = 3.0, 10.0
 _PATIENCE_S: Final = 60.0  # FARM_PUBLISH_PATIENCE_S
 _HOLD_S: Final = 3600.0
+_ALONE: Final = AloneOnGpu()
 _STEP_S: Final = 0.5  # of a render, after which it looks whether it is to stop
 _POSTED: Final = b"a clip"
 
@@ -342,19 +343,18 @@ class PlayedWorker:
             scratch=self._folder / "scratch",
             hooks=_Hooks(health),
             renew_s=RENEW_S,
+            inputs_time_s=600.0,
             previews=False,
             prompt_metadata=False,
         )
 
-        def work(
-            job_id: str, *, only_publish: bool = False, off_the_gpu: Callable[[], None] = lambda: None
-        ) -> None:
+        def work(job_id: str, *, only_publish: bool = False, turn: GpuTurn = _ALONE) -> None:
             with at_work.on(job_id) as noted, contextlib.suppress(StoreUnavailable):
                 attempt(
                     job_id,
                     context,
                     announce=lambda progress: _note(noted, progress),
-                    off_the_gpu=off_the_gpu,
+                    turn=turn,
                     only_publish=only_publish,
                 )
 
@@ -405,7 +405,7 @@ class PlayedWorker:
                 with contextlib.suppress(StoreUnavailable):
                     self._draining.pass_on(job_id)
                 return
-            work(job_id, off_the_gpu=ticket.off_the_gpu)
+            work(job_id, turn=ticket)
 
     def _tell_status(self, store: RedisJobStore, gate: Gate) -> None:
         while True:

@@ -16,6 +16,7 @@ from typing import Final
 import psutil
 
 from worker.errors import FolderUnusable
+from worker.inputs.cache import INPUT_SUBFOLDER
 from worker.locks import HeldLock
 
 log = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ def open_folders(data_dir: Path, *, holder: str) -> tuple[WorkerFolders, HeldLoc
             advice="give each worker its own FARM_WORKER_DIR",
         )
         _end_leftover(folders.root / "comfyui.pid")
-        for folder in cleared:
+        for folder in (*cleared, folders.work / INPUT_SUBFOLDER):
             _empty(folder)
         for folder in (*cleared, folders.user, folders.logs, folders.work):
             folder.mkdir(exist_ok=True)

@@ -223,6 +223,7 @@ def child_environment(
         if name not in _WITHHELD and not name.startswith(_WITHHELD_PREFIXES)
     }
     kept["PYTHONUNBUFFERED"] = "1"  # a line that waits in a buffer is stamped too late
+    kept["VHS_STRICT_PATHS"] = "1"  # VideoHelperSuite opens what lies below its working directory, no more
     if target.kind is ComfyKind.EMULATOR:
         # It is ours, and has to be found in a checkout that nobody installed too.
         kept["PYTHONPATH"] = str(Path(comfy.errors.__file__).parents[1])

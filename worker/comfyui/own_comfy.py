@@ -49,10 +49,20 @@ class OwnComfy:
         return self._supervisor.client()
 
     def provide(
-        self, inputs: InputCache, source: str, *, field: str, holder: str, stop: Callable[[], bool]
+        self,
+        inputs: InputCache,
+        source: str,
+        *,
+        field: str,
+        holder: str,
+        stop: Callable[[], bool],
+        as_path: bool = False,
     ) -> str:
         """Put an input where the server finds it: its folder, or by /upload when that is not ours."""
-        folder = self._supervisor.input_dir
+        folder, work = self._supervisor.input_dir, self._supervisor.work_dir
+        if as_path and work is not None:
+            # `VHS_STRICT_PATHS` lets nodes open what lies below their working directory, and nothing else.
+            return str(work / inputs.provide(source, work, holder=holder, field=field, stop=stop))
         if folder is not None:
             return inputs.provide(source, folder, holder=holder, field=field, stop=stop)
         file = inputs.fetch(source, holder=holder, field=field, stop=stop)

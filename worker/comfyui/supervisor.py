@@ -326,6 +326,11 @@ class ComfySupervisor:
             return None
         return self._folders.input
 
+    @property
+    def work_dir(self) -> Path | None:
+        """Its working directory; None when its disk is not ours."""
+        return None if self.is_attached or self._folders is None else self._folders.work
+
     def facts(self) -> ComfyFacts | None:
         """Versions, command line and devices, as it told them when it became ready."""
         running = self._keeper.running

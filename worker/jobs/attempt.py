@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from typing import Any, Final, TypeVar
 
 from comfy.errors import OutOfMemory
-from farm.errors import StorageUnavailable, StoreUnavailable
+from farm.errors import StorageUnavailable, StoreUnavailable, TransferStopped
 from farm.job import (
     MOST_TEXTS,
     PUBLISHING,
@@ -26,7 +26,9 @@ from farm.job import (
     shown_text,
 )
 from farm.store.base import Claim, LeaseAnswer, NewEvent, Refused
-from worker.jobs.context import AttemptContext, RenderContext, RunListener
+from worker.errors import TimeLimitReached
+from worker.inputs.gather import gather
+from worker.jobs.context import AttemptContext, GpuTurn, RenderContext, RunListener
 from worker.jobs.faults import Fault, sort_fault
 from worker.jobs.job_seconds import job_seconds
 from worker.jobs.lease import Lease
@@ -59,14 +61,14 @@ def attempt(
     *,
     priority: int | None = None,
     announce: Callable[[Progress], None],
-    off_the_gpu: Callable[[], None],
+    turn: GpuTurn,
     only_publish: bool = False,
 ) -> str:
     """Work on a job until its attempt has ended; returns what became of it, in a word or two.
 
     Args:
         priority: of the message that named the job; None when none did.
-        off_the_gpu: called once nothing of it holds the GPU any more, whatever came of it.
+        turn: its right to the GPU; given up once nothing of it needs the GPU any more, whatever came of it.
         only_publish: give the job back rather than render it: another job may have the GPU.
 
     The outcome is in the store by then. Raises nothing that a job could cause; `StoreUnavailable`
@@ -83,7 +85,7 @@ def attempt(
     reporter = Reporter(context.store, job_id, claim.attempt, token=claim.token, announce=announce)
     try:
         with context.keeper.hold(claim, asked_at=asked_at) as lease:
-            return _Attempt(claim, lease, context, reporter, off_the_gpu).run(only_publish=only_publish)
+            return _Attempt(claim, lease, context, reporter, turn).run(only_publish=only_publish)
     finally:
         reporter.close()
 
@@ -95,13 +97,13 @@ class _Attempt:
         lease: Lease,
         context: AttemptContext,
         reporter: Reporter,
-        off_the_gpu: Callable[[], None],
+        turn: GpuTurn,
     ) -> None:
         self._claim = claim
         self._lease = lease
         self._context = context
         self._reporter = reporter
-        self._off_the_gpu = off_the_gpu
+        self._turn = turn
         self._facts = {"job_id": claim.job_id, "attempt": claim.attempt, "token": claim.token}
         self._started = time.monotonic()
         self._left_gpu: float | None = None  # None: it never had the card
@@ -120,7 +122,7 @@ class _Attempt:
         self._retained = self._context.retained.find(self._claim.job_id, self._claim.spec)
         if self._retained is not None:
             retained = self._retained
-            self._off_the_gpu()
+            self._turn.off_the_gpu()
             return self._run(lambda: self._take(retained))
         return self._give_back() if only_publish else self._run(self._use_gpu)
 
@@ -153,6 +155,15 @@ class _Attempt:
 
     def _use_gpu(self) -> Rendered:
         try:
+            self._fetch_inputs()
+        except Exception as exc:
+            self._judge(exc)
+            self._turn.off_the_gpu()
+            raise
+        waiting_since = time.monotonic()
+        self._turn.take_gpu(self._lease.stopped)
+        self._started += time.monotonic() - waiting_since  # another job's time is not this one's
+        try:
             return self._render()
         except Exception as exc:
             # Before the gate opens: a broken machine must not have the next job.
@@ -162,7 +173,27 @@ class _Attempt:
             self._left_gpu = time.monotonic()
             self._context.hooks.after_render()
             # Whatever came of it, the GPU is free: the next job may come while this one is booked.
-            self._off_the_gpu()
+            self._turn.off_the_gpu()
+
+    def _fetch_inputs(self) -> None:
+        """Have the input files here before the GPU is taken: a slow server must not hold a card."""
+        spec, stop = self._claim.spec, self._lease.stopped
+        if not spec.inputs:
+            return
+        until = self._started + spec.time_limit_s
+        try:
+            gather(
+                self._context.inputs,
+                spec.inputs,
+                holder=self._claim.token,
+                time_s=self._context.inputs_time_s,
+                stop=lambda: stop.is_set() or time.monotonic() > until,
+                on_slow=self._turn.step_aside,
+            )
+        except TransferStopped as exc:
+            if stop.is_set():
+                raise
+            raise TimeLimitReached(self._claim.job_id, spec.time_limit_s) from exc
 
     def _render_context(self) -> RenderContext:
         worker = self._context

@@ -60,9 +60,19 @@ class Comfy(Protocol):
         """
 
     def provide(
-        self, inputs: InputCache, source: str, *, field: str, holder: str, stop: Callable[[], bool]
+        self,
+        inputs: InputCache,
+        source: str,
+        *,
+        field: str,
+        holder: str,
+        stop: Callable[[], bool],
+        as_path: bool = False,
     ) -> str:
         """Put an input file where the server finds it; the name to write into the graph.
+
+        Args:
+            as_path: whether the node opens what it is given; else it looks in the server's input folder.
 
         Raises:
             InputUnavailable, StorageUnavailable, TransferStopped: as `InputCache.provide`.
@@ -98,6 +108,32 @@ class RunListener:
     phase: Callable[[str], None]
     progress: Callable[[Progress], None]
     preview: Callable[[str, str, bytes], None] | None = None  # node id, media type, image
+
+
+class GpuTurn(Protocol):
+    """An attempt's right to the GPU."""
+
+    def step_aside(self) -> None:
+        """Let another job have the GPU meanwhile."""
+
+    def take_gpu(self, stop: threading.Event) -> None:
+        """Return once no other job has the GPU, or `stop` is set."""
+
+    def off_the_gpu(self) -> None:
+        """Nothing of this attempt needs the GPU any more."""
+
+
+class AloneOnGpu:
+    """The turn of an attempt beside which there is none."""
+
+    def step_aside(self) -> None:
+        """Nobody else wants it."""
+
+    def take_gpu(self, stop: threading.Event) -> None:
+        """It is free."""
+
+    def off_the_gpu(self) -> None:
+        """Nobody waits for it."""
 
 
 class AttemptHooks(Protocol):
@@ -144,6 +180,7 @@ class AttemptContext:
     hold_limit_s: float  # how long a job whose files wait here is kept from others
     scratch: Path  # for files that come by /view
     renew_s: float
+    inputs_time_s: float  # for all input files of a job together
     previews: bool
     prompt_metadata: bool  # whether a job may keep the graph in its files
 

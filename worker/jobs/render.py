@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from comfy.errors import RunInterrupted, RunLost, ServerError, ServerForbids, ServerUnreachable
 from comfy.graphs.graph import set_inputs
+from comfy.graphs.links import class_of, find_input
+from comfy.node_defs.node_classes import Names, what_it_names
 from comfy.protocol.client import ComfyClient
 from comfy.protocol.events import Event, Preview
 from comfy.protocol.outputs import OutputFile, files_of_others
@@ -76,8 +78,9 @@ def _render(context: RenderContext) -> Rendered:
     started = time.monotonic()
     context.listener.phase("preparing")
     server = _Server(client=comfy.client(), died=comfy.died)
+    # Before the inputs are in their places: where a node wants a path, we may give one that a job may not.
+    context.fitter.admit(set_inputs(claim.spec.graph, dict.fromkeys(claim.spec.inputs, "farm/file")))
     given = _with_inputs(context)
-    context.fitter.admit(given)
     fitted = context.fitter.fit(given, claim.spec)
     graph, prefixes = set_output_prefix(fitted.graph, file_prefix(claim))
     changes = (*fitted.changes, *prefixes)
@@ -139,7 +142,14 @@ def _with_inputs(context: RenderContext) -> Mapping[str, Any]:
 
     try:
         names = {
-            path: context.comfy.provide(context.inputs, source, field=path, holder=claim.token, stop=over)
+            path: context.comfy.provide(
+                context.inputs,
+                source,
+                field=path,
+                holder=claim.token,
+                stop=over,
+                as_path=is_opened_as_path(claim.spec.graph, path),
+            )
             for path, source in claim.spec.inputs.items()
         }
     except TransferStopped as exc:
@@ -147,6 +157,13 @@ def _with_inputs(context: RenderContext) -> Mapping[str, Any]:
             raise
         raise _too_long(claim) from exc
     return set_inputs(claim.spec.graph, names)
+
+
+def is_opened_as_path(graph: Mapping[str, Any], input_path: str) -> bool:
+    """Whether the node opens the name by itself, instead of looking for it in the input folder."""
+    found = find_input(graph, input_path)
+    named = what_it_names(class_of(graph, found[0]) or "", found[1]) if found is not None else None
+    return named in (Names.ANY_FILE, Names.PATH)
 
 
 def _run_afresh(context: RenderContext, server: _Server, graph: Mapping[str, Any]) -> PromptRun:

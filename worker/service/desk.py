@@ -8,7 +8,7 @@ from collections.abc import Callable
 from farm.job import Progress
 from worker.jobs.at_work import AtWork
 from worker.jobs.attempt import attempt
-from worker.jobs.context import AttemptContext
+from worker.jobs.context import AloneOnGpu, AttemptContext, GpuTurn
 from worker.service.draining import Draining
 
 
@@ -30,20 +30,18 @@ class Desk:
         *,
         priority: int | None,
         announce: Callable[[Progress], None],
-        off_the_gpu: Callable[[], None],
+        turn: GpuTurn,
     ) -> str:
         """Work on the job that a message names; returns what became of it.
 
         Args:
             priority: of the message.
-            off_the_gpu: called when the next job may come, while this one may still be published.
+            turn: given up when the next job may come, while this one may still be published.
         """
         if self._draining.takes_no_job:
             self._draining.pass_on(job_id)
             return "dropped: this worker drains"
-        return self._attempt(
-            job_id, priority=priority, announce=announce, off_the_gpu=off_the_gpu, only_publish=False
-        )
+        return self._attempt(job_id, priority=priority, announce=announce, turn=turn, only_publish=False)
 
     def publish(self, job_id: str) -> str:
         """Publish the files of this job that wait here, without the GPU; returns what became of it."""
@@ -51,7 +49,7 @@ class Desk:
             job_id,
             priority=None,
             announce=lambda _progress: None,
-            off_the_gpu=lambda: None,
+            turn=AloneOnGpu(),
             only_publish=True,
         )
 
@@ -61,7 +59,7 @@ class Desk:
         *,
         priority: int | None,
         announce: Callable[[Progress], None],
-        off_the_gpu: Callable[[], None],
+        turn: GpuTurn,
         only_publish: bool,
     ) -> str:
         try:
@@ -77,7 +75,7 @@ class Desk:
                     self._context,
                     priority=priority,
                     announce=note,
-                    off_the_gpu=off_the_gpu,
+                    turn=turn,
                     only_publish=only_publish,
                 )
             self._at_work.ended(outcome)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack
 
 import pytest
 
 from farm.status.not_fetching import NotFetching
 from tests.support.clock import Clock
+from tests.support.valkey import eventually
 from worker.gate import Gate, Ticket
 
 
@@ -116,3 +118,79 @@ def test_the_end_of_a_render_wakes_the_event_loop(gate: Gate) -> None:
 
     assert len(woken) == 2
     assert gate.idle
+
+
+def test_while_the_inputs_of_a_job_are_slow_another_one_may_come_and_have_the_gpu(gate: Gate) -> None:
+    never = threading.Event()
+    with gate.work() as slow:
+        slow.step_aside()
+        assert gate.may_fetch(reserved=1)
+        assert not gate.idle
+
+        with gate.work() as ready:
+            ready.take_gpu(never)
+            assert not gate.may_fetch(reserved=2)
+            waiting = threading.Thread(target=slow.take_gpu, args=(never,))
+            waiting.start()
+            eventually(lambda: not gate.may_fetch(reserved=2), within_s=30)
+            assert waiting.is_alive()
+
+            ready.off_the_gpu()
+            waiting.join(timeout=30)
+
+            assert not waiting.is_alive()
+            assert not gate.may_fetch(reserved=2)
+        slow.off_the_gpu()
+        assert gate.may_fetch(reserved=1)
+
+
+def test_two_jobs_never_have_the_gpu_at_once(gate: Gate) -> None:
+    on_gpu, most, lock = 0, 0, threading.Lock()
+
+    def work() -> None:
+        nonlocal on_gpu, most
+        with gate.work() as ticket:
+            ticket.step_aside()
+            ticket.take_gpu(threading.Event())
+            with lock:
+                on_gpu += 1
+                most = max(most, on_gpu)
+            with lock:
+                on_gpu -= 1
+            ticket.off_the_gpu()
+
+    threads = [threading.Thread(target=work) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+
+    assert most == 1
+    assert gate.idle
+
+
+def test_a_job_that_is_to_stop_does_not_wait_for_its_turn(gate: Gate) -> None:
+    stop = threading.Event()
+    with gate.work() as first, gate.work() as second:
+        first.take_gpu(stop)
+        stop.set()
+
+        second.take_gpu(stop)
+
+        first.off_the_gpu()
+        with gate.work() as third:
+            third.take_gpu(threading.Event())  # the one that was stopped has never had it
+
+
+def test_two_threads_stay_for_jobs_whose_inputs_are_there(gate: Gate) -> None:
+    with ExitStack() as stack:
+        slow = [hold(stack, gate) for _ in range(3)]
+        for ticket in slow:
+            ticket.step_aside()
+
+        assert not gate.may_fetch(reserved=3)  # the third one keeps its place before the GPU
+        slow[0].take_gpu(threading.Event())
+        slow[0].off_the_gpu()
+        slow[2].step_aside()
+
+        assert gate.may_fetch(reserved=3)

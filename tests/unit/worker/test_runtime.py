@@ -90,9 +90,7 @@ class Whole:
     def work_on(self, job_id: str) -> str:
         """Work on a job as the task does."""
         with self.gate.work() as ticket:
-            return self.worker.work_on(
-                job_id, priority=None, announce=_ignore, off_the_gpu=ticket.off_the_gpu
-            )
+            return self.worker.work_on(job_id, priority=None, announce=_ignore, turn=ticket)
 
     def _open(self) -> MemoryJobStore:
         whole, self.opened = self, self.opened + 1

@@ -29,7 +29,7 @@ from tests.support.whole_farm import a_clip
 from tests.support.worker_here import WorkerHere
 from worker.comfyui.folders import open_folders
 from worker.jobs import attempt as attempts
-from worker.jobs.context import AttemptContext, RenderContext
+from worker.jobs.context import AloneOnGpu, AttemptContext, RenderContext
 from worker.jobs.lease import LeaseKeeper
 from worker.jobs.names import run_folder
 from worker.plan.fallback import FallbackStep
@@ -54,6 +54,7 @@ def context_of(store: MemoryJobStore, publisher: S3Publisher, folder: Path, **ot
         "scratch": folder / "scratch",
         "hooks": MagicMock(facts=WorkerFacts, machine_trouble=lambda: None, sizes_of=lambda _files: {}),
         "renew_s": 3,
+        "inputs_time_s": 600.0,
         "previews": False,
         "prompt_metadata": False,
     }
@@ -86,7 +87,7 @@ def test_the_result_names_the_model_files_that_the_worker_had_when_the_run_began
     context = context_of(store, publisher, tmp_path, hooks=hooks)
     (job,) = store.submit([a_job(requirements={"models": MODELS})])
 
-    outcome = attempts.attempt(job.job_id, context, announce=lambda _: None, off_the_gpu=lambda: None)
+    outcome = attempts.attempt(job.job_id, context, announce=lambda _: None, turn=AloneOnGpu())
 
     publisher.close()
     result = store.get(job.job_id).result
@@ -120,7 +121,7 @@ class OneWorker:
     def attempt(self, store: MemoryJobStore, job_id: str) -> str:
         comfy = MagicMock(clean=self.folders.clean)
         context = context_of(store, self.publisher, self._folder, comfy=comfy, inputs=self.inputs)
-        return attempts.attempt(job_id, context, announce=lambda _: None, off_the_gpu=lambda: None)
+        return attempts.attempt(job_id, context, announce=lambda _: None, turn=AloneOnGpu())
 
     def files_of(self, claim: Claim) -> list[Path]:
         folders = (self.folders.output, self.folders.temp, self._folder / "scratch")
@@ -248,12 +249,11 @@ def test_a_job_becomes_a_stored_clip_with_its_manifest_and_leaves_nothing_else(h
 def test_the_gpu_is_free_before_the_files_are_published(here: WorkerHere) -> None:
     job_id, stored_by_then = submitted(here), []
 
-    attempts.attempt(
-        job_id,
-        here.context,
-        announce=lambda _: None,
-        off_the_gpu=lambda: stored_by_then.append(list(here.storage.writes)),
-    )
+    class Watched(AloneOnGpu):
+        def off_the_gpu(self) -> None:
+            stored_by_then.append(list(here.storage.writes))
+
+    attempts.attempt(job_id, here.context, announce=lambda _: None, turn=Watched())
 
     assert stored_by_then == [[]]
 
@@ -354,7 +354,7 @@ def test_files_that_the_storage_refuses_wait_here_and_are_published_without_anot
     assert here.retained.find(job_id) is not None
     here.storage.broken = None
     outcome = attempts.attempt(
-        job_id, here.context, announce=lambda _: None, off_the_gpu=lambda: None, only_publish=True
+        job_id, here.context, announce=lambda _: None, turn=AloneOnGpu(), only_publish=True
     )
     assert outcome == "succeeded"
     assert (len(here.hooks.rendered), here.retained.all()) == (1, [])
@@ -364,7 +364,7 @@ def test_a_job_without_files_here_is_given_back_by_who_only_publishes(here: Work
     job_id = submitted(here)
 
     outcome = attempts.attempt(
-        job_id, here.context, announce=lambda _: None, off_the_gpu=lambda: None, only_publish=True
+        job_id, here.context, announce=lambda _: None, turn=AloneOnGpu(), only_publish=True
     )
 
     assert (outcome, here.store.get(job_id).state) == ("given back", JobState.QUEUED)
