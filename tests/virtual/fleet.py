@@ -261,7 +261,8 @@ class PlayedWorker:
     def freeze(self, seconds: float) -> None:
         """It does nothing for a while, and then goes on."""
         loop, limits = self._world.loop, self._world.limits
-        if seconds > limits.lease_s - RENEW_S:
+        # A short sleep costs nothing, unless it takes the time in which leases are renewed after an outage.
+        if seconds > limits.lease_s - RENEW_S or self._world.valkey.is_down:
             self._world.harm("frozen", "lost", lasts_s=seconds, worker=self.name)
         if seconds > limits.lease_s:
             self._world.deaths.append(Death(worker=self.name, at_s=loop.now_s))

@@ -205,6 +205,9 @@ class _Stage:
         else:
             world.valkey.restart(away_s)
         world.outages.append((since_s, since_s + away_s + _OUTAGE_AFTER_S))
+        for worker in self._workers:
+            if worker.process.thaws_us > loop.now_us:
+                world.harm("frozen meanwhile", "lost", lasts_s=away_s + _OUTAGE_AFTER_S, worker=worker.name)
         # Whoever claimed just then may never have heard of it.
         lost = Harm(
             kind=fault.kind,

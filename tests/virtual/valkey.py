@@ -92,6 +92,11 @@ class VirtualValkey:
         """Nothing passes between a process and the server for a while, and nobody is told."""
         self._silent_until_us[process.name] = self.loop.now_us + round(seconds * 1e6)
 
+    @property
+    def is_down(self) -> bool:
+        """Whether it is not there just now."""
+        return self.loop.now_us < self._down_until_us
+
     def hears(self, process: Process) -> bool:
         """Whether the network between them is well."""
         return self._silent_until_us.get(process.name, 0) <= self.loop.now_us

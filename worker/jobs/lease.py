@@ -15,6 +15,7 @@ from farm.store.roles import AttemptStore
 
 log = logging.getLogger(__name__)
 
+_AWAY_S: Final = 1.0  # between two tries while Redis is away: leases are left alone for 4 s after it is back
 _LOOK_S: Final = 0.05  # the keeper renews meanwhile
 
 
@@ -123,10 +124,13 @@ class LeaseKeeper:
 
     def _run(self) -> None:
         while not self._closing:
-            self._poke.wait(timeout=self._renew_s)
+            away = self._away_since is not None
+            self._poke.wait(timeout=min(self._renew_s, _AWAY_S) if away else self._renew_s)
             self._poke.clear()
             for lease in self.leases():
                 self._guarded(lambda lease=lease: self._renew(lease))  # type: ignore[misc]
+                if self._away_since is not None:
+                    break  # each of the others would wait as long, and come too late once Redis is back
 
     def _renew(self, lease: Lease) -> None:
         asked_at = time.monotonic()

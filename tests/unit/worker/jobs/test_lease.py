@@ -109,6 +109,24 @@ def test_a_lost_or_canceled_lease_stops_the_work(
     assert lease.answer is answer
 
 
+def test_of_many_leases_one_asks_whether_redis_is_back_and_then_all_are_renewed(
+    keeper: LeaseKeeper, store: RenewingStore
+) -> None:
+    store.answer = StoreUnavailable("here", "refused")
+    tokens = ["one", "two", "three"]
+
+    with ExitStack() as held:
+        for token in tokens:
+            held.enter_context(keeper.hold(a_claim(token)))
+        until(lambda: len(store.renewed) >= 5)
+        # The first round may have found fewer of them.
+        asked = store.renewed[1:]
+        store.answer = LeaseAnswer.OK
+        until(lambda: set(store.renewed[len(asked) + 1 :]) >= set(tokens))
+
+    assert set(asked) == {"one"}
+
+
 def test_the_work_goes_on_while_redis_is_away(keeper: LeaseKeeper, store: RenewingStore) -> None:
     store.answer = StoreUnavailable("here", "refused")
 
