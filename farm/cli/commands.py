@@ -14,7 +14,7 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
-from farm.cli.stack_folder import StackCommand
+from farm.cli.stack.folder import StackCommand
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,99 +29,111 @@ class Command:
 
 PANELS: Final[Mapping[str, Mapping[str, Command]]] = {
     "Jobs": {
-        "submit": Command("jobs", "Queue a job: a graph file or a template. Prints its id."),
-        "watch": Command("jobs", "Follow jobs live until they end; without any, those that run or wait now."),
-        "ls": Command("jobs", "List jobs, newest first."),
+        "submit": Command("jobs.commands", "Queue a job: a graph file or a template. Prints its id."),
+        "watch": Command(
+            "jobs.commands", "Follow jobs live until they end; without any, those that run or wait now."
+        ),
+        "ls": Command("jobs.commands", "List jobs, newest first."),
         "show": Command(
-            "jobs", "Show all that is known of a job: state, attempts and why they ended, files, a link."
+            "jobs.commands",
+            "Show all that is known of a job: state, attempts and why they ended, files, a link.",
         ),
         "cancel": Command(
-            "steering", "Ask for the end of jobs; one that runs stops as soon as its node yields."
+            "jobs.steering", "Ask for the end of jobs; one that runs stops as soon as its node yields."
         ),
         "pause": Command(
-            "steering",
+            "jobs.steering",
             "Keep waiting jobs from being run until they are resumed; one that runs goes on.",
         ),
-        "resume": Command("steering", "Let paused jobs run, before others of their priority."),
+        "resume": Command("jobs.steering", "Let paused jobs run, before others of their priority."),
         "priority": Command(
-            "steering", "Move waiting jobs to the front of another priority; one that runs goes on."
+            "jobs.steering", "Move waiting jobs to the front of another priority; one that runs goes on."
         ),
         "rm": Command(
-            "steering", "Remove jobs that have ended for good: their records, and their files in S3."
+            "jobs.steering", "Remove jobs that have ended for good: their records, and their files in S3."
         ),
-        "retry": Command("steering", "Queue failed, canceled or expired jobs anew, under their ids."),
+        "retry": Command("jobs.steering", "Queue failed, canceled or expired jobs anew, under their ids."),
         "pull": Command(
-            "steering",
+            "jobs.steering",
             "Download the files of succeeded jobs, each checked against its hash; nothing is overwritten.",
         ),
         "open": Command(
-            "jobs",
+            "jobs.commands",
             "Show the clip of a succeeded job, with what this system opens links with; else print its link.",
             function="open_clip",
         ),
-        "validate": Command("jobs", "Check a job as submit does, and store nothing."),
+        "validate": Command("jobs.commands", "Check a job as submit does, and store nothing."),
     },
     "Graphs": {
         "inspect": Command(
-            "graphs",
+            "graphs.commands",
             "Show what a graph makes, what each node is for, where values are set, what it needs.",
         ),
         "lint": Command(
-            "improve",
+            "graphs.improve",
             "Say what is wrong, slow or without effect in a graph; ends with 10 on errors, 11 on warnings.",
         ),
         "plan": Command(
-            "planning",
+            "graphs.plan",
             "Say what a graph needs and how long it takes on each card of the fleet; queues nothing.",
         ),
         "optimize": Command(
-            "improve",
+            "graphs.improve",
             "Show what a worker would change in a graph, and why; runs nothing, writes nothing without -o.",
         ),
         "templates": Command(
-            "graphs",
+            "graphs.commands",
             "List the templates, show one with its parameters, write its graph (-o), or keep a graph as one.",
             meets_farm=False,
         ),
     },
     "Fleet": {
         "workers": Command(
-            "fleet",
+            "fleet.commands",
             "List the live workers: GPU, class, mode, ComfyUI, state, job. With NAME, all about that one.",
         ),
-        "drain": Command("fleet", "Have a worker fetch nothing more; it ends its job first, unless --now."),
+        "drain": Command(
+            "fleet.commands", "Have a worker fetch nothing more; it ends its job first, unless --now."
+        ),
         "queues": Command(
-            "fleet", "Show how many jobs wait, by VRAM class and priority, and how many are in each state."
+            "fleet.commands",
+            "Show how many jobs wait, by VRAM class and priority, and how many are in each state.",
         ),
         "check": Command(
-            "fleet", "Look whether everything this machine needs is in place, and say what to do if not."
+            "fleet.commands",
+            "Look whether everything this machine needs is in place, and say what to do if not.",
         ),
         "plan-gpu": Command(
-            "fleet",
+            "fleet.commands",
             "Explain how ComfyUI would be started on this machine's card, or on a named one; starts nothing.",
             meets_farm=False,
         ),
         "steward": Command(
-            "fleet", "Run the loop that repairs what died, until it is told to end. Every worker has one too."
+            "fleet.commands",
+            "Run the loop that repairs what died, until it is told to end. Every worker has one too.",
         ),
         "clean": Command(
-            "fleet",
+            "fleet.commands",
             "Remove from S3 what no job names any more. The workers do it themselves now and then.",
         ),
         "metrics": Command(
-            "exporting",
+            "fleet.exporting",
             "Serve metrics of the whole fleet to Prometheus, until told to end; docs/metrics.md names them.",
         ),
     },
     "This machine": {
         "up": Command(
-            "stack",
+            "stack.commands",
             "Run Redis, S3, a worker and Flower here, until Ctrl-C; nothing needs to be installed.",
         ),
-        "demo": Command("stack", "Render one small WAN clip through the whole farm, and say where it is."),
-        "down": Command("stack", "Stop the stack that runs in this folder or above it; no job is lost."),
+        "demo": Command(
+            "stack.commands", "Render one small WAN clip through the whole farm, and say where it is."
+        ),
+        "down": Command(
+            "stack.commands", "Stop the stack that runs in this folder or above it; no job is lost."
+        ),
         "env": Command(
-            "stack",
+            "stack.commands",
             'Print the variables that lead to the local stack, passwords too: eval "$(farm env)" sets them.',
         ),
     },

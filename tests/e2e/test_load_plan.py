@@ -8,7 +8,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, generate_latest
 from rich.console import Console
 
-from farm.cli.worker_views import workers_table
+from farm.cli.fleet.views import workers_table
 from farm.fleet.metrics import FleetCollector
 from farm.job import JobState
 from farm.status.not_fetching import NotFetching

@@ -18,12 +18,24 @@ import farm.check
 from comfy.log.foreign import forgive_encodings, one_line, plain, to_json
 from farm.check import Finding
 from farm.cli.commands import COMMANDS
-from farm.cli.door import Door, PlainConsole
-from farm.cli.exits import ExitCode
+from farm.cli.fleet.views import worker_view
+from farm.cli.jobs.views import (
+    BarView,
+    JsonView,
+    LineView,
+    View,
+)
 from farm.cli.main import run
-from farm.cli.stack_views import demo_view, news_line, stack_view
-from farm.cli.views import BarView, JsonView, LineView, View
-from farm.cli.worker_views import worker_view
+from farm.cli.stack.views import (
+    demo_view,
+    news_line,
+    stack_view,
+)
+from farm.cli.terminal.door import (
+    Door,
+    PlainConsole,
+)
+from farm.cli.terminal.exits import ExitCode
 from farm.client import Farm
 from farm.job import EventKind, JobEvent, JobRecord, Progress, ShownText
 from farm.local import News, PartName, PartNews, StackState
@@ -232,7 +244,7 @@ def test_a_command_shows_strange_text_as_text(
 ) -> None:
     findings = [spoilt(Finding(name="Redis", ok=ok, what="it answers", remedy="do")) for ok in (True, False)]
     monkeypatch.setattr(farm.check, "check_everything", lambda *_given, **_more: findings)
-    monkeypatch.setattr("farm.cli.jobs.open_with_system", lambda _url: False)
+    monkeypatch.setattr("farm.cli.jobs.commands.open_with_system", lambda _url: False)
     ids = [job.job_id for job in bad_farm().list()][::-1]
 
     for arguments in calls(tmp_path, ids)[command]:

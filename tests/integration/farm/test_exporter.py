@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from farm.cli.exits import ExitCode
+from farm.cli.terminal.exits import ExitCode
 from farm.notifier import store_at
 from farm.process.child import Child
 from farm.process.logpump import LogLine

@@ -14,9 +14,12 @@ import pytest
 
 import farm
 from farm.cli.commands import COMMANDS
-from farm.cli.door import Door, PlainConsole
-from farm.cli.exits import ExitCode
 from farm.cli.main import run
+from farm.cli.terminal.door import (
+    Door,
+    PlainConsole,
+)
+from farm.cli.terminal.exits import ExitCode
 from farm.client import Farm
 from farm.errors import (
     BucketNotFound,
@@ -236,7 +239,7 @@ def test_watch_goes_on_after_an_outage(cli: Cli, monkeypatch: pytest.MonkeyPatch
         return whole(*args, **kwargs)
 
     monkeypatch.setattr(cli.store, "events", sometimes)
-    monkeypatch.setattr("farm.cli.watching._TRY_AGAIN_S", 0.0)
+    monkeypatch.setattr("farm.cli.jobs.watching._TRY_AGAIN_S", 0.0)
 
     ended = cli("watch", job_id)
 
@@ -824,7 +827,7 @@ def test_who_stops_watching_is_told_that_the_job_goes_on(cli: Cli, monkeypatch: 
         raise KeyboardInterrupt
 
     job_id = cli.submit()
-    monkeypatch.setattr("farm.cli.watching.follow", interrupted)
+    monkeypatch.setattr("farm.cli.jobs.watching.follow", interrupted)
 
     ended = cli("watch", job_id)
 

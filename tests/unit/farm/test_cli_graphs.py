@@ -15,7 +15,7 @@ from farm.asking.request import (
     prepare,
     with_seeds,
 )
-from farm.cli.exits import ExitCode
+from farm.cli.terminal.exits import ExitCode
 from farm.errors import InvalidJob
 from farm.testing import (
     FolderStorage,

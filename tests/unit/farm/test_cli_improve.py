@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
-from farm.cli.door import Door, PlainConsole
-from farm.cli.exits import ExitCode
 from farm.cli.main import run
+from farm.cli.terminal.door import (
+    Door,
+    PlainConsole,
+)
+from farm.cli.terminal.exits import ExitCode
 from farm.client import Farm
 from farm.settings import RedisSettings
 from farm.testing import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from farm.cli.exits import ExitCode
+from farm.cli.terminal.exits import ExitCode
 from farm.job import JobState
 from tests.unit.farm.test_cli import Cli, cli
 

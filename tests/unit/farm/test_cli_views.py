@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from farm.cli import words
-from farm.cli.door import PlainConsole
-from farm.cli.views import BarView
+from farm.cli.jobs.views import BarView
+from farm.cli.terminal import words
+from farm.cli.terminal.door import PlainConsole
 from farm.job import EventKind, JobEvent, Progress, new_job_id
 from farm.testing import MemoryJobStore
 from tests.support.jobs import a_job, an_error

@@ -12,7 +12,7 @@ import pytest
 from comfy.wan.forecast import pace_key
 from comfy.wan.workload import read_workload
 from farm.asking.request import JobRequest
-from farm.cli.exits import ExitCode
+from farm.cli.terminal.exits import ExitCode
 from farm.client import Farm
 from farm.errors import InvalidJob, StoreUnavailable
 from farm.fleet.model_lists import models_name

@@ -9,8 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from comfy.canary.report import Seen
-from farm.cli.tables import plain_table
-from farm.cli.words import seconds, size
+from farm.cli.terminal.tables import plain_table
+from farm.cli.terminal.words import (
+    seconds,
+    size,
+)
 from farm.job import Progress
 from farm.status.not_fetching import (
     Cause,

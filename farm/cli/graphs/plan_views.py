@@ -11,8 +11,11 @@ from rich.text import Text
 
 from comfy.wan.speed import Estimate
 from comfy.wan.workload import StageLoad, Workload
-from farm.cli.tables import plain_table
-from farm.cli.words import seconds, size
+from farm.cli.terminal.tables import plain_table
+from farm.cli.terminal.words import (
+    seconds,
+    size,
+)
 from farm.fleet.planning import (
     CardPlan,
     JobPlan,

@@ -6,8 +6,13 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from farm.cli.door import Door
-from farm.cli.views import BarView, JsonView, LineView, View
+from farm.cli.jobs.views import (
+    BarView,
+    JsonView,
+    LineView,
+    View,
+)
+from farm.cli.terminal.door import Door
 from farm.errors import StoreUnavailable
 from farm.follow import follow
 from farm.job import JobEvent, JobRecord

@@ -13,7 +13,10 @@ from farm.asking.request import (
     JobOptions,
     JobRequest,
 )
-from farm.cli.words import parse_pairs, parse_value
+from farm.cli.terminal.words import (
+    parse_pairs,
+    parse_value,
+)
 
 GraphFile = Annotated[
     Path | None,

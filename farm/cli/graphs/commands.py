@@ -33,11 +33,27 @@ from farm.asking.saved import (
     save_template,
     saved_templates,
 )
-from farm.cli import as_json
-from farm.cli.as_json import AsJson
-from farm.cli.door import Door, door_of, say
-from farm.cli.graph_options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
-from farm.cli.graph_views import inspection_view, template_view, templates_table
+from farm.cli.graphs.options import (
+    Bind,
+    GraphFile,
+    Inputs,
+    Parameters,
+    Snap,
+    Template,
+    request_of,
+)
+from farm.cli.graphs.views import (
+    inspection_view,
+    template_view,
+    templates_table,
+)
+from farm.cli.terminal import as_json
+from farm.cli.terminal.as_json import AsJson
+from farm.cli.terminal.door import (
+    Door,
+    door_of,
+    say,
+)
 from farm.errors import InvalidJob, Problem
 
 _INSPECTION: Final = TypeAdapter(Inspection)

@@ -13,8 +13,8 @@ from comfy.graphs.links import class_of
 from comfy.lint import Diagnostic, Severity
 from comfy.rewrites import ChangeKind, Optimized, Outcome, RewriteStatus, Site
 from comfy.rewrites.registry import REWRITES
-from farm.cli.tables import plain_table
-from farm.cli.words import size
+from farm.cli.terminal.tables import plain_table
+from farm.cli.terminal.words import size
 
 _COLOURS: Final = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 _LONGEST: Final = 48  # characters of a value

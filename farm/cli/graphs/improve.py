@@ -21,13 +21,20 @@ from farm.asking.request import (
     as_problem,
     build,
 )
-from farm.cli import as_json
-from farm.cli.as_json import AsJson
-from farm.cli.door import Door, door_of, say, say_notes
-from farm.cli.exits import ExitCode
-from farm.cli.graph_options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
-from farm.cli.improve_views import lint_view, optimized_view
-from farm.cli.rewrite_options import (
+from farm.cli.graphs.improve_views import (
+    lint_view,
+    optimized_view,
+)
+from farm.cli.graphs.options import (
+    Bind,
+    GraphFile,
+    Inputs,
+    Parameters,
+    Snap,
+    Template,
+    request_of,
+)
+from farm.cli.graphs.rewrite_options import (
     Accept,
     AttentionOption,
     KeepMetadata,
@@ -36,6 +43,15 @@ from farm.cli.rewrite_options import (
     Mp4,
     rewrite_options,
 )
+from farm.cli.terminal import as_json
+from farm.cli.terminal.as_json import AsJson
+from farm.cli.terminal.door import (
+    Door,
+    door_of,
+    say,
+    say_notes,
+)
+from farm.cli.terminal.exits import ExitCode
 from farm.errors import InvalidJob, StoreUnavailable
 from farm.fleet.sites import (
     live_sites,

@@ -8,13 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from farm.cli import as_json
-from farm.cli.as_json import AsJson
-from farm.cli.door import Door, door_of, say
-from farm.cli.exits import ExitCode
-from farm.cli.selecting import Chosen, DryRun, Yes, agreed, meant, selects
-from farm.cli.tables import video_words
-from farm.cli.words import size
+from farm.cli.jobs.selecting import (
+    Chosen,
+    DryRun,
+    Yes,
+    agreed,
+    meant,
+    selects,
+)
+from farm.cli.terminal import as_json
+from farm.cli.terminal.as_json import AsJson
+from farm.cli.terminal.door import (
+    Door,
+    door_of,
+    say,
+)
+from farm.cli.terminal.exits import ExitCode
+from farm.cli.terminal.tables import video_words
+from farm.cli.terminal.words import size
 from farm.downloads import DEFAULT_NAME
 from farm.handle import Result
 from farm.job import DEFAULT_PRIORITY, LEAST_URGENT, MOST_URGENT, JobState

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from farm.cli.door import Door
+from farm.cli.terminal.door import Door
 from farm.errors import FarmError, JobNotFound
 from farm.job import is_job_id
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from farm.cli.door import door_of
+from farm.cli.terminal.door import door_of
 
 
 def _remember(context: typer.Context, folder: Path | None) -> None:

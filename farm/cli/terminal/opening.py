@@ -13,7 +13,7 @@ from rich.style import Style
 from rich.text import Text
 
 from comfy.log.foreign import plain
-from farm.cli.door import say
+from farm.cli.terminal.door import say
 
 _ANSWER_S = 10.0  # an opener that still runs by then shows the clip itself
 

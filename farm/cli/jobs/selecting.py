@@ -12,10 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from farm.asking.selection import Selection
-from farm.cli import as_json
-from farm.cli.door import Door, say
-from farm.cli.ids import complete_id, whole_id
-from farm.cli.words import parse_moment, parse_pairs, parse_value
+from farm.cli.jobs.ids import (
+    complete_id,
+    whole_id,
+)
+from farm.cli.terminal import as_json
+from farm.cli.terminal.door import (
+    Door,
+    say,
+)
+from farm.cli.terminal.words import (
+    parse_moment,
+    parse_pairs,
+    parse_value,
+)
 from farm.job import JobRecord, JobState
 
 if TYPE_CHECKING:

@@ -14,8 +14,11 @@ from farm.asking.inspection import (
     Clip,
     Inspection,
 )
-from farm.cli.tables import plain_table
-from farm.cli.words import seconds, size
+from farm.cli.terminal.tables import plain_table
+from farm.cli.terminal.words import (
+    seconds,
+    size,
+)
 
 _NEEDED: Final = ("*", "bold red")
 _LONGEST: Final = 60  # characters of a value: a prompt goes on for lines

@@ -8,7 +8,10 @@ from typing import Annotated, Any, Final
 import typer
 
 from comfy.rewrites import Attention, ChangeKind
-from farm.cli.words import parse_pairs, parse_value
+from farm.cli.terminal.words import (
+    parse_pairs,
+    parse_value,
+)
 
 # As a person writes them -> as `RewriteOptions` has them.
 _LIMITS: Final = {

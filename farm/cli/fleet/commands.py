@@ -12,13 +12,22 @@ from typing import Annotated
 
 import typer
 
-from farm.cli import as_json
-from farm.cli.as_json import AsJson
-from farm.cli.door import door_of, say
-from farm.cli.ending import told_to_end
-from farm.cli.exits import ExitCode
-from farm.cli.tables import findings_table, queues_table
-from farm.cli.worker_views import worker_view, workers_table
+from farm.cli.fleet.views import (
+    worker_view,
+    workers_table,
+)
+from farm.cli.terminal import as_json
+from farm.cli.terminal.as_json import AsJson
+from farm.cli.terminal.door import (
+    door_of,
+    say,
+)
+from farm.cli.terminal.ending import told_to_end
+from farm.cli.terminal.exits import ExitCode
+from farm.cli.terminal.tables import (
+    findings_table,
+    queues_table,
+)
 from farm.errors import SettingsError
 from farm.fleet.model_lists import models_of
 from farm.installed import how_to_install

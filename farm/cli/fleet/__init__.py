@@ -1,0 +1,1 @@
+"""Commands about workers, the storage and metrics."""

@@ -1,0 +1,1 @@
+"""Commands about graphs: shown, checked, changed, planned."""
