@@ -21,13 +21,13 @@ from comfy.node_defs.definitions import (
     NodeDef,
 )
 from comfy.ui.document import Document, Mode, Node, fail, read_document
+from comfy.ui.groups import PREFIXES, with_groups_opened
 from comfy.ui.scopes import Scope, open_scopes
 from comfy.ui.sources import VIRTUAL, Gone, Literal, SameAs, Sources, Taken
 from comfy.ui.widgets import Saved, ShiftedValuesError, Widgets, read_widgets, read_without_definition
 
 _MOST_PROBLEMS: Final = 100
 _SUBGRAPH_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_GROUP_NODES: Final = ("workflow>", "workflow/")
 _SILENT: Final[Mapping[int, str]] = {Mode.NEVER: "muted", Mode.BYPASS: "bypassed"}
 _MOST_NOTES: Final = 100
 _EXPORT: Final = "export it in ComfyUI with Workflow > Export (API)"
@@ -51,7 +51,7 @@ def convert(raw: Mapping[str, Any], definitions: Definitions) -> Converted:
     Raises:
         GraphError: with a problem for every node that cannot be converted.
     """
-    document = read_document(raw)
+    document = with_groups_opened(read_document(raw), definitions)
     root = open_scopes(document)
     sources = Sources()
     graph: Graph = {}
@@ -117,7 +117,7 @@ def _widgets_of(node: Node, definition: NodeDef | None) -> Widgets | None:
 
 def _is_opaque(node: Node) -> bool:
     """Whether it only stands for other nodes, so that it cannot run whatever its values are."""
-    return node.class_type.startswith(_GROUP_NODES) or bool(_SUBGRAPH_ID.fullmatch(node.class_type))
+    return node.class_type.startswith(PREFIXES) or bool(_SUBGRAPH_ID.fullmatch(node.class_type))
 
 
 def _is_linked(scope: Scope, node: Node) -> bool:
@@ -171,10 +171,11 @@ def _without_loose_ends(graph: Graph) -> Graph:
 
 def _unknown(document: Document, node: Node, node_id: str) -> GraphProblem:
     kind = "missing_node_type"
-    if node.class_type in document.group_nodes or node.class_type.startswith(_GROUP_NODES):
+    if node.class_type in document.group_nodes or node.class_type.startswith(PREFIXES):
         kind = "unsupported_node"
         message = (
-            f"this is a group node, which newer editors turn into a subgraph: save it anew, or {_EXPORT}"
+            "this is a group node, and nothing is known of one of its nodes: connect a farm whose ComfyUI "
+            f"has them, or {_EXPORT}"
         )
     elif _SUBGRAPH_ID.fullmatch(node.class_type):
         message = f"the subgraph that this node stands for is not in the file; {_EXPORT}"

@@ -84,7 +84,7 @@ class Document:
 
     sheet: Sheet
     subgraphs: Mapping[str, Sheet] = field(default_factory=dict)  # by the id that nodes have as class
-    group_nodes: frozenset[str] = frozenset()  # names of the older form of subgraphs
+    group_nodes: Mapping[str, Any] = field(default_factory=dict)  # the older form of subgraphs, by name
 
 
 def is_workflow(raw: Any) -> bool:
@@ -109,7 +109,7 @@ def read_document(raw: Mapping[str, Any]) -> Document:
     return Document(
         sheet=_sheet(raw),
         subgraphs={str(each.get("id")): _sheet(each) for each in subgraphs},
-        group_nodes=frozenset(groups) if isinstance(groups, Mapping) else frozenset(),
+        group_nodes=groups if isinstance(groups, Mapping) else {},
     )
 
 
@@ -119,7 +119,7 @@ def fail(kind: str, message: str, *, node_id: str | None = None, class_type: str
 
 
 def _sheet(raw: Mapping[str, Any]) -> Sheet:
-    nodes = [_node(each) for each in _list(raw.get("nodes"))]
+    nodes = [read_node(each) for each in _list(raw.get("nodes"))]
     wires = [_wire(each) for each in _list(raw.get("links")) if each is not None]
     extra = raw.get("extra")
     return Sheet(
@@ -132,7 +132,12 @@ def _sheet(raw: Mapping[str, Any]) -> Sheet:
     )
 
 
-def _node(raw: Any) -> Node:
+def read_node(raw: Any) -> Node:
+    """Read one node of a file.
+
+    Raises:
+        GraphError: it is none.
+    """
     if not isinstance(raw, Mapping):
         fail("node_not_object", f"a node of the workflow is an object, this is {raw!r:.60}")
     node_id = _id(raw.get("id"), "a node")

@@ -51,6 +51,11 @@ def bare(graph: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _whole(value: Any) -> Any:
+    """JavaScript writes 5.0 as 5."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def shape_of(graph: dict[str, Any]) -> str:
     """The same for graphs that differ in nothing but the ids of their nodes: 64 hex digits."""
     known: dict[str, str] = {}
@@ -59,7 +64,7 @@ def shape_of(graph: dict[str, Any]) -> str:
         if node_id not in known:
             node = graph[node_id]
             inputs = {
-                name: [of(value[0]), value[1]] if is_link(value) and value[0] in graph else value
+                name: [of(value[0]), value[1]] if is_link(value) and value[0] in graph else _whole(value)
                 for name, value in node["inputs"].items()
             }
             text = json.dumps([node["class_type"], inputs], sort_keys=True)

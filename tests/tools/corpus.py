@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from comfy.node_defs.definitions import Definitions, parse_definitions, shipped_definitions
+from comfy.ui.widgets import is_widget
 from tests.support.corpus import shape_of
 from tests.support.official_workflows import wan_workflows
 from tests.tools.front_end import Pack, front_end
@@ -120,8 +121,8 @@ def page(facts: Mapping[str, Any], *, newer: bool = True, definitions: Definitio
 def corpus() -> list[Made]:
     """Every file."""
     makers = (
-        _plain, _casts, _unknown_packs, _everywhere, _subgraphs, _switched_off, _reroutes, _set_and_get,
-        _constants, _controls, _lora_rows, _samplers, _sizes, _wrapped, _marks,
+        _plain, _casts, _unknown_packs, _everywhere, _subgraphs, _groups, _switched_off, _reroutes,
+        _set_and_get, _constants, _controls, _lora_rows, _samplers, _sizes, _wrapped, _marks,
     )  # fmt: skip
     return [made for maker in makers for made in maker()]
 
@@ -304,6 +305,73 @@ def _subgraphs() -> Iterator[Made]:
     given = _within(_I, _INNER, (101,), {(101, "strength_model"): 0.5})
     given.node(800)["mode"] = 4
     yield Made(name="subgraph_bypassed", kind="switched_off", content=given.saved(), facts=_I)
+
+
+def _grouped(facts: Mapping[str, Any], ids: tuple[int, ...]) -> Page:
+    """A page whose nodes `ids` are one group node, as editors wrote it before there were subgraphs."""
+    outer = page(facts, newer=False)
+    inner = [node for node in outer.nodes if node["id"] in ids]
+    rank = {node["id"]: number for number, node in enumerate(inner)}
+    within = [link for link in outer.links if link[1] in ids and link[3] in ids]
+    entering = {link[0]: link for link in outer.links if link[1] not in ids and link[3] in ids}
+    leaving = [link for link in outer.links if link[1] in ids and link[3] not in ids]
+    kept = [link for link in outer.links if link[1] not in ids and link[3] not in ids]
+    inputs: list[dict[str, Any]] = []
+    outputs: list[dict[str, Any]] = []
+    for name, socket in _shown_sockets(inner, {link[0] for link in within}):
+        inputs.append({"name": name, "type": socket["type"], "link": socket["link"]})
+        link_id, origin, slot, _, _, kind = entering[socket["link"]]
+        kept.append([link_id, origin, slot, 800, len(inputs) - 1, kind])
+    for node_id, slot in dict.fromkeys((link[1], link[2]) for link in leaving):
+        links = [link for link in leaving if (link[1], link[2]) == (node_id, slot)]
+        kind = links[0][5]
+        kept += [[link[0], 800, len(outputs), *link[3:]] for link in links]
+        outputs.append({"name": kind, "type": kind, "links": [link[0] for link in links]})
+    host = {
+        "id": 800, "type": "workflow>Sampling", "pos": [0, 0], "size": [200, 200], "flags": {}, "order": 99,
+        "mode": 0, "inputs": inputs, "outputs": outputs,
+        "properties": {"Node name for S&R": "workflow>Sampling"},
+        "widgets_values": [value for node in inner for value in node["widgets_values"]],
+    }  # fmt: skip
+    outer.nodes = [*(node for node in outer.nodes if node["id"] not in ids), host]
+    outer.links = kept
+    outer.extra["groupNodes"] = {
+        "Sampling": {
+            "nodes": [
+                {**node, "inputs": [{**each, "link": None} for each in node["inputs"]]} for node in inner
+            ],
+            "links": [[rank[link[1]], link[2], rank[link[3]], link[4], link[1], link[5]] for link in within],
+            "external": [[rank[link[1]], link[2], link[5]] for link in leaving],
+        }
+    }
+    return outer
+
+
+def _shown_sockets(inner: list[dict[str, Any]], within: set[int]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The sockets of a group under the names that the editor gives them: their own, but for repeated ones.
+
+    Source: ComfyUI's frontend, ``groupNode.ts``, ``getInputConfig``.
+    """
+    seen: dict[str, int] = {}
+    for node in inner:
+        widgets = [each.name for each in _KNOWN[node["type"]].inputs if is_widget(each)]
+        sockets = {each["name"]: each for each in node["inputs"] if each["link"] not in within}
+        for own in (*widgets, *sockets):
+            key = name = own
+            if name in seen:
+                prefix = f"{node.get('title', node['type'])} "
+                key = name = f"{prefix}{own}"
+                if name in seen:
+                    name = f"{prefix}{seen[name]} {own}"
+            seen[key] = seen.get(key, 1) + 1
+            if own in sockets:
+                yield name, sockets[own]
+
+
+def _groups() -> Iterator[Made]:
+    for facts, ids in ((_T, (57, 58)), (_I, (54, 55, 57, 58)), (_T, (38, 6, 7))):
+        name = f"group_of_{len(ids)}_{facts['base']}"
+        yield Made(name=name, kind="group", content=_grouped(facts, ids).saved(), facts=facts)
 
 
 def _switched_off() -> Iterator[Made]:

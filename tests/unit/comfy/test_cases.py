@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+from comfy.generations import NEWEST
 from comfy.graphs.graph import Graph, Loaded
-from comfy.node_defs.definitions import shipped_definitions
+from comfy.node_defs.definitions import parse_definitions, shipped_definitions
 from comfy.ui.load import load_any
 from comfy.wan.models import Expert
 from comfy.wan.roles import Roles, find_roles
 from farm.asking.inspection import clip_of
+from farm.fleet.judge import Judge
 
 _FOLDER = Path(__file__).parents[2] / "data" / "cases"
 
@@ -109,3 +112,14 @@ def test_r17_a_single_model_with_high_in_its_name_is_single() -> None:
     (stage,) = roles_of("r17_single_model_with_high_in_name").stages
 
     assert stage.expert is Expert.SINGLE
+
+
+def test_infinite_limits_take_any_finite_value() -> None:
+    more = parse_definitions(json.loads((_FOLDER / "infinite_minimum.json").read_bytes()))
+    graph = {
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}},
+        "2": {"class_type": "OddFloat", "inputs": {"images": ["1", 0], "gain": -1e30}},
+        "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "odd"}},
+    }
+
+    assert Judge({**shipped_definitions(), **more}, NEWEST).problems(graph) == []

@@ -220,11 +220,12 @@ def test_one_subgraph_used_twice_makes_two_sets_of_nodes() -> None:
     assert (graph["5:1"]["inputs"]["scale_by"], graph["6:1"]["inputs"]["scale_by"]) == (5.0, 6.0)
 
 
-def test_a_get_node_finds_the_set_node_of_its_name() -> None:
+@pytest.mark.parametrize(("setter", "getter"), [("SetNode", "GetNode"), ("easy setNode", "easy getNode")])
+def test_a_get_node_finds_the_set_node_of_its_name(setter: str, getter: str) -> None:
     sheet = Sheet()
     picture(sheet)
-    sheet.node(2, "SetNode", "frames", inputs=("IMAGE:IMAGE",), outputs=("*",))
-    sheet.node(3, "GetNode", "frames", outputs=("IMAGE",))
+    sheet.node(2, setter, "frames", inputs=("IMAGE:IMAGE",), outputs=("*",))
+    sheet.node(3, getter, "frames", outputs=("IMAGE",))
     sheet.link(1, 0, 2, 0)
     sheet.link(3, 0, 9, 0)
 

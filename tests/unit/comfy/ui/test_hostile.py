@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from typing import Any
@@ -195,3 +196,35 @@ def test_odd_nodes_are_read_as_far_as_they_go(odd: dict[str, Any]) -> None:
     graph = load_any(workflow, shipped_definitions).graph
 
     assert graph["1"]["inputs"]["width"] == 512
+
+
+def test_thousands_of_group_nodes_of_thousands() -> None:
+    sheet = Sheet()
+    for number in range(3000):
+        sheet.node(number, "workflow>Wide")
+    inner = [{"type": "EmptyImage", "widgets_values": [64, 64, 1, 0]} for _ in range(3000)]
+
+    workflow = sheet.saved(groupNodes={"Wide": {"nodes": inner, "links": []}})
+
+    assert refused(workflow) == "too_many_nodes"
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        None,
+        {"nodes": None},
+        {"nodes": [None], "links": []},
+        {"nodes": [{"type": "EmptyImage"}], "links": [None, [0], [0, 0, 9, 0], ["a", 0, 0, 0]]},
+        {"nodes": [{"type": "EmptyImage"}], "external": [None, [0]], "config": {"0": 1}},
+        {"nodes": [{"type": "EmptyImage", "widgets_values": ["lanczos"]}]},
+    ],
+)
+def test_broken_group_nodes(group: Any) -> None:
+    sheet = Sheet()
+    sheet.node(1, "workflow>Odd", 64, inputs=("a:INT",), outputs=("IMAGE",))
+    sheet.node(2, "SaveImage", "x", inputs=("images:IMAGE",))
+    sheet.link(1, 0, 2, 0)
+
+    with contextlib.suppress(GraphError):
+        load_any(sheet.saved(groupNodes={"Odd": group}), shipped_definitions)
