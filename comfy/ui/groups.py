@@ -27,6 +27,7 @@ def with_groups_opened(document: Document, definitions: Definitions) -> Document
     """
     if not document.group_nodes:
         return document
+    _check_count(document)
     return replace(
         document,
         sheet=_opened(document.sheet, document.group_nodes, definitions),
@@ -53,15 +54,29 @@ def _opened(sheet: Sheet, groups: Mapping[str, Any], definitions: Definitions) -
         except ShiftedValuesError as exc:
             fail("shifted_values", str(exc), node_id=node.node_id, class_type=node.class_type)
         wires.update((each.link_id, each) for each in group.wires(leaving.get(node.node_id, ())))
-        if len(nodes) > MOST_NODES:
-            fail("too_many_nodes", f"with its group nodes the workflow has over {MOST_NODES} nodes")
     return replace(sheet, nodes=nodes, wires=wires)
 
 
+def _check_count(document: Document) -> None:
+    """Refuse what would become too many nodes, before any of them is made."""
+    count = 0
+    for sheet in (document.sheet, *document.subgraphs.values()):
+        for node in sheet.nodes.values():
+            data = document.group_nodes.get(_name_of(node) or "")
+            listed = data.get("nodes") if isinstance(data, Mapping) else None
+            count += len(listed) if isinstance(listed, list) else 1
+    if count > MOST_NODES:
+        fail("too_many_nodes", f"with its group nodes the workflow has over {MOST_NODES} nodes")
+
+
+def _name_of(node: Node) -> str | None:
+    """The name of the group that a node stands for; None: it is no group node."""
+    named = (node.class_type.removeprefix(each) for each in PREFIXES if node.class_type.startswith(each))
+    return next(named, None)
+
+
 def _group_of(node: Node, groups: Mapping[str, Any], definitions: Definitions) -> _Group | None:
-    name = next(
-        (node.class_type.removeprefix(each) for each in PREFIXES if node.class_type.startswith(each)), None
-    )
+    name = _name_of(node)
     data = groups.get(name) if name is not None else None
     listed = data.get("nodes") if isinstance(data, Mapping) else None
     # One that is switched off stands for nothing that runs: it is left out, or handed past, as any node.

@@ -14,6 +14,7 @@ Source: ComfyUI's frontend, ``litegraphService`` (widgets of a node), ``LGraphNo
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -93,16 +94,16 @@ class _Read:
 class _Values:
     """The saved list, taken from the front."""
 
-    left: list[Any]
+    left: deque[Any]
 
     def take(self) -> Any:
-        return self.left.pop(0) if self.left else None
+        return self.left.popleft() if self.left else None
 
     def skip(self, *choices: frozenset[str]) -> bool:
         """Drop the next value if it is one of these words."""
         found = bool(self.left) and isinstance(self.left[0], str) and any(self.left[0] in c for c in choices)
         if found:
-            self.left.pop(0)
+            self.left.popleft()
         return found
 
 
@@ -180,7 +181,7 @@ def _told_by_file(saved: Saved) -> dict[str, Any] | None:
     """The values by the names of the file's own sockets; None where these do not name all of them."""
     if saved.named:
         return {name: value for name, value in saved.named.items() if name not in _EDITORS_OWN}
-    values = _Values(list(listed(saved.values)))
+    values = _Values(deque(listed(saved.values)))
     found: dict[str, Any] = {}
     for name, kind in saved.slots:
         if not values.left:
@@ -237,7 +238,7 @@ _OWN_WAYS: Final[Mapping[str, Callable[[Sequence[Any]], dict[str, Any]]]] = {
 
 
 def _in_order(node: NodeDef, saved: Sequence[Any]) -> Iterator[_Read]:
-    values = _Values(list(saved))
+    values = _Values(deque(saved))
     for section in (Section.REQUIRED, Section.OPTIONAL):
         for each in node.of(section):
             yield from _take(each, values)
