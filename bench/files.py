@@ -112,7 +112,7 @@ def is_exact(name: str) -> bool | None:
         graph = load_any(corpus.content(name), shipped_definitions).graph
     except GraphError:
         return None
-    return corpus.bare(graph) == corpus.bare(corpus.right(name))
+    return corpus.is_right(name, graph)
 
 
 def role_scores() -> dict[str, Score]:

@@ -164,18 +164,22 @@ class Page:
 
     def _names(self, known: NodeDef, given: Mapping[str, Any]) -> list[str]:
         """The widgets in the editor's order, controls of seeds as ""."""
-        sections = (Section.REQUIRED, Section.OPTIONAL)
-        return [
-            name for section in sections for each in known.of(section) for name in self._of(each, given, "")
-        ]
+        return [name for name, _ in self._widgets(known, given)]
 
-    def _of(self, wanted: InputDef, given: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    def _widgets(self, known: NodeDef, given: Mapping[str, Any]) -> Iterator[tuple[str, InputDef | None]]:
+        for section in (Section.REQUIRED, Section.OPTIONAL):
+            for each in known.of(section):
+                yield from self._of(each, given, "")
+
+    def _of(
+        self, wanted: InputDef, given: Mapping[str, Any], prefix: str
+    ) -> Iterator[tuple[str, InputDef | None]]:
         if not is_widget(wanted) or wanted.options.get("socketless"):
             return
         name = prefix + wanted.name
-        yield name
+        yield name, wanted
         if wanted.options.get("control_after_generate") or (wanted.kind == "INT" and wanted.name in _SEEDS):
-            yield ""
+            yield "", None
         if wanted.kind == DYNAMIC_COMBO:
             chosen = given.get(name, next(iter(option_keys(wanted)), None))
             for more in option_inputs(wanted, chosen):
@@ -185,10 +189,10 @@ class Page:
         if known.class_type == _BY_NAME:
             return {name: value for name, value in given.items() if not is_link(value)} | {"videopreview": {}}
         values: list[Any] = []
-        for name in self._names(known, given):
+        for name, wanted in self._widgets(known, given):
             value = given.get(name) if name else self.control
             if value is None or is_link(value):
-                value = _new(next((each for each in inputs_for(known, given) if each.name == name), None))
+                value = _new(wanted)
             values.append(value)
         return values + (["image"] if any(each.is_upload for each in known.inputs) else [])
 

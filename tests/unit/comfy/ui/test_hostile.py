@@ -20,10 +20,10 @@ DEADLINE_S = 5.0
 
 def refused(workflow: Any) -> str:
     """The kind of the problem, within the deadline."""
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(GraphError) as caught:
         load_any(workflow, shipped_definitions)
-    assert time.monotonic() - started < DEADLINE_S
+    assert time.process_time() - started < DEADLINE_S
     assert all(len(str(problem)) < 1000 for problem in caught.value.problems)
     return caught.value.problems[0].kind
 
@@ -101,12 +101,12 @@ def test_a_long_chain_of_reroutes_read_by_many() -> None:
         sheet.node(number, "PreviewImage", inputs=("images:IMAGE",))
         sheet.nodes[-1]["inputs"][0]["link"] = number
         sheet.links.append([number, 4999, 0, number, 0, "*"])
-    started = time.monotonic()
+    started = time.process_time()
 
     graph = load_any(sheet.saved(), shipped_definitions).graph
 
     assert graph["6499"]["inputs"]["images"] == ["0", 0]
-    assert time.monotonic() - started < DEADLINE_S
+    assert time.process_time() - started < DEADLINE_S
 
 
 def test_a_subgraph_with_thousands_of_inputs() -> None:
@@ -119,12 +119,12 @@ def test_a_subgraph_with_thousands_of_inputs() -> None:
     inputs = tuple(f"i{number}:*" for number in range(count))
     sheet = Sheet()
     sheet.node(1, "wide", *range(count), inputs=inputs)
-    started = time.monotonic()
+    started = time.process_time()
 
     graph = load_any(sheet.saved(inner.subgraph("wide", inputs, ())), shipped_definitions).graph
 
     assert len(graph) == 9
-    assert time.monotonic() - started < DEADLINE_S
+    assert time.process_time() - started < DEADLINE_S
 
 
 def test_thousands_of_set_and_get_nodes() -> None:
@@ -135,12 +135,12 @@ def test_thousands_of_set_and_get_nodes() -> None:
         sheet.node(40_000 + number, "PreviewAny", inputs=("source:*",))
         sheet.nodes[-1]["inputs"][0]["link"] = number
         sheet.links.append([number, number, 0, 40_000 + number, 0, "*"])
-    started = time.monotonic()
+    started = time.process_time()
 
     graph = load_any(sheet.saved(), shipped_definitions).graph
 
     assert graph["40001"]["inputs"] == {}
-    assert time.monotonic() - started < DEADLINE_S
+    assert time.process_time() - started < DEADLINE_S
 
 
 def test_a_number_that_is_none() -> None:
