@@ -19,6 +19,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
 )
+from pydantic_core import PydanticSerializationError
 
 from comfy.graphs.plain_json import exceeds
 from comfy.rewrites.change import ChangeKind
@@ -330,8 +331,16 @@ def make_spec(fields: Mapping[str, Any]) -> JobSpec:
 
 
 def spec_to_json(spec: JobSpec) -> bytes:
-    """The spec as compact JSON, fields at their default left out."""
-    return _SPEC.dump_json(spec, exclude_defaults=True, by_alias=True)
+    """The spec as compact JSON, fields at their default left out.
+
+    Raises:
+        InvalidJob: it holds something that JSON cannot say, such as half of a surrogate pair.
+    """
+    try:
+        return _SPEC.dump_json(spec, exclude_defaults=True, by_alias=True)
+    except (PydanticSerializationError, ValueError) as exc:
+        reason = str(exc).rpartition(": ")[2][:LONGEST_TITLE]
+        raise InvalidJob([Problem(field="job", message=f"cannot be stored: {reason}")]) from exc
 
 
 def spec_from_json(text: bytes | str) -> JobSpec:
@@ -360,9 +369,12 @@ def _problems(exc: ValidationError) -> list[Problem]:
 def _shown(value: Any) -> str:
     """A value as an error may show it: short, and never a whole graph."""
     if isinstance(value, Mapping):
-        keys = ", ".join(str(key) for key in list(value)[:_JSON_KEYS_SHOWN])
+        keys = ", ".join(str(key)[:LONGEST_TITLE] for key in list(value)[:_JSON_KEYS_SHOWN])
         return f"an object with {keys or 'nothing'}"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # a number of thousands of digits
+        return f"a very long {type(value).__name__}"
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 MAX_BITS = 128  # of a whole number; ComfyUI's largest seed has 64
@@ -46,22 +46,28 @@ def plain(value: Any, path: tuple[str, ...] = ()) -> Any:
     raise NotPlain("not_json", f"a {type(value).__name__} is nothing that JSON can say", path)
 
 
-def exceeds(value: Any, most_bytes: int) -> bool:
-    """Whether a value would be larger than that as JSON, found out without making any."""
-    size_bytes = 0
+def walk(value: Any) -> Iterator[Any]:
+    """Every value in a value, and the names of its members; in no order."""
     waiting: list[Any] = [value]
     while waiting:
         each = waiting.pop()
-        size_bytes += len(each) if isinstance(each, str) else 1
-        if isinstance(each, int):
-            size_bytes += each.bit_length() // 4
-        if size_bytes > most_bytes:
-            return True
+        yield each
         if isinstance(each, Mapping):
             waiting += each.keys()
             waiting += each.values()
         elif isinstance(each, list | tuple):
             waiting += each
+
+
+def exceeds(value: Any, most_bytes: int) -> bool:
+    """Whether a value would be larger than that as JSON, found out without making any."""
+    size_bytes = 0
+    for each in walk(value):
+        size_bytes += len(each) if isinstance(each, str) else 1
+        if isinstance(each, int):
+            size_bytes += each.bit_length() // 4
+        if size_bytes > most_bytes:
+            return True
     return False
 
 

@@ -259,7 +259,8 @@ class PromptRun:
         """Book the outcome of a history entry. Source: ComfyUI execution.py, ``PromptQueue.task_done``."""
         status = status if isinstance(status, Mapping) else {}
         stamps: dict[str, int] = {}
-        for message in status.get("messages") or ():
+        messages = status.get("messages")
+        for message in messages if isinstance(messages, list) else ():
             if isinstance(message, list) and len(message) == 2 and isinstance(message[1], Mapping):
                 self._read_history_message(str(message[0]), message[1])
                 stamp = message[1].get("timestamp")

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypedDict, Unpack
 
 from comfy.errors import GraphError, GraphProblem
 from comfy.graphs.graph import Graph
-from comfy.graphs.plain_json import exceeds
+from comfy.graphs.plain_json import MAX_BITS, exceeds, walk
 from comfy.judging.advice import no_outputs
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.options import Attention, RewriteOptions
@@ -49,7 +49,7 @@ from farm.asking.sources import (
 )
 from farm.asking.titles import default_title, filled_title
 from farm.errors import InvalidJob, Problem
-from farm.job import VRAM_CLASSES_GIB, JobSpec, Requirements, make_spec, spec_to_json
+from farm.job import LONGEST_TITLE, VRAM_CLASSES_GIB, JobSpec, Requirements, make_spec, spec_to_json
 from farm.limits import MOST_INPUTS, MOST_JOB_BYTES, MOST_PARAMETERS
 
 _SEED_INPUTS: Final = ("seed", "noise_seed")
@@ -180,22 +180,52 @@ def check_measure(request: JobRequest) -> None:
     """Refuse what no job can be, before anything is made of it.
 
     Raises:
-        InvalidJob: it is too large, or has too many inputs or parameters.
+        InvalidJob: an argument is of another kind, too large, or has too many entries.
     """
+    if problems := [*_of_another_kind(request)]:
+        raise InvalidJob(problems)
     counts = (("inputs", request.inputs, MOST_INPUTS), ("parameters", request.parameters, MOST_PARAMETERS))
     for name, given, most in counts:
-        if not isinstance(given, Mapping):
-            raise InvalidJob(
-                [Problem(field=name, message=f"are names with values, not a {type(given).__name__}")]
-            )
         if len(given) > most:
             raise InvalidJob(
                 [Problem(field=name, message=f"there are {len(given):,}, the limit is {most:,}")]
             )
     # A graph that is a text or a file is measured when it is read.
-    parts = [request.parameters, dict(request.bind), dict(request.options), request.template, request.graph]
+    parts = [request.parameters, request.bind, request.options, request.template, request.graph]
     if exceeds(parts, MOST_JOB_BYTES):
         raise InvalidJob([too_large()])
+    if any(isinstance(each, int) and each.bit_length() > MAX_BITS for each in walk(parts)):
+        raise InvalidJob([Problem(field="job", message=f"holds a whole number of more than {MAX_BITS} bits")])
+
+
+def _of_another_kind(request: Any) -> Iterator[Problem]:
+    if not isinstance(request.graph, Mapping | str | bytes | Path | None):
+        yield _not(request.graph, "graph", "is a graph, or the path of its file")
+    if not isinstance(request.template, str | None):
+        yield _not(request.template, "template", "is a name")
+    named = {"parameters": request.parameters, "inputs": request.inputs, "bind": request.bind}
+    for field, given in named.items():
+        if not isinstance(given, Mapping):
+            yield _not(given, field, "are names with values")
+        elif strange := [name for name in given if not isinstance(name, str)][:1]:
+            yield _not(strange[0], field, "have names that are texts")
+    if isinstance(request.inputs, Mapping):
+        for name, source in request.inputs.items():
+            if not isinstance(source, str | bytes | Path):
+                yield _not(source, f"input {name}", "is an address, a path, or the bytes of a file")
+    if isinstance(request.bind, Mapping):
+        for name, bound_to in request.bind.items():
+            if not _names_inputs(bound_to):
+                yield _not(bound_to, f"bind {name}", 'is "node.input", or a list of such')
+
+
+def _names_inputs(bound_to: object) -> bool:
+    several = isinstance(bound_to, list | tuple) and all(isinstance(each, str) for each in bound_to)
+    return several or isinstance(bound_to, str)
+
+
+def _not(value: object, field: str, wanted: str) -> Problem:
+    return Problem(field=field[:LONGEST_TITLE], message=f"{wanted}, not a {type(value).__name__}")
 
 
 def too_large(size_bytes: int | None = None) -> Problem:
