@@ -30,6 +30,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=120.0, help="over which the faults are spread")
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--calm", type=float, default=300.0, help="seconds for all to end afterwards")
+    parser.add_argument(
+        "--long", type=float, default=120.0, help="seconds of a storage that is away for long"
+    )
     parser.add_argument("--processes", action="store_true", help="no namespaces and disks, with root neither")
     parser.add_argument("--keep", type=Path, help="a folder for all that a seed leaves: logs, files, data")
     options = parser.parse_args(arguments)
@@ -63,6 +66,7 @@ def _play(seed: int, options: argparse.Namespace) -> Played:
             workers=options.workers,
             calm_s=options.calm,
             nodes=not options.processes,
+            long_s=options.long,
         )
 
 

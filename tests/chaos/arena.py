@@ -23,6 +23,7 @@ from tests.chaos.nodes import Disk, HereNode, can_have_namespaces, namespaces
 from tests.chaos.place import Place
 from tests.chaos.servers import S3Process
 from tests.support.fault_proxy import FaultProxy
+from tests.support.power import PoweredValkey, can_lose_power
 from tests.support.valkey import ValkeyServer
 from tests.support.whole_farm import WholeFarm, a_clip
 
@@ -40,12 +41,19 @@ _PRIORITIES: Final = (5, 5, 5, 5, 2, 8)
 class Arena:
     """The farm and its surroundings; a dead worker is started again, as systemd would."""
 
-    def __init__(self, folder: Path, *, workers: int, nodes: bool = False, **store: Any) -> None:
-        """Prepare; `nodes` gives each worker a network namespace and a disk of its own, where root is."""
+    def __init__(
+        self, folder: Path, *, workers: int, nodes: bool = False, long_s: float = 20.0, **store: Any
+    ) -> None:
+        """Prepare; `nodes` gives each worker a network namespace and a disk of its own, where root is.
+
+        `long_s` is how long a storage is away that is away for long.
+        """
         self.folder = folder
+        self.long_s = long_s
         self._stack = ExitStack()
         (folder / "valkey").mkdir(parents=True)
-        self.valkey = ValkeyServer(folder / "valkey", "--appendonly", "yes", "--appendfsync", "always")
+        make = PoweredValkey if can_lose_power() else ValkeyServer
+        self.valkey = make(folder / "valkey", "--appendonly", "yes", "--appendfsync", "always")
         self.s3 = S3Process(folder / "s3")
         self.producer_link = self._proxy(self.valkey.port)
         url = f"redis://127.0.0.1:{self.producer_link.port}/0"
@@ -91,6 +99,13 @@ class Arena:
         self.s3.kill()
         self.valkey.kill()
         self._stack.close()
+
+    def lose_power(self) -> None:
+        """Switch the machine of Valkey off; without a compiler, only its process is gone."""
+        if isinstance(self.valkey, PoweredValkey):
+            self.valkey.lose_power()
+        else:
+            self.valkey.kill()
 
     def stop_keeping(self) -> None:
         """Start nobody any more."""

@@ -39,6 +39,7 @@ def play(
     workers: int,
     calm_s: float,
     nodes: bool = False,
+    long_s: float = 20.0,
     kinds: Sequence[Fault] = tuple(Fault),
     **store: Any,
 ) -> Played:
@@ -48,10 +49,11 @@ def play(
         over_s: the seconds over which jobs and faults are spread, if nothing holds them up.
         calm_s: how long everything may take to end once the last fault is over.
         nodes: give each worker a network namespace and a disk of its own, where root is at hand.
+        long_s: how long the storage is away when it is away for long.
         store: times of the store (`StoreSettings`), in place of the short ones of a test.
     """
     schedule = make_schedule(seed, faults=faults, over_s=over_s, kinds=tuple(kinds))
-    with Arena(folder, workers=workers, nodes=nodes, **store) as arena:
+    with Arena(folder, workers=workers, nodes=nodes, long_s=long_s, **store) as arena:
         nemesis = Nemesis(arena)
         arena.submit(steps=4)
         producer = threading.Thread(

@@ -40,10 +40,12 @@ class FarmFaults:
         self.does: dict[Fault, Callable[[random.Random], Any]] = {
             Fault.STEWARD_KILL: lambda _: self._kill_steward(),
             Fault.VALKEY_KILL: lambda _: self._restart_valkey(0.7),
+            Fault.VALKEY_POWER: lambda _: self._lose_power(),
             Fault.VALKEY_AWAY: lambda _: self._restart_valkey(1.5 * lease_s),
             Fault.VALKEY_FREEZE: lambda _: self._freeze_valkey(),
             Fault.VALKEY_FULL: lambda _: self._fill_valkey(),
-            Fault.S3_KILL: lambda _: self._restart_s3(),
+            Fault.S3_KILL: lambda _: self._restart_s3(1.0),
+            Fault.S3_AWAY: lambda _: self._restart_s3(arena.long_s),
             Fault.S3_FREEZE: lambda _: self._freeze_s3(),
             Fault.PRODUCER_CUT: lambda _: arena.producer_link.reset_all(),
             Fault.CLIENT_KILL: lambda _: self._kill_clients(times=1),
@@ -54,6 +56,7 @@ class FarmFaults:
             Fault.GARBAGE: lambda _: self._push_garbage(),
             Fault.SAME_KEY: lambda _: self._submit_many_times(),
             Fault.CANCEL: self._cancel,
+            Fault.CANCEL_MANY: lambda _: self._cancel_many(),
             Fault.POISON: lambda _: arena.poison.add(arena.submit(steps=40, labels=["poison"]).job_id),
         }
 
@@ -69,6 +72,12 @@ class FarmFaults:
         with self._valkey_turn, self._outage():
             self._arena.valkey.kill()
             time.sleep(down_s)
+            self._arena.valkey.start()
+
+    def _lose_power(self) -> None:
+        with self._valkey_turn, self._outage():
+            self._arena.lose_power()
+            time.sleep(0.7)
             self._arena.valkey.start()
 
     def _freeze_valkey(self) -> None:
@@ -90,10 +99,10 @@ class FarmFaults:
                     client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
                 time.sleep(0.1)
 
-    def _restart_s3(self) -> None:
+    def _restart_s3(self, down_s: float) -> None:
         with self._s3_turn:
             self._arena.s3.kill()
-            time.sleep(1.0)
+            time.sleep(down_s)
             self._arena.s3.start()
             eventually(self._arena.s3.answers, within_s=60)
 
@@ -156,6 +165,11 @@ class FarmFaults:
             thread.start()
         for thread in threads:
             thread.join()
+
+    def _cancel_many(self) -> None:
+        for job_id in [each for each in self._arena.unended() if each not in self._arena.poison][1:]:
+            self._arena.farm.farm.cancel(job_id)
+            self._arena.await_cancel(job_id, within_s=15 * self._lease_s)
 
     def _cancel(self, dice: random.Random) -> None:
         ids = [job_id for job_id in self._arena.unended() if job_id not in self._arena.poison]

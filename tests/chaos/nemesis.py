@@ -26,6 +26,7 @@ from tests.chaos.schedule import AT_ONE_PLACE, Fault, Planned
 _PATIENCE_S: Final = 4.0  # at most, for a job to run where the next fault strikes
 # What a fault wants to break may be broken already.
 _ALREADY_BROKEN: Final = (
+    AssertionError,  # of a wait for what is not to come
     FarmError,
     redis.RedisError,
     psutil.Error,
@@ -104,6 +105,7 @@ class Nemesis:
                 since_s=began_s,
                 until_s=time.time() + blame.lasts_s,
                 explains=blame.outcomes,
+                at_claim=blame.at_claim,
                 worker=place.worker.name if kind in AT_ONE_PLACE else None,
             )
             self._arena.harms.append(harm)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import urllib3
+
 from tests.chaos.nodes import Disk, Node
 from tests.support.fault_proxy import FaultProxy
 from tests.support.whole_farm import WholeFarm, WorkerProcess
@@ -46,8 +48,7 @@ class Place:
         self._log = folder / f"w{number}.log"
         self._clock, self._card = folder / f"clock{number}", folder / f"card{number}"
         self._worker: WorkerProcess | None = None
-        self._ready = False
-        self._heard = 0
+        self._ready: WorkerProcess | None = None  # who has said that it is
         self._hindered = 0
         self.set_clock(0.0)
         self.set_card(0)
@@ -60,7 +61,6 @@ class Place:
 
     def launch(self) -> None:
         """Start a worker here, and do not wait for it."""
-        self._ready, self._heard = False, 0
         self._worker = self._farm.launch(
             f"w{self.number}",
             emulator=f"--record {self.record}",
@@ -96,11 +96,10 @@ class Place:
     @property
     def able(self) -> bool:
         """Whether a worker here is up and nothing keeps it from Valkey."""
-        if not self._ready:
-            fresh = self.worker.lines[self._heard :]
-            self._heard += len(fresh)
-            self._ready = any(f"{self.worker.name} ready." in line for line in fresh)
-        return self._ready and not self._hindered and self.worker.child.poll() is None
+        worker = self.worker  # another one may be started here meanwhile
+        if self._ready is not worker and any(f"{worker.name} ready." in line for line in list(worker.lines)):
+            self._ready = worker
+        return self._ready is worker and not self._hindered and worker.child.poll() is None
 
     @contextmanager
     def hindered(self) -> Iterator[None]:
@@ -118,9 +117,17 @@ class Place:
 
     def misbehave(self, body: str) -> None:
         """Order a fault of the emulator, from where it can be reached."""
+        if not self.worker.entries("comfy_ready"):
+            return  # it has none yet
         command = [*self.node.inside, sys.executable, "-c", _ORDER]
         url = f"{self.worker.comfy_url}/emulator/faults"
         subprocess.run([*command, url, body], check=False, capture_output=True, timeout=30)
+
+    def behave(self) -> None:
+        """Take back the faults of the emulator that have not happened."""
+        with contextlib.suppress(OSError, urllib3.exceptions.HTTPError):
+            if self.worker.entries("comfy_ready"):
+                self.worker.behave()
 
     def set_clock(self, wrong_by_s: float) -> None:
         """Let the clock of whoever lives here be wrong."""

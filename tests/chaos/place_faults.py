@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import signal
@@ -17,6 +18,7 @@ from tests.chaos.history import Death
 from tests.chaos.place import Place
 from tests.chaos.schedule import Fault
 from tests.support.fault_proxy import FaultProxy, Mode
+from tests.support.valkey import eventually
 
 _CARD_GONE_S: Final = 7.0  # longer than a worker's look at its card takes to come round
 # How people and init systems end a process that does not leave fast enough for them.
@@ -27,6 +29,7 @@ _WAYS_OUT: Final = (
     (signal.SIGINT,),
 )
 _HOUR_S: Final = 3600.0
+_BROKEN_S, _BROKEN_RUNS = 15.0, 5
 
 
 class PlaceFaults:
@@ -36,6 +39,7 @@ class PlaceFaults:
         self._arena = arena
         self._lease_s = lease_s = arena.farm.store.lease_s
         self._ways_out = itertools.cycle(_WAYS_OUT)
+        self._silences = itertools.cycle((5.0, 30.0, 12.0))
         self._hours = itertools.cycle((_HOUR_S, -_HOUR_S))
         self.does: dict[Fault, Callable[[Place], Any]] = {
             Fault.WORKER_KILL: arena.kill,
@@ -44,9 +48,9 @@ class PlaceFaults:
             Fault.WORKER_NAP: lambda place: self._freeze_worker(place, 0.5 * lease_s),
             Fault.WORKER_FREEZE: lambda place: self._freeze_worker(place, 2 * lease_s),
             Fault.WORKER_SLEEP: lambda place: self._freeze_worker(place, 10 * lease_s),
-            Fault.COMFY_KILL: lambda place: place.worker.comfy().kill(),
-            Fault.COMFY_NAP: lambda place: freeze(place.worker.comfy(), 0.5 * lease_s),
-            Fault.COMFY_FREEZE: lambda place: place.worker.comfy().suspend(),
+            Fault.COMFY_KILL: lambda place: _comfy(place).kill(),
+            Fault.COMFY_NAP: lambda place: freeze(_comfy(place), 0.5 * lease_s),
+            Fault.COMFY_FREEZE: lambda place: _comfy(place).suspend(),
             Fault.COMFY_FORGETS: lambda place: place.misbehave(
                 json.dumps([{"kind": "forget_history"}, {"kind": "lose_queue"}])
             ),
@@ -57,6 +61,10 @@ class PlaceFaults:
             Fault.S3_CUT: lambda place: place.s3_link.cut_after(2000),
             Fault.S3_BLACKHOLE: lambda place: _hold(place.s3_link, Mode.BLACKHOLE, 1.5 * lease_s),
             Fault.S3_SLOW: lambda place: _slow(place.s3_link, bytes_per_s=4000.0),
+            Fault.WORKER_TREE: self._terminate_tree,
+            Fault.WORKER_START: self._kill_at_start,
+            Fault.COMFY_BROKEN: self._break_install,
+            Fault.SILENCE: self._silence,
             Fault.CABLE: self._pull_cable,
             Fault.CLOCK: self._jump_clock,
             Fault.CARD_LOST: self._lose_card,
@@ -76,6 +84,38 @@ class PlaceFaults:
         for number in then:
             time.sleep(0.2)
             place.signal(number)
+
+    def _terminate_tree(self, place: Place) -> None:
+        worker = psutil.Process(place.worker.child.pid)
+        for process in [worker, *worker.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+
+    def _kill_at_start(self, place: Place) -> None:
+        """The one that is started in its place ends as well, in the middle of its start."""
+        first = place.worker
+        self._arena.kill(place)
+        eventually(lambda: place.worker is not first, within_s=30.0)
+        time.sleep(0.5)
+        self._arena.kill(place)
+
+    def _break_install(self, place: Place) -> None:
+        broken = {
+            "kind": "raise",
+            "node": "SaveVideo",
+            "error": "ImportError",
+            "message": "flash_attn",
+        }
+        for _ in range(_BROKEN_RUNS):
+            place.misbehave(json.dumps(broken))
+        time.sleep(_BROKEN_S)
+        place.behave()
+
+    def _silence(self, place: Place) -> None:
+        with place.hindered():
+            place.redis_link.mode = place.s3_link.mode = Mode.BLACKHOLE
+            time.sleep(next(self._silences))
+            place.redis_link.mode = place.s3_link.mode = Mode.PASS
 
     def _cut_off(self, place: Place, mode: Mode) -> None:
         with place.hindered():
@@ -107,6 +147,13 @@ class PlaceFaults:
         place.disk.fill()
         time.sleep(self._lease_s)
         place.disk.clear()
+
+
+def _comfy(place: Place) -> psutil.Process:
+    """Its ComfyUI, if it has one by now: a fault does not wait for what it breaks."""
+    if not place.worker.entries("comfy_ready"):
+        raise StopIteration
+    return place.worker.comfy()
 
 
 def freeze(process: psutil.Process, seconds: float) -> None:
