@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Final
 
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.gguf import GGUF
+from comfy.rewrites.options import DEFAULT_OPTIONS, Attention
 from comfy.rewrites.registry import REWRITES
 from comfy.rewrites.rewrite import Rewrite
 
@@ -32,8 +34,7 @@ which were applied, refused or skipped, and why, with every value written (`chan
 - Only nodes that run are changed, both experts alike. A value that a link brings is cut from its link.
 - A rewrite that fails costs nothing but itself. What is not known of a worker (the card, the size of a file)
   is not judged, and that is said.
-- Options: `--attention sdpa|keep|auto`, `--lightning`, `--keep-metadata`, `--mp4`, `--limit width=832`
-  (`height`, `frames`, `fps`, `seconds`, `interpolation`).
+- Options: {options}.
 
 They are tried in this order. This page is made from the code by `make docs`; a test holds the two together.
 Figures are others' unless they say otherwise; each has its source.
@@ -53,7 +54,17 @@ files that ComfyUI reports, and that one is not among them.
 
 def page() -> str:
     """The page as text."""
-    return _INTRODUCTION + "\n".join(_rows()) + "\n" + _END
+    return _INTRODUCTION.replace("{options}", _options()) + "\n".join(_rows()) + "\n" + _END
+
+
+def _options() -> str:
+    """What a job may ask for, as a command line says it."""
+    given = asdict(DEFAULT_OPTIONS)
+    switches = [f"`--{name.replace('_', '-')}`" for name, value in given.items() if value is False]
+    limits = [name.removeprefix("max_") for name, value in given.items() if value is None]
+    return ", ".join(
+        [f"`--attention {'|'.join(Attention)}`", *switches, *(f"`--limit {name}=N`" for name in limits)]
+    )
 
 
 def _rows() -> Iterator[str]:

@@ -34,15 +34,7 @@ from farm.cli.graphs.options import (
     Template,
     request_of,
 )
-from farm.cli.graphs.rewrite_options import (
-    Accept,
-    AttentionOption,
-    KeepMetadata,
-    Lightning,
-    Limit,
-    Mp4,
-    rewrite_options,
-)
+from farm.cli.graphs.rewrite_options import with_rewrite_options
 from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
 from farm.cli.terminal.door import (
@@ -71,6 +63,7 @@ _UNKNOWN: Final = (
 _CODES: Final = {Severity.ERROR: ExitCode.LINT_ERRORS, Severity.WARNING: ExitCode.LINT_WARNINGS}
 
 
+@with_rewrite_options
 def optimize(
     context: typer.Context,
     file: GraphFile = None,
@@ -79,12 +72,6 @@ def optimize(
     input_: Inputs = None,
     bind: Bind = None,
     snap: Snap = False,
-    accept: Accept = None,
-    attention: AttentionOption = None,
-    lightning: Lightning = False,
-    keep_metadata: KeepMetadata = False,
-    mp4: Mp4 = False,
-    limit: Limit = None,
     gpu: Gpu = None,
     vram: Vram = None,
     worker: WorkerName = None,
@@ -93,13 +80,13 @@ def optimize(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the changed graph here.")
     ] = None,
     json: AsJson = False,
+    *,
+    rewriting: Mapping[str, Any],
 ) -> None:
     """Show what a worker would change in a graph, and why; runs nothing, writes nothing without -o."""
     door = door_of(context)
     graph = _built(door, request_of(file, template, param, input_, bind, snap=snap)).graph
-    options = rewrite_options(
-        accept, attention, lightning=lightning, keep_metadata=keep_metadata, mp4=mp4, limit=limit
-    )
+    options = dict(rewriting)
     accepted = options.pop("accept", ChangeKind.NEAR)
     wanted = _wanted(options)
     sites = _sites(door, graph, gpu, vram, worker)

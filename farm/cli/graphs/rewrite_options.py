@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import inspect
+from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 import typer
@@ -56,21 +58,22 @@ Limit = Annotated[
 
 
 def rewrite_options(
-    accept: ChangeKind | None,
-    attention: Attention | None,
     *,
-    lightning: bool,
-    keep_metadata: bool,
-    mp4: bool,
-    limit: Sequence[str] | None,
+    accept: Accept = None,
+    attention: AttentionOption = None,
+    lightning: Lightning = False,
+    keep_metadata: KeepMetadata = False,
+    mp4: Mp4 = False,
+    limit: Limit = None,
 ) -> dict[str, Any]:
     """The options of a job; those that were not given are not in it.
 
     Raises:
         BadParameter: a limit is none, or no number.
     """
+    switches = {"lightning": lightning, "keep_metadata": keep_metadata, "mp4": mp4}
     found: dict[str, Any] = {"accept": accept, "attention": attention}
-    found |= {"lightning": lightning or None, "keep_metadata": keep_metadata or None, "mp4": mp4 or None}
+    found |= {name: True for name, given in switches.items() if given}
     for name, text in parse_pairs(limit or (), option="--limit").items():
         value = parse_value(text)
         if name not in _LIMITS:
@@ -79,3 +82,24 @@ def rewrite_options(
             raise typer.BadParameter(f"--limit {name} takes a number, not {text!r}")
         found[_LIMITS[name]] = value
     return {name: value for name, value in found.items() if value is not None}
+
+
+def with_rewrite_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `rewrite_options`, where its parameter `rewriting` stands.
+
+    It gets there what was asked for. So an option is declared once for all commands that have it.
+    """
+    shared = inspect.signature(rewrite_options, eval_str=True).parameters
+    own = inspect.signature(command, eval_str=True)
+
+    @functools.wraps(command)
+    def asked(**given: Any) -> None:
+        command(rewriting=rewrite_options(**{name: given.pop(name) for name in shared}), **given)
+
+    parameters: list[inspect.Parameter] = []
+    for each in own.parameters.values():
+        parameters += shared.values() if each.name == "rewriting" else [each]
+    keywords = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+    asked.__signature__ = own.replace(parameters=keywords)  # type: ignore[attr-defined]
+    asked.__annotations__ = {each.name: each.annotation for each in keywords}
+    return asked

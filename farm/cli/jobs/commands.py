@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,15 +19,7 @@ from farm.cli.graphs.options import (
     Template,
     request_of,
 )
-from farm.cli.graphs.rewrite_options import (
-    Accept,
-    AttentionOption,
-    KeepMetadata,
-    Lightning,
-    Limit,
-    Mp4,
-    rewrite_options,
-)
+from farm.cli.graphs.rewrite_options import with_rewrite_options
 from farm.cli.jobs.ids import (
     complete_id,
     whole_id,
@@ -75,6 +67,7 @@ JobId = Annotated[
 Labels = Annotated[list[str] | None, typer.Option("--label", "-l", help="A label; may be repeated.")]
 
 
+@with_rewrite_options
 def submit(
     context: typer.Context,
     file: GraphFile = None,
@@ -98,12 +91,6 @@ def submit(
         bool, typer.Option("--park", help="When no live worker fits: wait for one, instead of being refused.")
     ] = False,
     key: Annotated[str | None, typer.Option(help="Idempotency key: the same twice is one job.")] = None,
-    accept: Accept = None,
-    attention: AttentionOption = None,
-    lightning: Lightning = False,
-    keep_metadata: KeepMetadata = False,
-    mp4: Mp4 = False,
-    limit: Limit = None,
     reuse: Annotated[
         bool, typer.Option("--reuse", help="Take the result of an equal job that had --reuse too.")
     ] = False,
@@ -112,6 +99,8 @@ def submit(
     timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Longest wait.")] = None,
     watch_: Annotated[bool, typer.Option("--watch", help="Show progress until all have ended.")] = False,
     json: AsJson = False,
+    *,
+    rewriting: Mapping[str, Any],
 ) -> None:
     """Queue a job: a graph file or a template. Prints its id."""
     door = door_of(context)
@@ -126,9 +115,7 @@ def submit(
         "if_unplaceable": "park" if park else None,
         "idempotency_key": key,
         "reuse": reuse or None,
-        **rewrite_options(
-            accept, attention, lightning=lightning, keep_metadata=keep_metadata, mp4=mp4, limit=limit
-        ),
+        **rewriting,
     }
     request = request_of(file, template, param, input_, bind, snap=snap, options=options)
     with door.farm() as farm:
