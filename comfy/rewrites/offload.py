@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Final
 
 from comfy.graphs.links import is_link
@@ -92,6 +93,16 @@ def place_encoder(draft: Draft) -> None:
             draft.set(node_id, _DEVICE, "default", why)
 
 
+def _unless_kept(apply: Callable[[Draft], None]) -> Callable[[Draft], None]:
+    """The rewrite, but for a job that keeps what its graph says of these things."""
+
+    def asked(draft: Draft) -> None:
+        if not draft.options.keep_offloading:
+            apply(draft)
+
+    return asked
+
+
 def _room(draft: Draft, nodes: list[str], what: str) -> Room | None:
     if not nodes:
         return None
@@ -149,7 +160,7 @@ LOAD: Final = Rewrite(
         "not fit, it avoids running out of memory. Sampling itself runs at the same pace"
     ),
     source="https://github.com/kijai/ComfyUI-WanVideoWrapper (nodes_model_loading.py)",
-    apply=set_load_device,
+    apply=_unless_kept(set_load_device),
 )
 BLOCK_SWAP: Final = Rewrite(
     name="block-swap",
@@ -161,7 +172,7 @@ BLOCK_SWAP: Final = Rewrite(
         "0.66 in bf16, and each one that is swapped crosses the bus in every step. Prefetching hides the copy"
     ),
     source="https://github.com/kijai/ComfyUI-WanVideoWrapper (nodes_model_loading.py)",
-    apply=size_block_swap,
+    apply=_unless_kept(size_block_swap),
 )
 FORCE_OFFLOAD: Final = Rewrite(
     name="force-offload",
@@ -173,7 +184,7 @@ FORCE_OFFLOAD: Final = Rewrite(
         "x16 for fp8); on a smaller one the second stage has the room it needs"
     ),
     source="https://github.com/kijai/ComfyUI-WanVideoWrapper (nodes.py)",
-    apply=choose_force_offload,
+    apply=_unless_kept(choose_force_offload),
 )
 ENCODER: Final = Rewrite(
     name="encoder-device",
@@ -182,5 +193,5 @@ ENCODER: Final = Rewrite(
     when="a text encoder's loader says `cpu`, the installed one offers `default`, and the card has the room",
     effect="a new prompt is encoded on the card; ComfyUI moves the encoder off it before it samples",
     source="https://github.com/Comfy-Org/ComfyUI (nodes.py, CLIPLoader)",
-    apply=place_encoder,
+    apply=_unless_kept(place_encoder),
 )

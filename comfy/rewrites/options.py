@@ -31,6 +31,7 @@ class RewriteOptions:
     attention: Attention = Attention.SDPA
     lightning: bool = False  # the few-step LoRAs, with the settings they want
     keep_metadata: bool = False  # the graph, with its prompt, inside the files
+    keep_offloading: bool = False  # devices, block swap and offload of models as the graph says
     mp4: bool = False  # a clip saved as animated WEBP becomes H.264 in MP4
     max_width: int | None = None  # pixels
     max_height: int | None = None  # pixels

@@ -74,6 +74,7 @@ class JobOptions(TypedDict, total=False):
     attention: Attention | str  # "sdpa" (default), "keep" or "auto"
     lightning: bool  # few-step LoRAs with the settings they want
     keep_metadata: bool  # the graph, with its prompt, inside the files
+    keep_offloading: bool  # devices, block swap and offload of models as the graph says
     mp4: bool  # a clip saved as animated WEBP becomes H.264 in MP4
     max_width: int  # pixels; the clip keeps its proportions
     max_height: int  # pixels

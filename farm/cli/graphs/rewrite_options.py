@@ -47,6 +47,10 @@ Mp4 = Annotated[
 KeepMetadata = Annotated[
     bool, typer.Option("--keep-metadata", help="Leave the graph with its prompt in the files.")
 ]
+KeepOffloading = Annotated[
+    bool,
+    typer.Option("--keep-offloading", help="Leave devices, block swap and offload as the graph says."),
+]
 Limit = Annotated[
     list[str] | None,
     typer.Option(
@@ -64,6 +68,7 @@ def rewrite_options(
     lightning: Lightning = False,
     keep_metadata: KeepMetadata = False,
     mp4: Mp4 = False,
+    keep_offloading: KeepOffloading = False,
     limit: Limit = None,
 ) -> dict[str, Any]:
     """The options of a job; those that were not given are not in it.
@@ -71,7 +76,12 @@ def rewrite_options(
     Raises:
         BadParameter: a limit is none, or no number.
     """
-    switches = {"lightning": lightning, "keep_metadata": keep_metadata, "mp4": mp4}
+    switches = {
+        "lightning": lightning,
+        "keep_metadata": keep_metadata,
+        "mp4": mp4,
+        "keep_offloading": keep_offloading,
+    }
     found: dict[str, Any] = {"accept": accept, "attention": attention}
     found |= {name: True for name, given in switches.items() if given}
     for name, text in parse_pairs(limit or (), option="--limit").items():

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from comfy.rewrites import Optimized, RewriteStatus, optimize
+from comfy.rewrites import Optimized, RewriteOptions, RewriteStatus, optimize
 from comfy.rewrites.offload import BLOCK_SWAP, FORCE_OFFLOAD, LOAD
 from comfy.rewrites.rewrite import Rewrite
 from comfy.wan.models import GIB
@@ -100,6 +100,16 @@ def test_a_lora_that_is_not_merged_keeps_the_weights_in_host_memory_and_says_so(
     (outcome,) = result.outcomes
     assert outcome.status is RewriteStatus.SKIPPED
     assert "not merged" in outcome.notes[0]
+
+
+def test_what_a_graph_says_of_devices_swap_and_offload_stays_where_the_job_keeps_it() -> None:
+    graph = wrapper_graph()
+
+    result = optimize(graph, a_site(gib=48), options=RewriteOptions(keep_offloading=True))
+
+    assert {"load_device", "force_offload", "blocks_to_swap"}.isdisjoint(
+        change.input_name for change in result.changes
+    )
 
 
 @pytest.mark.parametrize(
