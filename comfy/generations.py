@@ -131,6 +131,18 @@ def is_newer_than_known(version: str) -> bool:
     return release is None or (newest is not None and release > newest)
 
 
+def has_flag(flag: str, version: str) -> bool:
+    """Whether ``main.py`` of that version takes this flag, as far as releases differ in that.
+
+    Raises:
+        ValueError: it is no version.
+    """
+    release = release_of(version)
+    if release is None:
+        raise ValueError(f"{version!r} is no version of ComfyUI; write {OLDEST} or {NEWEST}")
+    return _FLAG_SINCE.get(flag, release) <= release < _FLAG_UNTIL.get(flag, (release[0] + 1, 0))
+
+
 def release_of(version: str) -> tuple[int, int] | None:
     """``0.33`` of ``v0.33.0rc1``; None when it is no version."""
     found = re.match(r"v?(\d+)\.(\d+)", version)
@@ -204,4 +216,12 @@ _0_33_0: Final = replace(
 )
 
 GENERATIONS: Final = (_0_3_64, _0_12_1, _0_33_0)  # the oldest first
-NEWEST: Final = GENERATIONS[-1]
+OLDEST, NEWEST = GENERATIONS[0], GENERATIONS[-1]
+
+# Flags that came or went between two rows. Argparse ends with an error where one is not known.
+# Source: ComfyUI's comfy/cli_args.py through its releases, and `--help` of these three.
+_FLAG_SINCE: Final = {
+    "--disable-dynamic-vram": (0, 16),  # dynamic VRAM is on from here
+    "--vram-headroom": (0, 25),
+}
+_FLAG_UNTIL: Final = {"--normalvram": (0, 22)}

@@ -9,10 +9,11 @@ comfy/model_management.py, comfy/model_patcher.py, comfy/ops.py, app/frontend_ma
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from comfy.generations import GENERATIONS, Generation
 from comfy.log.facts import (
     AttentionFact,
     AttentionFailedFact,
@@ -58,7 +59,7 @@ class LineForm:
 
     pattern: re.Pattern[str]  # of the plain text, from its beginning
     read: Callable[[re.Match[str]], LogFact]
-    seen_in: tuple[str, ...]  # names of generations, the oldest first; none: only in logs of other releases
+    seen_in: tuple[Generation, ...]  # the oldest first; none: only in logs of other releases
 
 
 def read_line(text: str) -> LogFact | None:
@@ -132,16 +133,14 @@ def _names(text: str | None) -> tuple[str, ...]:
 
 _N: Final = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 
-_ALL: Final = ("0.3.64", "0.12.1", "0.33.0")
-_UNTIL_0_12: Final = ("0.3.64",)
-_SINCE_0_12: Final = ("0.12.1", "0.33.0")
-_TODAY: Final = ("0.33.0",)
+_OLDEST, *_LATER = GENERATIONS
+*_BEFORE, _NEWEST = GENERATIONS
 
 
 def _form(
-    pattern: str, read: Callable[[re.Match[str]], LogFact], seen_in: tuple[str, ...] = _ALL
+    pattern: str, read: Callable[[re.Match[str]], LogFact], seen_in: Iterable[Generation] = GENERATIONS
 ) -> LineForm:
-    return LineForm(pattern=re.compile(pattern), read=read, seen_in=seen_in)
+    return LineForm(pattern=re.compile(pattern), read=read, seen_in=tuple(seen_in))
 
 
 # The first row that fits counts.
@@ -153,9 +152,9 @@ FORMS: Final = (
     _form(
         r"ComfyUI frontend version: (\S+)",
         lambda m: PackageFact(name="comfyui-frontend-package", version=m[1]),
-        ("0.3.64", "0.12.1"),
+        _BEFORE,
     ),
-    _form(r"(comfy(?:ui)?-[\w-]+) version: (\S+)", lambda m: PackageFact(name=m[1], version=m[2]), _TODAY),
+    _form(r"(comfy(?:ui)?-[\w-]+) version: (\S+)", lambda m: PackageFact(name=m[1], version=m[2]), [_NEWEST]),
     _form(
         rf"Total VRAM ({_N}) MB, total RAM ({_N}) MB",
         lambda m: MemoryFact(vram_mib=float(m[1]), ram_mib=float(m[2])),
@@ -166,33 +165,33 @@ FORMS: Final = (
     _form(
         r"Using (pytorch|sage|xformers|Flash) [Aa]ttention\s*$", lambda m: AttentionFact(name=m[1].lower())
     ),
-    _form(r"Using (Comfy Kitchen) attention\s*$", lambda m: AttentionFact(name=m[1].lower()), _TODAY),
+    _form(r"Using (Comfy Kitchen) attention\s*$", lambda m: AttentionFact(name=m[1].lower()), [_NEWEST]),
     _form(r"Using (split|sub quadratic) optimization for attention", lambda m: AttentionFact(name=m[1])),
-    _form(r"DynamicVRAM support detected and enabled", lambda _: DynamicVramFact(enabled=True), _SINCE_0_12),
+    _form(r"DynamicVRAM support detected and enabled", lambda _: DynamicVramFact(enabled=True), _LATER),
     _form(
         r"No working comfy-aimdo install detected",
         lambda _: DynamicVramFact(enabled=False, why="comfy-aimdo is missing or does not work"),
-        _SINCE_0_12,
+        _LATER,
     ),
     _form(
         r"Unsupported Pytorch detected\. DynamicVRAM support requires",
         lambda _: DynamicVramFact(enabled=False, why="torch is older than 2.8"),
-        _TODAY,
+        [_NEWEST],
     ),
     _form(
         r"Dynamic vram disabled with argument",
         lambda _: DynamicVramFact(enabled=False, why="an argument switches it off"),
-        _TODAY,
+        [_NEWEST],
     ),
     _form(r"Using async weight offloading with (\d+) streams", lambda m: OffloadingFact(streams=int(m[1]))),
-    _form(rf"Enabled pinned memory ({_N})", lambda m: PinnedMemoryFact(limit_mib=float(m[1])), _SINCE_0_12),
+    _form(rf"Enabled pinned memory ({_N})", lambda m: PinnedMemoryFact(limit_mib=float(m[1])), _LATER),
     _form(r"Using LRU cache", lambda _: CacheFact(name="lru")),
-    _form(r"Using RAM pressure cache", lambda _: CacheFact(name="ram pressure"), _SINCE_0_12),
+    _form(r"Using RAM pressure cache", lambda _: CacheFact(name="ram pressure"), _LATER),
     _form(r"Disabling intermediate node cache", lambda _: CacheFact(name="none")),
     _form(
         r"WARNING: You need pytorch with cu130 or higher to use optimized CUDA operations",
         lambda _: SlowKernelsFact(),
-        _SINCE_0_12,
+        _LATER,
     ),
     _form(r"Failed to initialize database[.:]\s*(.*)", lambda m: DatabaseFact(reason=m[1])),
     _form(r"To see the GUI go to: ", lambda _: ReadyFact()),
@@ -206,39 +205,39 @@ FORMS: Final = (
     _form(
         r"Native ops: (?P<native>[\w, ]*?)(?:\s*, emulated ops: (?P<emulated>.*))?\s*$",
         lambda m: QuantisedOpsFact(native=_names(m["native"]), emulated=_names(m["emulated"])),
-        _TODAY,
+        [_NEWEST],
     ),
     _form(r"Requested to load (\w+)", lambda m: ModelRequestedFact(model_class=m[1])),
     _form(
         rf"loaded completely;\s+(?:(?P<usable>{_N}) MB usable, )?(?P<loaded>{_N}) MB loaded",
         _loaded,
-        _SINCE_0_12,
+        _LATER,
     ),
     _form(
         rf"loaded partially;\s+(?:(?P<usable>{_N}) MB usable, )?(?P<loaded>{_N}) MB loaded, "
         rf"(?P<offloaded>{_N}) MB offloaded, .*lowvram patches: (?P<patches>\d+)",
         _partial,
-        _SINCE_0_12,
+        _LATER,
     ),
-    _form(rf"loaded completely (?P<usable>{_N}) (?P<loaded>{_N}) (?:True|False)", _loaded, _UNTIL_0_12),
-    _form(rf"loaded partially (?P<usable>{_N}) (?P<loaded>{_N}) (?P<patches>\d+)\s*$", _partial, _UNTIL_0_12),
+    _form(rf"loaded completely (?P<usable>{_N}) (?P<loaded>{_N}) (?:True|False)", _loaded, [_OLDEST]),
+    _form(rf"loaded partially (?P<usable>{_N}) (?P<loaded>{_N}) (?P<patches>\d+)\s*$", _partial, [_OLDEST]),
     _form(
         r"Model (?P<model>\w+) prepared for dynamic VRAM loading\. \d+MB Staged\. "
         r"(?P<patches>\d+) patches attached",
         _dynamic,
-        _SINCE_0_12,
+        _LATER,
     ),
     _form(
         rf"Model loaded: patcher=\w+ model=(\w+) ram_mb=({_N}) vram_mb=({_N})",
         lambda m: ResidencyFact(model_class=m[1], ram_mib=float(m[2]), vram_mib=float(m[3])),
-        _TODAY,
+        [_NEWEST],
     ),
-    _form(r"Module (\S+) has resizing Lora - force loading", lambda m: LoraResizeFact(layer=m[1]), _TODAY),
+    _form(r"Module (\S+) has resizing Lora - force loading", lambda m: LoraResizeFact(layer=m[1]), [_NEWEST]),
     _form(r"(\d+) models unloaded\.", lambda m: UnloadedFact(models=int(m[1]))),
     _form(
         rf"Unloaded partially: ({_N}) MB freed, ({_N}) MB remains loaded",
         lambda m: EvictedFact(freed_mib=float(m[1]), remains_mib=float(m[2])),
-        _SINCE_0_12,
+        _LATER,
     ),
     # Read in logs of other releases: a part of a model leaves.
     _form(
@@ -250,17 +249,17 @@ FORMS: Final = (
         r"(?:Error running (sage) attention: |(Flash) Attention failed, using default SDPA)",
         lambda m: AttentionFailedFact(name=(m[1] or m[2]).lower()),
     ),
-    _form(r"Error running SageAttention3: ", lambda _: AttentionFailedFact(name="sage"), _SINCE_0_12),
+    _form(r"Error running SageAttention3: ", lambda _: AttentionFailedFact(name="sage"), _LATER),
     _form(
         r"(?:Warning: )?Ran out of memory when regular VAE (decoding|encoding), retrying with tiled",
         lambda m: VaeRetryFact(decoding=m[1] == "decoding"),
     ),
     _form(r"!!! Exception during processing !!! ?(.*)", lambda m: NodeFailedFact(message=m[1])),
-    _form(r"Memory summary:", lambda _: MemorySummaryFact(), _SINCE_0_12),
+    _form(r"Memory summary:", lambda _: MemorySummaryFact(), _LATER),
     _form(r"Got an OOM, unloading all loaded models", lambda _: OutOfMemoryFact()),
     _form(r"Interrupting prompt (\S+)", lambda m: CancelFact(prompt_id=m[1])),
     _form(r"Global interrupt \(no prompt_id specified\)", lambda _: CancelFact(prompt_id=None)),
-    _form(r"Cancelling (?:running|pending) prompt (\S+)", lambda m: CancelFact(prompt_id=m[1]), _TODAY),
+    _form(r"Cancelling (?:running|pending) prompt (\S+)", lambda m: CancelFact(prompt_id=m[1]), [_NEWEST]),
     _form(r"Processing interrupted", lambda _: InterruptedFact()),
     _form(
         r"Prompt executed in (?:(?P<seconds>\d+(?:\.\d+)?) seconds|(?P<clock>\d+:\d\d:\d\d))", _prompt_done

@@ -56,7 +56,8 @@ FLOORS = {
         {"judging", "wan"},
         {"graphs"},
         {"node_defs"},
-        {"errors", "generations", "log"},
+        {"errors", "log"},
+        {"generations"},
     ],
 }
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from comfy.generations import NEWEST
 from comfy.wan.cards import IDLE_BYTES, known_card, no_card
 from farm.errors import FarmError
 from farm.settings import WorkerSettings
@@ -16,8 +17,7 @@ from worker.comfyui.here import plan_here
 from worker.comfyui.launch import ComfyKind, Target, find_target, probe_flags
 from worker.errors import WorkerError
 from worker.gpu.card import GIB, GpuCard, find_card
-from worker.plan.flags import AcceptedFlags
-from worker.plan.generations import DYNAMIC, flags_of_version
+from worker.plan.flags import AcceptedFlags, flags_of_version
 from worker.plan.host import disk_space, host_memory
 from worker.plan.load_plan import LoadMode, LoadPlan
 from worker.plan.model_files import models_folder
@@ -141,7 +141,11 @@ def _comfyui(settings: WorkerSettings, version: str | None) -> tuple[Target, Acc
     if target.kind is ComfyKind.ATTACHED:
         return target, AcceptedFlags(names=frozenset()), f"runs at {target.address}"
     # None is named: the plan is about a real one all the same.
-    return Target(kind=ComfyKind.INSTALLED), flags_of_version(DYNAMIC), f"{DYNAMIC} (none is installed here)"
+    return (
+        Target(kind=ComfyKind.INSTALLED),
+        flags_of_version(NEWEST.version),
+        f"{NEWEST} (none is installed here)",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from comfy.generations import NEWEST, OLDEST
 from comfy.wan.fit import ModelSizes, fate, fit
 from comfy.wan.memory import VRAM_CLASSES_GIB
 from comfy.wan.models import GIB
 from comfy.wan.names import file_bytes
 from worker.comfyui.command import pretended_card
-from worker.plan.generations import DYNAMIC, LEGACY, flags_of_version
+from worker.plan.flags import flags_of_version
 from worker.plan.load_plan import LoadMode, LoadPlan, plan_load
 from worker.plan.model_files import clip_size, sizes_of
 
@@ -94,8 +95,8 @@ def page(measured: Path = MEASURED) -> str:
     """The page as text."""
     parts = [_INTRODUCTION + _LEGEND]
     for title, version in (
-        (f"Legacy memory management (ComfyUI before 0.16.0, here {LEGACY})", LEGACY),
-        (f"Dynamic VRAM (ComfyUI since 0.16.0, here {DYNAMIC})", DYNAMIC),
+        (f"Legacy memory management (ComfyUI before 0.16.0, here {OLDEST})", OLDEST.version),
+        (f"Dynamic VRAM (ComfyUI since 0.16.0, here {NEWEST})", NEWEST.version),
     ):
         parts.append(f"\n### {title}\n\n" + "\n".join(_table(version)) + "\n")
     parts.append("\n## Measured\n" + _measured(measured))

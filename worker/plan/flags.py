@@ -1,4 +1,4 @@
-"""Which command-line flags an installed ComfyUI takes: asked of it, never guessed from its version."""
+"""Which command-line flags a ComfyUI takes: asked of the installed one; by version where there is none."""
 
 from __future__ import annotations
 
@@ -7,9 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from comfy.generations import has_flag
+
 # The memory flags of which ComfyUI takes one at most. Source: ComfyUI comfy/cli_args.py, ``vram_group``.
 VRAM_FLAGS: Final = ("--gpu-only", "--highvram", "--normalvram", "--lowvram", "--novram", "--cpu")
 
+_MEMORY_FLAGS: Final = (
+    *VRAM_FLAGS,
+    "--reserve-vram",
+    "--disable-cuda-malloc",
+    "--disable-dynamic-vram",
+    "--vram-headroom",
+)
 _FLAG: Final = re.compile(r"(?<![\w-])--[a-z][\w-]*", re.IGNORECASE)
 _CHOICES: Final = re.compile(r"(--[a-z][\w-]*)\s+\[?[\[{](\w+(?:,\w+)+)[\]}]", re.IGNORECASE)
 
@@ -35,6 +44,15 @@ class AcceptedFlags:
         What really happens depends on torch and the card too: `worker.comfyui.proof` reads it from the log.
         """
         return "--disable-dynamic-vram" in self.names
+
+
+def flags_of_version(version: str) -> AcceptedFlags:
+    """The memory flags of a version such as ``0.33.0``, for a plan without an installation to ask.
+
+    Raises:
+        ValueError: it is no version.
+    """
+    return AcceptedFlags(names=frozenset(flag for flag in _MEMORY_FLAGS if has_flag(flag, version)))
 
 
 def parse_help(text: str) -> AcceptedFlags:

@@ -11,12 +11,15 @@ import farm
 from comfy.generations import (
     GENERATIONS,
     Generation,
+    has_flag,
     is_newer_than_known,
 )
 from comfy.node_defs.snapshot import FOLDER
 
 _ROOT = Path(farm.__file__).parents[1]
 _MODULES = [path for name in ("comfy", "farm", "worker") for path in sorted((_ROOT / name).rglob("*.py"))]
+# By its path, not by its name: another module of that name hid here once.
+_OTHERS = [path for path in _MODULES if path != _ROOT / "comfy" / "generations.py"]
 
 
 @pytest.mark.parametrize(
@@ -77,13 +80,15 @@ def test_every_trait_tells_generations_apart(trait: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in _MODULES if path.name != "generations.py"],
+    _OTHERS,
     ids=lambda path: path.relative_to(_ROOT).as_posix(),
 )
 def test_nobody_else_compares_versions_of_comfyui(path: Path) -> None:
     names = {each.version for each in GENERATIONS}
 
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert "release_of" not in {each.name for each in node.names}
         if isinstance(node, ast.Compare):
             constants = {each.value for each in ast.walk(node) if isinstance(each, ast.Constant)}
             assert not constants & names, ast.unparse(node)
@@ -91,9 +96,7 @@ def test_nobody_else_compares_versions_of_comfyui(path: Path) -> None:
 
 def test_comfy_compares_no_version_and_names_no_generation_outside_their_rows() -> None:
     telling = re.compile(r"\b(version|release)\b|NEWEST|GENERATIONS")
-    others = [
-        path for path in _MODULES if path.is_relative_to(_ROOT / "comfy") and path.name != "generations.py"
-    ]
+    others = [path for path in _OTHERS if path.is_relative_to(_ROOT / "comfy")]
 
     found = [
         f"{path.relative_to(_ROOT)}: {ast.unparse(node)}"
@@ -104,3 +107,27 @@ def test_comfy_compares_no_version_and_names_no_generation_outside_their_rows() 
     ]
 
     assert found == []
+
+
+@pytest.mark.parametrize(
+    ("flag", "version", "taken"),
+    [
+        ("--disable-dynamic-vram", "0.15.9", False),
+        ("--disable-dynamic-vram", "0.16.0", True),
+        ("--normalvram", "0.21.0", True),
+        ("--normalvram", "0.22.0", False),
+        ("--normalvram", "1.0.0", False),
+        ("--vram-headroom", "0.24.9", False),
+        ("--vram-headroom", "1.0.0", True),
+        ("--lowvram", "0.1.0", True),
+    ],
+)
+def test_a_flag_is_known_from_the_release_it_came_with_to_the_one_it_went_with(
+    flag: str, version: str, taken: bool
+) -> None:
+    assert has_flag(flag, version) is taken
+
+
+def test_flags_of_no_version_are_an_error_that_names_two() -> None:
+    with pytest.raises(ValueError, match=r"0\.3\.64 or 0\.33\.0"):
+        has_flag("--lowvram", "today")

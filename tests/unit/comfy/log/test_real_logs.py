@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from comfy.generations import GENERATIONS
+from comfy.generations import GENERATIONS, Generation
 from comfy.log.facts import (
     CacheFact,
     CancelFact,
@@ -63,7 +63,7 @@ def test_there_are_logs_of_every_generation() -> None:
 @pytest.mark.parametrize(
     ("generation", "form"),
     [
-        pytest.param(generation, form, id=f"{generation}-{form.pattern.pattern[:40]}")
+        pytest.param(generation.version, form, id=f"{generation}-{form.pattern.pattern[:40]}")
         for form in FORMS
         for generation in form.seen_in
     ],
@@ -80,7 +80,7 @@ def test_each_form_of_a_line_is_in_the_log_of_each_generation_that_it_names(
 def test_no_form_is_in_the_log_of_a_generation_that_it_does_not_name(generation: str) -> None:
     found = {form_of(line.text)[0].pattern.pattern for line in lines_of(generation) if form_of(line.text)}  # type: ignore[index]
 
-    assert found == {form.pattern.pattern for form in FORMS if generation in form.seen_in}
+    assert found == {form.pattern.pattern for form in FORMS if Generation.named(generation) in form.seen_in}
 
 
 @pytest.mark.parametrize("generation", NAMES)

@@ -14,8 +14,7 @@ from worker.comfyui.folders import WorkerFolders
 from worker.comfyui.launch import ComfyKind, Target, command_line, extra_arguments
 from worker.errors import ComfyUnusable
 from worker.gpu.card import GIB, GpuCard
-from worker.plan.flags import AcceptedFlags, parse_help
-from worker.plan.generations import flags_of_version
+from worker.plan.flags import AcceptedFlags, flags_of_version, parse_help
 from worker.plan.load_plan import LoadMode, plan_load
 
 DATA = Path(__file__).parents[3] / "data" / "comfyui"
