@@ -167,6 +167,7 @@ class WorkerStatus(WorkerFacts):
     """
 
     pid: int | None = None
+    started_at: str | None = None  # when its process began, in UTC
     state: str = "?"  # of its ComfyUI, as `worker.comfyui.keeper.ComfyState`
     not_fetching: tuple[NotFetching, ...] = ()  # why it takes no jobs; empty: it does, when its GPU is free
     trouble: str | None = None  # what keeps it from rendering, for a person

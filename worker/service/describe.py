@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 from comfy.canary.report import CanaryReport
@@ -75,6 +76,7 @@ class StatusMaker:
         self._watchdog = watchdog
         self._shelf = shelf
         self._at_work = at_work
+        self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         # Of which start of ComfyUI: its revision, and its custom nodes.
         self._installed: tuple[int, str | None, dict[str, CustomNodeStatus]] = (-1, None, {})
 
@@ -91,6 +93,7 @@ class StatusMaker:
         return WorkerStatus(
             **{name: getattr(facts, name) for name in WorkerFacts.__dataclass_fields__},
             pid=os.getpid(),
+            started_at=self._started_at,
             state=machine.comfy.state.value,
             not_fetching=most_telling_first(self._gate.closed_for),
             trouble=machine.trouble or self._disk.trouble or self._failure() or self._watchdog.trouble,

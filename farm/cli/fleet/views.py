@@ -83,6 +83,7 @@ def _work(worker: WorkerStatus) -> dict[str, str | Text]:
     return {
         "worker": worker.name,
         "state": _state(worker),
+        "since": worker.started_at or "",
         "trouble": Text("\n").join(_troubles_shown(worker)),
         "jobs": "\n".join(_jobs(worker)),
         "attempts": ", ".join(f"{count} {how}" for how, count in worker.attempts_ended.items()),

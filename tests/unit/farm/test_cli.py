@@ -484,6 +484,7 @@ def test_workers_with_a_name_tells_all_that_the_worker_says_of_itself(cli: Cli) 
         "loads": {"WAN21": {"state": "partial", "loaded_mib": 9000.0, "offloaded_mib": 4629.0}},
         "custom_nodes": {"ComfyUI-GGUF": {"version": "1.1.0", "revision": "795e45156ece99af"}},
         "attempts_ended": {"succeeded": 4},
+        "started_at": "2025-11-25T09:00:00+00:00",
         "comfyui_revision": "db8b59ec00000000",
         "attention": {"proven": {"sdpa_flash": 0.0021}, "refused": {"sage": "cosine 0.31"}},
     }
@@ -494,6 +495,7 @@ def test_workers_with_a_name_tells_all_that_the_worker_says_of_itself(cli: Cli) 
     for words in (
         "gpu7@rack", "NVIDIA L40S (GPU-7)", "13.0 GiB used of 48.0 GiB", "driver 580.1",
         "balanced --reserve-vram 1.5", "it fits whole", "as planned, VRAM state NORMAL_VRAM", "4 succeeded",
+        "2025-11-25T09:00:00+00:00",
         "sample_high 3/10, 1.25 s a step",
         "WAN21: partial, 9000 MiB on the card, 4629 MiB streamed", "db8b59ec00", "ComfyUI-GGUF", "795e45156e",
         "fast[1].safetensors", "sdpa_flash: right, 2.10 ms", "sage: cosine 0.31", "2 files, 1.2 GiB",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,9 @@ def test_a_started_worker_fetches_once_celery_is_connected_and_not_before(whole:
     eventually(lambda: not whole.gate.closed_for)
     eventually(lambda: whole.says(lambda it: it.canary is not None and not it.not_fetching))
     assert whole.says(lambda it: it.vram_gib == 24)
+    first = whole.status.started_at if whole.status is not None else None
+    assert first is not None
+    assert datetime.fromisoformat(first) <= datetime.now(UTC)
 
 
 def test_a_job_is_worked_on_and_told_in_the_status(whole: Whole) -> None:

@@ -50,6 +50,7 @@ WHOLE = WorkerStatus(
     attention_backend="sage",
     emulated=True,
     pid=7,
+    started_at="2025-11-25T09:00:00+00:00",
     state="ready",
     not_fetching=(NotFetching.DRAINED, NotFetching.QUARANTINE),
     trouble="it sneezes",
