@@ -92,7 +92,24 @@ def _batch(subject: Subject) -> Iterator[Found]:
             yield Found(message=message, node_id=size.node_id, input_name=size.batch.asked.input_name)
 
 
+def _nothing_sampled(subject: Subject) -> Iterator[Found]:
+    for node_id in subject.running():
+        denoise = subject.value(node_id, "denoise")
+        if isinstance(denoise, int | float) and denoise <= 0:
+            message = f"{subject.class_of(node_id)} samples nothing: its denoise is {denoise:g}"
+            yield Found(message=message, node_id=node_id, input_name="denoise")
+
+
 RULES: Final = (
+    Rule(
+        id="denoise-none",
+        severity=Severity.WARNING,
+        title="a sampler with denoise 0: it hands on what it was given, and nothing is painted",
+        remedy="set denoise to 1, or less to keep more of what it is given",
+        source="https://github.com/comfyanonymous/ComfyUI (comfy/samplers.py, KSampler.set_steps)",
+        check=_nothing_sampled,
+        any_model=True,
+    ),
     Rule(
         id="steps-differ",
         severity=Severity.ERROR,

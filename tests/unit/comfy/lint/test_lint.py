@@ -60,6 +60,15 @@ def rife_then_model() -> Graph:
     return linked(graph, "60.images", "91", "ImageUpscaleWithModel", image="before")
 
 
+def denoised(share: float) -> Graph:
+    graph = quality()
+    plain = {name: graph["58"]["inputs"][name] for name in ("model", "positive", "negative", "cfg", "steps")}
+    where = {"latent_image": ["57", 0], "denoise": share, "seed": 1}
+    names = {"sampler_name": "euler", "scheduler": "simple"}
+    graph["58"] = {"class_type": "KSampler", "inputs": {**plain, **where, **names}}
+    return graph
+
+
 def webp() -> Graph:
     graph = quality()
     graph["61"] = {"class_type": "SaveAnimatedWEBP", "inputs": {"images": ["8", 0], "fps": 16.0}}
@@ -135,6 +144,7 @@ PLANTED: dict[str, Callable[[], Graph]] = {
     "split-far-off": lambda: quality(_57_end_at_step=2, _58_start_at_step=2),
     "cache-few-steps": lambda: linked(fast(), "57.model", "110", "EasyCache", model="before"),
     "negative-dead": lambda: fast(_7_text="blurry"),
+    "denoise-none": lambda: denoised(0.0),
     "batch-size": lambda: quality(_59_batch_size=4),
     "frames-grid": lambda: quality(_59_length=80),
     "size-grid": lambda: quality(_59_width=830),
