@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 import typer
 
 from comfy.rewrites import Attention, ChangeKind
+from farm.cli.terminal.shared_options import sharing
 from farm.cli.terminal.words import (
     parse_pairs,
     parse_value,
@@ -94,22 +92,4 @@ def rewrite_options(
     return {name: value for name, value in found.items() if value is not None}
 
 
-def with_rewrite_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `rewrite_options`, where its parameter `rewriting` stands.
-
-    It gets there what was asked for. So an option is declared once for all commands that have it.
-    """
-    shared = inspect.signature(rewrite_options, eval_str=True).parameters
-    own = inspect.signature(command, eval_str=True)
-
-    @functools.wraps(command)
-    def asked(**given: Any) -> None:
-        command(rewriting=rewrite_options(**{name: given.pop(name) for name in shared}), **given)
-
-    parameters: list[inspect.Parameter] = []
-    for each in own.parameters.values():
-        parameters += shared.values() if each.name == "rewriting" else [each]
-    keywords = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
-    asked.__signature__ = own.replace(parameters=keywords)  # type: ignore[attr-defined]
-    asked.__annotations__ = {each.name: each.annotation for each in keywords}
-    return asked
+with_rewrite_options = sharing("rewriting", rewrite_options)

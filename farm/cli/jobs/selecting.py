@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -21,6 +19,7 @@ from farm.cli.terminal.door import (
     Door,
     say,
 )
+from farm.cli.terminal.shared_options import sharing
 from farm.cli.terminal.words import (
     parse_moment,
     parse_pairs,
@@ -77,7 +76,7 @@ class Chosen:
         )
 
 
-def _options(
+def _chosen(
     jobs: Annotated[
         list[str] | None,
         typer.Argument(metavar="JOB", help="Ids, or beginnings.", autocompletion=complete_id),
@@ -97,26 +96,11 @@ def _options(
         ),
     ] = None,
     search: Annotated[str, typer.Option(metavar="WORDS", help="Words of the prompt, title or labels.")] = "",
-) -> None:
-    """The parameters that `selects` adds."""
+) -> Chosen:
+    return Chosen(jobs=jobs, state=state, label=label, since=since, until=until, where=where, search=search)
 
 
-def selects(command: Callable[..., None]) -> Callable[..., None]:
-    """A command that takes a `Chosen` as `chosen`, with the options that make one in its place."""
-    shared = inspect.signature(_options, eval_str=True).parameters
-    own = inspect.signature(command, eval_str=True)
-    parameters = [each for each in own.parameters.values() if each.name != "chosen"]
-
-    @functools.wraps(command)
-    def run(**given: Any) -> None:
-        chosen = Chosen(**{name: given.pop(name) for name in shared})
-        command(chosen=chosen, **given)
-
-    # Typer reads this, and the annotations where it is older.
-    ordered = sorted((*parameters, *shared.values()), key=lambda each: each.default is not each.empty)
-    run.__signature__ = own.replace(parameters=ordered)  # type: ignore[attr-defined]
-    run.__annotations__ = {each.name: each.annotation for each in ordered} | {"return": None}
-    return run
+selects = sharing("chosen", _chosen)
 
 
 def meant(farm: Farm, chosen: Chosen, *, state: JobState | None = None) -> list[JobRecord]:

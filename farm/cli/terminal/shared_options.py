@@ -1,0 +1,33 @@
+"""Options that several commands have, declared once: a function makes one value of them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+_Command = Callable[..., None]
+
+
+def sharing(name: str, make: Callable[..., Any]) -> Callable[[_Command], _Command]:
+    """For a command that takes `name`: it gets what `make` makes of options, which it has instead."""
+
+    def decorate(command: _Command) -> _Command:
+        shared = inspect.signature(make, eval_str=True).parameters
+        own = inspect.signature(command, eval_str=True)
+
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            made = make(**{each: given.pop(each) for each in shared})
+            command(**{name: made}, **given)
+
+        parameters = [each for each in own.parameters.values() if each.name != name]
+        # Typer reads this, and the annotations where it is older.
+        ordered = sorted((*parameters, *shared.values()), key=lambda each: each.default is not each.empty)
+        keywords = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in ordered]
+        run.__signature__ = own.replace(parameters=keywords)  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in keywords} | {"return": None}
+        return run
+
+    return decorate
