@@ -103,6 +103,7 @@ def test_the_python_examples_work(folder: Path) -> None:
     assert list((folder / "python" / "clips").glob("*.mp4"))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_the_commands_work_in_order(folder: Path) -> None:
     for command in examples():
@@ -124,7 +125,7 @@ def filled(command: str, *, one: str, two: str, held: str) -> str:
     values = {"JOB1": one, "JOB2": two, "JOB": one, "FILE": "workflow_api.json", "GIB": "24"}
     values["NAME"] = "wan22-t2v-a14b"
     match command.split()[1:]:
-        case ["cancel" | "retry", *_]:
+        case ["cancel" | "retry" | "pause" | "resume" | "priority" | "rm", *_]:
             values["JOB"] = held
         case ["workers" | "drain", *_]:
             values["NAME"] = WORKER
