@@ -9,6 +9,8 @@ from typing import Any
 from comfy.errors import ComfyError
 from comfy.graphs.required import model_files
 from comfy.rewrites import Attention, Optimized, Site, optimize
+from comfy.wan.cards import IDLE_BYTES
+from comfy.wan.models import GIB
 from farm.asking.admission import admit
 from farm.job import JobSpec
 from farm.settings import WorkerSettings
@@ -91,6 +93,9 @@ class GraphFitter:
         """Of the card before ComfyUI was started: what it holds now are the models that are looked at."""
         if self._machine.gpu is not None:
             return self._machine.gpu.free_bytes
+        if self._machine.comfy.is_emulator:
+            # It stands for a card of the class that it serves, as the fleet takes it too.
+            return (self._machine.comfy.vram_class_gib or 0) * GIB - IDLE_BYTES
         facts = self._machine.comfy.facts()
         cards = [each for each in (facts.devices if facts is not None else ()) if each.kind != "cpu"]
         return cards[0].vram_total_bytes if cards else None

@@ -15,6 +15,7 @@ from comfy.node_defs.definitions import (
     shipped_definitions,
 )
 from comfy.rewrites import ChangeKind
+from comfy.wan.cards import IDLE_BYTES
 from comfy.wan.models import GIB
 from farm.job import JobSpec
 from farm.settings import WorkerSettings
@@ -55,7 +56,7 @@ def a_fitter(
         devices=(EMULATED_CARD,),
         is_emulator=emulated,
     )
-    comfy = SimpleNamespace(facts=lambda: facts, is_emulator=emulated)
+    comfy = SimpleNamespace(facts=lambda: facts, is_emulator=emulated, vram_class_gib=80)
     machine: Any = SimpleNamespace(
         comfy=comfy,
         gpu=None,
@@ -119,3 +120,9 @@ def test_what_the_deployment_does_not_allow_is_not_run() -> None:
 
     with pytest.raises(GraphError, match="does not allow"):
         a_fitter(allowed_nodes="Load*,Save*").admit(wan_graph())
+
+
+def test_an_emulator_stands_for_a_card_of_the_class_that_it_serves_as_the_fleet_takes_it() -> None:
+    site = a_fitter(emulated=True).site(wan_graph())
+
+    assert site.vram_bytes == 80 * GIB - IDLE_BYTES
