@@ -77,7 +77,7 @@ def live_definitions() -> Definitions:
             models.setdefault(file.folder, set()).add(file.name)
         pictures |= {file.name for file in input_files(graph)}
     models |= {f"{kind}_gguf": models.get(folder, set()) for kind, folder in _GGUF.items()}
-    nodes = shipped_definitions(files={folder: sorted(names) for folder, names in models.items()})
+    nodes = shipped_definitions(NEWEST, files={folder: sorted(names) for folder, names in models.items()})
     nodes["LoadImage"] = with_choices(nodes["LoadImage"], "image", sorted(pictures))
     store = MemoryJobStore()
     shared = Shared(store, definitions_name)
