@@ -16,6 +16,7 @@ from kombu import Connection, Exchange, Queue
 
 from farm.errors import SettingsError
 from farm.job import DEFAULT_PRIORITY, LEAST_URGENT, MOST_URGENT, VRAM_CLASSES_GIB, queue_for
+from farm.plain_redis import speak_resp2
 from farm.redis_address import RedisAddress
 from farm.settings import RedisSettings
 
@@ -51,7 +52,6 @@ class FarmCelery(Celery):
     """Celery at the farm's Redis, whatever CELERY_BROKER_URL and its kin of another project say."""
 
     backend_cls = "disabled"  # the store has the results
-    amqp_cls = "farm.plain_redis:PlainAMQP"
 
     def __init__(self, name: str, *, broker: str) -> None:
         """As Celery's own, without looking into the environment."""
@@ -73,6 +73,7 @@ class FarmCelery(Celery):
 
 def make_app(settings: RedisSettings, *, name: str = "farm") -> Celery:
     """A Celery app that speaks to the farm's Redis; the same for producer, worker and Flower."""
+    speak_resp2()
     address = settings.address
     app = FarmCelery(name, broker=";".join(address.urls()))
     app.conf.update(

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from celery.app.amqp import AMQP
-from kombu import Connection
+from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport.redis import Channel, SentinelChannel, SentinelTransport, Transport
 
 PROTOCOL: Final = 2
@@ -51,20 +50,8 @@ class Resp2SentinelTransport(SentinelTransport):
     Channel = Resp2SentinelChannel
 
 
-_OURS: Final[dict[type, type]] = {Transport: Resp2Transport, SentinelTransport: Resp2SentinelTransport}
-
-
-class PlainConnection(Connection):
-    """A connection of Celery's whose transport is ours; its address stays as everybody reads it."""
-
-    def get_transport_cls(self) -> type:
-        """As its base."""
-        found: type = super().get_transport_cls()
-        return _OURS.get(found, found)
-
-
-class PlainAMQP(AMQP):
-    """What a Celery app makes connections with."""
-
-    Connection = PlainConnection
-    BrokerConnection = PlainConnection
+def speak_resp2() -> None:
+    """Have kombu take these for Redis, in its own pools too: it asks for a transport by name."""
+    here = Resp2Transport.__module__
+    TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), f"{here}:{Resp2Transport.__name__}"))
+    TRANSPORT_ALIASES["sentinel"] = f"{here}:{Resp2SentinelTransport.__name__}"

@@ -99,9 +99,11 @@ def test_a_celery_worker_serves_where_all_of_them_are_gone(start_valkey: StartVa
             stdout=output,
             stderr=subprocess.STDOUT,
         )
+    app = make_app(RedisSettings.read(url=server.url))
     try:
         store.submit([a_job()])
 
+        eventually(lambda: app.control.ping(timeout=1.0) or worker.poll() is not None)
         eventually(lambda: "RAN" in log.read_text() or worker.poll() is not None)
     finally:
         worker.kill()
