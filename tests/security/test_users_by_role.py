@@ -1,0 +1,206 @@
+"""The users of `deploy/users.acl`: each role does its work with its own, and not that of others."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from farm.broker import CeleryNotifier, make_app
+from farm.job import JobState
+from farm.settings import RedisSettings
+from farm.status.worker import WorkerStatus
+from farm.store.base import Claim, Drain, LeaseAnswer, StoreLimits
+from farm.store.redis.store import RedisJobStore, connect
+from farm.upkeep.steward import Steward
+from tests.security.test_orders_by_message import A_WORKER
+from tests.support.jobs import QUEUE, a_job, a_result, an_error
+from tests.support.valkey import ValkeyServer, eventually
+
+ROOT = Path(__file__).parents[2]
+ACL = ROOT / "deploy" / "users.acl"
+ROLES = ("producer", "gateway", "worker", "steward", "flower")
+# For nobody: they end the server, read or change how it runs, move data elsewhere, or spy on others.
+DANGEROUS = (
+    *("FLUSHALL", "FLUSHDB", "SHUTDOWN NOSAVE", "CONFIG SET dir /tmp", "CONFIG REWRITE"),
+    *("KEYS *", "ACL LIST", "ACL SETUSER x on", "CLIENT LIST", "CLIENT KILL TYPE normal", "MONITOR", "SAVE"),
+    *("REPLICAOF 127.0.0.1 1", "MIGRATE 127.0.0.1 1 k 0 1", "RESTORE {farm}:x 0 x", "FUNCTION FLUSH"),
+    *("SCRIPT FLUSH", "SCRIPT KILL", "MODULE LIST", "CLUSTER NODES", "GET {other}:job:1", "SET x 1"),
+)
+# What a role has no business with.
+FORBIDDEN = {
+    "producer": ("SET {farm}:worker:w x", "DEL {farm}:lock:s", "DEL {farm}:paces", "PUBLISH {farm}:q:/0.x x"),
+    "gateway": ("SET {farm}:worker:w x", "DEL {farm}:lock:steward", "SET {farm}:drain:w now", "PUBLISH x y"),
+    "worker": ("PUBLISH other x", "SUBSCRIBE {other}:control"),
+    "steward": ("PUBLISH {farm}:q:/0.celery.pidbox x", "PUBLISH {farm}:q:/0.celeryev/task.received x"),
+    "flower": ("HGETALL {farm}:job:1", "GET {farm}:worker:w", "LPUSH {farm}:q:render.24 x", "DEL {farm}:q:x"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def server(start_valkey: Callable[..., ValkeyServer], tmp_path: Path) -> ValkeyServer:
+    """A server with these users; the test itself comes as the default one."""
+    file = tmp_path / "users.acl"
+    text = re.sub(r">\w+", ">word", ACL.read_text())
+    assert "user default off\n" in text
+    file.write_text(text.replace("user default off", "user default on nopass ~* &* +@all"))
+    return start_valkey("--appendonly", "yes", "--aclfile", str(file))
+
+
+def settings_of(server: ValkeyServer, role: str) -> RedisSettings:
+    return RedisSettings.read(url=f"redis://farm-{role}:word@127.0.0.1:{server.port}/0")
+
+
+def opened(server: ValkeyServer, role: str) -> RedisJobStore:
+    settings = settings_of(server, role)
+    return connect(settings, StoreLimits(), CeleryNotifier(make_app(settings), settings.namespace))
+
+
+@contextlib.contextmanager
+def nothing_denied(server: ValkeyServer) -> Iterator[None]:
+    """Whatever is refused within is in the server's own log."""
+    with redis.Redis.from_url(server.url, protocol=2, decode_responses=True) as admin:
+        admin.execute_command("ACL", "LOG", "RESET")
+        yield
+        denied = admin.execute_command("ACL", "LOG")
+        assert denied == [], denied
+
+
+def test_every_role_has_a_user() -> None:
+    named = re.findall(r"^user farm-(\w+) on >[A-Z_]+ ", ACL.read_text(), re.MULTILINE)
+
+    assert sorted(named) == sorted(ROLES)
+
+
+@pytest.mark.parametrize("role", ["producer", "gateway"])
+def test_who_submits_can_do_all_that_farm_offers(role: str, server: ValkeyServer) -> None:
+    with nothing_denied(server):
+        store = opened(server, role)
+        assert store.ping()["append_fsync"] == "everysec"
+        first, second, third = store.submit([a_job(labels=["a"]), a_job(idempotency_key="k"), a_job()])
+        worker = opened(server, "worker")
+        claim = worker.claim(third.job_id, worker="w1")
+        assert isinstance(claim, Claim)
+
+        assert store.cancel(first.job_id, reason="no more") is JobState.CANCELED
+        store.cancel(third.job_id)
+        assert store.retry(first.job_id) is JobState.QUEUED
+        assert len(store.find(label="a").jobs) == 1
+        assert store.events(first.job_id, after="0")
+        assert store.news({second.job_id: "0"}, block_s=0.01) is not None
+        assert store.counts().by_state
+        assert store.workers() == []
+        assert store.paces() == {}
+        assert store.get_blob("x") is None
+        store.find_results(["x"])
+        store.parked()
+        if role == "producer":
+            store.set_drain("w1", Drain.FINISH)
+            store.set_drain("w1", None)
+        store.close()
+        worker.close()
+
+
+def test_a_worker_can_do_its_work_with_its_steward(server: ValkeyServer) -> None:
+    producer = opened(server, "producer")
+    done, failed = (each.job_id for each in producer.submit([a_job(), a_job()]))
+    with nothing_denied(server):
+        store = opened(server, "worker")
+        store.put_worker(WorkerStatus(name="w1", vram_gib=24), ttl_s=60)
+        store.put_blob("x", b"x", ttl_s=60)
+        feed = store.listen_control()
+        claim, other = (store.claim(job_id, worker="w1") for job_id in (done, failed))
+        assert isinstance(claim, Claim)
+        assert isinstance(other, Claim)
+        assert store.renew(done, 1, token=claim.token) is LeaseAnswer.OK
+        assert store.succeed(done, 1, a_result(), token=claim.token) is LeaseAnswer.OK
+        store.fail(failed, 1, an_error(), retry_in_s=0.0, token=other.token)
+        store.note_paces({"x": 1.0})
+        assert store.acquire("janitor", "w1", ttl_s=5)
+        store.unlock("janitor", "w1")
+        store.sweep()
+        store.drop_worker("w1")
+        feed.close()
+        store.close()
+    producer.close()
+
+
+def test_a_steward_alone_repairs(server: ValkeyServer) -> None:
+    producer = opened(server, "producer")
+    producer.submit([a_job()])
+    with nothing_denied(server):
+        store = opened(server, "steward")
+        steward = Steward(store, holder="s", grace_s=0.0, sweep_s=0.05)
+        steward.start()
+        eventually(lambda: not store.acquire("steward", "another", ttl_s=0.01))
+        store.sweep()
+        steward.stop()
+        store.close()
+    producer.close()
+
+
+def test_celery_and_flower_get_on_with_theirs(server: ValkeyServer, tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    url = settings_of(server, "worker").url.get_secret_value()
+    with nothing_denied(server):
+        with log.open("w") as output:
+            worker = subprocess.Popen(
+                [sys.executable, "-c", A_WORKER, QUEUE],
+                env={**os.environ, "FARM_REDIS_URL": url, "PYTHONPATH": str(ROOT)},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            flower = make_app(settings_of(server, "flower"))
+            eventually(lambda: flower.control.ping(timeout=1.0) or worker.poll() is not None)
+            assert flower.control.inspect(timeout=20.0).active_queues()
+            seen: list[str] = []
+            with flower.connection_for_read() as connection:
+                receiver = flower.events.Receiver(connection)
+
+                def hear(event: dict[str, Any]) -> None:
+                    seen.append(event["type"])
+                    receiver.should_stop = True
+
+                receiver.handlers["*"] = hear
+                receiver.capture(timeout=60.0, wakeup=False)
+            assert seen
+            producer = opened(server, "producer")
+            producer.submit([a_job()])
+            eventually(lambda: "RAN" in log.read_text())
+            producer.close()
+        finally:
+            worker.kill()
+            worker.wait()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_can_do_no_more(role: str, server: ValkeyServer) -> None:
+    allowed = []
+    with redis.Redis.from_url(settings_of(server, role).url.get_secret_value(), protocol=2) as client:
+        for command in (*DANGEROUS, *FORBIDDEN[role]):
+            try:
+                client.execute_command(*command.split())
+            except redis.exceptions.NoPermissionError:
+                continue
+            allowed.append(command)
+
+    assert allowed == []
+
+
+def test_nobody_comes_in_without_a_name(
+    start_valkey: Callable[..., ValkeyServer], server: ValkeyServer
+) -> None:
+    with redis.Redis.from_url(server.url, protocol=2) as admin:
+        admin.execute_command("ACL", "SETUSER", "default", "off", "resetpass")
+
+    with redis.Redis.from_url(server.url, protocol=2) as stranger, pytest.raises(redis.AuthenticationError):
+        stranger.ping()
