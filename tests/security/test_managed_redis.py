@@ -17,6 +17,7 @@ from farm.check.services import judge_redis
 from farm.job import JobState
 from farm.settings import RedisSettings
 from farm.store.base import Claim, LeaseAnswer, StoreLimits
+from farm.store.redis.safety import Durability
 from farm.store.redis.server import check_server, doubts
 from farm.store.redis.store import RedisJobStore, connect
 from tests.support.jobs import QUEUE, a_job, a_result
@@ -152,7 +153,12 @@ def test_what_the_server_does_not_tell_is_named() -> None:
     ],
 )
 def test_a_version_with_a_known_hole_is_told(server: str, version: str, known: bool) -> None:
-    told = {"max_memory_policy": "noeviction", "append_only": True, "append_fsync": "always"}
+    told = {
+        "max_memory_policy": "noeviction",
+        "append_only": True,
+        "append_fsync": "always",
+        "durability": Durability.SECONDS,
+    }
     facts = {**told, "server": server, "version": version}
 
     assert any("run code" in doubt or "runs code" in doubt for doubt in doubts(facts)) is known
