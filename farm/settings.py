@@ -388,6 +388,12 @@ class WorkerSettings(FromEnvironment):
         validation_alias=_variable("COMFYUI_OUTPUT"),
         description="Its output folder, if COMFYUI_URL is set and the disk is shared; else /view is used.",
     )
+    comfy_variables: str = Field(
+        "",
+        validation_alias=_variable("FARM_COMFY_VARIABLES"),
+        description="Variables that ComfyUI gets besides what it computes by, with commas between, such as "
+        "`HF_TOKEN`: its custom nodes can read them.",
+    )
     comfy_log_level: str = Field(
         "INFO",
         validation_alias=_variable("COMFY_LOG_LEVEL"),

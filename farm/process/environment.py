@@ -1,7 +1,7 @@
 """What a child of the farm finds in its environment: what it needs, and nothing that others left there.
 
-Servers get a short list. A worker gets everything but what is known to be meant for others: the nodes of its
-ComfyUI may need anything (keys of services, caches, settings of CUDA).
+Servers and ComfyUI get a list of what they need. A worker gets everything but what is known to be meant for
+others: what `FARM_COMFY_VARIABLES` names, for the nodes of its ComfyUI, may be anything.
 """
 
 from __future__ import annotations
@@ -16,12 +16,25 @@ LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 # Of the system: where programs, libraries and folders are.
 _OF_SYSTEM: Final = frozenset({"PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LD_LIBRARY_PATH"})
+_OF_CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 # Of Python: where it finds modules, and the certificates that it trusts.
 _OF_PYTHON: Final = frozenset(
     {
         *("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE"),
         *("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"),
-        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
+        *_OF_CERTIFICATES,
+    }
+)
+# Of torch, of the libraries below it, and of where models that nodes load by name lie. No HF_TOKEN, and no
+# proxies: their addresses hold passwords.
+_OF_COMPUTING_PREFIXES: Final = (
+    *("CUDA_", "CUDNN_", "CUBLAS_", "NVIDIA_", "NCCL_", "TORCH_", "PYTORCH_", "TORCHINDUCTOR_", "TRITON_"),
+    *("OMP_", "MKL_", "OPENBLAS_", "KMP_", "NUMEXPR_", "HIP_", "ROCR_", "HSA_", "MIOPEN_", "ROCM_", "XDG_"),
+)
+_OF_COMPUTING: Final = frozenset(
+    {
+        *("LD_PRELOAD", "MALLOC_ARENA_MAX", "TMP", "TEMP"),
+        *("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT", "TRANSFORMERS_OFFLINE"),
     }
 )
 # What we print and read is UTF-8, whatever the terminal is set to.
@@ -61,6 +74,21 @@ def for_worker(environ: Mapping[str, str]) -> dict[str, str]:
     """For a worker and for its ComfyUI: without what is meant for others."""
     found = {name: value for name, value in environ.items() if not _is_strange(name, value)}
     return around_proxies({**found, **_UTF8})
+
+
+def for_comfyui(environ: Mapping[str, str], more: Iterable[str] = ()) -> dict[str, str]:
+    """For ComfyUI, whose custom nodes are other people's code: what it computes by, and no secret.
+
+    Args:
+        more: what the operator's own nodes need besides.
+    """
+    wanted = {*_OF_SYSTEM, *_OF_CERTIFICATES, *_OF_COMPUTING, *more}
+    found = {
+        name: value
+        for name, value in for_worker(environ).items()
+        if name in wanted or name.startswith(_OF_COMPUTING_PREFIXES)
+    }
+    return {**found, **_UTF8}
 
 
 def around_proxies(environ: Mapping[str, str]) -> dict[str, str]:

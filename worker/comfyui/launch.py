@@ -16,7 +16,7 @@ from typing import Final
 import comfy.errors
 from comfy.log.text import LogLevel
 from comfy.protocol.address import ComfyAddress
-from farm.process.environment import for_worker
+from farm.process.environment import for_comfyui
 from farm.settings import WorkerSettings
 from worker.comfyui.folders import WorkerFolders
 from worker.errors import ComfyUnusable
@@ -41,10 +41,6 @@ _OURS: Final = {
     # Without a card that can do it, this one ends the start with a traceback.
     "--enable-dynamic-vram": "ComfyUI switches it on by itself where it works",
 }
-# Custom nodes are other people's code: what they do not need they do not get. The interpreter's own
-# variables would have it import our packages in place of its own.
-_WITHHELD_PREFIXES: Final = ("FARM_", "BUCKET_", "AWS_", "COMFYUI_")
-_WITHHELD: Final = frozenset({"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"})
 
 
 class ComfyKind(StrEnum):
@@ -216,12 +212,9 @@ def _log_level(settings: WorkerSettings, accepted: AcceptedFlags) -> str:
 def child_environment(
     target: Target, of_plan: Mapping[str, str], environ: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
-    """The environment for ComfyUI: ours without our secrets and Python's search path, and the plan's."""
-    kept = {
-        name: value
-        for name, value in for_worker(environ).items()
-        if name not in _WITHHELD and not name.startswith(_WITHHELD_PREFIXES)
-    }
+    """The environment for ComfyUI: what it computes by, what `FARM_COMFY_VARIABLES` names, and the plan's."""
+    named = environ.get("FARM_COMFY_VARIABLES", "").split(",")
+    kept = for_comfyui(environ, (name.strip() for name in named))
     kept["PYTHONUNBUFFERED"] = "1"  # a line that waits in a buffer is stamped too late
     kept["VHS_STRICT_PATHS"] = "1"  # VideoHelperSuite opens what lies below its working directory, no more
     if target.kind is ComfyKind.EMULATOR:

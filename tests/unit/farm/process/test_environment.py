@@ -61,7 +61,48 @@ def test_comfyui_gets_nothing_of_ours_and_nothing_of_others() -> None:
 
     found = child_environment(target, {}, FULL)
 
-    assert found == {**NEEDED, **OF_NODES, **UTF8, "PYTHONUNBUFFERED": "1"}
+    computing = {name: value for name, value in OF_NODES.items() if name != "HF_TOKEN"}
+    assert found == {**NEEDED, **computing, **UTF8, "PYTHONUNBUFFERED": "1"}
+
+
+SECRETS = {
+    "HF_TOKEN": "s",
+    "REDIS_URL": "redis://:s@host",
+    "DATABASE_URL": "postgres://u:s@host",
+    "OPENAI_API_KEY": "s",
+    "AWS_SECRET_ACCESS_KEY": "s",
+    "BUCKET_SECRET_ACCESS_KEY": "s",
+    "FARM_REDIS_URL": "redis://:s@host",
+    "FARM_S3_SECRET_ACCESS_KEY": "s",
+    "COMFYUI_TOKEN": "s",
+    "CIVITAI_API_TOKEN": "s",
+    "GITHUB_TOKEN": "s",
+    "HTTPS_PROXY": "http://u:s@proxy",
+    "http_proxy": "http://u:s@proxy",
+    "SSH_AUTH_SOCK": "/tmp/agent",
+    "KUBECONFIG": "/root/.kube/config",
+    "VAULT_TOKEN": "s",
+    "SLACK_WEBHOOK": "s",
+    "PGPASSWORD": "s",
+}
+
+
+@pytest.mark.parametrize("name", sorted(SECRETS))
+def test_no_secret_of_the_environment_reaches_custom_nodes(name: str) -> None:
+    target = Target(kind=ComfyKind.INSTALLED, command=("python", "main.py"))
+
+    assert name not in child_environment(target, {}, {**FULL, **SECRETS})
+
+
+def test_comfyui_gets_what_the_operator_names() -> None:
+    target = Target(kind=ComfyKind.INSTALLED, command=("python", "main.py"))
+
+    found = child_environment(
+        target, {}, {**FULL, **SECRETS, "FARM_COMFY_VARIABLES": "HF_TOKEN, CIVITAI_API_TOKEN"}
+    )
+
+    assert (found["HF_TOKEN"], found["CIVITAI_API_TOKEN"]) == ("s", "s")
+    assert "FARM_REDIS_URL" not in found
 
 
 @pytest.mark.parametrize(
