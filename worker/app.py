@@ -16,6 +16,7 @@ from celery import signals
 from farm.broker import assert_safe, make_app, queues_served_by
 from farm.errors import FarmError, SettingsError
 from farm.logs import configure_logging
+from farm.process.privacy import close_to_others
 from farm.settings import LogSettings
 from worker.celery_internals import answer_only_questions, queues_were_chosen
 from worker.consumer import Line, fetch_when_free, patient_consumer
@@ -35,6 +36,7 @@ except SettingsError as _exc:
 
 gate = Gate(threads=settings.threads)
 app = make_app(settings.redis, name="farm-worker")
+close_to_others()
 answer_only_questions()
 app.conf.worker_concurrency = settings.threads
 app.conf.worker_consumer = patient_consumer(gate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -73,8 +74,14 @@ def read_state(folder: Path) -> StackState | None:
     """The state that was last written in a stack's folder, of a running stack or not."""
     path = folder / STATE_FILE
     try:
-        return _ADAPTER.validate_json(path.read_bytes())
+        return _ADAPTER.validate_json(_own_content(path))
     except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError as exc:
+        log.warning(
+            "State file of the local stack is not ours alone and is left aside",
+            extra={"event": "stack_state_foreign", "path": str(path), "reason": str(exc)},
+        )
         return None
     except ValidationError as exc:
         log.warning(
@@ -82,6 +89,25 @@ def read_state(folder: Path) -> StackState | None:
             extra={"event": "stack_state_broken", "path": str(path), "problems": exc.error_count()},
         )
         return None
+
+
+def _own_content(path: Path) -> bytes:
+    """The content of a file that nobody else could have written.
+
+    Raises:
+        PermissionError: somebody else owns it or may write it, or it is a link.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as exc:
+        if exc.errno == errno.ELOOP:
+            raise PermissionError("it is a link") from exc
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        facts = os.fstat(descriptor)
+        if facts.st_uid != os.getuid() or facts.st_mode & 0o022:
+            raise PermissionError("another user owns it or may write it")
+        return file.read()
 
 
 def write_state(folder: Path, state: StackState) -> None:
@@ -118,6 +144,9 @@ class FolderLock:
         """
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if folder.stat().st_uid != os.getuid():
+                raise StackError(f"the stack's folder {folder} belongs to another user; choose another one")
+            folder.chmod(0o700)  # also one that was made by hand, or by a version before
             (folder / ".gitignore").write_text("*\n")  # passwords, and everybody's clips
             # Not inherited by children: else a leftover one would keep the lock.
             descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
