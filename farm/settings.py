@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
+_IN_FILE: Final = "_FILE"
+
+
 def _variable(name: str, *others: str) -> AliasChoices:
     return AliasChoices(name, *others)
 
@@ -72,8 +75,28 @@ def _set_in_environment(group: type[FromEnvironment], given: Mapping[str, Any]) 
         variables = variables_of(field)
         if given.keys().isdisjoint((name, *variables)):
             # An empty variable counts as not set: that is how a compose file passes on what it does not have.
-            found.update([(each, value) for each in variables if (value := os.environ.get(each))][:1])
+            found.update([(each, value) for each in variables if (value := _value_of(each, field))][:1])
     return found
+
+
+def _value_of(variable: str, field: FieldInfo) -> str | None:
+    """What a variable says; a secret may stand in the file that the variable with ``_FILE`` behind it names.
+
+    Raises:
+        SettingsError: there is such a file and it cannot be read.
+    """
+    value = os.environ.get(variable)
+    path = os.environ.get(f"{variable}{_IN_FILE}") if not value and _is_secret(field) else None
+    if not path:
+        return value
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"{variable}{_IN_FILE} cannot be read: {exc}") from None
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return "SecretStr" in str(field.annotation)
 
 
 class RedisSettings(FromEnvironment):
@@ -662,7 +685,8 @@ def environment_of(settings: FromEnvironment) -> Mapping[str, str]:
 def known_variables() -> set[str]:
     """Names of all variables that any group, or the command line, reads."""
     fields = [field for group in GROUPS for field in group.model_fields.values()]
-    return {"FARM_DEBUG", *(variable for field in fields for variable in variables_of(field))}
+    files = {f"{each}{_IN_FILE}" for field in fields if _is_secret(field) for each in variables_of(field)}
+    return {"FARM_DEBUG", *files, *(variable for field in fields for variable in variables_of(field))}
 
 
 def misspelt_variables(environ: Mapping[str, str] = os.environ) -> list[str]:

@@ -15,8 +15,9 @@ _INTRODUCTION: Final = """\
 # Configuration
 
 Everything is set by environment variables, read once when a process starts. A value that is wrong is
-refused with the variable's name. A variable that begins with `FARM_` and that nobody knows is reported by
-`farm check`.
+refused with the variable's name. A secret (an address with a password, a key, a token) may stand in a file
+instead, which the variable with `_FILE` behind it names. A variable that begins with `FARM_` and that nobody
+knows is reported by `farm check`.
 
 Where `farm up` runs, in that folder and those below it, commands, workers and `Farm()` take what is not set
 from that local stack. `farm env` prints it as a shell reads it: `eval "$(farm env)"`.
@@ -36,7 +37,8 @@ _OTHERS: Final = """
 | `AWS_…`, profiles | boto3's own search for keys, where none are set; else only `AWS_CA_BUNDLE` counts. |
 
 What the farm starts gets a clean environment: no variables of rclone, Flower, Celery or Python's own, no
-links to services of Kubernetes (`FARM_PORT=tcp://…`), UTF-8 for all text; ComfyUI gets none of ours either.
+links to services of Kubernetes (`FARM_PORT=tcp://…`), UTF-8 for all text. ComfyUI gets what it computes by,
+and what `FARM_COMFY_VARIABLES` names.
 """
 
 

@@ -16,13 +16,14 @@ from farm.local.state import STATE_FILE, Passwords, StackState, read_state
 STATE_FOLDER: Final = Path(".farm")
 
 # Whoever names one of these has a Redis, or an S3, of their own: ours is neither started nor mixed in.
-NAMES_REDIS: Final = ("FARM_REDIS_URL",)
+NAMES_REDIS: Final = ("FARM_REDIS_URL", "FARM_REDIS_URL_FILE")
 NAMES_S3: Final = (
     "FARM_S3_ENDPOINT_URL",
     "BUCKET_ENDPOINT_URL",
     "FARM_S3_BUCKET",
     "BUCKET_NAME",
     "FARM_S3_ACCESS_KEY_ID",
+    "FARM_S3_ACCESS_KEY_ID_FILE",
     "BUCKET_ACCESS_KEY_ID",
 )
 # What a stack was started with, and whoever finds it must mean too.

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from farm.errors import StackError
+from farm.errors import SettingsError, StackError
 from farm.local.processes import ProcessId
 from farm.local.state import STATE_FILE, FolderLock, Passwords, StackState, read_state, write_state
+from farm.settings import FromEnvironment, RedisSettings, S3Settings, WorkerSettings, known_variables
 
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
 
@@ -87,3 +88,45 @@ def test_the_app_of_a_worker_closes_itself() -> None:
     source = (Path(__file__).parents[2] / "worker" / "app.py").read_text()
 
     assert "\nclose_to_others()\n" in source
+
+
+SECRET_VARIABLES = (
+    (RedisSettings, "FARM_REDIS_URL", "redis://:s3cret@host", "url"),
+    (S3Settings, "FARM_S3_ACCESS_KEY_ID", "s3cret", "access_key_id"),
+    (S3Settings, "FARM_S3_SECRET_ACCESS_KEY", "s3cret", "secret_access_key"),
+    (S3Settings, "BUCKET_SECRET_ACCESS_KEY", "s3cret", "secret_access_key"),
+    (WorkerSettings, "COMFYUI_URL", "http://me:s3cret@host", "comfyui_url"),
+)
+
+
+@pytest.mark.parametrize(("group", "variable", "value", "field"), SECRET_VARIABLES)
+def test_a_secret_may_stand_in_a_file(
+    group: type[FromEnvironment],
+    variable: str,
+    value: str,
+    field: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(variable, raising=False)
+    (tmp_path / "secret").write_text(f"{value}\n")
+    monkeypatch.setenv(f"{variable}_FILE", str(tmp_path / "secret"))
+
+    settings = group.read()
+
+    assert getattr(settings, field).get_secret_value() == value
+    assert f"{variable}_FILE" in known_variables()
+    assert "s3cret" not in repr(settings)
+
+
+@pytest.mark.parametrize(("group", "variable", "value", "field"), SECRET_VARIABLES)
+def test_a_file_that_cannot_be_read_is_told_by_its_variable(
+    group: type[FromEnvironment], variable: str, value: str, field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv(f"{variable}_FILE", "/nowhere/secret")
+
+    with pytest.raises(SettingsError, match=f"{variable}_FILE"):
+        group.read()
+    monkeypatch.setenv(variable, value)
+    assert getattr(group.read(), field).get_secret_value() == value
