@@ -62,7 +62,8 @@ def test_comfyui_gets_nothing_of_ours_and_nothing_of_others() -> None:
     found = child_environment(target, {}, FULL)
 
     computing = {name: value for name, value in OF_NODES.items() if name != "HF_TOKEN"}
-    assert found == {**NEEDED, **computing, **UTF8, "PYTHONUNBUFFERED": "1"}
+    ours = {"PYTHONUNBUFFERED": "1", "VHS_STRICT_PATHS": "1"}
+    assert found == {**NEEDED, **computing, **UTF8, **ours}
 
 
 SECRETS = {
