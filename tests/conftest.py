@@ -9,4 +9,5 @@ pytest_plugins = [
     "tests.support.sentinel",
     "tests.support.shop",
     "tests.support.emulator_thread",
+    "tests.support.station",
 ]

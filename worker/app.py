@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import signal
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from celery import signals
 
@@ -27,6 +29,8 @@ from worker.runtime import Settings, Worker, build
 from worker.tasks import register
 
 log = logging.getLogger(__name__)
+
+_NOTHING_LEFT_S: Final = 3.0
 
 try:
     settings, _log = Settings.here(), LogSettings.read()
@@ -56,9 +60,9 @@ def _start(sender: str, instance: Any, **_: Any) -> None:
         worker = build(settings, name=sender, gate=gate, line=line)
     register(app, gate, worker)
     # Not weak: nobody else keeps these functions.
-    signals.worker_ready.connect(lambda **_: worker.open(), weak=False)
+    signals.worker_ready.connect(lambda **_: _open(worker), weak=False)
     signals.worker_shutting_down.connect(lambda **_: _drain(worker), weak=False)
-    signals.worker_shutdown.connect(lambda **_: worker.stop(), weak=False)
+    signals.worker_shutdown.connect(lambda **_: _stop(worker), weak=False)
     with _refusing(worker):
         worker.start()
         if not queues_were_chosen(instance.app):
@@ -89,3 +93,18 @@ def _refusing(worker: Worker | None = None) -> Iterator[None]:
 def _drain(worker: Worker) -> None:
     # In a signal handler of the main thread: whatever takes time belongs elsewhere.
     threading.Thread(target=worker.drain, name="drain", daemon=True).start()
+
+
+def _open(worker: Worker) -> None:
+    # Celery would cut jobs short at a second SIGINT, and at SIGQUIT; here each of them drains.
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.getsignal(signal.SIGTERM))
+    worker.open()
+
+
+def _stop(worker: Worker) -> None:
+    worker.stop()
+    # Threads in requests that a silent storage does not answer would be waited for, and do nothing of value.
+    fuse = threading.Timer(_NOTHING_LEFT_S, os._exit, (0,))
+    fuse.daemon = True
+    fuse.start()

@@ -165,6 +165,12 @@ class Gate:
             return not self._rendering and not self._aside and not self._publishing
 
     @property
+    def has_room_to_publish(self) -> bool:
+        """Whether another job can be rendered and put away while all that publish go on."""
+        with self._lock:
+            return len(self._publishing) <= self._threads - 2
+
+    @property
     def crowded(self) -> bool:
         """Whether a free GPU gets no job because every thread publishes, or waits for inputs."""
         with self._lock:

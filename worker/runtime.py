@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from farm.broker import CeleryNotifier, make_app
-from farm.job import VRAM_CLASSES_GIB, Progress
+from farm.errors import JobNotFound, StorageUnavailable
+from farm.job import VRAM_CLASSES_GIB, JobState, Progress
 from farm.settings import (
     CleanSettings,
     GateSettings,
@@ -46,8 +47,9 @@ from worker.jobs.context import AttemptContext, GpuTurn
 from worker.jobs.lease import LeaseKeeper
 from worker.machine import Machine
 from worker.results.publish import S3Publisher
-from worker.results.republish import Republisher
+from worker.results.republish import HOLD_S, Republisher
 from worker.results.retained import RetainedRenders
+from worker.results.storage_watch import StorageWatch
 from worker.service.attempt_hooks import WorkerHooks
 from worker.service.control import ControlListener
 from worker.service.definitions import Definitions
@@ -56,9 +58,9 @@ from worker.service.desk import Desk
 from worker.service.disk import DiskWatch, written_folders
 from worker.service.draining import Draining
 from worker.service.epoch import EpochWatch
-from worker.service.gpu_hold import CardHold
 from worker.service.graph_fitter import GraphFitter
 from worker.service.health import Health
+from worker.service.holds import Holds, hold_on_card, hold_on_name, identity_of
 from worker.service.lifetime import Lifetime, Part
 from worker.service.model_shelf import ModelShelf
 from worker.service.spot import spot_watch
@@ -67,6 +69,7 @@ from worker.watchdog import MessageLine, Watchdog, work_waits
 
 log = logging.getLogger(__name__)
 
+_END_S: Final = 16.0  # beyond the drain's grace: ComfyUI's end, and the last writes
 _LAST_WORDS_S: Final = 8.0  # for a worker that gives itself up to take leave
 
 
@@ -99,8 +102,11 @@ class Settings:
 
     @property
     def threads(self) -> int:
-        """How many jobs are in hand at once: one renders, the others publish; the gate lets in no more."""
-        return 1 + self.worker.publish_slots
+        """How many jobs are in hand at once; the gate lets in no more.
+
+        One renders, one is put away because it finds no publisher, the others publish.
+        """
+        return 2 + self.worker.publish_slots
 
 
 class Worker:
@@ -113,7 +119,10 @@ class Worker:
         store: JobStore,
         storage: Storage,
         machine: Machine,
-        hold: CardHold | None,
+        holds: Holds,
+        retained: RetainedRenders,
+        storage_watch: StorageWatch,
+        name: str,
         steward: Steward,
         desk: Desk,
         draining: Draining,
@@ -128,7 +137,11 @@ class Worker:
         self._store = store
         self._storage = storage
         self._machine = machine
-        self._hold = hold
+        self._holds = holds
+        self._retained = retained
+        self._storage_watch = storage_watch
+        self._name = name
+        self._fuses: list[threading.Timer] = []  # that end the process, should a drain not do it
         self._steward = steward
         self._desk = desk
         self._draining = draining
@@ -152,8 +165,11 @@ class Worker:
 
         Raises:
             WorkerError: another worker has the card, or ComfyUI does not run.
-            FarmError: Redis or S3 cannot be used as they are.
+            FarmError: Redis or S3 cannot be used as they are. An S3 that is only away ends no worker.
         """
+        # Before anything else, which may take long: the right to the jobs whose finished files wait here.
+        for retained in self._retained.all():
+            self._store.keep_on_hold(retained.job_id, self._name, hold_s=HOLD_S)
         facts = self._store.ping()
         for warning in [*check_server(facts), *doubts(facts)]:
             log.warning("Redis should be set up better", extra={"event": "redis_warning", "what": warning})
@@ -163,10 +179,9 @@ class Worker:
             extra={"event": "redis_durability", "durability": kept.value, "loses": kept.loses},
         )
         self._lifetime.start(self._steward)
-        self._storage.check()
-        # Nothing is said in this worker's name before the card is its own.
-        if self._hold is not None:
-            self._hold.take()
+        self._storage_watch.note(_trouble_of(self._storage))
+        # Nothing is said in this worker's name before name and card are its own.
+        self._holds.take()
         self._draining.obey()  # an order outlives the worker that it was given to
         for part in self._parts:
             self._lifetime.start(part)
@@ -192,11 +207,17 @@ class Worker:
 
     def drain(self) -> None:
         """Fetch nothing more; give what still renders after the grace back, so that it runs elsewhere."""
+        fuse = threading.Timer(self._drain_grace_s + _END_S, _give_up, (self._gate, self._lifetime))
+        fuse.daemon = True
+        fuse.start()
+        self._fuses.append(fuse)
         self._draining.end(self._drain_grace_s)
 
     def stop(self) -> None:
         """End everything that was made and started, in reverse; does nothing the second time."""
         self._lifetime.end()
+        for fuse in self._fuses:
+            fuse.cancel()
 
 
 def build(settings: Settings, *, name: str, gate: Gate, line: MessageLine) -> Worker:
@@ -261,16 +282,26 @@ def assemble(
         return made
 
     store = opened()
-    lifetime.at_end(storage.close)
-    hold = CardHold(store, name, machine.gpu) if machine.gpu is not None and machine.owns_card else None
-    if hold is not None:
-        lifetime.at_end(hold.release)
+    # It waits for requests that are on their way, which a silent storage does not answer.
+    lifetime.at_end(threading.Thread(target=storage.close, name="close-storage", daemon=True).start)
+    identity = identity_of(own.data_dir)
+    holds = [hold_on_name(store, name, identity)]
+    if machine.gpu is not None and machine.owns_card:
+        holds.append(hold_on_card(store, name, identity, machine.gpu))
+    held = Holds(holds, gate)
+    lifetime.at_end(held.release)
     lifetime.at_end(machine.stop)
 
     at_work = AtWork()
     keeper = LeaseKeeper(opened(), renew_s=limits.renew_s, lease_s=limits.lease_s)
     epoch = EpochWatch(store)
     draining = Draining(name, store, gate, keeper, at_work, epoch, on_change=changed.set)
+    retained = RetainedRenders(
+        # The folder, its notes and their fields are named as before: an upgrade finds what waits there.
+        own.data_dir / "kept",
+        limit_bytes=int(own.retained_limit_gib * GIB),
+    )
+    storage_watch = StorageWatch(name, gate, store, retained, on_change=changed.set)
     disk = DiskWatch(gate, written_folders(own.data_dir), on_change=changed.set)
     health = Health(
         gate,
@@ -278,6 +309,8 @@ def assemble(
         first_probe_s=own.probe_after_s,
         card_trouble=lambda: machine.card_trouble,
         disk_is_full=disk.is_full,
+        fate_of=lambda job_id: _fate_of(store, job_id),
+        judged_elsewhere=lambda: [each.judged for each in store.workers() if each.name != name],
         on_change=changed.set,
     )
     watchdog = Watchdog(
@@ -298,6 +331,7 @@ def assemble(
         gate,
         machine,
         disk=disk,
+        storage=storage_watch,
         health=health,
         draining=draining,
         definitions=definitions,
@@ -309,11 +343,6 @@ def assemble(
 
     scratch = own.data_dir / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
-    retained = RetainedRenders(
-        # The folder, its notes and their fields are named as before: an upgrade finds what waits there.
-        own.data_dir / "kept",
-        limit_bytes=int(own.retained_limit_gib * GIB),
-    )
     publisher = S3Publisher(
         storage,
         patience_s=own.publish_patience_s,
@@ -330,7 +359,16 @@ def assemble(
             inputs=InputCache(own.data_dir / "inputs", storage=storage, settings=own),
             publisher=publisher,
             retained=retained,
-            hooks=WorkerHooks(machine, disk, health, shelf, status),
+            hooks=WorkerHooks(
+                machine,
+                gate,
+                disk=disk,
+                health=health,
+                storage=storage_watch,
+                draining=draining,
+                shelf=shelf,
+                status=status,
+            ),
             hold_limit_s=own.hold_s,
             scratch=scratch,
             renew_s=limits.renew_s,
@@ -345,8 +383,7 @@ def assemble(
 
     def refresh() -> WorkerStatus:
         """What is due every few seconds, and then the status."""
-        if hold is not None:
-            hold.keep()
+        held.keep()
         draining.obey()
         definitions.refresh()
         return status.status()
@@ -361,7 +398,7 @@ def assemble(
             name,
             retained,
             opened(),
-            gate,
+            storage_watch,
             ask_storage=storage.check,
             publish=desk.publish,
             hold_limit_s=own.hold_s,
@@ -381,7 +418,10 @@ def assemble(
         store=store,
         storage=storage,
         machine=machine,
-        hold=hold,
+        holds=held,
+        retained=retained,
+        storage_watch=storage_watch,
+        name=name,
         steward=Steward(opened(), holder=name, sweep_s=limits.sweep_s, grace_s=limits.grace_s),
         desk=desk,
         draining=draining,
@@ -403,3 +443,30 @@ def _give_up(gate: Gate, lifetime: Lifetime) -> None:
     lifetime.end()
     logging.shutdown()
     os._exit(EX_TEMPFAIL)
+
+
+def _fate_of(store: JobStore, job_id: str) -> JobState | None:
+    """Where a job is; None when there is no such job any more."""
+    try:
+        return store.get(job_id).state
+    except JobNotFound:
+        return None
+
+
+def _trouble_of(storage: Storage) -> StorageUnavailable | None:
+    """Why it takes no files now, if that may pass.
+
+    Raises:
+        StorageUnavailable: a person has to act: the key is wrong, or there is no such bucket.
+    """
+    try:
+        storage.check()
+    except StorageUnavailable as exc:
+        if type(exc) is not StorageUnavailable:
+            raise
+        log.warning(
+            "The storage is away; what is rendered waits on the disk until it is back",
+            extra={"event": "storage_away_at_start", "reason": str(exc)},
+        )
+        return exc
+    return None

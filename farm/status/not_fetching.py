@@ -39,6 +39,12 @@ class NotFetching(StrEnum):
         Cause.ORDER,
         "it is started on another machine",
     )
+    TAKEN = (
+        "taken",
+        "another worker has its name or its card",
+        Cause.FAULT,
+        "that one ends, or this one is given another name (`FARM_WORKER_NAME`)",
+    )
     COMFYUI_DOWN = (
         "comfyui_down",
         "ComfyUI does not run",
@@ -59,16 +65,16 @@ class NotFetching(StrEnum):
     )
     QUARANTINE = (
         "quarantine",
-        "jobs failed here for the machine's reasons",
+        "jobs failed here for the machine's reasons, or as they fail nowhere else",
         Cause.FAULT,
         "a probe finds the machine well",
     )
     DISK_FULL = ("disk_full", "its disk has no room", Cause.FAULT, "there is room again, within seconds")
     STORAGE_AWAY = (
         "storage_away",
-        "finished files wait for the storage",
+        "it cannot store finished files",
         Cause.FAULT,
-        "the storage takes files again",
+        "the storage takes files of this worker again",
     )
     REDIS_READ_ONLY = (
         "redis_read_only",

@@ -79,6 +79,23 @@ class QuarantineStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedStatus:
+    """What became of a worker's last jobs, as far as that tells of the worker."""
+
+    jobs: int = 0  # that it was given lately
+    failed_here_only: int = 0  # of them, that another worker has done since
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageStatus:
+    """Whether a worker's finished files are stored."""
+
+    trouble: str | None = None  # why the storage did not take the last ones
+    jobs_waiting: int = 0  # whose files wait on the worker's disk
+    bytes_waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryTraitStatus:
     """One thing that the farm takes for granted of a ComfyUI, and what became of it."""
 
@@ -174,6 +191,8 @@ class WorkerStatus(WorkerFacts):
     drain: str | None = None  # what `farm drain` told it, as `farm.store.base.Drain`
     redis_forgot_at: str | None = None  # when it noticed that Redis had lost its data
     quarantine: QuarantineStatus | None = None
+    storage: StorageStatus = StorageStatus()
+    judged: JudgedStatus = JudgedStatus()
     resources: ResourceStatus = ResourceStatus()
     nvenc: NvencStatus | None = None
     canary: CanaryStatus | None = None  # None: none is back from the ComfyUI of now

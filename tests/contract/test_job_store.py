@@ -631,6 +631,18 @@ def test_a_bad_job_does_not_wait_for_ever_for_a_worker_that_fetches_nothing(open
     assert answers == [JobState.QUEUED, JobState.FAILED]
 
 
+def test_a_job_in_doubt_waits_for_a_worker_that_only_starts(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0.05))
+    live(shop, "w1")
+    live(shop, "w2", not_fetching=(NotFetching.STARTING,))
+    job_id = shop.submit()
+    assert doubtful(shop, job_id, "w1") is JobState.QUEUED
+    time.sleep(0.1)  # past the time for which it is kept from w1 whoever lives
+
+    assert shop.store.claim(job_id, worker="w1") is Refused.NOT_HERE
+    assert isinstance(shop.store.claim(job_id, worker="w2"), Claim)
+
+
 def test_a_job_that_is_retried_is_in_doubt_anew(open_shop: Open) -> None:
     shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
     for name in ("w1", "w2"):

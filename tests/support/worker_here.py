@@ -13,6 +13,7 @@ from typing import Any
 
 from comfy.protocol.client import ComfyClient
 from comfy.rewrites import Optimized
+from farm.errors import StorageUnavailable
 from farm.job import JobError, JobSpec, ModelFile, Progress
 from farm.settings import WorkerSettings
 from farm.status.worker import WorkerFacts
@@ -155,7 +156,22 @@ class Hooks:
         """See `AttemptHooks.on_rendered`."""
         self.rendered.append(graph)
 
-    def on_succeeded(self) -> None:
+    def on_doubted(self, job_id: str, error: JobError) -> None:
+        """See `AttemptHooks.on_doubted`."""
+
+    def on_storage(self, trouble: StorageUnavailable | None) -> None:
+        """See `AttemptHooks.on_storage`."""
+
+    def may_publish(self) -> bool:
+        """See `AttemptHooks.may_publish`."""
+        return True
+
+    def drains(self, patience_s: float) -> bool:
+        """See `AttemptHooks.drains`."""
+        del patience_s
+        return False
+
+    def on_succeeded(self, _job_id: str) -> None:
         """See `AttemptHooks.on_succeeded`."""
         self.successes += 1
 

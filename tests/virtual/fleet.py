@@ -37,6 +37,7 @@ from worker.results.publish import LocalOutput
 from worker.results.rendered import Rendered
 from worker.results.republish import Republisher
 from worker.results.retained import RetainedRenders
+from worker.results.storage_watch import StorageWatch
 from worker.service.draining import Draining
 from worker.service.epoch import EpochWatch
 from worker.service.health import Health
@@ -54,10 +55,15 @@ _POSTED: Final = b"a clip"
 
 
 class _Hooks:
-    """Only the health of the machine wants to know of attempts; see `worker.jobs.context.AttemptHooks`."""
+    """What of a worker wants to know of attempts; see `worker.jobs.context.AttemptHooks`."""
 
-    def __init__(self, health: Health) -> None:
+    def __init__(self, health: Health, watch: StorageWatch, gate: Gate, draining: Draining) -> None:
         self.on_succeeded, self.on_failed = health.succeeded, health.failed
+        self.on_doubted, self.on_storage = health.doubted, watch.note
+        self.drains, self._gate = draining.ends_within, gate
+
+    def may_publish(self) -> bool:
+        return self._gate.has_room_to_publish
 
     def facts(self) -> WorkerFacts:
         return WorkerFacts()
@@ -324,9 +330,12 @@ class PlayedWorker:
             first_probe_s=10.0,
             card_trouble=lambda: None,
             disk_is_full=lambda: False,
+            fate_of=lambda job_id: store.get(job_id).state,
+            judged_elsewhere=lambda: [each.judged for each in store.workers() if each.name != self.name],
             on_change=lambda: None,
         )
         health.quarantine._clock = clock
+        watch = StorageWatch(self.name, gate, store, retained, clock=clock)
         storage = PlayedStorage(world, process, gate, lambda: bool(retained.all()))
         self._draining = Draining(
             self.name, store, gate, keeper, at_work, EpochWatch(store), on_change=lambda: None
@@ -342,7 +351,7 @@ class PlayedWorker:
             retained=retained,
             hold_limit_s=_HOLD_S,
             scratch=self._folder / "scratch",
-            hooks=_Hooks(health),
+            hooks=_Hooks(health, watch, gate, self._draining),
             renew_s=RENEW_S,
             inputs_time_s=600.0,
             previews=False,
@@ -363,7 +372,7 @@ class PlayedWorker:
             self.name,
             retained,
             world.store_of(process),
-            gate,
+            watch,
             ask_storage=storage.check,
             publish=lambda job_id: work(job_id, only_publish=True),
             hold_limit_s=_HOLD_S,
@@ -371,7 +380,7 @@ class PlayedWorker:
         steward = Steward(world.store_of(process), holder=self.name, sweep_s=SWEEP_S, grace_s=GRACE_S)
         for part in (steward, keeper, health, republisher):
             part.start()
-        loop.spawn(process, lambda: self._tell_status(store, gate))
+        loop.spawn(process, lambda: self._tell_status(store, gate, health, watch))
         gate.open(NotFetching.STARTING)
         self._consume(gate, work)
 
@@ -408,10 +417,14 @@ class PlayedWorker:
                 return
             work(job_id, turn=ticket)
 
-    def _tell_status(self, store: RedisJobStore, gate: Gate) -> None:
+    def _tell_status(self, store: RedisJobStore, gate: Gate, health: Health, watch: StorageWatch) -> None:
         while True:
             status = WorkerStatus(
-                name=self.name, vram_gib=self._vram_gib, not_fetching=tuple(sorted(gate.closed_for))
+                name=self.name,
+                vram_gib=self._vram_gib,
+                not_fetching=tuple(sorted(gate.closed_for)),
+                storage=watch.status(),
+                judged=health.suspicion.status(),
             )
             with contextlib.suppress(FarmError):
                 store.put_worker(status, ttl_s=_STATUS_TTL_S)

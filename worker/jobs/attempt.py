@@ -14,9 +14,12 @@ from typing import Any, Final, TypeVar
 
 from comfy.errors import OutOfMemory
 from farm.errors import StorageUnavailable, StoreUnavailable, TransferStopped
+from comfy.errors import OutOfMemory, RunInterrupted, RunLost, ServerError, ServerUnreachable
+from farm.errors import StorageUnavailable, StoreUnavailable
 from farm.job import (
     MOST_TEXTS,
     PUBLISHING,
+    ErrorKind,
     EventKind,
     JobError,
     JobResult,
@@ -29,6 +32,8 @@ from farm.store.base import Claim, LeaseAnswer, NewEvent, Refused
 from worker.errors import TimeLimitReached
 from worker.inputs.gather import gather
 from worker.jobs.context import AttemptContext, GpuTurn, RenderContext, RunListener
+from worker.errors import ComfyDied
+from worker.jobs.context import AttemptContext, RenderContext, RunListener
 from worker.jobs.faults import Fault, sort_fault
 from worker.jobs.job_seconds import job_seconds
 from worker.jobs.lease import Lease
@@ -49,6 +54,9 @@ log = logging.getLogger(__name__)
 
 _FINAL_WRITE_PATIENCE_S: Final = 600.0  # how long a finished render waits for Redis to come back
 
+# ComfyUI is ended together with this worker when both get a signal at once, as from systemd or an init.
+_COMFYUI_ENDED: Final = (ComfyDied, RunInterrupted, RunLost, ServerError, ServerUnreachable)
+_SIGNAL_PATIENCE_S: Final = 3.0  # in which this process hears of it too, on a busy machine
 _LOG_LINES: Final = 30  # of a failed attempt, in the job's stream
 _LINE_LENGTH: Final = 300
 
@@ -110,11 +118,13 @@ class _Attempt:
         self._fallback_steps: list[FallbackStep] = []
         self._judged: tuple[Exception, Fault] | None = None
         self._rendered: Rendered | None = None
+        self._holds_a_thread = True
         self._retained: RetainedRender | None = (
             None  # these very files, when an earlier attempt rendered them
         )
 
     def run(self, *, only_publish: bool) -> str:
+        self._holds_a_thread = not only_publish  # of those that render
         log.info(
             "Job claimed",
             extra={"event": "job_claimed", **self._facts, "prompt_id": prompt_id(self._claim)},
@@ -124,18 +134,26 @@ class _Attempt:
             retained = self._retained
             self._turn.off_the_gpu()
             return self._run(lambda: self._take(retained))
-        return self._give_back() if only_publish else self._run(self._use_gpu)
+        return self._end_released("its finished files are gone") if only_publish else self._run(self._use_gpu)
 
     def _run(self, make: Callable[[], Rendered]) -> str:
         try:
-            rendered = self._rendered = make()
-            result = self._publish(rendered)
-        except Exception as exc:  # noqa: BLE001 - the top of a task: sorted, booked and logged below
-            return self._end_stopped() if self._lease.stopped.is_set() else self._end_failed(exc)
+            return self._work(make)
         finally:
+            # Not before the store has the outcome: until then the files may have to be kept.
             self._context.comfy.clean(run_folder(self._claim))
             shutil.rmtree(self._context.scratch / run_folder(self._claim), ignore_errors=True)
             self._context.inputs.release(self._claim.token)
+
+    def _work(self, make: Callable[[], Rendered]) -> str:
+        try:
+            rendered = self._rendered = make()
+            self._lease.is_rendered = True
+            if self._holds_a_thread and not self._context.hooks.may_publish() and self._keep(rendered):
+                return self._insist(lambda: self._put_on_hold(_publishers_busy(self._context.name))).value
+            result = self._publish(rendered)
+        except Exception as exc:  # noqa: BLE001 - the top of a task: sorted, booked and logged below
+            return self._end_stopped() if self._lease.stopped.is_set() else self._end_failed(exc)
         return self._commit(result, rendered)
 
     def _take(self, retained: RetainedRender) -> Rendered:
@@ -144,14 +162,6 @@ class _Attempt:
             extra={"event": "republished", **self._facts, "rendered_by": retained.attempt},
         )
         return retained.rendered
-
-    def _give_back(self) -> str:
-        claim = self._claim
-        reason = "its finished files are gone"
-        self._insist(
-            lambda: self._context.store.release(claim.job_id, claim.attempt, reason=reason, token=claim.token)
-        )
-        return "given back"
 
     def _use_gpu(self) -> Rendered:
         try:
@@ -294,18 +304,20 @@ class _Attempt:
             )
         )
         if answer is LeaseAnswer.OK:
-            self._context.hooks.on_succeeded()
+            self._context.hooks.on_succeeded(self._claim.job_id)
+            self._context.hooks.on_storage(None)
             self._note_paces(rendered)
             if self._retained is not None:
                 self._context.retained.forget(self._retained.token)
             log.info("Job succeeded", extra={"event": "job_succeeded", **self._facts})
             return "succeeded"
-        self._context.publisher.discard(self._claim.job_id, self._claim.token)
         if answer is LeaseAnswer.CANCELED:
             self._insist(self._cancel)
-            return "canceled"
-        log.warning("Result not accepted", extra={"event": "result_refused", **self._facts})
-        return "lost"
+        else:
+            log.warning("Result not accepted", extra={"event": "result_refused", **self._facts})
+            self._keep(rendered)  # for the next attempt, should that be this worker's too
+        self._discard()
+        return "canceled" if answer is LeaseAnswer.CANCELED else "lost"
 
     def _note_paces(self, rendered: Rendered) -> None:
         """Add what this job took to what the farm knows; a job that struggled for memory tells nothing."""
@@ -328,19 +340,41 @@ class _Attempt:
         return self._context.store.end_canceled(claim.job_id, claim.attempt, token=claim.token)
 
     def _end_stopped(self) -> str:
-        """The lease said stop: canceled, lost, or given back because the worker drains."""
-        self._context.publisher.discard(self._claim.job_id, self._claim.token)
+        """The lease said stop: canceled, lost, or given up because the worker drains.
+
+        What is rendered is kept, but for a canceled job: the next attempt may be this worker's too. The store
+        is told before the storage is, which may be silent.
+        """
         if self._lease.answer is LeaseAnswer.CANCELED:
             self._insist(self._cancel)
+            self._discard()
             log.info("Job canceled", extra={"event": "job_canceled", **self._facts})
             return "canceled"
-        if self._lease.released:
-            log.info("Job given back", extra={"event": "job_released", **self._facts})
-            return "given back"
+        is_kept = self._rendered is not None and self._keep(self._rendered)
+        if self._lease.on_hold and is_kept:
+            return self._insist(lambda: self._put_on_hold(_worker_drains(self._context.name))).value
+        if self._lease.on_hold or self._lease.released:
+            return self._end_released(f"{self._context.name} drains")
+        self._discard()
         log.warning("Lease lost", extra={"event": "lease_lost", **self._facts})
         return "lost"
 
+    def _end_released(self, reason: str) -> str:
+        """Give the job back, if that was not done for it; the same write twice is answered twice."""
+        claim = self._claim
+        self._insist(
+            lambda: self._context.store.release(claim.job_id, claim.attempt, reason=reason, token=claim.token)
+        )
+        log.info("Job given back", extra={"event": "job_released", **self._facts})
+        return "given back"
+
+    def _discard(self) -> None:
+        self._context.publisher.discard(self._claim.job_id, self._claim.token)
+
     def _end_failed(self, exc: Exception) -> str:
+        if isinstance(exc, _COMFYUI_ENDED) and self._context.hooks.drains(_SIGNAL_PATIENCE_S):
+            # Whoever ends this process ended ComfyUI as well, and a moment sooner.
+            return self._end_released(f"{self._context.name} drains")
         fault = self._judge(exc)
         log.warning(
             "Attempt failed",
@@ -349,10 +383,12 @@ class _Attempt:
         )
         if fault.restart_comfy:
             self._context.comfy.request_restart(fault.error.code)
+        if isinstance(exc, StorageUnavailable):
+            self._context.hooks.on_storage(exc)
         if isinstance(exc, StorageUnavailable) and self._rendered is not None and self._keep(self._rendered):
             # What it has stored of this attempt stays for the clean-up: the storage would not answer now.
             return self._insist(lambda: self._put_on_hold(fault.error)).value
-        self._context.publisher.discard(self._claim.job_id, self._claim.token)
+        self._discard()
         self._tell_log()
         return self._insist(lambda: self._fail(fault)).value
 
@@ -397,7 +433,7 @@ class _Attempt:
                 error,
                 details={**error.details, "fallback_steps": [step.value for step in self._fallback_steps]},
             )
-        return store.fail(
+        answer = store.fail(
             job_id,
             self._claim.attempt,
             error,
@@ -406,6 +442,9 @@ class _Attempt:
             doubt=fault.doubt,
             token=self._claim.token,
         )
+        if fault.doubt and answer is JobState.QUEUED:
+            self._context.hooks.on_doubted(job_id, error)
+        return answer
 
     def _insist(self, write: Callable[[], _Answer]) -> _Answer:
         """Make a final write, for as long as it takes Redis to come back; every one may be repeated.
@@ -420,3 +459,21 @@ class _Attempt:
                 if time.monotonic() > deadline:
                     raise
                 threading.Event().wait(self._context.renew_s)
+
+
+def _publishers_busy(worker: str) -> JobError:
+    """Why a job is on hold although the storage may be well."""
+    return JobError(
+        kind=ErrorKind.TRANSIENT,
+        code="publishers_busy",
+        message=f"all that {worker} publishes at once is on its way; the finished files wait on its disk",
+    )
+
+
+def _worker_drains(worker: str) -> JobError:
+    """Why a job is on hold until its worker is back."""
+    return JobError(
+        kind=ErrorKind.TRANSIENT,
+        code="worker_drains",
+        message=f"{worker} left before its files were stored; they wait on its disk for its next start",
+    )

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from comfy.protocol.client import ComfyClient
 from comfy.rewrites import Optimized
+from farm.errors import StorageUnavailable
 from farm.job import JobError, JobSpec, ModelFile, Progress
 from farm.status.worker import WorkerFacts
 from farm.store.base import Claim
@@ -157,8 +158,20 @@ class AttemptHooks(Protocol):
     def on_rendered(self, graph: Mapping[str, Any]) -> None:
         """A graph ran well, as it is given here."""
 
-    def on_succeeded(self) -> None:
+    def on_succeeded(self, job_id: str) -> None:
         """A result was accepted."""
+
+    def on_doubted(self, job_id: str, error: JobError) -> None:
+        """An attempt failed as it may fail nowhere else, and another worker is to try it."""
+
+    def on_storage(self, trouble: StorageUnavailable | None) -> None:
+        """The storage did not take a job's files; None: it did."""
+
+    def may_publish(self) -> bool:
+        """Whether a thread is left for it: else the GPU would wait for one."""
+
+    def drains(self, patience_s: float) -> bool:
+        """Whether this worker's process ends; waits so long to be told so."""
 
     def on_failed(self, job_id: str, error: JobError) -> None:
         """An attempt failed; called before the next job can come, which this may prevent."""

@@ -29,7 +29,8 @@ class Lease:
         self._renewed = time.monotonic() if asked_at is None else asked_at
         self._answer = LeaseAnswer.OK
         self._stop = threading.Event()
-        self._released = False
+        self._released = self._on_hold = False
+        self.is_rendered = False  # its files are finished: from now on it only has to be published
 
     @property
     def answer(self) -> LeaseAnswer:
@@ -38,13 +39,18 @@ class Lease:
 
     @property
     def stopped(self) -> threading.Event:
-        """Set once work must stop: lost, canceled, or released by a drain."""
+        """Set once work must stop: lost, canceled, or released or put on hold by a drain."""
         return self._stop
 
     @property
     def released(self) -> bool:
         """Whether we are to give the job back because this worker drains."""
         return self._released
+
+    @property
+    def on_hold(self) -> bool:
+        """Whether we are to keep the finished files, and the job for ourselves: this worker drains."""
+        return self._on_hold
 
     @property
     def provable(self) -> bool:
@@ -70,6 +76,11 @@ class Lease:
     def release(self) -> None:
         """Ask the job to stop, so that it can be given back."""
         self._released = True
+        self._stop.set()
+
+    def put_on_hold(self) -> None:
+        """Ask the publishing to stop; what is rendered stays, and so does the right to it."""
+        self._on_hold = True
         self._stop.set()
 
 

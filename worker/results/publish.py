@@ -71,7 +71,8 @@ class Publisher(Protocol):
 
         Raises:
             BrokenOutput: an output is not what it claims; nothing of the attempt is left in the storage.
-            AttemptStopped: `stop` was set; nothing is left either.
+            AttemptStopped: `stop` was set; what is stored is left to `discard`, and requests that are still
+                on their way are not waited for.
             StorageUnavailable: the storage did not take it, however often it was tried; the files are
                 still on this disk.
         """
@@ -99,6 +100,8 @@ class S3Publisher:
         self._patience_s = patience_s
         self._hurry = hurry
         self._pool = ThreadPoolExecutor(max_workers=_FILES_AT_ONCE, thread_name_prefix="publish")
+        # Their own, so that nobody waits there for a silent storage.
+        self._lookers = ThreadPoolExecutor(max_workers=_FILES_AT_ONCE, thread_name_prefix="look")
 
     def publish(
         self,
@@ -118,9 +121,9 @@ class S3Publisher:
         work = _Work(outputs, stop=stop, progress=progress)
         started = time.monotonic()
         try:
-            inspected = work.all(
-                [self._pool.submit(_looked_at, output.path, keep_metadata) for output in outputs]
-            )
+            looks = [self._lookers.submit(_looked_at, output.path, keep_metadata) for output in outputs]
+            wait(looks)  # each changes its file: nobody may have it before that is over
+            inspected = work.all(looks)
             checked = time.monotonic()
             artifacts = self._store(work, outputs, keys, inspected)
             spent_s = {"check": checked - started, "upload": time.monotonic() - checked, **timings()}
@@ -129,7 +132,6 @@ class S3Publisher:
             self.discard(job_id, token)
             raise
         except TransferStopped as exc:
-            self.discard(job_id, token)
             raise AttemptStopped(f"job {job_id} was stopped while publishing") from exc
         return JobResult(
             bucket=self._storage.bucket,
@@ -153,8 +155,9 @@ class S3Publisher:
             )
 
     def close(self) -> None:
-        """End the threads."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """End the threads; those in the midst of a request end with it."""
+        for pool in (self._lookers, self._pool):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _store(
         self,
@@ -282,24 +285,32 @@ class _Work:
             self._progress(sent, self._total)
 
     def all(self, futures: Sequence[Future[T]]) -> list[T]:
-        """The results of all; when one fails, the others are stopped and its error is raised."""
+        """The results of all; when one fails, the others are stopped and its error is raised.
+
+        Raises:
+            TransferStopped: nobody wants them any more; those that run end by themselves, in vain.
+        """
         try:
-            wait(futures, return_when="FIRST_EXCEPTION")
-            if any(future.done() and not future.cancelled() and future.exception() for future in futures):
-                self._failed.set()
-        except BaseException:
-            self._failed.set()
-            raise
+            while wait(futures, timeout=_STOP_POLL_S, return_when="FIRST_EXCEPTION").not_done:
+                if self._stop is not None and self._stop.is_set():
+                    raise TransferStopped("what an attempt has made")
+                if any(_error_of(future) for future in futures):
+                    break
         finally:
-            if self._failed.is_set():
+            if any(not future.done() or _error_of(future) for future in futures):
+                self._failed.set()
                 for future in futures:
                     future.cancel()
-            wait(futures)
-        errors = [error for future in futures if not future.cancelled() and (error := future.exception())]
+        wait(futures)
+        errors = [error for future in futures if (error := _error_of(future))]
         # The others were stopped because of the first one, which is not always the first in line.
         for error in sorted(errors, key=lambda error: isinstance(error, TransferStopped)):
             raise error
         return [future.result() for future in futures]
+
+
+def _error_of(future: Future[Any]) -> BaseException | None:
+    return future.exception() if future.done() and not future.cancelled() else None
 
 
 def key_names(outputs: Sequence[LocalOutput]) -> list[str]:

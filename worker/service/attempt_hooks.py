@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from farm.errors import StorageUnavailable
 from farm.job import JobError, ModelFile
 from farm.status.worker import WorkerFacts
+from worker.gate import Gate
 from worker.jobs.faults import DISK_FULL, GPU_LOST, MachineTrouble
 from worker.machine import Machine
+from worker.results.storage_watch import StorageWatch
 from worker.service.describe import StatusMaker
 from worker.service.disk import DiskWatch
+from worker.service.draining import Draining
 from worker.service.health import Health
 from worker.service.model_shelf import ModelShelf
 
@@ -19,8 +23,20 @@ class WorkerHooks:
     """See `worker.jobs.context.AttemptHooks`."""
 
     def __init__(
-        self, machine: Machine, disk: DiskWatch, health: Health, shelf: ModelShelf, status: StatusMaker
+        self,
+        machine: Machine,
+        gate: Gate,
+        *,
+        disk: DiskWatch,
+        health: Health,
+        storage: StorageWatch,
+        draining: Draining,
+        shelf: ModelShelf,
+        status: StatusMaker,
     ) -> None:
+        self._gate = gate
+        self._storage = storage
+        self._draining = draining
         self._machine = machine
         self._disk = disk
         self._health = health
@@ -55,9 +71,25 @@ class WorkerHooks:
         """See `AttemptHooks.on_rendered`."""
         self._machine.warm.rendered(graph)
 
-    def on_succeeded(self) -> None:
+    def on_succeeded(self, job_id: str) -> None:
         """See `AttemptHooks.on_succeeded`."""
-        self._health.succeeded()
+        self._health.succeeded(job_id)
+
+    def on_doubted(self, job_id: str, error: JobError) -> None:
+        """See `AttemptHooks.on_doubted`."""
+        self._health.doubted(job_id, error)
+
+    def on_storage(self, trouble: StorageUnavailable | None) -> None:
+        """See `AttemptHooks.on_storage`."""
+        self._storage.note(trouble)
+
+    def may_publish(self) -> bool:
+        """See `AttemptHooks.may_publish`."""
+        return self._gate.has_room_to_publish
+
+    def drains(self, patience_s: float) -> bool:
+        """See `AttemptHooks.drains`."""
+        return self._draining.ends_within(patience_s)
 
     def on_failed(self, job_id: str, error: JobError) -> None:
         """See `AttemptHooks.on_failed`."""

@@ -35,6 +35,7 @@ from worker.machine import Machine
 from worker.plan import host
 from worker.plan.load_plan import LoadPlan
 from worker.plan.model_files import models_folder
+from worker.results.storage_watch import StorageWatch
 from worker.service.definitions import Definitions
 from worker.service.disk import DiskWatch
 from worker.service.draining import Draining
@@ -55,6 +56,7 @@ class StatusMaker:
         machine: Machine,
         *,
         disk: DiskWatch,
+        storage: StorageWatch,
         health: Health,
         draining: Draining,
         definitions: Definitions,
@@ -69,6 +71,7 @@ class StatusMaker:
         self._gate = gate
         self._machine = machine
         self._disk = disk
+        self._storage = storage
         self._health = health
         self._draining = draining
         self._definitions = definitions
@@ -96,10 +99,16 @@ class StatusMaker:
             started_at=self._started_at,
             state=machine.comfy.state.value,
             not_fetching=most_telling_first(self._gate.closed_for),
-            trouble=machine.trouble or self._disk.trouble or self._failure() or self._watchdog.trouble,
+            trouble=machine.trouble
+            or self._disk.trouble
+            or self._failure()
+            or self._watchdog.trouble
+            or self._storage.sentence,
             drain=told.value if told else None,
             redis_forgot_at=forgot_at.isoformat() if forgot_at else None,
             quarantine=self._quarantine(),
+            storage=self._storage.status(),
+            judged=self._health.suspicion.status(),
             resources=resources_now(machine.watch, machine.comfy, self._folders()),
             nvenc=NvencStatus(**asdict(machine.nvenc)) if machine.nvenc else None,
             canary=_canary_status(machine.canary.report),

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 _UNKNOWN_PACE_S: Final = 2.0  # how long a draining worker waits for a first sign of a job's pace
 _LOOK_EVERY_S: Final = 0.05
+_KEEP_FILES_S: Final = 3.0  # to put finished files away and to say so in the store
 
 
 class Draining:
@@ -54,7 +55,7 @@ class Draining:
         self._on_change = on_change
         self._obeying = threading.Lock()
         self._ordered: Drain | None = None
-        self._ends = False
+        self._ends = threading.Event()
         self._epoch = epoch
         epoch.on_forgot(self._order_again)
 
@@ -75,12 +76,16 @@ class Draining:
 
         Asked once more, it waits no longer: what still runs is given back at once.
         """
-        if self._ends:
+        if self._ends.is_set():
             grace_s = 0.0
-        self._ends = True
+        self._ends.set()
         self._gate.close(NotFetching.DRAINING)
         log.info("Draining", extra={"event": "draining", "jobs": list(self._at_work.jobs())})
         self._hand_over(grace_s, reason=f"{self._name} drains")
+
+    def ends_within(self, patience_s: float) -> bool:
+        """Whether the process ends; waits so long to be told so."""
+        return self._ends.wait(patience_s)
 
     def obey(self) -> None:
         """Do what `farm drain` ordered, or took back, if that is news.
@@ -128,12 +133,19 @@ class Draining:
         self._hand_over(notice.left_s, reason=f"{self._name} loses its machine")
 
     def _hand_over(self, grace_s: float, *, reason: str) -> None:
-        """Let end what will end within the grace, and give the rest back at once."""
+        """Let end what will end within the grace, and give the rest back at once.
+
+        Finished files are neither given up nor waited for to the last: what is not stored by then stays on
+        the disk, with the right to publish it, and that needs a moment of the grace.
+        """
         began = time.monotonic()
-        while held := [lease for lease in self._keeper.leases() if not lease.released]:
+        while held := [lease for lease in self._keeper.leases() if not (lease.released or lease.on_hold)]:
             spent_s = time.monotonic() - began
             for lease in held:
-                if not self._fits(lease, grace_s - spent_s, spent_s):
+                if lease.is_rendered:
+                    if spent_s >= grace_s - _KEEP_FILES_S:
+                        lease.put_on_hold()
+                elif not self._fits(lease, grace_s - spent_s, spent_s):
                     self._give_back(lease, reason)
             time.sleep(_LOOK_EVERY_S)
 

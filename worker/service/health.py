@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from farm.job import JobError
+from farm.errors import StoreUnavailable
+from farm.job import JobError, JobState
 from farm.status.not_fetching import NotFetching
+from farm.status.worker import JudgedStatus
 from worker.gate import Gate
 from worker.jobs.faults import DISK_FULL
 from worker.service.quarantine import Quarantine
+from worker.service.suspicion import CODE, IN_A_ROW, Suspicion
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S: Final = 5.0
+_ASK_EVERY_S: Final = 1.0  # what became of a job that failed here
 
 
 class Health:
@@ -29,6 +33,8 @@ class Health:
         first_probe_s: float,
         card_trouble: Callable[[], str | None],
         disk_is_full: Callable[[], bool],
+        fate_of: Callable[[str], JobState | None],
+        judged_elsewhere: Callable[[], Sequence[JudgedStatus]],
         on_change: Callable[[], None],
     ) -> None:
         """Prepare; `start` runs it.
@@ -38,9 +44,14 @@ class Health:
             first_probe_s: seconds until the first look whether it works again.
             card_trouble: why the card cannot be used now; None while it can.
             disk_is_full: asks the disk; while it is, that alone keeps the gate closed; no machine failure.
+            fate_of: where a job is now; None when there is no such job any more.
+            judged_elsewhere: what the other workers say of their last jobs.
             on_change: called when the worker goes out of service, or comes back.
         """
         self.quarantine = Quarantine(first_probe_s=first_probe_s)
+        self.suspicion = Suspicion()
+        self._fate_of = fate_of
+        self._judged_elsewhere = judged_elsewhere
         self._gate = gate
         self._ask = probe
         self._card_trouble = card_trouble
@@ -59,6 +70,11 @@ class Health:
         self._stopping.set()
         self._thread.join(timeout=self._every_s)
 
+    def doubted(self, job_id: str, error: JobError) -> None:
+        """A job failed here as it may fail nowhere else, and is tried on another worker."""
+        self.suspicion.failed(job_id, error.message)
+        self._suspect(())
+
     def failed(self, job_id: str, error: JobError) -> None:
         """An attempt at a job failed here."""
         if error.code == DISK_FULL and self._disk_is_full():
@@ -66,20 +82,45 @@ class Health:
         if self.quarantine.failed(job_id, error):
             self._close()
 
-    def succeeded(self) -> None:
-        """An attempt went well here."""
+    def succeeded(self, job_id: str) -> None:
+        """A job went well here."""
+        self.suspicion.succeeded(job_id)
         self.quarantine.succeeded()
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._every_s):
+        while not self._stopping.wait(_ASK_EVERY_S if self.suspicion.open_jobs else self._every_s):
             try:
                 self._look()
             except Exception:
                 log.exception("Looking at the machine's health failed", extra={"event": "health_look_failed"})
 
     def _look(self) -> None:
+        self._hear_of_others()
         if self.quarantine.probe_due:
             self._probe(self._card_trouble())
+
+    def _hear_of_others(self) -> None:
+        """What became of the jobs that failed here, and whether that tells of this worker."""
+        try:
+            for job_id in self.suspicion.open_jobs:
+                if (state := self._fate_of(job_id)) is None or state.final:
+                    self.suspicion.judged(job_id, went_well=state is JobState.SUCCEEDED)
+            others = self._judged_elsewhere() if self.suspicion.reason(()) is not None else ()
+        except StoreUnavailable:
+            return
+        is_charged = self.suspicion.reason((), in_a_row=1) is not None
+        if not is_charged and self.quarantine.acquit(CODE):
+            log.warning("Back in service: the jobs failed elsewhere too", extra={"event": "acquitted"})
+            self._gate.open(NotFetching.QUARANTINE)
+            self._on_change()
+        elif is_charged:
+            self._suspect(others)
+
+    def _suspect(self, others: Sequence[JudgedStatus]) -> None:
+        in_a_row = 1 if self.quarantine.on_probation else IN_A_ROW
+        reason = self.suspicion.reason(others, in_a_row=in_a_row)
+        if reason is not None and self.quarantine.accuse(CODE, reason):
+            self._close()
 
     def _probe(self, trouble: str | None) -> None:
         """Its card readable, and ComfyUI in order: then it may try a job again."""
@@ -89,6 +130,7 @@ class Health:
             return
         self.quarantine.probed(trouble)
         if trouble is None:
+            self.suspicion.clear()
             log.warning("Back in service, on probation", extra={"event": "quarantine_over"})
             self._gate.open(NotFetching.QUARANTINE)
         else:
@@ -99,7 +141,7 @@ class Health:
         failure = self.quarantine.failure
         self._gate.close(NotFetching.QUARANTINE)
         log.error(
-            "Out of service: jobs fail here for the machine's reasons",
+            "Out of service: jobs fail here for the machine's reasons, or as they fail nowhere else",
             extra={
                 "event": "quarantined",
                 "code": failure.code if failure else None,

@@ -73,6 +73,27 @@ class Quarantine:
             self._go_out(error.code, error.message)
             return True
 
+    def accuse(self, code: str, reason: str) -> bool:
+        """Put the worker out of service for what others have found; whether it served until now."""
+        with self._lock:
+            if self._failure is not None:
+                return False
+            self._go_out(code, reason)
+            return True
+
+    def acquit(self, code: str) -> bool:
+        """That reason is void, without a probe; whether it kept the worker out of service."""
+        with self._lock:
+            if self._failure is None or self._failure.code != code:
+                return False
+            self._failure = None
+            return True
+
+    @property
+    def on_probation(self) -> bool:
+        """Whether it has done no job well since a probe."""
+        return self._probes > 0
+
     def _remember(self, job_id: str) -> None:
         self._failed_here[job_id] = None
         if len(self._failed_here) > _JOBS_REMEMBERED:

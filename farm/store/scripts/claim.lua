@@ -38,10 +38,12 @@ local kept_until = avoided[worker] or 0
 
 local unsuitable = f[7] and cjson.decode(f[7]) or {}
 
--- Whether somebody who has not failed it lately serves its VRAM class, and fetches.
+-- Whether somebody who has not failed it lately serves its VRAM class, and fetches. One that only starts, or is
+-- out of service for a while, is waited for as well when this worker may be what made it fail.
 local function another_can()
+  local in_doubt = decoded(id, 'doubts')[worker]
   return somebody(job, function(name, status)
-    return name ~= worker and not avoided[name] and not is_in(unsuitable, name) and fetches(status)
+    return name ~= worker and not avoided[name] and not is_in(unsuitable, name) and (in_doubt or fetches(status))
   end)
 end
 

@@ -212,11 +212,11 @@ class MemoryJobStore(MemoryReading, MemorySteering, MemoryRepair, MemoryFleet):
         return now < until or (longer and self._another_can(kept, worker))
 
     def _another_can(self, kept: Kept, worker: str) -> bool:
-        """Whether somebody who has not failed it lately serves its VRAM class, and fetches."""
+        """As scripts/claim.lua finds out."""
         others = self._serving(kept)
         for name in (worker, *kept.avoid, *kept.unsuitable):
             others.pop(name, None)
-        return any(not status.not_fetching for status in others.values())
+        return any(worker in kept.doubts or not status.not_fetching for status in others.values())
 
     def _tried_everywhere(self, kept: Kept) -> bool:
         """Note that its worker has not what it needs; whether nobody is left who might."""

@@ -232,13 +232,27 @@ def test_files_that_the_storage_did_not_take_are_published_when_it_is_back(whole
     eventually(lambda: whole.store.get(job_id).state is JobState.SUCCEEDED)
 
 
-def test_a_storage_that_cannot_be_used_ends_the_start(whole: Whole) -> None:
-    whole.storage.broken = StorageUnavailable("folder", "unplugged")
+def test_a_storage_that_refuses_this_worker_ends_the_start(whole: Whole) -> None:
+    whole.storage.broken = StorageDenied("folder", "wrong secret")
 
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(StorageDenied):
         whole.worker.start()
 
     assert whole.status is None
+
+
+def test_a_worker_starts_while_the_storage_is_away_and_publishes_when_it_is_back(whole: Whole) -> None:
+    whole.storage.broken = StorageUnavailable("folder", "unplugged")
+
+    whole.begin()
+
+    eventually(lambda: whole.says(lambda it: it.storage.trouble is not None))
+    job_id = whole.submit()
+    assert whole.work_on(job_id) == "queued"
+    eventually(lambda: whole.says(lambda it: it.storage.jobs_waiting == 1))
+    whole.storage.broken = None
+    eventually(lambda: whole.store.get(job_id).state is JobState.SUCCEEDED)
+    eventually(lambda: whole.says(lambda it: it.storage.trouble is None))
 
 
 def test_a_worker_that_stops_takes_its_status_back_and_lets_go_of_everything(

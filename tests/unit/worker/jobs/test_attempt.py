@@ -52,7 +52,12 @@ def context_of(store: MemoryJobStore, publisher: S3Publisher, folder: Path, **ot
         "retained": RetainedRenders(folder / "retained", limit_bytes=1000),
         "hold_limit_s": 60,
         "scratch": folder / "scratch",
-        "hooks": MagicMock(facts=WorkerFacts, machine_trouble=lambda: None, sizes_of=lambda _files: {}),
+        "hooks": MagicMock(
+            facts=WorkerFacts,
+            machine_trouble=lambda: None,
+            sizes_of=lambda _files: {},
+            drains=lambda _s: False,
+        ),
         "renew_s": 3,
         "inputs_time_s": 600.0,
         "previews": False,

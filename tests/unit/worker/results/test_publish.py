@@ -193,16 +193,24 @@ def test_wrong_credentials_are_not_tried_again(
     assert len(tries) == 1
 
 
-def test_a_stop_in_the_middle_ends_it_and_cleans_up(
+def test_a_stop_ends_it_at_once_although_the_storage_is_silent(
     publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
 ) -> None:
-    stop = threading.Event()
-    storage.before_upload = lambda key: stop.set()
+    stop, answers = threading.Event(), threading.Event()
+
+    def be_silent(_key: str) -> None:
+        stop.set()
+        answers.wait(60)
+
+    storage.before_upload = be_silent
+    clip = make_clip(tmp_path / "a.mp4")
 
     with pytest.raises(AttemptStopped):
-        publisher.publish(JOB, TOKEN, [output(make_clip(tmp_path / "a.mp4"))], {}, stop=stop)
+        publisher.publish(JOB, TOKEN, [output(clip)], {}, stop=stop)
 
-    assert list(storage.list()) == []
+    assert not answers.is_set()
+    assert clip.exists()
+    answers.set()
 
 
 def test_a_stop_ends_the_wait_for_a_storage_that_is_away(storage: MoodyStorage, tmp_path: Path) -> None:

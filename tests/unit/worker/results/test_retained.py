@@ -21,6 +21,7 @@ from worker.results.publish import LocalOutput
 from worker.results.rendered import Rendered
 from worker.results.republish import Republisher
 from worker.results.retained import RetainedRenders
+from worker.results.storage_watch import StorageWatch
 
 LIMIT = 1000
 
@@ -157,7 +158,7 @@ class Scene:
             "w1",
             retained,
             store,
-            self.gate,
+            StorageWatch("w1", self.gate, store, retained),
             ask_storage=lambda: None,
             publish=self.published.append,
             hold_limit_s=hold_limit_s,
@@ -177,7 +178,8 @@ def test_what_waits_is_published_when_the_storage_answers(
     on_hold(store, retained, claim, tmp_path / "output")
     scene = Scene(retained, store)
 
-    scene.loop.look()
+    scene.loop.hold()
+    scene.loop.publish()
 
     assert scene.published == [claim.job_id]
 
@@ -188,7 +190,7 @@ def test_files_of_a_job_that_ended_otherwise_are_removed(
     retained.keep(claim, a_render(tmp_path / "output"), {})
     store.succeed(claim.job_id, claim.attempt, a_result())
 
-    Scene(retained, store).loop.look()
+    Scene(retained, store).loop.hold()
 
     assert retained.all() == []
 
@@ -199,7 +201,8 @@ def test_a_job_is_let_go_when_it_was_held_for_long_enough(
     on_hold(store, retained, claim, tmp_path / "output")
     scene = Scene(retained, store, hold_limit_s=0.0)
 
-    scene.loop.look()
+    scene.loop.hold()
+    scene.loop.publish()
     store.sweep()
 
     assert scene.published == []
@@ -213,9 +216,11 @@ def test_the_gate_is_closed_while_too_much_waits(
     on_hold(store, retained, claim, tmp_path / "output", size=LIMIT // 2)
     scene = Scene(retained, store)
 
-    scene.loop.look()
+    scene.loop.hold()
+    scene.loop.publish()
     assert scene.gate.closed_for == {NotFetching.STORAGE_AWAY}
     retained.forget(claim.token)
-    scene.loop.look()
+    scene.loop.hold()
+    scene.loop.publish()
 
     assert not scene.gate.closed_for
