@@ -12,10 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final, TypeVar
 
-from comfy.errors import OutOfMemory
-from farm.errors import StorageUnavailable, StoreUnavailable, TransferStopped
 from comfy.errors import OutOfMemory, RunInterrupted, RunLost, ServerError, ServerUnreachable
-from farm.errors import StorageUnavailable, StoreUnavailable
+from farm.errors import StorageUnavailable, StoreUnavailable, TransferStopped
 from farm.job import (
     MOST_TEXTS,
     PUBLISHING,
@@ -29,11 +27,9 @@ from farm.job import (
     shown_text,
 )
 from farm.store.base import Claim, LeaseAnswer, NewEvent, Refused
-from worker.errors import TimeLimitReached
+from worker.errors import ComfyDied, TimeLimitReached
 from worker.inputs.gather import gather
 from worker.jobs.context import AttemptContext, GpuTurn, RenderContext, RunListener
-from worker.errors import ComfyDied
-from worker.jobs.context import AttemptContext, RenderContext, RunListener
 from worker.jobs.faults import Fault, sort_fault
 from worker.jobs.job_seconds import job_seconds
 from worker.jobs.lease import Lease

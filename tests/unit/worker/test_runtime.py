@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from farm.errors import FarmError, StorageUnavailable
+from farm.errors import FarmError, StorageDenied, StorageUnavailable
 from farm.job import JobState, Progress
 from farm.settings import (
     CleanSettings,
