@@ -30,7 +30,7 @@ from tests.support.worker_here import Hooks as NoHooks
 from worker.gate import Gate
 from worker.jobs import attempt as attempts
 from worker.jobs.at_work import AtWork
-from worker.jobs.context import AttemptContext
+from worker.jobs.context import AloneOnGpu, AttemptContext, GpuTurn
 from worker.jobs.lease import LeaseKeeper
 from worker.jobs.names import run_folder
 from worker.results.publish import LocalOutput, S3Publisher
@@ -43,6 +43,7 @@ from worker.service.epoch import EpochWatch
 from worker.service.health import Health
 
 LIMIT_BYTES = 1 << 20
+_ALONE = AloneOnGpu()
 
 
 class _Hooks(NoHooks):
@@ -130,6 +131,7 @@ class Station:
             scratch=folder / "scratch",
             hooks=_Hooks(self),
             renew_s=renew_s,
+            inputs_time_s=600.0,
             previews=False,
             prompt_metadata=False,
         )
@@ -195,11 +197,9 @@ class Station:
 
     def _work_on(self, job_id: str) -> str:
         with self.gate.work() as ticket:
-            return self._attempt(job_id, off_the_gpu=ticket.off_the_gpu)
+            return self._attempt(job_id, turn=ticket)
 
-    def _attempt(
-        self, job_id: str, *, off_the_gpu: Callable[[], None] = lambda: None, only_publish: bool = False
-    ) -> str:
+    def _attempt(self, job_id: str, *, turn: GpuTurn = _ALONE, only_publish: bool = False) -> str:
         with self.at_work.on(job_id) as work:
 
             def note(progress: Progress) -> None:
@@ -209,7 +209,7 @@ class Station:
                 job_id,
                 self.context,
                 announce=note,
-                off_the_gpu=off_the_gpu,
+                turn=turn,
                 only_publish=only_publish,
             )
 
