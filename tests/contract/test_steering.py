@@ -153,3 +153,15 @@ def test_a_thousand_jobs_are_steered_in_their_order(shop: Shop) -> None:
     assert set(shop.store.cancel_many(jobs).values()) == {JobState.CANCELED}
     assert len(shop.store.remove(jobs)) == 1200
     assert shop.store.find().jobs == ()
+
+
+def test_ids_are_found_by_their_beginning_whatever_state_the_jobs_are_in(shop: Shop) -> None:
+    jobs = [shop.submit() for _ in range(30)]
+    shop.store.cancel_many(jobs[:10])
+    for job_id in jobs[10:20]:
+        claimed(shop, job_id)
+
+    for job_id in jobs:
+        assert shop.store.ids_beginning(job_id[:12], limit=3) == [job_id]
+    assert len(shop.store.ids_beginning("", limit=7)) == 7
+    assert shop.store.ids_beginning("zzzz", limit=3) == []

@@ -55,17 +55,18 @@ def test_a_redis_that_would_evict_jobs_is_refused_at_the_start_with_the_remedy(
     assert "noeviction" in worker.log
 
 
-def documented_rights() -> list[str]:
-    """What docs/redis.md says that a user needs."""
-    page = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
-    line = next(line for line in page.splitlines() if line.startswith("ACL SETUSER farm "))
-    return line.removeprefix("ACL SETUSER farm ").split()
+def rights_of_workers() -> list[str]:
+    """What deploy/users.acl gives a worker, with a password."""
+    users = (Path(__file__).parents[2] / "deploy" / "users.acl").read_text().splitlines()
+    start = "user farm-worker "
+    line = next(line for line in users if line.startswith(start))
+    return line.removeprefix(start).replace(">WORKER_PASSWORD", ">secret").split()
 
 
-def test_a_user_with_no_more_than_the_documented_rights_is_enough(
+def test_a_worker_with_no_more_than_the_rights_of_its_user_runs_jobs(
     start_valkey: Callable[..., ValkeyServer], new_farm: Farms
 ) -> None:
-    valkey = start_valkey("--appendonly", "yes", "--user", "farm", *documented_rights())
+    valkey = start_valkey("--appendonly", "yes", "--user", "farm", *rights_of_workers())
     farm = new_farm(redis_url=valkey.url.replace("redis://", "redis://farm:secret@"), namespace="farm")
     worker = farm.start_worker()
 

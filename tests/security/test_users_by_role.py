@@ -97,6 +97,7 @@ def test_who_submits_can_do_all_that_farm_offers(role: str, server: ValkeyServer
         assert store.events(first.job_id, after="0")
         assert store.news({second.job_id: "0"}, block_s=0.01) is not None
         assert store.counts().by_state
+        assert store.ids_beginning(first.job_id[:8], limit=2) == [first.job_id]
         assert store.workers() == []
         assert store.paces() == {}
         assert store.get_blob("x") is None
@@ -136,11 +137,11 @@ def test_a_worker_can_do_its_work_with_its_steward(server: ValkeyServer) -> None
 def test_a_steward_alone_repairs(server: ValkeyServer) -> None:
     producer = opened(server, "producer")
     producer.submit([a_job()])
-    with nothing_denied(server):
+    with nothing_denied(server), redis.Redis.from_url(server.url) as admin:
         store = opened(server, "steward")
         steward = Steward(store, holder="s", grace_s=0.0, sweep_s=0.05)
         steward.start()
-        eventually(lambda: not store.acquire("steward", "another", ttl_s=0.01))
+        eventually(lambda: admin.get("{farm}:lock:steward") == b"s")
         store.sweep()
         steward.stop()
         store.close()

@@ -47,11 +47,13 @@ class RedisReading(RedisEpoch):
         for state in JobState:
             cursor = -1
             while cursor and len(found) < limit:
-                cursor, flat = self._command(
-                    "ZSCAN", self.keys.state(state), max(cursor, 0), "MATCH", f"{text}*", "COUNT", _SCANNED
-                )
+                scan: Callable[..., Any] = self._client.zscan  # whose stubs know nothing of undecoded answers
+                with translated(self._client):
+                    cursor, pairs = scan(
+                        self.keys.state(state), max(cursor, 0), match=f"{text}*", count=_SCANNED
+                    )
                 # A job that moved meanwhile may be met twice.
-                found += [name.decode() for name in flat[::2] if name.decode() not in found]
+                found += [name.decode() for name, _ in pairs if name.decode() not in found]
         return found[:limit]
 
     def find(

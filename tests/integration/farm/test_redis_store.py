@@ -500,7 +500,6 @@ def test_servers_that_cannot_work_are_refused(facts: dict[str, Any], said: str) 
         ({"append_fsync": "no"}, "appendfsync"),
         ({"append_ok": False}, "disk"),
         ({"max_memory_bytes": 100, "used_memory_bytes": 61}, "61%"),
-        ({"max_memory_policy": None}, "INFO"),
     ],
 )
 def test_what_is_risky_is_warned_of(facts: dict[str, Any], said: str) -> None:
