@@ -108,6 +108,13 @@ class JobForgotten(JobNotFound):
         self.noticed_at = noticed_at
 
 
+class WorkerNotFound(FarmError):
+    """No live worker has that name."""
+
+    def __init__(self, name: str, there: Sequence[str]) -> None:
+        super().__init__(f"no live worker is called {name!r}; there are: {', '.join(there) or 'none'}")
+
+
 class IllegalMove(FarmError):
     """What was asked is not possible from the job's present state."""
 

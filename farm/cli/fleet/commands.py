@@ -28,7 +28,7 @@ from farm.cli.terminal.tables import (
     findings_table,
     queues_table,
 )
-from farm.errors import SettingsError
+from farm.errors import SettingsError, WorkerNotFound
 from farm.fleet.model_lists import models_of
 from farm.installed import how_to_install
 from farm.process.environment import for_worker
@@ -85,9 +85,11 @@ def drain(
 
 def _the_one(workers: Sequence[WorkerStatus], name: str) -> WorkerStatus:
     found = workers_named(workers, name)
-    if len(found) != 1:
-        there = ", ".join(worker.name for worker in workers) or "none"
-        raise typer.BadParameter(f"{name!r} names {len(found)} live workers; there are: {there}")
+    if not found:
+        raise WorkerNotFound(name, [worker.name for worker in workers])
+    if len(found) > 1:
+        several = ", ".join(worker.name for worker in found)
+        raise typer.BadParameter(f"{name!r} names {len(found)} live workers: {several}")
     return found[0]
 
 

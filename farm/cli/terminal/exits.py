@@ -19,6 +19,7 @@ from farm.errors import (
     StoreUnavailable,
     Unplaceable,
     WaitTimeout,
+    WorkerNotFound,
 )
 
 
@@ -28,7 +29,7 @@ class ExitCode(IntEnum):
     OK = 0
     JOB_FAILED = 1  # a job ended failed, canceled or expired, or has no result
     USAGE = 2  # the command, a setting or the job is not valid; nothing was stored
-    NOT_FOUND = 3  # there is no such job or file
+    NOT_FOUND = 3  # there is no such job, worker or file
     TIMED_OUT = 4  # the time given to wait is up; the job goes on
     UNREACHABLE = 5  # Redis or S3 does not answer, or refuses us
     STACK = 6  # a part of the local stack does not start or stop
@@ -43,6 +44,7 @@ CODES: Final[dict[type[Exception], ExitCode]] = {
     NoResult: ExitCode.JOB_FAILED,
     JobNotFound: ExitCode.NOT_FOUND,
     ObjectNotFound: ExitCode.NOT_FOUND,
+    WorkerNotFound: ExitCode.NOT_FOUND,
     WaitTimeout: ExitCode.TIMED_OUT,
     StoreUnavailable: ExitCode.UNREACHABLE,
     StorageUnavailable: ExitCode.UNREACHABLE,

@@ -508,10 +508,11 @@ def test_workers_with_a_name_tells_all_that_the_worker_says_of_itself(cli: Cli) 
 
 
 def test_a_worker_that_does_not_live_is_told_with_those_that_do(cli: Cli) -> None:
-    ended = cli("workers", "gpu9")
+    for command in ("workers", "drain"):
+        ended = cli(command, "gpu9")
 
-    assert ended.code == ExitCode.USAGE
-    assert "'gpu9' names 0 live workers; there are: gpu0@rack" in plain_line(cli, ended)
+        assert ended.code == ExitCode.NOT_FOUND
+        assert "no live worker is called 'gpu9'; there are: gpu0@rack" in plain_line(cli, ended)
 
 
 def test_drain_orders_and_takes_back_and_names_the_workers_when_it_cannot(cli: Cli) -> None:
@@ -523,7 +524,7 @@ def test_drain_orders_and_takes_back_and_names_the_workers_when_it_cannot(cli: C
 
     both = cli("drain", "gpu0")
     assert both.code == ExitCode.USAGE
-    assert "'gpu0' names 2 live workers; there are: gpu0@rack, gpu0@shed" in plain_line(cli, both)
+    assert "'gpu0' names 2 live workers: gpu0@rack, gpu0@shed" in plain_line(cli, both)
     assert cli("drain", "gpu0@rack", "--now", "--undo").code == ExitCode.USAGE
     cli.store.set_drain("gone@attic", Drain.NOW)
     assert cli("drain", "gone@attic", "--undo").code == 0
