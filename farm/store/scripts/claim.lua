@@ -60,11 +60,13 @@ if not_here and not is_holder then
   return {'not_here'}
 end
 
-leave_queue(job)
--- Whoever is older than this in the same priority queue and still waits has been passed over: see sweep_order.lua.
 local priority_queue = priority_queue_of(job)
-local passed = tonumber(redis.call('HGET', root .. 'passed', priority_queue) or 0)
-if tonumber(job.at) > passed then redis.call('HSET', root .. 'passed', priority_queue, job.at) end
+if redis.call('ZSCORE', key(stored.priority_queue, priority_queue), id) then
+  -- Whoever is older than this and still waits there has been passed over: see sweep_order.lua.
+  local passed = tonumber(redis.call('HGET', root .. 'passed', priority_queue) or 0)
+  if tonumber(job.at) > passed then redis.call('HSET', root .. 'passed', priority_queue, job.at) end
+end
+leave_queue(job)
 
 job.attempt = job.attempt + 1
 job.worker = worker

@@ -153,7 +153,8 @@ class MemoryJobStore(MemoryReading, MemorySteering, MemoryRepair, MemoryFleet):
             refused = self._refusal(kept, worker, now, priority)
             if refused is not None or kept is None:
                 return refused or Refused.UNKNOWN
-            self._passed[kept.priority_queue] = max(kept.order, self._passed.get(kept.priority_queue, 0))
+            if kept.waits:
+                self._passed[kept.priority_queue] = max(kept.order, self._passed.get(kept.priority_queue, 0))
             kept.due = kept.deadline = kept.held = None
             lease = now + timedelta(seconds=self.limits.lease_s)
             kept.token = uuid.uuid4().hex

@@ -183,6 +183,22 @@ def test_nothing_of_a_job_is_left_after_its_retention(
     assert keys_of(client, namespace) <= {"epoch", "last", "q:render.24:5"}
 
 
+def test_nothing_is_left_of_a_job_that_its_holder_took_up_after_its_queue_was_empty(
+    valkey_url: str, namespace: str, client: redis.Redis
+) -> None:
+    store = open_store(valkey_url, namespace, limits=StoreLimits(retention_s=0.0))
+    job_id = submit(store)
+    store.claim(job_id, worker="w1")
+    store.put_on_hold(job_id, 1, an_error(), hold_s=60.0)
+    store.sweep()
+
+    assert isinstance(store.claim(job_id, worker="w1"), Claim)
+    store.succeed(job_id, 2, a_result())
+    store.sweep()
+
+    assert keys_of(client, namespace) <= {"epoch", "last", "q:render.24:5"}
+
+
 # -- what it survives ------------------------------------------------------------------------------
 
 
