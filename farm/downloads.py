@@ -36,12 +36,15 @@ def download_all(
             job's template.
 
     Raises:
-        SettingsError: `name` has a field that this job does not.
+        SettingsError: `name` has a field that this job does not; or there can be no such folder.
         StorageUnavailable: S3 does not give a file; what had come whole stays.
     """
     artifacts = record.result.artifacts if record.result is not None else ()
     names = [_stem(record, artifact, number, name) for number, artifact in enumerate(artifacts, start=1)]
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise SettingsError(f"{folder} cannot be a folder for files: {exc.strerror}") from exc
     paths: list[Path] = []
     for artifact, stem in zip(artifacts, names, strict=True):
         path, there = _free_path(folder, stem, artifact, taken=paths)

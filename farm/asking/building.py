@@ -25,6 +25,7 @@ from farm.asking.graphs import (
     roles_of,
     with_values,
 )
+from farm.asking.sources import public_source, scheme_of
 from farm.errors import InvalidJob, Problem
 
 GraphSource = Mapping[str, Any] | str | bytes | Path  # a str or Path is a file's path; bytes are JSON
@@ -117,7 +118,7 @@ def build_template(name: str, parameters: Mapping[str, Any], inputs: Mapping[str
         graph=built.graph,
         values={},
         template_parameters={
-            each: shown_source(value) if each in pictures else value
+            each: _noted_source(value) if each in pictures else value
             for each, value in built.parameters.items()
         },
         inputs=built.files | others,
@@ -139,6 +140,12 @@ def read_source(source: GraphSource | None) -> Mapping[str, Any] | bytes:
             reason = getattr(exc, "strerror", None) or str(exc)
             raise InvalidJob([Problem(field="graph", message=f"cannot read {source}: {reason}")]) from exc
     return {} if source is None else source
+
+
+def _noted_source(source: InputSource | None) -> str | None:
+    """A file as the note of the parameters has it; its address with the secrets is among the inputs only."""
+    shown = shown_source(source)
+    return public_source(shown) if shown is not None and scheme_of(shown) else shown
 
 
 def shown_source(source: InputSource | None) -> str | None:

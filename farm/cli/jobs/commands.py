@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from farm.asking.request import notes_of, with_seeds
+from farm.asking.request import JobRequest, notes_of, with_seeds
 from farm.cli.graphs.options import (
     Bind,
     GraphFile,
@@ -64,6 +64,9 @@ if TYPE_CHECKING:
 JobId = Annotated[
     str, typer.Argument(metavar="JOB", help="Id, or its beginning.", autocompletion=complete_id)
 ]
+_BATCH: Final = 500  # jobs that are stored, and told, at once
+_MOST_JOBS: Final = 100_000  # of one command: more is a slip of the finger
+_MOST_PAGES: Final = 1_000_000
 Labels = Annotated[list[str] | None, typer.Option("--label", "-l", help="A label; may be repeated.")]
 
 
@@ -94,7 +97,9 @@ def submit(
     reuse: Annotated[
         bool, typer.Option("--reuse", help="Take the result of an equal job that had --reuse too.")
     ] = False,
-    count: Annotated[int, typer.Option(min=1, help="So many jobs, each with its own seed.")] = 1,
+    count: Annotated[
+        int, typer.Option(min=1, max=_MOST_JOBS, help="So many jobs, each with its own seed.")
+    ] = 1,
     wait: Annotated[bool, typer.Option("--wait", help="Return when all have ended.")] = False,
     timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Longest wait.")] = None,
     watch_: Annotated[bool, typer.Option("--watch", help="Show progress until all have ended.")] = False,
@@ -120,21 +125,24 @@ def submit(
     request = request_of(file, template, param, input_, bind, snap=snap, options=options)
     with door.farm() as farm:
         say_notes(door.err, notes_of(request, farm.node_definitions))
-        if count > 1:
-            jobs = farm.submit_many(with_seeds(request, count, farm.node_definitions))
-        else:
-            jobs = [farm.submit_one(request)]
+        jobs: list[Job] = []
+        for some in _submitted(farm, request, count):
+            jobs += some
+            if not json:
+                # At once: whoever ends the command knows what is stored by then.
+                say(door.out, "\n".join(job.job_id for job in some))
         ids = [job.job_id for job in jobs]
         if json and not watch_ and not wait:
             as_json.put(door.out, {"jobs": ids})
-        elif not json:
-            say(door.out, "\n".join(ids))
         if watch_:
             _show_ends(door, farm, watch_jobs(farm, ids, view_for(door, json=json)), json=json)
         elif wait:
             ended = _wait_all(jobs, timeout)
             if json:
                 as_json.put(door.out, [as_json.record(job) for job in ended])
+            for job in ended:
+                if job.reason is not None:
+                    say(door.err, f"{job.job_id} {job.state}: {job.reason}")
             _show_ends(door, farm, ended, json=json)
 
 
@@ -171,8 +179,10 @@ def ls(
         str,
         typer.Option(metavar="NAMES", help=f"Of {', '.join(COLUMNS)}, or any parameter; comma between them."),
     ] = DEFAULT_COLUMNS,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 30,
-    page: Annotated[int, typer.Option(min=1, help="The first so many, the next so many, …")] = 1,
+    limit: Annotated[int, typer.Option(min=1, max=_MOST_JOBS, help="At most so many, newest first.")] = 30,
+    page: Annotated[
+        int, typer.Option(min=1, max=_MOST_PAGES, help="The first so many, the next so many, …")
+    ] = 1,
     json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
@@ -231,6 +241,16 @@ def open_clip(
         as_json.put(door.out, {"url": url, "opened": opened})
     elif not opened:
         say_link(door.out, "link", url)
+
+
+def _submitted(farm: Farm, request: JobRequest, count: int) -> Iterator[list[Job]]:
+    """The jobs of a request, as many as are stored in one round trip at a time."""
+    if count == 1:
+        yield [farm.submit_one(request)]
+        return
+    each = with_seeds(request, count, farm.node_definitions)
+    while some := list(islice(each, _BATCH)):
+        yield farm.submit_many(some)
 
 
 def _wait_all(jobs: Sequence[Job], timeout_s: float | None) -> list[JobRecord]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -103,8 +103,19 @@ def _chosen(
 selects = sharing("chosen", _chosen)
 
 
-def meant(farm: Farm, chosen: Chosen, *, state: JobState | None = None) -> list[JobRecord]:
+def meant(
+    farm: Farm,
+    chosen: Chosen,
+    *,
+    state: JobState | None = None,
+    takes: Callable[[JobRecord], bool] = lambda _: True,
+    dry_run: bool = False,
+) -> list[JobRecord]:
     """The jobs that a command is about.
+
+    Args:
+        takes: whether it would do anything to a job; one that is named is told why not, and so goes along
+            unless it is only asked what would be done.
 
     Raises:
         BadParameter: nothing says which.
@@ -113,7 +124,8 @@ def meant(farm: Farm, chosen: Chosen, *, state: JobState | None = None) -> list[
         raise typer.BadParameter(
             "say which jobs: their ids, or --label, --state, --since, --until, --where, --search"
         )
-    return [job.record for job in farm.select(chosen.selection(farm, state=state))]
+    found = [job.record for job in farm.select(chosen.selection(farm, state=state))]
+    return found if chosen.jobs and not dry_run else [job for job in found if takes(job)]
 
 
 def agreed(

@@ -28,7 +28,7 @@ from farm.cli.terminal.tables import video_words
 from farm.cli.terminal.words import size
 from farm.downloads import DEFAULT_NAME
 from farm.handle import Result
-from farm.job import DEFAULT_PRIORITY, LEAST_URGENT, MOST_URGENT, JobState
+from farm.job import DEFAULT_PRIORITY, LEAST_URGENT, MOST_URGENT, JobRecord, JobState
 
 if TYPE_CHECKING:
     from farm.client import Farm
@@ -55,7 +55,17 @@ def cancel(
     def words(state: JobState) -> str:
         return "stopping" if state is JobState.RUNNING else str(state)
 
-    _steer(door_of(context), chosen, act, words, done="canceled", dry_run=dry_run, yes=yes, json=json)
+    _steer(
+        door_of(context),
+        chosen,
+        act,
+        words,
+        takes=_goes_on,
+        done="canceled",
+        dry_run=dry_run,
+        yes=yes,
+        json=json,
+    )
 
 
 @selects
@@ -70,7 +80,9 @@ def pause(
     def act(farm: Farm, ids: Sequence[str]) -> _States:
         return farm.pause_many(ids)
 
-    _steer(door_of(context), chosen, act, words, done="paused", dry_run=dry_run, yes=yes, json=json)
+    _steer(
+        door_of(context), chosen, act, words, takes=_waits, done="paused", dry_run=dry_run, yes=yes, json=json
+    )
 
 
 @selects
@@ -82,7 +94,17 @@ def resume(
     def act(farm: Farm, ids: Sequence[str]) -> _States:
         return farm.resume_many(ids)
 
-    _steer(door_of(context), chosen, act, str, done="resumed", dry_run=dry_run, yes=yes, json=json)
+    _steer(
+        door_of(context),
+        chosen,
+        act,
+        str,
+        takes=_is_paused,
+        done="resumed",
+        dry_run=dry_run,
+        yes=yes,
+        json=json,
+    )
 
 
 @selects
@@ -106,7 +128,7 @@ def priority(
         return farm.prioritize_many(ids, to)
 
     done = f"moved to priority {to}"
-    _steer(door_of(context), chosen, act, words, done=done, dry_run=dry_run, yes=yes, json=json)
+    _steer(door_of(context), chosen, act, words, takes=_waits, done=done, dry_run=dry_run, yes=yes, json=json)
 
 
 @selects
@@ -121,7 +143,17 @@ def rm(
     def act(farm: Farm, ids: Sequence[str]) -> _States:
         return farm.remove_many(ids)
 
-    _steer(door_of(context), chosen, act, words, done="removed", dry_run=dry_run, yes=yes, json=json)
+    _steer(
+        door_of(context),
+        chosen,
+        act,
+        words,
+        takes=_has_ended,
+        done="removed",
+        dry_run=dry_run,
+        yes=yes,
+        json=json,
+    )
 
 
 @selects
@@ -140,7 +172,8 @@ def retry(
             # Of one that is named a person wants to hear why it cannot be.
             queued = [farm.retry(job.job_id).job_id for job in meant(farm, chosen)]
         else:
-            found = meant(farm, chosen, state=JobState.FAILED if all_failed else None)
+            state = JobState.FAILED if all_failed else None
+            found = meant(farm, chosen, state=state, takes=_ended_badly, dry_run=dry_run)
             ids = [job.job_id for job in found]
             if not agreed(
                 door, found, "queued", chosen=chosen, dry_run=dry_run, yes=yes or all_failed, json=json
@@ -194,13 +227,14 @@ def _steer(
     act: Callable[[Farm, Sequence[str]], _States],
     words: Callable[[JobState], str],
     *,
+    takes: Callable[[JobRecord], bool],
     done: str,
     dry_run: bool,
     yes: bool,
     json: bool,
 ) -> None:
     with door.farm() as farm:
-        found = meant(farm, chosen)
+        found = meant(farm, chosen, takes=takes, dry_run=dry_run)
         if not agreed(door, found, done, chosen=chosen, dry_run=dry_run, yes=yes, json=json):
             return
         states = act(farm, [job.job_id for job in found])
@@ -211,6 +245,26 @@ def _steer(
         say(door.out, f"{job_id} {words(state)}")
     if not states:
         say(door.err, "no such jobs")
+
+
+def _goes_on(job: JobRecord) -> bool:
+    return not job.state.final
+
+
+def _has_ended(job: JobRecord) -> bool:
+    return job.state.final
+
+
+def _ended_badly(job: JobRecord) -> bool:
+    return job.state.final and job.state is not JobState.SUCCEEDED
+
+
+def _waits(job: JobRecord) -> bool:
+    return job.state is JobState.QUEUED
+
+
+def _is_paused(job: JobRecord) -> bool:
+    return job.paused_at is not None
 
 
 def _say_files(door: Door, result: Result, paths: Sequence[Path]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from farm.cli.terminal.exits import ExitCode
 from farm.job import JobState
+from tests.support.fleet import render
 from tests.unit.farm.test_cli import Cli, cli
 
 __all__ = ["cli"]
@@ -41,8 +44,21 @@ def test_a_handful_is_not_asked_about(cli: Cli, night: list[str]) -> None:
     assert states(cli, night[:3] + night[4:]) == {JobState.QUEUED}
 
 
-@pytest.mark.parametrize("command", ["cancel", "retry", "pause", "resume", "priority", "rm"])
+# What a command does something to, of jobs that wait.
+BEFORE = {
+    "cancel": (),
+    "pause": (),
+    "priority": (),
+    "resume": ("pause", "--yes"),
+    "retry": ("cancel", "--yes"),
+    "rm": ("cancel", "--yes"),
+}
+
+
+@pytest.mark.parametrize("command", BEFORE)
 def test_a_dry_run_tells_which_jobs_and_does_nothing(cli: Cli, night: list[str], command: str) -> None:
+    if BEFORE[command]:
+        cli(*BEFORE[command], "--label", "night")
     before = [cli.store.get(job_id) for job_id in night]
 
     ended = cli(command, "--label", "night", "--dry-run")
@@ -113,3 +129,56 @@ def test_jobs_are_listed_by_page_with_columns_of_ones_choice(cli: Cli, night: li
         "seed",
         *(word for seed in (2, 1, 0) for word in (night[seed][:12], str(seed))),
     ]
+
+
+@pytest.mark.parametrize("command", ["cancel", "pause", "priority", "resume", "retry", "rm"])
+def test_a_dry_run_names_only_jobs_that_would_be_touched(cli: Cli, command: str) -> None:
+    job_id = cli.submit()
+    if command in ("cancel", "pause", "priority"):
+        cli("cancel", job_id)
+
+    assert cli(command, job_id, "--dry-run").err.startswith("0 jobs would be ")
+
+
+def test_ids_are_told_as_they_are_stored(cli: Cli) -> None:
+    ended = cli("submit", "--template", "wan22-t2v-a14b", "-p", "prompt=x", "--count", "1200")
+
+    assert len(set(ended.out.split())) == 1200
+    assert cli("submit", "--template", "wan22-t2v-a14b", "--count", "100001").code == ExitCode.USAGE
+
+
+def test_a_job_that_fails_while_one_waits_for_it_says_why(cli: Cli) -> None:
+    job_id = cli.submit("--key", "k", "-p", "seed=1")
+    cli("cancel", job_id, "--reason", "not today")
+
+    ended = cli(
+        "submit", "--template", "wan22-t2v-a14b", "-p", "prompt=a fox", "-p", "seed=1", "--key", "k", "--wait"
+    )
+
+    assert ended.code == ExitCode.JOB_FAILED
+    assert ended.err == f"{job_id} canceled: not today\n"
+
+
+def test_the_secrets_of_an_input_are_not_shown(cli: Cli) -> None:
+    address = "https://user:SECRET@example.org/x.png?token=SECRET"
+    ended = cli(
+        "submit", "--template", "wan22-i2v-a14b", "-p", "prompt=x", "-p", f"image={address}", "--park"
+    )
+
+    job_id = ended.out.strip()
+
+    assert "SECRET" not in cli("show", job_id, "--json").out + cli("show", job_id).out
+    assert "SECRET" not in cli("ls", "--columns", "job,image").out
+    assert "example.org/x.png" in cli("show", job_id, "--json").out
+    assert address in cli.store.get(job_id).spec.inputs.values(), "the worker needs it whole"
+
+
+def test_a_folder_that_cannot_be_is_told(cli: Cli, tmp_path: Path) -> None:
+    job_id = cli.submit()
+    render(cli.store, cli.storage, job_id)
+    (tmp_path / "file").touch()
+
+    ended = cli("pull", job_id, "-o", str(tmp_path / "file"))
+
+    assert ended.code == ExitCode.USAGE
+    assert "cannot be a folder for files: File exists" in ended.err
