@@ -257,7 +257,7 @@ class S3Settings(FromEnvironment):
     )
     prefix: str = Field(
         "",
-        pattern=r"^([a-z0-9._-]+(/[a-z0-9._-]+)*)?$",
+        pattern=r"^([a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*)?$",
         validation_alias=_variable("FARM_S3_PREFIX"),
         description="Folder within the bucket for all keys of the farm.",
     )

@@ -167,7 +167,8 @@ def validate(
         about = {"title": spec.title, "vram_gib": spec.requirements.vram_gib, "models": models}
         as_json.put(door.out, {"valid": True, "workers": workers, **about})
         return
-    held = f"{workers} live workers would take it" if workers else "no live worker could be asked"
+    who = f"{workers} live worker{'' if workers == 1 else 's'} would take it"
+    held = who if workers else "no live worker could be asked"
     say(door.out, f"valid: {spec.title}; VRAM class {spec.requirements.vram_gib} GiB; {held}")
 
 

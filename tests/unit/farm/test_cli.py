@@ -401,7 +401,7 @@ def test_validate_stores_nothing(cli: Cli) -> None:
     ended = cli("validate", *CLIP)
 
     assert ended.code == 0
-    assert "1 live workers would take it" in ended.out
+    assert "1 live worker would take it" in ended.out
     assert cli("validate", *CLIP, "--json").json["vram_gib"] > 0
     assert cli.stored == 0
 
