@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from comfy.graphs.graph import Graph
+from comfy.graphs.links import inputs_of
+from farm.asking.graphs import roles_of
+from farm.downloads import seed_of
 from farm.job import JobRecord, JobState
 from farm.store.roles import JobReader
 
 _PAGE: Final = 500  # records in one round trip
 _OF_RECORD: Final = ("worker", "queue", "attempt")
 _OF_SPEC: Final = ("template", "priority", "title")
-_OTHER_NAMES: Final[Mapping[str, Sequence[str]]] = {"seed": ("seed", "noise_seed")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +28,8 @@ class Selection:
     label: str | None = None
     since: datetime | None = None  # submitted then or later
     until: datetime | None = None  # submitted before
-    # Name -> value: of a parameter ("seed", "6.text"), "worker", "template", "priority" or "attempt".
+    # Name -> value: of a parameter, a role ("seed", "prompt") or an input ("6.text"); or of what the record
+    # says: "worker", "queue", "attempt", "template", "priority", "title".
     where: Mapping[str, Any] = field(default_factory=dict)
     search: str = ""  # words that stand in the title, a label or a text of the graph, whatever their case
 
@@ -76,14 +80,20 @@ def values_of(job: JobRecord, name: str) -> Iterable[Any]:
         return [getattr(job, name)]
     if name in _OF_SPEC:
         return [getattr(spec, name)]
-    if name in spec.template_parameters:
-        return [spec.template_parameters[name]]
-    if name in spec.parameters:
-        return [spec.parameters[name]]
+    given = {**spec.parameters, **spec.template_parameters}
+    if name in given:
+        return [given[name]]
+    return [seed_of(spec)] if name == "seed" else _in_graph(spec.graph, name)
+
+
+def _in_graph(graph: Graph, name: str) -> list[Any]:
     node_id, _, input_name = name.rpartition(".")
-    nodes = [spec.graph[node_id]] if node_id in spec.graph else [] if node_id else spec.graph.values()
-    names = _OTHER_NAMES.get(input_name, (input_name,))
-    return [node["inputs"][each] for node in nodes for each in names if each in node["inputs"]]
+    nodes = [node_id] if node_id else graph
+    found = [inputs_of(graph, each).get(input_name) for each in nodes]
+    # What it is for tells it where no input is called so.
+    return [value for value in found if value is not None] or [
+        each.value for each in roles_of(graph).of(name) if not each.is_computed
+    ]
 
 
 def _equal(found: Any, wanted: Any) -> bool:
@@ -102,7 +112,10 @@ def _has_words(job: JobRecord, words: Sequence[str]) -> bool:
     spec = job.spec
     texts = [spec.title, *spec.labels]
     texts += [
-        value for node in spec.graph.values() for value in node["inputs"].values() if isinstance(value, str)
+        value
+        for each in spec.graph
+        for value in inputs_of(spec.graph, each).values()
+        if isinstance(value, str)
     ]
     all_of_it = "\n".join(texts).casefold()
     return all(word in all_of_it for word in words)

@@ -54,6 +54,8 @@ SELECTIONS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "two values": ({"where": {"seed": 7, "priority": 3}}, {"fox"}),
     "template": ({"where": {"template": TEMPLATE}}, {"fox", "owl"}),
     "an input of a node": ({"where": {"59.width": 832}}, {"fox", "owl", "plain"}),
+    "what an input is for": ({"where": {"prompt": "one more fox"}}, {"plain"}),
+    "frames of any job": ({"where": {"frames": 81}}, {"fox", "owl", "plain"}),
     "a name that no job has": ({"where": {"nope": 1}}, set()),
     "words in any case": ({"search": "FOX red"}, {"fox"}),
     "words of a graph's own prompt": ({"search": "more fox"}, {"plain"}),
