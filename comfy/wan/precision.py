@@ -77,10 +77,3 @@ def width_of(name: str) -> Width | None:
         known = [_GGUF_BITS[kind] for kind in kinds if kind in _GGUF_BITS]
         return Width(precision=Precision.GGUF, bits=known[-1] if known else _GGUF_UNTOLD)
     return next((width for width, pattern in _BY_NAME if pattern.search(text)), None)
-
-
-def gguf_kind(name: str) -> str | None:
-    """The kind of a GGUF file ("q4_k_m"); None for another file, or one that does not tell."""
-    text = name.lower()
-    kinds = _GGUF_KIND.findall(text) if text.endswith(".gguf") else []
-    return kinds[-1] if kinds else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -54,7 +53,6 @@ from farm.cli.terminal.tables import (
     result_view,
 )
 from farm.cli.terminal.words import parse_moment
-from farm.errors import JobFailed
 from farm.handle import Job
 from farm.job import JobRecord, JobState
 
@@ -137,7 +135,7 @@ def submit(
         if watch_:
             _show_ends(door, farm, watch_jobs(farm, ids, view_for(door, json=json)), json=json)
         elif wait:
-            ended = _wait_all(jobs, timeout)
+            ended = [job.record for job in farm.wait_many(ids, timeout_s=timeout)]
             if json:
                 as_json.put(door.out, [as_json.record(job) for job in ended])
             for job in ended:
@@ -252,16 +250,6 @@ def _submitted(farm: Farm, request: JobRequest, count: int) -> Iterator[list[Job
     each = with_seeds(request, count, farm.node_definitions)
     while some := list(islice(each, _BATCH)):
         yield farm.submit_many(some)
-
-
-def _wait_all(jobs: Sequence[Job], timeout_s: float | None) -> list[JobRecord]:
-    until = None if timeout_s is None else time.monotonic() + timeout_s
-    for job in jobs:
-        try:
-            job.wait(None if until is None else max(until - time.monotonic(), 0.0))
-        except JobFailed:
-            job.refresh()
-    return [job.record for job in jobs]
 
 
 def _show_ends(door: Door, farm: Farm, jobs: Sequence[JobRecord], *, json: bool) -> None:
