@@ -136,7 +136,7 @@ class StoreLimits:
     max_unsuitable: int = 50  # so many workers without what it needs, and it is failed whoever else lives
     pass_over_s: float = 120.0  # a job older by this than one claimed from a larger class runs there next
     retention_s: float = 7 * 86400.0  # of finished jobs
-    shorten_after_s: float = 600.0  # after its end, a job's events tell no more how its renders went on
+    fold_after_s: float = 600.0  # after its end a job's events move into its record; progress is dropped
     events_kept: int = 1000  # per job, about
     paces_kept: int = 5000  # kinds of jobs whose seconds are remembered, about 150 bytes each
     sweep_batch: int = 200  # most jobs touched of each kind in one sweep

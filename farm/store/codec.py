@@ -10,7 +10,8 @@ Fields: ``head`` what scripts must read, ``spec`` JSON, compressed; ``state``, `
 workers that were heard of since;
 ``held`` the worker that has its finished files;
 ``nonce`` the token of the claim that runs; ``accepted`` that of the claim whose result counts;
-``ended`` the last final write and its answer; ``reused`` whose result it has.
+``ended`` the last final write and its answer; ``reused`` whose result it has;
+``told`` its events once it has no stream any more, a line for each: id, kind, data.
 A waiting job has the first four only: there may be a million of them.
 """
 
@@ -268,8 +269,15 @@ def event_from(job_id: str, event_id: bytes, fields: Fields) -> JobEvent:
     )
 
 
+def folded_events(job_id: str, told: bytes) -> list[JobEvent]:
+    """The events of a job whose stream was folded into its record (scripts/sweep_events.lua)."""
+    with _reading(f"events of job {job_id}"):
+        entries = (line.split(b" ", 2) for line in told.splitlines())
+        return [event_from(job_id, event_id, {b"k": kind, b"d": data}) for event_id, kind, data in entries]
+
+
 def first_event(job_id: str, at: bytes) -> JobEvent:
-    """What the stream of a job will begin with once it has one (`tell` in scripts/_common.lua)."""
+    """What the stream of a job will begin with once it has one (`begin_stream` in scripts/_common.lua)."""
     stamp = b"%d-0" % (int(at) // 1000)
     return event_from(job_id, stamp, {b"k": b"state", b"d": b'{"state":"queued","attempt":0}'})
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from farm import follow as follow_module
 from farm.errors import IdempotencyConflict, IllegalMove, JobForgotten, JobNotFound
+from farm.follow import ends, follow
 from farm.job import PUBLISHING, ErrorKind, EventKind, JobState, Progress, new_job_id
 from farm.status.not_fetching import NotFetching
 from farm.status.worker import (
@@ -960,7 +962,7 @@ def test_a_deadline_does_not_stop_a_job_that_was_started(shop: Shop) -> None:
 
 
 def test_the_events_of_a_job_that_ended_a_while_ago_tell_no_more_how_it_went_on(open_shop: Open) -> None:
-    shop = open_shop(StoreLimits(shorten_after_s=0.0))
+    shop = open_shop(StoreLimits(fold_after_s=0.0))
     done, runs = shop.running("w1"), shop.running("w2")
     progress = [NewEvent(kind=EventKind.PROGRESS, data={"fraction": step / 200}) for step in range(200)]
     finding = NewEvent(kind=EventKind.FINDING, data={"code": "blocked"})
@@ -976,6 +978,40 @@ def test_the_events_of_a_job_that_ended_a_while_ago_tell_no_more_how_it_went_on(
     assert [event.kind for event in after] == [EventKind.STATE] * 2 + [EventKind.FINDING, EventKind.STATE]
     assert shop.store.events(done, after=before[100].event_id) == after[2:]
     assert len(shop.store.events(runs, limit=1000)) == 203
+    assert shop.store.events(done, limit=2) == after[:2]
+    assert shop.store.events(done, after=after[-1].event_id, block_s=30.0) == []
+
+
+def test_a_job_that_is_tried_again_long_after_its_end_tells_of_both_times(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(fold_after_s=0.0))
+    job_id = shop.running()
+    shop.store.fail(job_id, 1, an_error(), retry_in_s=None)
+    shop.store.sweep()
+    before = shop.store.events(job_id)
+
+    shop.store.retry(job_id)
+    shop.store.cancel(job_id)
+    shop.store.sweep()
+
+    assert shop.store.events(job_id)[:3] == before
+    assert [event.data["state"] for event in shop.store.events(job_id)[3:]] == ["queued", "canceled"]
+
+
+def test_who_follows_a_job_when_its_events_move_into_its_record_hears_of_its_end(
+    open_shop: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow_module, "LOOK_AGAIN_S", 0.0)
+    shop = open_shop(StoreLimits(fold_after_s=0.0))
+    quick, slow = shop.running("w1"), shop.running("w2")
+    reading = follow(shop.store, {quick: "0", slow: "0"})
+    seen = [next(reading) for _ in range(4)]
+
+    for job_id in (quick, slow):
+        shop.store.succeed(job_id, 1, a_result())
+    shop.store.sweep()  # before the reader looks again
+
+    seen += reading
+    assert {each.job_id for each in seen if ends(each)} == {quick, slow}
 
 
 def test_an_ended_job_is_forgotten_after_its_retention_with_its_key(open_shop: Open) -> None:

@@ -13,7 +13,7 @@ class Keys:
 
     ======================= ============ ===============================================================
     ``{farm}:job:<id>``      hash         the record; fields in `codec`
-    ``{farm}:events:<id>``   stream       its events, from its first move on; capped
+    ``{farm}:events:<id>``   stream       its events, from its first move until a while after its end; capped
     ``{farm}:state:<state>`` sorted set   ids by order of submission (µs): also the index of all jobs
     ``{farm}:label:<label>`` sorted set   ids by order of submission
     ``{farm}:lane:<p>:<q>``  sorted set   waiting ids of a priority and queue, by order of submission
@@ -24,7 +24,7 @@ class Keys:
     ``{farm}:parked``        sorted set   waiting ids that no live worker fits, by order of submission
     ``{farm}:deadlines``     sorted set   ids never started, by deadline (ms)
     ``{farm}:finished``      sorted set   ended ids by when (ms)
-    ``{farm}:unshortened``   sorted set   those of them whose streams still tell of progress, by when
+    ``{farm}:unshortened``   sorted set   those of them that still have a stream, by when
     ``{farm}:idem:<hash>``   string       id and spec digest that an idempotency key stands for
     ``{farm}:content:<hash>`` string      the job whose result is kept for jobs of that content
     ``{farm}:last``          string       the youngest order (µs)

@@ -126,16 +126,16 @@ class RedisReading(RedisEpoch):
     def _events_now(self, job_id: str, after: str, limit: int) -> tuple[list[JobEvent], bool]:
         with translated(self._client), self._client.pipeline(transaction=False) as pipe:
             put: Callable[..., Any] = pipe.execute_command
-            put("HMGET", self.keys.job(job_id), "state", "at")
+            put("HMGET", self.keys.job(job_id), "state", "at", "told")
             put("XRANGE", self.keys.events(job_id), f"({after}", "+", "COUNT", limit)
             put("EXISTS", self.keys.events(job_id))
-            (state, at), entries, has_stream = pipe.execute()
+            (state, at, told), entries, has_stream = pipe.execute()
         if state is None:
             raise self._missing(job_id)
-        if not has_stream:
-            first = codec.first_event(job_id, at)
-            return ([first] if _event_order(first.event_id) > _event_order(after) else []), False
         events = [codec.event_from(job_id, event_id, fields) for event_id, fields in entries]
+        if not has_stream:
+            whole = codec.folded_events(job_id, told) if told else [codec.first_event(job_id, at)]
+            events = [each for each in whole if _event_order(each.event_id) > _event_order(after)][:limit]
         return events, JobState(state.decode()).final
 
     def news(

@@ -38,7 +38,7 @@ class RedisRepair(RedisLink):
                 self._call("sweep_due", batch),
                 self._call("sweep_deadlines", batch),
                 self._purge_call(),
-                self._call("sweep_streams", batch, in_ms(limits.shorten_after_s)),
+                self._call("sweep_events", batch, in_ms(limits.fold_after_s)),
                 self._call(
                     "sweep_order",
                     PASSED_AT_ONCE,

@@ -44,13 +44,21 @@ local function add_event(id, kind, data)
 end
 
 -- A job that only waits has no stream: a million of them would cost a gigabyte. Its first move makes
--- one, which begins with the event that readers were shown in its place until then (same id).
-local function tell(job, fields)
+-- one, which begins with the event that readers were shown in its place until then (same id). Nor has one
+-- that ended a while ago: its events were folded into its record (sweep_events.lua), and come out again.
+local function begin_stream(job)
   local stream = key('events', job.id)
-  if redis.call('EXISTS', stream) == 0 then
-    redis.call('XADD', stream, digits(math.floor(job.at / 1000)) .. '-0',
-      'k', 'state', 'd', '{"state":"queued","attempt":0}')
+  if redis.call('EXISTS', stream) == 1 then return end
+  local told = redis.call('HGET', key('job', job.id), 'told')
+    or digits(math.floor(job.at / 1000)) .. '-0 state {"state":"queued","attempt":0}\n'
+  for id, kind, data in told:gmatch('(%S+) (%S+) ([^\n]*)\n') do
+    redis.call('XADD', stream, id, 'k', kind, 'd', data)
   end
+  redis.call('HDEL', key('job', job.id), 'told')
+end
+
+local function tell(job, fields)
+  begin_stream(job)
   fields.state = job.state
   fields.attempt = job.attempt
   add_event(job.id, 'state', cjson.encode(fields))

@@ -44,7 +44,7 @@ class MemoryRepair(MemoryState):
             self._drop_stale()
             missed = dict.fromkeys(front_notification(kept) for kept in (*due, *self._missing()))
             notifications = (*missed, *passed)
-            self._shorten()
+            self._fold()
             self.notify(notifications)
             return Swept(
                 notifications=notifications,
@@ -53,9 +53,9 @@ class MemoryRepair(MemoryState):
                 purged=self._purge(),
             )
 
-    def _shorten(self) -> None:
-        """As scripts/sweep_streams.lua does."""
-        before = self._now() - timedelta(seconds=self.limits.shorten_after_s)
+    def _fold(self) -> None:
+        """As scripts/sweep_events.lua does."""
+        before = self._now() - timedelta(seconds=self.limits.fold_after_s)
         for kept in self._jobs.values():
             if kept.record.finished_at is not None and kept.record.finished_at <= before:
                 kept.events = [each for each in kept.events if each.kind not in PASSING]

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from tests.support.valkey import ValkeyServer, eventually, free_port
 
 StartValkey = Callable[..., ValkeyServer]
 BUDGET_BYTES = 2.5 * 1024  # of a queued job with its message
+ENDED_BUDGET_BYTES = 3.5 * 1024
 
 
 @pytest.fixture
@@ -85,6 +87,30 @@ def test_a_waiting_wan_job_keeps_within_its_memory(start_valkey: StartValkey) ->
         store.submit([_wan_job(number) for number in range(1, 2001)])
 
         assert (_used_bytes(client) - before) / 2000 < BUDGET_BYTES
+
+
+def test_an_ended_job_keeps_within_its_memory_with_key_events_and_result(
+    start_valkey: StartValkey,
+) -> None:
+    url = start_valkey().url
+    store = open_store(url, limits=StoreLimits(fold_after_s=0.0, sweep_batch=1000))
+    jobs = [_wan_job(number) for number in range(1000)]
+    progress = [NewEvent(kind=EventKind.PROGRESS, data={"fraction": step / 10}) for step in range(10)]
+    with redis.Redis.from_url(url) as client:
+        store.sweep()  # scripts are not counted
+        before = _used_bytes(client)
+        store.submit([replace(job, spec=replace(job.spec, idempotency_key=job.job_id)) for job in jobs])
+        client.delete(PlainNotifier("{farm}:q:").list_key(QUEUE, jobs[0].spec.priority))
+        for job in jobs:
+            claim = store.claim(job.job_id, worker="gpu-0")
+            assert isinstance(claim, Claim)
+            store.report(job.job_id, 1, progress)
+            store.succeed(job.job_id, 1, a_result())
+
+        store.sweep()
+
+        assert (_used_bytes(client) - before) / 1000 < ENDED_BUDGET_BYTES
+        assert client.keys("{farm}:events:*") == []
 
 
 def _wan_job(number: int) -> NewJob:
