@@ -66,7 +66,7 @@ class Checked:
     inputs: Mapping[str, InputSource]  # "node.input" -> file, as it was given
     workers: int  # how many live workers would take it; 0: none could be asked, or it is parked
     parked: str | None = None  # why no live worker fits
-    notes: tuple[str, ...] = ()  # what was taken otherwise than it stands in the caller's file, in words
+    notes: tuple[str, ...] = ()  # what was taken otherwise than it was given, in words
 
 
 class Farm:

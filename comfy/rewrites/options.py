@@ -40,6 +40,11 @@ class RewriteOptions:
     max_seconds: float | None = None  # of the clip
     interpolation: int | None = None  # largest factor; 1: none
 
+    @property
+    def of_another_picture(self) -> tuple[str, ...]:
+        """The options that were given and take effect only where a different picture is accepted."""
+        return tuple(name for name in ("lightning", *_LEAST) if getattr(self, name) not in (None, False))
+
     def __post_init__(self) -> None:
         """Refuse a limit under which nothing could be made.
 

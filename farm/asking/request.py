@@ -25,7 +25,6 @@ from farm.asking.building import (
     InputSource,
     build_graph,
     build_template,
-    read_source,
     shown_source,
 )
 from farm.asking.content import reuse_problems
@@ -35,7 +34,6 @@ from farm.asking.graphs import (
     Knowledge,
     facts_of,
     known_without_a_fleet,
-    read_with_key,
     roles_of,
     with_values,
 )
@@ -126,7 +124,7 @@ class Prepared:
 
     spec: JobSpec  # names local input files by their path
     inputs: Mapping[str, InputSource]  # "node.input" -> file, as it was given
-    notes: tuple[str, ...] = ()  # what was taken otherwise than it stands in the caller's file, in words
+    notes: tuple[str, ...] = ()  # what was taken otherwise than it was given, in words
 
 
 def prepare(request: JobRequest, known: Knowledge = known_without_a_fleet) -> JobSpec:
@@ -174,7 +172,8 @@ def prepare_with_files(request: JobRequest, known: Knowledge = known_without_a_f
     spec = make_spec(fields)
     if (size_bytes := len(spec_to_json(spec))) > MOST_JOB_BYTES:
         raise InvalidJob([too_large(size_bytes)])
-    return Prepared(spec=spec, inputs=built.inputs, notes=built.notes)
+    notes = (*built.notes, *_without_effect(spec))
+    return Prepared(spec=spec, inputs=built.inputs, notes=notes)
 
 
 def check_measure(request: JobRequest) -> None:
@@ -240,17 +239,21 @@ def too_large(size_bytes: int | None = None) -> Problem:
 
 
 def notes_of(request: JobRequest, known: Knowledge = known_without_a_fleet) -> tuple[str, ...]:
-    """What is taken otherwise than it stands in the request's file, in words.
-
-    Raises:
-        InvalidJob: the file cannot be read as a graph.
-    """
-    if request.graph is None:
-        return ()
+    """What is taken otherwise than it was given, in words; nothing for what `prepare` refuses."""
     try:
-        return read_with_key(read_source(request.graph), known).notes
-    except GraphError as exc:
-        raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc
+        return prepare_with_files(request, known).notes
+    except InvalidJob:
+        return ()
+
+
+def _without_effect(spec: JobSpec) -> Iterator[str]:
+    """Options that were given and do nothing, since the job accepts no change of that kind."""
+    if not ChangeKind.DIFFERENT.within(spec.accept) and (names := spec.rewrite_options.of_another_picture):
+        is_it = "is without effect: it makes" if len(names) == 1 else "are without effect: they make"
+        yield (
+            f"{', '.join(names)} {is_it} another picture, and the job accepts {spec.accept} changes only "
+            "(--accept different)"
+        )
 
 
 def build(request: JobRequest, known: Knowledge = known_without_a_fleet) -> Built:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,6 +37,23 @@ if TYPE_CHECKING:
 _States = Mapping[str, JobState]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """What a command does to each of its jobs."""
+
+    act: Callable[[Farm, Sequence[str]], _States]
+    done: str  # "canceled"
+    takes: Callable[[JobRecord], bool]  # whether it would do anything to a job, of a selection
+    fits: Callable[[JobState], bool]  # whether it was possible, by the state that a job was in
+    words: Callable[[JobState], str] | None = None  # of what was done; default: `done`
+
+    def told(self, state: JobState) -> str:
+        """What became of a job."""
+        if not self.fits(state):
+            return f"not {self.done.split()[0]}: it is {state}"
+        return self.words(state) if self.words is not None else self.done
+
+
 @selects
 def cancel(
     context: typer.Context,
@@ -48,24 +66,14 @@ def cancel(
     json: AsJson = False,
 ) -> None:
     """Ask for the end of jobs; one that runs stops as soon as its node yields."""
-
-    def act(farm: Farm, ids: Sequence[str]) -> _States:
-        return farm.cancel_many(ids, reason=reason)
-
-    def words(state: JobState) -> str:
-        return "stopping" if state is JobState.RUNNING else str(state)
-
-    _steer(
-        door_of(context),
-        chosen,
-        act,
-        words,
-        takes=_goes_on,
+    order = _Order(
+        act=lambda farm, ids: farm.cancel_many(ids, reason=reason),
         done="canceled",
-        dry_run=dry_run,
-        yes=yes,
-        json=json,
+        takes=_goes_on,
+        fits=lambda _: True,  # one that has ended already is told how
+        words=lambda state: "stopping" if state is JobState.RUNNING else str(state),
     )
+    _steer(door_of(context), chosen, order, dry_run=dry_run, yes=yes, json=json)
 
 
 @selects
@@ -73,16 +81,8 @@ def pause(
     context: typer.Context, chosen: Chosen, dry_run: DryRun = False, yes: Yes = False, json: AsJson = False
 ) -> None:
     """Keep waiting jobs from being run until they are resumed; one that runs goes on."""
-
-    def words(state: JobState) -> str:
-        return "paused" if state is JobState.QUEUED else f"not paused: it is {state}"
-
-    def act(farm: Farm, ids: Sequence[str]) -> _States:
-        return farm.pause_many(ids)
-
-    _steer(
-        door_of(context), chosen, act, words, takes=_waits, done="paused", dry_run=dry_run, yes=yes, json=json
-    )
+    order = _Order(act=lambda farm, ids: farm.pause_many(ids), done="paused", takes=_waits, fits=_is_queued)
+    _steer(door_of(context), chosen, order, dry_run=dry_run, yes=yes, json=json)
 
 
 @selects
@@ -90,21 +90,14 @@ def resume(
     context: typer.Context, chosen: Chosen, dry_run: DryRun = False, yes: Yes = False, json: AsJson = False
 ) -> None:
     """Let paused jobs run, before others of their priority."""
-
-    def act(farm: Farm, ids: Sequence[str]) -> _States:
-        return farm.resume_many(ids)
-
-    _steer(
-        door_of(context),
-        chosen,
-        act,
-        str,
-        takes=_is_paused,
+    order = _Order(
+        act=lambda farm, ids: farm.resume_many(ids),
         done="resumed",
-        dry_run=dry_run,
-        yes=yes,
-        json=json,
+        takes=_is_paused,
+        fits=_is_queued,
+        words=str,
     )
+    _steer(door_of(context), chosen, order, dry_run=dry_run, yes=yes, json=json)
 
 
 @selects
@@ -120,15 +113,14 @@ def priority(
     json: AsJson = False,
 ) -> None:
     """Move waiting jobs to the front of another priority; one that runs goes on."""
-
-    def words(state: JobState) -> str:
-        return f"queued, priority {to}" if state is JobState.QUEUED else f"not moved: it is {state}"
-
-    def act(farm: Farm, ids: Sequence[str]) -> _States:
-        return farm.prioritize_many(ids, to)
-
-    done = f"moved to priority {to}"
-    _steer(door_of(context), chosen, act, words, takes=_waits, done=done, dry_run=dry_run, yes=yes, json=json)
+    order = _Order(
+        act=lambda farm, ids: farm.prioritize_many(ids, to),
+        done=f"moved to priority {to}",
+        takes=_waits,
+        fits=_is_queued,
+        words=lambda state: f"{state}, priority {to}",
+    )
+    _steer(door_of(context), chosen, order, dry_run=dry_run, yes=yes, json=json)
 
 
 @selects
@@ -136,24 +128,13 @@ def rm(
     context: typer.Context, chosen: Chosen, dry_run: DryRun = False, yes: Yes = False, json: AsJson = False
 ) -> None:
     """Remove jobs that have ended for good: their records, and their files in S3."""
-
-    def words(state: JobState) -> str:
-        return "removed" if state.final else f"not removed: it is {state}"
-
-    def act(farm: Farm, ids: Sequence[str]) -> _States:
-        return farm.remove_many(ids)
-
-    _steer(
-        door_of(context),
-        chosen,
-        act,
-        words,
-        takes=_has_ended,
+    order = _Order(
+        act=lambda farm, ids: farm.remove_many(ids),
         done="removed",
-        dry_run=dry_run,
-        yes=yes,
-        json=json,
+        takes=_has_ended,
+        fits=lambda state: state.final,
     )
+    _steer(door_of(context), chosen, order, dry_run=dry_run, yes=yes, json=json)
 
 
 @selects
@@ -221,30 +202,21 @@ def pull(
         raise typer.Exit(ExitCode.JOB_FAILED)
 
 
-def _steer(
-    door: Door,
-    chosen: Chosen,
-    act: Callable[[Farm, Sequence[str]], _States],
-    words: Callable[[JobState], str],
-    *,
-    takes: Callable[[JobRecord], bool],
-    done: str,
-    dry_run: bool,
-    yes: bool,
-    json: bool,
-) -> None:
+def _steer(door: Door, chosen: Chosen, order: _Order, *, dry_run: bool, yes: bool, json: bool) -> None:
     with door.farm() as farm:
-        found = meant(farm, chosen, takes=takes, dry_run=dry_run)
-        if not agreed(door, found, done, chosen=chosen, dry_run=dry_run, yes=yes, json=json):
+        found = meant(farm, chosen, takes=order.takes, dry_run=dry_run)
+        if not agreed(door, found, order.done, chosen=chosen, dry_run=dry_run, yes=yes, json=json):
             return
-        states = act(farm, [job.job_id for job in found])
+        states = order.act(farm, [job.job_id for job in found])
     if json:
         as_json.put(door.out, states)
-        return
-    for job_id, state in states.items():
-        say(door.out, f"{job_id} {words(state)}")
-    if not states:
-        say(door.err, "no such jobs")
+    else:
+        for job_id, state in states.items():
+            say(door.out, f"{job_id} {order.told(state)}")
+        if not states:
+            say(door.err, "no such jobs")
+    if not all(order.fits(state) for state in states.values()):
+        raise typer.Exit(ExitCode.NOT_NOW)
 
 
 def _goes_on(job: JobRecord) -> bool:
@@ -261,6 +233,10 @@ def _ended_badly(job: JobRecord) -> bool:
 
 def _waits(job: JobRecord) -> bool:
     return job.state is JobState.QUEUED
+
+
+def _is_queued(state: JobState) -> bool:
+    return state is JobState.QUEUED
 
 
 def _is_paused(job: JobRecord) -> bool:

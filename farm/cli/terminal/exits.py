@@ -8,6 +8,7 @@ from typing import Final
 from comfy.errors import ComfyError
 from farm.errors import (
     FarmError,
+    IllegalMove,
     InvalidJob,
     JobFailed,
     JobNotFound,
@@ -33,6 +34,7 @@ class ExitCode(IntEnum):
     TIMED_OUT = 4  # the time given to wait is up; the job goes on
     UNREACHABLE = 5  # Redis or S3 does not answer, or refuses us
     STACK = 6  # a part of the local stack does not start or stop
+    NOT_NOW = 7  # a job is not in a state from which that is possible; it stays as it is
     LINT_ERRORS = 10  # `farm lint` found an error
     LINT_WARNINGS = 11  # it found no error, and a warning
     INTERNAL = 70  # a fault of the farm itself
@@ -42,6 +44,7 @@ class ExitCode(IntEnum):
 CODES: Final[dict[type[Exception], ExitCode]] = {
     JobFailed: ExitCode.JOB_FAILED,
     NoResult: ExitCode.JOB_FAILED,
+    IllegalMove: ExitCode.NOT_NOW,
     JobNotFound: ExitCode.NOT_FOUND,
     ObjectNotFound: ExitCode.NOT_FOUND,
     WorkerNotFound: ExitCode.NOT_FOUND,
@@ -56,6 +59,7 @@ CODES: Final[dict[type[Exception], ExitCode]] = {
 EPILOG: Final = (
     "Exit codes: 0 ok · 1 a job failed · 2 the command, a setting or the job is not valid · 3 not found · "
     "4 time is up · 5 Redis or S3 cannot be reached · 6 the local stack · "
+    "7 not possible in the job's present state · "
     "10 lint found errors · 11 lint found warnings · 70 a fault of the farm · "
     "130 interrupted. Set FARM_DEBUG=1 to see tracebacks."
 )

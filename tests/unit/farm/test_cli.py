@@ -693,7 +693,7 @@ def test_a_job_that_cannot_be_retried(cli: Cli) -> None:
 
     ended = cli("retry", job_id)
 
-    assert (ended.code, "is queued" in ended.err) == (ExitCode.USAGE, True)
+    assert (ended.code, "is queued" in ended.err) == (ExitCode.NOT_NOW, True)
 
 
 def test_a_wait_that_is_too_short(cli: Cli) -> None:

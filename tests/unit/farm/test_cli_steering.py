@@ -9,7 +9,7 @@ import pytest
 from farm.cli.terminal.exits import ExitCode
 from farm.job import JobState
 from tests.support.fleet import render
-from tests.unit.farm.test_cli import Cli, cli
+from tests.unit.farm.test_cli import CLIP, Cli, cli
 
 __all__ = ["cli"]
 
@@ -93,9 +93,36 @@ def test_what_cannot_be_done_to_a_job_is_said(cli: Cli) -> None:
 
     assert cli("pause", done).out == f"{done} not paused: it is canceled\n"
     assert cli("priority", done, "--to", "1").out == f"{done} not moved: it is canceled\n"
+    assert cli("resume", done).out == f"{done} not resumed: it is canceled\n"
     assert cli("rm", waiting).out == f"{waiting} not removed: it is queued\n"
     assert cli("rm", done, "--json").json == {done: "canceled"}
     assert cli("show", done).code == ExitCode.NOT_FOUND
+
+
+@pytest.mark.parametrize("command", ["pause", "resume", "priority", "rm", "retry"])
+def test_what_its_state_forbids_ends_with_a_code_of_its_own_and_changes_nothing(
+    cli: Cli, command: str
+) -> None:
+    done, waiting = cli.submit(), cli.submit()
+    cli("cancel", done)
+    refused = waiting if command in ("rm", "retry") else done
+    before = cli.store.get(refused)
+
+    assert cli(command, refused).code == ExitCode.NOT_NOW
+    assert cli.store.get(refused) == before
+
+
+def test_limits_that_do_nothing_without_accept_are_told(cli: Cli) -> None:
+    limits = ("--limit", "width=320", "--limit", "seconds=1", "--lightning")
+
+    alone = cli("submit", *CLIP, *limits)
+    accepted = cli("submit", *CLIP, *limits, "--accept", "different")
+
+    assert alone.err == (
+        "taken so: lightning, max_width, max_seconds are without effect: they make another picture, "
+        "and the job accepts near changes only (--accept different)\n"
+    )
+    assert accepted.err == ""
 
 
 def test_what_a_job_asks_for_is_shown(cli: Cli) -> None:
