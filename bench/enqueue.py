@@ -24,15 +24,10 @@ from pathlib import Path
 import redis
 
 from comfy.graphs.required import model_files
-from comfy.node_defs.definitions import (
-    definitions_to_json,
-    shipped_definitions,
-)
+from comfy.node_defs.definitions import definitions_to_json, shipped_definitions
 from comfy.wan.templates import get_template
 from farm import Farm, JobRequest
-from farm.fleet.preflight import (
-    definitions_name,
-)
+from farm.fleet.preflight import definitions_name
 from farm.local.wheels import valkey_binary
 from farm.notifier import store_at
 from farm.settings import RedisSettings, S3Settings

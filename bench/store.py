@@ -23,18 +23,12 @@ from functools import partial
 import redis
 from pydantic import SecretStr
 
-from farm.asking.request import (
-    JobRequest,
-    prepare,
-)
+from farm.asking.request import JobRequest, prepare
 from farm.broker import CeleryNotifier, make_app
 from farm.job import JobResult, JobSpec, new_job_id, queue_for
 from farm.settings import RedisSettings
 from farm.store.base import Claim, NewJob, StoreLimits
-from farm.store.redis.store import (
-    RedisJobStore,
-    connect,
-)
+from farm.store.redis.store import RedisJobStore, connect
 
 PROMPT = (
     "A red fox trots through fresh snow at dawn, breath steaming, low sun through birch trunks, "

@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     __version__: str
 
     from farm.aio import AsyncFarm, AsyncJob, AsyncResult
-    from farm.asking.request import (
-        JobOptions,
-        JobRequest,
-    )
+    from farm.asking.request import JobOptions, JobRequest
     from farm.asking.selection import Selection
     from farm.client import Farm
     from farm.errors import (

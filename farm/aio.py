@@ -20,14 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, Unpack
 
 from comfy.node_defs.definitions import Definitions
 from comfy.wan.binding import Bindings
-from farm.asking.building import (
-    GraphSource,
-    InputSource,
-)
-from farm.asking.request import (
-    JobOptions,
-    JobRequest,
-)
+from farm.asking.building import GraphSource, InputSource
+from farm.asking.request import JobOptions, JobRequest
 from farm.asking.selection import Selection
 from farm.client import BATCH, Checked, Farm, succeeded
 from farm.downloads import DEFAULT_NAME

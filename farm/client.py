@@ -17,20 +17,11 @@ from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 from comfy.node_defs.definitions import Definitions
 from comfy.wan.binding import Bindings
 from farm.asking.admission import check_classes
-from farm.asking.building import (
-    GraphSource,
-    InputSource,
-)
+from farm.asking.building import GraphSource, InputSource
 from farm.asking.content import content_of
 from farm.asking.editor_file import is_from_editor
 from farm.asking.graphs import Knowledge
-from farm.asking.request import (
-    JobOptions,
-    JobRequest,
-    Prepared,
-    local_file,
-    prepare_with_files,
-)
+from farm.asking.request import JobOptions, JobRequest, Prepared, local_file, prepare_with_files
 from farm.asking.selection import Selection, select
 from farm.downloads import DEFAULT_NAME
 from farm.errors import InvalidJob, JobFailed, Problem, Unplaceable, WaitTimeout

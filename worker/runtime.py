@@ -25,16 +25,10 @@ from farm.status.not_fetching import NotFetching
 from farm.status.worker import WorkerStatus
 from farm.storage import S3Patience, S3Storage, Storage
 from farm.store.redis.server import check_server, doubts
-from farm.store.redis.store import (
-    connect,
-    store_limits,
-)
+from farm.store.redis.store import connect, store_limits
 from farm.store.roles import JobStore
 from farm.surroundings import settings_here
-from farm.upkeep.cleaning import (
-    Cleaner,
-    limits_of,
-)
+from farm.upkeep.cleaning import Cleaner, limits_of
 from farm.upkeep.janitor import Janitor
 from farm.upkeep.steward import Steward
 from worker.comfyui.own_comfy import OwnComfy

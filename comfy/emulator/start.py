@@ -25,10 +25,7 @@ from comfy.emulator.schedule import Caching, NodeCache
 from comfy.emulator.server import Server
 from comfy.emulator.stats import ram_bytes
 from comfy.emulator.world import NOTICE, Settings, World, make_world
-from comfy.node_defs.definitions import (
-    Definitions,
-    parse_definitions,
-)
+from comfy.node_defs.definitions import Definitions, parse_definitions
 
 
 def announce(settings: Settings, console: Console) -> None:

@@ -16,11 +16,7 @@ from comfy.emulator.future import Future
 from comfy.emulator.loading import LoadMode, Residency
 from comfy.emulator.schedule import Caching
 from comfy.generations import Generation
-from comfy.node_defs.definitions import (
-    Definitions,
-    shipped_definitions,
-    with_choices,
-)
+from comfy.node_defs.definitions import Definitions, shipped_definitions, with_choices
 
 NOTICE: Final = (
     "This is comfy.emulator, a stand-in for ComfyUI: "

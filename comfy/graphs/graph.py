@@ -29,11 +29,7 @@ from comfy.graphs.links import (
     links,
     nodes_of_class,
 )
-from comfy.graphs.plain_json import (
-    NotPlain,
-    exceeds,
-    plain,
-)
+from comfy.graphs.plain_json import NotPlain, exceeds, plain
 from comfy.graphs.values import literal
 from comfy.graphs.wrapping import unwrapped, without_remarks
 

@@ -18,10 +18,7 @@ from itertools import islice
 from typing import Any, Final
 
 from comfy.errors import GraphError, GraphProblem
-from comfy.graphs.links import (
-    class_of,
-    inputs_of,
-)
+from comfy.graphs.links import class_of, inputs_of
 from comfy.graphs.values import Setting, setting
 from comfy.node_defs.definitions import COMBO_TYPE, MATCH_TYPE, NodeDef, shipped_definitions
 from comfy.node_defs.node_classes import CLASSES, OUTPUT_PREFIX, Names, base_class, what_it_names

@@ -7,12 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from comfy.graphs.links import (
-    ancestors,
-    class_of,
-    inputs_of,
-    is_link,
-)
+from comfy.graphs.links import ancestors, class_of, inputs_of, is_link
 from comfy.graphs.values import literal, running
 from comfy.node_defs.definitions import Definitions
 from comfy.node_defs.node_classes import base_class, model_folder, node_class

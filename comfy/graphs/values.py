@@ -8,11 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from comfy.graphs.arithmetic import evaluate
-from comfy.graphs.links import (
-    class_of,
-    inputs_of,
-    is_link,
-)
+from comfy.graphs.links import class_of, inputs_of, is_link
 from comfy.node_defs.node_classes import FIRST_INPUT, HEIGHT, Formula, NodeClass, Picks, node_class
 
 _PICTURES: Final = ("image", "images", "pixels", "input")  # what the input for a picture is called

@@ -9,14 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from comfy.generations import Generation
-from comfy.node_defs.definitions import (
-    ANY_TYPE,
-    COMBO_TYPE,
-    MATCH_TYPE,
-    InputDef,
-    NodeDef,
-    OutputDef,
-)
+from comfy.node_defs.definitions import ANY_TYPE, COMBO_TYPE, MATCH_TYPE, InputDef, NodeDef, OutputDef
 from comfy.node_defs.node_classes import node_class
 
 Reason = dict[str, Any]  # ComfyUI's own: type, message, details, extra_info

@@ -21,14 +21,8 @@ from comfy.errors import GraphProblem
 from comfy.generations import NEWEST, Generation, NodeFaults
 from comfy.graphs import faults
 from comfy.judging import advice
-from comfy.judging.reasons import (
-    Reason,
-    reason_of,
-)
-from comfy.judging.walk import (
-    MOST_PROBLEMS,
-    Walk,
-)
+from comfy.judging.reasons import Reason, reason_of
+from comfy.judging.walk import MOST_PROBLEMS, Walk
 from comfy.node_defs.definitions import Definitions
 from comfy.node_defs.replacements import replace_nodes
 

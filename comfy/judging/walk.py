@@ -30,12 +30,7 @@ from comfy.judging.reasons import (
     slot_of,
     types_fit,
 )
-from comfy.node_defs.definitions import (
-    Definitions,
-    InputDef,
-    NodeDef,
-    Section,
-)
+from comfy.node_defs.definitions import Definitions, InputDef, NodeDef, Section
 from comfy.node_defs.dynamic_inputs import inputs_for
 
 # A person reads the first few; a graph made to hurt could have thousands, each with a costly hint.

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from comfy.graphs.links import (
-    inputs_of,
-    is_link,
-)
+from comfy.graphs.links import inputs_of, is_link
 from comfy.graphs.required import model_files
 from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject

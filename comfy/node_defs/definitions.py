@@ -14,12 +14,7 @@ from typing import Any, Final
 
 from comfy.errors import UnknownMessage
 from comfy.generations import NEWEST, Generation
-from comfy.node_defs.snapshot import (
-    NEWER_CORE,
-    filled,
-    shipped_nodes,
-    sources_of,
-)
+from comfy.node_defs.snapshot import NEWER_CORE, filled, shipped_nodes, sources_of
 
 ANY_TYPE: Final = "*"
 MATCH_TYPE: Final = "COMFY_MATCHTYPE_V3"  # takes or gives what its neighbours do

@@ -12,12 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from comfy.node_defs.definitions import (
-    InputDef,
-    NodeDef,
-    Section,
-    parse_inputs,
-)
+from comfy.node_defs.definitions import InputDef, NodeDef, Section, parse_inputs
 
 DYNAMIC_COMBO: Final = "COMFY_DYNAMICCOMBO_V3"
 AUTOGROW: Final = "COMFY_AUTOGROW_V3"

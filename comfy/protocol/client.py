@@ -19,15 +19,9 @@ import urllib3
 
 from comfy.errors import ServerError, ServerForbids, ServerUnreachable, UnknownMessage
 from comfy.protocol.address import ComfyAddress
-from comfy.protocol.follow import (
-    Follower,
-    OnEvent,
-)
+from comfy.protocol.follow import Follower, OnEvent
 from comfy.protocol.outputs import OutputFile
-from comfy.protocol.patience import (
-    Cancel,
-    Patience,
-)
+from comfy.protocol.patience import Cancel, Patience
 from comfy.protocol.rejection import read_rejection
 from comfy.protocol.run import PromptRun
 from comfy.protocol.verdict import raise_unless_succeeded

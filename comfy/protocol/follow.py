@@ -16,20 +16,11 @@ from typing import Any, Protocol, Self
 
 from comfy.errors import RunInterrupted, ServerError, ServerUnreachable, UnknownMessage
 from comfy.protocol.address import ComfyAddress
-from comfy.protocol.events import (
-    Event,
-    Executing,
-)
+from comfy.protocol.events import Event, Executing
 from comfy.protocol.line import Line
 from comfy.protocol.listener import Dropped
-from comfy.protocol.patience import (
-    Cancel,
-    Patience,
-)
-from comfy.protocol.run import (
-    Outcome,
-    PromptRun,
-)
+from comfy.protocol.patience import Cancel, Patience
+from comfy.protocol.run import Outcome, PromptRun
 from comfy.protocol.whereabouts import Whereabouts
 
 log = logging.getLogger(__name__)

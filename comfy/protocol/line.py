@@ -8,10 +8,7 @@ import time
 from comfy.errors import ServerUnreachable
 from comfy.protocol.address import ComfyAddress
 from comfy.protocol.events import Event
-from comfy.protocol.listener import (
-    Dropped,
-    EventListener,
-)
+from comfy.protocol.listener import Dropped, EventListener
 from comfy.protocol.patience import Patience
 
 log = logging.getLogger(__name__)

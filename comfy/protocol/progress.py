@@ -9,11 +9,7 @@ from typing import Any, Final
 from comfy.graphs.links import class_of
 from comfy.graphs.required import running_nodes
 from comfy.protocol.events import NodeProgress
-from comfy.protocol.phases import (
-    Phase,
-    phase_of,
-    weight_of,
-)
+from comfy.protocol.phases import Phase, phase_of, weight_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

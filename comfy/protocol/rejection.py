@@ -8,11 +8,7 @@ from typing import Any
 
 from comfy.errors import GraphError, GraphProblem, GraphRejected
 from comfy.graphs import faults
-from comfy.graphs.graph import (
-    check_graph,
-    class_of,
-    near_names,
-)
+from comfy.graphs.graph import check_graph, class_of, near_names
 from comfy.graphs.required import is_model_file
 from comfy.judging import advice
 from comfy.node_defs.node_classes import model_folder

@@ -29,11 +29,7 @@ from comfy.protocol.events import (
 )
 from comfy.protocol.outputs import NodeText, OutputFile, list_outputs, list_texts
 from comfy.protocol.phases import Phase
-from comfy.protocol.progress import (
-    NodeTiming,
-    RunProgress,
-    WorkTracker,
-)
+from comfy.protocol.progress import NodeTiming, RunProgress, WorkTracker
 from comfy.protocol.whereabouts import Whereabouts
 
 log = logging.getLogger(__name__)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from comfy.errors import Blocked, NothingToShow, OutOfMemory, RunFailed, RunInterrupted, RunLost
 from comfy.protocol.causes import Cause, cause_of
-from comfy.protocol.run import (
-    Outcome,
-    PromptRun,
-)
+from comfy.protocol.run import Outcome, PromptRun
 
 
 def raise_unless_succeeded(run: PromptRun) -> None:

@@ -6,18 +6,10 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from comfy.graphs.links import (
-    class_of,
-    inputs_of,
-    is_link,
-)
+from comfy.graphs.links import class_of, inputs_of, is_link
 from comfy.graphs.required import running_nodes
 from comfy.graphs.values import literal
-from comfy.node_defs.definitions import (
-    InputDef,
-    NodeDef,
-    Section,
-)
+from comfy.node_defs.definitions import InputDef, NodeDef, Section
 from comfy.node_defs.node_classes import base_class
 from comfy.rewrites.change import Change, ChangeKind
 from comfy.rewrites.offers import fault_of, offered_input

@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from comfy.node_defs.definitions import (
-    COMBO_TYPE,
-    InputDef,
-    NodeDef,
-    Section,
-)
+from comfy.node_defs.definitions import COMBO_TYPE, InputDef, NodeDef, Section
 from comfy.node_defs.dynamic_inputs import inputs_for
 from comfy.node_defs.node_classes import VIDEO_COMBINE
 

@@ -11,10 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from comfy.graphs.links import (
-    inputs_of,
-    is_link,
-)
+from comfy.graphs.links import inputs_of, is_link
 from comfy.graphs.values import literal
 from comfy.node_defs.node_classes import OUTPUT_PREFIX
 from comfy.rewrites.change import Change, ChangeKind

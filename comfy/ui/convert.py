@@ -11,15 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from comfy.errors import GraphError, GraphProblem
-from comfy.graphs.graph import (
-    MAX_NODES,
-    Graph,
-    LeftOut,
-)
-from comfy.node_defs.definitions import (
-    Definitions,
-    NodeDef,
-)
+from comfy.graphs.graph import MAX_NODES, Graph, LeftOut
+from comfy.node_defs.definitions import Definitions, NodeDef
 from comfy.ui.document import Document, Mode, Node, fail, read_document
 from comfy.ui.groups import PREFIXES, with_groups_opened
 from comfy.ui.scopes import Scope, open_scopes

@@ -19,18 +19,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from comfy.node_defs.definitions import (
-    COMBO_TYPE,
-    InputDef,
-    NodeDef,
-    Section,
-    parse_inputs,
-)
-from comfy.node_defs.dynamic_inputs import (
-    DYNAMIC_COMBO,
-    option_inputs,
-    option_keys,
-)
+from comfy.node_defs.definitions import COMBO_TYPE, InputDef, NodeDef, Section, parse_inputs
+from comfy.node_defs.dynamic_inputs import DYNAMIC_COMBO, option_inputs, option_keys
 from comfy.ui.casts import cast_note, fits
 
 _WIDGET_KINDS: Final = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", COMBO_TYPE, DYNAMIC_COMBO, "COLOR"})

@@ -11,26 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from comfy.errors import GraphError, GraphProblem
-from comfy.graphs.graph import (
-    find_input,
-    inputs_of,
-    is_link,
-    no_such_input,
-)
-from comfy.graphs.values import (
-    InputPath,
-    Setting,
-    setting,
-)
+from comfy.graphs.graph import find_input, inputs_of, is_link, no_such_input
+from comfy.graphs.values import InputPath, Setting, setting
 from comfy.node_defs.node_classes import node_class
-from comfy.wan.parameters import (
-    MAX_SEED,
-    SNAP,
-    Parameter,
-    ParameterKind,
-    parameter_problem,
-    read_switch,
-)
+from comfy.wan.parameters import MAX_SEED, SNAP, Parameter, ParameterKind, parameter_problem, read_switch
 from comfy.wan.roles import END_IMAGE, START_IMAGE, Roles
 from comfy.wan.sizes import FRAMES, SIDES
 

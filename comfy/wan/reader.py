@@ -9,22 +9,10 @@ from enum import StrEnum
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
-from comfy.graphs.links import (
-    class_of,
-    inputs_of,
-    is_link,
-)
+from comfy.graphs.links import class_of, inputs_of, is_link
 from comfy.graphs.required import output_nodes
-from comfy.graphs.values import (
-    Setting,
-    running,
-    setting,
-)
-from comfy.node_defs.definitions import (
-    ANY_TYPE,
-    Definitions,
-    NodeDef,
-)
+from comfy.graphs.values import Setting, running, setting
+from comfy.node_defs.definitions import ANY_TYPE, Definitions, NodeDef
 from comfy.node_defs.node_classes import base_class
 
 

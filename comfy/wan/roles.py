@@ -13,10 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from comfy.graphs.values import (
-    InputPath,
-    Setting,
-)
+from comfy.graphs.values import InputPath, Setting
 from comfy.node_defs.definitions import Definitions
 from comfy.node_defs.node_classes import SAVES_AT_ALL, Work, interpolates, likely_only_shows, work_of
 from comfy.wan.media import END_IMAGE, START_IMAGE, find_media

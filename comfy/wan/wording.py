@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from comfy.graphs.values import (
-    InputPath,
-    Setting,
-)
+from comfy.graphs.values import InputPath, Setting
 from comfy.node_defs.node_classes import model_folder
 from comfy.wan.reader import Carried, Reader
 

@@ -8,14 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from comfy.graphs.links import (
-    class_of,
-    inputs_of,
-)
-from comfy.graphs.required import (
-    ModelFile,
-    model_files,
-)
+from comfy.graphs.links import class_of, inputs_of
+from comfy.graphs.required import ModelFile, model_files
 from comfy.graphs.values import literal
 from comfy.node_defs.definitions import Definitions
 from comfy.wan.find import clip_size, runs_wan, size_bound

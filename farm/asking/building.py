@@ -7,12 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from comfy.graphs.graph import (
-    MAX_GRAPH_BYTES,
-    Graph,
-    LeftOut,
-    find_input,
-)
+from comfy.graphs.graph import MAX_GRAPH_BYTES, Graph, LeftOut, find_input
 from comfy.wan.binding import Bindings, input_paths_of, resolve
 from comfy.wan.parameters import ParameterKind
 from comfy.wan.templates import get_template

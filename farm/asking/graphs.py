@@ -15,30 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from comfy.errors import GraphProblem
-from comfy.graphs.graph import (
-    MAX_NODES,
-    Graph,
-    LeftOut,
-    Loaded,
-    find_input,
-    load_noted,
-    set_inputs,
-)
+from comfy.graphs.graph import MAX_NODES, Graph, LeftOut, Loaded, find_input, load_noted, set_inputs
 from comfy.graphs.image import content_of, graph_of, image_of, image_of_graph, is_small
 from comfy.graphs.path_gate import path_problems
-from comfy.graphs.plain_json import (
-    NotPlain,
-    plain,
-)
-from comfy.graphs.required import (
-    model_files,
-    node_classes,
-    output_nodes,
-)
-from comfy.node_defs.definitions import (
-    Definitions,
-    shipped_definitions,
-)
+from comfy.graphs.plain_json import NotPlain, plain
+from comfy.graphs.required import model_files, node_classes, output_nodes
+from comfy.node_defs.definitions import Definitions, shipped_definitions
 from comfy.ui.load import load_any, may_be_workflow
 from comfy.wan.find import describe
 from comfy.wan.roles import Roles, find_roles

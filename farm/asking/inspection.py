@@ -8,11 +8,7 @@ from typing import Any
 
 from comfy.graphs.graph import Graph
 from comfy.graphs.links import class_of
-from comfy.graphs.required import (
-    input_files,
-    model_files,
-    node_classes,
-)
+from comfy.graphs.required import input_files, model_files, node_classes
 from comfy.graphs.values import Setting
 from comfy.node_defs.definitions import shipped_definitions
 from comfy.wan.find import describe

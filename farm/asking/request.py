@@ -37,14 +37,8 @@ from farm.asking.graphs import (
     roles_of,
     with_values,
 )
-from farm.asking.saved import (
-    SavedTemplate,
-    read_saved,
-)
-from farm.asking.sources import (
-    address_fault,
-    scheme_of,
-)
+from farm.asking.saved import SavedTemplate, read_saved
+from farm.asking.sources import address_fault, scheme_of
 from farm.asking.titles import default_title, filled_title
 from farm.errors import InvalidJob, Problem
 from farm.job import LONGEST_TITLE, VRAM_CLASSES_GIB, JobSpec, Requirements, make_spec, spec_to_json

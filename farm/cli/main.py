@@ -16,17 +16,8 @@ from rich.text import Text
 from comfy.errors import ComfyError
 from comfy.log.foreign import forgive_encodings
 from farm.cli.commands import CommandGroup, add_commands
-from farm.cli.terminal.door import (
-    Door,
-    door_of,
-    say,
-)
-from farm.cli.terminal.exits import (
-    EPILOG,
-    ExitCode,
-    code_of,
-    told,
-)
+from farm.cli.terminal.door import Door, door_of, say
+from farm.cli.terminal.exits import EPILOG, ExitCode, code_of, told
 from farm.errors import FarmError, StoreUnavailable
 
 app = typer.Typer(

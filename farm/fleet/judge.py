@@ -14,10 +14,7 @@ from comfy.graphs.graph import near_names
 from comfy.graphs.image import graph_of, image_of_graph
 from comfy.judging.reasons import LONGEST_LIST_SENT_BACK
 from comfy.judging.validation import validate
-from comfy.node_defs.definitions import (
-    NodeDef,
-    Section,
-)
+from comfy.node_defs.definitions import NodeDef, Section
 from comfy.node_defs.later_inputs import with_later_inputs
 from comfy.node_defs.separators import with_own_separators
 

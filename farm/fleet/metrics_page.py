@@ -5,12 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from farm.fleet.metrics import (
-    FARM,
-    UP,
-    UP_MEANING,
-    WORKERS,
-)
+from farm.fleet.metrics import FARM, UP, UP_MEANING, WORKERS
 
 _INTRODUCTION: Final = """\
 # Metrics

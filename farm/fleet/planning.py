@@ -16,15 +16,9 @@ from comfy.wan.pace_book import PaceBook
 from comfy.wan.workload import DEFAULT_ATTENTION, Workload, graph_need, read_workload
 from farm.errors import InvalidJob, Problem
 from farm.fleet.model_lists import models_of
-from farm.fleet.preflight import (
-    Preflight,
-    WorkerVerdict,
-)
+from farm.fleet.preflight import Preflight, WorkerVerdict
 from farm.job import JobSpec
-from farm.status.worker import (
-    WorkerFacts,
-    WorkerStatus,
-)
+from farm.status.worker import WorkerFacts, WorkerStatus
 from farm.store.roles import FleetReader
 
 # Shown where no worker lives and none is named.

@@ -19,11 +19,7 @@ from comfy.errors import GraphProblem, UnknownMessage
 from comfy.generations import Generation
 from comfy.graphs.graph import find_input
 from comfy.graphs.required import is_model_file
-from comfy.node_defs.definitions import (
-    Definitions,
-    NodeDef,
-    parse_definitions,
-)
+from comfy.node_defs.definitions import Definitions, NodeDef, parse_definitions
 from comfy.node_defs.node_classes import model_folder
 from farm.asking.graphs import known_without_a_fleet
 from farm.asking.request import as_problem

@@ -7,25 +7,14 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from comfy.graphs.required import model_files
-from comfy.node_defs.definitions import (
-    Definitions,
-    shipped_definitions,
-)
+from comfy.node_defs.definitions import Definitions, shipped_definitions
 from comfy.rewrites import Site
 from comfy.wan.cards import known_card
 from farm.errors import InvalidJob, Problem
 from farm.fleet.model_lists import models_of
-from farm.fleet.planning import (
-    named_target,
-    target_of,
-)
-from farm.fleet.preflight import (
-    definitions_of,
-)
-from farm.status.worker import (
-    WorkerStatus,
-    workers_named,
-)
+from farm.fleet.planning import named_target, target_of
+from farm.fleet.preflight import definitions_of
+from farm.status.worker import WorkerStatus, workers_named
 from farm.store.roles import FleetReader
 
 NOWHERE: Final = "no card"

@@ -30,10 +30,7 @@ from farm.local.processes import ProcessId, identify
 from farm.local.running import named_already, stack_environment, stack_folder
 from farm.local.state import FolderLock, Passwords, StackState, read_state, write_state
 from farm.local.supervisor import ORPHAN_GRACE_S, Board, Keeper, PartNews
-from farm.process.child import (
-    Child,
-    free_port,
-)
+from farm.process.child import Child, free_port
 from farm.settings import WorkerSettings
 
 log = logging.getLogger(__name__)

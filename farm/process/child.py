@@ -18,11 +18,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from farm.errors import FarmError
-from farm.process.logpump import (
-    LogFile,
-    LogLine,
-    LogPump,
-)
+from farm.process.logpump import LogFile, LogLine, LogPump
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from farm.status.not_fetching import (
-    Cause,
-    NotFetching,
-)
+from farm.status.not_fetching import Cause, NotFetching
 
 _INTRODUCTION: Final = """\
 # Why a worker fetches no jobs

@@ -13,10 +13,7 @@ from pydantic_core import from_json
 from farm.errors import StatusUnreadable
 from farm.job import Progress
 from farm.status.not_fetching import NotFetching
-from farm.status.proof import (
-    Proof,
-    ProofVerdict,
-)
+from farm.status.proof import Proof, ProofVerdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,10 +18,7 @@ from farm.errors import JobNotFound
 from farm.handle import Job
 from farm.job import PUBLISHING, EventKind, JobRecord
 from farm.store.redis.store import connect, store_limits
-from farm.upkeep.cleaning import (
-    Cleaner,
-    CleanLimits,
-)
+from farm.upkeep.cleaning import Cleaner, CleanLimits
 from tests.chaos.arena import NAMESPACE, ROOT, Arena
 from tests.chaos.history import AttemptSeen, Bounds, History, Run, StateSeen, Stored, Story
 from tests.support.emulator_record import job_of

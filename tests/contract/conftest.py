@@ -23,10 +23,7 @@ import urllib3
 import websocket
 
 from comfy.generations import GENERATIONS, Generation
-from comfy.node_defs.definitions import (
-    NodeDef,
-    parse_definitions,
-)
+from comfy.node_defs.definitions import NodeDef, parse_definitions
 from tests.support.ending import end
 from tests.support.valkey import free_port
 

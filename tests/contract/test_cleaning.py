@@ -15,15 +15,8 @@ import pytest
 from farm.job import JobResult, JobState
 from farm.storage import S3Storage, Storage
 from farm.store.base import Claim
-from farm.testing import (
-    FolderStorage,
-    MemoryJobStore,
-)
-from farm.upkeep.cleaning import (
-    Cleaned,
-    Cleaner,
-    CleanLimits,
-)
+from farm.testing import FolderStorage, MemoryJobStore
+from farm.upkeep.cleaning import Cleaned, Cleaner, CleanLimits
 from farm.upkeep.janitor import Janitor
 from tests.support.jobs import OTHER, TOKEN, a_job, a_result, an_error
 from tests.support.valkey import eventually

@@ -25,10 +25,7 @@ import pytest
 import websocket
 from PIL import Image
 
-from comfy.generations import (
-    GENERATIONS,
-    UncheckedChoices,
-)
+from comfy.generations import GENERATIONS, UncheckedChoices
 from comfy.judging.validation import validate
 from comfy.node_defs.definitions import shipped_definitions
 from comfy.node_defs.dynamic_inputs import is_dynamic

@@ -17,10 +17,7 @@ from farm.errors import IdempotencyConflict, IllegalMove, JobForgotten, JobNotFo
 from farm.follow import ends, follow
 from farm.job import PUBLISHING, ErrorKind, EventKind, JobState, Progress, new_job_id
 from farm.status.not_fetching import NotFetching
-from farm.status.worker import (
-    GpuStatus,
-    WorkerStatus,
-)
+from farm.status.worker import GpuStatus, WorkerStatus
 from farm.store.base import Claim, Drain, LeaseAnswer, NewEvent, Notification, Queued, Refused, StoreLimits
 from farm.store.roles import JobStore
 from tests.support.jobs import QUEUE, a_job, a_result, an_error

@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from comfy.errors import GraphError
 from comfy.judging.validation import validate
-from comfy.node_defs.definitions import (
-    Definitions,
-    model_inputs,
-    with_choices,
-)
+from comfy.node_defs.definitions import Definitions, model_inputs, with_choices
 from comfy.ui.convert import convert
 from tests.support.official_workflows import wan_workflows
 

@@ -14,10 +14,7 @@ from farm.settings import RedisSettings
 from farm.store.base import StoreLimits
 from farm.store.redis.store import connect
 from farm.store.roles import JobStore
-from farm.testing import (
-    MemoryJobStore,
-    PlainNotifier,
-)
+from farm.testing import MemoryJobStore, PlainNotifier
 from tests.support.jobs import a_job, a_result
 from tests.support.valkey import eventually
 

@@ -16,10 +16,7 @@ from farm.settings import RedisSettings
 from farm.store.base import Claim, StoreLimits
 from farm.store.redis.store import connect
 from farm.store.roles import JobStore
-from farm.testing import (
-    MemoryJobStore,
-    PlainNotifier,
-)
+from farm.testing import MemoryJobStore, PlainNotifier
 from tests.support.jobs import QUEUE, a_job
 
 LIMITS = StoreLimits(notify_again_after_s=0.01, paces_kept=3)

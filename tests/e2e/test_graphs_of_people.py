@@ -9,11 +9,7 @@ from typing import Any
 
 import pytest
 
-from comfy.graphs.required import (
-    input_files,
-    is_model_file,
-    model_files,
-)
+from comfy.graphs.required import input_files, is_model_file, model_files
 from comfy.lint import Severity, lint
 from comfy.node_defs.definitions import model_inputs
 from comfy.rewrites import ChangeKind, RewriteOptions, RewriteStatus, optimize

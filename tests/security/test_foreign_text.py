@@ -19,22 +19,10 @@ from comfy.log.foreign import forgive_encodings, one_line, plain, to_json
 from farm.check import Finding
 from farm.cli.commands import COMMANDS
 from farm.cli.fleet.views import worker_view
-from farm.cli.jobs.views import (
-    BarView,
-    JsonView,
-    LineView,
-    View,
-)
+from farm.cli.jobs.views import BarView, JsonView, LineView, View
 from farm.cli.main import run
-from farm.cli.stack.views import (
-    demo_view,
-    news_line,
-    stack_view,
-)
-from farm.cli.terminal.door import (
-    Door,
-    PlainConsole,
-)
+from farm.cli.stack.views import demo_view, news_line, stack_view
+from farm.cli.terminal.door import Door, PlainConsole
 from farm.cli.terminal.exits import ExitCode
 from farm.client import Farm
 from farm.job import EventKind, JobEvent, JobRecord, Progress, ShownText

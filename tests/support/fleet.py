@@ -14,25 +14,16 @@ from typing import Any
 import pytest
 
 from comfy.graphs.required import model_files
-from comfy.node_defs.definitions import (
-    definitions_to_json,
-    shipped_definitions,
-    with_choices,
-)
+from comfy.node_defs.definitions import definitions_to_json, shipped_definitions, with_choices
 from comfy.wan.templates import get_template
 from farm.client import Farm
 from farm.fleet.model_lists import models_name
-from farm.fleet.preflight import (
-    definitions_name,
-)
+from farm.fleet.preflight import definitions_name
 from farm.job import Artifact, JobResult, VideoFacts
 from farm.status.worker import WorkerStatus
 from farm.store.base import Claim
 from farm.store.roles import StatusStore
-from farm.testing import (
-    FolderStorage,
-    MemoryJobStore,
-)
+from farm.testing import FolderStorage, MemoryJobStore
 
 TEMPLATE = "wan22-t2v-a14b"
 

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from farm.job import (
-    Artifact,
-    ErrorKind,
-    JobError,
-    JobResult,
-    make_spec,
-    new_job_id,
-)
+from farm.job import Artifact, ErrorKind, JobError, JobResult, make_spec, new_job_id
 from farm.store.base import NewJob
 
 QUEUE = "render.24"

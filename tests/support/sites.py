@@ -6,11 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from comfy.node_defs.definitions import (
-    NodeDef,
-    parse_node,
-    shipped_definitions,
-)
+from comfy.node_defs.definitions import NodeDef, parse_node, shipped_definitions
 from comfy.rewrites import Site
 from comfy.ui.load import load_any
 from comfy.wan.models import GIB

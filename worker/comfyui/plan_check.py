@@ -7,10 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from farm.status.not_fetching import NotFetching
-from farm.status.proof import (
-    Proof,
-    ProofVerdict,
-)
+from farm.status.proof import Proof, ProofVerdict
 from worker.gate import Gate
 
 log = logging.getLogger(__name__)

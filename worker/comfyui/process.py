@@ -17,10 +17,7 @@ import urllib3
 from comfy.log.reading import LogReader
 from comfy.log.text import plain_lines
 from comfy.protocol.address import ComfyAddress
-from farm.process.child import (
-    Child,
-    ChildNotStarted,
-)
+from farm.process.child import Child, ChildNotStarted
 from farm.process.logpump import LogLine
 from worker.errors import ComfyStartFailed, ComfyUnusable, WorkerError, describe_exit
 

@@ -15,10 +15,7 @@ from comfy.log.facts import (
     VramStateFact,
 )
 from comfy.log.reading import LogReader
-from farm.status.proof import (
-    Proof,
-    ProofVerdict,
-)
+from farm.status.proof import Proof, ProofVerdict
 from worker.comfyui.process import ComfyFacts
 from worker.gpu.card import GIB, GpuCard
 from worker.plan.load_plan import LoadMode, LoadPlan

@@ -16,10 +16,7 @@ from typing import Final
 
 from comfy.protocol.outputs import MediaKind
 from comfy.sniff import HEAD_BYTES, sniff
-from farm.asking.sources import (
-    public_source,
-    without_pin,
-)
+from farm.asking.sources import public_source, without_pin
 from farm.errors import TransferStopped
 from farm.settings import WorkerSettings
 from farm.storage import Storage

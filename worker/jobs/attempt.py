@@ -36,11 +36,7 @@ from worker.jobs.lease import Lease
 from worker.jobs.names import prompt_id, run_folder
 from worker.jobs.render import render
 from worker.jobs.reporter import Reporter
-from worker.plan.fallback import (
-    FallbackStep,
-    larger_class,
-    next_step,
-)
+from worker.plan.fallback import FallbackStep, larger_class, next_step
 from worker.results.manifest import manifest_of
 from worker.results.rendered import Rendered
 from worker.results.republish import HOLD_S

@@ -8,10 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from comfy.errors import ComfyError
-from comfy.node_defs.definitions import (
-    NodeDef,
-    parse_definitions,
-)
+from comfy.node_defs.definitions import NodeDef, parse_definitions
 from farm.fleet.preflight import definitions_name
 from farm.store.roles import StatusStore
 from worker.comfyui.keeper import ComfyState

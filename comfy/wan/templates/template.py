@@ -9,10 +9,7 @@ from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any
 
-from comfy.graphs.graph import (
-    Graph,
-    load_graph,
-)
+from comfy.graphs.graph import Graph, load_graph
 from comfy.wan.find import describe
 from comfy.wan.parameters import MAX_SEED, SNAP, Parameter, ParameterKind, read_parameters
 from comfy.wan.sizes import FRAMES, SIDES, Grid

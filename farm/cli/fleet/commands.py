@@ -12,31 +12,19 @@ from typing import Annotated
 
 import typer
 
-from farm.cli.fleet.views import (
-    worker_view,
-    workers_table,
-)
+from farm.cli.fleet.views import worker_view, workers_table
 from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
-from farm.cli.terminal.door import (
-    door_of,
-    say,
-)
+from farm.cli.terminal.door import door_of, say
 from farm.cli.terminal.ending import told_to_end
 from farm.cli.terminal.exits import ExitCode
-from farm.cli.terminal.tables import (
-    findings_table,
-    queues_table,
-)
+from farm.cli.terminal.tables import findings_table, queues_table
 from farm.errors import SettingsError, WorkerNotFound
 from farm.fleet.model_lists import models_of
 from farm.installed import how_to_install
 from farm.process.environment import for_worker
 from farm.settings import CleanSettings, LogSettings, RedisSettings, StoreSettings
-from farm.status.worker import (
-    WorkerStatus,
-    workers_named,
-)
+from farm.status.worker import WorkerStatus, workers_named
 from farm.store.base import Drain
 from farm.surroundings import settings_here
 
@@ -168,10 +156,7 @@ def clean(
     """Remove from S3 what no job names any more. The workers do it themselves now and then."""
     from dataclasses import asdict
 
-    from farm.upkeep.cleaning import (
-        Cleaner,
-        limits_of,
-    )
+    from farm.upkeep.cleaning import Cleaner, limits_of
 
     door = door_of(context)
     with door.farm() as farm:

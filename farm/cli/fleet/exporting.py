@@ -6,10 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from farm.cli.terminal.door import (
-    door_of,
-    say,
-)
+from farm.cli.terminal.door import door_of, say
 from farm.cli.terminal.ending import told_to_end
 from farm.errors import SettingsError
 from farm.installed import how_to_install

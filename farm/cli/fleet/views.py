@@ -10,19 +10,10 @@ from rich.text import Text
 
 from comfy.canary.report import Seen
 from farm.cli.terminal.tables import plain_table
-from farm.cli.terminal.words import (
-    seconds,
-    size,
-)
+from farm.cli.terminal.words import seconds, size
 from farm.job import Progress
-from farm.status.not_fetching import (
-    Cause,
-    NotFetching,
-)
-from farm.status.proof import (
-    Proof,
-    ProofVerdict,
-)
+from farm.status.not_fetching import Cause, NotFetching
+from farm.status.proof import Proof, ProofVerdict
 from farm.status.worker import (
     AttentionTrials,
     CanaryStatus,

@@ -11,49 +11,18 @@ import typer
 from pydantic import TypeAdapter
 
 from comfy.errors import GraphError
-from comfy.graphs.graph import (
-    find_input,
-    no_such_input,
-)
+from comfy.graphs.graph import find_input, no_such_input
 from comfy.wan.templates import TEMPLATES, get_template
 from farm.asking.building import Built
 from farm.asking.graphs import read_graph
-from farm.asking.inspection import (
-    Inspection,
-    inspect_graph,
-)
-from farm.asking.request import (
-    JobRequest,
-    as_problem,
-    build,
-)
-from farm.asking.saved import (
-    SavedTemplate,
-    read_saved,
-    save_template,
-    saved_templates,
-)
-from farm.cli.graphs.options import (
-    Bind,
-    GraphFile,
-    Inputs,
-    Parameters,
-    Snap,
-    Template,
-    request_of,
-)
-from farm.cli.graphs.views import (
-    inspection_view,
-    template_view,
-    templates_table,
-)
+from farm.asking.inspection import Inspection, inspect_graph
+from farm.asking.request import JobRequest, as_problem, build
+from farm.asking.saved import SavedTemplate, read_saved, save_template, saved_templates
+from farm.cli.graphs.options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
+from farm.cli.graphs.views import inspection_view, template_view, templates_table
 from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
-from farm.cli.terminal.door import (
-    Door,
-    door_of,
-    say,
-)
+from farm.cli.terminal.door import Door, door_of, say
 from farm.errors import InvalidJob, Problem
 
 _INSPECTION: Final = TypeAdapter(Inspection)

@@ -16,40 +16,16 @@ from comfy.errors import GraphError
 from comfy.lint import Diagnostic, Severity
 from comfy.rewrites import ChangeKind, Optimized, RewriteOptions, Site
 from farm.asking.building import Built
-from farm.asking.request import (
-    JobRequest,
-    as_problem,
-    build,
-)
-from farm.cli.graphs.improve_views import (
-    lint_view,
-    optimized_view,
-)
-from farm.cli.graphs.options import (
-    Bind,
-    GraphFile,
-    Inputs,
-    Parameters,
-    Snap,
-    Template,
-    request_of,
-)
+from farm.asking.request import JobRequest, as_problem, build
+from farm.cli.graphs.improve_views import lint_view, optimized_view
+from farm.cli.graphs.options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
 from farm.cli.graphs.rewrite_options import with_rewrite_options
 from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
-from farm.cli.terminal.door import (
-    Door,
-    door_of,
-    say,
-    say_notes,
-)
+from farm.cli.terminal.door import Door, door_of, say, say_notes
 from farm.cli.terminal.exits import ExitCode
 from farm.errors import InvalidJob, StoreUnavailable
-from farm.fleet.sites import (
-    live_sites,
-    site_by_name,
-    site_nowhere,
-)
+from farm.fleet.sites import live_sites, site_by_name, site_nowhere
 
 Gpu = Annotated[str | None, typer.Option(metavar="NAME", help='For this card, as "RTX 4090".')]
 Vram = Annotated[float | None, typer.Option("--vram", metavar="GIB", help="For a card of this size.")]

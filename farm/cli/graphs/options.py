@@ -9,14 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from comfy.wan.parameters import SNAP
-from farm.asking.request import (
-    JobOptions,
-    JobRequest,
-)
-from farm.cli.terminal.words import (
-    parse_pairs,
-    parse_value,
-)
+from farm.asking.request import JobOptions, JobRequest
+from farm.cli.terminal.words import parse_pairs, parse_value
 
 GraphFile = Annotated[
     Path | None,

@@ -7,22 +7,10 @@ from typing import Annotated
 import typer
 
 from farm.asking.request import notes_of, prepare
-from farm.cli.graphs.options import (
-    Bind,
-    GraphFile,
-    Inputs,
-    Parameters,
-    Snap,
-    Template,
-    request_of,
-)
+from farm.cli.graphs.options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
 from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
-from farm.cli.terminal.door import (
-    door_of,
-    say,
-    say_notes,
-)
+from farm.cli.terminal.door import door_of, say, say_notes
 from farm.errors import StoreUnavailable
 
 _NO_FARM = "no farm could be asked: no live worker and nothing that a farm measured is in this plan"
@@ -44,10 +32,7 @@ def plan(
     json: AsJson = False,
 ) -> None:
     """Say what a graph needs and how long it takes on each card of the fleet; queues nothing."""
-    from farm.cli.graphs.plan_views import (
-        plan_json,
-        plan_view,
-    )
+    from farm.cli.graphs.plan_views import plan_json, plan_view
     from farm.fleet.planning import plan_job
 
     door = door_of(context)

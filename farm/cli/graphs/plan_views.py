@@ -12,14 +12,8 @@ from rich.text import Text
 from comfy.wan.speed import Estimate
 from comfy.wan.workload import StageLoad, Workload
 from farm.cli.terminal.tables import plain_table
-from farm.cli.terminal.words import (
-    seconds,
-    size,
-)
-from farm.fleet.planning import (
-    CardPlan,
-    JobPlan,
-)
+from farm.cli.terminal.words import seconds, size
+from farm.fleet.planning import CardPlan, JobPlan
 
 _SIDE_FILES = ("text_encoders", "vae", "loras")
 

@@ -8,10 +8,7 @@ import typer
 
 from comfy.rewrites import Attention, ChangeKind
 from farm.cli.terminal.shared_options import sharing
-from farm.cli.terminal.words import (
-    parse_pairs,
-    parse_value,
-)
+from farm.cli.terminal.words import parse_pairs, parse_value
 
 # As a person writes them -> as `RewriteOptions` has them.
 _LIMITS: Final = {

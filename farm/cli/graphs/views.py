@@ -10,15 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from comfy.wan.templates import Template
-from farm.asking.inspection import (
-    Clip,
-    Inspection,
-)
+from farm.asking.inspection import Clip, Inspection
 from farm.cli.terminal.tables import plain_table
-from farm.cli.terminal.words import (
-    seconds,
-    size,
-)
+from farm.cli.terminal.words import seconds, size
 
 _NEEDED: Final = ("*", "bold red")
 _LONGEST: Final = 60  # characters of a value: a prompt goes on for lines

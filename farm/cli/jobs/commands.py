@@ -9,49 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from farm.asking.request import JobRequest, notes_of, with_seeds
-from farm.cli.graphs.options import (
-    Bind,
-    GraphFile,
-    Inputs,
-    Parameters,
-    Snap,
-    Template,
-    request_of,
-)
+from farm.cli.graphs.options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
 from farm.cli.graphs.rewrite_options import with_rewrite_options
-from farm.cli.jobs.ids import (
-    complete_id,
-    whole_id,
-)
-from farm.cli.jobs.selecting import (
-    Chosen,
-    meant,
-    selects,
-)
-from farm.cli.jobs.watching import (
-    view_for,
-    watch_jobs,
-)
+from farm.cli.jobs.ids import complete_id, whole_id
+from farm.cli.jobs.selecting import Chosen, meant, selects
+from farm.cli.jobs.watching import view_for, watch_jobs
 from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
-from farm.cli.terminal.door import (
-    Door,
-    door_of,
-    say,
-    say_notes,
-)
+from farm.cli.terminal.door import Door, door_of, say, say_notes
 from farm.cli.terminal.exits import ExitCode
-from farm.cli.terminal.opening import (
-    open_with_system,
-    say_link,
-)
-from farm.cli.terminal.tables import (
-    COLUMNS,
-    DEFAULT_COLUMNS,
-    job_view,
-    jobs_table,
-    result_view,
-)
+from farm.cli.terminal.opening import open_with_system, say_link
+from farm.cli.terminal.tables import COLUMNS, DEFAULT_COLUMNS, job_view, jobs_table, result_view
 from farm.cli.terminal.words import parse_moment
 from farm.handle import Job
 from farm.job import JobRecord, JobState

@@ -10,21 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from farm.asking.selection import Selection
-from farm.cli.jobs.ids import (
-    complete_id,
-    whole_id,
-)
+from farm.cli.jobs.ids import complete_id, whole_id
 from farm.cli.terminal import as_json
-from farm.cli.terminal.door import (
-    Door,
-    say,
-)
+from farm.cli.terminal.door import Door, say
 from farm.cli.terminal.shared_options import sharing
-from farm.cli.terminal.words import (
-    parse_moment,
-    parse_pairs,
-    parse_value,
-)
+from farm.cli.terminal.words import parse_moment, parse_pairs, parse_value
 from farm.job import JobRecord, JobState
 
 if TYPE_CHECKING:

@@ -9,21 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from farm.cli.jobs.selecting import (
-    Chosen,
-    DryRun,
-    Yes,
-    agreed,
-    meant,
-    selects,
-)
+from farm.cli.jobs.selecting import Chosen, DryRun, Yes, agreed, meant, selects
 from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
-from farm.cli.terminal.door import (
-    Door,
-    door_of,
-    say,
-)
+from farm.cli.terminal.door import Door, door_of, say
 from farm.cli.terminal.exits import ExitCode
 from farm.cli.terminal.tables import video_words
 from farm.cli.terminal.words import size

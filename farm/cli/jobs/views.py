@@ -14,14 +14,8 @@ from rich.text import Text
 from comfy.log.foreign import one_line
 from farm.cli.terminal import as_json
 from farm.cli.terminal.door import say
-from farm.cli.terminal.tables import (
-    coloured,
-    progress_words,
-)
-from farm.cli.terminal.words import (
-    clock,
-    seconds,
-)
+from farm.cli.terminal.tables import coloured, progress_words
+from farm.cli.terminal.words import clock, seconds
 from farm.job import EventKind, JobEvent, JobRecord, JobState, Progress
 
 _PROGRESS: Final = TypeAdapter(Progress)

@@ -6,12 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from farm.cli.jobs.views import (
-    BarView,
-    JsonView,
-    LineView,
-    View,
-)
+from farm.cli.jobs.views import BarView, JsonView, LineView, View
 from farm.cli.terminal.door import Door
 from farm.errors import StoreUnavailable
 from farm.follow import follow

@@ -9,28 +9,12 @@ from typing import Annotated
 
 import typer
 
-from farm.cli.jobs.watching import (
-    view_for,
-    watch_jobs,
-)
-from farm.cli.stack.demo import (
-    DEMO_FOLDER,
-    demo_request,
-    running_farm,
-)
-from farm.cli.stack.views import (
-    demo_view,
-    news_line,
-    stack_facts,
-    stack_view,
-)
+from farm.cli.jobs.watching import view_for, watch_jobs
+from farm.cli.stack.demo import DEMO_FOLDER, demo_request, running_farm
+from farm.cli.stack.views import demo_view, news_line, stack_facts, stack_view
 from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
-from farm.cli.terminal.door import (
-    Door,
-    door_of,
-    say,
-)
+from farm.cli.terminal.door import Door, door_of, say
 from farm.errors import StackError
 from farm.local import LocalStack, PartName, PartNews, StackState, attach, local_environment, stack_folder
 from farm.local import down as stop_stack

@@ -11,10 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from farm.cli.terminal.tables import (
-    EMULATED,
-    video_words,
-)
+from farm.cli.terminal.tables import EMULATED, video_words
 from farm.cli.terminal.words import size
 from farm.handle import Result
 from farm.local import News, PartName, PartNews, StackState

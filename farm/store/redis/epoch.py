@@ -8,10 +8,7 @@ from datetime import datetime
 
 from farm.errors import JobForgotten, JobNotFound
 from farm.job import utc_from_ms
-from farm.store.redis.link import (
-    RedisLink,
-    in_ms,
-)
+from farm.store.redis.link import RedisLink, in_ms
 from farm.store.redis.lua import Call
 
 log = logging.getLogger(__name__)

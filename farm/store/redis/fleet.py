@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from comfy.wan.paces import REMEMBERED_JOBS, Pace
-from farm.status.worker import (
-    WorkerStatus,
-    read_status,
-)
+from farm.status.worker import WorkerStatus, read_status
 from farm.store.base import Drain
-from farm.store.redis.link import (
-    RedisLink,
-    in_ms,
-)
+from farm.store.redis.link import RedisLink, in_ms
 from farm.store.redis.lua import Argument
 
 

@@ -12,12 +12,7 @@ from redis.exceptions import ResponseError
 from farm.store import codec
 from farm.store.base import Notification, Notifier, StoreLimits
 from farm.store.redis.keys import Keys
-from farm.store.redis.lua import (
-    Argument,
-    Call,
-    run,
-    run_many,
-)
+from farm.store.redis.lua import Argument, Call, run, run_many
 from farm.store.redis.safety import NOTHING_MORE, Safety, append_fsync, await_file
 from farm.store.redis.trouble import translated
 

@@ -9,11 +9,7 @@ from typing import Final
 from farm.job import LEAST_URGENT, MOST_URGENT, VRAM_CLASSES_GIB, queue_for
 from farm.store.base import Notification, Swept
 from farm.store.redis.keys import of_priority_queue
-from farm.store.redis.link import (
-    RedisLink,
-    front_notification,
-    in_ms,
-)
+from farm.store.redis.link import RedisLink, front_notification, in_ms
 from farm.store.redis.lua import Call
 from farm.store.verdicts import PASSED_AT_ONCE
 

@@ -16,10 +16,7 @@ from farm.job import utc_from_ms
 from farm.store.redis.epoch import forgot_at
 from farm.store.redis.keys import Keys
 from farm.store.redis.safety import append_fsync, durability
-from farm.store.redis.trouble import (
-    translated,
-    where,
-)
+from farm.store.redis.trouble import translated, where
 
 OLDEST_VERSION: Final = (6, 2)  # exclusive ranges of streams; kombu's own floor
 # The first release of each line without a known way to run code in the server, as of November 2026. A line

@@ -13,38 +13,15 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
 from farm.errors import IdempotencyConflict, IllegalMove, NotDurable
-from farm.job import (
-    SCHEMA_VERSION,
-    JobError,
-    JobResult,
-    JobState,
-    Progress,
-    spec_to_json,
-    utc_from_ms,
-)
+from farm.job import SCHEMA_VERSION, JobError, JobResult, JobState, Progress, spec_to_json, utc_from_ms
 from farm.settings import RedisSettings, StoreSettings
 from farm.store import codec
-from farm.store.base import (
-    Claim,
-    LeaseAnswer,
-    NewEvent,
-    NewJob,
-    Notifier,
-    Refused,
-    StoreLimits,
-    Submitted,
-)
+from farm.store.base import Claim, LeaseAnswer, NewEvent, NewJob, Notifier, Refused, StoreLimits, Submitted
 from farm.store.redis.address import client_at
 from farm.store.redis.fleet import RedisFleet
 from farm.store.redis.keys import priority_queue
-from farm.store.redis.link import (
-    front_notification,
-    in_ms,
-)
-from farm.store.redis.lua import (
-    Argument,
-    Call,
-)
+from farm.store.redis.link import front_notification, in_ms
+from farm.store.redis.lua import Argument, Call
 from farm.store.redis.reading import RedisReading
 from farm.store.redis.repair import RedisRepair
 from farm.store.redis.safety import Safety

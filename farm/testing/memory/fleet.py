@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from comfy.wan.paces import FIRST, Pace
-from farm.status.worker import (
-    WorkerStatus,
-    read_status,
-)
+from farm.status.worker import WorkerStatus, read_status
 from farm.store.base import Drain
 from farm.testing.memory.state import MemoryState
 

@@ -8,22 +8,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from farm.job import (
-    JobEvent,
-    JobRecord,
-    JobState,
-)
-from farm.store.base import (
-    Counts,
-    Page,
-    Queued,
-)
+from farm.job import JobEvent, JobRecord, JobState
+from farm.store.base import Counts, Page, Queued
 from farm.store.redis.safety import Durability
-from farm.testing.memory.state import (
-    MemoryCancelFeed,
-    MemoryState,
-    PriorityQueue,
-)
+from farm.testing.memory.state import MemoryCancelFeed, MemoryState, PriorityQueue
 
 
 class MemoryReading(MemoryState):

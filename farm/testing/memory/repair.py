@@ -17,13 +17,7 @@ from farm.store.verdicts import (
     lease_lost,
     workers_lost,
 )
-from farm.testing.memory.state import (
-    Kept,
-    Loss,
-    MemoryState,
-    PriorityQueue,
-    front_notification,
-)
+from farm.testing.memory.state import Kept, Loss, MemoryState, PriorityQueue, front_notification
 
 
 class MemoryRepair(MemoryState):

@@ -15,21 +15,9 @@ from typing import Any
 
 from comfy.wan.paces import Pace
 from farm.errors import JobForgotten, JobNotFound
-from farm.job import (
-    AttemptNote,
-    EventKind,
-    JobError,
-    JobEvent,
-    JobRecord,
-    JobState,
-    utc_from_ms,
-)
+from farm.job import AttemptNote, EventKind, JobError, JobEvent, JobRecord, JobState, utc_from_ms
 from farm.status.worker import WorkerStatus
-from farm.store.base import (
-    Drain,
-    Notification,
-    StoreLimits,
-)
+from farm.store.base import Drain, Notification, StoreLimits
 
 PriorityQueue = tuple[int, str]  # priority, queue
 

@@ -8,24 +8,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from farm.errors import IdempotencyConflict, IllegalMove
-from farm.job import (
-    ErrorKind,
-    JobError,
-    JobRecord,
-    JobResult,
-    JobState,
-    Progress,
-)
+from farm.job import ErrorKind, JobError, JobRecord, JobResult, JobState, Progress
 from farm.status.worker import WorkerStatus
-from farm.store.base import (
-    Claim,
-    LeaseAnswer,
-    NewEvent,
-    NewJob,
-    Refused,
-    Submitted,
-    kept_reason,
-)
+from farm.store.base import Claim, LeaseAnswer, NewEvent, NewJob, Refused, Submitted, kept_reason
 from farm.store.codec import from_order, spec_digest, to_order
 from farm.store.verdicts import (
     DEADLINE_PASSED,

@@ -14,10 +14,7 @@ from PIL import Image
 from comfy.errors import GraphRejected
 from comfy.protocol.client import ComfyClient
 from comfy.protocol.outputs import locate
-from comfy.protocol.run import (
-    Outcome,
-    PromptRun,
-)
+from comfy.protocol.run import Outcome, PromptRun
 from comfy.rewrites import set_output_prefix
 from comfy.wan.templates import TEMPLATES, Template
 from comfy.wan.templates.page import example

@@ -15,10 +15,7 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from farm.asking.request import (
-    JobRequest,
-    prepare,
-)
+from farm.asking.request import JobRequest, prepare
 from farm.broker import CeleryNotifier, make_app
 from farm.check.services import judge_memory
 from farm.client import Farm
@@ -28,10 +25,7 @@ from farm.settings import RedisSettings
 from farm.status.worker import WorkerStatus
 from farm.store.base import Claim, LeaseAnswer, NewEvent, NewJob, Refused, StoreLimits
 from farm.store.redis.server import check_server
-from farm.store.redis.store import (
-    RedisJobStore,
-    connect,
-)
+from farm.store.redis.store import RedisJobStore, connect
 from farm.testing import PlainNotifier
 from farm.testing.storage import FolderStorage
 from tests.support.fleet import PICTURE

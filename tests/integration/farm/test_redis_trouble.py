@@ -15,10 +15,7 @@ from farm.errors import StoreUnavailable
 from farm.job import JobState
 from farm.settings import RedisSettings
 from farm.store.base import Claim, LeaseAnswer, StoreLimits
-from farm.store.redis.store import (
-    RedisJobStore,
-    connect,
-)
+from farm.store.redis.store import RedisJobStore, connect
 from farm.testing import PlainNotifier
 from tests.support.fault_proxy import FaultProxy
 from tests.support.jobs import a_job, a_result

@@ -14,10 +14,7 @@ from farm.errors import NotDurable, StoreUnavailable
 from farm.job import JobState
 from farm.settings import RedisSettings
 from farm.store.base import Claim, LeaseAnswer, StoreLimits
-from farm.store.redis.store import (
-    RedisJobStore,
-    connect,
-)
+from farm.store.redis.store import RedisJobStore, connect
 from farm.testing import PlainNotifier
 from tests.support.jobs import a_job, a_result
 from tests.support.sentinel import Watched

@@ -37,15 +37,9 @@ from farm.settings import RedisSettings
 from farm.status.not_fetching import NotFetching
 from farm.status.worker import WorkerStatus
 from farm.store.base import Claim, NewEvent, StoreLimits, Swept
-from farm.store.redis.store import (
-    RedisJobStore,
-    connect,
-)
+from farm.store.redis.store import RedisJobStore, connect
 from farm.store.roles import JobStore
-from farm.testing import (
-    MemoryJobStore,
-    PlainNotifier,
-)
+from farm.testing import MemoryJobStore, PlainNotifier
 from tests.support.jobs import QUEUE, a_job, a_result, an_error
 
 LIMITS = StoreLimits(

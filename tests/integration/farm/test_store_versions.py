@@ -13,10 +13,7 @@ from farm.errors import FarmError
 from farm.job import EventKind, JobState
 from farm.settings import RedisSettings
 from farm.store.base import Claim, LeaseAnswer, NewEvent, Refused, StoreLimits
-from farm.store.redis.store import (
-    RedisJobStore,
-    connect,
-)
+from farm.store.redis.store import RedisJobStore, connect
 from farm.testing import PlainNotifier
 from tests.support.jobs import QUEUE, a_job, a_result, an_error
 

@@ -15,11 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from farm.process.child import (
-    Child,
-    ChildNotStarted,
-    free_port,
-)
+from farm.process.child import Child, ChildNotStarted, free_port
 from farm.process.logpump import LogLine
 from tests.support.valkey import eventually
 

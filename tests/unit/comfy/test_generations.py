@@ -8,12 +8,7 @@ from pathlib import Path
 import pytest
 
 import farm
-from comfy.generations import (
-    GENERATIONS,
-    Generation,
-    has_flag,
-    is_newer_than_known,
-)
+from comfy.generations import GENERATIONS, Generation, has_flag, is_newer_than_known
 from comfy.node_defs.snapshot import FOLDER
 
 _ROOT = Path(farm.__file__).parents[1]

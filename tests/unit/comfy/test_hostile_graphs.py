@@ -9,19 +9,12 @@ from contextlib import contextmanager
 import pytest
 
 from comfy.errors import GraphError
-from comfy.graphs.graph import (
-    load_graph,
-    near_names,
-    set_inputs,
-)
+from comfy.graphs.graph import load_graph, near_names, set_inputs
 from comfy.graphs.path_gate import check_paths
 from comfy.lint import lint
 from comfy.rewrites import ChangeKind, RewriteOptions, optimize
 from comfy.wan.roles import find_roles
-from farm.asking.request import (
-    JobRequest,
-    prepare,
-)
+from farm.asking.request import JobRequest, prepare
 from farm.errors import FarmError
 from tests.support.hostile import GRAPHS, PATHS, Graph, node
 from tests.support.sites import a_site

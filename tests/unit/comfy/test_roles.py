@@ -9,10 +9,7 @@ from typing import Any
 
 import pytest
 
-from comfy.node_defs.definitions import (
-    parse_definitions,
-    shipped_definitions,
-)
+from comfy.node_defs.definitions import parse_definitions, shipped_definitions
 from comfy.wan.roles import Expert, Roles, find_roles
 from comfy.wan.templates import get_template
 from tests.support.wan_graphs import a14b_by_switches, custom_sampling, node, wrapper_i2v

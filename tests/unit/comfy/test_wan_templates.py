@@ -10,14 +10,8 @@ from hypothesis import strategies as st
 
 from comfy.errors import GraphError
 from comfy.generations import GENERATIONS, Generation
-from comfy.graphs.graph import (
-    check_graph,
-    nodes_of_class,
-)
-from comfy.graphs.required import (
-    model_files,
-    output_nodes,
-)
+from comfy.graphs.graph import check_graph, nodes_of_class
+from comfy.graphs.required import model_files, output_nodes
 from comfy.judging.validation import validate
 from comfy.node_defs.definitions import shipped_definitions
 from comfy.wan.find import clip_size, describe

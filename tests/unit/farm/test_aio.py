@@ -16,10 +16,7 @@ from farm.errors import InvalidJob, JobFailed, JobNotFound, StoreUnavailable, Wa
 from farm.job import JobEvent, JobState
 from farm.status.worker import WorkerStatus
 from farm.store.base import LeaseAnswer
-from farm.testing import (
-    FolderStorage,
-    MemoryJobStore,
-)
+from farm.testing import FolderStorage, MemoryJobStore
 from tests.support.fleet import TEMPLATE, wan_graph
 from tests.support.jobs import a_result
 

@@ -15,28 +15,16 @@ import pytest
 import farm
 from farm.cli.commands import COMMANDS
 from farm.cli.main import run
-from farm.cli.terminal.door import (
-    Door,
-    PlainConsole,
-)
+from farm.cli.terminal.door import Door, PlainConsole
 from farm.cli.terminal.exits import ExitCode
 from farm.client import Farm
-from farm.errors import (
-    BucketNotFound,
-    FarmError,
-    StorageDenied,
-    StorageUnavailable,
-    StoreUnavailable,
-)
+from farm.errors import BucketNotFound, FarmError, StorageDenied, StorageUnavailable, StoreUnavailable
 from farm.fleet.model_lists import models_name
 from farm.job import EventKind, JobState, Progress
 from farm.settings import RedisSettings, S3Settings
 from farm.storage import S3Patience, S3Storage
 from farm.store.base import Drain, NewEvent
-from farm.testing import (
-    FolderStorage,
-    MemoryJobStore,
-)
+from farm.testing import FolderStorage, MemoryJobStore
 from tests.support.clips import PNG_HEAD
 from tests.support.fleet import PICTURE, TEMPLATE, announce, changed, render, wan_graph
 from tests.support.jobs import an_error

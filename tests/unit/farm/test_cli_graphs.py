@@ -9,18 +9,10 @@ from typing import Any
 import pytest
 
 from comfy.wan.templates import TEMPLATES
-from farm.asking.request import (
-    JobRequest,
-    build,
-    prepare,
-    with_seeds,
-)
+from farm.asking.request import JobRequest, build, prepare, with_seeds
 from farm.cli.terminal.exits import ExitCode
 from farm.errors import InvalidJob
-from farm.testing import (
-    FolderStorage,
-    MemoryJobStore,
-)
+from farm.testing import FolderStorage, MemoryJobStore
 from tests.support.clips import PNG_HEAD
 from tests.support.wan_graphs import a14b_by_switches, wrapper_i2v
 from tests.unit.farm.test_cli import Cli, written

@@ -12,17 +12,11 @@ from typing import Any
 import pytest
 
 from farm.cli.main import run
-from farm.cli.terminal.door import (
-    Door,
-    PlainConsole,
-)
+from farm.cli.terminal.door import Door, PlainConsole
 from farm.cli.terminal.exits import ExitCode
 from farm.client import Farm
 from farm.settings import RedisSettings
-from farm.testing import (
-    FolderStorage,
-    MemoryJobStore,
-)
+from farm.testing import FolderStorage, MemoryJobStore
 from tests.support.fleet import announce, changed, wan_graph
 from tests.support.sites import wrapper_graph
 from tests.support.valkey import free_port

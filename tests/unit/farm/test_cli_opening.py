@@ -8,10 +8,7 @@ from pathlib import Path
 import pytest
 
 from farm.cli.terminal.door import PlainConsole
-from farm.cli.terminal.opening import (
-    opener,
-    say_link,
-)
+from farm.cli.terminal.opening import opener, say_link
 
 URL = "http://127.0.0.1:9000/farm/jobs/0123456789abcdef/clip.mp4?X-Amz-Signature=" + "f" * 64
 

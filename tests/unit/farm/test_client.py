@@ -25,10 +25,7 @@ from farm.errors import (
     WaitTimeout,
 )
 from farm.job import JobState
-from farm.testing import (
-    FolderStorage,
-    MemoryJobStore,
-)
+from farm.testing import FolderStorage, MemoryJobStore
 from tests.support.clips import PNG_HEAD
 from tests.support.fleet import PICTURE, TEMPLATE, render, wan_graph
 from tests.support.jobs import an_error

@@ -21,12 +21,7 @@ from comfy.graphs.graph import (
     set_input,
     set_inputs,
 )
-from comfy.graphs.required import (
-    input_files,
-    model_files,
-    node_classes,
-    output_nodes,
-)
+from comfy.graphs.required import input_files, model_files, node_classes, output_nodes
 
 Capture = Callable[[str], dict[str, Any]]
 

@@ -7,12 +7,7 @@ from typing import Any
 import pytest
 
 from comfy.graphs.arithmetic import evaluate
-from comfy.graphs.values import (
-    literal,
-    running,
-    setting,
-    untaken,
-)
+from comfy.graphs.values import literal, running, setting, untaken
 from tests.support.wan_graphs import Graph, node
 
 

@@ -12,14 +12,8 @@ from hypothesis import strategies as st
 
 from comfy.generations import GENERATIONS, Generation
 from comfy.judging.reasons import types_fit
-from comfy.judging.validation import (
-    Verdict,
-    validate,
-)
-from comfy.node_defs.definitions import (
-    Definitions,
-    shipped_definitions,
-)
+from comfy.judging.validation import Verdict, validate
+from comfy.node_defs.definitions import Definitions, shipped_definitions
 
 _CAPTURED = json.loads((Path(__file__).parents[3] / "data/comfyui/validation-0.3.64.json").read_text())
 V0_3_64, V0_12_1 = Generation.named("0.3.64"), Generation.named("0.12.1")

@@ -3,12 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from comfy.judging.validation import validate
-from comfy.node_defs.definitions import (
-    NodeDef,
-    Section,
-    parse_node,
-    shipped_definitions,
-)
+from comfy.node_defs.definitions import NodeDef, Section, parse_node, shipped_definitions
 from comfy.node_defs.dynamic_inputs import inputs_for
 
 _GROW: dict[str, Any] = {

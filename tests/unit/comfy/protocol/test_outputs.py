@@ -7,12 +7,7 @@ from typing import Any
 import pytest
 
 from comfy.errors import UnknownMessage
-from comfy.protocol.outputs import (
-    MediaKind,
-    OutputFile,
-    list_outputs,
-    locate,
-)
+from comfy.protocol.outputs import MediaKind, OutputFile, list_outputs, locate
 
 Capture = Callable[[str], dict[str, Any]]
 

@@ -4,10 +4,7 @@ from typing import Any
 
 import pytest
 
-from comfy.protocol.phases import (
-    Phase,
-    phase_of,
-)
+from comfy.protocol.phases import Phase, phase_of
 
 
 @pytest.mark.parametrize(

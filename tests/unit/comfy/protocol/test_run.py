@@ -7,16 +7,9 @@ import pytest
 
 from comfy.errors import NothingToShow, OutOfMemory, RunFailed, RunInterrupted, RunLost, UnknownMessage
 from comfy.protocol import wire
-from comfy.protocol.events import (
-    Event,
-    ExecutionStart,
-    Preview,
-)
+from comfy.protocol.events import Event, ExecutionStart, Preview
 from comfy.protocol.phases import Phase
-from comfy.protocol.run import (
-    Outcome,
-    PromptRun,
-)
+from comfy.protocol.run import Outcome, PromptRun
 from comfy.protocol.verdict import raise_unless_succeeded
 from comfy.protocol.whereabouts import Whereabouts, told_by_queue
 

@@ -8,10 +8,7 @@ from typing import Any
 import pytest
 
 from comfy.judging.validation import validate
-from comfy.node_defs.definitions import (
-    NodeDef,
-    with_choices,
-)
+from comfy.node_defs.definitions import NodeDef, with_choices
 from comfy.rewrites import ChangeKind, Optimized, RewriteOptions, RewriteStatus, optimize
 from comfy.rewrites.lightning import LIGHTNING
 from tests.support.fleet import changed, wan_graph

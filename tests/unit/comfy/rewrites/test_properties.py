@@ -15,13 +15,7 @@ from hypothesis import strategies as st
 from comfy.errors import GraphError
 from comfy.graphs.graph import check_graph
 from comfy.judging.validation import validate
-from comfy.node_defs.definitions import (
-    ANY_TYPE,
-    InputDef,
-    NodeDef,
-    Section,
-    shipped_definitions,
-)
+from comfy.node_defs.definitions import ANY_TYPE, InputDef, NodeDef, Section, shipped_definitions
 from comfy.rewrites import Attention, ChangeKind, RewriteOptions, RewriteStatus, Site, optimize
 from comfy.rewrites.registry import REWRITES
 from comfy.rewrites.rewrite import Rewrite

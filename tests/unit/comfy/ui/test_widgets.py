@@ -4,11 +4,7 @@ from typing import Any
 
 import pytest
 
-from comfy.node_defs.definitions import (
-    NodeDef,
-    parse_node,
-    shipped_definitions,
-)
+from comfy.node_defs.definitions import NodeDef, parse_node, shipped_definitions
 from comfy.ui.widgets import Saved, ShiftedValuesError, read_widgets, read_without_definition
 
 _KNOWN = shipped_definitions()

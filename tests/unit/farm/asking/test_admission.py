@@ -5,16 +5,10 @@ from __future__ import annotations
 import pytest
 
 from comfy.errors import GraphError
-from farm.asking.admission import (
-    admit,
-    refused_classes,
-)
+from farm.asking.admission import admit, refused_classes
 from farm.client import Farm
 from farm.errors import InvalidJob
-from farm.testing import (
-    FolderStorage,
-    MemoryJobStore,
-)
+from farm.testing import FolderStorage, MemoryJobStore
 from tests.support.fleet import PICTURE, wan_graph
 
 

@@ -7,24 +7,12 @@ from typing import Any
 
 import pytest
 
-from comfy.graphs.required import (
-    model_files,
-    node_classes,
-)
+from comfy.graphs.required import model_files, node_classes
 from comfy.wan.find import describe
 from comfy.wan.workload import smallest_vram_class_gib
 from farm.asking.building import GraphSource
-from farm.asking.graphs import (
-    facts_of,
-    read_graph,
-    with_values,
-)
-from farm.asking.request import (
-    JobOptions,
-    JobRequest,
-    prepare,
-    with_seeds,
-)
+from farm.asking.graphs import facts_of, read_graph, with_values
+from farm.asking.request import JobOptions, JobRequest, prepare, with_seeds
 from farm.errors import InvalidJob
 from farm.store.codec import spec_digest
 from tests.support.fleet import PICTURE, TEMPLATE, changed, wan_graph

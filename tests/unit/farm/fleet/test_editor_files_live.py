@@ -16,11 +16,7 @@ import pytest
 
 from comfy.generations import NEWEST
 from comfy.judging.validation import validate
-from comfy.node_defs.definitions import (
-    Definitions,
-    definitions_to_json,
-    shipped_definitions,
-)
+from comfy.node_defs.definitions import Definitions, definitions_to_json, shipped_definitions
 from comfy.node_defs.dynamic_inputs import inputs_for
 from comfy.wan.templates import TEMPLATES
 from comfy.wan.templates.page import example

@@ -12,11 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from farm.errors import StoreUnavailable
-from farm.fleet.metrics import (
-    FARM,
-    WORKERS,
-    FleetCollector,
-)
+from farm.fleet.metrics import FARM, WORKERS, FleetCollector
 from farm.fleet.metrics_page import page
 from farm.status.worker import WorkerStatus
 from farm.testing import MemoryJobStore

@@ -16,17 +16,10 @@ from farm.cli.terminal.exits import ExitCode
 from farm.client import Farm
 from farm.errors import InvalidJob, StoreUnavailable
 from farm.fleet.model_lists import models_name
-from farm.fleet.planning import (
-    USUAL_CARDS,
-    JobPlan,
-    target_of,
-)
+from farm.fleet.planning import USUAL_CARDS, JobPlan, target_of
 from farm.fleet.sites import live_sites
 from farm.status.worker import WorkerFacts
-from farm.testing import (
-    FolderStorage,
-    MemoryJobStore,
-)
+from farm.testing import FolderStorage, MemoryJobStore
 from tests.support.fleet import PICTURE, TEMPLATE, announce, wan_graph
 from tests.unit.farm.test_cli import Cli, written
 

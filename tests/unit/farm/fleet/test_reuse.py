@@ -12,10 +12,7 @@ from farm.asking.request import JobRequest
 from farm.client import Farm
 from farm.errors import InvalidJob
 from farm.job import JobSpec, JobState, make_spec
-from farm.testing import (
-    FolderStorage,
-    MemoryJobStore,
-)
+from farm.testing import FolderStorage, MemoryJobStore
 from tests.support.fleet import PICTURE, announce, changed, render, wan_graph
 
 SHA = "ab" * 32

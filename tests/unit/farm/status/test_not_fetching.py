@@ -6,11 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from farm.status.not_fetching import (
-    Cause,
-    NotFetching,
-    most_telling_first,
-)
+from farm.status.not_fetching import Cause, NotFetching, most_telling_first
 from farm.status.not_fetching_page import page
 
 PAGE = Path(__file__).parents[4] / "docs" / "not-fetching.md"

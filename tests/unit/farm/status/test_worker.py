@@ -13,10 +13,7 @@ from comfy.log.reading import LogReading
 from farm.errors import StatusUnreadable
 from farm.job import Progress
 from farm.status.not_fetching import NotFetching
-from farm.status.proof import (
-    Proof,
-    ProofVerdict,
-)
+from farm.status.proof import Proof, ProofVerdict
 from farm.status.worker import (
     AttentionTrials,
     CanaryStatus,

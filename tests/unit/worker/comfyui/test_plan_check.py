@@ -10,13 +10,8 @@ import pytest
 from comfy.log.reading import LogReader
 from comfy.log.text import plain_lines
 from farm.status.not_fetching import NotFetching
-from farm.status.proof import (
-    Proof,
-    ProofVerdict,
-)
-from worker.comfyui.plan_check import (
-    PlanCheck,
-)
+from farm.status.proof import Proof, ProofVerdict
+from worker.comfyui.plan_check import PlanCheck
 from worker.gate import Gate
 
 PROVEN = Proof(verdict=ProofVerdict.PROVEN, vram_state="NORMAL_VRAM")

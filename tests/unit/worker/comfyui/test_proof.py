@@ -9,10 +9,7 @@ import pytest
 
 from comfy.log.reading import LogReader
 from comfy.log.text import plain_lines
-from farm.status.proof import (
-    Proof,
-    ProofVerdict,
-)
+from farm.status.proof import Proof, ProofVerdict
 from worker.comfyui import proof as judged
 from worker.comfyui.process import ComfyFacts, read_facts
 from worker.gpu.card import GIB, GpuCard

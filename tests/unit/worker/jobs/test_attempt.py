@@ -17,10 +17,7 @@ from farm.job import ErrorKind, JobResult, JobState, queue_for
 from farm.settings import WorkerSettings
 from farm.status.worker import WorkerFacts, WorkerStatus
 from farm.store.base import Claim, LeaseAnswer, StoreLimits
-from farm.testing import (
-    FolderStorage,
-    MemoryJobStore,
-)
+from farm.testing import FolderStorage, MemoryJobStore
 from tests.support.clips import make_picture
 from tests.support.emulator_thread import EmulatorThread
 from tests.support.jobs import GRAPH, a_job

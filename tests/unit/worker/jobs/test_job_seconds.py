@@ -11,11 +11,7 @@ from comfy.protocol.phases import phase_of
 from comfy.protocol.progress import NodeTiming
 from comfy.wan.paces import PaceKey, read_key
 from comfy.wan.templates import get_template
-from farm.status.worker import (
-    GpuStatus,
-    LoadPlanStatus,
-    WorkerFacts,
-)
+from farm.status.worker import GpuStatus, LoadPlanStatus, WorkerFacts
 from worker.jobs.job_seconds import job_seconds
 
 WORKER = WorkerFacts(

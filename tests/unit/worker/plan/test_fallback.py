@@ -6,12 +6,7 @@ import pytest
 
 from farm.status.worker import WorkerStatus
 from worker.gpu.card import GIB
-from worker.plan.fallback import (
-    FallbackStep,
-    humbler,
-    larger_class,
-    next_step,
-)
+from worker.plan.fallback import FallbackStep, humbler, larger_class, next_step
 from worker.plan.flags import AcceptedFlags
 from worker.plan.load_plan import LoadMode, LoadPlan
 

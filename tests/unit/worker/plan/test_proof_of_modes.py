@@ -17,10 +17,7 @@ from comfy.emulator.world import make_world
 from comfy.log.reading import LogReader
 from comfy.log.text import plain_lines
 from comfy.wan.models import GIB
-from farm.status.proof import (
-    Proof,
-    ProofVerdict,
-)
+from farm.status.proof import Proof, ProofVerdict
 from worker.comfyui.process import ComfyFacts, read_facts
 from worker.comfyui.proof import prove
 from worker.gpu.card import GpuCard

@@ -10,10 +10,7 @@ from typing import Any
 import pytest
 
 from comfy.errors import GraphError, ServerUnreachable
-from comfy.node_defs.definitions import (
-    NodeDef,
-    shipped_definitions,
-)
+from comfy.node_defs.definitions import NodeDef, shipped_definitions
 from comfy.rewrites import ChangeKind
 from comfy.wan.cards import IDLE_BYTES
 from comfy.wan.models import GIB

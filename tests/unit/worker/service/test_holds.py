@@ -8,10 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from farm.status.worker import (
-    GpuStatus,
-    WorkerStatus,
-)
+from farm.status.worker import GpuStatus, WorkerStatus
 from farm.testing import MemoryJobStore
 from worker.errors import InUse
 from worker.gpu.card import GpuCard

@@ -6,10 +6,7 @@ from pathlib import Path
 
 from farm.fleet.model_lists import models_of
 from farm.settings import WorkerSettings
-from farm.status.worker import (
-    ModelsStatus,
-    WorkerStatus,
-)
+from farm.status.worker import ModelsStatus, WorkerStatus
 from farm.testing import MemoryJobStore
 from tests.support.valkey import eventually
 from worker.service.model_shelf import ModelShelf
