@@ -24,17 +24,17 @@ from farm.asking.building import GraphSource, InputSource
 from farm.asking.request import JobOptions, JobRequest
 from farm.asking.selection import Selection
 from farm.client import BATCH, Checked, Farm, succeeded
-from farm.downloads import DEFAULT_NAME
 from farm.errors import JobFailed, WaitTimeout
-from farm.follow import ends
-from farm.follower import Follower
 from farm.handle import Job, Result, result_of
 from farm.job import Artifact, JobEvent, JobRecord, JobResult, JobSpec, JobState
 from farm.settings import RedisSettings, S3Settings
 from farm.status.worker import WorkerStatus
 from farm.steering import Wanted, ids_of
 from farm.storage import Storage
+from farm.storage.downloads import DEFAULT_NAME
 from farm.store.base import Counts
+from farm.store.follow import ends
+from farm.store.follower import Follower
 from farm.store.roles import SubmitterStore
 
 if TYPE_CHECKING:

@@ -190,7 +190,7 @@ class CeleryNotifier:
 
 @functools.cache
 def _app_of_environment() -> Celery:
-    from farm.surroundings import settings_here
+    from farm.local.surroundings import settings_here
 
     return make_app(settings_here(RedisSettings))
 

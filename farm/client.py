@@ -23,22 +23,22 @@ from farm.asking.editor_file import is_from_editor
 from farm.asking.graphs import Knowledge
 from farm.asking.request import JobOptions, JobRequest, Prepared, local_file, prepare_with_files
 from farm.asking.selection import Selection, select
-from farm.downloads import DEFAULT_NAME
 from farm.errors import InvalidJob, JobFailed, Problem, Unplaceable, WaitTimeout
 from farm.fleet.preflight import Preflight
 from farm.fleet.reuse import reusable
 from farm.fleet.waiting import why_waiting
-from farm.follow import follow
 from farm.handle import Job
 from farm.job import JobEvent, JobRecord, JobSpec, JobState, new_job_id, queue_for
+from farm.local.surroundings import settings_here
 from farm.notifier import store_at
 from farm.settings import GateSettings, RedisSettings, S3Settings
 from farm.status.worker import WorkerStatus
 from farm.steering import Wanted, ids_of, prioritize, remove, retry_each
 from farm.storage import S3Storage, Storage
+from farm.storage.downloads import DEFAULT_NAME
 from farm.store.base import Counts, NewJob
+from farm.store.follow import follow
 from farm.store.roles import SubmitterStore
-from farm.surroundings import settings_here
 
 if TYPE_CHECKING:
     from farm.fleet.planning import JobPlan

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, Self
 
-from farm.downloads import DEFAULT_NAME, download_all
 from farm.errors import NoResult
 from farm.job import Artifact, JobEvent, JobRecord, JobResult, JobState
 from farm.storage import Storage
+from farm.storage.downloads import DEFAULT_NAME, download_all
 from farm.store.roles import SubmitterStore
 
 
@@ -39,7 +39,7 @@ class Result:
         fetched again.
 
         Args:
-            name: of the files, without their ending; see `farm.downloads.download_all` for its fields.
+            name: of the files, without their ending; `farm.storage.downloads.download_all` lists its fields.
 
         Raises:
             SettingsError: `name` has a field that this job does not.

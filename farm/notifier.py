@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from farm.local.surroundings import settings_here
 from farm.settings import RedisSettings, StoreSettings
-from farm.surroundings import settings_here
 
 if TYPE_CHECKING:
     from farm.broker import CeleryNotifier

@@ -20,11 +20,11 @@ from farm.errors import FarmError, SettingsError
 from farm.logs import configure_logging
 from farm.process.privacy import close_to_others
 from farm.settings import LogSettings
-from worker.celery_internals import answer_only_questions, queues_were_chosen
-from worker.consumer import Line, fetch_when_free, patient_consumer
 from worker.errors import WorkerError
 from worker.exits import EX_SOFTWARE, code_of_refusal
-from worker.gate import Gate
+from worker.fetching.celery_internals import answer_only_questions, queues_were_chosen
+from worker.fetching.consumer import Line, fetch_when_free, patient_consumer
+from worker.fetching.gate import Gate
 from worker.runtime import Settings, Worker, build
 from worker.tasks import register
 

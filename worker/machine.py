@@ -21,7 +21,7 @@ from worker.comfyui.recycle_comfy import recycler_of
 from worker.comfyui.supervisor import ComfySupervisor
 from worker.comfyui.warm_models import WarmModels
 from worker.errors import GpuUnusable, WorkerError
-from worker.gate import Gate
+from worker.fetching.gate import Gate
 from worker.gpu.attention import AttentionProbe
 from worker.gpu.nvenc import NvencFinding, try_nvenc
 from worker.gpu.watch import GpuWatch

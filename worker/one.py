@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import platform
 
+from farm.local.surroundings import settings_here
 from farm.settings import WorkerSettings
-from farm.surroundings import settings_here
 from worker.app import app
-from worker.celery_internals import run_command_line
 from worker.errors import WorkerError
+from worker.fetching.celery_internals import run_command_line
 from worker.gpu.card import find_card
 
 

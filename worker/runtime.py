@@ -13,6 +13,7 @@ from typing import Final, Self
 from farm.broker import CeleryNotifier, make_app
 from farm.errors import JobNotFound, StorageUnavailable
 from farm.job import VRAM_CLASSES_GIB, JobState, Progress
+from farm.local.surroundings import settings_here
 from farm.settings import (
     CleanSettings,
     GateSettings,
@@ -27,13 +28,13 @@ from farm.storage import S3Patience, S3Storage, Storage
 from farm.store.redis.server import check_server, doubts
 from farm.store.redis.store import connect, store_limits
 from farm.store.roles import JobStore
-from farm.surroundings import settings_here
 from farm.upkeep.cleaning import Cleaner, limits_of
 from farm.upkeep.janitor import Janitor
 from farm.upkeep.steward import Steward
 from worker.comfyui.own_comfy import OwnComfy
 from worker.exits import EX_TEMPFAIL
-from worker.gate import Gate
+from worker.fetching.gate import Gate
+from worker.fetching.watchdog import MessageLine, Watchdog, work_waits
 from worker.gpu.card import GIB
 from worker.inputs.cache import InputCache
 from worker.jobs.at_work import AtWork
@@ -59,7 +60,6 @@ from worker.service.lifetime import Lifetime, Part
 from worker.service.model_shelf import ModelShelf
 from worker.service.spot import spot_watch
 from worker.service.status_keeper import StatusKeeper
-from worker.watchdog import MessageLine, Watchdog, work_waits
 
 log = logging.getLogger(__name__)
 

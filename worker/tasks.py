@@ -9,7 +9,7 @@ from celery import Celery
 
 from farm.broker import TASK_NAME
 from farm.job import Progress, is_job_id
-from worker.gate import Gate
+from worker.fetching.gate import Gate
 from worker.runtime import Worker
 
 log = logging.getLogger(__name__)

@@ -191,9 +191,9 @@ def up(arguments: Sequence[str]) -> int:
     Raises:
         GpuUnusable: a card ought to be there, or was asked for, and cannot be used.
     """
+    from farm.local.surroundings import settings_here
     from farm.logs import configure_logging
     from farm.settings import LogSettings, WorkerSettings
-    from farm.surroundings import settings_here
 
     options = _options(arguments)
     if options.strict:

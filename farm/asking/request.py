@@ -14,9 +14,9 @@ from comfy.errors import GraphError, GraphProblem
 from comfy.graphs.graph import Graph
 from comfy.graphs.plain_json import MAX_BITS, exceeds, walk
 from comfy.judging.advice import no_outputs
+from comfy.protocol.sniff import HEAD_BYTES, sniff
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.options import Attention, RewriteOptions
-from comfy.sniff import HEAD_BYTES, sniff
 from comfy.wan.binding import Bindings
 from comfy.wan.templates import TEMPLATES
 from farm.asking.building import (

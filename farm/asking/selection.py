@@ -10,8 +10,8 @@ from typing import Any, Final
 from comfy.graphs.graph import Graph
 from comfy.graphs.links import inputs_of
 from farm.asking.graphs import roles_of
-from farm.downloads import seed_of
 from farm.job import JobRecord, JobState
+from farm.storage.downloads import seed_of
 from farm.store.roles import JobReader
 
 _PAGE: Final = 500  # records in one round trip

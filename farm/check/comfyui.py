@@ -16,8 +16,8 @@ from comfy.protocol.address import ComfyAddress
 from farm.check.finding import Finding, bad, good, note
 from farm.errors import SettingsError
 from farm.installed import how_to_install
+from farm.local.surroundings import settings_here
 from farm.settings import WorkerSettings
-from farm.surroundings import settings_here
 
 NAME: Final = "ComfyUI"
 CANARY: Final = "canary"

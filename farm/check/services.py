@@ -9,6 +9,7 @@ from typing import Any
 
 from farm.check.finding import Finding, bad, good, note
 from farm.errors import FarmError, SettingsError, StorageUnavailable, StoreMisconfigured, StoreUnavailable
+from farm.local.surroundings import settings_here
 from farm.notifier import store_at
 from farm.process.environment import is_loopback
 from farm.redis_address import RedisAddress
@@ -20,7 +21,6 @@ from farm.settings import (
     known_variables,
     misspelt_variables,
 )
-from farm.surroundings import settings_here
 
 STACK_REMEDY = "start a local stack with `farm up`, or set {}"
 

@@ -8,9 +8,9 @@ from comfy.canary.report import Verdict
 from farm.check.comfyui import CANARY, judge_canary
 from farm.check.finding import Finding
 from farm.errors import SettingsError, StoreUnavailable
+from farm.local.surroundings import settings_here
 from farm.notifier import store_at
 from farm.settings import RedisSettings
-from farm.surroundings import settings_here
 
 
 def check_workers(folder: Path | None = None) -> list[Finding]:

@@ -18,7 +18,7 @@ from farm.broker import CeleryNotifier, make_app
 from farm.job import queue_for
 from farm.settings import RedisSettings
 from tests.support.valkey import eventually
-from worker.celery_internals import (
+from worker.fetching.celery_internals import (
     decide_fetching,
     drop_unreadable,
     end_if_told,
@@ -168,7 +168,7 @@ def test_a_loop_of_the_consumer_ends_when_a_signal_asked_for_it(monkeypatch: pyt
 COMMAND_LINE = """
 from farm.broker import make_app
 from farm.settings import RedisSettings
-from worker.celery_internals import run_command_line
+from worker.fetching.celery_internals import run_command_line
 app = make_app(RedisSettings.read(), name="ours")
 try:
     run_command_line(app, ["no-such-command"])

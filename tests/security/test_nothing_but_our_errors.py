@@ -26,10 +26,10 @@ from comfy.protocol.events import ExecutionError
 from comfy.protocol.outputs import list_outputs, list_texts
 from comfy.protocol.rejection import read_rejection
 from comfy.protocol.run import PromptRun
+from comfy.protocol.sniff import sniff
 from comfy.protocol.wire import read_binary, read_text
 from comfy.rewrites import optimize, set_output_prefix
 from comfy.rewrites.change import ChangeKind
-from comfy.sniff import sniff
 from comfy.ui.load import load_any
 from comfy.wan.roles import find_roles
 from farm.asking.inspection import inspect_graph

@@ -20,8 +20,8 @@ from farm.store.base import StoreLimits
 from farm.store.redis.store import connect
 from tests.support.jobs import QUEUE, a_job
 from tests.support.valkey import eventually
-from worker.celery_internals import QUESTIONS
-from worker.consumer import only_ours
+from worker.fetching.celery_internals import QUESTIONS
+from worker.fetching.consumer import only_ours
 
 ROOT = Path(__file__).parents[2]
 ORDERS = sorted(Panel.data.keys() - QUESTIONS - {"conf"})
@@ -29,7 +29,7 @@ A_WORKER = """
 import sys
 from farm.broker import make_app
 from farm.settings import RedisSettings
-from worker.celery_internals import answer_only_questions
+from worker.fetching.celery_internals import answer_only_questions
 app = make_app(RedisSettings.read())
 answer_only_questions()
 @app.task(name="farm.render", ignore_result=True)

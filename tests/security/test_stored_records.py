@@ -16,7 +16,6 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from farm.downloads import download_all
 from farm.errors import FarmError, RecordUnreadable
 from farm.fleet.model_lists import models_name, models_of
 from farm.fleet.preflight import definitions_name, definitions_of
@@ -24,6 +23,7 @@ from farm.job import EventKind, JobRecord, JobState
 from farm.limits import MOST_UNPACKED_BYTES
 from farm.settings import RedisSettings
 from farm.status.worker import ModelsStatus, WorkerStatus, read_status
+from farm.storage.downloads import download_all
 from farm.store.base import StoreLimits
 from farm.store.codec import event_from, head_from_json, record_from, unpack_spec
 from farm.store.redis.store import RedisJobStore, connect

@@ -27,7 +27,7 @@ from farm.store.roles import JobStore
 from tests.support.clips import make_picture
 from tests.support.jobs import GRAPH
 from tests.support.worker_here import Hooks as NoHooks
-from worker.gate import Gate
+from worker.fetching.gate import Gate
 from worker.jobs import attempt as attempts
 from worker.jobs.at_work import AtWork
 from worker.jobs.context import AloneOnGpu, AttemptContext, GpuTurn

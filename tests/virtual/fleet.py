@@ -27,7 +27,7 @@ from tests.chaos.history import Death, Harm, Run
 from tests.virtual.loop import Loop, Process, VirtualEvent
 from tests.virtual.valkey import VirtualClient, VirtualValkey
 from worker.errors import AttemptStopped, ComfyDied
-from worker.gate import Gate
+from worker.fetching.gate import Gate
 from worker.jobs.at_work import AtWork
 from worker.jobs.attempt import attempt
 from worker.jobs.context import AloneOnGpu, AttemptContext, GpuTurn, RenderContext

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from comfy.canary.report import CanaryReport, Verdict
 from farm.status.not_fetching import NotFetching
 from worker.comfyui.keeper import ComfyState
-from worker.gate import Gate
+from worker.fetching.gate import Gate
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from typing import Final
 
 import psutil
 
+from worker.comfyui.locks import HeldLock
 from worker.errors import FolderUnusable
 from worker.inputs.cache import INPUT_SUBFOLDER
-from worker.locks import HeldLock
 
 log = logging.getLogger(__name__)
 

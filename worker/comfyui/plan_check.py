@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from farm.status.not_fetching import NotFetching
 from farm.status.proof import Proof, ProofVerdict
-from worker.gate import Gate
+from worker.fetching.gate import Gate
 
 log = logging.getLogger(__name__)
 

@@ -35,11 +35,11 @@ from worker.comfyui.launch import (
     find_target,
     probe_flags,
 )
+from worker.comfyui.locks import HeldLock, gpu_lock_path
 from worker.comfyui.process import ComfyFacts, ComfyProcess
 from worker.comfyui.proof import prove
 from worker.errors import ComfyStartFailed, WorkerError
 from worker.gpu.card import GIB, GpuCard, class_to_serve, find_card
-from worker.locks import HeldLock, gpu_lock_path
 from worker.plan.fallback import FallbackStep, humbler
 from worker.plan.flags import AcceptedFlags
 from worker.plan.host import host_memory

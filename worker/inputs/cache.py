@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from comfy.protocol.outputs import MediaKind
-from comfy.sniff import HEAD_BYTES, sniff
+from comfy.protocol.sniff import HEAD_BYTES, sniff
 from farm.asking.sources import public_source, without_pin
 from farm.errors import TransferStopped
 from farm.settings import WorkerSettings

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from comfy.sniff import HEAD_BYTES
+from comfy.protocol.sniff import HEAD_BYTES
 from worker.inputs.addresses import Address, is_public, resolve
 from worker.inputs.cutoff import Cutoff, HttpPool, HttpsPool, OutOfTime
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from comfy.sniff import HEAD_BYTES, sniff
+from comfy.protocol.sniff import HEAD_BYTES, sniff
 from farm.asking.sources import public_source, scheme_of
 from farm.errors import (
     BucketNotFound,

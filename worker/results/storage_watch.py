@@ -11,7 +11,7 @@ from farm.errors import BucketNotFound, StorageDenied, StorageUnavailable
 from farm.status.not_fetching import NotFetching
 from farm.status.worker import StorageStatus
 from farm.store.roles import WorkerStore
-from worker.gate import Gate
+from worker.fetching.gate import Gate
 from worker.results.retained import RetainedRenders
 
 log = logging.getLogger(__name__)

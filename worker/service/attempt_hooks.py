@@ -8,7 +8,7 @@ from typing import Any
 from farm.errors import StorageUnavailable
 from farm.job import JobError, ModelFile
 from farm.status.worker import WorkerFacts
-from worker.gate import Gate
+from worker.fetching.gate import Gate
 from worker.jobs.faults import DISK_FULL, GPU_LOST, MachineTrouble
 from worker.machine import Machine
 from worker.results.storage_watch import StorageWatch

@@ -27,7 +27,8 @@ from farm.status.worker import (
 )
 from worker.comfyui.installed import comfyui_installed, custom_nodes
 from worker.comfyui.supervisor import ComfySupervisor
-from worker.gate import Gate
+from worker.fetching.gate import Gate
+from worker.fetching.watchdog import Watchdog
 from worker.gpu.card import GpuCard
 from worker.gpu.watch import GpuWatch
 from worker.jobs.at_work import AtWork
@@ -42,7 +43,6 @@ from worker.service.draining import Draining
 from worker.service.epoch import EpochWatch
 from worker.service.health import Health
 from worker.service.model_shelf import ModelShelf
-from worker.watchdog import Watchdog
 
 
 class StatusMaker:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from farm.status.not_fetching import NotFetching
-from worker.gate import Gate
+from worker.fetching.gate import Gate
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from farm.errors import JobNotFound, StoreUnavailable
 from farm.status.not_fetching import NotFetching
 from farm.store.base import Drain, Notification
 from farm.store.roles import WorkerStore
-from worker.gate import Gate
+from worker.fetching.gate import Gate
 from worker.jobs.at_work import AtWork
 from worker.jobs.lease import Lease, LeaseKeeper
 from worker.service.epoch import EpochWatch

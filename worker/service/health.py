@@ -11,7 +11,7 @@ from farm.errors import StoreUnavailable
 from farm.job import JobError, JobState
 from farm.status.not_fetching import NotFetching
 from farm.status.worker import JudgedStatus
-from worker.gate import Gate
+from worker.fetching.gate import Gate
 from worker.jobs.faults import DISK_FULL
 from worker.service.quarantine import Quarantine
 from worker.service.suspicion import CODE, IN_A_ROW, Suspicion

@@ -14,7 +14,7 @@ from farm.errors import StoreUnavailable
 from farm.status.not_fetching import NotFetching
 from farm.store.roles import WorkerStore
 from worker.errors import InUse
-from worker.gate import Gate
+from worker.fetching.gate import Gate
 from worker.gpu.card import GpuCard
 from worker.service.status_keeper import TTL_S
 

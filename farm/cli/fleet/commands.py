@@ -22,11 +22,11 @@ from farm.cli.terminal.tables import findings_table, queues_table
 from farm.errors import SettingsError, WorkerNotFound
 from farm.fleet.model_lists import models_of
 from farm.installed import how_to_install
+from farm.local.surroundings import settings_here
 from farm.process.environment import for_worker
 from farm.settings import CleanSettings, LogSettings, RedisSettings, StoreSettings
 from farm.status.worker import WorkerStatus, workers_named
 from farm.store.base import Drain
-from farm.surroundings import settings_here
 
 
 def workers(

@@ -16,9 +16,9 @@ from farm.cli.terminal.door import Door, door_of, say
 from farm.cli.terminal.exits import ExitCode
 from farm.cli.terminal.tables import video_words
 from farm.cli.terminal.words import size
-from farm.downloads import DEFAULT_NAME
 from farm.handle import Result
 from farm.job import DEFAULT_PRIORITY, LEAST_URGENT, MOST_URGENT, JobRecord, JobState
+from farm.storage.downloads import DEFAULT_NAME
 
 if TYPE_CHECKING:
     from farm.client import Farm

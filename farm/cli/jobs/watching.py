@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from farm.cli.jobs.views import BarView, JsonView, LineView, View
 from farm.cli.terminal.door import Door
 from farm.errors import StoreUnavailable
-from farm.follow import follow
 from farm.job import JobEvent, JobRecord
+from farm.store.follow import follow
 
 if TYPE_CHECKING:
     from farm.client import Farm
@@ -50,7 +50,7 @@ def watch_jobs(farm: Farm, job_ids: Sequence[str], view: View) -> list[JobRecord
 
 
 def _events(farm: Farm, job_ids: Sequence[str], view: View) -> Iterator[JobEvent]:
-    """As `farm.follow`, going on where it was after Redis had been away."""
+    """As `farm.store.follow`, going on where it was after Redis had been away."""
     read_until = dict.fromkeys(job_ids, "0")
     away_since: float | None = None
     while True:

@@ -61,9 +61,9 @@ class Door:
         """
         # What only reads a graph, or tells its own help, pays for neither Redis nor S3.
         from farm.client import Farm
+        from farm.local.surroundings import settings_here
         from farm.settings import S3Settings
         from farm.storage import S3Patience, S3Storage
-        from farm.surroundings import settings_here
 
         # A person at a terminal wants to hear soon that nobody answers.
         patience = S3Patience(connect_s=3.0, silence_s=30.0, attempts=2)

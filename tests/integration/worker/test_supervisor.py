@@ -28,6 +28,7 @@ from farm.status.proof import ProofVerdict
 from tests.support.valkey import eventually
 from worker.comfyui.keeper import ComfyState, Rhythm
 from worker.comfyui.launch import extra_arguments, find_target, probe_flags
+from worker.comfyui.locks import gpu_lock_path
 from worker.comfyui.own_comfy import OwnComfy
 from worker.comfyui.supervisor import ComfySupervisor
 from worker.errors import (
@@ -39,9 +40,8 @@ from worker.errors import (
     InUse,
     WorkerError,
 )
-from worker.gate import Gate
+from worker.fetching.gate import Gate
 from worker.gpu.card import GIB, GpuCard
-from worker.locks import gpu_lock_path
 from worker.machine import Machine
 from worker.plan.load_plan import LoadMode, plan_load
 

@@ -14,8 +14,8 @@ from farm.cli.main import run
 from farm.local import attach, local_environment, stack_folder
 from farm.local.processes import identify
 from farm.local.state import Passwords, StackState, write_state
+from farm.local.surroundings import settings_here
 from farm.settings import RedisSettings, S3Settings, WorkerSettings
-from farm.surroundings import settings_here
 
 REDIS_URL = "redis://:se'cret@127.0.0.1:7777/0"
 ENVIRONMENT = {

@@ -14,7 +14,7 @@ from farm.status.not_fetching import NotFetching
 from tests.support.valkey import eventually
 from worker.comfyui.canary_keeper import CanaryKeeper
 from worker.comfyui.keeper import ComfyState
-from worker.gate import Gate
+from worker.fetching.gate import Gate
 
 GOOD = CanaryReport(version="0.33.0", taken_for="0.33.0", is_newer=False, rows=())
 BUSY = dataclasses.replace(GOOD, busy="1 prompts of others are before ours")

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from worker.comfyui.folders import WorkerFolders, open_folders
+from worker.comfyui.locks import HeldLock, gpu_lock_path
 from worker.errors import FolderUnusable, InUse
-from worker.locks import HeldLock, gpu_lock_path
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from comfy.log.text import plain_lines
 from farm.status.not_fetching import NotFetching
 from farm.status.proof import Proof, ProofVerdict
 from worker.comfyui.plan_check import PlanCheck
-from worker.gate import Gate
+from worker.fetching.gate import Gate
 
 PROVEN = Proof(verdict=ProofVerdict.PROVEN, vram_state="NORMAL_VRAM")
 UNPROVEN = Proof(verdict=ProofVerdict.UNPROVEN, unproven=("its log does not say",))

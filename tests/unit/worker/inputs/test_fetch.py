@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from comfy.sniff import HEAD_BYTES
+from comfy.protocol.sniff import HEAD_BYTES
 from farm.errors import TransferStopped
 from worker.inputs import fetch
 from worker.inputs.addresses import Address, is_public

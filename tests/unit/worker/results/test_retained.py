@@ -16,7 +16,7 @@ from farm.store.base import Claim
 from farm.store.codec import spec_digests
 from farm.testing import MemoryJobStore
 from tests.support.jobs import OTHER, a_job, a_result, an_error
-from worker.gate import Gate
+from worker.fetching.gate import Gate
 from worker.results.publish import LocalOutput
 from worker.results.rendered import Rendered
 from worker.results.republish import Republisher

@@ -12,7 +12,7 @@ import pytest
 from farm.job import ErrorKind, JobError
 from farm.status.not_fetching import NotFetching
 from tests.support.valkey import eventually
-from worker.gate import Gate
+from worker.fetching.gate import Gate
 from worker.service.disk import DiskWatch
 from worker.service.health import Health
 

@@ -15,7 +15,7 @@ from farm.store.base import Claim, Drain
 from farm.testing import MemoryJobStore
 from tests.support.jobs import QUEUE, a_job
 from tests.support.valkey import eventually
-from worker.gate import Gate
+from worker.fetching.gate import Gate
 from worker.jobs.at_work import AtWork
 from worker.jobs.lease import Lease, LeaseKeeper
 from worker.service.draining import Draining

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from farm.store.roles import JobReader
-from worker.gate import Gate
+from worker.fetching.gate import Gate
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ LOOK_EVERY_S: Final = 2.0
 
 
 class MessageLine(Protocol):
-    """How messages come; see `worker.consumer.Line`."""
+    """How messages come; see `worker.fetching.consumer.Line`."""
 
     def notifications(self) -> dict[str, int]:
         """How many messages wait in each queue that this worker consumes."""

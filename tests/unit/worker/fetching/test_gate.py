@@ -10,7 +10,7 @@ import pytest
 from farm.status.not_fetching import NotFetching
 from tests.support.clock import Clock
 from tests.support.valkey import eventually
-from worker.gate import Gate, Ticket
+from worker.fetching.gate import Gate, Ticket
 
 
 @pytest.fixture

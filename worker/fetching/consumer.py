@@ -24,8 +24,14 @@ from redis.exceptions import ResponseError
 
 from farm.broker import TASK_NAME
 from farm.status.not_fetching import NotFetching
-from worker.celery_internals import decide_fetching, drop_unreadable, end_if_told, redis_of, sockets_of
-from worker.gate import Gate
+from worker.fetching.celery_internals import (
+    decide_fetching,
+    drop_unreadable,
+    end_if_told,
+    redis_of,
+    sockets_of,
+)
+from worker.fetching.gate import Gate
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from comfy.sniff import sniff
+from comfy.protocol.sniff import sniff
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from farm.status.not_fetching import NotFetching
-from worker.gate import Gate
-from worker.watchdog import Watchdog
+from worker.fetching.gate import Gate
+from worker.fetching.watchdog import Watchdog
 
 
 class Scene:

@@ -1,0 +1,1 @@
+"""When the next message is taken from Celery: once the GPU is free."""
