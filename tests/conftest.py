@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from hypothesis import settings
+
+# A deadline for each example would measure who else uses the machine.
+settings.register_profile("steady", deadline=None)
+settings.load_profile("steady")
+
 pytest_plugins = [
     "tests.support.fleet",
     "tests.support.s3",

@@ -91,7 +91,6 @@ values = st.recursive(
 )
 _property = settings(
     max_examples=_EXAMPLES,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],

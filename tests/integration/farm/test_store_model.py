@@ -499,7 +499,6 @@ def test_the_scripts_do_what_the_model_does(valkey_url: str) -> None:
         settings=settings(
             max_examples=25,
             stateful_step_count=30,
-            deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
         ),

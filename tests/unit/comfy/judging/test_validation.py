@@ -297,7 +297,7 @@ _nodes = st.fixed_dictionaries({}, optional={"class_type": _classes, "inputs": _
 _graphs = st.dictionaries(st.sampled_from(["1", "2", "3"]) | st.integers(), _nodes, max_size=5) | _json
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(graph=_graphs, generation=st.sampled_from(GENERATIONS))
 def test_no_graph_makes_it_stumble(graph: Any, generation: Generation) -> None:
     verdict = judge(graph, _OLD if generation is V0_3_64 else _NEW, generation)

@@ -36,7 +36,6 @@ _QUICK: Final = settings(
     max_examples=int(os.environ.get("FARM_TEST_EXAMPLES", "40")),
     derandomize="FARM_TEST_EXAMPLES" not in os.environ,
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
