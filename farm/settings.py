@@ -417,6 +417,12 @@ class WorkerSettings(FromEnvironment):
         description="Variables that ComfyUI gets besides what it computes by, with commas between, such as "
         "`HF_TOKEN`: its custom nodes can read them.",
     )
+    comfy_user: str = Field(
+        "",
+        validation_alias=_variable("FARM_COMFY_USER"),
+        description="Whom the ComfyUI that a worker starts runs as: `name`, `name:group` or `uid:gid`; then "
+        "its custom nodes cannot read what is the worker's. The worker has to be root. Empty: as the worker.",
+    )
     comfy_log_level: str = Field(
         "INFO",
         validation_alias=_variable("COMFY_LOG_LEVEL"),

@@ -148,6 +148,7 @@ class Machine:
             folder.absolute() / "attention.json",
             card={"uuid": self.gpu.uuid, "driver": self.gpu.driver or ""},
             environ=child_environment(self.comfy.target, self.comfy.plan.env),
+            user=self.comfy.target.user,
         )
 
     def _try_nvenc(self) -> None:

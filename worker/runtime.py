@@ -337,6 +337,7 @@ def assemble(
 
     scratch = own.data_dir / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+    scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     publisher = S3Publisher(
         storage,
         patience_s=own.publish_patience_s,

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Final, Self
 
 from farm.errors import FarmError
+from farm.process.guard import NOBODY_ELSE
 from farm.process.logpump import LogFile, LogLine, LogPump
+from farm.process.user import UnixUser
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ class Child:
         on_exit: Callable[[int], None] | None = None,
         log_file: Path | None = None,
         grace_s: float = 10.0,
+        user: UnixUser | None = None,
     ) -> Self:
         """Run a command in a session of its own, its standard input empty.
 
@@ -77,6 +80,7 @@ class Child:
             on_exit: called in a thread with its exit code, after its last line.
             log_file: its output goes there too, each line with its time.
             grace_s: what it has between SIGTERM and SIGKILL when this process dies.
+            user: whom it runs as; default: as this process does.
 
         Raises:
             ChildNotStarted: no such program or folder, not executable, …
@@ -84,7 +88,7 @@ class Child:
         """
         file = LogFile(log_file) if log_file is not None else None
         try:
-            guard, report = _start_guard(command, name, env=env, cwd=cwd, grace_s=grace_s)
+            guard, report = _start_guard(command, name, env=env, cwd=cwd, grace_s=grace_s, user=user)
         except ChildNotStarted:
             if file is not None:
                 file.close()
@@ -166,12 +170,29 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 def _start_guard(
-    command: Sequence[str], name: str, *, env: Mapping[str, str] | None, cwd: Path | None, grace_s: float
+    command: Sequence[str],
+    name: str,
+    *,
+    env: Mapping[str, str] | None,
+    cwd: Path | None,
+    grace_s: float,
+    user: UnixUser | None,
 ) -> tuple[subprocess.Popen[bytes], int]:
     report, tell = os.pipe()
+    who = NOBODY_ELSE if user is None else user.as_argument
     try:
         guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), str(tell), str(grace_s), *command],
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                str(GUARD),
+                str(os.getpid()),
+                str(tell),
+                str(grace_s),
+                who,
+                *command,
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

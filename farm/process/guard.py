@@ -1,8 +1,9 @@
 """Runs one command and sees to it that nothing of it outlives the process that asked for it.
 
-Started by `farm.process.child` as ``python -I -S guard.py OWNER REPORT GRACE COMMAND…``; it uses the standard
-library only. Its standard input is the lifeline, a pipe whose other end the owner holds: a line
-``stop SECONDS`` on it is an order, and its end means that the owner is gone, by whatever death.
+Started by `farm.process.child` as ``python -I -S guard.py OWNER REPORT GRACE USER COMMAND…``; it uses the
+standard library only. Its standard input is the lifeline, a pipe whose other end the owner holds: a line
+``stop SECONDS`` on it is an order, and its end means that the owner is gone, by whatever death. USER is
+``UID:GID:GROUP,GROUP`` or ``-``: whom the command runs as; the guard does not, so that it can still end it.
 
 PDEATHSIG alone would not do: it fires when the *thread* that started a process ends, and it reaches
 one process, not what that has started in turn. Here a process with a single thread does the starting,
@@ -27,16 +28,18 @@ KILL_PATIENCE_S = 10.0  # a process inside a driver call dies late, one that han
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
 LIFELINE = 0
 CANNOT_RUN = 127
+NOBODY_ELSE = "-"
 RESTORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
 
 
-def main(owner: int, report: int, grace_s: float, command: list[str]) -> int:
+def main(owner: int, report: int, grace_s: float, user: str, command: list[str]) -> int:
     """Run the command, keep watch, clear up; the exit code to end with."""
     os.set_inheritable(report, False)
     guard = Guard(owner=owner, grace_s=grace_s)
-    error = guard.start(command)
+    error = guard.start(command, user)
     os.write(report, f"error {error}\n".encode() if error else f"pid {guard.pid}\n".encode())
     os.close(report)
     return CANNOT_RUN if error else _end_like(guard.watch())
@@ -56,7 +59,7 @@ class Guard:
         self._poll.register(self._wakeup, select.POLLIN)
         self._poll.register(LIFELINE, select.POLLIN)
 
-    def start(self, command: list[str]) -> int:
+    def start(self, command: list[str], user: str) -> int:
         """Start the command; an errno, or 0 when it runs."""
         prctl = _prctl()
         prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -64,7 +67,7 @@ class Guard:
         myself = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
-            os._exit(_become(command, guard=myself, prctl=prctl, tell=tell))
+            os._exit(_become(command, user, guard=myself, prctl=prctl, tell=tell))
         os.close(tell)
         error = os.read(failure, 16)  # ends when the command has replaced the fork
         os.close(failure)
@@ -142,9 +145,15 @@ class Guard:
                     self._status = ended[1]
 
 
-def _become(command: list[str], *, guard: int, prctl: Callable[[int, int], object], tell: int) -> int:
+def _become(
+    command: list[str], user: str, *, guard: int, prctl: Callable[[int, int], object], tell: int
+) -> int:
     try:
         os.setsid()
+        if user != NOBODY_ELSE:
+            _change_to(user)
+            prctl(PR_SET_NO_NEW_PRIVS, 1)  # no `sudo` leads back
+        # After the change of user, which takes it back.
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != guard:  # it died before the line above took effect
             return CANNOT_RUN
@@ -156,6 +165,13 @@ def _become(command: list[str], *, guard: int, prctl: Callable[[int, int], objec
     except OSError as exc:
         os.write(tell, str(exc.errno).encode())
     return CANNOT_RUN
+
+
+def _change_to(user: str) -> None:
+    uid, gid, groups = user.split(":")
+    os.setgroups([int(group) for group in groups.split(",")])
+    os.setgid(int(gid))
+    os.setuid(int(uid))
 
 
 def _watch_signals() -> int:
@@ -211,4 +227,4 @@ def _end_like(status: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4:]))
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4], sys.argv[5:]))

@@ -71,6 +71,10 @@ class ThreadComfy:
         self.fallbacks: list[FallbackStep] = []
 
     @property
+    def output_owner(self) -> int | None:
+        return None
+
+    @property
     def output_dir(self) -> Path | None:
         """See `Comfy.output_dir`."""
         return self.server.output

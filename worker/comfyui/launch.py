@@ -17,6 +17,7 @@ import comfy.errors
 from comfy.log.text import LogLevel
 from comfy.protocol.address import ComfyAddress
 from farm.process.environment import for_comfyui
+from farm.process.user import UnixUser, can_become_others
 from farm.settings import WorkerSettings
 from worker.comfyui.folders import WorkerFolders
 from worker.errors import ComfyUnusable
@@ -59,23 +60,42 @@ class Target:
     command: tuple[str, ...] = ()  # interpreter and program, without arguments
     address: ComfyAddress | None = None  # of an attached one
     setting: str = "COMFYUI_DIR"  # the variable that named it
+    user: UnixUser | None = None  # whom it runs as; None: as this process does
 
 
 def find_target(settings: WorkerSettings) -> Target:
     """What the settings name: a URL before a folder, and the emulator when they name neither.
 
     Raises:
-        ComfyUnusable: the folder is no ComfyUI, or its interpreter is none.
+        ComfyUnusable: the folder is no ComfyUI, its interpreter is none, or it cannot run as that user.
     """
     if settings.comfyui_address is not None:
         return Target(kind=ComfyKind.ATTACHED, address=settings.comfyui_address, setting="COMFYUI_URL")
     if settings.comfyui_dir is None:
         command = (sys.executable, "-m", "comfy.emulator")
-        return Target(kind=ComfyKind.EMULATOR, command=command, setting="FARM_EMULATOR_ARGS")
+        user = _user_for(settings)
+        return Target(kind=ComfyKind.EMULATOR, command=command, setting="FARM_EMULATOR_ARGS", user=user)
     folder = settings.comfyui_dir.expanduser().absolute()
     _check_folder(folder)
     python = _interpreter(settings, folder)
-    return Target(kind=ComfyKind.INSTALLED, command=(str(python), str(folder / "main.py")))
+    return Target(
+        kind=ComfyKind.INSTALLED, command=(str(python), str(folder / "main.py")), user=_user_for(settings)
+    )
+
+
+def _user_for(settings: WorkerSettings) -> UnixUser | None:
+    if not settings.comfy_user:
+        return None
+    if not can_become_others():
+        raise ComfyUnusable(
+            "only a worker that runs as root, on Linux, can start ComfyUI as another user",
+            "start the worker as root, or leave it out",
+            setting="FARM_COMFY_USER",
+        )
+    try:
+        return UnixUser.parse(settings.comfy_user)
+    except ValueError as exc:
+        raise ComfyUnusable(str(exc), "correct it, or make that user", setting="FARM_COMFY_USER") from exc
 
 
 def _check_folder(folder: Path) -> None:
@@ -114,6 +134,12 @@ def probe_flags(target: Target, *, environ: Mapping[str, str] = os.environ) -> A
     try:
         answer = _help_of(target, environ)
     except (OSError, subprocess.TimeoutExpired) as exc:
+        if target.user is not None and isinstance(exc, PermissionError):
+            raise ComfyUnusable(
+                f"user {target.user.name} may not run {target.command[0]}",
+                "let that user read ComfyUI, its interpreter, and the folders above them",
+                setting="FARM_COMFY_USER",
+            ) from exc
         raise ComfyUnusable(f"{target.command[0]}: {exc}", "name a Python program", setting=setting) from exc
     if answer.returncode != 0:
         lines = answer.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
@@ -136,6 +162,7 @@ def _help_of(target: Target, environ: Mapping[str, str]) -> subprocess.Completed
             capture_output=True,
             timeout=HELP_TIMEOUT_S,
             check=False,
+            **(target.user.start_options if target.user is not None else {}),
         )
         if answer.returncode == 0:
             break
@@ -220,6 +247,8 @@ def child_environment(
     if target.kind is ComfyKind.EMULATOR:
         # It is ours, and has to be found in a checkout that nobody installed too.
         kept["PYTHONPATH"] = str(Path(comfy.errors.__file__).parents[1])
+    if target.user is not None:
+        kept.update(USER=target.user.name, LOGNAME=target.user.name, HOME=str(target.user.home or "/"))
     return {**kept, **of_plan}
 
 

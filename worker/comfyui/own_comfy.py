@@ -35,6 +35,12 @@ class OwnComfy:
         return self._supervisor.output_dir
 
     @property
+    def output_owner(self) -> int | None:
+        """See `Comfy.output_owner`."""
+        user = self._supervisor.target.user
+        return user.uid if user is not None else None
+
+    @property
     def is_ours(self) -> bool:
         """See `Comfy.is_ours`."""
         return not self._supervisor.is_attached

@@ -19,6 +19,7 @@ from comfy.log.text import plain_lines
 from comfy.protocol.address import ComfyAddress
 from farm.process.child import Child, ChildNotStarted
 from farm.process.logpump import LogLine
+from farm.process.user import UnixUser
 from worker.errors import ComfyStartFailed, ComfyUnusable, WorkerError, describe_exit
 
 log = logging.getLogger(__name__)
@@ -106,6 +107,7 @@ class ComfyProcess:
         env: Mapping[str, str],
         cwd: Path,
         log_file: Path,
+        user: UnixUser | None,
         on_line: Callable[[LogLine], None] | None,
         on_death: Callable[[], None],
     ) -> ComfyProcess:
@@ -137,6 +139,7 @@ class ComfyProcess:
                 on_line=take,
                 on_exit=on_exit,
                 grace_s=5.0,
+                user=user,
             )
         except ChildNotStarted as exc:
             raise ComfyUnusable(exc.reason, "name a Python program", setting="COMFYUI_PYTHON") from exc

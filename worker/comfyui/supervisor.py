@@ -402,7 +402,7 @@ class ComfySupervisor:
             )
 
     def _take_what_is_ours(self) -> None:
-        self._folders, held = open_folders(self._settings.data_dir, holder=self._name)
+        self._folders, held = open_folders(self._settings.data_dir, holder=self._name, user=self.target.user)
         self._held.append(held)
         if self.gpu is None or self.target.kind is not ComfyKind.INSTALLED:
             return
@@ -429,6 +429,7 @@ class ComfySupervisor:
             env=child_environment(self.target, self.plan.env),
             cwd=self._folders.work,
             log_file=self._folders.logs / "comfyui.log",
+            user=self.target.user,
             on_line=self._on_line,
             on_death=on_death,
         )

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from farm.process.user import UnixUser
 from worker.gpu import attention_trial
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class AttentionProbe:
         *,
         card: Mapping[str, str],
         environ: Mapping[str, str],
+        user: UnixUser | None = None,
         device: str = "cuda",
         tokens: int = TOKENS,
         deadline_s: float = DEADLINE_S,
@@ -55,11 +57,13 @@ class AttentionProbe:
             file: where results are remembered.
             card: what a result depends on beside the installed packages: UUID, driver.
             environ: of the child; it shows it the card.
+            user: whom the child runs as; default: as this process does.
         """
         self._python = tuple(python)
         self._file = file
         self._card = dict(card)
         self._environ = dict(environ)
+        self._start_options = user.start_options if user is not None else {}
         self._device = device
         self._tokens = tokens
         self._deadline_s = deadline_s
@@ -130,6 +134,7 @@ class AttentionProbe:
                 capture_output=True,
                 timeout=timeout_s,
                 check=False,
+                **self._start_options,
             )
         except subprocess.TimeoutExpired as exc:
             return _lines(exc.stdout), f"it did not end within {timeout_s:.0f} s"

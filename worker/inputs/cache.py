@@ -209,6 +209,7 @@ class InputCache:
             if media is None:  # the reader has looked: somebody writes into our folder
                 raise unavailable(source, "it changed while it was fetched", field)
             path = self._folder / f"{digest}{media.suffix}"
+            part.chmod(0o644)  # ComfyUI may be another user; who may come this far the folders say
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
+import os
 import re
+import shutil
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -42,6 +46,15 @@ def collect(run: PromptRun, client: ComfyClient, context: RenderContext) -> tupl
     return files or tuple(collector.as_file(text) for text in run.texts)
 
 
+def _open_itself(path: str, flags: int) -> int:
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as exc:
+        if exc.errno == errno.ELOOP:
+            raise FileNotFoundError(path) from exc
+        raise
+
+
 class _Collector:
     def __init__(self, client: ComfyClient, context: RenderContext) -> None:
         self._client = client
@@ -76,17 +89,43 @@ class _Collector:
     def _on_disk(self, file: OutputFile) -> Path:
         if self._comfy.output_dir is not None:
             try:
-                return locate(self._comfy.output_dir, file)
+                return self._taken(locate(self._comfy.output_dir, file), file)
             except FileNotFoundError:
                 log.warning(
                     "An output is not in the folder of ComfyUI; downloading it",
                     extra={"event": "output_by_view", "file": str(file.relative_path)},
                 )
-        self._scratch.mkdir(parents=True, exist_ok=True)
-        # Two nodes may use one name in different subfolders.
-        path = self._scratch / f"{file.node_id}-{PurePosixPath(file.filename).name}"
+        path = self._place_for(file)
         self._download(file, path)
         return path
+
+    def _place_for(self, file: OutputFile) -> Path:
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        # Two nodes may use one name in different subfolders.
+        return self._scratch / f"{file.node_id}-{PurePosixPath(file.filename).name}"
+
+    def _taken(self, path: Path, file: OutputFile) -> Path:
+        """Where nobody can put something else in its place, if ComfyUI is a user with fewer rights than ours.
+
+        Raises:
+            FileNotFoundError: it is not that user's own but, say, a link to what only we may read. By /view
+                ComfyUI gives what it may read itself.
+        """
+        owner = self._comfy.output_owner
+        if owner is None:
+            return path
+        place = self._place_for(file)
+        place.unlink(missing_ok=True)
+        with open(path, "rb", opener=_open_itself) as source:  # Path.open takes no opener
+            facts = os.fstat(source.fileno())
+            if facts.st_uid != owner or not stat.S_ISREG(facts.st_mode):
+                raise FileNotFoundError(path)
+            try:
+                os.link(f"/proc/self/fd/{source.fileno()}", place, follow_symlinks=True)
+            except OSError:  # the folders are on different disks
+                with place.open("wb") as target:
+                    shutil.copyfileobj(source, target)
+        return place
 
     def _download(self, file: OutputFile, path: Path) -> None:
         until = time.monotonic() + (0.0 if self._comfy.is_ours else self._client.patience.dead_timeout_s)

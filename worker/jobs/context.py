@@ -46,6 +46,10 @@ class Comfy(Protocol):
         """Where it writes files; None when its disk is not ours."""
 
     @property
+    def output_owner(self) -> int | None:
+        """Id of the user to whom each of these files belongs; None: it is this process's user."""
+
+    @property
     def is_ours(self) -> bool:
         """Whether its process is ours; else it may be away for a while and still have our prompt."""
 

@@ -224,3 +224,17 @@ def test_flower_does_not_start_without_a_password() -> None:
 
     assert tried.returncode != 0
     assert "FLOWER_BASIC_AUTH: set it" in tried.stderr
+
+
+def test_each_worker_can_start_comfyui_as_another_user_and_do_nothing_else_as_root(
+    compose: dict[str, Any],
+) -> None:
+    dockerfile = (ROOT / "deploy" / "Dockerfile.worker").read_text()
+    (user,) = re.findall(r"FARM_COMFY_USER=(\w+)", dockerfile)
+
+    assert re.search(rf"useradd .* {user} ", dockerfile)
+    assert dockerfile.rstrip().rpartition("\nUSER ")[2].startswith("0\n")
+    for worker in workers(compose):
+        assert worker["cap_drop"] == ["ALL"]
+        assert set(worker["cap_add"]) == {"CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"}
+        assert "no-new-privileges:true" in worker["security_opt"]
