@@ -78,6 +78,7 @@ docs: $(STAMP)  ## write the pages that are made from the code
 	$(BIN)/python -m farm.status.not_fetching_page > docs/not-fetching.md
 	$(BIN)/python -m comfy.rewrites.page > docs/rewrites.md
 	$(BIN)/python -m comfy.lint.page > docs/lint.md
+	$(BIN)/python -m comfy.log.page > docs/log-lines.md
 	$(BIN)/python -m worker.limits_page > docs/limits.md
 	$(BIN)/python -m tests.support.log_events > docs/log-events.md
 

@@ -143,10 +143,16 @@ def has_flag(flag: str, version: str) -> bool:
     return _FLAG_SINCE.get(flag, release) <= release < _FLAG_UNTIL.get(flag, (release[0] + 1, 0))
 
 
+def version_key(version: str) -> tuple[int, ...] | None:
+    """What versions are ordered by, ``(0, 3, 68)`` of ``v0.3.68``; None when it is no version."""
+    found = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version)
+    return None if found is None else tuple(int(part or 0) for part in found.groups())
+
+
 def release_of(version: str) -> tuple[int, int] | None:
     """``0.33`` of ``v0.33.0rc1``; None when it is no version."""
-    found = re.match(r"v?(\d+)\.(\d+)", version)
-    return None if found is None else (int(found[1]), int(found[2]))
+    key = version_key(version)
+    return None if key is None else (key[0], key[1])
 
 
 _0_3_64: Final = Generation(

@@ -153,6 +153,7 @@ class ModelLoadedFact:
     offloaded_mib: float | None = None  # streamed in each step
     usable_mib: float | None = None  # the budget; None also for "no limit"
     patches: int | None = None  # LoRA patches that are applied anew in each step
+    staged_mib: float | None = None  # in host memory, under dynamic VRAM
     model_class: str | None = None
 
 
@@ -230,6 +231,206 @@ class PromptDoneFact:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RamLimitFact:
+    """The container may use less memory than the host has, and ComfyUI knows it."""
+
+    limit_mib: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmartMemoryOffFact:
+    """Models leave the card after each use: a flag says so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskPolicyFact:
+    """Whether weights are read from the disk anew instead of being kept in RAM."""
+
+    fast_disk: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportFailedFact:
+    """A custom node could not be imported: its classes are missing."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextEncoderFact:
+    """A text encoder was read from disk."""
+
+    device: str  # on which it computes
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaeFact:
+    """A VAE was read from disk."""
+
+    device: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GgufFact:
+    """A GGUF file was opened."""
+
+    types: tuple[str, ...]  # "F32", "Q4_K", … the most frequent first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraKeyFact:
+    """A layer of a LoRA was left out: the model has no place for it."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleOnCardFact:
+    """A module was placed on the card whole. It says nothing of low VRAM, for all its words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeakFact:
+    """A model is held by somebody although nobody should need it any more."""
+
+    model_class: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepsSkippedFact:
+    """A step cache says how many steps it has saved."""
+
+    cache: str  # "EasyCache", "LazyCache", "TeaCache"
+    skipped: int
+    steps: int | None  # None: not told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileLimitFact:
+    """torch.compile gave up a function: it had to be compiled too often."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostMemoryFact:
+    """The host, not the card, had no memory left."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagePatchedFact:
+    """A node of KJNodes has put SageAttention in ComfyUI's place."""
+
+    mode: str  # "" where the line does not say
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionRestoredFact:
+    """A node of KJNodes has put ComfyUI's own attention back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingFact:
+    """WanVideoWrapper begins to sample."""
+
+    frames: int
+    width: int  # pixels
+    height: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockSwapFact:
+    """Where WanVideoWrapper keeps the transformer's blocks."""
+
+    device: str
+    mib: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeakMemoryFact:
+    """The most memory that WanVideoWrapper had on the card."""
+
+    gib: float
+    reserved: bool  # by torch; False: really used
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraLoadedFact:
+    """WanVideoWrapper loads a LoRA."""
+
+    name: str
+    strength: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterpolatedFact:
+    """Interpolation has ended."""
+
+    frames: int  # of the longer clip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadFact:
+    """A file is fetched from the net while a prompt waits for it."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderFailedFact:
+    """FFmpeg could not encode the clip, or is not there."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MultiGpuFact:
+    """A node of ComfyUI-MultiGPU chooses the device."""
+
+    message: str
+
+
+class HandlerStep(StrEnum):
+    """What the handler of worker-comfyui is at."""
+
+    STARTED = "started"  # it waits for jobs
+    QUEUED = "queued"  # its prompt was taken
+    SILENT = "silent"  # ten seconds passed without a message: normal in a long node
+    DISCONNECTED = "disconnected"
+    RECONNECTED = "reconnected"
+    FINISHED = "finished"
+    VIEWED = "viewed"  # an output comes over HTTP
+    BASE64 = "base64"  # an output goes back in the answer
+    UPLOADING = "uploading"
+    UPLOADED = "uploaded"
+    NOTHING = "nothing"  # no output was found
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerFact:
+    """A line of worker-comfyui's handler."""
+
+    step: HandlerStep
+    subject: str = ""  # a file, or an error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BarFact:
+    """A progress bar, as it was drawn last; a bar names no node."""
+
+    label: str  # "" for a sampler's
+    done: int
+    total: int
+    elapsed_s: float  # whole seconds
+    first_s: float | None  # until the first step was done; None: not drawn
+    seconds_per_step: float | None  # as the bar says: at its end the mean of all steps, the first included
+
+
 LogFact = (
     VersionFact
     | PackageFact
@@ -262,4 +463,29 @@ LogFact = (
     | CancelFact
     | InterruptedFact
     | PromptDoneFact
+    | RamLimitFact
+    | SmartMemoryOffFact
+    | DiskPolicyFact
+    | ImportFailedFact
+    | TextEncoderFact
+    | VaeFact
+    | GgufFact
+    | LoraKeyFact
+    | ModuleOnCardFact
+    | LeakFact
+    | StepsSkippedFact
+    | CompileLimitFact
+    | HostMemoryFact
+    | SagePatchedFact
+    | AttentionRestoredFact
+    | SamplingFact
+    | BlockSwapFact
+    | PeakMemoryFact
+    | LoraLoadedFact
+    | InterpolatedFact
+    | DownloadFact
+    | EncoderFailedFact
+    | MultiGpuFact
+    | HandlerFact
+    | BarFact
 )

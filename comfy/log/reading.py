@@ -23,7 +23,7 @@ from comfy.log.facts import (
     VersionFact,
     VramStateFact,
 )
-from comfy.log.lines import is_well_known, read_line
+from comfy.log.lines import GRAVE, is_well_known, read_line
 from comfy.log.text import LogLevel
 
 # What every server prints at level INFO: a log in which one of these is missing is not understood.
@@ -159,7 +159,7 @@ class LogReader:
 
     def _note_unknown(self, line: Printed) -> None:
         # Before 0.23 the level is not told, and grave words begin the line.
-        grave = line.level.is_trouble if line.level is not None else line.text.startswith(_GRAVE)
+        grave = line.level.is_trouble if line.level is not None else line.text.startswith(GRAVE)
         if not grave or is_well_known(line.text):
             return
         text = line.text[:_LONGEST_UNKNOWN]
@@ -167,6 +167,3 @@ class LogReader:
         self._unknown[text] = None
         if len(self._unknown) > _UNKNOWN_KEPT:
             del self._unknown[next(iter(self._unknown))]
-
-
-_GRAVE: Final = ("WARNING", "Warning", "ERROR", "Error")

@@ -9,13 +9,16 @@ import pytest
 
 from comfy.lint.page import page as lint_page
 from comfy.lint.registry import RULES
+from comfy.log.page import page as log_page
 from comfy.rewrites.page import page as rewrites_page
 from comfy.rewrites.registry import REWRITES
 
 DOCS = Path(__file__).parents[3] / "docs"
 
 
-@pytest.mark.parametrize(("name", "page"), [("rewrites.md", rewrites_page), ("lint.md", lint_page)])
+@pytest.mark.parametrize(
+    ("name", "page"), [("rewrites.md", rewrites_page), ("lint.md", lint_page), ("log-lines.md", log_page)]
+)
 def test_the_page_is_what_the_code_says(name: str, page: Callable[[], str]) -> None:
     assert (DOCS / name).read_text(encoding="utf-8") == page(), "run `make docs`"
 

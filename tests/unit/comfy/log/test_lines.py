@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from comfy.log.facts import (
     AttentionFact,
     AttentionFailedFact,
+    BarFact,
     DeviceFact,
     DynamicVramFact,
     LoadState,
@@ -14,6 +15,7 @@ from comfy.log.facts import (
     MemoryFact,
     ModelLoadedFact,
     ModelRequestedFact,
+    ModuleOnCardFact,
     OutOfMemoryFact,
     PromptDoneFact,
     ReadyFact,
@@ -21,7 +23,8 @@ from comfy.log.facts import (
     VersionFact,
     VramStateFact,
 )
-from comfy.log.lines import read_line
+from comfy.log.form import LineForm
+from comfy.log.lines import BAR_SAMPLE, FORMS, HEAD, form_of, read_bar, read_line
 
 
 @pytest.mark.parametrize(
@@ -84,7 +87,7 @@ from comfy.log.lines import read_line
         ),
         (
             "Model WAN21 prepared for dynamic VRAM loading. 13629MB Staged. 400 patches attached.",
-            ModelLoadedFact(state=LoadState.DYNAMIC, model_class="WAN21", patches=400),
+            ModelLoadedFact(state=LoadState.DYNAMIC, model_class="WAN21", patches=400, staged_mib=13629),
         ),
         ("Got an OOM, unloading all loaded models.", OutOfMemoryFact()),
         (
@@ -93,7 +96,7 @@ from comfy.log.lines import read_line
         ),
         ("Prompt executed in 3.64 seconds", PromptDoneFact(seconds=3.64)),
         ("Prompt executed in 00:12:34", PromptDoneFact(seconds=754)),
-        ("lowvram: loaded module regularly blocks.0.ffn.0 Linear()", None),
+        ("lowvram: loaded module regularly blocks.0.ffn.0 Linear()", ModuleOnCardFact()),
         ("", None),
     ],
 )
@@ -104,3 +107,54 @@ def test_a_line_says_what_it_says(line: str, fact: LogFact | None) -> None:
 @given(st.text(max_size=200))
 def test_no_line_raises(line: str) -> None:
     read_line(line)
+
+
+@pytest.mark.parametrize(("form", "sample"), [(form, text) for form in FORMS for text in form.samples])
+def test_each_sample_of_the_table_is_read_by_its_own_row(form: LineForm, sample: str) -> None:
+    found = form_of(sample)
+
+    assert found is not None
+    assert found[0] is form
+    assert read_line(sample) is not None
+
+
+def test_names_of_the_table_are_unique_and_every_beginning_has_a_sample() -> None:
+    names = [form.name for form in FORMS]
+
+    assert sorted(set(names)) == sorted(names)
+    for form in FORMS:
+        assert all(any(text.startswith(words) for text in form.samples) for words in form.begins), form.name
+        assert all(len(words) >= HEAD for words in form.begins), form.name
+
+
+@pytest.mark.parametrize(
+    ("text", "bar"),
+    [
+        (
+            BAR_SAMPLE,
+            BarFact(label="", done=10, total=20, elapsed_s=135, first_s=None, seconds_per_step=13.51),
+        ),
+        (
+            "100%|██████████| 2/2 [00:04<00:00,  1.25s/it]",
+            BarFact(label="", done=2, total=2, elapsed_s=4, first_s=None, seconds_per_step=1.25),
+        ),
+        (
+            " 50%|#####     | 1/2 [1:02:03<1:02:03, 3723.00s/it]",
+            BarFact(label="", done=1, total=2, elapsed_s=3723, first_s=3723, seconds_per_step=3723),
+        ),
+        (
+            "  0%|          | 0/2 [00:00<?, ?it/s]",
+            BarFact(label="", done=0, total=2, elapsed_s=0, first_s=None, seconds_per_step=None),
+        ),
+        (
+            "Generating tokens:  25%|██▌       | 64/256 [00:04<00:12, 16.00it/s]",
+            BarFact(
+                label="Generating tokens", done=64, total=256, elapsed_s=4, first_s=None,
+                seconds_per_step=1 / 16,
+            ),
+        ),
+        ("Loading 50% of it | 1/2", None),
+    ],
+)  # fmt: skip
+def test_a_bar_is_read_as_it_was_drawn(text: str, bar: BarFact | None) -> None:
+    assert read_bar(text) == bar

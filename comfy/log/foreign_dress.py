@@ -1,0 +1,124 @@
+"""What others put around a line: stamps and prefixes of containers, clusters, journals and hosts.
+
+Docker (`logs -t`, its JSON file, compose), Kubernetes (CRI files, `--timestamps`, `--prefix`), journald and
+syslog, RunPod (console, the SDK's own JSON), ComfyUI-Manager's and ComfyUI's log files, Python's logging, and
+the farm's own log files. All of it works on bytes, since a line that says nothing is never decoded.
+"""
+
+from __future__ import annotations
+
+import calendar
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+_MOST_LAYERS: Final = 8
+MONTHS: Final = frozenset(month.encode() for month in calendar.month_abbr[1:])
+# First bytes of layers; those that begin with a word are told by the "| " behind it, or by a month's name.
+DRESSES: Final = frozenset(bytes([each]) for each in b"0123456789[{\x1b")
+
+# Each is one layer; several may lie over each other.
+_LAYER: Final = re.compile(
+    rb"(?:\x1b\[[0-9;?]*[A-Za-z])+"
+    rb"|\[?(?P<iso>\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?)(?P<zone>Z|[+-]\d\d:?\d\d)?\]?"
+    rb"(?: *[-|:] | +|$)"
+    rb"|\[?(?P<clock>\d\d:\d\d:\d\d(?:[.,]\d{1,9})?)\]?(?: *[-|] | +)"
+    rb"|(?P<month>[A-Z][a-z]{2}) (?P<day>[ \d]\d) (?P<time>\d\d:\d\d:\d\d(?:\.\d+)?) "
+    rb"|(?:stdout|stderr) [FP] "
+    rb"|\[(?P<level>DEBUG|DETAIL|INFO|WARNING|ERROR|CRITICAL)\](?:\x1b\[0m)?(?: |$)"
+    rb"|(?P<level2>DEBUG|INFO|WARNING|ERROR|CRITICAL)(?: {0,4} [-|] |:root:)"
+    rb"|\[(?:info|warn|warning|error|debug|system)\] "
+    rb"|(?:info|warn|warning|error|debug|system|root) [-|] "
+    rb"|\[pod/[\w./-]{1,200}\] "
+    # host unit[pid]: of journald and syslog
+    rb"|[\w.-]{1,64} [\w.@/-]{1,64}\[\d{1,7}\]: "
+    # "comfyui-1  | " of compose, "5x7abc | " of a host's worker
+    rb"|[\w.-]{1,64} {0,20}\| "
+    rb"|\[[a-z0-9]{10,20}\] "
+)
+# A stamp of the next write that stands at the end of this one.
+_GLUED: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)? - *$")
+
+
+@dataclass(frozen=True, slots=True)
+class Undressed:
+    """A line without what others put around it."""
+
+    text: bytes
+    stamp: bytes | None  # as it stands there; `moment` reads it
+    zone: bytes
+    level: str | None
+
+
+def undress(line: bytes) -> Undressed:
+    """Take off all layers that are known."""
+    stamp: bytes | None = None
+    zone, level, at = b"", None, 0
+    if line[:1] == b"{":
+        line, stamp = _from_json(line)
+        zone = b"Z" if stamp else b""
+    for _ in range(_MOST_LAYERS):
+        found = _LAYER.match(line, at)
+        if found is None or found.end() == at:
+            break
+        at = found.end()
+        if stamp is None:
+            stamp, zone = _stamp(found), found["zone"] or b""
+        told = found["level"] or found["level2"]
+        level = told.decode() if told else level
+    text = line[at:]
+    if text[-2:] in (b"- ", b" -"):
+        text = _GLUED.sub(b"", text)
+    return Undressed(text=text, stamp=stamp, zone=zone, level=level)
+
+
+def moment(stamp: bytes, zone: bytes) -> float | None:
+    """Seconds of a stamp, since 1970 where it has a date, else since midnight: only differences count.
+
+    A stamp without a zone is taken as UTC, one without a year as of a leap year.
+    """
+    text = stamp.decode("ascii", "replace").replace(",", ".").replace("/", "-")
+    try:
+        if text[0].isalpha():
+            return datetime.strptime(f"2000 {text}", "%Y %b %d %H:%M:%S").replace(tzinfo=UTC).timestamp()
+        if len(text) < 19 or text[2] == ":":
+            hours, minutes, seconds = text.split(":")
+            return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        whole = datetime.fromisoformat(text[:19].replace("T", " ")).replace(tzinfo=UTC).timestamp()
+        return whole + (float(text[19:]) if len(text) > 19 else 0.0) - _zone_s(zone)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _zone_s(zone: bytes) -> float:
+    if len(zone) < 5:
+        return 0.0
+    digits = zone[1:].replace(b":", b"")
+    seconds = int(digits[:2]) * 3600.0 + int(digits[2:4]) * 60
+    return -seconds if zone[:1] == b"-" else seconds
+
+
+def _stamp(found: re.Match[bytes]) -> bytes | None:
+    if found["month"]:
+        return b"%b %b %b" % (found["month"], found["day"].strip(), found["time"][:8])
+    return found["iso"] or found["clock"]
+
+
+def _from_json(line: bytes) -> tuple[bytes, bytes | None]:
+    """The message of a JSON line: Docker's ``log``, others' ``message`` or ``msg``."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return line, None
+    if not isinstance(value, dict):
+        return line, None
+    text, time = (
+        next((value[key] for key in keys if isinstance(value.get(key), str)), None)
+        for keys in (("log", "message", "msg"), ("time", "timestamp", "ts"))
+    )
+    if text is None:
+        return line, None
+    found = re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?", time or "")
+    return text.rstrip("\n").encode("utf-8", "replace"), found[0].encode() if found else None

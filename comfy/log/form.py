@@ -1,0 +1,91 @@
+"""What a row of the table of log lines is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from comfy.generations import GENERATIONS, Generation, version_key
+from comfy.log.facts import LogFact
+
+NUMBER: Final = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
+Reader = Callable[[re.Match[str]], LogFact]
+
+
+class Printer(StrEnum):
+    """Whose line it is."""
+
+    COMFYUI = "ComfyUI"
+    TORCH = "torch"
+    GGUF = "ComfyUI-GGUF"
+    KJNODES = "ComfyUI-KJNodes"
+    WRAPPER = "ComfyUI-WanVideoWrapper"
+    VHS = "ComfyUI-VideoHelperSuite"
+    VFI = "ComfyUI-Frame-Interpolation"
+    MULTIGPU = "ComfyUI-MultiGPU"
+    HANDLER = "worker-comfyui"
+    SYSTEM = "the system"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineForm:
+    """One form of a line, and what it says."""
+
+    name: str  # stable
+    meaning: str
+    begins: tuple[str, ...]  # what the line begins with; none: with a digit
+    pattern: re.Pattern[str]  # of the plain text, from its beginning
+    read: Reader
+    samples: tuple[str, ...]  # one for each beginning, at least
+    printer: Printer
+    since: str  # first release that prints it; "": not known, or always
+    until: str  # last one; "": still does
+
+    @property
+    def seen_in(self) -> tuple[Generation, ...]:
+        """The generations of ComfyUI whose log has it, the oldest first; of ComfyUI's own lines only."""
+        if self.printer is not Printer.COMFYUI:
+            return ()
+        first, last = version_key(self.since), version_key(self.until)
+        return tuple(
+            each
+            for each in GENERATIONS
+            if (release := version_key(each.version)) is not None
+            and (first is None or release >= first)
+            and (last is None or release <= last)
+        )
+
+
+def form(
+    name: str,
+    meaning: str,
+    begins: str | tuple[str, ...],
+    rest: str,
+    read: Reader,
+    *samples: str,
+    by: Printer = Printer.COMFYUI,
+    since: str = "",
+    until: str = "",
+) -> LineForm:
+    """A row of the table.
+
+    Args:
+        begins: fixed words, by which the row is found; empty for a line that begins with a number.
+        rest: a regular expression for what follows.
+    """
+    words = (begins,) if isinstance(begins, str) and begins else tuple(begins)
+    head = "|".join(map(re.escape, words))
+    return LineForm(
+        name=name,
+        meaning=meaning,
+        begins=words,
+        pattern=re.compile(f"(?:{head}){rest}" if words else rest),
+        read=read,
+        samples=samples,
+        printer=by,
+        since=since,
+        until=until,
+    )

@@ -1,0 +1,216 @@
+"""A log of anybody's becomes facts, whatever stands around its lines and however large it is."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import tracemalloc
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comfy.log.facts import (
+    AttentionFailedFact,
+    BarFact,
+    LogFact,
+    ModelLoadedFact,
+    ModuleOnCardFact,
+    PromptDoneFact,
+    PromptQueuedFact,
+)
+from comfy.log.stream import LogEntry, LogStream
+
+BAR = (
+    "\r  0%|          | 0/3 [00:00<?, ?it/s]\r 33%|███       | 1/3 [00:08<00:16,  8.00s/it]"
+    "\r 67%|██████    | 2/3 [00:13<00:06,  6.20s/it]\r100%|██████████| 3/3 [00:18<00:00,  6.00s/it]"
+)
+LINES = ["got prompt", "Requested to load WAN21", "loaded partially 9700.0 9600.5 400", "model_type FLOW",
+         "2 models unloaded.", "Prompt executed in 00:12:34"]  # fmt: skip
+ISO = "2026-11-30T04:36:{:02d}.123456789Z "
+
+
+def entries(log: str | bytes) -> list[LogEntry]:
+    return list(LogStream(log))
+
+
+def facts(log: str | bytes) -> list[LogFact]:
+    return [entry.fact for entry in entries(log) if entry.fact is not None]
+
+
+PLAIN = facts("\n".join(LINES))
+DRESSES: dict[str, Callable[[int, str], str]] = {
+    "nothing": lambda n, text: text,
+    "level": lambda n, text: f"\x1b[32m[INFO]\x1b[0m {text}",
+    "docker -t": lambda n, text: ISO.format(n) + text,
+    "docker's file": lambda n, text: json.dumps(
+        {"log": text + "\n", "stream": "stderr", "time": ISO.format(n).strip()}
+    ),
+    "compose": lambda n, text: f"comfyui-1  | {text}",
+    "compose, coloured and stamped": lambda n, text: f"\x1b[36mcomfyui-1  | \x1b[0m{ISO.format(n)}{text}",
+    "kubernetes' file": lambda n, text: ISO.format(n) + "stderr F " + text,
+    "kubectl --prefix --timestamps": lambda n, text: f"[pod/wan-7d9f/comfyui] {ISO.format(n)}{text}",
+    "journald": lambda n, text: f"Nov 30 04:36:{n:02d} gpu-host-1 comfyui[2211]: {text}",
+    "journald, iso": lambda n, text: f"2026-11-30T04:36:{n:02d}+0000 gpu-host python3[2211]: {text}",
+    "runpod's console": lambda n, text: f"2026-11-30 04:36:{n:02d}.123 | info | 5x7abcq2k1 | {text}",
+    "runpod's brackets": lambda n, text: f"2026-11-30 04:36:{n:02d}.123 [5x7abcq2k1zzzz] [info] {text}",
+    "the SDK's json": lambda n, text: json.dumps({"requestId": "a", "message": text, "level": "INFO"}),
+    "manager's log file": lambda n, text: f"[2026-11-30 04:36:{n:02d}.123] {text}",
+    "a second --verbose": lambda n, text: f"[2026-11-30 04:36:{n:02d},555] [INFO] {text}",
+    "/internal/logs": lambda n, text: f"2026-11-30T04:36:{n:02d}.038454 - {text}",
+    "python's logging": lambda n, text: f"2026-11-30 04:36:{n:02d},123 - INFO - {text}",
+    "the farm's log file": lambda n, text: f"2026-11-30T04:36:{n:02d}.250+00:00 [INFO] {text}",
+    "a clock": lambda n, text: f"[04:36:{n:02d}] {text}",
+}
+STAMPED = sorted(DRESSES.keys() - {"nothing", "level", "compose", "the SDK's json"})
+
+
+@pytest.mark.parametrize("dress", DRESSES)
+def test_a_line_says_the_same_in_every_dress(dress: str) -> None:
+    log = "\n".join(DRESSES[dress](n, text) for n, text in enumerate(LINES))
+
+    assert facts(log) == PLAIN
+    assert len(PLAIN) == len(LINES) - 1
+
+
+@pytest.mark.parametrize("dress", STAMPED)
+def test_stamps_tell_how_much_time_passed(dress: str) -> None:
+    log = "\n".join(DRESSES[dress](n, text) for n, text in enumerate(LINES))
+
+    at = [entry.at_s for entry in entries(log)]
+
+    assert (at[-1] or 0.0) - (at[0] or 0.0) == pytest.approx(5.0)
+    assert None not in at
+
+
+def test_dresses_may_change_within_a_log() -> None:
+    log = "\n".join(DRESSES[name](1, text) for name in DRESSES for text in LINES)
+
+    assert facts(log) == PLAIN * len(DRESSES)
+
+
+def test_of_a_bar_its_first_step_and_its_end_are_kept() -> None:
+    bars = [fact for fact in facts(BAR + "\n") if isinstance(fact, BarFact)]
+
+    assert [(bar.done, bar.elapsed_s) for bar in bars] == [(1, 8), (3, 18)]
+
+
+def test_what_is_glued_to_a_bar_is_read() -> None:
+    log = BAR + "\x1b[32m[INFO]\x1b[0m got prompt\n" + BAR + "got prompt\n"
+
+    assert sum(isinstance(fact, PromptQueuedFact) for fact in facts(log)) == 2
+
+
+def test_a_stamp_behind_printed_text_is_no_part_of_it() -> None:
+    log = "2025-09-10T23:53:27.638134 - Requested to load WAN212025-09-10T23:53:27.638134 - \n"
+
+    assert facts(log) == [PLAIN[1]]
+
+
+def test_trouble_that_nobody_knows_is_kept_as_unknown() -> None:
+    log = "\n".join(
+        (
+            "[WARNING] the flux capacitor is cold",
+            "\x1b[1m\x1b[31m[ERROR]\x1b[0m it is broken",
+            "Error: so it is",
+            "all is well",
+        )
+    )
+
+    assert [(entry.fact, entry.text) for entry in entries(log)] == [
+        (None, "the flux capacitor is cold"),
+        (None, "it is broken"),
+        (None, "Error: so it is"),
+    ]
+
+
+def test_lines_are_counted_and_numbered() -> None:
+    stream = LogStream("a\n\ngot prompt\nb\nPrompt executed in 3.64 seconds")
+
+    assert [(entry.number, entry.fact) for entry in stream] == [
+        (3, PromptQueuedFact()),
+        (5, PromptDoneFact(seconds=3.64)),
+    ]
+    assert (stream.lines, stream.known) == (5, 2)
+
+
+def test_a_loaded_model_has_the_name_of_the_request_before_it() -> None:
+    loaded = [fact for fact in facts("\n".join(LINES)) if isinstance(fact, ModelLoadedFact)]
+
+    assert [fact.model_class for fact in loaded] == ["WAN21"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_what_a_shell_wrote_is_read_in_its_encoding(encoding: str) -> None:
+    assert facts("\n".join(LINES).encode(encoding)) == PLAIN
+
+
+def test_encodings_may_be_mixed() -> None:
+    log = "Grüße\n".encode("latin-1") + "\n".join(LINES).encode() + b"\nloaded \xff\xfe\x00 got prompt"
+
+    assert facts(log) == PLAIN
+
+
+def test_lines_come_from_a_file_from_chunks_and_from_a_list() -> None:
+    text = "\n".join(LINES)
+    data = text.encode()
+
+    assert [entry.fact for entry in LogStream(io.BytesIO(data))] == PLAIN
+    assert [entry.fact for entry in LogStream(data[n : n + 7] for n in range(0, len(data), 7))] == PLAIN
+    assert [entry.fact for entry in LogStream(LINES)] == PLAIN
+    assert [entry.fact for entry in LogStream(io.StringIO(text))] == PLAIN
+
+
+@pytest.mark.parametrize(
+    "line", [b"x" * 10**6, b"\r" * 10**6, b"{" * 10**6, BAR.encode() * 10**4, b"[" * 10**6, b"1 " * 10**6]
+)
+def test_a_line_of_a_million_characters_hides_nothing_behind_it(line: bytes) -> None:
+    log = line + b"\ngot prompt\n"
+
+    assert facts(log)[-1] == PromptQueuedFact()
+
+
+def test_a_log_of_half_a_gigabyte_of_chatter_takes_a_few_megabytes() -> None:
+    block = (
+        "lowvram: loaded module regularly blocks.0.ffn.0 Linear()\n" * 500 + BAR + "\ngot prompt\n"
+    ).encode()
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(200):
+            yield block
+
+    tracemalloc.start()
+    found = [0, 0]
+    for entry in LogStream(chunks()):
+        found[0] += isinstance(entry.fact, PromptQueuedFact)
+        found[1] += isinstance(entry.fact, ModuleOnCardFact)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert found[0] == 200
+    assert 0 < found[1] < 1000
+    assert peak < 8 * 2**20
+
+
+@given(st.binary(max_size=2000))
+def test_no_bytes_raise(data: bytes) -> None:
+    list(LogStream(data))
+
+
+def test_no_truncated_or_damaged_line_raises() -> None:
+    rng = random.Random(7)
+    whole = "\n".join(DRESSES[name](n, text) for name in DRESSES for n, text in enumerate([*LINES, BAR]))
+    data = whole.encode()
+    for _ in range(300):
+        cut = bytearray(data[rng.randrange(len(data)) : rng.randrange(len(data))] or data)
+        for _ in range(rng.randrange(20)):
+            cut[rng.randrange(len(cut))] = rng.randrange(256)
+        list(LogStream(bytes(cut)))
+
+
+def test_failures_of_an_attention_are_all_read() -> None:
+    log = "Error running sage attention: x, using pytorch attention instead.\n" * 250
+
+    assert facts(log) == [AttentionFailedFact(name="sage")] * 250
