@@ -231,3 +231,10 @@ _FLAG_SINCE: Final = {
     "--vram-headroom": (0, 25),
 }
 _FLAG_UNTIL: Final = {"--normalvram": (0, 22)}
+
+
+def generations_between(since: str, until: str) -> tuple[Generation, ...]:
+    """Those whose version lies between two releases, both included; an empty text is no bound."""
+    first, last = version_key(since) or (), version_key(until)
+    keys = {each: version_key(each.version) or () for each in GENERATIONS}
+    return tuple(each for each, key in keys.items() if key >= first and (last is None or key <= last))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from comfy.generations import GENERATIONS, Generation, version_key
+from comfy.generations import Generation, generations_between
 from comfy.log.facts import LogFact
 
 NUMBER: Final = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
@@ -47,16 +47,7 @@ class LineForm:
     @property
     def seen_in(self) -> tuple[Generation, ...]:
         """The generations of ComfyUI whose log has it, the oldest first; of ComfyUI's own lines only."""
-        if self.printer is not Printer.COMFYUI:
-            return ()
-        first, last = version_key(self.since), version_key(self.until)
-        return tuple(
-            each
-            for each in GENERATIONS
-            if (release := version_key(each.version)) is not None
-            and (first is None or release >= first)
-            and (last is None or release <= last)
-        )
+        return generations_between(self.since, self.until) if self.printer is Printer.COMFYUI else ()
 
 
 def form(

@@ -13,14 +13,14 @@ _INTRODUCTION: Final = """\
 # Log lines
 
 What the farm reads in a log of ComfyUI, its custom nodes and what runs around it. A line is found by its
-beginning, in whatever dress it comes: colours and levels of ComfyUI since 0.23; stamps and prefixes of Docker
-(`logs -t`, its JSON file, compose), Kubernetes, journald and syslog, RunPod, ComfyUI-Manager, Python's logging.
-All other lines are left alone, but for warnings and errors: those are shown as unknown.
+beginning, in whatever dress it comes: colours and levels of ComfyUI since 0.23; stamps and prefixes of
+Docker (`logs -t`, its JSON file, compose), Kubernetes, journald and syslog, RunPod, ComfyUI-Manager,
+Python's logging. All other lines are left alone, but for warnings and errors: those are shown as unknown.
 
 A progress bar is read too, its state after the first step and its last one:
 `{bar}`.
 
-*since* and *until* name releases of ComfyUI; where nothing stands, every release that we know prints the line.
+*since* and *until* name releases of ComfyUI; where nothing stands, every release that we know prints it.
 This page is made from the code by `make docs`; a test holds the two together.
 """
 
