@@ -268,9 +268,10 @@ def recovered_in_time(history: History) -> Iterator[Violation]:
             if taken_s > allowed_s:
                 text = f"attempt {each.attempt} stayed with a dead worker for {taken_s:.1f} s"
                 yield Violation(breach=Breach.RECOVERY, job_id=story.job_id, text=text)
-            others = history.able.keys() - story.failed_on(each.ended_s)
+            kept_from = story.failed_on(each.ended_s)
+            others = history.able.keys() - kept_from
             idle_s = _idle_beside(history, others, each.ended_s, _next_step_s(story, each.attempt))
-            if idle_s > bounds.repair_s + bounds.slack_s:
+            if idle_s > bounds.repair_s + bounds.slack_s + (bounds.contested_s if kept_from else 0.0):
                 text = f"attempt {each.attempt} was lost, and then a free worker stood by for {idle_s:.1f} s"
                 yield Violation(breach=Breach.RECOVERY, job_id=story.job_id, text=text)
 

@@ -112,6 +112,9 @@ class Bounds:
     lease_s: float = 15.0
     repair_s: float = 2.0  # a sweep, and a new steward's election when the old one died as well
     slack_s: float = 10.0  # for a machine that is busy with everything else
+    contested_s: float = (
+        10.0  # more, while those that it is kept from fetch its messages too: one in two seconds
+    )
     cancel_slack_s: float = 1.0  # within which a run may still begin after its cancel was confirmed
     passed_over_s: float = 30.0  # for which only such jobs may be begun that have to wait for another one
 

@@ -614,6 +614,29 @@ def test_on_a_fleet_of_one_worker_a_bad_job_fails_at_once(shop: Shop) -> None:
     assert doubtful(shop, job_id, "w1") is JobState.FAILED
 
 
+def test_that_no_worker_was_heard_of_is_no_proof_that_none_lives(
+    open_shop: Open,
+) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
+
+    def told(*names: str) -> None:
+        for name in names:
+            shop.store.put_worker(WorkerStatus(name=name, vram_gib=24), ttl_s=1.5)
+
+    def judged(*, telling: bool = False) -> JobState:
+        if telling:
+            told("w1")
+        return doubtful(shop, shop.submit(), "w1")
+
+    told("w1", "w2")
+    eventually(lambda: not shop.store.workers())
+
+    assert judged() is JobState.QUEUED
+    told("w1")
+    assert judged() is JobState.QUEUED  # the other one may be about to tell
+    eventually(lambda: judged(telling=True) is JobState.FAILED)
+
+
 def test_a_worker_of_a_smaller_class_is_no_second_worker(shop: Shop) -> None:
     live(shop, "w1")
     live(shop, "w2", vram_gib=8)

@@ -169,8 +169,22 @@ local function fetches(status)
   return reasons == nil or type(reasons) == 'table' and #reasons == 0
 end
 
--- Whether a worker lives that serves the job's VRAM class, and that `may(name, status)` says yes to.
+-- By when some worker must be heard of again, and until when those that live may need to say so after a silence
+-- of all: put_worker.lua notes both (ms). While Redis was away none of them could.
+local function heard()
+  local due, roll_call = (redis.call('GET', root .. 'heard') or ''):match('^(%d+) (%d+)$')
+  return tonumber(due or now), tonumber(roll_call or 0)
+end
+
+local function is_silence()
+  local due, roll_call = heard()
+  return now > due or now < roll_call
+end
+
+-- Whether a worker lives that serves the job's VRAM class, and that `may(name, status)` says yes to. In a silence
+-- one may live: that a job found nobody then must not be its end.
 local function somebody(job, may)
+  if is_silence() then return true end
   local gib = tonumber(job.head.q:match('%d+$') or 0)
   for _, name in ipairs(redis.call('SMEMBERS', root .. 'workers')) do
     local status = status_of(name)

@@ -17,7 +17,10 @@ class MemoryFleet(MemoryState):
         """Keep a worker's status, by its name, for `ttl_s`."""
         read_again = read_status(status.name, status.to_json())  # as others read it
         with self._lock:
-            self._workers[status.name] = (self._clock() + ttl_s, read_again)
+            now = self._clock()
+            self._workers[status.name] = (now + ttl_s, read_again)
+            due, roll_call = self._heard
+            self._heard = (now + ttl_s * 2 / 3, now + ttl_s if now > due else roll_call)
 
     def drop_worker(self, name: str) -> None:
         """Forget a worker's status."""

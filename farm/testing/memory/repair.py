@@ -121,16 +121,10 @@ class MemoryRepair(MemoryState):
             found += [
                 replace(front_notification(kept), queue=by[1])
                 for kept in older[:PASSED_AT_ONCE]
-                if now - kept.notified >= self.limits.notify_again_after_s and self._served(by)
+                if now - kept.notified >= self.limits.notify_again_after_s
+                and self._somebody(by[1], lambda _, status: not status.not_fetching)
             ]
         return found
-
-    def _served(self, priority_queue: PriorityQueue) -> bool:
-        """Whether a live worker empties that queue."""
-        return any(
-            (status.vram_gib or 0) >= _gib(priority_queue) and not status.not_fetching
-            for status in self._living().values()
-        )
 
     def _missing(self) -> list[Kept]:
         """As scripts/sweep_priority_queue.lua finds them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import queue as queues
 import threading
 import time
@@ -116,6 +117,7 @@ class MemoryState:
         self._notifications: dict[PriorityQueue, deque[str]] = {}  # popped from the right
         self._passed: dict[PriorityQueue, int] = {}
         self._workers: dict[str, tuple[float, WorkerStatus]] = {}
+        self._heard = math.inf, 0.0  # as scripts/put_worker.lua notes it
         self._blobs: dict[str, tuple[float, bytes]] = {}
         self._locks: dict[str, tuple[float, str]] = {}
         self._drains: dict[str, Drain] = {}
@@ -140,6 +142,17 @@ class MemoryState:
     def _living(self) -> dict[str, WorkerStatus]:
         now = self._clock()
         return {name: status for name, (until, status) in self._workers.items() if until > now}
+
+    def _is_silence(self) -> bool:
+        now = self._clock()
+        return now > self._heard[0] or now < self._heard[1]
+
+    def _somebody(self, queue: str, may: Callable[[str, WorkerStatus], bool]) -> bool:
+        """As scripts/_common.lua finds out."""
+        gib = int(queue.rpartition(".")[2])
+        return self._is_silence() or any(
+            (status.vram_gib or 0) >= gib and may(name, status) for name, status in self._living().items()
+        )
 
     def _kept(self, job_id: str) -> Kept:
         kept = self._jobs.get(job_id)

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 
 from farm.errors import IdempotencyConflict, IllegalMove
 from farm.job import ErrorKind, JobError, JobRecord, JobResult, JobState, Progress
-from farm.status.worker import WorkerStatus
 from farm.store.base import Claim, LeaseAnswer, NewEvent, NewJob, Refused, Submitted, kept_reason
 from farm.store.codec import from_order, spec_digest, to_order
 from farm.store.verdicts import (
@@ -199,10 +198,11 @@ class MemoryJobStore(MemoryReading, MemorySteering, MemoryRepair, MemoryFleet):
 
     def _another_can(self, kept: Kept, worker: str) -> bool:
         """As scripts/claim.lua finds out."""
-        others = self._serving(kept)
-        for name in (worker, *kept.avoid, *kept.unsuitable):
-            others.pop(name, None)
-        return any(worker in kept.doubts or not status.not_fetching for status in others.values())
+        tried = {worker, *kept.avoid, *kept.unsuitable}
+        return self._somebody(
+            kept.record.queue,
+            lambda name, status: name not in tried and (worker in kept.doubts or not status.not_fetching),
+        )
 
     def _tried_everywhere(self, kept: Kept) -> bool:
         """Note that its worker has not what it needs; whether nobody is left who might."""
@@ -213,12 +213,7 @@ class MemoryJobStore(MemoryReading, MemorySteering, MemoryRepair, MemoryFleet):
 
     def _untried(self, kept: Kept) -> bool:
         """Whether a worker lives that has not been found without what it needs; it may be busy."""
-        return bool(self._serving(kept).keys() - set(kept.unsuitable))
-
-    def _serving(self, kept: Kept) -> dict[str, WorkerStatus]:
-        """Those who live and serve its VRAM class."""
-        gib = int(kept.record.queue.rpartition(".")[2])
-        return {name: status for name, status in self._living().items() if (status.vram_gib or 0) >= gib}
+        return self._somebody(kept.record.queue, lambda name, _: name not in kept.unsuitable)
 
     def renew(self, job_id: str, attempt: int, *, token: str = "") -> LeaseAnswer:
         """Prolong the lease by `lease_s` from now."""
@@ -328,10 +323,11 @@ class MemoryJobStore(MemoryReading, MemorySteering, MemoryRepair, MemoryFleet):
         worker, is_first = kept.record.worker or "", not kept.doubts
         alike = any(doubt == how for name, how in kept.doubts.items() if name != worker)
         kept.doubts[worker] = doubt
-        others = self._serving(kept)
-        for name in (*kept.doubts, *kept.unsuitable):
-            others.pop(name, None)
-        return not alike and any(is_first or not status.not_fetching for status in others.values())
+        tried = {*kept.doubts, *kept.unsuitable}
+        return not alike and self._somebody(
+            kept.record.queue,
+            lambda name, status: name not in tried and (is_first or not status.not_fetching),
+        )
 
     def release(self, job_id: str, attempt: int, *, reason: str, token: str = "") -> LeaseAnswer:
         """Give a running job back: queued at once, announced at the front."""
