@@ -11,6 +11,7 @@ FarmError
 ├── WaitTimeout              the job had not ended when the caller's time was up
 ├── NoResult                 a result was asked of a job that has none
 ├── LeaseLost                the attempt is no longer ours: a newer one runs, or the job ended
+├── KeyNotFound              no API key of that id
 ├── SettingsError            a setting is missing or wrong; names the variable
 ├── StoreUnavailable         Redis cannot be reached, or refuses us
 │   └── StoreMisconfigured   it answers, but would lose jobs as it is set up
@@ -113,6 +114,14 @@ class WorkerNotFound(FarmError):
 
     def __init__(self, name: str, there: Sequence[str]) -> None:
         super().__init__(f"no live worker is called {name!r}; there are: {', '.join(there) or 'none'}")
+
+
+class KeyNotFound(FarmError):
+    """There is no such API key."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"there is no API key {key_id[:50]!r}; `farm keys list` names them")
+        self.key_id = key_id
 
 
 class IllegalMove(FarmError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
 from typing import Final
 
 PROJECT: Final = "wan-farm"
@@ -25,6 +26,11 @@ def packages_of(extra: str) -> list[str]:
     except PackageNotFoundError:
         return []
     return sorted(part[1] for part in parts if part is not None and part[2] == extra)
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module of an extra can be imported."""
+    return find_spec(module) is not None
 
 
 def how_to_install(extra: str) -> str:

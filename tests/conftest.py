@@ -16,4 +16,5 @@ pytest_plugins = [
     "tests.support.shop",
     "tests.support.emulator_thread",
     "tests.support.station",
+    "tests.support.gateway",
 ]

@@ -121,10 +121,20 @@ PANELS: Final[Mapping[str, Mapping[str, Command]]] = {
             "Serve metrics of the whole fleet to Prometheus, until told to end; docs/metrics.md names them.",
         ),
     },
+    "Gateway": {
+        "gateway": Command(
+            "gateway.commands",
+            "Serve the farm over HTTP, until told to end: Comfy API v2; docs/gateway.md has all of it.",
+        ),
+        "keys": Command(
+            "gateway.commands",
+            "Make, list and revoke the API keys of the gateway; a key is shown once, when it is made.",
+        ),
+    },
     "This machine": {
         "up": Command(
             "stack.commands",
-            "Run Redis, S3, a worker and Flower here, until Ctrl-C; nothing needs to be installed.",
+            "Run Redis, S3, a worker, Flower and the gateway here, until Ctrl-C; it installs nothing.",
         ),
         "demo": Command(
             "stack.commands", "Render one small WAN clip through the whole farm, and say where it is."

@@ -31,6 +31,7 @@ class PartName(StrEnum):
     S3 = "s3"
     WORKER = "worker"
     FLOWER = "flower"
+    GATEWAY = "gateway"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,9 +137,25 @@ def flower_part(port: int, passwords: Passwords, environ: Mapping[str, str]) -> 
     )
 
 
-def flower_url(port: int) -> str:
-    """Where a browser finds it, without the password."""
+def local_url(port: int) -> str:
+    """Where a client on this machine finds Flower, or the gateway."""
     return f"http://{HOST}:{port}"
+
+
+def gateway_part(port: int, environ: Mapping[str, str]) -> Part:
+    """The gateway, for this machine alone: without API keys whoever is on it may use the farm."""
+
+    def prepare() -> Launch:
+        need_module("uvicorn", "The gateway", "gateway")
+        command = (sys.executable, "-m", "farm.cli", "gateway", "--host", HOST, "--port", str(port))
+        return Launch(command=command, env=for_python(environ, known_variables()))
+
+    return Part(
+        name=PartName.GATEWAY,
+        prepare=prepare,
+        refuses=lambda _pid: http_refuses(port, "/healthz"),
+        needs=frozenset({PartName.VALKEY, PartName.S3}),
+    )
 
 
 def worker_part(name: str, environ: Mapping[str, str], *, timeout_s: float, grace_s: float) -> Part:

@@ -20,7 +20,8 @@ from farm.local.parts import (
     Part,
     PartName,
     flower_part,
-    flower_url,
+    gateway_part,
+    local_url,
     s3_part,
     valkey_part,
     worker_part,
@@ -36,7 +37,8 @@ from farm.settings import WorkerSettings
 log = logging.getLogger(__name__)
 
 ALL_PARTS: Final = frozenset(PartName)
-PORTS: Final = (PartName.VALKEY, PartName.S3, PartName.FLOWER)  # the worker listens on none of ours
+# The worker listens on none of ours.
+PORTS: Final = tuple(part for part in PartName if part is not PartName.WORKER)
 WORKER_EXTRA_S: Final = 60.0  # beyond ComfyUI's own start: imports, detection, a first look at S3
 
 # Relative ones would mean another place in the child, which runs in a folder of ours.
@@ -185,7 +187,8 @@ class LocalStack:
             ports=ports,
             environment=stack_environment(self._parts, ports, passwords, self._environ),
             worker=self._worker_variables(),
-            flower_url=flower_url(ports[PartName.FLOWER]) if PartName.FLOWER in self._parts else None,
+            flower_url=local_url(ports[PartName.FLOWER]) if PartName.FLOWER in self._parts else None,
+            gateway_url=local_url(ports[PartName.GATEWAY]) if PartName.GATEWAY in self._parts else None,
             flower_user=FLOWER_USER,
         )
         write_state(self.folder, self._state)
@@ -202,6 +205,8 @@ class LocalStack:
             made[PartName.WORKER] = self._worker_part(environ)
         if PartName.FLOWER in self._parts:
             made[PartName.FLOWER] = flower_part(ports[PartName.FLOWER], passwords, environ)
+        if PartName.GATEWAY in self._parts:
+            made[PartName.GATEWAY] = gateway_part(ports[PartName.GATEWAY], environ)
         # A part that the environment names is somebody else's and need not be waited for.
         return [replace(part, needs=part.needs & self._parts) for part in made.values()]
 

@@ -60,6 +60,7 @@ class StackState:
     stopped: bool = False  # it went down in good order; only ports and passwords still count
     flower_url: str | None = None
     flower_user: str = "farm"
+    gateway_url: str | None = None
     started_at: AwareDatetime = field(default_factory=lambda: datetime.now(UTC))
 
     def runs(self) -> bool:

@@ -7,12 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from farm.errors import StackError
-from farm.installed import how_to_install
+from farm.installed import how_to_install, is_installed
 from farm.process.environment import for_server
 
 OLDEST_RCLONE: Final = (1, 75)  # older ones have no `serve s3` that keeps its promises
@@ -86,7 +85,7 @@ def need_module(module: str, what: str, extra: str) -> None:
     Raises:
         StackError: it is not; says how to install it.
     """
-    if find_spec(module) is None:
+    if not is_installed(module):
         raise missing(what, extra)
 
 

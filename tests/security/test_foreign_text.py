@@ -42,7 +42,7 @@ from tests.support.spoilt import ACTS, HOSTILE, STORED, spoilt
 # What rich itself puts beside the text: colours, links, moves of its bars.
 RICH = re.compile(r"\x1b\[[\d;]*[mAKGJ]|\x1b\[\?25[lh]|\x1b\]8;[^\x1b]*\x1b\\|\r")
 # They run until they are told to end; what they say is asked of their views below.
-ENDLESS = {"up", "demo", "steward"}
+ENDLESS = {"up", "demo", "steward", "gateway"}
 
 
 class SpoiltStore(MemoryJobStore):
@@ -221,6 +221,7 @@ def calls(folder: Path, job_ids: Sequence[str]) -> dict[str, list[list[str]]]:
         "plan-gpu": [["--gpu", HOSTILE.replace("\0", "")]],
         "clean": [["--dry-run"]],
         "metrics": [["--once"]],
+        "keys": [["create", HOSTILE], ["create", "acme", "--label", HOSTILE], ["revoke", HOSTILE]],
         "down": [[]],
         "env": [[]],
     }
@@ -277,6 +278,7 @@ def views() -> Iterator[tuple[str, RenderableType]]:
         environment={"FARM_REDIS_URL": HOSTILE, "FARM_S3_ENDPOINT_URL": HOSTILE, "FARM_S3_BUCKET": HOSTILE},
         flower_url=HOSTILE,
         flower_user=HOSTILE,
+        gateway_url=HOSTILE,
     )
     renders = Renders(by=HOSTILE, emulated=True, command=HOSTILE)
     folder = Path("/tmp") / HOSTILE.replace("\0", "")

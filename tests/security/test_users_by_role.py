@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ import pytest
 import redis
 
 from farm.broker import CeleryNotifier, make_app
+from farm.gateway.keys import Scope, caller_of, create_key, list_keys, revoke_key
 from farm.job import JobState
 from farm.settings import RedisSettings
 from farm.status.worker import WorkerStatus
 from farm.store.base import Claim, Drain, LeaseAnswer, StoreLimits
+from farm.store.redis.doors import DoorBook
 from farm.store.redis.store import RedisJobStore, connect
 from farm.upkeep.steward import Steward
 from tests.security.test_orders_by_message import A_WORKER
@@ -38,7 +41,10 @@ DANGEROUS = (
 # What a role has no business with.
 FORBIDDEN = {
     "producer": ("SET {farm}:worker:w x", "DEL {farm}:lock:s", "DEL {farm}:paces", "PUBLISH {farm}:q:/0.x x"),
-    "gateway": ("SET {farm}:worker:w x", "DEL {farm}:lock:steward", "SET {farm}:drain:w now", "PUBLISH x y"),
+    "gateway": (
+        *("SET {farm}:worker:w x", "DEL {farm}:lock:steward", "SET {farm}:drain:w now", "PUBLISH x y"),
+        *("HSET {farm}:apikey:0 digest x", "SADD {farm}:apikeys 0"),
+    ),
     "worker": ("PUBLISH other x", "SUBSCRIBE {other}:control"),
     "steward": ("PUBLISH {farm}:q:/0.celery.pidbox x", "PUBLISH {farm}:q:/0.celeryev/task.received x"),
     "flower": ("HGETALL {farm}:job:1", "GET {farm}:worker:w", "LPUSH {farm}:q:render.24 x", "DEL {farm}:q:x"),
@@ -108,6 +114,23 @@ def test_who_submits_can_do_all_that_farm_offers(role: str, server: ValkeyServer
             store.set_drain("w1", None)
         store.close()
         worker.close()
+
+
+def test_the_gateway_lets_in_whom_a_producer_gave_a_key(server: ValkeyServer) -> None:
+    with nothing_denied(server):
+        with closing(DoorBook(settings_of(server, "producer"))) as book:
+            key, text = create_key(book, "acme", [Scope.SUBMIT])
+            revoked, _ = create_key(book, "acme", [Scope.SUBMIT])
+            revoke_key(book, revoked.key_id)
+            assert len(list_keys(book)) == 2
+        with closing(DoorBook(settings_of(server, "gateway"))) as book:
+            assert caller_of(book, text) is not None
+            assert book.has_keys()
+            assert book.admit(key.key_id, per_s=50.0) == 0.0
+            places = [book.enter("acme", most_open=3, most_waiting=9, once=word) for word in ("a", "b")]
+            book.settle(places[0], "0123456789abcdef")
+            book.leave(places[1])
+            book.ping()
 
 
 def test_a_worker_can_do_its_work_with_its_steward(server: ValkeyServer) -> None:

@@ -23,7 +23,9 @@ SOCKETS_OF_COMFY = {
 # From the top floor down: a room imports only from floors below its own. Whoever adds one gives it a floor.
 FLOORS = {
     "farm": [
-        {"aio", "cli"},
+        {"cli"},
+        {"gateway"},
+        {"aio"},
         {"client"},
         {"steering"},
         {"check", "upkeep"},

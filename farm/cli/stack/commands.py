@@ -16,6 +16,7 @@ from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
 from farm.cli.terminal.door import Door, door_of, say
 from farm.errors import StackError
+from farm.installed import how_to_install, is_installed
 from farm.local import LocalStack, PartName, PartNews, StackState, attach, local_environment, stack_folder
 from farm.local import down as stop_stack
 from farm.local.model_files import what_renders
@@ -27,11 +28,17 @@ def up(
     context: typer.Context,
     worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Start a worker too.")] = True,
     flower: Annotated[bool, typer.Option("--flower/--no-flower", help="Start Flower too.")] = True,
+    gateway: Annotated[
+        bool, typer.Option("--gateway/--no-gateway", help="Start the gateway too, where it is installed.")
+    ] = True,
     json: AsJson = False,
 ) -> None:
-    """Run Redis, S3, a worker and Flower here, until Ctrl-C; nothing needs to be installed."""
+    """Run Redis, S3, a worker, Flower and the gateway here, until Ctrl-C; it installs nothing."""
     door = door_of(context)
-    left_out = {PartName.WORKER: worker, PartName.FLOWER: flower}
+    if gateway and not is_installed("uvicorn"):
+        gateway = False
+        say(door.err, f"the gateway is not installed and left out: {how_to_install('gateway')}")
+    left_out = {PartName.WORKER: worker, PartName.FLOWER: flower, PartName.GATEWAY: gateway}
     parts = {part for part in ALL_PARTS if left_out.get(part, True)}
     stack = LocalStack(door.folder, parts=parts, on_news=_teller(door))
 

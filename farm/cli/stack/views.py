@@ -36,6 +36,7 @@ def stack_facts(state: StackState, folder: Path, renders: Renders | None) -> dic
         "bucket": state.environment.get("FARM_S3_BUCKET"),
         "flower_url": state.flower_url,
         "flower_user": state.flower_user,
+        "gateway_url": state.gateway_url,
         "pid": state.owner.pid,
     }
 
@@ -55,6 +56,8 @@ def stack_view(
     if state.flower_url:
         password = state.passwords.flower if show_password else f"in {folder / STATE_FILE}"
         table.add_row("Flower", f"{state.flower_url}  user {state.flower_user}, password {password}")
+    if state.gateway_url:
+        table.add_row("gateway", f"{state.gateway_url}  (COMFY_BASE_URL of Comfy API v2)")
     if renders is not None:
         table.add_row("worker", Text(renders.by, "yellow" if renders.emulated else ""))
     table.add_row("state", f"{folder / STATE_FILE} (addresses and passwords)")

@@ -12,6 +12,7 @@ from farm.errors import (
     InvalidJob,
     JobFailed,
     JobNotFound,
+    KeyNotFound,
     NoResult,
     ObjectDamaged,
     ObjectNotFound,
@@ -30,7 +31,7 @@ class ExitCode(IntEnum):
     OK = 0
     JOB_FAILED = 1  # a job ended failed, canceled or expired, or has no result
     USAGE = 2  # the command, a setting or the job is not valid; nothing was stored
-    NOT_FOUND = 3  # there is no such job, worker or file
+    NOT_FOUND = 3  # there is no such job, worker, key or file
     TIMED_OUT = 4  # the time given to wait is up; the job goes on
     UNREACHABLE = 5  # Redis or S3 does not answer, or refuses us
     STACK = 6  # a part of the local stack does not start or stop
@@ -46,6 +47,7 @@ CODES: Final[dict[type[Exception], ExitCode]] = {
     NoResult: ExitCode.JOB_FAILED,
     IllegalMove: ExitCode.NOT_NOW,
     JobNotFound: ExitCode.NOT_FOUND,
+    KeyNotFound: ExitCode.NOT_FOUND,
     ObjectNotFound: ExitCode.NOT_FOUND,
     WorkerNotFound: ExitCode.NOT_FOUND,
     WaitTimeout: ExitCode.TIMED_OUT,

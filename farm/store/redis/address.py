@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from farm.redis_address import RedisAddress
+from farm.settings import RedisSettings
+
+_MAX_CONNECTIONS: Final = 1000  # threads that follow a job hold one each
+
+
+def client_of(settings: RedisSettings) -> redis.Redis:
+    """A client as the store and all that lies beside it use one; the first call opens a connection."""
+    # Only a connection that broke is tried again: repeating after a time-out would double the wait.
+    retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 2, (RedisConnectionError,))
+    options: dict[str, Any] = {
+        "retry": retry,
+        "socket_connect_timeout": settings.timeout_s,
+        "socket_timeout": settings.timeout_s,
+        "socket_keepalive": True,
+        "health_check_interval": 15,
+        "max_connections": _MAX_CONNECTIONS,
+        "decode_responses": False,
+        "protocol": 2,  # the same shapes of answers from every supported redis-py
+    }
+    return client_at(settings.address, **options)
 
 
 def client_at(address: RedisAddress, **options: Any) -> redis.Redis:

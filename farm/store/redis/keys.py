@@ -38,6 +38,12 @@ class Keys:
     ``{farm}:paces_heard``   sorted set   the same kinds by when they were last heard of (ms)
     ``{farm}:lock:<name>``   string       who holds a lock, with a time to live
     ``{farm}:barrier``       string       written before a wait for the disk or replicas, which counts writes
+    ``{farm}:apikey:<id>``   hash         an API key: digest of its secret, tenant, scopes, label, times
+    ``{farm}:apikeys``       set          the ids of all API keys that were ever made
+    ``{farm}:apikey_used``   hash         id of a key -> when it was last used (ms)
+    ``{farm}:rate:<id>``     string       how far a key has used up its requests (µs), for that long
+    ``{farm}:open:<tenant>`` sorted set   jobs that a tenant has open, by when they came (ms)
+    ``{farm}:once:<hash>``   string       that an idempotency key of a door was used
     ``{farm}:control``       channel      ids of jobs to cancel; an empty one: a drain was ordered
     ======================= ============ ===============================================================
 
@@ -94,6 +100,28 @@ class Keys:
     def blob(self, name: str) -> str:
         """String: bytes that a status names."""
         return f"{self.root}blob:{name}"
+
+    def api_key(self, key_id: str) -> str:
+        """Hash: what is known of an API key."""
+        return f"{self.root}apikey:{key_id}"
+
+    @property
+    def api_keys(self) -> str:
+        """Set: the ids of all API keys."""
+        return f"{self.root}apikeys"
+
+    @property
+    def api_keys_used(self) -> str:
+        """Hash: when each API key was last used."""
+        return f"{self.root}apikey_used"
+
+    def open_jobs(self, tenant: str) -> str:
+        """Sorted set: the jobs of a tenant that wait or run."""
+        return f"{self.root}open:{tenant}"
+
+    def once(self, name: str) -> str:
+        """String: an idempotency key of a door was used."""
+        return f"{self.root}once:{name}"
 
 
 _PRIORITY_QUEUE: Final = re.compile(rb"([0-9]):([A-Za-z0-9._-]{1,100})")

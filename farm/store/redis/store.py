@@ -6,18 +6,14 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
-
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.retry import Retry
+from typing import Final
 
 from farm.errors import IdempotencyConflict, IllegalMove, NotDurable
 from farm.job import SCHEMA_VERSION, JobError, JobResult, JobState, Progress, spec_to_json, utc_from_ms
 from farm.settings import RedisSettings, StoreSettings
 from farm.store import codec
 from farm.store.base import Claim, LeaseAnswer, NewEvent, NewJob, Notifier, Refused, StoreLimits, Submitted
-from farm.store.redis.address import client_at
+from farm.store.redis.address import client_of
 from farm.store.redis.fleet import RedisFleet
 from farm.store.redis.keys import priority_queue
 from farm.store.redis.link import front_notification, in_ms
@@ -30,7 +26,6 @@ from farm.store.redis.trouble import where
 from farm.store.verdicts import LEFT_TO_OTHERS, NOTIFY_AGAIN_S
 
 _BATCH: Final = 1000  # jobs of one round trip; more would only make one reply wait for another
-_MAX_CONNECTIONS: Final = 1000  # threads that follow a job hold one each
 
 
 def store_limits(settings: StoreSettings) -> StoreLimits:
@@ -49,20 +44,8 @@ def store_limits(settings: StoreSettings) -> StoreLimits:
 
 def connect(settings: RedisSettings, limits: StoreLimits, notifier: Notifier) -> RedisJobStore:
     """A store at the Redis that the settings name; the first call opens a connection."""
-    # Only a connection that broke is tried again: repeating after a time-out would double the wait.
-    retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 2, (RedisConnectionError,))
-    options: dict[str, Any] = {
-        "retry": retry,
-        "socket_connect_timeout": settings.timeout_s,
-        "socket_timeout": settings.timeout_s,
-        "socket_keepalive": True,
-        "health_check_interval": 15,
-        "max_connections": _MAX_CONNECTIONS,
-        "decode_responses": False,
-        "protocol": 2,  # the same shapes of answers from every supported redis-py
-    }
     return RedisJobStore(
-        client_at(settings.address, **options),
+        client_of(settings),
         namespace=settings.namespace,
         limits=limits,
         notifier=notifier,

@@ -1,0 +1,86 @@
+"""Request bodies: never more than they may be, never slower than they may be, never half taken."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.types import Message, Receive
+
+from farm.gateway.refusals import Refusal, bad_request
+
+_JSON_TYPES: Final = ("application/json",)
+_IN_THREAD_BYTES: Final = 64 << 10  # reading more JSON than that would hold up everybody else
+
+
+def measured(receive: Receive, *, most_bytes: int, idle_s: float) -> Receive:
+    """The same body, which ends in a `Refusal` where it grows too large or stops coming."""
+    taken = 0
+
+    async def take() -> Message:
+        nonlocal taken
+        try:
+            async with asyncio.timeout(idle_s):
+                message = await receive()
+        except TimeoutError:
+            raise Refusal(
+                status=408, code="request_timeout", message=f"no byte of the body came for {idle_s:g} s"
+            ) from None
+        taken += len(message.get("body", b""))
+        if taken > most_bytes:
+            raise too_large(most_bytes)
+        return message
+
+    return take
+
+
+def too_large(most_bytes: int) -> Refusal:
+    """A body that is larger than it may be."""
+    most = f"{most_bytes / 2**20:g} MiB"
+    return Refusal(
+        status=413,
+        code="payload_too_large",
+        message=f"the body is larger than {most}, the most that is taken here",
+        details={"limit_bytes": most_bytes},
+    )
+
+
+def check_length(request: Request, most_bytes: int) -> None:
+    """Refuse at once what says of itself that it is too large.
+
+    Raises:
+        Refusal: it does.
+    """
+    said = request.headers.get("content-length", "")
+    if said.isdecimal() and int(said) > most_bytes:
+        raise too_large(most_bytes)
+
+
+async def json_object(request: Request, *, default: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The body as a JSON object.
+
+    Args:
+        default: what no body at all means; None: there has to be one.
+
+    Raises:
+        Refusal: it is none.
+    """
+    body = await request.body()
+    if not body and default is not None:
+        return dict(default)
+    # Asked for although it could be guessed: a browser sends what a foreign page makes without asking first
+    # only under other types.
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in _JSON_TYPES:
+        raise bad_request("send JSON, with the header Content-Type: application/json")
+    read = json.loads if len(body) <= _IN_THREAD_BYTES else None
+    try:
+        found = read(body) if read else await asyncio.to_thread(json.loads, body)
+    except (ValueError, RecursionError) as exc:
+        reason = "it is nested too deeply" if isinstance(exc, RecursionError) else str(exc)
+        raise bad_request(f"the body is no JSON: {reason}") from None
+    if not isinstance(found, dict):
+        raise bad_request(f"the body has to be a JSON object, not a {type(found).__name__}")
+    return found
