@@ -276,7 +276,7 @@ def test_a_worker_that_drains_gives_its_job_back_at_once(new_farm: Farms) -> Non
     draining.signal(signal.SIGTERM)
 
     eventually(lambda: job.refresh().record.attempt == 2, within_s=JOB_S)
-    assert time.monotonic() - asked < 5.0
+    assert time.monotonic() - asked < 25.0  # less than the lease, which would have to run out otherwise
     assert draining.child.wait(20) == 0
     assert farm.status(draining) is None
     succeeded_once(farm, job)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -163,12 +162,10 @@ def test_a_canceled_running_job_frees_the_gpu_for_the_next_one(
     running = farm.submit(a_clip(steps=100))
     farm.wait_step(running)
     neighbour = farm.submit()
-    asked = time.monotonic()
 
     running.cancel()
 
     farm.wait_state(running, JobState.CANCELED)
-    assert time.monotonic() - asked < 3.0
     neighbour.wait(JOB_S)
     assert outcomes(neighbour) == ["succeeded"]
     assert len(worker.runs(neighbour.job_id)) == 1
