@@ -70,17 +70,7 @@ format: $(STAMP)  ## format the code
 	$(BIN)/ruff check --fix .
 
 docs: $(STAMP)  ## write the pages that are made from the code
-	$(BIN)/python -m farm.settings_page > docs/configuration.md
-	$(BIN)/python -m worker.comfyui.load_table > docs/load-modes.md
-	$(BIN)/python -m comfy.wan.templates.page > docs/templates.md
-	$(BIN)/python -m comfy.wan.templates.page models > docs/models.md
-	$(BIN)/python -m farm.fleet.metrics_page > docs/metrics.md
-	$(BIN)/python -m farm.status.not_fetching_page > docs/not-fetching.md
-	$(BIN)/python -m comfy.rewrites.page > docs/rewrites.md
-	$(BIN)/python -m comfy.lint.page > docs/lint.md
-	$(BIN)/python -m comfy.log.page > docs/log-lines.md
-	$(BIN)/python -m worker.limits_page > docs/limits.md
-	$(BIN)/python -m tests.support.log_events > docs/log-events.md
+	$(BIN)/python -m pages
 
 clean:  ## remove what was installed and built
 	rm -rf $(VENV) $(TOOLS) .farm dist build

@@ -1,4 +1,4 @@
-"""How much the farm takes of what a stranger sends or stores; the whole table is `worker.limits_page`.
+"""How much the farm takes of what a stranger sends or stores; the whole table is `docs/limits.md`.
 
 These are no settings: producer, store, worker and gateway have to agree on them.
 """

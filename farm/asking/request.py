@@ -19,24 +19,10 @@ from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.options import Attention, RewriteOptions
 from comfy.wan.binding import Bindings
 from comfy.wan.templates import TEMPLATES
-from farm.asking.building import (
-    Built,
-    GraphSource,
-    InputSource,
-    build_graph,
-    build_template,
-    shown_source,
-)
+from farm.asking.building import Built, GraphSource, InputSource, build_graph, build_template, shown_source
 from farm.asking.content import reuse_problems
 from farm.asking.editor_file import editor_file
-from farm.asking.graphs import (
-    GraphFacts,
-    Knowledge,
-    facts_of,
-    known_without_a_fleet,
-    roles_of,
-    with_values,
-)
+from farm.asking.graphs import GraphFacts, Knowledge, facts_of, known_without_a_fleet, roles_of, with_values
 from farm.asking.saved import SavedTemplate, read_saved
 from farm.asking.sources import address_fault, scheme_of
 from farm.asking.titles import default_title, filled_title

@@ -12,11 +12,15 @@ from comfy.wan.models import GIB
 from comfy.wan.names import file_bytes
 from comfy.wan.parameters import ParameterKind
 from comfy.wan.templates import TEMPLATES, get_template
-from comfy.wan.templates.page import WHERE_TO_GET, example
 from farm.errors import SettingsError
 from farm.settings import WorkerSettings
 
 DEFAULT_TEMPLATE: Final = "wan22-t2v-a14b"  # with which people begin
+WHERE_TO_GET: Final = """\
+The templates name these files, as ComfyUI's own workflows do, or for WanVideoWrapper those of
+https://huggingface.co/Kijai/WanVideo_comfy . ComfyUI's pages on WAN,
+https://docs.comfy.org/tutorials/video/wan/wan2_2 and https://docs.comfy.org/tutorials/video/wan/wan-video ,
+link to where the others can be downloaded."""
 _ELSEWHERE: Final = "extra_model_paths.yaml"
 
 
@@ -58,7 +62,7 @@ class Shelf:
 
 def complete_templates(shelf: Shelf) -> list[str]:
     """The templates whose model files are there, in their plainest preset."""
-    return [name for name, template in TEMPLATES.items() if not shelf.lacks(example(template))]
+    return [name for name, template in TEMPLATES.items() if not shelf.lacks(template.example())]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +88,7 @@ def what_renders(settings: WorkerSettings) -> Renders:
         by = "the emulator draws placeholder clips; set COMFYUI_DIR to a ComfyUI for real ones"
         return Renders(by=by, emulated=True, command=_first(DEFAULT_TEMPLATE, "-p preset=draft"))
     complete = complete_templates(shelf)
-    graph = example(get_template(DEFAULT_TEMPLATE))
+    graph = get_template(DEFAULT_TEMPLATE).example()
     return Renders(
         by=f"the ComfyUI in {settings.comfyui_dir}",
         emulated=False,

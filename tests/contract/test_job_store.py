@@ -18,10 +18,7 @@ from farm.status.not_fetching import NotFetching
 from farm.status.worker import GpuStatus, WorkerStatus
 from farm.store import follow as follow_module
 from farm.store.base import Claim, Drain, LeaseAnswer, NewEvent, Notification, Queued, Refused, StoreLimits
-from farm.store.follow import (
-    ends,
-    follow,
-)
+from farm.store.follow import ends, follow
 from farm.store.roles import JobStore
 from tests.support.jobs import QUEUE, a_job, a_result, an_error
 from tests.support.shop import LONG, Open, Shop

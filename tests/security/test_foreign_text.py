@@ -34,9 +34,9 @@ from farm.logs import JsonFormatter, TextFormatter
 from farm.status.worker import WorkerStatus
 from farm.store.base import Claim, NewEvent, Page
 from farm.testing import FolderStorage, MemoryJobStore
+from pages.log_events import log_calls
 from tests.support.fleet import TEMPLATE, announce, render, wan_graph
 from tests.support.jobs import an_error
-from tests.support.log_events import log_calls
 from tests.support.spoilt import ACTS, HOSTILE, STORED, spoilt
 
 # What rich itself puts beside the text: colours, links, moves of its bars.

@@ -33,7 +33,7 @@ FLOORS = {
         {"broker", "fleet"},
         {"asking", "handle", "plain_redis"},
         {"local", "testing"},
-        {"settings_page", "storage", "store"},
+        {"storage", "store"},
         {"settings", "status"},
         {"job", "process", "redis_address", "s3_address"},
         {"limits"},
@@ -44,7 +44,7 @@ FLOORS = {
         {"one"},
         {"app"},
         {"tasks"},
-        {"limits_page", "runtime"},
+        {"runtime"},
         {"service"},
         {"jobs", "machine"},
         {"comfyui", "results"},
@@ -96,6 +96,11 @@ def test_comfy_knows_neither_us_nor_our_servers() -> None:
 
 def test_farm_does_not_know_the_worker() -> None:
     assert offenders("farm", {"worker"}) == []
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_nothing_that_ships_needs_what_does_not(package: str) -> None:
+    assert offenders(package, {"pages", "bench", "tests"}) == []
 
 
 def test_farm_opens_no_socket_to_comfyui() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from tests.support.log_events import ROOT, log_calls, page
+from pages.log_events import ROOT, log_calls, page
 
 
 def test_the_page_is_what_the_code_says() -> None:

@@ -44,7 +44,7 @@ def _skew(wrong_by: _Order) -> None:
 def _fake_card(error: _Order) -> None:
     import pynvml
 
-    from worker.gpu.fake_nvml import FakeCard, FakeDriver
+    from tests.support.fake_nvml import FakeCard, FakeDriver
 
     class Card(FakeCard):
         def __getattribute__(self, name: str) -> Any:

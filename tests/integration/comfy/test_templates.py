@@ -17,7 +17,6 @@ from comfy.protocol.outputs import locate
 from comfy.protocol.run import Outcome, PromptRun
 from comfy.rewrites import set_output_prefix
 from comfy.wan.templates import TEMPLATES, Template
-from comfy.wan.templates.page import example
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -51,7 +50,7 @@ def picture() -> bytes:
 def test_a_template_becomes_a_clip_of_the_size_that_was_asked(
     template: Template, preset: str, server: Server, client: ComfyClient
 ) -> None:
-    graph = example(template, preset=preset, **SMALL)
+    graph = template.example(preset=preset, **SMALL)
     for number, slot in enumerate(template.pictures.values()):
         if slot.node_id in graph:
             stored = client.upload_input(f"picture{number}.png", picture(), overwrite=True)

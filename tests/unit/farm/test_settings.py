@@ -17,13 +17,6 @@ from farm.settings import (
     environment_of,
     misspelt_variables,
 )
-from farm.settings_page import page
-
-CONFIGURATION = Path(__file__).parents[3] / "docs" / "configuration.md"
-
-
-def test_the_documentation_is_what_the_settings_say() -> None:
-    assert CONFIGURATION.read_text(encoding="utf-8") == page(), "run `make docs`"
 
 
 def test_every_setting_has_a_meaning() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pynvml
 import pytest
 
-from worker.gpu.fake_nvml import FakeCard, FakeDriver
+from tests.support.fake_nvml import FakeCard, FakeDriver
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from comfy.judging.validation import validate
 from comfy.node_defs.definitions import Definitions, definitions_to_json, shipped_definitions
 from comfy.node_defs.dynamic_inputs import inputs_for
 from comfy.wan.templates import TEMPLATES
-from comfy.wan.templates.page import example
 from farm.asking.request import JobRequest, build
 from farm.client import Farm
 from farm.fleet.preflight import definitions_name
@@ -50,7 +49,7 @@ def fixtures() -> dict[str, dict[str, Any]]:
 
 @cache
 def preset(template: str, name: str) -> dict[str, Any]:
-    return example(TEMPLATES[template], preset=name)
+    return TEMPLATES[template].example(preset=name)
 
 
 @pytest.fixture(scope="module")

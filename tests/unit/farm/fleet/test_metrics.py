@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from farm.errors import StoreUnavailable
 from farm.fleet.metrics import FARM, WORKERS, FleetCollector
-from farm.fleet.metrics_page import page
 from farm.status.worker import WorkerStatus
 from farm.testing import MemoryJobStore
 from tests.support.jobs import a_job
-
-PAGE = Path(__file__).parents[4] / "docs" / "metrics.md"
 
 A_STATUS: Mapping[str, Any] = {
     "name": "gpu0@rack",
@@ -69,10 +65,6 @@ def samples(store: MemoryJobStore) -> dict[str, dict[tuple[str, ...], float]]:
             labels = tuple(sample.labels[name] for name in names)
             found.setdefault(sample.name, {})[labels] = sample.value
     return found
-
-
-def test_the_page_is_made_of_the_tables() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "run `make docs`"
 
 
 def test_jobs_queues_and_waits_are_told() -> None:

@@ -8,12 +8,11 @@ import pytest
 
 from comfy.graphs.required import model_files
 from comfy.wan.templates import TEMPLATES, get_template
-from comfy.wan.templates.page import example
 from farm.errors import SettingsError
 from farm.local.model_files import Shelf, need_models, what_renders
 from farm.settings import WorkerSettings
 
-T2V = example(get_template("wan22-t2v-a14b"))
+T2V = get_template("wan22-t2v-a14b").example()
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def settings(folder: Path, **more: str) -> WorkerSettings:
 
 
 def put(folder: Path, template: str, *, renamed: dict[str, str] | None = None) -> None:
-    for file in model_files(example(get_template(template))):
+    for file in model_files(get_template(template).example()):
         path = folder / "models" / (renamed or {}).get(file.folder, file.folder) / file.name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

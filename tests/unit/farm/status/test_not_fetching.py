@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from farm.status.not_fetching import Cause, NotFetching, most_telling_first
-from farm.status.not_fetching_page import page
-
-PAGE = Path(__file__).parents[4] / "docs" / "not-fetching.md"
-
-
-def test_the_page_is_made_of_the_reasons() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "run `make docs`"
-    assert all(f"| `{reason}` | {reason.why} |" in page() for reason in NotFetching)
-    assert all(f"| `{cause}` |" in page() for cause in Cause)
 
 
 @pytest.mark.parametrize("reason", NotFetching)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.fake_nvml import FakeDriver
 from worker.comfyui.command import run
-from worker.gpu.fake_nvml import FakeDriver
 
 
 def asked(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:

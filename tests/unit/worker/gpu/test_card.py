@@ -12,9 +12,9 @@ import pynvml
 import pytest
 
 from comfy.wan.cards import vram_class_gib
+from tests.support.fake_nvml import FakeCard, FakeDriver
 from worker.errors import GpuUnusable
 from worker.gpu.card import class_to_serve, find_card, read_card, read_cards
-from worker.gpu.fake_nvml import FakeCard, FakeDriver
 from worker.gpu.nvml import GpuState
 
 MIB = 2**20

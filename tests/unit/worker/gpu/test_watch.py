@@ -7,9 +7,9 @@ import queue
 import pynvml
 import pytest
 
+from tests.support.fake_nvml import FakeCard, FakeDriver
 from worker.errors import GpuUnusable
 from worker.gpu.card import read_cards
-from worker.gpu.fake_nvml import FakeCard, FakeDriver
 from worker.gpu.nvml import GpuState
 from worker.gpu.watch import GpuWatch
 

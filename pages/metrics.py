@@ -1,8 +1,7 @@
-"""Writes `docs/metrics.md` from the tables of metrics: ``python -m farm.fleet.metrics_page``."""
+"""``docs/metrics.md``, made from the tables of metrics."""
 
 from __future__ import annotations
 
-import sys
 from typing import Final
 
 from farm.fleet.metrics import FARM, UP, UP_MEANING, WORKERS
@@ -68,7 +67,3 @@ def page() -> str:
 
 def _row(name: str, labels: tuple[str, ...], meaning: str) -> str:
     return f"| `{name}` | {', '.join(f'`{label}`' for label in labels) or '–'} | {meaning} |"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

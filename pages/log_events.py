@@ -1,4 +1,4 @@
-"""Writes `docs/log-events.md` from every log call there is: ``python -m tests.support.log_events``.
+"""``docs/log-events.md``, made from every log call there is.
 
 A log record has a short fixed sentence and an `event` in `extra`; both are read from the sources.
 """
@@ -6,13 +6,12 @@ A log record has a short fixed sentence and an `event` in `extra`; both are read
 from __future__ import annotations
 
 import ast
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-ROOT: Final = Path(__file__).parents[2]
+ROOT: Final = Path(__file__).parents[1]
 LEVELS: Final = {"debug", "info", "warning", "error", "exception", "critical"}
 
 _INTRODUCTION: Final = """\
@@ -81,7 +80,3 @@ def page() -> str:
     }
     table = [rows[event] for event in sorted(rows)]
     return "\n".join([_INTRODUCTION, "| event | level | meaning |", "| --- | --- | --- |", *table, ""])
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

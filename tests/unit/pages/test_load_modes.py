@@ -5,13 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from worker.comfyui.load_table import page
-
-PAGE = Path(__file__).parents[4] / "docs" / "load-modes.md"
-
-
-def test_the_documentation_is_what_the_plan_says() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "run `make docs`"
+from pages.load_modes import page
 
 
 def test_a_row_for_each_card_says_what_is_known_of_it(tmp_path: Path) -> None:

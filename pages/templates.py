@@ -1,13 +1,9 @@
-"""The pages about templates and their model files, made from the templates themselves.
-
-``python -m comfy.wan.templates.page`` prints ``docs/templates.md``, with ``models`` ``docs/models.md``.
-"""
+"""``docs/templates.md`` and ``docs/models.md``, made from the templates themselves."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from comfy.graphs.required import model_files
 from comfy.wan.model_table import MODEL_SETS, ModelSet
@@ -16,6 +12,7 @@ from comfy.wan.names import file_bytes
 from comfy.wan.parameters import Parameter
 from comfy.wan.templates import TEMPLATES
 from comfy.wan.templates.template import NEGATIVE, Template
+from farm.local.model_files import WHERE_TO_GET
 
 _TEMPLATES: Final = """\
 # Templates
@@ -35,12 +32,6 @@ opens too.
 
 This page is made from the templates by `make docs`; a test holds the two together.
 """
-# Said by `farm demo` too, when files are missing.
-WHERE_TO_GET: Final = """\
-The templates name these files, as ComfyUI's own workflows do, or for WanVideoWrapper those of
-https://huggingface.co/Kijai/WanVideo_comfy . ComfyUI's pages on WAN,
-https://docs.comfy.org/tutorials/video/wan/wan2_2 and https://docs.comfy.org/tutorials/video/wan/wan-video ,
-link to where the others can be downloaded."""
 _MODELS: Final = f"""\
 # Model files
 
@@ -81,17 +72,11 @@ def models_page() -> str:
     users: dict[tuple[str, str], dict[str, list[str]]] = {}
     for template in TEMPLATES.values():
         for preset in template.presets:
-            for file in model_files(example(template, preset=preset)):
+            for file in model_files(template.example(preset=preset)):
                 users.setdefault((file.folder, file.name), {}).setdefault(template.name, []).append(preset)
     rows = (_file_row(*file, used) for file, used in sorted(users.items()))
     sets = (_set_row(row) for row in MODEL_SETS)
     return _MODELS + "\n".join(rows) + "\n" + _FEW_STEPS + _SETS + "\n".join(sets) + "\n"
-
-
-def example(template: Template, **given: Any) -> dict[str, Any]:
-    """The template's graph with something in all that it needs."""
-    needed = {each.name: "x" for each in template.parameters if each.required}
-    return template.build(**{**needed, "seed": 1, **given}).graph
 
 
 def _template(template: Template) -> Iterator[str]:
@@ -142,7 +127,3 @@ def _file_row(folder: str, name: str, used: dict[str, list[str]]) -> str:
         every = len(presets) == len(TEMPLATES[template].presets)
         shown.append(f"`{template}`" + ("" if every else f" ({', '.join(presets)})"))
     return f"| `{folder}` | `{name}` | {gib} | {', '.join(shown)} |"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(models_page() if sys.argv[1:] == ["models"] else templates_page())

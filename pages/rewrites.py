@@ -1,8 +1,7 @@
-"""``docs/rewrites.md``, made from the rewrites themselves: ``python -m comfy.rewrites.page``."""
+"""``docs/rewrites.md``, made from the rewrites themselves."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Final
@@ -88,7 +87,3 @@ def linked(source: str) -> str:
     """``URL (file)`` as a link that is called by the file, ``URL`` as one that is called source."""
     address, _, file = source.partition(" ")
     return f"[{file.strip('()') or 'source'}]({address})"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

@@ -1,8 +1,7 @@
-"""``docs/configuration.md``, made from the settings themselves: ``python -m farm.settings_page``."""
+"""``docs/configuration.md``, made from the settings themselves."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -68,7 +67,3 @@ def _shown(default: Any) -> str:
     if isinstance(default, SecretStr):
         default = default.get_secret_value()
     return "–" if default is None or default == "" else f"`{default}`"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

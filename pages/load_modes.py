@@ -1,9 +1,8 @@
-"""``docs/load-modes.md``, made from the load plan itself: ``python -m worker.comfyui.load_table``."""
+"""``docs/load-modes.md``, made from the load plan itself."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +17,7 @@ from worker.plan.flags import flags_of_version
 from worker.plan.load_plan import LoadMode, LoadPlan, plan_load
 from worker.plan.model_files import clip_size, sizes_of
 
-MEASURED: Final = Path(__file__).parents[2] / "bench" / "gpu" / "results.json"
+MEASURED: Final = Path(__file__).parents[1] / "bench" / "gpu" / "results.json"
 
 _HOST_RAM_BYTES: Final = 256 * GIB
 _ENCODER: Final = "umt5_xxl_fp8_e4m3fn_scaled.safetensors"
@@ -154,7 +153,3 @@ def _measured(results: Path) -> str:
             f"`{run['mode']}` | {pace} | {peak} | {proof} |"
         )
     return "\n".join(rows) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

@@ -1,8 +1,7 @@
-"""Writes `docs/limits.md` from the limits themselves: ``python -m worker.limits_page``."""
+"""``docs/limits.md``, made from the limits themselves."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Final
 
@@ -124,7 +123,3 @@ def page() -> str:
     return "\n".join(
         [_INTRODUCTION, "| of | at most | setting | beyond |", "| --- | --- | --- | --- |", *rows, ""]
     )
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

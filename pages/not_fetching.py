@@ -1,8 +1,7 @@
-"""Writes `docs/not-fetching.md` from the reasons there are: ``python -m farm.status.not_fetching_page``."""
+"""``docs/not-fetching.md``, made from the reasons there are."""
 
 from __future__ import annotations
 
-import sys
 from typing import Final
 
 from farm.status.not_fetching import Cause, NotFetching
@@ -39,7 +38,3 @@ def page() -> str:
             "",
         ]
     )
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

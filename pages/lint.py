@@ -1,14 +1,13 @@
-"""``docs/lint.md``, made from the rules themselves: ``python -m comfy.lint.page``."""
+"""``docs/lint.md``, made from the rules themselves."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Final
 
 from comfy.lint.diagnostic import Severity
 from comfy.lint.registry import RULES
-from comfy.rewrites.page import linked, table_row
+from pages.rewrites import linked, table_row
 
 _INTRODUCTION: Final = """\
 # Lint
@@ -41,7 +40,3 @@ def _rows(severity: Severity) -> Iterator[str]:
     for rule in sorted(RULES, key=lambda rule: rule.id):
         if rule.severity is severity:
             yield table_row(f"`{rule.id}`", f"{rule.title} ({linked(rule.source)})", rule.remedy)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())
