@@ -25,6 +25,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "lint.md": lint.page,
     "load-modes.md": load_modes.page,
     "log-events.md": log_events.page,
+    "log-lines.md": log_lines.page,
     "metrics.md": metrics.page,
     "models.md": templates.models_page,
     "not-fetching.md": not_fetching.page,

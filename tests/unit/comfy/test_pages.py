@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from comfy.lint.registry import RULES
-from comfy.log.page import page as log_page
-from comfy.rewrites.page import page as rewrites_page
 from comfy.rewrites.registry import REWRITES
 from pages.lint import page as lint_page
+from pages.log_lines import page as log_page
 from pages.rewrites import page as rewrites_page
 
 DOCS = Path(__file__).parents[3] / "docs"

@@ -1,8 +1,7 @@
-"""``docs/log-lines.md``, made from the table of log lines itself: ``python -m comfy.log.page``."""
+"""``docs/log-lines.md``, made from the table of log lines itself."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Final
 
@@ -43,7 +42,3 @@ def _rows(printer: Printer) -> Iterator[LineForm]:
 def _row(row: LineForm) -> str:
     sample = row.samples[0].replace("|", "\\|")
     return f"| `{row.name}` | {row.meaning} | {row.since} | {row.until} | `{sample}` |"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())
