@@ -12,6 +12,7 @@ from pages import (
     lint,
     load_modes,
     log_events,
+    log_lines,
     metrics,
     not_fetching,
     rewrites,

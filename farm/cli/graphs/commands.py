@@ -18,7 +18,7 @@ from farm.asking.graphs import read_graph
 from farm.asking.inspection import Inspection, inspect_graph
 from farm.asking.request import JobRequest, as_problem, build
 from farm.asking.saved import SavedTemplate, read_saved, save_template, saved_templates
-from farm.cli.graphs.options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
+from farm.cli.graphs.options import Bind, Parameters, request_of, takes_graph
 from farm.cli.graphs.views import inspection_view, template_view, templates_table
 from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
@@ -28,19 +28,15 @@ from farm.errors import InvalidJob, Problem
 _INSPECTION: Final = TypeAdapter(Inspection)
 
 
+@takes_graph
 def inspect(
     context: typer.Context,
-    file: GraphFile = None,
-    template: Template = None,
-    param: Parameters = None,
-    input_: Inputs = None,
-    bind: Bind = None,
-    snap: Snap = False,
+    request: JobRequest,
     json: AsJson = False,
 ) -> None:
     """Show what a graph makes, what each node is for, where values are set, what it needs."""
     door = door_of(context)
-    built = _built(door, request_of(file, template, param, input_, bind, snap=snap))
+    built = _built(door, request)
     found = replace(inspect_graph(built.graph), notes=built.notes)
     if json:
         as_json.put(door.out, _INSPECTION.dump_python(found, mode="json"))
@@ -68,7 +64,7 @@ def templates(
     """List the templates, show one with its parameters, write its graph (-o), or keep a graph as one."""
     door = door_of(context)
     if save is not None:
-        _save(door, name, request_of(save, None, None, None, bind))
+        _save(door, name, request_of(save, bind=bind))
     elif out is not None:
         _write(door, name, param, out)
     elif name is None:
@@ -121,7 +117,7 @@ def _save(door: Door, name: str | None, request: JobRequest) -> None:
 def _write(door: Door, name: str | None, param: list[str] | None, out: Path) -> None:
     if name is None:
         raise typer.BadParameter("say which template NAME is meant")
-    request = request_of(None, name, param, None)
+    request = request_of(None, name, param)
     if name in TEMPLATES:
         # The file is there to be changed: what has to be given gets something that can be seen.
         needed = {each.name: f"({each.name})" for each in TEMPLATES[name].parameters if each.required}

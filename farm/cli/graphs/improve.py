@@ -18,7 +18,7 @@ from comfy.rewrites import ChangeKind, Optimized, RewriteOptions, Site
 from farm.asking.building import Built
 from farm.asking.request import JobRequest, as_problem, build
 from farm.cli.graphs.improve_views import lint_view, optimized_view
-from farm.cli.graphs.options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
+from farm.cli.graphs.options import takes_graph
 from farm.cli.graphs.rewrite_options import with_rewrite_options
 from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
@@ -39,15 +39,11 @@ _UNKNOWN: Final = (
 _CODES: Final = {Severity.ERROR: ExitCode.LINT_ERRORS, Severity.WARNING: ExitCode.LINT_WARNINGS}
 
 
+@takes_graph
 @with_rewrite_options
 def optimize(
     context: typer.Context,
-    file: GraphFile = None,
-    template: Template = None,
-    param: Parameters = None,
-    input_: Inputs = None,
-    bind: Bind = None,
-    snap: Snap = False,
+    request: JobRequest,
     gpu: Gpu = None,
     vram: Vram = None,
     worker: WorkerName = None,
@@ -61,7 +57,7 @@ def optimize(
 ) -> None:
     """Show what a worker would change in a graph, and why; runs nothing, writes nothing without -o."""
     door = door_of(context)
-    graph = _built(door, request_of(file, template, param, input_, bind, snap=snap)).graph
+    graph = _built(door, request).graph
     options = dict(rewriting)
     accepted = options.pop("accept", ChangeKind.NEAR)
     wanted = _wanted(options)
@@ -78,14 +74,10 @@ def optimize(
             say(door.out, f"written to {out}")
 
 
+@takes_graph
 def lint(
     context: typer.Context,
-    file: GraphFile = None,
-    template: Template = None,
-    param: Parameters = None,
-    input_: Inputs = None,
-    bind: Bind = None,
-    snap: Snap = False,
+    request: JobRequest,
     gpu: Gpu = None,
     vram: Vram = None,
     worker: WorkerName = None,
@@ -93,7 +85,7 @@ def lint(
 ) -> None:
     """Say what is wrong, slow or without effect in a graph; ends with 10 on errors, 11 on warnings."""
     door = door_of(context)
-    built = _built(door, request_of(file, template, param, input_, bind, snap=snap))
+    built = _built(door, request)
     diagnostics: dict[Diagnostic, list[str]] = {}
     for site in _sites(door, built.graph, gpu, vram, worker):
         for diagnostic in comfy.lint.lint(built.graph, site, left_out=built.left_out):

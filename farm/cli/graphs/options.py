@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 
 from comfy.wan.parameters import SNAP
 from farm.asking.request import JobOptions, JobRequest
+from farm.cli.terminal.shared_options import sharing
 from farm.cli.terminal.words import parse_pairs, parse_value
 
 GraphFile = Annotated[
@@ -45,30 +47,35 @@ Snap = Annotated[
 
 
 def request_of(
-    file: Path | None,
-    template: str | None,
-    param: Sequence[str] | None,
-    inputs: Sequence[str] | None,
-    bind: Sequence[str] | None = None,
-    *,
-    snap: bool = False,
-    options: dict[str, Any] | None = None,
+    file: GraphFile = None,
+    template: Template = None,
+    param: Parameters = None,
+    input_: Inputs = None,
+    bind: Bind = None,
+    snap: Snap = False,
 ) -> JobRequest:
-    """The request that the options of a command make; options that are None are left out.
+    """The request that the options of a command make.
 
     Raises:
         BadParameter: one of them is no pair.
     """
-    given = {name: value for name, value in (options or {}).items() if value is not None}
     values = {name: parse_value(text) for name, text in parse_pairs(param or (), option="--param").items()}
     return JobRequest(
         graph=file,
         template=template,
         parameters={**values, SNAP: True} if snap else values,
-        inputs=parse_pairs(inputs or (), option="--input"),
+        inputs=parse_pairs(input_ or (), option="--input"),
         bind=_bindings(bind or ()),
-        options=JobOptions(**given),  # type: ignore[typeddict-item]
     )
+
+
+takes_graph = sharing("request", request_of)
+
+
+def with_options(request: JobRequest, options: Mapping[str, Any]) -> JobRequest:
+    """The request with options; those that are None are left out."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return replace(request, options=JobOptions(**given))  # type: ignore[typeddict-item]
 
 
 def _bindings(pairs: Sequence[str]) -> dict[str, list[str]]:

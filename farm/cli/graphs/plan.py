@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from farm.asking.request import notes_of, prepare
-from farm.cli.graphs.options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
+from farm.asking.request import JobRequest, notes_of, prepare
+from farm.cli.graphs.options import takes_graph
 from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
 from farm.cli.terminal.door import door_of, say, say_notes
@@ -16,14 +16,10 @@ from farm.errors import StoreUnavailable
 _NO_FARM = "no farm could be asked: no live worker and nothing that a farm measured is in this plan"
 
 
+@takes_graph
 def plan(
     context: typer.Context,
-    file: GraphFile = None,
-    template: Template = None,
-    param: Parameters = None,
-    input_: Inputs = None,
-    bind: Bind = None,
-    snap: Snap = False,
+    request: JobRequest,
     gpu: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help='Also on this card, as "RTX 4090".'),
@@ -36,7 +32,6 @@ def plan(
     from farm.fleet.planning import plan_job
 
     door = door_of(context)
-    request = request_of(file, template, param, input_, bind, snap=snap)
     try:
         with door.farm() as farm:
             say_notes(door.err, notes_of(request, farm.node_definitions))

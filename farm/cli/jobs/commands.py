@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from farm.asking.request import JobRequest, notes_of, with_seeds
-from farm.cli.graphs.options import Bind, GraphFile, Inputs, Parameters, Snap, Template, request_of
+from farm.cli.graphs.options import takes_graph, with_options
 from farm.cli.graphs.rewrite_options import with_rewrite_options
 from farm.cli.jobs.ids import complete_id, whole_id
 from farm.cli.jobs.selecting import Chosen, meant, selects
@@ -36,15 +36,11 @@ _MOST_PAGES: Final = 1_000_000
 Labels = Annotated[list[str] | None, typer.Option("--label", "-l", help="A label; may be repeated.")]
 
 
+@takes_graph
 @with_rewrite_options
 def submit(
     context: typer.Context,
-    file: GraphFile = None,
-    template: Template = None,
-    param: Parameters = None,
-    input_: Inputs = None,
-    bind: Bind = None,
-    snap: Snap = False,
+    request: JobRequest,
     priority: Annotated[int | None, typer.Option(help="0 is the most urgent, 9 the least.")] = None,
     label: Labels = None,
     title: Annotated[
@@ -88,7 +84,7 @@ def submit(
         "reuse": reuse or None,
         **rewriting,
     }
-    request = request_of(file, template, param, input_, bind, snap=snap, options=options)
+    request = with_options(request, options)
     with door.farm() as farm:
         say_notes(door.err, notes_of(request, farm.node_definitions))
         jobs: list[Job] = []
@@ -112,20 +108,16 @@ def submit(
             _show_ends(door, farm, ended, json=json)
 
 
+@takes_graph
 def validate(
     context: typer.Context,
-    file: GraphFile = None,
-    template: Template = None,
-    param: Parameters = None,
-    input_: Inputs = None,
-    bind: Bind = None,
-    snap: Snap = False,
+    request: JobRequest,
     json: AsJson = False,
 ) -> None:
     """Check a job as submit does, and store nothing."""
     door = door_of(context)
     with door.farm() as farm:
-        checked = farm.checked(request_of(file, template, param, input_, bind, snap=snap))
+        checked = farm.checked(request)
     say_notes(door.err, checked.notes)
     spec, workers = checked.spec, checked.workers
     if json:

@@ -22,10 +22,13 @@ def sharing(name: str, make: Callable[..., Any]) -> Callable[[_Command], _Comman
             made = make(**{each: given.pop(each) for each in shared})
             command(**{name: made}, **given)
 
-        parameters = [each for each in own.parameters.values() if each.name != name]
+        # Where the value stands in the command's signature, its options stand in the help.
+        options = [*shared.values()]
+        listed = [
+            one for each in own.parameters.values() for one in (options if each.name == name else [each])
+        ]
         # Typer reads this, and the annotations where it is older.
-        ordered = sorted((*parameters, *shared.values()), key=lambda each: each.default is not each.empty)
-        keywords = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in ordered]
+        keywords = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in listed]
         run.__signature__ = own.replace(parameters=keywords)  # type: ignore[attr-defined]
         run.__annotations__ = {each.name: each.annotation for each in keywords} | {"return": None}
         return run
