@@ -320,7 +320,7 @@ class Farm:
             JobNotFound: there is no such job.
         """
         if live:
-            return follow(self.store, {job_id: after})
+            return follow(self.store, job_id, after)
         return self._past_events(job_id, after)
 
     def wait(self, job_id: str, *, timeout_s: float | None = None) -> Job:

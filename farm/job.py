@@ -153,7 +153,7 @@ class Progress:
     step: int | None = None  # of the node at work
     steps: int | None = None
     seconds_per_step: float | None = None
-    eta_s: float | None = None
+    eta_s: float | None = None  # of the whole job, until its result is stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from farm.asking.selection import Selection, select
+from farm.asking.selection import Selection, select_ids
 from farm.errors import IllegalMove, InvalidJob, JobNotFound, Problem
 from farm.job import LEAST_URGENT, MOST_URGENT, JobRecord, JobState
 from farm.storage import Storage
@@ -16,11 +16,7 @@ Wanted = Selection | Iterable[str]  # or their ids
 
 def ids_of(store: SubmitterStore, wanted: Wanted) -> list[str]:
     """The ids of the jobs that are meant, in order."""
-    if isinstance(wanted, Selection):
-        # Ids alone need no look at their records.
-        only_ids = wanted == Selection(ids=wanted.ids)
-        return list(wanted.ids) if wanted.ids and only_ids else [job.job_id for job in select(store, wanted)]
-    return list(wanted)
+    return list(select_ids(store, wanted) if isinstance(wanted, Selection) else wanted)
 
 
 def prioritize(store: SubmitterStore, job_ids: Sequence[str], priority: int) -> dict[str, JobState]:

@@ -73,6 +73,29 @@ def select(store: JobReader, wanted: Selection) -> Iterator[JobRecord]:
             return
 
 
+def select_ids(store: JobReader, wanted: Selection) -> Iterator[str]:
+    """As `select`, of ids alone: a hundred thousand in seconds where no value and no word is asked for.
+
+    Raises:
+        JobNotFound: there is no job of an id, and more is asked of it.
+    """
+    if wanted == Selection(ids=wanted.ids) and wanted.ids:
+        yield from dict.fromkeys(wanted.ids)
+        return
+    if wanted.ids or wanted.where or wanted.search:
+        yield from (job.job_id for job in select(store, wanted))
+        return
+    cursor: str | None = None
+    while True:
+        page = store.find_ids(
+            state=wanted.state, label=wanted.label, since=wanted.since, until=wanted.until, cursor=cursor
+        )
+        yield from page.ids
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
 def values_of(job: JobRecord, name: str) -> Iterable[Any]:
     """What a job has under a name: as it was given, else as it stands in the graph."""
     spec = job.spec

@@ -31,7 +31,8 @@ PANELS: Final[Mapping[str, Mapping[str, Command]]] = {
     "Jobs": {
         "submit": Command("jobs.commands", "Queue a job: a graph file or a template. Prints its id."),
         "watch": Command(
-            "jobs.commands", "Follow jobs live until they end; without any, those that run or wait now."
+            "jobs.commands",
+            "Follow jobs live until they end or are held; without any, those that run or wait now.",
         ),
         "ls": Command("jobs.commands", "List jobs, newest first."),
         "show": Command(

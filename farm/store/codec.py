@@ -46,7 +46,7 @@ from farm.job import (
     utc_from_ms,
 )
 from farm.limits import MOST_UNPACKED_BYTES, short, unpacked
-from farm.store.base import NewJob
+from farm.store.base import JobBrief, NewJob
 
 PROGRESS: Final = TypeAdapter(Progress)
 RESULT: Final = TypeAdapter(JobResult)
@@ -59,6 +59,7 @@ _NOTES: Final = TypeAdapter(tuple[AttemptNote, ...])
 _WORDS: Final = (resources.files("farm.store") / "spec_words_1.txt").read_bytes()
 _PACKED: Final = b"\x78"  # how every zlib stream begins here; JSON begins with a brace
 _KINDS: Final = frozenset(EventKind)
+_STATES: Final = {state.encode(): state for state in JobState}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Fields = Mapping[bytes, bytes]
@@ -240,6 +241,20 @@ def _record(job_id: str, head: Mapping[str, Any], fields: Fields) -> JobRecord:
         reused_from=_text(fields, b"reused"),
         attempts=_NOTES.validate_json(b"[" + fields.get(b"notes", b"") + b"]"),
     )
+
+
+def brief_from(job_id: str, state: bytes, at: bytes, priority: int, held: int) -> JobBrief | None:
+    """A job as `briefs.lua` tells of it; None for no job, or for one that cannot be read."""
+    try:
+        return JobBrief(
+            job_id=job_id,
+            state=_STATES[state],
+            priority=priority,
+            submitted_at=from_order(at),
+            held=bool(held),
+        )
+    except (LookupError, ValueError, OverflowError):
+        return None
 
 
 def with_priority(spec: JobSpec, priority: int) -> JobSpec:

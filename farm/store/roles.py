@@ -18,6 +18,8 @@ from farm.store.base import (
     Claim,
     Counts,
     Drain,
+    IdPage,
+    JobBrief,
     LeaseAnswer,
     NewEvent,
     NewJob,
@@ -56,6 +58,21 @@ class JobReader(Protocol):
         cursor: str | None = None,
     ) -> Page:
         """Jobs submitted within [since, until), newest first; filters are joined by *and*."""
+
+    def find_ids(
+        self,
+        *,
+        state: JobState | None = None,
+        label: str | None = None,
+        since: AwareDatetime | None = None,
+        until: AwareDatetime | None = None,
+        limit: int = 5000,
+        cursor: str | None = None,
+    ) -> IdPage:
+        """As `find`, of ids alone."""
+
+    def briefs(self, job_ids: Sequence[str]) -> dict[str, JobBrief]:
+        """What matters of many jobs, of those that there are, in the order of their ids."""
 
     def find_results(self, contents: Sequence[str]) -> dict[str, JobRecord]:
         """Of each content the succeeded job that made it last, if one is kept."""

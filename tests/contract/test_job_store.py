@@ -1017,21 +1017,39 @@ def test_a_job_that_is_tried_again_long_after_its_end_tells_of_both_times(open_s
     assert [event.data["state"] for event in shop.store.events(job_id)[3:]] == ["queued", "canceled"]
 
 
-def test_who_follows_a_job_when_its_events_move_into_its_record_hears_of_its_end(
-    open_shop: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(follow_module, "LOOK_AGAIN_S", 0.0)
+def test_who_follows_a_job_when_its_events_move_into_its_record_hears_of_its_end(open_shop: Open) -> None:
     shop = open_shop(StoreLimits(fold_after_s=0.0))
-    quick, slow = shop.running("w1"), shop.running("w2")
-    reading = follow(shop.store, {quick: "0", slow: "0"})
-    seen = [next(reading) for _ in range(4)]
+    job_id = shop.running()
+    reading = follow(shop.store, job_id, "0")
+    seen = [next(reading) for _ in range(2)]
 
-    for job_id in (quick, slow):
-        shop.store.succeed(job_id, 1, a_result())
+    shop.store.succeed(job_id, 1, a_result())
     shop.store.sweep()  # before the reader looks again
 
     seen += reading
-    assert {each.job_id for each in seen if ends(each)} == {quick, slow}
+    assert [ends(each) for each in seen] == [False, False, True]
+
+
+def test_ids_and_briefs_are_those_of_the_records(shop: Shop) -> None:
+    waiting = shop.submit(labels=["a"], priority=7)
+    paused, parked = shop.submit(labels=["a"]), shop.store.submit([a_job(parked="no card")])[0].job_id
+    shop.store.pause([paused])
+    canceled = shop.submit(labels=["a"])
+    shop.store.cancel(canceled)
+
+    page = shop.store.find_ids(label="a", limit=2)
+    rest = shop.store.find_ids(label="a", limit=2, cursor=page.next_cursor)
+    briefs = shop.store.briefs([waiting, "0" * 32, parked, paused, canceled])
+
+    assert page.ids + rest.ids == (canceled, paused, waiting)
+    assert rest.next_cursor is None
+    assert shop.store.find_ids(state=JobState.CANCELED).ids == (canceled,)
+    assert list(briefs) == [waiting, parked, paused, canceled]
+    for job_id, brief in briefs.items():
+        record = shop.store.get(job_id)
+        assert (brief.job_id, brief.state, brief.priority) == (job_id, record.state, record.spec.priority)
+        assert brief.submitted_at == record.submitted_at
+        assert brief.held == (job_id in (paused, parked))
 
 
 def test_an_ended_job_is_forgotten_after_its_retention_with_its_key(open_shop: Open) -> None:

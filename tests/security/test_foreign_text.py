@@ -20,12 +20,19 @@ from farm.check import Finding
 from farm.cli.commands import COMMANDS
 from farm.cli.fleet.views import worker_view
 from farm.cli.jobs.views import BarView, JsonView, LineView, View
+from farm.cli.jobs.tracking import Look
+from farm.cli.jobs.views import (
+    BoardView,
+    JsonView,
+    LineView,
+    View,
+)
 from farm.cli.main import run
 from farm.cli.stack.views import demo_view, news_line, stack_view
 from farm.cli.terminal.door import Door, PlainConsole
 from farm.cli.terminal.exits import ExitCode
 from farm.client import Farm
-from farm.job import EventKind, JobEvent, JobRecord, Progress, ShownText
+from farm.job import EventKind, JobEvent, JobRecord, JobState, Progress, ShownText
 from farm.local import News, PartName, PartNews, StackState
 from farm.local.model_files import Renders
 from farm.local.processes import ProcessId
@@ -308,7 +315,7 @@ def test_the_demo_shows_strange_text_as_text(bad_farm: Callable[[], Farm]) -> No
 
 
 @pytest.mark.parametrize("kind", list(EventKind))
-@pytest.mark.parametrize("make", [BarView, LineView, lambda out: JsonView(out, out)])
+@pytest.mark.parametrize("make", [BoardView, LineView, lambda out: JsonView(out, out)])
 def test_what_happens_to_a_job_is_one_line_of_text(
     kind: EventKind, make: Callable[[PlainConsole], View], bad_farm: Callable[[], Farm]
 ) -> None:
@@ -324,12 +331,14 @@ def test_what_happens_to_a_job_is_one_line_of_text(
     if kind is EventKind.PROGRESS:
         data = {"phase": HOSTILE, "fraction": "0.5"}
     event = JobEvent(event_id="1", job_id=job.job_id, at=job.submitted_at, kind=kind, data=data)
-    console = a_console(terminal=make is BarView)
+    console = a_console(terminal=make is BoardView)
 
     with make(console) as view:
-        view.begin(job)
+        look = Look(running=[job], following=[job], held=[job], counts={JobState.RUNNING: 2}, held_count=1)
+        view.begin(look, [job])
         view.event(event)
-        view.end(job)
+        view.show(look, [job])
+        view.finish(look)
         view.note(HOSTILE)
 
     shown = text_of(console)

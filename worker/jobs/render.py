@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from comfy.errors import RunInterrupted, RunLost, ServerError, ServerForbids, ServerUnreachable
@@ -29,6 +29,7 @@ from worker.errors import AttemptStopped, BrokenOutput, ServerLost, TimeLimitRea
 from worker.jobs.collect import collect
 from worker.jobs.context import RenderContext, RunListener
 from worker.jobs.names import file_prefix, prompt_data, prompt_id, run_folder
+from worker.jobs.pace import Pace
 from worker.plan.fallback import FallbackStep
 from worker.results.rendered import Rendered
 
@@ -223,6 +224,7 @@ class _EventForwarder:
     def __init__(self, listener: RunListener) -> None:
         self._listener = listener
         self._phase = "preparing"
+        self._pace = Pace()
 
     def __call__(self, run: PromptRun, event: Event) -> None:
         if isinstance(event, Preview):
@@ -234,14 +236,15 @@ class _EventForwarder:
             self._phase = now.phase.value
             self._listener.phase(self._phase)
         left = (now.steps - now.step) if now.steps and now.step is not None else None
-        self._listener.progress(
-            Progress(
-                phase=self._phase,
-                fraction=now.fraction,
-                node_id=now.node_id,
-                step=now.step,
-                steps=now.steps,
-                seconds_per_step=now.seconds_per_step,
-                eta_s=now.seconds_per_step * left if now.seconds_per_step and left is not None else None,
-            )
+        progress = Progress(
+            phase=self._phase,
+            fraction=now.fraction,
+            node_id=now.node_id,
+            step=now.step,
+            steps=now.steps,
+            seconds_per_step=now.seconds_per_step,
+            eta_s=now.seconds_per_step * left if now.seconds_per_step and left is not None else None,
         )
+        self._pace.note(progress)
+        # Of the whole job: its node's own is only what is taken while nothing else tells.
+        self._listener.progress(replace(progress, eta_s=self._pace.left_s()))

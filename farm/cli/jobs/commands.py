@@ -14,6 +14,30 @@ from farm.cli.graphs.rewrite_options import with_rewrite_options
 from farm.cli.jobs.ids import complete_id, whole_id
 from farm.cli.jobs.selecting import Chosen, meant, selects
 from farm.cli.jobs.watching import view_for, watch_jobs
+from farm.asking.selection import Selection, select_ids
+from farm.cli.graphs.options import (
+    Bind,
+    GraphFile,
+    Inputs,
+    Parameters,
+    Snap,
+    Template,
+    request_of,
+)
+from farm.cli.graphs.rewrite_options import with_rewrite_options
+from farm.cli.jobs.ids import (
+    complete_id,
+    whole_id,
+)
+from farm.cli.jobs.selecting import (
+    Chosen,
+    selects,
+)
+from farm.cli.jobs.views import FEW
+from farm.cli.jobs.watching import (
+    view_for,
+    watch_jobs,
+)
 from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
 from farm.cli.terminal.door import Door, door_of, say, say_notes
@@ -97,7 +121,7 @@ def submit(
         if json and not watch_ and not wait:
             as_json.put(door.out, {"jobs": ids})
         if watch_:
-            _show_ends(door, farm, watch_jobs(farm, ids, view_for(door, json=json)), json=json)
+            _watch(door, farm, ids, json=json)
         elif wait:
             ended = [job.record for job in farm.wait_many(ids, timeout_s=timeout)]
             if json:
@@ -105,7 +129,9 @@ def submit(
             for job in ended:
                 if job.reason is not None:
                     say(door.err, f"{job.job_id} {job.state}: {job.reason}")
-            _show_ends(door, farm, ended, json=json)
+            _show_files(door, farm, ended[:FEW], json=json)
+            if any(job.state is not JobState.SUCCEEDED for job in ended):
+                raise typer.Exit(ExitCode.JOB_FAILED)
 
 
 @takes_graph
@@ -176,14 +202,14 @@ def show(context: typer.Context, job: JobId, json: AsJson = False) -> None:
 
 @selects
 def watch(context: typer.Context, chosen: Chosen, json: AsJson = False) -> None:
-    """Follow jobs live until they end; without any, those that run or wait now."""
+    """Follow jobs live until they end or are held; without any, those that run or wait now."""
     door = door_of(context)
     with door.farm() as farm:
-        ids = _unfinished(farm) if chosen.is_empty else [job.job_id for job in meant(farm, chosen)]
+        ids = _unfinished(farm) if chosen.is_empty else list(select_ids(farm.store, chosen.selection(farm)))
         if not ids:
             say(door.err, "no job runs or waits" if chosen.is_empty else "no such job")
             return
-        _show_ends(door, farm, watch_jobs(farm, ids, view_for(door, json=json)), json=json)
+        _watch(door, farm, ids, json=json)
 
 
 def open_clip(
@@ -212,18 +238,26 @@ def _submitted(farm: Farm, request: JobRequest, count: int) -> Iterator[list[Job
         yield farm.submit_many(some)
 
 
-def _show_ends(door: Door, farm: Farm, jobs: Sequence[JobRecord], *, json: bool) -> None:
-    """The files of what succeeded; ends the command with 1 when something did not."""
-    if not json:
-        for job in jobs:
-            if job.result is not None and job.state is JobState.SUCCEEDED:
-                door.out.print(result_view(job.result))
-                say_link(door.out, "link", Job(farm, job.job_id, job).result().url())
-    if any(job.state is not JobState.SUCCEEDED for job in jobs):
+def _watch(door: Door, farm: Farm, ids: Sequence[str], *, json: bool) -> None:
+    """Show jobs until each has ended or is held, then the files of a few; the exit code says how it was."""
+    look = watch_jobs(farm.store, ids, view_for(door, json=json))
+    if len(ids) <= FEW:
+        _show_files(door, farm, [farm.get(job_id).record for job_id in ids], json=json)
+    if look.done > look.counts.get(JobState.SUCCEEDED, 0):
         raise typer.Exit(ExitCode.JOB_FAILED)
+    if look.held_count:
+        raise typer.Exit(ExitCode.TIMED_OUT)
 
 
-def _unfinished(farm: Farm, limit: int = 50) -> list[str]:
-    running = [job.job_id for job in islice(farm.list(state=JobState.RUNNING), limit)]
-    queued = [job.job_id for job in islice(farm.list(state=JobState.QUEUED), limit - len(running))]
-    return running + queued
+def _show_files(door: Door, farm: Farm, jobs: Sequence[JobRecord], *, json: bool) -> None:
+    if json:
+        return
+    for job in jobs:
+        if job.result is not None and job.state is JobState.SUCCEEDED:
+            door.out.print(result_view(job.result))
+            say_link(door.out, "link", Job(farm, job.job_id, job).result().url())
+
+
+def _unfinished(farm: Farm) -> list[str]:
+    wanted = (Selection(state=state) for state in (JobState.RUNNING, JobState.QUEUED))
+    return [job_id for each in wanted for job_id in select_ids(farm.store, each)]

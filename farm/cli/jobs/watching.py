@@ -2,68 +2,144 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable
+from typing import Final
 
-from farm.cli.jobs.views import BarView, JsonView, LineView, View
+from farm.cli.jobs.tracking import Look, Tracker
+from farm.cli.jobs.views import (
+    FEW,
+    BoardView,
+    JsonView,
+    LineView,
+    View,
+)
 from farm.cli.terminal.door import Door
-from farm.errors import StoreUnavailable
-from farm.job import JobEvent, JobRecord
-from farm.store.follow import follow
-
-if TYPE_CHECKING:
-    from farm.client import Farm
+from farm.errors import JobNotFound, StoreUnavailable
+from farm.job import JobEvent, JobRecord, JobState
+from farm.store.base import JobBrief
+from farm.store.roles import JobReader
 
 PATIENCE_S: Final = 60.0  # without an answer of Redis
 _TRY_AGAIN_S: Final = 1.0
+_LOOK_S: Final = 0.25  # between two looks
+_MOST_ENDS: Final = 50  # told one by one, of those that ended between two looks
+_MOST_EVENTS: Final = 1000  # of one job in one round trip
 
 
 def view_for(door: Door, *, json: bool) -> View:
-    """Bars for a person, lines for a log, JSON for a program."""
+    """A board for a person, lines for a log, JSON for a program."""
     if json:
         return JsonView(door.out, door.err)
-    return BarView(door.out) if door.lively else LineView(door.out)
+    return BoardView(door.out) if door.lively else LineView(door.out)
 
 
-def watch_jobs(farm: Farm, job_ids: Sequence[str], view: View) -> list[JobRecord]:
-    """Show these jobs from their beginning to their end; returns how they ended.
+def watch_jobs(store: JobReader, job_ids: Iterable[str], view: View) -> Look:
+    """Show these jobs until each has ended or is held; returns the last look.
 
     Raises:
         JobNotFound: there is no such job.
         StoreUnavailable: Redis did not answer for a minute.
     """
-    waiting = [farm.get(job_id).record for job_id in dict.fromkeys(job_ids)]
+    watch = _Watch(store, job_ids, view)
     with view:
-        for job in waiting:
-            view.begin(job)
         try:
-            for event in _events(farm, [job.job_id for job in waiting], view):
-                view.event(event)
+            look = watch.begin()
+            while look.goes_on:
+                time.sleep(_LOOK_S)
+                look = watch.go_on()
         except KeyboardInterrupt:
             view.note("no longer watched; the jobs go on: `farm watch` shows them again")
             raise
-        ended = [farm.get(job.job_id).record for job in waiting]
-        for job in ended:
-            view.end(job)
-    return ended
+        view.finish(look)
+    return look
 
 
-def _events(farm: Farm, job_ids: Sequence[str], view: View) -> Iterator[JobEvent]:
-    """As `farm.store.follow`, going on where it was after Redis had been away."""
-    read_until = dict.fromkeys(job_ids, "0")
-    away_since: float | None = None
-    while True:
-        try:
-            for event in follow(farm.store, read_until):
-                away_since = None
-                read_until[event.job_id] = event.event_id
-                yield event
-            return
-        except StoreUnavailable as exc:
-            if away_since is None:
-                away_since = time.monotonic()
-                view.note(f"{exc}; trying again for {PATIENCE_S:g} s")
-            if time.monotonic() - away_since > PATIENCE_S:
-                raise
-            time.sleep(_TRY_AGAIN_S)
+class _Watch:
+    """What has been shown of the jobs, and what comes next: an outage in between loses nothing."""
+
+    def __init__(self, store: JobReader, job_ids: Iterable[str], view: View) -> None:
+        self._store = store
+        self._view = view
+        self._tracker = Tracker(store, job_ids)
+        self._ended: list[JobBrief] = []
+        self._news: list[JobEvent] = []
+        self._whole_stories: list[str] = []  # jobs that are told from their beginning, running or not
+        self._read_until: dict[str, str] = {}  # of each job whose story is told: its last event
+        self._away_since: float | None = None
+
+    def begin(self) -> Look:
+        """Show what is watched."""
+        look = self._tracker.look()
+        few = [self._store.get(job_id) for job_id in self._tracker.ids] if look.total <= FEW else []
+        self._view.begin(look, few)
+        self._whole_stories = [job.job_id for job in few]
+        return self.go_on()
+
+    def go_on(self) -> Look:
+        """Show what came since; asks again and again while Redis is away.
+
+        Raises:
+            StoreUnavailable: it has been for too long.
+        """
+        while True:
+            try:
+                look = self._tracker.look()
+                self._show(look)
+            except StoreUnavailable as exc:
+                self._be_patient(exc)
+            else:
+                self._away_since = None
+                return look
+
+    def _be_patient(self, exc: StoreUnavailable) -> None:
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+            self._view.note(f"{exc}; trying again for {PATIENCE_S:g} s")
+        if time.monotonic() - self._away_since > PATIENCE_S:
+            raise exc
+        time.sleep(_TRY_AGAIN_S)
+
+    def _show(self, look: Look) -> None:
+        self._ended += look.ended
+        if self._view.shows_events:
+            self._read_news()
+        ends = self._ends_to_tell()
+        for event in self._news:
+            self._view.event(event)
+        self._view.show(look, ends)
+        self._ended, self._news = [], []
+
+    def _read_news(self) -> None:
+        while self._whole_stories:
+            self._read_on(self._whole_stories[0])
+            del self._whole_stories[0]
+        for job_id in self._tracker.running:
+            self._read_until.setdefault(job_id, "0")
+        for job_id, news in self._store.news(self._read_until, limit=_MOST_EVENTS).items():
+            self._take(job_id, news)
+        for each in self._ended:
+            with contextlib.suppress(JobNotFound):  # somebody has removed it since
+                self._read_on(each.job_id)
+            self._read_until.pop(each.job_id, None)
+
+    def _read_on(self, job_id: str) -> None:
+        """All that there is of a job's story: one that nobody claimed yet has no stream to wait for."""
+        while news := self._store.events(job_id, after=self._read_until.get(job_id, "0"), limit=_MOST_EVENTS):
+            self._take(job_id, news)
+
+    def _take(self, job_id: str, news: list[JobEvent]) -> None:
+        self._news += news
+        self._read_until[job_id] = news[-1].event_id
+
+    def _ends_to_tell(self) -> list[JobRecord]:
+        """Of more than can be read those that a person has to look at."""
+        told = sorted(self._ended, key=lambda each: each.state is JobState.SUCCEEDED)[:_MOST_ENDS]
+        records = []
+        for each in told:
+            try:
+                records.append(self._store.get(each.job_id))
+            except JobNotFound:  # somebody has removed it since
+                continue
+        return records

@@ -100,7 +100,7 @@ def demo(
     try:
         with running_farm(door.folder, door.farm, needs=request, on_news=_teller(door)) as farm:
             job = farm.submit_one(request)
-            watch_jobs(farm, [job.job_id], view_for(Door(out=door.err, err=door.err), json=False))
+            watch_jobs(farm.store, [job.job_id], view_for(Door(out=door.err, err=door.err), json=False))
             result = job.wait().result()
             paths = result.download(out)
             url = result.url()

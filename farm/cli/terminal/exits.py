@@ -32,7 +32,7 @@ class ExitCode(IntEnum):
     JOB_FAILED = 1  # a job ended failed, canceled or expired, or has no result
     USAGE = 2  # the command, a setting or the job is not valid; nothing was stored
     NOT_FOUND = 3  # there is no such job, worker, key or file
-    TIMED_OUT = 4  # the time given to wait is up; the job goes on
+    TIMED_OUT = 4  # a job has not ended, and is not waited for any longer: the time is up, or it is held
     UNREACHABLE = 5  # Redis or S3 does not answer, or refuses us
     STACK = 6  # a part of the local stack does not start or stop
     NOT_NOW = 7  # a job is not in a state from which that is possible; it stays as it is
@@ -60,8 +60,8 @@ CODES: Final[dict[type[Exception], ExitCode]] = {
 # Shown by `farm --help`.
 EPILOG: Final = (
     "Exit codes: 0 ok · 1 a job failed · 2 the command, a setting or the job is not valid · 3 not found · "
-    "4 time is up · 5 Redis or S3 cannot be reached · 6 the local stack · "
-    "7 not possible in the job's present state · "
+    "4 a job has not ended (time is up, or it is held) · 5 Redis or S3 cannot be reached · "
+    "6 the local stack · 7 not possible in the job's present state · "
     "10 lint found errors · 11 lint found warnings · 70 a fault of the farm · "
     "130 interrupted. Set FARM_DEBUG=1 to see tracebacks."
 )

@@ -47,11 +47,16 @@ def progress_words(progress: Progress | None) -> str:
     return words
 
 
-def _what(job: JobRecord) -> str:
+def why_held(job: JobRecord) -> str:
+    """Why nothing runs a queued job for now; empty for one that is not held."""
     if job.paused_at is not None:
         return "paused"
-    if job.parked is not None:
-        return f"parked: {job.parked}"
+    return f"parked: {job.parked}" if job.parked is not None else ""
+
+
+def _what(job: JobRecord) -> str:
+    if held := why_held(job):
+        return held
     return progress_words(job.progress) if job.state is JobState.RUNNING else _first_line(job)
 
 
@@ -59,7 +64,7 @@ COLUMNS: Final[Mapping[str, Callable[[JobRecord], str | Text]]] = {
     "job": lambda job: job.job_id[:12],
     "state": lambda job: coloured(job.state),
     "submitted": lambda job: clock(job.submitted_at),
-    "took": lambda job: seconds(_took_s(job)),
+    "took": lambda job: seconds(took_s(job)),
     "p": lambda job: str(job.spec.priority),
     "title": lambda job: job.spec.title,
     "what": _what,
@@ -189,7 +194,8 @@ def _attempts_table(notes: Sequence[AttemptNote]) -> Table:
     return table
 
 
-def _took_s(job: JobRecord) -> float | None:
+def took_s(job: JobRecord) -> float | None:
+    """Seconds from a job's first start to its end, if it has both."""
     if job.started_at is None or job.finished_at is None:
         return None
     return (job.finished_at - job.started_at).total_seconds()

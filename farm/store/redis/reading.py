@@ -6,13 +6,14 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from farm.errors import FarmError
 from farm.job import JobEvent, JobRecord, JobState
 from farm.store import codec
-from farm.store.base import Counts, Page, Queued
+from farm.store.base import Counts, IdPage, JobBrief, Page, Queued
 from farm.store.redis.control import RedisCancelFeed
 from farm.store.redis.epoch import RedisEpoch
 from farm.store.redis.keys import of_priority_queue
@@ -23,7 +24,28 @@ from farm.store.redis.trouble import translated
 log = logging.getLogger(__name__)
 
 _SCANNED: Final = 5_000  # ids looked at in one call: a few milliseconds
+_BRIEFS: Final = 2_000  # looked up in one call: a few milliseconds
 _LONGEST_BLOCK_S: Final = 2.0  # well under the socket's time-out
+
+_Found = TypeVar("_Found")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bounds:
+    """Which jobs a listing is of."""
+
+    state: JobState | None
+    label: str | None
+    since: datetime | None
+    until: datetime | None
+
+    @property
+    def lowest(self) -> str:
+        return "-inf" if self.since is None else str(codec.to_order(self.since))
+
+    @property
+    def highest(self) -> str:
+        return "+inf" if self.until is None else f"({codec.to_order(self.until)}"
 
 
 class RedisReading(RedisEpoch):
@@ -67,17 +89,64 @@ class RedisReading(RedisEpoch):
         cursor: str | None = None,
     ) -> Page:
         """Jobs submitted within [since, until), newest first; filters are joined by *and*."""
-        lowest = "-inf" if since is None else str(codec.to_order(since))
-        highest = "+inf" if until is None else f"({codec.to_order(until)}"
-        jobs: list[JobRecord] = []
-        below = highest if cursor is None else f"({int(cursor)}"
+
+        def read(found: Sequence[Any]) -> list[JobRecord]:
+            return [record for flat in found if (record := _readable(flat)) is not None]
+
+        bounds = _Bounds(state=state, label=label, since=since, until=until)
+        jobs, next_cursor = self._find("records", read, bounds, limit, cursor)
+        return Page(jobs=tuple(jobs), next_cursor=next_cursor)
+
+    def find_ids(
+        self,
+        *,
+        state: JobState | None = None,
+        label: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 5000,
+        cursor: str | None = None,
+    ) -> IdPage:
+        """As `find`, of ids alone."""
+
+        def read(found: Sequence[Any]) -> list[str]:
+            return [job_id.decode() for job_id in found]
+
+        bounds = _Bounds(state=state, label=label, since=since, until=until)
+        ids, next_cursor = self._find("ids", read, bounds, limit, cursor)
+        return IdPage(ids=tuple(ids), next_cursor=next_cursor)
+
+    def _find(
+        self,
+        what: str,
+        read: Callable[[Sequence[Any]], list[_Found]],
+        bounds: _Bounds,
+        limit: int,
+        cursor: str | None,
+    ) -> tuple[list[_Found], str | None]:
+        found: list[_Found] = []
+        below = bounds.highest if cursor is None else f"({int(cursor)}"
+        state, label = bounds.state or "", bounds.label or ""
         while True:
-            go_on, *found = self._run("find", state or "", label or "", below, lowest, limit - len(jobs))
-            jobs += [record for flat in found if (record := _readable(flat)) is not None]
+            go_on, *more = self._run("find", what, state, label, below, bounds.lowest, limit - len(found))
+            found += read(more)
             # A rare pair of state and label is looked for in parts, so that no call is long.
-            if not go_on or len(jobs) >= limit:
-                return Page(jobs=tuple(jobs), next_cursor=go_on.decode() or None)
+            if not go_on or len(found) >= limit:
+                return found, go_on.decode() or None
             below = f"({go_on.decode()}"
+
+    def briefs(self, job_ids: Sequence[str]) -> dict[str, JobBrief]:
+        """What matters of many jobs, of those that there are."""
+        found: dict[str, JobBrief] = {}
+        for start in range(0, len(job_ids), _BRIEFS):
+            batch = job_ids[start : start + _BRIEFS]
+            flat = self._run("briefs", *batch)
+            columns = (flat[at::4] for at in range(4))
+            for job_id, *told in zip(batch, *columns, strict=True):
+                brief = codec.brief_from(job_id, *told)
+                if brief is not None:
+                    found[job_id] = brief
+        return found
 
     def find_results(self, contents: Sequence[str]) -> dict[str, JobRecord]:
         """Of each content the succeeded job that made it last, if one is kept."""

@@ -1,7 +1,7 @@
--- A page of jobs, newest first. KEYS: root. ARGV: events kept, state or '', label or '',
+-- A page of jobs, newest first. KEYS: root. ARGV: events kept, 'records' or 'ids', state or '', label or '',
 -- highest order (as ZRANGEBYSCORE takes it), lowest order, most jobs.
--- Answers {order to go on below, or '', fields of a job, ...}; each job is a flat list that begins with its id.
-local state, label, highest, lowest, limit = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+-- Answers {order to go on below, or '', each job ...}: its id, or a flat list of its fields that begins with it.
+local what, state, label, highest, lowest, limit = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 
 local function newest(index, count)
   return redis.call('ZREVRANGEBYSCORE', index, highest, lowest, 'WITHSCORES', 'LIMIT', 0, count)
@@ -46,9 +46,13 @@ end
 
 local answer = {''}
 for i = 1, math.min(limit, #found) do
-  local fields = redis.call('HGETALL', key('job', found[i].id))
-  table.insert(fields, 1, found[i].id)
-  answer[#answer + 1] = fields
+  if what == 'ids' then
+    answer[#answer + 1] = found[i].id
+  else
+    local fields = redis.call('HGETALL', key('job', found[i].id))
+    table.insert(fields, 1, found[i].id)
+    answer[#answer + 1] = fields
+  end
 end
 if #found > limit then
   answer[1] = found[limit].at

@@ -10,6 +10,18 @@ from typing import Any
 
 from farm.job import JobEvent, JobRecord, JobState
 from farm.store.base import Counts, Page, Queued
+from farm.job import (
+    JobEvent,
+    JobRecord,
+    JobState,
+)
+from farm.store.base import (
+    Counts,
+    IdPage,
+    JobBrief,
+    Page,
+    Queued,
+)
 from farm.store.redis.safety import Durability
 from farm.testing.memory.state import MemoryCancelFeed, MemoryState, PriorityQueue
 
@@ -46,6 +58,22 @@ class MemoryReading(MemoryState):
         cursor: str | None = None,
     ) -> Page:
         """Jobs submitted within [since, until), newest first; filters are joined by *and*."""
+        ids = self.find_ids(state=state, label=label, since=since, until=until, limit=limit, cursor=cursor)
+        with self._lock:
+            jobs = tuple(self._jobs[job_id].record for job_id in ids.ids)
+        return Page(jobs=jobs, next_cursor=ids.next_cursor)
+
+    def find_ids(
+        self,
+        *,
+        state: JobState | None = None,
+        label: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 5000,
+        cursor: str | None = None,
+    ) -> IdPage:
+        """As `find`, of ids alone."""
         below = None if cursor is None else int(cursor)
         with self._lock:
             found = [
@@ -58,7 +86,22 @@ class MemoryReading(MemoryState):
                 and (below is None or kept.order < below)
             ]
         more = str(found[limit - 1].order) if len(found) > limit else None
-        return Page(jobs=tuple(kept.record for kept in found[:limit]), next_cursor=more)
+        return IdPage(ids=tuple(kept.record.job_id for kept in found[:limit]), next_cursor=more)
+
+    def briefs(self, job_ids: Sequence[str]) -> dict[str, JobBrief]:
+        """What matters of many jobs, of those that there are."""
+        with self._lock:
+            records = [self._jobs[job_id].record for job_id in job_ids if job_id in self._jobs]
+        return {
+            job.job_id: JobBrief(
+                job_id=job.job_id,
+                state=job.state,
+                priority=job.spec.priority,
+                submitted_at=job.submitted_at,
+                held=job.parked is not None or job.paused_at is not None,
+            )
+            for job in records
+        }
 
     def find_results(self, contents: Sequence[str]) -> dict[str, JobRecord]:
         """Of each content the succeeded job that made it last, if one is kept."""

@@ -196,7 +196,32 @@ def test_watch_tells_phases_steps_and_the_end_in_plain_lines(cli: Cli) -> None:
     assert ended.code == ExitCode.JOB_FAILED
     assert "load" in ended.out
     assert "sample_high 3/10, 1.20 s a step, 8.40 s left" in ended.out
-    assert ended.out.rstrip().endswith("failed: no luck")
+    assert ended.out.rstrip().endswith("failed on w1: no luck")
+
+
+@pytest.mark.parametrize("command", [("watch",), ("submit", *CLIP, "--vram", "80", "--park", "--watch")])
+def test_a_job_that_is_held_says_why_and_does_not_hold_the_command(
+    cli: Cli, command: tuple[str, ...]
+) -> None:
+    cli.submit("--vram", "80", "--park")
+
+    ended = cli(*command)
+
+    assert ended.code == ExitCode.TIMED_OUT
+    assert "parked: vram_gib: needs a card of the 80 GiB class" in ended.out
+
+
+def test_a_long_queue_is_watched_by_its_sum(cli: Cli) -> None:
+    ids = cli.submit("--count", "30", "--label", "night").split()
+    for job_id in ids[:29]:
+        render(cli.store, cli.storage, job_id)
+    cli.store.cancel(ids[29], reason="enough")
+
+    ended = cli("watch", "--label", "night")
+
+    assert ended.code == ExitCode.JOB_FAILED
+    assert ended.out.splitlines()[-1] == "30 of 30 done · 0 running · 0 waiting · 1 canceled"
+    assert len(ended.out.splitlines()) == 2
 
 
 def test_watch_as_json_is_one_event_a_line(cli: Cli) -> None:
@@ -818,7 +843,7 @@ def test_who_stops_watching_is_told_that_the_job_goes_on(cli: Cli, monkeypatch: 
         raise KeyboardInterrupt
 
     job_id = cli.submit()
-    monkeypatch.setattr("farm.cli.jobs.watching.follow", interrupted)
+    monkeypatch.setattr("farm.cli.jobs.watching.time.sleep", interrupted)
 
     ended = cli("watch", job_id)
 

@@ -1,16 +1,16 @@
 from __future__ import annotations
 
 import io
-from datetime import UTC, datetime
 
 import pytest
 
-from farm.cli.jobs.views import BarView
+from farm.cli.jobs.tracking import Look, Tracker
+from farm.cli.jobs.views import BoardView, board
 from farm.cli.terminal import words
 from farm.cli.terminal.door import PlainConsole
-from farm.job import EventKind, JobEvent, Progress, new_job_id
+from farm.job import Progress
 from farm.testing import MemoryJobStore
-from tests.support.jobs import a_job, an_error
+from tests.support.jobs import a_job, a_result, an_error
 
 
 @pytest.fixture
@@ -25,73 +25,93 @@ def shown(terminal: PlainConsole) -> str:
     return terminal.file.getvalue()
 
 
-def event(job_id: str, kind: EventKind, **data: object) -> JobEvent:
-    """Something that happened."""
-    return JobEvent(event_id="1", job_id=job_id, at=datetime.now(UTC), kind=kind, data=data)
+def look_at(store: MemoryJobStore, *job_ids: str) -> Look:
+    """The jobs as a first look finds them."""
+    return Tracker(store, job_ids).look()
 
 
-def test_a_bar_shows_step_pace_and_time_left(terminal: PlainConsole, store: MemoryJobStore) -> None:
-    job_id = store.submit([a_job(title="Fox [1]")])[0].job_id
+def drawn(terminal: PlainConsole, look: Look) -> str:
+    """The board of these jobs."""
+    terminal.print(board(look, height=20))
+    return shown(terminal)
 
-    with BarView(terminal) as view:
-        view.begin(store.get(job_id))
-        view.event(event(job_id, EventKind.STATE, state="running", attempt=1))
-        view.event(event(job_id, EventKind.PHASE, phase="load"))
-        view.event(
-            event(
-                job_id,
-                EventKind.PROGRESS,
-                phase="sample_high",
-                fraction=0.25,
-                step=3,
-                steps=10,
-                seconds_per_step=1.5,
-                eta_s=75.0,
-            )
-        )
 
-    text = shown(terminal)
+def a_running_job(store: MemoryJobStore, progress: Progress, title: str = "Fox") -> str:
+    job_id = store.submit([a_job(title=title)])[0].job_id
+    store.claim(job_id, worker="w1")
+    store.report(job_id, 1, [], progress=progress)
+    return job_id
+
+
+def test_a_row_shows_step_pace_time_left_and_where(terminal: PlainConsole, store: MemoryJobStore) -> None:
+    at = Progress(phase="sample_high", fraction=0.25, step=3, steps=10, seconds_per_step=1.5, eta_s=75.0)
+    job_id = a_running_job(store, at, title="Fox [1]")
+
+    text = drawn(terminal, look_at(store, job_id))
+
     assert f"{job_id[:8]} Fox [1]" in text
     assert "sample_high 3/10" in text
     assert "25%" in text
-    assert "1.50 s a step, 75.0 s left" in text
+    assert "1.50 s a step, 75.0 s left, on w1" in text
+    assert "0 of 1 done · 1 running · 0 waiting" in text
+    assert "75.0 s left" in text.splitlines()[-1]
 
 
-def test_a_bar_takes_up_the_progress_that_a_job_has_already(
+def test_a_job_that_runs_is_never_shown_as_whole(terminal: PlainConsole, store: MemoryJobStore) -> None:
+    job_id = a_running_job(store, Progress(phase="publishing", fraction=1.0))
+
+    assert "100%" not in drawn(terminal, look_at(store, job_id))
+
+
+def test_what_comes_next_stands_in_the_order_of_the_queue(
     terminal: PlainConsole, store: MemoryJobStore
 ) -> None:
-    job_id = store.submit([a_job()])[0].job_id
-    store.claim(job_id, worker="w1")
-    store.report(job_id, 1, [], progress=Progress(phase="vae", fraction=0.9))
+    late = store.submit([a_job(title="late", priority=5)])[0].job_id
+    urgent = store.submit([a_job(title="urgent", priority=1)])[0].job_id
+    later = store.submit([a_job(title="later", priority=5)])[0].job_id
+    paused = store.submit([a_job(title="asleep", priority=0)])[0].job_id
+    store.pause([paused])
 
-    with BarView(terminal) as view:
-        view.begin(store.get(job_id))
+    lines = drawn(terminal, look_at(store, paused, later, late, urgent)).splitlines()
 
-    assert "90%" in shown(terminal)
-
-
-def test_a_bar_of_a_failed_job_says_why(terminal: PlainConsole, store: MemoryJobStore) -> None:
-    job_id = store.submit([a_job()])[0].job_id
-    store.claim(job_id, worker="w1")
-    store.fail(job_id, 1, an_error(message="no [luck]"), retry_in_s=None)
-
-    with BarView(terminal) as view:
-        view.begin(store.get(job_id))
-        view.end(store.get(job_id))
-
-    assert "no [luck]" in shown(terminal)
+    assert [
+        next(word for word in ("urgent", "later", "late", "asleep") if word in line) for line in lines[:4]
+    ] == [
+        "urgent",
+        "late",
+        "later",
+        "asleep",
+    ]
+    assert "next" in lines[0]
+    assert "then, priority 5" in lines[1]
+    assert "paused" in lines[3]
+    assert lines[4].startswith("0 of 4 done · 0 running · 3 waiting · 1 held")
 
 
-def test_progress_of_a_newer_worker_moves_nothing_and_stops_nothing(
+def test_a_board_is_no_higher_than_the_screen(terminal: PlainConsole, store: MemoryJobStore) -> None:
+    jobs = store.submit([a_job() for _ in range(40)])
+
+    terminal.print(board(look_at(store, *(job.job_id for job in jobs)), height=5))
+
+    assert len(shown(terminal).splitlines()) == 4
+
+
+def test_who_ended_well_among_many_leaves_no_line_and_who_did_not_says_why(
     terminal: PlainConsole, store: MemoryJobStore
 ) -> None:
-    job_id = store.submit([a_job(job_id=new_job_id())])[0].job_id
+    ids = [job.job_id for job in store.submit([a_job() for _ in range(30)])]
+    for job_id in ids[:2]:
+        store.claim(job_id, worker="w1")
+    store.succeed(ids[0], 1, a_result())
+    store.fail(ids[1], 1, an_error(message="no [luck]"), retry_in_s=None)
 
-    with BarView(terminal) as view:
-        view.begin(store.get(job_id))
-        view.event(event(job_id, EventKind.PROGRESS, gear=4))
+    with BoardView(terminal) as view:
+        view.show(look_at(store, *ids), [store.get(job_id) for job_id in ids[:2]])
+        view.finish(look_at(store, *ids))
 
-    assert "0%" in shown(terminal)
+    assert "failed: no [luck]" in shown(terminal)
+    assert ids[0][:8] not in shown(terminal)
+    assert "2 of 30 done · 0 running · 28 waiting · 1 failed" in shown(terminal)
 
 
 @pytest.mark.parametrize(
