@@ -35,7 +35,7 @@ FEW: Final = 20  # jobs of which each is told by itself
 _PROGRESS: Final = TypeAdapter(Progress)
 _LINE_EVERY_S: Final = 1.0  # of plain progress lines of one job
 _SUM_EVERY_S: Final = 30.0  # of plain lines that sum up many jobs
-_BAR_WIDTH: Final = 20
+_BAR_WIDTH: Final = 12
 _ID_LENGTH: Final = 8
 
 
@@ -107,7 +107,7 @@ class BoardView:
 def board(look: Look, height: int) -> RenderableType:
     """As many of the jobs as fit on a screen of so many lines, and the sum of all."""
     table = Table.grid(padding=(0, 1), expand=True)
-    for ratio in (None, 5, 3, None, None, 4):
+    for ratio in (None, 6, 2, None, None, 3):
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=ratio)
     # A line for the sum, and one for what is typed next.
     for row, _ in zip(_rows(look), range(max(height - 2, 1)), strict=False):
