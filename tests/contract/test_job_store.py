@@ -16,7 +16,6 @@ from farm.errors import IdempotencyConflict, IllegalMove, JobForgotten, JobNotFo
 from farm.job import PUBLISHING, ErrorKind, EventKind, JobState, Progress, new_job_id
 from farm.status.not_fetching import NotFetching
 from farm.status.worker import GpuStatus, WorkerStatus
-from farm.store import follow as follow_module
 from farm.store.base import Claim, Drain, LeaseAnswer, NewEvent, Notification, Queued, Refused, StoreLimits
 from farm.store.follow import ends, follow
 from farm.store.roles import JobStore

@@ -19,7 +19,6 @@ from comfy.log.foreign import forgive_encodings, one_line, plain, to_json
 from farm.check import Finding
 from farm.cli.commands import COMMANDS
 from farm.cli.fleet.views import worker_view
-from farm.cli.jobs.views import BarView, JsonView, LineView, View
 from farm.cli.jobs.tracking import Look
 from farm.cli.jobs.views import (
     BoardView,

@@ -9,35 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from farm.asking.request import JobRequest, notes_of, with_seeds
-from farm.cli.graphs.options import takes_graph, with_options
-from farm.cli.graphs.rewrite_options import with_rewrite_options
-from farm.cli.jobs.ids import complete_id, whole_id
-from farm.cli.jobs.selecting import Chosen, meant, selects
-from farm.cli.jobs.watching import view_for, watch_jobs
 from farm.asking.selection import Selection, select_ids
 from farm.cli.graphs.options import (
-    Bind,
-    GraphFile,
-    Inputs,
-    Parameters,
-    Snap,
-    Template,
-    request_of,
+    takes_graph,
+    with_options,
 )
 from farm.cli.graphs.rewrite_options import with_rewrite_options
-from farm.cli.jobs.ids import (
-    complete_id,
-    whole_id,
-)
-from farm.cli.jobs.selecting import (
-    Chosen,
-    selects,
-)
+from farm.cli.jobs.ids import complete_id, whole_id
+from farm.cli.jobs.selecting import Chosen, selects
 from farm.cli.jobs.views import FEW
-from farm.cli.jobs.watching import (
-    view_for,
-    watch_jobs,
-)
+from farm.cli.jobs.watching import view_for, watch_jobs
 from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
 from farm.cli.terminal.door import Door, door_of, say, say_notes

@@ -17,18 +17,13 @@ from comfy.log.foreign import one_line
 from farm.cli.jobs.tracking import Look
 from farm.cli.terminal import as_json
 from farm.cli.terminal.door import say
-from farm.cli.terminal.tables import coloured, progress_words
-from farm.cli.terminal.words import clock, seconds
 from farm.cli.terminal.tables import (
     STATE_COLOURS,
     progress_words,
     took_s,
     why_held,
 )
-from farm.cli.terminal.words import (
-    clock,
-    seconds,
-)
+from farm.cli.terminal.words import clock, seconds
 from farm.job import EventKind, JobEvent, JobRecord, JobState, Progress
 
 FEW: Final = 20  # jobs of which each is told by itself

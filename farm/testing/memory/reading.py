@@ -9,12 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from farm.job import JobEvent, JobRecord, JobState
-from farm.store.base import Counts, Page, Queued
-from farm.job import (
-    JobEvent,
-    JobRecord,
-    JobState,
-)
 from farm.store.base import (
     Counts,
     IdPage,
