@@ -8,7 +8,7 @@ from farm.local.surroundings import settings_here
 from farm.settings import WorkerSettings
 from worker.app import app
 from worker.errors import WorkerError
-from worker.fetching.celery_internals import run_command_line
+from worker.fetching.celery_internals import run_worker
 from worker.gpu.card import find_card
 
 
@@ -26,5 +26,5 @@ def node_name(settings: WorkerSettings) -> str:
 def main(arguments: list[str]) -> None:
     """Run the worker and exit with its code; `arguments` go to Celery after ours, and win."""
     # Without mingle and gossip the worker is up a second earlier and chatters less; Flower needs neither.
-    ours = ["worker", "-n", node_name(settings_here(WorkerSettings)), "--without-mingle", "--without-gossip"]
-    run_command_line(app, [*ours, *arguments])
+    ours = ["-n", node_name(settings_here(WorkerSettings)), "--without-mingle", "--without-gossip"]
+    run_worker(app, [*ours, *arguments])

@@ -165,24 +165,30 @@ def test_a_loop_of_the_consumer_ends_when_a_signal_asked_for_it(monkeypatch: pyt
         end_if_told()
 
 
-COMMAND_LINE = """
+WORKER = """
+from celery.signals import celeryd_init
 from farm.broker import make_app
 from farm.settings import RedisSettings
-from worker.fetching.celery_internals import run_command_line
+from worker.fetching.celery_internals import run_worker
 app = make_app(RedisSettings.read(), name="ours")
 try:
-    run_command_line(app, ["no-such-command"])
+    run_worker(app, ["--no-such-option"])
 except SystemExit as end:
     assert end.code == 2, end.code
-run_command_line(app, ["report"])
+@celeryd_init.connect
+def tell(sender, conf, **_others):
+    print(sender, conf.worker_disable_prefetch, conf.worker_consumer, app.connection().as_uri())
+    raise SystemExit(7)
+app.conf.worker_consumer = "chosen"
+run_worker(app, ["-n", "one@here"])
 """
 
 
-def test_the_command_line_is_for_our_app_whatever_the_environment_names_and_exits_with_its_code() -> None:
+def test_a_worker_is_of_our_app_whatever_the_environment_names_and_exits_with_its_code() -> None:
     elsewhere = {"APP": "nowhere.app", "BROKER_URL": "amqp://elsewhere", "LOADER": "nowhere:Loader"}
 
     done = subprocess.run(
-        [sys.executable, "-c", COMMAND_LINE],
+        [sys.executable, "-c", WORKER],
         env={**os.environ, **elsewhere},
         capture_output=True,
         text=True,
@@ -190,6 +196,16 @@ def test_the_command_line_is_for_our_app_whatever_the_environment_names_and_exit
         check=False,
     )
 
-    assert done.returncode == 0, done.stderr
-    assert "worker_disable_prefetch: True" in done.stdout
-    assert "elsewhere" not in done.stdout
+    assert done.returncode == 7, done.stderr
+    assert done.stdout.startswith("one@here True chosen redis://")
+
+
+def test_nothing_is_imported_that_a_worker_does_not_run() -> None:
+    code = "import sys, worker.one; print([each for each in sys.modules if each in %r])"
+    unused = {"celery.bin.celery", "prompt_toolkit", "flower.app", "tornado.web"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", code % unused], capture_output=True, text=True, timeout=120, check=True
+    )
+
+    assert done.stdout == "[]\n"

@@ -13,7 +13,8 @@ from types import MethodType
 from typing import Any, Final, NoReturn
 
 from celery import Celery
-from celery.bin.celery import celery
+from celery.bin.base import CLIContext
+from celery.bin.worker import worker
 from celery.worker import state
 from celery.worker.control import Panel
 from celery.worker.state import maybe_shutdown
@@ -111,14 +112,12 @@ def drop_unreadable(channel: Any, on_dropped: Callable[[Exception], None]) -> No
     channel.handlers["BRPOP"] = read_carefully
 
 
-def run_command_line(app: Celery, arguments: list[str]) -> NoReturn:
-    """Celery's command line for `app`, which then exits with its code.
+def run_worker(app: Celery, arguments: list[str]) -> NoReturn:
+    """Run Celery's ``worker`` command for `app`, then exit with its code.
 
-    `app.start` does the same and keeps the exit code to itself: a supervisor must see a refusal. And no
-    option is taken from the environment: LOADER, BROKER_URL, … may be another project's.
+    `app.worker_main` does the same and keeps the exit code to itself: a supervisor must see a refusal. And it goes
+    through the whole command line: every command of Celery and of its plugins is imported, which takes longer than
+    all that a worker needs, and options are taken from variables (LOADER, BROKER_URL, …) of another project.
     """
-    celery.params[0].default = app
-    for option in celery.params:
-        option.envvar = None
-    celery.main(args=arguments, prog_name="celery")
+    worker.main(args=arguments, prog_name="worker", obj=CLIContext(app, no_color=False, workdir=None))
     raise AssertionError("unreachable: click exits")
