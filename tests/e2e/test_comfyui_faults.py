@@ -84,7 +84,8 @@ def test_files_that_come_over_http_do_not_stay_on_the_workers_disk(
 
         assert job.record.worker == attached.name
         assert farm.farm.storage.exists(job.result().main.key)
-        assert not [path for path in (attached.folder / "scratch").rglob("*") if path.is_file()]
+        scratch = attached.folder / "scratch"
+        eventually(lambda: not any(path.is_file() for path in scratch.rglob("*")), within_s=JOB_S)
     finally:
         store.set_drain(worker.name, None)
         attached.close()

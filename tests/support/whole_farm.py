@@ -148,11 +148,10 @@ class WorkerProcess:
         os.kill(self.child.pid, number)
 
     def close(self) -> None:
-        """End it, whatever state it is in."""
+        """End it at once, whatever state it is in, with all that it started."""
         self._http.clear()
-        with contextlib.suppress(ProcessLookupError, TimeoutError):
-            self.signal(signal.SIGCONT)
-            self.child.stop(grace_s=5.0)
+        with contextlib.suppress(TimeoutError):
+            self.child.kill()
 
     def _hear(self, line: LogLine) -> None:
         self.lines.append(line.text)

@@ -10,24 +10,17 @@ from pathlib import Path
 import pytest
 
 from farm.errors import FarmError, StorageDenied, StorageUnavailable
-from farm.job import JobState, Progress
+from farm.job import JobState
 from farm.settings import (
-    CleanSettings,
-    GateSettings,
     RedisSettings,
-    S3Settings,
-    StoreSettings,
-    WorkerSettings,
 )
 from farm.status.not_fetching import NotFetching
-from farm.status.worker import WorkerStatus
 from farm.store.base import Drain
-from farm.testing import FolderStorage, MemoryJobStore
 from tests.support.emulator_thread import EmulatorThread
-from tests.support.jobs import a_job
 from tests.support.valkey import eventually
-from tests.support.whole_farm import a_clip
+from tests.support.whole_worker import NAME, SilentLine, WholeWorker, settings_here
 from worker.errors import InUse
+<<<<<<< HEAD
 from worker.fetching.gate import Gate
 from worker.machine import Machine
 from worker.runtime import Settings, Worker, assemble, build
@@ -128,16 +121,20 @@ def settings(folder: Path, comfyui_url: str, **redis: str) -> Settings:
         gate=GateSettings.read(),
         clean=CleanSettings.read(),
     )
+=======
+from worker.gate import Gate
+from worker.runtime import build
+>>>>>>> 381a1b4 (Show in one process what a worker does over a ComfyUI from the future)
 
 
 @pytest.fixture
-def whole(emulator_thread: EmulatorThread, tmp_path: Path) -> Iterator[Whole]:
-    made = Whole(emulator_thread, tmp_path)
+def whole(emulator_thread: EmulatorThread, tmp_path: Path) -> Iterator[WholeWorker]:
+    made = WholeWorker(emulator_thread, tmp_path)
     yield made
     made.worker.stop()
 
 
-def test_a_started_worker_fetches_once_celery_is_connected_and_not_before(whole: Whole) -> None:
+def test_a_started_worker_fetches_once_celery_is_connected_and_not_before(whole: WholeWorker) -> None:
     whole.worker.start()
 
     assert NotFetching.STARTING in whole.gate.closed_for
@@ -151,7 +148,7 @@ def test_a_started_worker_fetches_once_celery_is_connected_and_not_before(whole:
     assert datetime.fromisoformat(first) <= datetime.now(UTC)
 
 
-def test_a_job_is_worked_on_and_told_in_the_status(whole: Whole) -> None:
+def test_a_job_is_worked_on_and_told_in_the_status(whole: WholeWorker) -> None:
     whole.begin()
     job_id = whole.submit()
 
@@ -161,7 +158,7 @@ def test_a_job_is_worked_on_and_told_in_the_status(whole: Whole) -> None:
     eventually(lambda: whole.says(lambda it: it.attempts_ended == {"succeeded": 1}))
 
 
-def test_a_cancel_is_heard_at_once(whole: Whole, emulator_thread: EmulatorThread) -> None:
+def test_a_cancel_is_heard_at_once(whole: WholeWorker, emulator_thread: EmulatorThread) -> None:
     whole.begin()
     emulator_thread.misbehave("slow", factor=100.0)
     job_id, outcomes = whole.submit(), list[str]()
@@ -175,7 +172,7 @@ def test_a_cancel_is_heard_at_once(whole: Whole, emulator_thread: EmulatorThread
     assert (outcomes, whole.store.get(job_id).state) == (["canceled"], JobState.CANCELED)
 
 
-def test_a_drain_that_is_ordered_closes_the_gate_and_one_taken_back_opens_it(whole: Whole) -> None:
+def test_a_drain_that_is_ordered_closes_the_gate_and_one_taken_back_opens_it(whole: WholeWorker) -> None:
     whole.begin()
 
     whole.store.set_drain(NAME, Drain.FINISH)
@@ -186,7 +183,7 @@ def test_a_drain_that_is_ordered_closes_the_gate_and_one_taken_back_opens_it(who
 
 
 def test_a_worker_that_ends_gives_its_job_back_and_passes_on_what_came_too_late(
-    whole: Whole, emulator_thread: EmulatorThread
+    whole: WholeWorker, emulator_thread: EmulatorThread
 ) -> None:
     whole.begin()
     emulator_thread.misbehave("slow", factor=100.0)
@@ -206,7 +203,7 @@ def test_a_worker_that_ends_gives_its_job_back_and_passes_on_what_came_too_late(
 def test_jobs_of_a_worker_that_died_wait_again_before_comfyui_answers(
     emulator_thread: EmulatorThread, tmp_path: Path
 ) -> None:
-    whole = Whole(emulator_thread, tmp_path)
+    whole = WholeWorker(emulator_thread, tmp_path)
     emulator_thread.vanish()
     job_id = whole.submit()
     whole.store.limits = type(whole.store.limits)(lease_s=0.1)
@@ -221,7 +218,7 @@ def test_jobs_of_a_worker_that_died_wait_again_before_comfyui_answers(
     starting.join(60.0)
 
 
-def test_files_that_the_storage_did_not_take_are_published_when_it_is_back(whole: Whole) -> None:
+def test_files_that_the_storage_did_not_take_are_published_when_it_is_back(whole: WholeWorker) -> None:
     whole.begin()
     job_id = whole.submit()
     whole.storage.broken = StorageUnavailable("folder", "unplugged")
@@ -232,7 +229,7 @@ def test_files_that_the_storage_did_not_take_are_published_when_it_is_back(whole
     eventually(lambda: whole.store.get(job_id).state is JobState.SUCCEEDED)
 
 
-def test_a_storage_that_refuses_this_worker_ends_the_start(whole: Whole) -> None:
+def test_a_storage_that_refuses_this_worker_ends_the_start(whole: WholeWorker) -> None:
     whole.storage.broken = StorageDenied("folder", "wrong secret")
 
     with pytest.raises(StorageDenied):
@@ -241,7 +238,7 @@ def test_a_storage_that_refuses_this_worker_ends_the_start(whole: Whole) -> None
     assert whole.status is None
 
 
-def test_a_worker_starts_while_the_storage_is_away_and_publishes_when_it_is_back(whole: Whole) -> None:
+def test_a_worker_starts_while_the_storage_is_away_and_publishes_when_it_is_back(whole: WholeWorker) -> None:
     whole.storage.broken = StorageUnavailable("folder", "unplugged")
 
     whole.begin()
@@ -256,7 +253,7 @@ def test_a_worker_starts_while_the_storage_is_away_and_publishes_when_it_is_back
 
 
 def test_a_worker_that_stops_takes_its_status_back_and_lets_go_of_everything(
-    whole: Whole, emulator_thread: EmulatorThread, tmp_path: Path
+    whole: WholeWorker, emulator_thread: EmulatorThread, tmp_path: Path
 ) -> None:
     whole.begin()
 
@@ -265,18 +262,18 @@ def test_a_worker_that_stops_takes_its_status_back_and_lets_go_of_everything(
 
     assert whole.status is None
     assert whole.closed == whole.opened > 0
-    again = Whole(emulator_thread, tmp_path)
+    again = WholeWorker(emulator_thread, tmp_path)
     again.worker.stop()
 
 
 def test_two_workers_do_not_share_a_folder(
-    whole: Whole, emulator_thread: EmulatorThread, tmp_path: Path
+    whole: WholeWorker, emulator_thread: EmulatorThread, tmp_path: Path
 ) -> None:
     leftover = tmp_path / "worker" / "scratch" / "of the first"
     leftover.mkdir(parents=True)
 
     with pytest.raises(InUse):
-        Whole(emulator_thread, tmp_path)
+        WholeWorker(emulator_thread, tmp_path)
 
     assert leftover.exists()
 
@@ -284,7 +281,9 @@ def test_two_workers_do_not_share_a_folder(
 def test_a_worker_is_built_without_asking_redis_or_the_storage(
     emulator_thread: EmulatorThread, tmp_path: Path
 ) -> None:
-    nobody = settings(tmp_path, emulator_thread.url, url="redis://127.0.0.1:1/0")
+    nobody = settings_here(
+        tmp_path, emulator_thread.url, redis=RedisSettings.read(url="redis://127.0.0.1:1/0")
+    )
 
     worker = build(nobody, name=NAME, gate=Gate(), line=SilentLine())
 

@@ -1,0 +1,39 @@
+"""Celery's event loop sleeps until its next timer, unless a worker that is free wakes it."""
+
+from __future__ import annotations
+
+import threading
+from unittest.mock import MagicMock
+
+from kombu.asynchronous.hub import Hub
+
+from farm.status.not_fetching import NotFetching
+from tests.support.valkey import eventually
+from worker.consumer import Line, fetch_when_free
+from worker.gate import Gate
+
+
+def test_a_render_that_ends_wakes_the_event_loop_however_long_it_would_sleep() -> None:
+    gate, hub, asleep = Gate(), Hub(), threading.Event()
+    gate.open(NotFetching.STARTING)
+    consumer = MagicMock(hub=hub)
+    consumer.task_consumer.channel.connection_errors = ()
+    step = fetch_when_free(gate, Line(MagicMock()))(consumer)
+    step.start(consumer)
+    poll = hub.poller.poll
+
+    def poll_without_end(_timeout_s: float | None = None) -> object:
+        asleep.set()
+        return poll(600.0)
+
+    hub.poller.poll = poll_without_end
+    loop = threading.Thread(target=lambda: next(hub.create_loop()), daemon=True)
+
+    with gate.work() as ticket:
+        loop.start()
+        assert asleep.wait(60.0)
+        ticket.off_the_gpu()
+        eventually(lambda: not loop.is_alive())
+
+    step.stop(consumer)
+    hub.close()
