@@ -1,7 +1,7 @@
 """Jobs one after the other: the GPU does not wait for uploads.
 
-That it does not wait for the event loop either is in `tests/unit/worker/test_consumer.py`, and measured by
-`bench.overhead`.
+That it does not wait for the event loop either is in `tests/unit/worker/fetching/test_consumer.py`;
+`bench.overhead` measures both.
 """
 
 from __future__ import annotations

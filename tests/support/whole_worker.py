@@ -22,7 +22,7 @@ from tests.support.emulator_thread import EmulatorThread
 from tests.support.jobs import a_job
 from tests.support.valkey import eventually
 from tests.support.whole_farm import a_clip
-from worker.gate import Gate
+from worker.fetching.gate import Gate
 from worker.machine import Machine
 from worker.runtime import Settings, Worker, assemble
 

@@ -115,9 +115,9 @@ def drop_unreadable(channel: Any, on_dropped: Callable[[Exception], None]) -> No
 def run_worker(app: Celery, arguments: list[str]) -> NoReturn:
     """Run Celery's ``worker`` command for `app`, then exit with its code.
 
-    `app.worker_main` does the same and keeps the exit code to itself: a supervisor must see a refusal. And it goes
-    through the whole command line: every command of Celery and of its plugins is imported, which takes longer than
-    all that a worker needs, and options are taken from variables (LOADER, BROKER_URL, …) of another project.
+    `app.worker_main` does the same and keeps the exit code to itself: a supervisor must see a refusal. And it
+    goes through the whole command line: it imports every command of Celery and of its plugins, which takes as
+    long as all that a worker needs, and takes options from variables (LOADER, …) of another project.
     """
     worker.main(args=arguments, prog_name="worker", obj=CLIContext(app, no_color=False, workdir=None))
     raise AssertionError("unreachable: click exits")

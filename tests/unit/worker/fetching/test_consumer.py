@@ -9,8 +9,8 @@ from kombu.asynchronous.hub import Hub
 
 from farm.status.not_fetching import NotFetching
 from tests.support.valkey import eventually
-from worker.consumer import Line, fetch_when_free
-from worker.gate import Gate
+from worker.fetching.consumer import Line, fetch_when_free
+from worker.fetching.gate import Gate
 
 
 def test_a_render_that_ends_wakes_the_event_loop_however_long_it_would_sleep() -> None:
