@@ -31,6 +31,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--seconds", type=float, default=1200.0, help="of work and faults, by the virtual clock"
     )
+    parser.add_argument("--spells", type=int, default=1, help="that these come in")
+    parser.add_argument("--every", type=float, default=0.0, help="seconds from one spell to the next")
     parser.add_argument("--jobs", type=int, default=60)
     parser.add_argument("--faults", type=int, default=50)
     parser.add_argument("--workers", type=int, default=3)
@@ -48,6 +50,8 @@ def main(arguments: Sequence[str]) -> int:
                 faults=options.faults,
                 workers=options.workers,
                 kinds=tuple(options.kinds),
+                spells=options.spells,
+                every_s=options.every,
             )
             played.append(_play(plan, server, folder))
             _tell(played[-1])

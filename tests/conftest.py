@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import pytest
 from hypothesis import settings
 
 # A deadline for each example would measure who else uses the machine.
@@ -18,3 +21,16 @@ pytest_plugins = [
     "tests.support.station",
     "tests.support.gateway",
 ]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell how long farms lived under a virtual clock (`tests/virtual`)."""
+    told: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            told[name] += value
+    if told["played_s"]:
+        terminalreporter.write_line(
+            f"{told['farm_hours']:.0f} farm-hours under a virtual clock, "
+            f"{told['moves']} moves, {60 * told['moves'] / told['played_s']:.0f} a minute"
+        )

@@ -20,6 +20,7 @@ from farm.job import Artifact, JobResult, Progress
 from farm.status.not_fetching import NotFetching
 from farm.status.worker import WorkerFacts, WorkerStatus
 from farm.store.base import StoreLimits
+from farm.store.redis.safety import Safety
 from farm.store.redis.store import RedisJobStore
 from farm.testing import PlainNotifier
 from farm.upkeep.steward import Steward
@@ -47,6 +48,7 @@ NOTIFIER: Final = PlainNotifier(f"{{{NAMESPACE}}}:q:")
 RENEW_S, SWEEP_S, GRACE_S = 3.0, 1.0, 4.0
 _GRACE_S: Final = 20.0  # that a process that leaves has
 _STATUS_S, _STATUS_TTL_S = 3.0, 10.0
+_FETCH_S: Final = 1.0  # after which a fetch that found nothing is made anew, as Celery's is
 _PATIENCE_S: Final = 60.0  # FARM_PUBLISH_PATIENCE_S
 _HOLD_S: Final = 3600.0
 _ALONE: Final = AloneOnGpu()
@@ -91,6 +93,7 @@ class World:
     folder: Path
     limits: StoreLimits
     queues: Sequence[str]
+    waits_for_file: bool  # FARM_DURABLE=fsync
     objects: dict[str, str] = field(default_factory=dict)  # what lies in the storage
     storage_away_until_s: dict[str, float] = field(default_factory=dict)  # by worker, or "" for everybody
     runs: list[Run] = field(default_factory=list)
@@ -102,7 +105,17 @@ class World:
     def store_of(self, process: Process) -> RedisJobStore:
         """A store with connections of that process."""
         client: Any = VirtualClient(self.valkey, process)
-        return RedisJobStore(client, namespace=NAMESPACE, limits=self.limits, notifier=NOTIFIER)
+        return RedisJobStore(
+            client,
+            namespace=NAMESPACE,
+            limits=self.limits,
+            notifier=NOTIFIER,
+            safety=Safety(fsync=self.waits_for_file),
+        )
+
+    def seam(self, process: Process, name: str, *, done: bool) -> None:
+        """A process is about to do something, or has done it."""
+        self.valkey.spring(process, [name], answered=done)
 
     def harm(self, kind: str, *explains: str, lasts_s: float = 0.0, worker: str | None = None) -> None:
         """Note a fault that begins now."""
@@ -142,6 +155,7 @@ class PlayedStorage:
         """Store the one clip and its manifest, in a second or two."""
         del manifest
         stop: VirtualEvent = given["stop"]
+        self._world.seam(self._process, "publish", done=False)
         loop, until_s = self._world.loop, self._world.loop.now_s + _PATIENCE_S
         while True:
             if stop.wait(loop.dice.uniform(0.5, 2.0)):
@@ -153,11 +167,13 @@ class PlayedStorage:
         sha256 = hashlib.sha256(outputs[0].path.read_bytes()).hexdigest()
         prefix = f"jobs/{job_id}/{token}/"
         self._world.objects |= {f"{prefix}clip.mp4": sha256, f"{prefix}manifest.json": "manifest"}
+        self._world.seam(self._process, "publish", done=True)
         artifact = Artifact(key=f"{prefix}clip.mp4", size_bytes=6, sha256=sha256, media_type="video/mp4")
         return JobResult(bucket="farm", artifacts=(artifact,), manifest_key=f"{prefix}manifest.json")
 
     def discard(self, job_id: str, token: str) -> None:
         """Remove what that claim has stored."""
+        self._world.seam(self._process, "discard", done=False)
         if self._process.alive and not self._world.storage_away(self._process.name):
             for key in [key for key in self._world.objects if key.startswith(f"jobs/{job_id}/{token}/")]:
                 del self._world.objects[key]
@@ -193,6 +209,7 @@ class PlayedComfy:
                 worker=self._process.name,
             )
         )
+        self._world.seam(self._process, "render", done=False)
         until_s = loop.now_s + float(claim.spec.parameters["3.seconds"])
         while loop.now_s < until_s:
             if stop.wait(min(_STEP_S, until_s - loop.now_s)):
@@ -210,6 +227,7 @@ class PlayedComfy:
         file = self._folder / run_folder(claim) / "clip.mp4"
         file.parent.mkdir(parents=True)
         file.write_bytes(_POSTED + claim.token.encode())
+        self._world.seam(self._process, "render", done=True)
         return Rendered(
             outputs=(LocalOutput(path=file, node_id="9", filename="clip.mp4"),),
             graph={},
@@ -389,10 +407,11 @@ class PlayedWorker:
         loop, process = self._world.loop, self.process
         awake = VirtualEvent(loop)
         gate.wake_with(awake.set)
+        self._world.valkey.wake_on_push(process, awake)
         while True:
             awake.clear()
             if not gate.may_fetch(0):
-                awake.wait(1.0)
+                awake.wait(_FETCH_S)
                 continue
             message = None
             with contextlib.suppress(Exception):
@@ -401,7 +420,7 @@ class PlayedWorker:
                 )
                 message = found and found[1][0]
             if message is None:
-                loop.sleep(loop.dice.uniform(0.1, 0.4))
+                awake.wait(_FETCH_S)
                 continue
             self._fetched_us = loop.now_us
             held = ExitStack()

@@ -91,6 +91,10 @@ class Loop:
         if self._failure is not None:
             raise self._failure
 
+    def leap(self, to_s: float) -> None:
+        """Let time pass in which nobody runs; what was due by then happens once, when it goes on."""
+        self.now_us = max(self.now_us, round(to_s * 1e6))
+
     def sleep(self, seconds: float) -> None:
         """Let others run until that time has passed for the current task."""
         self.park(seconds)

@@ -21,6 +21,7 @@ class Fault(StrEnum):
     SILENCE_AT_SEAM = "silence_at_seam"
     VALKEY_RESTART = "valkey_restart"
     VALKEY_POWER = "valkey_power"  # what was not on the disk is gone
+    DISK_STALLS = "disk_stalls"  # Valkey's file is synced no more; under `always` it answers nobody
     STORAGE_AWAY = "storage_away"
     CLOCK_WRONG = "clock_wrong"  # of one worker; the storage refuses what it signs
     COMFY_DIES = "comfy_dies"
@@ -32,7 +33,15 @@ class Fault(StrEnum):
     RETRY_ALL = "retry_all"  # a person tries again what failed or was canceled
 
 
-# Each is a write after which, or before which, a process may end.
+class Durability(StrEnum):
+    """What a power cut of Valkey takes."""
+
+    ALWAYS = "always"  # nothing
+    EVERYSEC = "everysec"  # the last second, whatever was answered
+    WAITED_FOR = "waited_for"  # the same, but for what `FARM_DURABLE=fsync` waited for
+
+
+# Each is a write after which, or before which, a process may end; the last three are no scripts.
 SEAMS: Final = (
     "claim",
     "renew",
@@ -44,6 +53,9 @@ SEAMS: Final = (
     "keep_on_hold",
     "sweep_leases",
     "end_canceled",
+    "render",
+    "publish",
+    "discard",
 )
 
 
@@ -77,7 +89,7 @@ class Plan:
     seed: int  # of everything that is not planned: ways of requests, jitter, tokens
     for_s: float
     workers: int
-    fsync_always: bool
+    durability: Durability
     jobs: tuple[PlannedJob, ...]
     faults: tuple[PlannedFault, ...]
 
@@ -90,13 +102,26 @@ def make_plan(
     faults: int,
     workers: int = 3,
     kinds: tuple[Fault, ...] = tuple(Fault),
+    spells: int = 1,
+    every_s: float = 0.0,
 ) -> Plan:
-    """A play in which a worker is busy for about half of the time."""
+    """A play in which a worker is busy for about half of the time.
+
+    Args:
+        for_s: of work and faults, all in all.
+        spells: that it comes in, so that the farm has nothing to do in between.
+        every_s: from the beginning of one to that of the next.
+    """
     dice = random.Random(seed)  # must be repeatable
     mean_s = 0.5 * for_s * workers / jobs
+
+    def moment() -> float:
+        number, rest_s = divmod(dice.uniform(0.0, for_s), for_s / spells)
+        return number * every_s + rest_s
+
     planned = [
         PlannedJob(
-            at_s=dice.uniform(0.0, for_s),
+            at_s=moment(),
             seconds=dice.uniform(0.2, 1.8) * mean_s,
             priority=dice.choice((5, 5, 5, 2, 8)),
             queue=dice.choice((0, 0, 1)),
@@ -106,17 +131,19 @@ def make_plan(
     ]
     return Plan(
         seed=seed,
-        for_s=for_s,
+        for_s=(spells - 1) * every_s + for_s / spells,
         workers=workers,
-        fsync_always=seed % 2 == 0,
+        durability=list(Durability)[seed % 3],
         jobs=tuple(sorted(planned, key=lambda job: job.at_s)),
-        faults=tuple(sorted((_fault(dice, for_s, kinds) for _ in range(faults)), key=lambda each: each.at_s)),
+        faults=tuple(
+            sorted((_fault(dice, moment(), kinds) for _ in range(faults)), key=lambda each: each.at_s)
+        ),
     )
 
 
-def _fault(dice: random.Random, for_s: float, kinds: tuple[Fault, ...]) -> PlannedFault:
+def _fault(dice: random.Random, at_s: float, kinds: tuple[Fault, ...]) -> PlannedFault:
     return PlannedFault(
-        at_s=dice.uniform(0.0, for_s),
+        at_s=at_s,
         kind=dice.choice(kinds),
         target=dice.randrange(100),
         lasts_s=5.0 * 2.0 ** dice.uniform(0.0, 4.5),  # 5 s to almost two minutes; most of them short

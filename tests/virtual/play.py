@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +14,7 @@ from unittest import mock
 
 import redis
 
-from farm.errors import FarmError, JobNotFound, StoreUnavailable
+from farm.errors import FarmError, JobNotFound, NotDurable, StoreUnavailable
 from farm.job import PUBLISHING, EventKind, JobRecord, JobState, queue_for
 from farm.store.base import Notification, StoreLimits
 from tests.chaos.checker import Violation, check
@@ -30,7 +31,7 @@ from tests.virtual.fleet import (
     World,
 )
 from tests.virtual.loop import Loop, Process
-from tests.virtual.plan import Fault, Plan, PlannedFault, PlannedJob
+from tests.virtual.plan import Durability, Fault, Plan, PlannedFault, PlannedJob
 from tests.virtual.valkey import Trap, VirtualValkey
 from worker.jobs import attempt as attempts
 from worker.jobs.context import RenderContext
@@ -39,6 +40,7 @@ from worker.results.rendered import Rendered
 CLASSES_GIB: Final = (24, 16)  # the larger first, as workers take them
 _ROOT: Final = f"{{{NAMESPACE}}}:"
 _LOOK_S: Final = 1.0
+_LEAP_S, _BEFORE_S = 120.0, 30.0  # so long a wait is worth a leap, which ends so long before it is over
 _CALM_S: Final = 3 * 3600.0  # for all to end; no wait of the farm is longer
 _OUTAGE_AFTER_S: Final = GRACE_S + 2.0 + 2 * SWEEP_S  # until repair begins again
 
@@ -60,7 +62,7 @@ def play(plan: Plan, server: redis.Redis, folder: Path, *, calm_s: float = _CALM
     began = time.monotonic()
     loop = Loop(plan.seed)
     valkey = VirtualValkey(loop, server)
-    valkey.fsync_always = plan.fsync_always
+    valkey.durability = plan.durability
     began_s = loop.now_s
     world = World(
         loop=loop,
@@ -68,6 +70,7 @@ def play(plan: Plan, server: redis.Redis, folder: Path, *, calm_s: float = _CALM
         folder=folder,
         limits=StoreLimits(),
         queues=tuple(map(queue_for, CLASSES_GIB)),
+        waits_for_file=plan.durability is Durability.WAITED_FOR,
     )
     with loop.in_charge(), mock.patch.object(attempts, "render", _render):
         stage = _Stage(world, plan)
@@ -75,6 +78,7 @@ def play(plan: Plan, server: redis.Redis, folder: Path, *, calm_s: float = _CALM
             history = stage.play(calm_s)
         finally:
             loop.close()
+            valkey.close()
     return Played(
         plan=plan,
         history=history,
@@ -115,6 +119,7 @@ class _Stage:
         self._people = Process("people")
         self._store = world.store_of(self._people)
         self._accepted: dict[str, float] = {}  # id -> when `submit` returned
+        self._unsafe: set[str] = set()  # those of which it said that a power cut may take them
         self._submissions: list[tuple[str, str]] = []
         self._canceled: dict[str, float] = {}
         self._workers: list[PlayedWorker] = []
@@ -133,8 +138,9 @@ class _Stage:
             ),
             Fault.VALKEY_RESTART: lambda each, _: self._restart(each, lose_power=False),
             Fault.VALKEY_POWER: lambda each, _: self._restart(each, lose_power=True),
+            Fault.DISK_STALLS: lambda each, _: self._stall(each),
             Fault.STORAGE_AWAY: lambda each, _: self._take_storage_away(each, None),
-            Fault.CLOCK_WRONG: self._take_storage_away,
+            Fault.CLOCK_WRONG: self._make_clock_wrong,
             Fault.COMFY_DIES: self._end_comfy,
             Fault.BROKEN_INSTALL: self._break_install,
             Fault.MESSAGES_GONE: lambda _each, _worker: self._forget_messages(),
@@ -153,13 +159,35 @@ class _Stage:
         for fault in plan.faults:
             loop.spawn(self._people, partial(self._strike, fault), after_s=fault.at_s)
         loop.spawn(self._people, self._watch)
-        loop.run(plan.for_s)
+        self._let_pass()
         self._world.valkey.traps.clear()
         until_s = loop.now_s + calm_s
         while self._unended() and loop.now_s < until_s:
             loop.run(30.0)
         loop.run(60.0)  # what was given up meanwhile is cleared away
         return self._history()
+
+    def _let_pass(self) -> None:
+        """Play what is planned. While nobody has anything to do, time passes in leaps."""
+        loop, plan, world = self._loop, self._plan, self._world
+        began_s = loop.now_s
+        happens_s = [*(job.at_s for job in plan.jobs), *(fault.at_s for fault in plan.faults)]
+        moments = sorted(began_s + at_s for at_s in happens_s)
+        while (left_s := began_s + plan.for_s - loop.now_s) > 0:
+            at = bisect_left(moments, loop.now_s)
+            next_s = moments[at] if at < len(moments) else began_s + plan.for_s
+            if next_s - loop.now_s > _LEAP_S and self._is_calm():
+                world.valkey.checkpoint()
+                loop.leap(next_s - _BEFORE_S)
+            loop.run(min(_BEFORE_S, left_s))
+
+    def _is_calm(self) -> bool:
+        world, now_s = self._world, self._loop.now_s
+        return (
+            not (world.valkey.is_down or world.valkey.is_stalled or self._unended())
+            and all(harm.until_s < now_s for harm in world.harms)
+            and all(worker.takes_jobs and not worker.drains for worker in self._workers)
+        )
 
     def _submit(self, job: PlannedJob, number: int) -> None:
         """Without a key, a job whose answer was lost is submitted as another one."""
@@ -175,6 +203,10 @@ class _Stage:
             )
             try:
                 (done,) = self._store.submit([new])
+            except NotDurable as exc:
+                self._accepted |= dict.fromkeys(exc.job_ids, loop.now_s)
+                self._unsafe |= {*exc.job_ids}
+                return
             except StoreUnavailable:
                 loop.sleep(loop.dice.uniform(0.1, 2.0))
             else:
@@ -223,12 +255,30 @@ class _Stage:
         self._accepted = {
             job_id: at_s
             for job_id, at_s in self._accepted.items()
-            if at_s < cut_s or self._world.valkey.server.exists(f"{_ROOT}job:{job_id}")
+            if at_s < cut_s
+            or self._is_promised(job_id)
+            or self._world.valkey.server.exists(f"{_ROOT}job:{job_id}")
         }
         self._submissions = [each for each in self._submissions if each[1] in self._accepted]
         self._canceled = {job_id: at_s for job_id, at_s in self._canceled.items() if at_s < cut_s}
         ends = frozenset({"lost", "failed", "released", "unpublished"})
         self._world.harms.append(Harm(kind="power", since_s=cut_s, until_s=since_s + away_s, explains=ends))
+
+    def _is_promised(self, job_id: str) -> bool:
+        """Whether no power cut may take that job."""
+        return self._plan.durability is Durability.WAITED_FOR and job_id not in self._unsafe
+
+    def _stall(self, fault: PlannedFault) -> None:
+        """Whoever waits for the file waits in vain; under `always`, whoever asks for anything."""
+        world = self._world
+        world.valkey.stall(fault.lasts_s)
+        if self._plan.durability is Durability.ALWAYS:
+            now_s = self._loop.now_s
+            world.outages.append((now_s, now_s + fault.lasts_s + _OUTAGE_AFTER_S))
+            world.harm(fault.kind, "lost", lasts_s=fault.lasts_s)
+        elif world.waits_for_file:
+            # Commits that wait take the threads that publish: what comes then is put aside.
+            world.harm(fault.kind, "unpublished", lasts_s=fault.lasts_s)
 
     def _take_storage_away(self, fault: PlannedFault, worker: PlayedWorker | None) -> None:
         name = worker.name if worker is not None else ""
@@ -236,6 +286,14 @@ class _Stage:
         away = self._world.storage_away_until_s
         away[name] = max(until_s, away.get(name, 0.0))
         self._world.harm(fault.kind, "unpublished", lasts_s=2 * fault.lasts_s, worker=name or None)
+
+    def _make_clock_wrong(self, fault: PlannedFault, worker: PlayedWorker) -> None:
+        """Hours ahead or behind; the storage refuses what is signed so."""
+        self._take_storage_away(fault, worker)
+        process = worker.process
+        process.clock_wrong_by_s = 7200.0 if fault.answered else -7200.0
+        self._loop.sleep(2 * fault.lasts_s)
+        process.clock_wrong_by_s = 0.0
 
     def _end_comfy(self, fault: PlannedFault, worker: PlayedWorker) -> None:
         worker.comfy.dies = True
@@ -312,13 +370,13 @@ class _Stage:
             looked_s = now_s
 
     def _unended(self) -> list[str]:
+        return self._in(JobState.QUEUED, JobState.RUNNING)
+
+    def _in(self, *states: JobState) -> list[str]:
         server: Any = self._world.valkey.server
-        ids = [
-            name.decode()
-            for state in ("queued", "running")
-            for name in server.zrange(f"{_ROOT}state:{state}", 0, -1)
-        ]
-        return sorted(ids)
+        return sorted(
+            name.decode() for state in states for name in server.zrange(f"{_ROOT}state:{state}", 0, -1)
+        )
 
     def _history(self) -> History:
         world = self._world
@@ -327,7 +385,8 @@ class _Stage:
 
         def read() -> None:
             try:
-                for job_id in self._accepted:
+                # Whoever was told nothing submits another one; the first may be there and run all the same.
+                for job_id in dict.fromkeys([*self._accepted, *self._in(*JobState)]):
                     with contextlib.suppress(JobNotFound):
                         stories[job_id] = self._story(self._store.get(job_id))
             except Exception as exc:

@@ -14,41 +14,52 @@ import pytest
 import redis
 
 from farm.store.base import StoreLimits
+from farm.store.redis.link import RedisLink
 from farm.store.redis.lua import _digest, _text
 from farm.store.redis.store import RedisJobStore
 from farm.upkeep.steward import Steward
 from tests.chaos.checker import Breach
 from tests.virtual.fleet import NOTIFIER
 from tests.virtual.loop import Loop, Process
-from tests.virtual.plan import Fault, Plan, make_plan
-from tests.virtual.play import play, shrink
+from tests.virtual.plan import Durability, Fault, Plan, make_plan
+from tests.virtual.play import Played, play, shrink
 from tests.virtual.valkey import VirtualClient, VirtualValkey
 from worker.jobs.lease import Lease
 
+A_DAY = "--seconds 2880 --spells 12 --every 7200 --jobs 144 --faults 120"
+Keep = Callable[[str, object], None]
 
-def an_hour(seed: int, **changes: object) -> Plan:
-    """Twenty minutes of work under some fifty faults, and what it takes until all has ended."""
-    return replace(make_plan(seed, for_s=1200.0, jobs=60, faults=50), **changes)  # type: ignore[arg-type]
+
+def a_day(seed: int) -> Plan:
+    """Twelve spells of work under ten faults each; by the seed, with each kind of durability."""
+    return make_plan(seed, for_s=2880.0, spells=12, every_s=7200.0, jobs=144, faults=120)
+
+
+def is_kept(played: Played, record_property: Keep) -> None:
+    """No sentence of the promise is broken; how long the farm lived is told at the end of the test run."""
+    record_property("farm_hours", played.virtual_s / 3600)
+    record_property("moves", played.moves)
+    record_property("played_s", played.real_s)
+    assert played.violations == (), f"python -m bench.virtual --shrink {A_DAY} --seeds {played.plan.seed}"
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_farm_keeps_its_promise_whatever_comes_between_two_moves(
-    seed: int, server: redis.Redis, tmp_path: Path
+    seed: int, server: redis.Redis, tmp_path: Path, record_property: Keep
 ) -> None:
-    played = play(an_hour(seed), server, tmp_path)
+    played = play(a_day(seed), server, tmp_path)
 
-    assert played.violations == (), f"python -m bench.virtual --seeds {seed} --shrink"
-    assert played.moves > 5000
+    is_kept(played, record_property)
+    assert played.virtual_s > 20 * 3600
+    assert played.moves > 20_000
     assert {story.state for story in played.history.stories.values()} >= {"succeeded", "canceled"}
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_days_of_a_farm_keep_its_promise(server: redis.Redis, tmp_path: Path) -> None:
-    for seed in range(100, 120):
-        played = play(an_hour(seed), server, tmp_path / str(seed))
-
-        assert played.violations == (), f"python -m bench.virtual --seeds {seed} --shrink"
+def test_weeks_of_a_farm_keep_its_promise(server: redis.Redis, tmp_path: Path, record_property: Keep) -> None:
+    for seed in range(100, 124):
+        is_kept(play(a_day(seed), server, tmp_path / str(seed)), record_property)
 
 
 def test_a_seed_is_played_the_same_way_again(server: redis.Redis, tmp_path: Path) -> None:
@@ -86,6 +97,16 @@ def test_a_worker_that_goes_on_after_it_slept_past_its_lease_is_found(
     monkeypatch.setattr(Lease, "provable", True)
 
     assert Breach.CAUSE in found(server, tmp_path, Fault.FREEZE_AT_SEAM, seam="claim", answered=True)
+
+
+def test_a_submit_that_returns_before_the_file_is_on_the_disk_is_found(
+    server: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RedisLink, "_syncs_always", lambda _: True)
+    plan = make_plan(2, for_s=200.0, jobs=100, faults=20, kinds=(Fault.VALKEY_POWER,))
+    assert plan.durability is Durability.WAITED_FOR
+
+    assert Breach.LOST in {each.breach for each in play(plan, server, tmp_path, calm_s=300.0).violations}
 
 
 @pytest.mark.parametrize(

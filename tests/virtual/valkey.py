@@ -15,16 +15,21 @@ from importlib import resources
 from types import TracebackType
 from typing import Any, Final, Self
 
+import hiredis
 import redis
 from redis.exceptions import NoScriptError
 
 from farm.store.redis.lua import _digest
-from tests.virtual.loop import Loop, Process
+from tests.virtual.loop import Loop, Process, VirtualEvent
+from tests.virtual.plan import Durability
 
 _TIMEOUT_S: Final = 5.0  # as `FARM_REDIS_TIMEOUT_S`
 _TRIES: Final = 3  # of a connection that broke, as redis-py makes them
 _WAY_S: Final = (0.0002, 0.004)  # that a request or an answer takes
 _FSYNC_US: Final = 1_000_000  # appendfsync everysec
+_PUSH: Final = frozenset(
+    {"submit", "notify", "release", "fail", "retry", "resume", "prioritize", "unpark"}
+)  # scripts that may put a message into a queue
 
 _PRELUDE: Final = """
 local clock_kept, clock_us = ARGV[1]:match('^(%d+)@(%d+)$')
@@ -76,15 +81,24 @@ class VirtualValkey:
         self.scripts: Counter[str] = Counter()
         self.traps: list[Trap] = []
         self.claimed_us: dict[str, int] = {}  # when a process last claimed a job
-        self.fsync_always = True
+        self.durability = Durability.ALWAYS
         self._names = dict(_named_scripts())
         self._timed: dict[str, str] = {}  # digest of a script -> that of the same one with the prelude
         self._down_until_us = 0
         self._started_us = loop.now_us - 10**9
         self._silent_until_us: dict[str, int] = {}  # by process
+        self._wire: Any = server.connection_pool.get_connection()
+        self._read_as: Any = server.response_callbacks
         self._lives = 0
-        self._log: list[tuple[int, list[Any]]] = []
+        self._stalled_us = (0, 0)  # since when nothing was synced, and until when
+        self._log: list[tuple[int, list[Any]]] = []  # since the last checkpoint
+        self._saved: list[tuple[bytes, bytes]] = []
+        self._ears: dict[str, VirtualEvent] = {}
         server.flushdb()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self.server.connection_pool.release(self._wire)
 
     # -- what is done to it --------------------------------------------------------------------------
 
@@ -106,18 +120,48 @@ class VirtualValkey:
         self._lives += 1
         self._down_until_us = self._started_us = self.loop.now_us + round(away_s * 1e6)
 
+    def stall(self, seconds: float) -> None:
+        """Its disk syncs nothing for a while."""
+        now_us, until_us = self.loop.now_us, self.loop.now_us + round(seconds * 1e6)
+        since_us, old_until_us = self._stalled_us
+        self._stalled_us = (since_us if now_us < old_until_us else now_us, max(until_us, old_until_us))
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether its disk syncs nothing just now."""
+        return self.loop.now_us < self._stalled_us[1]
+
     def lose_power(self, away_s: float) -> float:
         """Its machine is switched off: what was not written to the disk is gone. Since when, in seconds."""
         cut_us = self.loop.now_us
-        if not self.fsync_always:
+        if self.durability is not Durability.ALWAYS:
             cut_us -= cut_us % _FSYNC_US
+            if self.is_stalled:
+                cut_us = min(cut_us, self._stalled_us[0])
             self._log = [entry for entry in self._log if entry[0] <= cut_us]
             self.server.flushdb()
-            self._send([command for _, command in self._log])
+            self._send(
+                [
+                    *(("RESTORE", key, 0, dump) for key, dump in self._saved),
+                    *(command for _, command in self._log),
+                ]
+            )
+        self._stalled_us = (0, 0)
         self.restart(away_s)
         return cut_us / 1e6
 
+    def checkpoint(self) -> None:
+        """Everything is on the disk; so far nothing has to be played again after a power cut."""
+        server: Any = self.server
+        keys = list(server.scan_iter(count=10_000))
+        self._saved = list(zip(keys, self._send([("DUMP", key) for key in keys]), strict=True))
+        self._log.clear()
+
     # -- what is asked of it -------------------------------------------------------------------------
+
+    def wake_on_push(self, process: Process, ear: VirtualEvent) -> None:
+        """Set an event of a process, in place of an older one, whenever a message may have come."""
+        self._ears[process.name] = ear
 
     def ask(self, process: Process, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """The answers to commands of one round trip; errors of single commands are among them.
@@ -138,11 +182,14 @@ class VirtualValkey:
         self._travel(process)
         life = self._lives
         names = [self._names.get(command[1], "") for command in commands if command[0] == "EVALSHA"]
-        self._spring(process, names, answered=False)
+        self.spring(process, names, answered=False)
         answers = self._carry_out(commands)
         if "claim" in names:
             self.claimed_us[process.name] = self.loop.now_us
-        self._spring(process, names, answered=True)
+        if not _PUSH.isdisjoint(names):
+            for ear in self._ears.values():
+                ear.set()
+        self.spring(process, names, answered=True)
         self._travel(process)
         if life != self._lives:
             raise redis.ConnectionError("Connection closed by server.")
@@ -155,12 +202,16 @@ class VirtualValkey:
             self.loop.sleep(min(silent_s, _TIMEOUT_S))
             if silent_s > _TIMEOUT_S:
                 raise redis.TimeoutError("Timeout reading from socket")
+        if self.durability is Durability.ALWAYS and self.is_stalled:
+            self.loop.sleep(_TIMEOUT_S)
+            raise redis.TimeoutError("Timeout reading from socket")
         if self.loop.now_us < self._down_until_us:
             raise redis.ConnectionError(
                 "Error 111 connecting. Connection refused."
             ) from ConnectionRefusedError()
 
-    def _spring(self, process: Process, names: Sequence[str], *, answered: bool) -> None:
+    def spring(self, process: Process, names: Sequence[str], *, answered: bool) -> None:
+        """Come to a seam of a process: before something is done (`answered` false), or when it is done."""
         for trap in [each for each in self.traps if each.process is process and each.answered is answered]:
             if trap.script in names:
                 self.traps.remove(trap)
@@ -186,23 +237,41 @@ class VirtualValkey:
                 case "TIME":
                     answers[at] = divmod(self.loop.now_us, 1_000_000)
                 case "INFO":
-                    age_s = (self.loop.now_us - self._started_us) // 1_000_000
-                    answers[at] = {"uptime_in_seconds": age_s, "redis_version": "7.2.4", "role": "master"}
+                    answers[at] = self._facts()
                 case "CONFIG GET":
-                    answers[at] = {}
+                    kept = "always" if self.durability is Durability.ALWAYS else "everysec"
+                    answers[at] = {"appendfsync": kept} if command[1] == "appendfsync" else {}
                 case _:
                     sent[at] = list(command)
         if sent:
-            self._log += [(self.loop.now_us, command) for command in sent.values()]
+            if self.durability is not Durability.ALWAYS:
+                self._log += [(self.loop.now_us, command) for command in sent.values()]
             for at, answer in zip(sent, self._send(list(sent.values())), strict=True):
                 answers[at] = answer
         return answers
 
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "uptime_in_seconds": (self.loop.now_us - self._started_us) // 1_000_000,
+            "redis_version": "7.2.4",
+            "role": "master",
+            "aof_enabled": 1,
+            "aof_last_write_status": "ok",
+            "aof_buffer_length": 0,
+            "aof_pending_bio_fsync": int(self.is_stalled),
+        }
+
     def _send(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        with self.server.pipeline(transaction=False) as pipe:
-            for command in commands:
-                pipe.execute_command(*command)  # type: ignore[no-untyped-call]
-            return list(pipe.execute(raise_on_error=False))
+        """Without the pool and the pipeline of redis-py, which take as long as all the rest of a move."""
+        self._wire.send_packed_command([b"".join(hiredis.pack_command(tuple(each)) for each in commands)])
+        return [self._heard(str(command[0])) for command in commands]
+
+    def _heard(self, command: str) -> Any:
+        try:
+            answer = self._wire.read_response()
+        except redis.ResponseError as exc:
+            return exc
+        return self._read_as.get(command, _as_it_is)(answer)
 
     def _told_the_time(self, digest: str, rest: Sequence[Any]) -> list[Any]:
         keys = int(rest[0])
@@ -233,6 +302,10 @@ class VirtualClient:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def info(self, section: str) -> Any:
+        """What the server tells of itself."""
+        return self.execute_command("INFO", section)
 
     def pipeline(self, *, transaction: bool) -> _Pipe:
         """Several commands in one round trip."""
@@ -274,6 +347,10 @@ def _named_scripts() -> Iterator[tuple[str, str]]:
         name = file.name.removesuffix(".lua")
         if name != file.name and not name.startswith("_"):
             yield _digest(name), name
+
+
+def _as_it_is(answer: Any) -> Any:
+    return answer
 
 
 def _text(value: Any) -> str:
