@@ -6,15 +6,22 @@ nodes of the V3 API say ``["COMBO", {"options": ["a", "b"]}]``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
-from typing import Any, Final
+from functools import cache, lru_cache
+from typing import Any, Final, cast
 
 from comfy.errors import UnknownMessage
 from comfy.generations import NEWEST, Generation
-from comfy.node_defs.snapshot import NEWER_CORE, filled, shipped_nodes, sources_of
+from comfy.node_defs.snapshot import (
+    NEWER_CORE,
+    filled,
+    pack_forms,
+    shipped_nodes,
+    sources_of,
+)
 
 ANY_TYPE: Final = "*"
 MATCH_TYPE: Final = "COMFY_MATCHTYPE_V3"  # takes or gives what its neighbours do
@@ -267,19 +274,56 @@ def model_inputs(generation: Generation | None = None) -> Mapping[tuple[str, str
     }
 
 
+class _Packs(Mapping[str, NodeDef]):
+    """The nodes of `pack_forms` in their first form; the files are read when nothing else has a class."""
+
+    def __getitem__(self, class_type: str) -> NodeDef:
+        found = forms_of(class_type)
+        if not found:
+            raise KeyError(class_type)
+        return found[0]
+
+    def __contains__(self, class_type: object) -> bool:
+        return class_type in _forms()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_forms())
+
+    def __len__(self) -> int:
+        return len(_forms())
+
+
+@cache
+def _forms() -> Mapping[str, tuple[Mapping[str, Any], ...]]:
+    return pack_forms()
+
+
+@lru_cache(maxsize=1024)
+def forms_of(class_type: str) -> tuple[NodeDef, ...]:
+    """The forms that a class has in the packs and versions that ship beside the first; no file is judged."""
+    return tuple(_unjudged(parse_node(class_type, each)) for each in _forms().get(class_type, ()))
+
+
+def _unjudged(node: NodeDef) -> NodeDef:
+    for each in node.inputs:
+        if sources_of(each.choices):
+            node = with_choices(node, each.name, None)
+    return node
+
+
 def shipped_definitions(
     generation: Generation | None = None, *, files: Mapping[str, Sequence[str]] | None = None
-) -> dict[str, NodeDef]:
+) -> MutableMapping[str, NodeDef]:
     """The nodes of a WAN graph as a server of this generation describes them, without asking a server.
 
     Args:
-        generation: None: as the newest describes them, and nodes that came since.
+        generation: None: as the newest describes them, nodes that came since, and those of more packs.
         files: model files by folder (``{"vae": ["wan_2.1_vae.safetensors"]}``); a folder that is not named is
             empty. Without `files` nothing is known of any folder, and no file name is judged.
     """
-    if files is None:
-        return dict(_without_files(generation))
-    return _with_files(generation, files)
+    found = dict(_without_files(generation)) if files is None else _with_files(generation, files)
+    # Looked up one behind the other; what is written goes to the first.
+    return found if generation is not None else ChainMap(found, cast("dict[str, NodeDef]", _Packs()))
 
 
 @cache

@@ -6,11 +6,11 @@ input that was always required is missing because somebody forgot it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from comfy.generations import GENERATIONS
-from comfy.node_defs.definitions import Definitions, NodeDef, Section, shipped_definitions
+from comfy.node_defs.definitions import Definitions, NodeDef, Section, forms_of, shipped_definitions
 from comfy.node_defs.dynamic_inputs import inputs_for
 
 
@@ -23,7 +23,7 @@ def later_inputs(node: NodeDef, given: Mapping[str, Any]) -> dict[str, Any]:
     }
     if not missing:
         return {}
-    elders = [{each.name for each in inputs_for(elder, given)} for elder in _elders(node.class_type)]
+    elders = [{each.name for each in inputs_for(elder, given)} for elder in earlier_forms(node.class_type)]
     return {name: value for name, value in missing.items() if any(name not in names for names in elders)}
 
 
@@ -43,7 +43,7 @@ def with_later_inputs(graph: Mapping[str, Any], definitions: Definitions) -> Map
     }
 
 
-def _elders(class_type: str) -> Iterator[NodeDef]:
-    for generation in GENERATIONS:
-        if (found := shipped_definitions(generation).get(class_type)) is not None:
-            yield found
+def earlier_forms(class_type: str) -> list[NodeDef]:
+    """Every form that is known of a class, of ComfyUI's generations and of packs' versions."""
+    generations = [shipped_definitions(generation).get(class_type) for generation in GENERATIONS]
+    return [*(found for found in generations if found is not None), *forms_of(class_type)]

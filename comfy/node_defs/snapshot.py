@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 FOLDER: Final = Path(__file__).parent / "node_facts"
+PACKS_FOLDER: Final = FOLDER / "packs"
 
 NEWER_CORE: Final = "core-newer"  # what the core got after the newest generation
 _PACKS: Final = (
@@ -46,6 +47,21 @@ def shipped_nodes(core: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         module = {"python_module": file["python_module"]}
         nodes.update((class_type, {**module, **node}) for class_type, node in file["nodes"].items())
     return nodes
+
+
+def pack_forms() -> Mapping[str, tuple[Mapping[str, Any], ...]]:
+    """Entries of ``/object_info`` by class, of packs that people's files use besides: one for each form.
+
+    A class may have several: packs share a name, or it had other widgets in another version of its pack.
+    Files of later versions have the later name, and count first.
+    """
+    forms: dict[str, tuple[Mapping[str, Any], ...]] = {}
+    for path in sorted(PACKS_FOLDER.glob("*.json"), reverse=True):
+        file = json.loads(path.read_text(encoding="utf-8"))
+        module = {"python_module": file["python_module"]}
+        for class_type, node in file["nodes"].items():
+            forms[class_type] = (*forms.get(class_type, ()), {**module, **node})
+    return forms
 
 
 def sources_of(choices: Sequence[Any] | None) -> tuple[str, ...]:

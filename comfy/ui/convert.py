@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from comfy.errors import GraphError, GraphProblem
 from comfy.graphs.graph import MAX_NODES, Graph, LeftOut
 from comfy.node_defs.definitions import Definitions, NodeDef
+from comfy.node_defs.later_inputs import earlier_forms
 from comfy.ui.document import Document, Mode, Node, fail, read_document
 from comfy.ui.groups import PREFIXES, with_groups_opened
 from comfy.ui.scopes import Scope, open_scopes
@@ -99,9 +101,10 @@ def _widgets_of(node: Node, definition: NodeDef | None) -> Widgets | None:
         values=node.values,
         named=node.named,
         slots=[(slot.widget, slot.kind) for slot in node.inputs if slot.widget is not None],
+        sockets=frozenset(slot.name for slot in node.inputs),
     )
     if definition is not None:
-        return read_widgets(definition, saved)
+        return read_widgets(definition, saved, partial(earlier_forms, node.class_type))
     if _is_opaque(node):
         return None
     values = read_without_definition(saved)

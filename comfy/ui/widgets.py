@@ -3,7 +3,8 @@
 The editor saves a plain list; newer ones save names beside it. Which value belongs to which input follows
 from the node's definition, in the order in which the editor makes widgets: required inputs, then optional
 ones, each followed by what it brings along. Where the file was saved with another version of the node, its
-own names count for more; without any names it is refused: one value would stand for another's input.
+own names count for more, and without any the form of the node that they fill value for value; where neither
+tells it is refused: one value would stand for another's input.
 
 What the editor or the server would cast is taken as it stands, and said.
 
@@ -31,6 +32,7 @@ _CONTROLS: Final = frozenset({"fixed", "increment", "decrement", "randomize", "i
 _CUSTOM_COMBO: Final = "CustomCombo"
 _UPLOADS: Final = frozenset({"image", "video", "audio", "file"})  # values of the editor's upload buttons
 _VIEWS: Final[Mapping[str, Any]] = {"IMAGECOMPARE": ["", ""]}  # what a view sends that is not empty text
+_PICTURE: Final = ("<img src='data:", '<img src="data:', "data:image/")
 # Of nodes that save by name: what the editor keeps for itself.
 _EDITORS_OWN: Final = frozenset({"control_after_generate", "videopreview", "upload"})
 
@@ -42,6 +44,7 @@ class Saved:
     values: Any = None  # a list in the order of the widgets, or a mapping by name
     named: Mapping[str, Any] | None = None  # by name, beside the list: files of editors since autumn 2026
     slots: Sequence[tuple[str, str]] = ()  # name and type of each widget that has a socket too, in order
+    sockets: frozenset[str] = frozenset()  # names of all inputs that the file shows of the node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +100,11 @@ class _Values:
         return found
 
 
-def read_widgets(node: NodeDef, saved: Saved) -> Widgets:
+def read_widgets(node: NodeDef, saved: Saved, others: Callable[[], Sequence[NodeDef]] = tuple) -> Widgets:
     """Input name -> value of every widget; where nothing was saved, what a new node would have.
+
+    Args:
+        others: other forms of the node's class; asked only where the values do not fill `node` one for one.
 
     Raises:
         ShiftedValuesError: the saved list cannot be that of this node, and the file does not name its values.
@@ -109,10 +115,14 @@ def read_widgets(node: NodeDef, saved: Saved) -> Widgets:
     by_name = saved.named if saved.named else saved.values
     if isinstance(by_name, Mapping):
         return _settled(list(_by_name(node, by_name)), listed(saved.values))
-    reading = list(_in_order(node, listed(saved.values)))
+    reading, left = _in_order(node, listed(saved.values))
     told = _told_by_file(saved)
+    # Fewer values than widgets are no other form: later versions add theirs at the end.
+    if told is None and (left or not all(each.fits for each in reading)):
+        told = _told_by_form(saved, others())
     if told is None or not _is_of_another_version(reading, told):
-        return _settled(reading, listed(saved.values))
+        found = _settled(reading, listed(saved.values))
+        return Widgets(values=found.values, notes=(*_missing_notes(reading), *found.notes))
     renamed = list(_by_name(node, told))
     if not all(each.fits for each in renamed) and all(each.fits for each in reading):
         return _settled(reading, listed(saved.values))
@@ -157,6 +167,12 @@ def _is_of_another_version(reading: Sequence[_Read], told: Mapping[str, Any]) ->
     return not all(each.fits for each in reading) or given != set(list(told)[: len(given)])
 
 
+def _missing_notes(reading: Sequence[_Read]) -> Iterator[str]:
+    missing = [each.name for each in reading if not each.given and not _is_unsaved(each.wanted)]
+    if missing and len(missing) < len(reading):
+        yield f"the file ends before these values, so they are a new node's: {', '.join(missing)}"
+
+
 def _version_note(reading: Sequence[_Read], told: Mapping[str, Any]) -> str:
     known = {each.name for each in reading}
     left = [name for name in told if name not in known]
@@ -183,6 +199,21 @@ def _told_by_file(saved: Saved) -> dict[str, Any] | None:
             values.skip(_CONTROLS)
     values.skip(_UPLOADS)
     return found if not [value for value in values.left if value not in (None, "")] else None
+
+
+def _told_by_form(saved: Saved, forms: Sequence[NodeDef]) -> dict[str, Any] | None:
+    """The values by the names of the form that they fill one for one; None where two such forms differ.
+
+    Those count first that have all inputs which the file shows of the node.
+    """
+    found: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    for form in forms:
+        reading, left = _in_order(form, listed(saved.values))
+        if not left and all(each.fits and (each.given or _is_unsaved(each.wanted)) for each in reading):
+            has_all = saved.sockets <= {each.name for each in form.inputs}
+            found[has_all].append({each.name: each.value for each in reading if each.given})
+    best = found[True] or found[False]
+    return best[0] if best and all(each == best[0] for each in best) else None
 
 
 def is_widget(wanted: InputDef) -> bool:
@@ -227,13 +258,22 @@ _OWN_WAYS: Final[Mapping[str, Callable[[Sequence[Any]], dict[str, Any]]]] = {
 }
 
 
-def _in_order(node: NodeDef, saved: Sequence[Any]) -> Iterator[_Read]:
-    values = _Values(deque(saved))
+def _in_order(node: NodeDef, saved: Sequence[Any]) -> tuple[list[_Read], list[Any]]:
+    """Each widget with its value, and the values that are left."""
+    values = _Values(deque(value for value in saved if not _is_picture(value)))
+    reading: list[_Read] = []
     for section in (Section.REQUIRED, Section.OPTIONAL):
         for each in node.of(section):
-            yield from _take(each, values)
+            reading += _take(each, values)
         if section is Section.REQUIRED and any(each.is_upload for each in node.of(section)):
             values.skip(_UPLOADS)
+    values.skip(_UPLOADS)
+    return reading, [value for value in values.left if value not in (None, "")]
+
+
+def _is_picture(value: Any) -> bool:
+    """Whether it is what a view of the editor's showed, which some packs save among the values."""
+    return isinstance(value, str) and value.startswith(_PICTURE)
 
 
 def _take(wanted: InputDef, values: _Values, prefix: str = "") -> Iterator[_Read]:

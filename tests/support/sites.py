@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from comfy.wan.models import GIB
 _FIXTURES: Final = Path(__file__).parents[1] / "data" / "graphs"
 
 
-def nodes(**more: Mapping[str, Any]) -> dict[str, NodeDef]:
+def nodes(**more: Mapping[str, Any]) -> MutableMapping[str, NodeDef]:
     """The shipped definitions, with what another installation has instead.
 
     Args:

@@ -12,7 +12,6 @@ import pytest
 from comfy.graphs.graph import LeftOut
 from comfy.lint import Severity, lint
 from comfy.lint.registry import RULES
-from comfy.node_defs.definitions import parse_node
 from comfy.node_defs.node_classes import cleans_memory
 from comfy.rewrites import Site
 from tests.support.fleet import changed, wan_graph
@@ -246,15 +245,7 @@ def test_nag_gives_a_negative_prompt_an_effect() -> None:
 
 
 def test_a_fork_that_has_the_input_may_be_given_it() -> None:
-    fork = nodes() | {
-        "UnetLoaderGGUF": parse_node(
-            "UnetLoaderGGUF",
-            {
-                "input": {"required": {"unet_name": [[]], "load_device": [["main_device"], {}]}},
-                "output": ["MODEL"],
-            },
-        )
-    }
+    fork = nodes(UnetLoaderGGUF={"required": {"unet_name": [[]], "load_device": [["main_device"], {}]}})
 
     assert "load-device-unknown" not in rules_of(PLANTED["load-device-unknown"](), a_site(definitions=fork))
 
@@ -308,12 +299,9 @@ def test_cfg_with_float_dust_leaves_the_negative_prompt_without_effect() -> None
 @pytest.mark.parametrize(("live", "severity"), [(False, Severity.WARNING), (True, Severity.ERROR)])
 def test_only_what_a_worker_itself_denies_is_an_error(live: bool, severity: Severity) -> None:
     graph = case("r16")
-    facts = nodes() | {
-        "WanVideoEmptyEmbeds": parse_node(
-            "WanVideoEmptyEmbeds",
-            {"input": {"required": {"width": ["INT"], "height": ["INT"], "num_frames": ["INT"]}}},
-        )
-    }
+    facts = nodes(
+        WanVideoEmptyEmbeds={"required": {"width": ["INT"], "height": ["INT"], "num_frames": ["INT"]}}
+    )
 
     found = lint(graph, a_site(definitions=facts, is_live=live))
 

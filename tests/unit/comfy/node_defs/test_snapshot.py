@@ -8,9 +8,14 @@ import pytest
 
 from comfy.generations import Generation
 from comfy.node_defs.definitions import shipped_definitions
-from comfy.node_defs.snapshot import FOLDER, filled, shipped_nodes, sources_of
+from comfy.node_defs.snapshot import (
+    FOLDER,
+    filled,
+    shipped_nodes,
+    sources_of,
+)
 
-_FILES = sorted(FOLDER.glob("*.json"))
+_FILES = sorted(FOLDER.rglob("*.json"))
 _TEXTS = {"tooltip", "description", "placeholder", "display_name", "output_tooltips"}
 _MODEL_ENDINGS = (".safetensors", ".gguf", ".ckpt", ".sft")
 
@@ -72,6 +77,8 @@ def test_a_core_has_the_nodes_of_its_generation_and_no_later_ones() -> None:
         "WanVideoModelLoader", "WanVideoSampler", "WanVideoSetLoRAs", "WanVideoSamplerMultiGPU",
         "UnetLoaderGGUFDisTorch2MultiGPU", "GGUFLoaderKJ", "PathchSageAttentionKJ", "RIFE VFI",
         "VHS_VideoCombine", "MultiTalkWav2VecEmbeds", "WanVideoContextOptions", "WanAnimate2ToVideo",
+        "WanVideoApplyNAG", "HuMoEmbeds", "WanMoEScheduler", "ResolutionMaster", "PgLazyPromptMini",
+        "ClownsharKSampler_Beta", "FastFilmGrain", "ComfyUI_Power_Flow.Int", "Int", "Text Multiline",
     ],
 )  # fmt: skip
 def test_the_packs_that_wan_graphs_use_are_shipped(class_type: str) -> None:
@@ -86,3 +93,7 @@ def test_devices_are_not_judged_without_a_machine_and_are_with_one() -> None:
     assert given is not None
     assert without.choices is None
     assert given.choices == ("cpu", "cuda:0")
+
+
+def test_packs_of_people_do_not_burden_a_generation() -> None:
+    assert "HuMoEmbeds" not in shipped_definitions(Generation.named("0.33.0"))

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from comfy.judging.validation import validate
-from comfy.node_defs.definitions import NodeDef, with_choices
+from comfy.node_defs.definitions import (
+    Definitions,
+    with_choices,
+)
 from comfy.rewrites import ChangeKind, Optimized, RewriteOptions, RewriteStatus, optimize
 from comfy.rewrites.lightning import LIGHTNING
 from tests.support.fleet import changed, wan_graph
@@ -19,7 +22,7 @@ LOW = "wan2.2_t2v_lightx2v_4steps_lora_v1.1_low_noise.safetensors"
 OF_I2V = "wan2.2_i2v_lightx2v_4steps_lora_v1_{}_noise.safetensors"
 
 
-def with_loras(names: Sequence[str] | None) -> dict[str, NodeDef]:
+def with_loras(names: Sequence[str] | None) -> Definitions:
     found = nodes()
     for class_type, input_name in (("LoraLoaderModelOnly", "lora_name"), ("WanVideoLoraSelect", "lora")):
         found[class_type] = with_choices(found[class_type], input_name, names)
@@ -29,7 +32,7 @@ def with_loras(names: Sequence[str] | None) -> dict[str, NodeDef]:
 ALL = with_loras([OF_I2V.format("high"), OF_I2V.format("low"), "my_style.safetensors", LOW, HIGH])
 
 
-def lit(graph: dict[str, Any], definitions: dict[str, NodeDef] = ALL) -> Optimized:
+def lit(graph: dict[str, Any], definitions: Definitions = ALL) -> Optimized:
     return optimize(
         graph,
         a_site(definitions=definitions),

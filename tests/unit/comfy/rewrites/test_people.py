@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from comfy.generations import NEWEST
-from comfy.node_defs.definitions import NodeDef
+from comfy.node_defs.definitions import Definitions
 from comfy.rewrites import ChangeKind, RewriteStatus, optimize
 from comfy.rewrites.offload import ENCODER
 from comfy.rewrites.previews import DOUBLES
@@ -23,7 +23,7 @@ Graph = dict[str, Any]
 CASES = Path(__file__).parents[3] / "data" / "cases"
 
 
-def offering(*files: str) -> dict[str, NodeDef]:
+def offering(*files: str) -> Definitions:
     return nodes(UNETLoader={"required": {"unet_name": [list(files)], "weight_dtype": [["default"]]}})
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from comfy.node_defs.definitions import NodeDef, parse_node, shipped_definitions
+from comfy.node_defs.later_inputs import earlier_forms
 from comfy.ui.widgets import Saved, ShiftedValuesError, read_widgets, read_without_definition
 
 _KNOWN = shipped_definitions()
@@ -190,3 +191,48 @@ def test_a_node_that_nobody_knows_is_read_where_the_file_names_all_its_values(
     values: Any, slots: list[tuple[str, str]], named: dict[str, Any] | None
 ) -> None:
     assert read_without_definition(Saved(values=values, slots=slots)) == named
+
+
+def test_values_are_read_by_the_form_of_the_node_that_they_fill() -> None:
+    # As WanVideoWrapper's sampler was in spring 2025, with sockets that it has no more.
+    saved = [12, 3.0, 7.0, 853, "randomize", True, "unipc", 0, 1, "", "comfy", ""]
+    sockets = frozenset({"model", "image_embeds", "teacache_args"})
+
+    found = read_widgets(
+        _KNOWN["WanVideoSampler"],
+        Saved(values=saved, sockets=sockets),
+        lambda: earlier_forms("WanVideoSampler"),
+    )
+
+    assert (found.values["scheduler"], found.values["denoise_strength"]) == ("unipc", 1)
+    assert (found.values["seed"], found.values["rope_function"]) == (853, "comfy")
+    assert "another version" in found.notes[0]
+
+
+def test_forms_that_read_the_same_values_otherwise_are_not_chosen_between() -> None:
+    node = a_node({"size": ["INT"]})
+    forms = [a_node({"first": ["INT"], "second": ["INT"]}), a_node({"second": ["INT"], "first": ["INT"]})]
+
+    of_both = read_widgets(node, Saved(values=[7, 8]), lambda: forms)
+    of_the_shown = read_widgets(
+        a_node({"second": ["INT"]}), Saved(values=[7, 8], sockets=frozenset({"third"})), lambda: [
+            forms[0], a_node({"second": ["INT"], "first": ["INT"]}, {"third": ["IMAGE"]}),
+        ],
+    )  # fmt: skip
+
+    assert of_both.values == {"size": 7}
+    assert of_the_shown.values == {"second": 7}
+
+
+@pytest.mark.parametrize("picture", ["<img src='data:image/png;base64,iVBOR", "data:image/webp;base64,UklG"])
+def test_what_a_view_of_the_editor_showed_is_no_value(picture: str) -> None:
+    node = a_node({"steps": ["INT"]}, {"enhance": ["BOOLEAN", {"default": False}]})
+
+    assert widget_values(node, [4, picture]) == {"steps": 4, "enhance": False}
+
+
+def test_a_list_that_ends_early_is_told() -> None:
+    found = read_widgets(_KNOWN["KSampler"], Saved(values=[42, "fixed", 20, 3.5, "euler"]))
+
+    assert found.values["denoise"] == 1.0
+    assert "scheduler, denoise" in found.notes[0]
