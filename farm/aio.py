@@ -10,7 +10,7 @@ import asyncio
 import builtins
 import functools
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import islice
@@ -31,7 +31,8 @@ from farm.settings import RedisSettings, S3Settings
 from farm.status.worker import WorkerStatus
 from farm.steering import Wanted, ids_of
 from farm.storage import Storage
-from farm.storage.downloads import DEFAULT_NAME
+from farm.storage.base import ProgressHook
+from farm.storage.downloads import DEFAULT_NAME, Extra
 from farm.store.base import Counts
 from farm.store.follow import ends
 from farm.store.follower import Follower
@@ -247,10 +248,16 @@ class AsyncFarm:
         return ended
 
     async def pull_many(
-        self, jobs: Wanted, folder: str | Path = ".", *, name: str = DEFAULT_NAME
+        self,
+        jobs: Wanted,
+        folder: str | Path = ".",
+        *,
+        name: str = DEFAULT_NAME,
+        extras: Collection[Extra | str] = (),
+        progress: ProgressHook | None = None,
     ) -> AsyncIterator[tuple[AsyncJob, builtins.list[Path]]]:
         """As `Farm.pull_many`: ``async for job, paths in farm.pull_many(…)``."""
-        pulled = self._farm.pull_many(jobs, folder, name=name)
+        pulled = self._farm.pull_many(jobs, folder, name=name, extras=extras, progress=progress)
         while (one := await self.call(next, pulled, None)) is not None:
             yield AsyncJob(self, one[0].record), one[1]
 
@@ -293,6 +300,9 @@ class AsyncFarm:
                 if any(ends(event) for event in news):
                     break
         return record
+
+    def _result_of(self, record: JobRecord) -> Result:
+        return result_of(record, self._farm.storage, self._farm.store)
 
     async def _record(self, job_id: str) -> JobRecord:
         return await self.call(self._farm.store.get, job_id)
@@ -352,7 +362,7 @@ class AsyncJob:
     async def result(self) -> AsyncResult:
         """As `Job.result`."""
         record = self.record if self.record.result else (await self.refresh()).record
-        return AsyncResult(self._farm, result_of(record, self._farm.storage))
+        return AsyncResult(self._farm, self._farm._result_of(record))
 
 
 class AsyncResult:
@@ -388,6 +398,15 @@ class AsyncResult:
         """As `Result.url`."""
         return await self._farm.call(self._result.url, artifact, expires_s=expires_s)
 
-    async def download(self, folder: str | Path = ".", *, name: str = DEFAULT_NAME) -> builtins.list[Path]:
-        """As `Result.download`."""
-        return await self._farm.call(self._result.download, folder, name=name)
+    async def download(
+        self,
+        folder: str | Path = ".",
+        *,
+        name: str = DEFAULT_NAME,
+        extras: Collection[Extra | str] = (),
+        progress: ProgressHook | None = None,
+    ) -> builtins.list[Path]:
+        """As `Result.download`; `progress` is called from another thread."""
+        return await self._farm.call(
+            self._result.download, folder, name=name, extras=extras, progress=progress
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import functools
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -35,9 +35,10 @@ from farm.settings import GateSettings, RedisSettings, S3Settings
 from farm.status.worker import WorkerStatus
 from farm.steering import Wanted, ids_of, prioritize, remove, retry_each
 from farm.storage import S3Storage, Storage
-from farm.storage.downloads import DEFAULT_NAME
+from farm.storage.base import ProgressHook
+from farm.storage.downloads import DEFAULT_NAME, Extra
 from farm.store.base import Counts, NewJob
-from farm.store.follow import follow
+from farm.store.follow import follow, past_events
 from farm.store.roles import SubmitterStore
 
 if TYPE_CHECKING:
@@ -321,7 +322,7 @@ class Farm:
         """
         if live:
             return follow(self.store, job_id, after)
-        return self._past_events(job_id, after)
+        return past_events(self.store, job_id, after)
 
     def wait(self, job_id: str, *, timeout_s: float | None = None) -> Job:
         """Wait until the job succeeded.
@@ -414,7 +415,13 @@ class Farm:
         return ended
 
     def pull_many(
-        self, jobs: Wanted, folder: str | Path = ".", *, name: str = DEFAULT_NAME
+        self,
+        jobs: Wanted,
+        folder: str | Path = ".",
+        *,
+        name: str = DEFAULT_NAME,
+        extras: Collection[Extra | str] = (),
+        progress: ProgressHook | None = None,
     ) -> Iterator[tuple[Job, builtins.list[Path]]]:
         """Download the files of those of the jobs that succeeded, as `Result.download` does, one job after
         the other; each with the paths of its files.
@@ -422,7 +429,7 @@ class Farm:
         for job_id in ids_of(self.store, jobs):
             job = self.get(job_id)
             if job.record.result is not None:
-                yield job, job.result().download(folder, name=name)
+                yield job, job.result().download(folder, name=name, extras=extras, progress=progress)
 
     def workers(self) -> Sequence[WorkerStatus]:
         """What the workers that live say of themselves, by name."""
@@ -487,11 +494,6 @@ class Farm:
             for each, spec, content in zip(checked, whole, contents, strict=True)
         ]
         return [Job(self, done.job_id) for done in self.store.submit(new)]
-
-    def _past_events(self, job_id: str, after: str) -> Iterator[JobEvent]:
-        while news := self.store.events(job_id, after=after, limit=1000):
-            yield from news
-            after = news[-1].event_id
 
 
 def succeeded(record: JobRecord) -> JobRecord:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, Self
 
 from farm.errors import NoResult
 from farm.job import Artifact, JobEvent, JobRecord, JobResult, JobState
 from farm.storage import Storage
-from farm.storage.downloads import DEFAULT_NAME, download_all
-from farm.store.roles import SubmitterStore
+from farm.storage.base import ProgressHook
+from farm.storage.downloads import DEFAULT_NAME, Extra, download_all
+from farm.store.follow import past_events
+from farm.store.roles import JobReader, SubmitterStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,7 @@ class Result:
     job: JobRecord
     facts: JobResult  # its result
     storage: Storage
+    _store: JobReader = field(repr=False)  # its events are there
 
     @property
     def main(self) -> Artifact:
@@ -32,20 +35,37 @@ class Result:
         """A link to a file (default: the clip) that works without credentials, for a while."""
         return self.storage.url((artifact or self.main).key, expires_s=expires_s)
 
-    def download(self, folder: str | Path = ".", *, name: str = DEFAULT_NAME) -> list[Path]:
+    def download(
+        self,
+        folder: str | Path = ".",
+        *,
+        name: str = DEFAULT_NAME,
+        extras: Collection[Extra | str] = (),
+        progress: ProgressHook | None = None,
+    ) -> list[Path]:
         """Every file of the job, put into `folder`, checked against its sha256; returns the paths.
 
-        Files of several jobs may go into one folder: nothing is overwritten, and what is there is not
-        fetched again.
+        Files of several jobs may go into one folder: nothing is overwritten, what is there is not fetched
+        again, and what broke off is gone on with.
 
         Args:
-            name: of the files, without their ending; `farm.storage.downloads.download_all` lists its fields.
+            name: of the files, without their ending; `farm.storage.downloads.download_all` has its fields.
+            extras: what else: "poster", "manifest", "previews"; their paths come last.
+            progress: told the bytes of files as they come.
 
         Raises:
-            SettingsError: `name` has a field that this job does not.
-            StorageUnavailable: S3 does not give it; what had come whole stays.
+            SettingsError: `name` has a field that this job does not, or there is no such extra.
+            StorageUnavailable: S3 does not give it; what had come stays.
         """
-        return download_all(self.job, self.storage, Path(folder), name=name)
+        return download_all(
+            self.job,
+            self.storage,
+            Path(folder),
+            name=name,
+            extras=extras,
+            events=lambda: past_events(self._store, self.job.job_id),
+            progress=progress or (lambda _: None),
+        )
 
 
 class FarmOfJobs(Protocol):
@@ -132,10 +152,10 @@ class Job:
             NoResult: it has not succeeded (yet).
         """
         record = self.record if self.record.result else self.refresh().record
-        return result_of(record, self._farm.storage)
+        return result_of(record, self._farm.storage, self._farm.store)
 
 
-def result_of(record: JobRecord, storage: Storage) -> Result:
+def result_of(record: JobRecord, storage: Storage, store: JobReader) -> Result:
     """The files of a job.
 
     Raises:
@@ -143,4 +163,4 @@ def result_of(record: JobRecord, storage: Storage) -> Result:
     """
     if record.result is None:
         raise NoResult(record.job_id, record.state)
-    return Result(job=record, facts=record.result, storage=storage)
+    return Result(job=record, facts=record.result, storage=storage, _store=store)

@@ -33,6 +33,17 @@ def follow(store: JobReader, job_id: str, after: str) -> Iterator[JobEvent]:
             return
 
 
+def past_events(store: JobReader, job_id: str, after: str = "0") -> Iterator[JobEvent]:
+    """What has happened to a job by now.
+
+    Raises:
+        JobNotFound: there is no such job.
+    """
+    while news := store.events(job_id, after=after, limit=_LIMIT):
+        yield from news
+        after = news[-1].event_id
+
+
 def ends(event: JobEvent) -> bool:
     """Whether the job had reached a final state with this event."""
     return event.kind is EventKind.STATE and JobState(event.data["state"]).final

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import functools
 import hashlib
@@ -19,9 +20,9 @@ from comfy.wan.templates import get_template
 from farm.client import Farm
 from farm.fleet.model_lists import models_name
 from farm.fleet.preflight import definitions_name
-from farm.job import Artifact, JobResult, VideoFacts
+from farm.job import Artifact, EventKind, JobResult, VideoFacts
 from farm.status.worker import WorkerStatus
-from farm.store.base import Claim
+from farm.store.base import Claim, NewEvent
 from farm.store.roles import StatusStore
 from farm.testing import FolderStorage, MemoryJobStore
 
@@ -88,11 +89,23 @@ def _definitions(without_nodes: tuple[str, ...], without_models: tuple[str, ...]
     return zlib.compress(text.encode())
 
 
-def render(store: MemoryJobStore, storage: FolderStorage, job_id: str, *, emulated: bool = False) -> None:
-    """Do what a worker does for a job: claim it, store two files of one name, commit."""
+def render(
+    store: MemoryJobStore,
+    storage: FolderStorage,
+    job_id: str,
+    *,
+    emulated: bool = False,
+    preview: bytes | None = None,
+) -> None:
+    """Do what a worker does for a job: claim it, show a preview, store two files of one name, commit."""
     claim = store.claim(job_id, worker="w1")
     assert isinstance(claim, Claim)
     prefix = storage.keys.attempt_prefix(job_id, claim.token)
+    if preview is not None:
+        shown = {"node_id": "57", "media_type": "image/png", "image": base64.b64encode(preview).decode()}
+        store.report(job_id, claim.attempt, [NewEvent(kind=EventKind.PREVIEW, data=shown)])
+    poster = storage.put_bytes(b"jpeg", f"{prefix}clip.mp4.poster.jpg", media_type="image/jpeg")
+    manifest = storage.put_bytes(b"{}", f"{prefix}manifest.json", media_type="application/json")
     facts = VideoFacts(codec="h264", width=64, height=64, frames=9, fps=16, duration_s=0.56)
     artifacts = []
     for folder, content, video in (("frames/", b"png", None), ("", b"mp4", facts)):
@@ -105,12 +118,13 @@ def render(store: MemoryJobStore, storage: FolderStorage, job_id: str, *, emulat
                 media_type="video/mp4",
                 node_id="61" if video else "8",
                 video=video,
+                poster_key=poster.key if video else None,
             )
         )
     result = JobResult(
         bucket=storage.bucket,
         artifacts=tuple(artifacts),
-        manifest_key=f"{prefix}manifest.json",
+        manifest_key=manifest.key,
         emulated=emulated,
     )
     store.succeed(job_id, claim.attempt, result)

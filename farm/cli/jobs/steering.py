@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from farm.cli.jobs.selecting import Chosen, DryRun, Yes, agreed, meant, selects
+from farm.cli.jobs.views import bytes_bar
 from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
 from farm.cli.terminal.door import Door, door_of, say
@@ -18,7 +20,7 @@ from farm.cli.terminal.tables import video_words
 from farm.cli.terminal.words import size
 from farm.handle import Result
 from farm.job import DEFAULT_PRIORITY, LEAST_URGENT, MOST_URGENT, JobRecord, JobState
-from farm.storage.downloads import DEFAULT_NAME
+from farm.storage.downloads import DEFAULT_NAME, Extra
 
 if TYPE_CHECKING:
     from farm.client import Farm
@@ -170,6 +172,10 @@ def pull(
             metavar="TEXT", help="Names of the files, with {title} {seed} {job} {node} {file} {number}."
         ),
     ] = DEFAULT_NAME,
+    with_: Annotated[
+        str,
+        typer.Option("--with", metavar="WHAT", help=f"Also {', '.join(Extra)}; comma between them."),
+    ] = "",
     json: AsJson = False,
 ) -> None:
     """Download the files of succeeded jobs, each checked against its hash; nothing is overwritten."""
@@ -181,10 +187,12 @@ def pull(
         without = [job for job in wanted if job.result is None]
         for job in without:
             say(door.err, f"{job.job_id} has no result: it is {job.state}")
-        for done, paths in farm.pull_many([job.job_id for job in wanted], into, name=name):
-            pulled.append({"job": done.job_id, "files": [str(path) for path in paths]})
-            if not json:
-                _say_files(door, done.result(), paths)
+        with bytes_bar(door, [job.result for job in wanted if job.result is not None], json=json) as progress:
+            ids, extras = [job.job_id for job in wanted], [each for each in with_.split(",") if each]
+            for done, paths in farm.pull_many(ids, into, name=name, extras=extras, progress=progress):
+                pulled.append({"job": done.job_id, "files": [str(path) for path in paths]})
+                if not json:
+                    _say_files(door, done.result(), paths)
     if json:
         as_json.put(door.out, {"jobs": pulled})
     if without:
@@ -233,5 +241,6 @@ def _is_paused(job: JobRecord) -> bool:
 
 
 def _say_files(door: Door, result: Result, paths: Sequence[Path]) -> None:
-    for path, artifact in zip(paths, result.facts.artifacts, strict=True):
-        say(door.out, f"{path}  {video_words(artifact)}, {size(artifact.size_bytes)}")
+    for path, artifact in zip_longest(paths, result.facts.artifacts):
+        what = f"  {video_words(artifact)}, {size(artifact.size_bytes)}" if artifact is not None else ""
+        say(door.out, f"{path}{what}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, Self
@@ -9,6 +10,8 @@ from typing import Any, Final, Protocol, Self
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import Progress as Bars
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +19,7 @@ from rich.text import Text
 from comfy.log.foreign import one_line
 from farm.cli.jobs.tracking import Look
 from farm.cli.terminal import as_json
-from farm.cli.terminal.door import say
+from farm.cli.terminal.door import Door, say
 from farm.cli.terminal.tables import (
     STATE_COLOURS,
     progress_words,
@@ -24,7 +27,8 @@ from farm.cli.terminal.tables import (
     why_held,
 )
 from farm.cli.terminal.words import clock, seconds
-from farm.job import EventKind, JobEvent, JobRecord, JobState, Progress
+from farm.job import EventKind, JobEvent, JobRecord, JobResult, JobState, Progress
+from farm.storage.base import ProgressHook
 
 FEW: Final = 20  # jobs of which each is told by itself
 _PROGRESS: Final = TypeAdapter(Progress)
@@ -262,6 +266,19 @@ class JsonView:
     def note(self, text: str) -> None:
         """Not among the events."""
         say(self._err, text)
+
+
+@contextlib.contextmanager
+def bytes_bar(door: Door, results: Sequence[JobResult], *, json: bool) -> Iterator[ProgressHook]:
+    """A bar with rate and time left for the files of these jobs, where somebody looks on."""
+    if json or not door.lively:
+        yield lambda _: None
+        return
+    columns = (BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
+    with Bars(*columns, console=door.out, transient=True) as bars:
+        total = sum(artifact.size_bytes for result in results for artifact in result.artifacts)
+        task = bars.add_task("", total=total)
+        yield lambda count: bars.advance(task, count)
 
 
 def progress_of(event: JobEvent) -> Progress | None:

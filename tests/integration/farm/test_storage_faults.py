@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import subprocess
 import sys
@@ -15,10 +16,13 @@ from urllib.request import urlopen
 import pytest
 
 from farm.errors import BucketNotFound, FarmError, StorageDenied, StorageUnavailable
+from farm.job import Artifact, JobRecord, JobResult
 from farm.settings import S3Settings
 from farm.storage import S3Patience, S3Storage
+from farm.storage.downloads import download_all
+from farm.testing import MemoryJobStore
 from tests.support.fault_proxy import Direction, FaultProxy, Mode
-from tests.support.jobs import TOKEN
+from tests.support.jobs import TOKEN, a_job
 from tests.support.s3 import S3Server
 from tests.support.valkey import eventually
 
@@ -172,6 +176,65 @@ def test_a_download_survives_cut_connections(
 
     assert proxy.cuts_made == 2
     assert (tmp_path / "back.mp4").read_bytes() == source.read_bytes()
+    storage.close()
+
+
+def a_stored_clip(storage: S3Storage, folder: Path) -> JobRecord:
+    """A job whose clip of 8 MiB is in the store."""
+    source = folder / "source.mp4"
+    source.write_bytes(uuid.uuid4().bytes * (8 << 16))
+    key = storage.keys.attempt_prefix("0123456789ab", TOKEN) + "clip.mp4"
+    stored = storage.upload(source, key, media_type="video/mp4")
+    artifact = Artifact(key=key, size_bytes=stored.size_bytes, sha256=stored.sha256, media_type="video/mp4")
+    result = JobResult(bucket=storage.bucket, artifacts=(artifact,), manifest_key="none")
+    store = MemoryJobStore()
+    job_id = store.submit([a_job()])[0].job_id
+    store.claim(job_id, worker="w1")
+    store.succeed(job_id, 1, result)
+    return store.get(job_id)
+
+
+def test_a_clip_that_is_cut_off_is_gone_on_with_where_it_was(
+    proxy: FaultProxy, s3_server: S3Server, tmp_path: Path
+) -> None:
+    storage = through(proxy, s3_server, IMPATIENT)
+    record = a_stored_clip(storage, tmp_path)
+    proxy.cut_after(3 << 20, Direction.DOWN, times=2)
+    told: list[int] = []
+
+    (path,) = download_all(record, storage, tmp_path / "out", progress=told.append)
+
+    assert proxy.cuts_made == 2
+    assert path.read_bytes() == (tmp_path / "source.mp4").read_bytes()
+    # What had come before each cut was not fetched again.
+    assert sum(told) == max(itertools.accumulate(told)) == 8 << 20
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    storage.close()
+
+
+def test_the_next_call_goes_on_with_what_an_outage_has_left(
+    proxy: FaultProxy, s3_server: S3Server, tmp_path: Path
+) -> None:
+    storage = through(proxy, s3_server, IMPATIENT)
+    record = a_stored_clip(storage, tmp_path)
+    proxy.cut_after(3 << 20, Direction.DOWN, times=1)
+    stopped: list[int] = []
+
+    def stop_serving(count: int) -> None:
+        stopped.append(count)
+        proxy.mode = Mode.REFUSE
+
+    with pytest.raises(StorageUnavailable):
+        download_all(record, storage, tmp_path / "out", progress=stop_serving)
+    (part,) = (tmp_path / "out").iterdir()
+    left = part.stat().st_size
+    proxy.mode = Mode.PASS
+    told: list[int] = []
+    (path,) = download_all(record, storage, tmp_path / "out", progress=told.append)
+
+    assert 0 < left < 8 << 20
+    assert told[0] == left
+    assert path.read_bytes() == (tmp_path / "source.mp4").read_bytes()
     storage.close()
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from farm.client import Farm
-from farm.errors import SettingsError
+from farm.errors import ObjectDamaged, SettingsError
 from farm.handle import Job
+from farm.storage.base import sha256_of
+from farm.storage.downloads import Extra
 from farm.testing import FolderStorage, MemoryJobStore
 from tests.support.fleet import TEMPLATE, announce, render, wan_graph
 
@@ -22,7 +24,7 @@ def rendered(store: MemoryJobStore, storage: FolderStorage) -> Callable[..., Job
 
     def make(seed: int, prompt: str = "a fox") -> Job:
         job = farm.submit(template=TEMPLATE, parameters={"prompt": prompt, "seed": seed})
-        render(store, storage, job.job_id)
+        render(store, storage, job.job_id, preview=b"seen")
         return job.refresh()
 
     return make
@@ -92,8 +94,77 @@ def test_the_seed_of_a_plain_graph_is_that_of_the_sampler_that_adds_noise(
         node["inputs"]["noise_seed"] = 40 + number
     adding = next(node for node in samplers if node["inputs"].get("add_noise") == "enable")
     job = farm.submit(graph)
-    render(store, storage, job.job_id)
+    render(store, storage, job.job_id, preview=b"seen")
 
     paths = job.result().download(tmp_path, name="{seed}")
 
     assert paths[0].stem == str(adding["inputs"]["noise_seed"])
+
+
+@pytest.mark.parametrize("extras", [("poster",), ("manifest", "previews"), tuple(Extra)])
+def test_what_lies_beside_the_files_is_fetched_on_wish(
+    rendered: Callable[..., Job], tmp_path: Path, extras: tuple[str, ...]
+) -> None:
+    job = rendered(7)
+
+    files = job.result().download(tmp_path, extras=extras)
+    again = job.result().download(tmp_path, extras=extras)
+
+    beside = {"".join(path.suffixes[-2:]): path.read_bytes() for path in files[2:]}
+    whole = {"poster": ".poster.jpg", "manifest": ".manifest.json", "previews": ".preview-001.png"}
+    assert set(beside) == {whole[each] for each in extras}
+    assert beside.get(".preview-001.png", b"seen") == b"seen"
+    assert again == files
+
+
+def test_an_extra_that_is_none_is_told(rendered: Callable[..., Job], tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="there is no 'sound' beside a job's files; there are poster"):
+        rendered(7).result().download(tmp_path, extras=["sound"])
+
+
+def test_the_bytes_of_files_are_told_whether_they_come_or_are_there(
+    rendered: Callable[..., Job], tmp_path: Path
+) -> None:
+    result = rendered(7).result()
+    whole = sum(artifact.size_bytes for artifact in result.facts.artifacts)
+
+    for _ in range(2):
+        told: list[int] = []
+        result.download(tmp_path, progress=told.append)
+        assert sum(told) == whole
+
+
+def test_what_a_broken_download_has_left_is_gone_on_with(
+    rendered: Callable[..., Job], storage: FolderStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = rendered(7).result()
+    first = result.facts.artifacts[0]
+    asked: list[tuple[str, int]] = []
+    whole = storage.stream
+
+    def stream(key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        asked.append((key, start))
+        return whole(key, start=start, length=length)
+
+    (tmp_path / f".{first.sha256[:32]}.part").write_bytes(storage.read_bytes(first.key)[:1])
+    monkeypatch.setattr(storage, "stream", stream)
+
+    paths = result.download(tmp_path)
+
+    assert asked[0] == (first.key, 1)
+    assert [sha256_of(path) for path in paths] == [each.sha256 for each in result.facts.artifacts]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_file_that_comes_damaged_is_told_and_not_kept(
+    rendered: Callable[..., Job], storage: FolderStorage, tmp_path: Path
+) -> None:
+    result = rendered(7).result()
+    key = result.facts.artifacts[0].key
+    size = len(storage.read_bytes(key))
+    storage.put_bytes(b"x" * size, key, media_type="video/mp4")
+
+    with pytest.raises(ObjectDamaged):
+        result.download(tmp_path / "out")
+
+    assert names(tmp_path / "out") == []
