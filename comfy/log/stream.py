@@ -139,12 +139,15 @@ _ENDS_OF_BARS: Final = (b"it/s]", b"s/it]")
 
 
 def _last_states(line: bytes) -> bytes:
-    """Of a progress bar the state after its first step and the last one; what else stands there stays."""
+    """Of a progress bar its beginning, its first step and its end; whatever else stands there stays."""
     *pieces, last = line.split(b"\r")
     kept = [
         piece
         for piece in pieces
-        if piece.rstrip()[-5:] not in _ENDS_OF_BARS or b"| 1/" in piece or b"%|" not in piece
+        if piece.rstrip()[-5:] not in _ENDS_OF_BARS
+        or b"| 1/" in piece
+        or b"| 0/" in piece
+        or b"%|" not in piece
     ]
     if not last.strip() and pieces:
         kept.append(pieces[-1])

@@ -63,6 +63,10 @@ PANELS: Final[Mapping[str, Mapping[str, Command]]] = {
             "Show the clip of a succeeded job, with what this system opens links with; else print its link.",
             function="open_clip",
         ),
+        "diagnose": Command(
+            "jobs.diagnose",
+            "Say where a job's seconds went, or those of any ComfyUI log, what was lost, and what to change.",
+        ),
         "validate": Command("jobs.commands", "Check a job as submit does, and store nothing."),
     },
     "Graphs": {

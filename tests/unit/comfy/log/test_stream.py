@@ -91,10 +91,10 @@ def test_dresses_may_change_within_a_log() -> None:
     assert facts(log) == PLAIN * len(DRESSES)
 
 
-def test_of_a_bar_its_first_step_and_its_end_are_kept() -> None:
+def test_of_a_bar_its_beginning_its_first_step_and_its_end_are_kept() -> None:
     bars = [fact for fact in facts(BAR + "\n") if isinstance(fact, BarFact)]
 
-    assert [(bar.done, bar.elapsed_s) for bar in bars] == [(1, 8), (3, 18)]
+    assert [(bar.done, bar.elapsed_s) for bar in bars] == [(0, 0), (1, 8), (3, 18)]
 
 
 def test_what_is_glued_to_a_bar_is_read() -> None:

@@ -1,0 +1,137 @@
+"""How well the doctor reads logs: precision and recall of each finding over a corpus, and facts that are right.
+
+    python -m bench.doctor [FOLDER] [--megabytes 256]
+
+The folder holds logs and an ``expected.json``; default: the tests' own corpus, whose logs are partly real and
+partly rebuilt from format strings. It was written beside the rules: it shows that they do what they are meant to
+do, not how they fare on logs that nobody has seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from comfy.doctor.diagnose import diagnose
+from comfy.doctor.report import Report
+from comfy.log.stream import LogStream
+
+CORPUS: Final = Path(__file__).parents[1] / "tests" / "data" / "doctor"
+_OFF: Final = 0.05  # by which a step's seconds may differ
+
+
+@dataclass(slots=True)
+class Score:
+    """What was found and what was there."""
+
+    right: Counter[str] = field(default_factory=Counter)
+    wrong: Counter[str] = field(default_factory=Counter)  # found, and not there
+    missed: Counter[str] = field(default_factory=Counter)
+    facts: int = 0
+    facts_right: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, name: str, report: Report, expected: Mapping[str, Any]) -> None:
+        """Count one log."""
+        found, there = {each.id for each in report.findings}, set(expected["findings"])
+        self.right.update(found & there)
+        self.wrong.update(found - there)
+        self.missed.update(there - found)
+        if found != there:
+            self.notes.append(f"{name}: found {sorted(found - there)}, missed {sorted(there - found)}")
+        for what, is_right in facts_of(report, expected):
+            self.facts += 1
+            self.facts_right += is_right
+            if not is_right:
+                self.notes.append(f"{name}: {what}")
+
+    @property
+    def precision(self) -> float:
+        """Of what was found, what was there."""
+        return _part(self.right.total(), self.wrong.total())
+
+    @property
+    def recall(self) -> float:
+        """Of what was there, what was found."""
+        return _part(self.right.total(), self.missed.total())
+
+
+def facts_of(report: Report, expected: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """The facts that a log is known to hold, and whether they were read."""
+    if "status" in expected:
+        told = [str(prompt.status) for prompt in report.prompts]
+        yield f"status {told}, not {expected['status']}", told == expected["status"]
+    if "steps" in expected:
+        steps = [[each.steps for each in prompt.samplers] for prompt in report.prompts]
+        yield f"steps {steps}, not {expected['steps']}", steps == expected["steps"]
+    if "s_it" in expected:
+        paces = [[each.seconds_per_step or 0.0 for each in prompt.samplers] for prompt in report.prompts]
+        yield f"seconds per step {paces}, not {expected['s_it']}", _close(paces, expected["s_it"])
+    if "loads" in expected:
+        loads = [[[use.model_class, str(use.state)] for use in prompt.models] for prompt in report.prompts]
+        yield f"loads {loads}, not {expected['loads']}", loads == expected["loads"]
+
+
+def score(folder: Path) -> Score:
+    """Read every log of a corpus."""
+    result = Score()
+    for name, expected in sorted(json.loads((folder / "expected.json").read_text(encoding="utf-8")).items()):
+        with (folder / f"{name}.log").open("rb") as log:
+            result.add(name, diagnose(log, card=expected.get("card")), expected)
+    return result
+
+
+def _part(right: int, wrong: int) -> float:
+    return right / (right + wrong) if right + wrong else 1.0
+
+
+def _close(found: list[list[float]], expected: list[list[float]]) -> bool:
+    flat = [value for some in found for value in some], [value for some in expected for value in some]
+    return len(flat[0]) == len(flat[1]) and all(
+        abs(one - other) <= _OFF * other for one, other in zip(*flat, strict=True)
+    )
+
+
+def _speed(folder: Path, megabytes: int) -> str:
+    block = b"".join(path.read_bytes() for path in sorted(folder.glob("*.log")))
+    # Logs of a server that is asked day and night hold little else.
+    block += b"".join(b"[INFO] GET /queue from 10.0.0.%d: 200 in 3 ms\n" % (n % 250) for n in range(20_000))
+    count = max(1, megabytes * 10**6 // len(block))
+    started = time.process_time()
+    entries = sum(1 for _ in LogStream(block for _ in range(count)))
+    spent = time.process_time() - started
+    rate = count * len(block) / 1e6 / spent
+    return f"{count * len(block) / 1e6:.0f} MB, {entries} entries: {rate:.0f} MB/s of one core"
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default=CORPUS)
+    parser.add_argument("--megabytes", type=int, default=256)
+    given = parser.parse_args()
+    result = score(given.folder)
+    names = sorted({*result.right, *result.wrong, *result.missed})
+    print(f"{'finding':28} {'there':>5} {'found':>5} {'precision':>9} {'recall':>6}")
+    for name in names:
+        right, wrong, missed = result.right[name], result.wrong[name], result.missed[name]
+        print(
+            f"{name:28} {right + missed:5} {right + wrong:5} {_part(right, wrong):9.2f} {_part(right, missed):6.2f}"
+        )
+    print(f"{'all':28} {'':5} {'':5} {result.precision:9.3f} {result.recall:6.3f}")
+    print(f"facts: {result.facts_right} of {result.facts} right")
+    for note in result.notes:
+        print(f"  {note}")
+    print(f"speed: {_speed(given.folder, given.megabytes)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,327 @@
+"""Rules about what comes around sampling: waiting, interpolation, encoding, transport, errors, the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from comfy.doctor.record import Run, evidence, is_out_of_memory
+from comfy.doctor.report import Cost, Evidence, Phase, Severity, Status
+from comfy.doctor.rule import Case, Found, Rule, estimated, measured, seconds_in
+from comfy.log.facts import (
+    DownloadFact,
+    EncoderFailedFact,
+    HandlerFact,
+    HandlerStep,
+    ImportFailedFact,
+    InterpolatedFact,
+    LogFact,
+    NodeFailedFact,
+    OutOfMemoryFact,
+)
+from comfy.log.stream import LogEntry
+
+_LONG_WAIT_S: Final = 30.0
+_LONG_FRAMES_S: Final = 10.0
+_LONG_SAVE_S: Final = 10.0
+_LONG_PART: Final = 0.1  # of the wall time
+_SLOW_UPLOAD: Final = 5e6  # bytes per second
+_LONG_UPLOAD_S: Final = 5.0
+_FEW_FACTS: Final = 3
+_MANY_LINES: Final = 50
+_OWN: Final = "measured on loopback: a clip of 20 MB takes 0.12 to 0.17 s, one of 100 MB 0.6 to 0.8 s"
+
+
+def _queue(case: Case) -> Iterator[Found]:
+    for prompt in case.prompts:
+        seconds = seconds_in(prompt, Phase.WAITING)
+        if seconds is not None and seconds > _LONG_WAIT_S and seconds > (prompt.wall_s or 0.0) / 2:
+            yield Found(
+                message=f"it waited longer than it took: {seconds:.0f} s of {prompt.wall_s or 0.0:.0f} s",
+                evidence=(Evidence(text=f"waiting {seconds:.1f} s"),),
+                cost=measured(seconds, f"waiting {seconds:.1f} s"),
+                prompt=prompt.number,
+            )
+
+
+def _frames(case: Case) -> Iterator[Found]:
+    lines = {run.number: [entry for entry, _ in run.of(InterpolatedFact)] for run in case.runs}
+    for prompt in case.done():
+        seconds = seconds_in(prompt, Phase.FRAMES)
+        if seconds is None or seconds < max(_LONG_FRAMES_S, _LONG_PART * (prompt.wall_s or 0.0)):
+            continue
+        yield Found(
+            message=f"interpolation took {seconds:.0f} s",
+            evidence=evidence(lines.get(prompt.number, [])) or (Evidence(text=f"frames {seconds:.1f} s"),),
+            cost=measured(seconds, f"frames {seconds:.1f} s; a newer version takes seconds"),
+            prompt=prompt.number,
+        )
+
+
+def _saving(case: Case) -> Iterator[Found]:
+    for prompt in case.done():
+        seconds = seconds_in(prompt, Phase.SAVING)
+        if seconds is not None and seconds > max(_LONG_SAVE_S, _LONG_PART * (prompt.wall_s or 0.0)):
+            yield Found(
+                message=f"encoding the clip took {seconds:.0f} s",
+                evidence=(Evidence(text=f"saving {seconds:.1f} s"),),
+                cost=measured(seconds, f"saving {seconds:.1f} s"),
+                prompt=prompt.number,
+            )
+
+
+def _encoder(case: Case) -> Iterator[Found]:
+    yield from _each(case, EncoderFailedFact, "FFmpeg could not encode the clip")
+
+
+def _download(case: Case) -> Iterator[Found]:
+    for run in case.runs:
+        lines = [entry for entry, _ in run.of(DownloadFact)]
+        if lines:
+            yield Found(
+                message="a model was fetched from the net while the prompt waited",
+                evidence=evidence(lines),
+                prompt=run.number,
+            )
+
+
+def _handler(case: Case, step: HandlerStep) -> list[LogEntry]:
+    return [entry for entry, fact in case.record.outside.of(HandlerFact) if fact.step is step]
+
+
+def _base64(case: Case) -> Iterator[Found]:
+    lines = _handler(case, HandlerStep.BASE64)
+    if lines:
+        yield Found(
+            message="clips go back as base64: a third larger, under the platform's limit of 10 or 20 MB",
+            evidence=evidence(lines),
+            cost=estimated(
+                0.15 * len(lines), 0.01 * len(lines), 0.8 * len(lines),
+                f"{len(lines)} clips × 0.15 s; a clip over the limit is lost altogether", _OWN,
+            ),
+        )  # fmt: skip
+
+
+def _view(case: Case) -> Iterator[Found]:
+    lines = _handler(case, HandlerStep.VIEWED)
+    if lines:
+        yield Found(
+            message="clips are fetched over HTTP from a server on the same machine",
+            evidence=evidence(lines),
+            cost=estimated(
+                0.08 * len(lines), 0.003 * len(lines), 0.42 * len(lines),
+                f"{len(lines)} clips × 0.08 s (20 MB)", _OWN,
+            ),
+        )  # fmt: skip
+
+
+def _lost_socket(case: Case) -> Iterator[Found]:
+    lost = _handler(case, HandlerStep.DISCONNECTED)
+    back = _handler(case, HandlerStep.RECONNECTED)
+    if len(lost) > len(back):
+        yield Found(
+            message="the handler lost its websocket and did not come back: it never asks the history",
+            evidence=evidence(lost),
+        )
+
+
+def _nothing(case: Case) -> Iterator[Found]:
+    lines = _handler(case, HandlerStep.NOTHING)
+    if lines and any(prompt.status is Status.DONE for prompt in case.prompts):
+        yield Found(
+            message="the prompt went well, and the handler found no output: it looks under `images` alone",
+            evidence=evidence(lines),
+        )
+
+
+def _memory(case: Case) -> Iterator[Found]:
+    for run, prompt in zip(case.runs, case.prompts, strict=False):
+        if prompt.status is not Status.OUT_OF_MEMORY:
+            continue
+        lines = [entry for entry, fact in run.of(NodeFailedFact) if is_out_of_memory(fact.message)]
+        lines += [entry for entry, _ in run.of(OutOfMemoryFact)]
+        yield Found(
+            message="the card had no memory left, and the prompt failed",
+            evidence=evidence(lines),
+            cost=_thrown_away(run),
+            prompt=run.number,
+        )
+
+
+def _failed(case: Case) -> Iterator[Found]:
+    for run, prompt in zip(case.runs, case.prompts, strict=False):
+        if prompt.status in (Status.FAILED, Status.LOST):
+            lines = [entry for entry, _ in run.of(NodeFailedFact)]
+            lost = prompt.status is Status.LOST
+            yield Found(
+                message="the server ended under the prompt" if lost else f"a node failed: {prompt.error}",
+                evidence=evidence(lines) or evidence(run.entries[-1:]),
+                cost=_thrown_away(run),
+                prompt=run.number,
+            )
+
+
+def _thrown_away(run: Run) -> Cost | None:
+    return measured(run.seconds, "all that the prompt took") if run.seconds is not None else None
+
+
+def _import(case: Case) -> Iterator[Found]:
+    lines = [
+        entry for some in (case.record.server, case.record.outside) for entry, _ in some.of(ImportFailedFact)
+    ]
+    if lines:
+        yield Found(
+            message="a custom node could not be imported: its classes are missing", evidence=evidence(lines)
+        )
+
+
+def _upload(case: Case) -> Iterator[Found]:
+    times = case.times
+    if times is None or times.output_bytes is None:
+        return
+    seconds = times.seconds.get("upload", 0.0)
+    if seconds > _LONG_UPLOAD_S and times.output_bytes / seconds < _SLOW_UPLOAD:
+        rate = times.output_bytes / seconds
+        yield Found(
+            message=f"{times.output_bytes / 1e6:.0f} MB went up at {rate / 1e6:.1f} MB/s",
+            evidence=(Evidence(text=f"upload {seconds:.1f} s"),),
+            cost=measured(
+                seconds - times.output_bytes / _SLOW_UPLOAD,
+                f"{seconds:.1f} s − {times.output_bytes / 1e6:.0f} MB / 5 MB/s",
+            ),
+        )
+
+
+def _not_understood(case: Case) -> Iterator[Found]:
+    record = case.record
+    if record.lines > _MANY_LINES and record.known < _FEW_FACTS:
+        yield Found(
+            message=f"of {record.lines} lines {record.known} are known: another program's log, or a fork's",
+            evidence=(Evidence(text=f"{record.known} of {record.lines} lines"),),
+        )
+
+
+def _each(case: Case, kind: type[LogFact], message: str) -> Iterator[Found]:
+    for run in case.runs:
+        lines = [entry for entry in run.entries if isinstance(entry.fact, kind)]
+        if lines:
+            yield Found(message=message, evidence=evidence(lines), prompt=run.number)
+
+
+RULES: Final = (
+    Rule(
+        id="queue-wait",
+        severity=Severity.INFO,
+        title="a job waits longer than it takes",
+        remedy="more workers of this VRAM class; `farm queues` shows who else waits",
+        check=_queue,
+        cost="the waiting",
+    ),
+    Rule(
+        id="interpolation",
+        severity=Severity.WARNING,
+        title="interpolation takes long",
+        remedy="update ComfyUI-Frame-Interpolation (since March 2026 on the card), or a lower multiplier",
+        check=_frames,
+        cost="the phase",
+        source="https://github.com/Fannovel16/ComfyUI-Frame-Interpolation/pull/102",
+    ),
+    Rule(
+        id="slow-encode",
+        severity=Severity.INFO,
+        title="encoding the clip takes long",
+        remedy="a faster preset, more cores, or NVENC where the card has it (not A100, H100)",
+        check=_saving,
+        cost="the phase",
+    ),
+    Rule(
+        id="encode-failed",
+        severity=Severity.ERROR,
+        title="FFmpeg failed",
+        remedy="format video/h264-mp4: NVENC needs a card with an encoder and the driver capability `video`",
+        check=_encoder,
+        source="https://github.com/Kosinkadink/ComfyUI-VideoHelperSuite",
+    ),
+    Rule(
+        id="download-at-run-time",
+        severity=Severity.WARNING,
+        title="a model is fetched while the prompt waits",
+        remedy="put the file into the image or onto the volume",
+        check=_download,
+        source="https://github.com/Fannovel16/ComfyUI-Frame-Interpolation (vfi_utils.py)",
+    ),
+    Rule(
+        id="base64-return",
+        severity=Severity.WARNING,
+        title="clips go back in the answer",
+        remedy="set BUCKET_ENDPOINT_URL (and key) of the handler; the farm stores in S3 always",
+        check=_base64,
+        cost="clips × 0.15 s",
+        source=_OWN,
+    ),
+    Rule(
+        id="view-instead-of-disk",
+        severity=Severity.INFO,
+        title="clips are read over HTTP from the same machine",
+        remedy="read ComfyUI's output folder; the farm does",
+        check=_view,
+        cost="clips × 0.08 s",
+        source=_OWN,
+    ),
+    Rule(
+        id="websocket-lost",
+        severity=Severity.ERROR,
+        title="the handler lost its websocket for good",
+        remedy="raise WEBSOCKET_RECONNECT_ATTEMPTS; the farm asks the history instead",
+        check=_lost_socket,
+        source="https://github.com/runpod-workers/worker-comfyui (handler.py)",
+    ),
+    Rule(
+        id="output-not-found",
+        severity=Severity.ERROR,
+        title="a clip was made and not returned",
+        remedy="SaveVideo in place of VHS_VideoCombine for that handler; the farm takes every kind",
+        check=_nothing,
+        source="https://github.com/runpod-workers/worker-comfyui (handler.py)",
+    ),
+    Rule(
+        id="out-of-memory",
+        severity=Severity.ERROR,
+        title="the card had no memory left",
+        remedy="VAEDecodeTiled, --reserve-vram 1, fewer frames, or a larger card: `farm plan FILE`",
+        check=_memory,
+        cost="all that the prompt took",
+        source="https://github.com/Comfy-Org/ComfyUI (execution.py)",
+    ),
+    Rule(
+        id="prompt-failed",
+        severity=Severity.ERROR,
+        title="a node failed, or the server ended",
+        remedy="the error names the node; `farm lint FILE` knows many of them beforehand",
+        check=_failed,
+        cost="all that the prompt took",
+    ),
+    Rule(
+        id="import-failed",
+        severity=Severity.WARNING,
+        title="a custom node is missing",
+        remedy="install its requirements into ComfyUI's interpreter; the error names the package",
+        check=_import,
+        source="https://github.com/Comfy-Org/ComfyUI (nodes.py)",
+    ),
+    Rule(
+        id="slow-upload",
+        severity=Severity.WARNING,
+        title="the storage takes less than 5 MB/s",
+        remedy="a storage nearer to the workers, or a higher crf",
+        check=_upload,
+        cost="upload − bytes / 5 MB/s",
+    ),
+    Rule(
+        id="log-not-understood",
+        severity=Severity.INFO,
+        title="hardly a line of the log is known",
+        remedy="give ComfyUI's own output, at level INFO",
+        check=_not_understood,
+    ),
+)

@@ -1,0 +1,211 @@
+"""From a log, a graph, a card and measured times to a report: `diagnose`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from comfy.doctor.folklore import folklore_of
+from comfy.doctor.levers import levers_of
+from comfy.doctor.record import Record, Run, read_record
+from comfy.doctor.registry import RULES
+from comfy.doctor.report import (
+    Finding,
+    LogCount,
+    Phase,
+    PhaseTime,
+    PromptReport,
+    Question,
+    Report,
+    Sampler,
+    Server,
+    Severity,
+    Status,
+)
+from comfy.doctor.rule import Case
+from comfy.doctor.timeline import models_of, phases_of, samplers_of, wait_s
+from comfy.doctor.times import SAMPLINGS, JobTimes
+from comfy.doctor.times import phases_of as phases_by_times
+from comfy.doctor.times import wall as wall_by_times
+from comfy.log.facts import (
+    AttentionFact,
+    DeviceFact,
+    DynamicVramFact,
+    MemoryFact,
+    NodeFailedFact,
+    VersionFact,
+    VramStateFact,
+)
+from comfy.log.stream import Log, LogStream
+from comfy.wan.cards import known_card
+from comfy.wan.pace_book import PaceBook
+
+_WORST_FIRST: Final = list(Severity)
+_MUCH_UNEXPLAINED: Final = 0.2  # of the wall time
+_LEAST_UNEXPLAINED_S: Final = 5.0
+
+
+def diagnose(
+    log: Log = b"",
+    *,
+    graph: Mapping[str, Any] | None = None,
+    card: str | None = None,
+    times: JobTimes | None = None,
+    paces: PaceBook | None = None,
+) -> Report:
+    """Say where the seconds went, what was lost and what to change; what cannot be concluded is said too.
+
+    Args:
+        log: of ComfyUI or of whatever ran it: text, bytes, an open file or lines, of any size, with
+            any number of prompts. It is read once, in constant memory, and no content of it raises.
+        graph: what was run, in API format; without it sizes and steps are only what the log says.
+        card: by its name, as NVML or a person gives it; default: what the log says.
+        times: what was measured of the job, which counts for more than the log.
+        paces: what jobs took on this farm, which counts for more than published times.
+    """
+    record = read_record(LogStream(log))
+    prompts = tuple(_prompt(run) for run in record.runs)
+    if times is not None:
+        prompts = _with_times(prompts, times)
+    case = Case(
+        record=record,
+        prompts=prompts,
+        graph=graph or {},
+        gpu=card or _card_in(record),
+        times=times,
+        book=paces or PaceBook({}),
+    )
+    return Report(
+        server=_server(record),
+        prompts=prompts,
+        prompts_left_out=record.all_runs - len(record.runs),
+        findings=_findings(case),
+        folklore=folklore_of(case),
+        questions=tuple(_questions(case)),
+        levers=levers_of(case),
+        log=LogCount(
+            lines=record.lines,
+            known=record.known,
+            stamped=record.stamped,
+            unknown=tuple(record.unknown.values()),
+        ),
+    )
+
+
+def _findings(case: Case) -> tuple[Finding, ...]:
+    found = [
+        Finding(
+            id=rule.id,
+            severity=rule.severity,
+            confidence=each.confidence,
+            message=each.message,
+            remedy=each.remedy or rule.remedy,
+            evidence=each.evidence,
+            cost=each.cost,
+            prompt=each.prompt,
+        )
+        for rule in RULES
+        for each in rule.check(case)
+    ]
+    return tuple(
+        sorted(
+            found,
+            key=lambda each: (-(each.cost.seconds if each.cost else 0.0), _WORST_FIRST.index(each.severity)),
+        )
+    )
+
+
+def _prompt(run: Run) -> PromptReport:
+    failed = run.last(NodeFailedFact)
+    waited = wait_s(run)
+    waiting = (
+        [PhaseTime(phase=Phase.WAITING, seconds=round(waited, 3), source="stamps")]
+        if waited and waited > 0
+        else []
+    )
+    wall_s = run.seconds
+    return PromptReport(
+        number=run.number,
+        status=run.status,
+        wall_s=None if wall_s is None else round(wall_s + (waited or 0.0), 3),
+        phases=(*waiting, *phases_of(run)),
+        models=models_of(run),
+        samplers=samplers_of(run),
+        error=failed.message[:300] if failed is not None else "",
+    )
+
+
+def _with_times(prompts: tuple[PromptReport, ...], times: JobTimes) -> tuple[PromptReport, ...]:
+    """The job's own prompt, with the times that were measured; it is the last one that its log tells of."""
+    last = prompts[-1] if prompts else None
+    samplers = tuple(
+        Sampler(
+            steps=node.steps,
+            seconds=node.seconds,
+            seconds_per_step=node.seconds_per_step,
+            first_step_s=None,
+        )
+        for node in times.nodes
+        if node.phase in SAMPLINGS and node.steps is not None
+    )
+    mine = PromptReport(
+        number=last.number if last is not None else 1,
+        status=last.status if last is not None else Status.DONE,
+        wall_s=wall_by_times(times),
+        phases=phases_by_times(times),
+        models=last.models if last is not None else (),
+        samplers=samplers or (last.samplers if last is not None else ()),
+        error=last.error if last is not None else "",
+    )
+    return (*prompts[:-1], mine)
+
+
+def _card_in(record: Record) -> str:
+    """The card that the log names: "cuda:0 NVIDIA GeForce RTX 4090 : cudaMallocAsync"."""
+    device = record.server.last(DeviceFact)
+    if device is None or not device.device.startswith("cuda"):
+        return ""
+    return device.device.partition(" ")[2].rpartition(" : ")[0] or device.device.partition(" ")[2]
+
+
+def _server(record: Record) -> Server:
+    server = record.server
+    version, device, memory = server.last(VersionFact), server.last(DeviceFact), server.last(MemoryFact)
+    state, attention = server.last(VramStateFact), server.last(AttentionFact)
+    dynamic = server.last(DynamicVramFact)
+    return Server(
+        version=version.version if version is not None else "",
+        device=device.device if device is not None else "",
+        vram_mib=memory.vram_mib if memory is not None else None,
+        ram_mib=memory.ram_mib if memory is not None else None,
+        vram_state=state.state if state is not None else "",
+        attention=attention.name if attention is not None else "",
+        dynamic_vram=dynamic.enabled if dynamic is not None else None,
+        starts=record.starts,
+    )
+
+
+def _questions(case: Case) -> Iterator[Question]:
+    prompts = [prompt for prompt in case.prompts if prompt.samplers]
+    for prompt in case.prompts:
+        rest = sum(phase.seconds for phase in prompt.phases if phase.phase is Phase.UNEXPLAINED)
+        if rest > _LEAST_UNEXPLAINED_S and rest > _MUCH_UNEXPLAINED * (prompt.wall_s or rest):
+            yield Question(
+                what=f"prompt {prompt.number}: {rest:.0f} s are unexplained: loading, text, VAE, "
+                "interpolation and encoding are not told apart",
+                decides="the same log with stamps: `docker logs -t`, `kubectl logs --timestamps`, or a "
+                "second `--verbose DETAIL FILE` of ComfyUI since 0.30; or the job through the farm",
+            )
+    if prompts and case.forecast is None:
+        missing = [
+            *(["the graph (--graph FILE)"] if case.work is None else []),
+            *(["the card (--card NAME)"] if not case.gpu else []),
+        ]
+        unknown = bool(case.gpu) and known_card(case.gpu) is None
+        decides = " and ".join(missing) or ("a card that is known" if unknown else "a card that computes")
+        yield Question(what="whether the steps are slow for this size and card", decides=decides)
+    if case.server_is_unknown:
+        yield Question(
+            what="how ComfyUI was started: version, card, VRAM state, attention",
+            decides="the log from its first line on",
+        )

@@ -1,0 +1,122 @@
+"""What logs are often read to say, and do not: named where it stands in the log, blamed for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from comfy.doctor.attention import gains_nothing, sage_lines
+from comfy.doctor.record import evidence
+from comfy.doctor.report import Evidence, Folklore
+from comfy.doctor.rule import Case
+from comfy.graphs.links import class_of, inputs_of
+from comfy.log.facts import HandlerFact, HandlerStep, ModelRequestedFact, ModuleOnCardFact
+
+_LONG_STEP_S: Final = 20.0
+_LOADERS_WITHOUT_DEVICE: Final = ("UnetLoaderGGUF", "UNETLoader", "UnetLoaderGGUFAdvanced")
+_COMFYUI: Final = "https://github.com/Comfy-Org/ComfyUI (comfy/model_patcher.py)"
+
+
+def folklore_of(case: Case) -> tuple[Folklore, ...]:
+    """All that applies to this log and graph."""
+    return tuple(
+        found
+        for found in (_modules(case), _silence(case), _sage(case), _twice(case), _long(case), *_devices(case))
+        if found is not None
+    )
+
+
+def _modules(case: Case) -> Folklore | None:
+    parts = [*case.runs, case.record.outside, case.record.server]
+    lines = [entry for part in parts for entry, _ in part.of(ModuleOnCardFact)]
+    if not lines:
+        return None
+    return Folklore(
+        id="lowvram-line",
+        claim="`lowvram: loaded module regularly` means that low VRAM is at work, and slow",
+        truth="it is printed at level DEBUG for each module that lies on the card whole; only "
+        "`loaded partially` tells of streaming",
+        evidence=evidence(lines, count=sum(part.count(ModuleOnCardFact) for part in parts), most=1),
+        source=_COMFYUI,
+    )
+
+
+def _silence(case: Case) -> Folklore | None:
+    lines = [e for e, fact in case.record.outside.of(HandlerFact) if fact.step is HandlerStep.SILENT]
+    if not lines:
+        return None
+    return Folklore(
+        id="websocket-silence",
+        claim="`Websocket receive timed out` means that the connection is bad",
+        truth="ten seconds without a message are normal in a long node: nothing is lost by them",
+        evidence=evidence(lines, most=1),
+        source="https://github.com/runpod-workers/worker-comfyui (handler.py)",
+    )
+
+
+def _sage(case: Case) -> Folklore | None:
+    lines = sage_lines(case)
+    gain = gains_nothing(case)
+    if not lines or gain:
+        return None
+    known = (
+        "on this card it was measured faster than PyTorch's at the length of videos"
+        if gain is False
+        else "whether it is depends on the card: faster on Ada and Blackwell, no gain on A100 and H100"
+    )
+    return Folklore(
+        id="sage-is-slow",
+        claim="SageAttention is slower than SDPA and should be off",
+        truth=f"{known}; a black or noisy clip is the reason to take it off",
+        evidence=evidence(lines, most=1),
+        source="https://github.com/kohya-ss/musubi-tuner/issues/217, Wan2.1 issue 273",
+    )
+
+
+def _twice(case: Case) -> Folklore | None:
+    for run in case.runs:
+        lines = [e for e, fact in run.of(ModelRequestedFact) if fact.model_class == "WAN21"]
+        if len(lines) == 2 and len({prompt.number for prompt in case.prompts}) >= 1:
+            return Folklore(
+                id="requested-twice",
+                claim="`Requested to load WAN21` twice in a prompt means that the model was evicted",
+                truth="WAN 2.2 A14B has two experts, and each is asked for once",
+                evidence=evidence(lines, most=2),
+                source=_COMFYUI,
+            )
+    return None
+
+
+def _long(case: Case) -> Folklore | None:
+    paces = [
+        one
+        for prompt in case.prompts
+        for one in prompt.samplers
+        if (one.seconds_per_step or 0) > _LONG_STEP_S
+    ]
+    if not paces or case.forecast is not None:
+        return None
+    pace = paces[0].seconds_per_step or 0.0
+    return Folklore(
+        id="long-steps",
+        claim=f"{pace:.0f} s a step are abnormal",
+        truth="not by themselves: A14B at 1280×720×81 takes an A100 35 s a pass and a 4090 65 s (16 bit), "
+        "and guidance takes two passes",
+        evidence=(Evidence(text=f"{paces[0].steps} steps at {pace:.2f} s"),),
+        source="https://github.com/Wan-Video/Wan2.2 (README)",
+    )
+
+
+def _devices(case: Case) -> Iterator[Folklore | None]:
+    for node_id in case.graph:
+        if class_of(case.graph, node_id) not in _LOADERS_WITHOUT_DEVICE:
+            continue
+        if "load_device" in inputs_of(case.graph, node_id):
+            name = f"{class_of(case.graph, node_id)} {node_id}"
+            yield Folklore(
+                id="load-device",
+                claim="`load_device: main_device` on the loader brings the model onto the card",
+                truth=f"{name} has no such input: ComfyUI drops it, and loads the model once more for it",
+                evidence=(Evidence(text=f"{name}: load_device"),),
+                source="https://github.com/city96/ComfyUI-GGUF (nodes.py)",
+            )

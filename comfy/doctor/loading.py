@@ -1,0 +1,488 @@
+"""Rules about how models come onto the card: partly, again, from a slow disk, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from comfy.doctor.record import Run, evidence
+from comfy.doctor.report import Confidence, Cost, Evidence, Phase, PromptReport, Severity
+from comfy.doctor.rule import Case, Found, Rule, estimated, measured, seconds_in
+from comfy.doctor.timeline import is_diffusion
+from comfy.generations import Generation
+from comfy.log.facts import (
+    CacheFact,
+    DynamicVramFact,
+    GgufFact,
+    HostMemoryFact,
+    LeakFact,
+    LoadState,
+    MemoryFact,
+    ModelLoadedFact,
+    OffloadingFact,
+    QuantisedOpsFact,
+    RamLimitFact,
+    SlowKernelsFact,
+    SmartMemoryOffFact,
+    TextEncoderFact,
+    UnloadedFact,
+    VaeRetryFact,
+    VersionFact,
+    VramStateFact,
+    WeightsFact,
+)
+from comfy.wan.forecast import host_bytes
+from comfy.wan.models import GIB
+from comfy.wan.speed import GB, GGUF_SLOWER, link_bytes_per_s
+
+_SLOW_DISK: Final = 200e6  # bytes per second: a spinning disk or a cold network volume
+_USUAL_DISK: Final = 1.2 * GB
+_LEAST_READ_BYTES: Final = 1 * GIB  # less is read too quickly to judge the disk
+_WIDE_GGUF: Final = ("Q5", "Q6", "Q8")
+_LINK_SOURCE: Final = "PCIe x16 from pinned memory: 22 GB/s (PCIe 4), 45 GB/s (PCIe 5)"
+_LOAD_SOURCE: Final = (
+    "1.2 GB/s: first less second run of ComfyUI's documented workflows, docs.comfy.org/tutorials/video/wan"
+)
+_LONG_LOAD_S: Final = 15.0
+_LONG_LOAD_PART: Final = 0.15
+
+
+def _partial(case: Case) -> Iterator[Found]:
+    for run, prompt in zip(case.runs, case.prompts, strict=False):
+        loads = [
+            (entry, fact)
+            for entry, fact in run.of(ModelLoadedFact)
+            if fact.state is LoadState.PARTIAL and is_diffusion(fact.model_class)
+        ]
+        if not loads or not case.on_gpu:
+            continue
+        streamed = max(_offloaded_mib(case, fact) or 0.0 for _, fact in loads)
+        share = (
+            f"{streamed / 1024:.1f} GiB of a model come from host memory in each pass"
+            if streamed
+            else ("a part of a model comes from host memory in each pass")
+        )
+        cost = _streaming(case, prompt, streamed * 2**20)
+        hidden = cost is not None and cost.high < 1
+        yield Found(
+            message=share + (", hidden behind the computing: leave it" if hidden else ""),
+            evidence=evidence([entry for entry, _ in loads]),
+            cost=cost,
+            prompt=run.number,
+        )
+
+
+def _offloaded_mib(case: Case, fact: ModelLoadedFact) -> float | None:
+    """Before 0.3.68 the line does not say how much is left out; the file does."""
+    if fact.offloaded_mib is not None:
+        return fact.offloaded_mib
+    experts = case.work.experts() if case.work is not None else ()
+    if fact.loaded_mib is None or not experts:
+        return None
+    return max(max(each.resident_bytes for each in experts) / 2**20 - fact.loaded_mib, 0.0)
+
+
+def _streaming(case: Case, prompt: PromptReport, streamed_bytes: float) -> Cost | None:
+    """Copies run beside the computing: only what they take longer is felt."""
+    paces = [(one.steps, one.seconds_per_step) for one in prompt.samplers if one.seconds_per_step]
+    if not paces or not streamed_bytes:
+        return None
+    slow, link, _ = link_bytes_per_s(case.gpu or "RTX 4090")
+    passes = max((stage.passes for _, stage in case.stages_of(prompt)), default=1)
+    copy, at_worst = passes * streamed_bytes / link, passes * streamed_bytes / slow
+    steps = sum(count for count, _ in paces)
+    pace = sum(count * each for count, each in paces) / steps
+    formula = (
+        f"{steps} steps × what {passes} × {streamed_bytes / GIB:.1f} GiB / {link / GB:g} GB/s = "
+        f"{copy:.2f} s are beyond the computing in a step of {pace:.2f} s"
+    )
+    # A step that takes no longer than its copy waits for the bus; how long it would compute is not told.
+    felt = steps * min(copy, pace) if pace <= 1.2 * at_worst else 0.0
+    return estimated(felt / 2, 0.0, felt, formula, _LINK_SOURCE)
+
+
+def _forced_low(case: Case) -> Iterator[Found]:
+    for entry, fact in case.record.server.of(VramStateFact):
+        if fact.state in ("LOW_VRAM", "NO_VRAM") and case.on_gpu:
+            flag = "--novram" if fact.state == "NO_VRAM" else "--lowvram"
+            felt = ": every layer crosses the bus in each step" if fact.state == "NO_VRAM" else ""
+            yield Found(
+                message=f"the server was started with {flag}{felt}",
+                evidence=evidence([entry]),
+                remedy=f"take {flag} out of ComfyUI's arguments; `farm plan-gpu` says what fits the card",
+            )
+
+
+def _no_streams(case: Case) -> Iterator[Found]:
+    version = case.record.server.last(VersionFact)
+    partial = [
+        entry
+        for run in case.runs
+        for entry, fact in run.of(ModelLoadedFact)
+        if fact.state is LoadState.PARTIAL and is_diffusion(fact.model_class)
+    ]
+    if version is None or not partial or not case.gpu or not case.on_gpu:
+        return
+    if Generation.of(version.version).tells_offloading and not case.record.server.count(OffloadingFact):
+        yield Found(
+            message=f"ComfyUI {version.version} streams weights, and not beside the computing",
+            evidence=evidence(partial),
+            confidence=Confidence.LIKELY,
+        )
+
+
+def _encoder_on_cpu(case: Case) -> Iterator[Found]:
+    for run, prompt in zip(case.runs, case.prompts, strict=False):
+        slow = [entry for entry, fact in run.of(TextEncoderFact) if fact.device == "cpu"]
+        if slow and case.on_gpu and case.gpu:
+            seconds = seconds_in(prompt, Phase.TEXT)
+            cost = measured(seconds, f"text phase {seconds:.1f} s") if seconds is not None else None
+            yield Found(
+                message="the text encoder computes on the CPU, beside a card",
+                evidence=evidence(slow),
+                cost=cost,
+                prompt=run.number,
+            )
+
+
+def _reloaded(case: Case) -> Iterator[Found]:
+    """Weights that are read from disk in prompt after prompt, all of the same kind."""
+    server = case.record.server
+    why = [entry for entry, fact in server.of(CacheFact) if fact.name == "none"]
+    why += [entry for entry, _ in server.of(SmartMemoryOffFact)]
+    again: list[Run] = []
+    for before, run in zip(case.runs, case.runs[1:], strict=False):
+        if run.server is before.server and _reads(run) and _reads(run) == _reads(before):
+            again.append(run)
+    # Two may be a change of models; three are none.
+    if len(again) < (1 if why else 2):
+        return
+    prompts = {prompt.number: prompt for prompt in case.prompts}
+    seconds = [seconds_in(prompts[run.number], Phase.LOADING) for run in again if run.number in prompts]
+    known = [each for each in seconds if each is not None]
+    evicted = any(run.count(UnloadedFact) for run in again)
+    reason = _why_reloaded([entry.text for entry in why], evicted=evicted)
+    lines = [entry for run in again for entry, _ in run.of(WeightsFact)]
+    yield Found(
+        message=f"{len(again)} prompts read again what the one before had read: {reason}",
+        evidence=evidence([*why, *lines], most=4),
+        cost=measured(sum(known), f"loading of {len(known)} prompts") if known else _reading_cost(again),
+        confidence=Confidence.PROVEN if why else Confidence.LIKELY,
+        remedy="take --cache-none and --disable-smart-memory out of ComfyUI's arguments" if why else "",
+    )
+
+
+def _reads(run: Run) -> list[tuple[str, str | None, float | None]]:
+    weights = [(fact.dtype, fact.cast_to) for _, fact in run.of(WeightsFact)]
+    loads = [
+        fact.loaded_mib if fact.loaded_mib is not None else fact.staged_mib
+        for _, fact in run.of(ModelLoadedFact)
+        if is_diffusion(fact.model_class)
+    ]
+    big = [each for each in loads if each is not None and each * 2**20 > _LEAST_READ_BYTES]
+    return [(*one, size) for one, size in zip(weights, big, strict=False)]
+
+
+def _reading_cost(runs: list[Run]) -> Cost | None:
+    mib = sum(size or 0.0 for run in runs for _, _, size in _reads(run))
+    if not mib:
+        return None
+    seconds = mib * 2**20 / _USUAL_DISK
+    formula = f"{mib / 1024:.1f} GiB / 1.2 GB/s"
+    return estimated(seconds, seconds / 2, seconds * 2, formula, _LOAD_SOURCE)
+
+
+def _why_reloaded(flags: list[str], *, evicted: bool) -> str:
+    if flags:
+        return "a flag forbids to keep it"
+    return "it had to make room" if evicted else "a loader's inputs changed, or another graph ran between"
+
+
+def _cache_off(case: Case) -> Iterator[Found]:
+    off = [entry for entry, fact in case.record.server.of(CacheFact) if fact.name == "none"]
+    if off:
+        yield Found(
+            message="the server was started with --cache-none: no prompt finds a model loaded",
+            evidence=evidence(off),
+        )
+
+
+def _cold(case: Case) -> Iterator[Found]:
+    for run, prompt in zip(case.runs, case.prompts, strict=False):
+        seconds = seconds_in(prompt, Phase.LOADING)
+        if not run.first_of_server or seconds is None or not prompt.wall_s:
+            continue
+        if seconds > _LONG_LOAD_S and seconds > _LONG_LOAD_PART * prompt.wall_s:
+            yield Found(
+                message="the first prompt after the start reads and loads everything",
+                evidence=evidence([entry for entry, _ in run.of(ModelLoadedFact)]),
+                cost=measured(seconds, f"loading {seconds:.1f} s"),
+                prompt=run.number,
+            )
+
+
+def _disk(case: Case) -> Iterator[Found]:
+    for run, prompt in zip(case.runs, case.prompts, strict=False):
+        seconds = seconds_in(prompt, Phase.LOADING)
+        mib = sum(size or 0.0 for _, _, size in _reads(run))
+        if seconds is None or mib * 2**20 < _LEAST_READ_BYTES or seconds < _LONG_LOAD_S:
+            continue
+        rate = mib * 2**20 / seconds
+        if rate < _SLOW_DISK:
+            usual = mib * 2**20 / _USUAL_DISK
+            formula = f"{seconds:.1f} s − {mib / 1024:.1f} GiB / 1.2 GB/s"
+            yield Found(
+                message=f"models are read at {rate / 1e6:.0f} MB/s: a spinning disk or a network volume",
+                evidence=evidence([entry for entry, _ in run.of(WeightsFact)]),
+                cost=estimated(
+                    seconds - usual, seconds - 2 * usual, seconds - usual / 2, formula, _LOAD_SOURCE
+                ),
+                prompt=run.number,
+                confidence=Confidence.LIKELY,
+            )
+
+
+def _host(case: Case) -> Iterator[Found]:
+    lines = [entry for run in case.runs for entry, _ in run.of(HostMemoryFact)]
+    lines += [entry for entry, _ in case.record.outside.of(HostMemoryFact)]
+    if lines:
+        yield Found(message="the host had no memory left", evidence=evidence(lines))
+        return
+    limit, memory = case.record.server.last(RamLimitFact), case.record.server.last(MemoryFact)
+    have = limit.limit_mib if limit is not None else memory.ram_mib if memory is not None else None
+    if have is None or case.work is None or not case.on_gpu:
+        return
+    wanted = host_bytes(case.work) / 2**20
+    if have < wanted * 0.9:
+        yield Found(
+            message=f"{have / 1024:.0f} GiB of host memory, and this graph's files want "
+            f"{wanted / 1024:.0f} GiB: the second expert is read from disk again",
+            evidence=evidence(
+                [
+                    entry
+                    for entry in case.record.server.entries
+                    if isinstance(entry.fact, RamLimitFact | MemoryFact)
+                ]
+            ),
+            confidence=Confidence.LIKELY,
+        )
+
+
+def _dynamic_off(case: Case) -> Iterator[Found]:
+    for entry, fact in case.record.server.of(DynamicVramFact):
+        if not fact.enabled and fact.why and "argument" not in fact.why and case.on_gpu and case.gpu:
+            yield Found(message=f"dynamic VRAM is not at work: {fact.why}", evidence=evidence([entry]))
+
+
+def _kernels(case: Case) -> Iterator[Found]:
+    if not case.on_gpu or not case.gpu:
+        return
+    used = {fact.dtype for run in case.runs for _, fact in run.of(WeightsFact)}
+    for run in case.runs:
+        for entry, fact in run.of(QuantisedOpsFact):
+            slow = [name for name in fact.emulated if any(name.split("_")[0] in dtype for dtype in used)]
+            if slow:
+                yield Found(
+                    message=f"{', '.join(slow)} is emulated on this machine: no kernel computes it",
+                    evidence=evidence([entry]),
+                    prompt=run.number,
+                    confidence=Confidence.LIKELY,
+                )
+    lines = [entry for entry, _ in case.record.server.of(SlowKernelsFact)]
+    if lines and any(run.count(QuantisedOpsFact) for run in case.runs):
+        yield Found(
+            message="torch is too old for the fast kernels of quantised files", evidence=evidence(lines)
+        )
+
+
+def _gguf(case: Case) -> Iterator[Found]:
+    for run, prompt in zip(case.runs, case.prompts, strict=False):
+        wide = [
+            entry
+            for entry, fact in run.of(GgufFact)
+            if any(name.startswith(_WIDE_GGUF) for name in fact.types[:2])
+        ]
+        if not wide or not case.on_gpu or (case.vram_bytes or 0) < 15 * GIB:
+            continue
+        sampling = sum(one.seconds for one in prompt.samplers)
+        best, taken, worst = GGUF_SLOWER
+        cost = estimated(
+            sampling * (1 - 1 / taken),
+            sampling * (1 - 1 / best),
+            sampling * (1 - 1 / worst),
+            f"{sampling:.1f} s of sampling × (1 − 1/{taken:g}); from {best:g} to {worst:g} times as long",
+            "https://github.com/city96/ComfyUI-GGUF/issues/313, ComfyUI issue 14204",
+        )
+        yield Found(
+            message="a GGUF of five bits or more on a card that takes fp8_scaled: it saves memory, not time",
+            evidence=evidence(wide),
+            cost=cost if sampling else None,
+            prompt=run.number,
+            confidence=Confidence.LIKELY,
+        )
+
+
+def _vae(case: Case) -> Iterator[Found]:
+    for run in case.runs:
+        retries = [entry for entry, _ in run.of(VaeRetryFact)]
+        if retries:
+            yield Found(
+                message="the VAE ran out of memory, and began again in tiles",
+                evidence=evidence(retries),
+                cost=_retry_cost(case),
+                prompt=run.number,
+            )
+
+
+def _retry_cost(case: Case) -> Cost | None:
+    vae = case.forecast.phases.get("vae") if case.forecast is not None else None
+    if vae is None:
+        return None
+    formula = f"between none and all of a decode of {vae.seconds:.1f} s, thrown away"
+    return estimated(vae.seconds / 2, 0.0, vae.high, formula, vae.source)
+
+
+def _leak(case: Case) -> Iterator[Found]:
+    lines = [entry for run in case.runs for entry, _ in run.of(LeakFact)]
+    if lines:
+        names = {fact.model_class for run in case.runs for _, fact in run.of(LeakFact)}
+        yield Found(message=f"{', '.join(sorted(names))} is held by somebody", evidence=evidence(lines))
+
+
+def _no_card(case: Case) -> Iterator[Found]:
+    state = [entry for entry, fact in case.record.server.of(VramStateFact) if fact.state == "DISABLED"]
+    if state and case.gpu:
+        yield Found(
+            message=f"it computes on the CPU, and there is a {case.gpu}",
+            evidence=(*evidence(state), Evidence(text=f"card: {case.gpu}")),
+        )
+
+
+RULES: Final = (
+    Rule(
+        id="partial-load",
+        severity=Severity.WARNING,
+        title="a diffusion model does not fit beside its activations: a part streams in each pass",
+        remedy="an fp8_scaled file, fewer frames or a smaller size; else leave it: copies overlap",
+        check=_partial,
+        cost="steps × what passes × streamed bytes / link take beyond the computing",
+        source="https://github.com/Comfy-Org/ComfyUI/pull/10953",
+    ),
+    Rule(
+        id="low-vram-forced",
+        severity=Severity.WARNING,
+        title="a flag keeps weights off the card",
+        remedy="take --lowvram or --novram out of ComfyUI's arguments",
+        check=_forced_low,
+        source="https://github.com/Comfy-Org/ComfyUI (comfy/model_management.py)",
+    ),
+    Rule(
+        id="computes-on-cpu",
+        severity=Severity.ERROR,
+        title="it computes on the CPU beside a card",
+        remedy="`farm check`; see that CUDA_VISIBLE_DEVICES is not empty and torch is built for CUDA",
+        check=_no_card,
+        source="https://github.com/Comfy-Org/ComfyUI (comfy/model_management.py)",
+    ),
+    Rule(
+        id="no-async-offload",
+        severity=Severity.WARNING,
+        title="weights stream, and not beside the computing",
+        remedy="take --disable-async-offload out of ComfyUI's arguments",
+        check=_no_streams,
+        source="https://github.com/Comfy-Org/ComfyUI/pull/10953",
+    ),
+    Rule(
+        id="model-read-again",
+        severity=Severity.WARNING,
+        title="every prompt reads the models from disk again",
+        remedy="keep one graph's jobs together, give the host more memory, leave loaders' inputs as they are",
+        check=_reloaded,
+        cost="loading of those prompts, by stamps; else their bytes / 1.2 GB/s",
+        source=_LOAD_SOURCE,
+    ),
+    Rule(
+        id="cache-off",
+        severity=Severity.WARNING,
+        title="results and models of a prompt are dropped at its end",
+        remedy="take --cache-none out of ComfyUI's arguments",
+        check=_cache_off,
+        source="https://github.com/Comfy-Org/ComfyUI/pull/13802",
+    ),
+    Rule(
+        id="cold-start",
+        severity=Severity.INFO,
+        title="the first prompt after a start reads and loads everything",
+        remedy="keep workers alive between jobs, and send one kind of job to one worker",
+        check=_cold,
+        cost="loading, by stamps or by the websocket",
+    ),
+    Rule(
+        id="slow-disk",
+        severity=Severity.WARNING,
+        title="models are read at less than 200 MB/s",
+        remedy="put the models onto a local NVMe disk, or have host memory keep them",
+        check=_disk,
+        cost="loading − bytes / 1.2 GB/s",
+        source=_LOAD_SOURCE,
+    ),
+    Rule(
+        id="host-ram-short",
+        severity=Severity.WARNING,
+        title="host memory does not hold the files of a job",
+        remedy="raise the container's memory limit, or take fp8 files and encoder",
+        check=_host,
+        source="https://github.com/Comfy-Org/ComfyUI/issues/14276",
+    ),
+    Rule(
+        id="dynamic-vram-off",
+        severity=Severity.WARNING,
+        title="ComfyUI falls back to its old memory management",
+        remedy="install comfy-aimdo of ComfyUI's requirements.txt, and torch 2.8 or newer",
+        check=_dynamic_off,
+        source="https://github.com/Comfy-Org/ComfyUI/pull/12557",
+    ),
+    Rule(
+        id="kernels-emulated",
+        severity=Severity.WARNING,
+        title="a quantised format has no kernel here",
+        remedy="torch built for cu130 or newer with comfy-kitchen, or a format that the card computes",
+        check=_kernels,
+        source="https://github.com/Comfy-Org/ComfyUI/issues/14824",
+    ),
+    Rule(
+        id="gguf-where-fp8-fits",
+        severity=Severity.WARNING,
+        title="GGUF of five bits or more where fp8_scaled would do",
+        remedy="load the …_fp8_scaled.safetensors of the model with UNETLoader, weight_dtype default",
+        check=_gguf,
+        cost="sampling × (1 − 1/2), between nothing and three quarters",
+        source="https://github.com/city96/ComfyUI-GGUF/issues/313",
+    ),
+    Rule(
+        id="vae-retried",
+        severity=Severity.WARNING,
+        title="the VAE ran out of memory and decoded in tiles",
+        remedy="VAEDecodeTiled in place of VAEDecode, or --reserve-vram 1",
+        check=_vae,
+        cost="the attempt that was thrown away: up to one decode",
+        source="https://github.com/Comfy-Org/ComfyUI (comfy/sd.py)",
+    ),
+    Rule(
+        id="encoder-on-cpu",
+        severity=Severity.WARNING,
+        title="the text encoder computes on the CPU",
+        remedy="set the CLIP loader's device to default; take --lowvram and --novram out",
+        check=_encoder_on_cpu,
+        cost="the text phase, by stamps or by the websocket",
+        source="https://github.com/Comfy-Org/ComfyUI (nodes.py, CLIPLoader)",
+    ),
+    Rule(
+        id="model-held",
+        severity=Severity.WARNING,
+        title="a model is held although nobody needs it: memory grows",
+        remedy="update the custom nodes; restart ComfyUI now and then (FARM_RECYCLE_JOBS)",
+        check=_leak,
+        source="https://github.com/Comfy-Org/ComfyUI (comfy/model_management.py)",
+    ),
+)

@@ -1,0 +1,84 @@
+"""``docs/doctor.md``, made from the rules and the report's types: ``python -m comfy.doctor.page``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Final
+
+from comfy.doctor import report as types
+from comfy.doctor.registry import RULES
+from comfy.doctor.report import Severity
+
+_INTRODUCTION: Final = """\
+# The render doctor
+
+`farm diagnose JOB` says where a job's seconds went, what was lost and what to change; `farm diagnose FILE`
+and `… | farm diagnose -` do so for any log of ComfyUI or of what ran it ([lines](log-lines.md)). `--graph
+FILE` and `--card "RTX 4090"` say what a log does not. `--json` gives the schema below, `--html FILE` a page
+of its own.
+
+From Python, without a farm:
+
+```python
+from comfy.doctor.diagnose import diagnose
+
+report = diagnose(open("comfyui.log", "rb"), graph=graph, card="RTX 4090")
+```
+
+- Phases add up to the wall time; what nobody knows is *unexplained*. A worker's own times count first (the
+  websocket's), then stamps of the log, then its progress bars. Without stamps only sampling is told apart.
+- Seconds of a finding are measured, or estimated with two bounds; formula and source stand beside them.
+- What is often read into a log and is not there is named as such, and blamed for nothing.
+- What cannot be concluded is listed with what would decide it.
+
+This page is made from the code by `make docs`; a test holds the two together.
+"""
+_TYPES: Final = (
+    types.Report, types.Server, types.PromptReport, types.PhaseTime, types.Sampler, types.ModelUse,
+    types.Finding, types.Cost, types.Evidence, types.Folklore, types.Question, types.Lever, types.LogCount,
+)  # fmt: skip
+_ENUMS: Final = (types.Severity, types.Confidence, types.Phase, types.Status)
+
+
+def page() -> str:
+    """The page as text."""
+    return _INTRODUCTION + "".join(_section(severity) for severity in Severity) + _schema()
+
+
+def _section(severity: Severity) -> str:
+    head = f"\n## {severity.value.capitalize()}s\n\n"
+    head += "| id | what | remedy | seconds |\n| --- | --- | --- | --- |\n"
+    return head + "\n".join(_rows(severity)) + "\n"
+
+
+def _rows(severity: Severity) -> Iterator[str]:
+    for rule in sorted(RULES, key=lambda rule: rule.id):
+        if rule.severity is severity:
+            source = f" ({rule.source})" if rule.source else ""
+            yield f"| `{rule.id}` | {rule.title}{source} | {rule.remedy} | {rule.cost or 'not told'} |"
+
+
+def _schema() -> str:
+    parts = ["\n## JSON\n\nA *Report*, and `version` (1). Fields may be added; none changes its meaning.\n"]
+    for kind in _TYPES:
+        parts.append(f"\n### {kind.__name__}\n\n{_first_line(kind)}\n\n| field | type |\n| --- | --- |\n")
+        parts += [f"| `{field.name}` | {_type(str(field.type))} |\n" for field in fields(kind)]
+    for enum in _ENUMS:
+        parts.append(f"\n### {enum.__name__}\n\n" + ", ".join(f"`{each.value}`" for each in enum) + "\n")
+    return "".join(parts)
+
+
+def _first_line(kind: type) -> str:
+    return (kind.__doc__ or "").splitlines()[0]
+
+
+def _type(text: str) -> str:
+    return (
+        text.replace("tuple[", "array of ").replace(", ...]", "").replace("|", "or").replace("None", "null")
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

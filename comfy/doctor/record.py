@@ -1,0 +1,250 @@
+"""A log cut into prompts, with what each of them printed. Memory is bounded, however long the log is."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from comfy.doctor.report import Evidence, Status
+from comfy.log.facts import (
+    BarFact,
+    GgufFact,
+    HandlerFact,
+    InterruptedFact,
+    LogFact,
+    MemoryFact,
+    ModelLoadedFact,
+    ModelRequestedFact,
+    NodeFailedFact,
+    OutOfMemoryFact,
+    PromptDoneFact,
+    PromptQueuedFact,
+    PromptRefusedFact,
+    SamplingFact,
+    TextEncoderFact,
+    VaeFact,
+    VersionFact,
+    WeightsFact,
+)
+from comfy.log.stream import LogEntry, LogStream
+
+Kind = TypeVar("Kind", bound=LogFact)
+
+_MOST_RUNS: Final = 200
+_MOST_ENTRIES: Final = 400  # of a run, or of a server
+_OF_ONE_KIND: Final = 40
+_MOST_UNKNOWN: Final = 20
+# A run has begun when one of these comes, whether or not its beginning is in the log.
+_ACTIVITY: Final = (WeightsFact, ModelRequestedFact, ModelLoadedFact, TextEncoderFact, VaeFact, GgufFact,
+                    BarFact, SamplingFact, NodeFailedFact)  # fmt: skip
+_STARTS: Final = (MemoryFact, VersionFact)
+
+
+@dataclass(slots=True)
+class Lines:
+    """Entries of the log, and how many there were of each kind."""
+
+    entries: list[LogEntry] = field(default_factory=list)
+    counts: dict[type, int] = field(default_factory=dict)
+
+    def add(self, entry: LogEntry) -> None:
+        """Keep an entry; of very many that say the same, only the first."""
+        kind = type(entry.fact)
+        number = self.counts[kind] = self.counts.get(kind, 0) + 1
+        # Bars and loads tell where the time went: they are kept for longer.
+        most = _MOST_ENTRIES if kind in (BarFact, ModelLoadedFact, ModelRequestedFact) else _OF_ONE_KIND
+        if number <= most and len(self.entries) < _MOST_ENTRIES:
+            self.entries.append(entry)
+
+    def of(self, kind: type[Kind]) -> Iterator[tuple[LogEntry, Kind]]:
+        """The entries of a kind, the first of very many."""
+        for entry in self.entries:
+            if isinstance(entry.fact, kind):
+                yield entry, entry.fact
+
+    def last(self, kind: type[Kind]) -> Kind | None:
+        """The last fact of a kind."""
+        return next((entry.fact for entry in reversed(self.entries) if isinstance(entry.fact, kind)), None)
+
+    def count(self, kind: type[LogFact]) -> int:
+        """How many there were."""
+        return self.counts.get(kind, 0)
+
+
+@dataclass(slots=True)
+class Run(Lines):
+    """One prompt."""
+
+    number: int = 0
+    status: Status = Status.UNFINISHED
+    queued: LogEntry | None = None
+    done: LogEntry | None = None
+    began_s: float | None = None  # stamp
+    first_of_server: bool = False
+    server: Lines = field(default_factory=Lines)  # what the server said of itself when it ran
+
+    @property
+    def seconds(self) -> float | None:
+        """What ComfyUI says that it took."""
+        fact = self.done.fact if self.done is not None else None
+        return fact.seconds if isinstance(fact, PromptDoneFact) else None
+
+
+@dataclass(slots=True)
+class Record:
+    """A whole log."""
+
+    runs: deque[Run] = field(default_factory=lambda: deque(maxlen=_MOST_RUNS))
+    all_runs: int = 0
+    server: Lines = field(default_factory=Lines)  # of the last start
+    starts: int = 0
+    outside: Lines = field(default_factory=Lines)  # what came while no prompt ran
+    unknown: dict[str, Evidence] = field(default_factory=dict)
+    lines: int = 0
+    known: int = 0
+    stamped: int = 0
+
+
+def read_record(log: LogStream) -> Record:
+    """Read a log to its end."""
+    reader = _Reader()
+    for entry in log:
+        reader.take(entry)
+    record = reader.record
+    reader.end()
+    record.lines, record.known, record.stamped = log.lines, log.known, log.stamped
+    return record
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.record = Record()
+        self._waiting: deque[LogEntry] = deque(maxlen=10_000)
+        self._run: Run | None = None
+        self._runs_of_server = 0
+        self._last: LogEntry | None = None
+
+    def take(self, entry: LogEntry) -> None:
+        fact = entry.fact
+        if fact is None:
+            self._unknown(entry)
+        elif isinstance(fact, _STARTS) and self._is_start(entry):
+            self._server_starts(entry)
+        elif isinstance(fact, PromptQueuedFact):
+            self._waiting.append(entry)
+            if self._run is None:
+                self._begin(entry)
+        elif isinstance(fact, PromptRefusedFact):
+            self._refuse(entry)
+        elif isinstance(fact, PromptDoneFact):
+            self._finish(entry)
+        else:
+            self._keep(entry)
+        self._last = entry
+
+    def end(self) -> None:
+        """The log is over."""
+        if self._run is not None and (self._run.entries or self._run.queued is not None):
+            self._close(Status.UNFINISHED)
+
+    def _is_start(self, entry: LogEntry) -> bool:
+        """Whether a new server begins: of a start's lines the first one that we know."""
+        if self._run is not None or self._runs_of_server or not self.record.starts:
+            return True
+        return self.record.server.counts.get(type(entry.fact), 0) > 0
+
+    def _server_starts(self, entry: LogEntry) -> None:
+        if self._run is not None:
+            self._close(Status.LOST)
+        self._waiting.clear()
+        self._runs_of_server = 0
+        self.record.server = Lines()
+        self.record.starts += 1
+        self.record.server.add(entry)
+
+    def _begin(self, entry: LogEntry | None) -> None:
+        self.record.all_runs += 1
+        self._runs_of_server += 1
+        queued = self._waiting.popleft() if self._waiting else None
+        self._run = Run(
+            number=self.record.all_runs,
+            queued=queued,
+            began_s=entry.at_s if entry is not None else None,
+            first_of_server=self._runs_of_server == 1 and self.record.starts > 0,
+            server=self.record.server,
+        )
+
+    def _refuse(self, entry: LogEntry) -> None:
+        # It was the last to come; if it is the one that seems to run, it never did.
+        if self._waiting:
+            self._waiting.pop()
+        elif self._run is not None and not self._run.entries:
+            self._run.add(entry)
+            self._close(Status.REFUSED)
+
+    def _finish(self, entry: LogEntry) -> None:
+        if self._run is None:
+            self._begin(None)
+        if self._run is not None:
+            self._run.done = entry
+            self._close(_status(self._run))
+        if self._waiting:
+            self._begin(entry)
+
+    def _close(self, status: Status) -> None:
+        if self._run is not None:
+            self._run.status = status
+            self.record.runs.append(self._run)
+        self._run = None
+
+    def _keep(self, entry: LogEntry) -> None:
+        if self._run is None and isinstance(entry.fact, _ACTIVITY) and not _is_other_bar(entry.fact):
+            self._begin(entry)
+        is_of_start = self._run is None and self._runs_of_server == 0
+        if isinstance(entry.fact, HandlerFact):
+            self.record.outside.add(entry)
+        elif self._run is not None:
+            self._run.add(entry)
+        elif is_of_start:
+            self.record.server.add(entry)
+        else:
+            self.record.outside.add(entry)
+
+    def _unknown(self, entry: LogEntry) -> None:
+        unknown = self.record.unknown
+        before = unknown.pop(entry.text, None)
+        times = before.times + 1 if before is not None else 1
+        unknown[entry.text] = Evidence(text=entry.text, line=entry.number, times=times)
+        if len(unknown) > _MOST_UNKNOWN:
+            del unknown[next(iter(unknown))]
+
+
+def _is_other_bar(fact: LogFact | None) -> bool:
+    return isinstance(fact, BarFact) and bool(fact.label)
+
+
+def _status(run: Run) -> Status:
+    if run.count(OutOfMemoryFact):
+        return Status.OUT_OF_MEMORY
+    failed = run.last(NodeFailedFact)
+    if failed is not None:
+        return Status.OUT_OF_MEMORY if is_out_of_memory(failed.message) else Status.FAILED
+    return Status.INTERRUPTED if run.count(InterruptedFact) else Status.DONE
+
+
+def is_out_of_memory(message: str) -> bool:
+    """Whether an error's text is the card's that it has no memory left."""
+    return "out of memory" in message.lower()
+
+
+def evidence(entries: Iterable[LogEntry], *, count: int | None = None, most: int = 3) -> tuple[Evidence, ...]:
+    """The first lines of these, the last of them with how many there are."""
+    some = list(entries)
+    shown = [Evidence(text=entry.text, line=entry.number) for entry in some[:most]]
+    rest = (count if count is not None else len(some)) - len(shown)
+    if shown and rest > 0:
+        last = shown[-1]
+        shown[-1] = Evidence(text=last.text, line=last.line, times=1 + rest)
+    return tuple(shown)

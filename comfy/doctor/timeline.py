@@ -1,0 +1,184 @@
+"""Where a prompt's seconds went, by the stamps of its lines where it has any, else by its progress bars.
+
+ComfyUI prints a line when something begins ("Requested to load") or is done ("loaded completely"), not
+both: the time between two lines belongs to what the earlier one has begun, or the later one has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from comfy.doctor.record import Run
+from comfy.doctor.report import ModelUse, Phase, PhaseTime, Sampler
+from comfy.log.facts import (
+    BarFact,
+    DownloadFact,
+    GgufFact,
+    InterpolatedFact,
+    LogFact,
+    ModelLoadedFact,
+    ModelRequestedFact,
+    TextEncoderFact,
+    VaeFact,
+    WeightsFact,
+)
+from comfy.log.stream import LogEntry
+
+DIFFUSION: Final = ("WAN2", "WAN_")  # what ComfyUI calls WAN's models: WAN21, WAN22, WAN21_Vace, WAN_Animate2
+_ENDS_LOADING: Final = (WeightsFact, TextEncoderFact, VaeFact, GgufFact, ModelLoadedFact, DownloadFact)
+
+
+_CLOCK_S: Final = 1.5  # what a clock of whole seconds may be off
+
+
+def is_diffusion(model_class: str | None) -> bool:
+    """Whether a class of ComfyUI's log is a diffusion model of WAN's."""
+    return (model_class or "").startswith(DIFFUSION)
+
+
+def models_of(run: Run) -> tuple[ModelUse, ...]:
+    """The models that came onto the card, in their order."""
+    return tuple(
+        ModelUse(
+            model_class=fact.model_class or "",
+            state=fact.state,
+            loaded_mib=fact.loaded_mib if fact.loaded_mib is not None else fact.staged_mib,
+            offloaded_mib=fact.offloaded_mib,
+        )
+        for _, fact in run.of(ModelLoadedFact)
+    )
+
+
+def samplers_of(run: Run) -> tuple[Sampler, ...]:
+    """The samplers' bars, each put together from its states."""
+    return tuple(sampler for _, sampler in _samplers(run))
+
+
+def _samplers(run: Run) -> Iterator[tuple[LogEntry, Sampler]]:
+    first_s: float | None = None
+    last: tuple[LogEntry, BarFact] | None = None
+    model = current = ""
+    for entry in run.entries:
+        fact = entry.fact
+        if isinstance(fact, ModelRequestedFact | ModelLoadedFact) and is_diffusion(fact.model_class):
+            current = fact.model_class or ""
+        if not isinstance(fact, BarFact) or fact.label:
+            continue
+        # The last state is drawn again now and then; another bar begins at 0.
+        if last is not None and (fact.total != last[1].total or fact.done < last[1].done):
+            yield last[0], _sampler(last[1], first_s, model)
+            first_s, last = None, None
+        if fact.done == 0:
+            continue
+        first_s = fact.first_s if fact.first_s is not None else first_s
+        last, model = (entry, fact), current
+    if last is not None:
+        yield last[0], _sampler(last[1], first_s, model)
+
+
+def _sampler(bar: BarFact, first_s: float | None, model: str) -> Sampler:
+    """The bar's clock counts whole seconds: its pace is better, where the first step is like the others."""
+    pace = bar.seconds_per_step
+    seconds = (
+        bar.done * pace if pace is not None and abs(bar.done * pace - bar.elapsed_s) < 1.5 else bar.elapsed_s
+    )
+    apart = None
+    if first_s is not None and bar.done > 1:
+        rest = (seconds - first_s) / (bar.done - 1)
+        # Below two seconds the clock's whole seconds say nothing of one step.
+        if first_s >= 2 and rest > 0 and first_s > 1.5 * rest:
+            pace, apart = rest, first_s
+    return Sampler(
+        steps=bar.done,
+        seconds=round(seconds, 3),
+        seconds_per_step=pace,
+        first_step_s=apart,
+        model_class=model,
+    )
+
+
+def phases_of(run: Run) -> tuple[PhaseTime, ...]:
+    """Where its seconds went; they add up to what ComfyUI says it took."""
+    wall_s = run.seconds
+    samplers = list(_samplers(run))
+    found = _sampling_phases([sampler for _, sampler in samplers])
+    if _is_stamped(run):
+        found += [
+            PhaseTime(phase=phase, seconds=round(seconds, 3), source="stamps")
+            for phase, seconds in _by_stamps(run, {entry.number: each for entry, each in samplers}).items()
+            if seconds > 0
+        ]
+        found = sorted(found, key=lambda each: list(Phase).index(each.phase))
+    if wall_s is None:
+        return tuple(found)
+    rest = round(wall_s - sum(phase.seconds for phase in found), 3)
+    return (*found, PhaseTime(phase=Phase.UNEXPLAINED, seconds=rest, source="rest"))
+
+
+def wait_s(run: Run) -> float | None:
+    """How long it stood in ComfyUI's queue, by stamps."""
+    if run.queued is None or run.queued.at_s is None or run.began_s is None:
+        return None
+    return run.began_s - run.queued.at_s
+
+
+def _sampling_phases(samplers: list[Sampler]) -> list[PhaseTime]:
+    names = (
+        (Phase.SAMPLING_HIGH, Phase.SAMPLING_LOW) if len(samplers) == 2 else (Phase.SAMPLING,) * len(samplers)
+    )
+    return [
+        PhaseTime(phase=name, seconds=each.seconds, source="bars", detail=_detail(each))
+        for name, each in zip(names, samplers, strict=True)
+        if each.seconds > 0
+    ]
+
+
+def _detail(sampler: Sampler) -> str:
+    pace = f" × {sampler.seconds_per_step:.2f} s" if sampler.seconds_per_step is not None else ""
+    first = f", the first {sampler.first_step_s:.0f} s" if sampler.first_step_s is not None else ""
+    return f"{sampler.steps} step{'s' if sampler.steps != 1 else ''}{pace}{first}"
+
+
+def _is_stamped(run: Run) -> bool:
+    stamps = {entry.at_s for entry in run.entries if entry.at_s is not None}
+    # One stamp for all is that of whoever copied the log.
+    return run.done is not None and run.done.at_s is not None and len(stamps) > 1
+
+
+def _by_stamps(run: Run, samplers: dict[int, Sampler]) -> dict[Phase, float]:
+    """Seconds beside sampling, by phase. ComfyUI's own clock begins when the prompt does."""
+    done = run.done
+    if done is None or done.at_s is None:
+        return {}
+    began = done.at_s - (run.seconds or 0.0)
+    found: dict[Phase, float] = {}
+    before, doing = began, Phase.LOADING
+    for entry in run.entries:
+        if entry.at_s is None or (isinstance(entry.fact, BarFact) and entry.number not in samplers):
+            continue
+        spent = max(entry.at_s - before, 0.0)
+        before = max(entry.at_s, before)
+        phase = Phase.LOADING if isinstance(entry.fact, _ENDS_LOADING) else doing
+        if isinstance(entry.fact, InterpolatedFact):
+            phase = Phase.FRAMES
+        sampler = samplers.get(entry.number)
+        if sampler is not None:
+            spent, phase = max(spent - sampler.seconds, 0.0), Phase.LOADING
+        found[phase] = found.get(phase, 0.0) + spent
+        doing = _begun_by(entry.fact, doing, sampled=sampler is not None)
+    found[doing] = found.get(doing, 0.0) + max(done.at_s - before, 0.0)
+    return found
+
+
+def _begun_by(fact: LogFact | None, doing: Phase, *, sampled: bool) -> Phase:
+    """What the time after a line belongs to."""
+    if sampled:
+        return Phase.FINISHING
+    if isinstance(fact, ModelLoadedFact):
+        name = fact.model_class or ""
+        after = {Phase.TEXT: ("TE", "CLIP"), Phase.FINISHING: ("VAE",)}
+        return next((phase for phase, words in after.items() if any(w in name for w in words)), Phase.LOADING)
+    if isinstance(fact, ModelRequestedFact | WeightsFact | TextEncoderFact | VaeFact | GgufFact):
+        return Phase.LOADING
+    return Phase.SAVING if isinstance(fact, InterpolatedFact) else doing

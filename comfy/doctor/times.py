@@ -1,0 +1,119 @@
+"""What a worker measured of one job: better than any log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from comfy.doctor.report import Phase, PhaseTime
+from comfy.protocol.phases import Phase as Work
+from comfy.protocol.progress import NodeTiming
+
+_PHASES: Final = {
+    Work.LOAD: Phase.LOADING,
+    Work.TEXT: Phase.TEXT,
+    Work.IMAGE: Phase.IMAGE,
+    Work.SAMPLE: Phase.SAMPLING,
+    Work.SAMPLE_HIGH: Phase.SAMPLING_HIGH,
+    Work.SAMPLE_LOW: Phase.SAMPLING_LOW,
+    Work.VAE: Phase.VAE,
+    Work.FRAMES: Phase.FRAMES,
+    Work.SAVE: Phase.SAVING,
+}
+SAMPLINGS: Final = (Phase.SAMPLING, Phase.SAMPLING_HIGH, Phase.SAMPLING_LOW)
+_ATTEMPT: Final = {"prepare": Phase.PREPARING, "collect": Phase.COLLECTING, "publish": Phase.PUBLISHING}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeTime:
+    """How long one node ran, as the websocket told it."""
+
+    node_id: str
+    phase: Phase
+    seconds: float
+    steps: int | None = None  # of a sampler
+    seconds_per_step: float | None = None  # without the first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobTimes:
+    """All that was measured of a job."""
+
+    # Of the worker: "queue", "prepare", "comfy", "execute", "collect", "upload", "publish", "attempt".
+    seconds: Mapping[str, float]
+    nodes: tuple[NodeTime, ...] = ()
+    output_bytes: int | None = None  # of what was stored
+
+
+def node_times(timings: Iterable[NodeTiming], steps: Mapping[str, int]) -> tuple[NodeTime, ...]:
+    """From what a run on the websocket has kept.
+
+    Args:
+        steps: sampler node -> the steps that it runs, as far as that is known.
+    """
+    return tuple(
+        NodeTime(
+            node_id=node.node_id,
+            phase=_PHASES.get(node.phase, Phase.OTHER),
+            seconds=node.seconds,
+            steps=steps.get(node.node_id),
+            seconds_per_step=node.seconds_per_step,
+        )
+        for node in timings
+        if node.seconds is not None
+    )
+
+
+def phases_of(times: JobTimes) -> tuple[PhaseTime, ...]:
+    """Where the job's seconds went; they add up to its wall time, from its submission to its stored files."""
+    found = [_of("queue", Phase.WAITING, times)]
+    found += [_of(name, phase, times) for name, phase in _ATTEMPT.items() if name != "publish"]
+    found += list(_of_nodes(times.nodes))
+    found.append(_of("publish", Phase.PUBLISHING, times))
+    known = [phase for phase in found if phase is not None]
+    wall_s = wall(times)
+    if wall_s is None:
+        return tuple(known)
+    rest = wall_s - sum(phase.seconds for phase in known)
+    return (*known, PhaseTime(phase=Phase.UNEXPLAINED, seconds=round(rest, 4), source="rest"))
+
+
+def wall(times: JobTimes) -> float | None:
+    """From submission to stored files; of a job that is not published yet, as far as it came."""
+    seconds = times.seconds
+    attempt = seconds.get("attempt")
+    if attempt is None and "comfy" in seconds:
+        attempt = sum(seconds.get(name, 0.0) for name in ("prepare", "comfy", "collect", "publish"))
+    return None if attempt is None else seconds.get("queue", 0.0) + attempt
+
+
+def _of(name: str, phase: Phase, times: JobTimes) -> PhaseTime | None:
+    seconds = times.seconds.get(name)
+    return None if seconds is None else PhaseTime(phase=phase, seconds=seconds, source="worker")
+
+
+def _of_nodes(nodes: Iterable[NodeTime]) -> Iterable[PhaseTime]:
+    """Nodes of one phase together; what a sampler took beside its steps is loading."""
+    seconds: dict[Phase, float] = {}
+    details: dict[Phase, str] = {}
+    for node in nodes:
+        before = _before_steps(node)
+        seconds[Phase.LOADING] = seconds.get(Phase.LOADING, 0.0) + before
+        seconds[node.phase] = seconds.get(node.phase, 0.0) + node.seconds - before
+        if node.seconds_per_step is not None and node.steps is not None:
+            details[node.phase] = f"{node.steps} steps × {node.seconds_per_step:.2f} s"
+    for phase in Phase:
+        if seconds.get(phase, 0.0) > 0:
+            yield PhaseTime(
+                phase=phase,
+                seconds=round(seconds[phase], 4),
+                source="websocket",
+                detail=details.get(phase, ""),
+            )
+
+
+def _before_steps(node: NodeTime) -> float:
+    if node.phase not in SAMPLINGS or node.seconds_per_step is None or node.steps is None:
+        return 0.0
+    return max(node.seconds - node.steps * node.seconds_per_step, 0.0)
