@@ -13,7 +13,7 @@ CHAOS ?= --seeds 1 --jobs 1000 --faults 150 --seconds 600 --workers 4
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help install demo test test-long coverage chaos bench-files check format docs clean
+.PHONY: help install demo test test-long coverage chaos bench-files bench-doctor check format docs clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +55,9 @@ chaos: $(STAMP)  ## break a farm for half an hour and more: 1,000 jobs, 150 faul
 
 bench-files: $(STAMP)  ## how people's files fare: accepted, converted, roles, lint, plan
 	$(BIN)/python -m bench.files
+
+bench-doctor: $(STAMP)  ## how the doctor reads logs: precision and recall of each finding, speed
+	$(BIN)/python -m bench.doctor
 
 check: $(STAMP)  ## lint, format check, strict types, deploy files
 	$(BIN)/ruff format --check .

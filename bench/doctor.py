@@ -1,10 +1,10 @@
-"""How well the doctor reads logs: precision and recall of each finding over a corpus, and facts that are right.
+"""How well the doctor reads logs: precision and recall of each finding over a corpus, and facts.
 
     python -m bench.doctor [FOLDER] [--megabytes 256]
 
 The folder holds logs and an ``expected.json``; default: the tests' own corpus, whose logs are partly real and
-partly rebuilt from format strings. It was written beside the rules: it shows that they do what they are meant to
-do, not how they fare on logs that nobody has seen.
+partly rebuilt from format strings. It was written beside the rules: it shows that they do what they are meant
+to, not how they fare on logs that nobody has seen.
 """
 
 from __future__ import annotations
@@ -113,7 +113,9 @@ def _speed(folder: Path, megabytes: int) -> str:
 
 def main() -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", nargs="?", type=Path, default=CORPUS)
     parser.add_argument("--megabytes", type=int, default=256)
     given = parser.parse_args()
@@ -122,9 +124,8 @@ def main() -> int:
     print(f"{'finding':28} {'there':>5} {'found':>5} {'precision':>9} {'recall':>6}")
     for name in names:
         right, wrong, missed = result.right[name], result.wrong[name], result.missed[name]
-        print(
-            f"{name:28} {right + missed:5} {right + wrong:5} {_part(right, wrong):9.2f} {_part(right, missed):6.2f}"
-        )
+        parts = f"{_part(right, wrong):9.2f} {_part(right, missed):6.2f}"
+        print(f"{name:28} {right + missed:5} {right + wrong:5} {parts}")
     print(f"{'all':28} {'':5} {'':5} {result.precision:9.3f} {result.recall:6.3f}")
     print(f"facts: {result.facts_right} of {result.facts} right")
     for note in result.notes:

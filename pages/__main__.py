@@ -8,6 +8,7 @@ from typing import Final
 
 from pages import (
     configuration,
+    doctor,
     limits,
     lint,
     load_modes,
@@ -22,6 +23,7 @@ from pages import (
 DOCS: Final = Path(__file__).parents[1] / "docs"
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "configuration.md": configuration.page,
+    "doctor.md": doctor.page,
     "limits.md": limits.page,
     "lint.md": lint.page,
     "load-modes.md": load_modes.page,

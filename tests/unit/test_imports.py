@@ -53,6 +53,7 @@ FLOORS = {
         {"errors", "exits", "fetching", "inputs"},
     ],
     "comfy": [
+        {"doctor"},
         {"canary", "lint"},
         {"emulator", "protocol", "rewrites", "ui"},
         {"judging", "wan"},

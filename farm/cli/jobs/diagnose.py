@@ -50,11 +50,11 @@ def diagnose(
 
 
 def _of_log(what: str, graph: Path | None, card: str | None) -> Report:
-    read = read_graph(graph.read_bytes()) if graph is not None else None
-    if what == _STDIN:
-        return diagnose_log(sys.stdin.buffer, graph=read, card=card)
     try:
+        read = read_graph(graph.read_bytes()) if graph is not None else None
+        if what == _STDIN:
+            return diagnose_log(sys.stdin.buffer, graph=read, card=card)
         with Path(what).open("rb") as log:
             return diagnose_log(log, graph=read, card=card)
     except OSError as exc:
-        raise typer.BadParameter(f"{what}: {exc.strerror}") from exc
+        raise typer.BadParameter(f"{exc.filename}: {exc.strerror}") from exc

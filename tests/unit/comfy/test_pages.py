@@ -9,6 +9,7 @@ import pytest
 
 from comfy.lint.registry import RULES
 from comfy.rewrites.registry import REWRITES
+from pages.doctor import page as doctor_page
 from pages.lint import page as lint_page
 from pages.log_lines import page as log_page
 from pages.rewrites import page as rewrites_page
@@ -17,7 +18,13 @@ DOCS = Path(__file__).parents[3] / "docs"
 
 
 @pytest.mark.parametrize(
-    ("name", "page"), [("rewrites.md", rewrites_page), ("lint.md", lint_page), ("log-lines.md", log_page)]
+    ("name", "page"),
+    [
+        ("rewrites.md", rewrites_page),
+        ("lint.md", lint_page),
+        ("log-lines.md", log_page),
+        ("doctor.md", doctor_page),
+    ],
 )
 def test_the_page_is_what_the_code_says(name: str, page: Callable[[], str]) -> None:
     assert (DOCS / name).read_text(encoding="utf-8") == page(), "run `make docs`"

@@ -1,8 +1,7 @@
-"""``docs/doctor.md``, made from the rules and the report's types: ``python -m comfy.doctor.page``."""
+"""``docs/doctor.md``, made from the rules and the report's types."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from typing import Final
@@ -78,7 +77,3 @@ def _type(text: str) -> str:
     return (
         text.replace("tuple[", "array of ").replace(", ...]", "").replace("|", "or").replace("None", "null")
     )
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

@@ -1,0 +1,223 @@
+"""What a graph, a card and a worker's times add to a log; and that no log raises."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.doctor import CORPUS
+from comfy.doctor.diagnose import diagnose
+from comfy.doctor.report import Finding, Phase, Report, Status
+from comfy.doctor.times import JobTimes, NodeTime, node_times
+from comfy.protocol.phases import Phase as Work
+from comfy.protocol.progress import NodeTiming
+from comfy.wan.templates import get_template
+
+GPU = "NVIDIA GeForce RTX 4090"
+
+
+def log_of(name: str) -> bytes:
+    return (CORPUS / f"{name}.log").read_bytes()
+
+
+def clip(**parameters: Any) -> Mapping[str, Any]:
+    return get_template("wan22-t2v-a14b").build(prompt="a fox", **parameters).graph
+
+
+def found(report: Report, name: str) -> Finding | None:
+    return next((each for each in report.findings if each.id == name), None)
+
+
+def sampled(seconds_per_step: float, **parameters: Any) -> tuple[Mapping[str, Any], JobTimes]:
+    """A graph, and the times of a job that ran it."""
+    graph = clip(**parameters)
+    samplers = [n for n, node in graph.items() if node["class_type"] == "KSamplerAdvanced"]
+    steps = int(graph[samplers[0]]["inputs"]["steps"]) // 2
+    nodes = tuple(
+        NodeTime(
+            node_id=node_id,
+            phase=phase,
+            seconds=steps * seconds_per_step + 2,
+            steps=steps,
+            seconds_per_step=seconds_per_step,
+        )
+        for node_id, phase in zip(samplers, (Phase.SAMPLING_HIGH, Phase.SAMPLING_LOW), strict=True)
+    )
+    whole = sum(node.seconds for node in nodes)
+    return graph, JobTimes(
+        seconds={"queue": 3.0, "prepare": 0.2, "comfy": whole + 20, "publish": 1.0, "attempt": whole + 21.4},
+        nodes=nodes,
+    )
+
+
+def test_steps_are_slow_only_beyond_what_card_and_size_predict() -> None:
+    graph, usual = sampled(24.0, width=832, height=480)
+    _, slow = sampled(90.0, width=832, height=480)
+
+    assert found(diagnose(graph=graph, card=GPU, times=usual), "slower-than-predicted") is None
+    finding = found(diagnose(graph=graph, card=GPU, times=slow), "slower-than-predicted")
+
+    assert finding is not None and finding.cost is not None  # noqa: PT018
+    assert not finding.cost.measured
+    assert finding.cost.low < finding.cost.seconds < finding.cost.high
+
+
+def test_a_large_clip_may_take_a_minute_a_step() -> None:
+    graph, times = sampled(67.5, width=1280, height=720)
+
+    assert found(diagnose(graph=graph, card="A100 80GB", times=times), "slower-than-predicted") is None
+
+
+def test_guidance_beside_a_few_step_lora_costs_half_of_its_sampling() -> None:
+    graph, times = sampled(24.0, preset="fast")
+    graph = {key: {**node, "inputs": dict(node["inputs"])} for key, node in graph.items()}
+    for node in graph.values():
+        if node["class_type"] == "KSamplerAdvanced":
+            node["inputs"]["cfg"] = 3.5
+
+    finding = found(diagnose(graph=graph, times=times), "more-passes-than-needed")
+
+    assert finding is not None and finding.cost is not None  # noqa: PT018
+    assert finding.cost.measured
+    assert finding.cost.seconds == pytest.approx(times.nodes[0].seconds / 2)
+
+
+def test_a_jobs_own_times_add_up_and_come_before_the_log() -> None:
+    _, times = sampled(6.0)
+
+    report = diagnose(log_of("healthy-legacy"), times=times)
+
+    prompt = report.prompts[-1]
+    assert prompt.wall_s == pytest.approx(times.seconds["queue"] + times.seconds["attempt"])
+    assert sum(phase.seconds for phase in prompt.phases) == pytest.approx(prompt.wall_s)
+    assert {phase.source for phase in prompt.phases} == {"worker", "websocket", "rest"}
+    # How the models came onto the card is only in the log.
+    assert [use.model_class for use in prompt.models] == ["WanTEModel", "WAN21", "WAN21", "WanVAE"]
+
+
+def test_what_samplers_take_beside_their_steps_is_loading() -> None:
+    _, times = sampled(6.0)
+
+    phases = {phase.phase: phase.seconds for phase in diagnose(times=times).prompts[0].phases}
+
+    assert phases[Phase.LOADING] == pytest.approx(4.0)
+
+
+def test_a_job_that_waited_longer_than_it_took_is_told() -> None:
+    times = JobTimes(seconds={"queue": 400.0, "attempt": 100.0, "comfy": 90.0})
+
+    finding = found(diagnose(times=times), "queue-wait")
+
+    assert finding is not None and finding.cost is not None  # noqa: PT018
+    assert finding.cost.seconds == 400
+
+
+def test_a_slow_upload_is_told() -> None:
+    times = JobTimes(seconds={"upload": 60.0, "attempt": 100.0}, output_bytes=30_000_000)
+
+    finding = found(diagnose(times=times), "slow-upload")
+
+    assert finding is not None and finding.cost is not None  # noqa: PT018
+    assert finding.cost.seconds == pytest.approx(54)
+
+
+def test_attention_that_is_set_on_the_wrong_node_is_told() -> None:
+    graph = {
+        "1": {
+            "class_type": "WanVideoModelLoader",
+            "inputs": {"model": "a.safetensors", "attention_mode": "sdpa"},
+        },
+        "2": {"class_type": "WanVideoSampler", "inputs": {"model": ["1", 0], "steps": 4}},
+        "3": {"class_type": "WanVideoDecode", "inputs": {"samples": ["2", 0]}},
+        "4": {"class_type": "VHS_VideoCombine", "inputs": {"images": ["3", 0], "frame_rate": 16}},
+    }
+    log = "got prompt\nPatching comfy attention to use sageattn\nPrompt executed in 3.00 seconds\n"
+
+    assert found(diagnose(log, graph=graph), "attention-wrong-node") is not None
+
+
+def test_a_loader_without_load_device_is_told_as_folklore() -> None:
+    graph = {
+        "1": {"class_type": "UnetLoaderGGUF", "inputs": {"unet_name": "a.gguf", "load_device": "main_device"}}
+    }
+
+    assert [each.id for each in diagnose(graph=graph).folklore] == ["load-device"]
+
+
+def test_a_smaller_size_is_a_choice_with_a_price_and_no_finding() -> None:
+    graph, times = sampled(67.5, width=1280, height=720)
+
+    report = diagnose(graph=graph, card="A100 80GB", times=times)
+
+    smaller = next(lever for lever in report.levers if "832×480" in lever.what)
+    assert 0.6 < smaller.saves.seconds / sum(node.seconds for node in times.nodes) < 0.8
+    assert report.findings == ()
+
+
+def test_what_cannot_be_concluded_is_said_with_what_would_decide_it() -> None:
+    decides = [question.decides for question in diagnose(log_of("healthy-middle-of-a-log")).questions]
+
+    assert any("--graph" in each and "--card" in each for each in decides)
+    assert any("first line" in each for each in decides)
+
+
+def test_nodes_of_the_websocket_become_times_of_their_phases() -> None:
+    timing = NodeTiming(
+        node_id="3",
+        class_type="KSampler",
+        phase=Work.SAMPLE,
+        started_s=1.0,
+        ended_s=9.0,
+        seconds_per_step=2.0,
+    )
+    running = NodeTiming(
+        node_id="4", class_type=None, phase=Work.VAE, started_s=9.0, ended_s=None, seconds_per_step=None
+    )
+
+    times = node_times([timing, running], {"3": 4})
+
+    assert times == (NodeTime(node_id="3", phase=Phase.SAMPLING, seconds=8.0, steps=4, seconds_per_step=2.0),)
+
+
+def test_of_very_many_prompts_the_last_ones_are_kept_and_all_are_counted() -> None:
+    report = diagnose("got prompt\nPrompt executed in 1.00 seconds\n" * 1000)
+
+    assert len(report.prompts) + report.prompts_left_out == 1000
+    assert report.prompts[-1].number == 1000
+
+
+def test_a_prompt_waits_in_the_servers_queue_until_the_one_before_it_has_ended() -> None:
+    stamp = "2026-11-30T04:{}:00.000000Z "
+    log = (
+        stamp.format("00") + "got prompt\n" + stamp.format("01") + "got prompt\n"
+        + stamp.format("05") + "Prompt executed in 300.00 seconds\n"
+        + stamp.format("06") + "Requested to load WAN21\n"
+        + stamp.format("07") + "Prompt executed in 120.00 seconds\n"
+    )  # fmt: skip
+
+    second = diagnose(log).prompts[1]
+
+    assert second.status is Status.DONE
+    assert second.wall_s == pytest.approx(120 + 240)
+    assert second.phases[0].phase is Phase.WAITING
+
+
+@given(st.binary(max_size=3000))
+def test_no_bytes_raise(data: bytes) -> None:
+    diagnose(data)
+
+
+def test_no_mixture_of_logs_raises() -> None:
+    rng = random.Random(11)
+    lines = [line for path in sorted(CORPUS.glob("*.log")) for line in path.read_bytes().split(b"\n")]
+    for _ in range(60):
+        some = rng.choices(lines, k=300)
+        some = [line[: rng.randrange(len(line) + 1)] if rng.random() < 0.1 else line for line in some]
+        report = diagnose(b"\n".join(some))
+        for prompt in report.prompts:
+            assert prompt.wall_s is None or prompt.phases

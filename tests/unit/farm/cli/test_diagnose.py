@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.doctor import CORPUS
+from farm.cli.main import run
+from farm.cli.terminal.door import Door, PlainConsole
+from farm.cli.terminal.exits import ExitCode
+
+ORIGIN = str(CORPUS / "origin-450s.log")
+
+
+def diagnose(*arguments: str) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    door = Door(out=PlainConsole(file=out, width=160), err=PlainConsole(file=err, width=160))
+    return run(["diagnose", *arguments], door=door), out.getvalue(), err.getvalue()
+
+
+def test_a_log_is_shown_as_a_picture_first_then_findings_by_seconds_lost() -> None:
+    code, out, _ = diagnose(ORIGIN)
+
+    assert code == ExitCode.OK
+    lines = out.splitlines()
+    assert lines[0].startswith("Prompt 1: done, 7 min 22 s")
+    assert set(lines[1].strip()) == {"S", "?"}
+    wanted = (
+        "gguf-where-fp8-fits",
+        "base64-return",
+        "view-instead-of-disk",
+        "Not the cause",
+        "Not concluded",
+    )
+    places = [out.index(words) for words in wanted]
+    assert places == sorted(places)
+    assert "442 s would be 375 s" in out
+
+
+def test_json_is_the_documented_schema() -> None:
+    code, out, _ = diagnose(ORIGIN, "--json")
+
+    report: dict[str, Any] = json.loads(out)
+    assert code == ExitCode.OK
+    assert report["version"] == 1
+    page = (Path(__file__).parents[4] / "docs" / "doctor.md").read_text(encoding="utf-8")
+    for value in (report, report["server"], report["prompts"][0], report["findings"][0], report["log"]):
+        assert all(f"`{name}`" in page for name in value)
+
+
+def test_html_is_written_to_a_file(tmp_path: Path) -> None:
+    code, _, err = diagnose(ORIGIN, "--html", str(tmp_path / "report.html"))
+
+    assert code == ExitCode.OK
+    assert "report.html" in err
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_a_log_comes_from_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = io.BytesIO(b"got prompt\nPrompt executed in 3.00 seconds\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(log))
+
+    code, out, _ = diagnose("-")
+
+    assert code == ExitCode.OK
+    assert "Prompt 1: done, 3.00 s" in out
+
+
+def test_graph_and_card_say_what_the_log_does_not(tmp_path: Path) -> None:
+    (tmp_path / "graph.json").write_text(
+        json.dumps({"1": {"class_type": "UnetLoaderGGUF", "inputs": {"unet_name": "a", "load_device": "x"}}})
+    )
+
+    _, out, _ = diagnose(ORIGIN, "--graph", str(tmp_path / "graph.json"), "--card", "A100 80GB")
+
+    assert "has no such input" in out
+    assert "no gain was measured" in out
+
+
+def test_what_a_log_says_cannot_act_on_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "evil.log").write_bytes(b"[ERROR] a\x1b]0;title\x07b\x1b[2J\n")
+
+    _, out, _ = diagnose(str(tmp_path / "evil.log"))
+
+    assert "\x1b" not in out
+    assert "\x07" not in out
+
+
+def test_a_graph_that_cannot_be_read_is_a_mistake_of_the_caller(tmp_path: Path) -> None:
+    code, _, err = diagnose(ORIGIN, "--graph", str(tmp_path / "none.json"))
+
+    assert code == ExitCode.USAGE
+    assert "none.json" in err
