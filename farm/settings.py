@@ -758,9 +758,23 @@ def environment_of(settings: FromEnvironment) -> Mapping[str, str]:
 
 def known_variables() -> set[str]:
     """Names of all variables that any group, or the command line, reads."""
-    fields = [field for group in GROUPS for field in group.model_fields.values()]
-    files = {f"{each}{_IN_FILE}" for field in fields if _is_secret(field) for each in variables_of(field)}
-    return {"FARM_DEBUG", *files, *(variable for field in fields for variable in variables_of(field))}
+    return {"FARM_DEBUG", *variables_for(*GROUPS)}
+
+
+def variables_for(*groups: type[FromEnvironment]) -> set[str]:
+    """Names of all variables that these groups read."""
+    fields = [field for group in groups for field in group.model_fields.values()]
+    files = {f"{each}{_IN_FILE}" for each in secret_variables(*groups)}
+    return {*files, *(variable for field in fields for variable in variables_of(field))}
+
+
+def secret_variables(*groups: type[FromEnvironment]) -> set[str]:
+    """Names of those, of all groups by default, that hold a secret.
+
+    What boto3 looks for by itself (``AWS_…``) it looks for again, and is not among them.
+    """
+    fields = [field for group in groups or GROUPS for field in group.model_fields.values()]
+    return {variable for field in fields if _is_secret(field) for variable in variables_of(field)}
 
 
 def misspelt_variables(environ: Mapping[str, str] = os.environ) -> list[str]:

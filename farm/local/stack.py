@@ -27,11 +27,12 @@ from farm.local.parts import (
     worker_part,
 )
 from farm.local.probes import HOST
-from farm.local.processes import ProcessId, identify
 from farm.local.running import named_already, stack_environment, stack_folder
 from farm.local.state import FolderLock, Passwords, StackState, read_state, write_state
 from farm.local.supervisor import ORPHAN_GRACE_S, Board, Keeper, PartNews
 from farm.process.child import Child, free_port
+from farm.process.identity import ProcessId, identify
+from farm.process.privacy import close_to_others
 from farm.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -140,6 +141,7 @@ class LocalStack:
         Raises:
             StackError: as `start`.
         """
+        close_to_others()  # its environment and its memory hold the passwords of all parts
         with _signals_interrupt():
             try:
                 on_ready(self.start())

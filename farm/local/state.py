@@ -17,7 +17,7 @@ from typing import Final, Self
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from farm.errors import StackError
-from farm.local.processes import ProcessId
+from farm.process.identity import ProcessId
 
 log = logging.getLogger(__name__)
 

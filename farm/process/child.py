@@ -125,8 +125,10 @@ class Child:
             return self.wait(grace_s + DRIVER_PATIENCE_S)
         # The guard itself does not get on (stopped, or starved): its death takes the command along.
         log.error("Child does not end", extra={"event": "child_stuck", "child": self.name, "pid": self.pid})
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        # Stopped, it has not waited for the command, whose number is nobody else's until then.
+        if self._guard.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
         self._guard.kill()
         return self.wait(DRIVER_PATIENCE_S)
 

@@ -27,6 +27,7 @@ LEFTOVER_GRACE_S = 2.0  # for what a command that ended by itself has left behin
 KILL_PATIENCE_S = 10.0  # a process inside a driver call dies late, one that hangs there never does
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 LIFELINE = 0
@@ -63,6 +64,7 @@ class Guard:
         """Start the command; an errno, or 0 when it runs."""
         prctl = _prctl()
         prctl(PR_SET_CHILD_SUBREAPER, 1)
+        prctl(PR_SET_DUMPABLE, 0)  # its environment is the command's, which may hold secrets
         failure, tell = os.pipe()
         myself = os.getpid()
         self.pid = os.fork()
@@ -135,6 +137,8 @@ class Guard:
         return self._status if self._status is not None else signal.SIGKILL
 
     def _signal_group(self, number: signal.Signals) -> None:
+        if self._status is not None:
+            return  # it has been waited for: its number may be somebody else's by now
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 

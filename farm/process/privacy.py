@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import sys
+from collections.abc import Iterable
 from typing import Final
 
 log = logging.getLogger(__name__)
@@ -24,3 +26,22 @@ def close_to_others() -> None:
             "This process can be read by others of its user",
             extra={"event": "process_open", "errno": ctypes.get_errno()},
         )
+
+
+def forget(names: Iterable[str]) -> None:
+    """Take these variables out of the environment, also out of what the system still shows of it.
+
+    Children that are started without an environment of their own inherit ours, and a report on a crash
+    prints it.
+    """
+    getenv = ctypes.CDLL(None).getenv
+    getenv.restype = ctypes.c_void_p
+    for name in names:
+        value = os.environ.get(name)
+        if value is None:
+            continue
+        place, said = getenv(os.fsencode(name)), os.fsencode(value)
+        # Where it lies since the start of the process, and whence /proc/<pid>/environ is read.
+        if place is not None and ctypes.string_at(place) == said:
+            ctypes.memset(place, 0, len(said))
+        del os.environ[name]

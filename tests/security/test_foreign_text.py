@@ -34,9 +34,9 @@ from farm.client import Farm
 from farm.job import EventKind, JobEvent, JobRecord, JobState, Progress, ShownText
 from farm.local import News, PartName, PartNews, StackState
 from farm.local.model_files import Renders
-from farm.local.processes import ProcessId
 from farm.local.state import Passwords
 from farm.logs import JsonFormatter, TextFormatter
+from farm.process.identity import ProcessId
 from farm.status.worker import WorkerStatus
 from farm.store.base import Claim, NewEvent, Page
 from farm.testing import FolderStorage, MemoryJobStore

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from farm.errors import SettingsError, StackError
-from farm.local.processes import ProcessId
 from farm.local.state import STATE_FILE, FolderLock, Passwords, StackState, read_state, write_state
+from farm.process.identity import ProcessId
 from farm.settings import FromEnvironment, RedisSettings, S3Settings, WorkerSettings, known_variables
 
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")

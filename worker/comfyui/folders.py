@@ -7,14 +7,16 @@ import json
 import logging
 import os
 import shutil
+import signal
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 import psutil
 
+from farm.process.identity import ProcessId, identify
 from farm.process.user import UnixUser
 from worker.comfyui.locks import HeldLock
 from worker.errors import FolderUnusable
@@ -104,8 +106,9 @@ class WorkerFolders:
 
     def remember_process(self, pid: int) -> None:
         """Note which process works here, for a worker that comes after our sudden death."""
-        started = psutil.Process(pid).create_time()
-        (self.root / "comfyui.pid").write_text(json.dumps({"pid": pid, "started": started}))
+        found = identify(pid)
+        if found is not None:
+            (self.root / "comfyui.pid").write_text(json.dumps(asdict(found)))
 
 
 def remove_by_prefix(folder: Path, prefix: str) -> None:
@@ -207,16 +210,18 @@ def _give(folder: Path, uid: int, gid: int, mode: int) -> None:
 def _end_leftover(note: Path) -> None:
     """End the ComfyUI of a worker that is gone, should it still be there: it holds the card's memory."""
     try:
-        known = json.loads(note.read_text())
-        process = psutil.Process(known["pid"])
-        if abs(process.create_time() - known["started"]) > 0.1:
-            return  # its number went to somebody else
-        log.warning("Ending a leftover ComfyUI", extra={"event": "leftover_ended", "pid": process.pid})
-        for member in (*process.children(recursive=True), process):
-            member.kill()
-        psutil.wait_procs([process], timeout=10)
-    except (OSError, ValueError, KeyError, psutil.Error):
+        known = ProcessId(**json.loads(note.read_text()))
+        if not known.alive():
+            return  # gone, or its number went to somebody else
+        log.warning("Ending a leftover ComfyUI", extra={"event": "leftover_ended", "pid": known.pid})
+        below = [identify(each.pid) for each in psutil.Process(known.pid).children(recursive=True)]
+    except (OSError, ValueError, TypeError, psutil.Error):
         return
+    for process in (*below, known):
+        if process is not None:
+            with contextlib.suppress(PermissionError):
+                process.signal(signal.SIGKILL)
+    known.wait_gone(10.0)
 
 
 @contextlib.contextmanager

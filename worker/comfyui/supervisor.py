@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Self
 
-import psutil
-
 from comfy.canary.flight import run_canary
 from comfy.canary.report import CanaryReport
 from comfy.canary.waiting import CanaryLimits
@@ -435,7 +433,7 @@ class ComfySupervisor:
         )
         if process.child is not None:
             # A note for the worker after us; this process may have ended already.
-            with contextlib.suppress(psutil.Error, OSError):
+            with contextlib.suppress(OSError):
                 self._folders.remember_process(process.child.pid)
         return process
 

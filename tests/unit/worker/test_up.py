@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -83,6 +84,7 @@ def test_one_that_dies_is_started_again_and_the_other_is_not_touched(tmp_path: P
             Post(name=name, variables={"MARK": str(tmp_path / name)}),
             [sys.executable, "-c", script],
             grace_s=1.0,
+            environ=os.environ,
             backoff=Backoff(first_s=0.05, longest_s=60.0),
         )
         for name in ("dying", "steady")
@@ -108,6 +110,7 @@ def test_one_whose_set_up_is_wrong_is_told_with_its_last_words_and_tried_rarely(
         Post(name="wrong", variables={}),
         [sys.executable, "-c", "print('no S3 bucket is named'); raise SystemExit(78)"],
         grace_s=1.0,
+        environ=os.environ,
         backoff=Backoff(first_s=0.05, longest_s=60.0),
     )
 

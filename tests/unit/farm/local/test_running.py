@@ -12,9 +12,9 @@ import pytest
 from farm.check.comfyui import check_comfyui
 from farm.cli.main import run
 from farm.local import attach, local_environment, stack_folder
-from farm.local.processes import identify
 from farm.local.state import Passwords, StackState, write_state
 from farm.local.surroundings import settings_here
+from farm.process.identity import identify
 from farm.settings import RedisSettings, S3Settings, WorkerSettings
 
 REDIS_URL = "redis://:se'cret@127.0.0.1:7777/0"

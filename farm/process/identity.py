@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +26,13 @@ class ProcessId:
 
     def signal(self, number: int) -> None:
         """Send it a signal; nothing happens if it is gone."""
-        if self.alive():
-            with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError), _held(self.pid) as handle:
+            # Looked at after it is held: from then on the number cannot pass to another one unnoticed.
+            if not self.alive():
+                return
+            if handle is not None:
+                signal.pidfd_send_signal(handle, number)
+            else:
                 os.kill(self.pid, number)
 
     def wait_gone(self, timeout_s: float) -> bool:
@@ -35,6 +43,22 @@ class ProcessId:
                 return False
             time.sleep(0.02)
         return True
+
+
+@contextlib.contextmanager
+def _held(pid: int) -> Iterator[int | None]:
+    """A handle on whichever process has the number now; None where the system has none to give."""
+    try:
+        handle = os.pidfd_open(pid) if sys.platform == "linux" else None
+    except ProcessLookupError:
+        raise
+    except OSError:
+        handle = None  # a kernel older than 5.3, or a container that forbids it
+    try:
+        yield handle
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 def identify(pid: int) -> ProcessId | None:
