@@ -12,6 +12,7 @@ import uuid
 from typing import Any, Final
 
 from celery import Celery
+from celery.loaders.app import AppLoader
 from kombu import Connection, Exchange, Queue
 
 from farm.errors import SettingsError
@@ -48,6 +49,14 @@ def key_prefix(namespace: str) -> str:
     return f"{{{namespace}}}:q:"
 
 
+class _OurLoader(AppLoader):
+    """Celery's own for apps, but that it reads no CELERY_CONFIG_MODULE of another project."""
+
+    def read_configuration(self, *_: object) -> dict[str, Any]:
+        """Nothing: all settings are given to the app."""
+        return {}
+
+
 class FarmCelery(Celery):
     """Celery at the farm's Redis, whatever CELERY_BROKER_URL and its kin of another project say."""
 
@@ -55,7 +64,7 @@ class FarmCelery(Celery):
 
     def __init__(self, name: str, *, broker: str) -> None:
         """As Celery's own, without looking into the environment."""
-        super().__init__(name, broker=broker, loader="celery.loaders.app:AppLoader")
+        super().__init__(name, broker=broker, loader=_OurLoader)
         self._our_broker = broker
 
     def connection_for_read(self, url: str | None = None, **given: Any) -> Connection:

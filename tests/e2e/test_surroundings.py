@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -10,10 +11,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
+import psutil
 import pytest
 
 from farm.client import Farm
-from farm.local import LocalStack
+from farm.local import LocalStack, attach
 from tests.support.valkey import eventually
 
 BIN = Path(sys.executable).parent
@@ -50,6 +53,47 @@ OF_OTHERS = {
     "LANG": "C",
     "PYTHONIOENCODING": "ascii",
     "PYTHONUTF8": "0",
+    "PYTHONSTARTUP": "/nowhere/startup.py",
+    "PYTHONUSERBASE": "/nowhere",
+    "PYTHONHASHSEED": "7",
+    "PYTHONOPTIMIZE": "1",
+    "PYTHONWARNINGS": "always",
+    # S3 as other tools are told of it, and Redis.
+    **dict.fromkeys(
+        ("AWS_ENDPOINT_URL_S3", "S3_ENDPOINT", "S3_ENDPOINT_URL", "MINIO_ENDPOINT"), "http://127.0.0.1:9"
+    ),
+    **dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_WEB_IDENTITY_TOKEN_FILE"), "theirs"),
+    **dict.fromkeys(("AWS_ROLE_ARN", "AWS_CONTAINER_CREDENTIALS_FULL_URI"), "http://127.0.0.1:9/theirs"),
+    **dict.fromkeys(("AWS_USE_DUALSTACK_ENDPOINT", "AWS_S3_USE_ARN_REGION"), "true"),
+    **dict.fromkeys(("REDIS_URL", "REDIS_TLS_URL", "CELERY_RESULT_BACKEND_URL"), "redis://10.0.0.7:1/9"),
+    **dict.fromkeys(("REDIS_PORT", "REDIS_PORT_6379_TCP", "WORKER_PORT", "S3_PORT"), "tcp://10.0.0.7:80"),
+    "REDISCLI_AUTH": "theirs",
+    "CELERY_CONFIG_MODULE": "no.such.module",
+    "CELERY_WORKER_RUNNING": "1",
+    "C_FORCE_ROOT": "",
+    "FLOWER_PERSISTENT": "true",
+    "FLOWER_DB": "/nowhere/flower",
+    "FLOWER_AUTH": ".*",
+    # What torch and libraries read; no ComfyUI of another machine is named by these.
+    "TORCH_HOME": "/nowhere",
+    "TORCH_LOGS": "+dynamo",
+    "PYTORCH_CUDA_ALLOC_CONF": "backend:nonsense",
+    "COMFYUI_PATH": "/nowhere/ComfyUI",
+    "COMFYUI_PORT": "tcp://10.0.0.7:8188",
+    "COMFYUI_SERVICE_HOST": "10.0.0.7",
+    **dict.fromkeys(("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "XDG_DATA_HOME"), "/nowhere"),
+    **dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), "/nowhere/ca.pem"),
+    "SSL_CERT_DIR": "/nowhere",
+    # A terminal that can do nothing.
+    "COLUMNS": "1",
+    "LINES": "0",
+    "TERM": "dumb",
+    "NO_COLOR": "1",
+    "FORCE_COLOR": "1",
+    "PAGER": "/nowhere/pager",
+    "DEBUG": "*",
+    "HOSTNAME": "",
+    "TZ": "Nowhere/Else",
 }
 
 
@@ -62,10 +106,17 @@ def plain_environ() -> dict[str, str]:
 
 
 def test_the_demo_renders_among_the_variables_of_other_programs(tmp_path: Path) -> None:
+    blank = tmp_path / "with blanks, and ' ümlauts"
+    comfyui = tmp_path / "ComfyUI"  # whose folders are called as ours, and whose modules as everybody's
+    for name in ("comfy/options.py", "utils/__init__.py", "app/__init__.py", "nodes.py", "server.py"):
+        (comfyui / name).parent.mkdir(parents=True, exist_ok=True)
+        (comfyui / name).write_text("raise SystemExit('imported by mistake')\n")
+    blank.mkdir()
+
     done = subprocess.run(
         ["farm", "demo", "--json"],
         cwd=tmp_path,
-        env={**plain_environ(), **OF_OTHERS},
+        env={**plain_environ(), **OF_OTHERS, "TMPDIR": str(blank), "PYTHONPATH": str(comfyui)},
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,
@@ -74,7 +125,9 @@ def test_the_demo_renders_among_the_variables_of_other_programs(tmp_path: Path) 
 
     assert done.returncode == 0, done.stdout + done.stderr
     (clip,) = json.loads(done.stdout)["files"]
-    assert (tmp_path / clip).stat().st_size > 0
+    with av.open(str(tmp_path / clip)) as container:
+        assert sum(1 for _frame in container.decode(video=0)) > 1
+    assert not done.stderr.count("Traceback"), done.stderr
     assert (tmp_path / ".farm" / ".gitignore").read_text() == "*\n"
 
 
@@ -114,6 +167,40 @@ def test_a_worker_started_below_the_stacks_folder_joins_it(
 
     eventually(lambda: len(farm.workers()) == 1, within_s=DEADLINE_S)
     assert not (folder / ".farm").exists()
+
+
+def workers_here() -> list[psutil.Process]:
+    """The workers below this process, without the guards that have their command line in their own."""
+    found = []
+    for each in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if each.cmdline()[1:] == ["-m", "worker"]:
+                found.append(each)
+    return found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may look into a worker")
+def test_a_worker_keeps_no_password_in_its_environment_and_one_that_is_started_again_gets_them(
+    folder: Path,
+) -> None:
+    state = attach(folder.parents[1] / ".farm")
+    assert state is not None
+    secrets = {state.passwords.valkey, state.passwords.s3_secret}
+
+    def shown_by(worker: psutil.Process) -> set[str]:
+        environ = Path(f"/proc/{worker.pid}/environ").read_text(errors="replace")
+        return {secret for secret in secrets if secret in environ}
+
+    (worker,) = workers_here()
+    assert shown_by(worker) == set()
+    assert not any(secret in str(each.environ()) for each in worker.children(True)[1:] for secret in secrets)
+    worker.kill()
+
+    eventually(lambda: workers_here() not in ([], [worker]), within_s=DEADLINE_S)
+    (again,) = workers_here()
+    with Farm(folder=folder.parents[1] / ".farm") as farm:
+        eventually(lambda: again.pid in [each.pid for each in farm.workers()], within_s=DEADLINE_S)
+    eventually(lambda: shown_by(again) == set(), within_s=DEADLINE_S)
 
 
 def test_farm_env_leads_a_shell_elsewhere_to_the_stack(folder: Path, tmp_path: Path) -> None:
