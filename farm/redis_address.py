@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -111,4 +112,7 @@ def _tls(query: Mapping[str, str]) -> dict[str, Any]:
     if wanted not in _VERIFY:
         raise ValueError("ssl_cert_reqs is required or none")
     files = {name: path for name, path in query.items() if name != "ssl_cert_reqs" and path}
+    for name, path in files.items():
+        if not os.access(path, os.R_OK):
+            raise ValueError(f"{name} names a file that is not there or cannot be read: {path}")
     return {"ssl_cert_reqs": _VERIFY[wanted], "ssl_check_hostname": wanted == "required", **files}

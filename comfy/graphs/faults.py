@@ -23,10 +23,16 @@ def shorten(value: Any) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 
+def _in_json(found: object) -> str:
+    """What a value is, in JSON's own words."""
+    words = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list"}
+    return "null" if found is None else words.get(type(found), f"a {type(found).__name__}")
+
+
 def not_a_graph(found: object) -> GraphProblem:
     """For what is no JSON object."""
     message = (
-        f"a graph is a JSON object of nodes, this is a {type(found).__name__}; "
+        f"a graph is a JSON object of nodes, this is {_in_json(found)}; "
         "export it in ComfyUI with Workflow > Export (API)"
     )
     return GraphProblem(kind="not_a_graph", message=message)

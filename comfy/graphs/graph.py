@@ -217,8 +217,8 @@ def read_json(source: str | bytes) -> Any:
         _fail("not_json", f"this is no JSON: {exc.msg} at line {exc.lineno}, column {exc.colno}")
     except RecursionError:
         _fail("too_deep", "this JSON is nested too deeply to be a graph")
-    except ValueError as exc:  # a number with thousands of digits
-        _fail("not_json", f"this JSON cannot be read: {exc}")
+    except ValueError:
+        _fail("not_json", "this JSON holds a number of thousands of digits, which is none for ComfyUI")
 
 
 def _plain_graph(raw: Mapping[Any, Any]) -> Graph:

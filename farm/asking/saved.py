@@ -46,8 +46,11 @@ def read_saved(name: str) -> SavedTemplate | None:
         return SavedTemplate(name=name, graph=kept["graph"], bind=kept["bind"])
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        message = f"{path} cannot be read: {exc}"
+    except OSError as exc:
+        message = f"{path} cannot be read: {exc.strerror}"
+        raise InvalidJob([Problem(field="template", message=message)]) from exc
+    except (ValueError, LookupError, TypeError, RecursionError) as exc:
+        message = f"{path} holds no template: it was not written by `farm templates --save`, or is damaged"
         raise InvalidJob([Problem(field="template", message=message)]) from exc
 
 

@@ -77,7 +77,7 @@ def _s3_fault(address: str) -> str | None:
     try:
         parse_s3_uri(address)
     except ValueError:  # its own words repeat the address, which may hold a secret
-        return "the form of an S3 address is s3://bucket/key"
+        return "the form of an S3 address is s3://bucket/key, without '.' or '..' between slashes"
     return "write # as %23 in an S3 address" if "#" in address else None
 
 

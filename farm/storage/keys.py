@@ -150,4 +150,7 @@ def parse_s3_uri(uri: str) -> tuple[str, str]:
     key = unquote(parts.path).removeprefix("/")
     if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc or not key or parts.query:
         raise ValueError(f"{uri!r} is not of the form s3://bucket/key")
+    # On its way such a name is taken for a path, and leads to another bucket, or to an error of any kind.
+    if not {".", ".."}.isdisjoint((parts.netloc, *key.split("/"))):
+        raise ValueError(f"{uri!r} has '.' or '..' between slashes, which no store takes for a name")
     return parts.netloc, key

@@ -38,6 +38,7 @@ class Refused(StrEnum):
     MOVED = "moved"  # the message is of a more urgent priority than the job has now
     NOT_YET = "not_yet"  # waiting for its retry time
     EXPIRED = "expired"  # its deadline has passed; the claim has moved it to `expired`
+    UNREADABLE = "unreadable"  # what is stored of it is damaged; the claim has failed it
     NEWER = "newer"  # stored by a newer farm; left for a worker that can read it
     NOT_HERE = "not_here"  # this worker failed it lately; another one has the first right to it
 

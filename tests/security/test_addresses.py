@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from comfy.protocol.address import ComfyAddress
+from farm.asking.sources import address_fault, without_pin
 from farm.broker import make_app
 from farm.errors import SettingsError
 from farm.redis_address import RedisAddress
 from farm.settings import FromEnvironment, RedisSettings, S3Settings, WorkerSettings
 from farm.storage.endpoint import read_endpoint
+from farm.storage.keys import parse_s3_uri
 from farm.store.base import StoreLimits
 from farm.store.redis.store import connect
 from farm.testing import PlainNotifier
@@ -38,9 +40,11 @@ GOOD_REDIS = [
     ("redis://[2001:DB8::7]/2", "redis://[2001:db8::7]:6379/2", {}),
     ("redis://my_redis-1.svc/0", "redis://my_redis-1.svc:6379/0", {}),
     ("rediss://:s3cret@host:6380/0", "rediss://host:6380/0", {"password": "s3cret"}),
-    ("rediss://host?ssl_ca_certs=/etc/ca.pem", "rediss://host:6379/0", {}),
+    ("rediss://host?ssl_ca_certs=/etc/hostname", "rediss://host:6379/0", {}),
 ]  # fmt: skip
 BAD_REDIS = [
+    ("rediss://host?ssl_ca_certs=/nowhere/ca.pem", "ssl_ca_certs names a file that is not there"),
+    ("rediss://host?ssl_certfile=/nowhere/a.pem&ssl_keyfile=/nowhere/b.pem", "ssl_certfile names a file"),
     ("", "form"),
     ("host:6379", "form"),
     ("redis:/host", "form"),
@@ -179,7 +183,7 @@ def _flower_options(app: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("scheme", ["rediss", "valkeys"])
 def test_over_tls_everybody_checks_the_certificate(scheme: str) -> None:
-    settings = RedisSettings.read(url=f"{scheme}://host?ssl_ca_certs=/etc/ca.pem")
+    settings = RedisSettings.read(url=f"{scheme}://host?ssl_ca_certs=/etc/hostname")
     app = make_app(settings)
 
     ledger = connect(settings, StoreLimits(), PlainNotifier("x"))._client.connection_pool.connection_kwargs
@@ -188,7 +192,7 @@ def test_over_tls_everybody_checks_the_certificate(scheme: str) -> None:
     for seen in (ledger, celery, app.conf.broker_use_ssl):
         assert seen["ssl_cert_reqs"] == ssl.CERT_REQUIRED
         assert seen["ssl_check_hostname"] is True
-        assert seen["ssl_ca_certs"] == "/etc/ca.pem"
+        assert seen["ssl_ca_certs"] == "/etc/hostname"
 
 
 def test_a_certificate_that_nobody_checks_has_to_be_asked_for() -> None:
@@ -254,3 +258,31 @@ def test_a_parsed_address_is_the_same_when_it_is_read_again() -> None:
         address = RedisAddress.parse(text)
         assert RedisAddress.parse(address.urls()[0]).credentials == address.credentials
     assert ComfyAddress.parse("http://host").headers == {}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://farm/../x",
+        "s3://farm/..",
+        "s3://farm/.",
+        "s3://farm/a/../../x.png",
+        "s3://farm/a/./x.png",
+        "s3://farm/%2e%2e/x.png",
+        "s3://farm/a/%2E%2E%2Fx.png",
+        "s3://../farm/x.png",
+        "s3://./x.png",
+        "s3://farm/../x#sha256=" + "0" * 64,
+    ],
+)
+def test_an_s3_input_that_climbs_is_refused_when_the_job_is_submitted(address: str) -> None:
+    assert "'..'" in (address_fault(address) or "")
+    with pytest.raises(ValueError, match="s3"):
+        parse_s3_uri(without_pin(address).address)
+
+
+@pytest.mark.parametrize(
+    "address", ["s3://farm/a..b/x.png", "s3://farm/.hidden", "s3://farm/...", "s3://b/a//b"]
+)
+def test_an_s3_input_with_other_dots_is_anybodys_key(address: str) -> None:
+    assert address_fault(address) is None

@@ -24,7 +24,7 @@ from farm.limits import MOST_UNPACKED_BYTES
 from farm.settings import RedisSettings
 from farm.status.worker import ModelsStatus, WorkerStatus, read_status
 from farm.storage.downloads import download_all
-from farm.store.base import StoreLimits
+from farm.store.base import Claim, Refused, StoreLimits
 from farm.store.codec import event_from, head_from_json, record_from, unpack_spec
 from farm.store.redis.store import RedisJobStore, connect
 from farm.testing import MemoryJobStore, PlainNotifier
@@ -288,3 +288,22 @@ def test_a_graph_of_any_form_in_a_record_stops_no_download(
     (path,) = download_all(replace(record, spec=replace(record.spec, graph=graph)), clips, tmp_path / "out")
 
     assert path.exists()
+
+
+@pytest.mark.parametrize("garbage", [*_GARBAGE, b"\x78\x9c", b"\x78garbage", None], ids=repr)
+def test_a_job_whose_spec_cannot_be_read_fails_at_once_and_comes_back_no_more(
+    garbage: bytes | None, client: redis.Redis, store: RedisJobStore
+) -> None:
+    store.submit([a_job(job_id="job-1"), a_job(job_id="job-2")])
+    if garbage is None:
+        client.hdel(store.keys.job("job-1"), "spec")
+    else:
+        client.hset(store.keys.job("job-1"), "spec", garbage)
+
+    assert store.claim("job-1", worker="w1") is Refused.UNREADABLE
+
+    assert store.claim("job-1", worker="w1") is Refused.NOT_QUEUED
+    fields = stored(client, store, "job-1")
+    assert fields[b"state"] == b"failed"
+    assert b"spec_unreadable" in fields[b"error"]
+    assert isinstance(store.claim("job-2", worker="w1"), Claim)

@@ -11,6 +11,8 @@ from typing import Final
 from comfy.errors import ComfyError
 from comfy.protocol.client import ComfyClient
 from comfy.rewrites.tiled_decode import TILED
+from farm.asking.sources import public_source
+from farm.errors import InputUnavailable
 from worker.comfyui.supervisor import ComfySupervisor
 from worker.errors import ComfyDied, ServerLost, WorkerError
 from worker.inputs.cache import InputCache
@@ -66,6 +68,12 @@ class OwnComfy:
     ) -> str:
         """Put an input where the server finds it: its folder, or by /upload when that is not ours."""
         folder, work = self._supervisor.input_dir, self._supervisor.work_dir
+        if as_path and self._supervisor.is_attached:
+            reason = (
+                "the node opens a path, and this worker's ComfyUI (COMFYUI_URL) has its own disk; take a "
+                "node that loads by name (LoadImage, LoadVideo), or a worker that starts its ComfyUI"
+            )
+            raise InputUnavailable(public_source(source), reason, field=field)
         if as_path and work is not None:
             # `VHS_STRICT_PATHS` lets nodes open what lies below their working directory, and nothing else.
             return str(work / inputs.provide(source, work, holder=holder, field=field, stop=stop))

@@ -77,7 +77,9 @@ class SourceReader:
         try:
             bucket, key = parse_s3_uri(source)
         except ValueError as exc:
-            raise unavailable(source, "its form is s3://bucket/key", field) from exc
+            raise unavailable(
+                source, "its form is s3://bucket/key, without '.' or '..' between slashes", field
+            ) from exc
         deadline = time.monotonic() + TIME_LIMIT_S
         try:
             found = self._storage.find(key, bucket=bucket)

@@ -8,8 +8,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from farm.errors import IdempotencyConflict, IllegalMove, NotDurable
-from farm.job import SCHEMA_VERSION, JobError, JobResult, JobState, Progress, spec_to_json, utc_from_ms
+from farm.errors import FarmError, IdempotencyConflict, IllegalMove, NotDurable
+from farm.job import (
+    SCHEMA_VERSION,
+    ErrorKind,
+    JobError,
+    JobResult,
+    JobState,
+    Progress,
+    spec_to_json,
+    utc_from_ms,
+)
 from farm.settings import RedisSettings, StoreSettings
 from farm.store import codec
 from farm.store.base import Claim, LeaseAnswer, NewEvent, NewJob, Notifier, Refused, StoreLimits, Submitted
@@ -26,6 +35,14 @@ from farm.store.redis.trouble import where
 from farm.store.verdicts import LEFT_TO_OTHERS, NOTIFY_AGAIN_S
 
 _BATCH: Final = 1000  # jobs of one round trip; more would only make one reply wait for another
+
+
+def _unreadable(exc: FarmError) -> JobError:
+    return JobError(
+        kind=ErrorKind.JOB,
+        code="spec_unreadable",
+        message=f"what is stored of this job cannot be read, so nobody can render it: {exc}; submit it again",
+    )
 
 
 def store_limits(settings: StoreSettings) -> StoreLimits:
@@ -168,12 +185,18 @@ class RedisJobStore(RedisReading, RedisSteering, RedisRepair, RedisFleet):
         )
         if word != b"granted":
             return Refused(word.decode())
-        attempt, at, claimed, lease, spec, now_at = granted
+        attempt, at, claimed, lease, packed, now_at = granted
+        try:
+            spec = codec.unpack_spec(packed or b"")
+        except FarmError as exc:
+            # Nobody else could read it either: it would be claimed again whenever a lease runs out.
+            self.fail(job_id, int(attempt), _unreadable(exc), retry_in_s=None, token=token)
+            return Refused.UNREADABLE
         return Claim(
             job_id=job_id,
             attempt=int(attempt),
             token=token,
-            spec=codec.with_priority(codec.unpack_spec(spec), int(now_at)),
+            spec=codec.with_priority(spec, int(now_at)),
             submitted_at=codec.from_order(at),
             claimed_at=utc_from_ms(int(claimed)),
             lease_until=utc_from_ms(int(lease)),

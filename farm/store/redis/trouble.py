@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import redis
 from redis.exceptions import AuthenticationError, RedisError
@@ -38,10 +40,6 @@ _REPLIES = (
     (("max number of clients",), "it has no connection left (maxclients)"),
 )
 _CAUSES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
-    (
-        MasterNotFoundError,
-        "no sentinel knows a primary of that name that is up; maybe a fail-over is under way",
-    ),
     (ssl.SSLError, "TLS failed: {}; check rediss://, the certificate, and that the server speaks TLS"),
     (socket.gaierror, "its host name is not known"),
     (ConnectionRefusedError, "connection refused; nothing listens there"),
@@ -49,14 +47,23 @@ _CAUSES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str]
 )
 
 
+_SILENT = re.compile(r"> - [\w:.]*Error")  # one for each sentinel, in redis-py's words
+
+
 def where(client: redis.Redis) -> str:
     """Host and port (or socket path) of the server that a client speaks to."""
     pool = client.connection_pool
     if isinstance(pool, SentinelConnectionPool):
-        at = ":".join(map(str, pool.master_address)) if pool.master_address else "not known yet"
-        return f"{pool.service_name} (by Sentinel; {at})"
+        if pool.master_address:
+            return f"{pool.service_name} (by Sentinel; {':'.join(map(str, pool.master_address))})"
+        asked = [each.connection_pool.connection_kwargs for each in pool.sentinel_manager.sentinels]
+        return f"{pool.service_name} (by the sentinels {', '.join(map(_host_and_port, asked))})"
     facts = pool.connection_kwargs
-    return str(facts["path"]) if "path" in facts else f"{facts.get('host', '?')}:{facts.get('port', '?')}"
+    return str(facts["path"]) if "path" in facts else _host_and_port(facts)
+
+
+def _host_and_port(facts: Mapping[str, Any]) -> str:
+    return f"{facts.get('host', '?')}:{facts.get('port', '?')}"
 
 
 @contextlib.contextmanager
@@ -80,6 +87,8 @@ def reason(exc: BaseException) -> str:
     for words, meaning in _REPLIES:
         if any(word in text for word in words):
             return meaning.format(text)
+    if isinstance(exc, MasterNotFoundError):
+        return _no_primary(text)
     for cause in _causes(exc):
         for kinds, meaning in _CAUSES:
             if isinstance(cause, kinds):
@@ -87,6 +96,14 @@ def reason(exc: BaseException) -> str:
     if isinstance(exc, AuthenticationError):
         return f"it does not accept the user: {text}"
     return text or type(exc).__name__
+
+
+def _no_primary(text: str) -> str:
+    """What redis-py says in one sentence: which sentinels were silent, and that no other knows a primary."""
+    silent = len(_SILENT.findall(text))
+    if not silent:
+        return "no sentinel knows a primary of that name that is up; maybe a fail-over is under way"
+    return f"{silent} of its sentinels did not answer, and no other one knows a primary of that name"
 
 
 def _causes(exc: BaseException | None) -> Iterator[BaseException]:

@@ -18,7 +18,7 @@ from farm.store.redis.store import RedisJobStore, connect
 from farm.testing import PlainNotifier
 from tests.support.jobs import a_job, a_result
 from tests.support.sentinel import Watched
-from tests.support.valkey import eventually
+from tests.support.valkey import eventually, free_port
 
 FAIL_OVER_S = 30.0
 
@@ -105,8 +105,21 @@ def test_an_attempt_whose_claim_was_lost_in_the_fail_over_cannot_write_over_the_
 def test_a_primary_that_nobody_knows_is_told_by_name(start_watched: Callable[..., Watched]) -> None:
     store = open_store(start_watched(sentinels=1).url.replace("master=farm-primary", "master=other"))
 
-    with pytest.raises(StoreUnavailable, match=r"other \(by Sentinel.*no sentinel knows a primary"):
+    with pytest.raises(StoreUnavailable, match=r"other \(by the sentinels 127.*no sentinel knows a primary"):
         store.counts()
+
+
+def test_sentinels_that_nobody_runs_are_told_with_their_addresses() -> None:
+    port = free_port()
+    store = open_store(f"sentinel://127.0.0.1:{port},127.0.0.1:{port}/0?master=m&sentinel_password=s3cret")
+
+    with pytest.raises(StoreUnavailable) as raised:
+        store.counts()
+
+    text = str(raised.value)
+    assert f"by the sentinels 127.0.0.1:{port}, 127.0.0.1:{port}" in text
+    assert "2 of its sentinels did not answer" in text
+    assert "s3cret" not in text
 
 
 def test_celery_is_told_of_the_same_sentinels() -> None:

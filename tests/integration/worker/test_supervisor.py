@@ -26,6 +26,7 @@ from farm.settings import WorkerSettings
 from farm.status.not_fetching import NotFetching, most_telling_first
 from farm.status.proof import ProofVerdict
 from tests.support.valkey import eventually
+from worker.comfyui.folders import WorkerFolders
 from worker.comfyui.keeper import ComfyState, Rhythm
 from worker.comfyui.launch import extra_arguments, find_target, probe_flags
 from worker.comfyui.locks import gpu_lock_path
@@ -688,9 +689,8 @@ class TestLeftovers:
         data.mkdir()
         (data / "worker.lock").touch()
         with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as leftover:
-            note = {"pid": leftover.pid, "started": psutil.Process(leftover.pid).create_time()}
-            (data / "comfyui.pid").write_text(json.dumps(note))
+            WorkerFolders(root=data).remember_process(leftover.pid)
 
             make().start()
 
-            assert not psutil.pid_exists(leftover.pid)
+            assert leftover.wait(60) == -signal.SIGKILL
