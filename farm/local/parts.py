@@ -14,7 +14,7 @@ from farm.local.probes import HOST, http_refuses, redis_refuses, s3_refuses, wor
 from farm.local.state import Passwords, write_private
 from farm.local.wheels import need_module, rclone_binary, valkey_binary
 from farm.process.environment import for_python, for_server, for_worker
-from farm.settings import RedisSettings, variables_for
+from farm.settings import RedisSettings, known_variables, variables_for
 
 log = logging.getLogger(__name__)
 
