@@ -17,6 +17,7 @@ from comfy.node_defs.node_classes import node_class
 from comfy.wan.parameters import MAX_SEED, SNAP, Parameter, ParameterKind, parameter_problem, read_switch
 from comfy.wan.roles import END_IMAGE, START_IMAGE, Roles
 from comfy.wan.sizes import FRAMES, SIDES
+from comfy.wan.together import ALIKE, moved_along
 
 # Other names under which people know a role.
 ALIASES: Final = {
@@ -30,15 +31,6 @@ ALIASES: Final = {
     "first_image": START_IMAGE,
     "last_image": END_IMAGE,
     "frame_rate": "fps",
-}
-
-# Inputs that mean the same wherever they stand: a number that feeds only these serves one purpose.
-_ALIKE: Final = {
-    "width": {"width", "target_width", "generation_width", "resize_width"},
-    "height": {"height", "target_height", "generation_height", "resize_height"},
-    "frames": {"length", "num_frames", "frames", "video_length", "frame_load_cap", "max_frames"},
-    "fps": {"fps", "frame_rate", "force_rate"},
-    "seed": {"seed", "noise_seed"},
 }
 
 _MOST_PROBLEMS: Final = 20  # each is told with what is near it, which takes its time
@@ -129,8 +121,7 @@ def _written(
         read = role_parameter(graph, roles, role).read(value, snap=snap)
     except ValueError as exc:
         raise GraphError([parameter_problem("bad_parameter", name, str(exc))]) from exc
-    splits = _moved_splits(roles, read) if role == "steps" else {}
-    return dict.fromkeys(paths, read) | splits
+    return dict.fromkeys(paths, read) | moved_along(graph, roles, role, read)
 
 
 def _bound(graph: Mapping[str, Any], name: str, bound_to: str | Sequence[str]) -> tuple[str, ...]:
@@ -158,7 +149,7 @@ def _where_to_write(graph: Mapping[str, Any], roles: Roles, role: str, value: Se
     if not value.is_elsewhere:
         return value.set_at
     asked = {each.asked for each in roles.of(role)}
-    alike = _ALIKE.get(role, set()) | {each.input_name for each in asked}
+    alike = ALIKE.get(role, frozenset()) | {each.input_name for each in asked}
     users = _users(graph, roles, value.set_at)
     alone = all(user in asked or user.input_name in alike for user in users)
     return value.set_at if alone else value.asked
@@ -180,22 +171,6 @@ def _hands_on(graph: Mapping[str, Any], user: InputPath, users: Sequence[InputPa
     return any(
         inputs_of(graph, each.node_id)[each.input_name][0] == user.node_id for each in users if each != user
     )
-
-
-def _moved_splits(roles: Roles, steps: int) -> dict[str, Any]:
-    """Where the stages hand over when the steps are these: in the same proportion as before."""
-    moved: dict[str, Any] = {}
-    for stage in roles.stages:
-        before = stage.whole("steps")
-        for name in ("start", "end"):
-            at = stage.get(name)
-            if at is None or before is None or at.whole is None or not 0 < at.whole < before:
-                continue
-            if at.is_computed:
-                message = f"the stages hand over at {at.set_at}, which node {at.source_id} computes"
-                raise GraphError([parameter_problem("computed_role", "steps", message)])
-            moved[str(at.set_at)] = min(max(round(at.whole * steps / before), 1), max(steps - 1, 1))
-    return moved
 
 
 def _computed(graph: Mapping[str, Any], role: str, value: Setting) -> GraphProblem:

@@ -11,6 +11,7 @@ from comfy.graphs.graph import MAX_GRAPH_BYTES, Graph, LeftOut, find_input
 from comfy.wan.binding import Bindings, input_paths_of, resolve
 from comfy.wan.parameters import ParameterKind
 from comfy.wan.templates import get_template
+from comfy.wan.together import may_part, told_apart
 from farm.asking.graphs import (
     Knowledge,
     ReadGraph,
@@ -80,13 +81,18 @@ def _built(
     graph: Graph, read: ReadGraph, values: Mapping[str, Any], inputs: Mapping[str, InputSource]
 ) -> Built:
     key = _key(read.key, values)
+    apart = (
+        told_apart(roles_of(read.graph, _key(read.key, {})), roles_of(graph, key), values)
+        if may_part(values)
+        else ()
+    )
     return Built(
         graph=graph,
         values=values,
         template_parameters={},
         inputs=inputs,
         key=key,
-        notes=read.notes,
+        notes=(*read.notes, *apart),
         left_out=read.left_out,
     )
 

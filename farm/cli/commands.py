@@ -37,7 +37,7 @@ PANELS: Final[Mapping[str, Mapping[str, Command]]] = {
         "ls": Command("jobs.commands", "List jobs, newest first."),
         "show": Command(
             "jobs.commands",
-            "Show all that is known of a job: state, attempts and why they ended, files, a link.",
+            "Show all that is known of jobs: what they ask for, how attempts ended, files, a link.",
         ),
         "cancel": Command(
             "jobs.steering", "Ask for the end of jobs; one that runs stops as soon as its node yields."

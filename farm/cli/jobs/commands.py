@@ -16,7 +16,7 @@ from farm.cli.graphs.options import (
 )
 from farm.cli.graphs.rewrite_options import with_rewrite_options
 from farm.cli.jobs.ids import complete_id, whole_id
-from farm.cli.jobs.selecting import Chosen, selects
+from farm.cli.jobs.selecting import Chosen, meant, selects
 from farm.cli.jobs.views import FEW
 from farm.cli.jobs.watching import view_for, watch_jobs
 from farm.cli.terminal import as_json
@@ -164,21 +164,27 @@ def ls(
         say(door.err, f"page {page}; --page {page + 1} has the next ones")
 
 
-def show(context: typer.Context, job: JobId, json: AsJson = False) -> None:
-    """Show all that is known of a job: state, attempts and why they ended, files, a link."""
+@selects
+def show(context: typer.Context, chosen: Chosen, json: AsJson = False) -> None:
+    """Show all that is known of jobs: what they ask for, how attempts ended, files, a link."""
     door = door_of(context)
+    shown = []
     with door.farm() as farm:
-        found = farm.get(whole_id(farm, job))
-        url = found.result().url() if found.record.result else None
-        waits_for = farm.why_waiting(found.job_id)
+        for number, job in enumerate(meant(farm, chosen)):
+            url = Job(farm, job.job_id, job).result().url() if job.result is not None else None
+            waits_for = farm.why_waiting(job.job_id)
+            if json:
+                shown.append({**as_json.record(job), "url": url, "waits_for": waits_for})
+                continue
+            if number:
+                say(door.out, "")
+            door.out.print(job_view(job))
+            for line in waits_for:
+                say(door.out, f"waits: {line}")
+            if url is not None:
+                say_link(door.out, "link", url)
     if json:
-        as_json.put(door.out, {**as_json.record(found.record), "url": url, "waits_for": waits_for})
-    else:
-        door.out.print(job_view(found.record))
-        for line in waits_for:
-            say(door.out, f"waits: {line}")
-        if url is not None:
-            say_link(door.out, "link", url)
+        as_json.put(door.out, shown[0] if chosen.is_one and shown else shown)
 
 
 @selects

@@ -44,6 +44,12 @@ class Chosen:
         given = (self.jobs, self.state, self.label, self.since, self.until, self.where, self.search)
         return not any(given)
 
+    @property
+    def is_one(self) -> bool:
+        """Whether one job was named, and nothing else was said."""
+        others = (self.state, self.label, self.since, self.until, self.where, self.search)
+        return len(self.jobs or ()) == 1 and not any(others)
+
     def selection(self, farm: Farm, *, state: JobState | None = None) -> Selection:
         """What is meant.
 

@@ -209,3 +209,17 @@ def test_a_folder_that_cannot_be_is_told(cli: Cli, tmp_path: Path) -> None:
 
     assert ended.code == ExitCode.USAGE
     assert "cannot be a folder for files: File exists" in ended.err
+
+
+def test_several_jobs_are_shown_and_as_json_they_are_a_list(cli: Cli, night: list[str]) -> None:
+    other = cli.submit()
+
+    text = cli("show", "--label", "night", "--where", "seed=3").out
+    listed = cli("show", "--label", "night", "--json").json
+    one = cli("show", other, "--json").json
+
+    assert night[3] in text
+    assert [job["job_id"] for job in listed] == night[::-1]
+    assert one["job_id"] == other
+    assert cli("show", "--label", "none", "--json").json == []
+    assert cli("show").code == ExitCode.USAGE
