@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 
 from farm.asking.selection import Selection, select_ids
-from farm.errors import IllegalMove, InvalidJob, JobNotFound, Problem
-from farm.job import LEAST_URGENT, MOST_URGENT, JobRecord, JobState
+from farm.errors import IllegalMove, InvalidJob, JobNotFound, Problem, StorageUnavailable
+from farm.job import LEAST_URGENT, MOST_URGENT, JobState
 from farm.storage import Storage
 from farm.store.roles import SubmitterStore
-from farm.upkeep.cleaning import lent_attempts
+from farm.upkeep.cleaning import remove_files
+
+log = logging.getLogger(__name__)
 
 Wanted = Selection | Iterable[str]  # or their ids
 
@@ -42,20 +45,17 @@ def retry_each(store: SubmitterStore, job_ids: Iterable[str]) -> Iterator[str]:
 
 
 def remove(store: SubmitterStore, storage: Storage, job_ids: Sequence[str]) -> dict[str, JobState]:
-    """Remove records and files of jobs that have ended; files that another job's result names stay."""
-    records = [record for job_id in job_ids if (record := _record(store, job_id)) is not None]
-    states = store.remove([record.job_id for record in records])
-    # Only a job that asked for it can have lent its files.
-    lent = lent_attempts(store, storage) if any(record.spec.reuse for record in records) else set()
-    keep = {job_id for job_id, _ in lent}
-    for job_id, state in states.items():
-        if state.final and job_id not in keep:
-            storage.delete_prefix(storage.keys.job_prefix(job_id))
-    return states
+    """Remove records and files of jobs that have ended.
 
-
-def _record(store: SubmitterStore, job_id: str) -> JobRecord | None:
+    Files that another job's result names stay until it does no more; so do all while the storage is away. The
+    clean-up of the storage removes them then.
+    """
+    states = store.remove(job_ids)
     try:
-        return store.get(job_id)
-    except JobNotFound:
-        return None
+        remove_files(store, storage, [job_id for job_id, state in states.items() if state.final])
+    except StorageUnavailable as exc:
+        log.warning(
+            "Files of removed jobs are left to the clean-up",
+            extra={"event": "files_left", "reason": str(exc)},
+        )
+    return states

@@ -134,6 +134,17 @@ class ViewerStore(JobReader, FleetReader, Protocol):
         """Give connections back; a call after that opens new ones."""
 
 
+class CleanerStore(ViewerStore, Protocol):
+    """For those who clean up: files of jobs that were removed are found by these notes alone."""
+
+    def removed(self, *, limit: int = 1000) -> list[str]:
+        """Ids of jobs that were removed by `SubmitterStore.remove`, of those whose files may still be there,
+        longest gone first."""
+
+    def files_are_gone(self, job_id: str) -> None:
+        """Nothing of a removed job is left."""
+
+
 class DrainOrders(Protocol):
     """Orders to workers, which outlive them."""
 
@@ -144,7 +155,7 @@ class DrainOrders(Protocol):
         """What the worker was told."""
 
 
-class SubmitterStore(ViewerStore, DrainOrders, Protocol):
+class SubmitterStore(CleanerStore, DrainOrders, Protocol):
     """For producers and people: jobs are submitted, canceled and tried again."""
 
     def submit(self, jobs: Sequence[NewJob]) -> list[Submitted]:
@@ -181,7 +192,8 @@ class SubmitterStore(ViewerStore, DrainOrders, Protocol):
         """Move queued jobs to the front of another priority; others stay. Answers as `pause`."""
 
     def remove(self, job_ids: Sequence[str]) -> dict[str, JobState]:
-        """Drop the records of those jobs that have ended; answers the state that each was in."""
+        """Drop the records of those jobs that have ended, and note that their files are to go (`removed`);
+        answers the state that each was in."""
 
     def retry(self, job_id: str) -> JobState:
         """Queue a failed, canceled or expired job anew, with fresh counters and the same spec.
@@ -318,11 +330,14 @@ class StatusStore(Protocol):
         """Keep what is too large for a status (node definitions) for `ttl_s`, or for so long again."""
 
 
-class WorkerStore(ViewerStore, DrainOrders, Locks, AttemptStore, StatusStore, Protocol):
+class WorkerStore(CleanerStore, DrainOrders, Locks, AttemptStore, StatusStore, Protocol):
     """For a worker as a whole."""
 
     def notify(self, notifications: Sequence[Notification]) -> None:
         """Put the notification of each job into its queue (again)."""
+
+    def clock(self) -> AwareDatetime:
+        """The store's time, which all workers share."""
 
     def listen_control(self) -> CancelFeed:
         """Cancels as they are requested; for one thread, which closes it."""

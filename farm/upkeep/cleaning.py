@@ -1,6 +1,7 @@
 """Removes from the storage what nobody needs any more, and nothing else.
 
-What is removed, once it is old enough: files of attempts whose job names another result, or none; inputs that
+What is removed: files of jobs that were removed while the storage was away. What is removed, once it is old
+enough: files of attempts whose job names another result, or none; inputs that
 no job names; uploads that were never completed. What is never removed: files of the attempt that runs, the
 result that a job names, and whatever has a manifest but no record: a succeeded job leaves Redis before its
 result leaves the storage, and a Redis that lost its data knows no job at all. Results go only when a
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -21,7 +22,7 @@ from farm.errors import FarmError, JobNotFound, StoreUnavailable
 from farm.job import JobRecord, JobState
 from farm.settings import CleanSettings
 from farm.storage import ListedObject, Storage
-from farm.store.roles import ViewerStore
+from farm.store.roles import CleanerStore, ViewerStore
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +51,12 @@ def limits_of(settings: CleanSettings) -> CleanLimits:
 class Cleaned:
     """What a pass removed, or would remove."""
 
+    removed: int = 0  # jobs that somebody removed, and whose files were left
     attempts: int = 0  # whose files nobody names
     results: int = 0  # of succeeded jobs, past their retention
     inputs: int = 0
     uploads: int = 0  # that were never completed
-    size_bytes: int = 0  # of all but the uploads
+    size_bytes: int = 0  # of attempts, results and inputs
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,7 +79,7 @@ class _Attempt:
 class Cleaner:
     """One pass at a time; a second one beside it does no harm."""
 
-    def __init__(self, store: ViewerStore, storage: Storage, limits: CleanLimits) -> None:
+    def __init__(self, store: CleanerStore, storage: Storage, limits: CleanLimits) -> None:
         self._store = store
         self._storage = storage
         self._limits = limits
@@ -90,7 +92,10 @@ class Cleaner:
             StorageUnavailable: the storage does not answer, or does not let us delete.
         """
         facts = self._store.ping()
-        now, cleaned = facts["now"], Cleaned()
+        now, removed = facts["now"], self._store.removed()
+        cleaned = Cleaned(
+            removed=len(removed) if dry_run else remove_files(self._store, self._storage, removed)
+        )
         self._clean_attempts(now, cleaned, dry_run=dry_run)
         # A Redis that forgot its jobs cannot tell which inputs they need.
         if self._limits.inputs_days and not facts.get("forgot_at"):
@@ -186,6 +191,21 @@ def _is_orphan(attempt: _Attempt, record: JobRecord | None) -> bool:
 def _is_over(attempt: _Attempt, record: JobRecord | None, late: datetime) -> bool:
     finished = attempt.newest if record is None else record.finished_at
     return finished is not None and finished < late and attempt.newest < late
+
+
+def remove_files(store: CleanerStore, storage: Storage, job_ids: Sequence[str]) -> int:
+    """Remove all files of jobs whose records are gone; of how many it did. Those that another job's result
+    names stay.
+
+    Raises:
+        StorageUnavailable: what is left is still in `CleanerStore.removed`.
+    """
+    lent = {job_id for job_id, _ in lent_attempts(store, storage)} if job_ids else set()
+    gone = [job_id for job_id in job_ids if job_id not in lent]
+    for job_id in gone:
+        storage.delete_prefix(storage.keys.job_prefix(job_id))
+        store.files_are_gone(job_id)
+    return len(gone)
 
 
 def lent_attempts(store: ViewerStore, storage: Storage) -> set[tuple[str, str]]:

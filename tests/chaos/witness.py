@@ -33,6 +33,7 @@ _MAY_STAY: Final = (
     "last",
     "paces",
     "workers",
+    "heard",
     "worker:",
     "blob:",
     "lock:",

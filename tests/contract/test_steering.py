@@ -145,6 +145,9 @@ def test_a_job_that_has_ended_is_removed_with_its_key_and_one_that_has_not_stays
     assert [job.job_id for job in shop.store.find().jobs] == [waiting]
     assert shop.store.find(label="a").jobs == ()
     assert shop.submit(idempotency_key="k") != done
+    assert shop.store.removed() == [done]
+    shop.store.files_are_gone(done)
+    assert shop.store.removed() == []
 
 
 def test_a_thousand_jobs_are_steered_in_their_order(shop: Shop) -> None:

@@ -109,6 +109,10 @@ def test_who_submits_can_do_all_that_farm_offers(role: str, server: ValkeyServer
         assert store.get_blob("x") is None
         store.find_results(["x"])
         store.parked()
+        assert store.cancel(first.job_id) is JobState.CANCELED
+        store.remove([first.job_id])
+        assert store.removed() == [first.job_id]
+        store.files_are_gone(first.job_id)
         if role == "producer":
             store.set_drain("w1", Drain.FINISH)
             store.set_drain("w1", None)

@@ -105,7 +105,7 @@ class _Attempt:
         self._reporter = reporter
         self._turn = turn
         self._facts = {"job_id": claim.job_id, "attempt": claim.attempt, "token": claim.token}
-        self._started = time.monotonic()
+        self._started = self._claimed = time.monotonic()
         self._left_gpu: float | None = None  # None: it never had the card
         self._fallback_steps: list[FallbackStep] = []
         self._judged: tuple[Exception, Fault] | None = None
@@ -386,10 +386,13 @@ class _Attempt:
 
     def _keep(self, rendered: Rendered) -> bool:
         """Whether the finished files wait here for the storage: a render is not done twice for an upload."""
+        # By the store's clock, which cannot be asked: it may be away.
+        now_s = self._claim.claimed_at.timestamp() + time.monotonic() - self._claimed
         retained = self._retained
         if retained is not None:
-            return time.time() - retained.retained_at < self._context.hold_limit_s
-        return self._context.retained.keep(self._claim, rendered, asdict(self._context.hooks.facts()))
+            return now_s - retained.retained_at < self._context.hold_limit_s
+        facts = asdict(self._context.hooks.facts())
+        return self._context.retained.keep(self._claim, rendered, facts, now_s=now_s)
 
     def _put_on_hold(self, error: JobError) -> JobState | LeaseAnswer:
         claim = self._claim

@@ -84,7 +84,9 @@ class Republisher:
         Raises:
             StoreUnavailable: Redis is away; nothing is decided without it.
         """
-        self._mine = [retained for retained in self._retained.all() if self._hold(retained)]
+        waiting = self._retained.all()
+        now_s = self._store.clock().timestamp() if waiting else 0.0
+        self._mine = [retained for retained in waiting if self._hold(retained, now_s - retained.retained_at)]
         self._storage.look()
 
     def publish(self) -> None:
@@ -113,10 +115,10 @@ class Republisher:
                 return
         self._pause_s = _FIRST_PAUSE_S
 
-    def _hold(self, retained: RetainedRender) -> bool:
+    def _hold(self, retained: RetainedRender, age_s: float) -> bool:
         """Whether this worker may claim the job; files that nobody needs any more are removed."""
         now = time.monotonic()
-        over = time.time() - retained.retained_at >= self._hold_limit_s
+        over = age_s >= self._hold_limit_s
         # Others can do it now, and what refuses this worker does not pass by itself.
         over = over or (self._storage.is_refused and self._storage.is_mine_alone)
         if not over and now < self._held_until.get(retained.job_id, 0.0):
@@ -127,7 +129,8 @@ class Republisher:
             return True
         self._held_until.pop(retained.job_id, None)
         state = self._state_of(retained)
-        if state in _OF_NO_USE or time.time() - retained.retained_at >= 2 * self._hold_limit_s:
+        # An attempt that runs may be publishing these very files.
+        if state in _OF_NO_USE or (state is not JobState.RUNNING and age_s >= 2 * self._hold_limit_s):
             self._retained.forget(retained.token)
             return False
         # Whoever comes first may have it, and nobody needs less time than this worker.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,7 +41,7 @@ class RetainedRender:
     job_id: str
     attempt: int  # that rendered it
     spec_digest: str
-    retained_at: Annotated[float, Field(alias="kept_at")]  # time.time()
+    retained_at: Annotated[float, Field(alias="kept_at")]  # s since the epoch, by the store's clock
     files: tuple[RetainedFile, ...]  # one for each output of `rendered`
     rendered: Rendered
     worker: dict[str, Any]  # what the worker said of itself then
@@ -73,10 +72,11 @@ class RetainedRenders:
             else:
                 self._retained[retained.token] = retained
 
-    def keep(self, claim: Claim, rendered: Rendered, worker: Mapping[str, Any]) -> bool:
+    def keep(self, claim: Claim, rendered: Rendered, worker: Mapping[str, Any], *, now_s: float) -> bool:
         """Put an attempt's files away; they are not where they were afterwards. False: there is no room.
 
-        What is put away already for the job stays as it is: one render is enough.
+        What is put away already for the job stays as it is: one render is enough. `now_s` is the time by the
+        store's clock: files outlive a worker whose own clock is put right.
         """
         with self._lock:
             if self._of(claim.job_id) is not None:
@@ -85,7 +85,7 @@ class RetainedRenders:
                 return False
             folder = self._folder / claim.token
             try:
-                retained = _put_away(folder, claim, rendered, worker)
+                retained = _put_away(folder, claim, rendered, worker, now_s)
             except OSError as exc:
                 log.warning(
                     "Files could not be retained", extra={"event": "not_retained", "reason": str(exc)}
@@ -146,7 +146,9 @@ class RetainedRenders:
             return False
 
 
-def _put_away(folder: Path, claim: Claim, rendered: Rendered, worker: Mapping[str, Any]) -> RetainedRender:
+def _put_away(
+    folder: Path, claim: Claim, rendered: Rendered, worker: Mapping[str, Any], now_s: float
+) -> RetainedRender:
     folder.mkdir(parents=True)
     files, outputs = [], []
     for number, output in enumerate(rendered.outputs):
@@ -159,7 +161,7 @@ def _put_away(folder: Path, claim: Claim, rendered: Rendered, worker: Mapping[st
         attempt=claim.attempt,
         token=claim.token,
         spec_digest=spec_digest(claim.spec),
-        retained_at=time.time(),
+        retained_at=now_s,
         files=tuple(files),
         rendered=replace(rendered, outputs=tuple(outputs)),
         worker=dict(worker),

@@ -168,7 +168,8 @@ def clean(
     say(
         door.out,
         f"{'would be removed' if dry_run else 'removed'}: {cleaned.attempts} attempts that no job names, "
-        f"{cleaned.results} results, {cleaned.inputs} inputs, {cleaned.uploads} uploads that never ended; "
+        f"{cleaned.results} results, {cleaned.inputs} inputs, {cleaned.uploads} uploads that never ended, "
+        f"what was left of {cleaned.removed} jobs; "
         f"{cleaned.size_bytes / 2**20:.1f} MiB",
     )
 

@@ -25,6 +25,7 @@ class Keys:
     ``{farm}:deadlines``     sorted set   ids never started, by deadline (ms)
     ``{farm}:finished``      sorted set   ended ids by when (ms)
     ``{farm}:unshortened``   sorted set   those of them that still have a stream, by when
+    ``{farm}:removed``       sorted set   ids of removed jobs whose files may still be there, by when (ms)
     ``{farm}:idem:<hash>``   string       id and spec digest that an idempotency key stands for
     ``{farm}:content:<hash>`` string      the job whose result is kept for jobs of that content
     ``{farm}:last``          string       the youngest order (µs)
@@ -72,6 +73,11 @@ class Keys:
     def forgot(self) -> str:
         """When it was noticed that this Redis forgot everything."""
         return f"{self.root}forgot"
+
+    @property
+    def removed(self) -> str:
+        """Sorted set: removed jobs whose files may still be there."""
+        return f"{self.root}removed"
 
     def state(self, state: str) -> str:
         """Sorted set: the jobs in that state, by when they were submitted."""

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from farm.errors import FarmError
-from farm.job import JobEvent, JobRecord, JobState
+from farm.job import JobEvent, JobRecord, JobState, utc_from_ms
 from farm.store import codec
 from farm.store.base import Counts, IdPage, JobBrief, Page, Queued
 from farm.store.redis.control import RedisCancelFeed
@@ -221,6 +221,11 @@ class RedisReading(RedisEpoch):
             job_of[key]: [codec.event_from(job_of[key], event_id, fields) for event_id, fields in entries]
             for key, entries in found or ()
         }
+
+    def clock(self) -> datetime:
+        """The server's time."""
+        seconds, micros = self._command("TIME")
+        return utc_from_ms(int(seconds) * 1000 + int(micros) // 1000)
 
     def listen_control(self) -> RedisCancelFeed:
         """Cancels as they are requested; for one thread, which closes it."""

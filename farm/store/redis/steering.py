@@ -30,6 +30,15 @@ class RedisSteering(RedisEpoch):
         """Drop the records of jobs that have ended."""
         return self._steer(job_ids, lambda job_id: self._call("remove", job_id))
 
+    def removed(self, *, limit: int = 1000) -> list[str]:
+        """Ids of jobs that were removed and whose files may still be there, oldest first."""
+        ids: list[bytes] = self._command("ZRANGE", self.keys.removed, 0, limit - 1)
+        return [job_id.decode() for job_id in ids]
+
+    def files_are_gone(self, job_id: str) -> None:
+        """Nothing of a removed job is left."""
+        self._command("ZREM", self.keys.removed, job_id)
+
     def resume(self, job_ids: Sequence[str]) -> dict[str, JobState]:
         """Let paused jobs wait for a worker again."""
         return self._announce("resume", job_ids, None)

@@ -169,6 +169,10 @@ class MemoryReading(MemoryState):
             return []
         return [event for event in kept.events if int(event.event_id) > int(seen)]
 
+    def clock(self) -> datetime:
+        """The store's time."""
+        return self._now()
+
     def listen_control(self) -> MemoryCancelFeed:
         """Cancels as they are requested; for one thread, which closes it."""
         feed = MemoryCancelFeed(self._feeds)

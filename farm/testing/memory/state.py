@@ -118,6 +118,7 @@ class MemoryState:
         self._passed: dict[PriorityQueue, int] = {}
         self._workers: dict[str, tuple[float, WorkerStatus]] = {}
         self._heard = math.inf, 0.0  # as scripts/put_worker.lua notes it
+        self._removed: dict[str, None] = {}
         self._blobs: dict[str, tuple[float, bytes]] = {}
         self._locks: dict[str, tuple[float, str]] = {}
         self._drains: dict[str, Drain] = {}

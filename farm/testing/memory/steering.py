@@ -33,6 +33,16 @@ class MemorySteering(MemoryState):
         """Drop the records of jobs that have ended."""
         return self._steer(job_ids, self._remove_ended)
 
+    def removed(self, *, limit: int = 1000) -> list[str]:
+        """Ids of jobs that were removed and whose files may still be there, oldest first."""
+        with self._lock:
+            return list(self._removed)[:limit]
+
+    def files_are_gone(self, job_id: str) -> None:
+        """Nothing of a removed job is left."""
+        with self._lock:
+            self._removed.pop(job_id, None)
+
     def _steer(self, job_ids: Sequence[str], act: Callable[[Kept], None]) -> dict[str, JobState]:
         states: dict[str, JobState] = {}
         with self._lock:
@@ -84,3 +94,4 @@ class MemorySteering(MemoryState):
     def _remove_ended(self, kept: Kept) -> None:
         if kept.record.state.final:
             self._drop(kept)
+            self._removed[kept.record.job_id] = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import pytest
 from farm import AsyncFarm
 from farm.asking.selection import Selection
 from farm.client import Farm
-from farm.errors import InvalidJob, JobNotFound
+from farm.errors import InvalidJob, JobNotFound, StorageUnavailable
 from farm.handle import Job
 from farm.job import JobState
+from farm.store.base import Claim
 from farm.testing import FolderStorage, MemoryJobStore
+from farm.upkeep.cleaning import Cleaner, CleanLimits
 from tests.support.fleet import TEMPLATE, wan_graph
 from tests.support.jobs import a_result, an_error
 
@@ -144,6 +147,46 @@ def test_the_files_of_a_job_go_with_it_unless_another_one_has_them_too(
     with pytest.raises(JobNotFound):
         farm.get(jobs["fox"].job_id)
     assert jobs["owl"].refresh().state is JobState.QUEUED
+
+
+def test_files_of_a_job_that_was_removed_while_the_storage_was_away_go_with_the_next_clean_up(
+    farm: Farm, store: MemoryJobStore, jobs: dict[str, Job], tmp_path: Path
+) -> None:
+    storage, gone = FolderStorage(tmp_path / "s3"), jobs["fox"].job_id
+    farm = Farm(store=store, storage=storage)
+    for name in ("clip.mp4", "manifest.json"):
+        storage.put_bytes(
+            b"fox", f"{storage.keys.attempt_prefix(gone, 'a' * 32)}{name}", media_type="video/mp4"
+        )
+    farm.cancel_many([gone])
+    storage.broken = StorageUnavailable("folder", "unplugged")
+
+    assert farm.remove_many([gone]) == {gone: JobState.CANCELED}
+    storage.broken = None
+
+    assert Cleaner(store, storage, CleanLimits()).clean(dry_run=True).removed == 1
+    assert Cleaner(store, storage, CleanLimits()).clean().removed == 1
+    assert list(storage.list()) == []
+    assert store.removed() == []
+
+
+def test_files_that_another_result_names_outlive_their_own_job_and_go_after_the_other(
+    farm: Farm, store: MemoryJobStore, jobs: dict[str, Job]
+) -> None:
+    storage = farm.storage
+    maker, borrower = jobs["fox"].job_id, jobs["owl"].job_id
+    prefix = storage.keys.attempt_prefix(maker, "a" * 32)
+    storage.put_bytes(b"{}", f"{prefix}manifest.json", media_type="application/json")
+    for job_id in (maker, borrower):
+        assert isinstance(store.claim(job_id, worker="w1"), Claim)
+        store.succeed(job_id, 1, replace(a_result(), manifest_key=f"{prefix}manifest.json"))
+
+    farm.remove_many([maker])
+    assert len(list(storage.list(prefix))) == 1
+
+    farm.remove_many([borrower])
+    Cleaner(store, storage, CleanLimits()).clean()
+    assert list(storage.list(prefix)) == []
 
 
 def test_the_same_words_work_for_asyncio(store: MemoryJobStore, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from worker.results.retained import RetainedRenders
 from worker.results.storage_watch import StorageWatch
 
 LIMIT = 1000
+NOW_S = time.time()  # by the store's clock
 
 
 def a_render(folder: Path, content: bytes = b"a clip", name: str = "clip.mp4") -> Rendered:
@@ -58,7 +60,7 @@ def retained(tmp_path: Path) -> RetainedRenders:
 def test_what_is_kept_is_found_again_by_the_next_process(
     retained: RetainedRenders, claim: Claim, tmp_path: Path
 ) -> None:
-    assert retained.keep(claim, a_render(tmp_path / "output"), {"name": "w1"})
+    assert retained.keep(claim, a_render(tmp_path / "output"), {"name": "w1"}, now_s=NOW_S)
 
     found = RetainedRenders(tmp_path / "retained", limit_bytes=LIMIT).find(claim.job_id, claim.spec)
 
@@ -81,7 +83,7 @@ def test_what_is_kept_is_found_again_by_the_next_process(
 def test_files_that_are_not_whole_are_dropped(
     retained: RetainedRenders, claim: Claim, tmp_path: Path, spoil: Callable[[Path], object]
 ) -> None:
-    retained.keep(claim, a_render(tmp_path / "output"), {})
+    retained.keep(claim, a_render(tmp_path / "output"), {}, now_s=NOW_S)
     spoil(next((tmp_path / "retained" / claim.token).glob("*.mp4")))
 
     assert retained.find(claim.job_id, claim.spec) is None
@@ -91,7 +93,7 @@ def test_files_that_are_not_whole_are_dropped(
 def test_files_of_another_spec_are_not_this_jobs_result(
     retained: RetainedRenders, claim: Claim, tmp_path: Path
 ) -> None:
-    retained.keep(claim, a_render(tmp_path / "output"), {})
+    retained.keep(claim, a_render(tmp_path / "output"), {}, now_s=NOW_S)
 
     assert retained.find(claim.job_id, replace(claim.spec, graph={"2": {}})) is None
 
@@ -99,7 +101,7 @@ def test_files_of_another_spec_are_not_this_jobs_result(
 def test_what_an_older_worker_kept_under_the_jobs_id_is_found_and_forgotten(
     retained: RetainedRenders, claim: Claim, tmp_path: Path
 ) -> None:
-    retained.keep(claim, a_render(tmp_path / "output"), {})
+    retained.keep(claim, a_render(tmp_path / "output"), {}, now_s=NOW_S)
     old = (tmp_path / "retained" / claim.token).rename(tmp_path / "retained" / claim.job_id)
     note = json.loads((old / "kept.json").read_text())
     del note["token"]
@@ -118,7 +120,7 @@ def test_what_an_older_worker_kept_under_the_jobs_id_is_found_and_forgotten(
 def test_forgetting_one_attempt_spares_the_files_of_another_of_the_same_number(
     retained: RetainedRenders, claim: Claim, tmp_path: Path
 ) -> None:
-    retained.keep(claim, a_render(tmp_path / "output"), {})
+    retained.keep(claim, a_render(tmp_path / "output"), {}, now_s=NOW_S)
 
     retained.forget(OTHER)
 
@@ -128,12 +130,12 @@ def test_forgetting_one_attempt_spares_the_files_of_another_of_the_same_number(
 def test_there_is_no_more_room_than_the_limit_says(
     retained: RetainedRenders, claim: Claim, tmp_path: Path
 ) -> None:
-    assert not retained.keep(claim, a_render(tmp_path / "large", b"x" * (LIMIT + 1)), {})
-    assert retained.keep(claim, a_render(tmp_path / "small", b"x" * (LIMIT // 2)), {})
+    assert not retained.keep(claim, a_render(tmp_path / "large", b"x" * (LIMIT + 1)), {}, now_s=NOW_S)
+    assert retained.keep(claim, a_render(tmp_path / "small", b"x" * (LIMIT // 2)), {}, now_s=NOW_S)
 
     assert retained.full
     other = replace(claim, job_id="another-job-id", token=OTHER)
-    assert not retained.keep(other, a_render(tmp_path / "second", b"x" * (LIMIT // 2 + 1)), {})
+    assert not retained.keep(other, a_render(tmp_path / "second", b"x" * (LIMIT // 2 + 1)), {}, now_s=NOW_S)
 
 
 def test_a_half_put_away_render_is_cleared(claim: Claim, tmp_path: Path) -> None:
@@ -168,7 +170,7 @@ class Scene:
 def on_hold(
     store: MemoryJobStore, retained: RetainedRenders, claim: Claim, folder: Path, size: int = 10
 ) -> None:
-    retained.keep(claim, a_render(folder, b"x" * size), {})
+    retained.keep(claim, a_render(folder, b"x" * size), {}, now_s=NOW_S)
     store.put_on_hold(claim.job_id, claim.attempt, an_error(), hold_s=60.0)
 
 
@@ -187,7 +189,7 @@ def test_what_waits_is_published_when_the_storage_answers(
 def test_files_of_a_job_that_ended_otherwise_are_removed(
     retained: RetainedRenders, store: MemoryJobStore, claim: Claim, tmp_path: Path
 ) -> None:
-    retained.keep(claim, a_render(tmp_path / "output"), {})
+    retained.keep(claim, a_render(tmp_path / "output"), {}, now_s=NOW_S)
     store.succeed(claim.job_id, claim.attempt, a_result())
 
     Scene(retained, store).loop.hold()
@@ -208,6 +210,38 @@ def test_a_job_is_let_go_when_it_was_held_for_long_enough(
     assert scene.published == []
     assert isinstance(store.claim(claim.job_id, worker="w2"), Claim)
     assert store.get(claim.job_id).state is JobState.RUNNING
+
+
+def test_files_are_held_by_the_stores_clock_whatever_that_of_the_worker_says(
+    retained: RetainedRenders,
+    store: MemoryJobStore,
+    claim: Claim,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    on_hold(store, retained, claim, tmp_path / "output")
+    scene = Scene(retained, store)
+    monkeypatch.setattr(store, "_clock", lambda: NOW_S + 60.0)
+    monkeypatch.setattr(time, "time", lambda: NOW_S + 7200.0)
+
+    scene.loop.hold()
+    scene.loop.publish()
+
+    assert scene.published == [claim.job_id]
+
+
+def test_files_that_an_attempt_publishes_stay_until_it_has_ended(
+    retained: RetainedRenders, store: MemoryJobStore, claim: Claim, tmp_path: Path
+) -> None:
+    retained.keep(claim, a_render(tmp_path / "output"), {}, now_s=NOW_S - 8000.0)
+    scene = Scene(retained, store)
+
+    scene.loop.hold()
+    assert retained.find(claim.job_id) is not None
+
+    store.release(claim.job_id, claim.attempt, reason="drain")
+    scene.loop.hold()
+    assert retained.find(claim.job_id) is None
 
 
 def test_the_gate_is_closed_while_too_much_waits(
