@@ -25,6 +25,7 @@ _MACHINES_FAILED: Final = (
     "it failed {count} times for the reasons of a machine, the last time on {worker}: {why}"
 )
 LEFT_TO_OTHERS: Final = 15  # times `avoid_s`: so long others have the first right, if there are any
+BACK_SOON_S: Final = 60.0  # for so long a worker that ended may be started again, and is waited for
 PASSED_AT_ONCE: Final = 10  # so many of a priority queue are let past younger ones elsewhere by one sweep
 NOTIFY_AGAIN_S: Final = 1.0  # after a claim was refused *here*: the notification that brought it is used up
 

@@ -33,7 +33,7 @@ _MAY_STAY: Final = (
     "last",
     "paces",
     "workers",
-    "heard",
+    "lately",
     "worker:",
     "blob:",
     "lock:",

@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 import redis
 
-from farm.store.base import StoreLimits
+from farm.job import ErrorKind, JobState, queue_for
+from farm.status.worker import WorkerStatus
+from farm.store.base import Claim, StoreLimits
 from farm.store.redis.link import RedisLink
 from farm.store.redis.lua import _digest, _text
 from farm.store.redis.store import RedisJobStore
 from farm.upkeep.steward import Steward
 from tests.chaos.checker import Breach
+from tests.support.jobs import a_job, an_error
 from tests.virtual.fleet import NOTIFIER
 from tests.virtual.loop import Loop, Process
 from tests.virtual.plan import Durability, Fault, Plan, make_plan
@@ -190,3 +193,36 @@ def test_a_key_that_ends_by_itself_ends_when_its_virtual_time_has_come(
     during(act)
 
     assert held == [True, False, True]
+
+
+def test_time_in_which_redis_was_away_is_no_workers_absence(
+    told: tuple[Loop, RedisJobStore, Callable[[Callable[[], None]], None]],
+) -> None:
+    loop, store, during = told
+    seen: list[object] = []
+
+    def tell(*names: str) -> None:
+        for name in names:
+            store.put_worker(WorkerStatus(name=name, vram_gib=24), ttl_s=15.0)
+
+    def judged() -> object:
+        job = a_job(queue=queue_for(24))
+        store.submit([job])
+        claim = store.claim(job.job_id, worker="w1")
+        assert isinstance(claim, Claim)
+        error = an_error(ErrorKind.JOB)
+        return store.fail(job.job_id, 1, error, retry_in_s=0.0, doubt="how", token=claim.token)
+
+    def act() -> None:
+        tell("w1", "w2")
+        loop.sleep(1800.0)  # in which it was away
+        seen.append(judged())
+        for _ in range(14):
+            tell("w1")
+            loop.sleep(5.0)
+            seen.append(judged())
+
+    during(act)
+
+    assert seen[:12] == [JobState.QUEUED] * 12
+    assert seen[-1] is JobState.FAILED

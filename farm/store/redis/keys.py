@@ -32,7 +32,7 @@ class Keys:
     ``{farm}:epoch``         string       made at first use: another one means that Redis forgot all
     ``{farm}:forgot``        string       when that was noticed (ms), for the length of the retention
     ``{farm}:worker:<name>`` string       a worker's status, with a time to live; names in ``{farm}:workers``
-    ``{farm}:heard``         string       by when a worker must be heard of again (``is_silence``)
+    ``{farm}:lately``        sorted set   "GiB name" of workers that live or may be back soon, by when
     ``{farm}:blob:<name>``   string       node definitions that statuses name, with a time to live
     ``{farm}:drain:<name>``  string       that a worker shall fetch nothing: ``finish`` or ``now``
     ``{farm}:paces``         hash         kind of job -> how long it took: "count mean variance"

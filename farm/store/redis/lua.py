@@ -13,7 +13,7 @@ from typing import Any
 import redis
 from redis.exceptions import NoScriptError
 
-from farm.store.verdicts import LEFT_TO_OTHERS, WORDS
+from farm.store.verdicts import BACK_SOON_S, LEFT_TO_OTHERS, WORDS
 
 Argument = bytes | str | int | float
 
@@ -45,7 +45,8 @@ def _text(script: str) -> str:
 def _constants() -> str:
     """What scripts are given of `farm.store.verdicts`; such text is written alike in JSON and in Lua."""
     words = "".join(f"  {name} = {json.dumps(text)},\n" for name, text in WORDS.items())
-    return f"local left_to_others = {LEFT_TO_OTHERS}\nlocal words = {{\n{words}}}\n"
+    numbers = f"local left_to_others = {LEFT_TO_OTHERS}\nlocal back_soon_ms = {BACK_SOON_S * 1000:.0f}\n"
+    return f"{numbers}local words = {{\n{words}}}\n"
 
 
 @functools.cache

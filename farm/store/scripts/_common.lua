@@ -1,5 +1,5 @@
 -- Put before every script of this folder, and behind the constants of `verdicts.py`: `words`, which scripts
--- say, and `left_to_others`.
+-- say, `left_to_others`, and `back_soon_ms`.
 --
 -- KEYS[1] is the root of all keys, "{namespace}:"; the other keys are made from it here, so that one
 -- hash tag keeps them in one slot. ARGV[1] is how many events a job's stream keeps, about.
@@ -169,26 +169,25 @@ local function fetches(status)
   return reasons == nil or type(reasons) == 'table' and #reasons == 0
 end
 
--- By when some worker must be heard of again, and until when those that live may need to say so after a silence
--- of all: put_worker.lua notes both (ms). While Redis was away none of them could.
-local function heard()
-  local due, roll_call = (redis.call('GET', root .. 'heard') or ''):match('^(%d+) (%d+)$')
-  return tonumber(due or now), tonumber(roll_call or 0)
+-- "GiB name" of workers that were heard of within a minute of whoever was heard of last, and when that was: one that
+-- was ended may be back soon, and while Redis is away nobody can say that it lives.
+local function lately()
+  local last = tonumber(redis.call('ZRANGE', root .. 'lately', -1, -1, 'WITHSCORES')[2])
+  if not last then return {}, now end
+  return redis.call('ZRANGEBYSCORE', root .. 'lately', digits(last - back_soon_ms), '+inf'), last
 end
 
-local function is_silence()
-  local due, roll_call = heard()
-  return now > due or now < roll_call
-end
-
--- Whether a worker lives that serves the job's VRAM class, and that `may(name, status)` says yes to. In a silence
--- one may live: that a job found nobody then must not be its end.
+-- Whether a worker serves the job's VRAM class that `may(name, status)` says yes to. One that may be back soon counts
+-- as one that is about to start.
 local function somebody(job, may)
-  if is_silence() then return true end
   local gib = tonumber(job.head.q:match('%d+$') or 0)
   for _, name in ipairs(redis.call('SMEMBERS', root .. 'workers')) do
     local status = status_of(name)
     if status and (tonumber(status.vram_gib) or 0) >= gib and may(name, status) then return true end
+  end
+  for _, member in ipairs(lately()) do
+    local its_gib, name = member:match('^(%d+) (.*)$')
+    if tonumber(its_gib) >= gib and not status_of(name) and may(name, {not_fetching = {'gone'}}) then return true end
   end
   return false
 end

@@ -1,9 +1,11 @@
 -- Keep what a worker says of itself for a while. KEYS: root. ARGV: events kept, name, status, ms.
 redis.call('SET', key('worker', ARGV[2]), ARGV[3], 'PX', ARGV[4])
 redis.call('SADD', root .. 'workers', ARGV[2])
-local ttl_ms = tonumber(ARGV[4])
-local due, roll_call = heard()
-if now > due then roll_call = now + ttl_ms end
--- A status is told anew after a third of its life; what was told last of all must not be older than that for long.
-redis.call('SET', root .. 'heard', digits(now + math.floor(ttl_ms * 2 / 3)) .. ' ' .. digits(roll_call))
+-- Time in which nobody was heard of is nobody's absence: Redis was away.
+local members, last = lately()
+local silence_ms = now - last > tonumber(ARGV[4]) and now - last or 0
+for _, member in ipairs(members) do redis.call('ZINCRBY', root .. 'lately', digits(silence_ms), member) end
+local gib = math.floor(tonumber((status_of(ARGV[2]) or {}).vram_gib) or 0)
+redis.call('ZADD', root .. 'lately', now, gib .. ' ' .. ARGV[2])
+redis.call('ZREMRANGEBYSCORE', root .. 'lately', '-inf', '(' .. digits(now - back_soon_ms))
 return 1

@@ -19,8 +19,12 @@ class MemoryFleet(MemoryState):
         with self._lock:
             now = self._clock()
             self._workers[status.name] = (now + ttl_s, read_again)
-            due, roll_call = self._heard
-            self._heard = (now + ttl_s * 2 / 3, now + ttl_s if now > due else roll_call)
+            last = max((heard for heard, _ in self._lately.values()), default=now)
+            silence_s = now - last if now - last > ttl_s else 0.0
+            self._lately = {
+                name: (self._lately[name][0] + silence_s, gib) for name, gib in self._back_soon().items()
+            }
+            self._lately[status.name] = (now, int(status.vram_gib or 0))
 
     def drop_worker(self, name: str) -> None:
         """Forget a worker's status."""

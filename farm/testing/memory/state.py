@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import queue as queues
 import threading
 import time
@@ -12,14 +11,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from comfy.wan.paces import Pace
 from farm.errors import JobForgotten, JobNotFound
 from farm.job import AttemptNote, EventKind, JobError, JobEvent, JobRecord, JobState, utc_from_ms
+from farm.status.not_fetching import NotFetching
 from farm.status.worker import WorkerStatus
 from farm.store.base import Drain, Notification, StoreLimits
+from farm.store.verdicts import BACK_SOON_S
 
+_GONE: Final = WorkerStatus(name="gone", not_fetching=(NotFetching.STARTING,))
 PriorityQueue = tuple[int, str]  # priority, queue
 
 
@@ -117,7 +119,7 @@ class MemoryState:
         self._notifications: dict[PriorityQueue, deque[str]] = {}  # popped from the right
         self._passed: dict[PriorityQueue, int] = {}
         self._workers: dict[str, tuple[float, WorkerStatus]] = {}
-        self._heard = math.inf, 0.0  # as scripts/put_worker.lua notes it
+        self._lately: dict[str, tuple[float, int]] = {}  # when it was heard of, and its GiB
         self._removed: dict[str, None] = {}
         self._blobs: dict[str, tuple[float, bytes]] = {}
         self._locks: dict[str, tuple[float, str]] = {}
@@ -144,16 +146,18 @@ class MemoryState:
         now = self._clock()
         return {name: status for name, (until, status) in self._workers.items() if until > now}
 
-    def _is_silence(self) -> bool:
-        now = self._clock()
-        return now > self._heard[0] or now < self._heard[1]
-
     def _somebody(self, queue: str, may: Callable[[str, WorkerStatus], bool]) -> bool:
         """As scripts/_common.lua finds out."""
-        gib = int(queue.rpartition(".")[2])
-        return self._is_silence() or any(
-            (status.vram_gib or 0) >= gib and may(name, status) for name, status in self._living().items()
-        )
+        gib, living = int(queue.rpartition(".")[2]), self._living()
+        able = {name: status for name, status in living.items() if (status.vram_gib or 0) >= gib}
+        gone = self._back_soon().items()
+        able |= {name: _GONE for name, its_gib in gone if its_gib >= gib and name not in living}
+        return any(may(name, status) for name, status in able.items())
+
+    def _back_soon(self) -> dict[str, int]:
+        """GiB of workers that were heard of within a minute of whoever was heard of last."""
+        last = max((heard for heard, _ in self._lately.values()), default=0.0)
+        return {name: gib for name, (heard, gib) in self._lately.items() if heard >= last - BACK_SOON_S}
 
     def _kept(self, job_id: str) -> Kept:
         kept = self._jobs.get(job_id)
