@@ -33,7 +33,7 @@ from farm.steering import Wanted, ids_of
 from farm.storage import Storage
 from farm.storage.base import ProgressHook
 from farm.storage.downloads import DEFAULT_NAME, Extra
-from farm.store.base import Counts
+from farm.store.base import Counts, Page
 from farm.store.follow import ends
 from farm.store.follower import Follower
 from farm.store.roles import SubmitterStore
@@ -171,6 +171,35 @@ class AsyncFarm:
         """As `Farm.select`: ``async for job in farm.select(…)``."""
         async for job in self._each(self._farm.select(wanted)):
             yield job
+
+    async def page(
+        self,
+        *,
+        state: JobState | None = None,
+        label: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """As `Farm.page`."""
+        return await self.call(
+            self._farm.page,
+            state=state,
+            label=label,
+            since=since,
+            until=until,
+            limit=limit,
+            cursor=cursor,
+        )
+
+    async def queue_positions(self, job_ids: Sequence[str]) -> dict[str, int]:
+        """As `Farm.queue_positions`."""
+        return await self.call(self._farm.queue_positions, job_ids)
+
+    async def recent_events(self, job_id: str, *, limit: int = 20) -> builtins.list[JobEvent]:
+        """As `Farm.recent_events`."""
+        return await self.call(self._farm.recent_events, job_id, limit=limit)
 
     async def events(self, job_id: str, *, after: str = "0", live: bool = True) -> AsyncIterator[JobEvent]:
         """As `Farm.events`: ``async for event in farm.events(job_id)``."""

@@ -37,7 +37,7 @@ from farm.steering import Wanted, ids_of, prioritize, remove, retry_each
 from farm.storage import S3Storage, Storage
 from farm.storage.base import ProgressHook
 from farm.storage.downloads import DEFAULT_NAME, Extra
-from farm.store.base import Counts, NewJob
+from farm.store.base import Counts, NewJob, Page
 from farm.store.follow import follow, past_events
 from farm.store.roles import SubmitterStore
 
@@ -310,6 +310,27 @@ class Farm:
         """
         return (Job(self, record.job_id, record) for record in select(self.store, wanted))
 
+    def page(
+        self,
+        *,
+        state: JobState | None = None,
+        label: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """One page of a listing, newest first, for who goes on with it later by its `next_cursor`."""
+        return self.store.find(state=state, label=label, since=since, until=until, limit=limit, cursor=cursor)
+
+    def queue_positions(self, job_ids: Sequence[str]) -> dict[str, int]:
+        """Of each of the jobs that waits for a worker: how many of its VRAM class come before it."""
+        return self.store.queue_positions(job_ids)
+
+    def recent_events(self, job_id: str, *, limit: int = 20) -> builtins.list[JobEvent]:
+        """The newest events of a job that has been claimed, oldest first."""
+        return self.store.recent_events(job_id, limit=limit)
+
     def events(self, job_id: str, *, after: str = "0", live: bool = True) -> Iterator[JobEvent]:
         """What happened and happens to a job, in order; ends when the job has ended.
 
@@ -508,7 +529,7 @@ def succeeded(record: JobRecord) -> JobRecord:
 
 
 def _at(index: int, problem: Problem) -> Problem:
-    return Problem(field=f"request {index}: {problem.field}", message=problem.message)
+    return replace(problem, field=f"request {index}: {problem.field}")
 
 
 def _itself(known: Definitions) -> Definitions:

@@ -41,6 +41,10 @@ class Problem:
 
     field: str  # "priority", "graph", "6.text", …
     message: str
+    # Of a graph, what `field` says in words:
+    kind: str | None = None  # stable id, ComfyUI's own where it has one: "value_not_in_list", "cycle", …
+    node_id: str | None = None
+    input_name: str | None = None
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}"

@@ -125,7 +125,7 @@ class JobSpec:
     # Of one attempt, from its claim to its finished files: storing them does not count.
     time_limit_s: Annotated[float, Field(gt=0, le=7 * 86400)] = 3600.0
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
-    labels: Annotated[tuple[Label, ...], Field(max_length=16)] = ()
+    labels: Annotated[tuple[Label, ...], Field(max_length=17)] = ()  # sixteen, and the gateway's own
     idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     accept: ChangeKind = ChangeKind.NEAR  # what the worker may change to make the graph fit the worker
     # What the caller asks of such changes; most need `accept` "different". Stored as "wishes", its first
@@ -154,6 +154,8 @@ class Progress:
     steps: int | None = None
     seconds_per_step: float | None = None
     eta_s: float | None = None  # of the whole job, until its result is stored
+    nodes_done: int | None = None  # of those that run for this graph
+    nodes_total: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,8 @@ class RunProgress:
     fraction: float  # 0…1 of the whole run, never falling; by weights, not by time
     # Measured in this node, its first step left out (it pays for loading); None: too quick or few to tell.
     seconds_per_step: float | None
+    nodes_done: int  # of those that run for the graph; a cached one is done from the start
+    nodes_total: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +181,13 @@ class WorkTracker:
             steps=int(node.maximum) if node is not None and counts else None,
             fraction=self._fraction,
             seconds_per_step=node.seconds_per_step if node is not None else None,
+            nodes_done=len(self._weight) if succeeded else len(self._weight.keys() & self._done()),
+            nodes_total=len(self._weight),
         )
+
+    def _done(self) -> set[str]:
+        ended = {node_id for node_id, node in self._begun.items() if node.ended_s is not None}
+        return ended | self._unheard | self.cached
 
     def _done_fraction(self) -> float:
         to_run = {node_id: weight for node_id, weight in self._weight.items() if node_id not in self.cached}

@@ -370,7 +370,13 @@ def as_problem(problem: GraphProblem) -> Problem:
     """What is wrong with a graph, as the farm tells it."""
     input_path = ".".join(part for part in (problem.node_id, problem.input_name) if part)
     kind = f" ({problem.class_type})" if problem.class_type else ""
-    return Problem(field=f"node {input_path}{kind}" if input_path else "graph", message=problem.message)
+    return Problem(
+        field=f"node {input_path}{kind}" if input_path else "graph",
+        message=problem.message,
+        kind=problem.kind,
+        node_id=problem.node_id,
+        input_name=problem.input_name,
+    )
 
 
 def _bad_options(options: JobOptions) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import ChainMap
 from collections.abc import Hashable, Iterator, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
 from comfy.errors import GraphProblem, UnknownMessage
@@ -260,7 +260,7 @@ def _nearest(verdicts: Sequence[tuple[_Nodes, Sequence[GraphProblem]]], gib: int
     worker = (nodes.large_enough(gib) or list(nodes.workers))[0]
     where = f"worker {worker.name}" + (f", the nearest of {known}" if known > 1 else "")
     for problem in map(as_problem, problems):
-        yield Problem(field=problem.field, message=f"{problem.message} ({where})")
+        yield replace(problem, message=f"{problem.message} ({where})")
 
 
 def _is_of_the_worker(problem: GraphProblem, spec: JobSpec) -> bool:

@@ -8,19 +8,20 @@ from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from farm.gateway.bodies import check_length, measured
+from farm.gateway.bodies import check_length, drained, measured
+from farm.gateway.comfy.door import COMFY
 from farm.gateway.door import SMALL_BODY, Call, Door, Visit
 from farm.gateway.health import HEALTH
 from farm.gateway.house import House
 from farm.gateway.keys import ANYBODY
 from farm.gateway.refusals import Refusal, refusal_of
 
-DOORS: Final[Sequence[Door]] = (HEALTH,)
+DOORS: Final[Sequence[Door]] = (HEALTH, COMFY)
 
 # For whatever a browser shows of us: nothing of it is run, framed or guessed at.
 _HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
@@ -63,8 +64,13 @@ class _Endpoint:
             origin = self._house.guard.check_origin(request)
             check_length(request, most_bytes)
             response = _preflight() if call is None else await self._answer(call, request)
+        except ClientDisconnect:
+            return  # nobody is left to answer
         except Exception as exc:  # noqa: BLE001  # the top of a request; `refusal_of` logs what is a fault
-            response = refused(self._door, refusal_of(exc))
+            refusal = refusal_of(exc)
+            response = refused(self._door, refusal)
+            if refusal.status == 413:
+                await drained(receive)
         if origin is not None:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Vary"] = "Origin"

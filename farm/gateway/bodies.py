@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -12,6 +13,8 @@ from starlette.types import Message, Receive
 
 from farm.gateway.refusals import Refusal, bad_request
 
+_DRAINED_BYTES: Final = 64 << 20
+_DRAINED_S: Final = 2.0
 _JSON_TYPES: Final = ("application/json",)
 _IN_THREAD_BYTES: Final = 64 << 10  # reading more JSON than that would hold up everybody else
 
@@ -35,6 +38,21 @@ def measured(receive: Receive, *, most_bytes: int, idle_s: float) -> Receive:
         return message
 
     return take
+
+
+async def drained(receive: Receive) -> None:
+    """Take and drop what is left of a body that is refused, as far as that is soon done.
+
+    A client that still sends sees its connection break otherwise, and never reads why.
+    """
+    left = _DRAINED_BYTES
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DRAINED_S):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if message["type"] != "http.request" or not message.get("more_body"):
+                    return
 
 
 def too_large(most_bytes: int) -> Refusal:

@@ -1,4 +1,4 @@
-"""`House`: what all doors share: the farm, the book in Redis, the guard, the settings."""
+"""`House`: what all doors share: the farm, what is kept in Redis beside it, the guard, the settings."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from dataclasses import dataclass
 
 from farm.aio import AsyncFarm
 from farm.gateway.guard import Guard
-from farm.settings import GatewaySettings
+from farm.gateway.positions import Positions
+from farm.gateway.streams import Streams
+from farm.settings import CleanSettings, GatewaySettings, StoreSettings
+from farm.store.redis.assets import AssetBook
 from farm.store.redis.doors import DoorBook
+
+_DAY_S = 86400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,10 +21,37 @@ class House:
 
     farm: AsyncFarm
     book: DoorBook
+    assets: AssetBook
     settings: GatewaySettings
     guard: Guard
+    streams: Streams
+    positions: Positions
+    retention_s: float  # of jobs that have ended
+    input_days: float  # for which an input stays in S3 that no job names; 0: for ever
 
     async def close(self) -> None:
         """Give threads and connections back."""
         await self.farm.close()
         self.book.close()
+        self.assets.close()
+
+
+def make_house(
+    farm: AsyncFarm, book: DoorBook, assets: AssetBook, settings: GatewaySettings, *, only_here: bool
+) -> House:
+    """The house over these parts.
+
+    Args:
+        only_here: the gateway listens on loopback alone.
+    """
+    return House(
+        farm=farm,
+        book=book,
+        assets=assets,
+        settings=settings,
+        guard=Guard(book, settings, only_here=only_here),
+        streams=Streams(most=settings.streams, most_of_tenant=settings.tenant_streams),
+        positions=Positions(farm),
+        retention_s=StoreSettings.read().retention_days * _DAY_S,
+        input_days=CleanSettings.read().input_days,
+    )

@@ -13,10 +13,10 @@ import uvicorn
 from farm.aio import AsyncFarm
 from farm.errors import SettingsError
 from farm.gateway.app import make_app
-from farm.gateway.guard import Guard
-from farm.gateway.house import House
+from farm.gateway.house import make_house
 from farm.process.environment import is_loopback
 from farm.settings import GatewaySettings, RedisSettings, S3Settings
+from farm.store.redis.assets import AssetBook
 from farm.store.redis.doors import DoorBook
 
 _GOODBYE_S: Final = 3.0  # for requests under way; a stream may go on elsewhere
@@ -50,12 +50,8 @@ def serve(
             "`farm keys create`, or listen on 127.0.0.1"
         )
     with _listening(host, port) as listener:
-        house = House(
-            farm=AsyncFarm(redis=redis, s3=s3),
-            book=book,
-            settings=settings,
-            guard=Guard(book, settings, only_here=only_here),
-        )
+        farm, assets = AsyncFarm(redis=redis, s3=s3), AssetBook(redis)
+        house = make_house(farm, book, assets, settings, only_here=only_here)
         config = uvicorn.Config(
             make_app(house),
             log_config=None,

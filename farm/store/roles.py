@@ -80,6 +80,15 @@ class JobReader(Protocol):
     def counts(self) -> Counts:
         """How many jobs are in each state, and how many wait in each queue and priority."""
 
+    def queue_positions(self, job_ids: Sequence[str]) -> dict[str, int]:
+        """Of each of the jobs that waits in a priority queue: how many of the same queue come before it.
+
+        Those that run, ended, are paused, parked or not due are left out.
+        """
+
+    def recent_events(self, job_id: str, *, limit: int = 20) -> list[JobEvent]:
+        """The newest events of a job, oldest first; of one that was never claimed, or is not there, none."""
+
     def parked(self, *, after: AwareDatetime | None = None, limit: int = 100) -> list[JobRecord]:
         """Parked jobs submitted after a moment, oldest first."""
 

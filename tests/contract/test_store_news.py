@@ -114,3 +114,19 @@ def test_a_closed_store_opens_again_when_it_is_used(any_store: JobStore) -> None
     any_store.close()
 
     assert any_store.get(job_id).job_id == job_id
+
+
+def test_the_newest_events_are_the_last_ones_in_order(any_store: JobStore) -> None:
+    (job_id,) = running(any_store, 1)
+    any_store.cancel(job_id)
+    everything = any_store.events(job_id)
+
+    assert any_store.recent_events(job_id) == everything
+    assert any_store.recent_events(job_id, limit=1) == everything[-1:]
+
+
+def test_a_job_that_nobody_claimed_has_no_newest_event(any_store: JobStore) -> None:
+    (submitted,) = any_store.submit([a_job()])
+
+    assert any_store.recent_events(submitted.job_id) == []
+    assert any_store.recent_events("0" * 32) == []

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from farm.local import LocalStack
+from farm.local import LocalStack, attach
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,7 +25,7 @@ DOCS = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob
 DEADLINE_S = 120.0
 WORKER = "local"
 # Kept running until somebody ends them: the stack that the others need, and servers with tests of their own.
-SERVES = ("farm up", "farm demo", "farm steward", "farm metrics")
+SERVES = ("farm up", "farm demo", "farm steward", "farm metrics", "farm gateway")
 LINTED = (0, 10, 11)  # what it found is in its exit code
 # A page names a command in the middle of a sentence; this is all of it that can be typed.
 INLINE = re.compile(r"`(farm [^`…]+)`")
@@ -46,7 +46,8 @@ def examples() -> list[str]:
         for line in block.splitlines()
         if line.startswith("$ ")
     ]
-    return [line.partition("  #")[0] for line in lines if not line.endswith(SERVES)]
+    found = [line.partition("  #")[0] for line in lines if not line.endswith(SERVES)]
+    return [line for line in found if shutil.which(line.split()[0]) or not line.startswith("curl")]
 
 
 def mentioned() -> list[str]:
@@ -67,6 +68,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    stack = attach(next(each for each in (folder, *folder.parents) if (each / ".farm").is_dir()) / ".farm")
+    assert stack is not None
+    environ["COMFY_BASE_URL"] = str(stack.gateway_url)  # as `farm env` prints it
     for screen in ("DISPLAY", "WAYLAND_DISPLAY"):
         environ.pop(screen, None)  # `farm open` prints the link then
     return subprocess.run(

@@ -21,6 +21,7 @@ from farm.job import JobState
 from farm.settings import RedisSettings
 from farm.status.worker import WorkerStatus
 from farm.store.base import Claim, Drain, LeaseAnswer, StoreLimits
+from farm.store.redis.assets import AssetBook, StoredBlob
 from farm.store.redis.doors import DoorBook
 from farm.store.redis.store import RedisJobStore, connect
 from farm.upkeep.steward import Steward
@@ -109,6 +110,8 @@ def test_who_submits_can_do_all_that_farm_offers(role: str, server: ValkeyServer
         assert store.get_blob("x") is None
         store.find_results(["x"])
         store.parked()
+        store.recent_events(first.job_id)
+        store.queue_positions([first.job_id])
         assert store.cancel(first.job_id) is JobState.CANCELED
         store.remove([first.job_id])
         assert store.removed() == [first.job_id]
@@ -135,6 +138,14 @@ def test_the_gateway_lets_in_whom_a_producer_gave_a_key(server: ValkeyServer) ->
             book.settle(places[0], "0123456789abcdef")
             book.leave(places[1])
             book.ping()
+        with closing(AssetBook(settings_of(server, "gateway"))) as assets:
+            blob = StoredBlob(blake3="ab" * 32, key="inputs/a.png", size_bytes=1, media_type="image/png")
+            asset = assets.keep("acme", blob, "a.png", ttl_s=60, blob_ttl_s=60)
+            assert assets.named("acme", ["a.png"]) == [assets.get(asset.asset_id)]
+            assert assets.blob("acme", blob.blake3) == blob
+            assets.use([asset], "0" * 32)
+            assert assets.jobs_of(asset) == ["0" * 32]
+            assert assets.drop(asset)
 
 
 def test_a_worker_can_do_its_work_with_its_steward(server: ValkeyServer) -> None:

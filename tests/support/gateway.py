@@ -20,14 +20,14 @@ from farm.aio import AsyncFarm
 from farm.gateway.app import DOORS, make_app
 from farm.gateway.bodies import json_object
 from farm.gateway.door import Call, Door, Visit
-from farm.gateway.guard import Guard
 from farm.gateway.health import error
-from farm.gateway.house import House
+from farm.gateway.house import make_house
 from farm.gateway.keys import Scope, create_key
 from farm.notifier import store_at
 from farm.process.child import free_port
 from farm.settings import GatewaySettings, RedisSettings
 from farm.storage import Storage
+from farm.store.redis.assets import AssetBook
 from farm.store.redis.doors import DoorBook
 from farm.testing import FolderStorage
 from tests.support.valkey import eventually
@@ -64,9 +64,8 @@ class Gateway:
         self.book = DoorBook(redis)
         self.settings = GatewaySettings.read(**settings)
         self.port = free_port("127.0.0.1")
-        guard = Guard(DoorBook(redis), self.settings, only_here=only_here)
         farm = AsyncFarm(store=store_at(redis), storage=storage)
-        self.house = House(farm=farm, book=DoorBook(redis), settings=self.settings, guard=guard)
+        self.house = make_house(farm, DoorBook(redis), AssetBook(redis), self.settings, only_here=only_here)
         config = uvicorn.Config(
             make_app(self.house, (*DOORS, _PROBE)),
             host="127.0.0.1",

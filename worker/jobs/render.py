@@ -244,6 +244,8 @@ class _EventForwarder:
             steps=now.steps,
             seconds_per_step=now.seconds_per_step,
             eta_s=now.seconds_per_step * left if now.seconds_per_step and left is not None else None,
+            nodes_done=now.nodes_done,
+            nodes_total=now.nodes_total,
         )
         self._pace.note(progress)
         # Of the whole job: its node's own is only what is taken while nothing else tells.

@@ -77,6 +77,8 @@ def env(context: typer.Context, json: AsJson = False) -> None:
     door = door_of(context)
     folder = door.folder or stack_folder()
     found = local_environment(folder, environ={})
+    if (state := attach(folder)) is not None and state.gateway_url:
+        found["COMFY_BASE_URL"] = state.gateway_url  # for clients of Comfy API v2
     if not found:
         raise StackError(f"no stack runs in {folder}: `farm up` starts one")
     if json:

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from farm.settings import RedisSettings
 from farm.store.redis.address import client_of
-from farm.store.redis.keys import Keys
-from farm.store.redis.lua import Argument, Call, run
-from farm.store.redis.trouble import translated
+from farm.store.redis.link import RedisCommands
 
 _BURST_S: Final = 4.0  # worth of requests that may come at once
 _ONCE_S: Final = 86400.0  # as the Comfy API has it
@@ -43,18 +41,12 @@ class Place:
     waiting: int  # jobs in the whole farm
 
 
-class DoorBook:
+class DoorBook(RedisCommands):
     """Thread-safe. Every method may raise `StoreUnavailable`."""
 
     def __init__(self, settings: RedisSettings) -> None:
         """The first call opens a connection."""
-        self._client = client_of(settings)
-        self._keys = Keys(settings.namespace)
-
-    def close(self) -> None:
-        """Give connections back."""
-        self._client.close()
-        self._client.connection_pool.disconnect()
+        super().__init__(client_of(settings), namespace=settings.namespace)
 
     def ping(self) -> None:
         """See that Redis answers."""
@@ -65,26 +57,23 @@ class DoorBook:
     def put_key(self, key_id: str, fields: Mapping[str, str]) -> None:
         """Keep an API key, or change what is known of it."""
         flat = [part for pair in fields.items() for part in pair]
-        self._commands(
-            ["HSET", self._keys.api_key(key_id), *flat],
-            ["SADD", self._keys.api_keys, key_id],
-        )
+        self._commands([["HSET", self.keys.api_key(key_id), *flat], ["SADD", self.keys.api_keys, key_id]])
 
     def key(self, key_id: str) -> dict[str, str]:
         """What is known of an API key; empty when there is none of that id."""
-        return _text_map(self._command("HGETALL", self._keys.api_key(key_id)))
+        return _text_map(self._command("HGETALL", self.keys.api_key(key_id)))
 
     def key_ids(self) -> list[str]:
         """The ids of all API keys that were ever made."""
-        return sorted(each.decode() for each in self._command("SMEMBERS", self._keys.api_keys))
+        return sorted(each.decode() for each in self._command("SMEMBERS", self.keys.api_keys))
 
     def has_keys(self) -> bool:
         """Whether an API key was ever made."""
-        return bool(self._command("EXISTS", self._keys.api_keys))
+        return bool(self._command("EXISTS", self.keys.api_keys))
 
     def keys_used(self) -> dict[str, str]:
         """When each key was last used, in ms since the epoch."""
-        return _text_map(self._command("HGETALL", self._keys.api_keys_used))
+        return _text_map(self._command("HGETALL", self.keys.api_keys_used))
 
     def admit(self, key_id: str, *, per_s: float) -> float:
         """Count one request of a key; 0 lets it in, else the seconds that it has to wait."""
@@ -114,33 +103,16 @@ class DoorBook:
 
     def settle(self, place: Place, job_id: str) -> None:
         """The job is stored: it takes the place."""
-        name = self._keys.open_jobs(place.tenant)
+        name = self.keys.open_jobs(place.tenant)
         moment = self._command("ZSCORE", name, place.ticket) or b"0"
-        self._commands(["ZADD", name, moment, job_id], ["ZREM", name, place.ticket])
+        self._commands([["ZADD", name, moment, job_id], ["ZREM", name, place.ticket]])
 
     def leave(self, place: Place) -> None:
         """No job came of it, for certain: the place and the idempotency key are free again."""
-        commands: list[list[Any]] = [["ZREM", self._keys.open_jobs(place.tenant), place.ticket]]
+        commands: list[list[Any]] = [["ZREM", self.keys.open_jobs(place.tenant), place.ticket]]
         if place.once:
-            commands.append(["DEL", self._keys.once(place.once)])
-        self._commands(*commands)
-
-    # -- the link ----------------------------------------------------------------------------------
-
-    def _command(self, *command: Any) -> Any:
-        with translated(self._client):
-            return self._client.execute_command(*command)  # type: ignore[no-untyped-call]
-
-    def _commands(self, *commands: Iterable[Any]) -> list[Any]:
-        with translated(self._client), self._client.pipeline(transaction=False) as pipe:
-            for command in commands:
-                pipe.execute_command(*command)  # type: ignore[no-untyped-call]
-            return list(pipe.execute())
-
-    def _run(self, script: str, *args: Argument) -> Any:
-        with translated(self._client):
-            # The first argument is for scripts that tell a job's events.
-            return run(self._client, Call(script, [self._keys.root], [0, *args]))
+            commands.append(["DEL", self.keys.once(place.once)])
+        self._commands(commands)
 
 
 def _text_map(found: Mapping[bytes, bytes] | list[bytes]) -> dict[str, str]:

@@ -45,6 +45,10 @@ class Keys:
     ``{farm}:rate:<id>``     string       how far a key has used up its requests (µs), for that long
     ``{farm}:open:<tenant>`` sorted set   jobs that a tenant has open, by when they came (ms)
     ``{farm}:once:<hash>``   string       that an idempotency key of a door was used
+    ``{farm}:asset:<id>``    string       a tenant's file: tenant, path, content; with a time to live
+    ``{farm}:asset_path:<tenant>:<hash>`` string  the asset that the tenant uploaded last under a path
+    ``{farm}:asset_blob:<tenant>:<blake3>`` string  where a content lies that the tenant has brought
+    ``{farm}:asset_jobs:<id>`` set        the jobs that read an asset
     ``{farm}:control``       channel      ids of jobs to cancel; an empty one: a drain was ordered
     ======================= ============ ===============================================================
 
@@ -124,6 +128,22 @@ class Keys:
     def open_jobs(self, tenant: str) -> str:
         """Sorted set: the jobs of a tenant that wait or run."""
         return f"{self.root}open:{tenant}"
+
+    def asset(self, asset_id: str) -> str:
+        """String: a tenant's file."""
+        return f"{self.root}asset:{asset_id}"
+
+    def asset_jobs(self, asset_id: str) -> str:
+        """Set: the jobs that read it."""
+        return f"{self.root}asset_jobs:{asset_id}"
+
+    def asset_path(self, tenant: str, digest: str) -> str:
+        """String: the asset that a tenant uploaded last under a path."""
+        return f"{self.root}asset_path:{tenant}:{digest}"
+
+    def asset_blob(self, tenant: str, blake3: str) -> str:
+        """String: where a content lies that a tenant has brought."""
+        return f"{self.root}asset_blob:{tenant}:{blake3}"
 
     def once(self, name: str) -> str:
         """String: an idempotency key of a door was used."""

@@ -17,30 +17,15 @@ from farm.store.redis.safety import NOTHING_MORE, Safety, append_fsync, await_fi
 from farm.store.redis.trouble import translated
 
 
-class RedisLink:
-    """Base of the parts of `RedisJobStore`.
+class RedisCommands:
+    """Commands and scripts at one Redis, for one farm."""
 
-    Args:
-        client: must not decode responses.
-        namespace: what its keys begin with (`Keys`); several farms may share a Redis.
-        notifier: makes the messages that announce waiting jobs.
-        safety: what a new job waits for before it counts as stored, and a result for the disk.
-    """
+    _events_kept = 0  # for scripts that tell a job's events
 
-    def __init__(
-        self,
-        client: redis.Redis,
-        *,
-        namespace: str,
-        limits: StoreLimits,
-        notifier: Notifier,
-        safety: Safety = NOTHING_MORE,
-    ) -> None:
-        self.limits = limits
-        self._safety = safety
+    def __init__(self, client: redis.Redis, *, namespace: str) -> None:
+        """Take a client that does not decode responses, and what the keys begin with (`Keys`)."""
         self.keys = Keys(namespace)
         self._client = client
-        self._notifier = notifier
 
     def close(self) -> None:
         """Give connections back; a call after that opens new ones."""
@@ -63,11 +48,35 @@ class RedisLink:
 
     def _call(self, script: str, *args: Argument, notification_list: str | None = None) -> Call:
         keys = [self.keys.root] if notification_list is None else [self.keys.root, notification_list]
-        return Call(script, keys, [self.limits.events_kept, *args])
+        return Call(script, keys, [self._events_kept, *args])
 
     def _run(self, script: str, *args: Argument, notification_list: str | None = None) -> Any:
         with translated(self._client):
             return run(self._client, self._call(script, *args, notification_list=notification_list))
+
+
+class RedisLink(RedisCommands):
+    """Base of the parts of `RedisJobStore`.
+
+    Args:
+        notifier: makes the messages that announce waiting jobs.
+        safety: what a new job waits for before it counts as stored, and a result for the disk.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        namespace: str,
+        limits: StoreLimits,
+        notifier: Notifier,
+        safety: Safety = NOTHING_MORE,
+    ) -> None:
+        super().__init__(client, namespace=namespace)
+        self.limits = limits
+        self._events_kept = limits.events_kept
+        self._safety = safety
+        self._notifier = notifier
 
     def _run_many(self, calls: Sequence[Call]) -> list[Any]:
         """The answers of all calls, in one round trip.

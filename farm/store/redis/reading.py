@@ -171,6 +171,17 @@ class RedisReading(RedisEpoch):
             leases_overdue=overdue,
         )
 
+    def queue_positions(self, job_ids: Sequence[str]) -> dict[str, int]:
+        """Of each of the jobs that waits in a priority queue: how many of the same queue come before it."""
+        found = self._run("queue_positions", *job_ids) if job_ids else []
+        pairs = zip(job_ids, found, strict=True)
+        return {job_id: int(position) for job_id, position in pairs if position >= 0}
+
+    def recent_events(self, job_id: str, *, limit: int = 20) -> list[JobEvent]:
+        """The newest events of a job, oldest first."""
+        found = self._command("XREVRANGE", self.keys.events(job_id), "+", "-", "COUNT", limit)
+        return [codec.event_from(job_id, event_id, fields) for event_id, fields in reversed(found)]
+
     def parked(self, *, after: datetime | None = None, limit: int = 100) -> list[JobRecord]:
         """Parked jobs submitted after a moment, oldest first."""
         behind = "-inf" if after is None else codec.to_order(after)

@@ -124,6 +124,24 @@ class MemoryReading(MemoryState):
             leases_overdue=sum(end is not None and end <= now for end in ends),
         )
 
+    def queue_positions(self, job_ids: Sequence[str]) -> dict[str, int]:
+        """Of each of the jobs that waits in a priority queue: how many of the same queue come before it."""
+        with self._lock:
+            waiting = sorted(
+                (kept.record.queue, kept.record.spec.priority, kept.order, job_id)
+                for job_id, kept in self._jobs.items()
+                if kept.waits
+            )
+        queues = [queue for queue, *_ in waiting]
+        places = {job_id: at - queues.index(queue) for at, (queue, *_, job_id) in enumerate(waiting)}
+        return {job_id: places[job_id] for job_id in job_ids if job_id in places}
+
+    def recent_events(self, job_id: str, *, limit: int = 20) -> list[JobEvent]:
+        """The newest events of a job, oldest first."""
+        with self._lock:
+            kept = self._jobs.get(job_id)
+            return [] if kept is None or not kept.record.attempt else kept.events[-limit:]
+
     def parked(self, *, after: datetime | None = None, limit: int = 100) -> list[JobRecord]:
         """Parked jobs submitted after a moment, oldest first."""
         with self._lock:

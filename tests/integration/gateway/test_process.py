@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import socket
 import sys
 import urllib.request
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from farm.cli.terminal.exits import ExitCode
 from farm.gateway.keys import Scope, create_key
 from farm.process.child import Child
 from farm.settings import RedisSettings, S3Settings, environment_of
+from farm.storage import S3Storage
 from farm.store.redis.doors import DoorBook
 from tests.support.valkey import eventually
 
@@ -70,3 +72,34 @@ def test_without_a_key_it_listens_for_nobody_else(
     eventually(lambda: allowed.url or allowed.child.poll() is not None)
     assert allowed.url
     assert allowed.child.stop(grace_s=20.0) == 0
+
+
+def holds_a_file_in(folder: Path, pid: int) -> bool:
+    """Whether the process has a file open there, with a name or without."""
+    found = []
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.append(str(descriptor.readlink()))
+    return any(name.startswith(str(folder)) for name in found)
+
+
+def test_a_gateway_that_is_killed_in_an_upload_leaves_nothing_behind(
+    environ: dict[str, str], s3_settings: S3Settings, tmp_path: Path
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    gateway = Process({**environ, "TMPDIR": str(scratch)})
+    eventually(lambda: gateway.url or gateway.child.poll() is not None)
+    port = int(str(gateway.url).rpartition(":")[2])
+    head = b"POST /api/v2/assets HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9000000\r\n"
+    head += b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+    head += b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(head + bytes(3 << 20))
+        eventually(lambda: holds_a_file_in(scratch, gateway.child.pid))
+
+        gateway.child.stop(grace_s=0.0)
+
+    assert list(scratch.iterdir()) == []
+    with closing(S3Storage(s3_settings)) as storage:
+        assert list(storage.list()) == []

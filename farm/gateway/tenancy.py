@@ -1,0 +1,146 @@
+"""`Tenancy`: the farm as one caller sees it: their jobs, and of others nothing. Every door works on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, cast
+
+from farm.asking.request import JobOptions, JobRequest
+from farm.errors import (
+    FarmError,
+    InvalidJob,
+    JobNotFound,
+    NotDurable,
+    Problem,
+    StorageUnavailable,
+    StoreUnavailable,
+)
+from farm.gateway.house import House
+from farm.gateway.keys import TENANT_LABEL, Caller
+from farm.gateway.refusals import Refusal
+from farm.job import JobRecord, JobState, is_job_id
+from farm.store.base import Page
+from farm.store.redis.doors import Entry, Place
+
+_PAGES: Final = 10  # looked through for one page of what passes a filter
+_FULL_S: Final = 10  # after so long some job may have ended
+
+
+@dataclass(frozen=True, slots=True)
+class Tenancy:
+    """One caller's view, for one request."""
+
+    house: House
+    caller: Caller
+
+    async def get(self, job_id: str) -> JobRecord:
+        """A job of theirs.
+
+        Raises:
+            JobNotFound: there is none, or it is somebody else's.
+        """
+        if not is_job_id(job_id):
+            raise JobNotFound(job_id[:64])
+        record = (await self.house.farm.get(job_id)).record
+        if not self.caller.sees(record):
+            raise JobNotFound(job_id)
+        return record
+
+    async def page(
+        self,
+        *,
+        labels: Sequence[str] = (),
+        state: JobState | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """Their jobs with all of the labels, newest first; a page may be short and still not be the last."""
+        own = self.caller.label if not self.caller.sees_all else None
+        label = next(iter(labels), own)
+        found: list[JobRecord] = []
+        for _ in range(_PAGES):
+            page = await self.house.farm.page(
+                label=label, state=state, limit=limit - len(found), cursor=cursor
+            )
+            found += [job for job in page.jobs if self.caller.sees(job) and set(labels) <= {*job.spec.labels}]
+            cursor = page.next_cursor
+            if cursor is None or len(found) >= limit:
+                break
+        return Page(jobs=tuple(found), next_cursor=cursor)
+
+    async def submit(self, request: JobRequest, *, once: str | None = None) -> JobRecord:
+        """Queue a job of theirs.
+
+        Args:
+            once: a key that is good for one job.
+
+        Raises:
+            Refusal: the queue is full, or the key was used.
+            InvalidJob: it cannot run as it is.
+            StoreUnavailable, StorageUnavailable: a part of the farm is away.
+        """
+        labelled = self._labelled(request)
+        place = await self._enter(once)
+        try:
+            record = (await self.house.farm.submit_one(labelled)).record
+        except NotDurable as exc:
+            record = (await self.house.farm.get(exc.job_ids[0])).record
+        except (StoreUnavailable, StorageUnavailable):
+            raise  # whether there is a job now nobody knows: its key stays used
+        except FarmError:
+            await self.house.farm.call(self.house.book.leave, place)
+            raise
+        await self.house.farm.call(self.house.book.settle, place, record.job_id)
+        return record
+
+    async def cancel(self, job_id: str, *, reason: str = "") -> JobRecord:
+        """Ask for the end of a job of theirs; it, as it is then."""
+        await self.get(job_id)
+        await self.house.farm.cancel(job_id, reason=reason)
+        return await self.get(job_id)
+
+    def _labelled(self, request: JobRequest) -> JobRequest:
+        labels = tuple(request.options.get("labels", ()))
+        if any(label.startswith(TENANT_LABEL) for label in labels):
+            message = f"{TENANT_LABEL!r} begins labels that the gateway gives"
+            raise InvalidJob([Problem(field="labels", message=message)])
+        if self.caller.label is not None:
+            labels = (*labels, self.caller.label)
+        return replace_options(request, labels=labels)
+
+    async def _enter(self, once: str | None) -> Place:
+        house = self.house
+        place = await house.farm.call(
+            house.book.enter,
+            self.caller.tenant,
+            most_open=house.settings.open_jobs,
+            most_waiting=house.settings.waiting_jobs,
+            once=once,
+        )
+        match place.entry:
+            case Entry.IN:
+                return place
+            case Entry.USED:
+                raise Refusal(
+                    status=422,
+                    code="idempotency_key_reuse",
+                    message="this Idempotency-Key was used, and each is good for one request; "
+                    "list the jobs to find the one that it made",
+                )
+            case Entry.FULL:
+                message = f"{place.open_jobs:,} jobs of yours wait or run, the most that may at a time"
+            case Entry.FARM_FULL:
+                message = "the farm takes no more jobs for now"
+        raise Refusal(
+            status=429,
+            code="queue_full",
+            message=f"{message}; {place.waiting:,} jobs wait in the farm",
+            details={"open_jobs": place.open_jobs, "waiting_jobs": place.waiting},
+            retry_after_s=_FULL_S,
+        )
+
+
+def replace_options(request: JobRequest, **options: object) -> JobRequest:
+    """The same request with these options."""
+    return replace(request, options=cast("JobOptions", {**request.options, **options}))
