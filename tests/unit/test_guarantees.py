@@ -17,3 +17,13 @@ def test_every_test_that_a_promise_names_exists() -> None:
 
     assert len(named) > 30
     assert named - there == set()
+
+
+def test_every_section_of_the_page_ends_with_its_tests() -> None:
+    page = (ROOT / "docs" / "guarantees.md").read_text()
+    promises, _, _ = page.partition("## What is not promised")
+    sections = [section.strip() for section in promises.split("\n## ")[1:]]
+
+    assert len(sections) > 6
+    untested = [each.splitlines()[0] for each in sections if not each.split("\n\n")[-1].startswith("Tests: ")]
+    assert untested == []

@@ -20,6 +20,7 @@ from typing import Any, Final
 from celery import Celery, bootsteps
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.tasks import Tasks
+from kombu.exceptions import OperationalError
 from redis.exceptions import ResponseError
 
 from farm.broker import TASK_NAME
@@ -109,7 +110,11 @@ def only_ours(receive: Callable[[Any], None]) -> Callable[[Any], None]:
 
 def _refusal(connection: Any) -> ResponseError | None:
     """What Redis says to a small write, of which nothing stays; None when it takes it."""
-    client = redis_of(connection)
+    try:
+        client = redis_of(connection)
+    except OperationalError as exc:
+        # Gone since it answered. At a connection's own errors Celery connects anew; at this one it ends.
+        raise ConnectionError(str(exc)) from exc
     try:
         client.set(_TRIAL_KEY, 1, px=1000)
         client.delete(_TRIAL_KEY)
