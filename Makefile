@@ -53,8 +53,8 @@ coverage: $(STAMP)  ## hold branch coverage of the other tests to its floors (CO
 chaos: $(STAMP)  ## break a farm for half an hour and more: 1,000 jobs, 150 faults (CHAOS="--seeds 1 2 …")
 	$(BIN)/python -m bench.chaos $(CHAOS)
 
-bench-files: $(STAMP)  ## how people's files fare: accepted, converted, roles, lint, plan
-	$(BIN)/python -m bench.files
+bench-files: $(STAMP)  ## how people's files fare: accepted, converted, roles, lint, plan; FILES=folder: those
+	$(BIN)/python -m bench.files $(if $(FILES),--files $(FILES))
 
 bench-doctor: $(STAMP)  ## how the doctor reads logs: precision and recall of each finding, speed
 	$(BIN)/python -m bench.doctor

@@ -1,4 +1,4 @@
-"""How people's files fare: taken, converted, read, judged and planned. ``make bench-files``.
+"""How people's files fare: taken, converted, read, judged and planned. ``make bench-files [FILES=folder]``.
 
 The corpus (`tests/data/corpus`) has each kind of file at least twice, with the export of ComfyUI's own front
 end as truth; what is right of roles and of lint stands beside it, written by hand. The figures are of files
@@ -7,12 +7,15 @@ that the code was written against: of files that nobody here has seen they say t
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
+from bench import files_of_folder
 from bench.documented_runs import held_errors, table
 from comfy.errors import GraphError
 from comfy.generations import NEWEST
@@ -202,4 +205,7 @@ def _named(names: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    print("\n".join(report()))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--files", type=Path, help="a folder of other files")
+    folder = parser.parse_args().files
+    print("\n".join(report() if folder is None else files_of_folder.report(folder)))

@@ -13,6 +13,8 @@ from comfy.errors import GraphProblem
 NO_NODES: Final = "the graph has no nodes; add some, and one that saves, such as SaveVideo"
 NO_INPUTS: Final = 'the node has no "inputs"; add them, if only as {}'
 
+EXPORT: Final = "export it in ComfyUI with Workflow > Export (API)"
+
 _LONGEST_SHOWN: Final = 80
 _SHOWN_OF_CYCLE: Final = 8
 
@@ -31,11 +33,14 @@ def _in_json(found: object) -> str:
 
 def not_a_graph(found: object) -> GraphProblem:
     """For what is no JSON object."""
-    message = (
-        f"a graph is a JSON object of nodes, this is {_in_json(found)}; "
-        "export it in ComfyUI with Workflow > Export (API)"
-    )
+    message = f"a graph is a JSON object of nodes, this is {_in_json(found)}; {EXPORT}"
     return GraphProblem(kind="not_a_graph", message=message)
+
+
+def duplicate_id(node_id: str) -> GraphProblem:
+    """For two nodes under one id, of which every reader of JSON drops the first."""
+    message = "two nodes have this id; give one of them another, and look where the links to it are to lead"
+    return GraphProblem(kind="duplicate_id", message=message, node_id=shorten(node_id))
 
 
 def is_editor_file(raw: Mapping[Any, Any]) -> bool:

@@ -210,7 +210,8 @@ def read_json(source: str | bytes) -> Any:
         _fail_size(size)
     try:
         text = source.decode("utf-8-sig") if isinstance(source, bytes) else source.removeprefix("\ufeff")
-        return json.loads(text)  # NaN is read: whether it stands where it matters is seen later
+        # NaN is read: whether it stands where it matters is seen later.
+        return json.loads(text, object_pairs_hook=_without_doubles)
     except UnicodeDecodeError as exc:
         _fail("not_json", f"this is no JSON: it is not UTF-8 text ({exc.reason} at byte {exc.start})")
     except json.JSONDecodeError as exc:
@@ -219,6 +220,18 @@ def read_json(source: str | bytes) -> Any:
         _fail("too_deep", "this JSON is nested too deeply to be a graph")
     except ValueError:
         _fail("not_json", "this JSON holds a number of thousands of digits, which is none for ComfyUI")
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object as JSON's readers take it, the last of equal keys; but of two nodes neither is dropped."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        for key, value in pairs:
+            if key in seen and isinstance(value, dict) and "class_type" in value:
+                raise GraphError([faults.duplicate_id(key)])
+            seen.add(key)
+    return found
 
 
 def _plain_graph(raw: Mapping[Any, Any]) -> Graph:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,12 +10,21 @@ from typing import Any, Final
 
 from comfy.graphs.arithmetic import evaluate
 from comfy.graphs.links import class_of, inputs_of, is_link
-from comfy.node_defs.node_classes import FIRST_INPUT, HEIGHT, Formula, NodeClass, Picks, node_class
+from comfy.node_defs.node_classes import (
+    FIRST_INPUT,
+    HEIGHT,
+    Formula,
+    NodeClass,
+    Picks,
+    looks_constant,
+    node_class,
+)
 
 _PICTURES: Final = ("image", "images", "pixels", "input")  # what the input for a picture is called
 _NAME: Final = re.compile(r"[A-Za-z_]\w*")
 _LONGEST_FORMULA: Final = 200  # characters
 _MOST_DIGITS: Final = 20
+_LARGEST: Final = 1e6  # a side, or megapixels
 _DEEPEST = 8  # formulas and switches within each other: a graph made to hurt nests thousands
 
 
@@ -36,7 +46,9 @@ class Setting:
     asked: InputPath  # the input that gets the value
     set_at: InputPath  # where the literal stands, or from where a link leads to what makes the value
     value: Any  # None: unknown until the graph runs
-    at_most: int | None = None  # of a value that is unknown until the graph runs: it is no larger
+    # Of a value that is unknown until the graph runs: it is no larger. Of two sides of which only the area is
+    # known: the side of a square of that area, so that their product is no larger.
+    at_most: int | None = None
     source_id: str | None = None  # the node that makes the value; None: a literal stands at `set_at`
     slot: int = 0  # which of its outputs
 
@@ -168,6 +180,8 @@ def _name_handed_on(
     if row.first_of is not None and slot == 0:
         return next((name for name in inputs if name.startswith(row.first_of)), None)
     name = row.hands_on.get(slot)
+    if name is None and slot == 0 and len(inputs) == 1 and looks_constant(class_of(graph, node_id) or ""):
+        name = FIRST_INPUT
     return next(iter(inputs), None) if name == FIRST_INPUT else name
 
 
@@ -189,6 +203,8 @@ def _side_of_picture(graph: Mapping[str, Any], node_id: str, side: str, depth: i
     """How wide or high the picture is that this node has."""
     for _ in range(_DEEPEST):
         row = _known(graph, node_id)
+        if row.area_of is not None:
+            return _Made(at_most=_side_of_area(graph, node_id, row, depth))
         if row.sized_by is not None:
             return _side_made(graph, node_id, row, row.sized_by[side == HEIGHT], depth)
         inputs = inputs_of(graph, node_id)
@@ -214,6 +230,14 @@ def _side_made(graph: Mapping[str, Any], node_id: str, row: NodeClass, name: str
     return _Made(value=rounded, stands_at=same)
 
 
+def _side_of_area(graph: Mapping[str, Any], node_id: str, row: NodeClass, depth: int) -> int | None:
+    names, unit = row.area_of or ((), 1)
+    values = [_value_at(graph, node_id, name, depth) for name in names]
+    if not values or not all(isinstance(value, int | float) and 0 < value < _LARGEST for value in values):
+        return None
+    return math.isqrt(int(math.prod(values) * unit))
+
+
 def _known(graph: Mapping[str, Any], node_id: str) -> NodeClass:
     return node_class(class_of(graph, node_id) or "")
 
@@ -227,6 +251,9 @@ def _made(graph: Mapping[str, Any], node_id: str, slot: int, depth: int) -> _Mad
     row = _known(graph, node_id)
     if slot in row.tells_side:
         return _side_of_picture(graph, node_id, row.tells_side[slot], depth)
+    if slot in row.bounded_by:
+        most = whole_of(_value_at(graph, node_id, row.bounded_by[slot], depth))
+        return _Made(at_most=most if most is not None and most > 0 else None)
     if slot in row.formulas:
         return _Made(value=_by_formula(graph, node_id, row.formulas[slot], depth))
     if row.variables is None or not 0 <= slot < len(row.gives):

@@ -128,7 +128,7 @@ RULES: Final = (
     ),
     Rule(
         id="noise-handed-on",
-        severity=Severity.ERROR,
+        severity=Severity.WARNING,
         title="noise is not handed on from the first sampler to the second",
         remedy="first: return_with_leftover_noise enable; second: add_noise disable",
         source=_TEMPLATES,

@@ -99,6 +99,12 @@ class NodeClass:
     exact_when: tuple[str, frozenset[Any]] | None = None
     multiple: str | None = None  # the input whose multiples the sides are rounded down to
     same_size: bool = False  # its picture is as large as the one it takes
+    # The inputs whose product is the area that its picture gets, and in how many pixels they count; the sides
+    # follow from the picture that it takes.
+    area_of: tuple[tuple[str, ...], int] | None = None
+    bounded_by: Mapping[int, str] = field(
+        default_factory=dict
+    )  # output -> the input that it never exceeds, or 0
 
     unloads: bool = False  # throws models out of memory as well
 
@@ -125,6 +131,7 @@ def _holds(input_name: str = "value") -> NodeClass:
     return NodeClass(hands_on={0: input_name})
 
 
+_CAPPED: Final = {1: "frame_load_cap"}
 _PREVIEW: Final = NodeClass(is_output=True, only_shows=True)
 _SWITCH: Final = NodeClass(is_switch=True)
 _SAME_SIZE: Final = NodeClass(same_size=True)
@@ -179,7 +186,9 @@ CLASSES: Final[Mapping[str, NodeClass]] = {
     "VHS_LoadVideoFFmpeg": _video(),
     "VHS_LoadAudioUpload": NodeClass(input_file="audio"),
     # Files and folders anywhere
-    "VHS_LoadVideoPath": NodeClass(any_file="video"),
+    "VHS_LoadVideoPath": NodeClass(
+        any_file="video", sized_by=("custom_width", "custom_height"), bounded_by=_CAPPED
+    ),
     "VHS_LoadVideoFFmpegPath": NodeClass(any_file="video"),
     "VHS_LoadImagePath": NodeClass(any_file="image"),
     "VHS_LoadImagesPath": NodeClass(any_file="directory"),
@@ -258,6 +267,9 @@ CLASSES: Final[Mapping[str, NodeClass]] = {
     "Seed (rgthree)": _holds("seed"),
     "Any Switch (rgthree)": NodeClass(first_of="any_"),
     "Seed Everywhere": _holds("seed"),
+    "ResolutionMaster": NodeClass(
+        picks={0: ("auto_detect", {False: "width"}), 1: ("auto_detect", {False: "height"})}
+    ),
     "Simple String": _holds("string"),
     # Sizes of pictures
     "GetImageSize": NodeClass(tells_side={0: WIDTH, 1: HEIGHT}),
@@ -295,7 +307,19 @@ CLASSES: Final[Mapping[str, NodeClass]] = {
         sides=("max_width", "max_height"), exact_when=("crop_if_required", frozenset())
     ),
     "VHS_LoadVideo": NodeClass(
-        input_file="video", refusal="Invalid video file: {}", sized_by=("custom_width", "custom_height")
+        input_file="video",
+        refusal="Invalid video file: {}",
+        sized_by=("custom_width", "custom_height"),
+        bounded_by=_CAPPED,
+    ),
+    # Of an area. Source: ComfyUI comfy_extras/nodes_post_processing.py; WanVideoWrapper nodes_utility.py;
+    # ComfyUi-Scale-Image-to-Total-Pixels-Advanced
+    "ImageScaleToTotalPixels": NodeClass(area_of=(("megapixels",), 1024 * 1024)),
+    "ImageScaleToTotalPixelsX": NodeClass(
+        tells_side={1: WIDTH, 2: HEIGHT}, area_of=(("megapixels",), 1_000_000)
+    ),
+    "WanVideoImageResizeToClosest": NodeClass(
+        tells_side={1: WIDTH, 2: HEIGHT}, area_of=(("generation_width", "generation_height"), 1)
     ),
     "ColorMatch": _SAME_SIZE,
     "ImageBatchMulti": _SAME_SIZE,
@@ -352,6 +376,19 @@ def node_class(class_type: str) -> NodeClass:
     """The row of a class; for one that has none, what its name makes likely."""
     row = CLASSES.get(base_class(class_type))
     return row or (_UNKNOWN_OUTPUT if class_type.startswith("Save") else _UNKNOWN)
+
+
+_CONSTANT: Final = re.compile(
+    r"(^|[^A-Za-z]|(?<=[a-z]))(int|integer|float|number|bool|boolean|constant|literal|primitive|multiline)"
+    r"($|[^a-z])|^(Text|String|Prompt)$",
+    re.IGNORECASE,
+)
+
+
+@lru_cache(maxsize=4096)
+def looks_constant(class_type: str) -> bool:
+    """Whether a node with a single input is by its name one that only holds it: "Int", "Text Multiline"."""
+    return class_type not in CLASSES and _CONSTANT.search(class_type) is not None
 
 
 @lru_cache(maxsize=4096)

@@ -24,15 +24,21 @@ def fits(wanted: InputDef, value: Any) -> bool:
         case "FLOAT":
             return _number_of(value) is not None
         case "BOOLEAN":
-            # `bool` takes any text. One that is neither a truth nor a number comes from another widget.
-            return (
-                not isinstance(value, str)
-                or value.lower() in _TRUTH_IN_WORDS
-                or _number_of(value) is not None
-            )
+            # `bool` takes anything. A text that is no truth, a number but 0 and 1, is another widget's.
+            if isinstance(value, str) and value.lower() in _TRUTH_IN_WORDS:
+                return True
+            return not isinstance(value, str | int | float) or _number_of(value) in (0, 1)
         case "COMBO":
             return _may_be_chosen(wanted, value)
     return True
+
+
+def is_doubtful(wanted: InputDef, value: Any) -> bool:
+    """Whether the value is taken, and yet one that the editor would not have saved for this input."""
+    if wanted.kind == "INT":
+        return isinstance(value, float) and not value.is_integer()
+    is_name = isinstance(value, str) and "." not in value and "/" not in value and not wanted.is_upload
+    return wanted.kind == "COMBO" and is_name and bool(wanted.choices) and value not in (wanted.choices or ())
 
 
 def cast_note(wanted: InputDef, value: Any) -> str | None:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from comfy.errors import GraphError, GraphProblem
+from comfy.graphs.faults import EXPORT
 from comfy.graphs.graph import MAX_NODES, Graph, LeftOut
 from comfy.node_defs.definitions import Definitions, NodeDef
 from comfy.node_defs.later_inputs import earlier_forms
@@ -25,7 +26,6 @@ _MOST_PROBLEMS: Final = 100
 _SUBGRAPH_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SILENT: Final[Mapping[int, str]] = {Mode.NEVER: "muted", Mode.BYPASS: "bypassed"}
 _MOST_NOTES: Final = 100
-_EXPORT: Final = "export it in ComfyUI with Workflow > Export (API)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,14 +171,14 @@ def _unknown(document: Document, node: Node, node_id: str) -> GraphProblem:
         kind = "unsupported_node"
         message = (
             "this is a group node, and nothing is known of one of its nodes: connect a farm whose ComfyUI "
-            f"has them, or {_EXPORT}"
+            f"has them, or {EXPORT}"
         )
     elif _SUBGRAPH_ID.fullmatch(node.class_type):
-        message = f"the subgraph that this node stands for is not in the file; {_EXPORT}"
+        message = f"the subgraph that this node stands for is not in the file; {EXPORT}"
     else:
         message = (
             f"nothing is known of this node class{_from_pack(node)}, and the file does not name its values: "
-            f"connect a farm whose ComfyUI has it, or {_EXPORT}"
+            f"connect a farm whose ComfyUI has it, or {EXPORT}"
         )
     return GraphProblem(kind=kind, message=message, node_id=node_id, class_type=node.class_type)
 

@@ -6,7 +6,7 @@ subgraph's own inputs and outputs are the nodes -10 and -20.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final, NoReturn
@@ -120,6 +120,7 @@ def fail(kind: str, message: str, *, node_id: str | None = None, class_type: str
 
 def _sheet(raw: Mapping[str, Any]) -> Sheet:
     nodes = [read_node(each) for each in _list(raw.get("nodes"))]
+    _check_ids(nodes)
     wires = [_wire(each) for each in _list(raw.get("links")) if each is not None]
     extra = raw.get("extra")
     return Sheet(
@@ -130,6 +131,20 @@ def _sheet(raw: Mapping[str, Any]) -> Sheet:
         outputs=tuple(_slots(raw.get("outputs"))),
         sent=extra.get("ue_links") if isinstance(extra, Mapping) else None,
     )
+
+
+def _check_ids(nodes: Sequence[Node]) -> None:
+    """Links name nodes by their ids: with two of one id nobody can say where they lead."""
+    first: dict[str, Node] = {}
+    for node in nodes:
+        if (other := first.setdefault(node.node_id, node)) is not node:
+            fail(
+                "duplicate_id",
+                f"two nodes have this id, {other.class_type} and {node.class_type}: open the file in "
+                "ComfyUI, which gives one of them another, check its links and save it anew",
+                node_id=node.node_id,
+                class_type=node.class_type,
+            )
 
 
 def read_node(raw: Any) -> Node:

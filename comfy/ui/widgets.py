@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from comfy.node_defs.definitions import COMBO_TYPE, InputDef, NodeDef, Section, parse_inputs
 from comfy.node_defs.dynamic_inputs import DYNAMIC_COMBO, option_inputs, option_keys
-from comfy.ui.casts import cast_note, fits
+from comfy.ui.casts import cast_note, fits, is_doubtful
 
 _WIDGET_KINDS: Final = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", COMBO_TYPE, DYNAMIC_COMBO, "COLOR"})
 _NUMBERS: Final = frozenset({"INT", "FLOAT"})
@@ -118,8 +118,11 @@ def read_widgets(node: NodeDef, saved: Saved, others: Callable[[], Sequence[Node
     reading, left = _in_order(node, listed(saved.values))
     told = _told_by_file(saved)
     # Fewer values than widgets are no other form: later versions add theirs at the end.
-    if told is None and (left or not all(each.fits for each in reading)):
+    doubts = [each for each in reading if each.given and is_doubtful(each.wanted, each.value)]
+    if told is None and (left or doubts or not all(each.fits for each in reading)):
         told = _told_by_form(saved, others())
+    if told is None and {each.wanted.kind for each in doubts} >= {"INT", COMBO_TYPE}:
+        raise ShiftedValuesError(doubts[0], reading, listed(saved.values))
     if told is None or not _is_of_another_version(reading, told):
         found = _settled(reading, listed(saved.values))
         return Widgets(values=found.values, notes=(*_missing_notes(reading), *found.notes))
@@ -201,6 +204,12 @@ def _told_by_file(saved: Saved) -> dict[str, Any] | None:
     return found if not [value for value in values.left if value not in (None, "")] else None
 
 
+def _is_certain(read: _Read) -> bool:
+    if not read.given:
+        return _is_unsaved(read.wanted)
+    return read.fits and not is_doubtful(read.wanted, read.value)
+
+
 def _told_by_form(saved: Saved, forms: Sequence[NodeDef]) -> dict[str, Any] | None:
     """The values by the names of the form that they fill one for one; None where two such forms differ.
 
@@ -209,7 +218,7 @@ def _told_by_form(saved: Saved, forms: Sequence[NodeDef]) -> dict[str, Any] | No
     found: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for form in forms:
         reading, left = _in_order(form, listed(saved.values))
-        if not left and all(each.fits and (each.given or _is_unsaved(each.wanted)) for each in reading):
+        if not left and all(map(_is_certain, reading)):
             has_all = saved.sockets <= {each.name for each in form.inputs}
             found[has_all].append({each.name: each.value for each in reading if each.given})
     best = found[True] or found[False]

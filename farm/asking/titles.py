@@ -11,7 +11,7 @@ from farm.asking.graphs import GraphFacts, roles_of
 from farm.errors import InvalidJob, Problem
 from farm.job import LONGEST_TITLE
 
-_FIELD: Final = re.compile(r"\{([^{}]*)\}")
+_FIELD: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")  # a brace is written twice
 _PROMPT_LENGTH: Final = 48  # characters of a prompt that a list can show
 _SPACES: Final = re.compile(r"\s+")
 
@@ -29,13 +29,14 @@ def filled_title(
     """A caller's own title with its `{fields}` filled.
 
     Args:
-        title: may hold `{prompt}`, `{seed}`, `{graph}` (what it makes), `{labels}`, or any parameter.
+        title: may hold `{prompt}`, `{seed}`, `{graph}` (what it makes), `{labels}`, or any parameter; ``{{``
+            and ``}}`` are braces.
         given: the parameters, by the names that the caller uses.
 
     Raises:
         InvalidJob: a field is nothing of this job.
     """
-    if "{" not in title:
+    if "{" not in title and "}" not in title:
         return title
     values: dict[str, Any] = {
         "prompt": _beginning(_value(built, "prompt")),
@@ -47,9 +48,12 @@ def filled_title(
 
     def value(found: re.Match[str]) -> str:
         name = found[1]
+        if name is None:
+            return found[0][0]
         if name not in values:
             known = ", ".join(sorted(values))
-            raise InvalidJob([Problem(field="title", message=f"there is no {{{name}}}; there are {known}")])
+            message = f"there is no {{{name}}}; there are {known}; a brace itself is {{{{"
+            raise InvalidJob([Problem(field="title", message=message)])
         return _beginning(values[name])
 
     return _FIELD.sub(value, title)[:LONGEST_TITLE]

@@ -3,6 +3,8 @@
     python -m tests.tools.corpus                       the files, and what is known of each (`facts.json`)
     python -m tests.tools.corpus --front-end FOLDER    … and what ComfyUI's own front end exports of them, and
                                                        the shapes of what it exports of the official workflows
+    python -m tests.tools.corpus --front-end FOLDER --files OTHERS
+                                                       what it exports of somebody's files, beside these
 
 FOLDER is ``static`` of the package ``comfyui-frontend-package`` of PyPI; `--pack NAME=FOLDER` (several times)
 what runs in the editor of a node pack. What is kept was exported by version 1.58.1 with the packs KJNodes,
@@ -20,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from bench.files_of_folder import TRUTH, definitions_beside, files_in
 from comfy.node_defs.definitions import Definitions, parse_definitions, shipped_definitions
 from comfy.ui.widgets import is_widget
 from tests.support.corpus import shape_of
@@ -646,7 +649,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--front-end", type=Path)
     parser.add_argument("--pack", action="append", default=[])
+    parser.add_argument("--files", type=Path)
     given = parser.parse_args()
+    if given.files is not None:
+        _export_folder(given.files, given.front_end, [_pack(text) for text in given.pack])
+        return
     FOLDER.mkdir(parents=True, exist_ok=True)
     for old in FOLDER.glob("*.json"):
         old.unlink()
@@ -672,6 +679,15 @@ def _export(made: list[Made], static: Path, packs: list[Pack]) -> None:
     (_DATA / "official_shapes.json").write_text(json.dumps(shapes, indent=1) + "\n", encoding="utf-8")
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(graph)}" for name, graph in truth.items())
     (FOLDER.parent / "corpus_truth.json").write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+
+
+def _export_folder(folder: Path, static: Path, packs: list[Pack]) -> None:
+    with front_end(static, definitions_beside(folder) or shipped_definitions(files={}), packs) as page_:
+        truth = {
+            name: page_.export(json.loads(content.decode("utf-8-sig")))
+            for name, content in files_in(folder).items()
+        }
+    (folder / TRUTH).write_text(json.dumps(truth), encoding="utf-8")
 
 
 def _pack(text: str) -> Pack:

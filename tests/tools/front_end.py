@@ -39,6 +39,8 @@ _EXPORT: Final = """
   return JSON.stringify(made.output);
 })()
 """
+# A pack that opens a dialog would wait for ever for somebody to close it.
+_SILENT: Final = "window.alert = () => {}; window.confirm = () => true; window.prompt = () => null; 1"
 _READY: Final = (
     "Boolean(window.comfyAPI?.app?.app?.vueAppReady && window.comfyAPI.app.app.canvas "
     "&& window.LiteGraph?.registered_node_types?.KSampler && window.comfyAPI.app.app.graph.nodes.length)"
@@ -81,6 +83,7 @@ def front_end(static: Path, definitions: Definitions, packs: Sequence[Pack] = ()
         raise RuntimeError("no Chromium is installed")
     with _served(static, definitions, packs) as address, _opened(browser, address) as page:
         page.wait_until(_READY)
+        page.evaluate(_SILENT)
         yield FrontEnd(page)
 
 

@@ -70,7 +70,7 @@ def test_a_node_may_be_called_prompt() -> None:
         ('{"1": {"class_type": "A", "inputs": {"x": -Infinity}}}', "not_a_number", "-inf"),
         ('{"1": {"class_type": "A", "inputs": {"x": 1e999}}}', "not_a_number", "inf"),
         ("[]", "not_a_graph", "list"),
-        ('"text"', "not_a_graph", "str"),
+        ('"text"', "not_a_graph", "a text"),
         ("{}", "empty_graph", "no nodes"),
         ({"prompt": {}}, "empty_graph", "no nodes"),
         ({"nodes": [], "links": [], "version": 0.4}, "ui_format", "Export (API)"),
@@ -265,3 +265,17 @@ def test_a_multigpu_loader_names_its_model_like_the_one_it_wraps() -> None:
     graph = {"1": a_node("UNETLoaderDisTorch2MultiGPU", unet_name="x.gguf", device="cuda:0")}
 
     assert [file.folder for file in model_files(graph)] == ["diffusion_models"]
+
+
+def test_two_nodes_under_one_id_are_refused_and_other_keys_that_stand_twice_are_not() -> None:
+    node = '{"class_type": "SaveImage", "inputs": {"filename_prefix": "a", "filename_prefix": "b"}}'
+
+    assert load_graph(f'{{"1": {node}}}')["1"]["inputs"] == {"filename_prefix": "b"}
+    with pytest.raises(GraphError, match="two nodes have this id"):
+        load_graph(f'{{"1": {node}, "1": {node}}}')
+
+
+@pytest.mark.parametrize(("text", "what"), [("null", "null"), ("[]", "a list"), ("7", "a number")])
+def test_what_is_no_object_is_named_as_json_does(text: str, what: str) -> None:
+    with pytest.raises(GraphError, match=f"this is {what};"):
+        load_graph(text)

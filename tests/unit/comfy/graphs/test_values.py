@@ -143,12 +143,51 @@ def test_a_picture_that_keeps_its_proportions_is_no_larger_than_its_frame(keeps:
         (node("Seed (rgthree)", seed=8), 0, 8),
         (node("Any Switch (rgthree)", any_02=8, any_03=4), 0, 8),
         (node("Text Prompt (JPS)", text="a fox"), 0, "a fox"),
+        (node("ResolutionMaster", auto_detect=False, width=8, height=4), 0, 8),
+        (node("ResolutionMaster", auto_detect=True, width=8, height=4), 0, None),
+        # Of nobody knows which pack: the one input of a node that is called after what it holds.
+        (node("Int", Number="8"), 0, "8"),
+        (node("SomePack.Float", x=8.5), 0, 8.5),
+        (node("Text Multiline", text="a fox"), 0, "a fox"),
+        (node("Int", Number="8"), 1, None),
+        (node("RandomInt", most=8, least=1), 0, None),
+        (node("Printer", most=8), 0, None),
     ],
 )
 def test_constants_switches_and_maths_of_other_packs_are_followed(
     maker: dict[str, Any], slot: int, value: Any
 ) -> None:
     assert literal(behind(maker, value=["1", slot]), "9", "steps") == value
+
+
+@pytest.mark.parametrize(
+    ("maker", "slot", "at_most"),
+    [
+        (node("ImageScaleToTotalPixelsX", image=["8", 0], megapixels=1.0), 1, 1000),
+        (node("WanVideoImageResizeToClosest", generation_width=400, generation_height=900), 2, 600),
+        (node("WanVideoImageResizeToClosest", generation_width=["8", 3]), 2, None),
+        (node("VHS_LoadVideo", video="a.mp4", frame_load_cap=81), 1, 81),
+        (node("VHS_LoadVideo", video="a.mp4", frame_load_cap=0), 1, None),
+    ],
+)  # fmt: skip
+def test_what_follows_from_a_picture_or_a_video_has_a_bound(
+    maker: dict[str, Any], slot: int, at_most: int | None
+) -> None:
+    found = setting(behind(maker, value=["1", slot]), "9", "steps")
+
+    assert found is not None
+    assert (found.value, found.at_most) == (None, at_most)
+
+
+def test_a_side_is_bounded_by_the_area_that_its_picture_was_scaled_to() -> None:
+    graph = resized() | {"4": node("GetImageSize", image=["6", 0])}
+    graph["6"] = node("ImageScaleToTotalPixels", image=["1", 0], megapixels=0.25)
+    graph["5"]["inputs"]["width"] = ["4", 0]
+
+    width = setting(graph, "5", "width")
+
+    assert width is not None
+    assert (width.value, width.at_most) == (None, 512)
 
 
 @pytest.mark.parametrize(

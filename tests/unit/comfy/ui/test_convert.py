@@ -325,3 +325,15 @@ def test_values_of_another_version_of_a_node_are_refused_rather_than_shifted() -
 
     (problem,) = caught.value.problems
     assert (problem.kind, problem.node_id, problem.input_name) == ("shifted_values", "4", "width")
+
+
+def test_two_nodes_of_one_id_are_refused_by_both_their_classes() -> None:
+    sheet = Sheet()
+    picture(sheet)
+    workflow = sheet.saved()
+    workflow["nodes"].append({**workflow["nodes"][0], "type": "Other"})
+
+    kind, node_id, message = problem_of(workflow)
+
+    assert (kind, node_id) == ("duplicate_id", str(workflow["nodes"][0]["id"]))
+    assert "Other" in message

@@ -236,3 +236,20 @@ def test_a_list_that_ends_early_is_told() -> None:
 
     assert found.values["denoise"] == 1.0
     assert "scheduler, denoise" in found.notes[0]
+
+
+def test_a_number_is_no_truth_but_of_another_widget() -> None:
+    node = a_node({"keep": ["BOOLEAN"], "steps": ["INT"]})
+
+    assert widget_values(node, [1, 20]) == {"keep": 1, "steps": 20}
+    with pytest.raises(ShiftedValuesError, match="keep=25"):
+        widget_values(node, [25, 50])
+
+
+def test_values_that_all_could_be_cast_and_none_was_saved_so_are_shifted() -> None:
+    node = a_node({"source": [["size", "latent"]], "width": ["INT"]})
+
+    assert widget_values(node, ["size", 1.5]) == {"source": "size", "width": 1.5}
+    assert widget_values(node, ["ratio", 2]) == {"source": "ratio", "width": 2}
+    with pytest.raises(ShiftedValuesError):
+        widget_values(node, ["ratio", 1.5])

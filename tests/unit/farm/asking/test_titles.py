@@ -55,6 +55,8 @@ def test_what_a_role_is_set_to_counts() -> None:
         ("{frames} frames, {steps} steps", "33 frames, 20 steps"),
         ("{seed}{seed}", "77"),
         ("a } brace", "a } brace"),
+        ("{{seed}} is {seed}", "{seed} is 7"),
+        ("}}{{ and {", "}{ and {"),
     ],
 )
 def test_fields_of_an_own_title_are_filled(given: str, becomes: str) -> None:

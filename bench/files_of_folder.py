@@ -1,0 +1,120 @@
+"""How somebody's own files fare: `make bench-files FILES=folder`.
+
+Beside the files may lie ``object_info.json``, what a server says of the nodes that they use, and
+``truth.json``, what ComfyUI's front end exports of each (`tests.tools.corpus --files`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from comfy.errors import GraphError
+from comfy.graphs.values import Setting
+from comfy.lint import lint
+from comfy.node_defs.definitions import Definitions, parse_definitions, shipped_definitions
+from comfy.rewrites import Site
+from comfy.ui.load import load_any
+from comfy.wan.roles import Roles, find_roles
+from tests.support.corpus import bare
+
+DEFINITIONS: Final = "object_info.json"
+TRUTH: Final = "truth.json"
+_ROLES: Final = ("width", "height", "frames")
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    """The files by name, without what lies beside them."""
+    return {
+        path.stem: path.read_bytes()
+        for path in sorted(folder.glob("*.json"))
+        if path.name not in (DEFINITIONS, TRUTH)
+    }
+
+
+def definitions_beside(folder: Path) -> Definitions | None:
+    """What a server says of the files' nodes, before what ships; None where that is not there."""
+    path = folder / DEFINITIONS
+    if not path.exists():
+        return None
+    return {**shipped_definitions(), **parse_definitions(json.loads(path.read_bytes()))}
+
+
+def report(folder: Path) -> Iterator[str]:
+    """All figures that can be told."""
+    files = files_in(folder)
+    truth = _truth(folder)
+    beside = definitions_beside(folder)
+    yield from _taken(files, "offline", shipped_definitions, truth)
+    if beside is not None:
+        yield from _taken(files, "with definitions", lambda: beside, truth)
+    known = beside or shipped_definitions()
+    graphs = {name: graph for name, graph in _read(files, lambda: known) if isinstance(graph, dict)}
+    yield from _sizes(graphs, known)
+    site = Site(definitions=known, name="RTX 4090", vram_bytes=24 * 1024**3)
+    told = Counter(rule for graph in graphs.values() for rule in {each.rule for each in lint(graph, site)})
+    yield f"lint: {', '.join(f'{rule} {count}' for rule, count in sorted(told.items()))}"
+
+
+def _truth(folder: Path) -> Mapping[str, Any]:
+    path = folder / TRUTH
+    found: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
+    return found
+
+
+def _read(
+    files: Mapping[str, bytes], known: Callable[[], Definitions]
+) -> Iterator[tuple[str, dict[str, Any] | GraphError]]:
+    for name, content in files.items():
+        try:
+            yield name, load_any(content, known).graph
+        except GraphError as exc:
+            yield name, exc
+
+
+def _taken(
+    files: Mapping[str, bytes], way: str, known: Callable[[], Definitions], truth: Mapping[str, Any]
+) -> Iterator[str]:
+    read = dict(_read(files, known))
+    graphs = {name: graph for name, graph in read.items() if not isinstance(graph, GraphError)}
+    yield _part(f"accepted {way}", len(graphs), len(files))
+    reasons = Counter(
+        reason
+        for exc in read.values()
+        if isinstance(exc, GraphError)
+        for reason in {f"{each.kind} {each.class_type or ''}".strip() for each in exc.problems}
+    )
+    yield from (f"    {count} × {reason}" for reason, count in reasons.most_common())
+    compared = [name for name in graphs if name in truth]
+    unequal = [name for name in compared if bare(graphs[name]) != bare(truth[name])]
+    if compared:
+        yield _part("equal to the front end's export", len(compared) - len(unequal), len(compared))
+        yield from (f"    not: {name}" for name in unequal)
+
+
+def _sizes(graphs: Mapping[str, dict[str, Any]], known: Definitions) -> Iterator[str]:
+    roles = [found for graph in graphs.values() if (found := find_roles(graph, known)).stages]
+    for role in _ROLES:
+        told = Counter(_how_known(found, role) for found in roles)
+        ways = ", ".join(f"{how} {told[how]}" for how in ("known", "bounded", "computed", "silent"))
+        yield f"{role} of {len(roles)} that sample: {ways}"
+
+
+def _how_known(roles: Roles, role: str) -> str:
+    found = roles.of(role)
+    if found and all(map(_is_known, found)):
+        return "known"
+    if found and all(_is_known(each) or each.at_most is not None for each in found):
+        return "bounded"
+    return "computed" if found else "silent"
+
+
+def _is_known(setting: Setting) -> bool:
+    return setting.value is not None
+
+
+def _part(what: str, some: int, all_of: int) -> str:
+    return f"{what}: {some} of {all_of} ({some / max(all_of, 1):.1%})"
