@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, Unpack
 
+from comfy.doctor.report import Report
 from comfy.node_defs.definitions import Definitions
 from comfy.wan.binding import Bindings
 from farm.asking.building import GraphSource, InputSource
@@ -27,6 +28,7 @@ from farm.client import BATCH, Checked, Farm, succeeded
 from farm.errors import JobFailed, WaitTimeout
 from farm.handle import Job, Result, result_of
 from farm.job import Artifact, JobEvent, JobRecord, JobResult, JobSpec, JobState
+from farm.reports import FleetDiagnosis
 from farm.settings import RedisSettings, S3Settings
 from farm.status.worker import WorkerStatus
 from farm.steering import Wanted, ids_of
@@ -144,6 +146,14 @@ class AsyncFarm:
     async def get(self, job_id: str) -> AsyncJob:
         """As `Farm.get`."""
         return AsyncJob(self, await self._record(job_id))
+
+    async def diagnose(self, job_id: str) -> Report | None:
+        """As `Farm.diagnose`."""
+        return await self.call(self._farm.diagnose, job_id)
+
+    async def diagnose_fleet(self, since: datetime | None = None) -> FleetDiagnosis:
+        """As `Farm.diagnose_fleet`."""
+        return await self.call(self._farm.diagnose_fleet, since)
 
     async def get_by_key(self, idempotency_key: str) -> AsyncJob | None:
         """As `Farm.get_by_key`."""

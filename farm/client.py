@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
+from comfy.doctor.report import Report
 from comfy.node_defs.definitions import Definitions
 from comfy.wan.binding import Bindings
 from farm.asking.admission import check_classes
@@ -31,6 +32,7 @@ from farm.handle import Job
 from farm.job import JobEvent, JobRecord, JobSpec, JobState, new_job_id, queue_for
 from farm.local.surroundings import settings_here
 from farm.notifier import store_at
+from farm.reports import FleetDiagnosis, report_in, sum_up
 from farm.settings import GateSettings, RedisSettings, S3Settings
 from farm.status.worker import WorkerStatus
 from farm.steering import Wanted, ids_of, prioritize, remove, retry_each
@@ -270,6 +272,19 @@ class Farm:
             JobNotFound: there is none.
         """
         return Job(self, job_id, self.store.get(job_id))
+
+    def diagnose(self, job_id: str) -> Report | None:
+        """Where a finished job's seconds went, what was lost and what to change; None: it has no report.
+
+        Raises:
+            JobNotFound: there is no such job.
+        """
+        return report_in(self.store.get(job_id))
+
+    def diagnose_fleet(self, since: datetime | None = None) -> FleetDiagnosis:
+        """What the jobs that were submitted since then have lost, by finding and worker."""
+        wanted = Selection(state=JobState.SUCCEEDED, since=since)
+        return sum_up(job.record for job in self.select(wanted))
 
     def get_by_key(self, idempotency_key: str) -> Job | None:
         """The job that was stored under a key; None: none was, or it is forgotten by now."""

@@ -246,6 +246,9 @@ class JobResult:
     comfyui_version: str | None = None  # of the server that ran the graph
     model_bytes: dict[str, int] = field(default_factory=dict)  # "vae/x.safetensors" -> bytes, as far as known
     texts: tuple[ShownText, ...] = ()  # of the first nodes that showed any
+    # The doctor's, as JSON: a worker of another version may say what this one does not know. `farm.reports`
+    # reads it. None: of a worker that had no doctor.
+    report: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -210,15 +210,23 @@ def _cache_off(case: Case) -> Iterator[Found]:
 def _cold(case: Case) -> Iterator[Found]:
     for run, prompt in zip(case.runs, case.prompts, strict=False):
         seconds = seconds_in(prompt, Phase.LOADING)
-        if not run.first_of_server or seconds is None or not prompt.wall_s:
+        if not _is_cold(case, run) or seconds is None or not prompt.wall_s:
             continue
         if seconds > _LONG_LOAD_S and seconds > _LONG_LOAD_PART * prompt.wall_s:
+            lines = evidence([entry for entry, _ in run.of(ModelLoadedFact)])
             yield Found(
-                message="the first prompt after the start reads and loads everything",
-                evidence=evidence([entry for entry, _ in run.of(ModelLoadedFact)]),
+                message="no model was loaded yet: this prompt had to read them all",
+                evidence=lines or (Evidence(text=f"loading {seconds:.1f} s"),),
                 cost=measured(seconds, f"loading {seconds:.1f} s"),
                 prompt=run.number,
             )
+
+
+def _is_cold(case: Case, run: Run) -> bool:
+    """A job's own times tell whether a loader ran; a log only which prompt was the server's first."""
+    if case.times is None:
+        return run.first_of_server
+    return any(node.phase is Phase.LOADING for node in case.times.nodes)
 
 
 def _disk(case: Case) -> Iterator[Found]:

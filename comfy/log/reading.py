@@ -34,6 +34,7 @@ OF_A_RUN: Final[tuple[type[LogFact], ...]] = (PromptQueuedFact, PromptDoneFact)
 OF_A_CANCEL: Final[tuple[type[LogFact], ...]] = (CancelFact, InterruptedFact)
 
 _KEPT_OF_A_KIND: Final = 500
+_KEPT_OF_START: Final = 100
 _UNKNOWN_KEPT: Final = 20
 _LONGEST_UNKNOWN: Final = 300  # characters
 
@@ -90,6 +91,7 @@ class LogReader:
         self._facts: dict[type, deque[LogFact]] = {}
         self._counts: dict[type, int] = {}
         self._lines = 0
+        self._at_start: list[str] = []
         self._requested: str | None = None
         # A dict keeps the order of first sight.
         self._unknown: dict[str, None] = {}
@@ -112,9 +114,17 @@ class LogReader:
                 return None
             fact = self._named(fact)
             kind = type(fact)
+            if ReadyFact not in self._counts and len(self._at_start) < _KEPT_OF_START:
+                self._at_start.append(line.text)
             self._facts.setdefault(kind, deque(maxlen=_KEPT_OF_A_KIND)).append(fact)
             self._counts[kind] = self._counts.get(kind, 0) + 1
             return fact
+
+    @property
+    def at_start(self) -> tuple[str, ...]:
+        """The lines until it listened that were understood: what it says of itself."""
+        with self._lock:
+            return tuple(self._at_start)
 
     def last(self, kind: type[Fact]) -> Fact | None:
         """The last fact of this kind."""

@@ -260,6 +260,20 @@ WORKERS: Final[tuple[OfWorker, ...]] = (
         read=lambda worker: _by_name(worker.attention_trials.proven if worker.attention_trials else {}),
     ),
     OfWorker(
+        name="farm_worker_findings_total",
+        labels=("finding",),
+        counter=True,
+        meaning="Jobs of this worker in which [the doctor](doctor.md) found this, since it was started.",
+        read=lambda worker: _by_name({name: each.jobs for name, each in worker.findings.items()}),
+    ),
+    OfWorker(
+        name="farm_worker_finding_seconds_total",
+        labels=("finding",),
+        counter=True,
+        meaning="Seconds that [the doctor](doctor.md) lays to this, as far as they can be told.",
+        read=lambda worker: _by_name({name: each.seconds for name, each in worker.findings.items()}),
+    ),
+    OfWorker(
         name="farm_worker_attempts_total",
         labels=("outcome",),
         counter=True,

@@ -157,6 +157,14 @@ class CustomNodeStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FindingStatus:
+    """How often the doctor has found something since the worker was started."""
+
+    jobs: int = 0
+    seconds: float = 0.0  # lost, as far as they are known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerFacts:
     """What stays the same from job to job; every manifest has it."""
 
@@ -199,6 +207,7 @@ class WorkerStatus(WorkerFacts):
         default_factory=dict
     )  # in its hands: one renders, others are published
     attempts_ended: Mapping[str, int] = field(default_factory=dict)  # outcome -> how many, since its start
+    findings: Mapping[str, FindingStatus] = field(default_factory=dict)  # the doctor's, by their id
     models: ModelsStatus | None = None
     warm_models: tuple[str, ...] = ()  # folder and name of those that ComfyUI holds
     loads: Mapping[str, ModelLoadStatus] = field(default_factory=dict)  # kind of model -> how it was loaded

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from comfy.doctor.report import Report
 from comfy.protocol.client import ComfyClient
 from comfy.rewrites import Optimized
 from farm.errors import StorageUnavailable
@@ -135,6 +136,7 @@ class Hooks:
         self.successes = 0
         self.rendered: list[Mapping[str, Any]] = []
         self.renders_ended = 0
+        self.reports: list[Report] = []
 
     def facts(self) -> WorkerFacts:
         """See `AttemptHooks.facts`."""
@@ -151,6 +153,14 @@ class Hooks:
     def printed_for(self, began_s: float, ended_s: float) -> Sequence[str]:
         """See `AttemptHooks.printed_for`."""
         return [f"printed within {ended_s - began_s:.0f} s"]
+
+    def said_at_start(self) -> Sequence[str]:
+        """See `AttemptHooks.said_at_start`."""
+        return ["Set vram state to: NORMAL_VRAM"]
+
+    def on_report(self, report: Report) -> None:
+        """See `AttemptHooks.on_report`."""
+        self.reports.append(report)
 
     def after_render(self) -> None:
         """See `AttemptHooks.after_render`."""

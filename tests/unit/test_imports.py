@@ -31,7 +31,7 @@ FLOORS = {
         {"check", "upkeep"},
         {"notifier"},
         {"broker", "fleet"},
-        {"asking", "handle", "plain_redis"},
+        {"asking", "handle", "plain_redis", "reports"},
         {"local", "testing"},
         {"storage", "store"},
         {"settings", "status"},

@@ -79,6 +79,11 @@ class _Hooks:
     def printed_for(self, _began_s: float, _ended_s: float) -> tuple[str, ...]:
         return ()
 
+    def said_at_start(self) -> tuple[str, ...]:
+        return ()
+
+    def on_report(self, _report: object) -> None: ...
+
     def after_render(self) -> None: ...
 
     def on_rendered(self, _graph: object) -> None: ...

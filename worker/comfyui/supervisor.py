@@ -336,6 +336,11 @@ class ComfySupervisor:
         children = [process.child for process in self._keeper.recent if process.child is not None]
         return [line for child in children for line in child.output.lines_since(monotonic_s)]
 
+    def said_at_start(self) -> tuple[str, ...]:
+        """What it said of itself when it was started; empty before it is ready."""
+        running = self._keeper.running
+        return running.process.read_log().at_start if running is not None else ()
+
     def proof(self) -> Proof | None:
         """Whether it runs as planned, by all that it has said since its start; None before it is ready."""
         running = self._keeper.running

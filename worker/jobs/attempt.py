@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final, TypeVar
 
+from comfy.doctor.words import to_json
 from comfy.errors import OutOfMemory, RunInterrupted, RunLost, ServerError, ServerUnreachable
 from farm.errors import StorageUnavailable, StoreUnavailable, TransferStopped
 from farm.job import (
@@ -35,6 +36,7 @@ from worker.jobs.job_seconds import job_seconds
 from worker.jobs.lease import Lease
 from worker.jobs.names import prompt_id, run_folder
 from worker.jobs.render import render
+from worker.jobs.report import events_of, report_of
 from worker.jobs.reporter import Reporter
 from worker.plan.fallback import FallbackStep, larger_class, next_step
 from worker.results.manifest import manifest_of
@@ -278,11 +280,35 @@ class _Attempt:
         ended = time.monotonic()
         timings_s |= published.timings_s
         timings_s |= {"publish": ended - started, "attempt": ended - self._started}
-        return replace(
+        stored = replace(
             published,
             timings_s={name: round(spent, 4) for name, spent in timings_s.items()},
             texts=tuple(shown_text(each.node_id, each.text) for each in rendered.texts[:MOST_TEXTS]),
         )
+        return replace(stored, report=self._diagnosed(rendered, stored))
+
+    def _diagnosed(self, rendered: Rendered, result: JobResult) -> dict[str, Any] | None:
+        """What the doctor says of the job; None where another attempt, or another worker, rendered it."""
+        hooks = self._context.hooks
+        if self._left_gpu is None:
+            return None
+        try:
+            report = report_of(
+                rendered,
+                result,
+                hooks.facts(),
+                at_start=hooks.said_at_start(),
+                printed=hooks.printed_for(self._started, self._left_gpu),
+            )
+        except Exception:
+            # Its files are stored: no fault in judging them may undo that.
+            log.exception("A job could not be diagnosed", extra={"event": "diagnosis_failed", **self._facts})
+            return None
+        hooks.on_report(report)
+        told = [NewEvent(kind=EventKind.FINDING, data=dict(data)) for data in events_of(report.findings)]
+        if told:
+            self._report_now(told)
+        return to_json(report)
 
     def _manifest(self, rendered: Rendered) -> dict[str, Any]:
         if self._retained is None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from comfy.doctor.report import Report
 from comfy.protocol.client import ComfyClient
 from comfy.rewrites import Optimized
 from farm.errors import StorageUnavailable
@@ -155,6 +156,12 @@ class AttemptHooks(Protocol):
 
     def printed_for(self, began_s: float, ended_s: float) -> Sequence[str]:
         """What ComfyUI printed for the job that had the card between two monotonic moments."""
+
+    def said_at_start(self) -> Sequence[str]:
+        """What ComfyUI printed of itself when it was started."""
+
+    def on_report(self, report: Report) -> None:
+        """The doctor has looked at a job whose files are stored."""
 
     def after_render(self) -> None:
         """The card is free, and no other job can have it yet."""

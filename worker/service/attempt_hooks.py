@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from comfy.doctor.report import Report
 from farm.errors import StorageUnavailable
 from farm.job import JobError, ModelFile
 from farm.status.worker import WorkerFacts
@@ -62,6 +63,14 @@ class WorkerHooks:
     def printed_for(self, began_s: float, ended_s: float) -> Sequence[str]:
         """See `AttemptHooks.printed_for`."""
         return self._machine.printed_for(began_s, ended_s)
+
+    def said_at_start(self) -> Sequence[str]:
+        """See `AttemptHooks.said_at_start`."""
+        return self._machine.comfy.said_at_start()
+
+    def on_report(self, report: Report) -> None:
+        """See `AttemptHooks.on_report`."""
+        self._status.findings.add(report)
 
     def after_render(self) -> None:
         """See `AttemptHooks.after_render`."""

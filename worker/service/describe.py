@@ -41,6 +41,7 @@ from worker.service.definitions import Definitions
 from worker.service.disk import DiskWatch
 from worker.service.draining import Draining
 from worker.service.epoch import EpochWatch
+from worker.service.finding_counts import FindingCounts
 from worker.service.health import Health
 from worker.service.model_shelf import ModelShelf
 
@@ -79,6 +80,7 @@ class StatusMaker:
         self._watchdog = watchdog
         self._shelf = shelf
         self._at_work = at_work
+        self.findings = FindingCounts()  # of the jobs that were rendered here
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         # Of which start of ComfyUI: its revision, and its custom nodes.
         self._installed: tuple[int, str | None, dict[str, CustomNodeStatus]] = (-1, None, {})
@@ -116,6 +118,7 @@ class StatusMaker:
             attention_trials=self._attention(),
             jobs=self._at_work.jobs(),
             attempts_ended=self._at_work.outcomes(),
+            findings=self.findings.status(),
             models=self._shelf.facts(),
             warm_models=tuple(machine.warm.files()),
             loads=machine.warm.loads(),

@@ -15,6 +15,7 @@ from farm.cli.graphs.options import (
     with_options,
 )
 from farm.cli.graphs.rewrite_options import with_rewrite_options
+from farm.cli.jobs.diagnose_views import findings_view
 from farm.cli.jobs.ids import complete_id, whole_id
 from farm.cli.jobs.selecting import Chosen, meant, selects
 from farm.cli.jobs.views import FEW
@@ -28,6 +29,7 @@ from farm.cli.terminal.tables import COLUMNS, DEFAULT_COLUMNS, job_view, jobs_ta
 from farm.cli.terminal.words import parse_moment
 from farm.handle import Job
 from farm.job import JobRecord, JobState
+from farm.reports import report_in
 
 if TYPE_CHECKING:
     from farm.client import Farm
@@ -179,6 +181,10 @@ def show(context: typer.Context, chosen: Chosen, json: AsJson = False) -> None:
             if number:
                 say(door.out, "")
             door.out.print(job_view(job))
+            report = report_in(job)
+            if report is not None and report.findings:
+                say(door.out, f"findings, by seconds lost (farm diagnose {job.job_id[:12]} has more):")
+                door.out.print(findings_view(report))
             for line in waits_for:
                 say(door.out, f"waits: {line}")
             if url is not None:

@@ -1,8 +1,9 @@
-"""`farm diagnose`: where a job's seconds went, or those of any log."""
+"""`farm diagnose`: where a job's seconds went, or those of any log, or of the whole fleet."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,23 +14,42 @@ from comfy.doctor.html import page
 from comfy.doctor.report import Report
 from comfy.doctor.words import to_json
 from farm.asking.graphs import read_graph
-from farm.cli.jobs.diagnose_views import report_view
+from farm.cli.jobs.diagnose_views import fleet_view, report_view
+from farm.cli.jobs.ids import complete_id, whole_id
 from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
-from farm.cli.terminal.door import door_of, say
+from farm.cli.terminal.door import Door, door_of, say
+from farm.cli.terminal.exits import ExitCode
+from farm.cli.terminal.words import parse_moment
+from farm.job import is_job_id
 
 _STDIN: Final = "-"
 
 
 def diagnose(
     context: typer.Context,
-    what: Annotated[str, typer.Argument(metavar="FILE", help="A log; - reads it from stdin.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="JOB|FILE|-",
+            help="A job, a log, or - for stdin.",
+            autocompletion=complete_id,
+            show_default=False,
+        ),
+    ] = "",
     graph: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="What was run: a workflow file of ComfyUI.")
+        Path | None,
+        typer.Option(metavar="FILE", help="What the log's prompts ran: a workflow file of ComfyUI."),
     ] = None,
     card: Annotated[
         str | None, typer.Option(metavar="NAME", help='Of a log that does not say it, as "RTX 4090".')
     ] = None,
+    fleet: Annotated[
+        bool, typer.Option("--fleet", help="Add up what all jobs have lost, by worker.")
+    ] = False,
+    since: Annotated[
+        str, typer.Option(metavar="TIME", help="With --fleet: submitted since then, such as 24h.")
+    ] = "24h",
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page that needs no network.")
     ] = None,
@@ -37,7 +57,12 @@ def diagnose(
 ) -> None:
     """Say where a job's seconds went, or those of any ComfyUI log, what was lost, and what to change."""
     door = door_of(context)
-    report = _of_log(what, graph, card)
+    if fleet:
+        _of_fleet(door, since, json=json)
+        return
+    if not what:
+        raise typer.BadParameter("name a job or a log, or give --fleet")
+    report = _of_log(what, graph, card) if what == _STDIN or Path(what).is_file() else _of_job(door, what)
     if html is not None:
         name = "stdin" if what == _STDIN else Path(what).name
         html.write_text(page(report, f"Where the seconds of {name} went"), encoding="utf-8")
@@ -58,3 +83,25 @@ def _of_log(what: str, graph: Path | None, card: str | None) -> Report:
             return diagnose_log(log, graph=read, card=card)
     except OSError as exc:
         raise typer.BadParameter(f"{exc.filename}: {exc.strerror}") from exc
+
+
+def _of_job(door: Door, what: str) -> Report:
+    if not is_job_id(what.strip().lower().ljust(8, "0")):
+        raise typer.BadParameter(f"{what}: there is no such file, and it is no job's id")
+    with door.farm() as farm:
+        job_id = whole_id(farm, what)
+        report = farm.diagnose(job_id)
+        if report is None:
+            state = farm.get(job_id).record.state
+            say(door.err, f"job {job_id} is {state} and has no report: jobs that a worker has rendered do")
+            raise typer.Exit(ExitCode.JOB_FAILED)
+    return report
+
+
+def _of_fleet(door: Door, since: str, *, json: bool) -> None:
+    with door.farm() as farm:
+        found = farm.diagnose_fleet(parse_moment(since, past=True))
+    if json:
+        as_json.put(door.out, asdict(found))
+    else:
+        door.out.print(fleet_view(found))

@@ -20,6 +20,7 @@ from comfy.doctor.words import (
     worth_showing,
 )
 from farm.cli.terminal.tables import plain_table
+from farm.reports import FleetDiagnosis
 
 _MOST_PROMPTS: Final = 5
 _MOST_UNKNOWN: Final = 5
@@ -144,3 +145,20 @@ def _log(report: Report) -> Iterator[RenderableType]:
         yield Text(f"\n{report.log.lines} lines, {report.log.known} read as facts{stamped}", "dim")
     for each in report.log.unknown[-_MOST_UNKNOWN:]:
         yield Text(f"  unknown: {evidence_words(each)}", "dim")
+
+
+def fleet_view(found: FleetDiagnosis) -> RenderableType:
+    """What many jobs have lost, by finding and worker."""
+    table = plain_table("lost", "jobs", "finding", "worker", "remedy")
+    for each in found.findings:
+        table.add_row(hours_words(each.seconds), str(each.jobs), each.finding, each.worker, each.remedy)
+    lost = sum(each.seconds for each in found.findings)
+    without = f"; {found.without} have no report" if found.without else ""
+    jobs = f"{found.jobs} job{'' if found.jobs == 1 else 's'}"
+    told = f"{jobs}, {hours_words(found.gpu_s)} on the card, {hours_words(lost)} lost{without}"
+    return Group(table, told) if found.findings else told
+
+
+def hours_words(seconds: float) -> str:
+    """``3.1 GPU-hours``, or less than one in minutes and seconds."""
+    return f"{seconds / 3600:.1f} GPU-hours" if seconds >= 3600 else seconds_words(seconds)

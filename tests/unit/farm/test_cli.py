@@ -6,13 +6,16 @@ import os
 import threading
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import farm
+from bench.doctor import CORPUS
+from comfy.doctor.diagnose import diagnose
+from comfy.doctor.words import to_json
 from farm.cli.commands import COMMANDS
 from farm.cli.main import run
 from farm.cli.terminal.door import Door, PlainConsole
@@ -27,7 +30,7 @@ from farm.store.base import Drain, NewEvent
 from farm.testing import FolderStorage, MemoryJobStore
 from tests.support.clips import PNG_HEAD
 from tests.support.fleet import PICTURE, TEMPLATE, announce, changed, render, wan_graph
-from tests.support.jobs import an_error
+from tests.support.jobs import a_result, an_error
 from tests.support.valkey import free_port
 
 WORKFLOW = {"nodes": [{"id": 4, "type": "SomebodysNode", "widgets_values": [1]}], "links": [], "version": 0.4}
@@ -290,6 +293,31 @@ def test_show_of_a_succeeded_job_has_a_link(cli: Cli) -> None:
     render(cli.store, cli.storage, job_id)
 
     assert cli("show", job_id, "--json").json["url"].startswith("file:")
+
+
+def test_the_findings_of_a_job_are_shown_diagnosed_and_added_up(cli: Cli) -> None:
+    job_id = cli.submit()
+    report = to_json(diagnose((CORPUS / "origin-450s.log").read_bytes()))
+    cli.store.claim(job_id, worker="w1@host")
+    cli.store.succeed(job_id, 1, replace(a_result(), report=report, timings_s={"comfy": 450.0}))
+
+    assert "findings, by seconds lost" in cli("show", job_id).out
+    assert "fp8_scaled" in cli("show", job_id).out
+    assert cli("diagnose", job_id).out.startswith("Prompt 1: done")
+    assert cli("diagnose", job_id, "--json").json == json.loads(json.dumps(report))
+    fleet = cli("diagnose", "--fleet", "--since", "24h")
+    assert any(line.split()[3:5] == ["gguf-where-fp8-fits", "w1@host"] for line in fleet.out.splitlines())
+    assert "1 job, 7 min 30 s on the card" in fleet.out
+    assert cli("diagnose", "--fleet", "--json").json["findings"][0]["worker"] == "w1@host"
+
+
+def test_a_job_without_a_report_says_so(cli: Cli) -> None:
+    job_id = cli.submit()
+
+    ended = cli("diagnose", job_id)
+
+    assert ended.code == ExitCode.JOB_FAILED
+    assert "has no report" in ended.err
 
 
 def test_cancel_and_retry(cli: Cli) -> None:

@@ -90,6 +90,13 @@ def test_what_a_log_says_cannot_act_on_the_terminal(tmp_path: Path) -> None:
     assert "\x07" not in out
 
 
+def test_a_name_that_is_neither_a_file_nor_a_job_is_a_mistake() -> None:
+    code, _, err = diagnose("no-such-file.log")
+
+    assert code == ExitCode.USAGE
+    assert "no such file" in err
+
+
 def test_a_graph_that_cannot_be_read_is_a_mistake_of_the_caller(tmp_path: Path) -> None:
     code, _, err = diagnose(ORIGIN, "--graph", str(tmp_path / "none.json"))
 

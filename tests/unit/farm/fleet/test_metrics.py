@@ -51,6 +51,7 @@ A_STATUS: Mapping[str, Any] = {
     "jobs": {"ab" * 16: {"phase": "sample_low", "fraction": 0.5, "seconds_per_step": 1.5}},
     "attention_trials": {"proven": {"sdpa_flash": 0.002}},
     "attempts_ended": {"succeeded": 12, "failed": 1},
+    "findings": {"partial-load": {"jobs": 3, "seconds": 42.5}},
 }
 
 
@@ -103,6 +104,8 @@ def test_every_metric_of_a_worker_is_told_with_its_name() -> None:
     assert told["farm_worker_draining"] == {("gpu0@rack",): 1}
     assert told["farm_worker_seconds_per_step"] == {("gpu0@rack", "sample_low"): 1.5}
     assert told["farm_worker_attempts_total"][("gpu0@rack", "succeeded")] == 12
+    assert told["farm_worker_findings_total"] == {("gpu0@rack", "partial-load"): 3}
+    assert told["farm_worker_finding_seconds_total"] == {("gpu0@rack", "partial-load"): 42.5}
     assert told["farm_worker_vram_used_bytes"] == {("gpu0@rack",): 13 * 2**30}
 
 

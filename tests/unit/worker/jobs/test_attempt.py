@@ -11,9 +11,11 @@ from unittest.mock import MagicMock
 
 import pytest
 
+from comfy.doctor.report import Phase
 from comfy.rewrites import Optimized
 from farm.errors import StorageUnavailable
-from farm.job import ErrorKind, JobResult, JobState, queue_for
+from farm.job import ErrorKind, EventKind, JobResult, JobState, queue_for
+from farm.reports import report_in
 from farm.settings import WorkerSettings
 from farm.status.worker import WorkerFacts, WorkerStatus
 from farm.store.base import Claim, LeaseAnswer, StoreLimits
@@ -246,6 +248,50 @@ def test_a_job_becomes_a_stored_clip_with_its_manifest_and_leaves_nothing_else(h
     assert (here.hooks.successes, len(here.hooks.rendered), here.hooks.renders_ended) == (1, 1, 1)
     assert not list((here.comfy.server.output / "jobs").iterdir())
     assert here.phases[-1] == "publishing"
+
+
+def test_a_finished_job_carries_a_report_whose_phases_add_up_to_its_time(here: WorkerHere) -> None:
+    job_id = submitted(here)
+
+    here.work_on(job_id)
+
+    record = here.store.get(job_id)
+    report = report_in(record)
+    assert report is not None
+    assert record.result is not None
+    assert here.hooks.reports == [report]
+    (prompt,) = report.prompts
+    whole = record.result.timings_s["queue"] + record.result.timings_s["attempt"]
+    assert prompt.wall_s == pytest.approx(whole)
+    assert sum(phase.seconds for phase in prompt.phases) == pytest.approx(whole, abs=0.01)
+    assert {phase.phase for phase in prompt.phases} >= {Phase.WAITING, Phase.SAVING, Phase.PUBLISHING}
+    assert report.server.vram_state == "NORMAL_VRAM"
+    assert report.findings == ()
+
+
+def test_what_the_doctor_finds_is_told_to_those_who_follow_the_job(
+    here: WorkerHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = "lora key not loaded: blocks.0.self_attn.q.lora_A.weight"
+    monkeypatch.setattr(here.hooks, "printed_for", lambda _began, _ended: ["got prompt", line])
+    job_id = submitted(here)
+
+    here.work_on(job_id)
+
+    told = [event.data for event in here.store.events(job_id) if event.kind is EventKind.FINDING]
+    assert [data["code"] for data in told] == ["lora-not-loaded"]
+    assert [finding.id for report in here.hooks.reports for finding in report.findings] == ["lora-not-loaded"]
+
+
+def test_a_doctor_that_fails_costs_no_result(here: WorkerHere, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_given: object) -> list[str]:
+        raise RuntimeError("no lines")
+
+    monkeypatch.setattr(here.hooks, "printed_for", fails)
+    job_id = submitted(here)
+
+    assert here.work_on(job_id) == "succeeded"
+    assert report_in(here.store.get(job_id)) is None
 
 
 def test_the_gpu_is_free_before_the_files_are_published(here: WorkerHere) -> None:

@@ -1,0 +1,79 @@
+"""The doctor's reports of finished jobs, as typed values: of one, and summed up over a fleet."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from comfy.doctor.report import Report
+from farm.job import JobRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetFinding:
+    """What one thing has cost on one worker."""
+
+    finding: str  # id, as docs/doctor.md has it
+    worker: str
+    jobs: int
+    seconds: float  # lost, as far as they are known
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetDiagnosis:
+    """The findings of many jobs, by seconds lost."""
+
+    findings: tuple[FleetFinding, ...]
+    jobs: int  # that have a report
+    without: int  # that ended well and have none: of an older worker, or reused
+    gpu_s: float  # that all of them had the card
+
+
+def report_in(job: JobRecord) -> Report | None:
+    """The report that a job carries; None: it has none, or one of a version that is not known here."""
+    told: dict[str, Any] | None = job.result.report if job.result is not None else None
+    if told is None:
+        return None
+    try:
+        return _adapter().validate_python(told, strict=False)
+    except ValidationError:
+        return None
+
+
+def sum_up(jobs: Iterable[JobRecord]) -> FleetDiagnosis:
+    """Add up what jobs that succeeded have lost, by worker."""
+    found: dict[tuple[str, str], FleetFinding] = {}
+    count = without = 0
+    gpu_s = 0.0
+    for job in jobs:
+        report = report_in(job)
+        if job.result is None:
+            continue
+        if report is None:
+            without += 1
+            continue
+        count += 1
+        gpu_s += job.result.timings_s.get("comfy", 0.0)
+        for name, each in {finding.id: finding for finding in report.findings}.items():
+            key = name, job.worker or "?"
+            before = found.get(key)
+            lost = sum(one.cost.seconds for one in report.findings if one.id == name and one.cost)
+            found[key] = FleetFinding(
+                finding=name,
+                worker=key[1],
+                jobs=(before.jobs if before else 0) + 1,
+                seconds=(before.seconds if before else 0.0) + lost,
+                remedy=each.remedy,
+            )
+    ordered = tuple(sorted(found.values(), key=lambda each: (-each.seconds, -each.jobs, each.finding)))
+    return FleetDiagnosis(findings=ordered, jobs=count, without=without, gpu_s=gpu_s)
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[Report]:
+    return TypeAdapter(Report)

@@ -1,0 +1,56 @@
+"""The doctor's report of a job that was rendered here: by the websocket's times first, by the log second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from comfy.doctor.diagnose import diagnose
+from comfy.doctor.report import Finding, Report, Severity
+from comfy.doctor.times import JobTimes, node_times
+from comfy.wan.find import steps_by_sampler
+from farm.job import JobResult
+from farm.status.worker import WorkerFacts
+from worker.results.rendered import Rendered
+
+_MOST_LINES: Final = 5000  # of one job
+
+
+def report_of(
+    rendered: Rendered,
+    result: JobResult,
+    worker: WorkerFacts,
+    *,
+    at_start: Sequence[str],
+    printed: Sequence[str],
+) -> Report:
+    """What is to be said of a job whose files are stored.
+
+    Args:
+        result: with its seconds.
+        worker: what the worker says of itself.
+        at_start: what ComfyUI has printed of itself when it was started.
+        printed: what it has printed for this job.
+    """
+    times = JobTimes(
+        seconds=result.timings_s,
+        nodes=node_times(rendered.nodes, steps_by_sampler(rendered.graph)),
+        output_bytes=sum(artifact.size_bytes for artifact in result.artifacts),
+    )
+    # What the emulator takes says nothing of a card.
+    card = worker.gpu.name if worker.gpu is not None and not worker.emulated else None
+    return diagnose([*at_start, *printed[-_MOST_LINES:]], graph=rendered.graph, card=card, times=times)
+
+
+def events_of(findings: Sequence[Finding]) -> list[Mapping[str, Any]]:
+    """What those who follow a job are told of its findings; what is only worth to know is in the report."""
+    return [
+        {
+            "code": finding.id,
+            "message": finding.message,
+            "remedy": finding.remedy,
+            "seconds": finding.cost.seconds if finding.cost is not None else None,
+        }
+        for finding in findings
+        if finding.severity is not Severity.INFO
+    ]

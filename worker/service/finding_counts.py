@@ -1,0 +1,33 @@
+"""What the doctor has found in this worker's jobs, counted for the fleet's metrics."""
+
+from __future__ import annotations
+
+import threading
+
+from comfy.doctor.report import Report
+from farm.status.worker import FindingStatus
+
+
+class FindingCounts:
+    """Counts jobs and seconds of each finding; may be used from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[str, FindingStatus] = {}
+
+    def add(self, report: Report) -> None:
+        """Count the findings of one job."""
+        seconds: dict[str, float] = {}
+        for finding in report.findings:
+            seconds[finding.id] = seconds.get(finding.id, 0.0) + (
+                finding.cost.seconds if finding.cost else 0.0
+            )
+        with self._lock:
+            for name, lost in seconds.items():
+                before = self._counts.get(name, FindingStatus())
+                self._counts[name] = FindingStatus(jobs=before.jobs + 1, seconds=before.seconds + lost)
+
+    def status(self) -> dict[str, FindingStatus]:
+        """So many since the worker was started."""
+        with self._lock:
+            return dict(self._counts)
