@@ -9,6 +9,7 @@ from typing import Final
 from pages import (
     configuration,
     doctor,
+    json_shapes,
     limits,
     lint,
     load_modes,
@@ -24,6 +25,7 @@ DOCS: Final = Path(__file__).parents[1] / "docs"
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "configuration.md": configuration.page,
     "doctor.md": doctor.page,
+    "json.md": json_shapes.page,
     "limits.md": limits.page,
     "lint.md": lint.page,
     "load-modes.md": load_modes.page,

@@ -170,7 +170,7 @@ class CommandGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """As its base has it, with the whole command in place of its line."""
         name, _, rest = super().resolve_command(ctx, args)
-        return name, name and _whole(name), rest
+        return name, name and whole(name), rest
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -184,7 +184,12 @@ def _line() -> None:
     """Stands for a command in lists; `CommandGroup` never calls it."""
 
 
-def _whole(name: str) -> Any:
+def whole(name: str) -> Any:
+    """The command itself, with its options and its examples; this imports its module."""
+    from farm.cli.examples import EXAMPLES
+
     alone = typer.Typer(add_completion=False)
-    alone.command(name, cls=StackCommand if COMMANDS[name].meets_farm else None)(function_of(name))
+    examples = "\n\n".join(("Examples:", *EXAMPLES.get(name, ())))  # Typer makes a line of each paragraph
+    kind = StackCommand if COMMANDS[name].meets_farm else None
+    alone.command(name, cls=kind, epilog=examples)(function_of(name))
     return typer.main.get_command(alone)

@@ -57,6 +57,7 @@ def drain(
     name: Annotated[str, typer.Argument(help="The worker, as `farm workers` names it; `gpu0` will do.")],
     now: Annotated[bool, typer.Option("--now", help="Give the job in hand back at once.")] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Let it fetch again.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Have a worker fetch nothing more; it ends its job first, unless --now."""
     if now and undo:
@@ -67,8 +68,12 @@ def drain(
         # The order to a worker that does not live now can be taken back too.
         away = undo and "@" in name and not workers_named(found, name)
         worker = name if away else _the_one(found, name).name
-        farm.store.set_drain(worker, None if undo else Drain.NOW if now else Drain.FINISH)
-    say(door.out, f"{worker} {'fetches again' if undo else 'fetches nothing more'}")
+        order = None if undo else Drain.NOW if now else Drain.FINISH
+        farm.store.set_drain(worker, order)
+    if json:
+        as_json.put(door.out, {"worker": worker, "drain": order})
+    else:
+        say(door.out, f"{worker} {'fetches again' if undo else 'fetches nothing more'}")
 
 
 def _the_one(workers: Sequence[WorkerStatus], name: str) -> WorkerStatus:

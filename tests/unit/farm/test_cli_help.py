@@ -1,0 +1,46 @@
+"""The help of each command: examples that the command takes, and `--json` wherever something is printed."""
+
+from __future__ import annotations
+
+import io
+import shlex
+
+import pytest
+
+from farm.cli.commands import COMMANDS, whole
+from farm.cli.examples import EXAMPLES
+from farm.cli.main import run
+from farm.cli.terminal.door import Door, PlainConsole
+
+SERVE = {"steward", "metrics", "gateway"}  # run until they are told to end
+
+
+def typed(example: str) -> list[str]:
+    """The words after `farm`."""
+    command = example.removeprefix('eval "$(').removesuffix(')"')
+    program, *words = shlex.split(command)
+    assert program == "farm"
+    return words
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_shows_how_it_is_typed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    door = Door(out=PlainConsole(file=io.StringIO()), err=PlainConsole(file=io.StringIO()))
+
+    assert run([name, "--help"], door=door) == 0
+
+    shown = " ".join(capsys.readouterr().out.split())
+    assert EXAMPLES[name]
+    assert all(" ".join(example.split()) in shown for example in EXAMPLES[name])
+
+
+@pytest.mark.parametrize("example", [each for examples in EXAMPLES.values() for each in examples])
+def test_an_example_is_what_its_command_takes(example: str) -> None:
+    name, *words = typed(example)
+
+    whole(name).make_context(name, words, obj=Door())
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in SERVE])
+def test_a_command_that_prints_can_print_json(name: str) -> None:
+    assert any("--json" in option.opts for option in whole(name).params)
