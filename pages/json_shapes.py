@@ -54,10 +54,10 @@ _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 _HEAD: Final = """# What `--json` prints
 
-Made from what the commands print (`make docs`). One document each; `farm watch` prints one on each line. A field
-that only some have is marked `?`; one that is `null` here alone, or an empty list, holds more on a farm that is at
-work. Fields are added now and then: take those that you know. Errors are lines on the other stream, and the exit
-code tells their kind (`farm --help`).
+Made from what the commands print (`make docs`). One document each; `farm watch` prints one on each line.
+A field that only some have is marked `?`; one that is `null` here alone, or an empty list, holds more on a
+farm that is at work. Fields are added now and then: take those that you know. Errors are lines on the other
+stream, and the exit code tells their kind (`farm --help`).
 """
 
 
