@@ -20,7 +20,7 @@ def shared_farm(
     """A farm of one worker that many tests share; its emulator does as it is told."""
     settings = s3_server.settings(prefix=f"e{uuid.uuid4().hex[:12]}")
     farm = WholeFarm(tmp_path_factory.mktemp("farm"), valkey_url, settings)
-    farm.start_worker("a", FARM_CANCEL_GRACE_S="3", FARM_FREEZE_TIMEOUT_S="5")
+    farm.start_worker("a", FARM_CANCEL_GRACE_S="3", FARM_FREEZE_TIMEOUT_S="4")
     yield farm
     farm.close()
 

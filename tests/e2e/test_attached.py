@@ -18,7 +18,7 @@ from tests.support.valkey import eventually
 from tests.support.whole_farm import JOB_S, START_S, WholeFarm, WorkerProcess, a_clip, outcomes
 
 Farms = Callable[..., WholeFarm]
-AWAY_S = 12.0  # longer than a ComfyUI of our own may be silent before it counts as dead (5 s)
+AWAY_S = 7.0  # longer than a ComfyUI of our own may be silent before it counts as dead (5 s)
 
 
 class Elsewhere:

@@ -141,31 +141,30 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield below
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        [sys.executable, "-m", "worker"],
+def test_workers_started_below_the_stacks_folder_join_it_however_they_are_started(
+    folder: Path, tmp_path: Path
+) -> None:
+    ways = (
+        [sys.executable, "-m", "worker", "-n", "module@there"],
         [str(BIN / "celery"), "-A", "worker.app", "worker", "-n", "celery@there"],
         [str(BIN / "farm-worker"), "up"],
-    ],
-    ids=lambda command: " ".join(command[-2:]),
-)
-def test_a_worker_started_below_the_stacks_folder_joins_it(
-    command: list[str], folder: Path, tmp_path: Path
-) -> None:
+    )
     environ = {**plain_environ(), "FARM_EMULATOR_ARGS": QUICK}
-    with (
-        (tmp_path / "worker.log").open("wb") as log,
-        Farm(folder=folder.parents[1] / ".farm") as farm,
-        subprocess.Popen(command, cwd=folder, env=environ, stdout=log, stderr=log) as worker,
-    ):
+    with Farm(folder=folder.parents[1] / ".farm") as farm, contextlib.ExitStack() as stack:
+        workers = []
+        for number, command in enumerate(ways):
+            log = stack.enter_context((tmp_path / f"worker{number}.log").open("wb"))
+            own = {**environ, "FARM_WORKER_DIR": str(tmp_path / str(number))}
+            workers.append(subprocess.Popen(command, cwd=folder, env=own, stdout=log, stderr=log))
         try:
-            eventually(lambda: len(farm.workers()) == 2, within_s=DEADLINE_S)
+            eventually(lambda: len(farm.workers()) == 1 + len(ways), within_s=DEADLINE_S)
         finally:
-            worker.send_signal(signal.SIGTERM)
-            worker.wait(DEADLINE_S)
+            for worker in workers:
+                worker.send_signal(signal.SIGTERM)
+            for worker in workers:
+                worker.wait(DEADLINE_S)
 
-    eventually(lambda: len(farm.workers()) == 1, within_s=DEADLINE_S)
+        eventually(lambda: len(farm.workers()) == 1, within_s=DEADLINE_S)
     assert not (folder / ".farm").exists()
 
 

@@ -29,12 +29,12 @@ A_WORKER = """
 import sys
 from farm.broker import make_app
 from farm.settings import RedisSettings
-from worker.fetching.celery_internals import answer_only_questions
+from worker.fetching.celery_internals import answer_only_questions, run_worker
 app = make_app(RedisSettings.read())
 answer_only_questions()
 @app.task(name="farm.render", ignore_result=True)
 def render(*_, **__): print("RAN", flush=True)
-app.worker_main(["worker", "-P", "threads", "-c", "1", "-l", "warning",
+run_worker(app, ["-P", "threads", "-c", "1", "-l", "warning",
                  "--without-mingle", "--without-gossip", "-Q", sys.argv[1]])
 """
 
@@ -65,7 +65,7 @@ def worker_log(
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    eventually(lambda: app.control.ping(timeout=1.0))
+    eventually(lambda: app.control.ping(timeout=1.0, limit=1))
     yield log
     worker.kill()
     worker.wait()

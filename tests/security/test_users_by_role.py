@@ -199,8 +199,8 @@ def test_celery_and_flower_get_on_with_theirs(server: ValkeyServer, tmp_path: Pa
             )
         try:
             flower = make_app(settings_of(server, "flower"))
-            eventually(lambda: flower.control.ping(timeout=1.0) or worker.poll() is not None)
-            assert flower.control.inspect(timeout=20.0).active_queues()
+            eventually(lambda: flower.control.ping(timeout=1.0, limit=1) or worker.poll() is not None)
+            assert flower.control.inspect(timeout=60.0, limit=1).active_queues()
             seen: list[str] = []
             with flower.connection_for_read() as connection:
                 receiver = flower.events.Receiver(connection)

@@ -257,7 +257,7 @@ def test_an_upload_that_fails_leaves_no_object(
 @pytest.fixture
 def slow_line(s3_server: S3Server) -> Iterator[FaultProxy]:
     with FaultProxy(s3_server.host, s3_server.port, window_bytes=16 << 10) as made:
-        made.bytes_per_s = 1 << 20
+        made.bytes_per_s = 2 << 20
         yield made
 
 

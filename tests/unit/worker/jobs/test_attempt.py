@@ -373,6 +373,21 @@ def test_a_job_whose_comfyui_died_waits_for_another_try(here: WorkerHere) -> Non
     assert here.hooks.failures == ["comfy_died"]
 
 
+@pytest.mark.parametrize("how", ["truncate", "empty", "delete"])
+def test_a_spoilt_output_is_never_published_and_its_job_waits_for_another_try(
+    here: WorkerHere, how: str
+) -> None:
+    here.comfy.server.misbehave("spoil_output", how=how)
+    job_id = submitted(here)
+
+    assert here.work_on(job_id) == "queued"
+
+    record = here.store.get(job_id)
+    assert record.error is not None
+    assert (record.error.code, record.attempts_failed) == ("broken_output", 1)
+    assert not stored_files(here, job_id)
+
+
 def test_a_worker_whose_lease_was_lost_stores_nothing_and_ends_the_run(here: WorkerHere) -> None:
     job_id = submitted(here)
 
