@@ -743,19 +743,6 @@ GROUPS: Final = (
 )
 
 
-def environment_of(settings: FromEnvironment) -> Mapping[str, str]:
-    """The variables that would make a child process read these same settings (secrets included)."""
-    found: dict[str, str] = {}
-    for name, field in type(settings).model_fields.items():
-        value = getattr(settings, name)
-        if value is None:
-            continue
-        found[variables_of(field)[0]] = str(
-            value.get_secret_value() if isinstance(value, SecretStr) else value
-        )
-    return found
-
-
 def known_variables() -> set[str]:
     """Names of all variables that any group, or the command line, reads."""
     return {"FARM_DEBUG", *variables_for(*GROUPS)}

@@ -1,16 +1,8 @@
-"""Servers for the contract of a ComfyUI server: the emulator in each generation, and a real one if there is.
-
-A real one is started when `COMFYUI_DIR` names its folder; `COMFYUI_PYTHON` its interpreter (else this one),
-and `COMFYUI_BASE` a base directory with models and custom nodes (else the checkout itself).
-"""
+"""Servers for the contract of a ComfyUI server: the emulator in each generation, a real one if there is."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -19,18 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import urllib3
 import websocket
 
 from comfy.generations import GENERATIONS, Generation
 from comfy.node_defs.definitions import NodeDef, parse_definitions
-from tests.support.ending import end
-from tests.support.valkey import free_port
+from tests.support.comfy_process import ComfyCommand, ComfyProcess, emulator, real_comfyui
 
 Message = tuple[str, Any]  # type and data; ("binary", bytes) for a binary frame
 Graph = dict[str, dict[str, Any]]
 
-_START_S = 120.0
 _PATIENCE_S = 60.0
 
 
@@ -91,46 +80,20 @@ class Socket:
         self._socket.shutdown()  # type: ignore[no-untyped-call]
 
 
-class ComfyServer:
+class ComfyServer(ComfyProcess):
     """One server that is under test, and plain ways to talk to it."""
 
-    def __init__(self, command: list[str], folder: Path, *, cwd: Path | None, is_emulator: bool) -> None:
-        self.is_emulator = is_emulator
-        self.output = folder / "output"
-        self.input = folder / "input"
-        self.port = free_port()
-        self._http = urllib3.PoolManager(retries=False, timeout=_PATIENCE_S)
+    def __init__(self, command: ComfyCommand, folder: Path) -> None:
         self._sockets: list[Socket] = []
-        self.log = folder / "log.txt"
-        for name in ("output", "input", "temp", "user"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        arguments = ["--port", str(self.port), "--listen", "127.0.0.1", "--cpu"]
-        arguments += ["--preview-method", "latent2rgb"]
-        for name in ("output", "input", "temp", "user"):
-            arguments += [f"--{name}-directory", str(folder / name)]
-        # Two servers of one installation would share a database, which the first of them locks.
-        arguments += ["--database-url", f"sqlite:///{folder / 'comfyui.db'}"]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen([*command, *arguments], cwd=cwd, stdout=log, stderr=log)
-        self._wait_until_ready()
+        super().__init__(command, folder, more=["--preview-method", "latent2rgb"])
         self.generation = Generation.of(self.get("/system_stats").json["system"]["comfyui_version"])
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def _wait_until_ready(self) -> None:
-        until = time.monotonic() + _START_S
-        while True:
-            with contextlib.suppress(urllib3.exceptions.HTTPError):
-                if self.get("/system_stats").status == 200:
-                    return
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < until, self.log.read_text()
-            time.sleep(0.05)
-
     def request(self, method: str, path: str, **options: Any) -> Answer:
-        answer = self._http.request(method, f"http://{self.address}{path}", **options)
+        answer = self.http.request(method, f"http://{self.address}{path}", **options)
         return Answer(answer.status, answer.data, dict(answer.headers))
 
     def get(self, path: str, **options: Any) -> Answer:
@@ -193,33 +156,17 @@ class ComfyServer:
     def stop(self) -> None:
         for listener in self._sockets:
             listener.close()
-        end(self.process)
-        self._http.clear()
+        self.close()
 
 
 def start_emulator(generation: str, folder: Path, *more: str) -> ComfyServer:
-    command = [
-        sys.executable,
-        "-m",
-        "comfy.emulator",
-        "--generation",
-        generation,
-        "--base-directory",
-        str(folder),
-    ]
-    command += ["--step-seconds", "0.02", "--load-seconds", "0", *more]
-    return ComfyServer(command, folder, cwd=None, is_emulator=True)
+    quick = ("--step-seconds", "0.02", "--load-seconds", "0")
+    flags = ("--generation", generation, "--base-directory", str(folder), *quick, *more)
+    return ComfyServer(emulator(*flags), folder)
 
 
 def start_real(folder: Path) -> ComfyServer:
-    checkout = os.environ.get("COMFYUI_DIR")
-    if not checkout:
-        pytest.skip("COMFYUI_DIR names no ComfyUI")
-    command = [os.environ.get("COMFYUI_PYTHON", sys.executable), "main.py"]
-    command += ["--disable-api-nodes", "--disable-auto-launch"]
-    if os.environ.get("COMFYUI_BASE"):
-        command += ["--base-directory", os.environ["COMFYUI_BASE"]]
-    return ComfyServer(command, folder, cwd=Path(checkout), is_emulator=False)
+    return ComfyServer(real_comfyui(), folder)
 
 
 def start_server(kind: str, folder: Path) -> ComfyServer:

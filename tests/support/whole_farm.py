@@ -25,9 +25,10 @@ from farm.handle import Job
 from farm.job import AttemptNote, EventKind, JobError, JobEvent, JobState
 from farm.process.child import Child
 from farm.process.logpump import LogLine
-from farm.settings import RedisSettings, S3Settings, StoreSettings, environment_of
+from farm.settings import RedisSettings, S3Settings, StoreSettings
 from farm.status.worker import WorkerStatus
 from tests.support.emulator_record import job_of
+from tests.support.environment import environment_of
 from tests.support.valkey import eventually
 
 START_S = 60.0  # three processes, on a machine that other tests keep busy

@@ -19,7 +19,7 @@ from comfy.protocol.client import ComfyClient
 from farm.check.comfyui import check_server
 from tests.integration.comfy.conftest import Server
 
-QUICK = CanaryLimits(queue_s=0.3, run_s=4.0, answer_s=0.5)
+QUICK = CanaryLimits(queue_s=0.3, run_s=6.0, answer_s=1.0)
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,11 @@ from farm.asking.request import JobRequest
 from farm.client import Farm
 from farm.job import JobState
 from farm.notifier import store_at
-from farm.settings import RedisSettings, S3Settings, environment_of
+from farm.settings import RedisSettings, S3Settings
 from farm.store.base import Claim
 from farm.store.roles import AttemptStore
 from tests.support.clips import PNG_HEAD
+from tests.support.environment import environment_of
 from tests.support.fleet import PICTURE, TEMPLATE, announce, wan_graph
 from tests.support.jobs import a_result
 from tests.support.s3 import S3Server

@@ -54,9 +54,11 @@ def test_a_redis_that_answers_late_is_waited_for(start_valkey: StartValkey) -> N
 
 
 def test_a_redis_that_loads_its_data_is_told_and_has_all_of_it_afterwards(start_valkey: StartValkey) -> None:
-    server = start_valkey("--appendonly", "yes", "--appendfsync", "always", "--key-load-delay", "1000")
+    # It looks at its clients after each thousand commands that it loads: there have to be many of these.
+    slowly = ("--key-load-delay", "250")
+    server = start_valkey("--appendonly", "yes", "--appendfsync", "always", *slowly)
     store = open_store(server.url)
-    store.submit([a_job() for _ in range(300)])
+    store.submit([a_job() for _ in range(2000)])
     server.kill()
 
     process = subprocess.Popen(server.command())
@@ -64,7 +66,7 @@ def test_a_redis_that_loads_its_data_is_told_and_has_all_of_it_afterwards(start_
         eventually(lambda: refuses(store, "loading its data"), within_s=20)
         eventually(lambda: _takes(store), within_s=60)
 
-        assert store.counts().by_state[JobState.QUEUED] == 301
+        assert store.counts().by_state[JobState.QUEUED] == 2001
     finally:
         process.kill()
         process.wait()

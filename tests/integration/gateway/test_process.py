@@ -14,9 +14,10 @@ import pytest
 from farm.cli.terminal.exits import ExitCode
 from farm.gateway.keys import Scope, create_key
 from farm.process.child import Child
-from farm.settings import RedisSettings, S3Settings, environment_of
+from farm.settings import RedisSettings, S3Settings
 from farm.storage import S3Storage
 from farm.store.redis.doors import DoorBook
+from tests.support.environment import environment_of
 from tests.support.valkey import eventually
 
 ROOT = Path(__file__).parents[3]

@@ -14,9 +14,9 @@ from farm.settings import (
     S3Settings,
     StoreSettings,
     WorkerSettings,
-    environment_of,
     misspelt_variables,
 )
+from tests.support.environment import environment_of
 
 
 def test_every_setting_has_a_meaning() -> None:

@@ -37,7 +37,7 @@ Start = Callable[..., WholeWorker]
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Start a worker over a server that differs in these ways; returns once its canary is back."""
     made: list[WholeWorker | EmulatorThread] = []
-    limits = CanaryLimits(queue_s=60.0, run_s=3.0, answer_s=0.5)
+    limits = CanaryLimits(queue_s=60.0, run_s=6.0, answer_s=1.0)
     monkeypatch.setattr(supervisor, "_CANARY_LIMITS", limits)
 
     def begin(*ways: str, **settings: Any) -> WholeWorker:
