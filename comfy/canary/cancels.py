@@ -20,6 +20,7 @@ from comfy.protocol.run import Outcome, PromptRun
 from comfy.protocol.whereabouts import Whereabouts
 
 _NEIGHBOUR_IS_WATCHED_S: Final = 0.06
+_OF_A_SLOW_ANSWER: Final = 4  # and for so many times what the server took to answer: it may be busy
 _STOPS_WITHIN_S: Final = 1.0  # some hundred nodes: what ends by itself later than this was not stopped
 _TELL_AGAIN_S: Final = 0.25  # an interrupt that comes while a prompt just begins is lost
 
@@ -83,10 +84,12 @@ class Cancels:
             return False
         held = told == (Whereabouts.RUNNING, Whereabouts.PENDING)
         self._rows.judge(Trait.QUEUE, held, "" if held else " and ".join(told))
+        asked_s = time.monotonic()
         with self._rows.look(Trait.CANCEL_QUEUED):
             self._cancel(waiting)
             self._rows.held(Trait.CANCEL_QUEUED)
-        watched_until_s = time.monotonic() + _NEIGHBOUR_IS_WATCHED_S
+        took_s = time.monotonic() - asked_s
+        watched_until_s = time.monotonic() + max(_NEIGHBOUR_IS_WATCHED_S, _OF_A_SLOW_ANSWER * took_s)
         while time.monotonic() < watched_until_s:
             outcome = self._outcome(running)
             if outcome is Outcome.INTERRUPTED:
