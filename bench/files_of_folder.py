@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from comfy.errors import GraphError
+from comfy.graphs.graph import Loaded
 from comfy.graphs.values import Setting
 from comfy.lint import lint
 from comfy.node_defs.definitions import Definitions, parse_definitions, shipped_definitions
@@ -52,7 +53,7 @@ def report(folder: Path) -> Iterator[str]:
     if beside is not None:
         yield from _taken(files, "with definitions", lambda: beside, truth)
     known = beside or shipped_definitions()
-    graphs = {name: graph for name, graph in _read(files, lambda: known) if isinstance(graph, dict)}
+    graphs = {name: found.graph for name, found in _read(files, lambda: known) if isinstance(found, Loaded)}
     yield from _sizes(graphs, known)
     site = Site(definitions=known, name="RTX 4090", vram_bytes=24 * 1024**3)
     told = Counter(rule for graph in graphs.values() for rule in {each.rule for each in lint(graph, site)})
@@ -67,10 +68,10 @@ def _truth(folder: Path) -> Mapping[str, Any]:
 
 def _read(
     files: Mapping[str, bytes], known: Callable[[], Definitions]
-) -> Iterator[tuple[str, dict[str, Any] | GraphError]]:
+) -> Iterator[tuple[str, Loaded | GraphError]]:
     for name, content in files.items():
         try:
-            yield name, load_any(content, known).graph
+            yield name, load_any(content, known)
         except GraphError as exc:
             yield name, exc
 
@@ -79,7 +80,7 @@ def _taken(
     files: Mapping[str, bytes], way: str, known: Callable[[], Definitions], truth: Mapping[str, Any]
 ) -> Iterator[str]:
     read = dict(_read(files, known))
-    graphs = {name: graph for name, graph in read.items() if not isinstance(graph, GraphError)}
+    graphs = {name: found.graph for name, found in read.items() if isinstance(found, Loaded)}
     yield _part(f"accepted {way}", len(graphs), len(files))
     reasons = Counter(
         reason
@@ -88,11 +89,44 @@ def _taken(
         for reason in {f"{each.kind} {each.class_type or ''}".strip() for each in exc.problems}
     )
     yield from (f"    {count} × {reason}" for reason, count in reasons.most_common())
-    compared = [name for name in graphs if name in truth]
-    unequal = [name for name in compared if bare(graphs[name]) != bare(truth[name])]
-    if compared:
-        yield _part("equal to the front end's export", len(compared) - len(unequal), len(compared))
-        yield from (f"    not: {name}" for name in unequal)
+    differing = {
+        name: differences(found, truth[name], known())
+        for name, found in read.items()
+        if isinstance(found, Loaded) and name in truth
+    }
+    if differing:
+        unequal = {name: found for name, found in differing.items() if found}
+        yield _part("equal to the front end's export", len(differing) - len(unequal), len(differing))
+        yield from (f"    not: {name}: {', '.join(found[:3])}" for name, found in unequal.items())
+
+
+def differences(found: Loaded, theirs: Mapping[str, Any], known: Definitions) -> list[str]:
+    """Where a server would run something else than the front end's export.
+
+    Left aside are nodes that are said to be read by another version's names, where the front end takes one
+    value for another; inputs that no definition knows, which a server drops; and dates in names of files,
+    which the front end fills in.
+    """
+    said = {note.split(" ")[1] for note in found.notes if "another version" in note}
+    ours = bare(found.graph)
+    theirs = bare({key: node for key, node in theirs.items() if "class_type" in node})
+    alone = ours.keys() ^ theirs.keys()
+    odd = [f"{node_id} {(ours.get(node_id) or theirs[node_id])[0]}" for node_id in sorted(alone)]
+    for node_id in sorted((ours.keys() & theirs.keys()) - said):
+        (class_type, given), (_, wanted) = ours[node_id], theirs[node_id]
+        odd += [
+            f"{node_id} {class_type}.{name}"
+            for name in sorted(given.keys() | wanted.keys())
+            if given.get(name) != wanted.get(name)
+            and (name in given or _is_input(known, class_type, name))
+            and "%date" not in str(given.get(name))
+        ]
+    return odd
+
+
+def _is_input(known: Definitions, class_type: str, name: str) -> bool:
+    node = known.get(class_type)
+    return node is None or node.input(name) is not None or "." in name
 
 
 def _sizes(graphs: Mapping[str, dict[str, Any]], known: Definitions) -> Iterator[str]:

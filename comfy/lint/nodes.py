@@ -25,6 +25,11 @@ _TO_REPLACE: Final = re.compile(r"(?<![A-Za-z])(PLACEHOLDER|REPLACE_?ME|CHANGE_?
 _YOURS: Final = re.compile(
     r"(your|placeholder)[_ -]?(image|video|picture|file|audio|prompt)([_ -]?here)?", re.IGNORECASE
 )
+# One of several parts, a pickle, or what TensorRT built: ComfyUI's own loaders make no model of it.
+_OTHER_LAYOUT: Final = re.compile(
+    r"-\d{5}-of-\d{5}\.|(^|[\\/])diffusion_pytorch_model\.|\.(pth?|bin|engine|plan)$", re.IGNORECASE
+)
+_OWN_LOADERS: Final = frozenset({"UNETLoader", "CheckpointLoaderSimple"})
 _LATER_GPU: Final = re.compile(r"(cuda|gpu|xpu):?([1-9]\d*)")
 
 
@@ -116,6 +121,16 @@ def _services(subject: Subject) -> Iterator[Found]:
             yield Found(message=message, node_id=file.asked.node_id, input_name=file.asked.input_name)
 
 
+def _layouts(subject: Subject) -> Iterator[Found]:
+    for node_id in subject.running(*_OWN_LOADERS):
+        for name in inputs_of(subject.graph, node_id):
+            value = subject.value(node_id, name)
+            if isinstance(value, str) and _OTHER_LAYOUT.search(value):
+                message = f"{value} is a part, a pickle or of another layout: {subject.class_of(node_id)} "
+                message += "reads whole files of ComfyUI's own layout"
+                yield Found(message=message, node_id=node_id, input_name=name)
+
+
 RULES: Final = (
     Rule(
         id="input-missing",
@@ -188,6 +203,15 @@ RULES: Final = (
         remedy="use the API node, or a model of WAN 2.2; look where the file came from",
         source="https://docs.comfy.org/changelog",
         check=_services,
+        any_model=True,
+    ),
+    Rule(
+        id="file-layout",
+        severity=Severity.WARNING,
+        title="a model file that ComfyUI's own loader makes no model of: diffusers' parts, .pth, TensorRT",
+        remedy="take the file repackaged for ComfyUI, or the loader of the pack that the file is for",
+        source="https://github.com/Comfy-Org/ComfyUI (comfy/sd.py, load_diffusion_model_state_dict)",
+        check=_layouts,
         any_model=True,
     ),
 )

@@ -102,9 +102,8 @@ class NodeClass:
     # The inputs whose product is the area that its picture gets, and in how many pixels they count; the sides
     # follow from the picture that it takes.
     area_of: tuple[tuple[str, ...], int] | None = None
-    bounded_by: Mapping[int, str] = field(
-        default_factory=dict
-    )  # output -> the input that it never exceeds, or 0
+    # Output -> the input that it never exceeds; 0 there is no bound
+    bounded_by: Mapping[int, str] = field(default_factory=dict)
 
     unloads: bool = False  # throws models out of memory as well
 
@@ -164,6 +163,9 @@ CLASSES: Final[Mapping[str, NodeClass]] = {
     "DiffusionModelLoaderKJ": _loads(model_name="diffusion_models"),
     "GGUFLoaderKJ": _loads(model_name="diffusion_models"),
     "WanVideoModelLoader": _loads(model="diffusion_models"),
+    "WanVideoVACEModelSelect": _loads(vace_model="diffusion_models"),
+    "WanVideoExtraModelSelect": _loads(extra_model="diffusion_models"),
+    "MultiTalkModelLoader": _loads(model="diffusion_models"),
     "WanVideoVAELoader": _loads(model_name="vae"),
     "WanVideoLoraSelect": _loads(lora="loras"),
     "WanVideoLoraSelectMulti": _loads(**{f"lora_{index}": "loras" for index in range(5)}),

@@ -21,8 +21,9 @@ from comfy.wan.memory import (
     vae_decode_bytes,
     vae_encode_bytes,
 )
+from comfy.wan.model_table import Kind
 from comfy.wan.models import WAN_14B
-from comfy.wan.names import family_of, file_bytes, is_guess
+from comfy.wan.names import family_of, file_bytes, is_guess, set_of
 from comfy.wan.precision import Precision
 from comfy.wan.roles import Roles, Stage, find_roles
 from comfy.wan.sizes import ClipSize
@@ -128,6 +129,7 @@ def read_workload(
         certain=known is not None,
         extra=", ".join(words),
         factor=activation_factor(file.name for file in named),
+        added_bytes=_added_bytes(named, roles, real_sizes),
     )
     found = _stages(graph, roles, clip, real_sizes)
     stages = tuple(replace(stage, windows=windows) for stage in found)
@@ -156,6 +158,7 @@ class _Sampled:
     certain: bool  # whether the clip's size is known
     extra: str
     factor: float  # on the activations
+    added_bytes: int  # of the modules that are put on the model and stay on the card with it
 
 
 def graph_need(graph: Mapping[str, Any], real_sizes: Mapping[str, int] | None = None) -> MemoryNeed | None:
@@ -203,7 +206,7 @@ def _stages(
             size=clip.size,
             windows=1,
             memory=need(
-                weights_bytes=found.resident_bytes,
+                weights_bytes=found.resident_bytes + clip.added_bytes,
                 size=clip.size,
                 family=found.family,
                 half_width_weights=found.precision is not Precision.WIDE,
@@ -212,6 +215,16 @@ def _stages(
             ),
             extra=clip.extra,
         )
+
+
+def _added_bytes(named: tuple[ModelFile, ...], roles: Roles, real_sizes: Mapping[str, int] | None) -> int:
+    """What VACE, InfiniteTalk and the like weigh as files of their own, as far as it is known."""
+    names = {
+        (file.name, file.folder)
+        for file in named
+        if file.node_id in roles.running and set_of(file.name, Kind.ADDED) is not None
+    }
+    return sum(file_bytes(name, folder, real_sizes) or 0 for name, folder in names)
 
 
 def _window(graph: Mapping[str, Any], roles: Roles, size: ClipSize) -> tuple[ClipSize, int]:

@@ -682,7 +682,11 @@ def _export(made: list[Made], static: Path, packs: list[Pack]) -> None:
 
 
 def _export_folder(folder: Path, static: Path, packs: list[Pack]) -> None:
-    with front_end(static, definitions_beside(folder) or shipped_definitions(files={}), packs) as page_:
+    # Of five thousand classes the front end would be at work for minutes.
+    text = b"".join(files_in(folder).values()).decode("utf-8", errors="replace")
+    beside = definitions_beside(folder) or shipped_definitions(files={})
+    known = {name: beside[name] for name in beside if name == "KSampler" or json.dumps(name) in text}
+    with front_end(static, known, packs) as page_:
         truth = {
             name: page_.export(json.loads(content.decode("utf-8-sig")))
             for name, content in files_in(folder).items()

@@ -310,3 +310,22 @@ def test_a_gguf_file_is_sized_by_its_kind() -> None:
 
     assert [stage.weights.resident_bytes / GIB for stage in stages] == pytest.approx([6.07, 6.07], rel=0.03)
     assert all(stage.weights.precision is Precision.GGUF for stage in stages)
+
+
+@pytest.mark.parametrize(
+    ("loader", "name", "file", "gib"),
+    [
+        ("WanVideoVACEModelSelect", "vace_model", "Wan2_1-VACE_module_14B_bf16.safetensors", 5.7),
+        ("MultiTalkModelLoader", "model", "Wan2_1-InfiniTetalk-Single_fp16.safetensors", 4.8),
+    ],
+)
+def test_a_module_that_is_put_on_the_model_weighs_beside_it(
+    loader: str, name: str, file: str, gib: float
+) -> None:
+    graph = case("r05")
+    graph["900"] = {"class_type": loader, "inputs": {name: file}}
+    with_module = changed(graph, "1.extra_model", ["900", 0])
+
+    weights = [work_of(each).stages[0].memory.resident_bytes for each in (graph, with_module)]
+
+    assert (weights[1] - weights[0]) / GIB == pytest.approx(gib, abs=0.1)

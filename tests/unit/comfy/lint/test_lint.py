@@ -172,6 +172,7 @@ PLANTED: dict[str, Callable[[], Graph]] = {
     "left-out": quality,
     "more-gpus": lambda: quality(_38_device="cuda:1"),
     "service-only": lambda: quality(_37_unet_name="wan2.5_t2v_high_noise_14B.safetensors"),
+    "file-layout": lambda: quality(_37_unet_name="diffusion_pytorch_model-00001-of-00006.safetensors"),
     "sage-forced": lambda: linked(
         quality(), "57.model", "94", "PathchSageAttentionKJ", model="before", sage_attention="auto"
     ),
@@ -413,3 +414,21 @@ def test_a_node_that_is_an_output_only_to_show_something_is_no_second_clip() -> 
     shows = {"class_type": "PreviewAny", "inputs": {"source": ["57", 0]}}
 
     assert "several-outputs" not in rules_of(quality() | {"900": shows})
+
+
+@pytest.mark.parametrize(
+    ("file", "is_told"),
+    [
+        ("TurboWan2.2-I2V-A14B-high-720P.pth", True),
+        ("wan2.2/diffusion_pytorch_model.safetensors", True),
+        ("wan2.2_t2v.engine", True),
+        ("wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors", False),
+        ("wan2.2_t2v_high_noise_14B-Q8_0.gguf", False),
+    ],
+)
+def test_a_file_of_another_layout_is_told_where_the_loader_is_comfyuis_own(file: str, is_told: bool) -> None:
+    graph = quality(_37_unet_name=file)
+    by_a_pack = {**graph, "37": {**graph["37"], "class_type": "SomebodysLoader"}}
+
+    assert ("file-layout" in rules_of(graph)) is is_told
+    assert "file-layout" not in rules_of(by_a_pack)
