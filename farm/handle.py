@@ -28,8 +28,7 @@ class Result:
     @property
     def main(self) -> Artifact:
         """The clip: the first video, or the first file when there is none."""
-        videos = [artifact for artifact in self.facts.artifacts if artifact.video is not None]
-        return (videos or list(self.facts.artifacts))[0]
+        return self.facts.main
 
     def url(self, artifact: Artifact | None = None, *, expires_s: int | None = None) -> str:
         """A link to a file (default: the clip) that works without credentials, for a while."""

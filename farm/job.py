@@ -250,6 +250,12 @@ class JobResult:
     # reads it. None: of a worker that had no doctor.
     report: dict[str, Any] | None = None
 
+    @property
+    def main(self) -> Artifact:
+        """The clip: the first video, or the first file when there is none."""
+        videos = [artifact for artifact in self.artifacts if artifact.video is not None]
+        return (videos or list(self.artifacts))[0]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:

@@ -19,9 +19,12 @@ from farm.gateway.door import SMALL_BODY, Call, Door, Visit
 from farm.gateway.health import HEALTH
 from farm.gateway.house import House
 from farm.gateway.keys import ANYBODY
+from farm.gateway.own import OWN
 from farm.gateway.refusals import Refusal, refusal_of
+from farm.gateway.runpod import RUNPOD
+from farm.gateway.videos import VIDEOS
 
-DOORS: Final[Sequence[Door]] = (HEALTH, COMFY)
+DOORS: Final[Sequence[Door]] = (HEALTH, COMFY, OWN, VIDEOS, RUNPOD)
 
 # For whatever a browser shows of us: nothing of it is run, framed or guessed at.
 _HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
@@ -78,7 +81,8 @@ class _Endpoint:
         await response(scope, receive, send)
 
     def _most_bytes(self, call: Call | None) -> int:
-        return SMALL_BODY + (self._house.settings.upload_mib << 20 if call and call.uploads else 0)
+        said = SMALL_BODY if call is None else call.most_bytes
+        return SMALL_BODY + (self._house.settings.upload_mib << 20) if said is None else said
 
     async def _answer(self, call: Call, request: Request) -> Response:
         caller = ANYBODY

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
@@ -15,6 +17,8 @@ from farm.gateway.refusals import Refusal, bad_request
 
 _DRAINED_BYTES: Final = 64 << 20
 _DRAINED_S: Final = 2.0
+_MOST_FIELDS: Final = 40
+_FIELD_BYTES: Final = 64 << 10
 _JSON_TYPES: Final = ("application/json",)
 _IN_THREAD_BYTES: Final = 64 << 10  # reading more JSON than that would hold up everybody else
 
@@ -102,3 +106,20 @@ async def json_object(request: Request, *, default: Mapping[str, Any] | None = N
     if not isinstance(found, dict):
         raise bad_request(f"the body has to be a JSON object, not a {type(found).__name__}")
     return found
+
+
+@asynccontextmanager
+async def form_of(request: Request) -> AsyncIterator[FormData]:
+    """The multipart form of a request, of one file at most, which is closed however the block ends.
+
+    Raises:
+        Refusal: it is none.
+    """
+    try:
+        form = await request.form(max_files=1, max_fields=_MOST_FIELDS, max_part_size=_FIELD_BYTES)
+    except HTTPException as exc:
+        raise bad_request(f"the body is no multipart form as it should be: {exc.detail}") from None
+    try:
+        yield form
+    finally:
+        await form.close()

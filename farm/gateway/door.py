@@ -44,7 +44,7 @@ class Call:
     path: str  # below the door's prefix; parts in braces
     handler: Handler
     scope: Scope | None  # what it takes; None: anybody may ask
-    uploads: bool = False  # its body may be a file
+    most_bytes: int | None = SMALL_BODY  # of its body; None: as many as an upload may have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

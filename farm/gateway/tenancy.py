@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
 from typing import Final, cast
 
+from comfy.wan.parameters import ParameterKind
+from comfy.wan.templates import TEMPLATES, get_template
 from farm.asking.request import JobOptions, JobRequest
+from farm.asking.selection import Selection
+from farm.asking.sources import scheme_of
 from farm.errors import (
     FarmError,
     InvalidJob,
@@ -23,6 +29,8 @@ from farm.job import JobRecord, JobState, is_job_id
 from farm.store.base import Page
 from farm.store.redis.doors import Entry, Place
 
+# `s3` for what doors themselves have stored; none of them takes such an address from a client.
+_SCHEMES: Final = ("https", "http", "s3")
 _PAGES: Final = 10  # looked through for one page of what passes a filter
 _FULL_S: Final = 10  # after so long some job may have ended
 
@@ -52,18 +60,30 @@ class Tenancy:
         *,
         labels: Sequence[str] = (),
         state: JobState | None = None,
+        until: datetime | None = None,
+        search: str = "",
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
-        """Their jobs with all of the labels, newest first; a page may be short and still not be the last."""
+        """Their jobs for which all of that holds, newest first; a page may be short and not be the last.
+
+        Args:
+            until: submitted before then.
+            search: words, as `Selection` has them.
+        """
+        wanted = Selection(search=search)
         own = self.caller.label if not self.caller.sees_all else None
         label = next(iter(labels), own)
         found: list[JobRecord] = []
         for _ in range(_PAGES):
             page = await self.house.farm.page(
-                label=label, state=state, limit=limit - len(found), cursor=cursor
+                label=label, state=state, until=until, limit=limit - len(found), cursor=cursor
             )
-            found += [job for job in page.jobs if self.caller.sees(job) and set(labels) <= {*job.spec.labels}]
+            found += [
+                job
+                for job in page.jobs
+                if self.caller.sees(job) and {*labels} <= {*job.spec.labels} and wanted.holds(job)
+            ]
             cursor = page.next_cursor
             if cursor is None or len(found) >= limit:
                 break
@@ -80,6 +100,7 @@ class Tenancy:
             InvalidJob: it cannot run as it is.
             StoreUnavailable, StorageUnavailable: a part of the farm is away.
         """
+        check_reach(request)
         labelled = self._labelled(request)
         place = await self._enter(once)
         try:
@@ -101,13 +122,14 @@ class Tenancy:
         return await self.get(job_id)
 
     def _labelled(self, request: JobRequest) -> JobRequest:
-        labels = tuple(request.options.get("labels", ()))
+        labels = request.options.get("labels", ())
+        if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+            raise InvalidJob([Problem(field="labels", message="is a list of texts")])
         if any(label.startswith(TENANT_LABEL) for label in labels):
             message = f"{TENANT_LABEL!r} begins labels that the gateway gives"
             raise InvalidJob([Problem(field="labels", message=message)])
-        if self.caller.label is not None:
-            labels = (*labels, self.caller.label)
-        return replace_options(request, labels=labels)
+        own = () if self.caller.label is None else (self.caller.label,)
+        return replace(request, options=cast("JobOptions", {**request.options, "labels": (*labels, *own)}))
 
     async def _enter(self, once: str | None) -> Place:
         house = self.house
@@ -141,6 +163,27 @@ class Tenancy:
         )
 
 
-def replace_options(request: JobRequest, **options: object) -> JobRequest:
-    """The same request with these options."""
-    return replace(request, options=cast("JobOptions", {**request.options, **options}))
+def check_reach(request: JobRequest) -> None:
+    """Refuse what would be read on the gateway's own disk: to the farm a plain text may be a path.
+
+    Raises:
+        InvalidJob: names each such file.
+    """
+    if request.template is not None and request.template not in TEMPLATES:
+        known = ", ".join(TEMPLATES)
+        message = f"there is no template {str(request.template)[:64]!r}; there are {known}"
+        raise InvalidJob([Problem(field="template", message=message)])
+    files = [] if request.template is None else get_template(request.template).parameters
+    names = [
+        each.name for each in files if each.kind is ParameterKind.FILE and each.name in request.parameters
+    ]
+    problems = [Problem(field=name, message="is a file: give it among the inputs") for name in names]
+    problems += [
+        Problem(field=f"input {name}", message="is no address (https)")
+        for name, source in request.inputs.items()
+        if not isinstance(source, bytes) and scheme_of(str(source)) not in _SCHEMES
+    ]
+    if isinstance(request.graph, str | Path):
+        problems.append(Problem(field="graph", message="is an object, and no path"))
+    if problems:
+        raise InvalidJob(problems)

@@ -30,6 +30,7 @@ from farm.storage import Storage
 from farm.store.redis.assets import AssetBook
 from farm.store.redis.doors import DoorBook
 from farm.testing import FolderStorage
+from tests.support.jobs import a_job
 from tests.support.valkey import eventually
 
 
@@ -109,6 +110,10 @@ class Gateway:
         except urllib.error.HTTPError as exc:
             with exc:
                 return Answer(status=exc.code, headers=exc.headers, body=exc.read())
+
+    def farm_job(self, *labels: str) -> str:
+        """A job that came by no door."""
+        return self.store.submit([a_job(labels=list(labels))])[0].job_id
 
     def __enter__(self) -> Self:
         self._thread.start()

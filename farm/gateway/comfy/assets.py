@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Final, cast
 
 from blake3 import blake3
-from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
+from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse, Response
 
 from farm.errors import JobNotFound
-from farm.gateway.bodies import json_object
+from farm.gateway.bodies import form_of, json_object
 from farm.gateway.comfy import files, shapes
 from farm.gateway.comfy.shapes import OutputFile
 from farm.gateway.door import Visit
@@ -27,8 +25,6 @@ _HASH: Final = re.compile(r"blake3:([0-9a-f]{64})")
 _MEDIA_TYPE: Final = re.compile(r"[\w.+-]{1,60}/[\w.+-]{1,80}")
 _SUFFIX: Final = re.compile(r"\.[a-z0-9]{1,10}")
 _LONGEST_PATH: Final = 500
-_MOST_FIELDS: Final = 40
-_FIELD_BYTES: Final = 16 << 10
 _DAY_S: Final = 86400.0
 _SHORTEST_S, _LONGEST_S = 60, 604_800
 _PIECE_BYTES: Final = 1 << 20
@@ -36,7 +32,7 @@ _PIECE_BYTES: Final = 1 << 20
 
 async def upload(visit: Visit) -> Response:
     """Take one file, all of it before any of it is stored."""
-    async with _form_of(visit) as form:
+    async with form_of(visit.request) as form:
         file = form.get("file")
         if not isinstance(file, UploadFile):
             raise bad_request("the form has no file in its field 'file'")
@@ -161,19 +157,6 @@ def _blake3_of(file: IO[bytes]) -> str:
     while piece := file.read(_PIECE_BYTES):
         digest.update(piece)
     return digest.hexdigest()
-
-
-@asynccontextmanager
-async def _form_of(visit: Visit) -> AsyncIterator[FormData]:
-    """The form of a request, whose files are closed however the block ends."""
-    try:
-        form = await visit.request.form(max_files=1, max_fields=_MOST_FIELDS, max_part_size=_FIELD_BYTES)
-    except HTTPException as exc:
-        raise bad_request(f"the body is no multipart form as it should be: {exc.detail}") from None
-    try:
-        yield form
-    finally:
-        await form.close()
 
 
 def _hash(said: Any) -> str:

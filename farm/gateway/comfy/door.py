@@ -108,7 +108,7 @@ _CALLS: Final[Sequence[Call]] = (
     Call(method="GET", path="/jobs/{id}/workflow", handler=workflow, scope=Scope.READ),
     Call(method="GET", path="/jobs/{id}/events", handler=events, scope=Scope.READ),
     Call(method="POST", path="/jobs/{id}/cancel", handler=cancel, scope=Scope.SUBMIT),
-    Call(method="POST", path="/assets", handler=assets.upload, scope=Scope.SUBMIT, uploads=True),
+    Call(method="POST", path="/assets", handler=assets.upload, scope=Scope.SUBMIT, most_bytes=None),
     Call(method="POST", path="/assets/from-hash", handler=assets.from_hash, scope=Scope.SUBMIT),
     Call(method="HEAD", path="/assets/by-hash/{hash}", handler=assets.by_hash, scope=Scope.SUBMIT),
     Call(method="GET", path="/assets/{id}", handler=assets.show, scope=Scope.READ),

@@ -196,6 +196,11 @@ BAD_SUBMITS: dict[str, tuple[dict[str, Any], int, str]] = {
         422,
         "invalid_workflow",
     ),
+    "a file of the gateway": (
+        {"workflow": {}, "metadata": {"farm.template": "wan22-i2v-a14b", "farm.set.image": "/etc/passwd"}},
+        422,
+        "invalid_workflow",
+    ),
     "a path that leads out": (
         {"workflow": {**GRAPH, "1": {"class_type": "LoadImage", "inputs": {"image": "../../etc/passwd"}}}},
         422,
