@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from farm.fleet.metrics import FARM, UP, UP_MEANING, WORKERS
+from farm.fleet.metrics import ENDED, ENDED_MEANING, FARM, SPENT, SPENT_MEANING, UP, UP_MEANING, WORKERS
 
 _INTRODUCTION: Final = """\
 # Metrics
@@ -29,6 +29,7 @@ _ALERTS: Final = """
 | expression | it means |
 | --- | --- |
 | `farm_redis_up == 0` | the store does not answer: nothing is claimed, running jobs go on |
+| `sum(rate(farm_jobs_ended_total{state="failed"}[1h])) > 0.01` | jobs fail; `code` says of what |
 | `farm_leases_overdue > 0` for a minute | no steward runs: lost jobs stay lost |
 | `max by (queue) (farm_oldest_wait_seconds) > 3600` | a class has too few workers, or none |
 | `farm_worker_proof{verdict="differs"} == 1` | a ComfyUI runs in another mode than planned: likely slow |
@@ -51,6 +52,8 @@ def page() -> str:
                 *head,
                 _row(UP, (), UP_MEANING),
                 *farm,
+                _row(ENDED, ("state", "code"), ENDED_MEANING),
+                _row(SPENT, ("phase",), SPENT_MEANING),
                 "",
                 "## Workers",
                 "",

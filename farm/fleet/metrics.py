@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from comfy.canary.report import Seen
 from farm.errors import StoreUnavailable
@@ -20,11 +22,25 @@ from farm.status.proof import Proof
 from farm.status.worker import WorkerStatus
 from farm.store.base import Counts
 from farm.store.roles import ViewerStore
+from farm.store.tally import BOUNDS, PHASES, Tally
 
 Samples = Iterable[tuple[tuple[str, ...], float]]  # values of the labels, and the value
 
 UP: Final = "farm_redis_up"
 UP_MEANING: Final = "1: the store answered this scrape; 0: it did not, and nothing else is told."
+
+ENDED: Final = "farm_jobs_ended_total"
+ENDED_MEANING: Final = (
+    "Jobs that ended, by state and code of the error (`reused`: with files of an earlier job). One "
+    "that was retried by hand ends again. Counted where it ends, so it does not fall when records expire."
+)
+
+SPENT: Final = "farm_job_seconds"
+SPENT_MEANING: Final = (
+    "Histogram of what jobs with a result spent on each phase: `wait` for a worker, `prepare` (inputs, the "
+    "graph fitted to the worker), `render` in ComfyUI, `collect` its files, `upload` them, `publish` (look "
+    "at them and upload), `attempt` (all but the wait)."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,6 +297,12 @@ WORKERS: Final[tuple[OfWorker, ...]] = (
         "is tried again), `canceled`, `lost`, `given back`.",
         read=lambda worker: _by_name(worker.attempts_ended),
     ),
+    OfWorker(
+        name="farm_worker_gpu_busy_seconds_total",
+        counter=True,
+        meaning="In which a job had its GPU, since the worker was started.",
+        read=lambda worker: _number(worker.gpu_busy_s),
+    ),
 )
 
 
@@ -297,7 +319,7 @@ class FleetCollector(Collector):
     def collect(self) -> Iterator[Family]:
         """All metrics as they are now; only `UP`, with 0, when the store does not answer."""
         try:
-            counts, workers = self._store.counts(), self._store.workers()
+            counts, workers, tally = self._store.counts(), self._store.workers(), self._store.tally()
         except StoreUnavailable:
             yield GaugeMetricFamily(UP, UP_MEANING, value=0)
             return
@@ -307,8 +329,26 @@ class FleetCollector(Collector):
             for labels, value in of_farm.read(counts):
                 family.add_metric(labels, value)
             yield family
+        yield _ended(tally)
+        yield _spent(tally)
         for of_worker in WORKERS:
             yield _of_workers(of_worker, workers)
+
+
+def _ended(tally: Tally) -> Family:
+    family = CounterMetricFamily(ENDED, ENDED_MEANING, labels=("state", "code"))
+    for (state, code), count in sorted(tally.ended.items()):
+        family.add_metric((state.value, code), count)
+    return family
+
+
+def _spent(tally: Tally) -> Family:
+    family = HistogramMetricFamily(SPENT, SPENT_MEANING, labels=("phase",))
+    for phase in PHASES:
+        spent = tally.spent[phase]
+        up_to = list(zip(map(floatToGoString, BOUNDS), accumulate(spent.counts), strict=True))
+        family.add_metric((phase,), up_to, spent.total_s)
+    return family
 
 
 def _of_workers(metric: OfWorker, workers: Iterable[WorkerStatus]) -> Family:

@@ -208,6 +208,7 @@ class WorkerStatus(WorkerFacts):
     )  # in its hands: one renders, others are published
     attempts_ended: Mapping[str, int] = field(default_factory=dict)  # outcome -> how many, since its start
     findings: Mapping[str, FindingStatus] = field(default_factory=dict)  # the doctor's, by their id
+    gpu_busy_s: float | None = None  # in which a job had the GPU, since its start
     models: ModelsStatus | None = None
     warm_models: tuple[str, ...] = ()  # folder and name of those that ComfyUI holds
     loads: Mapping[str, ModelLoadStatus] = field(default_factory=dict)  # kind of model -> how it was loaded

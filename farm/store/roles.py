@@ -29,6 +29,7 @@ from farm.store.base import (
     Submitted,
     Swept,
 )
+from farm.store.tally import Tally
 
 
 class JobReader(Protocol):
@@ -130,6 +131,9 @@ class FleetReader(Protocol):
 
 class ViewerStore(JobReader, FleetReader, Protocol):
     """For those who only look: listings, metrics, planning, the clean-up."""
+
+    def tally(self) -> Tally:
+        """What has become of all jobs since the store began."""
 
     def ping(self) -> dict[str, Any]:
         """Facts of the server (version, clock, up-time, persistence, eviction policy, epoch); judged by

@@ -63,6 +63,8 @@ class Gate:
         self._left = threading.Event()  # the GPU was left
         self._rendering: set[Ticket] = set()  # on the GPU or on their way to it
         self._on_gpu: Ticket | None = None
+        self._on_gpu_since = 0.0
+        self._held_s = 0.0  # by jobs that have left the GPU
         self._aside: set[Ticket] = set()  # their inputs are slow
         self._publishing: set[Ticket] = set()
         self._closed: set[NotFetching] = {NotFetching.STARTING}
@@ -129,7 +131,7 @@ class Gate:
         while not stop.is_set():
             with self._lock:
                 if self._on_gpu is None:
-                    self._on_gpu = ticket
+                    self._on_gpu, self._on_gpu_since = ticket, self._clock()
                     return
                 self._left.clear()
             self._left.wait(_LOOK_S)
@@ -137,6 +139,7 @@ class Gate:
     def _leave_gpu(self, ticket: Ticket) -> None:
         if self._on_gpu is ticket:
             self._on_gpu = None
+            self._held_s += self._clock() - self._on_gpu_since
             self._left.set()
 
     def _publishes(self, ticket: Ticket) -> None:
@@ -152,6 +155,12 @@ class Gate:
     def begun(self) -> int:
         """How many messages were worked on since the start: another number means that fetching works."""
         return self._begun
+
+    @property
+    def gpu_held_s(self) -> float:
+        """Seconds since the start in which a job had the GPU."""
+        with self._lock:
+            return self._held_s + (self._clock() - self._on_gpu_since if self._on_gpu is not None else 0.0)
 
     @property
     def rendering(self) -> bool:

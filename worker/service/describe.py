@@ -119,6 +119,7 @@ class StatusMaker:
             jobs=self._at_work.jobs(),
             attempts_ended=self._at_work.outcomes(),
             findings=self.findings.status(),
+            gpu_busy_s=round(self._gate.gpu_held_s, 3),
             models=self._shelf.facts(),
             warm_models=tuple(machine.warm.files()),
             loads=machine.warm.loads(),

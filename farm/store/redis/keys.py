@@ -36,6 +36,7 @@ class Keys:
     ``{farm}:blob:<name>``   string       node definitions that statuses name, with a time to live
     ``{farm}:drain:<name>``  string       that a worker shall fetch nothing: ``finish`` or ``now``
     ``{farm}:paces``         hash         kind of job -> how long it took: "count mean variance"
+    ``{farm}:tally``         hash         how many jobs ended how, and what they took: ``farm.store.tally``
     ``{farm}:paces_heard``   sorted set   the same kinds by when they were last heard of (ms)
     ``{farm}:lock:<name>``   string       who holds a lock, with a time to live
     ``{farm}:barrier``       string       written before a wait for the disk or replicas, which counts writes

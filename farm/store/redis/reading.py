@@ -20,6 +20,7 @@ from farm.store.redis.keys import of_priority_queue
 from farm.store.redis.link import in_ms
 from farm.store.redis.server import read_facts
 from farm.store.redis.trouble import translated
+from farm.store.tally import Tally, read_tally
 
 log = logging.getLogger(__name__)
 
@@ -181,6 +182,11 @@ class RedisReading(RedisEpoch):
         """The newest events of a job, oldest first."""
         found = self._command("XREVRANGE", self.keys.events(job_id), "+", "-", "COUNT", limit)
         return [codec.event_from(job_id, event_id, fields) for event_id, fields in reversed(found)]
+
+    def tally(self) -> Tally:
+        """What has become of all jobs since the store began."""
+        fields = self._command("HGETALL", f"{self.keys.root}tally")
+        return read_tally({name.decode(): int(value) for name, value in fields.items()})
 
     def parked(self, *, after: datetime | None = None, limit: int = 100) -> list[JobRecord]:
         """Parked jobs submitted after a moment, oldest first."""

@@ -32,6 +32,7 @@ from farm.store.redis.repair import RedisRepair
 from farm.store.redis.safety import Safety
 from farm.store.redis.steering import RedisSteering
 from farm.store.redis.trouble import where
+from farm.store.tally import spent_fields
 from farm.store.verdicts import LEFT_TO_OTHERS, NOTIFY_AGAIN_S
 
 _BATCH: Final = 1000  # jobs of one round trip; more would only make one reply wait for another
@@ -224,7 +225,8 @@ class RedisJobStore(RedisReading, RedisSteering, RedisRepair, RedisFleet):
 
     def succeed(self, job_id: str, attempt: int, result: JobResult, *, token: str = "") -> LeaseAnswer:
         """Commit the result."""
-        call = self._call("succeed", job_id, attempt, codec.RESULT.dump_json(result), token)
+        tally = [part for added in spent_fields(result) for part in added]
+        call = self._call("succeed", job_id, attempt, codec.RESULT.dump_json(result), token, *tally)
         # A fail-over may lose a result all the same: the job is rendered again then. A wait for replicas that
         # are away would hold up every worker; the disk comes within a second.
         (answer,), lack = self._run_safely([call], replace(self._safety, replicas=0))

@@ -84,8 +84,17 @@ local function enter_queue(job)
   redis.call('SADD', root .. stored.priority_queues, priority_queue)
 end
 
+-- Counts that outlive the records; `tally.py` says which.
+local function count(field, by) redis.call('HINCRBY', root .. 'tally', field, by) end
+
 -- The job is done for. Fields that only a living job needs go.
 local function finish(job, state, told)
+  local code = told.reused_from and 'reused' or ''
+  if state == 'failed' then
+    local ok, error = pcall(cjson.decode, redis.call('HGET', key('job', job.id), 'error') or '')
+    code = ok and type(error) == 'table' and error.code or ''
+  end
+  count('ended ' .. state .. ' ' .. code, 1)
   -- Whichever write finds the request first: what the one who asked said is what happened.
   if state == 'canceled' and job.cancel_reason then told.reason = job.cancel_reason end
   if job.state == 'running' then redis.call('ZREM', root .. 'leases', job.id) else leave_queue(job) end

@@ -1,4 +1,5 @@
--- Commit the result of an attempt. KEYS: root. ARGV: events kept, id, attempt, result as JSON, token.
+-- Commit the result of an attempt. KEYS: root. ARGV: events kept, id, attempt, result as JSON, token, then names
+-- and amounts that are added to the tally.
 local id, attempt, result, token = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 local job = load(id)
@@ -15,5 +16,6 @@ set(job, 'result', result, 'accepted', job.token)
 clear(job, 'error')
 note(job, 'succeeded')
 if job.head.c then redis.call('SET', key('content', job.head.c), id) end
+for i = 6, #ARGV, 2 do count(ARGV[i], ARGV[i + 1]) end
 finish(job, 'succeeded', {worker = job.worker})
 return answer(job, 'succeed', 'ok')

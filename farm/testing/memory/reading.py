@@ -17,6 +17,7 @@ from farm.store.base import (
     Queued,
 )
 from farm.store.redis.safety import Durability
+from farm.store.tally import Tally, read_tally
 from farm.testing.memory.state import MemoryCancelFeed, MemoryState, PriorityQueue
 
 
@@ -141,6 +142,10 @@ class MemoryReading(MemoryState):
         with self._lock:
             kept = self._jobs.get(job_id)
             return [] if kept is None or not kept.record.attempt else kept.events[-limit:]
+
+    def tally(self) -> Tally:
+        """What has become of all jobs since the store began."""
+        return read_tally(self._tally)
 
     def parked(self, *, after: datetime | None = None, limit: int = 100) -> list[JobRecord]:
         """Parked jobs submitted after a moment, oldest first."""

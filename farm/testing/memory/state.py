@@ -7,7 +7,7 @@ import queue as queues
 import threading
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -19,6 +19,7 @@ from farm.job import AttemptNote, EventKind, JobError, JobEvent, JobRecord, JobS
 from farm.status.not_fetching import NotFetching
 from farm.status.worker import WorkerStatus
 from farm.store.base import Drain, Notification, StoreLimits
+from farm.store.tally import REUSED, ended_field
 from farm.store.verdicts import BACK_SOON_S
 
 _GONE: Final = WorkerStatus(name="gone", not_fetching=(NotFetching.STARTING,))
@@ -118,6 +119,7 @@ class MemoryState:
         self._last_order = 0
         self._notifications: dict[PriorityQueue, deque[str]] = {}  # popped from the right
         self._passed: dict[PriorityQueue, int] = {}
+        self._tally: Counter[str] = Counter()
         self._workers: dict[str, tuple[float, WorkerStatus]] = {}
         self._lately: dict[str, tuple[float, int]] = {}  # when it was heard of, and its GiB
         self._removed: dict[str, None] = {}
@@ -205,6 +207,10 @@ class MemoryState:
         return True
 
     def _finish(self, kept: Kept, state: JobState, **told: Any) -> None:
+        code = REUSED if "reused_from" in told else ""
+        if state is JobState.FAILED and kept.record.error is not None:
+            code = kept.record.error.code
+        self._tally[ended_field(state, code)] += 1
         if state is JobState.CANCELED and kept.record.cancel_reason is not None:
             told["reason"] = kept.record.cancel_reason
         self._set(kept, state=state, finished_at=self._now(), lease_until=None, not_before=None, parked=None)

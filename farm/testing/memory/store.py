@@ -11,6 +11,7 @@ from farm.errors import IdempotencyConflict, IllegalMove
 from farm.job import ErrorKind, JobError, JobRecord, JobResult, JobState, Progress
 from farm.store.base import Claim, LeaseAnswer, NewEvent, NewJob, Refused, Submitted, kept_reason
 from farm.store.codec import from_order, spec_digest, to_order
+from farm.store.tally import spent_fields
 from farm.store.verdicts import (
     DEADLINE_PASSED,
     LEFT_TO_OTHERS,
@@ -254,6 +255,7 @@ class MemoryJobStore(MemoryReading, MemorySteering, MemoryRepair, MemoryFleet):
             if kept.content is not None:
                 self._contents[kept.content] = job_id
             self._note(kept, "succeeded")
+            self._tally.update(dict(spent_fields(result)))
             self._finish(kept, JobState.SUCCEEDED, worker=kept.record.worker)
             return LeaseAnswer.OK
 

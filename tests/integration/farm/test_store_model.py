@@ -56,6 +56,10 @@ WORKERS = st.sampled_from(["w1", "w2", "w3"])
 ERRORS = st.sampled_from([ErrorKind.JOB, ErrorKind.TRANSIENT, ErrorKind.MACHINE, ErrorKind.UNSUITABLE])
 
 
+TIMED = replace(
+    a_result("one"), timings_s={"queue": 0.0, "execute": 31.0, "attempt": 40_000.0, "unheard of": 1.0}
+)
+
 Act = Callable[[JobStore, str, int], Any]  # store, job, its attempt before the race
 
 
@@ -91,7 +95,7 @@ def _take(store: JobStore, _job_id: str, _attempt: int) -> Any:
 RACES: dict[str, Act] = {
     **{f"claim by {worker}": _claim_as(worker) for worker in ("w1", "w2", "w3")},
     "renew": lambda store, job_id, attempt: store.renew(job_id, attempt),
-    "succeed": lambda store, job_id, attempt: store.succeed(job_id, attempt, a_result("one")),
+    "succeed": lambda store, job_id, attempt: store.succeed(job_id, attempt, TIMED),
     "succeed next": lambda store, job_id, attempt: store.succeed(job_id, attempt + 1, a_result("two")),
     "fail": lambda store, job_id, attempt: store.fail(job_id, attempt, an_error(), retry_in_s=0),
     "release": lambda store, job_id, attempt: store.release(job_id, attempt, reason="drain"),
@@ -108,7 +112,16 @@ RACES: dict[str, Act] = {
 def copied(model: MemoryJobStore) -> MemoryJobStore:
     """A model to try things on."""
     other = MemoryJobStore(model.limits)
-    for name in ("_keys", "_contents", "_last_order", "_passed", "_workers", "_epoch", "_forgot_at"):
+    for name in (
+        "_keys",
+        "_contents",
+        "_last_order",
+        "_passed",
+        "_tally",
+        "_workers",
+        "_epoch",
+        "_forgot_at",
+    ):
         setattr(other, name, copy.copy(getattr(model, name)))
     other._notifications = {
         priority_queue: deque(notifications) for priority_queue, notifications in model._notifications.items()
@@ -407,6 +420,7 @@ class BothStores(RuleBasedStateMachine):
     @invariant()
     def listings_agree(self) -> None:
         self.both(lambda store: store.counts())
+        self.both(lambda store: store.tally())
         for state, label in ((None, None), (None, "a"), (JobState.QUEUED, "b")):
             self.both(partial(_listed, state=state, label=label))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from farm.errors import StoreUnavailable
 from farm.fleet.metrics import FARM, WORKERS, FleetCollector
+from farm.job import JobResult
 from farm.status.worker import WorkerStatus
+from farm.store.base import Claim, StoreLimits
 from farm.testing import MemoryJobStore
-from tests.support.jobs import a_job
+from tests.support.jobs import a_job, a_result, an_error
 
 A_STATUS: Mapping[str, Any] = {
     "name": "gpu0@rack",
@@ -52,6 +55,7 @@ A_STATUS: Mapping[str, Any] = {
     "attention_trials": {"proven": {"sdpa_flash": 0.002}},
     "attempts_ended": {"succeeded": 12, "failed": 1},
     "findings": {"partial-load": {"jobs": 3, "seconds": 42.5}},
+    "gpu_busy_s": 90.5,
 }
 
 
@@ -81,6 +85,49 @@ def test_jobs_queues_and_waits_are_told() -> None:
     assert told["farm_jobs_waiting"] == {("5", "render.24"): 2}
     assert 0 <= told["farm_oldest_wait_seconds"][("5", "render.24")] < 60
     assert told["farm_leases_overdue"] == {(): 0}
+
+
+def ended(store: MemoryJobStore, result: JobResult | None) -> None:
+    job_id = store.submit([a_job()])[0].job_id
+    claim = store.claim(job_id, worker="w1")
+    assert isinstance(claim, Claim)
+    if result is not None:
+        store.succeed(job_id, claim.attempt, result)
+    else:
+        store.fail(job_id, claim.attempt, an_error(), retry_in_s=None)
+
+
+def test_how_jobs_ended_and_what_they_took_outlives_their_records() -> None:
+    now = 1_000_000.0
+    store = MemoryJobStore(StoreLimits(retention_s=60), clock=lambda: now)
+    for execute_s in (0.5, 0.6, 400.0, 90_000.0):
+        ended(store, replace(a_result(), timings_s={"queue": 3.0, "execute": execute_s}))
+    ended(store, None)
+    before = samples(store)
+
+    now += 3600
+    store.sweep()
+    told = samples(store)
+
+    assert told["farm_jobs"][("succeeded",)] == 0
+    assert told["farm_jobs_ended_total"] == {("", "succeeded"): 4, ("made_up", "failed"): 1}
+    buckets = {
+        labels[0]: value for labels, value in told["farm_job_seconds_bucket"].items() if labels[1] == "render"
+    }
+    assert [buckets[bound] for bound in ("0.5", "1.0", "300.0", "600.0", "36000.0", "+Inf")] == [
+        1,
+        2,
+        2,
+        3,
+        3,
+        4,
+    ]
+    assert told["farm_job_seconds_count"][("render",)] == 4
+    assert told["farm_job_seconds_sum"][("render",)] == pytest.approx(90_401.1)
+    assert told["farm_job_seconds_sum"][("wait",)] == pytest.approx(12.0)
+    assert {name: before[name] for name in told if name.startswith("farm_job_")} == {
+        name: each for name, each in told.items() if name.startswith("farm_job_")
+    }
 
 
 def test_every_metric_of_a_worker_is_told_with_its_name() -> None:

@@ -74,6 +74,7 @@ WHOLE = WorkerStatus(
     jobs={"ab" * 16: Progress(phase="sample_low", fraction=0.5, step=3, steps=10)},
     attempts_ended={"succeeded": 12},
     findings={"partial-load": FindingStatus(jobs=3, seconds=42.5)},
+    gpu_busy_s=90.5,
     models=ModelsStatus(files=1, bytes=10, list="d"),
     warm_models=("vae/a.safetensors",),
     loads={"WAN21": ModelLoadStatus(state="partial", loaded_mib=9000.0)},

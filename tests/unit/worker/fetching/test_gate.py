@@ -194,3 +194,18 @@ def test_two_threads_stay_for_jobs_whose_inputs_are_there(gate: Gate) -> None:
         slow[2].step_aside()
 
         assert gate.may_fetch(reserved=3)
+
+
+def test_the_seconds_in_which_jobs_had_the_gpu_add_up(gate: Gate, clock: Clock) -> None:
+    for _ in range(2):
+        with gate.work() as ticket:
+            clock.now += 1.0
+            ticket.take_gpu(threading.Event())
+            clock.now += 5.0
+            ticket.off_the_gpu()
+            clock.now += 7.0
+    with gate.work() as ticket:
+        ticket.take_gpu(threading.Event())
+        clock.now += 2.0
+
+        assert gate.gpu_held_s == 12.0
