@@ -101,7 +101,7 @@ def seed_of(spec: JobSpec) -> int | None:
 def _stem(record: JobRecord, artifact: Artifact, number: int, template: str) -> str:
     values: Mapping[str, Any] = {
         **record.spec.template_parameters,
-        "title": record.spec.title,
+        "title": _beginning(record.spec.title, seed_of(record.spec)),
         "seed": seed_of(record.spec),
         "job": record.job_id[:_JOB_LENGTH],
         "node": artifact.node_id,
@@ -117,6 +117,12 @@ def _stem(record: JobRecord, artifact: Artifact, number: int, template: str) -> 
         return text.encode()[:_MOST_BYTES].decode(errors="ignore")
 
     return _plain(_FIELD.sub(value, template)) or record.job_id[:_JOB_LENGTH]
+
+
+def _beginning(title: str, seed: int | None) -> str:
+    """What a title says first: what follows in one of ours is in other fields, or in the file itself."""
+    parts = [part for part in title.split(" · ") if part != f"seed {seed}"]
+    return parts[0] if parts else title
 
 
 def _plain(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from comfy.log.foreign import one_line
 from farm.cli.jobs.tracking import Look
 from farm.cli.terminal import as_json
 from farm.cli.terminal.door import Door, say
+from farm.cli.terminal.pictures import ROWS, Cleared, Picture, Way, drawn
 from farm.cli.terminal.tables import (
     STATE_COLOURS,
     progress_words,
@@ -42,6 +44,7 @@ class View(Protocol):
     """Shows what happens to jobs. Used as a context manager."""
 
     shows_events: bool  # or only what records say
+    shows_previews: bool  # of events then these alone
 
     def begin(self, look: Look, jobs: Sequence[JobRecord]) -> None:
         """What is watched; the jobs themselves when they are few."""
@@ -68,8 +71,12 @@ class BoardView:
 
     shows_events = False
 
-    def __init__(self, out: Console) -> None:
+    def __init__(self, out: Console, way: Way | None = None) -> None:
+        """`way`: how its terminal takes pictures, if it does."""
         self._out = out
+        self._way = way
+        self._picture: tuple[str, Picture] | None = None  # and whose it is
+        self.shows_previews = way is not None
         self._live = Live(console=out, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Self:
@@ -78,20 +85,32 @@ class BoardView:
 
     def __exit__(self, *_exc: object) -> None:
         self._live.stop()
+        self._clear()
 
     def begin(self, look: Look, jobs: Sequence[JobRecord]) -> None:
         """A first board, below those of few jobs that have ended already."""
         self.show(look, [job for job in jobs if job.state.final])
 
     def event(self, event: JobEvent) -> None:
-        """Nothing: records say as much."""
+        """The picture that is shown, if it is one: of the rest records say as much."""
+        if self._way is None or event.kind is not EventKind.PREVIEW:
+            return
+        with contextlib.suppress(ValueError):  # no base64: not sent by a worker of ours
+            sequence = drawn(self._way, base64.b64decode(str(event.data.get("image"))))
+            self._picture = (event.job_id, Picture(sequence)) if sequence else self._picture
 
     def show(self, look: Look, ended: Sequence[JobRecord]) -> None:
         """The board anew; a line stays for what ended, if it is one of few or did not end well."""
         for job in ended:
             if look.total <= FEW or job.state is not JobState.SUCCEEDED:
                 say(self._out, _end_line(job))
-        self._live.update(board(look, self._out.size.height), refresh=True)
+        height = self._out.size.height
+        of, picture = self._picture or ("", None)
+        if picture is not None and height > 2 * ROWS and any(job.job_id == of for job in look.running):
+            self._live.update(Group(picture, board(look, height - ROWS)), refresh=True)
+        else:
+            self._live.update(board(look, height), refresh=True)
+            self._clear()  # only now: what is printed draws the board below it anew
 
     def finish(self, look: Look) -> None:
         """The sum stays, and why some are held."""
@@ -101,6 +120,11 @@ class BoardView:
     def note(self, text: str) -> None:
         """A line above the board."""
         say(self._out, text)
+
+    def _clear(self) -> None:
+        if self._picture is not None and self._way is not None:
+            self._out.print(Cleared(self._way), end="")
+        self._picture = None
 
 
 def board(look: Look, height: int) -> RenderableType:
@@ -176,6 +200,7 @@ class LineView:
     """A line for what happens, when nobody looks on or the output goes to a file."""
 
     shows_events = True
+    shows_previews = False
 
     def __init__(self, out: Console) -> None:
         self._out = out
@@ -238,6 +263,7 @@ class JsonView:
     """Each event as one line of JSON, for programs."""
 
     shows_events = True
+    shows_previews = False
 
     def __init__(self, out: Console, err: Console) -> None:
         self._out = out

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterable
 from typing import Final
 
-from farm.cli.jobs.tracking import Look, Tracker
+from farm.cli.jobs.tracking import RUNNING_SHOWN, Look, Tracker
 from farm.cli.jobs.views import (
     FEW,
     BoardView,
@@ -16,8 +17,9 @@ from farm.cli.jobs.views import (
     View,
 )
 from farm.cli.terminal.door import Door
+from farm.cli.terminal.pictures import way_of
 from farm.errors import JobNotFound, StoreUnavailable
-from farm.job import JobEvent, JobRecord, JobState
+from farm.job import EventKind, JobEvent, JobRecord, JobState
 from farm.store.base import JobBrief
 from farm.store.roles import JobReader
 
@@ -32,7 +34,7 @@ def view_for(door: Door, *, json: bool) -> View:
     """A board for a person, lines for a log, JSON for a program."""
     if json:
         return JsonView(door.out, door.err)
-    return BoardView(door.out) if door.lively else LineView(door.out)
+    return BoardView(door.out, way_of(os.environ)) if door.lively else LineView(door.out)
 
 
 def watch_jobs(store: JobReader, job_ids: Iterable[str], view: View) -> Look:
@@ -105,6 +107,8 @@ class _Watch:
         self._ended += look.ended
         if self._view.shows_events:
             self._read_news()
+        elif self._view.shows_previews:
+            self._read_previews()
         ends = self._ends_to_tell()
         for event in self._news:
             self._view.event(event)
@@ -122,6 +126,17 @@ class _Watch:
         for each in self._ended:
             with contextlib.suppress(JobNotFound):  # somebody has removed it since
                 self._read_on(each.job_id)
+            self._read_until.pop(each.job_id, None)
+
+    def _read_previews(self) -> None:
+        """The newest of each job from now on: what came before is no news on a screen."""
+        now_ms = str(time.time_ns() // 1_000_000)
+        for job_id in self._tracker.running[:RUNNING_SHOWN]:
+            self._read_until.setdefault(job_id, now_ms)
+        for job_id, news in self._store.news(self._read_until, limit=_MOST_EVENTS).items():
+            self._read_until[job_id] = news[-1].event_id
+            self._news += [event for event in news if event.kind is EventKind.PREVIEW][-1:]
+        for each in self._ended:
             self._read_until.pop(each.job_id, None)
 
     def _read_on(self, job_id: str) -> None:

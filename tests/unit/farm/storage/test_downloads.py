@@ -44,7 +44,7 @@ def test_the_files_of_three_jobs_lie_side_by_side(rendered: Callable[..., Job], 
     for job, made in zip(jobs, paths, strict=True):
         seed = job.record.spec.template_parameters["seed"]
         assert all(f"-{seed}-{job.job_id[:12]}" in path.name for path in made)
-        assert all(path.name.startswith("a_fox_seed_") for path in made)
+        assert all(path.name.startswith(f"a_fox-{seed}-") for path in made)
 
 
 def test_what_is_there_already_is_kept_and_not_fetched_again(
