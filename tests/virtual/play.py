@@ -53,6 +53,7 @@ class Played:
     history: History
     violations: tuple[Violation, ...]
     moves: int  # scripts that Valkey carried out
+    seams: frozenset[tuple[str, bool]]  # at which a fault struck; False: before what they are named for
     virtual_s: float
     real_s: float
 
@@ -84,6 +85,7 @@ def play(plan: Plan, server: redis.Redis, folder: Path, *, calm_s: float = _CALM
         history=history,
         violations=tuple(check(history)),
         moves=valkey.moves,
+        seams=frozenset(valkey.sprung),
         virtual_s=loop.now_s - began_s,
         real_s=time.monotonic() - began,
     )

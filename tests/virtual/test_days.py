@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,7 +25,7 @@ from tests.chaos.checker import Breach
 from tests.support.jobs import a_job, an_error
 from tests.virtual.fleet import NOTIFIER
 from tests.virtual.loop import Loop, Process
-from tests.virtual.plan import Durability, Fault, Plan, make_plan
+from tests.virtual.plan import SEAMS, Durability, Fault, Plan, make_plan
 from tests.virtual.play import Played, play, shrink
 from tests.virtual.valkey import VirtualClient, VirtualValkey
 from worker.jobs.lease import Lease
@@ -85,6 +86,27 @@ def test_a_dead_workers_job_is_begun_elsewhere_within_seventeen_seconds(
             waits_s.append(next(goes_on) - died_s)
     assert len(waits_s) > 5
     assert max(waits_s) <= 17.0
+
+
+def test_a_worker_that_is_told_to_end_at_any_seam_loses_no_lease_and_fails_no_job(
+    server: redis.Redis, tmp_path: Path
+) -> None:
+    plan = make_plan(4, for_s=800.0, jobs=70, faults=70, kinds=(Fault.TERMINATE_AT_SEAM,))
+    seams = itertools.cycle(itertools.product(SEAMS, (False, True)))
+    away = (Fault.STORAGE_AWAY, Fault.CANCEL)  # without which some seams are never come to
+    faults = tuple(
+        replace(each, kind=away[number // 6 % 2])
+        if number % 6 == 0
+        else replace(each, seam=seam, answered=answered)
+        for number, (each, (seam, answered)) in enumerate(zip(plan.faults, seams, strict=False))
+    )
+
+    played = play(replace(plan, faults=faults), server, tmp_path)
+
+    assert played.violations == ()
+    outcomes = {each.outcome for story in played.history.stories.values() for each in story.attempts}
+    assert outcomes <= {"succeeded", "released", "unpublished", "canceled"}
+    assert len(played.seams) > 12
 
 
 def test_a_seed_is_played_the_same_way_again(server: redis.Redis, tmp_path: Path) -> None:

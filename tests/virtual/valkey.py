@@ -80,6 +80,7 @@ class VirtualValkey:
         self.moves = 0  # scripts that were carried out
         self.scripts: Counter[str] = Counter()
         self.traps: list[Trap] = []
+        self.sprung: set[tuple[str, bool]] = set()  # seam, and whether it was the end of it
         self.claimed_us: dict[str, int] = {}  # when a process last claimed a job
         self.durability = Durability.ALWAYS
         self._names = dict(_named_scripts())
@@ -215,6 +216,7 @@ class VirtualValkey:
         for trap in [each for each in self.traps if each.process is process and each.answered is answered]:
             if trap.script in names:
                 self.traps.remove(trap)
+                self.sprung.add((trap.script, answered))
                 trap.spring()
         if not process.alive or process.thaws_us > self.loop.now_us:
             self.loop.sleep(0.0)

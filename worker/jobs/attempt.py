@@ -76,20 +76,23 @@ def attempt(
     The outcome is in the store by then. Raises nothing that a job could cause; `StoreUnavailable`
     means that even the store's patience was used up, and then its lease runs out by itself.
     """
-    asked_at = time.monotonic()
-    claim = context.store.claim(job_id, worker=context.name, priority=priority)
-    if isinstance(claim, Refused):
-        log.info(
-            "Notification dropped",
-            extra={"event": "notification_dropped", "job_id": job_id, "why": claim.value},
-        )
-        return f"dropped: {claim.value}"
-    reporter = Reporter(context.store, job_id, claim.attempt, token=claim.token, announce=announce)
-    try:
+    with contextlib.ExitStack() as until_held:
+        until_held.enter_context(context.keeper.claiming())
+        asked_at = time.monotonic()
+        claim = context.store.claim(job_id, worker=context.name, priority=priority)
+        if isinstance(claim, Refused):
+            log.info(
+                "Notification dropped",
+                extra={"event": "notification_dropped", "job_id": job_id, "why": claim.value},
+            )
+            return f"dropped: {claim.value}"
         with context.keeper.hold(claim, asked_at=asked_at) as lease:
-            return _Attempt(claim, lease, context, reporter, turn).run(only_publish=only_publish)
-    finally:
-        reporter.close()
+            until_held.close()
+            reporter = Reporter(context.store, job_id, claim.attempt, token=claim.token, announce=announce)
+            try:
+                return _Attempt(claim, lease, context, reporter, turn).run(only_publish=only_publish)
+            finally:
+                reporter.close()
 
 
 class _Attempt:

@@ -96,6 +96,7 @@ class LeaseKeeper:
         self._renew_s = renew_s
         self._lease_s = lease_s
         self._held: dict[str, Lease] = {}  # by token: two attempts at one job may overlap
+        self._asked_for = 0  # claims that are not answered yet
         self._lock = threading.Lock()
         self._poke = threading.Event()
         self._closing = False
@@ -113,6 +114,17 @@ class LeaseKeeper:
         self._thread.join(timeout=10.0)
 
     @contextmanager
+    def claiming(self) -> Iterator[None]:
+        """A claim is on its way while the block runs: whoever drains waits for what comes of it."""
+        with self._lock:
+            self._asked_for += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asked_for -= 1
+
+    @contextmanager
     def hold(self, claim: Claim, *, asked_at: float | None = None) -> Iterator[Lease]:
         """Keep the lease of a claim, asked for at that time (monotonic), alive while the block runs."""
         lease = Lease(claim, lease_s=self._lease_s, asked_at=asked_at)
@@ -127,6 +139,12 @@ class LeaseKeeper:
     def renew_now(self) -> None:
         """Ask the store at once; a cancel was heard of."""
         self._poke.set()
+
+    @property
+    def has_asked(self) -> bool:
+        """Whether another lease may come: a claim is on its way."""
+        with self._lock:
+            return self._asked_for > 0
 
     def leases(self) -> list[Lease]:
         """The leases held now."""

@@ -139,7 +139,11 @@ class Draining:
         the disk, with the right to publish it, and that needs a moment of the grace.
         """
         began = time.monotonic()
-        while held := [lease for lease in self._keeper.leases() if not (lease.released or lease.on_hold)]:
+        while True:
+            more_may_come = self._keeper.has_asked  # first: what is held by then is among the leases
+            held = [lease for lease in self._keeper.leases() if not (lease.released or lease.on_hold)]
+            if not (held or more_may_come):
+                return
             spent_s = time.monotonic() - began
             for lease in held:
                 if lease.is_rendered:

@@ -98,6 +98,18 @@ def test_a_second_request_waits_no_longer_for_a_job_that_would_have_fit(desk: De
     assert not patient.is_alive()
 
 
+def test_a_lease_that_was_asked_for_before_the_signal_is_waited_for_and_given_back(desk: Desk) -> None:
+    with desk.keeper.claiming():
+        draining = threading.Thread(target=desk.draining.end, args=(0.0,), daemon=True)
+        draining.start()
+        eventually(lambda: desk.draining.takes_no_job)
+        lease = desk.take()
+
+    draining.join(60)
+    assert not draining.is_alive()
+    assert state(desk, lease) is JobState.QUEUED
+
+
 def test_an_order_is_obeyed_until_it_is_taken_back(desk: Desk) -> None:
     lease = desk.take()
     desk.store.set_drain("gpu0@rack", Drain.FINISH)
