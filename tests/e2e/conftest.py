@@ -1,4 +1,4 @@
-"""One whole farm for all tests of a process, and farms of their own for tests that kill what is in them."""
+"""A whole farm for each test module, and farms of their own for tests that kill what is in them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.support.s3 import S3Server
 from tests.support.whole_farm import WholeFarm, WorkerProcess
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_farm(
     tmp_path_factory: pytest.TempPathFactory, valkey_url: str, s3_server: S3Server
 ) -> Iterator[WholeFarm]:
-    """A farm of one worker that many tests share; its emulator does as it is told."""
+    """A farm of one worker that the tests of a module share; its emulator does as it is told."""
     settings = s3_server.settings(prefix=f"e{uuid.uuid4().hex[:12]}")
     farm = WholeFarm(tmp_path_factory.mktemp("farm"), valkey_url, settings)
     farm.start_worker("a", FARM_CANCEL_GRACE_S="3", FARM_FREEZE_TIMEOUT_S="4")
