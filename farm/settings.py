@@ -561,6 +561,13 @@ class WorkerSettings(FromEnvironment):
         validation_alias=_variable("FARM_ALLOW_PRIVATE_URLS"),
         description="Whether inputs may come from private, loopback and link-local addresses.",
     )
+    input_proxy: SecretStr | None = Field(
+        None,
+        validation_alias=_variable("FARM_INPUT_PROXY"),
+        description="Proxy for inputs from the internet: `http://[user:password@]host[:port]`. It takes "
+        "CONNECT, and gets addresses that the worker has resolved and judged. Empty: none. "
+        "`HTTP_PROXY` and its kin do not count here.",
+    )
     input_folders: str = Field(
         "",
         validation_alias=_variable("FARM_INPUT_FOLDERS"),

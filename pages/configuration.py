@@ -32,7 +32,7 @@ _OTHERS: Final = """
 | --- | --- |
 | `CUDA_VISIBLE_DEVICES` | The worker's card: index, list (the first counts), GPU or MIG UUID; `-1`: none. |
 | `FARM_DEBUG` | `1`: the command line shows tracebacks. |
-| `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY` | For S3 elsewhere; loopback, Redis and ComfyUI go round them. |
+| `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY` | For S3 elsewhere, never for loopback, Redis, ComfyUI, or inputs. |
 | `AWS_…`, profiles | boto3's own search for keys, where none are set; else only `AWS_CA_BUNDLE` counts. |
 
 What the farm starts gets a clean environment: no variables of rclone, Flower, Celery or Python's own, no

@@ -12,11 +12,14 @@ from comfy.log.facts import (
     AttentionFact,
     CancelFact,
     DeviceFact,
+    DynamicVramFact,
     InterruptedFact,
     LogFact,
     MemoryFact,
     ModelLoadedFact,
     ModelRequestedFact,
+    OffloadingFact,
+    PinnedMemoryFact,
     PromptDoneFact,
     PromptQueuedFact,
     ReadyFact,
@@ -30,6 +33,10 @@ from comfy.log.text import LogLevel
 AT_START: Final[tuple[type[LogFact], ...]] = (
     VersionFact, MemoryFact, VramStateFact, DeviceFact, AttentionFact, ReadyFact,
 )  # fmt: skip
+# What is said of the whole process while it starts. Later it can only be somebody who says the same words: a
+# node prints whatever text a job gives it.
+_OF_THE_START: Final = (*AT_START, DynamicVramFact, OffloadingFact, PinnedMemoryFact)
+_ENDS_THE_START: Final = (ReadyFact, PromptQueuedFact)
 OF_A_RUN: Final[tuple[type[LogFact], ...]] = (PromptQueuedFact, PromptDoneFact)
 OF_A_CANCEL: Final[tuple[type[LogFact], ...]] = (CancelFact, InterruptedFact)
 
@@ -51,6 +58,10 @@ class Printed(Protocol):
     @property
     def level(self) -> LogLevel | None:
         """How grave, where it is told."""
+
+    @property
+    def stamped(self) -> bool:
+        """Whether it bears the mark of the server's own loggers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +104,8 @@ class LogReader:
         self._lines = 0
         self._at_start: list[str] = []
         self._requested: str | None = None
+        self._has_started = False
+        self.is_stamped = False  # its loggers mark their lines, so what bears no mark was printed by a node
         # A dict keeps the order of first sight.
         self._unknown: dict[str, None] = {}
 
@@ -109,7 +122,7 @@ class LogReader:
         fact = read_line(line.text)
         with self._lock:
             self._lines += 1
-            if fact is None:
+            if fact is None or not self._is_credible(fact, line):
                 self._note_unknown(line)
                 return None
             fact = self._named(fact)
@@ -125,6 +138,13 @@ class LogReader:
         """The lines until it listened that were understood: what it says of itself."""
         with self._lock:
             return tuple(self._at_start)
+
+    def _is_credible(self, fact: LogFact, line: Printed) -> bool:
+        self.is_stamped = self.is_stamped or line.stamped
+        if not self._has_started:
+            self._has_started = isinstance(fact, _ENDS_THE_START)
+            return True
+        return not isinstance(fact, _OF_THE_START) and (line.stamped or not self.is_stamped)
 
     def last(self, kind: type[Fact]) -> Fact | None:
         """The last fact of this kind."""

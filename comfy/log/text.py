@@ -8,7 +8,7 @@ Source: ComfyUI app/logger.py.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -37,6 +37,9 @@ class PlainLine:
     level: LogLevel | None = (
         None  # None: not told, as in old versions and in all lines of a message but the first
     )
+    # Whether the level was told in colour, as the server's own loggers do: no text of a job has an escape.
+    # It is of the dress, and makes no other line.
+    stamped: bool = field(default=False, compare=False)
 
 
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -67,4 +70,5 @@ def _undress(piece: str) -> PlainLine:
     tag = _TAG.match(text)
     if tag is None:
         return PlainLine(text=text)
-    return PlainLine(text=text[tag.end() :], level=LogLevel(tag["level"]))
+    stamped = piece.lstrip().startswith("\x1b[")
+    return PlainLine(text=text[tag.end() :], level=LogLevel(tag["level"]), stamped=stamped)

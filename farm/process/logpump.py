@@ -32,6 +32,7 @@ class LogLine:
     wall_s: float  # seconds since 1970, when it was read
     monotonic_s: float
     level: LogLevel | None = None  # None: not told
+    stamped: bool = False  # see `comfy.log.text.PlainLine`
     bar: bool = False  # a state of a progress bar, written over the one before it
 
     @property
@@ -223,7 +224,12 @@ def _stamped(printed: str, *, bar: bool) -> list[LogLine]:
     wall_s, monotonic_s = time.time(), time.monotonic()
     return [
         LogLine(
-            text=line.text, wall_s=wall_s, monotonic_s=monotonic_s, level=line.level, bar=bar and number == 0
+            text=line.text,
+            wall_s=wall_s,
+            monotonic_s=monotonic_s,
+            level=line.level,
+            stamped=line.stamped,
+            bar=bar and number == 0,
         )
         for number, line in enumerate(plain_lines(printed))
     ]

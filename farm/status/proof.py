@@ -23,6 +23,8 @@ class Proof:
 
     verdict: ProofVerdict = ProofVerdict.UNPROVEN
     differences: tuple[str, ...] = ()  # in words; not empty: it differs
+    # What lines of jobs say against the plan where anybody may have printed them: told, and no verdict.
+    seen_in_jobs: tuple[str, ...] = ()
     unproven: tuple[str, ...] = ()  # what the log ought to have said and did not, in words
     vram_state: str | None = None  # "NORMAL_VRAM", …; None: the log does not say
     device: str | None = None

@@ -20,9 +20,10 @@ from farm.gateway.keys import Scope, caller_of, create_key, list_keys, revoke_ke
 from farm.job import JobState
 from farm.settings import RedisSettings
 from farm.status.worker import WorkerStatus
-from farm.store.base import Claim, Drain, LeaseAnswer, StoreLimits
+from farm.store.base import Claim, Drain, LeaseAnswer, Notification, StoreLimits
 from farm.store.redis.assets import AssetBook, StoredBlob
 from farm.store.redis.doors import DoorBook
+from farm.store.redis.lua import Call
 from farm.store.redis.store import RedisJobStore, connect
 from farm.upkeep.steward import Steward
 from tests.security.test_orders_by_message import A_WORKER
@@ -50,6 +51,67 @@ FORBIDDEN = {
     "steward": ("PUBLISH {farm}:q:/0.celery.pidbox x", "PUBLISH {farm}:q:/0.celeryev/task.received x"),
     "flower": ("HGETALL {farm}:job:1", "GET {farm}:worker:w", "LPUSH {farm}:q:render.24 x", "DEL {farm}:q:x"),
 }  # fmt: skip
+
+
+# Who runs which script of `farm/store/scripts`; each role's test below has to run all of its own.
+_OF_WHO_SUBMITS = frozenset(
+    {
+        *("submit", "cancel", "retry", "pause", "resume", "prioritize", "remove"),
+        *("find", "briefs", "counts", "parked", "queue_positions", "results", "workers", "epoch"),
+    }
+)
+SCRIPTS_OF = {
+    "producer": _OF_WHO_SUBMITS,
+    "gateway": _OF_WHO_SUBMITS,
+    "doors": frozenset({"admit", "enter"}),
+    "worker": frozenset(
+        {
+            *("claim", "renew", "report", "succeed", "fail", "release", "end_canceled", "epoch"),
+            *("put_on_hold", "keep_on_hold", "put_worker", "workers", "note_paces", "acquire", "unlock"),
+            *("unpark", "notify"),
+        }
+    ),
+    "steward": frozenset(
+        {
+            *(
+                "sweep_leases",
+                "sweep_due",
+                "sweep_deadlines",
+                "sweep_events",
+                "sweep_order",
+                "sweep_finished",
+            ),
+            *("sweep_priority_queue", "sweep_messages", "priority_queues"),
+        }
+    ),
+}
+
+
+@contextlib.contextmanager
+def running_all_of(role: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Within it every script of that role has to run."""
+    ran: set[str] = set()
+    by_digest = Call.by_digest
+
+    def noted(call: Call) -> list[Any]:
+        ran.add(call.script)
+        return by_digest(call)
+
+    monkeypatch.setattr(Call, "by_digest", noted)
+    yield
+    missing = sorted(SCRIPTS_OF[role] - ran)
+    assert not missing, f"this test does not run {', '.join(missing)} as {role}: call what runs them"
+
+
+def test_every_script_is_run_by_a_role() -> None:
+    scripts = {path.stem for path in (ROOT / "farm" / "store" / "scripts").glob("[!_]*.lua")}
+    new = sorted(scripts - set().union(*SCRIPTS_OF.values()))
+
+    assert not new, (
+        f"{', '.join(new)}: new. Name it in SCRIPTS_OF, run it in the test of each role that needs it, and "
+        "give its keys to these roles in deploy/users.acl"
+    )
+    assert set().union(*SCRIPTS_OF.values()) <= scripts
 
 
 @pytest.fixture
@@ -88,8 +150,10 @@ def test_every_role_has_a_user() -> None:
 
 
 @pytest.mark.parametrize("role", ["producer", "gateway"])
-def test_who_submits_can_do_all_that_farm_offers(role: str, server: ValkeyServer) -> None:
-    with nothing_denied(server):
+def test_who_submits_can_do_all_that_farm_offers(
+    role: str, server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with nothing_denied(server), running_all_of(role, monkeypatch):
         store = opened(server, role)
         assert store.ping()["append_fsync"] == "everysec"
         first, second, third = store.submit([a_job(labels=["a"]), a_job(idempotency_key="k"), a_job()])
@@ -112,7 +176,12 @@ def test_who_submits_can_do_all_that_farm_offers(role: str, server: ValkeyServer
         store.parked()
         store.recent_events(first.job_id)
         store.queue_positions([first.job_id])
-        assert store.cancel(first.job_id) is JobState.CANCELED
+        store.briefs([first.job_id])
+        assert store.pause([second.job_id]) == {second.job_id: JobState.QUEUED}
+        store.resume([second.job_id])
+        store.prioritize([second.job_id], 2)
+        store.cancel_many([first.job_id, second.job_id])
+        store.epoch()
         store.remove([first.job_id])
         assert store.removed() == [first.job_id]
         store.files_are_gone(first.job_id)
@@ -123,8 +192,10 @@ def test_who_submits_can_do_all_that_farm_offers(role: str, server: ValkeyServer
         worker.close()
 
 
-def test_the_gateway_lets_in_whom_a_producer_gave_a_key(server: ValkeyServer) -> None:
-    with nothing_denied(server):
+def test_the_gateway_lets_in_whom_a_producer_gave_a_key(
+    server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with nothing_denied(server), running_all_of("doors", monkeypatch):
         with closing(DoorBook(settings_of(server, "producer"))) as book:
             key, text = create_key(book, "acme", [Scope.SUBMIT])
             revoked, _ = create_key(book, "acme", [Scope.SUBMIT])
@@ -148,10 +219,14 @@ def test_the_gateway_lets_in_whom_a_producer_gave_a_key(server: ValkeyServer) ->
             assert assets.drop(asset)
 
 
-def test_a_worker_can_do_its_work_with_its_steward(server: ValkeyServer) -> None:
+def test_a_worker_can_do_its_work_with_its_steward(
+    server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     producer = opened(server, "producer")
-    done, failed = (each.job_id for each in producer.submit([a_job(), a_job()]))
-    with nothing_denied(server):
+    done, failed, given_back, held, stopped, parked = (
+        each.job_id for each in producer.submit([*(a_job() for _ in range(5)), a_job(parked="no card")])
+    )
+    with nothing_denied(server), running_all_of("worker", monkeypatch):
         store = opened(server, "worker")
         store.put_worker(WorkerStatus(name="w1", vram_gib=24), ttl_s=60)
         store.put_blob("x", b"x", ttl_s=60)
@@ -162,6 +237,21 @@ def test_a_worker_can_do_its_work_with_its_steward(server: ValkeyServer) -> None
         assert store.renew(done, 1, token=claim.token) is LeaseAnswer.OK
         assert store.succeed(done, 1, a_result(), token=claim.token) is LeaseAnswer.OK
         store.fail(failed, 1, an_error(), retry_in_s=0.0, token=other.token)
+        tokens = {}
+        for job_id in (given_back, held, stopped):
+            claimed = store.claim(job_id, worker="w1")
+            assert isinstance(claimed, Claim)
+            tokens[job_id] = claimed.token
+        store.report(given_back, 1, [], token=tokens[given_back])
+        store.release(given_back, 1, reason="drained", token=tokens[given_back])
+        store.put_on_hold(held, 1, an_error(), hold_s=60.0, token=tokens[held])
+        assert store.keep_on_hold(held, "w1", hold_s=60.0)
+        producer.cancel(stopped)
+        store.end_canceled(stopped, 1, token=tokens[stopped])
+        store.unpark([parked], reason="a card has come")
+        store.notify([Notification(job_id=parked, queue=QUEUE, priority=5, title="", front=False)])
+        store.workers()
+        store.epoch()
         store.note_paces({"x": 1.0})
         assert store.acquire("janitor", "w1", ttl_s=5)
         store.unlock("janitor", "w1")
@@ -172,10 +262,14 @@ def test_a_worker_can_do_its_work_with_its_steward(server: ValkeyServer) -> None
     producer.close()
 
 
-def test_a_steward_alone_repairs(server: ValkeyServer) -> None:
+def test_a_steward_alone_repairs(server: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
     producer = opened(server, "producer")
     producer.submit([a_job()])
-    with nothing_denied(server), redis.Redis.from_url(server.url) as admin:
+    with (
+        nothing_denied(server),
+        running_all_of("steward", monkeypatch),
+        redis.Redis.from_url(server.url) as admin,
+    ):
         store = opened(server, "steward")
         steward = Steward(store, holder="s", grace_s=0.0, sweep_s=0.05)
         steward.start()

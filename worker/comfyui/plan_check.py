@@ -67,6 +67,11 @@ def _tell(proof: Proof, before: Proof | None) -> None:
     said = before or Proof()
     for what in _new(proof.differences, said.differences):
         log.warning("ComfyUI does not run as planned", extra={"event": "not_as_planned", "what": what})
+    for what in _new(proof.seen_in_jobs, said.seen_in_jobs):
+        log.warning(
+            "Lines of a job say that ComfyUI does not run as planned",
+            extra={"event": "not_as_planned_in_jobs", "what": what},
+        )
     for what in _new(proof.unproven, said.unproven):
         log.warning(
             "It cannot be told whether ComfyUI runs as planned", extra={"event": "unproven", "what": what}

@@ -51,15 +51,19 @@ def prove(plan: LoadPlan, card: GpuCard | None, log: LogReader, comfy: ComfyFact
     state, device = log.last(VramStateFact), log.last(DeviceFact)
     attention, dynamic = log.last(AttentionFact), log.last(DynamicVramFact)
     loads = [load for load in log.all(ModelLoadedFact) if (load.model_class or "").startswith(_DIFFUSION)]
+    in_jobs = (*_of_loads(plan, dynamic, loads), *_of_failing_attention(log))
     differences = (
-        *_of_plan(plan, state, comfy, dynamic, loads),
+        *_of_plan(plan, state, comfy, dynamic),
         *_of_device(plan, card, device, attention, comfy),
-        *_of_attention(attention, log, comfy),
+        *_of_attention(attention, comfy),
+        # Where lines bear no mark, a node may have printed them, as a job's author wrote them.
+        *(in_jobs if log.is_stamped else ()),
     )
-    unproven = tuple(_unsaid(plan, log, comfy, loads))
+    unproven = tuple(_unsaid(plan, log, comfy))
     return Proof(
         verdict=_verdict(differences, unproven),
         differences=differences,
+        seen_in_jobs=() if log.is_stamped else in_jobs,
         unproven=unproven,
         vram_state=state.state if state is not None else None,
         device=device.device if device is not None else None,
@@ -76,9 +80,7 @@ def _verdict(differences: Sequence[str], unproven: Sequence[str]) -> ProofVerdic
     return ProofVerdict.UNPROVEN if unproven else ProofVerdict.PROVEN
 
 
-def _unsaid(
-    plan: LoadPlan, log: LogReader, comfy: ComfyFacts, loads: Sequence[ModelLoadedFact]
-) -> Iterator[str]:
+def _unsaid(plan: LoadPlan, log: LogReader, comfy: ComfyFacts) -> Iterator[str]:
     """What the log would have to say before the mode counts as proven."""
     reading = log.reading()
     if log.last(VramStateFact) is None:
@@ -87,7 +89,7 @@ def _unsaid(
         yield f"its log does not say what it computes on ({reading})"
     if log.last(AttentionFact) is None and any(flag in comfy.argv for flag in _ATTENTION_OF):
         yield f"its log does not say which attention computes ({reading})"
-    if plan.dynamic and log.last(DynamicVramFact) is None and not loads:
+    if plan.dynamic and log.last(DynamicVramFact) is None:
         yield "its log does not say whether dynamic VRAM is at work"
 
 
@@ -96,14 +98,12 @@ def _of_plan(
     state: VramStateFact | None,
     comfy: ComfyFacts,
     dynamic: DynamicVramFact | None,
-    loads: Sequence[ModelLoadedFact],
 ) -> Iterator[str]:
     if not plan.is_ours:
         return
     yield from _of_state(plan, state, comfy)
     yield from _of_flags(plan, comfy)
-    yield from _of_loads(plan, loads)
-    yield from _of_dynamic(plan, dynamic, loads)
+    yield from _of_dynamic(plan, dynamic)
 
 
 def _of_state(plan: LoadPlan, state: VramStateFact | None, comfy: ComfyFacts) -> Iterator[str]:
@@ -120,7 +120,12 @@ def _of_flags(plan: LoadPlan, comfy: ComfyFacts) -> Iterator[str]:
         yield f"it runs without {', '.join(missing)}"
 
 
-def _of_loads(plan: LoadPlan, loads: Sequence[ModelLoadedFact]) -> Iterator[str]:
+def _of_loads(
+    plan: LoadPlan, dynamic: DynamicVramFact | None, loads: Sequence[ModelLoadedFact]
+) -> Iterator[str]:
+    if not plan.is_ours:
+        return
+    yield from _of_staging(plan, dynamic, loads)
     partial = [load for load in loads if load.state is LoadState.PARTIAL]
     whole = [load for load in loads if load.state is LoadState.COMPLETE]
     if plan.mode is LoadMode.RESIDENT and partial:
@@ -160,28 +165,36 @@ def _of_device(
         yield f"its attention is the slow fall-back ({attention.name})"
 
 
-def _of_attention(attention: AttentionFact | None, log: LogReader, comfy: ComfyFacts) -> Iterator[str]:
+def _of_attention(attention: AttentionFact | None, comfy: ComfyFacts) -> Iterator[str]:
     """Whether the attention that its flags ask for is the one that computes."""
     for flag, name in _ATTENTION_OF.items():
         if flag in comfy.argv and attention is not None and attention.name != name:
             yield f"{flag} was asked for, but its attention is {attention.name}"
-    failed = [fact.name for fact in log.all(AttentionFailedFact)]
-    for name in dict.fromkeys(failed):
+
+
+def _of_failing_attention(log: LogReader) -> Iterator[str]:
+    for name in dict.fromkeys(fact.name for fact in log.all(AttentionFailedFact)):
         times = log.count(AttentionFailedFact)
         yield f"its {name} attention fails, {times} times so far: PyTorch's computes instead"
 
 
-def _of_dynamic(
+def _of_dynamic(plan: LoadPlan, dynamic: DynamicVramFact | None) -> Iterator[str]:
+    if dynamic is None:
+        return
+    if plan.dynamic and not dynamic.enabled:
+        yield f"dynamic VRAM is not at work: {dynamic.why}"
+    elif not plan.dynamic and dynamic.enabled and plan.mode is not LoadMode.BALANCED:
+        yield f"dynamic VRAM is at work, which mode {plan.mode} excludes"
+
+
+def _of_staging(
     plan: LoadPlan, dynamic: DynamicVramFact | None, loads: Sequence[ModelLoadedFact]
 ) -> Iterator[str]:
     staged = any(load.state is LoadState.DYNAMIC for load in loads)
-    at_work = dynamic is not None and dynamic.enabled
     if plan.dynamic:
-        if dynamic is not None and not dynamic.enabled:
-            yield f"dynamic VRAM is not at work: {dynamic.why}"
-        elif dynamic is None and loads and not staged:
+        if dynamic is None and loads and not staged:
             yield "dynamic VRAM is not at work: models load in the old way"
-    elif (at_work or staged) and plan.mode is not LoadMode.BALANCED:
+    elif staged and plan.mode is not LoadMode.BALANCED:
         yield f"dynamic VRAM is at work, which mode {plan.mode} excludes"
     elif staged and plan.whole is not None:
         yield "dynamic VRAM is at work, although this ComfyUI's flags do not speak of it"

@@ -22,6 +22,7 @@ from farm.settings import WorkerSettings
 from farm.storage import Storage
 from farm.storage.base import sha256_of
 from worker.inputs.fetch import FetchLimits, UrlFetcher
+from worker.inputs.proxy import proxy_for_inputs
 from worker.inputs.sources import TIME_LIMIT_S, SourceReader, Stop, unavailable
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class InputCache:
         )
         self._reader = SourceReader(
             storage,
-            fetcher or UrlFetcher(limits),
+            fetcher or UrlFetcher(limits, proxy=proxy_for_inputs(settings)),
             limit_bytes=limit_bytes,
             folders=[Path(each) for each in settings.input_folders.split(":") if each],
         )

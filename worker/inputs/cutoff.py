@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 import urllib3.connection
 
 from farm.errors import TransferStopped
+from worker.inputs.proxy import Proxy
 
 _LOOK_S: Final = 0.1
 
@@ -111,12 +112,19 @@ class Cutoff:
 class _Watched:
     """Mixed into a connection of urllib3: puts its socket under a cutoff as soon as there is one."""
 
-    def __init__(self, *arguments: Any, cutoff: Cutoff, **options: Any) -> None:
+    def __init__(self, *arguments: Any, cutoff: Cutoff, through: Proxy | None, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._cutoff = cutoff
+        self._through = through
 
     def _new_conn(self) -> socket.socket:
-        connected: socket.socket = super()._new_conn()  # type: ignore[misc]
+        connected: socket.socket
+        if self._through is None:
+            connected = super()._new_conn()  # type: ignore[misc]
+        else:
+            host, port = self.host, self.port  # type: ignore[attr-defined]
+            connected = self._through.connect(host, port, timeout_s=self._cutoff.left_s())
+            connected.settimeout(self.timeout)  # type: ignore[attr-defined]
         self._cutoff.add(connected)
         return connected
 
@@ -130,7 +138,7 @@ class _HttpsConnection(_Watched, urllib3.connection.HTTPSConnection):
 
 
 class HttpPool(urllib3.HTTPConnectionPool):
-    """A pool whose connections are watched; takes `cutoff` beside urllib3's own options."""
+    """A pool whose connections are watched; takes `cutoff` and `through` beside urllib3's own options."""
 
     ConnectionCls = _HttpConnection
 

@@ -21,6 +21,7 @@ from urllib3.exceptions import HTTPError
 from comfy.protocol.sniff import HEAD_BYTES
 from worker.inputs.addresses import Address, is_public, resolve
 from worker.inputs.cutoff import Cutoff, HttpPool, HttpsPool, OutOfTime
+from worker.inputs.proxy import Proxy, ProxyRefused
 
 if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
@@ -63,11 +64,18 @@ class UrlFetcher:
         self,
         limits: FetchLimits,
         *,
+        proxy: Proxy | None = None,
         resolver: Resolver = resolve,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`resolver` and `tls` are for names that DNS does not know and certificates of one's own."""
+        """Prepare.
+
+        Args:
+            proxy: leads to public addresses; all others are reached without it, where they are allowed.
+            resolver, tls: for names that DNS does not know and certificates of one's own.
+        """
         self._limits = limits
+        self._proxy = proxy
         self._resolve = resolver
         self._tls = tls or ssl.create_default_context()
 
@@ -126,6 +134,7 @@ class UrlFetcher:
     def _get(self, parts: SplitResult, *, with_login: bool, cutoff: Cutoff) -> BaseHTTPResponse:
         scheme, host, port = _checked(parts)
         address = self._address(host, port)
+        through = self._proxy if is_public(address) else None
         timeout = urllib3.Timeout(connect=min(_CONNECT_S, cutoff.left_s()), read=_SILENCE_S)
         if scheme == "https":
             pool: urllib3.HTTPConnectionPool = HttpsPool(
@@ -136,9 +145,10 @@ class UrlFetcher:
                 assert_hostname=host,
                 timeout=timeout,
                 cutoff=cutoff,
+                through=through,
             )
         else:
-            pool = HttpPool(str(address), port, timeout=timeout, cutoff=cutoff)
+            pool = HttpPool(str(address), port, timeout=timeout, cutoff=cutoff, through=through)
         headers = {"Host": _host_header(parts), "Accept-Encoding": "identity", "User-Agent": "wan-farm"}
         if with_login and parts.username is not None:
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -148,6 +158,9 @@ class UrlFetcher:
             return pool.urlopen(
                 "GET", target, headers=headers, redirect=False, retries=False, preload_content=False
             )
+        except ProxyRefused as exc:
+            cutoff.check()
+            raise _Passing(f"there is no way to {host}: {exc}") from exc
         except HTTPError as exc:
             cutoff.check()
             if isinstance(exc, urllib3.exceptions.SSLError):

@@ -93,7 +93,7 @@ def _render(context: RenderContext) -> Rendered:
     if context.stop.is_set():
         raise AttemptStopped(f"attempt {claim.attempt} at job {claim.job_id} was stopped before its run")
     _check_time(context)
-    run = _run_afresh(context, server, graph)
+    run = _run_afresh(context, server, without_escapes(graph))
     ended = time.monotonic()
     # A node that yields to nobody may end well long after it was told to stop.
     _check_time(context)
@@ -158,6 +158,22 @@ def _with_inputs(context: RenderContext) -> Mapping[str, Any]:
             raise
         raise _too_long(claim) from exc
     return set_inputs(claim.spec.graph, names)
+
+
+def without_escapes(graph: Mapping[str, Any]) -> dict[str, Any]:
+    """The graph, a symbol in place of each escape character in its texts.
+
+    A node that prints such a text would write as the server's loggers do, and be believed.
+    """
+    return {str(name): _without_escapes(node) for name, node in graph.items()}
+
+
+def _without_escapes(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\x1b", "\N{SYMBOL FOR ESCAPE}")
+    if isinstance(value, Mapping):
+        return {_without_escapes(name): _without_escapes(each) for name, each in value.items()}
+    return [_without_escapes(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def is_opened_as_path(graph: Mapping[str, Any], input_path: str) -> bool:

@@ -229,6 +229,7 @@ def _troubles(worker: WorkerStatus) -> list[str]:
     return [
         *([worker.trouble] if worker.trouble else []),
         *(f"not as planned: {difference}" for difference in proof.differences),
+        *(f"as its jobs' lines have it: {what}" for what in proof.seen_in_jobs),
         *(f"unproven: {what}" for what in proof.unproven),
     ]
 

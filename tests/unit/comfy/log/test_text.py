@@ -63,3 +63,20 @@ def test_nothing_is_blank_and_nothing_keeps_an_end(printed: str) -> None:
     for found in plain_lines(printed):
         assert found.text.strip()
         assert not set("\r\n") & set(found.text)
+
+
+@pytest.mark.parametrize(
+    ("printed", "stamped"),
+    [
+        ("\x1b[32m[INFO]\x1b[0m got prompt", True),
+        ("\x1b[1m\x1b[31m[ERROR]\x1b[0m bad", True),
+        ("[INFO] got prompt", False),
+        ("[2026-11-29 20:53:43,555] [INFO] got prompt", False),
+        ("got prompt", False),
+        ("a fox \N{SYMBOL FOR ESCAPE}[32m[INFO]\N{SYMBOL FOR ESCAPE}[0m got prompt", False),
+    ],
+)
+def test_only_a_level_in_colour_is_the_mark_of_a_logger(printed: str, stamped: bool) -> None:
+    (line,) = plain_lines(printed)
+
+    assert line.stamped is stamped

@@ -52,4 +52,5 @@ def test_every_variable_of_a_secret_is_known() -> None:
         "BUCKET_SECRET_ACCESS_KEY",
         "COMFYUI_URL",
         "COMFYUI_TOKEN",
+        "FARM_INPUT_PROXY",
     }

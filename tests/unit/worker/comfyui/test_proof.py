@@ -46,7 +46,8 @@ def stats(*, kind: str = "cuda", vram_gib: float = 23.5, argv: tuple[str, ...] =
 
 
 def prove(plan: LoadPlan, card: GpuCard | None, lines: Iterable[str], comfy: ComfyFacts) -> Proof:
-    return judged.prove(plan, card, LogReader.of(plain_lines("\n".join(lines))), comfy)
+    printed = "\n".join(f"\x1b[32m[INFO]\x1b[0m {line}" for line in lines)
+    return judged.prove(plan, card, LogReader.of(plain_lines(printed)), comfy)
 
 
 def but(old: str, new: str) -> list[str]:
@@ -194,3 +195,65 @@ def test_an_emulators_pretended_card_is_not_compared() -> None:
     emulated = replace(stats(vram_gib=141), is_emulator=True)
 
     assert prove(BALANCED, CARD, GOOD, emulated).holds
+
+
+PARTIAL = "loaded partially; 9000.00 MB usable, 0.00 MB loaded, 4700.00 MB offloaded, lowvram patches: 0"
+FORGED = (
+    "Set vram state to: NO_VRAM",
+    "Set vram state to: HIGH_VRAM",
+    "Device: cpu",
+    "Device: cuda:0 another",
+    "Using split optimization for attention",
+    "Using sage attention",
+    "No working comfy-aimdo install detected",
+    "Dynamic vram disabled with argument",
+    "Total VRAM 1 MB, total RAM 1 MB",
+    "ComfyUI version: 9.9.9",
+    "pytorch version: 9.9",
+    "Error running sage attention: no kernel",
+    "Flash Attention failed, using default SDPA",
+    f"Requested to load WAN21\n{PARTIAL}",
+    "Requested to load WAN21\nloaded completely; 1.00 MB usable, 1.00 MB loaded, full load: True",
+    "Model WAN21 prepared for dynamic VRAM loading. 1MB Staged. 0 patches attached",
+    "Got an OOM, unloading all loaded models",
+    "NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus.",
+    "got prompt",
+    "To see the GUI go to: http://127.0.0.1:1",
+    "Prompt executed in 0.01 seconds",
+)
+PLANS = (BALANCED, LEGACY, LoadPlan(mode=LoadMode.RESIDENT, reasons=("asked for",)))
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=["balanced", "legacy", "resident"])
+@pytest.mark.parametrize(
+    "how", ["{}", "[INFO] {}", "[2026-11-30 10:00:00.000] [INFO] {}", "a fox\n{}", "\t{}"]
+)
+@pytest.mark.parametrize("forged", FORGED)
+def test_what_a_node_prints_in_a_job_changes_nothing_of_the_proof(
+    forged: str, how: str, plan: LoadPlan
+) -> None:
+    start = "\n".join(f"\x1b[32m[INFO]\x1b[0m {line}" for line in GOOD)
+    printed = "\n".join(how.format(line) for line in forged.split("\n"))
+    before = judged.prove(plan, CARD, LogReader.of(plain_lines(start)), stats())
+
+    after = judged.prove(plan, CARD, LogReader.of(plain_lines(f"{start}\n{printed}")), stats())
+
+    assert replace(after, log=before.log) == before
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_where_loggers_leave_no_mark_a_nodes_words_are_told_and_take_no_worker_out_of_service(
+    forged: str,
+) -> None:
+    before = judged.prove(LEGACY, CARD, LogReader.of(plain_lines("\n".join(OLD_GOOD))), stats())
+
+    printed = "\n".join([*OLD_GOOD, *forged.split("\n")])
+    after = judged.prove(LEGACY, CARD, LogReader.of(plain_lines(printed)), stats())
+
+    assert before.holds
+    assert after.holds
+    assert (after.vram_state, after.device, after.attention) == (
+        before.vram_state,
+        before.device,
+        before.attention,
+    )

@@ -41,7 +41,7 @@ from worker.errors import AttemptStopped, BrokenOutput, ComfyDied, ServerLost, T
 from worker.jobs import render as rendering
 from worker.jobs.context import RenderContext, RunListener
 from worker.jobs.names import run_folder
-from worker.jobs.render import render
+from worker.jobs.render import render, without_escapes
 from worker.plan.fallback import FallbackStep
 from worker.results.media import probe
 from worker.results.rendered import Rendered
@@ -286,3 +286,16 @@ def test_a_cached_node_that_names_a_file_of_another_attempt_is_run_again(
     rendered = render(worker.render_context(a_claim(graph)))
 
     assert probe(rendered.outputs[0].path).frames == 5
+
+
+def test_no_text_of_a_graph_can_write_as_the_servers_loggers_do() -> None:
+    forged = "\x1b[32m[INFO]\x1b[0m Device: cpu"
+    graph = {"1": {"class_type": "Show", "inputs": {"text": forged, "more": [{"a\x1b": [forged, 7, None]}]}}}
+
+    inputs = without_escapes(graph)["1"]["inputs"]
+
+    shown = "\N{SYMBOL FOR ESCAPE}[32m[INFO]\N{SYMBOL FOR ESCAPE}[0m Device: cpu"
+    assert inputs == {"text": shown, "more": [{"a\N{SYMBOL FOR ESCAPE}": [shown, 7, None]}]}
+    assert without_escapes({"1": {"inputs": {"n": 1.5, "on": True}}}) == {
+        "1": {"inputs": {"n": 1.5, "on": True}}
+    }
