@@ -68,7 +68,7 @@ class OwnComfy:
     ) -> str:
         """Put an input where the server finds it: its folder, or by /upload when that is not ours."""
         folder, work = self._supervisor.input_dir, self._supervisor.work_dir
-        if as_path and self._supervisor.is_attached:
+        if as_path and work is None:
             reason = (
                 "the node opens a path, and this worker's ComfyUI (COMFYUI_URL) has its own disk; take a "
                 "node that loads by name (LoadImage, LoadVideo), or a worker that starts its ComfyUI"
