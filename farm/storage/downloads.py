@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import os
 import re
 import time
@@ -172,7 +173,8 @@ def _fetched(
 ) -> Path:
     """Where a file is, that was there or has been fetched."""
     # By its content: whatever it is to be called, and whichever claim made it, this is how it begins.
-    part = folder / f".{artifact.sha256[:32]}.part"
+    # Of the record's word a digest: what stands there may be anything, a path too.
+    part = folder / f".{hashlib.sha256(artifact.sha256.encode(errors='replace')).hexdigest()[:32]}.part"
     whole = False
     for path in _numbered(folder, stem, _suffix(artifact.key)):
         if path in taken:

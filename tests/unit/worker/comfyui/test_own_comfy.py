@@ -13,11 +13,11 @@ from worker.comfyui.own_comfy import OwnComfy
 
 def test_an_attached_server_is_given_no_name_where_a_node_opens_a_path() -> None:
     supervisor = SimpleNamespace(plan=None, is_attached=True, input_dir=None, work_dir=None)
-    comfy = OwnComfy(cast(Any, supervisor))
+    comfy = OwnComfy(cast("Any", supervisor))
 
     with pytest.raises(InputUnavailable, match="COMFYUI_URL") as refused:
         comfy.provide(
-            cast(Any, None),
+            cast("Any", None),
             "https://me:s3cret@example.com/fox.mp4",
             field="1.video",
             holder="token",
