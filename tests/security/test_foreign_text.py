@@ -196,6 +196,9 @@ def calls(folder: Path, job_ids: Sequence[str]) -> dict[str, list[list[str]]]:
     """Each command as somebody may call it: the good way, and one that is refused with the name in it."""
     file = folder / f"g{plain(HOSTILE)[:20].replace('/', '')}.json"
     file.write_text(json.dumps(bad_graph()), encoding="utf-8")
+    log = folder / "comfyui.log"
+    said = f"got prompt\nWARNING: {HOSTILE}\nRequested to load {HOSTILE}\n{HOSTILE}\n"
+    log.write_bytes(said.encode("utf-8", "surrogateescape"))
     named = ["-p", f"{HOSTILE.replace(chr(0), '')}=5"]
     good = ["--template", TEMPLATE, "-p", "prompt=a fox"]
     graph = [str(file)]
@@ -224,6 +227,14 @@ def calls(folder: Path, job_ids: Sequence[str]) -> dict[str, list[list[str]]]:
         "drain": [[f"{STORED}gpu0@rack"], [HOSTILE], ["--undo", f"{HOSTILE}@"]],
         "queues": [[], ["--json"]],
         "check": [[], ["--json"]],
+        "diagnose": [
+            [str(log)],
+            [str(log), "--json"],
+            [str(log), "--card", HOSTILE],
+            [succeeded],
+            [HOSTILE],
+            ["--fleet"],
+        ],
         "plan-gpu": [["--gpu", HOSTILE.replace("\0", "")]],
         "clean": [["--dry-run"]],
         "metrics": [["--once"]],
