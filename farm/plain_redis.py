@@ -15,27 +15,20 @@ PROTOCOL: Final = 2
 
 
 class _Resp2:
-    def __init__(self, *args: Any, **given: Any) -> None:
-        super().__init__(*args, **{**given, "protocol": PROTOCOL})
+    def _connparams(self, *args: Any, **given: Any) -> dict[str, Any]:
+        """What a pool is made with: its clients read answers by that, and its connections speak so.
+
+        Said to the connections alone, a client takes answers for RESP3, and those with scores are errors.
+        """
+        return {**super()._connparams(*args, **given), "protocol": PROTOCOL}  # type: ignore[misc]
 
 
-def _speaking_resp2(kind: type[Any] | None) -> type[Any]:
-    assert kind is not None  # noqa: S101  # kombu's word for "redis-py is not installed"
-    return type(f"Resp2{kind.__name__}", (_Resp2, kind), {})
-
-
-class Resp2Channel(Channel):
+class Resp2Channel(_Resp2, Channel):
     """As its base, in RESP2."""
 
-    connection_class = _speaking_resp2(Channel.connection_class)
-    connection_class_ssl = _speaking_resp2(Channel.connection_class_ssl)
 
-
-class Resp2SentinelChannel(SentinelChannel):
+class Resp2SentinelChannel(_Resp2, SentinelChannel):
     """As its base, in RESP2."""
-
-    connection_class = _speaking_resp2(SentinelChannel.connection_class)
-    connection_class_ssl = _speaking_resp2(SentinelChannel.connection_class_ssl)
 
 
 class Resp2Transport(Transport):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -209,3 +210,15 @@ def test_nothing_is_imported_that_a_worker_does_not_run() -> None:
     )
 
     assert done.stdout == "[]\n"
+
+
+def test_a_message_that_nobody_acknowledged_is_put_back_and_ends_no_worker(line: Line) -> None:
+    qos, client = line.channel.qos, redis_of(line.connection)
+    message = json.loads(line.notifier.message("job00002", queue=QUEUE, priority=0, title="t"))
+    client.hset(line.channel.unacked_key, "tag", json.dumps([message, "", QUEUE]))
+    client.zadd(line.channel.unacked_index_key, {"tag": 1.0})  # long ago
+
+    qos.restore_visible()
+
+    assert client.zcard(line.channel.unacked_index_key) == 0
+    assert client.llen(QUEUE) == 1
