@@ -129,7 +129,7 @@ PANELS: Final[Mapping[str, Mapping[str, Command]]] = {
     "Gateway": {
         "gateway": Command(
             "gateway.commands",
-            "Serve the farm over HTTP, until told to end: Comfy API v2; docs/gateway.md has all of it.",
+            "Serve a page and HTTP contracts (Comfy API v2 …) until told to end; see docs/gateway.md.",
         ),
         "keys": Command(
             "gateway.commands",

@@ -20,11 +20,12 @@ from farm.gateway.health import HEALTH
 from farm.gateway.house import House
 from farm.gateway.keys import ANYBODY
 from farm.gateway.own import OWN
+from farm.gateway.page import PAGE
 from farm.gateway.refusals import Refusal, refusal_of
 from farm.gateway.runpod import RUNPOD
 from farm.gateway.videos import VIDEOS
 
-DOORS: Final[Sequence[Door]] = (HEALTH, COMFY, OWN, VIDEOS, RUNPOD)
+DOORS: Final[Sequence[Door]] = (HEALTH, PAGE, COMFY, OWN, VIDEOS, RUNPOD)
 
 # For whatever a browser shows of us: nothing of it is run, framed or guessed at.
 _HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}

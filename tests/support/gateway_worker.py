@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 from dataclasses import replace
 
-from farm.job import Artifact, ErrorKind, EventKind, JobError, JobState, Progress
+from farm.job import Artifact, ErrorKind, EventKind, JobError, JobState, Progress, VideoFacts
 from farm.storage import Storage
 from farm.store.base import Claim, LeaseAnswer, NewEvent
 from farm.store.roles import JobStore
 from tests.support.jobs import a_result
 
 CLIP = b"\x00\x00\x00\x18ftypmp42" + bytes(range(256)) * 8  # what a job makes
+
+_FACTS = VideoFacts(codec="h264", width=64, height=48, frames=8, fps=8.0, duration_s=1.0)
 
 
 class HandWorker:
@@ -48,11 +50,13 @@ class HandWorker:
         told = NewEvent(kind=EventKind.PROGRESS, data={"fraction": step / steps})
         self._store.report(job_id, claim.attempt, [*events, told], progress=progress, token=claim.token)
 
-    def succeed(self, job_id: str) -> None:
-        """Store a clip and commit it."""
+    def succeed(self, job_id: str, *, clip: bytes = CLIP, poster: bytes | None = None) -> None:
+        """Store a clip and commit it; one with a `poster` counts as a video."""
         claim = self._claims[job_id]
         key = f"{self._storage.keys.attempt_prefix(job_id, claim.token)}clip.mp4"
-        stored = self._storage.put_bytes(CLIP, key, media_type="video/mp4")
+        stored = self._storage.put_bytes(clip, key, media_type="video/mp4")
+        if poster is not None:
+            self._storage.put_bytes(poster, f"{key}.jpg", media_type="image/jpeg")
         artifact = Artifact(
             key=key,
             size_bytes=stored.size_bytes,
@@ -60,6 +64,8 @@ class HandWorker:
             media_type="video/mp4",
             node_id="9",
             filename="clip.mp4",
+            video=None if poster is None else _FACTS,
+            poster_key=None if poster is None else f"{key}.jpg",
         )
         result = replace(a_result(), bucket=self._storage.bucket, artifacts=(artifact,))
         assert self._store.succeed(job_id, claim.attempt, result, token=claim.token) is LeaseAnswer.OK

@@ -65,7 +65,7 @@ class Pack:
 class FrontEnd:
     """An open page; `export` may be called again and again."""
 
-    def __init__(self, page: _Page) -> None:
+    def __init__(self, page: Page) -> None:
         self._page = page
 
     def export(self, workflow: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def front_end(static: Path, definitions: Definitions, packs: Sequence[Pack] = ()
     browser = find_browser()
     if browser is None:
         raise RuntimeError("no Chromium is installed")
-    with _served(static, definitions, packs) as address, _opened(browser, address) as page:
+    with _served(static, definitions, packs) as address, opened(browser, address) as page:
         page.wait_until(_READY)
         page.evaluate(_SILENT)
         yield FrontEnd(page)
@@ -173,7 +173,8 @@ def _script(text: str) -> Handler:
 
 
 @contextmanager
-def _opened(browser: str, address: str) -> Iterator[_Page]:
+def opened(browser: str, address: str) -> Iterator[Page]:
+    """A headless browser with one tab on that address."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         child = subprocess.Popen(
             [
@@ -193,9 +194,13 @@ def _opened(browser: str, address: str) -> Iterator[_Page]:
             stderr=subprocess.PIPE,
             text=True,
         )
+        page = None
         try:
-            yield _Page(_debugger_of(child), address)
+            page = Page(_debugger_of(child), address)
+            yield page
         finally:
+            if page is not None:
+                page.close()
             child.terminate()
             with suppress(subprocess.TimeoutExpired):
                 child.wait(10)
@@ -213,7 +218,7 @@ def _debugger_of(child: subprocess.Popen[str]) -> str:
     raise RuntimeError("the browser ended before it opened its debugger")
 
 
-class _Page:
+class Page:
     """One tab, over Chromium's DevTools protocol."""
 
     def __init__(self, debugger: str, address: str) -> None:
@@ -225,7 +230,16 @@ class _Page:
         self.said: list[str] = []
         self._ask("Runtime.enable")
         self._ask("Page.enable")
+        self.open(address)
+
+    def open(self, address: str) -> None:
+        """Go to an address; what was said before is forgotten."""
+        self.said.clear()
         self._ask("Page.navigate", url=address)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
 
     def evaluate(self, script: str) -> Any:
         """The value of a script, awaited."""

@@ -40,7 +40,7 @@ def gateway(
         int, typer.Option(min=0, max=65535, help="Where to listen; 0: any free port.")
     ] = DEFAULT_PORT,
 ) -> None:
-    """Serve the farm over HTTP, until told to end: Comfy API v2; docs/gateway.md has all of it."""
+    """Serve a page and HTTP contracts (Comfy API v2 …) until told to end; see docs/gateway.md."""
     try:
         from farm.gateway.serving import serve
     except ModuleNotFoundError as exc:

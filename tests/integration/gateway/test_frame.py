@@ -69,7 +69,9 @@ def test_without_redis_it_says_so_and_goes_on_when_that_is_back(
         assert gateway.ask("/probe", key=key).status == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/api/v2/nothing", "/healthz/more", "/%00"])
+@pytest.mark.parametrize(
+    "path", ["/page/nothing", "/page/__init__.py", "/nothing", "/api/v2/nothing", "/healthz/more", "/%00"]
+)
 def test_an_unknown_path_is_told_as_json(open_gateway: Open, path: str) -> None:
     answer = open_gateway().ask(path)
 
