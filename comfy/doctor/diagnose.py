@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from comfy.doctor.clip import USUAL, ClipLook, Thresholds
 from comfy.doctor.folklore import folklore_of
 from comfy.doctor.levers import levers_of
 from comfy.doctor.record import Record, Run, read_record
@@ -52,6 +53,8 @@ def diagnose(
     card: str | None = None,
     times: JobTimes | None = None,
     paces: PaceBook | None = None,
+    clips: Sequence[ClipLook] = (),
+    clip_limits: Thresholds = USUAL,
 ) -> Report:
     """Say where the seconds went, what was lost and what to change; what cannot be concluded is said too.
 
@@ -61,6 +64,7 @@ def diagnose(
         graph: what was run, in API format; without it sizes and steps are only what the log says.
         card: by its name, as NVML or a person gives it; default: what the log says.
         times: what was measured of the job, which counts for more than the log.
+        clips: what was measured in the files' frames, judged by `clip_limits`.
         paces: what jobs took on this farm, which counts for more than published times.
     """
     record = read_record(LogStream(log))
@@ -74,6 +78,8 @@ def diagnose(
         gpu=card or _card_in(record),
         times=times,
         book=paces or PaceBook({}),
+        clips=tuple(clips),
+        clip_limits=clip_limits,
     )
     return Report(
         server=_server(record),

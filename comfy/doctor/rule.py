@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from comfy.doctor.clip import USUAL, ClipLook, Thresholds
 from comfy.doctor.record import Record, Run
 from comfy.doctor.report import (
     Confidence,
@@ -50,6 +51,8 @@ class Case:
     gpu: str  # card by name; "" where nobody says: neither the caller nor the log
     times: JobTimes | None
     book: PaceBook
+    clips: tuple[ClipLook, ...] = ()  # what was seen in the files
+    clip_limits: Thresholds = USUAL
 
     @property
     def runs(self) -> list[Run]:

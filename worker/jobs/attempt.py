@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final, TypeVar
 
+from comfy.doctor.clip import ClipLook
 from comfy.doctor.words import to_json
 from comfy.errors import OutOfMemory, RunInterrupted, RunLost, ServerError, ServerUnreachable
 from farm.errors import StorageUnavailable, StoreUnavailable, TransferStopped
@@ -115,6 +116,7 @@ class _Attempt:
         self._fallback_steps: list[FallbackStep] = []
         self._judged: tuple[Exception, Fault] | None = None
         self._rendered: Rendered | None = None
+        self._looks: list[ClipLook] = []
         self._holds_a_thread = True
         self._retained: RetainedRender | None = (
             None  # these very files, when an earlier attempt rendered them
@@ -279,6 +281,7 @@ class _Attempt:
             timings=lambda: timings_s,
             keep_metadata=self._context.prompt_metadata and self._claim.spec.rewrite_options.keep_metadata,
             stop=self._lease.stopped,
+            saw=self._looks.append,
         )
         ended = time.monotonic()
         timings_s |= published.timings_s
@@ -302,6 +305,7 @@ class _Attempt:
                 hooks.facts(),
                 at_start=hooks.said_at_start(),
                 printed=hooks.printed_for(self._started, self._left_gpu),
+                looks=self._looks,
             )
         except Exception:
             # Its files are stored: no fault in judging them may undo that.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from comfy.doctor.clip import ClipLook
 from comfy.doctor.diagnose import diagnose
 from comfy.doctor.report import Finding, Report, Severity
 from comfy.doctor.times import JobTimes, node_times
@@ -23,6 +24,7 @@ def report_of(
     *,
     at_start: Sequence[str],
     printed: Sequence[str],
+    looks: Sequence[ClipLook] = (),
 ) -> Report:
     """What is to be said of a job whose files are stored.
 
@@ -31,6 +33,7 @@ def report_of(
         worker: what the worker says of itself.
         at_start: what ComfyUI has printed of itself when it was started.
         printed: what it has printed for this job.
+        looks: what was measured in its clips.
     """
     times = JobTimes(
         seconds=result.timings_s,
@@ -39,7 +42,9 @@ def report_of(
     )
     # What the emulator takes says nothing of a card.
     card = worker.gpu.name if worker.gpu is not None and not worker.emulated else None
-    return diagnose([*at_start, *printed[-_MOST_LINES:]], graph=rendered.graph, card=card, times=times)
+    return diagnose(
+        [*at_start, *printed[-_MOST_LINES:]], graph=rendered.graph, card=card, times=times, clips=looks
+    )
 
 
 def events_of(findings: Sequence[Finding]) -> list[Mapping[str, Any]]:

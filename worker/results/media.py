@@ -13,8 +13,10 @@ from typing import Final
 
 from PIL import Image, ImageSequence
 
+from comfy.doctor.clip import ClipLook
 from farm.job import VideoFacts
 from worker.errors import BrokenOutput
+from worker.results.look import FrameWatch
 from worker.results.metadata import Metadata
 from worker.results.video import MovieIndex, decode_movie, read_movie, read_sound
 from worker.results.whole import check_whole
@@ -90,8 +92,16 @@ def probe(path: Path) -> VideoFacts:
     return found
 
 
-def decode(path: Path, inspected: Inspected) -> bytes | None:
-    """Decode a video's beginning and end; give a frame at about a third, as a JPEG at most 640 pixels wide.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoded:
+    """A video whose frames could be decoded."""
+
+    poster: bytes  # a frame at about a third, as a JPEG at most 640 pixels wide
+    look: ClipLook | None  # what was seen in its frames; None: of an animated picture
+
+
+def decode(path: Path, inspected: Inspected) -> Decoded | None:
+    """Decode a video's beginning and end, which of a clip of WAN's is all of it, and look at its frames.
 
     Returns:
         None for what does not move: a picture is its own poster.
@@ -102,10 +112,12 @@ def decode(path: Path, inspected: Inspected) -> bytes | None:
     if inspected.video is None:
         return None
     if inspected.index is not None:
-        return _jpeg(decode_movie(path, inspected.index, poster_at=_POSTER_AT))
+        watch = FrameWatch(inspected.video.frames)
+        picture = decode_movie(path, inspected.index, poster_at=_POSTER_AT, watch=watch.take)
+        return Decoded(poster=_jpeg(picture), look=watch.result(path.name, inspected.video))
     with _pillow(path) as picture:
         picture.seek(int(inspected.video.frames * _POSTER_AT))
-        return _jpeg(picture)
+        return Decoded(poster=_jpeg(picture), look=None)
 
 
 def _inspect_picture(path: Path) -> Inspected:

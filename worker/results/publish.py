@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
+from comfy.doctor.clip import ClipLook
 from farm.errors import BucketNotFound, FarmError, StorageDenied, StorageUnavailable, TransferStopped
 from farm.job import Artifact, JobResult
 from farm.storage import Storage, StoredFile, media_type_of, safe_name
@@ -55,6 +56,7 @@ class Publisher(Protocol):
         keep_metadata: bool = False,
         stop: threading.Event | None = None,
         progress: BytesHook | None = None,
+        saw: Callable[[ClipLook], None] = lambda _look: None,
     ) -> JobResult:
         """Store every output, a poster beside each video, and the manifest when all of them are there.
 
@@ -68,6 +70,7 @@ class Publisher(Protocol):
             keep_metadata: leave the graph, with its prompt, in the files; else it is taken out of them
                 first, here on this disk.
             stop: set by whoever wants it to end early.
+            saw: told what was measured in each clip's frames, from several threads.
 
         Raises:
             BrokenOutput: an output is not what it claims; nothing of the attempt is left in the storage.
@@ -114,11 +117,12 @@ class S3Publisher:
         keep_metadata: bool = False,
         stop: threading.Event | None = None,
         progress: BytesHook | None = None,
+        saw: Callable[[ClipLook], None] = lambda _look: None,
     ) -> JobResult:
         """See `Publisher.publish`."""
         prefix = self._storage.keys.attempt_prefix(job_id, token)
         keys = [prefix + name for name in key_names(outputs)]
-        work = _Work(outputs, stop=stop, progress=progress)
+        work = _Work(outputs, stop=stop, progress=progress, saw=saw)
         started = time.monotonic()
         try:
             looks = [self._lookers.submit(_looked_at, output.path, keep_metadata) for output in outputs]
@@ -198,13 +202,15 @@ class S3Publisher:
         )
 
     def _poster(self, work: _Work, output: LocalOutput, key: str, inspected: Inspected) -> str | None:
-        picture = decode(output.path, inspected)
-        if picture is None:
+        decoded = decode(output.path, inspected)
+        if decoded is None:
             return None
+        if decoded.look is not None:
+            work.saw(decoded.look)
         poster_key = key + _POSTER_ENDING
         self._patiently(
             work,
-            lambda: self._storage.put_bytes(picture, poster_key, media_type="image/jpeg"),
+            lambda: self._storage.put_bytes(decoded.poster, poster_key, media_type="image/jpeg"),
             poster_key,
         )
         return poster_key
@@ -252,8 +258,14 @@ class _Work:
     """One `publish` under way: who may stop it, how far it is, and its first error."""
 
     def __init__(
-        self, outputs: Sequence[LocalOutput], *, stop: threading.Event | None, progress: BytesHook | None
+        self,
+        outputs: Sequence[LocalOutput],
+        *,
+        stop: threading.Event | None,
+        progress: BytesHook | None,
+        saw: Callable[[ClipLook], None],
     ) -> None:
+        self.saw = saw
         self._stop = stop
         self._progress = progress
         self._failed = threading.Event()

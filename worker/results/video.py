@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -82,11 +82,20 @@ def read_sound(path: Path) -> tuple[str, float]:
         return codec_name(stream), (container.duration or 0) / _MICROSECONDS
 
 
-def decode_movie(path: Path, index: MovieIndex, *, poster_at: float) -> Image.Image:
+def decode_movie(
+    path: Path,
+    index: MovieIndex,
+    *,
+    poster_at: float,
+    watch: Callable[[VideoFrame], None] = lambda _frame: None,
+) -> Image.Image:
     """Decode the poster's frame and the movie's last stretch, from its last keyframe on.
 
     A clip of WAN's has one keyframe, so all of it is decoded. Stretches of more than 16 MiB are not: a poster
     is then its stretch's keyframe, and for the end it must do that all packets are there.
+
+    Args:
+        watch: gets each frame that is decoded.
 
     Raises:
         BrokenOutput: a frame cannot be decoded.
@@ -99,15 +108,18 @@ def decode_movie(path: Path, index: MovieIndex, *, poster_at: float) -> Image.Im
         wanted = packets[start].pts
     to_the_end = _size_bytes(packets[tail:]) <= _DECODE_BYTES
     if start > 0:
-        _decode_stretch(path, packets[0].pts, grab=packets[0].pts)
-    picture = _decode_stretch(path, packets[start].pts, grab=wanted, to_the_end=to_the_end and start == tail)
+        _decode_stretch(path, packets[0].pts, watch, grab=packets[0].pts)
+    whole = to_the_end and start == tail
+    picture = _decode_stretch(path, packets[start].pts, watch, grab=wanted, to_the_end=whole)
     if to_the_end and start != tail:
-        _decode_stretch(path, packets[tail].pts, grab=packets[tail].pts, to_the_end=True)
+        _decode_stretch(path, packets[tail].pts, watch, grab=packets[tail].pts, to_the_end=True)
     image: Image.Image = picture.to_image()  # type: ignore[no-untyped-call]
     return image
 
 
-def _decode_stretch(path: Path, start: int, *, grab: int, to_the_end: bool = False) -> VideoFrame:
+def _decode_stretch(
+    path: Path, start: int, watch: Callable[[VideoFrame], None], *, grab: int, to_the_end: bool = False
+) -> VideoFrame:
     """The frame at `grab`, decoded from the keyframe at `start` on."""
     grabbed: VideoFrame | None = None
     with _opened(path) as container:
@@ -118,6 +130,7 @@ def _decode_stretch(path: Path, start: int, *, grab: int, to_the_end: bool = Fal
         for frame in container.decode(stream):
             if frame.is_corrupt:
                 raise BrokenOutput(path.name, f"a frame near {frame.time or 0.0:.2f} s is damaged")
+            watch(frame)
             # Some containers give no time stamps: then any frame is as good.
             if grabbed is None and (frame.pts is None or frame.pts >= grab):
                 grabbed = frame

@@ -74,6 +74,9 @@ def test_most_rules_are_shown_by_a_log_of_the_corpus() -> None:
     others = {
         "queue-wait", "slow-upload", "slower-than-predicted", "more-passes-than-needed",
         "attention-wrong-node",
+        # These are seen in the frames: tests/unit/worker/results/test_look.py.
+        "video-black", "video-one-colour", "video-noise", "video-frozen", "video-patches", "video-wrong-size",
+        "video-wrong-length", "video-wrong-rate", "video-silent",
     }  # fmt: skip
 
     assert {rule.id for rule in RULES} - shown == others

@@ -20,7 +20,8 @@ FRAGMENTED = {"movflags": "+frag_keyframe+empty_moov"}
 
 
 def poster(path: Path) -> bytes | None:
-    return decode(path, inspect(path))
+    decoded = decode(path, inspect(path))
+    return None if decoded is None else decoded.poster
 
 
 def test_the_facts_of_a_clip_are_those_of_the_file(tmp_path: Path) -> None:

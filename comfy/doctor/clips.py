@@ -1,0 +1,157 @@
+"""Rules about the clip itself: whether its frames and its file are what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Final
+
+from comfy.doctor.clip import Expected, faults_of
+from comfy.doctor.report import Confidence, Evidence, Severity
+from comfy.doctor.rule import Case, Found, Rule
+from comfy.graphs.links import class_of, inputs_of, is_link
+from comfy.graphs.values import literal
+from comfy.node_defs.node_classes import Work, work_of
+from comfy.wan.workload import Workload
+
+_SAVERS: Final = ("SaveVideo", "VHS_VideoCombine")
+_PASSES_ON: Final = ("CreateVideo",)  # between a decoder and a saver, and changes no picture
+_PICTURES: Final = ("video", "images")
+_SURE: Final = frozenset({"video-black", "video-wrong-size", "video-wrong-rate", "video-silent"})
+
+
+def expected_of(graph: Mapping[str, Any], work: Workload | None) -> Expected:
+    """What the graph asks of its clip, where nothing between the decoder and the file may change that."""
+    savers = [node_id for node_id in graph if class_of(graph, node_id) in _SAVERS]
+    if len(savers) != 1:
+        return Expected()
+    chain = _chain(graph, savers[0])
+    rates = [literal(graph, node, name) for node in chain for name in ("fps", "frame_rate")]
+    fps = next((float(rate) for rate in rates if isinstance(rate, int | float)), None)
+    audio = any(_linked(graph, node, "audio") is not None for node in chain)
+    whole = bool(chain) and work_of(class_of(graph, chain[-1]) or "") is Work.VAE
+    size = work.size if work is not None and work.size_known and whole else None
+    same_length = not any(
+        literal(graph, node, "pingpong") is True or literal(graph, node, "trim_to_audio") is True
+        for node in chain
+    ) and not any(_changes_length(class_of(graph, node) or "") for node in graph)
+    return Expected(
+        width=size.width if size is not None else None,
+        height=size.height if size is not None else None,
+        count=size.frames if size is not None and size.batch == 1 and same_length else None,
+        fps=fps,
+        audio=audio or None,
+    )
+
+
+def _chain(graph: Mapping[str, Any], saver: str) -> list[str]:
+    """The saver, and the nodes before it up to the decoder, as far as none of them may change a picture."""
+    chain, at = [saver], saver
+    while True:
+        link = next((found for name in _PICTURES if (found := _linked(graph, at, name)) is not None), None)
+        if link is None or link in chain:
+            return chain
+        chain.append(link)
+        if class_of(graph, link) not in _PASSES_ON:
+            return chain
+        at = link
+
+
+def _linked(graph: Mapping[str, Any], node_id: str, name: str) -> str | None:
+    value: Any = inputs_of(graph, node_id).get(name)
+    return str(value[0]) if value is not None and is_link(value) else None
+
+
+def _changes_length(class_type: str) -> bool:
+    words = ("Trim", "Concat", "Vace", "Context", "Extend", "Repeat", "Loop", "S2V", "Animate", "Batch")
+    return any(word in class_type for word in words) or work_of(class_type) is Work.FRAMES
+
+
+def _found(name: str, case: Case) -> Iterator[Found]:
+    wanted = expected_of(case.graph, case.work)
+    for look in case.clips:
+        for fault in faults_of(look, wanted, case.clip_limits):
+            if fault.id == name:
+                yield Found(
+                    message=f"{look.name}: {fault.message}",
+                    evidence=(Evidence(text=f"{look.name}: {fault.seen}"),),
+                    prompt=case.prompts[-1].number if case.prompts else None,
+                    confidence=Confidence.PROVEN if name in _SURE else Confidence.LIKELY,
+                )
+
+
+def _check(name: str) -> Callable[[Case], Iterator[Found]]:
+    return partial(_found, name)
+
+
+_BACKEND: Final = "render it with SDPA: sage_attention disabled, no --use-sage-attention"
+_SAGE: Final = "https://github.com/thu-ml/SageAttention/issues/148"
+
+RULES: Final = (
+    Rule(
+        id="video-black",
+        severity=Severity.ERROR,
+        title="nine of ten frames are black (brightness at most 6 of 255, spread at most 3)",
+        remedy=_BACKEND,
+        check=_check("video-black"),
+        source=_SAGE,
+    ),
+    Rule(
+        id="video-one-colour",
+        severity=Severity.ERROR,
+        title="nine of ten frames have one colour (no colour's spread is above 2)",
+        remedy=_BACKEND,
+        check=_check("video-one-colour"),
+        source=_SAGE,
+    ),
+    Rule(
+        id="video-noise",
+        severity=Severity.ERROR,
+        title="nine of ten frames are noise (neighbours differ by 0.85 of the spread; pure noise: 1.13)",
+        remedy=_BACKEND + "; see that VAE and LoRAs are this model's",
+        check=_check("video-noise"),
+        source=_SAGE,
+    ),
+    Rule(
+        id="video-frozen",
+        severity=Severity.WARNING,
+        title="no two frames of eight or more differ by more than 0.15 of 255",
+        remedy="more motion in the prompt; see that start and end image differ, and the length is not 1",
+        check=_check("video-frozen"),
+    ),
+    Rule(
+        id="video-patches",
+        severity=Severity.WARNING,
+        title="dead black blocks in bright frames, as values that are no numbers leave them",
+        remedy="decode with the VAE in bf16 or fp32 (--bf16-vae, --fp32-vae); else render it with SDPA",
+        check=_check("video-patches"),
+    ),
+    Rule(
+        id="video-wrong-size",
+        severity=Severity.WARNING,
+        title="the clip has not the size that the graph asks for",
+        remedy="a size that WAN takes: `farm validate --snap`",
+        check=_check("video-wrong-size"),
+    ),
+    Rule(
+        id="video-wrong-length",
+        severity=Severity.WARNING,
+        title="the clip has not the number of frames that the graph asks for",
+        remedy="a length of 4n+1: `farm validate --snap`",
+        check=_check("video-wrong-length"),
+    ),
+    Rule(
+        id="video-wrong-rate",
+        severity=Severity.WARNING,
+        title="the clip's frame rate is not the graph's",
+        remedy="set fps on the node that makes the video, not on one before it",
+        check=_check("video-wrong-rate"),
+    ),
+    Rule(
+        id="video-silent",
+        severity=Severity.WARNING,
+        title="a sound was given to the clip, and it has none",
+        remedy="a format with sound (video/h264-mp4, or SaveVideo)",
+        check=_check("video-silent"),
+    ),
+)
