@@ -26,6 +26,7 @@ from farm.store.roles import JobReader
 PATIENCE_S: Final = 60.0  # without an answer of Redis
 _TRY_AGAIN_S: Final = 1.0
 _LOOK_S: Final = 0.25  # between two looks
+_REST: Final = 9  # times what a look has cost, so that a hundred thousand jobs take a tenth of a core
 _MOST_ENDS: Final = 50  # told one by one, of those that ended between two looks
 _MOST_EVENTS: Final = 1000  # of one job in one round trip
 
@@ -49,8 +50,9 @@ def watch_jobs(store: JobReader, job_ids: Iterable[str], view: View) -> Look:
         try:
             look = watch.begin()
             while look.goes_on:
-                time.sleep(_LOOK_S)
+                began = time.process_time()
                 look = watch.go_on()
+                time.sleep(max(_LOOK_S, _REST * (time.process_time() - began)))
         except KeyboardInterrupt:
             view.note("no longer watched; the jobs go on: `farm watch` shows them again")
             raise
