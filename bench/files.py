@@ -22,7 +22,7 @@ from comfy.generations import NEWEST
 from comfy.graphs.required import input_files, model_files
 from comfy.lint import lint
 from comfy.node_defs.definitions import Definitions, definitions_to_json, shipped_definitions, with_choices
-from comfy.rewrites import Site
+from comfy.rewrites.site import Site
 from comfy.ui.load import load_any
 from comfy.wan.models import GIB
 from comfy.wan.roles import Roles, find_roles
@@ -80,8 +80,8 @@ def live_definitions() -> Definitions:
             models.setdefault(file.folder, set()).add(file.name)
         pictures |= {file.name for file in input_files(graph)}
     models |= {f"{kind}_gguf": models.get(folder, set()) for kind, folder in _GGUF.items()}
-    nodes = shipped_definitions(NEWEST, files={folder: sorted(names) for folder, names in models.items()})
-    nodes["LoadImage"] = with_choices(nodes["LoadImage"], "image", sorted(pictures))
+    known = shipped_definitions(NEWEST, files={folder: sorted(names) for folder, names in models.items()})
+    nodes = {**known, "LoadImage": with_choices(known["LoadImage"], "image", sorted(pictures))}
     store = MemoryJobStore()
     shared = Shared(store, definitions_name)
     shared.put(definitions_to_json(nodes))

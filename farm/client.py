@@ -34,7 +34,6 @@ from farm.local.surroundings import settings_here
 from farm.notifier import store_at
 from farm.reports import FleetDiagnosis, report_in, sum_up
 from farm.settings import GateSettings, RedisSettings, S3Settings
-from farm.status.worker import WorkerStatus
 from farm.steering import Wanted, ids_of, prioritize, remove, retry_each
 from farm.storage import S3Storage, Storage
 from farm.storage.base import ProgressHook
@@ -45,6 +44,7 @@ from farm.store.roles import SubmitterStore
 
 if TYPE_CHECKING:
     from farm.fleet.planning import JobPlan
+    from farm.status.worker import WorkerStatus
 
 _BLOCK_S: Final = 1.0  # longest single wait for news; a lost event costs no more than this
 BATCH: Final = 500  # jobs of one round trip

@@ -9,16 +9,7 @@ from typing import Any
 
 from comfy.doctor.clip import USUAL, ClipLook, Thresholds
 from comfy.doctor.record import Record, Run
-from comfy.doctor.report import (
-    Confidence,
-    Cost,
-    Evidence,
-    Phase,
-    PromptReport,
-    Sampler,
-    Severity,
-    Status,
-)
+from comfy.doctor.report import Confidence, Cost, Evidence, Phase, PromptReport, Sampler, Severity, Status
 from comfy.doctor.times import JobTimes
 from comfy.log.facts import DeviceFact, MemoryFact
 from comfy.wan.cards import known_card

@@ -83,8 +83,8 @@ class World:
         found = json.dumps([files, images])
         if found != self._listed:
             known = shipped_definitions(self.settings.generation, files=files)
-            known["LoadImage"] = with_choices(known["LoadImage"], "image", images)
-            self._listed, self._known = found, {**known, **self.extra}
+            load_image = with_choices(known["LoadImage"], "image", images)
+            self._listed, self._known = found, {**known, "LoadImage": load_image, **self.extra}
         return self._known
 
 

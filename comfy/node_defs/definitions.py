@@ -7,7 +7,7 @@ nodes of the V3 API say ``["COMBO", {"options": ["a", "b"]}]``.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache, lru_cache
@@ -15,13 +15,7 @@ from typing import Any, Final, cast
 
 from comfy.errors import UnknownMessage
 from comfy.generations import NEWEST, Generation
-from comfy.node_defs.snapshot import (
-    NEWER_CORE,
-    filled,
-    pack_forms,
-    shipped_nodes,
-    sources_of,
-)
+from comfy.node_defs.snapshot import NEWER_CORE, filled, pack_forms, shipped_nodes, sources_of
 
 ANY_TYPE: Final = "*"
 MATCH_TYPE: Final = "COMFY_MATCHTYPE_V3"  # takes or gives what its neighbours do
@@ -120,14 +114,20 @@ Definitions = Mapping[str, NodeDef]  # class_type -> definition
 class _Entries(Mapping[str, NodeDef]):
     """Nodes that are read when they are asked for: a server has a thousand, and a graph uses twenty."""
 
-    def __init__(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        entries: Mapping[str, Mapping[str, Any]],
+        complete: Callable[[NodeDef], NodeDef] = lambda node: node,
+    ) -> None:
         self._entries = entries
+        self._complete = complete
         self._read: dict[str, NodeDef] = {}
 
     def __getitem__(self, class_type: str) -> NodeDef:
         found = self._read.get(class_type)
         if found is None:
-            found = self._read[class_type] = parse_node(class_type, self._entries[class_type])
+            found = self._complete(parse_node(class_type, self._entries[class_type]))
+            self._read[class_type] = found
         return found
 
     def __contains__(self, class_type: object) -> bool:
@@ -252,28 +252,6 @@ def definitions_to_json(definitions: Definitions) -> dict[str, Any]:
     return {name: node_to_json(node) for name, node in definitions.items()}
 
 
-@cache
-def _snapshot(generation: Generation | None) -> Mapping[str, NodeDef]:
-    core = (*NEWEST.core_facts, NEWER_CORE) if generation is None else generation.core_facts
-    nodes = shipped_nodes(core)
-    return {name: parse_node(name, info) for name, info in nodes.items()}
-
-
-@cache
-def model_inputs(generation: Generation | None = None) -> Mapping[tuple[str, str], tuple[str, ...]]:
-    """Shipped inputs whose choices depend on the machine: (class, input) -> folders below ComfyUI's models/.
-
-    ``unet_gguf`` and ``clip_gguf`` are the GGUF files of ``diffusion_models`` and ``text_encoders``;
-    ``devices`` and ``unknown`` are no folders: the machine's devices, and what else it may have.
-    """
-    return {
-        (node.class_type, each.name): sources
-        for node in _snapshot(generation).values()
-        for each in node.inputs
-        if (sources := sources_of(each.choices))
-    }
-
-
 class _Packs(Mapping[str, NodeDef]):
     """The nodes of `pack_forms` in their first form; the files are read when nothing else has a class."""
 
@@ -301,14 +279,7 @@ def _forms() -> Mapping[str, tuple[Mapping[str, Any], ...]]:
 @lru_cache(maxsize=1024)
 def forms_of(class_type: str) -> tuple[NodeDef, ...]:
     """The forms that a class has in the packs and versions that ship beside the first; no file is judged."""
-    return tuple(_unjudged(parse_node(class_type, each)) for each in _forms().get(class_type, ()))
-
-
-def _unjudged(node: NodeDef) -> NodeDef:
-    for each in node.inputs:
-        if sources_of(each.choices):
-            node = with_choices(node, each.name, None)
-    return node
+    return tuple(_with_files(parse_node(class_type, each), None) for each in _forms().get(class_type, ()))
 
 
 def shipped_definitions(
@@ -321,26 +292,31 @@ def shipped_definitions(
         files: model files by folder (``{"vae": ["wan_2.1_vae.safetensors"]}``); a folder that is not named is
             empty. Without `files` nothing is known of any folder, and no file name is judged.
     """
-    found = dict(_without_files(generation)) if files is None else _with_files(generation, files)
-    # Looked up one behind the other; what is written goes to the first.
-    return found if generation is not None else ChainMap(found, cast("dict[str, NodeDef]", _Packs()))
+    known = _without_files(generation) if files is None else _filled(generation, files)
+    behind = [known] if generation is not None else [known, _Packs()]
+    # Looked up one behind the other; what is written goes to the first, which is the caller's own.
+    return ChainMap({}, *cast("list[dict[str, NodeDef]]", behind))
 
 
 @cache
-def _without_files(generation: Generation | None) -> Mapping[str, NodeDef]:
-    return _with_files(generation, None)
+def _snapshot(generation: Generation | None) -> Mapping[str, Mapping[str, Any]]:
+    return shipped_nodes((*NEWEST.core_facts, NEWER_CORE) if generation is None else generation.core_facts)
 
 
-def _with_files(
-    generation: Generation | None, files: Mapping[str, Sequence[str]] | None
-) -> dict[str, NodeDef]:
-    definitions = dict(_snapshot(generation))
-    for class_type, name in model_inputs(generation):
-        node = definitions[class_type]
-        wanted = node.input(name)
-        if wanted is not None:
-            definitions[class_type] = with_choices(node, name, filled(wanted.choices or (), files))
-    return definitions
+@cache
+def _without_files(generation: Generation | None) -> Definitions:
+    return _filled(generation, None)
+
+
+def _filled(generation: Generation | None, files: Mapping[str, Sequence[str]] | None) -> Definitions:
+    return _Entries(_snapshot(generation), lambda node: _with_files(node, files))
+
+
+def _with_files(node: NodeDef, files: Mapping[str, Sequence[str]] | None) -> NodeDef:
+    for each in node.inputs:
+        if sources_of(each.choices):
+            node = with_choices(node, each.name, filled(each.choices or (), files))
+    return node
 
 
 def with_choices(node: NodeDef, name: str, choices: Sequence[Any] | None) -> NodeDef:

@@ -8,7 +8,6 @@ from typing import Any
 from comfy.graphs.graph import Loaded, load_noted, read_json
 from comfy.graphs.wrapping import unwrapped
 from comfy.node_defs.definitions import Definitions
-from comfy.ui.convert import convert
 from comfy.ui.document import is_workflow
 
 
@@ -33,6 +32,8 @@ def load_any(source: str | bytes | Mapping[str, Any], definitions: Callable[[], 
     raw, around = unwrapped(source if isinstance(source, Mapping) else read_json(source))
     if not is_workflow(raw):
         return load_noted(source)
+    from comfy.ui.convert import convert  # most graphs come in API format, and need none of it
+
     made = convert(raw, definitions())
     loaded = load_noted(made.graph)
     return Loaded(graph=loaded.graph, notes=(*around, *made.notes, *loaded.notes), left_out=made.left_out)

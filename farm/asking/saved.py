@@ -12,8 +12,6 @@ from typing import Any, Final
 from comfy.graphs.graph import Graph
 from comfy.wan.templates import TEMPLATES
 from farm.errors import InvalidJob, Problem
-from farm.local import stack_folder
-from farm.settings import TemplateSettings
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -79,4 +77,8 @@ def save_template(name: str, graph: Graph, bind: Mapping[str, Sequence[str]]) ->
 
 
 def _folder() -> Path:
+    # Most graphs are named by a file or a built-in template, and have no use for either.
+    from farm.local.running import stack_folder
+    from farm.settings import TemplateSettings
+
     return TemplateSettings.read().folder or stack_folder() / "templates"

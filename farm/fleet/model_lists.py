@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from farm.errors import RecordUnreadable
 from farm.limits import MOST_BLOB_BYTES, unpacked
-from farm.status.worker import WorkerStatus
 from farm.store.roles import FleetReader
+
+if TYPE_CHECKING:
+    from farm.status.worker import WorkerStatus
 
 
 def models_name(digest: str) -> str:

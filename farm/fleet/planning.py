@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from comfy.graphs.required import model_files
 from comfy.wan.cards import IDLE_BYTES, known_card, no_card
@@ -18,8 +18,10 @@ from farm.errors import InvalidJob, Problem
 from farm.fleet.model_lists import models_of
 from farm.fleet.preflight import Preflight, WorkerVerdict
 from farm.job import JobSpec
-from farm.status.worker import WorkerFacts, WorkerStatus
 from farm.store.roles import FleetReader
+
+if TYPE_CHECKING:
+    from farm.status.worker import WorkerFacts, WorkerStatus
 
 # Shown where no worker lives and none is named.
 USUAL_CARDS: Final = ("RTX 4060 Ti 16GB", "RTX 4090", "RTX 5090", "L40S", "A100 80GB", "H100")

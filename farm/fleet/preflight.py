@@ -14,6 +14,8 @@ from collections import ChainMap
 from collections.abc import Hashable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, cast
 
 from comfy.errors import GraphProblem, UnknownMessage
 from comfy.generations import Generation
@@ -27,8 +29,10 @@ from farm.errors import InvalidJob, Problem, RecordUnreadable, Unplaceable
 from farm.fleet.judge import Judge
 from farm.job import JobSpec
 from farm.limits import MOST_BLOB_BYTES, unpacked
-from farm.status.worker import WorkerStatus
 from farm.store.roles import FleetReader
+
+if TYPE_CHECKING:
+    from farm.status.worker import WorkerStatus
 
 log = logging.getLogger(__name__)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from farm.fleet.model_lists import models_of
 from farm.job import JobResult
-from farm.status.worker import WorkerStatus
 from farm.storage import Storage
 from farm.store.roles import ViewerStore
+
+if TYPE_CHECKING:
+    from farm.status.worker import WorkerStatus
 
 
 def reusable(store: ViewerStore, storage: Storage, contents: Sequence[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from comfy.graphs.required import model_files
 from comfy.node_defs.definitions import Definitions, shipped_definitions
-from comfy.rewrites import Site
+from comfy.rewrites.site import Site
 from comfy.wan.cards import known_card
 from farm.errors import InvalidJob, Problem
 from farm.fleet.model_lists import models_of

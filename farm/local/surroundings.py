@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TypeVar
 
-from farm.local import local_environment
+from farm.local.running import local_environment
 from farm.settings import FromEnvironment
 
 _Settings = TypeVar("_Settings", bound=FromEnvironment)

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from farm.errors import BucketNotFound, ObjectDamaged, ObjectNotFound, StorageUnavailable, TransferStopped
-from farm.settings import S3Settings
 from farm.storage.base import (
     ListedObject,
     ProgressHook,
@@ -33,6 +32,7 @@ from farm.storage.endpoint import S3Endpoint, public_endpoint, read_endpoint
 from farm.storage.keys import KeyLayout, check_key
 
 if TYPE_CHECKING:
+    from farm.settings import S3Settings
     from farm.storage.s3_client import S3Parts
 
 _PIECE_BYTES: Final = 1 << 20

@@ -5,31 +5,33 @@ All clocks are the store's own, every method is one atomic move, and every one m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import AwareDatetime
 
-from comfy.wan.paces import Pace
-from farm.job import JobError, JobEvent, JobRecord, JobResult, JobState, Progress
-from farm.status.worker import WorkerStatus
-from farm.store.base import (
-    CancelFeed,
-    Claim,
-    Counts,
-    Drain,
-    IdPage,
-    JobBrief,
-    LeaseAnswer,
-    NewEvent,
-    NewJob,
-    Notification,
-    Page,
-    Refused,
-    Submitted,
-    Swept,
-)
-from farm.store.tally import Tally
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from comfy.wan.paces import Pace
+    from farm.job import JobError, JobEvent, JobRecord, JobResult, JobState, Progress
+    from farm.status.worker import WorkerStatus
+    from farm.store.base import (
+        CancelFeed,
+        Claim,
+        Counts,
+        Drain,
+        IdPage,
+        JobBrief,
+        LeaseAnswer,
+        NewEvent,
+        NewJob,
+        Notification,
+        Page,
+        Refused,
+        Submitted,
+        Swept,
+    )
+    from farm.store.tally import Tally
 
 
 class JobReader(Protocol):

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from comfy.errors import GraphError
 from comfy.judging.validation import validate
-from comfy.node_defs.definitions import Definitions, model_inputs, with_choices
+from comfy.node_defs.definitions import Definitions, with_choices
 from comfy.ui.convert import convert
+from tests.support.model_inputs import model_inputs
 from tests.support.official_workflows import wan_workflows
 
 if TYPE_CHECKING:

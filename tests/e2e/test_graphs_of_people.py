@@ -11,13 +11,15 @@ import pytest
 
 from comfy.graphs.required import input_files, is_model_file, model_files
 from comfy.lint import Severity, lint
-from comfy.node_defs.definitions import model_inputs
-from comfy.rewrites import ChangeKind, RewriteOptions, RewriteStatus, optimize
+from comfy.rewrites.change import ChangeKind
+from comfy.rewrites.optimize import RewriteStatus, optimize
+from comfy.rewrites.options import RewriteOptions
 from farm.asking.inspection import inspect_graph
 from farm.asking.request import JobRequest
 from farm.fleet.sites import live_sites
 from farm.job import JobState
 from tests.support.clips import make_clip, make_picture
+from tests.support.model_inputs import model_inputs
 from tests.support.s3 import S3Server
 from tests.support.sites import graphs_of_people
 from tests.support.whole_farm import JOB_S, WholeFarm

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from farm.local import LocalStack, attach
+from farm.local.stack import LocalStack
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

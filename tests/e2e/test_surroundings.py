@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from farm.client import Farm
-from farm.local import LocalStack, attach
+from farm.local.running import attach
+from farm.local.stack import LocalStack
 from tests.support.valkey import eventually
 
 BIN = Path(sys.executable).parent

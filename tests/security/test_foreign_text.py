@@ -16,25 +16,21 @@ from rich.console import RenderableType
 
 import farm.check
 from comfy.log.foreign import forgive_encodings, one_line, plain, to_json
-from farm.check import Finding
+from farm.check.finding import Finding
 from farm.cli.commands import COMMANDS
 from farm.cli.fleet.views import worker_view
 from farm.cli.jobs.tracking import Look
-from farm.cli.jobs.views import (
-    BoardView,
-    JsonView,
-    LineView,
-    View,
-)
+from farm.cli.jobs.views import BoardView, JsonView, LineView, View
 from farm.cli.main import run
 from farm.cli.stack.views import demo_view, news_line, stack_view
 from farm.cli.terminal.door import Door, PlainConsole
 from farm.cli.terminal.exits import ExitCode
 from farm.client import Farm
 from farm.job import EventKind, JobEvent, JobRecord, JobState, Progress, ShownText
-from farm.local import News, PartName, PartNews, StackState
 from farm.local.model_files import Renders
-from farm.local.state import Passwords
+from farm.local.parts import PartName
+from farm.local.state import Passwords, StackState
+from farm.local.supervisor import News, PartNews
 from farm.logs import JsonFormatter, TextFormatter
 from farm.process.identity import ProcessId
 from farm.status.worker import WorkerStatus

@@ -28,8 +28,9 @@ from comfy.protocol.rejection import read_rejection
 from comfy.protocol.run import PromptRun
 from comfy.protocol.sniff import sniff
 from comfy.protocol.wire import read_binary, read_text
-from comfy.rewrites import optimize, set_output_prefix
 from comfy.rewrites.change import ChangeKind
+from comfy.rewrites.optimize import optimize
+from comfy.rewrites.output_prefix import set_output_prefix
 from comfy.ui.load import load_any
 from comfy.wan.roles import find_roles
 from farm.asking.inspection import inspect_graph

@@ -16,7 +16,7 @@ import pytest
 
 from comfy.errors import GraphError
 from comfy.graphs.path_gate import check_paths, path_fault, path_problems, text_fault
-from comfy.rewrites import set_output_prefix
+from comfy.rewrites.output_prefix import set_output_prefix
 from farm.asking.admission import admit
 from farm.settings import WorkerSettings
 from farm.testing import FolderStorage

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from comfy.node_defs.definitions import NodeDef, parse_node, shipped_definitions
-from comfy.rewrites import Site
+from comfy.rewrites.site import Site
 from comfy.ui.load import load_any
 from comfy.wan.models import GIB
 
@@ -20,7 +20,7 @@ def nodes(**more: Mapping[str, Any]) -> MutableMapping[str, NodeDef]:
     Args:
         more: class -> what it takes there, by group.
     """
-    found = shipped_definitions()
+    found = dict(shipped_definitions())
     for name, inputs in more.items():
         known = found.get(name)
         outputs = [each.kind for each in known.outputs] if known is not None else ["*"]

@@ -16,7 +16,7 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from comfy.rewrites import Optimized
+from comfy.rewrites.optimize import Optimized
 from farm.errors import StorageUnavailable
 from farm.job import JobError, Progress
 from farm.status.not_fetching import NotFetching

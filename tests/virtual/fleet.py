@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 from comfy.errors import RunFailed
-from comfy.rewrites import Optimized
+from comfy.rewrites.optimize import Optimized
 from farm.errors import FarmError, StorageUnavailable, StoreUnavailable, TransferStopped
 from farm.job import Artifact, JobResult, Progress
 from farm.status.not_fetching import NotFetching

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from comfy.doctor.report import Report
 from comfy.protocol.client import ComfyClient
-from comfy.rewrites import Optimized
+from comfy.rewrites.optimize import Optimized
 from farm.errors import StorageUnavailable
 from farm.job import JobError, JobSpec, ModelFile, Progress
 from farm.status.worker import WorkerFacts

@@ -19,8 +19,8 @@ from comfy.protocol.outputs import OutputFile, files_of_others
 from comfy.protocol.phases import Phase
 from comfy.protocol.run import PromptRun
 from comfy.protocol.verdict import blocked_branches
-from comfy.rewrites import set_output_prefix, tile_decodes
-from comfy.rewrites.tiled_decode import TILED
+from comfy.rewrites.output_prefix import set_output_prefix
+from comfy.rewrites.tiled_decode import TILED, tile_decodes
 from comfy.wan.find import steps_by_sampler
 from farm.errors import TransferStopped
 from farm.job import Progress

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-from comfy.rewrites import Optimized
+from comfy.rewrites.optimize import Optimized
 from farm.store.base import Claim
 from worker.results.rendered import Rendered
 

@@ -8,7 +8,8 @@ from typing import Any
 from comfy.errors import Blocked
 from comfy.protocol.outputs import NodeText
 from comfy.protocol.progress import NodeTiming
-from comfy.rewrites import Change, Optimized
+from comfy.rewrites.change import Change
+from comfy.rewrites.optimize import Optimized
 from worker.plan.fallback import FallbackStep
 from worker.results.publish import LocalOutput
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from comfy.errors import ComfyError
 from comfy.graphs.required import model_files
-from comfy.rewrites import Attention, Optimized, Site, optimize
+from comfy.rewrites.optimize import Optimized, optimize
+from comfy.rewrites.options import Attention
+from comfy.rewrites.site import Site
 from comfy.wan.cards import IDLE_BYTES
 from comfy.wan.models import GIB
 from farm.asking.admission import admit

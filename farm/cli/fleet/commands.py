@@ -92,7 +92,7 @@ def queues(context: typer.Context, json: AsJson = False) -> None:
     with door.farm() as farm:
         found = farm.counts()
     if json:
-        as_json.put(door.out, as_json.counts(found))
+        as_json.put(door.out, as_json.plain(found))
     else:
         door.out.print(queues_table(found))
 
@@ -110,7 +110,7 @@ def check(
     """
     from dataclasses import asdict
 
-    from farm.check import check_everything, passed
+    from farm.check.every import check_everything, passed
 
     door = door_of(context)
     findings = check_everything(door.folder, comfyui_url=comfyui)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json as json_text
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
-from pydantic import TypeAdapter
 
 from comfy.errors import GraphError
 from comfy.graphs.graph import find_input, no_such_input
 from comfy.wan.templates import TEMPLATES, get_template
 from farm.asking.building import Built
 from farm.asking.graphs import read_graph
-from farm.asking.inspection import Inspection, inspect_graph
+from farm.asking.inspection import inspect_graph
 from farm.asking.request import JobRequest, as_problem, build
 from farm.asking.saved import SavedTemplate, read_saved, save_template, saved_templates
 from farm.cli.graphs.options import Bind, Parameters, request_of, takes_graph
@@ -24,8 +23,6 @@ from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
 from farm.cli.terminal.door import Door, door_of, say
 from farm.errors import InvalidJob, Problem
-
-_INSPECTION: Final = TypeAdapter(Inspection)
 
 
 @takes_graph
@@ -39,7 +36,7 @@ def inspect(
     built = _built(door, request)
     found = replace(inspect_graph(built.graph), notes=built.notes)
     if json:
-        as_json.put(door.out, _INSPECTION.dump_python(found, mode="json"))
+        as_json.put(door.out, as_json.plain(found))
     else:
         door.out.print(inspection_view(found))
 
@@ -94,7 +91,7 @@ def _show_saved(door: Door, kept: SavedTemplate, *, json: bool) -> None:
     found = inspect_graph(read_graph(kept.graph))
     if json:
         about = {"name": kept.name, "bind": kept.bind}
-        as_json.put(door.out, about | _INSPECTION.dump_python(found, mode="json"))
+        as_json.put(door.out, about | as_json.plain(found))
         return
     for each, input_paths in kept.bind.items():
         say(door.out, f"{each}: {', '.join(input_paths)}")

@@ -11,10 +11,13 @@ from typing import Annotated, Any, Final
 import typer
 
 import comfy.lint
-import comfy.rewrites
 from comfy.errors import GraphError
 from comfy.lint import Diagnostic, Severity
-from comfy.rewrites import ChangeKind, Optimized, RewriteOptions, Site
+from comfy.rewrites.change import ChangeKind
+from comfy.rewrites.optimize import Optimized
+from comfy.rewrites.optimize import optimize as rewritten
+from comfy.rewrites.options import RewriteOptions
+from comfy.rewrites.site import Site
 from farm.asking.building import Built
 from farm.asking.request import JobRequest, as_problem, build
 from farm.cli.graphs.improve_views import lint_view, optimized_view
@@ -62,7 +65,7 @@ def optimize(
     accepted = options.pop("accept", ChangeKind.NEAR)
     wanted = _wanted(options)
     sites = _sites(door, graph, gpu, vram, worker)
-    found = [(site, comfy.rewrites.optimize(graph, site, accept=accepted, options=wanted)) for site in sites]
+    found = [(site, rewritten(graph, site, accept=accepted, options=wanted)) for site in sites]
     if out is not None:
         _write(out, found)
     if json:

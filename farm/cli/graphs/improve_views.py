@@ -11,8 +11,10 @@ from rich.text import Text
 
 from comfy.graphs.links import class_of
 from comfy.lint import Diagnostic, Severity
-from comfy.rewrites import ChangeKind, Optimized, Outcome, RewriteStatus, Site
+from comfy.rewrites.change import ChangeKind
+from comfy.rewrites.optimize import Optimized, Outcome, RewriteStatus
 from comfy.rewrites.registry import REWRITES
+from comfy.rewrites.site import Site
 from farm.cli.terminal.tables import plain_table
 from farm.cli.terminal.words import size
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from comfy.rewrites import Attention, ChangeKind
+from comfy.rewrites.change import ChangeKind
+from comfy.rewrites.options import Attention
 from farm.cli.terminal.shared_options import sharing
 from farm.cli.terminal.words import parse_pairs, parse_value
 

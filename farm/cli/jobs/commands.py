@@ -10,10 +10,7 @@ import typer
 
 from farm.asking.request import JobRequest, notes_of, with_seeds
 from farm.asking.selection import Selection, select_ids
-from farm.cli.graphs.options import (
-    takes_graph,
-    with_options,
-)
+from farm.cli.graphs.options import takes_graph, with_options
 from farm.cli.graphs.rewrite_options import with_rewrite_options
 from farm.cli.jobs.diagnose_views import findings_view
 from farm.cli.jobs.ids import complete_id, whole_id

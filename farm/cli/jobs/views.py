@@ -22,12 +22,7 @@ from farm.cli.jobs.tracking import Look
 from farm.cli.terminal import as_json
 from farm.cli.terminal.door import Door, say
 from farm.cli.terminal.pictures import ROWS, Cleared, Picture, Way, drawn
-from farm.cli.terminal.tables import (
-    STATE_COLOURS,
-    progress_words,
-    took_s,
-    why_held,
-)
+from farm.cli.terminal.tables import STATE_COLOURS, progress_words, took_s, why_held
 from farm.cli.terminal.words import clock, seconds
 from farm.job import EventKind, JobEvent, JobRecord, JobResult, JobState, Progress
 from farm.storage.base import ProgressHook
@@ -280,7 +275,7 @@ class JsonView:
 
     def event(self, event: JobEvent) -> None:
         """One line."""
-        as_json.put_line(self._out, as_json.event(event))
+        as_json.put_line(self._out, as_json.plain(event))
 
     def show(self, look: Look, ended: Sequence[JobRecord]) -> None:
         """Nothing: events tell it."""

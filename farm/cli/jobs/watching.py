@@ -9,13 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from farm.cli.jobs.tracking import RUNNING_SHOWN, Look, Tracker
-from farm.cli.jobs.views import (
-    FEW,
-    BoardView,
-    JsonView,
-    LineView,
-    View,
-)
+from farm.cli.jobs.views import FEW, BoardView, JsonView, LineView, View
 from farm.cli.terminal.door import Door
 from farm.cli.terminal.pictures import way_of
 from farm.errors import JobNotFound, StoreUnavailable

@@ -11,9 +11,10 @@ from typing import Final
 from farm.asking.request import JobRequest, build
 from farm.client import Farm
 from farm.errors import StackError
-from farm.local import LocalStack, PartNews, attach
 from farm.local.model_files import DEFAULT_TEMPLATE, need_models
-from farm.local.running import NAMES_REDIS
+from farm.local.running import NAMES_REDIS, attach
+from farm.local.stack import LocalStack
+from farm.local.supervisor import PartNews
 from farm.settings import WorkerSettings
 
 DEMO_FOLDER: Final = Path("demo-output")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import asdict
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from pydantic import TypeAdapter
@@ -13,15 +14,13 @@ from rich.console import Console
 from comfy.log.foreign import to_json
 from comfy.wan.templates import Template
 from farm.asking.sources import public_source
-from farm.job import JobEvent, JobRecord
-from farm.status.worker import WorkerStatus
-from farm.store.base import Counts
+from farm.job import JobRecord
+
+if TYPE_CHECKING:
+    from farm.status.worker import WorkerStatus
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
-_RECORD: Final = TypeAdapter(JobRecord)
-_EVENT: Final = TypeAdapter(JobEvent)
-_COUNTS: Final = TypeAdapter(Counts)
 _LISTED: Final = (
     "job_id",
     "state",
@@ -39,9 +38,21 @@ _LISTED: Final = (
 )
 
 
+@functools.cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    """Made when something is printed by it: that takes milliseconds for each."""
+    return TypeAdapter(kind)
+
+
+def plain(value: Any) -> Any:
+    """A value of the farm's own as plain JSON."""
+    kind: Any = type(value)  # to mypy no type is hashable
+    return _adapter(kind).dump_python(value, mode="json")
+
+
 def record(job: JobRecord) -> dict[str, Any]:
     """Everything that is known of a job; addresses of inputs without their secrets."""
-    value: dict[str, Any] = _RECORD.dump_python(job, mode="json")
+    value: dict[str, Any] = plain(job)
     inputs = value["spec"]["inputs"]
     value["spec"]["inputs"] = {input_path: public_source(source) for input_path, source in inputs.items()}
     return value
@@ -55,21 +66,9 @@ def listed(job: JobRecord) -> dict[str, Any]:
     return {name: whole[name] for name in _LISTED} | about
 
 
-def event(entry: JobEvent) -> dict[str, Any]:
-    """One entry of a job's stream."""
-    value: dict[str, Any] = _EVENT.dump_python(entry, mode="json")
-    return value
-
-
 def worker(status: WorkerStatus) -> dict[str, Any]:
     """All that a worker says of itself."""
     value: dict[str, Any] = json.loads(status.to_json())
-    return value
-
-
-def counts(found: Counts) -> dict[str, Any]:
-    """States and priority queues."""
-    value: dict[str, Any] = _COUNTS.dump_python(found, mode="json")
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,7 +19,9 @@ from comfy.log.foreign import plain
 if TYPE_CHECKING:
     from comfy.node_defs.definitions import Definitions
     from farm.client import Farm
+    from farm.redis_address import RedisAddress
 
+_CONNECT_S = 3.0
 _FILE_WIDTH = 200  # of tables that go to a file or a pipe
 
 
@@ -58,17 +61,21 @@ class Door:
 
         Raises:
             SettingsError: a variable is wrong.
+            StoreUnavailable: nothing listens where Redis should be.
         """
         # What only reads a graph, or tells its own help, pays for neither Redis nor S3.
-        from farm.client import Farm
         from farm.local.surroundings import settings_here
-        from farm.settings import S3Settings
+        from farm.settings import RedisSettings, S3Settings
+
+        redis = settings_here(RedisSettings, self.folder)
+        _refuse_where_nobody_listens(redis.address)
+        from farm.client import Farm
         from farm.storage import S3Patience, S3Storage
 
         # A person at a terminal wants to hear soon that nobody answers.
         patience = S3Patience(connect_s=3.0, silence_s=30.0, attempts=2)
         storage = S3Storage(settings_here(S3Settings, self.folder), patience=patience)
-        return Farm(storage=storage, folder=self.folder)
+        return Farm(redis=redis, storage=storage, folder=self.folder)
 
     def node_definitions(self) -> Definitions:
         """What is known of ComfyUI's nodes: by the live workers where a farm answers, else by ourselves."""
@@ -85,6 +92,21 @@ class Door:
     def lively(self) -> bool:
         """Whether a person looks on, so that lines may change in place."""
         return self.out.is_terminal and sys.stdout.isatty()
+
+
+def _refuse_where_nobody_listens(redis: RedisAddress) -> None:
+    """Found out here, a farm that is not up costs nobody the import of Redis's client."""
+    if redis.scheme != "redis":
+        return
+    from farm.errors import StoreUnavailable
+
+    (host, port), *_ = redis.hosts
+    try:
+        socket.create_connection((host, port), _CONNECT_S).close()
+    except ConnectionRefusedError as exc:
+        raise StoreUnavailable(f"{host}:{port}", "connection refused; nothing listens there") from exc
+    except OSError:
+        return  # its client says more of it
 
 
 def say(console: Console, text: str | Text) -> None:

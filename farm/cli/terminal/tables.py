@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from farm.asking.selection import values_of
-from farm.check import Finding
+from farm.check.finding import Finding
 from farm.cli.terminal.asked import what_is_asked
 from farm.cli.terminal.words import clock, seconds, size
 from farm.job import Artifact, AttemptNote, JobRecord, JobResult, JobState, Progress

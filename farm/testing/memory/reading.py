@@ -9,13 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from farm.job import JobEvent, JobRecord, JobState
-from farm.store.base import (
-    Counts,
-    IdPage,
-    JobBrief,
-    Page,
-    Queued,
-)
+from farm.store.base import Counts, IdPage, JobBrief, Page, Queued
 from farm.store.redis.safety import Durability
 from farm.store.tally import Tally, read_tally
 from farm.testing.memory.state import MemoryCancelFeed, MemoryState, PriorityQueue

@@ -37,7 +37,7 @@ from comfy.protocol.outputs import locate
 from comfy.protocol.patience import Patience
 from comfy.protocol.phases import Phase
 from comfy.protocol.run import Outcome, PromptRun
-from comfy.rewrites import set_output_prefix
+from comfy.rewrites.output_prefix import set_output_prefix
 from comfy.wan.templates import get_template
 from tests.integration.comfy.cutter import Cutter
 

@@ -18,7 +18,7 @@ from comfy.protocol.events import Event, Progress
 from comfy.protocol.patience import Patience
 from comfy.protocol.run import PromptRun
 from comfy.protocol.sniff import HEAD_BYTES, sniff
-from comfy.rewrites import set_output_prefix
+from comfy.rewrites.output_prefix import set_output_prefix
 from comfy.wan.templates import get_template
 from tests.support.clips import make_clip, make_picture
 from tests.support.door import Door

@@ -13,12 +13,13 @@ import av
 import pytest
 from PIL import Image
 
-from comfy.node_defs.definitions import model_inputs, shipped_definitions
+from comfy.node_defs.definitions import shipped_definitions
 from comfy.node_defs.later_inputs import with_later_inputs
 from comfy.protocol.client import ComfyClient
 from comfy.protocol.events import Event, Progress
 from comfy.protocol.outputs import OutputFile, locate
 from comfy.ui.load import load_any
+from tests.support.model_inputs import model_inputs
 
 _FOLDER: Final = Path(__file__).parents[2] / "data" / "graphs"
 _SIDE: Final = 64  # px: what is drawn small is encoded quickly

@@ -15,7 +15,7 @@ from comfy.errors import GraphRejected
 from comfy.protocol.client import ComfyClient
 from comfy.protocol.outputs import locate
 from comfy.protocol.run import Outcome, PromptRun
-from comfy.rewrites import set_output_prefix
+from comfy.rewrites.output_prefix import set_output_prefix
 from comfy.wan.templates import TEMPLATES, Template
 
 pytestmark = pytest.mark.timeout(300)

@@ -27,7 +27,11 @@ from farm.broker import CeleryNotifier, make_app
 from farm.check.health import examine
 from farm.check.services import check_redis, check_s3
 from farm.errors import StackError
-from farm.local import LocalStack, News, PartName, PartNews, StackState, attach, down, local_environment
+from farm.local.parts import PartName
+from farm.local.running import attach, down, local_environment
+from farm.local.stack import LocalStack
+from farm.local.state import StackState
+from farm.local.supervisor import News, PartNews
 from farm.settings import RedisSettings, S3Settings
 from farm.status.not_fetching import NotFetching
 from farm.status.worker import WorkerStatus

@@ -12,7 +12,9 @@ from comfy.errors import GraphError
 from comfy.graphs.graph import load_graph, near_names, set_inputs
 from comfy.graphs.path_gate import check_paths
 from comfy.lint import lint
-from comfy.rewrites import ChangeKind, RewriteOptions, optimize
+from comfy.rewrites.change import ChangeKind
+from comfy.rewrites.optimize import optimize
+from comfy.rewrites.options import RewriteOptions
 from comfy.wan.roles import find_roles
 from farm.asking.request import JobRequest, prepare
 from farm.errors import FarmError

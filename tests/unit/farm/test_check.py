@@ -12,9 +12,10 @@ from typing import Any
 import pynvml
 import pytest
 
-from farm.check import Finding, check_everything, passed
 from farm.check import comfyui as comfyui_checks
 from farm.check.comfyui import check_comfyui, check_server
+from farm.check.every import check_everything, passed
+from farm.check.finding import Finding
 from farm.check.health import main as health
 from farm.check.machine import check_disk, check_gpu, check_python, check_video, check_wheels
 from farm.check.services import (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,15 @@ from farm.cli.commands import COMMANDS, function_of
 # Each takes a noticeable part of a second to import, on a machine that has nothing else to do.
 HEAVY = {"redis", "celery", "kombu", "boto3", "botocore", "asyncio", "aiohttp", "pydantic", "rich.markdown"}
 
+# The farm's own modules that each start may load: as many as it does load, and five more.
+MOST_OF_OURS = {
+    "from farm import Farm": 118,
+    "--help": 19,
+    "inspect": 103,
+    "lint": 171,
+    "plan": 138,
+}
+
 LOADED = """
 import sys
 try:
@@ -25,12 +35,16 @@ finally:
 """
 
 
-def heavy_after(code: str) -> set[str]:
-    """The heavy modules that a fresh interpreter has loaded once it ran `code`."""
+def loaded_after(code: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded once it ran `code`."""
     done = subprocess.run(
         [sys.executable, "-c", LOADED, code], capture_output=True, text=True, check=True, timeout=120
     )
-    return HEAVY & set(done.stderr.split())
+    return set(done.stderr.split())
+
+
+def heavy_after(code: str) -> set[str]:
+    return HEAVY & loaded_after(code)
 
 
 def heavy_after_command(*arguments: str) -> set[str]:
@@ -64,11 +78,32 @@ def test_the_list_of_templates_loads_no_client_of_a_server() -> None:
     assert heavy_after_command("templates") <= {"pydantic"}
 
 
+@pytest.fixture
+def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as alone:
+        alone.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("FARM_REDIS_URL", f"redis://127.0.0.1:{alone.getsockname()[1]}/0")
+
+
+@pytest.mark.usefixtures("nobody_listens")
 @pytest.mark.parametrize("name", ["plan", "validate"])
-def test_a_command_that_asks_the_fleet_loads_neither_celery_nor_boto3(name: str, graph: str) -> None:
+def test_a_command_that_finds_no_farm_loads_no_client_of_a_server(name: str, graph: str) -> None:
     loaded = heavy_after(f"from farm.cli.main import run; assert run([{name!r}, {graph!r}]) in (0, 5)")
 
-    assert loaded <= {"pydantic", "redis", "asyncio"}  # to import Redis's client loads asyncio
+    assert loaded <= {"pydantic"}
+
+
+@pytest.mark.usefixtures("nobody_listens")
+@pytest.mark.parametrize("start", MOST_OF_OURS)
+def test_a_start_loads_no_more_of_ours_than_it_needs(start: str, graph: str) -> None:
+    card = ["--gpu", "RTX 4090"] if start in ("lint", "plan") else []
+    arguments = [start] if start == "--help" else [start, graph, *card]
+    code = f"from farm.cli.main import run; assert run({arguments!r}) in (0, 11)"
+
+    loaded = loaded_after(start if start.startswith("from") else code)
+
+    ours = [name for name in loaded if name.partition(".")[0] in ("farm", "comfy", "worker")]
+    assert len(ours) <= MOST_OF_OURS[start]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

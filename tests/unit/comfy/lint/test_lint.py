@@ -13,7 +13,7 @@ from comfy.graphs.graph import LeftOut
 from comfy.lint import Severity, lint
 from comfy.lint.registry import RULES
 from comfy.node_defs.node_classes import cleans_memory
-from comfy.rewrites import Site
+from comfy.rewrites.site import Site
 from tests.support.fleet import changed, wan_graph
 from tests.support.sites import a_site, nodes
 

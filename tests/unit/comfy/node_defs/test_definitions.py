@@ -11,13 +11,13 @@ from comfy.node_defs.definitions import (
     NodeDef,
     Section,
     definitions_to_json,
-    model_inputs,
     node_to_json,
     parse_definitions,
     parse_node,
     shipped_definitions,
     with_choices,
 )
+from tests.support.model_inputs import model_inputs
 
 _OLD_STYLE: dict[str, Any] = {
     "input": {

@@ -11,7 +11,7 @@ from comfy.graphs.path_gate import path_problems
 from comfy.graphs.required import input_files, is_output, model_files, output_nodes
 from comfy.graphs.values import literal
 from comfy.judging.validation import validate
-from comfy.node_defs.definitions import Definitions, NodeDef, model_inputs, shipped_definitions
+from comfy.node_defs.definitions import Definitions, NodeDef, shipped_definitions
 from comfy.node_defs.node_classes import (
     CLASSES,
     FIRST_INPUT,
@@ -23,6 +23,7 @@ from comfy.node_defs.node_classes import (
     work_of,
 )
 from comfy.wan.roles import find_roles
+from tests.support.model_inputs import model_inputs
 
 LOADERS = [(name, row.input_file) for name, row in CLASSES.items() if row.input_file]
 OUTPUTS = [name for name, row in CLASSES.items() if row.is_output]

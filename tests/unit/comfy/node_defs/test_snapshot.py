@@ -8,12 +8,7 @@ import pytest
 
 from comfy.generations import Generation
 from comfy.node_defs.definitions import shipped_definitions
-from comfy.node_defs.snapshot import (
-    FOLDER,
-    filled,
-    shipped_nodes,
-    sources_of,
-)
+from comfy.node_defs.snapshot import FOLDER, filled, shipped_nodes, sources_of
 
 _FILES = sorted(FOLDER.rglob("*.json"))
 _TEXTS = {"tooltip", "description", "placeholder", "display_name", "output_tooltips"}

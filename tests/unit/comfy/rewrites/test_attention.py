@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from comfy.rewrites import Attention, Change, RewriteOptions, optimize
 from comfy.rewrites.attention import ATTENTION
+from comfy.rewrites.change import Change
+from comfy.rewrites.optimize import optimize
+from comfy.rewrites.options import Attention, RewriteOptions
 from tests.support.fleet import wan_graph
 from tests.support.sites import a_site, wrapper_graph
 

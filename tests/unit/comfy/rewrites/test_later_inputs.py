@@ -7,7 +7,9 @@ from typing import Any
 from comfy.generations import NEWEST, Generation
 from comfy.judging.validation import validate
 from comfy.node_defs.definitions import shipped_definitions
-from comfy.rewrites import ChangeKind, Optimized, Site, optimize
+from comfy.rewrites.change import ChangeKind
+from comfy.rewrites.optimize import Optimized, optimize
+from comfy.rewrites.site import Site
 from tests.support.fleet import wan_graph
 
 _NEW = shipped_definitions(NEWEST)

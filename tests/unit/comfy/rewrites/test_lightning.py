@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from comfy.judging.validation import validate
-from comfy.node_defs.definitions import (
-    Definitions,
-    with_choices,
-)
-from comfy.rewrites import ChangeKind, Optimized, RewriteOptions, RewriteStatus, optimize
+from comfy.node_defs.definitions import Definitions, with_choices
+from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.lightning import LIGHTNING
+from comfy.rewrites.optimize import Optimized, RewriteStatus, optimize
+from comfy.rewrites.options import RewriteOptions
 from tests.support.fleet import changed, wan_graph
 from tests.support.sites import a_site, nodes, wrapper_graph
 

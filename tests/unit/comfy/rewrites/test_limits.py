@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from comfy.judging.validation import validate
-from comfy.rewrites import ChangeKind, Optimized, RewriteOptions, RewriteStatus, optimize
+from comfy.rewrites.change import ChangeKind
+from comfy.rewrites.optimize import Optimized, RewriteStatus, optimize
+from comfy.rewrites.options import RewriteOptions
 from tests.support.fleet import changed, wan_graph
 from tests.support.sites import a_site, nodes
 

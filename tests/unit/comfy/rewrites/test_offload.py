@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from comfy.rewrites import Optimized, RewriteOptions, RewriteStatus, optimize
 from comfy.rewrites.offload import BLOCK_SWAP, FORCE_OFFLOAD, LOAD
+from comfy.rewrites.optimize import Optimized, RewriteStatus, optimize
+from comfy.rewrites.options import RewriteOptions
 from comfy.rewrites.rewrite import Rewrite
 from comfy.wan.models import GIB
 from tests.support.fleet import changed, wan_graph

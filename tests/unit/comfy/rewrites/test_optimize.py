@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from comfy.rewrites import ChangeKind, RewriteStatus, optimize
+from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.draft import Draft
 from comfy.rewrites.gguf import GGUF
+from comfy.rewrites.optimize import RewriteStatus, optimize
 from comfy.rewrites.registry import REWRITES
 from comfy.rewrites.rewrite import Rewrite
 from comfy.rewrites.unloads import UNLOADS

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from comfy.rewrites import ChangeKind, set_output_prefix
+from comfy.rewrites.change import ChangeKind
+from comfy.rewrites.output_prefix import set_output_prefix
 
 Capture = Callable[[str], dict[str, Any]]
 

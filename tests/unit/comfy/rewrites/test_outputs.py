@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from comfy.judging.validation import validate
-from comfy.rewrites import ChangeKind, RewriteOptions, RewriteStatus, optimize
+from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.metadata import METADATA
+from comfy.rewrites.optimize import RewriteStatus, optimize
+from comfy.rewrites.options import RewriteOptions
 from comfy.rewrites.previews import PREVIEWS
 from comfy.rewrites.video_format import MP4, NVENC
 from tests.support.fleet import wan_graph

@@ -10,8 +10,9 @@ import pytest
 
 from comfy.generations import NEWEST
 from comfy.node_defs.definitions import Definitions
-from comfy.rewrites import ChangeKind, RewriteStatus, optimize
+from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.offload import ENCODER
+from comfy.rewrites.optimize import RewriteStatus, optimize
 from comfy.rewrites.previews import DOUBLES
 from comfy.rewrites.separators import SEPARATORS
 from comfy.rewrites.unloads import UNLOADS

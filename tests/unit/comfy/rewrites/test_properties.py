@@ -16,9 +16,12 @@ from comfy.errors import GraphError
 from comfy.graphs.graph import check_graph
 from comfy.judging.validation import validate
 from comfy.node_defs.definitions import ANY_TYPE, InputDef, NodeDef, Section, shipped_definitions
-from comfy.rewrites import Attention, ChangeKind, RewriteOptions, RewriteStatus, Site, optimize
+from comfy.rewrites.change import ChangeKind
+from comfy.rewrites.optimize import RewriteStatus, optimize
+from comfy.rewrites.options import Attention, RewriteOptions
 from comfy.rewrites.registry import REWRITES
 from comfy.rewrites.rewrite import Rewrite
+from comfy.rewrites.site import Site
 from comfy.wan.templates import TEMPLATES
 from tests.support.sites import a_site, graphs_of_people, wrapper_graph
 

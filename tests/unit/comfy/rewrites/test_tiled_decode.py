@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from comfy.judging.validation import validate
-from comfy.rewrites import ChangeKind, optimize, tile_decodes
-from comfy.rewrites.tiled_decode import TILED_DECODE
+from comfy.rewrites.change import ChangeKind
+from comfy.rewrites.optimize import optimize
+from comfy.rewrites.tiled_decode import TILED_DECODE, tile_decodes
 from tests.support.fleet import wan_graph
 from tests.support.sites import a_site, nodes
 

@@ -11,7 +11,7 @@ import pytest
 
 from farm.check.comfyui import check_comfyui
 from farm.cli.main import run
-from farm.local import attach, local_environment, stack_folder
+from farm.local.running import attach, local_environment, stack_folder
 from farm.local.state import Passwords, StackState, write_state
 from farm.local.surroundings import settings_here
 from farm.process.identity import identify

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from comfy.rewrites import RewriteOptions
+from comfy.rewrites.options import RewriteOptions
 from farm.job import JobSpec
 from farm.store.base import Claim
 from tests.support.jobs import OTHER, TOKEN

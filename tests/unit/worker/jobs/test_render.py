@@ -27,7 +27,7 @@ from comfy.errors import (
 from comfy.protocol.outputs import OutputFile
 from comfy.protocol.patience import Patience
 from comfy.protocol.run import PromptRun
-from comfy.rewrites import Optimized
+from comfy.rewrites.optimize import Optimized
 from farm.job import JobSpec
 from farm.store.base import Claim
 from farm.testing import MemoryJobStore

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from comfy.rewrites import Optimized
+from comfy.rewrites.optimize import Optimized
 from farm.job import JobState
 from farm.status.not_fetching import NotFetching
 from farm.store.base import Claim

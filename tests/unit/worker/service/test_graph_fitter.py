@@ -11,7 +11,7 @@ import pytest
 
 from comfy.errors import GraphError, ServerUnreachable
 from comfy.node_defs.definitions import NodeDef, shipped_definitions
-from comfy.rewrites import ChangeKind
+from comfy.rewrites.change import ChangeKind
 from comfy.wan.cards import IDLE_BYTES
 from comfy.wan.models import GIB
 from farm.job import JobSpec
