@@ -17,7 +17,7 @@ from comfy.graphs.graph import Loaded
 from comfy.graphs.values import Setting
 from comfy.lint import lint
 from comfy.node_defs.definitions import Definitions, parse_definitions, shipped_definitions
-from comfy.rewrites import Site
+from comfy.rewrites.site import Site
 from comfy.ui.load import load_any
 from comfy.wan.roles import Roles, find_roles
 from tests.support.corpus import bare

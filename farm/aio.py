@@ -10,44 +10,60 @@ import asyncio
 import builtins
 import functools
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, Unpack
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, Unpack
 
 from comfy.doctor.report import Report
-from comfy.node_defs.definitions import Definitions
 from comfy.wan.binding import Bindings
 from farm.asking.building import GraphSource, InputSource
 from farm.asking.request import JobOptions, JobRequest
 from farm.asking.selection import Selection
-from farm.client import BATCH, Checked, Farm, succeeded
+from farm.client import BATCH, Farm, succeeded
 from farm.errors import JobFailed, WaitTimeout
 from farm.handle import Job, Result, result_of
-from farm.job import Artifact, JobEvent, JobRecord, JobResult, JobSpec, JobState
+from farm.job import Artifact, JobEvent, JobRecord, JobResult, JobState
 from farm.reports import FleetDiagnosis
 from farm.settings import RedisSettings, S3Settings
-from farm.status.worker import WorkerStatus
 from farm.steering import Wanted, ids_of
 from farm.storage import Storage
 from farm.storage.base import ProgressHook
 from farm.storage.downloads import DEFAULT_NAME, Extra
-from farm.store.base import Counts, Page
+from farm.store.base import Page
 from farm.store.follow import ends
 from farm.store.follower import Follower
 from farm.store.roles import SubmitterStore
-
-if TYPE_CHECKING:
-    from farm.fleet.planning import JobPlan
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _THREADS: Final = 8
 _LOOK_AGAIN_S: Final = 15.0  # a job whose last event was missed is found out by then
 _PAGE: Final = 50
+
+
+def _in_a_thread(
+    method: Callable[Concatenate[Farm, _P], _T],
+) -> Callable[Concatenate[AsyncFarm, _P], Coroutine[Any, Any, _T]]:
+    """A short call of `Farm` as one of `AsyncFarm`, which makes it in its threads."""
+
+    @functools.wraps(method)
+    async def ask(farm: AsyncFarm, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return await farm.call(functools.partial(method, farm._farm), *args, **kwargs)
+
+    return ask
 
 
 class AsyncFarm:
@@ -121,27 +137,11 @@ class AsyncFarm:
         records = await self.call(lambda: [job.record for job in submit(requests, batch=batch)])
         return [AsyncJob(self, record) for record in records]
 
-    async def checked(self, request: JobRequest) -> Checked:
-        """As `Farm.checked`."""
-        return await self.call(self._farm.checked, request)
-
-    async def node_definitions(self) -> Definitions:
-        """As `Farm.node_definitions`."""
-        return await self.call(self._farm.node_definitions)
-
-    async def validate(self, request: JobRequest) -> JobSpec:
-        """As `Farm.validate`."""
-        return await self.call(self._farm.validate, request)
-
-    async def plan(
-        self, request: JobRequest, *, gpus: Sequence[str] = (), vram_gib: float | None = None
-    ) -> JobPlan:
-        """As `Farm.plan`."""
-        return await self.call(self._farm.plan, request, gpus=gpus, vram_gib=vram_gib)
-
-    async def why_waiting(self, job_id: str) -> builtins.list[str]:
-        """As `Farm.why_waiting`."""
-        return await self.call(self._farm.why_waiting, job_id)
+    checked = _in_a_thread(Farm.checked)
+    node_definitions = _in_a_thread(Farm.node_definitions)
+    validate = _in_a_thread(Farm.validate)
+    plan = _in_a_thread(Farm.plan)
+    why_waiting = _in_a_thread(Farm.why_waiting)
 
     async def get(self, job_id: str) -> AsyncJob:
         """As `Farm.get`."""
@@ -240,17 +240,13 @@ class AsyncFarm:
                 raise WaitTimeout(job_id, record.state, time.monotonic() - started) from None
         return AsyncJob(self, succeeded(record))
 
-    async def cancel(self, job_id: str, *, reason: str = "") -> JobState:
-        """As `Farm.cancel`."""
-        return await self.call(self._farm.cancel, job_id, reason=reason)
+    cancel = _in_a_thread(Farm.cancel)
 
     async def retry(self, job_id: str) -> AsyncJob:
         """As `Farm.retry`."""
         return AsyncJob(self, await self.call(lambda: self._farm.retry(job_id).record))
 
-    async def cancel_many(self, jobs: Wanted, *, reason: str = "") -> dict[str, JobState]:
-        """As `Farm.cancel_many`."""
-        return await self.call(self._farm.cancel_many, jobs, reason=reason)
+    cancel_many = _in_a_thread(Farm.cancel_many)
 
     async def retry_many(self, jobs: Wanted) -> AsyncIterator[str]:
         """As `Farm.retry_many`: ``async for job_id in farm.retry_many(…)``."""
@@ -258,21 +254,10 @@ class AsyncFarm:
         while (job_id := await self.call(next, ids, None)) is not None:
             yield job_id
 
-    async def pause_many(self, jobs: Wanted) -> dict[str, JobState]:
-        """As `Farm.pause_many`."""
-        return await self.call(self._farm.pause_many, jobs)
-
-    async def resume_many(self, jobs: Wanted) -> dict[str, JobState]:
-        """As `Farm.resume_many`."""
-        return await self.call(self._farm.resume_many, jobs)
-
-    async def prioritize_many(self, jobs: Wanted, priority: int) -> dict[str, JobState]:
-        """As `Farm.prioritize_many`."""
-        return await self.call(self._farm.prioritize_many, jobs, priority)
-
-    async def remove_many(self, jobs: Wanted) -> dict[str, JobState]:
-        """As `Farm.remove_many`."""
-        return await self.call(self._farm.remove_many, jobs)
+    pause_many = _in_a_thread(Farm.pause_many)
+    resume_many = _in_a_thread(Farm.resume_many)
+    prioritize_many = _in_a_thread(Farm.prioritize_many)
+    remove_many = _in_a_thread(Farm.remove_many)
 
     async def wait_many(self, jobs: Wanted, *, timeout_s: float | None = None) -> builtins.list[AsyncJob]:
         """As `Farm.wait_many`. A wait that is cancelled leaves the jobs as they are."""
@@ -300,13 +285,8 @@ class AsyncFarm:
         while (one := await self.call(next, pulled, None)) is not None:
             yield AsyncJob(self, one[0].record), one[1]
 
-    async def workers(self) -> Sequence[WorkerStatus]:
-        """As `Farm.workers`."""
-        return await self.call(self._farm.workers)
-
-    async def counts(self) -> Counts:
-        """As `Farm.counts`."""
-        return await self.call(self._farm.counts)
+    workers = _in_a_thread(Farm.workers)
+    counts = _in_a_thread(Farm.counts)
 
     async def close(self) -> None:
         """End threads and give connections back; who still waits is told by `asyncio.CancelledError`."""

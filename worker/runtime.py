@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 from farm.broker import CeleryNotifier, make_app
@@ -103,52 +103,33 @@ class Settings:
         return 2 + self.worker.publish_slots
 
 
+@dataclass(eq=False, kw_only=True)
 class Worker:
     """One worker: what Celery's hooks and its one task call. `build` makes it."""
 
-    def __init__(
-        self,
-        *,
-        gate: Gate,
-        store: JobStore,
-        storage: Storage,
-        machine: Machine,
-        holds: Holds,
-        retained: RetainedRenders,
-        storage_watch: StorageWatch,
-        name: str,
-        steward: Steward,
-        desk: Desk,
-        draining: Draining,
-        drain_grace_s: float,
-        parts: Sequence[Part],
-        watchdog: Watchdog,
-        lifetime: Lifetime,
-        changed: threading.Event,
-    ) -> None:
-        """Take what `build` has made; `parts` are started in their order."""
-        self._gate = gate
-        self._store = store
-        self._storage = storage
-        self._machine = machine
-        self._holds = holds
-        self._retained = retained
-        self._storage_watch = storage_watch
-        self._name = name
-        self._fuses: list[threading.Timer] = []  # that end the process, should a drain not do it
-        self._steward = steward
-        self._desk = desk
-        self._draining = draining
-        self._drain_grace_s = drain_grace_s
-        self._parts = parts
-        self._watchdog = watchdog
-        self._lifetime = lifetime
-        self._changed = changed
+    gate: Gate
+    store: JobStore
+    storage: Storage
+    machine: Machine
+    holds: Holds
+    retained: RetainedRenders
+    storage_watch: StorageWatch
+    name: str
+    steward: Steward
+    desk: Desk
+    draining: Draining
+    drain_grace_s: float
+    parts: Sequence[Part]  # started in this order
+    watchdog: Watchdog
+    lifetime: Lifetime
+    changed: threading.Event
+    # They end the process, should a drain not do it.
+    fuses: list[threading.Timer] = field(default_factory=list)
 
     @property
     def vram_gib(self) -> int:
         """The VRAM class whose jobs it takes, with all smaller ones."""
-        return self._machine.comfy.vram_class_gib or VRAM_CLASSES_GIB[0]
+        return self.machine.comfy.vram_class_gib or VRAM_CLASSES_GIB[0]
 
     def start(self) -> None:
         """Bring everything up; returns when ComfyUI answers.
@@ -162,9 +143,9 @@ class Worker:
             FarmError: Redis or S3 cannot be used as they are. An S3 that is only away ends no worker.
         """
         # Before anything else, which may take long: the right to the jobs whose finished files wait here.
-        for retained in self._retained.all():
-            self._store.keep_on_hold(retained.job_id, self._name, hold_s=HOLD_S)
-        facts = self._store.ping()
+        for retained in self.retained.all():
+            self.store.keep_on_hold(retained.job_id, self.name, hold_s=HOLD_S)
+        facts = self.store.ping()
         for warning in [*check_server(facts), *doubts(facts)]:
             log.warning("Redis should be set up better", extra={"event": "redis_warning", "what": warning})
         kept = facts["durability"]
@@ -172,21 +153,21 @@ class Worker:
             "How durable jobs and results are",
             extra={"event": "redis_durability", "durability": kept.value, "loses": kept.loses},
         )
-        self._lifetime.start(self._steward)
-        self._storage_watch.note(_trouble_of(self._storage))
+        self.lifetime.start(self.steward)
+        self.storage_watch.note(_trouble_of(self.storage))
         # Nothing is said in this worker's name before name and card are its own.
-        self._holds.take()
-        self._draining.obey()  # an order outlives the worker that it was given to
-        for part in self._parts:
-            self._lifetime.start(part)
-        self._machine.start()
-        self._changed.set()
+        self.holds.take()
+        self.draining.obey()  # an order outlives the worker that it was given to
+        for part in self.parts:
+            self.lifetime.start(part)
+        self.machine.start()
+        self.changed.set()
 
     def open(self) -> None:
         """Fetch from now on: Celery is connected."""
-        self._gate.open(NotFetching.STARTING)
-        self._lifetime.start(self._watchdog)
-        self._changed.set()  # who waits for this worker reads it there
+        self.gate.open(NotFetching.STARTING)
+        self.lifetime.start(self.watchdog)
+        self.changed.set()  # who waits for this worker reads it there
 
     def work_on(
         self,
@@ -197,20 +178,20 @@ class Worker:
         turn: GpuTurn,
     ) -> str:
         """See `Desk.work_on`."""
-        return self._desk.work_on(job_id, priority=priority, announce=announce, turn=turn)
+        return self.desk.work_on(job_id, priority=priority, announce=announce, turn=turn)
 
     def drain(self) -> None:
         """Fetch nothing more; give what still renders after the grace back, so that it runs elsewhere."""
-        fuse = threading.Timer(self._drain_grace_s + _END_S, _give_up, (self._gate, self._lifetime))
+        fuse = threading.Timer(self.drain_grace_s + _END_S, _give_up, (self.gate, self.lifetime))
         fuse.daemon = True
         fuse.start()
-        self._fuses.append(fuse)
-        self._draining.end(self._drain_grace_s)
+        self.fuses.append(fuse)
+        self.draining.end(self.drain_grace_s)
 
     def stop(self) -> None:
         """End everything that was made and started, in reverse; does nothing the second time."""
-        self._lifetime.end()
-        for fuse in self._fuses:
+        self.lifetime.end()
+        for fuse in self.fuses:
             fuse.cancel()
 
 

@@ -77,6 +77,10 @@ _WITH_VACE: Final = 17.34e9
 
 
 _model: Final = partial(ModelSet, kind=Kind.MODEL, vae="2.1")
+_of_14b: Final = partial(_model, family=WAN_14B)
+_pair_of_14b: Final = partial(_of_14b, experts=HIGH_LOW)
+_of_5b: Final = partial(_model, family=WAN_5B)
+_of_1_3b: Final = partial(_model, family=WAN_1_3B)
 _added: Final = partial(ModelSet, kind=Kind.ADDED)
 _lora: Final = partial(ModelSet, kind=Kind.LORA)
 _encoder: Final = partial(ModelSet, kind=Kind.ENCODER)
@@ -90,100 +94,87 @@ STEPS_OF_MOST: Final = 4
 
 # Distilled: what they do in few steps they do without guidance.
 _FEW_STEPS: Final = (
-    _model(
+    _pair_of_14b(
         name="WAN 2.2 A14B, 4 steps (LightX2V, full models)",
         pattern=rf"{_A14B}(?=.*(light ?x2v|distill|nvfp4 sparse|\dsteps?|\d steps?)).*(high|low)",
         source=_LIGHTX2V,
-        family=WAN_14B,
-        experts=HIGH_LOW,
         steps=4,
         weights=_A14B_WEIGHTS,
     ),
-    _model(
+    _pair_of_14b(
         name="WAN 2.2 A14B, rCM (TurboDiffusion)",
         pattern=rf"turbo ?(wan|diffusion)(?=.*({_22}|wan2 2|a14b))",
         source="https://github.com/thu-ml/TurboDiffusion",
-        family=WAN_14B,
-        experts=HIGH_LOW,
         steps=4,
         weights=_A14B_WEIGHTS,
     ),
-    _model(
+    _of_1_3b(
         name="WAN 2.1 1.3B, rCM (TurboDiffusion)",
         pattern=rf"(?=.*(turbo ?(wan|diffusion)|(?<![a-z])r ?cm(?![a-z]))){_1_3B}",
         source="https://github.com/thu-ml/TurboDiffusion",
-        family=WAN_1_3B,
         steps=4,
         weights=1.42e9,
     ),
-    _model(
+    _of_14b(
         name="WAN 2.1 14B, rCM (TurboDiffusion)",
         pattern=rf"(?=.*(turbo ?(wan|diffusion)|(?<![a-z])r ?cm(?![a-z]))){_14B}",
         source="https://github.com/thu-ml/TurboDiffusion",
-        family=WAN_14B,
         tasks=("t2v",),
         steps=4,
         weights=_A14B_WEIGHTS,
     ),
-    _model(
+    _of_14b(
         name="WAN 2.2 rapid merge",
         pattern=r"(?=.*(?<![a-z])wan)(?=.*rapid)(?=.*(aio|mega|all ?in ?one))",
         source="https://huggingface.co/Phr00t/WAN2.2-14B-Rapid-AllInOne",
-        family=WAN_14B,
         tasks=("t2v", "i2v"),
         steps=4,
     ),
-    _model(
+    _of_5b(
         name="WAN 2.2 TI2V 5B, 3 steps (FastWan)",
         pattern=rf"(?=.*fast ?wan){_5B}",
         source="https://huggingface.co/FastVideo/FastWan2.2-TI2V-5B-FullAttn-Diffusers",
-        family=WAN_5B,
         tasks=("t2v", "i2v"),
         steps=3,
         weights=5e9,
         vae="2.2",
     ),
-    _model(
+    _of_1_3b(
         name="WAN 2.1 T2V 1.3B, 3 steps (FastWan)",
         pattern=rf"(?=.*fast ?wan){_1_3B}",
         source="https://huggingface.co/FastVideo/FastWan2.1-T2V-1.3B-Diffusers",
-        family=WAN_1_3B,
         tasks=("t2v",),
         steps=3,
         weights=1.42e9,
     ),
-    _model(
+    _of_14b(
         name="WAN 2.1 T2V 14B, 3 steps (FastWan)",
         pattern=rf"(?=.*fast ?wan){_14B}",
         source="https://huggingface.co/FastVideo/FastWan2.1-T2V-14B-480P-Diffusers",
-        family=WAN_14B,
         tasks=("t2v",),
         steps=3,
         weights=_A14B_WEIGHTS,
     ),
-    _model(
+    _of_1_3b(
         name="WAN 2.1 T2V 1.3B, autoregressive (Causal Forcing, Self Forcing)",
         pattern=rf"(?=.*(causal|self) ?forcing){_1_3B}",
         source="https://github.com/thu-ml/Causal-Forcing",
-        family=WAN_1_3B,
         tasks=("t2v",),
         steps=4,
         weights=1.42e9,
     ),
-    _model(
+    _of_1_3b(
         name="WAN 2.1 T2V 1.3B, autoregressive (Causal Forcing, Self Forcing), size not in its name",
         pattern=r"(causal|self) ?forcing(?!.*14b)",
         source="https://github.com/thu-ml/Causal-Forcing",
-        family=WAN_1_3B,
         tasks=("t2v",),
         steps=4,
         weights=1.42e9,
     ),
-    _model(
+    _of_5b(
         name="WAN 2.2 TI2V 5B, 4 steps (Turbo)",
         pattern=rf"(?=.*turbo){_5B}",
         source="https://github.com/quanhaol/Wan2.2-TI2V-5B-Turbo",
-        family=WAN_5B,
         tasks=("t2v", "i2v"),
         steps=4,
         weights=5e9,
@@ -193,303 +184,261 @@ _FEW_STEPS: Final = (
 
 # Trained further for another task.
 _FOR_A_TASK: Final = (
-    _model(
+    _pair_of_14b(
         name="Bernini-R",
         pattern=r"bernini",
         source="https://huggingface.co/Comfy-Org/Bernini-R",
-        family=WAN_14B,
         tasks=("edit",),
-        experts=HIGH_LOW,
         weights=15.6e9,
         goes_with=("LightX2V LoRA for WAN 2.1 T2V 14B", "LightX2V LoRAs for Bernini-R"),
     ),
-    _model(
+    _of_14b(
         name="Wan-Dancer",
         pattern=r"(?<![a-z])wan ?(2 ?[12] )?dancer",
         source="https://huggingface.co/Comfy-Org/Wan-Dancer",
-        family=WAN_14B,
         tasks=("dance",),
         experts=("global", "local"),
         weights=17.1e9,
         activations=1.8,
     ),
-    _model(
+    _of_14b(
         name="WAN Animate 2, distilled",
         pattern=r"animate ?2(?! ?\d).*distill",
         source="https://huggingface.co/Comfy-Org/Wan-Animate-2",
-        family=WAN_14B,
         tasks=("animate",),
         steps=10,
         weights=16.65e9,
         precision=Precision.INT8,
     ),
-    _model(
+    _of_14b(
         name="WAN Animate 2",
         pattern=r"(?<![a-z])wan ?animate ?2(?! ?\d)",
         source="https://huggingface.co/Comfy-Org/Wan-Animate-2",
-        family=WAN_14B,
         tasks=("animate",),
         weights=16.65e9,
         precision=Precision.INT8,
     ),
-    _model(
+    _of_14b(
         name="WAN 2.2 Animate",
         pattern=r"(?<![a-z])animate(?![a-z])(?=.*14b)|wan ?(2 ?2 )?animate",
         source=f"{_REPACKAGED} , {_KIJAI_FP8}",
-        family=WAN_14B,
         tasks=("animate",),
         weights=17.27e9,
         goes_with=("WAN 2.2 Animate relight LoRA", "LightX2V LoRA for WAN 2.1 I2V 14B"),
     ),
-    _model(
+    _of_14b(
         name="SteadyDancer",
         pattern=r"steady ?dancer",
         source=_KIJAI_FP8,
-        family=WAN_14B,
         tasks=("animate",),
         weights=_I2V_21,
     ),
-    _model(
+    _of_14b(
         name="One-to-All Animation",
         pattern=r"one ?to ?all",
         source=_KIJAI_FP8,
-        family=WAN_14B,
         tasks=("animate",),
     ),
-    _model(
+    _of_14b(
         name="WanMove",
         pattern=r"(?<![a-z])wan ?(2 ?1 )?(wan ?)?move",
         source=f"{_KIJAI_FP8} , {_TEMPLATES}",
-        family=WAN_14B,
         tasks=("i2v",),
         weights=_I2V_21,
     ),
-    _model(
+    _of_14b(
         name="SCAIL",
         pattern=r"(?<![a-z])scail(?![a-z])",
         source=_TEMPLATES,
-        family=WAN_14B,
         tasks=("animate",),
         weights=16.65e9,
         goes_with=("SCAIL 2 DPO LoRA",),
     ),
-    _model(
+    _of_1_3b(
         name="HuMo 1.7B",
         pattern=r"hu ?mo.*1 7b",
         source="https://huggingface.co/Comfy-Org/HuMo_ComfyUI",
-        family=WAN_1_3B,
         tasks=("s2v",),
         weights=1.7e9,
     ),
-    _model(
+    _of_14b(
         name="HuMo 17B",
         pattern=r"(?<![a-z])hu ?mo(?![a-z])",
         source="https://huggingface.co/Comfy-Org/HuMo_ComfyUI",
-        family=WAN_14B,
         tasks=("s2v",),
         weights=17.06e9,
     ),
-    _model(
+    _of_1_3b(
         name="Phantom 1.3B",
         pattern=rf"(?=.*phantom){_1_3B}",
         source="https://huggingface.co/bytedance-research/Phantom",
-        family=WAN_1_3B,
         tasks=("s2v",),
         weights=1.42e9,
     ),
-    _model(
+    _of_14b(
         name="Phantom 14B",
         pattern=r"phantom",
         source="https://huggingface.co/bytedance-research/Phantom",
-        family=WAN_14B,
         tasks=("s2v",),
         weights=_A14B_WEIGHTS,
     ),
-    _model(
+    _of_14b(
         name="WAN 2.2 S2V 14B",
         pattern=rf"(?=.*(?<![a-z])s2v){_14B}",
         source=_REPACKAGED,
-        family=WAN_14B,
         tasks=("s2v",),
         weights=16.29e9,
     ),
-    _model(
+    _of_14b(
         name="FantasyTalking",
         pattern=r"fantasy ?talking.*14b",
         source=_KIJAI,
-        family=WAN_14B,
         tasks=("s2v",),
     ),
-    _model(
+    _of_14b(
         name="MAGREF",
         pattern=r"mag ?ref",
         source=_KIJAI,
-        family=WAN_14B,
         tasks=("i2v",),
         weights=_I2V_21,
     ),
-    _model(
+    _of_14b(
         name="ChronoEdit",
         pattern=r"chrono ?edit",
         source=_KIJAI,
-        family=WAN_14B,
         tasks=("edit",),
         weights=_I2V_21,
     ),
-    _model(
+    _of_14b(
         name="ATI",
         pattern=rf"(?<![a-z])ati(?![a-z])(?=.*14b)|(?=.*{_WAN}).*(?<![a-z])ati(?![a-z])",
         source=f"{_KIJAI} , https://docs.comfy.org/tutorials/video/wan/wan-ati",
-        family=WAN_14B,
         tasks=("i2v",),
         weights=17.14e9,
     ),
-    _model(
+    _pair_of_14b(
         name="WAN 2.2 VACE-Fun A14B",
         pattern=rf"(?=.*vace)(?=.*fun){_A14B}",
         source="https://huggingface.co/alibaba-pai/Wan2.2-VACE-Fun-A14B",
-        family=WAN_14B,
         tasks=("vace",),
-        experts=HIGH_LOW,
         weights=_WITH_VACE,
         activations=1.2,
     ),
-    _model(
+    _of_1_3b(
         name="WAN VACE 1.3B",
         pattern=rf"(?=.*vace){_1_3B}",
         source=_REPACKAGED_21,
-        family=WAN_1_3B,
         tasks=("vace",),
         weights=2.15e9,
         activations=1.2,
     ),
-    _model(
+    _of_14b(
         name="WAN VACE 14B",
         pattern=rf"(?=.*vace)(?=.*(14b|{_WAN}))",
         source=_REPACKAGED_21,
-        family=WAN_14B,
         tasks=("vace",),
         weights=_WITH_VACE,
         activations=1.2,
     ),
-    _model(
+    _of_5b(
         name="WAN 2.2 Fun 5B",
         pattern=rf"(?=.*(?<![a-z])fun(?![a-z])){_5B}",
         source="https://huggingface.co/alibaba-pai/Wan2.2-Fun-5B-Control",
-        family=WAN_5B,
         tasks=("control",),
         weights=5e9,
         vae="2.2",
     ),
-    _model(
+    _pair_of_14b(
         name="WAN 2.2 Fun A14B (Control, Inpaint, Camera)",
         pattern=rf"(?=.*(?<![a-z])fun(?![a-z])){_A14B}",
         source=_FUN,
-        family=WAN_14B,
         tasks=("control",),
-        experts=HIGH_LOW,
         weights=15.3e9,
     ),
-    _model(
+    _of_1_3b(
         name="WAN 2.1 Fun 1.3B",
         pattern=rf"(?=.*(?<![a-z])fun(?![a-z])){_1_3B}",
         source="https://huggingface.co/alibaba-pai/Wan2.1-Fun-1.3B-Control",
-        family=WAN_1_3B,
         tasks=("control",),
         weights=1.6e9,
     ),
-    _model(
+    _of_14b(
         name="WAN 2.1 Fun 14B",
         pattern=rf"(?=.*(?<![a-z])fun(?![a-z])){_14B}",
         source="https://huggingface.co/alibaba-pai/Wan2.1-Fun-14B-Control",
-        family=WAN_14B,
         tasks=("control",),
         weights=_I2V_21,
     ),
-    _model(
+    _of_14b(
         name="SkyReels V2 14B",
         pattern=rf"(?=.*sky ?reels){_14B}",
         source=_KIJAI,
-        family=WAN_14B,
         weights=_A14B_WEIGHTS,
     ),
-    _model(
+    _of_1_3b(
         name="SkyReels V2 1.3B",
         pattern=rf"(?=.*sky ?reels){_1_3B}",
         source=_KIJAI,
-        family=WAN_1_3B,
         weights=1.42e9,
     ),
 )
 
 # As they were released.
 _BASE: Final = (
-    _model(
+    _of_5b(
         name="WAN 2.2 TI2V 5B",
         pattern=rf"(?=.*(?<![a-z])(wan|ti2v)){_5B}",
         source=_REPACKAGED,
-        family=WAN_5B,
         tasks=("t2v", "i2v"),
         weights=5e9,
         vae="2.2",
     ),
-    _model(
+    _pair_of_14b(
         name="WAN 2.2 A14B",
         pattern=rf"{_22}(?=.*14b)|(?=.*14b).*{_22}|(?=.*(?<![a-z])wan).*a14b",
         source=f"{_REPACKAGED} , {_KIJAI_FP8}",
-        family=WAN_14B,
-        experts=HIGH_LOW,
         weights=_A14B_WEIGHTS,
         goes_with=("Lightning LoRAs for WAN 2.2 A14B",),
     ),
-    _model(
+    _of_1_3b(
         name="WAN 2.1 T2V 1.3B",
         pattern=rf"(?=.*(?<![a-z])wan){_1_3B}",
         source=_REPACKAGED_21,
-        family=WAN_1_3B,
         weights=1.42e9,
     ),
-    _model(
+    _of_14b(
         name="WAN 2.1 I2V 14B",
         pattern=rf"(?=.*{_21})(?=.*(i2v|flf2v)){_14B}",
         source=_REPACKAGED_21,
-        family=WAN_14B,
         tasks=("i2v",),
         weights=_I2V_21,
         goes_with=("LightX2V LoRA for WAN 2.1 I2V 14B",),
     ),
-    _model(
+    _of_14b(
         name="WAN 2.1 T2V 14B",
         pattern=rf"(?=.*{_21}){_14B}",
         source=_REPACKAGED_21,
-        family=WAN_14B,
         weights=_A14B_WEIGHTS,
         goes_with=("LightX2V LoRA for WAN 2.1 T2V 14B",),
     ),
-    _model(
+    _pair_of_14b(
         name="a WAN model of 14B",
         pattern=r"(?=.*(?<![a-z])wan)(?=.*14b)",
         source=_KIJAI,
-        family=WAN_14B,
-        experts=HIGH_LOW,
     ),
 )
 
 # Names that do not tell how large the model is: taken for the one that is usual under them.
 _GUESSED: Final = (
-    _model(
+    _pair_of_14b(
         name="a merge of WAN 2.2, taken for A14B",
         pattern=_22,
         source="the usual one of its version; the 5B model says 5B in its name",
-        family=WAN_14B,
-        experts=HIGH_LOW,
     ),
-    _model(
+    _pair_of_14b(
         name="a merge of WAN, taken for 14B",
         pattern=r"(?<![a-z])wan(?![a-z])|(?<![a-z])wan ?(video )?2 ?1",
         source="the usual one; smaller models say so in their names",
-        family=WAN_14B,
-        experts=HIGH_LOW,
     ),
 )
 

@@ -13,8 +13,6 @@ import time
 from collections import ChainMap
 from collections.abc import Hashable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, cast
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, cast
 
 from comfy.errors import GraphProblem, UnknownMessage

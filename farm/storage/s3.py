@@ -41,7 +41,10 @@ _DELETE_BATCH: Final = 1000  # what one DeleteObjects takes
 
 
 class S3Storage:
-    """A bucket on an S3 server. Cheap to make: the client comes with the first request (about 40 ms)."""
+    """A bucket on an S3 server. Cheap to make: the client comes with the first request (about 40 ms).
+
+    What each method promises stands in `farm.storage.base.Storage`.
+    """
 
     def __init__(self, settings: S3Settings, *, patience: S3Patience | None = None) -> None:
         """Raises `SettingsError` when the settings contradict each other; asks no server anything."""
@@ -118,14 +121,12 @@ class S3Storage:
         return StoredFile(key=key, size_bytes=size_bytes, sha256=sha256)
 
     def put_bytes(self, data: bytes, key: str, *, media_type: str) -> StoredFile:
-        """See `Storage.put_bytes`."""
         check_key(key)
         with self._errors(f"upload of {key}", key=key):
             self._made().client.put_object(Bucket=self.bucket, Key=key, Body=data, ContentType=media_type)
         return StoredFile(key=key, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
     def upload_input(self, source: Path | bytes, *, suffix: str = "") -> str:
-        """See `Storage.upload_input`."""
         return store_input(self, source, suffix=suffix)
 
     # ----------------------------------------------------------------- out
@@ -156,7 +157,6 @@ class S3Storage:
         return stored
 
     def read_bytes(self, key: str, *, limit_bytes: int = 16 << 20) -> bytes:
-        """See `Storage.read_bytes`."""
         with self._errors(f"download of {key}", key=key):
             answer = self._made().client.get_object(Bucket=self.bucket, Key=key)
             with answer["Body"] as body:
@@ -166,7 +166,6 @@ class S3Storage:
                 return body.read()
 
     def stream(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """See `Storage.stream`."""
         # Asked for now, not at the first piece: who answers HTTP must know of a 404 before it sends headers.
         request: dict[str, Any] = {"Bucket": self.bucket, "Key": key}
         if start or length is not None:
@@ -182,7 +181,6 @@ class S3Storage:
     # ---------------------------------------------------------- what is there
 
     def find(self, key: str, *, bucket: str | None = None) -> ListedObject | None:
-        """See `Storage.find`."""
         bucket = bucket or self.bucket
         try:
             with self._errors(f"look at {key}", key=key, bucket=bucket):
@@ -192,11 +190,9 @@ class S3Storage:
         return ListedObject(key=key, size_bytes=found["ContentLength"], modified_at=found["LastModified"])
 
     def exists(self, key: str) -> bool:
-        """See `Storage.exists`."""
         return self.find(key) is not None
 
     def list(self, prefix: str = "") -> Iterator[ListedObject]:
-        """See `Storage.list`."""
         with self._errors(f"listing of {prefix or 'all'}"):
             pages = self._made().client.get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self.bucket, Prefix=prefix):
@@ -206,12 +202,10 @@ class S3Storage:
                     )
 
     def delete(self, key: str) -> None:
-        """See `Storage.delete`."""
         with self._errors(f"deletion of {key}", key=key):
             self._made().client.delete_object(Bucket=self.bucket, Key=key)
 
     def delete_prefix(self, prefix: str) -> int:
-        """See `Storage.delete_prefix`."""
         keys = [found.key for found in self.list(check_prefix(prefix))]
         for start in range(0, len(keys), _DELETE_BATCH):
             batch = keys[start : start + _DELETE_BATCH]
@@ -225,7 +219,6 @@ class S3Storage:
         return len(keys)
 
     def abort_uploads(self, prefix: str, *, before: datetime) -> int:
-        """See `Storage.abort_uploads`."""
         aborted = 0
         for key, upload_id in self._uploads(check_prefix(prefix), before):
             with suppress(ObjectNotFound), self._errors(f"giving up an upload of {key}", key=key):
@@ -247,7 +240,6 @@ class S3Storage:
         return found
 
     def url(self, key: str, *, expires_s: int | None = None, download_name: str | None = None) -> str:
-        """See `Storage.url`."""
         wanted = {"Bucket": self.bucket, "Key": key}
         if download_name is not None:
             wanted["ResponseContentDisposition"] = _attachment(download_name)
@@ -257,7 +249,6 @@ class S3Storage:
             )
 
     def check(self) -> None:
-        """See `Storage.check`."""
         # No HEAD first: its answers carry no error code, a PUT's say whether key, secret or bucket is wrong.
         key = self._keys.scratch_key(f"check-{uuid.uuid4().hex}.txt")
         self.put_bytes(b"farm check", key, media_type="text/plain")
@@ -270,7 +261,6 @@ class S3Storage:
             self.delete(key)
 
     def close(self) -> None:
-        """See `Storage.close`."""
         with self._lock:
             parts, self._parts = self._parts, None
         if parts is not None and parts.pid == os.getpid():

@@ -28,6 +28,8 @@ _MARK = ".part"  # of a file that is not whole yet; no key of ours ends so
 class FolderStorage:
     """Each bucket is a folder in `root`, each object a file; links are ``file:`` addresses.
 
+    What each method promises stands in `farm.storage.base.Storage`.
+
     Attributes:
         broken: while set, every call fails with it: ``StorageUnavailable("folder", "unplugged")``.
         writes: keys in the order in which they were written.
@@ -62,12 +64,10 @@ class FolderStorage:
         progress: ProgressHook | None = None,
         stop: StopHook | None = None,
     ) -> StoredFile:
-        """See `Storage.upload`."""
         target = self._target(check_key(key), media_type)
         return self._copy(path, target, key, progress=progress, stop=stop)
 
     def put_bytes(self, data: bytes, key: str, *, media_type: str) -> StoredFile:
-        """See `Storage.put_bytes`."""
         target = self._target(check_key(key), media_type)
         part = _part_of(target)
         part.write_bytes(data)
@@ -75,7 +75,6 @@ class FolderStorage:
         return StoredFile(key=key, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
     def upload_input(self, source: Path | bytes, *, suffix: str = "") -> str:
-        """See `Storage.upload_input`."""
         return store_input(self, source, suffix=suffix)
 
     def download(
@@ -88,7 +87,6 @@ class FolderStorage:
         progress: ProgressHook | None = None,
         stop: StopHook | None = None,
     ) -> StoredFile:
-        """See `Storage.download`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         source = self._file(key, bucket)
         if sha256 is not None and (found := sha256_of(source)) != sha256:
@@ -96,7 +94,6 @@ class FolderStorage:
         return self._copy(source, path, key, progress=progress, stop=stop)
 
     def read_bytes(self, key: str, *, limit_bytes: int = 16 << 20) -> bytes:
-        """See `Storage.read_bytes`."""
         file = self._file(key)
         if (size := file.stat().st_size) > limit_bytes:
             reason = f"it has {size} bytes, at most {limit_bytes} were expected"
@@ -104,22 +101,18 @@ class FolderStorage:
         return file.read_bytes()
 
     def stream(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """See `Storage.stream`."""
         return _pieces(self._file(key), start, length)
 
     def find(self, key: str, *, bucket: str | None = None) -> ListedObject | None:
-        """See `Storage.find`."""
         try:
             return _listed(key, self._file(key, bucket))
         except ObjectNotFound:
             return None
 
     def exists(self, key: str) -> bool:
-        """See `Storage.exists`."""
         return self.find(key) is not None
 
     def list(self, prefix: str = "") -> Iterator[ListedObject]:
-        """See `Storage.list`."""
         folder = self._folder()
         files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
         for key in sorted(files):
@@ -127,11 +120,9 @@ class FolderStorage:
                 yield _listed(key, files[key])
 
     def delete(self, key: str) -> None:
-        """See `Storage.delete`."""
         (self._folder() / key).unlink(missing_ok=True)
 
     def delete_prefix(self, prefix: str) -> int:
-        """See `Storage.delete_prefix`."""
         keys = [found.key for found in self.list(check_prefix(prefix))]
         for key in keys:
             self.delete(key)
@@ -146,7 +137,6 @@ class FolderStorage:
         return (self._folder() / key).resolve().as_uri()
 
     def check(self) -> None:
-        """See `Storage.check`."""
         if not os.access(self._folder(), os.W_OK):
             raise StorageUnavailable(str(self._root), "the folder cannot be written to")
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from farm.cli.terminal.exits import ExitCode
-from farm.local import LocalStack
+from farm.local.stack import LocalStack
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 DEADLINE_S = 240.0

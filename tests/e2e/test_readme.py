@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from farm.local import LocalStack, attach
+from farm.local.running import attach
 from farm.local.stack import LocalStack
 
 ROOT = Path(__file__).parents[2]

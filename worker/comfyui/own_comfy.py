@@ -24,7 +24,7 @@ _HUMBLE_JOBS: Final = 10  # rendered well in a humbler mode, before the planned 
 
 
 class OwnComfy:
-    """Makes a `ComfySupervisor` the `worker.jobs.render.Comfy`."""
+    """Makes a `ComfySupervisor` the `worker.jobs.context.Comfy`, which says what each name promises."""
 
     def __init__(self, supervisor: ComfySupervisor) -> None:
         self._supervisor = supervisor
@@ -33,27 +33,22 @@ class OwnComfy:
 
     @property
     def output_dir(self) -> Path | None:
-        """See `Comfy.output_dir`."""
         return self._supervisor.output_dir
 
     @property
     def output_owner(self) -> int | None:
-        """See `Comfy.output_owner`."""
         user = self._supervisor.target.user
         return user.uid if user is not None else None
 
     @property
     def is_ours(self) -> bool:
-        """See `Comfy.is_ours`."""
         return not self._supervisor.is_attached
 
     @property
     def died(self) -> threading.Event:
-        """See `Comfy.died`."""
         return self._supervisor.died
 
     def client(self) -> ComfyClient:
-        """See `Comfy.client`."""
         return self._supervisor.client()
 
     def provide(
@@ -83,15 +78,12 @@ class OwnComfy:
         return upload(self.client(), file, field)
 
     def clean(self, folder: str) -> None:
-        """See `Comfy.clean`."""
         self._supervisor.clean(folder)
 
     def request_restart(self, reason: str) -> None:
-        """See `Comfy.request_restart`."""
         self._supervisor.request_restart(reason)
 
     def offers(self) -> frozenset[FallbackStep]:
-        """See `Comfy.offers`."""
         found = {FallbackStep.FREE}
         try:
             if TILED in self.client().object_info():
@@ -102,7 +94,6 @@ class OwnComfy:
         return frozenset(found | {step for step in ways if self._supervisor.humbler_plan(step) is not None})
 
     def fall_back(self, step: FallbackStep) -> None:
-        """See `Comfy.fall_back`."""
         plan = self._supervisor.humbler_plan(step)
         if step is FallbackStep.FREE:
             self.client().free()
@@ -111,7 +102,6 @@ class OwnComfy:
             self._supervisor.replan(plan, f"a job ran out of memory: {step}")
 
     def settle(self) -> None:
-        """See `Comfy.settle`."""
         if self._supervisor.plan is self._planned:
             return
         self._humble_jobs += 1

@@ -11,16 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_sdk import (
-    AsyncComfy,
-    Comfy,
-    JobFailed,
-    OutputReady,
-    Preview,
-    Progress,
-    StatusChange,
-    exceptions,
-)
+from comfy_sdk import AsyncComfy, Comfy, JobFailed, OutputReady, Preview, Progress, StatusChange, exceptions
 
 from farm.settings import RedisSettings, S3Settings
 from farm.storage import S3Storage

@@ -12,7 +12,6 @@ from unittest.mock import MagicMock
 import pytest
 
 from comfy.doctor.report import Phase
-from comfy.rewrites import Optimized
 from comfy.rewrites.optimize import Optimized
 from farm.errors import StorageUnavailable
 from farm.job import ErrorKind, EventKind, JobResult, JobState, queue_for
