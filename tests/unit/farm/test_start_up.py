@@ -19,11 +19,11 @@ HEAVY = {"redis", "celery", "kombu", "boto3", "botocore", "asyncio", "aiohttp", 
 
 # The farm's own modules that each start may load: as many as it does load, and five more.
 MOST_OF_OURS = {
-    "from farm import Farm": 118,
+    "from farm import Farm": 124,
     "--help": 19,
-    "inspect": 103,
-    "lint": 171,
-    "plan": 138,
+    "inspect": 105,
+    "lint": 173,
+    "plan": 140,
 }
 
 LOADED = """
