@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
 
 from farm.aio import AsyncFarm
-
-_GATHER_S: Final = 0.01  # so long the first one waits for others
 
 
 class Positions:
@@ -30,14 +27,16 @@ class Positions:
         return await asyncio.shield(future)
 
     async def _answer(self) -> None:
-        await asyncio.sleep(_GATHER_S)
-        asked, self._asked, self._task = self._asked, {}, None
-        try:
-            found = await self._farm.queue_positions([*asked])
-        except Exception as exc:  # noqa: BLE001  # each of them sees it
-            for future in asked.values():
-                future.set_exception(exc)
-                future.exception()  # nobody may be left who asks
-            return
-        for job_id, future in asked.items():
-            future.set_result(found.get(job_id))
+        # One round trip at a time: who asks meanwhile is answered by the next one.
+        while self._asked:
+            asked, self._asked = self._asked, {}
+            try:
+                found = await self._farm.queue_positions([*asked])
+            except Exception as exc:  # noqa: BLE001  # each of them sees it
+                for future in asked.values():
+                    future.set_exception(exc)
+                    future.exception()  # nobody may be left who asks
+            else:
+                for job_id, future in asked.items():
+                    future.set_result(found.get(job_id))
+        self._task = None

@@ -49,7 +49,7 @@ def serve(
             f"this farm has no API keys, and on {host} everybody could use it: make one with "
             "`farm keys create`, or listen on 127.0.0.1"
         )
-    with _listening(host, port) as listener:
+    with listening(host, port, idle_s=settings.idle_s) as listener:
         farm, assets = AsyncFarm(redis=redis, s3=s3), AssetBook(redis)
         house = make_house(farm, book, assets, settings, only_here=only_here)
         config = uvicorn.Config(
@@ -88,13 +88,23 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int, *, idle_s: float) -> socket.socket:
+    """A listening socket, whose connections end when a client takes in nothing for so long.
+
+    A client that reads no more would hold its connection for ever: it lives, and its window is shut.
+
+    Raises:
+        SettingsError: it cannot listen there.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host.strip("[]"), port), family=family, backlog=_BACKLOG)
+        listener = socket.create_server((host.strip("[]"), port), family=family, backlog=_BACKLOG)
     except OSError as exc:
         reason = exc.strerror or exc
         raise SettingsError(f"cannot listen on {host}:{port}: {reason}; choose another with --port") from exc
+    if option := getattr(socket, "TCP_USER_TIMEOUT", None):  # Linux
+        listener.setsockopt(socket.IPPROTO_TCP, option, round(idle_s * 1000))
+    return listener
 
 
 def _address(listener: socket.socket) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 import urllib.error
@@ -23,8 +24,8 @@ from farm.gateway.door import Call, Door, Visit
 from farm.gateway.health import error
 from farm.gateway.house import make_house
 from farm.gateway.keys import Scope, create_key
+from farm.gateway.serving import listening
 from farm.notifier import store_at
-from farm.process.child import free_port
 from farm.settings import GatewaySettings, RedisSettings
 from farm.storage import Storage
 from farm.store.redis.assets import AssetBook
@@ -64,19 +65,19 @@ class Gateway:
         self.store = store_at(redis)
         self.book = DoorBook(redis)
         self.settings = GatewaySettings.read(**settings)
-        self.port = free_port("127.0.0.1")
+        self._listener = listening("127.0.0.1", 0, idle_s=self.settings.idle_s)
+        self.port = self._listener.getsockname()[1]
         farm = AsyncFarm(store=store_at(redis), storage=storage)
         self.house = make_house(farm, DoorBook(redis), AssetBook(redis), self.settings, only_here=only_here)
         config = uvicorn.Config(
             make_app(self.house, (*DOORS, _PROBE)),
-            host="127.0.0.1",
-            port=self.port,
             log_config=None,
             ws="none",
             timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, name="gateway", daemon=True)
+        run = functools.partial(self._server.run, sockets=[self._listener])
+        self._thread = threading.Thread(target=run, name="gateway", daemon=True)
 
     @property
     def url(self) -> str:
@@ -125,6 +126,7 @@ class Gateway:
     ) -> None:
         self._server.should_exit = True
         self._thread.join(30)
+        self._listener.close()
         self.book.close()
         self.store.close()
         assert not self._thread.is_alive()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 import time
@@ -217,3 +218,22 @@ def test_who_never_reads_costs_little_and_others_are_served(gateway: Gateway, wo
     for each in sleepers:
         each.close()
     eventually(lambda: gateway.house.streams.open == 0)
+
+
+def test_who_reads_no_more_is_let_go(open_gateway: Open) -> None:
+    gateway = open_gateway(idle_s=1.0)
+    worker = HandWorker(gateway.store, gateway.storage)
+    key = gateway.key()
+    job_id = submit(gateway, key)
+    worker.start(job_id)
+    sleeper = Stream(gateway, job_id, key, receive_bytes=4096)
+    steps = itertools.count()
+
+    def is_gone() -> bool:
+        # Pictures fill what the kernel keeps for a connection, a few megabytes, and then nothing moves.
+        worker.step(job_id, next(steps) % 1000, 1000, picture=b"x" * 380_000)
+        return gateway.house.streams.open == 0
+
+    eventually(is_gone)
+
+    sleeper.close()
