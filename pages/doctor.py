@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Final
 
 from comfy.doctor import report as types
+from comfy.doctor.clip import USUAL
 from comfy.doctor.registry import RULES
 from comfy.doctor.report import Severity
 
@@ -41,9 +42,22 @@ _TYPES: Final = (
 _ENUMS: Final = (types.Severity, types.Confidence, types.Phase, types.Status)
 
 
+_CLIPS: Final = """
+## Clips
+
+A sample of a clip's frames is measured while its poster is made: brightness from 0 to 255, spread (standard
+deviation), steps between neighbours, change from frame to frame. By other thresholds than these they are
+judged with `diagnose(clips=…, clip_limits=Thresholds(…))`:
+
+| threshold | value |
+| --- | --- |
+"""
+
+
 def page() -> str:
     """The page as text."""
-    return _INTRODUCTION + "".join(_section(severity) for severity in Severity) + _schema()
+    limits = "".join(f"| `{each.name}` | {getattr(USUAL, each.name):g} |\n" for each in fields(USUAL))
+    return _INTRODUCTION + "".join(map(_section, Severity)) + _CLIPS + limits + _schema()
 
 
 def _section(severity: Severity) -> str:
