@@ -176,11 +176,11 @@ def _card_in(record: Record) -> str:
 
 def _server(record: Record) -> Server:
     server = record.server
-    version, device, memory = server.last(VersionFact), server.last(DeviceFact), server.last(MemoryFact)
+    about, device, memory = server.last(VersionFact), server.last(DeviceFact), server.last(MemoryFact)
     state, attention = server.last(VramStateFact), server.last(AttentionFact)
     dynamic = server.last(DynamicVramFact)
     return Server(
-        version=version.version if version is not None else "",
+        version=about.version if about is not None else "",
         device=device.device if device is not None else "",
         vram_mib=memory.vram_mib if memory is not None else None,
         ram_mib=memory.ram_mib if memory is not None else None,

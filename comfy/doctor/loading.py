@@ -114,18 +114,18 @@ def _forced_low(case: Case) -> Iterator[Found]:
 
 
 def _no_streams(case: Case) -> Iterator[Found]:
-    version = case.record.server.last(VersionFact)
+    server = case.record.server.last(VersionFact)
     partial = [
         entry
         for run in case.runs
         for entry, fact in run.of(ModelLoadedFact)
         if fact.state is LoadState.PARTIAL and is_diffusion(fact.model_class)
     ]
-    if version is None or not partial or not case.gpu or not case.on_gpu:
+    if server is None or not partial or not case.gpu or not case.on_gpu:
         return
-    if Generation.of(version.version).tells_offloading and not case.record.server.count(OffloadingFact):
+    if Generation.of(server.version).tells_offloading and not case.record.server.count(OffloadingFact):
         yield Found(
-            message=f"ComfyUI {version.version} streams weights, and not beside the computing",
+            message=f"ComfyUI {server.version} streams weights, and not beside the computing",
             evidence=evidence(partial),
             confidence=Confidence.LIKELY,
         )

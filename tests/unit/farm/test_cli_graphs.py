@@ -147,7 +147,7 @@ def test_a_kept_file_that_is_broken_is_named(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates" / "mine.json").write_text("{")
 
-    assert "mine.json cannot be read" in cli("validate", "-t", "mine").err
+    assert "mine.json holds no template" in cli("validate", "-t", "mine").err
 
 
 def test_a_templates_picture_is_a_parameter_or_an_input(tmp_path: Path) -> None:

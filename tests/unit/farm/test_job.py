@@ -74,7 +74,7 @@ def test_a_spec_of_an_older_farm_gets_todays_defaults() -> None:
         ({"time_limit_s": 0}, "time_limit_s"),
         ({"title": ""}, "title"),
         ({"labels": ["has space"]}, "labels.0"),
-        ({"labels": [f"l{n}" for n in range(17)]}, "labels"),
+        ({"labels": [f"l{n}" for n in range(18)]}, "labels"),
         ({"idempotency_key": ""}, "idempotency_key"),
         ({"deadline": datetime(2026, 1, 1)}, "deadline"),  # noqa: DTZ001 - that is the fault
         ({"graph": "a string"}, "graph"),
