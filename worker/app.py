@@ -22,8 +22,9 @@ from farm.process.privacy import close_to_others, forget
 from farm.settings import LogSettings, secret_variables
 from worker.errors import WorkerError
 from worker.exits import EX_SOFTWARE, code_of_refusal
-from worker.fetching.celery_internals import answer_only_questions, queues_were_chosen
+from worker.fetching.celery_internals import answer_only_questions, queues_were_chosen, tell_of_worker
 from worker.fetching.consumer import Line, fetch_when_free, patient_consumer
+from worker.fetching.flower import shown_by
 from worker.fetching.gate import Gate
 from worker.runtime import Settings, Worker, build
 from worker.tasks import register
@@ -57,9 +58,10 @@ def _log_our_way(**_: Any) -> None:
 def _start(sender: str, instance: Any, **_: Any) -> None:
     with _refusing():
         assert_safe(app)
-        worker = build(settings, name=sender, gate=gate, line=line)
+        worker = build(settings, name=sender, gate=gate, line=line, show=shown_by(app, sender))
     forget(secret_variables())  # all is read; what we start need not see them
     register(app, gate, worker)
+    tell_of_worker(worker.shown)
     # Not weak: nobody else keeps these functions.
     signals.worker_ready.connect(lambda **_: _open(worker), weak=False)
     signals.worker_shutting_down.connect(lambda **_: _drain(worker), weak=False)

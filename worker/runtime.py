@@ -12,7 +12,7 @@ from typing import Final, Self
 
 from farm.broker import CeleryNotifier, make_app
 from farm.errors import JobNotFound, StorageUnavailable
-from farm.job import VRAM_CLASSES_GIB, JobState, Progress
+from farm.job import VRAM_CLASSES_GIB, JobState
 from farm.local.surroundings import settings_here
 from farm.settings import (
     CleanSettings,
@@ -22,7 +22,7 @@ from farm.settings import (
     StoreSettings,
     WorkerSettings,
 )
-from farm.status.not_fetching import NotFetching
+from farm.status.not_fetching import NotFetching, most_telling_first
 from farm.status.worker import WorkerStatus
 from farm.storage import S3Patience, S3Storage, Storage
 from farm.store.redis.server import check_server, doubts
@@ -33,6 +33,7 @@ from farm.upkeep.janitor import Janitor
 from farm.upkeep.steward import Steward
 from worker.comfyui.own_comfy import OwnComfy
 from worker.exits import EX_TEMPFAIL
+from worker.fetching.flower import Show, Told
 from worker.fetching.gate import Gate
 from worker.fetching.watchdog import MessageLine, Watchdog, work_waits
 from worker.gpu.card import GIB
@@ -48,7 +49,7 @@ from worker.results.storage_watch import StorageWatch
 from worker.service.attempt_hooks import WorkerHooks
 from worker.service.control import ControlListener
 from worker.service.definitions import Definitions
-from worker.service.describe import StatusMaker
+from worker.service.describe import StatusMaker, facts_shown, worker_facts
 from worker.service.desk import Desk
 from worker.service.disk import DiskWatch, written_folders
 from worker.service.draining import Draining
@@ -169,16 +170,18 @@ class Worker:
         self.lifetime.start(self.watchdog)
         self.changed.set()  # who waits for this worker reads it there
 
-    def work_on(
-        self,
-        job_id: str,
-        *,
-        priority: int | None,
-        announce: Callable[[Progress], None],
-        turn: GpuTurn,
-    ) -> str:
+    def work_on(self, job_id: str, *, priority: int | None, turn: GpuTurn) -> str:
         """See `Desk.work_on`."""
-        return self.desk.work_on(job_id, priority=priority, announce=announce, turn=turn)
+        return self.desk.work_on(job_id, priority=priority, turn=turn)
+
+    def told(self, job_id: str, outcome: str) -> Told:
+        """See `Desk.told`."""
+        return self.desk.told(job_id, outcome)
+
+    def shown(self) -> dict[str, str]:
+        """What its page in Flower says of it."""
+        facts = worker_facts(self.name, self.machine.gpu, self.machine.comfy)
+        return facts_shown(facts, most_telling_first(self.gate.closed_for))
 
     def drain(self) -> None:
         """Fetch nothing more; give what still renders after the grace back, so that it runs elsewhere."""
@@ -195,7 +198,7 @@ class Worker:
             fuse.cancel()
 
 
-def build(settings: Settings, *, name: str, gate: Gate, line: MessageLine) -> Worker:
+def build(settings: Settings, *, name: str, gate: Gate, line: MessageLine, show: Show) -> Worker:
     """Make the whole worker: its machine is read and planned for, its folder and card are its own.
 
     Asks neither Redis nor the storage anything. Each thread that must not wait for another has a Redis
@@ -204,6 +207,7 @@ def build(settings: Settings, *, name: str, gate: Gate, line: MessageLine) -> Wo
     Args:
         name: of the worker; the farm knows it by that.
         line: how messages come.
+        show: how Flower hears of jobs.
 
     Raises:
         SettingsError: an address is none.
@@ -222,6 +226,7 @@ def build(settings: Settings, *, name: str, gate: Gate, line: MessageLine) -> Wo
             name=name,
             gate=gate,
             line=line,
+            show=show,
             machine=machine,
             storage=storage,
             open_store=lambda: connect(settings.redis, store_limits(settings.store), notifier),
@@ -238,6 +243,7 @@ def assemble(
     name: str,
     gate: Gate,
     line: MessageLine,
+    show: Show,
     machine: Machine,
     storage: Storage,
     open_store: Callable[[], JobStore],
@@ -355,6 +361,7 @@ def assemble(
         at_work,
         draining,
         changed,
+        show,
     )
 
     def refresh() -> WorkerStatus:

@@ -21,7 +21,12 @@ log = logging.getLogger(__name__)
 BUCKET: Final = "farm"
 _REDIS: Final = ("FARM_REDIS_URL", "FARM_NAMESPACE")
 FLOWER_USER: Final = "farm"
-RUNTIME_BUCKETS_S: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)  # renders take minutes
+# `deploy/farm-entrypoint.sh` has the same.
+FLOWER_OPTIONS: Final[Mapping[str, str]] = {
+    "read_only": "True",
+    "tasks_columns": "args,state,result,runtime,received,worker,uuid",  # its args: the title of a job
+    "task_runtime_metric_buckets": "1,5,15,30,60,120,300,600,1200,1800,3600",  # renders take minutes
+}
 
 
 class PartName(StrEnum):
@@ -112,12 +117,7 @@ def flower_part(port: int, passwords: Passwords, environ: Mapping[str, str]) -> 
 
     def prepare() -> Launch:
         need_module("flower", "Flower", "flower")
-        options = {
-            "address": HOST,
-            "port": port,
-            "read_only": True,
-            "task_runtime_metric_buckets": ",".join(map(str, RUNTIME_BUCKETS_S)),
-        }
+        options = {"address": HOST, "port": port, **FLOWER_OPTIONS}
         return Launch(
             command=(
                 *(sys.executable, "-m", "celery", "-A", "farm.broker", "flower"),

@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from billiard.einfo import ExceptionInfo
 from celery import Celery
 from celery.worker import state
+from celery.worker.control import Panel
+from celery.worker.request import create_request_cls
 
-from farm.broker import CeleryNotifier, make_app
+from farm.broker import TASK_NAME, CeleryNotifier, make_app
 from farm.job import queue_for
 from farm.settings import RedisSettings
 from tests.support.valkey import eventually
@@ -25,8 +28,11 @@ from worker.fetching.celery_internals import (
     end_if_told,
     queues_were_chosen,
     redis_of,
+    request_that_tells,
     sockets_of,
+    tell_of_worker,
 )
+from worker.fetching.flower import Told
 
 QUEUE = queue_for(24)
 
@@ -222,3 +228,66 @@ def test_a_message_that_nobody_acknowledged_is_put_back_and_ends_no_worker(line:
 
     assert client.zcard(line.channel.unacked_index_key) == 0
     assert client.llen(QUEUE) == 1
+
+
+class Eventer:
+    """A worker's line of events, and what went along it."""
+
+    enabled = True
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+
+    def send(self, kind: str, **fields: Any) -> None:
+        self.sent.append((kind, fields))
+
+
+class Pool:
+    """As far as a request asks for one."""
+
+    def apply_async(self, *_args: Any, **_options: Any) -> None:
+        """Nothing is run."""
+
+
+def a_failure() -> ExceptionInfo:
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        return ExceptionInfo()
+
+
+@pytest.mark.parametrize("ended", [(0, "done", 1.0), (1, a_failure(), 1.0)], ids=["returned", "raised"])
+def test_a_request_tells_the_outcome_of_its_job_in_the_place_of_its_own(
+    line: Line, app: Celery, ended: tuple[Any, ...]
+) -> None:
+    told = {"job00001": Told(kind="task-revoked", fields={"state": "REVOKED"})}
+
+    @app.task(name=TASK_NAME, shared=False, Request=request_that_tells(lambda job_id: told.pop(job_id, None)))
+    def render() -> None: ...
+
+    line.consume()
+    line.put_job("job00001")
+    eventually(line.arrived)
+    eventer, task = Eventer(), app.tasks[TASK_NAME]
+    kind = create_request_cls(task.Request, task, Pool(), "a@b", eventer, app=app)
+    request = kind(line.delivered[0], app=app, hostname="a@b", eventer=eventer, task=task)
+
+    request.send_event("task-received", name=TASK_NAME)
+    request.on_success(ended)
+    request.on_success((0, "done", 1.0))  # of a second message: its job has been told of
+
+    assert eventer.sent == [
+        ("task-received", {"uuid": "job00001", "name": TASK_NAME}),
+        ("task-revoked", {"uuid": "job00001", "state": "REVOKED"}),
+    ]
+
+
+def test_the_facts_of_a_worker_stand_among_what_celery_tells_of_its_pool(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = {"pid": 1, "pool": {"implementation": "threads"}}
+    monkeypatch.setattr(Panel, "data", {"stats": lambda _state: told})
+
+    tell_of_worker(lambda: {"GPU": "none"})
+
+    assert Panel.data["stats"](None) == {"pid": 1, "pool": {"GPU": "none", "implementation": "threads"}}

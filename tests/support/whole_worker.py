@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from farm.job import Progress
 from farm.settings import (
     CleanSettings,
     GateSettings,
@@ -22,6 +21,7 @@ from tests.support.emulator_thread import EmulatorThread
 from tests.support.jobs import a_job
 from tests.support.valkey import eventually
 from tests.support.whole_farm import a_clip
+from worker.fetching.flower import Told
 from worker.fetching.gate import Gate
 from worker.machine import Machine
 from worker.runtime import Settings, Worker, assemble
@@ -48,6 +48,7 @@ class WholeWorker:
         self.gate = Gate(threads=3)
         self.settings = settings_here(folder, server.url, **worker)
         self.opened = self.closed = 0
+        self.shown: list[tuple[str, Told]] = []
         changed = threading.Event()
         machine = Machine(self.settings.worker, self.gate, name=NAME, on_change=changed.set)
         machine.take()
@@ -56,6 +57,7 @@ class WholeWorker:
             name=NAME,
             gate=self.gate,
             line=SilentLine(),
+            show=lambda job_id, told: self.shown.append((job_id, told)),
             machine=machine,
             storage=self.storage,
             open_store=self._open,
@@ -85,7 +87,7 @@ class WholeWorker:
     def work_on(self, job_id: str) -> str:
         """Work on a job as the task does."""
         with self.gate.work() as ticket:
-            return self.worker.work_on(job_id, priority=None, announce=_ignore, turn=ticket)
+            return self.worker.work_on(job_id, priority=None, turn=ticket)
 
     def _open(self) -> MemoryJobStore:
         whole, self.opened = self, self.opened + 1
@@ -100,10 +102,6 @@ class WholeWorker:
                 whole.closed += 1
 
         return Connection()
-
-
-def _ignore(_: Progress) -> None:
-    pass
 
 
 def settings_here(

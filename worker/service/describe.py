@@ -10,7 +10,7 @@ from pathlib import Path
 
 from comfy.canary.report import CanaryReport
 from farm.settings import WorkerSettings
-from farm.status.not_fetching import most_telling_first
+from farm.status.not_fetching import NotFetching, most_telling_first
 from farm.status.worker import (
     AttentionTrials,
     CanaryStatus,
@@ -29,7 +29,7 @@ from worker.comfyui.installed import comfyui_installed, custom_nodes
 from worker.comfyui.supervisor import ComfySupervisor
 from worker.fetching.gate import Gate
 from worker.fetching.watchdog import Watchdog
-from worker.gpu.card import GpuCard
+from worker.gpu.card import GIB, GpuCard
 from worker.gpu.watch import GpuWatch
 from worker.jobs.at_work import AtWork
 from worker.machine import Machine
@@ -196,6 +196,19 @@ def worker_facts(name: str, gpu: GpuCard | None, comfy: ComfySupervisor) -> Work
         attention_backend=_attention_told(facts.argv if facts else ()),
         emulated=comfy.is_emulator,
     )
+
+
+def facts_shown(facts: WorkerFacts, not_fetching: Sequence[NotFetching]) -> dict[str, str]:
+    """What somebody who looks at one worker wants to know first, in words."""
+    gpu = facts.gpu
+    gib = f", {gpu.vram_total_bytes / GIB:.0f} GiB" if gpu and gpu.vram_total_bytes else ""
+    version = facts.comfyui_version or "of unknown version"
+    return {
+        "GPU": f"{gpu.name}{gib}" if gpu else "none that it could read",
+        "mode": facts.load_plan.mode,
+        "ComfyUI": f"{version} (the emulator: clips are placeholders)" if facts.emulated else version,
+        "fetches": f"nothing: {not_fetching[0].why}" if not_fetching else "jobs",
+    }
 
 
 def _attention_told(argv: Sequence[str]) -> str | None:

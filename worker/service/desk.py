@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
+from farm.errors import JobNotFound, StoreUnavailable
 from farm.job import Progress
+from worker.fetching.flower import Show, Told, nothing_known, outcome_told, progress_told
 from worker.jobs.at_work import AtWork
 from worker.jobs.attempt import attempt
 from worker.jobs.context import AloneOnGpu, AttemptContext, GpuTurn
@@ -16,22 +17,21 @@ class Desk:
     """Takes jobs for one worker. May be called from any thread."""
 
     def __init__(
-        self, context: AttemptContext, at_work: AtWork, draining: Draining, changed: threading.Event
+        self,
+        context: AttemptContext,
+        at_work: AtWork,
+        draining: Draining,
+        changed: threading.Event,
+        show: Show,
     ) -> None:
         """`changed` is set when the status is to be written anew."""
         self._context = context
         self._at_work = at_work
         self._draining = draining
         self._changed = changed
+        self._show = show
 
-    def work_on(
-        self,
-        job_id: str,
-        *,
-        priority: int | None,
-        announce: Callable[[Progress], None],
-        turn: GpuTurn,
-    ) -> str:
+    def work_on(self, job_id: str, *, priority: int | None, turn: GpuTurn) -> str:
         """Work on the job that a message names; returns what became of it.
 
         Args:
@@ -41,34 +41,31 @@ class Desk:
         if self._draining.takes_no_job:
             self._draining.pass_on(job_id)
             return "dropped: this worker drains"
-        return self._attempt(job_id, priority=priority, announce=announce, turn=turn, only_publish=False)
+        return self._attempt(job_id, priority=priority, turn=turn, only_publish=False)
 
     def publish(self, job_id: str) -> str:
         """Publish the files of this job that wait here, without the GPU; returns what became of it."""
-        return self._attempt(
-            job_id,
-            priority=None,
-            announce=lambda _progress: None,
-            turn=AloneOnGpu(),
-            only_publish=True,
-        )
+        outcome = self._attempt(job_id, priority=None, turn=AloneOnGpu(), only_publish=True)
+        self._show(job_id, self.told(job_id, outcome))
+        return outcome
 
-    def _attempt(
-        self,
-        job_id: str,
-        *,
-        priority: int | None,
-        announce: Callable[[Progress], None],
-        turn: GpuTurn,
-        only_publish: bool,
-    ) -> str:
+    def told(self, job_id: str, outcome: str) -> Told:
+        """What Flower is to show of a job, after what became of its message here."""
+        try:
+            return outcome_told(self._context.store.get(job_id), outcome)
+        except JobNotFound:
+            return outcome_told(None, outcome)
+        except StoreUnavailable:
+            return nothing_known()
+
+    def _attempt(self, job_id: str, *, priority: int | None, turn: GpuTurn, only_publish: bool) -> str:
         try:
             with self._at_work.on(job_id) as work:
 
                 def note(progress: Progress) -> None:
                     if work.note(progress):
                         self._changed.set()
-                    announce(progress)
+                    self._show(job_id, progress_told(progress))
 
                 outcome = attempt(
                     job_id,
