@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from typing import Final
 
 PROJECT: Final = "wan-farm"
+# What of its extra a worker imports before it can say anything.
+MODULES_OF_WORKER: Final = ("av", "psutil", "pynvml", "websocket")
 _OF_AN_EXTRA: Final = re.compile(r"""([^;]+?)\s*;\s*extra == ['"](\w+)['"]""")
 
 

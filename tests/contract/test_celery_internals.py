@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 from billiard.einfo import ExceptionInfo
 from celery import Celery
-from celery.worker import state
+from celery.worker import request, state
 from celery.worker.control import Panel
-from celery.worker.request import create_request_cls
 
 from farm.broker import TASK_NAME, CeleryNotifier, make_app
 from farm.job import queue_for
@@ -269,12 +268,13 @@ def test_a_request_tells_the_outcome_of_its_job_in_the_place_of_its_own(
     line.put_job("job00001")
     eventually(line.arrived)
     eventer, task = Eventer(), app.tasks[TASK_NAME]
-    kind = create_request_cls(task.Request, task, Pool(), "a@b", eventer, app=app)
-    request = kind(line.delivered[0], app=app, hostname="a@b", eventer=eventer, task=task)
+    make: Any = vars(request)["create_request_cls"]
+    kind = make(task.Request, task, Pool(), "a@b", eventer, app=app)
+    ours = kind(line.delivered[0], app=app, hostname="a@b", eventer=eventer, task=task)
 
-    request.send_event("task-received", name=TASK_NAME)
-    request.on_success(ended)
-    request.on_success((0, "done", 1.0))  # of a second message: its job has been told of
+    ours.send_event("task-received", name=TASK_NAME)
+    ours.on_success(ended)
+    ours.on_success((0, "done", 1.0))  # of a second message: its job has been told of
 
     assert eventer.sent == [
         ("task-received", {"uuid": "job00001", "name": TASK_NAME}),

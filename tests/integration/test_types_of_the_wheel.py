@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import site
 import subprocess
 import sys
@@ -122,3 +123,15 @@ def test_options_that_do_not_exist_are_found_by_both(user: User) -> None:
     for name in ("colour", "urgency"):
         assert f'Unexpected keyword argument "{name}"' in mypy
         assert any(name in error for error in pyright)
+
+
+def test_the_wheel_installs_the_names_that_the_readme_lists(user: User) -> None:
+    with zipfile.ZipFile(next(user.folder.glob("*.whl"))) as wheel:
+        names = {name.split("/")[0] for name in wheel.namelist()}
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    listed = re.search(r"The wheel installs (.*?) at the top level and no other name", readme)
+
+    assert listed is not None
+    assert {name for name in names if not name.endswith(".dist-info")} == set(
+        re.findall("`(.*?)`", listed[1])
+    )

@@ -9,24 +9,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import shutil
-import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import websocket
 from aiohttp import web
 
 from comfy.emulator.http import Handler
 from comfy.node_defs.definitions import Definitions, definitions_to_json
+from tests.support.browser import Page, opened_page
 
-BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
-_STARTS_IN_S: Final = 120.0
 _EXPORT: Final = """
 (async () => {
   const given = JSON.parse(new TextDecoder().decode(Uint8Array.from(atob("%s"), c => c.charCodeAt(0))));
@@ -45,11 +40,6 @@ _READY: Final = (
     "Boolean(window.comfyAPI?.app?.app?.vueAppReady && window.comfyAPI.app.app.canvas "
     "&& window.LiteGraph?.registered_node_types?.KSampler && window.comfyAPI.app.app.graph.nodes.length)"
 )
-
-
-def find_browser() -> str | None:
-    """The Chromium of this machine."""
-    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +68,7 @@ class FrontEnd:
 @contextmanager
 def front_end(static: Path, definitions: Definitions, packs: Sequence[Pack] = ()) -> Iterator[FrontEnd]:
     """Serve the front end over these definitions and open it."""
-    browser = find_browser()
-    if browser is None:
-        raise RuntimeError("no Chromium is installed")
-    with _served(static, definitions, packs) as address, opened(browser, address) as page:
+    with _served(static, definitions, packs) as address, opened_page(address) as page:
         page.wait_until(_READY)
         page.evaluate(_SILENT)
         yield FrontEnd(page)
@@ -170,100 +157,3 @@ def _script(text: str) -> Handler:
         return web.Response(text=text, content_type="application/javascript")
 
     return answer
-
-
-@contextmanager
-def opened(browser: str, address: str) -> Iterator[Page]:
-    """A headless browser with one tab on that address."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        child = subprocess.Popen(
-            [
-                browser,
-                "--headless=new",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                "--no-first-run",
-                "--window-size=1600,1000",
-                "--remote-debugging-port=0",
-                "--remote-allow-origins=*",
-                f"--user-data-dir={folder}",
-                "about:blank",
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        page = None
-        try:
-            page = Page(_debugger_of(child), address)
-            yield page
-        finally:
-            if page is not None:
-                page.close()
-            child.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                child.wait(10)
-            child.kill()
-            child.wait()
-            if child.stderr is not None:
-                child.stderr.close()
-
-
-def _debugger_of(child: subprocess.Popen[str]) -> str:
-    assert child.stderr is not None
-    for line in child.stderr:
-        if "DevTools listening on " in line:
-            return line.rpartition(" ")[2].strip()
-    raise RuntimeError("the browser ended before it opened its debugger")
-
-
-class Page:
-    """One tab, over Chromium's DevTools protocol."""
-
-    def __init__(self, debugger: str, address: str) -> None:
-        self._socket = websocket.create_connection(debugger, timeout=_STARTS_IN_S, suppress_origin=True)
-        self._count = 0
-        self._session: str | None = None
-        target = self._ask("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        self.said: list[str] = []
-        self._ask("Runtime.enable")
-        self._ask("Page.enable")
-        self.open(address)
-
-    def open(self, address: str) -> None:
-        """Go to an address; what was said before is forgotten."""
-        self.said.clear()
-        self._ask("Page.navigate", url=address)
-
-    def close(self) -> None:
-        """Hang up."""
-        self._socket.close()
-
-    def evaluate(self, script: str) -> Any:
-        """The value of a script, awaited."""
-        found = self._ask("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
-        if "exceptionDetails" in found:
-            raise RuntimeError(json.dumps(found["exceptionDetails"])[:2000])
-        return found["result"].get("value")
-
-    def wait_until(self, script: str) -> None:
-        """Return when the script says true."""
-        look = f"const look = () => {script} ? done(true) : setTimeout(look, 100); look();"
-        self.evaluate(f"new Promise((done) => {{ {look} }})")
-
-    def _ask(self, method: str, **parameters: Any) -> dict[str, Any]:
-        self._count += 1
-        message = {"id": self._count, "method": method, "params": parameters}
-        if self._session is not None:
-            message["sessionId"] = self._session
-        self._socket.send(json.dumps(message))
-        while True:
-            answer = json.loads(self._socket.recv())
-            if answer.get("method") in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown"):
-                self.said.append(json.dumps(answer["params"])[:1500])
-            if answer.get("id") == self._count:
-                if "error" in answer:
-                    raise RuntimeError(f"{method}: {answer['error']}")
-                return dict(answer["result"])

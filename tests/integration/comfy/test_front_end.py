@@ -11,7 +11,8 @@ import pytest
 
 from comfy.node_defs.definitions import shipped_definitions
 from tests.support import corpus
-from tests.tools.front_end import find_browser, front_end
+from tests.support.browser import find_browser
+from tests.tools.front_end import front_end
 
 pytestmark = [
     pytest.mark.long,

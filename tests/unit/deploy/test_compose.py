@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from farm.local.parts import FLOWER_OPTIONS
 from farm.settings import WorkerSettings, known_variables
 
 ROOT = Path(__file__).parents[3]
@@ -224,6 +225,12 @@ def test_flower_does_not_start_without_a_password() -> None:
 
     assert tried.returncode != 0
     assert "FLOWER_BASIC_AUTH: set it" in tried.stderr
+
+
+def test_flower_shows_the_same_in_a_container_as_in_the_local_stack() -> None:
+    script = (ROOT / "deploy" / "farm-entrypoint.sh").read_text(encoding="utf-8")
+
+    assert dict(re.findall(r"--(read_only|task\w+)=(\S+)", script)) == FLOWER_OPTIONS
 
 
 def test_each_worker_can_start_comfyui_as_another_user_and_do_nothing_else_as_root(

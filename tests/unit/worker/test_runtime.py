@@ -180,7 +180,7 @@ def test_a_worker_is_built_without_asking_redis_or_the_storage(
         tmp_path, emulator_thread.url, redis=RedisSettings.read(url="redis://127.0.0.1:1/0")
     )
 
-    worker = build(nobody, name=NAME, gate=Gate(), line=SilentLine())
+    worker = build(nobody, name=NAME, gate=Gate(), line=SilentLine(), show=lambda _job_id, _told: None)
 
     assert worker.vram_gib == 24
     with pytest.raises(FarmError):

@@ -19,7 +19,13 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ERROR = JobError(kind=ErrorKind.JOB, code="graph_rejected", message="node 7 has no model")
 CLIP = Artifact(key="clips/a/fox.mp4", size_bytes=1, sha256="0" * 64, media_type="video/mp4")
 RECORD = JobRecord(
-    job_id="j1", spec=a_job(), state=JobState.RUNNING, submitted_at=NOON, queue="q", attempt=1, worker="b@c"
+    job_id="j1",
+    spec=a_job().spec,
+    state=JobState.RUNNING,
+    submitted_at=NOON,
+    queue="q",
+    attempt=1,
+    worker="b@c",
 )
 SUCCEEDED = replace(
     RECORD,
@@ -39,7 +45,7 @@ class Screen:
     """Celery's own picture of the tasks, which Flower shows."""
 
     def __init__(self) -> None:
-        self._state = State()
+        self._state: Any = State()
         self._clock = itertools.count(1)
 
     def hear(self, kind: str, **fields: Any) -> None:

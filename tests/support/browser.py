@@ -1,0 +1,122 @@
+"""A real Chromium without a window, told what to do over its DevTools protocol; not every machine has one."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+import websocket
+
+BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
+_STARTS_IN_S: Final = 120.0
+
+
+def find_browser() -> str | None:
+    """The Chromium of this machine."""
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+
+
+@contextmanager
+def opened_page(
+    address: str, *, headers: Mapping[str, str] | None = None, size: str = "1600,1000"
+) -> Iterator[Page]:
+    """Open an address; with these headers in all that the page asks for."""
+    browser = find_browser()
+    if browser is None:
+        raise RuntimeError("no Chromium is installed")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        child = subprocess.Popen(
+            [
+                browser,
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--no-first-run",
+                f"--window-size={size}",
+                "--remote-debugging-port=0",
+                "--remote-allow-origins=*",
+                f"--user-data-dir={folder}",
+                "about:blank",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            yield Page(_debugger_of(child), address, headers or {})
+        finally:
+            child.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(10)
+            child.kill()
+            child.wait()
+            if child.stderr is not None:
+                child.stderr.close()
+
+
+def _debugger_of(child: subprocess.Popen[str]) -> str:
+    assert child.stderr is not None
+    for line in child.stderr:
+        if "DevTools listening on " in line:
+            return line.rpartition(" ")[2].strip()
+    raise RuntimeError("the browser ended before it opened its debugger")
+
+
+class Page:
+    """One tab, over Chromium's DevTools protocol."""
+
+    def __init__(self, debugger: str, address: str, headers: Mapping[str, str]) -> None:
+        """Open it."""
+        self._socket = websocket.create_connection(debugger, timeout=_STARTS_IN_S, suppress_origin=True)
+        self._count = 0
+        self._session: str | None = None
+        target = self._ask("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.said: list[str] = []
+        self._ask("Runtime.enable")
+        self._ask("Page.enable")
+        self._ask("Network.enable")
+        self._ask("Network.setExtraHTTPHeaders", headers=dict(headers))
+        self.go(address)
+
+    def go(self, address: str) -> None:
+        """Leave for another address."""
+        self._ask("Page.navigate", url=address)
+
+    def screenshot(self) -> bytes:
+        """What can be seen, as PNG."""
+        return base64.b64decode(self._ask("Page.captureScreenshot")["data"])
+
+    def evaluate(self, script: str) -> Any:
+        """The value of a script, awaited."""
+        found = self._ask("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        if "exceptionDetails" in found:
+            raise RuntimeError(json.dumps(found["exceptionDetails"])[:2000])
+        return found["result"].get("value")
+
+    def wait_until(self, script: str) -> None:
+        """Return when the script says true."""
+        look = f"const look = () => {script} ? done(true) : setTimeout(look, 100); look();"
+        self.evaluate(f"new Promise((done) => {{ {look} }})")
+
+    def _ask(self, method: str, **parameters: Any) -> dict[str, Any]:
+        self._count += 1
+        message = {"id": self._count, "method": method, "params": parameters}
+        if self._session is not None:
+            message["sessionId"] = self._session
+        self._socket.send(json.dumps(message))
+        while True:
+            answer = json.loads(self._socket.recv())
+            if answer.get("method") in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown"):
+                self.said.append(json.dumps(answer["params"])[:1500])
+            if answer.get("id") == self._count:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']}")
+                return dict(answer["result"])
