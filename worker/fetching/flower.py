@@ -93,6 +93,6 @@ def shown_by(app: Celery, name: str) -> Show:
             with app.events.default_dispatcher(hostname=name) as dispatcher:
                 dispatcher.send(told.kind, uuid=job_id, **told.fields)
         except Exception as exc:  # noqa: BLE001 - a view: a Redis that is away for a moment must not end a render
-            log.debug("Not shown in Flower", extra={"event": "not_shown", "reason": str(exc)})
+            log.debug("Flower was not told of a job", extra={"event": "flower_not_told", "reason": str(exc)})
 
     return show
