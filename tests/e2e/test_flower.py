@@ -85,7 +85,7 @@ class Flower:
 def farm(new_farm: Callable[..., WholeFarm]) -> WholeFarm:
     """A farm whose worker does as it is told."""
     farm = new_farm()
-    farm.start_worker("gpu0", FARM_CANCEL_GRACE_S="3")
+    farm.start_worker("gpu0", emulator="--step-seconds 1", FARM_CANCEL_GRACE_S="3")
     return farm
 
 
@@ -100,19 +100,18 @@ def flower(farm: WholeFarm) -> Iterator[Flower]:
 def test_flower_shows_what_the_farm_says(farm: WholeFarm, flower: Flower) -> None:
     eventually(lambda: _WORKER in (flower.ask("/api/workers") or {}), within_s=START_S)
 
-    clip = farm.submit(a_clip(prompt="a fox in the snow"))
+    clip = farm.submit(a_clip(steps=2, prompt="a fox in the snow"))
     flower.shows(clip, "SUCCESS", clip.wait(JOB_S).result().main.key)
-    slow = farm.submit(a_clip(steps=200, prompt="an owl at night"), time_limit_s=2.0)
+    slow = farm.submit(a_clip(steps=100, prompt="an owl at night"), time_limit_s=2.0)
     flower.shows(slow, "FAILURE", error_of(farm.wait_state(slow, JobState.FAILED)).message)
-    running = farm.submit(a_clip(steps=1000, prompt="a heron on the lake"))
+    running = farm.submit(a_clip(steps=100, prompt="a heron on the lake"))
     farm.wait_step(running)
-    flower.shows(running, "PROGRESS", "sample_high")
-    first, second, third = (
-        farm.submit(a_clip(prompt=f"{animal} in the rain")) for animal in ("a deer", "a cat", "a dog")
+    flower.shows(running, "PROGRESS", "sample_")
+    first, second = (
+        farm.submit(a_clip(steps=2, prompt=f"{animal} in the rain")) for animal in ("a deer", "a cat")
     )
-    eventually(lambda: flower.waiting() == 3, within_s=JOB_S)
+    eventually(lambda: flower.waiting() == 2, within_s=JOB_S)
     first.cancel()
-    third.cancel()
     eventually(lambda: flower.waiting() == 1, within_s=JOB_S)
     if find_browser() is not None:
         look_at(flower, running)
@@ -134,7 +133,7 @@ def look_at(flower: Flower, running: Job) -> None:
         page.wait_until(f"{rows} >= 3 && document.body.innerText.includes('SUCCESS')")
         text = seen(page, "tasks")
         assert running.record.spec.title in text
-        assert all(said in text for said in ("FAILURE", "PROGRESS", "sample_high", ".mp4"))
+        assert all(said in text for said in ("FAILURE", "PROGRESS", "sample_", ".mp4"))
 
         page.go(f"{flower.url}/worker/{_WORKER}")
         page.wait_until("document.querySelector('#tab-pool')")

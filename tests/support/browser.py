@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any, Final
 
 import websocket
@@ -50,7 +50,8 @@ def opened_page(
             text=True,
         )
         try:
-            yield Page(_debugger_of(child), address, headers or {})
+            with closing(Page(_debugger_of(child), address, headers or {})) as page:
+                yield page
         finally:
             child.terminate()
             with suppress(subprocess.TimeoutExpired):
@@ -85,6 +86,10 @@ class Page:
         self._ask("Network.enable")
         self._ask("Network.setExtraHTTPHeaders", headers=dict(headers))
         self.go(address)
+
+    def close(self) -> None:
+        """Leave the browser alone."""
+        self._socket.close()
 
     def go(self, address: str) -> None:
         """Leave for another address."""

@@ -49,7 +49,10 @@ def outcome_told(record: JobRecord | None, outcome: str) -> Told:
             clip = record.result.main.key if record.result is not None else ""
             return _told("task-succeeded", states.SUCCESS, clip, runtime=_seconds(record))
         case JobState.FAILED:
-            return _told("task-failed", states.FAILURE, record.reason or "", exception=record.reason)
+            code = (
+                f"{record.error.code}: " if record.error is not None else ""
+            )  # first: a list shows the beginning
+            return _told("task-failed", states.FAILURE, f"{code}{record.reason}", exception=record.reason)
         case JobState.CANCELED | JobState.EXPIRED:
             return _told(
                 "task-revoked",

@@ -75,7 +75,7 @@ class Screen:
 
 OUTCOMES = {
     "succeeded": (outcome_told(SUCCEEDED, "succeeded"), "SUCCESS", "clips/a/fox.mp4"),
-    "failed": (outcome_told(FAILED, "failed"), "FAILURE", "node 7 has no model"),
+    "failed": (outcome_told(FAILED, "failed"), "FAILURE", "graph_rejected: node 7 has no model"),
     "canceled": (outcome_told(CANCELED, "canceled"), "REVOKED", "canceled: the wrong fox"),
     "expired": (
         outcome_told(EXPIRED, "dropped: expired"),
