@@ -135,12 +135,12 @@ def look_at(flower: Flower, running: Job) -> None:
         assert running.record.spec.title in text
         assert all(said in text for said in ("FAILURE", "PROGRESS", "sample_", ".mp4"))
 
-        page.go(f"{flower.url}/worker/{_WORKER}")
+        page.open(f"{flower.url}/worker/{_WORKER}")
         page.wait_until("document.querySelector('#tab-pool')")
         text = seen(page, "worker")
         assert all(said in text for said in ("GPU", "Mode", "ComfyUI", "emulator", "Fetches"))
 
-        page.go(f"{flower.url}/broker")
+        page.open(f"{flower.url}/broker")
         page.wait_until("document.querySelector('#queue-table')")
         assert "render" in seen(page, "broker")
 

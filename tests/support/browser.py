@@ -85,14 +85,15 @@ class Page:
         self._ask("Page.enable")
         self._ask("Network.enable")
         self._ask("Network.setExtraHTTPHeaders", headers=dict(headers))
-        self.go(address)
+        self.open(address)
 
     def close(self) -> None:
         """Leave the browser alone."""
         self._socket.close()
 
-    def go(self, address: str) -> None:
-        """Leave for another address."""
+    def open(self, address: str) -> None:
+        """Go to an address; what was said before is forgotten."""
+        self.said.clear()
         self._ask("Page.navigate", url=address)
 
     def screenshot(self) -> bytes:

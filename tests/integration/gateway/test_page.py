@@ -13,10 +13,10 @@ from farm.settings import RedisSettings, S3Settings
 from farm.status.worker import WorkerStatus
 from farm.storage import S3Storage
 from tests.integration.gateway.test_comfy_sdk import GRAPH
+from tests.support.browser import Page, find_browser, opened_page
 from tests.support.clips import make_clip, make_picture
 from tests.support.gateway import Gateway
 from tests.support.gateway_worker import HandWorker
-from tests.tools.front_end import Page, find_browser, opened
 
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium is installed")
 
@@ -50,7 +50,7 @@ def worker(gateway: Gateway) -> HandWorker:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Page]:
-    with opened(str(find_browser()), "about:blank") as found:
+    with opened_page("about:blank") as found:
         yield found
 
 
