@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TOOLS := .tools
 STAMP := $(VENV)/.installed
 # Twice the cores of a small machine: many tests wait for a process or a server, and others compute meanwhile.
-PYTEST_WORKERS ?= 4
+PYTEST_WORKERS ?= 3
 MEASURED := tests/unit tests/contract tests/integration
 COVERED := *=92 farm=90 worker=89 comfy=95
 CHAOS ?= --seeds 1 --jobs 1000 --faults 150 --seconds 600 --workers 4

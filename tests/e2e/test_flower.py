@@ -97,6 +97,7 @@ def flower(farm: WholeFarm) -> Iterator[Flower]:
     started.close()
 
 
+@pytest.mark.long
 def test_flower_shows_what_the_farm_says(farm: WholeFarm, flower: Flower) -> None:
     eventually(lambda: _WORKER in (flower.ask("/api/workers") or {}), within_s=START_S)
 

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from rich.console import RenderableType
 
-import farm.check
 from comfy.log.foreign import forgive_encodings, one_line, plain, to_json
 from farm.check.finding import Finding
 from farm.cli.commands import COMMANDS
@@ -249,7 +248,7 @@ def test_a_command_shows_strange_text_as_text(
     command: str, bad_farm: Callable[[], Farm], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     findings = [spoilt(Finding(name="Redis", ok=ok, what="it answers", remedy="do")) for ok in (True, False)]
-    monkeypatch.setattr(farm.check, "check_everything", lambda *_given, **_more: findings)
+    monkeypatch.setattr("farm.check.every.check_everything", lambda *_given, **_more: findings)
     monkeypatch.setattr("farm.cli.jobs.commands.open_with_system", lambda _url: False)
     ids = [job.job_id for job in bad_farm().list()][::-1]
 
