@@ -75,7 +75,7 @@ class Parameter:
             if value not in self.choices:
                 raise ValueError(f"{value!r:.40} is not one of {', '.join(self.choices)}")
             return value
-        number = _read_number(value, whole=self.kind is ParameterKind.INTEGER)
+        number = read_number(value, whole=self.kind is ParameterKind.INTEGER)
         if self.grid is not None and snap:
             return self.grid.snap(int(number))
         self._check_bounds(number)
@@ -150,17 +150,26 @@ def _read_text(value: Any) -> str:
     return value
 
 
-def _read_number(value: Any, *, whole: bool) -> float:
+def read_number(value: Any, *, whole: bool) -> float:
+    """Read a number, or text that spells one.
+
+    Raises:
+        ValueError: it is none, none that is finite, or, as a number, too large to reckon with.
+    """
     kind = "a whole number" if whole else "a number"
     if isinstance(value, str):
         try:
             value = int(value) if whole else float(value)
         except ValueError:
             raise ValueError(f"{value[:40]!r} is not {kind}") from None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{value!r:.40} is not {kind}")
-    if whole and value != int(value):
-        raise ValueError(f"{value} is not {kind}")
+    try:
+        fits = math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        fits = False
+    if not fits or (whole and value != int(value)):
+        raise ValueError(f"{value!r:.40} is not {kind}")
     return int(value) if whole else float(value)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -150,6 +150,10 @@ def prepare_with_files(request: JobRequest, known: Knowledge = known_without_a_f
     workflow = editor_file(request.graph, built.graph, known, wanted=keeps)
     fields = {**_fields(request, built, facts), **({} if workflow is None else {"workflow": workflow})}
     spec = make_spec(fields)
+    # Not among the options above: only here one that came as text or as a number has been read.
+    if spec.deadline is not None and spec.deadline <= datetime.now(UTC):
+        past = f"{spec.deadline.isoformat(' ', 'seconds')} is past"
+        raise InvalidJob([Problem(field="deadline", message=past)])
     if (size_bytes := len(spec_to_json(spec))) > MOST_JOB_BYTES:
         raise InvalidJob([too_large(size_bytes)])
     notes = (*built.notes, *_without_effect(spec))
@@ -162,8 +166,7 @@ def check_measure(request: JobRequest) -> None:
     Raises:
         InvalidJob: an argument is of another kind, too large, or has too many entries.
     """
-    if problems := [*_of_another_kind(request)]:
-        raise InvalidJob(problems)
+    check_kinds(request)
     counts = (("inputs", request.inputs, MOST_INPUTS), ("parameters", request.parameters, MOST_PARAMETERS))
     for name, given, most in counts:
         if len(given) > most:
@@ -178,11 +181,22 @@ def check_measure(request: JobRequest) -> None:
         raise InvalidJob([Problem(field="job", message=f"holds a whole number of more than {MAX_BITS} bits")])
 
 
+def check_kinds(request: JobRequest) -> None:
+    """Refuse arguments of another kind than `JobRequest` says, as JSON may bring them.
+
+    Raises:
+        InvalidJob: names each of them.
+    """
+    if problems := [*_of_another_kind(request)]:
+        raise InvalidJob(problems)
+
+
 def _of_another_kind(request: Any) -> Iterator[Problem]:
     if not isinstance(request.graph, Mapping | str | bytes | Path | None):
         yield _not(request.graph, "graph", "is a graph, or the path of its file")
     if not isinstance(request.template, str | None):
         yield _not(request.template, "template", "is a name")
+    yield from _bad_labels(request.options.get("labels", ()))
     named = {"parameters": request.parameters, "inputs": request.inputs, "bind": request.bind}
     for field, given in named.items():
         if not isinstance(given, Mapping):
@@ -197,6 +211,13 @@ def _of_another_kind(request: Any) -> Iterator[Problem]:
         for name, bound_to in request.bind.items():
             if not _names_inputs(bound_to):
                 yield _not(bound_to, f"bind {name}", 'is "node.input", or a list of such')
+
+
+def _bad_labels(labels: object) -> Iterator[Problem]:
+    if not isinstance(labels, Collection) or isinstance(labels, str | bytes | Mapping):
+        yield _not(labels, "labels", "is a list of texts")
+    elif strange := [label for label in labels if not isinstance(label, str)][:1]:
+        yield _not(strange[0], "labels", "are texts")
 
 
 def _names_inputs(bound_to: object) -> bool:
@@ -383,12 +404,6 @@ def _bad_options(options: JobOptions) -> Iterator[Problem]:
     for name in sorted(set(options) - set(JobOptions.__annotations__)):
         known = ", ".join(JobOptions.__annotations__)
         yield Problem(field=name, message=f"there is no such option; there are {known}")
-    if isinstance(options.get("labels"), str):
-        yield Problem(field="labels", message="is a list of texts, not one text")
-    deadline = options.get("deadline")
-    # One without a time zone is refused with the job's other fields.
-    if isinstance(deadline, datetime) and deadline.tzinfo is not None and deadline <= datetime.now(UTC):
-        yield Problem(field="deadline", message=f"{deadline.isoformat(' ', 'seconds')} is past")
     vram_gib = options.get("vram_gib")
     if options.get("if_unplaceable", "refuse") not in ("refuse", "park"):
         yield Problem(field="if_unplaceable", message="is refuse or park")

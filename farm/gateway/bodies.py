@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
@@ -13,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
+from comfy.wan.parameters import read_number
 from farm.gateway.refusals import Refusal, bad_request
 
 _DRAINED_BYTES: Final = 64 << 20
@@ -106,6 +108,22 @@ async def json_object(request: Request, *, default: Mapping[str, Any] | None = N
     if not isinstance(found, dict):
         raise bad_request(f"the body has to be a JSON object, not a {type(found).__name__}")
     return found
+
+
+def number_of(name: str, said: Any, *, least: float, most: float, whole: bool = True) -> float:
+    """A number that a client has said, in JSON or as text.
+
+    Raises:
+        Refusal: it is none, or not from `least` to `most`; names the field as `param`.
+    """
+    kind = "a whole number" if whole else "a number"
+    try:
+        number = read_number(said, whole=whole)
+    except ValueError:
+        number = math.nan
+    if not least <= number <= most:
+        raise bad_request(f"{name} is {kind} from {least:,} to {most:,}", param=name)
+    return number
 
 
 @asynccontextmanager

@@ -14,6 +14,10 @@ from farm.settings import GatewaySettings
 from farm.store.redis.doors import DoorBook
 
 _BEARER: Final = "bearer "
+_NO_KEYS: Final = (
+    "this gateway has no API key yet, and without keys only requests to localhost on its own machine are "
+    "answered; `farm keys create` makes one"
+)
 
 
 class Guard:
@@ -67,10 +71,12 @@ class Guard:
         raise forbidden("pages of other origins may not call this gateway (FARM_GATEWAY_ORIGINS)")
 
     def _anybody(self, request: Request) -> Caller:
+        if self._book.has_keys():
+            raise unauthorized()
         # Whoever points a name of theirs at loopback would have a browser here call us under it.
-        if self._only_here and is_loopback(_host(request)) and not self._book.has_keys():
+        if self._only_here and is_loopback(_host(request)):
             return ANYBODY
-        raise unauthorized()
+        raise unauthorized(_NO_KEYS)
 
 
 def _host(request: Request) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final, cast
@@ -14,12 +15,12 @@ import comfy.lint
 from comfy.errors import GraphError
 from comfy.wan.templates import TEMPLATES, Template, get_template
 from farm.asking.graphs import Knowledge
-from farm.asking.request import JobOptions, JobRequest, as_problem, build
+from farm.asking.request import JobOptions, JobRequest, as_problem, build, check_measure
 from farm.asking.sources import public_source, scheme_of
 from farm.errors import InvalidJob
 from farm.fleet.planning import JobPlan
 from farm.fleet.sites import site_nowhere
-from farm.gateway.bodies import json_object
+from farm.gateway.bodies import json_object, number_of
 from farm.gateway.comfy.files import Links
 from farm.gateway.door import Call, Door, Visit
 from farm.gateway.health import error
@@ -34,6 +35,7 @@ _RECORD: Final = TypeAdapter(JobRecord)
 _PLAN: Final = TypeAdapter(JobPlan)
 _PARTS: Final = frozenset({"graph", "template", "parameters", "inputs", "bind"})
 _OPTIONS: Final = frozenset(JobOptions.__annotations__) - {"idempotency_key"}
+FIELDS: Final = _PARTS | _OPTIONS  # of a job
 _COUNTS: Final = TypeAdapter(Counts)
 _MOST: Final = 100
 _LISTED: Final = (
@@ -58,10 +60,9 @@ async def submit(visit: Visit) -> Response:
 async def page(visit: Visit) -> Response:
     """The caller's jobs, newest first, with what a list shows of each."""
     query = visit.request.query_params
-    limit, cursor, state = query.get("limit", "24"), query.get("cursor"), query.get("state")
-    if not limit.isdecimal() or not 1 <= int(limit) <= _MOST:
-        raise bad_request(f"limit is a number from 1 to {_MOST}")
-    if cursor is not None and not cursor.isdecimal():
+    limit = number_of("limit", query.get("limit", "24"), least=1, most=_MOST)
+    cursor, state = query.get("cursor"), query.get("state")
+    if cursor is not None and not re.fullmatch(r"[0-9]{1,20}", cursor):
         raise bad_request("that cursor came from no list here")
     if state is not None and state not in [each.value for each in JobState]:
         raise bad_request(f"state is one of {', '.join(JobState)}")
@@ -138,8 +139,8 @@ def request_of(body: Mapping[str, Any]) -> JobRequest:
     Raises:
         Refusal: a field is unknown.
     """
-    if strange := sorted(set(body) - _PARTS - _OPTIONS):
-        known = ", ".join(sorted(_PARTS | _OPTIONS))
+    if strange := sorted(set(body) - FIELDS):
+        known = ", ".join(sorted(FIELDS))
         raise bad_request(f"there is no field {strange[0][:64]!r}; there are {known}")
     graph, inputs = body.get("graph"), body.get("inputs") or {}
     # Here a text would be the path of a file, on the gateway's own disk.
@@ -219,6 +220,7 @@ async def _links(visit: Visit, job: JobRecord) -> tuple[str | None, str | None]:
 
 
 def _linted(request: JobRequest, known: Knowledge) -> list[dict[str, Any]]:
+    check_measure(request)
     try:
         built = build(request, known)
     except GraphError as exc:

@@ -57,7 +57,7 @@ async def run(visit: Visit) -> Response:
 async def runsync(visit: Visit) -> Response:
     """Queue a job and wait, for 90 s unless ``?wait`` (ms) says otherwise; then it goes on by itself."""
     said = visit.request.query_params.get("wait", "")
-    wait_s = min(int(said) / 1000, _LONGEST_WAIT_S) if said.isdecimal() else _USUAL_WAIT_S
+    wait_s = min(float(said) / 1000, _LONGEST_WAIT_S) if said.isdecimal() else _USUAL_WAIT_S
     job = await _submit(visit)
     with suppress(WaitTimeout, JobFailed):  # how it stands is told either way
         await visit.house.farm.wait(job.job_id, timeout_s=wait_s)

@@ -10,7 +10,7 @@ from typing import Final, cast
 
 from comfy.wan.parameters import ParameterKind
 from comfy.wan.templates import TEMPLATES, get_template
-from farm.asking.request import JobOptions, JobRequest
+from farm.asking.request import JobOptions, JobRequest, check_kinds
 from farm.asking.selection import Selection
 from farm.asking.sources import scheme_of
 from farm.errors import (
@@ -123,8 +123,6 @@ class Tenancy:
 
     def _labelled(self, request: JobRequest) -> JobRequest:
         labels = request.options.get("labels", ())
-        if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
-            raise InvalidJob([Problem(field="labels", message="is a list of texts")])
         if any(label.startswith(TENANT_LABEL) for label in labels):
             message = f"{TENANT_LABEL!r} begins labels that the gateway gives"
             raise InvalidJob([Problem(field="labels", message=message)])
@@ -167,8 +165,9 @@ def check_reach(request: JobRequest) -> None:
     """Refuse what would be read on the gateway's own disk: to the farm a plain text may be a path.
 
     Raises:
-        InvalidJob: names each such file.
+        InvalidJob: names each such file, or what is of another kind.
     """
+    check_kinds(request)
     if request.template is not None and request.template not in TEMPLATES:
         known = ", ".join(TEMPLATES)
         message = f"there is no template {str(request.template)[:64]!r}; there are {known}"

@@ -19,7 +19,7 @@ from comfy.wan.templates import TEMPLATES
 from farm.asking.building import InputSource
 from farm.asking.request import JobOptions, JobRequest
 from farm.errors import JobNotFound, NoResult
-from farm.gateway.bodies import form_of, json_object
+from farm.gateway.bodies import form_of, json_object, number_of
 from farm.gateway.comfy.files import Content, content_response
 from farm.gateway.door import Call, Door, Visit
 from farm.gateway.keys import Scope
@@ -36,17 +36,18 @@ _PICTURE_BYTES: Final = 32 << 20
 _MOST: Final = 100
 
 # Our own extensions: name in a request -> parameter of the template.
-_EXTENSIONS: Final[Mapping[str, tuple[str, type]]] = {
-    "frames": ("frames", int),
-    "fps": ("fps", float),
-    "seed": ("seed", int),
-    "steps": ("steps", int),
-    "negative_prompt": ("negative", str),
-    "guidance_scale": ("cfg", float),
-    "flow_shift": ("shift", float),
-    "preset": ("preset", str),
+_TEXTS: Final[Mapping[str, str]] = {"negative_prompt": "negative", "preset": "preset"}
+# … -> least and most, and whether it is whole. A template says more exactly what it takes.
+_NUMBERS: Final[Mapping[str, tuple[str, float, float, bool]]] = {
+    "frames": ("frames", 1, 100_000, True),
+    "fps": ("fps", 1, 1000, False),
+    "seed": ("seed", 0, 2**64 - 1, True),
+    "steps": ("steps", 1, 1000, True),
+    "guidance_scale": ("cfg", 0, 1000, False),
+    "flow_shift": ("shift", 0, 1000, False),
 }
-_KNOWN: Final = frozenset({"prompt", "model", "seconds", "size", "input_reference", *_EXTENSIONS})
+_SHORTEST_S, _LONGEST_S = 0.01, 3600.0
+FIELDS: Final = frozenset({"prompt", "model", "seconds", "size", "input_reference", *_TEXTS, *_NUMBERS})
 
 _STATUS: Final = {
     JobState.QUEUED: "queued",
@@ -89,9 +90,7 @@ async def show(visit: Visit) -> Response:
 async def page(visit: Visit) -> Response:
     """The caller's clips, newest first."""
     query = visit.request.query_params
-    limit = query.get("limit", "20")
-    if not limit.isdecimal() or not 1 <= int(limit) <= _MOST:
-        raise bad_request(f"limit is a number from 1 to {_MOST}", param="limit")
+    limit = number_of("limit", query.get("limit", "20"), least=1, most=_MOST)
     if query.get("order", "desc") != "desc":
         raise bad_request("clips are listed newest first (order=desc)", param="order")
     tenancy = Tenancy(visit.house, visit.caller)
@@ -147,7 +146,7 @@ def request_of(given: Mapping[str, Any]) -> JobRequest:
     Raises:
         Refusal: a field is unknown, or none that can be read.
     """
-    if strange := sorted(set(given) - _KNOWN):
+    if strange := sorted(set(given) - FIELDS):
         raise bad_request(
             f"there is no field {strange[0][:64]!r}; docs/gateway.md has them", param=strange[0]
         )
@@ -156,12 +155,16 @@ def request_of(given: Mapping[str, Any]) -> JobRequest:
         raise bad_request("a prompt is needed", param="prompt")
     picture = _picture(given.get("input_reference"))
     parameters: dict[str, Any] = {"prompt": prompt, "snap": True, **_size(given.get("size"))}
-    for name, (parameter, kind) in _EXTENSIONS.items():
+    for name in _TEXTS.keys() & given.keys():
+        if not isinstance(given[name], str):
+            raise bad_request(f"{name} is a text", param=name)
+        parameters[_TEXTS[name]] = given[name]
+    for name, (parameter, least, most, whole) in _NUMBERS.items():
         if name in given:
-            parameters[parameter] = _number(name, given[name], kind)
-    if "seconds" in given and "frames" not in parameters:
-        seconds = _number("seconds", given["seconds"], float)
-        parameters["frames"] = round(seconds * parameters.get("fps", 16.0)) + 1
+            parameters[parameter] = number_of(name, given[name], least=least, most=most, whole=whole)
+    if "seconds" in given:
+        seconds = number_of("seconds", given["seconds"], least=_SHORTEST_S, most=_LONGEST_S, whole=False)
+        parameters.setdefault("frames", round(seconds * parameters.get("fps", 16.0)) + 1)
     return JobRequest(
         None,
         parameters,
@@ -243,13 +246,6 @@ def _size(said: Any) -> dict[str, int]:
     if found is None:
         raise bad_request("size is width x height, as 832x480", param="size")
     return {"width": int(found[1]), "height": int(found[2])}
-
-
-def _number(name: str, said: Any, kind: type) -> Any:
-    try:
-        return kind(said)
-    except (TypeError, ValueError):
-        raise bad_request(f"{name} has to be a {kind.__name__}", param=name) from None
 
 
 def _template(model: str, *, with_picture: bool) -> str:

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from farm.asking.graphs import with_values
 from farm.errors import InvalidJob
-from farm.gateway.bodies import json_object
+from farm.gateway.bodies import json_object, number_of
 from farm.gateway.comfy import assets, shapes
 from farm.gateway.comfy.files import Links
 from farm.gateway.comfy.stream import frames
@@ -48,9 +48,8 @@ async def page(visit: Visit) -> Response:
     query = visit.request.query_params
     pairs = {found[1]: value for key, value in query.multi_items() if (found := _FILTER.fullmatch(key))}
     labels = labels_of(pairs, code="invalid_metadata_filter")
-    limit, cursor = query.get("limit", "50"), query.get("cursor")
-    if not limit.isdecimal() or not 1 <= int(limit) <= _MOST:
-        raise bad_request(f"limit is a number from 1 to {_MOST}")
+    limit = number_of("limit", query.get("limit", "50"), least=1, most=_MOST)
+    cursor = query.get("cursor")
     if cursor is not None and not re.fullmatch(r"[0-9]{1,20}", cursor):
         raise Refusal(status=400, code="invalid_cursor", message="that cursor came from no list here")
     jobs = await Tenancy(visit.house, visit.caller).page(labels=labels, limit=int(limit), cursor=cursor)

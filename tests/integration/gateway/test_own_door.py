@@ -130,6 +130,8 @@ BAD: dict[str, tuple[dict[str, Any], int]] = {
     "nothing": ({}, 422),
     "parameters of another kind": ({"graph": GRAPH, "parameters": [1]}, 422),
     "labels of another tenant": ({"graph": GRAPH, "labels": ["tenant=other"]}, 422),
+    "a deadline that is past": ({"graph": GRAPH, "deadline": "2020-01-01T00:00:00Z"}, 422),
+    "a template that is a list": ({"template": ["x"]}, 422),
     "labels that are none": ({"graph": GRAPH, "labels": "night"}, 422),
 }
 

@@ -166,3 +166,21 @@ def test_keys_and_foreign_clips_are_told_in_that_apis_words(client: openai.OpenA
             other.videos.retrieve(video.id)
         with pytest.raises(openai.NotFoundError):
             other.videos.delete(video.id)
+
+
+@pytest.mark.parametrize(
+    ("param", "value"),
+    [
+        *(("seconds", value) for value in (-1, 0, "0", "NaN", "1e308", True, [4], None)),
+        *(("frames", value) for value in (-5, 0, 1.5, 1e400, 10**400)),
+        *((name, 1e400) for name in ("seed", "steps", "fps", "guidance_scale", "flow_shift")),
+        *(("seed", -1), ("steps", True), ("negative_prompt", ["x"]), ("preset", 1)),
+    ],
+)
+def test_a_number_that_no_clip_has_is_refused_by_its_name(
+    gateway: Gateway, param: str, value: object
+) -> None:
+    answer = gateway.ask("/v1/videos", method="POST", body={"prompt": "a fox", param: value})
+
+    assert (answer.status, answer.json["error"]["param"]) == (400, param)
+    assert gateway.store.find().jobs == ()

@@ -210,6 +210,9 @@ def test_a_parameter_without_an_input_is_refused(parameters: dict[str, Any], wor
         ({"vram_gib": 13}, "13 is no VRAM class"),
         ({"deadline": datetime(2030, 1, 1)}, "deadline: "),  # noqa: DTZ001  # that is what is refused
         ({"deadline": datetime(2020, 1, 1, tzinfo=UTC)}, "deadline: 2020-01-01 00:00:00+00:00 is past"),
+        ({"deadline": "2020-01-01T00:00:00Z"}, "deadline: 2020-01-01 00:00:00+00:00 is past"),
+        ({"labels": None}, "labels: is a list"),
+        ({"labels": [1]}, "labels: are texts"),
         ({"graph": {}}, "there is no such option"),
     ],
 )

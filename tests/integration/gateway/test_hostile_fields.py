@@ -1,0 +1,100 @@
+"""Every field that a client may send, with values that none expects: told, and no fault of ours."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+
+from farm.asking.request import JobOptions
+from farm.gateway import own, videos
+from tests.integration.gateway.test_comfy_sdk import GRAPH
+from tests.support.gateway import Open
+
+# What a JSON body may hold. `json` writes and reads the two that JSON itself has no words for.
+VALUES: Final[tuple[Any, ...]] = (
+    *(["x"], {"a": 1}, None, True),
+    *(float("nan"), 1e400, -1e400, "NaN", "1e308", -1, 10**400),
+    *("", "\ud800", "9" * 20_000),
+)
+OPTIONS: Final = tuple(sorted(JobOptions.__annotations__))
+TEMPLATE: Final = "wan22-t2v-a14b"
+PARAMETERS: Final = ("prompt", "seed", "frames", "width", "fps", "steps", "cfg", "preset", "snap", "nope")
+
+Place = tuple[str, ...]  # where a value goes in a body
+BY_TEMPLATE: Final = {"template": TEMPLATE, "parameters": {"prompt": "a fox"}}
+BY_GRAPH: Final = {"graph": GRAPH}
+_OWN_PLACES: Final[tuple[Place, ...]] = (
+    *((name,) for name in sorted(own.FIELDS)),
+    *(("parameters", name) for name in PARAMETERS),
+    *((name, "1.text") for name in ("inputs", "bind", "parameters")),
+    *(("graph", *rest) for rest in (("1",), ("1", "inputs"), ("1", "class_type"))),
+)
+DOORS: Final[dict[str, tuple[dict[str, Any], tuple[Place, ...]]]] = {
+    "/farm/v1/jobs": (BY_TEMPLATE, _OWN_PLACES),
+    "/farm/v1/plan": (BY_TEMPLATE, _OWN_PLACES[: len(own.FIELDS)]),
+    "/farm/v1/lint": (BY_TEMPLATE, _OWN_PLACES),
+    "/farm/v1/jobs?of=graph": (BY_GRAPH, _OWN_PLACES[len(own.FIELDS) :]),
+    "/v1/videos": (
+        {"prompt": "a fox", "fps": 16},
+        (*((name,) for name in sorted(videos.FIELDS)), ("input_reference", "image_url")),
+    ),
+    "/v2/fox/run": (
+        {"input": {"workflow": GRAPH}},
+        (
+            *(("input",), ("input", "workflow"), ("input", "images"), ("policy",), ("webhook",)),
+            *(("policy", name) for name in ("executionTimeout", "ttl", "lowPriority")),
+            *(("input", "images", name) for name in ("name", "image")),
+        ),
+    ),
+    "/api/v2/jobs": (
+        {"workflow": GRAPH},
+        (
+            *(("workflow",), ("workflow", "1"), ("workflow", "1", "inputs"), ("extra_data",), ("metadata",)),
+            *(("metadata", name) for name in ("plain", "farm.template", "farm.set.prompt")),
+            *(("metadata", f"farm.{name}") for name in OPTIONS),
+        ),
+    ),
+    "/api/v2/assets/from-hash": (
+        {"hash": "blake3:" + "0" * 64},
+        (("hash",), ("file_path",), ("expires_in",)),
+    ),
+}
+
+
+def bodies(path: str) -> Iterator[tuple[Place, Any, dict[str, Any]]]:
+    """Each place of a door's body with each value."""
+    usual, places = DOORS[path]
+    for place in places:
+        for value in VALUES:
+            body = copy.deepcopy(usual)
+            inner = body
+            for name in place[:-1]:
+                inner = inner.setdefault(name, {})
+            inner[place[-1]] = value
+            yield place, value, body
+
+
+@pytest.mark.parametrize("path", DOORS)
+def test_no_value_of_a_field_is_a_fault_of_the_gateway(open_gateway: Open, path: str) -> None:
+    gateway = open_gateway(requests_per_s=1e6)
+
+    faults = [
+        (place, repr(value)[:30])
+        for place, value, body in bodies(path)
+        if gateway.ask(path, method="POST", body=body).status >= 500
+    ]
+
+    assert faults == []
+
+
+@pytest.mark.parametrize("path", ["/farm/v1/jobs", "/api/v2/jobs", "/v1/videos"])
+def test_a_page_of_a_size_that_is_none_is_refused(open_gateway: Open, path: str) -> None:
+    gateway = open_gateway()
+
+    for limit in ("0", "101", "-1", "NaN", "9" * 5000):
+        assert gateway.ask(f"{path}?limit={limit}").status == 400, limit[:9]
+    assert gateway.ask(f"{path}?limit=1").status == 200
+    assert gateway.ask(f"/farm/v1/jobs?cursor={'9' * 5000}").status == 400
