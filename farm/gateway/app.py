@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -108,7 +109,8 @@ def refused(door: Door, refusal: Refusal) -> Response:
     # A body that was not read to its end would be taken for the next request.
     if refusal.status in (408, 413):
         headers["Connection"] = "close"
-    return JSONResponse(door.shape(refusal), refusal.status, headers)
+    # Escaped to ASCII: a refusal may quote half of a surrogate pair, which UTF-8 cannot say.
+    return Response(json.dumps(door.shape(refusal)), refusal.status, headers, "application/json")
 
 
 def _preflight() -> Response:
