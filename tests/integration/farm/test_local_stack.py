@@ -44,7 +44,8 @@ SERVERS = (PartName.VALKEY, PartName.S3)
 SERVE = """
 import sys
 from pathlib import Path
-from farm.local import LocalStack, PartName
+from farm.local.parts import PartName
+from farm.local.stack import LocalStack
 
 stack = LocalStack(Path(sys.argv[1]), parts=[PartName.VALKEY, PartName.S3])
 stack.serve(lambda state: print("ready", flush=True))

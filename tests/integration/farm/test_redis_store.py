@@ -200,7 +200,7 @@ def test_nothing_of_a_job_is_left_after_its_retention(
     assert store.counts().by_state[JobState.QUEUED] == 0
     with pytest.raises(FarmError):
         store.get(late)
-    assert keys_of(client, namespace) <= {"epoch", "last", "q:render.24:5"}
+    assert keys_of(client, namespace) <= {"epoch", "last", "tally", "q:render.24:5"}
 
 
 def test_nothing_is_left_of_a_job_that_its_holder_took_up_after_its_queue_was_empty(
@@ -216,7 +216,7 @@ def test_nothing_is_left_of_a_job_that_its_holder_took_up_after_its_queue_was_em
     store.succeed(job_id, 2, a_result())
     store.sweep()
 
-    assert keys_of(client, namespace) <= {"epoch", "last", "q:render.24:5"}
+    assert keys_of(client, namespace) <= {"epoch", "last", "tally", "q:render.24:5"}
 
 
 # -- what it survives ------------------------------------------------------------------------------
