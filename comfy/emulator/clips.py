@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -48,6 +49,27 @@ def frame_rate(fps: float) -> Fraction:
     return Fraction(round(fps * 1000), 1000)
 
 
+@contextlib.contextmanager
+def kept_scheduling() -> Iterator[None]:
+    """The thread is scheduled afterwards as it was before.
+
+    As root, SVT-AV1 gives the thread that encodes real-time priority and leaves it so: whatever that thread
+    starts then keeps a processor from everybody else.
+
+    Source: SVT-AV1 ``svt_av1_enc_init_handle`` (pthread_setschedparam); seen with the one in PyAV 18.1.
+    """
+    if not hasattr(os, "sched_getscheduler"):  # no Linux
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != policy:
+            os.sched_setscheduler(0, policy, parameters)
+
+
+@kept_scheduling()
 def write_clip(
     path: Path,
     images: Images,

@@ -13,6 +13,8 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 from PIL import Image
 
+from comfy.emulator.clips import kept_scheduling
+
 _SAMPLE_RATE = 48000
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"  # for who does not look further
 
@@ -24,6 +26,7 @@ _QUICK = {
 }
 
 
+@kept_scheduling()
 def make_clip(
     path: Path,
     *,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,18 @@ def test_a_clip_has_the_asked_size_frames_and_pace(tmp_path: Path, codec: Codec)
         assert json.loads(metadata["prompt"]) == {"1": 2}
         assert "EMULATED" in metadata["comment"]
     assert counted == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getscheduler"), reason="only Linux tells how a thread is scheduled"
+)
+@pytest.mark.parametrize("codec", [H264, H265, VP9, AV1], ids=lambda codec: str(codec.name))
+def test_the_thread_that_encoded_is_no_more_urgent_than_before(tmp_path: Path, codec: Codec) -> None:
+    before = os.sched_getscheduler(0)
+
+    write_clip(tmp_path / f"clip.{codec.extension}", images(), Fraction(16), codec=codec)
+
+    assert os.sched_getscheduler(0) == before
 
 
 def test_the_index_of_an_mp4_is_in_front(tmp_path: Path) -> None:
