@@ -297,7 +297,7 @@ RULES: Final = (
         id="prompt-failed",
         severity=Severity.ERROR,
         title="a node failed, or the server ended",
-        remedy="the error names the node; `farm lint FILE` knows many of them beforehand",
+        remedy="a traceback behind the error says where; `farm lint FILE` knows many of them beforehand",
         check=_failed,
         cost="all that the prompt took",
     ),

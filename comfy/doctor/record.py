@@ -147,7 +147,7 @@ class _Reader:
     def end(self) -> None:
         """The log is over."""
         if self._run is not None and (self._run.entries or self._run.queued is not None):
-            self._close(Status.UNFINISHED)
+            self._close(_cut_off(self._run, Status.UNFINISHED))
 
     def _is_start(self, entry: LogEntry) -> bool:
         """Whether a new server begins: of a start's lines the first one that we know."""
@@ -157,7 +157,7 @@ class _Reader:
 
     def _server_starts(self, entry: LogEntry) -> None:
         if self._run is not None:
-            self._close(Status.LOST)
+            self._close(_cut_off(self._run, Status.LOST))
         self._waiting.clear()
         self._runs_of_server = 0
         self.record.server = Lines()
@@ -234,9 +234,15 @@ def _status(run: Run) -> Status:
     return Status.INTERRUPTED if run.count(InterruptedFact) else Status.DONE
 
 
+def _cut_off(run: Run, otherwise: Status) -> Status:
+    """What became of a prompt whose last line is missing: an error has ended it without one, too."""
+    status = _status(run)
+    return otherwise if status is Status.DONE else status
+
+
 def is_out_of_memory(message: str) -> bool:
-    """Whether an error's text is the card's that it has no memory left."""
-    return "out of memory" in message.lower()
+    """Whether an error's text is the card's that it has no memory left; CUDA's own allocator says no more."""
+    return "out of memory" in message.lower() or message.startswith("Allocation on device")
 
 
 def evidence(entries: Iterable[LogEntry], *, count: int | None = None, most: int = 3) -> tuple[Evidence, ...]:

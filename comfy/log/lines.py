@@ -43,6 +43,8 @@ def read_bar(text: str) -> BarFact | None:
     if found is None:
         return None
     done, total = int(found["done"]), int(found["total"])
+    if done > total or not total:  # tqdm draws no bar then: somebody else wrote it
+        return None
     elapsed_s, pace = _clock_s(found["elapsed"]), found["pace"]
     per_step = None
     if pace is not None and "?" not in pace and float(pace) > 0:
@@ -72,7 +74,7 @@ def _clock_s(text: str) -> float:
 BAR_SAMPLE: Final = " 50%|█████     | 10/20 [02:15<02:15, 13.51s/it]"
 _BAR: Final = re.compile(
     r"(?P<label>[^|\r\n]{0,80}?)\s*\d{1,3}%\|[^|\r\n]{0,300}\|\s*(?P<done>\d{1,9})/(?P<total>\d{1,9}) "
-    r"\[(?P<elapsed>\d{1,5}(?::\d{1,5}){1,2})<[\d:?]{1,12}(?:,\s*(?P<pace>[\d.]{1,12}|\?)\s*"
+    r"\[(?P<elapsed>(?:\d{1,5}:)?[0-5]\d:[0-5]\d)<[\d:?]{1,12}(?:,\s*(?P<pace>[\d.]{1,12}|\?)\s*"
     r"(?P<unit>s/it|it/s))?"
 )
 _WELL_KNOWN: Final = re.compile(

@@ -34,8 +34,18 @@ def no_card(name: str) -> str:
     if card is not None:
         sizes = " or ".join(each.name for each in sizes_of(card))
         return f"{name!r} comes with more or less memory: say {sizes}, or give its VRAM in GiB"
+    return unknown_card(name, instead="give its VRAM in GiB too")
+
+
+def unknown_card(name: str, *, instead: str = "") -> str:
+    """What to say of a card's name that is not known.
+
+    Args:
+        instead: what helps but for another name.
+    """
     near = ", ".join(names_near(name))
-    return f"no card {name!r} is known; give its VRAM in GiB too" + (f", or one of: {near}" if near else "")
+    ways = ", or ".join(way for way in (instead, f"one of: {near}" if near else "") if way)
+    return f"no card {name!r} is known" + (f"; {ways}" if ways else "")
 
 
 def known_card(name: str) -> KnownCard | None:

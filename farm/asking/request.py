@@ -226,7 +226,14 @@ def _names_inputs(bound_to: object) -> bool:
 
 
 def _not(value: object, field: str, wanted: str) -> Problem:
-    return Problem(field=field[:LONGEST_TITLE], message=f"{wanted}, not a {type(value).__name__}")
+    return Problem(field=field[:LONGEST_TITLE], message=f"{wanted}, {_kind_words(value)}")
+
+
+def _kind_words(value: object) -> str:
+    if value is None:
+        return "this is None"
+    kind = type(value).__name__
+    return f"not {'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
 
 
 def too_large(size_bytes: int | None = None) -> Problem:

@@ -22,6 +22,7 @@ from farm.cli.graphs.views import inspection_view, template_view, templates_tabl
 from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
 from farm.cli.terminal.door import Door, door_of, say
+from farm.cli.terminal.files import write_file
 from farm.errors import InvalidJob, Problem
 
 
@@ -120,13 +121,7 @@ def _write(door: Door, name: str | None, param: list[str] | None, out: Path) -> 
         needed = {each.name: f"({each.name})" for each in TEMPLATES[name].parameters if each.required}
         request = replace(request, parameters={**needed, **request.parameters})
     text = json_text.dumps(_built(door, request).graph, indent=2, ensure_ascii=False) + "\n"
-    try:
-        with out.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise typer.BadParameter(f"{out} is there already") from None
-    except OSError as exc:
-        raise typer.BadParameter(f"cannot write {out}: {exc.strerror or exc}") from exc
+    write_file(out, text, new=True)
     say(door.out, f"written to {out}, in API format: drop it on ComfyUI's editor, or `farm submit {out}`")
 
 

@@ -27,6 +27,7 @@ from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
 from farm.cli.terminal.door import Door, door_of, say, say_notes
 from farm.cli.terminal.exits import ExitCode
+from farm.cli.terminal.files import write_file
 from farm.errors import InvalidJob, StoreUnavailable
 from farm.fleet.sites import live_sites, site_by_name, site_nowhere
 
@@ -145,10 +146,7 @@ def _write(out: Path, found: list[tuple[Site, Optimized]]) -> None:
     if any(graph != graphs[0] for graph in graphs):
         names = ", ".join(site.name for site, _ in found)
         raise typer.BadParameter(f"the workers' graphs differ; choose one with --worker: {names}")
-    try:
-        out.write_text(json_text.dumps(graphs[0], indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as exc:
-        raise typer.BadParameter(f"cannot write {out}: {exc.strerror or exc}") from exc
+    write_file(out, json_text.dumps(graphs[0], indent=2, ensure_ascii=False) + "\n")
 
 
 def _told(site: Site, result: Optimized) -> dict[str, Any]:

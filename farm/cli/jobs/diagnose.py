@@ -13,6 +13,7 @@ from comfy.doctor.diagnose import diagnose as diagnose_log
 from comfy.doctor.html import page
 from comfy.doctor.report import Report
 from comfy.doctor.words import to_json
+from comfy.wan.cards import known_card, unknown_card
 from farm.asking.graphs import read_graph
 from farm.cli.jobs.diagnose_views import fleet_view, report_view
 from farm.cli.jobs.ids import complete_id, whole_id
@@ -20,6 +21,7 @@ from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
 from farm.cli.terminal.door import Door, door_of, say
 from farm.cli.terminal.exits import ExitCode
+from farm.cli.terminal.files import write_file
 from farm.cli.terminal.words import parse_moment
 from farm.job import is_job_id
 
@@ -65,7 +67,7 @@ def diagnose(
     report = _of_log(what, graph, card) if what == _STDIN or Path(what).is_file() else _of_job(door, what)
     if html is not None:
         name = "stdin" if what == _STDIN else Path(what).name
-        html.write_text(page(report, f"Where the seconds of {name} went"), encoding="utf-8")
+        write_file(html, page(report, f"Where the seconds of {name} went"))
     if json:
         as_json.put(door.out, to_json(report))
         return
@@ -75,6 +77,8 @@ def diagnose(
 
 
 def _of_log(what: str, graph: Path | None, card: str | None) -> Report:
+    if card is not None and known_card(card) is None:
+        raise typer.BadParameter(unknown_card(card))
     try:
         read = read_graph(graph.read_bytes()) if graph is not None else None
         if what == _STDIN:
@@ -87,7 +91,8 @@ def _of_log(what: str, graph: Path | None, card: str | None) -> Report:
 
 def _of_job(door: Door, what: str) -> Report:
     if not is_job_id(what.strip().lower().ljust(8, "0")):
-        raise typer.BadParameter(f"{what}: there is no such file, and it is no job's id")
+        why = "that is a folder, not a log" if Path(what).is_dir() else "there is no such file"
+        raise typer.BadParameter(f"{what}: {why}, and it is no job's id")
     with door.farm() as farm:
         job_id = whole_id(farm, what)
         report = farm.diagnose(job_id)

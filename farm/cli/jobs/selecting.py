@@ -61,6 +61,8 @@ class Chosen:
             JobNotFound: there is no job whose id begins so.
         """
         pairs = parse_pairs(self.where or (), option="--where")
+        if compared := [name for name in pairs if name.endswith(("<", ">", "!"))]:
+            raise typer.BadParameter(f"--where compares with = alone, not with {compared[0][-1]}=")
         return Selection(
             ids=tuple(whole_id(farm, job) for job in self.jobs or ()),
             state=self.state or state,

@@ -61,7 +61,7 @@ def cancel(
         act=lambda farm, ids: farm.cancel_many(ids, reason=reason),
         done="canceled",
         takes=_goes_on,
-        fits=lambda _: True,  # one that has ended already is told how
+        fits=lambda state: not state.final or state is JobState.CANCELED,
         words=lambda state: "stopping" if state is JobState.RUNNING else str(state),
     )
     _steer(door_of(context), chosen, order, dry_run=dry_run, yes=yes, json=json)
@@ -173,9 +173,11 @@ def pull(
         ),
     ] = DEFAULT_NAME,
     with_: Annotated[
-        str,
-        typer.Option("--with", metavar="WHAT", help=f"Also {', '.join(Extra)}; comma between them."),
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            "--with", metavar="WHAT", help=f"Also {', '.join(Extra)}; comma between them, or repeated."
+        ),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Download the files of succeeded jobs, each checked against its hash; nothing is overwritten."""
@@ -184,11 +186,14 @@ def pull(
     with door.farm() as farm:
         # Of a selection only what has files is meant; one that is named and has none is told.
         wanted = [job for job in meant(farm, chosen) if chosen.jobs or job.result is not None]
+        if not wanted and not json:
+            say(door.err, "no jobs with a result")
         without = [job for job in wanted if job.result is None]
         for job in without:
             say(door.err, f"{job.job_id} has no result: it is {job.state}")
         with bytes_bar(door, [job.result for job in wanted if job.result is not None], json=json) as progress:
-            ids, extras = [job.job_id for job in wanted], [each for each in with_.split(",") if each]
+            ids = [job.job_id for job in wanted]
+            extras = [each for some in with_ or () for each in some.split(",") if each]
             for done, paths in farm.pull_many(ids, into, name=name, extras=extras, progress=progress):
                 pulled.append({"job": done.job_id, "files": [str(path) for path in paths]})
                 if not json:

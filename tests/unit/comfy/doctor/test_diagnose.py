@@ -221,3 +221,22 @@ def test_no_mixture_of_logs_raises() -> None:
         report = diagnose(b"\n".join(some))
         for prompt in report.prompts:
             assert prompt.wall_s is None or prompt.phases
+
+
+ERROR = "got prompt\n!!! Exception during processing !!! "
+
+
+def test_an_error_ends_a_prompt_whose_last_line_is_missing() -> None:
+    report = diagnose(ERROR + "boo\n  0%|   | 20/0 [99:99:99<00:00, 1.00s/it]\n")
+
+    assert report.prompts[0].status is Status.FAILED
+    assert report.prompts[0].samplers == ()
+    assert found(report, "prompt-failed") is not None
+
+
+def test_the_allocators_own_words_are_out_of_memory() -> None:
+    error = "Allocation on device\ntorch.OutOfMemoryError: Allocation on device\n"
+    report = diagnose(ERROR + error + "Prompt executed in 3.00 seconds\n")
+
+    assert report.prompts[0].status is Status.OUT_OF_MEMORY
+    assert found(report, "out-of-memory") is not None

@@ -102,3 +102,18 @@ def test_a_graph_that_cannot_be_read_is_a_mistake_of_the_caller(tmp_path: Path) 
 
     assert code == ExitCode.USAGE
     assert "none.json" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((ORIGIN, "--html", "/nonexistent/x.html"), "cannot write /nonexistent/x.html: No such file"),
+        (("/",), "/: that is a folder, not a log"),
+        ((ORIGIN, "--card", "RTX 9999"), "no card 'RTX 9999' is known"),
+    ],
+)
+def test_what_cannot_be_read_written_or_known_is_told(arguments: tuple[str, ...], words: str) -> None:
+    code, _, err = diagnose(*arguments)
+
+    assert code == ExitCode.USAGE
+    assert words in err
