@@ -223,3 +223,42 @@ def test_several_jobs_are_shown_and_as_json_they_are_a_list(cli: Cli, night: lis
     assert one["job_id"] == other
     assert cli("show", "--label", "none", "--json").json == []
     assert cli("show").code == ExitCode.USAGE
+
+
+def test_a_job_that_has_ended_is_not_canceled_and_a_canceled_one_stays_so(cli: Cli) -> None:
+    made, gone = cli.submit(), cli.submit()
+    render(cli.store, cli.storage, made)
+    cli("cancel", gone)
+
+    ended = cli("cancel", made)
+
+    assert (ended.code, ended.out) == (ExitCode.NOT_NOW, f"{made} not canceled: it is succeeded\n")
+    assert cli("cancel", gone).code == ExitCode.OK
+    assert cli.store.get(made).state is JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize("comparison", ["steps>=8", "steps<=8", "steps!=8"])
+def test_a_comparison_that_is_not_understood_is_refused(cli: Cli, comparison: str) -> None:
+    ended = cli("ls", "--where", comparison)
+
+    assert ended.code == ExitCode.USAGE
+    assert "compares with = alone" in ended.err
+
+
+def test_extras_may_be_named_one_by_one_or_together(cli: Cli, tmp_path: Path) -> None:
+    job_id = cli.submit()
+    render(cli.store, cli.storage, job_id)
+
+    together = cli("pull", job_id, "-o", str(tmp_path / "a"), "--with", "poster,manifest")
+    one_by_one = cli("pull", job_id, "-o", str(tmp_path / "b"), "--with", "poster", "--with", "manifest")
+
+    assert together.code == one_by_one.code
+    assert sorted(each.name for each in tmp_path.glob("a/*")) == sorted(
+        each.name for each in tmp_path.glob("b/*")
+    )
+
+
+def test_a_pull_that_finds_nothing_says_so(cli: Cli, tmp_path: Path) -> None:
+    cli.submit()
+
+    assert "no jobs with a result" in cli("pull", "--state", "failed", "-o", str(tmp_path)).err
