@@ -93,7 +93,8 @@ def _write(frame: Image.Image, lines: list[str]) -> None:
             box = pen.textbbox((2, top), part, font=font)
             if box[3] > frame.height:
                 return
-            pen.rectangle((0, top, box[2] + 2, box[3] + 1), fill=(0, 0, 0))
+            # Dark, and not without any light: that is what a decode leaves that went wrong.
+            pen.rectangle((0, top, box[2] + 2, box[3] + 1), fill=(20, 20, 20))
             pen.text((2, top), part, font=font, fill=(255, 220, 0) if number == 0 else (255, 255, 255))
             top = box[3] + 2
 

@@ -78,7 +78,7 @@ def test_every_frame_is_written_on(size: tuple[int, int]) -> None:
     frame = draw_frame(images(width=width, height=height), 1)
 
     assert frame.size == size
-    assert (0, 0, 0) in {colour for _, colour in frame.getcolors(width * height) or ()}
+    assert (20, 20, 20) in {colour for _, colour in frame.getcolors(width * height) or ()}
     yellow = [colour for _, colour in plain.getcolors(width * height) or () if _is_yellow(colour)]
     assert yellow
 

@@ -13,6 +13,8 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from comfy.doctor.clip import Expected, Thresholds, faults_of
 from comfy.doctor.diagnose import diagnose
+from comfy.emulator.clips import write_clip
+from comfy.emulator.values import Images, Story
 from comfy.wan.templates import get_template
 from tests.support.clips import make_clip
 from worker.results.media import decode, inspect
@@ -151,3 +153,14 @@ def test_a_long_clip_is_looked_at_in_a_sample(tmp_path: Path) -> None:
     assert decoded is not None
     assert decoded.look is not None
     assert len(decoded.look.frames) == 24
+
+
+@pytest.mark.parametrize("size", [(64, 64), (480, 272)])
+def test_nothing_is_wrong_with_what_the_emulator_draws(tmp_path: Path, size: tuple[int, int]) -> None:
+    for seed in range(24):
+        story = Story(prompt="a fox " * 9, seed=seed, steps=("4 steps",))
+        images = Images(width=size[0], height=size[1], count=5, story=story)
+        path = tmp_path / f"{seed}.mp4"
+        write_clip(path, images, Fraction(16))
+
+        assert faults(path) == [], seed
