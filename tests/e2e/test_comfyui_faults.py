@@ -9,7 +9,7 @@ from farm.store.base import Drain
 from tests.support.valkey import eventually
 from tests.support.whole_farm import JOB_S, WholeFarm, WorkerProcess, a_clip, error_of, outcomes
 
-LONG = 40
+LONG = 60  # steps: three seconds
 
 
 def generations(worker: WorkerProcess) -> int:

@@ -20,7 +20,7 @@ from tests.support.valkey import ValkeyServer, eventually
 from tests.support.whole_farm import JOB_S, START_S, WholeFarm, WorkerProcess, a_clip, outcomes
 
 Farms = Callable[..., WholeFarm]
-LONG = 40  # steps: two seconds
+LONG = 60  # steps: three seconds
 
 # For a job that shall not end by itself while its worker lives.
 ENDLESS = """--faults '[{"kind":"slow","factor":20,"times":null}]'"""

@@ -184,7 +184,7 @@ def test_a_drained_worker_gives_its_job_back_at_once_and_fetches_again_when_told
 def test_a_worker_that_is_drained_without_haste_ends_its_job_and_takes_no_other(new_farm: Farms) -> None:
     farm = new_farm()
     worker = farm.start_worker()
-    job = farm.submit(a_clip(steps=30))
+    job = farm.submit(a_clip(steps=60))
     farm.wait_step(job)
 
     order(farm, "drain", worker.name)

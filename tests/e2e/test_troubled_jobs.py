@@ -15,7 +15,7 @@ from tests.support.valkey import eventually
 from tests.support.whole_farm import JOB_S, WholeFarm, WorkerProcess, a_clip, error_of, outcomes
 
 # A run is a second long for those who want to do something to it meanwhile.
-LONG = 40
+LONG = 60  # steps: three seconds
 
 
 @pytest.mark.parametrize(
