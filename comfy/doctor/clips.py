@@ -130,14 +130,14 @@ RULES: Final = (
         id="video-wrong-size",
         severity=Severity.WARNING,
         title="the clip has not the size that the graph asks for",
-        remedy="a size that WAN takes: `farm validate --snap`",
+        remedy="a size that WAN takes: `farm validate FILE --snap`",
         check=_check("video-wrong-size"),
     ),
     Rule(
         id="video-wrong-length",
         severity=Severity.WARNING,
         title="the clip has not the number of frames that the graph asks for",
-        remedy="a length of 4n+1: `farm validate --snap`",
+        remedy="a length of 4n+1: `farm validate FILE --snap`",
         check=_check("video-wrong-length"),
     ),
     Rule(

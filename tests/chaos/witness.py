@@ -27,10 +27,11 @@ from tests.support.valkey import eventually
 _LOOK_S: Final = 0.1
 _LEAVE_S: Final = 60.0
 _HELD: Final = ("leases", "due", "deadlines")
-# What a farm without jobs keeps: its epoch, its counter, its living workers, and Celery's own book-keeping.
+# What a farm without jobs keeps: its epoch, counter, tally and living workers, and Celery's own book-keeping.
 _MAY_STAY: Final = (
     "epoch",
     "last",
+    "tally",
     "paces",
     "workers",
     "lately",

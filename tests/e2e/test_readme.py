@@ -79,9 +79,13 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+# One job is steered by all of them in the order of the pages: for some it is not in the state.
+_MAY_SAY = dict.fromkeys(("cancel", "retry", "pause", "resume", "priority", "rm"), (7,))
+
+
 def assert_runs(command: str, folder: Path) -> str:
     done = run(["sh", "-ec", command], folder)
-    fine = LINTED if command.startswith("farm lint") else (0,)
+    fine = LINTED if command.startswith("farm lint") else (0, *_MAY_SAY.get(command.split()[1], ()))
     assert done.returncode in fine, f"{command}\n{done.stdout}{done.stderr}"
     assert "Traceback" not in done.stderr, command
     return done.stdout
@@ -111,6 +115,7 @@ def test_the_python_examples_work(folder: Path) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_the_commands_work_in_order(folder: Path) -> None:
+    (folder / "comfyui.log").write_text("got prompt\nPrompt executed in 4.00 seconds\n", encoding="utf-8")
     for command in examples():
         assert_runs(command, folder)
 
