@@ -9,12 +9,14 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any, Final
 
 from celery import signals
 
+from comfy.log.foreign import plain
 from farm.broker import assert_safe, make_app, queues_served_by
 from farm.errors import FarmError, SettingsError
 from farm.logs import configure_logging
@@ -37,7 +39,8 @@ try:
     settings, _log = Settings.here(), LogSettings.read()
 except SettingsError as _exc:
     # Celery imports this module: a person's typing error is answered in a line, not with its traceback.
-    raise SystemExit(f"The worker cannot start: {_exc}") from _exc
+    sys.stderr.write(plain(f"The worker cannot start: {_exc}\n"))
+    raise SystemExit(code_of_refusal(_exc)) from _exc
 
 gate = Gate(threads=settings.threads)
 app = make_app(settings.redis, name="farm-worker")
