@@ -750,6 +750,17 @@ GROUPS: Final = (
 )
 
 
+def wrong_settings() -> list[str]:
+    """What cannot be read of the environment, group by group, with its variables; empty: all can."""
+    found = []
+    for group in GROUPS:
+        try:
+            group.read()
+        except SettingsError as exc:
+            found.append(str(exc))
+    return found
+
+
 def known_variables() -> set[str]:
     """Names of all variables that any group, or the command line, reads."""
     return {"FARM_DEBUG", *variables_for(*GROUPS)}

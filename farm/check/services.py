@@ -16,10 +16,9 @@ from farm.redis_address import RedisAddress
 from farm.settings import (
     RedisSettings,
     S3Settings,
-    StoreSettings,
-    WorkerSettings,
     known_variables,
     misspelt_variables,
+    wrong_settings,
 )
 
 STACK_REMEDY = "start a local stack with `farm up`, or set {}"
@@ -32,11 +31,8 @@ def check_variables(environ: Mapping[str, str]) -> list[Finding]:
         near = get_close_matches(name, known_variables(), n=1)
         remedy = f"did you mean {near[0]}?" if near else "see docs/configuration.md for those that exist"
         found.append(bad("settings", f"{name} is set, but nothing reads a variable of that name", remedy))
-    for group in (RedisSettings, StoreSettings, S3Settings, WorkerSettings):
-        try:
-            group.read()
-        except SettingsError as exc:
-            found.append(bad("settings", str(exc), "correct the variable; see docs/configuration.md"))
+    remedy = "correct the variable; see docs/configuration.md"
+    found += [bad("settings", what, remedy) for what in wrong_settings()]
     return found or [good("settings", "every FARM_ variable that is set is known and can be read")]
 
 

@@ -15,7 +15,7 @@ from farm.cli.stack.views import demo_view, news_line, stack_facts, stack_view
 from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
 from farm.cli.terminal.door import Door, door_of, say
-from farm.errors import StackError
+from farm.errors import SettingsError, StackError
 from farm.installed import how_to_install, is_installed
 from farm.local.model_files import what_renders
 from farm.local.parts import PartName
@@ -24,7 +24,7 @@ from farm.local.running import down as stop_stack
 from farm.local.stack import ALL_PARTS, LocalStack
 from farm.local.state import StackState
 from farm.local.supervisor import PartNews
-from farm.settings import WorkerSettings
+from farm.settings import WorkerSettings, wrong_settings
 
 
 def up(
@@ -38,6 +38,8 @@ def up(
 ) -> None:
     """Run Redis, S3, a worker, Flower and the gateway here, until Ctrl-C; it installs nothing."""
     door = door_of(context)
+    if wrong := wrong_settings():
+        raise SettingsError("; ".join(wrong))  # before a part is started that would end by it
     if gateway and not is_installed("uvicorn"):
         gateway = False
         say(door.err, f"the gateway is not installed and left out: {how_to_install('gateway')}")

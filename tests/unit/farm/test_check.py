@@ -84,13 +84,18 @@ def test_a_misspelt_variable_is_told_with_the_one_that_was_meant() -> None:
     assert "FARM_REDIS_URL" in finding.remedy
 
 
-def test_a_value_that_cannot_be_read_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FARM_LEASE_S", "soon")
+@pytest.mark.parametrize(
+    "variable", ["FARM_LEASE_S", "FARM_LOG_LEVEL", "FARM_CLEAN_EVERY_S", "FARM_GATEWAY_STREAMS"]
+)
+def test_a_value_that_cannot_be_read_names_its_variable_whoever_reads_it(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "soon")
 
     finding = only(check_variables(os.environ))
 
     assert finding.blocks
-    assert "FARM_LEASE_S" in finding.what
+    assert variable in finding.what
 
 
 def test_redis_that_does_not_answer_names_the_setting(

@@ -110,6 +110,21 @@ def written(folder: Path, content: Any) -> str:
     return str(file)
 
 
+def test_up_names_every_wrong_setting_before_it_starts_anything(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FARM_LEASE_S", "soon")
+    monkeypatch.setenv("FARM_GATEWAY_STREAMS", "many")
+
+    ended = cli("up", "--no-worker", "--no-flower")
+
+    assert ended.code == ExitCode.USAGE
+    assert "FARM_LEASE_S" in ended.err
+    assert "FARM_GATEWAY_STREAMS" in ended.err
+    assert not (tmp_path / ".farm").exists()
+
+
 # --- good ways ------------------------------------------------------------------------------------------
 
 
