@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import platform
 
-from farm.local.surroundings import settings_here
 from farm.settings import WorkerSettings
-from worker.app import app
+from worker.app import app, settings
 from worker.errors import WorkerError
 from worker.fetching.celery_internals import run_worker
 from worker.gpu.card import find_card
@@ -26,5 +25,5 @@ def node_name(settings: WorkerSettings) -> str:
 def main(arguments: list[str]) -> None:
     """Run the worker and exit with its code; `arguments` go to Celery after ours, and win."""
     # Without mingle and gossip the worker is up a second earlier and chatters less; Flower needs neither.
-    ours = ["-n", node_name(settings_here(WorkerSettings)), "--without-mingle", "--without-gossip"]
+    ours = ["-n", node_name(settings.worker), "--without-mingle", "--without-gossip"]
     run_worker(app, [*ours, *arguments])
