@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 
 from farm.broker import CeleryNotifier, make_app
-from farm.errors import JobNotFound, StorageUnavailable
-from farm.job import VRAM_CLASSES_GIB, JobState
+from farm.errors import StorageUnavailable
+from farm.job import VRAM_CLASSES_GIB
 from farm.local.surroundings import settings_here
 from farm.settings import (
     CleanSettings,
@@ -290,7 +290,7 @@ def assemble(
         first_probe_s=own.probe_after_s,
         card_trouble=lambda: machine.card_trouble,
         disk_is_full=disk.is_full,
-        fate_of=lambda job_id: _fate_of(store, job_id),
+        briefs=store.briefs,
         judged_elsewhere=lambda: [each.judged for each in store.workers() if each.name != name],
         on_change=changed.set,
     )
@@ -426,14 +426,6 @@ def _give_up(gate: Gate, lifetime: Lifetime) -> None:
     lifetime.end()
     logging.shutdown()
     os._exit(EX_TEMPFAIL)
-
-
-def _fate_of(store: JobStore, job_id: str) -> JobState | None:
-    """Where a job is; None when there is no such job any more."""
-    try:
-        return store.get(job_id).state
-    except JobNotFound:
-        return None
 
 
 def _trouble_of(storage: Storage) -> StorageUnavailable | None:

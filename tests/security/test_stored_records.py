@@ -310,4 +310,5 @@ def test_a_job_whose_spec_cannot_be_read_fails_at_once_and_comes_back_no_more(
     fields = stored(client, store, "job-1")
     assert fields[b"state"] == b"failed"
     assert b"spec_unreadable" in fields[b"error"]
+    assert store.briefs(["job-1"])["job-1"].state is JobState.FAILED  # as who waits for its end asks
     assert isinstance(store.claim("job-2", worker="w1"), Claim)

@@ -114,7 +114,7 @@ class Station:
             first_probe_s=0.5,
             card_trouble=lambda: None,
             disk_is_full=lambda: False,
-            fate_of=lambda job_id: store.get(job_id).state,
+            briefs=store.briefs,
             judged_elsewhere=lambda: [each.judged for each in store.workers() if each.name != name],
             on_change=self.tell_status,
         )

@@ -353,7 +353,7 @@ class PlayedWorker:
             first_probe_s=10.0,
             card_trouble=lambda: None,
             disk_is_full=lambda: False,
-            fate_of=lambda job_id: store.get(job_id).state,
+            briefs=store.briefs,
             judged_elsewhere=lambda: [each.judged for each in store.workers() if each.name != self.name],
             on_change=lambda: None,
         )

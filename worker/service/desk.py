@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from farm.errors import JobNotFound, StoreUnavailable
+from farm.errors import FarmError, JobNotFound
 from farm.job import Progress
 from worker.fetching.flower import Show, Told, nothing_known, outcome_told, progress_told
 from worker.jobs.at_work import AtWork
@@ -55,7 +55,7 @@ class Desk:
             return outcome_told(self._context.store.get(job_id), outcome)
         except JobNotFound:
             return outcome_told(None, outcome)
-        except StoreUnavailable:
+        except FarmError:  # Redis is away, or a newer farm wrote what stands there
             return nothing_known()
 
     def _attempt(self, job_id: str, *, priority: int | None, turn: GpuTurn, only_publish: bool) -> str:

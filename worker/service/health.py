@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from farm.errors import StoreUnavailable
 from farm.job import JobError, JobState
 from farm.status.not_fetching import NotFetching
 from farm.status.worker import JudgedStatus
+from farm.store.base import JobBrief
 from worker.fetching.gate import Gate
 from worker.jobs.faults import DISK_FULL
 from worker.service.quarantine import Quarantine
@@ -33,7 +34,7 @@ class Health:
         first_probe_s: float,
         card_trouble: Callable[[], str | None],
         disk_is_full: Callable[[], bool],
-        fate_of: Callable[[str], JobState | None],
+        briefs: Callable[[Sequence[str]], Mapping[str, JobBrief]],
         judged_elsewhere: Callable[[], Sequence[JudgedStatus]],
         on_change: Callable[[], None],
     ) -> None:
@@ -44,13 +45,13 @@ class Health:
             first_probe_s: seconds until the first look whether it works again.
             card_trouble: why the card cannot be used now; None while it can.
             disk_is_full: asks the disk; while it is, that alone keeps the gate closed; no machine failure.
-            fate_of: where a job is now; None when there is no such job any more.
+            briefs: where jobs are now, of those that there still are.
             judged_elsewhere: what the other workers say of their last jobs.
             on_change: called when the worker goes out of service, or comes back.
         """
         self.quarantine = Quarantine(first_probe_s=first_probe_s)
         self.suspicion = Suspicion()
-        self._fate_of = fate_of
+        self._briefs = briefs
         self._judged_elsewhere = judged_elsewhere
         self._gate = gate
         self._ask = probe
@@ -102,9 +103,12 @@ class Health:
     def _hear_of_others(self) -> None:
         """What became of the jobs that failed here, and whether that tells of this worker."""
         try:
-            for job_id in self.suspicion.open_jobs:
-                if (state := self._fate_of(job_id)) is None or state.final:
-                    self.suspicion.judged(job_id, went_well=state is JobState.SUCCEEDED)
+            open_jobs = self.suspicion.open_jobs
+            found = self._briefs(open_jobs) if open_jobs else {}
+            for job_id in open_jobs:
+                if (job := found.get(job_id)) is None or job.state.final:
+                    went_well = job is not None and job.state is JobState.SUCCEEDED
+                    self.suspicion.judged(job_id, went_well=went_well)
             others = self._judged_elsewhere() if self.suspicion.reason(()) is not None else ()
         except StoreUnavailable:
             return

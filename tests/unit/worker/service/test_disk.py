@@ -108,7 +108,7 @@ def a_health(gate: Gate, watch: DiskWatch) -> Health:
         None,  # type: ignore[arg-type]  # no probe comes so soon
         first_probe_s=3600,
         card_trouble=lambda: None,
-        fate_of=lambda _job_id: None,
+        briefs=lambda _job_ids: {},
         judged_elsewhere=tuple,
         disk_is_full=watch.is_full,
         on_change=lambda: None,
