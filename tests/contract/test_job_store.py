@@ -989,6 +989,8 @@ def test_the_events_of_a_job_that_ended_a_while_ago_tell_no_more_how_it_went_on(
     assert len(shop.store.events(runs, limit=1000)) == 203
     assert shop.store.events(done, limit=2) == after[:2]
     assert shop.store.events(done, after=after[-1].event_id, block_s=30.0) == []
+    assert shop.store.recent_events(done) == after
+    assert shop.store.recent_events(done, limit=2) == after[-2:]
 
 
 def test_a_job_that_is_tried_again_long_after_its_end_tells_of_both_times(open_shop: Open) -> None:

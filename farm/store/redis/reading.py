@@ -180,8 +180,15 @@ class RedisReading(RedisEpoch):
 
     def recent_events(self, job_id: str, *, limit: int = 20) -> list[JobEvent]:
         """The newest events of a job, oldest first."""
-        found = self._command("XREVRANGE", self.keys.events(job_id), "+", "-", "COUNT", limit)
-        return [codec.event_from(job_id, event_id, fields) for event_id, fields in reversed(found)]
+        entries, told = self._commands(
+            [
+                ["XREVRANGE", self.keys.events(job_id), "+", "-", "COUNT", limit],
+                ["HGET", self.keys.job(job_id), "told"],
+            ]
+        )
+        if told and not entries:
+            return codec.folded_events(job_id, told)[-limit:]
+        return [codec.event_from(job_id, event_id, fields) for event_id, fields in reversed(entries)]
 
     def tally(self) -> Tally:
         """What has become of all jobs since the store began."""
