@@ -18,7 +18,6 @@ from collections.abc import (
     Iterable,
     Iterator,
     Mapping,
-    Sequence,
 )
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -27,7 +26,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, Unpack
 
-from comfy.doctor.report import Report
 from comfy.wan.binding import Bindings
 from farm.asking.building import GraphSource, InputSource
 from farm.asking.request import JobOptions, JobRequest
@@ -36,13 +34,11 @@ from farm.client import BATCH, Farm, succeeded
 from farm.errors import JobFailed, WaitTimeout
 from farm.handle import Job, Result, result_of
 from farm.job import Artifact, JobEvent, JobRecord, JobResult, JobState
-from farm.reports import FleetDiagnosis
 from farm.settings import RedisSettings, S3Settings
 from farm.steering import Wanted, ids_of
 from farm.storage import Storage
 from farm.storage.base import ProgressHook
 from farm.storage.downloads import DEFAULT_NAME, Extra
-from farm.store.base import Page
 from farm.store.follow import ends
 from farm.store.follower import Follower
 from farm.store.roles import SubmitterStore
@@ -147,13 +143,8 @@ class AsyncFarm:
         """As `Farm.get`."""
         return AsyncJob(self, await self._record(job_id))
 
-    async def diagnose(self, job_id: str) -> Report | None:
-        """As `Farm.diagnose`."""
-        return await self.call(self._farm.diagnose, job_id)
-
-    async def diagnose_fleet(self, since: datetime | None = None) -> FleetDiagnosis:
-        """As `Farm.diagnose_fleet`."""
-        return await self.call(self._farm.diagnose_fleet, since)
+    diagnose = _in_a_thread(Farm.diagnose)
+    diagnose_fleet = _in_a_thread(Farm.diagnose_fleet)
 
     async def get_by_key(self, idempotency_key: str) -> AsyncJob | None:
         """As `Farm.get_by_key`."""
@@ -182,34 +173,9 @@ class AsyncFarm:
         async for job in self._each(self._farm.select(wanted)):
             yield job
 
-    async def page(
-        self,
-        *,
-        state: JobState | None = None,
-        label: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Page:
-        """As `Farm.page`."""
-        return await self.call(
-            self._farm.page,
-            state=state,
-            label=label,
-            since=since,
-            until=until,
-            limit=limit,
-            cursor=cursor,
-        )
-
-    async def queue_positions(self, job_ids: Sequence[str]) -> dict[str, int]:
-        """As `Farm.queue_positions`."""
-        return await self.call(self._farm.queue_positions, job_ids)
-
-    async def recent_events(self, job_id: str, *, limit: int = 20) -> builtins.list[JobEvent]:
-        """As `Farm.recent_events`."""
-        return await self.call(self._farm.recent_events, job_id, limit=limit)
+    page = _in_a_thread(Farm.page)
+    queue_positions = _in_a_thread(Farm.queue_positions)
+    recent_events = _in_a_thread(Farm.recent_events)
 
     async def events(self, job_id: str, *, after: str = "0", live: bool = True) -> AsyncIterator[JobEvent]:
         """As `Farm.events`: ``async for event in farm.events(job_id)``."""
