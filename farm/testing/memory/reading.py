@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from farm.job import JobEvent, JobRecord, JobState
@@ -127,8 +129,8 @@ class MemoryReading(MemoryState):
                 for job_id, kept in self._jobs.items()
                 if kept.waits
             )
-        queues = [queue for queue, *_ in waiting]
-        places = {job_id: at - queues.index(queue) for at, (queue, *_, job_id) in enumerate(waiting)}
+        queues = groupby(waiting, key=itemgetter(0))
+        places = {job_id: at for _, mine in queues for at, (*_, job_id) in enumerate(mine)}
         return {job_id: places[job_id] for job_id in job_ids if job_id in places}
 
     def recent_events(self, job_id: str, *, limit: int = 20) -> list[JobEvent]:
