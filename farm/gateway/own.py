@@ -183,7 +183,7 @@ async def listed_json(visit: Visit, job: JobRecord) -> dict[str, Any]:
 async def job_json(visit: Visit, job: JobRecord) -> dict[str, Any]:
     """All that is known of a job, with links to its files."""
     poster, clip = await _links(visit, job)
-    position = await visit.house.positions.of(job.job_id) if job.state is JobState.QUEUED else None
+    position = await visit.house.positions.of(job)
     return {
         **record_json(job),
         "queue_position": position,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from farm.aio import AsyncFarm
+from farm.job import JobRecord, JobState
 
 
 class Positions:
@@ -15,13 +16,15 @@ class Positions:
         self._asked: dict[str, asyncio.Future[int | None]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    async def of(self, job_id: str) -> int | None:
+    async def of(self, job: JobRecord) -> int | None:
         """How many jobs come before it; None: it does not wait in a queue.
 
         Raises:
             StoreUnavailable: Redis does not answer.
         """
-        future = self._asked.setdefault(job_id, asyncio.get_running_loop().create_future())
+        if job.state is not JobState.QUEUED:
+            return None
+        future = self._asked.setdefault(job.job_id, asyncio.get_running_loop().create_future())
         if self._task is None:
             self._task = asyncio.create_task(self._answer())
         return await asyncio.shield(future)

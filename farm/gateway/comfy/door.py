@@ -20,7 +20,7 @@ from farm.gateway.keys import Scope
 from farm.gateway.refusals import Refusal, bad_request
 from farm.gateway.streams import EventStream
 from farm.gateway.tenancy import Tenancy
-from farm.job import JobRecord, JobState
+from farm.job import JobRecord
 
 _FILTER: Final = re.compile(r"metadata\[(.*)\]")
 _MOST: Final = 100  # jobs of one page
@@ -92,9 +92,7 @@ async def _job(visit: Visit) -> JobRecord:
 
 
 async def _whole(visit: Visit, job: JobRecord) -> dict[str, Any]:
-    position = None
-    if job.state is JobState.QUEUED:
-        position = await visit.house.positions.of(job.job_id)
+    position = await visit.house.positions.of(job)
     outputs = await Links(visit).outputs(job)
     return shapes.job_json(job, position=position, outputs=outputs, retention_s=visit.house.retention_s)
 

@@ -7,21 +7,18 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
-from pydantic import TypeAdapter
-
 from farm.errors import StorageUnavailable, StoreUnavailable
 from farm.gateway.comfy import shapes
 from farm.gateway.comfy.files import Links
 from farm.gateway.door import Visit
 from farm.gateway.streams import KEEPALIVE, KEEPALIVE_S, frame
 from farm.gateway.tenancy import Tenancy
-from farm.job import EventKind, JobEvent, JobRecord, JobState, Progress
+from farm.job import EventKind, JobEvent, JobRecord, JobState
 from farm.store.follow import ends
 
 _PREVIEW_S: Final = 0.5  # between two pictures
 _QUEUED_S: Final = 2.0  # between two looks at a waiting job's place
 _AWAY_S: Final = 1.0  # between two tries while Redis is away
-_PROGRESS: Final = TypeAdapter(Progress)
 
 
 async def frames(visit: Visit, job: JobRecord) -> AsyncIterator[bytes]:
@@ -91,9 +88,7 @@ class _Stream:
             if output["id"] not in self._outputs:
                 self._outputs.add(output["id"])
                 found.append(frame("output", output))
-        position = None
-        if self._job.state is JobState.QUEUED:
-            position = await self._visit.house.positions.of(self._job.job_id)
+        position = await self._visit.house.positions.of(self._job)
         status = {"status": shapes.status_of(self._job), "queue_position": position}
         if status != self._told:
             self._told = status
