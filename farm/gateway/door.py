@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from farm.gateway.house import House
 from farm.gateway.keys import Caller, Scope
 from farm.gateway.refusals import Refusal
+from farm.gateway.tenancy import Tenancy
 from farm.limits import MOST_JOB_BYTES
-
-if TYPE_CHECKING:
-    from farm.gateway.house import House
 
 # A job's own limit, and room for what goes around it in a request.
 SMALL_BODY: Final = MOST_JOB_BYTES + (64 << 10)
@@ -27,6 +26,11 @@ class Visit:
     request: Request
     caller: Caller
     house: House
+
+    @property
+    def tenancy(self) -> Tenancy:
+        """The farm as the caller sees it."""
+        return Tenancy(self.house, self.caller)
 
     def named(self, name: str) -> str:
         """A part of the path."""

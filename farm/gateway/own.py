@@ -26,7 +26,7 @@ from farm.gateway.door import Call, Door, Visit
 from farm.gateway.health import error
 from farm.gateway.keys import TENANT_LABEL, Scope
 from farm.gateway.refusals import bad_request
-from farm.gateway.tenancy import Tenancy, check_reach
+from farm.gateway.tenancy import check_reach
 from farm.job import JobRecord, JobState
 from farm.storage.downloads import seed_of
 from farm.store.base import Counts
@@ -53,7 +53,7 @@ async def submit(visit: Visit) -> Response:
     """Queue a job: a graph in either of ComfyUI's formats, or a template; options as `Farm.submit` has."""
     once = visit.request.headers.get("idempotency-key")
     request = request_of(await json_object(visit.request))
-    job = await Tenancy(visit.house, visit.caller).submit(request, once=once)
+    job = await visit.tenancy.submit(request, once=once)
     return JSONResponse(await job_json(visit, job), 201)
 
 
@@ -66,7 +66,7 @@ async def page(visit: Visit) -> Response:
         raise bad_request("that cursor came from no list here")
     if state is not None and state not in [each.value for each in JobState]:
         raise bad_request(f"state is one of {', '.join(JobState)}")
-    found = await Tenancy(visit.house, visit.caller).page(
+    found = await visit.tenancy.page(
         labels=tuple(query.getlist("label")),
         state=JobState(state) if state else None,
         limit=int(limit),
@@ -79,19 +79,19 @@ async def page(visit: Visit) -> Response:
 
 async def show(visit: Visit) -> Response:
     """All that is known of a job."""
-    job = await Tenancy(visit.house, visit.caller).get(visit.named("id"))
+    job = await visit.tenancy.get(visit.named("id"))
     return JSONResponse(await job_json(visit, job))
 
 
 async def cancel(visit: Visit) -> Response:
     """Ask for a job's end."""
-    job = await Tenancy(visit.house, visit.caller).cancel(visit.named("id"))
+    job = await visit.tenancy.cancel(visit.named("id"))
     return JSONResponse(await job_json(visit, job))
 
 
 async def retry(visit: Visit) -> Response:
     """Queue a job anew that ended badly."""
-    job = await Tenancy(visit.house, visit.caller).get(visit.named("id"))
+    job = await visit.tenancy.get(visit.named("id"))
     again = await visit.house.farm.retry(job.job_id)
     return JSONResponse(await job_json(visit, again.record))
 
@@ -129,7 +129,7 @@ async def queues(visit: Visit) -> Response:
 
 async def why_waiting(visit: Visit) -> Response:
     """What a queued job waits for, in words."""
-    job = await Tenancy(visit.house, visit.caller).get(visit.named("id"))
+    job = await visit.tenancy.get(visit.named("id"))
     return JSONResponse({"reasons": await visit.house.farm.why_waiting(job.job_id)})
 
 

@@ -25,7 +25,6 @@ from farm.gateway.comfy.files import content_of, outputs_of, signed
 from farm.gateway.door import Call, Door, Visit
 from farm.gateway.keys import Scope
 from farm.gateway.refusals import Refusal, bad_request
-from farm.gateway.tenancy import Tenancy
 from farm.job import LEAST_URGENT, JobRecord, JobState
 
 _ENDPOINT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}")
@@ -61,7 +60,7 @@ async def runsync(visit: Visit) -> Response:
     job = await _submit(visit)
     with suppress(WaitTimeout, JobFailed):  # how it stands is told either way
         await visit.house.farm.wait(job.job_id, timeout_s=wait_s)
-    return await _told(visit, await Tenancy(visit.house, visit.caller).get(job.job_id))
+    return await _told(visit, await visit.tenancy.get(job.job_id))
 
 
 async def status(visit: Visit) -> Response:
@@ -77,7 +76,7 @@ async def stream(visit: Visit) -> Response:
 async def cancel(visit: Visit) -> Response:
     """Ask for a job's end."""
     job = await _job(visit)
-    return await _told(visit, await Tenancy(visit.house, visit.caller).cancel(job.job_id))
+    return await _told(visit, await visit.tenancy.cancel(job.job_id))
 
 
 async def retry(visit: Visit) -> Response:
@@ -126,7 +125,7 @@ async def _submit(visit: Visit) -> JobRecord:
     if body.get("webhook") is not None:
         raise bad_request("webhooks are not sent yet: poll the job, or follow it by another door")
     request = request_of(body, _label(visit))
-    return await Tenancy(visit.house, visit.caller).submit(request)
+    return await visit.tenancy.submit(request)
 
 
 def request_of(body: Mapping[str, Any], label: str) -> JobRequest:
@@ -211,7 +210,7 @@ async def _output(visit: Visit, job: JobRecord) -> dict[str, Any]:
 
 
 async def _job(visit: Visit) -> JobRecord:
-    job = await Tenancy(visit.house, visit.caller).get(visit.named("id"))
+    job = await visit.tenancy.get(visit.named("id"))
     if not _is_mine(visit, job):
         raise JobNotFound(job.job_id)
     return job

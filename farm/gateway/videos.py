@@ -24,7 +24,6 @@ from farm.gateway.comfy.files import Content, content_response
 from farm.gateway.door import Call, Door, Visit
 from farm.gateway.keys import Scope
 from farm.gateway.refusals import Refusal, bad_request, not_found
-from farm.gateway.tenancy import Tenancy
 from farm.job import JobRecord, JobState
 
 _LABEL: Final = "via=videos"
@@ -78,7 +77,7 @@ async def create(visit: Visit) -> Response:
                 given["input_reference"] = await _read(picture)
     else:
         given = await json_object(visit.request)
-    job = await Tenancy(visit.house, visit.caller).submit(request_of(given))
+    job = await visit.tenancy.submit(request_of(given))
     return JSONResponse(video_json(job, visit.house.retention_s))
 
 
@@ -93,10 +92,9 @@ async def page(visit: Visit) -> Response:
     limit = number_of("limit", query.get("limit", "20"), least=1, most=_MOST)
     if query.get("order", "desc") != "desc":
         raise bad_request("clips are listed newest first (order=desc)", param="order")
-    tenancy = Tenancy(visit.house, visit.caller)
     after = query.get("after")
-    until = (await tenancy.get(after)).submitted_at if after else None
-    found = await tenancy.page(labels=(_LABEL,), limit=int(limit), until=until)
+    until = (await visit.tenancy.get(after)).submitted_at if after else None
+    found = await visit.tenancy.page(labels=(_LABEL,), limit=int(limit), until=until)
     told = [video_json(job, visit.house.retention_s) for job in found.jobs]
     return JSONResponse(
         {
@@ -132,7 +130,7 @@ async def delete(visit: Visit) -> Response:
     """Remove a clip that has ended; one that goes on is canceled, and can be deleted then."""
     job = await _video(visit)
     if not job.state.final:
-        job = await Tenancy(visit.house, visit.caller).cancel(job.job_id, reason="deleted")
+        job = await visit.tenancy.cancel(job.job_id, reason="deleted")
     if not job.state.final:
         message = "it is being canceled; delete it when it has ended"
         raise Refusal(status=409, code="not_ended", message=message)
@@ -209,7 +207,7 @@ def result_video(job: JobRecord) -> Any:
 
 
 async def _video(visit: Visit) -> JobRecord:
-    job = await Tenancy(visit.house, visit.caller).get(visit.named("id"))
+    job = await visit.tenancy.get(visit.named("id"))
     if _LABEL not in job.spec.labels:
         raise JobNotFound(job.job_id)  # a job of another door is none of this one's clips
     return job

@@ -19,7 +19,6 @@ from farm.gateway.door import Call, Door, Visit
 from farm.gateway.keys import Scope
 from farm.gateway.refusals import Refusal, bad_request
 from farm.gateway.streams import EventStream
-from farm.gateway.tenancy import Tenancy
 from farm.job import JobRecord
 
 _FILTER: Final = re.compile(r"metadata\[(.*)\]")
@@ -35,7 +34,7 @@ async def submit(visit: Visit) -> Response:
         raise bad_request(f"an Idempotency-Key has 1 to {_LONGEST_KEY} characters")
     submission = await read_submission(visit, body)
     try:
-        job = await Tenancy(visit.house, visit.caller).submit(submission.request, once=once)
+        job = await visit.tenancy.submit(submission.request, once=once)
     except InvalidJob as exc:
         raise invalid_workflow(exc) from exc
     if submission.assets:
@@ -52,7 +51,7 @@ async def page(visit: Visit) -> Response:
     cursor = query.get("cursor")
     if cursor is not None and not re.fullmatch(r"[0-9]{1,20}", cursor):
         raise Refusal(status=400, code="invalid_cursor", message="that cursor came from no list here")
-    jobs = await Tenancy(visit.house, visit.caller).page(labels=labels, limit=int(limit), cursor=cursor)
+    jobs = await visit.tenancy.page(labels=labels, limit=int(limit), cursor=cursor)
     told: dict[str, Any] = {"jobs": [shapes.summary_json(job) for job in jobs.jobs]}
     if jobs.next_cursor is not None:
         told["next_cursor"] = jobs.next_cursor
@@ -72,7 +71,7 @@ async def workflow(visit: Visit) -> Response:
 
 async def cancel(visit: Visit) -> Response:
     """Ask for the job's end."""
-    job = await Tenancy(visit.house, visit.caller).cancel(visit.named("id"))
+    job = await visit.tenancy.cancel(visit.named("id"))
     return JSONResponse(await _whole(visit, job))
 
 
@@ -88,7 +87,7 @@ async def health(_visit: Visit) -> Response:
 
 
 async def _job(visit: Visit) -> JobRecord:
-    return await Tenancy(visit.house, visit.caller).get(visit.named("id"))
+    return await visit.tenancy.get(visit.named("id"))
 
 
 async def _whole(visit: Visit, job: JobRecord) -> dict[str, Any]:

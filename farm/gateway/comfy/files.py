@@ -15,7 +15,6 @@ from farm.gateway.comfy import shapes
 from farm.gateway.comfy.shapes import OutputFile
 from farm.gateway.door import Visit
 from farm.gateway.refusals import Refusal, not_found
-from farm.gateway.tenancy import Tenancy
 from farm.job import JobRecord
 from farm.store.redis.assets import Asset
 
@@ -60,7 +59,7 @@ async def find(visit: Visit, asset_id: str) -> Asset | OutputFile:
 async def _find_output(visit: Visit, asset_id: str) -> OutputFile | None:
     job_id = "-".join(asset_id.split("-")[:-2])
     try:
-        job = await Tenancy(visit.house, visit.caller).get(job_id)
+        job = await visit.tenancy.get(job_id)
     except JobNotFound:
         return None
     return next((each for each in outputs_of(job) if each.asset_id == asset_id), None)

@@ -12,7 +12,6 @@ from farm.gateway.comfy import shapes
 from farm.gateway.comfy.files import Links
 from farm.gateway.door import Visit
 from farm.gateway.streams import KEEPALIVE, KEEPALIVE_S, frame
-from farm.gateway.tenancy import Tenancy
 from farm.job import EventKind, JobEvent, JobRecord, JobState
 from farm.store.follow import ends
 
@@ -71,7 +70,7 @@ class _Stream:
                 yield KEEPALIVE
 
     async def _look(self) -> None:
-        self._job = await Tenancy(self._visit.house, self._visit.caller).get(self._job.job_id)
+        self._job = await self._visit.tenancy.get(self._job.job_id)
 
     def _take(self, news: Sequence[JobEvent]) -> None:
         for event in news:
