@@ -21,7 +21,6 @@ _DRAINED_BYTES: Final = 64 << 20
 _DRAINED_S: Final = 2.0
 _MOST_FIELDS: Final = 40
 _FIELD_BYTES: Final = 64 << 10
-_JSON_TYPES: Final = ("application/json",)
 _IN_THREAD_BYTES: Final = 64 << 10  # reading more JSON than that would hold up everybody else
 
 
@@ -83,6 +82,11 @@ def check_length(request: Request, most_bytes: int) -> None:
         raise too_large(most_bytes)
 
 
+def media_type_of(request: Request) -> str:
+    """What a body says that it is, in small letters and without parameters; empty for nothing."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 async def json_object(request: Request, *, default: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The body as a JSON object.
 
@@ -97,7 +101,7 @@ async def json_object(request: Request, *, default: Mapping[str, Any] | None = N
         return dict(default)
     # Asked for although it could be guessed: a browser sends what a foreign page makes without asking first
     # only under other types.
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in _JSON_TYPES:
+    if media_type_of(request) != "application/json":
         raise bad_request("send JSON, with the header Content-Type: application/json")
     read = json.loads if len(body) <= _IN_THREAD_BYTES else None
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final, cast
@@ -26,7 +25,7 @@ from farm.gateway.door import Call, Door, Visit
 from farm.gateway.health import error
 from farm.gateway.keys import TENANT_LABEL, Scope
 from farm.gateway.refusals import bad_request
-from farm.gateway.tenancy import check_reach
+from farm.gateway.tenancy import CURSOR, check_reach
 from farm.job import JobRecord, JobState
 from farm.storage.downloads import seed_of
 from farm.store.base import Counts
@@ -62,7 +61,7 @@ async def page(visit: Visit) -> Response:
     query = visit.request.query_params
     limit = number_of("limit", query.get("limit", "24"), least=1, most=_MOST)
     cursor, state = query.get("cursor"), query.get("state")
-    if cursor is not None and not re.fullmatch(r"[0-9]{1,20}", cursor):
+    if cursor is not None and not CURSOR.fullmatch(cursor):
         raise bad_request("that cursor came from no list here")
     if state is not None and state not in [each.value for each in JobState]:
         raise bad_request(f"state is one of {', '.join(JobState)}")

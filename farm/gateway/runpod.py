@@ -15,13 +15,14 @@ from typing import Any, Final
 
 from starlette.responses import JSONResponse, Response
 
-from comfy.graphs.required import input_files
 from farm.asking.building import InputSource
 from farm.asking.request import JobOptions, JobRequest
 from farm.asking.selection import Selection
 from farm.errors import JobFailed, JobNotFound, WaitTimeout
 from farm.gateway.bodies import json_object
 from farm.gateway.comfy.files import content_of, outputs_of, signed
+from farm.gateway.comfy.shapes import ms
+from farm.gateway.comfy.submitting import files_named
 from farm.gateway.door import Call, Door, Visit
 from farm.gateway.keys import Scope
 from farm.gateway.refusals import Refusal, bad_request
@@ -139,13 +140,7 @@ def request_of(body: Mapping[str, Any], label: str) -> JobRequest:
         raise bad_request("the body has to be an object with input.workflow, a graph in ComfyUI's API format")
     graph = given["workflow"]
     pictures = _pictures(given.get("images") or [])
-    try:
-        files = input_files(graph)
-    except (AttributeError, TypeError, KeyError):
-        files = ()  # no graph: told with everything that is wrong with it
-    inputs = {
-        f"{each.node_id}.{each.input_name}": pictures[each.name] for each in files if each.name in pictures
-    }
+    inputs = {each: pictures[name] for each, name in files_named(graph).items() if name in pictures}
     return JobRequest(graph, inputs=inputs, options=_options(body.get("policy") or {}, label))
 
 
@@ -187,8 +182,8 @@ async def _told(visit: Visit, job: JobRecord) -> Response:
     started = job.started_at
     told: dict[str, Any] = {"id": job.job_id, "status": _STATUS[job.state]}
     if started is not None:
-        told["delayTime"] = _ms(started - job.submitted_at)
-        told["executionTime"] = _ms((job.finished_at or now) - started)
+        told["delayTime"] = ms(started - job.submitted_at)
+        told["executionTime"] = ms((job.finished_at or now) - started)
         told["workerId"] = job.worker
     if job.result is not None:
         told["output"] = await _output(visit, job)
@@ -200,7 +195,7 @@ async def _told(visit: Visit, job: JobRecord) -> Response:
 async def _output(visit: Visit, job: JobRecord) -> dict[str, Any]:
     images = [
         {
-            "filename": output.artifact.filename or output.artifact.key.rpartition("/")[2],
+            "filename": output.name,
             "type": "s3_url",
             "data": await signed(visit, content_of(output)),
         }
@@ -227,10 +222,6 @@ def _label(visit: Visit) -> str:
     if not _ENDPOINT.fullmatch(endpoint):
         raise bad_request("an endpoint's name has up to 41 letters, digits and ._-")
     return f"endpoint={endpoint}"
-
-
-def _ms(span: timedelta) -> int:
-    return max(round(span.total_seconds() * 1000), 0)
 
 
 RUNPOD: Final = Door(

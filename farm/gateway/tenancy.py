@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -31,6 +32,7 @@ from farm.store.redis.doors import Entry, Place
 
 # `s3` for what doors themselves have stored; none of them takes such an address from a client.
 _SCHEMES: Final = ("https", "http", "s3")
+CURSOR: Final = re.compile(r"[0-9]{1,20}")  # of a page; what a client sends is held against it
 _PAGES: Final = 10  # looked through for one page of what passes a filter
 _FULL_S: Final = 10  # after so long some job may have ended
 

@@ -19,7 +19,7 @@ from comfy.wan.templates import TEMPLATES
 from farm.asking.building import InputSource
 from farm.asking.request import JobOptions, JobRequest
 from farm.errors import JobNotFound, NoResult
-from farm.gateway.bodies import form_of, json_object, number_of
+from farm.gateway.bodies import form_of, json_object, media_type_of, number_of
 from farm.gateway.comfy.files import Content, content_response
 from farm.gateway.door import Call, Door, Visit
 from farm.gateway.keys import Scope
@@ -69,8 +69,7 @@ def error(refusal: Refusal) -> dict[str, Any]:
 
 async def create(visit: Visit) -> Response:
     """Queue a clip."""
-    kind = visit.request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
+    if media_type_of(visit.request) == "multipart/form-data":
         async with form_of(visit.request) as form:
             given: dict[str, Any] = dict(form.items())
             if isinstance(picture := form.get("input_reference"), UploadFile):

@@ -19,6 +19,7 @@ from farm.gateway.door import Call, Door, Visit
 from farm.gateway.keys import Scope
 from farm.gateway.refusals import Refusal, bad_request
 from farm.gateway.streams import EventStream
+from farm.gateway.tenancy import CURSOR
 from farm.job import JobRecord
 
 _FILTER: Final = re.compile(r"metadata\[(.*)\]")
@@ -49,7 +50,7 @@ async def page(visit: Visit) -> Response:
     labels = labels_of(pairs, code="invalid_metadata_filter")
     limit = number_of("limit", query.get("limit", "50"), least=1, most=_MOST)
     cursor = query.get("cursor")
-    if cursor is not None and not re.fullmatch(r"[0-9]{1,20}", cursor):
+    if cursor is not None and not CURSOR.fullmatch(cursor):
         raise Refusal(status=400, code="invalid_cursor", message="that cursor came from no list here")
     jobs = await visit.tenancy.page(labels=labels, limit=int(limit), cursor=cursor)
     told: dict[str, Any] = {"jobs": [shapes.summary_json(job) for job in jobs.jobs]}

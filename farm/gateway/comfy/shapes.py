@@ -35,6 +35,11 @@ class OutputFile:
     artifact: Artifact
     job: JobRecord
 
+    @property
+    def name(self) -> str:
+        """As ComfyUI called it, else as it is stored."""
+        return self.artifact.filename or self.artifact.key.rpartition("/")[2]
+
 
 def error(refusal: Refusal) -> dict[str, Any]:
     """The shared envelope of errors."""
@@ -132,7 +137,7 @@ def output_json(output: OutputFile, *, url: str, url_expires_at: datetime) -> di
         "id": output.asset_id,
         "job_id": output.job.job_id,
         "node_id": artifact.node_id or "",
-        "name": artifact.filename or artifact.key.rpartition("/")[2],
+        "name": output.name,
         "type": kind_of(artifact),
         "content_type": artifact.media_type,
         "size_bytes": artifact.size_bytes,
@@ -179,7 +184,7 @@ def output_asset_json(
         "hash": None,
         "size_bytes": artifact.size_bytes,
         "content_type": artifact.media_type,
-        "file_path": artifact.filename or artifact.key.rpartition("/")[2],
+        "file_path": output.name,
         "created_at": stamp(job.finished_at or job.submitted_at),
         "url": url,
         "url_expires_at": stamp(url_expires_at),
@@ -203,8 +208,9 @@ def _metrics(job: JobRecord) -> dict[str, int | None]:
     started = job.started_at
     queued = (started or job.finished_at or now) - job.submitted_at
     ran = (job.finished_at or now) - started if started else None
-    return {"queue_ms": _ms(queued), "execution_ms": None if ran is None else _ms(ran)}
+    return {"queue_ms": ms(queued), "execution_ms": None if ran is None else ms(ran)}
 
 
-def _ms(span: timedelta) -> int:
+def ms(span: timedelta) -> int:
+    """A span of time as contracts write it."""
     return max(round(span.total_seconds() * 1000), 0)

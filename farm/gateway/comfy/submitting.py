@@ -213,15 +213,20 @@ async def _found_by_name(
     visit: Visit, graph: Mapping[str, Any], *, taken: Mapping[str, str]
 ) -> tuple[dict[str, str], list[Asset]]:
     """The tenant's files that the graph names by the path that they were uploaded under."""
-    try:
-        wanted = [each for each in input_files(graph) if f"{each.node_id}.{each.input_name}" not in taken]
-    except (AttributeError, TypeError, KeyError):
-        return {}, []  # no graph: told with everything that is wrong with it
+    wanted = {each: name for each, name in files_named(graph).items() if each not in taken}
     house = visit.house
-    found = await house.farm.call(house.assets.named, visit.caller.tenant, [each.name for each in wanted])
+    found = await house.farm.call(house.assets.named, visit.caller.tenant, [*wanted.values()])
     pairs = [(each, asset) for each, asset in zip(wanted, found, strict=True) if asset is not None]
-    inputs = {f"{each.node_id}.{each.input_name}": _address(visit, asset.blob.key) for each, asset in pairs}
+    inputs = {each: _address(visit, asset.blob.key) for each, asset in pairs}
     return inputs, [asset for _, asset in pairs]
+
+
+def files_named(graph: Mapping[str, Any]) -> dict[str, str]:
+    """ "node.input" -> name of each input file that a graph names; nothing of what is no graph."""
+    try:
+        return {f"{each.node_id}.{each.input_name}": each.name for each in input_files(graph)}
+    except (AttributeError, TypeError, KeyError):
+        return {}  # told with everything that is wrong with it
 
 
 def _address(visit: Visit, key: str) -> str:
