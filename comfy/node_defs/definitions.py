@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 from comfy.errors import UnknownMessage
 from comfy.generations import NEWEST, Generation
-from comfy.node_defs.snapshot import NEWER_CORE, filled, pack_forms, shipped_nodes, sources_of
+from comfy.node_defs.snapshot import NEWER_CORE, filled, pack_forms, pack_rows, shipped_nodes, sources_of
 
 ANY_TYPE: Final = "*"
 MATCH_TYPE: Final = "COMFY_MATCHTYPE_V3"  # takes or gives what its neighbours do
@@ -262,24 +262,19 @@ class _Packs(Mapping[str, NodeDef]):
         return found[0]
 
     def __contains__(self, class_type: object) -> bool:
-        return class_type in _forms()
+        return class_type in pack_rows()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_forms())
+        return iter(pack_rows())
 
     def __len__(self) -> int:
-        return len(_forms())
-
-
-@cache
-def _forms() -> Mapping[str, tuple[Mapping[str, Any], ...]]:
-    return pack_forms()
+        return len(pack_rows())
 
 
 @lru_cache(maxsize=1024)
 def forms_of(class_type: str) -> tuple[NodeDef, ...]:
     """The forms that a class has in the packs and versions that ship beside the first; no file is judged."""
-    return tuple(_with_files(parse_node(class_type, each), None) for each in _forms().get(class_type, ()))
+    return tuple(_with_files(parse_node(class_type, each), None) for each in pack_forms(class_type))
 
 
 def shipped_definitions(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,19 +50,32 @@ def shipped_nodes(core: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
     return nodes
 
 
-def pack_forms() -> Mapping[str, tuple[Mapping[str, Any], ...]]:
-    """Entries of ``/object_info`` by class, of packs that people's files use besides: one for each form.
+def pack_forms(class_type: str) -> tuple[Mapping[str, Any], ...]:
+    """Entries of ``/object_info`` for a class, of packs that people's files use besides: one for each form.
 
     A class may have several: packs share a name, or it had other widgets in another version of its pack.
     Files of later versions have the later name, and count first.
     """
-    forms: dict[str, tuple[Mapping[str, Any], ...]] = {}
+    rows = pack_rows().get(class_type, ())
+    return tuple({"python_module": module, **json.loads(entry)} for module, entry in rows)
+
+
+@cache
+def pack_rows() -> Mapping[str, tuple[tuple[str, str], ...]]:
+    """What `pack_forms` reads, by class: module and JSON.
+
+    These files have each node on a line of its own: of thousands, only those that are asked for are read.
+    """
+    rows: dict[str, tuple[tuple[str, str], ...]] = {}
+    name_of = json.JSONDecoder().raw_decode
     for path in sorted(PACKS_FOLDER.glob("*.json"), reverse=True):
-        file = json.loads(path.read_text(encoding="utf-8"))
-        module = {"python_module": file["python_module"]}
-        for class_type, node in file["nodes"].items():
-            forms[class_type] = (*forms.get(class_type, ()), {**module, **node})
-    return forms
+        head, _, *lines, _ = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+        module = json.loads(f"{head.removesuffix(',')}}}")["python_module"]
+        for line in lines:
+            class_type, end = name_of(line)
+            entry = line[end:].removeprefix(":").removesuffix(",")
+            rows[class_type] = (*rows.get(class_type, ()), (module, entry))
+    return rows
 
 
 def sources_of(choices: Sequence[Any] | None) -> tuple[str, ...]:

@@ -8,7 +8,15 @@ import pytest
 
 from comfy.generations import Generation
 from comfy.node_defs.definitions import shipped_definitions
-from comfy.node_defs.snapshot import FOLDER, filled, shipped_nodes, sources_of
+from comfy.node_defs.snapshot import (
+    FOLDER,
+    PACKS_FOLDER,
+    filled,
+    pack_forms,
+    pack_rows,
+    shipped_nodes,
+    sources_of,
+)
 
 _FILES = sorted(FOLDER.rglob("*.json"))
 _TEXTS = {"tooltip", "description", "placeholder", "display_name", "output_tooltips"}
@@ -92,3 +100,17 @@ def test_devices_are_not_judged_without_a_machine_and_are_with_one() -> None:
 
 def test_packs_of_people_do_not_burden_a_generation() -> None:
     assert "HuMoEmbeds" not in shipped_definitions(Generation.named("0.33.0"))
+
+
+def test_a_pack_read_by_its_lines_is_what_its_json_says() -> None:
+    files = [json.loads(path.read_bytes()) for path in sorted(PACKS_FOLDER.glob("*.json"), reverse=True)]
+    wanted: dict[str, list[Any]] = {}
+    for file in files:
+        for class_type, node in file["nodes"].items():
+            wanted.setdefault(class_type, []).append({"python_module": file["python_module"], **node})
+
+    found = {class_type: list(pack_forms(class_type)) for class_type in pack_rows()}
+
+    assert found == wanted
+    assert max(map(len, found.values())) > 1
+    assert pack_forms("NobodysNode") == ()
