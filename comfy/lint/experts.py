@@ -24,11 +24,6 @@ _IMAGE_INPUTS: Final = (
 )
 
 
-def _file(stage: Stage) -> str:
-    named = stage.loader.file.value if stage.loader is not None and stage.loader.file is not None else None
-    return named if isinstance(named, str) else ""
-
-
 def _loader_id(stage: Stage) -> str | None:
     return stage.loader.node_id if stage.loader is not None else None
 
@@ -40,7 +35,7 @@ def _alone(subject: Subject) -> Iterator[Found]:
     for stage in subject.roles.stages:
         if stage.by_file is not None:
             other = "low" if stage.by_file is Expert.HIGH else "high"
-            message = f"{_file(stage)} is one of two experts, and no sampler uses the {other}-noise one"
+            message = f"{stage.file_name} is one of two experts, and no sampler uses the {other}-noise one"
             yield Found(message=message, node_id=_loader_id(stage))
             return
 
@@ -49,12 +44,14 @@ def _swapped(subject: Subject) -> Iterator[Found]:
     for stage in subject.roles.stages:
         if stage.by_file and stage.by_position and stage.by_file is not stage.by_position:
             when = "first" if stage.by_position is Expert.HIGH else "last"
-            message = f"the {stage.by_file}-noise model {_file(stage)} does the {when} steps"
+            message = f"the {stage.by_file}-noise model {stage.file_name} does the {when} steps"
             yield Found(message=message, node_id=stage.sampler_id)
 
 
 def _wrong_vae(subject: Subject) -> Iterator[Found]:
-    families = {family for stage in subject.roles.stages if (family := family_of(_file(stage))) is not None}
+    families = {
+        family for stage in subject.roles.stages if (family := family_of(stage.file_name or "")) is not None
+    }
     if len(families) != 1:
         return
     family = families.pop()
@@ -85,8 +82,8 @@ def _no_image(subject: Subject) -> Iterator[Found]:
     ):
         return
     for stage in subject.roles.stages:
-        if task_of(_file(stage)) == "i2v":
-            message = f"{_file(stage)} wants an image to start from, and no running node gives it one"
+        if task_of(stage.file_name or "") == "i2v":
+            message = f"{stage.file_name} wants an image to start from, and no running node gives it one"
             yield Found(message=message, node_id=_loader_id(stage))
             return
 
@@ -101,7 +98,7 @@ def _takes_image(subject: Subject, node_id: str) -> bool:
 
 def _scaled_cast(subject: Subject) -> Iterator[Found]:
     for stage in subject.roles.stages:
-        node_id, name = _loader_id(stage), _file(stage)
+        node_id, name = _loader_id(stage), stage.file_name or ""
         dtype = subject.value(node_id, "weight_dtype") if node_id is not None else None
         if "fp8_scaled" in name.lower() and isinstance(dtype, str) and dtype != "default":
             message = f"{name} carries scales of its own, and is cast to {dtype} all the same"

@@ -75,8 +75,7 @@ def _one_only(subject: Subject) -> Iterator[Found]:
 
 def few_steps_of(stage: Stage) -> tuple[str, int] | None:
     """The file that makes a stage do with few steps, its own or a LoRA, and how many; None: it takes many."""
-    file = stage.loader.file.value if stage.loader is not None and stage.loader.file is not None else None
-    named = [(lora.file.value, Kind.LORA) for lora in stage.active_loras] + [(file, Kind.MODEL)]
+    named = [(lora.file.value, Kind.LORA) for lora in stage.active_loras] + [(stage.file_name, Kind.MODEL)]
     for name, kind in named:
         if isinstance(name, str) and (steps := distilled_steps(name, kind)) is not None:
             return name, steps
@@ -131,13 +130,12 @@ def _no_effect(subject: Subject) -> Iterator[Found]:
 
 def _other_family(subject: Subject) -> Iterator[Found]:
     for stage in subject.roles.stages:
-        file = stage.loader.file.value if stage.loader is not None and stage.loader.file is not None else None
-        model = set_of(file) if isinstance(file, str) else None
+        model = set_of(stage.file_name or "")
         for lora in stage.active_loras:
             made_for = _made_for(lora.file.value)
             family = model.family.name if model is not None and model.family is not None else None
             if made_for is not None and family is not None and made_for != family:
-                message = f"{lora.file.value} was made for {made_for}, and is put on {file}"
+                message = f"{lora.file.value} was made for {made_for}, and is put on {stage.file_name}"
                 yield Found(message=message, node_id=lora.node_id, input_name=lora.file.asked.input_name)
 
 

@@ -106,17 +106,12 @@ def _own_rate(stage: Stage) -> int:
 
 def _is_plain(stage: Stage) -> bool:
     """Whether a stage's model makes clips at WAN's own rate: what follows a sound or a video has another."""
-    row = set_of(_name(stage))
+    row = set_of(stage.file_name or "")
     return row is not None and row.family is not None and set(row.tasks) <= {"t2v", "i2v"}
 
 
 def _family(stage: Stage) -> ModelFamily | None:
-    return family_of(_name(stage))
-
-
-def _name(stage: Stage) -> str:
-    file = stage.loader.file if stage.loader is not None else None
-    return file.value if file is not None and isinstance(file.value, str) else ""
+    return family_of(stage.file_name or "")
 
 
 RULES: Final = (

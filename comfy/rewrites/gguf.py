@@ -30,7 +30,7 @@ def suggest_fp8(draft: Draft) -> None:
         if file.folder != "diffusion_models" or family is None or not is_wide_gguf(file.name):
             continue
         try:
-            size = clip_of(draft.graph)
+            size = clip_of(draft.graph, draft.site)
         except NotKnown:
             return
         weights = int(family.parameters * _FP8_BYTES_PER_PARAMETER)

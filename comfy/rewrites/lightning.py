@@ -50,9 +50,7 @@ def _check(stages: tuple[Stage, ...]) -> None:
     for stage in stages:
         if base_class(stage.class_type) not in _SAMPLERS:
             raise GaveUp(f"the settings of {stage.class_type} are not known well enough")
-        name = (
-            str(stage.loader.file.value) if stage.loader is not None and stage.loader.file is not None else ""
-        )
+        name = stage.file_name or ""
         if family_of(name) is not WAN_14B or task_of(name) is None:
             raise GaveUp(
                 f"there is a few-step LoRA for the T2V and I2V models of 14B, not for {name or 'this model'}"
@@ -62,8 +60,7 @@ def _check(stages: tuple[Stage, ...]) -> None:
 
 
 def _files(stages: tuple[Stage, ...], definitions: Definitions) -> tuple[str, ...]:
-    loader = stages[0].loader
-    name = str(loader.file.value) if loader is not None and loader.file is not None else ""
+    loader, name = stages[0].loader, stages[0].file_name or ""
     of_wrapper = loader is not None and base_class(loader.class_type) == _OF_WRAPPER
     class_type, input_name = (
         ("WanVideoLoraSelect", "lora") if of_wrapper else ("LoraLoaderModelOnly", "lora_name")

@@ -13,6 +13,7 @@ from comfy.wan.fit import Fit, ModelSizes, fit
 from comfy.wan.memory import vae_decode_bytes
 from comfy.wan.models import WAN_14B, ModelFamily
 from comfy.wan.names import family_of
+from comfy.wan.roles import find_roles
 from comfy.wan.sizes import ClipSize
 from comfy.wan.workload import read_workload
 
@@ -47,7 +48,7 @@ def room_for(graph: Mapping[str, Any], site: Site) -> Room:
     work = read_workload(graph, site.model_bytes, site.definitions)
     if work is None:
         raise NotKnown("it runs no WAN model that the farm knows")
-    size = clip_of(graph)
+    size = clip_of(graph, site)
     experts = work.experts()
     if unknown := [each.name for each in experts if not each.certain]:
         raise NotKnown(f"the size of {unknown[0]} is not known")
@@ -62,7 +63,7 @@ def room_for(graph: Mapping[str, Any], site: Site) -> Room:
     return Room(free_bytes=free_bytes, family=family, size=size, models=models, fit=fit(free_bytes, models))
 
 
-def decode_bytes(graph: Mapping[str, Any]) -> int:
+def decode_bytes(graph: Mapping[str, Any], site: Site) -> int:
     """The VAE's peak when it decodes the clip whole.
 
     Raises:
@@ -71,7 +72,7 @@ def decode_bytes(graph: Mapping[str, Any]) -> int:
     named = (family_of(file.name) for file in model_files(graph) if file.folder == "diffusion_models")
     families = [family for family in named if family is not None]
     return vae_decode_bytes(
-        clip_of(graph), max(families, key=lambda family: family.parameters, default=WAN_14B)
+        clip_of(graph, site), max(families, key=lambda family: family.parameters, default=WAN_14B)
     )
 
 
@@ -81,17 +82,18 @@ def decodes_whole(graph: Mapping[str, Any], site: Site) -> bool:
     Raises:
         NotKnown: the card or the clip's size is not known.
     """
-    models = ModelSizes(experts=(0,), decode=decode_bytes(graph))
+    models = ModelSizes(experts=(0,), decode=decode_bytes(graph, site))
     return fit(_free(site), models).decodes_whole
 
 
-def clip_of(graph: Mapping[str, Any]) -> ClipSize:
+def clip_of(graph: Mapping[str, Any], site: Site) -> ClipSize:
     """The clip that a graph makes, or what it does not exceed.
 
     Raises:
         NotKnown: its size is computed while the graph runs, without a bound, or there is none.
     """
-    size = clip_size(graph) or size_bound(graph)
+    roles = find_roles(graph, site.definitions)
+    size = clip_size(roles) or size_bound(roles)
     if size is None:
         raise NotKnown("the clip's size is computed while it runs")
     return size

@@ -63,7 +63,7 @@ def tile_where_needed(draft: Draft) -> None:
     try:
         if decodes_whole(draft.graph, draft.site):
             return
-        size, peak = clip_of(draft.graph), decode_bytes(draft.graph)
+        size, peak = clip_of(draft.graph, draft.site), decode_bytes(draft.graph, draft.site)
     except NotKnown as exc:
         draft.notes.append(f"whether the VAE has to decode in tiles is not judged: {exc}")
         return

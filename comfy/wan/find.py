@@ -16,14 +16,14 @@ _OF_WAN = re.compile(r"Wan(?![a-z])|LoadWanVideo|EmptyHunyuanLatentVideoWan")
 _TASK = re.compile(r"(?<![a-z0-9])(ti2v|t2v|i2v|s2v|flf2v|vace|animate)(?![a-z0-9])")
 
 
-def clip_size(graph: Mapping[str, Any]) -> ClipSize | None:
+def clip_size(roles: Roles) -> ClipSize | None:
     """Give the largest clip that a running node of the graph asks for; None when no size is known."""
-    return _clip_size(find_roles(graph))
+    return _largest(roles, bound=False)
 
 
-def size_bound(graph: Mapping[str, Any]) -> ClipSize | None:
+def size_bound(roles: Roles) -> ClipSize | None:
     """Give a size that the clip does not exceed; None when not even that is known before the graph runs."""
-    return _clip_size(find_roles(graph), bound=True)
+    return _largest(roles, bound=True)
 
 
 def steps_by_sampler(graph: Mapping[str, Any]) -> dict[str, int]:
@@ -37,12 +37,7 @@ def steps_by_sampler(graph: Mapping[str, Any]) -> dict[str, int]:
 
 def runs_wan(graph: Mapping[str, Any], roles: Roles) -> bool:
     """Whether a graph runs a WAN model, by its files, or where those do not tell by its nodes."""
-    files = [
-        stage.loader.file.value
-        for stage in roles.stages
-        if stage.loader is not None and stage.loader.file is not None
-    ]
-    if any(isinstance(file, str) and set_of(file) is not None for file in files):
+    if any(set_of(stage.file_name or "") is not None for stage in roles.stages):
         return True
     return any(_OF_WAN.match(class_of(graph, node_id) or "") for node_id in roles.running)
 
@@ -51,7 +46,7 @@ def describe(graph: Mapping[str, Any]) -> str:
     """Give a short title such as "WAN 2.2 T2V A14B 832×480 81f 20 steps"."""
     parts = [_model_title(graph)]
     roles = find_roles(graph)
-    size = _clip_size(roles)
+    size = clip_size(roles)
     if size is not None:
         parts += [f"{size.width}×{size.height}", f"{size.frames}f"]
     steps = _total_steps(roles)
@@ -78,7 +73,7 @@ def _model_title(graph: Mapping[str, Any]) -> str:
     return f"graph of {len(graph)} nodes"
 
 
-def _clip_size(roles: Roles, *, bound: bool = False) -> ClipSize | None:
+def _largest(roles: Roles, *, bound: bool) -> ClipSize | None:
     """The largest of the known sizes; `bound`: or of those of which it is known what they do not exceed."""
     for size in roles.sizes:
         asked = (size.width, size.height, size.frames)

@@ -25,6 +25,11 @@ class Loader(Part):
 
     file: Setting | None  # None: no input of it is known to name a file
 
+    @property
+    def file_name(self) -> str | None:
+        """The file's name; None when it is not known before the graph runs."""
+        return self.file.value if self.file is not None and isinstance(self.file.value, str) else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lora(Part):
@@ -72,6 +77,11 @@ class Stage:
         """A setting as a whole number; None when it is missing, unknown or something else."""
         found = self.settings.get(name)
         return None if found is None else found.whole
+
+    @property
+    def file_name(self) -> str | None:
+        """The model's file; None when it is not known before the graph runs."""
+        return None if self.loader is None else self.loader.file_name
 
     @property
     def active_loras(self) -> tuple[Lora, ...]:

@@ -88,7 +88,7 @@ def _stages_of(reader: Reader, sampler_id: str) -> Iterator[Stage]:
             class_type=reader.class_type(sampler_id),
             expert=Expert.SINGLE,
             evidence="",
-            by_file=expert_of_file(_file_of(chain.loader)),
+            by_file=expert_of_file(chain.loader.file_name if chain.loader is not None else None),
             by_position=share.expert if share is not None else _position(settings),
             loader=chain.loader,
             loras=chain.loras,
@@ -97,10 +97,6 @@ def _stages_of(reader: Reader, sampler_id: str) -> Iterator[Stage]:
             own_steps=share.steps if share is not None else None,
             settings=found,
         )
-
-
-def _file_of(loader: Loader | None) -> object:
-    return None if loader is None or loader.file is None else loader.file.value
 
 
 def _guided(reader: Reader, nodes: tuple[str, ...], cfg: Setting | None) -> bool | None:
@@ -160,7 +156,7 @@ def _with_experts(stages: list[Stage]) -> Iterator[Stage]:
     for stage in stages:
         expert, evidence = Expert.SINGLE, "it does all steps"
         loader_id = stage.loader.node_id if stage.loader is not None else ""
-        if is_single(_file_of(stage.loader)):
+        if is_single(stage.file_name):
             evidence = "its model has no experts"
         elif stage.by_file is not None:
             expert, evidence = stage.by_file, "the model file's name"

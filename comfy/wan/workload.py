@@ -119,8 +119,8 @@ def read_workload(
     """
     roles = find_roles(graph, definitions)
     named = _with_rows(model_files(graph), roles)
-    known = clip_size(graph)
-    size = known or size_bound(graph) or UNKNOWN_SIZE
+    known = clip_size(roles)
+    size = known or size_bound(roles) or UNKNOWN_SIZE
     window, windows = _window(graph, roles, size)
     words = ["vace"] if any("vace" in file.name.lower() for file in named) else []
     words += [f"{windows} windows"] if windows > 1 else []
@@ -244,9 +244,8 @@ def _window(graph: Mapping[str, Any], roles: Roles, size: ClipSize) -> tuple[Cli
 def _weights(
     graph: Mapping[str, Any], stage: Stage, real_sizes: Mapping[str, int] | None, *, by_nodes: bool
 ) -> Weights | None:
-    loader = stage.loader
-    name = loader.file.value if loader is not None and loader.file is not None else None
-    if loader is None or not isinstance(name, str):
+    loader, name = stage.loader, stage.file_name
+    if loader is None or name is None:
         return None
     # A merge may be called anything: among WAN's nodes it is taken for the usual one, and said to be a guess.
     family = family_of(name) or (WAN_14B if by_nodes else None)
