@@ -48,7 +48,7 @@ class PaceKey:
     what: str  # "step" (one step of a sampler), or a phase: "load", "swap", "text", "vae", "frames", "save"
     gpu: str  # as NVML names it; "emulated" when nobody computed anything
     family: str  # "14B", "5B", "1.3B"
-    precision: str  # `comfy.wan.models.Precision`
+    precision: str  # `comfy.wan.precision.Precision`
     size: str  # "832x480x81", with "x2" behind it for a batch of two
     passes: int  # forward passes of a step: 2 with guidance
     mode: str  # the load mode

@@ -142,7 +142,7 @@ class ModelsStatus:
 class ModelLoadStatus:
     """How a kind of model was loaded last; sizes in MiB."""
 
-    state: str = ""  # as `comfy.loglines.LoadState`
+    state: str = ""  # as `comfy.log.facts.LoadState`
     loaded_mib: float | None = None
     offloaded_mib: float | None = None  # streamed in each step
     patches: int | None = None
