@@ -8,12 +8,14 @@ reword lines or print them at debug level, so nothing may depend on a fact being
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Final
 
 from comfy.log.comfyui_forms import AT_START, OF_A_PROMPT
-from comfy.log.facts import BarFact, LogFact
+from comfy.log.facts import BarFact, LogFact, ModelLoadedFact, ModelRequestedFact
 from comfy.log.form import LineForm
 from comfy.log.node_forms import OF_NODES
+from comfy.log.text import LogLevel
 
 FORMS: Final[tuple[LineForm, ...]] = (*AT_START, *OF_A_PROMPT, *OF_NODES)
 
@@ -59,9 +61,26 @@ def read_bar(text: str) -> BarFact | None:
     )
 
 
-def is_well_known(text: str) -> bool:
-    """Whether a warning or error that is no fact is known to say nothing about the machine."""
-    return _WELL_KNOWN.match(text) is not None
+def is_unknown_trouble(text: str, level: LogLevel | None) -> bool:
+    """Whether a line that is no fact is a warning or error, and none that says nothing of the machine."""
+    grave = level.is_trouble if level is not None else text.startswith(GRAVE)
+    return grave and _WELL_KNOWN.match(text) is None
+
+
+class ModelNamer:
+    """Tells which model a "loaded" line is about, which stands in the line before; one for each log."""
+
+    def __init__(self) -> None:
+        self._requested: str | None = None
+
+    def named(self, fact: LogFact) -> LogFact:
+        """The same fact, with its model."""
+        match fact:
+            case ModelRequestedFact():
+                self._requested = fact.model_class
+            case ModelLoadedFact(model_class=None):
+                return replace(fact, model_class=self._requested)
+        return fact
 
 
 def _clock_s(text: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
 from comfy.log.facts import (
@@ -16,8 +16,6 @@ from comfy.log.facts import (
     InterruptedFact,
     LogFact,
     MemoryFact,
-    ModelLoadedFact,
-    ModelRequestedFact,
     OffloadingFact,
     PinnedMemoryFact,
     PromptDoneFact,
@@ -26,7 +24,7 @@ from comfy.log.facts import (
     VersionFact,
     VramStateFact,
 )
-from comfy.log.lines import GRAVE, is_well_known, read_line
+from comfy.log.lines import ModelNamer, is_unknown_trouble, read_line
 from comfy.log.text import LogLevel
 
 # What every server prints at level INFO: a log in which one of these is missing is not understood.
@@ -103,7 +101,7 @@ class LogReader:
         self._counts: dict[type, int] = {}
         self._lines = 0
         self._at_start: list[str] = []
-        self._requested: str | None = None
+        self._models = ModelNamer()
         self._has_started = False
         self.is_stamped = False  # its loggers mark their lines, so what bears no mark was printed by a node
         # A dict keeps the order of first sight.
@@ -125,7 +123,7 @@ class LogReader:
             if fact is None or not self._is_credible(fact, line):
                 self._note_unknown(line)
                 return None
-            fact = self._named(fact)
+            fact = self._models.named(fact)
             kind = type(fact)
             if ReadyFact not in self._counts and len(self._at_start) < _KEPT_OF_START:
                 self._at_start.append(line.text)
@@ -178,19 +176,8 @@ class LogReader:
                 unknown_warnings=tuple(self._unknown),
             )
 
-    def _named(self, fact: LogFact) -> LogFact:
-        """The same fact with the model that it is about: that stands in the line before."""
-        match fact:
-            case ModelRequestedFact():
-                self._requested = fact.model_class
-            case ModelLoadedFact(model_class=None):
-                return replace(fact, model_class=self._requested)
-        return fact
-
     def _note_unknown(self, line: Printed) -> None:
-        # Before 0.23 the level is not told, and grave words begin the line.
-        grave = line.level.is_trouble if line.level is not None else line.text.startswith(GRAVE)
-        if not grave or is_well_known(line.text):
+        if not is_unknown_trouble(line.text, line.level):
             return
         text = line.text[:_LONGEST_UNKNOWN]
         self._unknown.pop(text, None)

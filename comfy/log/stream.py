@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import IO, Final
 
-from comfy.log.facts import BarFact, LogFact, ModelLoadedFact, ModelRequestedFact, ModuleOnCardFact
+from comfy.log.facts import BarFact, LogFact, ModuleOnCardFact
 from comfy.log.foreign_dress import DRESSES, MONTHS, Undressed, moment, undress
-from comfy.log.lines import GRAVE, HEAD, HEADS, is_well_known, read_bar, read_line
+from comfy.log.lines import GRAVE, HEAD, HEADS, ModelNamer, is_unknown_trouble, read_bar, read_line
 from comfy.log.text import LogLevel, PlainLine, plain_lines
 
 _CHUNK: Final = 1 << 20
@@ -41,7 +41,7 @@ class LogStream:
         self.lines = 0  # all, blank ones and bars included
         self.known = 0  # those that were read as facts
         self.stamped = 0  # of the known, those that have a stamp
-        self._requested: str | None = None
+        self._models = ModelNamer()
         self._heads = set(_HEADS)
         self._dressed = 0  # bytes that stand before the text in the lines of now
         self._dress = b""  # those bytes, their digits all the same
@@ -104,28 +104,21 @@ class LogStream:
         level = plain.level or (LogLevel(bare.level) if bare.level else None)
         fact = read_bar(plain.text) if "%|" in plain.text else read_line(plain.text)
         if fact is None:
-            grave = level.is_trouble if level is not None else plain.text.startswith(GRAVE)
-            if not grave or is_well_known(plain.text):
+            if not is_unknown_trouble(plain.text, level):
                 return None
         else:
             self.known += not isinstance(fact, BarFact)
             self.stamped += stamp is not None
-            fact = self._named(fact)
+            fact = self._models.named(fact)
+            if isinstance(fact, ModuleOnCardFact):
+                self._count_module()
         return LogEntry(number=self.lines, text=plain.text[:_SHOWN], at_s=stamp, level=level, fact=fact)
 
-    def _named(self, fact: LogFact) -> LogFact:
-        """The same fact with the model that it is about: that stands in the line before."""
-        match fact:
-            case ModelRequestedFact():
-                self._requested = fact.model_class
-            case ModelLoadedFact(model_class=None):
-                return replace(fact, model_class=self._requested)
-            case ModuleOnCardFact():
-                # A log at level DEBUG has hundreds of thousands of them, and all say the same.
-                self._modules += 1
-                if self._modules == _MODULES_READ:
-                    self._heads.discard(_MODULE_HEAD)
-        return fact
+    def _count_module(self) -> None:
+        """A log at level DEBUG has hundreds of thousands of such lines, and all say the same."""
+        self._modules += 1
+        if self._modules == _MODULES_READ:
+            self._heads.discard(_MODULE_HEAD)
 
 
 _HEADS: Final = frozenset(head.encode() for head in HEADS) | {words[:HEAD].encode() for words in GRAVE}
