@@ -20,7 +20,6 @@ from comfy.log.facts import (
 )
 from comfy.log.stream import LogEntry
 
-_SLOW: Final = ("split", "sub quadratic")
 # Where SageAttention was measured to gain nothing: A100 (8.0), H100 (9.0), datacentre cards of 8.6.
 _NO_GAIN: Final = ((8, 0), (9, 0))
 _NO_GAIN_NAMES: Final = ("A40", "A6000", "A5000", "A10")
@@ -104,7 +103,7 @@ def _wrong_node(case: Case) -> Iterator[Found]:
 
 def _slow(case: Case) -> Iterator[Found]:
     for entry, fact in case.record.server.of(AttentionFact):
-        if fact.name in _SLOW and case.on_gpu and case.gpu:
+        if fact.is_slow and case.on_gpu and case.gpu:
             yield Found(message=f"the slow attention computes: {fact.name}", evidence=evidence([entry]))
 
 

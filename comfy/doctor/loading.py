@@ -8,7 +8,6 @@ from typing import Final
 from comfy.doctor.record import Run, evidence
 from comfy.doctor.report import Confidence, Cost, Evidence, Phase, PromptReport, Severity
 from comfy.doctor.rule import Case, Found, Rule, estimated, measured, seconds_in
-from comfy.doctor.timeline import is_diffusion
 from comfy.generations import Generation
 from comfy.log.facts import (
     CacheFact,
@@ -31,6 +30,7 @@ from comfy.log.facts import (
     VramStateFact,
     WeightsFact,
 )
+from comfy.log.stream import LogEntry
 from comfy.wan.forecast import host_bytes
 from comfy.wan.models import GIB
 from comfy.wan.speed import GB, GGUF_SLOWER, link_bytes_per_s
@@ -49,11 +49,7 @@ _LONG_LOAD_PART: Final = 0.15
 
 def _partial(case: Case) -> Iterator[Found]:
     for run, prompt in zip(case.runs, case.prompts, strict=False):
-        loads = [
-            (entry, fact)
-            for entry, fact in run.of(ModelLoadedFact)
-            if fact.state is LoadState.PARTIAL and is_diffusion(fact.model_class)
-        ]
+        loads = _partial_loads(run)
         if not loads or not case.on_gpu:
             continue
         streamed = max(_offloaded_mib(case, fact) or 0.0 for _, fact in loads)
@@ -70,6 +66,14 @@ def _partial(case: Case) -> Iterator[Found]:
             cost=cost,
             prompt=run.number,
         )
+
+
+def _partial_loads(run: Run) -> list[tuple[LogEntry, ModelLoadedFact]]:
+    return [
+        (entry, fact)
+        for entry, fact in run.of(ModelLoadedFact)
+        if fact.state is LoadState.PARTIAL and fact.is_diffusion
+    ]
 
 
 def _offloaded_mib(case: Case, fact: ModelLoadedFact) -> float | None:
@@ -115,12 +119,7 @@ def _forced_low(case: Case) -> Iterator[Found]:
 
 def _no_streams(case: Case) -> Iterator[Found]:
     server = case.record.server.last(VersionFact)
-    partial = [
-        entry
-        for run in case.runs
-        for entry, fact in run.of(ModelLoadedFact)
-        if fact.state is LoadState.PARTIAL and is_diffusion(fact.model_class)
-    ]
+    partial = [entry for run in case.runs for entry, _ in _partial_loads(run)]
     if server is None or not partial or not case.gpu or not case.on_gpu:
         return
     if Generation.of(server.version).tells_offloading and not case.record.server.count(OffloadingFact):
@@ -174,11 +173,7 @@ def _reloaded(case: Case) -> Iterator[Found]:
 
 def _reads(run: Run) -> list[tuple[str, str | None, float | None]]:
     weights = [(fact.dtype, fact.cast_to) for _, fact in run.of(WeightsFact)]
-    loads = [
-        fact.loaded_mib if fact.loaded_mib is not None else fact.staged_mib
-        for _, fact in run.of(ModelLoadedFact)
-        if is_diffusion(fact.model_class)
-    ]
+    loads = [fact.brought_mib for _, fact in run.of(ModelLoadedFact) if fact.is_diffusion]
     big = [each for each in loads if each is not None and each * 2**20 > _LEAST_READ_BYTES]
     return [(*one, size) for one, size in zip(weights, big, strict=False)]
 

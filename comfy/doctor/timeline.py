@@ -25,16 +25,8 @@ from comfy.log.facts import (
 )
 from comfy.log.stream import LogEntry
 
-DIFFUSION: Final = ("WAN2", "WAN_")  # what ComfyUI calls WAN's models: WAN21, WAN22, WAN21_Vace, WAN_Animate2
 _ENDS_LOADING: Final = (WeightsFact, TextEncoderFact, VaeFact, GgufFact, ModelLoadedFact, DownloadFact)
-
-
 _CLOCK_S: Final = 1.5  # what a clock of whole seconds may be off
-
-
-def is_diffusion(model_class: str | None) -> bool:
-    """Whether a class of ComfyUI's log is a diffusion model of WAN's."""
-    return (model_class or "").startswith(DIFFUSION)
 
 
 def models_of(run: Run) -> tuple[ModelUse, ...]:
@@ -43,7 +35,7 @@ def models_of(run: Run) -> tuple[ModelUse, ...]:
         ModelUse(
             model_class=fact.model_class or "",
             state=fact.state,
-            loaded_mib=fact.loaded_mib if fact.loaded_mib is not None else fact.staged_mib,
+            loaded_mib=fact.brought_mib,
             offloaded_mib=fact.offloaded_mib,
         )
         for _, fact in run.of(ModelLoadedFact)
@@ -61,7 +53,7 @@ def _samplers(run: Run) -> Iterator[tuple[LogEntry, Sampler]]:
     model = current = ""
     for entry in run.entries:
         fact = entry.fact
-        if isinstance(fact, ModelRequestedFact | ModelLoadedFact) and is_diffusion(fact.model_class):
+        if isinstance(fact, ModelRequestedFact | ModelLoadedFact) and fact.is_diffusion:
             current = fact.model_class or ""
         if not isinstance(fact, BarFact) or fact.label:
             continue
@@ -81,7 +73,9 @@ def _sampler(bar: BarFact, first_s: float | None, model: str) -> Sampler:
     """The bar's clock counts whole seconds: its pace is better, where the first step is like the others."""
     pace = bar.seconds_per_step
     seconds = (
-        bar.done * pace if pace is not None and abs(bar.done * pace - bar.elapsed_s) < 1.5 else bar.elapsed_s
+        bar.done * pace
+        if pace is not None and abs(bar.done * pace - bar.elapsed_s) < _CLOCK_S
+        else bar.elapsed_s
     )
     apart = None
     if first_s is not None and bar.done > 1:

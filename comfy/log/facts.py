@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+# What ComfyUI calls WAN's diffusion models: WAN21, WAN22, WAN21_Vace, WAN_Animate2, …
+_DIFFUSION: Final = ("WAN2", "WAN_")
+_SLOW_ATTENTION: Final = ("split", "sub quadratic")  # the fall-back for machines without another
 
 
 class LoadState(StrEnum):
@@ -56,6 +61,11 @@ class AttentionFact:
     """The attention of the whole process: "pytorch", "sage", "flash", "split", "sub quadratic", …."""
 
     name: str
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it is the fall-back, which no card should need."""
+        return self.name in _SLOW_ATTENTION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +153,11 @@ class ModelRequestedFact:
 
     model_class: str
 
+    @property
+    def is_diffusion(self) -> bool:
+        """Whether it is a diffusion model of WAN's."""
+        return self.model_class.startswith(_DIFFUSION)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelLoadedFact:
@@ -155,6 +170,16 @@ class ModelLoadedFact:
     patches: int | None = None  # LoRA patches that are applied anew in each step
     staged_mib: float | None = None  # in host memory, under dynamic VRAM
     model_class: str | None = None
+
+    @property
+    def is_diffusion(self) -> bool:
+        """Whether it is a diffusion model of WAN's."""
+        return (self.model_class or "").startswith(_DIFFUSION)
+
+    @property
+    def brought_mib(self) -> float | None:
+        """What was brought onto the card, or under dynamic VRAM made ready for it."""
+        return self.loaded_mib if self.loaded_mib is not None else self.staged_mib
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,8 +27,6 @@ _STATES: Final = {
     LoadMode.STREAMED: "NO_VRAM",
     LoadMode.CPU: "DISABLED",
 }
-# What ComfyUI calls WAN's diffusion models: WAN21, WAN22, WAN21_Vace, WAN_Animate2, …
-_DIFFUSION: Final = ("WAN2", "WAN_")
 # Flags of ComfyUI's that choose the attention of the whole process, and how its log names that.
 _ATTENTION_OF: Final = {
     "--use-sage-attention": "sage",
@@ -36,7 +34,6 @@ _ATTENTION_OF: Final = {
     "--use-pytorch-cross-attention": "pytorch",
     "--use-ck-attention": "comfy kitchen",
 }
-_SLOW_ATTENTION: Final = frozenset({"split", "sub quadratic"})
 # What a card's driver keeps for itself makes the two totals differ by some hundred MiB.
 _SAME_CARD_PART: Final = 0.9
 
@@ -50,7 +47,7 @@ def prove(plan: LoadPlan, card: GpuCard | None, log: LogReader, comfy: ComfyFact
     """
     state, device = log.last(VramStateFact), log.last(DeviceFact)
     attention, dynamic = log.last(AttentionFact), log.last(DynamicVramFact)
-    loads = [load for load in log.all(ModelLoadedFact) if (load.model_class or "").startswith(_DIFFUSION)]
+    loads = [load for load in log.all(ModelLoadedFact) if load.is_diffusion]
     in_jobs = (*_of_loads(plan, dynamic, loads), *_of_failing_attention(log))
     differences = (
         *_of_plan(plan, state, comfy, dynamic),
@@ -161,7 +158,7 @@ def _of_device(
             f"it sees {seen_bytes / GIB:.1f} GiB of VRAM and the card has "
             f"{card.total_bytes / GIB:.1f} GiB: most likely it runs on another card"
         )
-    if attention is not None and attention.name in _SLOW_ATTENTION:
+    if attention is not None and attention.is_slow:
         yield f"its attention is the slow fall-back ({attention.name})"
 
 
