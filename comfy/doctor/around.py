@@ -75,14 +75,7 @@ def _encoder(case: Case) -> Iterator[Found]:
 
 
 def _download(case: Case) -> Iterator[Found]:
-    for run in case.runs:
-        lines = [entry for entry, _ in run.of(DownloadFact)]
-        if lines:
-            yield Found(
-                message="a model was fetched from the net while the prompt waited",
-                evidence=evidence(lines),
-                prompt=run.number,
-            )
+    yield from _each(case, DownloadFact, "a model was fetched from the net while the prompt waited")
 
 
 def _handler(case: Case, step: HandlerStep) -> list[LogEntry]:
@@ -135,7 +128,7 @@ def _nothing(case: Case) -> Iterator[Found]:
 
 
 def _memory(case: Case) -> Iterator[Found]:
-    for run, prompt in zip(case.runs, case.prompts, strict=False):
+    for run, prompt in case.logged():
         if prompt.status is not Status.OUT_OF_MEMORY:
             continue
         lines = [entry for entry, fact in run.of(NodeFailedFact) if is_out_of_memory(fact.message)]
@@ -149,7 +142,7 @@ def _memory(case: Case) -> Iterator[Found]:
 
 
 def _failed(case: Case) -> Iterator[Found]:
-    for run, prompt in zip(case.runs, case.prompts, strict=False):
+    for run, prompt in case.logged():
         if prompt.status in (Status.FAILED, Status.LOST):
             lines = [entry for entry, _ in run.of(NodeFailedFact)]
             lost = prompt.status is Status.LOST
@@ -203,7 +196,7 @@ def _not_understood(case: Case) -> Iterator[Found]:
 
 def _each(case: Case, kind: type[LogFact], message: str) -> Iterator[Found]:
     for run in case.runs:
-        lines = [entry for entry in run.entries if isinstance(entry.fact, kind)]
+        lines = [entry for entry, _ in run.of(kind)]
         if lines:
             yield Found(message=message, evidence=evidence(lines), prompt=run.number)
 

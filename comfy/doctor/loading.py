@@ -48,7 +48,7 @@ _LONG_LOAD_PART: Final = 0.15
 
 
 def _partial(case: Case) -> Iterator[Found]:
-    for run, prompt in zip(case.runs, case.prompts, strict=False):
+    for run, prompt in case.logged():
         loads = _partial_loads(run)
         if not loads or not case.on_gpu:
             continue
@@ -131,7 +131,7 @@ def _no_streams(case: Case) -> Iterator[Found]:
 
 
 def _encoder_on_cpu(case: Case) -> Iterator[Found]:
-    for run, prompt in zip(case.runs, case.prompts, strict=False):
+    for run, prompt in case.logged():
         slow = [entry for entry, fact in run.of(TextEncoderFact) if fact.device == "cpu"]
         if slow and case.on_gpu and case.gpu:
             seconds = seconds_in(prompt, Phase.TEXT)
@@ -203,7 +203,7 @@ def _cache_off(case: Case) -> Iterator[Found]:
 
 
 def _cold(case: Case) -> Iterator[Found]:
-    for run, prompt in zip(case.runs, case.prompts, strict=False):
+    for run, prompt in case.logged():
         seconds = seconds_in(prompt, Phase.LOADING)
         if not _is_cold(case, run) or seconds is None or not prompt.wall_s:
             continue
@@ -225,7 +225,7 @@ def _is_cold(case: Case, run: Run) -> bool:
 
 
 def _disk(case: Case) -> Iterator[Found]:
-    for run, prompt in zip(case.runs, case.prompts, strict=False):
+    for run, prompt in case.logged():
         seconds = seconds_in(prompt, Phase.LOADING)
         mib = sum(size or 0.0 for _, _, size in _reads(run))
         if seconds is None or mib * 2**20 < _LEAST_READ_BYTES or seconds < _LONG_LOAD_S:
@@ -299,7 +299,7 @@ def _kernels(case: Case) -> Iterator[Found]:
 
 
 def _gguf(case: Case) -> Iterator[Found]:
-    for run, prompt in zip(case.runs, case.prompts, strict=False):
+    for run, prompt in case.logged():
         wide = [
             entry
             for entry, fact in run.of(GgufFact)

@@ -50,6 +50,10 @@ class Case:
         """The prompts with what they printed."""
         return list(self.record.runs)
 
+    def logged(self) -> Iterator[tuple[Run, PromptReport]]:
+        """The prompts of the log beside their reports; none, where all that is known is a job's times."""
+        return zip(self.record.runs, self.prompts, strict=False)
+
     @property
     def on_gpu(self) -> bool:
         """Whether a card computes, as far as the log says."""

@@ -81,7 +81,7 @@ def _lora(case: Case) -> Iterator[Found]:
 
 
 def _compile(case: Case) -> Iterator[Found]:
-    for run, prompt in zip(case.runs, case.prompts, strict=False):
+    for run, prompt in case.logged():
         lines = [entry for entry, _ in run.of(CompileLimitFact)]
         if not lines:
             continue
