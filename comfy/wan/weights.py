@@ -85,7 +85,3 @@ def _by_size(name: str, size_bytes: int, family: ModelFamily) -> Precision:
     if row is not None and row.precision is not None:
         return row.precision
     return Precision.WIDE if is_wide(size_bytes, family) else Precision.FP8
-
-
-def _part(held: Precision, stored: Precision) -> float:
-    return 1.0 if held is stored else _BYTES[held] / _BYTES[stored]
