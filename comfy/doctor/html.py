@@ -7,7 +7,8 @@ from html import escape
 from typing import Final
 
 from comfy.doctor.report import Evidence, Finding, Phase, PhaseTime, PromptReport, Report
-from comfy.doctor.words import after_words, cost_words, evidence_words, seconds_words, wall_of, worth_showing
+from comfy.doctor.words import after_words, cost_words, evidence_words, wall_of, worth_showing
+from comfy.words import seconds_words
 
 _MOST_PROMPTS: Final = 20
 # Told apart by people who see no red, and on paper by the words beside them.

@@ -1,4 +1,4 @@
-"""What all faces of a report say in the same words: seconds, costs, evidence, the bar of a timeline."""
+"""What all faces of a report say in the same words: costs, evidence, the bar of a timeline."""
 
 from __future__ import annotations
 
@@ -7,21 +7,12 @@ from dataclasses import asdict
 from typing import Any
 
 from comfy.doctor.report import REPORT_VERSION, Cost, Evidence, Phase, PhaseTime, PromptReport, Report
+from comfy.words import seconds_words
 
 
 def to_json(report: Report) -> dict[str, Any]:
     """The report as plain values; `docs/doctor.md` has the schema."""
     return {"version": REPORT_VERSION, **asdict(report)}
-
-
-def seconds_words(seconds: float) -> str:
-    """``0.42 s``, ``12.3 s``, ``4 min 05 s``."""
-    if seconds < 10:
-        return f"{seconds:.2f} s"
-    if seconds < 99.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min {rest:02d} s"
 
 
 def cost_words(cost: Cost | None) -> str:

@@ -60,7 +60,7 @@ FLOORS = {
         {"graphs"},
         {"node_defs"},
         {"errors", "log"},
-        {"generations"},
+        {"generations", "words"},
     ],
 }
 

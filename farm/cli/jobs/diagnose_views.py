@@ -10,15 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from comfy.doctor.report import Finding, Phase, PromptReport, Report, Severity
-from comfy.doctor.words import (
-    after_words,
-    cost_words,
-    evidence_words,
-    seconds_words,
-    shares,
-    wall_of,
-    worth_showing,
-)
+from comfy.doctor.words import after_words, cost_words, evidence_words, shares, wall_of, worth_showing
+from comfy.words import seconds_words
 from farm.cli.terminal.tables import plain_table
 from farm.reports import FleetDiagnosis
 

@@ -10,20 +10,14 @@ from typing import Any
 
 import typer
 
+from comfy.words import seconds_words
+
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 def seconds(value: float | None) -> str:
-    """``0.42 s``, ``12.3 s``, ``4 min 05 s``, ``2 h 03 min``."""
-    if value is None:
-        return "–"
-    if value < 10:
-        return f"{value:.2f} s"
-    if value < 99.95:
-        return f"{value:.1f} s"
-    minutes, rest = divmod(round(value), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+    """As `comfy.words.seconds_words` says them; ``–`` where nobody knows."""
+    return "–" if value is None else seconds_words(value)
 
 
 def size(count: int | None) -> str:
