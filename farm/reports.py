@@ -59,16 +59,16 @@ def sum_up(jobs: Iterable[JobRecord]) -> FleetDiagnosis:
             continue
         count += 1
         gpu_s += job.result.timings_s.get("comfy", 0.0)
-        for name, each in {finding.id: finding for finding in report.findings}.items():
+        remedies = {finding.id: finding.remedy for finding in report.findings}
+        for name, lost in report.seconds_lost().items():
             key = name, job.worker or "?"
             before = found.get(key)
-            lost = sum(one.cost.seconds for one in report.findings if one.id == name and one.cost)
             found[key] = FleetFinding(
                 finding=name,
                 worker=key[1],
                 jobs=(before.jobs if before else 0) + 1,
                 seconds=(before.seconds if before else 0.0) + lost,
-                remedy=each.remedy,
+                remedy=remedies[name],
             )
     ordered = tuple(sorted(found.values(), key=lambda each: (-each.seconds, -each.jobs, each.finding)))
     return FleetDiagnosis(findings=ordered, jobs=count, without=without, gpu_s=gpu_s)

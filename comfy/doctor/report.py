@@ -202,8 +202,10 @@ class Report:
     levers: tuple[Lever, ...]
     log: LogCount
 
-    @property
-    def wall_s(self) -> float | None:
-        """Of the only prompt, or of all together."""
-        known = [prompt.wall_s for prompt in self.prompts if prompt.wall_s is not None]
-        return sum(known) if known else None
+    def seconds_lost(self) -> dict[str, float]:
+        """By the findings' ids, as far as it can be told."""
+        lost: dict[str, float] = {}
+        for finding in self.findings:
+            seconds = finding.cost.seconds if finding.cost is not None else 0.0
+            lost[finding.id] = lost.get(finding.id, 0.0) + seconds
+        return lost

@@ -17,13 +17,8 @@ class FindingCounts:
 
     def add(self, report: Report) -> None:
         """Count the findings of one job."""
-        seconds: dict[str, float] = {}
-        for finding in report.findings:
-            seconds[finding.id] = seconds.get(finding.id, 0.0) + (
-                finding.cost.seconds if finding.cost else 0.0
-            )
         with self._lock:
-            for name, lost in seconds.items():
+            for name, lost in report.seconds_lost().items():
                 before = self._counts.get(name, FindingStatus())
                 self._counts[name] = FindingStatus(jobs=before.jobs + 1, seconds=before.seconds + lost)
 
