@@ -38,7 +38,6 @@ from comfy.log.facts import (
     VramStateFact,
 )
 from comfy.log.stream import Log, LogStream
-from comfy.wan.cards import known_card
 from comfy.wan.pace_book import PaceBook
 
 _WORST_FIRST: Final = list(Severity)
@@ -207,7 +206,7 @@ def _questions(case: Case) -> Iterator[Question]:
             *(["the graph (--graph FILE)"] if case.work is None else []),
             *(["the card (--card NAME)"] if not case.gpu else []),
         ]
-        unknown = bool(case.gpu) and known_card(case.gpu) is None
+        unknown = bool(case.gpu) and case.card is None
         decides = " and ".join(missing) or ("a card that is known" if unknown else "a card that computes")
         yield Question(what="whether the steps are slow for this size and card", decides=decides)
     if case.server_is_unknown:

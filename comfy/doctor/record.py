@@ -202,12 +202,11 @@ class _Reader:
     def _keep(self, entry: LogEntry) -> None:
         if self._run is None and isinstance(entry.fact, _ACTIVITY) and not _is_other_bar(entry.fact):
             self._begin(entry)
-        is_of_start = self._run is None and self._runs_of_server == 0
         if isinstance(entry.fact, HandlerFact):
             self.record.outside.add(entry)
         elif self._run is not None:
             self._run.add(entry)
-        elif is_of_start:
+        elif not self._runs_of_server:
             self.record.server.add(entry)
         else:
             self.record.outside.add(entry)

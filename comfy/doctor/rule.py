@@ -12,7 +12,7 @@ from comfy.doctor.record import Record, Run
 from comfy.doctor.report import Confidence, Cost, Evidence, Phase, PromptReport, Sampler, Severity, Status
 from comfy.doctor.times import JobTimes
 from comfy.log.facts import DeviceFact, MemoryFact
-from comfy.wan.cards import known_card
+from comfy.wan.cards import KnownCard, known_card
 from comfy.wan.forecast import Forecast, Target, forecast
 from comfy.wan.models import GIB
 from comfy.wan.pace_book import PaceBook
@@ -71,10 +71,14 @@ class Case:
         return read_workload(self.graph) if self.graph else None
 
     @cached_property
+    def card(self) -> KnownCard | None:
+        """What is known of cards of that name."""
+        return known_card(self.gpu) if self.gpu else None
+
+    @property
     def capability(self) -> tuple[int, int] | None:
         """Compute capability of the card."""
-        card = known_card(self.gpu) if self.gpu else None
-        return card.compute_capability if card is not None else None
+        return self.card.compute_capability if self.card is not None else None
 
     @cached_property
     def vram_bytes(self) -> int | None:
@@ -82,8 +86,7 @@ class Case:
         memory = self.record.server.last(MemoryFact)
         if memory is not None and self.on_gpu:
             return int(memory.vram_mib * 2**20)
-        card = known_card(self.gpu) if self.gpu else None
-        return card.vram_mib * 2**20 if card is not None and card.vram_mib else None
+        return self.card.vram_mib * 2**20 if self.card is not None and self.card.vram_mib else None
 
     @cached_property
     def forecast(self) -> Forecast | None:

@@ -12,7 +12,6 @@ from farm.gateway.comfy import shapes
 from farm.gateway.comfy.files import Links
 from farm.gateway.door import Visit
 from farm.gateway.streams import KEEPALIVE, KEEPALIVE_S, frame
-from farm.gateway.tenancy import Tenancy
 from farm.job import EventKind, JobEvent, JobRecord, JobState
 from farm.store.follow import ends
 
