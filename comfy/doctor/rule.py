@@ -12,7 +12,8 @@ from comfy.doctor.record import Record, Run
 from comfy.doctor.report import Confidence, Cost, Evidence, Phase, PromptReport, Sampler, Severity, Status
 from comfy.doctor.times import JobTimes
 from comfy.log.facts import DeviceFact, MemoryFact
-from comfy.wan.cards import KnownCard, known_card
+from comfy.wan.card_table import KnownCard
+from comfy.wan.cards import known_card
 from comfy.wan.forecast import Forecast, Target, forecast
 from comfy.wan.models import GIB
 from comfy.wan.pace_book import PaceBook
