@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TOOLS := .tools
 STAMP := $(VENV)/.installed
-# Twice the cores of a small machine: many tests wait for a process or a server, and others compute meanwhile.
+# One more than the cores of a small machine: many tests wait for a process or a server, and others compute meanwhile.
 PYTEST_WORKERS ?= 3
 MEASURED := tests/unit tests/contract tests/integration
 COVERED := *=92 farm=90 worker=89 comfy=95
