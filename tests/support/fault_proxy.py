@@ -70,6 +70,7 @@ class FaultProxy:
         self.bytes_per_s = 0.0
         self.connections = 0
         self._stalled_up_to = 0
+        self._bottomless_at: int | None = None
         self._deadly = b""
         self._muted: set[int] = set()  # numbers of connections
         self.cuts_made = 0
@@ -88,6 +89,10 @@ class FaultProxy:
         """
         with self._lock:
             self._cuts += [(direction, count_bytes)] * times
+
+    def blackhole_after(self, count_bytes: int) -> None:
+        """Let nothing through any more once so many bytes, over all connections, have gone to the server."""
+        self._bottomless_at = count_bytes
 
     def stall_open(self) -> None:
         """Let nothing through any more on the connections that are open now; new ones are good."""
@@ -169,6 +174,8 @@ class FaultProxy:
                 if direction is Direction.UP and self._deadly and self._deadly in data:
                     self._muted.add(number)
                 self.bytes_passed[direction] += len(data)
+                if self._bottomless_at is not None and self.bytes_passed[Direction.UP] > self._bottomless_at:
+                    self.mode, self._bottomless_at = Mode.BLACKHOLE, None
                 writer.write(data)
                 await writer.drain()
             if writer.can_write_eof():

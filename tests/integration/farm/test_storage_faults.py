@@ -24,7 +24,6 @@ from farm.testing import MemoryJobStore
 from tests.support.fault_proxy import Direction, FaultProxy, Mode
 from tests.support.jobs import TOKEN, a_job
 from tests.support.s3 import S3Server
-from tests.support.valkey import eventually
 
 IMPATIENT = S3Patience(connect_s=1.0, silence_s=1.0, attempts=1)
 SOME_PATIENCE = S3Patience(connect_s=2.0, silence_s=5.0, attempts=4)
@@ -213,22 +212,25 @@ def test_a_clip_that_is_cut_off_is_gone_on_with_where_it_was(
 
 
 def test_the_next_call_goes_on_with_what_an_outage_has_left(
-    proxy: FaultProxy, s3_server: S3Server, tmp_path: Path
+    slow_line: FaultProxy, s3_server: S3Server, tmp_path: Path
 ) -> None:
-    storage = through(proxy, s3_server, IMPATIENT)
+    storage = through(slow_line, s3_server, IMPATIENT)
+    slow_line.bytes_per_s = 0.0
     record = a_stored_clip(storage, tmp_path)
-    proxy.cut_after(3 << 20, Direction.DOWN, times=1)
+    slow_line.bytes_per_s = 4 << 20  # what a client has not read yet when its connection is reset is gone
+    slow_line.cut_after(3 << 20, Direction.DOWN, times=1)
     stopped: list[int] = []
 
     def stop_serving(count: int) -> None:
         stopped.append(count)
-        proxy.mode = Mode.REFUSE
+        if sum(stopped):  # told first is what was there: nothing
+            slow_line.mode = Mode.REFUSE
 
     with pytest.raises(StorageUnavailable):
         download_all(record, storage, tmp_path / "out", progress=stop_serving)
     (part,) = (tmp_path / "out").iterdir()
     left = part.stat().st_size
-    proxy.mode = Mode.PASS
+    slow_line.mode, slow_line.bytes_per_s = Mode.PASS, 0.0
     told: list[int] = []
     (path,) = download_all(record, storage, tmp_path / "out", progress=told.append)
 
@@ -286,17 +288,11 @@ def test_an_upload_of_which_no_byte_moves_any_more_is_over(
     storage = through(slow_line, s3_server, S3Patience(connect_s=1.0, silence_s=1.0, attempts=1))
     key = storage.keys.attempt_prefix("0123456789ab", TOKEN) + "clip.mp4"
     slow_line.bytes_per_s = 0.0
+    slow_line.blackhole_after(1 << 20)
 
-    def freeze_in_the_middle() -> None:
-        eventually(lambda: slow_line.bytes_passed[Direction.UP] > 1 << 20)
-        slow_line.mode = Mode.BLACKHOLE
-
-    freezer = threading.Thread(target=freeze_in_the_middle)
-    freezer.start()
     with pytest.raises(StorageUnavailable, match="no answer in time"):
         storage.upload(source, key, media_type="video/mp4")
 
-    freezer.join()
     storage.close()
 
 
