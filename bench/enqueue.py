@@ -30,7 +30,8 @@ from farm import Farm, JobRequest
 from farm.fleet.preflight import definitions_name
 from farm.local.wheels import valkey_binary
 from farm.notifier import store_at
-from farm.settings import RedisSettings, S3Settings
+from farm.settings.redis import RedisSettings
+from farm.settings.s3 import S3Settings
 from farm.status.worker import WorkerStatus
 from farm.storage import S3Storage
 from farm.store.roles import StatusStore

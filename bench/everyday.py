@@ -26,7 +26,8 @@ from farm import Farm, JobRequest, Selection
 from farm.asking.selection import select_ids
 from farm.cli.jobs.tracking import Tracker
 from farm.job import Artifact, JobResult
-from farm.settings import RedisSettings, S3Settings
+from farm.settings.redis import RedisSettings
+from farm.settings.s3 import S3Settings
 from farm.storage import S3Storage
 from farm.store.base import Claim
 from farm.store.redis.store import RedisJobStore

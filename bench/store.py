@@ -26,7 +26,7 @@ from pydantic import SecretStr
 from farm.asking.request import JobRequest, prepare
 from farm.broker import CeleryNotifier, make_app
 from farm.job import JobResult, JobSpec, new_job_id, queue_for
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.store.base import Claim, NewJob, StoreLimits
 from farm.store.redis.store import RedisJobStore, connect
 

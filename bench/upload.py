@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from farm.settings import S3Settings
+from farm.settings.s3 import S3Settings
 from tests.support.s3 import S3Server, running_rclone
 
 _BUDGET = 0.8  # of boto3's throughput

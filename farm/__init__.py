@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     )
     from farm.handle import Job, Result
     from farm.job import Artifact, EventKind, JobEvent, JobRecord, JobSpec, JobState, Progress, VideoFacts
-    from farm.settings import RedisSettings, S3Settings
+    from farm.settings.redis import RedisSettings
+    from farm.settings.s3 import S3Settings
     from farm.status.worker import WorkerStatus
 
 __all__ = [
@@ -113,7 +114,8 @@ _MODULES = {
     ),
     "asking.selection": ("Selection",),
     "asking.request": ("JobOptions", "JobRequest"),
-    "settings": ("RedisSettings", "S3Settings"),
+    "settings.redis": ("RedisSettings",),
+    "settings.s3": ("S3Settings",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

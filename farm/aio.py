@@ -34,7 +34,8 @@ from farm.client import BATCH, Farm, succeeded
 from farm.errors import JobFailed, WaitTimeout
 from farm.handle import Job, Result, result_of
 from farm.job import Artifact, JobEvent, JobRecord, JobResult, JobState
-from farm.settings import RedisSettings, S3Settings
+from farm.settings.redis import RedisSettings
+from farm.settings.s3 import S3Settings
 from farm.steering import Wanted, ids_of
 from farm.storage import Storage
 from farm.storage.base import ProgressHook

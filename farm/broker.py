@@ -19,7 +19,7 @@ from farm.errors import SettingsError
 from farm.job import DEFAULT_PRIORITY, LEAST_URGENT, MOST_URGENT, VRAM_CLASSES_GIB, queue_for
 from farm.plain_redis import speak_resp2
 from farm.redis_address import RedisAddress
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 
 TASK_NAME: Final = "farm.render"
 PRIORITIES: Final = tuple(range(MOST_URGENT, LEAST_URGENT + 1))

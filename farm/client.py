@@ -33,7 +33,9 @@ from farm.job import JobEvent, JobRecord, JobSpec, JobState, new_job_id, queue_f
 from farm.local.surroundings import settings_here
 from farm.notifier import store_at
 from farm.reports import FleetDiagnosis, report_in, sum_up
-from farm.settings import GateSettings, RedisSettings, S3Settings
+from farm.settings.graphs import GateSettings
+from farm.settings.redis import RedisSettings
+from farm.settings.s3 import S3Settings
 from farm.steering import Wanted, ids_of, prioritize, remove, retry_each
 from farm.storage import S3Storage, Storage
 from farm.storage.base import ProgressHook

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from farm.local.surroundings import settings_here
-from farm.settings import RedisSettings, StoreSettings
+from farm.settings.redis import RedisSettings, StoreSettings
 
 if TYPE_CHECKING:
     from farm.broker import CeleryNotifier

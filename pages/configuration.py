@@ -8,7 +8,8 @@ from typing import Any, Final
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from farm.settings import GROUPS, variables_of
+from farm.settings.environment import variables_of
+from farm.settings.groups import GROUPS
 
 _INTRODUCTION: Final = """\
 # Configuration

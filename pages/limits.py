@@ -19,7 +19,7 @@ from farm.limits import (
     MOST_UNPACKED_BYTES,
 )
 from farm.process.logpump import LONGEST_LINE_BYTES
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from farm.store.base import MOST_PREVIEW_CHARACTERS, REASON_LENGTH
 
 _INTRODUCTION: Final = """\

@@ -21,7 +21,8 @@ from farm.broker import assert_safe, make_app, queues_served_by
 from farm.errors import FarmError, SettingsError
 from farm.logs import configure_logging
 from farm.process.privacy import close_to_others, forget
-from farm.settings import LogSettings, secret_variables
+from farm.settings.groups import secret_variables
+from farm.settings.logs import LogSettings
 from worker.errors import WorkerError
 from worker.exits import EX_SOFTWARE, code_of_refusal
 from worker.fetching.celery_internals import answer_only_questions, queues_were_chosen, tell_of_worker

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from farm.status.not_fetching import NotFetching
 from farm.status.proof import Proof
 from worker.comfyui.canary_keeper import CanaryKeeper

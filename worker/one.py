@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from worker.app import app, settings
 from worker.errors import WorkerError
 from worker.fetching.celery_internals import run_worker

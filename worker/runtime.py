@@ -14,14 +14,10 @@ from farm.broker import CeleryNotifier, make_app
 from farm.errors import StorageUnavailable
 from farm.job import VRAM_CLASSES_GIB
 from farm.local.surroundings import settings_here
-from farm.settings import (
-    CleanSettings,
-    GateSettings,
-    RedisSettings,
-    S3Settings,
-    StoreSettings,
-    WorkerSettings,
-)
+from farm.settings.graphs import GateSettings
+from farm.settings.redis import RedisSettings, StoreSettings
+from farm.settings.s3 import CleanSettings, S3Settings
+from farm.settings.worker import WorkerSettings
 from farm.status.not_fetching import NotFetching, most_telling_first
 from farm.status.worker import WorkerStatus
 from farm.storage import S3Patience, S3Storage, Storage

@@ -201,7 +201,9 @@ def up(arguments: Sequence[str]) -> int:
     """
     from farm.local.surroundings import settings_here
     from farm.logs import configure_logging
-    from farm.settings import LogSettings, WorkerSettings, secret_variables
+    from farm.settings.groups import secret_variables
+    from farm.settings.logs import LogSettings
+    from farm.settings.worker import WorkerSettings
 
     options = _options(arguments)
     if options.strict:

@@ -24,7 +24,7 @@ from bench.gpu.weights import SHAPES, write_model
 from comfy.errors import ComfyError
 from comfy.protocol.events import Event
 from comfy.protocol.run import PromptRun
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from worker.comfyui.supervisor import ComfySupervisor
 from worker.errors import GpuUnusable, WorkerError
 from worker.gpu.card import GpuCard, read_card

@@ -79,6 +79,6 @@ def save_template(name: str, graph: Graph, bind: Mapping[str, Sequence[str]]) ->
 def _folder() -> Path:
     # Most graphs are named by a file or a built-in template, and have no use for either.
     from farm.local.running import stack_folder
-    from farm.settings import TemplateSettings
+    from farm.settings.graphs import TemplateSettings
 
     return TemplateSettings.read().folder or stack_folder() / "templates"

@@ -17,7 +17,7 @@ from farm.check.finding import Finding, bad, good, note
 from farm.errors import SettingsError
 from farm.installed import how_to_install
 from farm.local.surroundings import settings_here
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 
 NAME: Final = "ComfyUI"
 CANARY: Final = "canary"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from farm.errors import FarmError
 from farm.notifier import store_at
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 
 HTTP_TIMEOUT_S = 5.0
 

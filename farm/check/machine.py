@@ -14,7 +14,7 @@ from farm.check.finding import Finding, bad, good, note
 from farm.errors import SettingsError, StackError
 from farm.installed import how_to_install
 from farm.local.surroundings import settings_here
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 
 OLDEST_PYTHON: Final = (3, 11)
 GIB: Final = 2**30

@@ -13,13 +13,9 @@ from farm.local.surroundings import settings_here
 from farm.notifier import store_at
 from farm.process.environment import is_loopback
 from farm.redis_address import RedisAddress
-from farm.settings import (
-    RedisSettings,
-    S3Settings,
-    known_variables,
-    misspelt_variables,
-    wrong_settings,
-)
+from farm.settings.groups import known_variables, misspelt_variables, wrong_settings
+from farm.settings.redis import RedisSettings
+from farm.settings.s3 import S3Settings
 
 STACK_REMEDY = "start a local stack with `farm up`, or set {}"
 

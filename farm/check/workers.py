@@ -10,7 +10,7 @@ from farm.check.finding import Finding
 from farm.errors import SettingsError, StoreUnavailable
 from farm.local.surroundings import settings_here
 from farm.notifier import store_at
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 
 
 def check_workers(folder: Path | None = None) -> list[Finding]:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from farm.gateway.keys import ANYBODY, Caller, Scope, caller_of
 from farm.gateway.refusals import Refusal, forbidden, unauthorized
 from farm.process.environment import is_loopback
-from farm.settings import GatewaySettings
+from farm.settings.gateway import GatewaySettings
 from farm.store.redis.doors import DoorBook
 
 _BEARER: Final = "bearer "

@@ -8,7 +8,9 @@ from farm.aio import AsyncFarm
 from farm.gateway.guard import Guard
 from farm.gateway.positions import Positions
 from farm.gateway.streams import Streams
-from farm.settings import CleanSettings, GatewaySettings, StoreSettings
+from farm.settings.gateway import GatewaySettings
+from farm.settings.redis import StoreSettings
+from farm.settings.s3 import CleanSettings
 from farm.store.redis.assets import AssetBook
 from farm.store.redis.doors import DoorBook
 

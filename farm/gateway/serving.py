@@ -15,7 +15,9 @@ from farm.errors import SettingsError
 from farm.gateway.app import make_app
 from farm.gateway.house import make_house
 from farm.process.environment import is_loopback
-from farm.settings import GatewaySettings, RedisSettings, S3Settings
+from farm.settings.gateway import GatewaySettings
+from farm.settings.redis import RedisSettings
+from farm.settings.s3 import S3Settings
 from farm.store.redis.assets import AssetBook
 from farm.store.redis.doors import DoorBook
 

@@ -13,7 +13,7 @@ from comfy.wan.names import file_bytes
 from comfy.wan.parameters import ParameterKind
 from comfy.wan.templates import TEMPLATES, get_template
 from farm.errors import SettingsError
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 
 DEFAULT_TEMPLATE: Final = "wan22-t2v-a14b"  # with which people begin
 WHERE_TO_GET: Final = """\

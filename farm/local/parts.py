@@ -6,20 +6,21 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from farm.installed import MODULES_OF_WORKER
-from farm.local.probes import HOST, http_refuses, redis_refuses, s3_refuses, worker_missing
+from farm.local.addresses import BUCKET, HOST, PartName
+from farm.local.probes import http_refuses, redis_refuses, s3_refuses, worker_missing
 from farm.local.state import Passwords, write_private
 from farm.local.wheels import need_module, rclone_binary, valkey_binary
 from farm.process.environment import for_python, for_server, for_worker
-from farm.settings import RedisSettings, known_variables, variables_for
+from farm.settings.environment import variables_for
+from farm.settings.groups import known_variables
+from farm.settings.redis import RedisSettings
 
 log = logging.getLogger(__name__)
 
-BUCKET: Final = "farm"
 _REDIS: Final = ("FARM_REDIS_URL", "FARM_NAMESPACE")
 FLOWER_USER: Final = "farm"
 # `deploy/farm-entrypoint.sh` has the same.
@@ -28,16 +29,6 @@ FLOWER_OPTIONS: Final[Mapping[str, str]] = {
     "tasks_columns": "args,state,result,runtime,received,worker,uuid",  # its args: the title of a job
     "task_runtime_metric_buckets": "1,5,15,30,60,120,300,600,1200,1800,3600",  # renders take minutes
 }
-
-
-class PartName(StrEnum):
-    """A part of the stack, in the order in which they depend on each other."""
-
-    VALKEY = "valkey"
-    S3 = "s3"
-    WORKER = "worker"
-    FLOWER = "flower"
-    GATEWAY = "gateway"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +69,6 @@ def valkey_part(folder: Path, port: int, passwords: Passwords, environ: Mapping[
     )
 
 
-def valkey_url(port: int, passwords: Passwords) -> str:
-    """Where clients find it, password included."""
-    return f"redis://:{passwords.valkey}@{HOST}:{port}/0"
-
-
 def s3_part(folder: Path, port: int, passwords: Passwords, environ: Mapping[str, str]) -> Part:
     """rclone's S3 over ``<folder>/s3``, where the bucket is a plain folder."""
     data = folder / "s3"
@@ -103,11 +89,6 @@ def s3_part(folder: Path, port: int, passwords: Passwords, environ: Mapping[str,
         prepare=prepare,
         refuses=lambda _pid: s3_refuses(port, BUCKET, passwords.s3_key_id, passwords.s3_secret),
     )
-
-
-def s3_url(port: int) -> str:
-    """Where clients find it."""
-    return f"http://{HOST}:{port}"
 
 
 def flower_part(port: int, passwords: Passwords, environ: Mapping[str, str]) -> Part:
@@ -136,11 +117,6 @@ def flower_part(port: int, passwords: Passwords, environ: Mapping[str, str]) -> 
         refuses=lambda _pid: http_refuses(port, "/healthcheck"),
         needs=frozenset({PartName.VALKEY}),
     )
-
-
-def local_url(port: int) -> str:
-    """Where a client on this machine finds Flower, or the gateway."""
-    return f"http://{HOST}:{port}"
 
 
 def gateway_part(port: int, environ: Mapping[str, str]) -> Part:

@@ -13,10 +13,9 @@ import socket
 from datetime import UTC, datetime
 from typing import Final
 
+from farm.local.addresses import HOST, REGION
 from farm.redis_address import RedisAddress
 
-HOST: Final = "127.0.0.1"
-REGION: Final = "us-east-1"
 PROBE_TIMEOUT_S: Final = 2.0
 
 

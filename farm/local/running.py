@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from farm.errors import StackError
-from farm.local.parts import BUCKET, PartName, s3_url, valkey_url
-from farm.local.probes import REGION
+from farm.local.addresses import BUCKET, REGION, PartName, local_url, valkey_url
 from farm.local.state import STATE_FILE, Passwords, StackState, read_state
 
 STATE_FOLDER: Final = Path(".farm")
@@ -122,7 +121,7 @@ def stack_environment(
         found |= {name: given[name] for name in ALSO_REDIS if given.get(name)}
     if PartName.S3 in parts:
         found |= {
-            "FARM_S3_ENDPOINT_URL": s3_url(ports[PartName.S3]),
+            "FARM_S3_ENDPOINT_URL": local_url(ports[PartName.S3]),
             "FARM_S3_BUCKET": BUCKET,
             "FARM_S3_ACCESS_KEY_ID": passwords.s3_key_id,
             "FARM_S3_SECRET_ACCESS_KEY": passwords.s3_secret,

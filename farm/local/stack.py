@@ -15,25 +15,23 @@ from types import FrameType
 from typing import Final, Self
 
 from farm.errors import StackError
+from farm.local.addresses import HOST, PartName, local_url
 from farm.local.parts import (
     FLOWER_USER,
     Part,
-    PartName,
     flower_part,
     gateway_part,
-    local_url,
     s3_part,
     valkey_part,
     worker_part,
 )
-from farm.local.probes import HOST
 from farm.local.running import named_already, stack_environment, stack_folder
 from farm.local.state import FolderLock, Passwords, StackState, read_state, write_state
 from farm.local.supervisor import ORPHAN_GRACE_S, Board, Keeper, PartNews
 from farm.process.child import Child, free_port
 from farm.process.identity import ProcessId, identify
 from farm.process.privacy import close_to_others
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from farm.errors import FarmError, StackError
-from farm.local.parts import Part, PartName
+from farm.local.addresses import PartName
+from farm.local.parts import Part
 from farm.process.child import Child, ChildNotStarted
 from farm.process.restart import Backoff, Failure, keep_running
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from farm.local.running import local_environment
-from farm.settings import FromEnvironment
+from farm.settings.environment import FromEnvironment
 
 _Settings = TypeVar("_Settings", bound=FromEnvironment)
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from farm.errors import SettingsError
 
 if TYPE_CHECKING:
-    from farm.settings import S3Settings
+    from farm.settings.s3 import S3Settings
 
 _BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 

@@ -32,7 +32,7 @@ from farm.storage.endpoint import S3Endpoint, public_endpoint, read_endpoint
 from farm.storage.keys import KeyLayout, check_key
 
 if TYPE_CHECKING:
-    from farm.settings import S3Settings
+    from farm.settings.s3 import S3Settings
     from farm.storage.s3_client import S3Parts
 
 _PIECE_BYTES: Final = 1 << 20

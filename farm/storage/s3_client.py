@@ -20,7 +20,7 @@ from s3transfer.subscribers import BaseSubscriber
 
 from farm.errors import TransferStopped
 from farm.process.environment import is_loopback
-from farm.settings import S3Settings
+from farm.settings.s3 import S3Settings
 from farm.storage.base import ProgressHook, S3Patience, StopHook
 from farm.storage.endpoint import S3Endpoint
 from farm.storage.s3_progress import watch_progress

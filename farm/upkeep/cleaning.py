@@ -20,7 +20,7 @@ from typing import Final
 from farm.asking.selection import Selection, select
 from farm.errors import FarmError, JobNotFound, StoreUnavailable
 from farm.job import JobRecord, JobState
-from farm.settings import CleanSettings
+from farm.settings.s3 import CleanSettings
 from farm.storage import ListedObject, Storage
 from farm.store.roles import CleanerStore, ViewerStore
 

@@ -19,7 +19,7 @@ from celery.worker.control import Panel
 
 from farm.broker import TASK_NAME, CeleryNotifier, make_app
 from farm.job import queue_for
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from tests.support.valkey import eventually
 from worker.fetching.celery_internals import (
     decide_fetching,
@@ -174,7 +174,7 @@ def test_a_loop_of_the_consumer_ends_when_a_signal_asked_for_it(monkeypatch: pyt
 WORKER = """
 from celery.signals import celeryd_init
 from farm.broker import make_app
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from worker.fetching.celery_internals import run_worker
 app = make_app(RedisSettings.read(), name="ours")
 try:

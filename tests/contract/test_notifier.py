@@ -10,7 +10,7 @@ import redis
 
 from farm.broker import TASK_NAME, CeleryNotifier, make_app
 from farm.job import queue_for
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 
 TITLE = 'WAN 2.2 "fox" é 832×480'
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from farm.job import JobEvent
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.store.base import StoreLimits
 from farm.store.redis.store import connect
 from farm.store.roles import JobStore

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from comfy.wan.paces import FIRST
 from farm.job import JobState
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.store.base import Claim, StoreLimits
 from farm.store.redis.store import connect
 from farm.store.roles import JobStore

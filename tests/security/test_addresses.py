@@ -14,7 +14,10 @@ from farm.asking.sources import address_fault, without_pin
 from farm.broker import make_app
 from farm.errors import SettingsError
 from farm.redis_address import RedisAddress
-from farm.settings import FromEnvironment, RedisSettings, S3Settings, WorkerSettings
+from farm.settings.environment import FromEnvironment
+from farm.settings.redis import RedisSettings
+from farm.settings.s3 import S3Settings
+from farm.settings.worker import WorkerSettings
 from farm.storage.endpoint import read_endpoint
 from farm.storage.keys import parse_s3_uri
 from farm.store.base import StoreLimits

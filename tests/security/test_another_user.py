@@ -26,7 +26,7 @@ from comfy.canary.report import Verdict
 from comfy.errors import UnknownMessage
 from comfy.protocol.outputs import MediaKind, OutputFile
 from farm.process.user import UnixUser
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from tests.support.valkey import eventually
 from tests.support.worker_here import a_claim
 from worker.comfyui.folders import open_folders

@@ -26,8 +26,8 @@ from farm.cli.terminal.door import Door, PlainConsole
 from farm.cli.terminal.exits import ExitCode
 from farm.client import Farm
 from farm.job import EventKind, JobEvent, JobRecord, JobState, Progress, ShownText
+from farm.local.addresses import PartName
 from farm.local.model_files import Renders
-from farm.local.parts import PartName
 from farm.local.state import Passwords, StackState
 from farm.local.supervisor import News, PartNews
 from farm.logs import JsonFormatter, TextFormatter

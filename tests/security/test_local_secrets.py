@@ -13,7 +13,11 @@ import pytest
 from farm.errors import SettingsError, StackError
 from farm.local.state import STATE_FILE, FolderLock, Passwords, StackState, read_state, write_state
 from farm.process.identity import ProcessId
-from farm.settings import FromEnvironment, RedisSettings, S3Settings, WorkerSettings, known_variables
+from farm.settings.environment import FromEnvironment
+from farm.settings.groups import known_variables
+from farm.settings.redis import RedisSettings
+from farm.settings.s3 import S3Settings
+from farm.settings.worker import WorkerSettings
 
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
 

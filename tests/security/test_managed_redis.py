@@ -15,7 +15,7 @@ import redis
 from farm.broker import CeleryNotifier, make_app
 from farm.check.services import judge_redis
 from farm.job import JobState
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.store.base import Claim, LeaseAnswer, StoreLimits
 from farm.store.redis.safety import Durability
 from farm.store.redis.server import check_server, doubts
@@ -41,7 +41,7 @@ BESIDES = (
 A_WORKER = """
 import sys
 from farm.broker import make_app
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 app = make_app(RedisSettings.read())
 @app.task(name="farm.render", ignore_result=True)
 def render(job_id=None, **_): print("RAN", flush=True)

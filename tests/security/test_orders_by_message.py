@@ -15,7 +15,7 @@ from celery.worker.control import Panel
 
 from farm.broker import TASK_NAME, CeleryNotifier, make_app
 from farm.job import new_job_id
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.store.base import StoreLimits
 from farm.store.redis.store import connect
 from tests.support.jobs import QUEUE, a_job
@@ -28,7 +28,7 @@ ORDERS = sorted(Panel.data.keys() - QUESTIONS - {"conf"})
 A_WORKER = """
 import sys
 from farm.broker import make_app
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from worker.fetching.celery_internals import answer_only_questions, run_worker
 app = make_app(RedisSettings.read())
 answer_only_questions()

@@ -18,7 +18,7 @@ from comfy.errors import GraphError
 from comfy.graphs.path_gate import check_paths, path_fault, path_problems, text_fault
 from comfy.rewrites.output_prefix import set_output_prefix
 from farm.asking.admission import admit
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from farm.testing import FolderStorage
 from tests.support.clips import make_picture
 from worker.comfyui.folders import open_folders

@@ -21,7 +21,7 @@ from farm.fleet.model_lists import models_name, models_of
 from farm.fleet.preflight import definitions_name, definitions_of
 from farm.job import EventKind, JobRecord, JobState
 from farm.limits import MOST_UNPACKED_BYTES
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.status.worker import ModelsStatus, WorkerStatus, read_status
 from farm.storage.downloads import download_all
 from farm.store.base import Claim, Refused, StoreLimits

@@ -18,7 +18,7 @@ import redis
 from farm.broker import CeleryNotifier, make_app
 from farm.gateway.keys import Scope, caller_of, create_key, list_keys, revoke_key
 from farm.job import JobState
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.status.worker import WorkerStatus
 from farm.store.base import Claim, Drain, LeaseAnswer, Notification, StoreLimits
 from farm.store.redis.assets import AssetBook, StoredBlob

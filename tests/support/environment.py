@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import SecretStr
 
-from farm.settings import FromEnvironment, variables_of
+from farm.settings.environment import FromEnvironment, variables_of
 
 
 def environment_of(settings: FromEnvironment) -> dict[str, str]:

@@ -26,7 +26,8 @@ from farm.gateway.house import make_house
 from farm.gateway.keys import Scope, create_key
 from farm.gateway.serving import listening
 from farm.notifier import store_at
-from farm.settings import GatewaySettings, RedisSettings
+from farm.settings.gateway import GatewaySettings
+from farm.settings.redis import RedisSettings
 from farm.storage import Storage
 from farm.store.redis.assets import AssetBook
 from farm.store.redis.doors import DoorBook

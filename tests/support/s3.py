@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 
-from farm.settings import S3Settings
+from farm.settings.s3 import S3Settings
 
 _START_DEADLINE_S = 20.0
 

@@ -11,7 +11,7 @@ import redis
 from pydantic import SecretStr
 
 from farm.job import JobState, Progress
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.store.base import Claim, StoreLimits
 from farm.store.redis.store import connect
 from farm.store.roles import JobStore

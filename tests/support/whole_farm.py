@@ -25,7 +25,8 @@ from farm.handle import Job
 from farm.job import AttemptNote, EventKind, JobError, JobEvent, JobState
 from farm.process.child import Child
 from farm.process.logpump import LogLine
-from farm.settings import RedisSettings, S3Settings, StoreSettings
+from farm.settings.redis import RedisSettings, StoreSettings
+from farm.settings.s3 import S3Settings
 from farm.status.worker import WorkerStatus
 from tests.support.emulator_record import job_of
 from tests.support.environment import environment_of

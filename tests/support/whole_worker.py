@@ -7,14 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from farm.settings import (
-    CleanSettings,
-    GateSettings,
-    RedisSettings,
-    S3Settings,
-    StoreSettings,
-    WorkerSettings,
-)
+from farm.settings.graphs import GateSettings
+from farm.settings.redis import RedisSettings, StoreSettings
+from farm.settings.s3 import CleanSettings, S3Settings
+from farm.settings.worker import WorkerSettings
 from farm.status.worker import WorkerStatus
 from farm.testing import FolderStorage, MemoryJobStore
 from tests.support.emulator_thread import EmulatorThread

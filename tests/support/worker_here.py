@@ -16,7 +16,7 @@ from comfy.protocol.client import ComfyClient
 from comfy.rewrites.optimize import Optimized
 from farm.errors import StorageUnavailable
 from farm.job import JobError, JobSpec, ModelFile, Progress
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from farm.status.worker import WorkerFacts
 from farm.store.base import Claim
 from farm.testing import FolderStorage, MemoryJobStore

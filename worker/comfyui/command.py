@@ -12,7 +12,7 @@ from typing import Any, Final
 from comfy.generations import NEWEST
 from comfy.wan.cards import IDLE_BYTES, known_card, no_card
 from farm.errors import FarmError
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from worker.comfyui.here import plan_here
 from worker.comfyui.launch import ComfyKind, Target, find_target, probe_flags
 from worker.errors import WorkerError

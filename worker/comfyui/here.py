@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from worker.comfyui.launch import ComfyKind, Target, extra_arguments
 from worker.comfyui.preload import find_tcmalloc
 from worker.gpu.card import GpuCard

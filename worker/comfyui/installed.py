@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from comfy.log.text import LogLevel
 from comfy.protocol.address import ComfyAddress
 from farm.process.environment import for_comfyui
 from farm.process.user import UnixUser, can_become_others
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from worker.comfyui.folders import WorkerFolders
 from worker.errors import ComfyUnusable
 from worker.plan.flags import AcceptedFlags, parse_help

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from comfy.wan.models import GIB
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from worker.comfyui.recycle import RecycleLimits, Recycler, Usage
 from worker.comfyui.supervisor import ComfySupervisor
 from worker.errors import GpuUnusable

@@ -18,7 +18,7 @@ from comfy.protocol.client import ComfyClient
 from comfy.protocol.patience import Patience
 from farm.process.child import free_port
 from farm.process.logpump import LogLine
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from farm.status.proof import Proof
 from worker.comfyui.folders import WorkerFolders, open_folders, remove_by_prefix
 from worker.comfyui.here import plan_here

@@ -16,7 +16,7 @@ from comfy.wan.models import WAN_14B
 from comfy.wan.names import family_of, file_bytes
 from comfy.wan.sizes import ClipSize, read_size
 from comfy.wan.templates import TEMPLATES, get_template
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from worker.errors import ComfyUnusable
 
 DEFAULT_TEMPLATE: Final = "wan22-t2v-a14b"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from comfy.canary.report import CanaryReport
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from farm.status.not_fetching import NotFetching, most_telling_first
 from farm.status.worker import (
     AttentionTrials,

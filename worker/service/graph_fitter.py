@@ -15,7 +15,7 @@ from comfy.wan.cards import IDLE_BYTES
 from comfy.wan.models import GIB
 from farm.asking.admission import admit
 from farm.job import JobSpec
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from worker.errors import WorkerError
 from worker.machine import Machine
 from worker.plan.host import host_memory

@@ -10,7 +10,7 @@ from typing import Final
 from farm.errors import StoreUnavailable
 from farm.fleet.model_lists import models_name
 from farm.job import ModelFile
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from farm.status.worker import ModelsStatus
 from farm.store.roles import StatusStore
 from worker.plan.model_files import files_in, models_folder

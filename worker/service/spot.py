@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import urllib3
 
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,9 @@ from farm.fleet.model_lists import models_of
 from farm.installed import how_to_install
 from farm.local.surroundings import settings_here
 from farm.process.environment import for_worker
-from farm.settings import CleanSettings, LogSettings, RedisSettings, StoreSettings
+from farm.settings.logs import LogSettings
+from farm.settings.redis import RedisSettings, StoreSettings
+from farm.settings.s3 import CleanSettings
 from farm.status.worker import WorkerStatus, workers_named
 from farm.store.base import Drain
 

@@ -17,7 +17,9 @@ from farm.errors import SettingsError
 from farm.gateway.keys import ApiKey, Scope, create_key, list_keys, revoke_key
 from farm.installed import how_to_install
 from farm.local.surroundings import settings_here
-from farm.settings import GatewaySettings, RedisSettings, S3Settings
+from farm.settings.gateway import GatewaySettings
+from farm.settings.redis import RedisSettings
+from farm.settings.s3 import S3Settings
 from farm.store.redis.doors import DoorBook
 
 DEFAULT_PORT: Final = 8190

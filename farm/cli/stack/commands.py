@@ -17,14 +17,15 @@ from farm.cli.terminal.as_json import AsJson
 from farm.cli.terminal.door import Door, door_of, say
 from farm.errors import SettingsError, StackError
 from farm.installed import how_to_install, is_installed
+from farm.local.addresses import PartName
 from farm.local.model_files import what_renders
-from farm.local.parts import PartName
 from farm.local.running import attach, local_environment, stack_folder
 from farm.local.running import down as stop_stack
 from farm.local.stack import ALL_PARTS, LocalStack
 from farm.local.state import StackState
 from farm.local.supervisor import PartNews
-from farm.settings import WorkerSettings, wrong_settings
+from farm.settings.groups import wrong_settings
+from farm.settings.worker import WorkerSettings
 
 
 def up(

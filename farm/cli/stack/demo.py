@@ -15,7 +15,7 @@ from farm.local.model_files import DEFAULT_TEMPLATE, need_models
 from farm.local.running import NAMES_REDIS, attach
 from farm.local.stack import LocalStack
 from farm.local.supervisor import PartNews
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 
 DEMO_FOLDER: Final = Path("demo-output")
 DEMO_PROMPT: Final = "a red fox trots through fresh snow at dawn, breath steaming, birch trunks behind it"

@@ -14,8 +14,8 @@ from rich.text import Text
 from farm.cli.terminal.tables import EMULATED, video_words
 from farm.cli.terminal.words import size
 from farm.handle import Result
+from farm.local.addresses import PartName
 from farm.local.model_files import Renders
-from farm.local.parts import PartName
 from farm.local.state import STATE_FILE, StackState
 from farm.local.supervisor import News, PartNews
 

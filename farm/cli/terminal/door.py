@@ -65,7 +65,8 @@ class Door:
         """
         # What only reads a graph, or tells its own help, pays for neither Redis nor S3.
         from farm.local.surroundings import settings_here
-        from farm.settings import RedisSettings, S3Settings
+        from farm.settings.redis import RedisSettings
+        from farm.settings.s3 import S3Settings
 
         redis = settings_here(RedisSettings, self.folder)
         _refuse_where_nobody_listens(redis.address)

@@ -12,7 +12,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from farm.redis_address import RedisAddress
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 
 _MAX_CONNECTIONS: Final = 1000  # threads that follow a job hold one each
 

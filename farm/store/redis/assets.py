@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.store.redis.address import client_of
 from farm.store.redis.link import RedisCommands
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.store.redis.address import client_of
 from farm.store.redis.link import RedisCommands
 

@@ -19,7 +19,7 @@ from farm.job import (
     spec_to_json,
     utc_from_ms,
 )
-from farm.settings import RedisSettings, StoreSettings
+from farm.settings.redis import RedisSettings, StoreSettings
 from farm.store import codec
 from farm.store.base import Claim, LeaseAnswer, NewEvent, NewJob, Notifier, Refused, StoreLimits, Submitted
 from farm.store.redis.address import client_of

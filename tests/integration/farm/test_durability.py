@@ -12,7 +12,7 @@ import pytest
 
 from farm.errors import JobNotFound, NotDurable, StoreMisconfigured, StoreUnavailable
 from farm.job import JobState
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.store.base import Claim, LeaseAnswer, StoreLimits
 from farm.store.redis.safety import Durability
 from farm.store.redis.server import check_server

@@ -16,7 +16,8 @@ from farm.cli.terminal.exits import ExitCode
 from farm.notifier import store_at
 from farm.process.child import Child
 from farm.process.logpump import LogLine
-from farm.settings import RedisSettings, S3Settings
+from farm.settings.redis import RedisSettings
+from farm.settings.s3 import S3Settings
 from tests.support.environment import environment_of
 from tests.support.fleet import announce
 from tests.support.valkey import eventually

@@ -27,12 +27,13 @@ from farm.broker import CeleryNotifier, make_app
 from farm.check.health import examine
 from farm.check.services import check_redis, check_s3
 from farm.errors import StackError
-from farm.local.parts import PartName
+from farm.local.addresses import PartName
 from farm.local.running import attach, down, local_environment
 from farm.local.stack import LocalStack
 from farm.local.state import StackState
 from farm.local.supervisor import News, PartNews
-from farm.settings import RedisSettings, S3Settings
+from farm.settings.redis import RedisSettings
+from farm.settings.s3 import S3Settings
 from farm.status.not_fetching import NotFetching
 from farm.status.worker import WorkerStatus
 from farm.storage import S3Storage
@@ -44,7 +45,7 @@ SERVERS = (PartName.VALKEY, PartName.S3)
 SERVE = """
 import sys
 from pathlib import Path
-from farm.local.parts import PartName
+from farm.local.addresses import PartName
 from farm.local.stack import LocalStack
 
 stack = LocalStack(Path(sys.argv[1]), parts=[PartName.VALKEY, PartName.S3])

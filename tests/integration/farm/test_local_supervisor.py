@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from farm.local.parts import Launch, Part, PartName
+from farm.local.addresses import PartName
+from farm.local.parts import Launch, Part
 from farm.local.supervisor import Board, Keeper, News, PartNews
 
 LIVES = "import time; print('up', flush=True); time.sleep(600)"

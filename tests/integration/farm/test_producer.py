@@ -17,7 +17,8 @@ from farm.asking.request import JobRequest
 from farm.client import Farm
 from farm.job import JobState
 from farm.notifier import store_at
-from farm.settings import RedisSettings, S3Settings
+from farm.settings.redis import RedisSettings
+from farm.settings.s3 import S3Settings
 from farm.store.base import Claim
 from farm.store.roles import AttemptStore
 from tests.support.clips import PNG_HEAD

@@ -21,7 +21,7 @@ from farm.check.services import judge_memory
 from farm.client import Farm
 from farm.errors import FarmError, JobForgotten, SettingsError, StoreMisconfigured, StoreUnavailable
 from farm.job import ErrorKind, EventKind, JobState, new_job_id
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.status.worker import WorkerStatus
 from farm.store.base import Claim, LeaseAnswer, NewEvent, NewJob, Refused, StoreLimits
 from farm.store.redis.server import check_server

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from farm.broker import make_app
 from farm.errors import NotDurable, StoreUnavailable
 from farm.job import JobState
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.store.base import Claim, LeaseAnswer, StoreLimits
 from farm.store.redis.store import RedisJobStore, connect
 from farm.testing import PlainNotifier

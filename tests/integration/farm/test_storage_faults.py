@@ -17,7 +17,7 @@ import pytest
 
 from farm.errors import BucketNotFound, FarmError, StorageDenied, StorageUnavailable
 from farm.job import Artifact, JobRecord, JobResult
-from farm.settings import S3Settings
+from farm.settings.s3 import S3Settings
 from farm.storage import S3Patience, S3Storage
 from farm.storage.downloads import download_all
 from farm.testing import MemoryJobStore
@@ -318,7 +318,7 @@ _UPLOAD_SCRIPT = """
 import sys
 from pathlib import Path
 import psutil
-from farm.settings import S3Settings
+from farm.settings.s3 import S3Settings
 from farm.storage import S3Storage
 
 storage = S3Storage(S3Settings.read())

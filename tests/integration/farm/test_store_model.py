@@ -33,7 +33,7 @@ from pydantic import SecretStr
 
 from farm.errors import FarmError
 from farm.job import PUBLISHING, ErrorKind, EventKind, JobRecord, JobState, Progress
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.status.not_fetching import NotFetching
 from farm.status.worker import WorkerStatus
 from farm.store.base import Claim, NewEvent, StoreLimits, Swept

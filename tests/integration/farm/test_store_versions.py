@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from farm.errors import FarmError
 from farm.job import EventKind, JobState
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.store.base import Claim, LeaseAnswer, NewEvent, Refused, StoreLimits
 from farm.store.redis.store import RedisJobStore, connect
 from farm.testing import PlainNotifier

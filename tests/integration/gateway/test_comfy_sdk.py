@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from comfy_sdk import AsyncComfy, Comfy, JobFailed, OutputReady, Preview, Progress, StatusChange, exceptions
 
-from farm.settings import RedisSettings, S3Settings
+from farm.settings.redis import RedisSettings
+from farm.settings.s3 import S3Settings
 from farm.storage import S3Storage
 from tests.support.clips import make_picture
 from tests.support.gateway import Gateway, Open

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from farm.errors import StorageUnavailable
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.testing import FolderStorage
 from tests.support.gateway import Gateway, Open
 from tests.support.valkey import ValkeyServer

@@ -12,7 +12,7 @@ from farm.cli.main import run
 from farm.cli.terminal.door import Door, PlainConsole
 from farm.cli.terminal.exits import ExitCode
 from farm.gateway.keys import Scope, caller_of, create_key, list_keys
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.store.redis.doors import DoorBook
 from tests.support.environment import environment_of
 from tests.support.gateway import Gateway, Open

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from farm.settings import RedisSettings, S3Settings
+from farm.settings.redis import RedisSettings
+from farm.settings.s3 import S3Settings
 from farm.status.worker import WorkerStatus
 from farm.storage import S3Storage
 from tests.integration.gateway.test_comfy_sdk import GRAPH

@@ -14,7 +14,8 @@ import pytest
 from farm.cli.terminal.exits import ExitCode
 from farm.gateway.keys import Scope, create_key
 from farm.process.child import Child
-from farm.settings import RedisSettings, S3Settings
+from farm.settings.redis import RedisSettings
+from farm.settings.s3 import S3Settings
 from farm.storage import S3Storage
 from farm.store.redis.doors import DoorBook
 from tests.support.environment import environment_of

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.testing import FolderStorage
 from tests.integration.gateway.test_comfy_sdk import GRAPH
 from tests.support.comfy_contract import errors_in

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from comfy.errors import RunFailed
 from farm.job import ErrorKind, JobState
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.status.not_fetching import NotFetching
 from farm.store.base import Claim, StoreLimits
 from farm.store.redis.store import RedisJobStore, connect

@@ -17,7 +17,7 @@ import pytest
 from pydantic import SecretStr
 
 from farm.job import JobState
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.storage import S3Patience, S3Storage
 from farm.store.base import Refused, StoreLimits
 from farm.store.redis.store import RedisJobStore, connect

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from farm.errors import BucketNotFound, StorageDenied, StorageUnavailable
-from farm.settings import S3Settings
+from farm.settings.s3 import S3Settings
 from farm.storage import S3Patience, S3Storage
 from tests.support.clips import make_clip
 from tests.support.jobs import TOKEN

@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 from urllib.request import urlopen
 
-from farm.settings import S3Settings
+from farm.settings.s3 import S3Settings
 from farm.storage import S3Patience, S3Storage
 from tests.support.clips import make_clip
 from tests.support.fault_proxy import FaultProxy, Mode

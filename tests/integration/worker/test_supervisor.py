@@ -22,7 +22,7 @@ import pytest
 
 from farm.process.child import free_port
 from farm.process.restart import Backoff
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from farm.status.not_fetching import NotFetching, most_telling_first
 from farm.status.proof import ProofVerdict
 from tests.support.valkey import eventually
@@ -224,7 +224,7 @@ class TestTheEmulator:
             f"""
             import time
             from pathlib import Path
-            from farm.settings import WorkerSettings
+            from farm.settings.worker import WorkerSettings
             from worker.comfyui.supervisor import ComfySupervisor
             settings = WorkerSettings.read(data_dir=Path({str(tmp_path / "data")!r}))
             supervisor = ComfySupervisor.for_this_machine(settings, environ={{"CUDA_VISIBLE_DEVICES": ""}})

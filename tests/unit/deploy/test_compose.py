@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from farm.local.parts import FLOWER_OPTIONS
-from farm.settings import WorkerSettings, known_variables
+from farm.settings.groups import known_variables
+from farm.settings.worker import WorkerSettings
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = ROOT / "docker-compose.gpu.yml"

@@ -24,7 +24,8 @@ from farm.client import Farm
 from farm.errors import BucketNotFound, FarmError, StorageDenied, StorageUnavailable, StoreUnavailable
 from farm.fleet.model_lists import models_name
 from farm.job import EventKind, JobState, Progress
-from farm.settings import RedisSettings, S3Settings
+from farm.settings.redis import RedisSettings
+from farm.settings.s3 import S3Settings
 from farm.storage import S3Patience, S3Storage
 from farm.store.base import Drain, NewEvent
 from farm.testing import FolderStorage, MemoryJobStore

@@ -15,7 +15,7 @@ from farm.cli.main import run
 from farm.cli.terminal.door import Door, PlainConsole
 from farm.cli.terminal.exits import ExitCode
 from farm.client import Farm
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.testing import FolderStorage, MemoryJobStore
 from tests.support.fleet import announce, changed, wan_graph
 from tests.support.sites import wrapper_graph

@@ -7,15 +7,11 @@ from pathlib import Path
 import pytest
 
 from farm.errors import SettingsError
-from farm.settings import (
-    GROUPS,
-    FromEnvironment,
-    RedisSettings,
-    S3Settings,
-    StoreSettings,
-    WorkerSettings,
-    misspelt_variables,
-)
+from farm.settings.environment import FromEnvironment
+from farm.settings.groups import GROUPS, misspelt_variables
+from farm.settings.redis import RedisSettings, StoreSettings
+from farm.settings.s3 import S3Settings
+from farm.settings.worker import WorkerSettings
 from tests.support.environment import environment_of
 
 
@@ -54,15 +50,14 @@ def test_an_address_of_comfyui_that_is_none_is_refused_without_its_secret(url: s
     assert "s3cret" not in str(refused.value)
 
 
-def test_the_token_for_comfyui_may_stand_in_a_file(tmp_path: Path) -> None:
+def test_the_token_for_comfyui_may_stand_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "token").write_text("t0k\n")
+    monkeypatch.setenv("COMFYUI_TOKEN_FILE", str(tmp_path / "token"))
 
-    settings = WorkerSettings.read(comfyui_url="http://host", comfyui_token_file=tmp_path / "token")
+    settings = WorkerSettings.read(comfyui_url="http://host")
 
     assert settings.comfyui_address is not None
     assert settings.comfyui_address.headers == {"Authorization": "Bearer t0k"}
-    with pytest.raises(SettingsError, match="COMFYUI_TOKEN_FILE cannot be read"):
-        WorkerSettings.read(comfyui_url="http://host", comfyui_token_file=tmp_path / "none")
 
 
 def test_what_opens_the_door_of_comfyui_is_not_printed() -> None:

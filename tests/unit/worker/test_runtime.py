@@ -11,7 +11,7 @@ import pytest
 
 from farm.errors import FarmError, StorageDenied, StorageUnavailable
 from farm.job import JobState
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.status.not_fetching import NotFetching
 from farm.store.base import Drain
 from tests.support.emulator_thread import EmulatorThread

@@ -10,7 +10,7 @@ from comfy.graphs.required import model_files
 from comfy.wan.templates import TEMPLATES, get_template
 from farm.errors import SettingsError
 from farm.local.model_files import Shelf, need_models, what_renders
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 
 T2V = get_template("wan22-t2v-a14b").example()
 

@@ -15,7 +15,9 @@ from farm.local.running import attach, local_environment, stack_folder
 from farm.local.state import Passwords, StackState, write_state
 from farm.local.surroundings import settings_here
 from farm.process.identity import identify
-from farm.settings import RedisSettings, S3Settings, WorkerSettings
+from farm.settings.redis import RedisSettings
+from farm.settings.s3 import S3Settings
+from farm.settings.worker import WorkerSettings
 
 REDIS_URL = "redis://:se'cret@127.0.0.1:7777/0"
 ENVIRONMENT = {

@@ -16,7 +16,8 @@ from farm.process.environment import (
     is_service_link,
     without_login,
 )
-from farm.settings import RedisSettings, known_variables
+from farm.settings.groups import known_variables
+from farm.settings.redis import RedisSettings
 from worker.comfyui.launch import ComfyKind, Target, child_environment
 
 OF_OTHERS = {

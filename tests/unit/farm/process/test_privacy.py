@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from farm.process.privacy import forget
-from farm.settings import secret_variables
+from farm.settings.groups import secret_variables
 
 LOOKED_AT = """
 import os, pathlib, subprocess

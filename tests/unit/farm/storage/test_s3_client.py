@@ -8,7 +8,7 @@ import pytest
 
 from farm.errors import StorageUnavailable
 from farm.process.child import free_port
-from farm.settings import S3Settings
+from farm.settings.s3 import S3Settings
 from farm.storage import S3Patience, S3Storage
 
 KEYS = {"FARM_S3_ACCESS_KEY_ID": "ours", "FARM_S3_SECRET_ACCESS_KEY": "our-secret", "FARM_S3_BUCKET": "farm"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from farm.errors import SettingsError
-from farm.settings import S3Settings
+from farm.settings.s3 import S3Settings
 from farm.storage import S3Storage
 from farm.storage.endpoint import read_endpoint
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from worker.comfyui.installed import Installed, comfyui_installed, custom_nodes, read_installed
 
 REVISION = "795e45156ece99afbc3efef911e63fcb46e6a20d"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from comfy.generations import GENERATIONS
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from worker.comfyui.folders import WorkerFolders
 from worker.comfyui.launch import ComfyKind, Target, command_line, extra_arguments
 from worker.errors import ComfyUnusable

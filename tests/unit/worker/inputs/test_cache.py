@@ -14,7 +14,7 @@ import pytest
 from comfy.protocol.outputs import MediaKind
 from farm.asking.sources import public_source
 from farm.errors import InputUnavailable, StorageUnavailable, TransferStopped
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from farm.storage import StoredFile
 from farm.storage.base import ProgressHook, StopHook
 from farm.testing import FolderStorage

@@ -16,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from farm.errors import SettingsError
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from worker.inputs.addresses import Address
 from worker.inputs.fetch import FetchLimits, FetchRefused, UrlFetcher
 from worker.inputs.proxy import Proxy, proxy_for_inputs

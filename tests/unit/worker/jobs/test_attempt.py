@@ -16,7 +16,7 @@ from comfy.rewrites.optimize import Optimized
 from farm.errors import StorageUnavailable
 from farm.job import ErrorKind, EventKind, JobResult, JobState, queue_for
 from farm.reports import report_in
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from farm.status.worker import WorkerFacts, WorkerStatus
 from farm.store.base import Claim, LeaseAnswer, StoreLimits
 from farm.testing import FolderStorage, MemoryJobStore

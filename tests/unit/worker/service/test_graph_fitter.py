@@ -15,7 +15,7 @@ from comfy.rewrites.change import ChangeKind
 from comfy.wan.cards import IDLE_BYTES
 from comfy.wan.models import GIB
 from farm.job import JobSpec
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from tests.support.fleet import wan_graph
 from tests.support.sites import wrapper_graph
 from worker.comfyui.process import ComfyDevice, ComfyFacts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from farm.fleet.model_lists import models_of
-from farm.settings import WorkerSettings
+from farm.settings.worker import WorkerSettings
 from farm.status.worker import ModelsStatus, WorkerStatus
 from farm.testing import MemoryJobStore
 from tests.support.valkey import eventually
