@@ -33,7 +33,7 @@ FLOORS = {
         {"broker", "fleet"},
         {"asking", "handle", "plain_redis", "reports"},
         {"local", "testing"},
-        {"storage", "store"},
+        {"outside", "storage", "store"},
         {"settings", "status"},
         {"job", "process", "redis_address", "s3_address"},
         {"limits"},

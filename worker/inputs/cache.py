@@ -18,11 +18,12 @@ from comfy.protocol.outputs import MediaKind
 from comfy.protocol.sniff import HEAD_BYTES, sniff
 from farm.asking.sources import public_source, without_pin
 from farm.errors import TransferStopped
+from farm.outside.proxy import proxy_for_inputs
+from farm.settings import WorkerSettings
 from farm.settings.worker import WorkerSettings
 from farm.storage import Storage
 from farm.storage.base import sha256_of
 from worker.inputs.fetch import FetchLimits, UrlFetcher
-from worker.inputs.proxy import proxy_for_inputs
 from worker.inputs.sources import TIME_LIMIT_S, SourceReader, Stop, unavailable
 
 log = logging.getLogger(__name__)

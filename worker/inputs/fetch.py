@@ -1,51 +1,39 @@
 """Files from URLs that strangers give: no way into our own network, limits on size and time.
 
-The name is resolved once, its addresses are checked, and the connection goes to a checked address: a name
-that answers differently the second time gains nothing. Each redirect is a new URL and is checked again.
+Each redirect is a new URL and is checked again.
 """
 
 from __future__ import annotations
 
-import base64
-import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult
 
-import urllib3
 from urllib3.exceptions import HTTPError
 
 from comfy.protocol.sniff import HEAD_BYTES
-from worker.inputs.addresses import Address, is_public, resolve
-from worker.inputs.cutoff import Cutoff, HttpPool, HttpsPool, OutOfTime
-from worker.inputs.proxy import Proxy, ProxyRefused
+from farm.outside.addresses import resolve
+from farm.outside.cutoff import Cutoff, OutOfTime
+from farm.outside.dial import AddressRefused, Dialer, NoAnswer, Resolver, split
+from farm.outside.proxy import Proxy
 
 if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
 
 _REDIRECTS: Final = 5
 _PIECE_BYTES: Final = 1 << 18
-_CONNECT_S: Final = 10.0
-_SILENCE_S: Final = 30.0
 _TRIES: Final = 4
 _FIRST_WAIT_S: Final = 0.5
 _MAY_PASS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-
-Resolver = Callable[[str, int], list[Address]]
-
 
 Look = Callable[[bytes], str | None]  # at the first `HEAD_BYTES`, or all of fewer: what is wrong with them
 
 
 class FetchRefused(Exception):
     """The URL is not fetched, or has not what was asked for; trying again changes nothing."""
-
-
-class _Passing(Exception):
-    """It did not work this time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +63,7 @@ class UrlFetcher:
             resolver, tls: for names that DNS does not know and certificates of one's own.
         """
         self._limits = limits
-        self._proxy = proxy
-        self._resolve = resolver
-        self._tls = tls or ssl.create_default_context()
+        self._dialer = Dialer(allow_private=limits.allow_private, proxy=proxy, resolver=resolver, tls=tls)
 
     def fetch(
         self,
@@ -101,6 +87,8 @@ class UrlFetcher:
         try:
             with Cutoff(self._limits.time_s, stop, "input") as cutoff:
                 self._try(url, path, look, cutoff)
+        except AddressRefused as exc:
+            raise FetchRefused(str(exc)) from exc
         except OutOfTime as exc:
             raise FetchRefused(f"it took longer than {self._limits.time_s:g} s") from exc
 
@@ -109,7 +97,7 @@ class UrlFetcher:
         for left in reversed(range(_TRIES)):
             try:
                 return self._follow(url, path, look, cutoff)
-            except _Passing as exc:
+            except NoAnswer as exc:
                 cutoff.check()  # it may be us who ended it
                 if left == 0 or wait_s > cutoff.left_s():
                     raise FetchRefused(f"{exc} ({_TRIES - left} tries)") from exc
@@ -118,68 +106,24 @@ class UrlFetcher:
         raise AssertionError("unreachable")
 
     def _follow(self, url: str, path: Path, look: Look, cutoff: Cutoff) -> None:
-        parts = _split(url)
+        parts = split(url)
         origin = _origin(parts)
         for _ in range(_REDIRECTS + 1):
-            response = self._get(parts, with_login=_origin(parts) == origin, cutoff=cutoff)
+            response = self._dialer.ask(
+                "GET",
+                parts,
+                cutoff=cutoff,
+                headers={"Accept-Encoding": "identity"},
+                with_login=_origin(parts) == origin,
+            )
             try:
                 location = response.get_redirect_location()
                 if not location:
                     return self._save(response, path, look, cutoff)
-                parts = _split(location, base=parts.geturl())
+                parts = split(location, base=parts.geturl())
             finally:
                 response.close()
         raise FetchRefused(f"it redirects more than {_REDIRECTS} times")
-
-    def _get(self, parts: SplitResult, *, with_login: bool, cutoff: Cutoff) -> BaseHTTPResponse:
-        scheme, host, port = _checked(parts)
-        address = self._address(host, port)
-        through = self._proxy if is_public(address) else None
-        timeout = urllib3.Timeout(connect=min(_CONNECT_S, cutoff.left_s()), read=_SILENCE_S)
-        if scheme == "https":
-            pool: urllib3.HTTPConnectionPool = HttpsPool(
-                str(address),
-                port,
-                ssl_context=self._tls,
-                server_hostname=host,
-                assert_hostname=host,
-                timeout=timeout,
-                cutoff=cutoff,
-                through=through,
-            )
-        else:
-            pool = HttpPool(str(address), port, timeout=timeout, cutoff=cutoff, through=through)
-        headers = {"Host": _host_header(parts), "Accept-Encoding": "identity", "User-Agent": "wan-farm"}
-        if with_login and parts.username is not None:
-            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        try:
-            return pool.urlopen(
-                "GET", target, headers=headers, redirect=False, retries=False, preload_content=False
-            )
-        except ProxyRefused as exc:
-            cutoff.check()
-            raise _Passing(f"there is no way to {host}: {exc}") from exc
-        except HTTPError as exc:
-            cutoff.check()
-            if isinstance(exc, urllib3.exceptions.SSLError):
-                raise FetchRefused(f"TLS with {host} failed: {_plain(exc)}") from exc
-            raise _Passing(f"{host} does not answer: {_plain(exc)}") from exc
-
-    def _address(self, host: str, port: int) -> Address:
-        try:
-            found = self._resolve(host, port)
-        except (OSError, UnicodeError, ValueError) as exc:
-            if isinstance(exc, socket.gaierror) and exc.errno == socket.EAI_AGAIN:
-                raise _Passing(f"the name {host!r} could not be resolved just now") from exc
-            raise FetchRefused(f"the name {host!r} cannot be resolved") from exc
-        for address in found:
-            if self._limits.allow_private or is_public(address):
-                return address
-        raise FetchRefused(
-            f"{host!r} is at a private or local address; FARM_ALLOW_PRIVATE_URLS=true would allow that"
-        )
 
     def _save(self, response: BaseHTTPResponse, path: Path, look: Look, cutoff: Cutoff) -> None:
         self._check_head(response)
@@ -195,14 +139,14 @@ class UrlFetcher:
                     cutoff.check()
                     file.write(piece)
         except HTTPError as exc:
-            raise _Passing(f"the download broke off after {received} bytes") from exc
+            raise NoAnswer(f"the download broke off after {received} bytes") from exc
         cutoff.check()  # a connection that we cut looks like one that has ended
         if len(head) < HEAD_BYTES and (fault := look(head)):
             raise FetchRefused(fault)
 
     def _check_head(self, response: BaseHTTPResponse) -> None:
         if response.status in _MAY_PASS:
-            raise _Passing(f"the server answered {response.status}")
+            raise NoAnswer(f"the server answered {response.status}")
         if response.status != 200:
             raise FetchRefused(f"the server answered {response.status}")
         packed = response.headers.get("Content-Encoding", "identity").lower()
@@ -226,36 +170,5 @@ def _judged(head: bytes, piece: bytes, look: Look) -> bytes:
     return head
 
 
-def _split(url: str, *, base: str = "") -> SplitResult:
-    try:
-        return urlsplit(urljoin(base, url) if base else url)
-    except ValueError as exc:
-        raise FetchRefused("its address cannot be read") from exc
-
-
-def _checked(parts: SplitResult) -> tuple[str, str, int]:
-    try:
-        host, port = parts.hostname, parts.port
-        # What DNS, TLS and the Host header take; `encode` refuses what is no name at all.
-        host = host.encode("idna").decode() if host and not host.isascii() else host
-    except ValueError as exc:
-        raise FetchRefused("its address cannot be read") from exc
-    if parts.scheme not in ("http", "https"):
-        raise FetchRefused(f"only http and https are fetched, not {parts.scheme or 'a path'}:")
-    if not host:
-        raise FetchRefused("its address names no host")
-    return parts.scheme, host, port or (443 if parts.scheme == "https" else 80)
-
-
 def _origin(parts: SplitResult) -> tuple[str, str]:
     return parts.scheme, parts.netloc.rpartition("@")[2].lower()
-
-
-def _host_header(parts: SplitResult) -> str:
-    host = parts.netloc.rpartition("@")[2]
-    return host if host.isascii() else host.encode("idna").decode()
-
-
-def _plain(exc: Exception) -> str:
-    """The error without the address we pinned, which would only puzzle: kind and last words."""
-    return f"{type(exc).__name__}: {str(exc).rpartition(': ')[2][:120]}"

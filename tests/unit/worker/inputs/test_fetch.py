@@ -24,8 +24,9 @@ from cryptography.x509.oid import NameOID
 
 from comfy.protocol.sniff import HEAD_BYTES
 from farm.errors import TransferStopped
+from farm.outside import dial
+from farm.outside.addresses import Address, is_public
 from worker.inputs import fetch
-from worker.inputs.addresses import Address, is_public
 from worker.inputs.fetch import FetchLimits, FetchRefused, UrlFetcher
 
 PUBLIC = ipaddress.ip_address("93.184.215.14")
@@ -139,7 +140,7 @@ def test_a_redirect_into_our_own_network_is_refused(
 ) -> None:
     site.answer = lambda request: give(request, b"", 302, Location=f"{site.url}/secret")
     first = iter([True])  # the first server stands for one of the internet, whatever its address here
-    monkeypatch.setattr(fetch, "is_public", lambda address: next(first, False) or is_public(address))
+    monkeypatch.setattr(dial, "is_public", lambda address: next(first, False) or is_public(address))
     fetcher = UrlFetcher(
         FetchLimits(size_bytes=1 << 20), resolver=lambda host, port: [ipaddress.ip_address("127.0.0.1")]
     )
@@ -166,12 +167,10 @@ def test_a_name_is_resolved_once_and_pinned(site: Site, tmp_path: Path) -> None:
     assert site.requests[0][1]["Host"] == f"images.example:{site.server_port}"
 
 
-def test_only_public_addresses_of_a_name_are_tried(tmp_path: Path) -> None:
-    fetcher = UrlFetcher(
-        FetchLimits(size_bytes=1), resolver=lambda host, port: [ipaddress.ip_address("10.0.0.1"), PUBLIC]
-    )
+def test_only_public_addresses_of_a_name_are_tried() -> None:
+    dialer = dial.Dialer(resolver=lambda host, port: [ipaddress.ip_address("10.0.0.1"), PUBLIC])
 
-    assert fetcher._address("mixed.example", 80) == PUBLIC
+    assert dialer._address("mixed.example", 80) == PUBLIC
 
 
 @pytest.mark.parametrize(

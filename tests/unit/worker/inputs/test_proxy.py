@@ -16,10 +16,12 @@ import pytest
 from pydantic import SecretStr
 
 from farm.errors import SettingsError
+from farm.outside.addresses import Address
+from farm.outside.proxy import Proxy, proxy_for_inputs
+from farm.settings import WorkerSettings
 from farm.settings.worker import WorkerSettings
 from worker.inputs.addresses import Address
 from worker.inputs.fetch import FetchLimits, FetchRefused, UrlFetcher
-from worker.inputs.proxy import Proxy, proxy_for_inputs
 
 PUBLIC = "93.184.215.14"
 # A proxy as people run them: CONNECT, a password, one thread a connection; every name leads to one server.

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 import urllib3.connection
 
 from farm.errors import TransferStopped
-from worker.inputs.proxy import Proxy
+from farm.outside.proxy import Proxy
 
 _LOOK_S: Final = 0.1
 

@@ -1,4 +1,4 @@
-"""The proxy that leads to the internet, for inputs: a tunnel to an address that we have judged ourselves."""
+"""The proxy that leads to the internet: a tunnel to an address that we have judged ourselves."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Self
 
 from comfy.protocol.address import read_url, target_of
 from farm.errors import SettingsError
-from farm.settings.worker import WorkerSettings
+from farm.settings import OutsideSettings
 
 _PORT = 3128
 
 
-def proxy_for_inputs(settings: WorkerSettings) -> Proxy | None:
+def proxy_for_inputs(settings: OutsideSettings) -> Proxy | None:
     """The one that `FARM_INPUT_PROXY` names.
 
     Raises:
