@@ -10,7 +10,7 @@ from typing import Self
 
 from comfy.protocol.address import read_url, target_of
 from farm.errors import SettingsError
-from farm.settings import OutsideSettings
+from farm.settings.outside import OutsideSettings
 
 _PORT = 3128
 

@@ -13,10 +13,11 @@ from pydantic import Field, SecretStr, model_validator
 
 from comfy.protocol.address import ComfyAddress
 from farm.job import VramClass
-from farm.settings.environment import FromEnvironment, variable
+from farm.settings.environment import variable
+from farm.settings.outside import OutsideSettings
 
 
-class WorkerSettings(FromEnvironment):
+class WorkerSettings(OutsideSettings):
     """One worker: its ComfyUI, its card, its folders."""
 
     @property
@@ -231,18 +232,6 @@ class WorkerSettings(FromEnvironment):
         ge=0,
         validation_alias=variable("WEBSOCKET_RECONNECT_DELAY_S"),
         description="Longest pause between two such tries, in seconds.",
-    )
-    allow_private_urls: bool = Field(
-        False,
-        validation_alias=variable("FARM_ALLOW_PRIVATE_URLS"),
-        description="Whether inputs may come from private, loopback and link-local addresses.",
-    )
-    input_proxy: SecretStr | None = Field(
-        None,
-        validation_alias=variable("FARM_INPUT_PROXY"),
-        description="Proxy for inputs from the internet: `http://[user:password@]host[:port]`. It takes "
-        "CONNECT, and gets addresses that the worker has resolved and judged. Empty: none. "
-        "`HTTP_PROXY` and its kin do not count here.",
     )
     input_folders: str = Field(
         "",

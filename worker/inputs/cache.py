@@ -19,7 +19,6 @@ from comfy.protocol.sniff import HEAD_BYTES, sniff
 from farm.asking.sources import public_source, without_pin
 from farm.errors import TransferStopped
 from farm.outside.proxy import proxy_for_inputs
-from farm.settings import WorkerSettings
 from farm.settings.worker import WorkerSettings
 from farm.storage import Storage
 from farm.storage.base import sha256_of

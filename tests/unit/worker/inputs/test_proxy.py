@@ -18,9 +18,7 @@ from pydantic import SecretStr
 from farm.errors import SettingsError
 from farm.outside.addresses import Address
 from farm.outside.proxy import Proxy, proxy_for_inputs
-from farm.settings import WorkerSettings
 from farm.settings.worker import WorkerSettings
-from worker.inputs.addresses import Address
 from worker.inputs.fetch import FetchLimits, FetchRefused, UrlFetcher
 
 PUBLIC = "93.184.215.14"
