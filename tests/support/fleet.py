@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from comfy.generations import Generation
 from comfy.graphs.required import model_files
 from comfy.node_defs.definitions import definitions_to_json, shipped_definitions, with_choices
 from comfy.wan.templates import get_template
@@ -27,6 +28,7 @@ from farm.store.roles import StatusStore
 from farm.testing import FolderStorage, MemoryJobStore
 
 TEMPLATE = "wan22-t2v-a14b"
+V0_12_1 = Generation.named("0.12.1")
 
 # Small, and right: a picture is loaded and saved.
 PICTURE: dict[str, Any] = {
@@ -67,7 +69,7 @@ def announce(
     blob = _definitions(tuple(without_nodes), tuple(without_models), json.dumps(more_nodes or {}))
     digest = hashlib.sha256(blob).hexdigest()
     store.put_blob(definitions_name(digest), blob, ttl_s=600)
-    told = {"name": name, "definitions": digest, "comfyui_version": "0.12.1", **facts}
+    told = {"name": name, "definitions": digest, "comfyui_version": V0_12_1.version, **facts}
     if model_bytes is not None:
         listed = zlib.compress(json.dumps(model_bytes).encode())
         told["models"] = {"list": hashlib.sha256(listed).hexdigest()}
@@ -82,7 +84,7 @@ def _definitions(without_nodes: tuple[str, ...], without_models: tuple[str, ...]
         for file in model_files(wan_graph(preset=preset)):
             if file.name not in without_models and file.name not in files.get(file.folder, ()):
                 files.setdefault(file.folder, []).append(file.name)
-    nodes = dict(shipped_definitions(files=files))
+    nodes = shipped_definitions(V0_12_1, files=files)
     nodes["LoadImage"] = with_choices(nodes["LoadImage"], "image", ["example.png"])
     kept = {class_type: node for class_type, node in nodes.items() if class_type not in without_nodes}
     text = json.dumps({**definitions_to_json(kept), **json.loads(more_nodes)})

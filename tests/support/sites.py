@@ -20,7 +20,7 @@ def nodes(**more: Mapping[str, Any]) -> MutableMapping[str, NodeDef]:
     Args:
         more: class -> what it takes there, by group.
     """
-    found = dict(shipped_definitions())
+    found = shipped_definitions()  # not as a dict: that would read all of them
     for name, inputs in more.items():
         known = found.get(name)
         outputs = [each.kind for each in known.outputs] if known is not None else ["*"]
