@@ -122,6 +122,7 @@ class Worker:
     changed: threading.Event
     # They end the process, should a drain not do it.
     fuses: list[threading.Timer] = field(default_factory=list)
+    handed_over: threading.Event = field(default_factory=threading.Event)  # a drain has ended
 
     @property
     def vram_gib(self) -> int:
@@ -186,9 +187,15 @@ class Worker:
         fuse.start()
         self.fuses.append(fuse)
         self.draining.end(self.drain_grace_s)
+        self.handed_over.set()
 
     def stop(self) -> None:
-        """End everything that was made and started, in reverse; does nothing the second time."""
+        """End everything that was made and started, in reverse; does nothing the second time.
+
+        A drain that has begun is waited for: no thread of Celery has what is published without a message.
+        """
+        if self.fuses:
+            self.handed_over.wait()
         self.lifetime.end()
         for fuse in self.fuses:
             fuse.cancel()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Any, Final
 from comfy.errors import RunFailed
 from comfy.rewrites.optimize import Optimized
 from farm.errors import FarmError, StorageUnavailable, StoreUnavailable, TransferStopped
-from farm.job import Artifact, JobResult, Progress
+from farm.job import Artifact, JobResult
 from farm.status.not_fetching import NotFetching
 from farm.status.worker import WorkerFacts, WorkerStatus
 from farm.store.base import StoreLimits
@@ -28,10 +29,9 @@ from tests.chaos.history import Death, Harm, Run
 from tests.virtual.loop import Loop, Process, VirtualEvent
 from tests.virtual.valkey import VirtualClient, VirtualValkey
 from worker.errors import AttemptStopped, ComfyDied
-from worker.fetching.gate import Gate
+from worker.fetching.gate import Gate, Ticket
 from worker.jobs.at_work import AtWork
-from worker.jobs.attempt import attempt
-from worker.jobs.context import AloneOnGpu, AttemptContext, GpuTurn, RenderContext
+from worker.jobs.context import AttemptContext, RenderContext
 from worker.jobs.lease import LeaseKeeper
 from worker.jobs.names import run_folder
 from worker.results.publish import LocalOutput
@@ -39,6 +39,7 @@ from worker.results.rendered import Rendered
 from worker.results.republish import Republisher
 from worker.results.retained import RetainedRenders
 from worker.results.storage_watch import StorageWatch
+from worker.service.desk import Desk
 from worker.service.draining import Draining
 from worker.service.epoch import EpochWatch
 from worker.service.health import Health
@@ -51,7 +52,6 @@ _STATUS_S, _STATUS_TTL_S = 3.0, 10.0
 _FETCH_S: Final = 1.0  # after which a fetch that found nothing is made anew, as Celery's is
 _PATIENCE_S: Final = 60.0  # FARM_PUBLISH_PATIENCE_S
 _HOLD_S: Final = 3600.0
-_ALONE: Final = AloneOnGpu()
 _STEP_S: Final = 0.5  # of a render, after which it looks whether it is to stop
 _POSTED: Final = b"a clip"
 
@@ -381,23 +381,14 @@ class PlayedWorker:
             prompt_metadata=False,
         )
 
-        def work(job_id: str, *, only_publish: bool = False, turn: GpuTurn = _ALONE) -> None:
-            with at_work.on(job_id) as noted, contextlib.suppress(StoreUnavailable):
-                attempt(
-                    job_id,
-                    context,
-                    announce=lambda progress: _note(noted, progress),
-                    turn=turn,
-                    only_publish=only_publish,
-                )
-
+        desk = Desk(context, at_work, self._draining, threading.Event(), lambda _job_id, _told: None)
         republisher = Republisher(
             self.name,
             retained,
             world.store_of(process),
             watch,
             ask_storage=storage.check,
-            publish=lambda job_id: work(job_id, only_publish=True),
+            publish=desk.publish,
             hold_limit_s=_HOLD_S,
         )
         steward = Steward(world.store_of(process), holder=self.name, sweep_s=SWEEP_S, grace_s=GRACE_S)
@@ -405,9 +396,9 @@ class PlayedWorker:
             part.start()
         loop.spawn(process, lambda: self._tell_status(store, gate, health, watch))
         gate.open(NotFetching.STARTING)
-        self._consume(gate, work)
+        self._consume(gate, desk)
 
-    def _consume(self, gate: Gate, work: Callable[..., None]) -> None:
+    def _consume(self, gate: Gate, desk: Desk) -> None:
         """Fetch a message when the card is free; as with Celery, it is off its list then."""
         loop, process = self._world.loop, self.process
         awake = VirtualEvent(loop)
@@ -430,16 +421,7 @@ class PlayedWorker:
             self._fetched_us = loop.now_us
             held = ExitStack()
             ticket = held.enter_context(gate.work())
-            loop.spawn(process, partial(self._work, message, held, ticket, work))
-
-    def _work(self, message: bytes, held: ExitStack, ticket: Any, work: Callable[..., None]) -> None:
-        with held:
-            job_id = NOTIFIER.job_id_of(message)
-            if self._draining.takes_no_job:
-                with contextlib.suppress(StoreUnavailable):
-                    self._draining.pass_on(job_id)
-                return
-            work(job_id, turn=ticket)
+            loop.spawn(process, partial(_work, desk, message, held, ticket))
 
     def _tell_status(self, store: RedisJobStore, gate: Gate, health: Health, watch: StorageWatch) -> None:
         while True:
@@ -460,5 +442,6 @@ class PlayedWorker:
         self._end()
 
 
-def _note(noted: Any, progress: Progress) -> None:
-    noted.note(progress)
+def _work(desk: Desk, message: bytes, held: ExitStack, ticket: Ticket) -> None:
+    with held, contextlib.suppress(StoreUnavailable):
+        desk.work_on(NOTIFIER.job_id_of(message), priority=None, turn=ticket)

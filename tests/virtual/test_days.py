@@ -30,6 +30,8 @@ from tests.virtual.play import Played, play, shrink
 from tests.virtual.valkey import VirtualClient, VirtualValkey
 from worker.jobs.lease import Lease
 
+pytestmark = pytest.mark.timeout(600)  # ten seconds of CPU, of which a starved machine gives little
+
 A_DAY = "--seconds 2160 --spells 9 --every 7200 --jobs 108 --faults 90"
 Keep = Callable[[str, object], None]
 

@@ -55,6 +55,8 @@ _SIGNAL_PATIENCE_S: Final = 3.0  # in which this process hears of it too, on a b
 _LOG_LINES: Final = 30  # of a failed attempt, in the job's stream
 _LINE_LENGTH: Final = 300
 
+LEFT_TO_OTHERS: Final = "dropped: this worker drains"
+
 _Answer = TypeVar("_Answer")
 
 
@@ -66,6 +68,7 @@ def attempt(
     announce: Callable[[Progress], None],
     turn: GpuTurn,
     only_publish: bool = False,
+    may_claim: Callable[[], bool] = lambda: True,
 ) -> str:
     """Work on a job until its attempt has ended; returns what became of it, in a word or two.
 
@@ -73,12 +76,16 @@ def attempt(
         priority: of the message that named the job; None when none did.
         turn: its right to the GPU; given up once nothing of it needs the GPU any more, whatever came of it.
         only_publish: give the job back rather than render it: another job may have the GPU.
+        may_claim: whether this worker still takes jobs of this kind.
 
     The outcome is in the store by then. Raises nothing that a job could cause; `StoreUnavailable`
     means that even the store's patience was used up, and then its lease runs out by itself.
     """
     with contextlib.ExitStack() as until_held:
         until_held.enter_context(context.keeper.claiming())
+        # Not sooner: a drain that begins after this look waits for what comes of the claim.
+        if not may_claim():
+            return LEFT_TO_OTHERS
         asked_at = time.monotonic()
         claim = context.store.claim(job_id, worker=context.name, priority=priority)
         if isinstance(claim, Refused):

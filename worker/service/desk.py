@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from farm.errors import FarmError, JobNotFound
 from farm.job import Progress
 from worker.fetching.flower import Show, Told, nothing_known, outcome_told, progress_told
 from worker.jobs.at_work import AtWork
-from worker.jobs.attempt import attempt
+from worker.jobs.attempt import LEFT_TO_OTHERS, attempt
 from worker.jobs.context import AloneOnGpu, AttemptContext, GpuTurn
 from worker.service.draining import Draining
 
@@ -38,14 +39,20 @@ class Desk:
             priority: of the message.
             turn: given up when the next job may come, while this one may still be published.
         """
-        if self._draining.takes_no_job:
-            self._draining.pass_on(job_id)
-            return "dropped: this worker drains"
-        return self._attempt(job_id, priority=priority, turn=turn, only_publish=False)
+        draining = self._draining
+        outcome = self._attempt(
+            job_id, priority=priority, turn=turn, may_claim=lambda: not draining.takes_no_job
+        )
+        if outcome == LEFT_TO_OTHERS:
+            draining.pass_on(job_id)
+        return outcome
 
     def publish(self, job_id: str) -> str:
         """Publish the files of this job that wait here, without the GPU; returns what became of it."""
-        outcome = self._attempt(job_id, priority=None, turn=AloneOnGpu(), only_publish=True)
+        ends = self._draining.ends_within
+        outcome = self._attempt(
+            job_id, priority=None, turn=AloneOnGpu(), only_publish=True, may_claim=lambda: not ends(0.0)
+        )
         self._show(job_id, self.told(job_id, outcome))
         return outcome
 
@@ -58,7 +65,15 @@ class Desk:
         except FarmError:  # Redis is away, or a newer farm wrote what stands there
             return nothing_known()
 
-    def _attempt(self, job_id: str, *, priority: int | None, turn: GpuTurn, only_publish: bool) -> str:
+    def _attempt(
+        self,
+        job_id: str,
+        *,
+        priority: int | None,
+        turn: GpuTurn,
+        only_publish: bool = False,
+        may_claim: Callable[[], bool],
+    ) -> str:
         try:
             with self._at_work.on(job_id) as work:
 
@@ -74,6 +89,7 @@ class Desk:
                     announce=note,
                     turn=turn,
                     only_publish=only_publish,
+                    may_claim=may_claim,
                 )
             self._at_work.ended(outcome)
             return outcome

@@ -141,11 +141,13 @@ class Draining:
         began = time.monotonic()
         while True:
             more_may_come = self._keeper.has_asked  # first: what is held by then is among the leases
-            held = [lease for lease in self._keeper.leases() if not (lease.released or lease.on_hold)]
+            held = [lease for lease in self._keeper.leases() if not lease.released]
             if not (held or more_may_come):
                 return
             spent_s = time.monotonic() - began
             for lease in held:
+                if lease.on_hold:
+                    continue  # until the store was told
                 if lease.is_rendered:
                     if spent_s >= grace_s - _KEEP_FILES_S:
                         lease.put_on_hold()

@@ -13,13 +13,15 @@ from farm.errors import FarmError, StorageDenied, StorageUnavailable
 from farm.job import JobState
 from farm.settings.redis import RedisSettings
 from farm.status.not_fetching import NotFetching
-from farm.store.base import Drain
+from farm.store.base import Drain, Refused
 from tests.support.emulator_thread import EmulatorThread
 from tests.support.valkey import eventually
 from tests.support.whole_worker import NAME, SilentLine, WholeWorker, settings_here
 from worker.errors import InUse
 from worker.fetching.gate import Gate
 from worker.runtime import build
+from worker.service.draining import Draining
+from worker.service.spot import Notice
 
 
 @pytest.fixture
@@ -93,6 +95,62 @@ def test_a_worker_that_ends_gives_its_job_back_and_passes_on_what_came_too_late(
     assert (outcomes, whole.store.get(running).state) == (["given back"], JobState.QUEUED)
     assert whole.work_on(late) == "dropped: this worker drains"
     assert late in whole.store.notifications(whole.store.get(late).queue)
+
+
+@pytest.mark.parametrize(
+    "drain",
+    [
+        lambda whole: whole.worker.drain(),
+        lambda whole: (whole.store.set_drain(NAME, Drain.NOW), whole.worker.draining.obey()),
+        lambda whole: whole.worker.draining.notice(Notice(source="aws", left_s=0.0)),
+    ],
+    ids=["signal", "order", "spot notice"],
+)
+def test_a_drain_that_begins_before_a_job_is_claimed_and_after_it_was_looked_for_finds_it(
+    drain: Callable[[WholeWorker], object], whole: WholeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole.begin()
+    job_id = whole.submit()
+    looks: Callable[[Draining], bool] = vars(Draining)["takes_no_job"].fget
+    draining = threading.Thread(target=drain, args=(whole,), daemon=True)
+
+    def drains_just_then(self: Draining) -> bool:
+        drains = looks(self)
+        if draining.ident is None:
+            draining.start()
+            draining.join(1.0)  # it is over by then if it waits for nobody
+        return drains
+
+    monkeypatch.setattr(Draining, "takes_no_job", property(drains_just_then))
+
+    assert whole.work_on(job_id) == "given back"
+
+    draining.join(60.0)
+    assert whole.store.get(job_id).state is JobState.QUEUED
+
+
+def test_files_that_are_published_without_a_message_while_the_worker_ends_stay_its_own(
+    emulator_thread: EmulatorThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = WholeWorker(emulator_thread, tmp_path, drain_grace_s=8.0)
+    whole.begin()
+    job_id, answers = whole.submit(), threading.Event()
+    whole.storage.broken = StorageUnavailable("folder", "unplugged")
+    assert whole.work_on(job_id) == "queued"
+    for upload in ("upload", "put_bytes"):
+        monkeypatch.setattr(whole.storage, upload, lambda *_, **__: answers.wait(60.0))
+    whole.storage.broken = None
+    eventually(lambda: whole.store.get(job_id).state is JobState.RUNNING)
+
+    leaving = threading.Thread(target=whole.worker.drain)
+    leaving.start()
+    eventually(lambda: whole.worker.draining.ends_within(0.0))
+    whole.worker.stop()  # as Celery does when its own threads have nothing in hand
+
+    assert whole.store.get(job_id).state is JobState.QUEUED
+    assert whole.store.claim(job_id, worker="another") is Refused.NOT_YET
+    answers.set()
+    leaving.join(60.0)
 
 
 def test_jobs_of_a_worker_that_died_wait_again_before_comfyui_answers(
