@@ -94,10 +94,9 @@ class Draining:
             StoreUnavailable: it cannot be read.
         """
         with self._obeying:
-            # First: a Redis that forgot the order must not seem to have taken it back.
-            self._epoch.look()
             told = self._store.drain_of(self._name)
-            if told is self._ordered:
+            # Asked after it: a Redis that forgot the order must not seem to have taken it back.
+            if self._epoch.forgot() or told is self._ordered:
                 return
             self._ordered = told
             log.info("Drain ordered or taken back", extra={"event": "drain", "told": told})

@@ -28,16 +28,16 @@ class EpochWatch:
         """Call this, too, when the memory was lost."""
         self._tell_anew.append(tell_anew)
 
-    def look(self) -> None:
-        """Ask.
+    def forgot(self) -> bool:
+        """Whether the memory was lost since it was asked last; all is told anew by then.
 
         Raises:
-            StoreUnavailable: no answer; ask again.
+            StoreUnavailable: no answer, or not all could be told anew; ask again.
         """
-        epoch = self._store.epoch(known=self._epoch)
-        known, self._epoch = self._epoch, epoch
+        known, epoch = self._epoch, self._store.epoch(known=self._epoch)
         if known in ("", epoch):
-            return
+            self._epoch = epoch
+            return False
         self.forgot_at = datetime.now(UTC)
         log.error(
             "This Redis forgot everything: the jobs of before are lost and their attempts here end; "
@@ -46,3 +46,5 @@ class EpochWatch:
         )
         for tell_anew in self._tell_anew:
             tell_anew()
+        self._epoch = epoch
+        return True

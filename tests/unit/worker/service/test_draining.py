@@ -145,3 +145,25 @@ def test_a_job_that_was_fetched_a_moment_too_late_is_announced_for_others_at_onc
 
     assert desk.store.pop_notification(QUEUE, 5) == job.job_id
     desk.draining.pass_on("0" * 32)  # one that is not there any more costs nothing
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_an_order_is_not_taken_back_by_a_store_that_forgets_it_while_it_is_read(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    desk.store.set_drain("gpu0@rack", Drain.FINISH)
+    desk.draining.obey()
+    read = desk.store.drain_of
+
+    def forgetful(worker: str) -> Drain | None:
+        told = None if before else read(worker)
+        desk.store.lose_everything()
+        return told
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.store, "drain_of", forgetful)
+        desk.draining.obey()
+    desk.draining.obey()
+
+    assert desk.draining.ordered is Drain.FINISH
+    assert desk.store.drain_of("gpu0@rack") is Drain.FINISH
