@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from comfy.doctor.clip import Expected, faults_of
 from comfy.doctor.report import Confidence, Evidence, Severity
-from comfy.doctor.rule import Case, Found, Rule
+from comfy.doctor.rule import Case, Found, Rule, measured
 from comfy.graphs.links import class_of, inputs_of, is_link
 from comfy.graphs.values import literal
 from comfy.node_defs.node_classes import Work, work_of
@@ -84,6 +84,25 @@ def _check(name: str) -> Callable[[Case], Iterator[Found]]:
     return partial(_found, name)
 
 
+def _again(case: Case) -> Iterator[Found]:
+    again = case.times.again if case.times is not None else None
+    if again is None:
+        return
+    came = "and is good" if again.helped else "and is no better: the attention is not the cause"
+    fault = again.because.removeprefix("video-").replace("-", " ")
+    yield Found(
+        message=f"{fault} with {again.attention} attention; it was rendered once more with PyTorch's, {came}",
+        evidence=(Evidence(text=f"{again.because} in the first clip"),),
+        cost=measured(
+            again.seconds, f"the first render, and what lay between the two: {again.seconds:.1f} s"
+        ),
+        prompt=case.prompts[-1].number if case.prompts else None,
+        remedy=""
+        if again.helped
+        else "see that VAE and LoRAs are this model's, and what the prompt asks for",
+    )
+
+
 _BACKEND: Final = "render it with SDPA: sage_attention disabled, no --use-sage-attention"
 _SAGE: Final = "https://github.com/thu-ml/SageAttention/issues/148"
 
@@ -110,6 +129,15 @@ RULES: Final = (
         title="nine of ten frames are noise (neighbours differ by 0.85 of the spread; pure noise: 1.13)",
         remedy=_BACKEND + "; see that VAE and LoRAs are this model's",
         check=_check("video-noise"),
+        source=_SAGE,
+    ),
+    Rule(
+        id="rendered-again",
+        severity=Severity.WARNING,
+        title="a clip was black or noise with another attention than PyTorch's, and was rendered twice",
+        remedy="sage_attention: disabled, attention_mode: sdpa, no --use-sage-attention",
+        check=_again,
+        cost="the first render, and what lay between the two",
         source=_SAGE,
     ),
     Rule(

@@ -15,6 +15,7 @@ _MOST_PROMPTS: Final = 20
 _COLOURS: Final = {
     Phase.WAITING: "#b8b8b8",
     Phase.PREPARING: "#8c8c8c",
+    Phase.DISCARDED: "#882255",
     Phase.STARTING: "#707070",
     Phase.LOADING: "#e69f00",
     Phase.TEXT: "#f0e442",

@@ -30,6 +30,7 @@ class Phase(StrEnum):
 
     WAITING = "waiting"  # for a worker, or in ComfyUI's queue
     PREPARING = "preparing"  # inputs, and the graph fitted to the worker
+    DISCARDED = "discarded"  # renders that came to nothing, and what lay between them
     STARTING = "starting"  # of ComfyUI
     LOADING = "loading"  # models from disk, and onto the card
     TEXT = "text"

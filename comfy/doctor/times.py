@@ -22,7 +22,22 @@ _PHASES: Final = {
     Work.SAVE: Phase.SAVING,
 }
 SAMPLINGS: Final = (Phase.SAMPLING, Phase.SAMPLING_HIGH, Phase.SAMPLING_LOW)
-_ATTEMPT: Final = {"prepare": Phase.PREPARING, "collect": Phase.COLLECTING, "publish": Phase.PUBLISHING}
+_ATTEMPT: Final = {
+    "discarded": Phase.DISCARDED,
+    "prepare": Phase.PREPARING,
+    "collect": Phase.COLLECTING,
+    "publish": Phase.PUBLISHING,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondRender:
+    """A clip was spoilt by another attention than PyTorch's, and was rendered once more with that."""
+
+    because: str  # id of the finding: "video-black"
+    attention: str  # what had computed it: "sage"
+    seconds: float  # of the render that was thrown away, and of what lay between the two
+    helped: bool  # whether the second clip is not spoilt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +55,12 @@ class NodeTime:
 class JobTimes:
     """All that was measured of a job."""
 
-    # Of the worker: "queue", "prepare", "comfy", "execute", "collect", "upload", "publish", "attempt".
+    # Of the worker: "queue", "discarded", "prepare", "comfy", "execute", "collect", "upload", "publish",
+    # "attempt".
     seconds: Mapping[str, float]
     nodes: tuple[NodeTime, ...] = ()
     output_bytes: int | None = None  # of what was stored
+    again: SecondRender | None = None
 
 
 def node_times(timings: Iterable[NodeTiming], steps: Mapping[str, int]) -> tuple[NodeTime, ...]:
@@ -84,7 +101,7 @@ def wall(times: JobTimes) -> float | None:
     seconds = times.seconds
     attempt = seconds.get("attempt")
     if attempt is None and "comfy" in seconds:
-        attempt = sum(seconds.get(name, 0.0) for name in ("prepare", "comfy", "collect", "publish"))
+        attempt = sum(seconds.get(name, 0.0) for name in (*_ATTEMPT, "comfy"))
     return None if attempt is None else seconds.get("queue", 0.0) + attempt
 
 

@@ -57,6 +57,7 @@ _VRAM_STATES: Final = {
     "gpu_only": "HIGH_VRAM",
 }
 _ATTENTION: Final = {
+    "use_pytorch_cross_attention": "Using pytorch attention",
     "use_sage_attention": "Using sage attention",
     "use_flash_attention": "Using Flash Attention",
     "use_split_cross_attention": "Using split optimization for attention",

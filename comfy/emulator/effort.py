@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from comfy.emulator.console import StepBar
 from comfy.emulator.loading import Loadable
 from comfy.emulator.pictures import preview_jpeg
@@ -65,6 +67,5 @@ def decode(stage: Stage, vae: Vae, latent: Latent) -> Images:
     stage.need_gpu()
     bring_vae(stage, vae)
     stage.pause(stage.world.settings.step_s)
-    return Images(
-        width=latent.width, height=latent.height, count=latent.frames * latent.batch, story=latent.story
-    )
+    story = replace(latent.story, spoilt=stage.spoilt())
+    return Images(width=latent.width, height=latent.height, count=latent.frames * latent.batch, story=story)

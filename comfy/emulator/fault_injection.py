@@ -21,6 +21,7 @@ _ASKED_FOR = frozenset(
         FaultKind.REFUSE_PROMPT,
         FaultKind.STALL_HTTP,
         FaultKind.SPOIL_OUTPUT,
+        FaultKind.SPOIL_FRAMES,
     }
 )
 _DONE = frozenset(FaultKind) - _ASKED_FOR

@@ -41,6 +41,7 @@ class FaultKind(StrEnum):
     SERVE_CACHED = "serve_cached"  # run nothing: say that all is cached, and name the files made last
     SLOW = "slow"  # each step and load takes `factor` times as long
     SPOIL_OUTPUT = "spoil_output"  # how: truncate, empty, delete: what was just written
+    SPOIL_FRAMES = "spoil_frames"  # how: black, noise: what is decoded, unless PyTorch's attention computes
     FORGET_HISTORY = "forget_history"
     REFUSE_PROMPT = "refuse_prompt"  # POST /prompt answers 500
     STALL_HTTP = "stall_http"  # each HTTP answer waits `seconds`; `path` limits it to one path
@@ -58,6 +59,7 @@ _DEFAULT_PHASE: Final[Mapping[FaultKind, Phase]] = {
     FaultKind.SERVE_CACHED: Phase.START,
     FaultKind.SLOW: Phase.START,
     FaultKind.SPOIL_OUTPUT: Phase.SAVED,
+    FaultKind.SPOIL_FRAMES: Phase.NODE,
     FaultKind.FORGET_HISTORY: Phase.NOW,
     FaultKind.REFUSE_PROMPT: Phase.HTTP,
     FaultKind.STALL_HTTP: Phase.HTTP,
@@ -72,6 +74,7 @@ _ALLOWED_PHASES: Final[Mapping[FaultKind, frozenset[Phase]]] = {
     FaultKind.BLOCK: frozenset({Phase.NODE}),
     FaultKind.SERVE_CACHED: frozenset({Phase.START}),
     FaultKind.SPOIL_OUTPUT: frozenset({Phase.SAVED}),
+    FaultKind.SPOIL_FRAMES: frozenset({Phase.NODE}),
     FaultKind.REFUSE_PROMPT: frozenset({Phase.HTTP}),
     FaultKind.STALL_HTTP: frozenset({Phase.HTTP}),
     FaultKind.MUTE: frozenset({Phase.START, Phase.NODE, Phase.STEP, Phase.SAVED, Phase.BEFORE_SUCCESS}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 import functools
 import io
+import os
 import random
 from collections.abc import Iterator
 from typing import Final
@@ -26,12 +27,22 @@ def draw_frames(images: Images) -> Iterator[Image.Image]:
 
 def draw_frame(images: Images, index: int, *, pattern: Image.Image | None = None) -> Image.Image:
     """One picture of a batch (`index` counts from 0)."""
+    if images.story.spoilt:
+        return _spoilt_frame(images)
     pattern = pattern or _pattern(images.width, images.height, images.story.seed)
     # The pattern is twice as wide as the picture and repeats: sliding the window makes it move.
     shift = (index * max(1, images.width // 48)) % images.width
     frame = pattern.crop((shift, 0, shift + images.width, images.height))
     _write(frame, _lines(images.story, index, images.count))
     return frame
+
+
+def _spoilt_frame(images: Images) -> Image.Image:
+    """As a wrong attention leaves it. The words that it is emulated would be what makes it well."""
+    size = images.width, images.height
+    if images.story.spoilt == "noise":
+        return Image.frombytes("RGB", size, os.urandom(images.width * images.height * 3))
+    return Image.new("RGB", size)
 
 
 def preview_jpeg(story: Story, width: int, height: int, step: int, steps: int) -> bytes:

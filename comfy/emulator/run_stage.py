@@ -17,6 +17,8 @@ from comfy.emulator.world import World
 # Newer servers leave out steps that come quicker or are smaller than this, unless they carry a preview.
 _SHORTEST_GAP_S: Final = 0.1
 _SMALLEST_SHARE: Final = 0.005
+_OTHER_ATTENTIONS: Final = ("sage", "flash", "auto")
+_ATTENTION_INPUTS: Final = ("sage_attention", "attention_mode", "attention_override")  # KJNodes, the wrapper
 
 
 class RunStage(Stage):
@@ -71,6 +73,14 @@ class RunStage(Stage):
             self._fault_injector.spoil(path, fault)
         self._fault_injector.reach(moment)
 
+    def spoilt(self) -> str:
+        """By a fault that only an attention other than PyTorch's has."""
+        attention = (self.world.settings.attention, *_chosen_attentions(self.graph))
+        if not any(name in words.lower() for words in attention for name in _OTHER_ATTENTIONS):
+            return ""
+        fault = self._fault_injector.asked(FaultKind.SPOIL_FRAMES, self._moment(Phase.NODE))
+        return "" if fault is None else fault.how or "black"
+
     def slowness(self) -> float:
         """What the faults say."""
         return self._fault_injector.slowness()
@@ -79,3 +89,7 @@ class RunStage(Stage):
         return Moment(
             at=at, prompt_id=self._prompt_id, node_id=self.node_id, class_type=self.class_type, step=step
         )
+
+
+def _chosen_attentions(graph: Mapping[str, Any]) -> list[str]:
+    return [str(node["inputs"].get(name, "")) for node in graph.values() for name in _ATTENTION_INPUTS]

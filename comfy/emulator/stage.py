@@ -62,6 +62,10 @@ class Stage(ABC):
         """Say that a file was written (faults may have plans for it)."""
 
     @abstractmethod
+    def spoilt(self) -> str:
+        """How what is decoded here is to be spoilt; empty: not at all."""
+
+    @abstractmethod
     def slowness(self) -> float:
         """By how much everything takes longer than it should."""
 

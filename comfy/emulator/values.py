@@ -15,6 +15,7 @@ class Story:
     prompt: str = ""
     seed: int = 0
     steps: tuple[str, ...] = ()  # one entry for each sampler: "high noise 0-2 of 4, euler"
+    spoilt: str = ""  # "black", "noise": nothing else is to be seen
 
     def then(self, step: str, *, seed: int | None = None, prompt: str | None = None) -> Story:
         """The same story with one more sampler."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
-from comfy.rewrites.change import ChangeKind
+from comfy.graphs.links import class_of
+from comfy.graphs.values import literal
+from comfy.node_defs.node_classes import base_class
+from comfy.rewrites.change import Change, ChangeKind
 from comfy.rewrites.draft import Draft
 from comfy.rewrites.options import Attention
 from comfy.rewrites.rewrite import Rewrite
@@ -36,6 +40,7 @@ _SPELLINGS: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
     ("GGUFLoaderKJ", "attention_override"): {"sdpa": "sdpa", "sage": "sageattn", "flash2": "flashattn"},
 }
 # What forces SageAttention, in any of its builds. KJNodes' "auto" picks one of them.
+_PYTORCHS: Final = ("sdpa", "disabled", "none", "comfy")  # the last: as ComfyUI itself
 _SAGE_PREFIXES: Final = ("sage", "radial_sage", "auto")
 
 
@@ -45,6 +50,38 @@ def forced_sage(class_type: str, value_of: Callable[[str], object]) -> Iterator[
         value = value_of(input_name) if known == class_type else None
         if isinstance(value, str) and value.startswith(_SAGE_PREFIXES):
             yield input_name, value
+
+
+def other_attentions(graph: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Where nodes choose another attention than PyTorch's: node, input, and what stands there."""
+    for class_type, input_name in _SPELLINGS:
+        for node_id in graph:
+            value = literal(graph, node_id, input_name)
+            is_its = base_class(class_of(graph, node_id) or "") == class_type
+            if is_its and isinstance(value, str) and value not in _PYTORCHS:
+                yield node_id, input_name, value
+
+
+def take_pytorchs(graph: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Change, ...]]:
+    """Give a copy of the graph whose nodes choose PyTorch's attention, or leave the choice to ComfyUI."""
+    rewritten: dict[str, Any] = copy.deepcopy(dict(graph))
+    changes = []
+    for node_id, input_name, value in other_attentions(graph):
+        class_type = base_class(class_of(graph, node_id) or "")
+        sdpa = _SPELLINGS[class_type, input_name]["sdpa"]
+        rewritten[node_id]["inputs"][input_name] = sdpa
+        changes.append(
+            Change(
+                node_id=node_id,
+                input_name=input_name,
+                old=value,
+                new=sdpa,
+                why="the clip was black or noise with it",
+                kind=ChangeKind.NEAR,
+                rewrite=ATTENTION.name,
+            )
+        )
+    return rewritten, tuple(changes)
 
 
 def set_attention(draft: Draft) -> None:

@@ -33,6 +33,7 @@ class EmulatorThread:
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         port = free_port()
+        self._folder = folder
         self.url = f"http://127.0.0.1:{port}"
         self.settings = parse(["--port", str(port), "--base-directory", str(folder), *_FAST, *arguments])
         self.output = self.settings.folders.output
@@ -67,6 +68,11 @@ class EmulatorThread:
         with contextlib.suppress(RuntimeError):  # it is gone
             self._loop.call_soon_threadsafe(self._serving.cancel)
         self._thread.join(10.0)
+
+    def anew(self, *arguments: str) -> EmulatorThread:
+        """Another one over the same folders, when this one is gone."""
+        self.close()
+        return EmulatorThread(self._folder, *arguments)
 
     def close(self) -> None:
         """Clean up."""

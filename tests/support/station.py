@@ -29,6 +29,7 @@ from tests.support.jobs import GRAPH
 from tests.support.worker_here import Hooks as NoHooks
 from worker.fetching.gate import Gate
 from worker.jobs import attempt as attempts
+from worker.jobs import tries
 from worker.jobs.at_work import AtWork
 from worker.jobs.context import AloneOnGpu, AttemptContext, GpuTurn
 from worker.jobs.lease import LeaseKeeper
@@ -238,7 +239,7 @@ Stations = Callable[..., Station]
 def renders_in_place() -> Iterator[None]:
     """Let every attempt in this process be rendered by its own station."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attempts, "render", lambda of: of.comfy.render_here(of.claim))
+        patch.setattr(tries, "render", lambda of: of.comfy.render_here(of.claim))
         yield
 
 

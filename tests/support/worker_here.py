@@ -70,6 +70,7 @@ class ThreadComfy:
         self.died = threading.Event()
         self.restarts: list[str] = []
         self.fallbacks: list[FallbackStep] = []
+        self.arguments: tuple[str, ...] | None = None  # of the emulator once it has PyTorch's attention
 
     @property
     def output_owner(self) -> int | None:
@@ -107,13 +108,16 @@ class ThreadComfy:
 
     def offers(self) -> frozenset[FallbackStep]:
         """See `Comfy.offers`."""
-        return frozenset({FallbackStep.FREE, FallbackStep.TILED})
+        sdpa = {FallbackStep.SDPA} if self.arguments is not None else set()
+        return frozenset({FallbackStep.FREE, FallbackStep.TILED, *sdpa})
 
     def fall_back(self, step: FallbackStep) -> None:
         """See `Comfy.fall_back`."""
         self.fallbacks.append(step)
         if step is FallbackStep.FREE:
             self.client().free()
+        elif step is FallbackStep.SDPA and self.arguments is not None:
+            self.server = self.server.anew(*self.arguments)
 
     def settle(self) -> None:
         """See `Comfy.settle`."""
@@ -137,10 +141,11 @@ class Hooks:
         self.rendered: list[Mapping[str, Any]] = []
         self.renders_ended = 0
         self.reports: list[Report] = []
+        self.attention: str | None = None  # that ComfyUI was told to use
 
     def facts(self) -> WorkerFacts:
         """See `AttemptHooks.facts`."""
-        return WorkerFacts(name="w1")
+        return WorkerFacts(name="w1", attention_backend=self.attention)
 
     def machine_trouble(self) -> MachineTrouble | None:
         """See `AttemptHooks.machine_trouble`."""
@@ -249,6 +254,7 @@ class WorkerHere:
         """End its threads."""
         self._keeper.stop()
         self._publisher.close()
+        self.comfy.server.close()
 
     def _note(self, progress: Progress) -> None:
         if self.phases[-1:] != [progress.phase]:

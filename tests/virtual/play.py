@@ -33,7 +33,6 @@ from tests.virtual.fleet import (
 from tests.virtual.loop import Loop, Process
 from tests.virtual.plan import Durability, Fault, Plan, PlannedFault, PlannedJob
 from tests.virtual.valkey import Trap, VirtualValkey
-from worker.jobs import attempt as attempts
 from worker.jobs.context import RenderContext
 from worker.results.rendered import Rendered
 
@@ -73,7 +72,7 @@ def play(plan: Plan, server: redis.Redis, folder: Path, *, calm_s: float = _CALM
         queues=tuple(map(queue_for, CLASSES_GIB)),
         waits_for_file=plan.durability is Durability.WAITED_FOR,
     )
-    with loop.in_charge(), mock.patch.object(attempts, "render", _render):
+    with loop.in_charge(), mock.patch("worker.jobs.tries.render", _render):
         stage = _Stage(world, plan)
         try:
             history = stage.play(calm_s)

@@ -219,7 +219,7 @@ def command_line(
         wanted.append(("--disable-metadata",))
     if settings.previews:
         wanted.append(("--preview-method", "latent2rgb"))
-    extra = extra_arguments(settings, target, accepted)
+    extra = [each for each in extra_arguments(settings, target, accepted) if each not in plan.dropped]
     if target.kind is ComfyKind.EMULATOR and settings.vram_gib is not None:
         wanted.append(("--gpu", f"Emulated GPU,{settings.vram_gib * 1024}"))
     given = {argument.partition("=")[0] for argument in extra}

@@ -90,7 +90,7 @@ class OwnComfy:
                 found.add(FallbackStep.TILED)
         except ComfyError:
             pass  # it will say more when it is asked to free its memory
-        ways = (FallbackStep.RESERVE, FallbackStep.STREAM)
+        ways = (FallbackStep.RESERVE, FallbackStep.STREAM, FallbackStep.SDPA)
         return frozenset(found | {step for step in ways if self._supervisor.humbler_plan(step) is not None})
 
     def fall_back(self, step: FallbackStep) -> None:
@@ -99,7 +99,7 @@ class OwnComfy:
             self.client().free()
         elif plan is not None:
             self._humble_jobs = 0
-            self._supervisor.replan(plan, f"a job ran out of memory: {step}")
+            self._supervisor.replan(plan, f"a job is run once more: {step}")
 
     def settle(self) -> None:
         if self._supervisor.plan is self._planned:

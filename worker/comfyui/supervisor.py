@@ -191,7 +191,7 @@ class ComfySupervisor:
             self._keeper.request_restart(reason)
 
     def humbler_plan(self, step: FallbackStep) -> LoadPlan | None:
-        """How it would be started with less of the card in use; None when there is no such way."""
+        """How it would be started after that step; None when there is no such way."""
         if self.is_attached:
             return None
         extra = extra_arguments(self._settings, self.target, self._accepted)

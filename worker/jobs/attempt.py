@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from comfy.doctor.clip import ClipLook
 from comfy.doctor.words import to_json
-from comfy.errors import OutOfMemory, RunInterrupted, RunLost, ServerError, ServerUnreachable
+from comfy.errors import RunInterrupted, RunLost, ServerError, ServerUnreachable
 from farm.errors import StorageUnavailable, StoreUnavailable, TransferStopped
 from farm.job import (
     MOST_TEXTS,
@@ -36,10 +36,10 @@ from worker.jobs.faults import Fault, sort_fault
 from worker.jobs.job_seconds import job_seconds
 from worker.jobs.lease import Lease
 from worker.jobs.names import prompt_id, run_folder
-from worker.jobs.render import render
 from worker.jobs.report import events_of, report_of
 from worker.jobs.reporter import Reporter
-from worker.plan.fallback import FallbackStep, larger_class, next_step
+from worker.jobs.tries import Tries
+from worker.plan.fallback import FallbackStep, larger_class
 from worker.results.manifest import manifest_of
 from worker.results.rendered import Rendered
 from worker.results.republish import HOLD_S
@@ -120,7 +120,11 @@ class _Attempt:
         self._facts = {"job_id": claim.job_id, "attempt": claim.attempt, "token": claim.token}
         self._started = self._claimed = time.monotonic()
         self._left_gpu: float | None = None  # None: it never had the card
-        self._fallback_steps: list[FallbackStep] = []
+        self._tries = Tries(
+            self._facts,
+            tell=lambda event: self._report_now([event]),
+            attention=lambda: context.hooks.facts().attention_backend,
+        )
         self._judged: tuple[Exception, Fault] | None = None
         self._rendered: Rendered | None = None
         self._looks: list[ClipLook] = []
@@ -230,38 +234,14 @@ class _Attempt:
         )
 
     def _render(self) -> Rendered:
-        context, comfy = self._render_context(), self._context.comfy
         # Before they are loaded: a result must not pass for one of a file that came during the run.
         model_bytes = dict(self._context.hooks.sizes_of(self._claim.spec.requirements.models))
-        while True:
-            try:
-                rendered = render(replace(context, fallback_steps=tuple(self._fallback_steps)))
-            except OutOfMemory as exc:
-                step = self._next_step(exc)
-                if step is None:
-                    raise
-                self._fall_back(step, exc)
-            else:
-                comfy.settle()
-                for blocked in rendered.blocked:
-                    self._reporter.event(EventKind.FINDING, code="blocked", message=str(blocked))
-                self._context.hooks.on_rendered(rendered.graph)
-                return replace(rendered, model_bytes=model_bytes)
-
-    def _next_step(self, exc: OutOfMemory) -> FallbackStep | None:
-        if self._lease.stopped.is_set():
-            return None
-        return next_step(self._fallback_steps, self._context.comfy.offers(), exc.node_type)
-
-    def _fall_back(self, step: FallbackStep, exc: OutOfMemory) -> None:
-        self._tell_fallback(step, exc.node_id, exc.node_type)
-        self._context.comfy.fall_back(step)
-
-    def _tell_fallback(self, step: FallbackStep, node_id: str | None, node_type: str | None) -> None:
-        self._fallback_steps.append(step)
-        told = {"fallback_step": step.value, "node_id": node_id, "node_type": node_type}
-        log.warning("Out of memory", extra={"event": "out_of_memory", **self._facts, **told})
-        self._report_now([NewEvent(kind=EventKind.FINDING, data={"code": "out_of_memory", **told})])
+        rendered = self._tries.render(self._render_context())
+        self._context.comfy.settle()
+        for blocked in rendered.blocked:
+            self._reporter.event(EventKind.FINDING, code="blocked", message=str(blocked))
+        self._context.hooks.on_rendered(rendered.graph)
+        return replace(rendered, model_bytes=model_bytes)
 
     def _judge(self, exc: Exception) -> Fault:
         """Sort an error once, while the machine is as the attempt left it: its files are removed soon."""
@@ -352,8 +332,8 @@ class _Attempt:
         return "canceled" if answer is LeaseAnswer.CANCELED else "lost"
 
     def _note_paces(self, rendered: Rendered) -> None:
-        """Add what this job took to what the farm knows; a job that struggled for memory tells nothing."""
-        if rendered.fallback_steps:
+        """Add what this job took to what the farm knows; one that was rendered twice tells nothing."""
+        if rendered.fallback_steps or rendered.again is not None:
             return
         try:
             self._context.store.note_paces(
@@ -462,11 +442,11 @@ class _Attempt:
             gib = larger_class(store.workers(), self._context.name)
             if gib is not None:
                 queue, retry_in_s = queue_for(gib), 0.0
-                if FallbackStep.LARGER not in self._fallback_steps:
-                    self._tell_fallback(FallbackStep.LARGER, error.node_id, error.node_type)
+                if FallbackStep.LARGER not in self._tries.steps:
+                    self._tries.fell_back(FallbackStep.LARGER, error.node_id, error.node_type)
             error = replace(
                 error,
-                details={**error.details, "fallback_steps": [step.value for step in self._fallback_steps]},
+                details={**error.details, "fallback_steps": [step.value for step in self._tries.steps]},
             )
         answer = store.fail(
             job_id,

@@ -225,3 +225,4 @@ class RenderContext:
     # part of it. Nothing that ends later is taken, well as it may have ended.
     until: float
     fallback_steps: tuple[FallbackStep, ...] = ()  # tried before in this attempt: the card ran out of memory
+    sdpa: bool = False  # PyTorch's attention, whatever the nodes say: with theirs the clip was spoilt

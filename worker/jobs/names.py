@@ -32,7 +32,7 @@ def prompt_id(claim: Claim, *, tries: int = 0, repeats: int = 0) -> str:
     A UUID in its plain form: since 0.25 ComfyUI takes nothing else.
 
     Args:
-        tries: how often the attempt was run before, because the card ran out of memory.
+        tries: how often the attempt was run before: the card ran out of memory, or the clip was spoilt.
         repeats: how often that try was run before, because ComfyUI named files of another run.
     """
     return str(uuid.uuid5(_PROMPTS, f"{claim.job_id}/{claim.attempt}/{claim.token}/{tries}/{repeats}"))

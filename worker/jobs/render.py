@@ -19,6 +19,7 @@ from comfy.protocol.outputs import OutputFile, files_of_others
 from comfy.protocol.phases import Phase
 from comfy.protocol.run import PromptRun
 from comfy.protocol.verdict import blocked_branches
+from comfy.rewrites.attention import take_pytorchs
 from comfy.rewrites.output_prefix import set_output_prefix
 from comfy.rewrites.tiled_decode import TILED, tile_decodes
 from comfy.wan.find import steps_by_sampler
@@ -88,6 +89,9 @@ def _render(context: RenderContext) -> Rendered:
     if FallbackStep.TILED in context.fallback_steps:
         graph, tiled = tile_decodes(graph, _inputs_of(server.client, TILED))
         changes = (*changes, *tiled)
+    if context.sdpa:
+        graph, of_attention = take_pytorchs(graph)
+        changes = (*changes, *of_attention)
     prepared = time.monotonic()
     context.prove()
     if context.stop.is_set():
@@ -210,7 +214,7 @@ def _run(context: RenderContext, server: _Server, graph: Mapping[str, Any], *, r
     try:
         return server.client.run(
             graph,
-            prompt_id=prompt_id(claim, tries=len(context.fallback_steps), repeats=repeats),
+            prompt_id=prompt_id(claim, tries=len(context.fallback_steps) + context.sdpa, repeats=repeats),
             extra_data=prompt_data(claim),
             on_event=_EventForwarder(context.listener),
             cancel=context.stop,

@@ -39,6 +39,7 @@ def report_of(
         seconds=result.timings_s,
         nodes=node_times(rendered.nodes, steps_by_sampler(rendered.graph)),
         output_bytes=sum(artifact.size_bytes for artifact in result.artifacts),
+        again=rendered.again,
     )
     # What the emulator takes says nothing of a card.
     card = worker.gpu.name if worker.gpu is not None and not worker.emulated else None

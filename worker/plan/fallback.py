@@ -1,4 +1,4 @@
-"""What is tried when a job runs out of GPU memory, from the cheapest on. Decides, does nothing."""
+"""What is tried when a job runs out of GPU memory, from the cheapest on, or its clip is spoilt. Decides."""
 
 from __future__ import annotations
 
@@ -25,8 +25,19 @@ class FallbackStep(StrEnum):
     RESERVE = "more_reserve"  # ComfyUI again, leaving more of the card alone
     STREAM = "streamed"  # ComfyUI again, with nothing kept on the card
     LARGER = "larger_class"  # the job waits for a larger card
+    # Of a clip that another attention has spoilt: ComfyUI again, with PyTorch's.
+    SDPA = "sdpa"
 
 
+_SDPA: Final = "--use-pytorch-cross-attention"
+# Of which ComfyUI takes one at most. Source: ComfyUI comfy/cli_args.py, ``attn_group``.
+_ATTENTIONS: Final = (
+    "--use-split-cross-attention",
+    "--use-quad-cross-attention",
+    "--use-sage-attention",
+    "--use-flash-attention",
+    "--use-ck-attention",
+)
 _HERE: Final = (FallbackStep.FREE, FallbackStep.TILED, FallbackStep.RESERVE, FallbackStep.STREAM)
 
 
@@ -49,11 +60,13 @@ def next_step(
 def humbler(
     plan: LoadPlan, step: FallbackStep, accepted: AcceptedFlags, extra: Sequence[str]
 ) -> LoadPlan | None:
-    """The plan with less of the card in use; None when this ComfyUI has no such way, or is there already.
+    """The plan after that step; None when this ComfyUI has no such way, or is there already.
 
     Args:
         extra: arguments of the operator; a memory flag among them decides, whatever we would do.
     """
+    if step is FallbackStep.SDPA:
+        return _with_sdpa(plan, accepted)
     given = {argument.partition("=")[0] for argument in extra}
     if plan.mode in (LoadMode.CPU, LoadMode.STREAMED) or given & {*VRAM_FLAGS, "--reserve-vram"}:
         return None
@@ -68,6 +81,14 @@ def humbler(
         flags = (*kept, "--reserve-vram", f"{reserve / GIB:.1f}")
         return replace(plan, mode=LoadMode.RESERVED, flags=flags, reserve_bytes=reserve, reasons=reasons)
     return None
+
+
+def _with_sdpa(plan: LoadPlan, accepted: AcceptedFlags) -> LoadPlan | None:
+    if _SDPA not in accepted or _SDPA in plan.flags:
+        return None
+    kept = tuple(flag for flag in plan.flags if flag not in _ATTENTIONS)
+    reasons = (*plan.reasons, "a clip was black or noise with another attention")
+    return replace(plan, flags=(*kept, _SDPA), dropped=(*plan.dropped, *_ATTENTIONS, _SDPA), reasons=reasons)
 
 
 def larger_class(workers: Sequence[WorkerStatus], worker: str) -> int | None:

@@ -56,6 +56,7 @@ class LoadPlan:
     dynamic: bool = False  # dynamic VRAM should be at work
     whole: bool | None = None  # an expert should lie on the card whole; None: not known
     reasons: tuple[str, ...] = ()  # in words, for a person; never empty
+    dropped: tuple[str, ...] = ()  # arguments of the operator that are left out for now
     is_ours: bool = True  # False: it runs already, and was started by somebody else's plan
 
     def with_reasons(self, *more: str) -> LoadPlan:

@@ -42,6 +42,7 @@ def manifest_of(
         "changes": [asdict(change) for change in rendered.changes],
         "rewrites": _rewrites(rendered.fitted),
         "out_of_memory": [step.value for step in rendered.fallback_steps],
+        "rendered_again": asdict(rendered.again) if rendered.again is not None else None,
         "node_seconds": {node: round(seconds, 4) for node, seconds in rendered.node_seconds.items()},
         "model_bytes": rendered.model_bytes,
         "texts": [asdict(text) for text in rendered.texts],

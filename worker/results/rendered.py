@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from comfy.doctor.times import SecondRender
 from comfy.errors import Blocked
 from comfy.protocol.outputs import NodeText
 from comfy.protocol.progress import NodeTiming
@@ -25,6 +26,7 @@ class Rendered:
     timings_s: dict[str, float] = field(default_factory=dict)
     nodes: tuple[NodeTiming, ...] = ()  # what ran, and how long; nothing of nodes that were cached
     fallback_steps: tuple[FallbackStep, ...] = ()  # what was tried because the card ran out of memory
+    again: SecondRender | None = None  # why these are the files of a second render; None: of the first
     model_bytes: dict[str, int] = field(default_factory=dict)  # "vae/x.safetensors" -> bytes, before the run
     texts: tuple[NodeText, ...] = ()  # what nodes showed
     blocked: tuple[Blocked, ...] = ()  # what did not run, because a node before it let nothing past

@@ -14,6 +14,7 @@ from worker.comfyui.folders import WorkerFolders
 from worker.comfyui.launch import ComfyKind, Target, command_line, extra_arguments
 from worker.errors import ComfyUnusable
 from worker.gpu.card import GIB, GpuCard
+from worker.plan.fallback import FallbackStep, humbler
 from worker.plan.flags import AcceptedFlags, flags_of_version, parse_help
 from worker.plan.load_plan import LoadMode, plan_load
 
@@ -56,6 +57,21 @@ def test_no_flag_is_given_that_the_help_does_not_name(
     assert {word for word in line if word.startswith("--")} <= accepted.names
     assert "--enable-dynamic-vram" not in line
     assert "--normalvram" not in line
+
+
+@pytest.mark.parametrize("generation", NAMES)
+def test_after_a_spoilt_clip_the_operators_attention_gives_way_to_pytorchs(generation: str) -> None:
+    accepted = accepted_by(generation)
+    settings = WorkerSettings.read(comfyui_args="--use-sage-attention --deterministic")
+    extra = extra_arguments(settings, TARGET, accepted)
+
+    plan = humbler(plan_load(CARD, 64 * GIB, accepted), FallbackStep.SDPA, accepted, extra)
+
+    assert plan is not None
+    line = command_line(TARGET, accepted, plan, WorkerFolders(root=Path("/w")), settings, 8188)
+    # ComfyUI takes one of a group: with both it would not start.
+    assert [word for word in line if "attention" in word] == ["--use-pytorch-cross-attention"]
+    assert "--deterministic" in line
 
 
 @pytest.mark.parametrize("generation", NAMES)

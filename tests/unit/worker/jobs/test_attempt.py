@@ -28,6 +28,7 @@ from tests.support.whole_farm import a_clip
 from tests.support.worker_here import WorkerHere
 from worker.comfyui.folders import open_folders
 from worker.jobs import attempt as attempts
+from worker.jobs import tries
 from worker.jobs.context import AloneOnGpu, AttemptContext, RenderContext
 from worker.jobs.lease import LeaseKeeper
 from worker.jobs.names import run_folder
@@ -85,7 +86,7 @@ def test_the_result_names_the_model_files_that_the_worker_had_when_the_run_began
             fitted=Optimized(graph={}, outcomes=()),
         )
 
-    monkeypatch.setattr(attempts, "render", a_run_while_which_the_file_is_replaced)
+    monkeypatch.setattr(tries, "render", a_run_while_which_the_file_is_replaced)
     publisher = S3Publisher(FolderStorage(tmp_path / "s3"))
     hooks = MagicMock(facts=WorkerFacts, sizes_of=shelf.sizes_of)
     context = context_of(store, publisher, tmp_path, hooks=hooks)
@@ -150,7 +151,7 @@ class OneWorker:
 @pytest.fixture
 def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OneWorker]:
     made = OneWorker(tmp_path)
-    monkeypatch.setattr(attempts, "render", made.render)
+    monkeypatch.setattr(tries, "render", made.render)
     yield made
     made.close()
 

@@ -79,3 +79,23 @@ def test_a_larger_class_is_one_that_somebody_serves(classes: tuple[int, ...], ex
     workers = [WorkerStatus(name=f"w{number}", vram_gib=gib) for number, gib in enumerate(classes)]
 
     assert larger_class(workers, "w0") == expected
+
+
+SDPA = "--use-pytorch-cross-attention"
+
+
+def test_pytorchs_attention_takes_the_place_of_the_one_that_the_operator_gave() -> None:
+    plan = humbler(PLAN, FallbackStep.SDPA, AcceptedFlags(names=frozenset({SDPA})), ("--use-sage-attention",))
+
+    assert plan is not None
+    assert (plan.mode, plan.flags) == (PLAN.mode, ("--highvram", "--fast", SDPA))
+    assert "--use-sage-attention" in plan.dropped
+
+
+def test_pytorchs_attention_is_not_taken_twice_nor_where_there_is_no_flag_for_it() -> None:
+    accepted = AcceptedFlags(names=frozenset({SDPA}))
+    once = humbler(PLAN, FallbackStep.SDPA, accepted, ())
+
+    assert once is not None
+    assert humbler(once, FallbackStep.SDPA, accepted, ()) is None
+    assert humbler(PLAN, FallbackStep.SDPA, ALL, ()) is None
