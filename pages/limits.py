@@ -8,6 +8,7 @@ from typing import Final
 from comfy.graphs.graph import MAX_INPUTS, MAX_NAME, MAX_NODES
 from comfy.graphs.plain_json import MAX_BITS, MAX_DEPTH
 from comfy.ui.document import MOST_NODES
+from farm.gateway.connections import MOST_HEAD_BYTES
 from farm.job import LONGEST_TITLE, MOST_TEXTS
 from farm.limits import (
     LONGEST_TEXT,
@@ -20,6 +21,7 @@ from farm.limits import (
 )
 from farm.process.logpump import LONGEST_LINE_BYTES
 from farm.settings.worker import WorkerSettings
+from farm.settings import GatewaySettings, WorkerSettings
 from farm.store.base import MOST_PREVIEW_CHARACTERS, REASON_LENGTH
 
 _INTRODUCTION: Final = """\
@@ -104,6 +106,23 @@ LIMITS: Final = (
     ),
     Limit(
         of="a line that ComfyUI prints", most=f"{LONGEST_LINE_BYTES >> 10} KiB", beyond="broken into lines"
+    ),
+    Limit(
+        of="line and headers of a request to the gateway",
+        most=f"{MOST_HEAD_BYTES >> 10} KiB",
+        beyond="400, and the connection ends",
+    ),
+    Limit(
+        of="the time in which they come, and in which no byte of a body may come",
+        most=f"{GatewaySettings.model_fields['idle_s'].default:g} s",
+        setting="FARM_GATEWAY_IDLE_S",
+        beyond="the connection ends",
+    ),
+    Limit(
+        of="an upload to the gateway",
+        most=f"{GatewaySettings.model_fields['upload_mib'].default:,} MiB",
+        setting="FARM_GATEWAY_UPLOAD_MIB",
+        beyond="413",
     ),
     Limit(of="a stored job, unpacked", most=_mib(MOST_UNPACKED_BYTES), beyond="that record is not read"),
     Limit(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
@@ -17,6 +18,7 @@ from starlette.types import Message, Receive
 from comfy.wan.parameters import read_number
 from farm.gateway.refusals import Refusal, bad_request
 
+_SLOWEST_BYTES_PER_S: Final = 1 << 10
 _DRAINED_BYTES: Final = 64 << 20
 _DRAINED_S: Final = 2.0
 _MOST_FIELDS: Final = 40
@@ -25,18 +27,24 @@ _IN_THREAD_BYTES: Final = 64 << 10  # reading more JSON than that would hold up 
 
 
 def measured(receive: Receive, *, most_bytes: int, idle_s: float) -> Receive:
-    """The same body, which ends in a `Refusal` where it grows too large or stops coming."""
+    """The same body, which ends in a `Refusal` where it grows too large, stops coming or comes too slowly."""
     taken = 0
+    waited_s = 0.0
 
     async def take() -> Message:
-        nonlocal taken
+        nonlocal taken, waited_s
+        began = time.monotonic()
+        # What came bought time, so that bytes one by one do not hold a connection for days.
+        left_s = idle_s + taken / _SLOWEST_BYTES_PER_S - waited_s
         try:
-            async with asyncio.timeout(idle_s):
+            async with asyncio.timeout(min(idle_s, left_s)):
                 message = await receive()
         except TimeoutError:
-            raise Refusal(
-                status=408, code="request_timeout", message=f"no byte of the body came for {idle_s:g} s"
-            ) from None
+            slow = f"no byte of the body came for {idle_s:g} s"
+            if left_s < idle_s:
+                slow = f"the body comes more slowly than {_SLOWEST_BYTES_PER_S >> 10} KiB/s"
+            raise Refusal(status=408, code="request_timeout", message=slow) from None
+        waited_s += time.monotonic() - began
         taken += len(message.get("body", b""))
         if taken > most_bytes:
             raise too_large(most_bytes)

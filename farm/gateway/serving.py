@@ -13,6 +13,7 @@ import uvicorn
 from farm.aio import AsyncFarm
 from farm.errors import SettingsError
 from farm.gateway.app import make_app
+from farm.gateway.connections import config_of
 from farm.gateway.house import make_house
 from farm.process.environment import is_loopback
 from farm.settings.gateway import GatewaySettings
@@ -21,7 +22,6 @@ from farm.settings.s3 import S3Settings
 from farm.store.redis.assets import AssetBook
 from farm.store.redis.doors import DoorBook
 
-_GOODBYE_S: Final = 3.0  # for requests under way; a stream may go on elsewhere
 _BACKLOG: Final = 2048
 
 
@@ -54,14 +54,7 @@ def serve(
     with listening(host, port, idle_s=settings.idle_s) as listener:
         farm, assets = AsyncFarm(redis=redis, s3=s3), AssetBook(redis)
         house = make_house(farm, book, assets, settings, only_here=only_here)
-        config = uvicorn.Config(
-            make_app(house),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            ws="none",
-            timeout_graceful_shutdown=int(_GOODBYE_S),
-        )
+        config = config_of(make_app(house), idle_s=settings.idle_s)
         _Server(config, on_started=lambda: on_listening(_address(listener))).run(sockets=[listener])
 
 

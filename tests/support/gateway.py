@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from farm.aio import AsyncFarm
 from farm.gateway.app import DOORS, make_app
 from farm.gateway.bodies import json_object
+from farm.gateway.connections import config_of
 from farm.gateway.door import Call, Door, Visit
 from farm.gateway.health import error
 from farm.gateway.house import make_house
@@ -70,12 +71,7 @@ class Gateway:
         self.port = self._listener.getsockname()[1]
         farm = AsyncFarm(store=store_at(redis), storage=storage)
         self.house = make_house(farm, DoorBook(redis), AssetBook(redis), self.settings, only_here=only_here)
-        config = uvicorn.Config(
-            make_app(self.house, (*DOORS, _PROBE)),
-            log_config=None,
-            ws="none",
-            timeout_graceful_shutdown=1,
-        )
+        config = config_of(make_app(self.house, (*DOORS, _PROBE)), idle_s=self.settings.idle_s)
         self._server = uvicorn.Server(config)
         run = functools.partial(self._server.run, sockets=[self._listener])
         self._thread = threading.Thread(target=run, name="gateway", daemon=True)
