@@ -20,8 +20,8 @@ from farm.limits import (
     MOST_UNPACKED_BYTES,
 )
 from farm.process.logpump import LONGEST_LINE_BYTES
+from farm.settings.gateway import GatewaySettings
 from farm.settings.worker import WorkerSettings
-from farm.settings import GatewaySettings, WorkerSettings
 from farm.store.base import MOST_PREVIEW_CHARACTERS, REASON_LENGTH
 
 _INTRODUCTION: Final = """\

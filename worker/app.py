@@ -20,7 +20,7 @@ from comfy.log.foreign import plain
 from farm.broker import assert_safe, make_app, queues_served_by
 from farm.errors import FarmError, SettingsError
 from farm.logs import configure_logging
-from farm.process.privacy import close_to_others, forget
+from farm.process.privacy import PRIVATE_UMASK, close_to_others, forget
 from farm.settings.groups import secret_variables
 from farm.settings.logs import LogSettings
 from worker.errors import WorkerError
@@ -46,6 +46,7 @@ except SettingsError as _exc:
 gate = Gate(threads=settings.threads)
 app = make_app(settings.redis, name="farm-worker")
 close_to_others()
+os.umask(PRIVATE_UMASK)
 answer_only_questions()
 app.conf.worker_concurrency = settings.threads
 app.conf.worker_consumer = patient_consumer(gate)

@@ -75,7 +75,8 @@ def s3_part(folder: Path, port: int, passwords: Passwords, environ: Mapping[str,
 
     def prepare() -> Launch:
         binary = rclone_binary()
-        (data / BUCKET).mkdir(parents=True, exist_ok=True)
+        data.mkdir(mode=0o700, exist_ok=True)
+        (data / BUCKET).mkdir(mode=0o700, exist_ok=True)
         _remove_leftovers(data)
         command = (str(binary), "serve", "s3", "--addr", f"{HOST}:{port}", "--config", "")
         keys = f'"{passwords.s3_key_id},{passwords.s3_secret}"'  # the quotes belong to it: it is CSV

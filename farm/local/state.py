@@ -148,7 +148,7 @@ class FolderLock:
             if folder.stat().st_uid != os.getuid():
                 raise StackError(f"the stack's folder {folder} belongs to another user; choose another one")
             folder.chmod(0o700)  # also one that was made by hand, or by a version before
-            (folder / ".gitignore").write_text("*\n")  # passwords, and everybody's clips
+            write_private(folder / ".gitignore", b"*\n")  # passwords, and everybody's clips
             # Not inherited by children: else a leftover one would keep the lock.
             descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as exc:

@@ -20,6 +20,7 @@ from typing import Final, Self
 from farm.errors import FarmError
 from farm.process.guard import NOBODY_ELSE
 from farm.process.logpump import LogFile, LogLine, LogPump
+from farm.process.privacy import PRIVATE_UMASK
 from farm.process.user import UnixUser
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class Child:
         grace_s: float = 10.0,
         user: UnixUser | None = None,
     ) -> Self:
-        """Run a command in a session of its own, its standard input empty.
+        """Run a command in a session of its own, its standard input empty; its files are for its user alone.
 
         Args:
             name: what people and logs call it.
@@ -202,6 +203,7 @@ def _start_guard(
             env=env,
             cwd=cwd,
             pass_fds=(tell,),
+            umask=PRIVATE_UMASK,
             start_new_session=True,  # a Ctrl-C in our terminal must not take the guard first
         )
     except OSError as exc:

@@ -16,6 +16,7 @@ from typing import IO, Final
 
 from comfy.log.foreign import one_line
 from comfy.log.text import LogLevel, plain_lines
+from farm.process.privacy import open_private
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +163,7 @@ class LogFile:
         self._path = path
         self._limit_bytes = limit_bytes
         self._keep = keep
-        self._file: IO[bytes] | None = path.open("ab", buffering=0)
+        self._file: IO[bytes] | None = _opened(path)
         self._failed_at_s: float | None = None  # monotonic; None while it can be written
         self._missing = 0
 
@@ -182,7 +183,7 @@ class LogFile:
 
     def _begin_again(self, line: LogLine) -> None:
         self.close()
-        self._file = self._path.open("ab", buffering=0)
+        self._file = _opened(self._path)
         self._file.write(b"\n")  # the last line before may have been cut off
         self._put(line.wall_s, f"({self._missing} lines are missing here: the file could not be written)")
         self._failed_at_s, self._missing = None, 0
@@ -217,7 +218,11 @@ class LogFile:
             if older.exists():
                 older.replace(self._path.with_name(f"{self._path.name}.{number + 1}"))
         self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-        self._file = self._path.open("ab", buffering=0)
+        self._file = _opened(self._path)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return open(path, "ab", buffering=0, opener=open_private)  # Path.open takes no opener
 
 
 def _stamped(printed: str, *, bar: bool) -> list[LogLine]:

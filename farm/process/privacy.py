@@ -1,4 +1,4 @@
-"""A process that others of its user cannot look into: custom nodes run as the worker's own user."""
+"""What is a process's own: others cannot look into it, nor into the files that it makes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import logging
 import os
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 log = logging.getLogger(__name__)
 
+PRIVATE_UMASK: Final = 0o077  # a folder is made 0700, a file 0600
 _PR_SET_DUMPABLE: Final = 4  # Source: prctl(2); /proc/<pid>/environ and mem are root's from then on
 
 
@@ -26,6 +28,11 @@ def close_to_others() -> None:
             "This process can be read by others of its user",
             extra={"event": "process_open", "errno": ctypes.get_errno()},
         )
+
+
+def open_private(path: str | Path, flags: int) -> int:
+    """An opener for `open`, of files that only their owner may read, whatever the umask says."""
+    return os.open(path, flags, 0o600)
 
 
 def forget(names: Iterable[str]) -> None:

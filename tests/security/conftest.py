@@ -15,7 +15,13 @@ _KINDS: Final = {
     "C. Limits on parts and none on the whole": ("limits", "connections"),
     "D. Stored records trusted as if we had written them": ("stored_records",),
     "E. Foreign text at the terminal and in logs": ("foreign_text",),
-    "F. Secrets and the child": ("local_secrets", "files_for_owner", "another_user", "orders_by_message", "users_by_role"),
+    "F. Secrets and the child": (
+        "local_secrets",
+        "files_for_owner",
+        "another_user",
+        "orders_by_message",
+        "users_by_role",
+    ),
     "H. One reading of every address": ("addresses", "managed_redis"),
     "I. Nothing but our own errors": ("nothing_but_our_errors",),
 }

@@ -13,7 +13,7 @@ import pytest
 
 from farm.gateway.connections import MOST_HEAD_BYTES, Connection
 from farm.job import new_job_id
-from farm.settings import RedisSettings
+from farm.settings.redis import RedisSettings
 from farm.testing import FolderStorage
 from tests.support.gateway import Gateway
 

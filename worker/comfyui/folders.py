@@ -141,6 +141,8 @@ def open_folders(
     lock: HeldLock | None = None
     try:
         folders.root.mkdir(parents=True, exist_ok=True)
+        if user is None:
+            _close(folders.root)
         used_before = lock_path.exists()
         cleared = (folders.output, folders.temp, folders.input)
         if not used_before and any(folder.is_dir() and any(folder.iterdir()) for folder in cleared):
@@ -200,6 +202,12 @@ def _share_with(user: UnixUser, folders: WorkerFolders) -> None:
             f"user {user.name} (FARM_COMFY_USER) cannot get there: a folder on the way is closed to others",
             exc.filename,
         ) from exc
+
+
+def _close(folder: Path) -> None:
+    """Let nobody else in, also where a person or a version before has made it."""
+    with contextlib.suppress(PermissionError):  # a mounted one may be another user's
+        folder.chmod(0o700)
 
 
 def _give(folder: Path, uid: int, gid: int, mode: int) -> None:

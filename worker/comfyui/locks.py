@@ -27,14 +27,17 @@ class HeldLock:
         self._descriptor = descriptor
 
     @classmethod
-    def take(cls, path: Path, *, what: str, holder: str, advice: str) -> Self:
+    def take(cls, path: Path, *, what: str, holder: str, advice: str, for_all: bool = False) -> Self:
         """Take the lock, and write `holder` into it for whoever comes next.
+
+        Args:
+            for_all: other users of the machine may ask for it too.
 
         Raises:
             InUse: somebody has it; the error names them.
             FolderUnusable: the file cannot be written.
         """
-        descriptor = _open(path)
+        descriptor = _open(path, 0o666 if for_all else 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
@@ -65,14 +68,14 @@ def gpu_lock_path(uuid: str) -> Path:
     return Path(tempfile.gettempdir()) / f"wan-farm-{uuid}.lock"
 
 
-def _open(path: Path) -> int:
+def _open(path: Path, mode: int) -> int:
     try:
         with contextlib.suppress(FileNotFoundError):
             # Without O_CREAT: in a sticky folder the kernel refuses it for another user's file.
             return os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
         with contextlib.suppress(PermissionError):
-            os.fchmod(descriptor, 0o666)  # the umask must not keep other users from asking
+            os.fchmod(descriptor, mode)  # the umask must not keep other users from asking
     except OSError as exc:
         raise FolderUnusable(path.parent, exc.strerror or str(exc)) from exc
     return descriptor

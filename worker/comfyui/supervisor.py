@@ -415,6 +415,7 @@ class ComfySupervisor:
                 what=f"GPU {self.gpu.index} ({self.gpu.name}, {self.gpu.uuid})",
                 holder=self._name,
                 advice="one worker per card: choose another with CUDA_VISIBLE_DEVICES",
+                for_all=True,
             )
         )
 

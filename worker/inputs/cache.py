@@ -66,6 +66,8 @@ class InputCache:
         self._folder = folder
         self._storage = storage
         limit_bytes = settings.input_limit_mib << 20
+        # To another user, who is ComfyUI, the folders open only the names of its jobs' inputs.
+        self._mode = 0o644 if settings.comfy_user else 0o600
         self._cache_bytes = settings.input_cache_mib << 20
         limits = FetchLimits(
             size_bytes=limit_bytes, time_s=TIME_LIMIT_S, allow_private=settings.allow_private_urls
@@ -210,7 +212,7 @@ class InputCache:
             if media is None:  # the reader has looked: somebody writes into our folder
                 raise unavailable(source, "it changed while it was fetched", field)
             path = self._folder / f"{digest}{media.suffix}"
-            part.chmod(0o644)  # ComfyUI may be another user; who may come this far the folders say
+            part.chmod(self._mode)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -248,6 +250,6 @@ def _link(path: Path, target: Path) -> None:
     try:
         os.link(path, part)
     except OSError:
-        shutil.copyfile(path, part)
+        shutil.copy(path, part)
     part.replace(target)
     part.unlink(missing_ok=True)  # renaming onto a second name of the same file leaves both
