@@ -8,13 +8,12 @@ is altered around the handlers, so that each of them stays what a known server d
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from aiohttp import web
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+if TYPE_CHECKING:  # else `--help`, which has to answer in no time, would load a server
+    from aiohttp import web
 
 
 class Strange(StrEnum):
@@ -82,6 +81,8 @@ class Future:
 
     def early_answer(self, request: web.Request) -> web.StreamResponse | None:
         """An answer without asking the handler; None: ask it."""
+        from aiohttp import web
+
         path = _plain(request.path)
         if path == "/ws" and Strange.NO_SOCKET in self._ways:
             return web.Response(status=404)
@@ -99,6 +100,8 @@ class Future:
 
     def altered(self, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
         """A handler's answer as this server gives it."""
+        from aiohttp import web
+
         if not self._ways or not isinstance(answer, web.Response) or not isinstance(answer.body, bytes):
             return answer
         if answer.content_type != "application/json":

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -135,3 +137,13 @@ def test_flags_differ_by_generation() -> None:
     )
 
     assert {"--cache-ram", "--disable-pinned-memory", "--disable-async-offload"} <= new - old
+
+
+def test_the_help_loads_no_server() -> None:
+    code = "import sys\nfrom comfy.emulator.arguments import parse\nparse([])\nprint(*sys.modules)"
+
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+
+    assert {"aiohttp", "asyncio", "av"}.isdisjoint(loaded.stdout.split())
