@@ -1,10 +1,10 @@
 """How well the doctor reads logs: precision and recall of each finding over a corpus, and facts.
 
-    python -m bench.doctor [FOLDER] [--megabytes 256]
+    python -m bench.doctor [FOLDER …] [--megabytes 256]
 
-The folder holds logs and an ``expected.json``; default: the tests' own corpus, whose logs are partly real and
-partly rebuilt from format strings. It was written beside the rules: it shows that they do what they are meant
-to, not how they fare on logs that nobody has seen.
+Each folder holds logs and an ``expected.json``. Default: the tests' own corpus, which was written beside the
+rules and shows that they do what they are meant to; and apart from it logs that were labelled before the
+doctor had read any of them, by real servers' history or by hand after what people have posted.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from comfy.doctor.report import Report
 from comfy.log.stream import LogStream
 
 CORPUS: Final = Path(__file__).parents[1] / "tests" / "data" / "doctor"
+UNSEEN: Final = CORPUS.with_name("doctor_unseen")
+# What the doctor made of those logs when it read them first; what it missed has been mended since.
+FIRST_READING: Final = "first reading: precision 0.905, recall 0.704, 88 of 102 facts"
 _OFF: Final = 0.05  # by which a step's seconds may differ
 
 
@@ -116,10 +119,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", nargs="?", type=Path, default=CORPUS)
+    parser.add_argument("folders", metavar="FOLDER", nargs="*", type=Path, default=[CORPUS, UNSEEN])
     parser.add_argument("--megabytes", type=int, default=256)
     given = parser.parse_args()
-    result = score(given.folder)
+    for folder in given.folders:
+        _print_score(folder)
+    print(f"speed: {_speed(CORPUS, given.megabytes)}")
+    return 0
+
+
+def _print_score(folder: Path) -> None:
+    result = score(folder)
+    print(f"{folder.name}: {len(list(folder.glob('*.log')))} logs")
     names = sorted({*result.right, *result.wrong, *result.missed})
     print(f"{'finding':28} {'there':>5} {'found':>5} {'precision':>9} {'recall':>6}")
     for name in names:
@@ -130,8 +141,7 @@ def main() -> int:
     print(f"facts: {result.facts_right} of {result.facts} right")
     for note in result.notes:
         print(f"  {note}")
-    print(f"speed: {_speed(given.folder, given.megabytes)}")
-    return 0
+    print(FIRST_READING if folder == UNSEEN else "")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from comfy.doctor.attention import gains_nothing, sage_lines
 from comfy.doctor.record import evidence
 from comfy.doctor.report import Evidence, Folklore
 from comfy.doctor.rule import Case
+from comfy.doctor.sampling import is_image_key
 from comfy.graphs.links import class_of, inputs_of
-from comfy.log.facts import HandlerFact, HandlerStep, ModelRequestedFact, ModuleOnCardFact
+from comfy.log.facts import HandlerFact, HandlerStep, LoraKeyFact, ModelRequestedFact, ModuleOnCardFact
 
 _LONG_STEP_S: Final = 20.0
 _LOADERS_WITHOUT_DEVICE: Final = ("UnetLoaderGGUF", "UNETLoader", "UnetLoaderGGUFAdvanced")
@@ -21,7 +22,15 @@ def folklore_of(case: Case) -> tuple[Folklore, ...]:
     """All that applies to this log and graph."""
     return tuple(
         found
-        for found in (_modules(case), _silence(case), _sage(case), _twice(case), _long(case), *_devices(case))
+        for found in (
+            _modules(case),
+            _silence(case),
+            _sage(case),
+            _twice(case),
+            _image_keys(case),
+            _long(case),
+            *_devices(case),
+        )
         if found is not None
     )
 
@@ -85,6 +94,19 @@ def _twice(case: Case) -> Folklore | None:
                 source=_COMFYUI,
             )
     return None
+
+
+def _image_keys(case: Case) -> Folklore | None:
+    lines = [e for run in case.runs for e, fact in run.of(LoraKeyFact) if is_image_key(fact.key)]
+    if not lines:
+        return None
+    return Folklore(
+        id="lora-image-keys",
+        claim="`lora key not loaded: …img_emb…` means that the LoRA does not work",
+        truth="WAN 2.2 has no image embedding: a LoRA of WAN 2.1 I2V loses that part alone; the rest works",
+        evidence=evidence(lines, most=1),
+        source="https://github.com/kijai/ComfyUI-WanVideoWrapper/issues/889",
+    )
 
 
 def _long(case: Case) -> Folklore | None:

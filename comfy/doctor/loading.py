@@ -18,6 +18,7 @@ from comfy.log.facts import (
     LoadState,
     MemoryFact,
     ModelLoadedFact,
+    NodeFailedFact,
     OffloadingFact,
     QuantisedOpsFact,
     RamLimitFact,
@@ -44,6 +45,8 @@ _LOAD_SOURCE: Final = (
     "1.2 GB/s: first less second run of ComfyUI's documented workflows, docs.comfy.org/tutorials/video/wan"
 )
 _LONG_LOAD_S: Final = 15.0
+# Weights are read into pinned memory, of which the host has no more. Source: ComfyUI issue 14250.
+_PINNED: Final = "HostBuffer."
 _LONG_LOAD_PART: Final = 0.15
 
 
@@ -133,7 +136,7 @@ def _no_streams(case: Case) -> Iterator[Found]:
 def _encoder_on_cpu(case: Case) -> Iterator[Found]:
     for run, prompt in case.logged():
         slow = [entry for entry, fact in run.of(TextEncoderFact) if fact.device == "cpu"]
-        if slow and case.on_gpu and case.gpu:
+        if slow and case.on_gpu:
             seconds = seconds_in(prompt, Phase.TEXT)
             cost = measured(seconds, f"text phase {seconds:.1f} s") if seconds is not None else None
             yield Found(
@@ -248,6 +251,12 @@ def _disk(case: Case) -> Iterator[Found]:
 def _host(case: Case) -> Iterator[Found]:
     lines = [entry for run in case.runs for entry, _ in run.of(HostMemoryFact)]
     lines += [entry for entry, _ in case.record.outside.of(HostMemoryFact)]
+    lines += [
+        entry
+        for run in case.runs
+        for entry, fact in run.of(NodeFailedFact)
+        if fact.message.startswith(_PINNED)
+    ]
     if lines:
         yield Found(message="the host had no memory left", evidence=evidence(lines))
         return
@@ -433,7 +442,7 @@ RULES: Final = (
         id="host-ram-short",
         severity=Severity.WARNING,
         title="host memory does not hold the files of a job",
-        remedy="raise the container's memory limit, or take fp8 files and encoder",
+        remedy="raise the container's memory limit, add swap or --disable-pinned-memory, or take fp8 files",
         check=_host,
         source="https://github.com/Comfy-Org/ComfyUI/issues/14276",
     ),

@@ -221,7 +221,8 @@ class _Reader:
 
 
 def _is_other_bar(fact: LogFact | None) -> bool:
-    return isinstance(fact, BarFact) and bool(fact.label)
+    """No sampler's, or one of a prompt that is over: a bar is drawn once more at its beginning."""
+    return isinstance(fact, BarFact) and (bool(fact.label) or fact.done == 0)
 
 
 def _status(run: Run) -> Status:

@@ -11,7 +11,7 @@ from comfy.doctor.clip import USUAL, ClipLook, Thresholds
 from comfy.doctor.record import Record, Run
 from comfy.doctor.report import Confidence, Cost, Evidence, Phase, PromptReport, Sampler, Severity, Status
 from comfy.doctor.times import JobTimes
-from comfy.log.facts import DeviceFact, MemoryFact
+from comfy.log.facts import DeviceFact, LoadState, MemoryFact, ModelLoadedFact, TextEncoderFact, VaeFact
 from comfy.wan.card_table import KnownCard
 from comfy.wan.cards import known_card
 from comfy.wan.forecast import Forecast, Target, forecast
@@ -59,7 +59,9 @@ class Case:
     def on_gpu(self) -> bool:
         """Whether a card computes, as far as the log says."""
         device = self.record.server.last(DeviceFact)
-        return bool(self.gpu) if device is None else not device.device.startswith("cpu")
+        if device is not None:
+            return not device.device.startswith("cpu")
+        return bool(self.gpu) or any(map(_names_card, self.record.runs))
 
     @cached_property
     def roles(self) -> Roles:
@@ -115,6 +117,15 @@ class Case:
     def done(self) -> Iterator[PromptReport]:
         """The prompts that went well."""
         return (prompt for prompt in self.prompts if prompt.status is Status.DONE)
+
+
+def _names_card(run: Run) -> bool:
+    """Whether a prompt's own lines tell of a card: nothing is loaded in part where there is none."""
+    return (
+        any(fact.device.startswith("cuda") for _, fact in run.of(VaeFact))
+        or any(fact.device.startswith("cuda") for _, fact in run.of(TextEncoderFact))
+        or any(fact.state is LoadState.PARTIAL for _, fact in run.of(ModelLoadedFact))
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,11 +68,16 @@ def _useless_cache(case: Case) -> Iterator[Found]:
             )
 
 
+def is_image_key(key: str) -> bool:
+    """Whether a LoRA's layer is of the image embedding that WAN 2.1 I2V has, and WAN 2.2 has no more."""
+    return any(part in key for part in (".img_emb.", "_img.", "img_emb_proj"))
+
+
 def _lora(case: Case) -> Iterator[Found]:
     for run in case.runs:
-        lines = [entry for entry, _ in run.of(LoraKeyFact)]
+        lines = [entry for entry, fact in run.of(LoraKeyFact) if not is_image_key(fact.key)]
         if lines:
-            count = run.count(LoraKeyFact)
+            count = run.count(LoraKeyFact) - sum(is_image_key(fact.key) for _, fact in run.of(LoraKeyFact))
             yield Found(
                 message=f"{count} layers of a LoRA found no place in the model: it is for another one",
                 evidence=evidence(lines, count=count),

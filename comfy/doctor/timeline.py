@@ -19,6 +19,7 @@ from comfy.log.facts import (
     LogFact,
     ModelLoadedFact,
     ModelRequestedFact,
+    SamplingFact,
     TextEncoderFact,
     VaeFact,
     WeightsFact,
@@ -55,6 +56,9 @@ def _samplers(run: Run) -> Iterator[tuple[LogEntry, Sampler]]:
         fact = entry.fact
         if isinstance(fact, ModelRequestedFact | ModelLoadedFact) and fact.is_diffusion:
             current = fact.model_class or ""
+        if last is not None and last[1].done == last[1].total and _begins_sampling(fact):
+            yield last[0], _sampler(last[1], first_s, model)
+            first_s, last = None, None
         if not isinstance(fact, BarFact) or fact.label:
             continue
         # The last state is drawn again now and then; another bar begins at 0.
@@ -67,6 +71,13 @@ def _samplers(run: Run) -> Iterator[tuple[LogEntry, Sampler]]:
         last, model = (entry, fact), current
     if last is not None:
         yield last[0], _sampler(last[1], first_s, model)
+
+
+def _begins_sampling(fact: LogFact | None) -> bool:
+    """Whether a bar that comes after it is another one, even if a log keeps only the ends of bars."""
+    return isinstance(fact, SamplingFact | WeightsFact) or (
+        isinstance(fact, ModelRequestedFact | ModelLoadedFact) and fact.is_diffusion
+    )
 
 
 def _sampler(bar: BarFact, first_s: float | None, model: str) -> Sampler:

@@ -322,6 +322,12 @@ OF_A_PROMPT: Final = (
         "loaded partially 9700.0 9600.5 400", until="0.3.67",
     ),
     form(
+        "partial-2024", "the rest of a model streams from host memory in each step",
+        "loading in lowvram mode ", rf"(?P<loaded>{NUMBER})",
+        lambda m: ModelLoadedFact(state=LoadState.PARTIAL, loaded_mib=_mib(m["loaded"])),
+        "loading in lowvram mode 64.0", until="0.0",
+    ),
+    form(
         "dynamic", "a model lies in host memory; what of it is on the card is not told", "Model ",
         r"(?P<model>\w+) prepared for dynamic VRAM loading\. (?P<staged>\d+)MB Staged\. "
         r"(?P<patches>\d+) patches attached",
@@ -428,10 +434,11 @@ OF_A_PROMPT: Final = (
         "hostbuf_read_file_slice: device copy failed result=2", since="0.36",
     ),
     form(
-        "failed", "a node raised an error, which ends its prompt", "!!! Exception during processing !!!",
-        r" ?(.*)",
+        "failed", "a node raised an error, which ends its prompt",
+        ("!!! Exception during processing !!!", "!!! Exception during processing!!!"), r" ?(.*)",
         lambda m: NodeFailedFact(message=m[1]),
         "!!! Exception during processing !!! CUDA out of memory. Tried to allocate 20.00 GiB.",
+        "!!! Exception during processing!!! HIP out of memory. Tried to allocate 288.00 MiB.",
     ),
     form(
         "memory-summary", "torch's table of its memory begins", "Memory summary:", "",

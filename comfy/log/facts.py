@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 # What ComfyUI calls WAN's diffusion models: WAN21, WAN22, WAN21_Vace, WAN_Animate2, …
-_DIFFUSION: Final = ("WAN2", "WAN_")
+_WAN: Final = ("WAN2", "WAN_")
+# What it calls models that are no diffusion model: text encoders, VAEs, and helpers.
+# Source: ComfyUI comfy/sd.py, comfy/text_encoders/, comfy/model_management.py.
+_OTHER_MODELS: Final = re.compile(
+    r"TE(Model|_|$)|Clip|CLIP|VAE|Vae|Autoencod|Control|Upscale|Encoder|T5|Llama|Gemma|Vision"
+)
 _SLOW_ATTENTION: Final = ("split", "sub quadratic")  # the fall-back for machines without another
+
+
+def is_diffusion(model_class: str) -> bool:
+    """Whether a class of ComfyUI's is a diffusion model's; not where the log does not name it."""
+    return bool(model_class) and _OTHER_MODELS.search(model_class) is None
 
 
 class LoadState(StrEnum):
@@ -155,8 +166,8 @@ class ModelRequestedFact:
 
     @property
     def is_diffusion(self) -> bool:
-        """Whether it is a diffusion model of WAN's."""
-        return self.model_class.startswith(_DIFFUSION)
+        """Whether it is a diffusion model."""
+        return is_diffusion(self.model_class)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,8 +184,13 @@ class ModelLoadedFact:
 
     @property
     def is_diffusion(self) -> bool:
+        """Whether it is a diffusion model."""
+        return is_diffusion(self.model_class or "")
+
+    @property
+    def is_of_wan(self) -> bool:
         """Whether it is a diffusion model of WAN's."""
-        return (self.model_class or "").startswith(_DIFFUSION)
+        return (self.model_class or "").startswith(_WAN)
 
     @property
     def brought_mib(self) -> float | None:

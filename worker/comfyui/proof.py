@@ -47,7 +47,7 @@ def prove(plan: LoadPlan, card: GpuCard | None, log: LogReader, comfy: ComfyFact
     """
     state, device = log.last(VramStateFact), log.last(DeviceFact)
     attention, dynamic = log.last(AttentionFact), log.last(DynamicVramFact)
-    loads = [load for load in log.all(ModelLoadedFact) if load.is_diffusion]
+    loads = [load for load in log.all(ModelLoadedFact) if load.is_of_wan]
     in_jobs = (*_of_loads(plan, dynamic, loads), *_of_failing_attention(log))
     differences = (
         *_of_plan(plan, state, comfy, dynamic),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.doctor import CORPUS, facts_of, score
+from bench.doctor import CORPUS, UNSEEN, facts_of, score
 from comfy.doctor.diagnose import diagnose
 from comfy.doctor.registry import RULES
 from comfy.doctor.report import Phase, Report
@@ -87,6 +87,15 @@ def test_the_benchmark_counts_what_the_tests_see() -> None:
 
     assert (counted.precision, counted.recall, counted.notes) == (1.0, 1.0, [])
     assert counted.facts_right == counted.facts > 100
+
+
+def test_logs_that_were_labelled_before_they_were_read_are_read_as_well_as_is_aimed_at() -> None:
+    counted = score(UNSEEN)
+
+    assert len(list(UNSEEN.glob("*.log"))) >= 30
+    assert counted.precision >= 0.95, counted.notes
+    assert counted.recall >= 0.9, counted.notes
+    assert counted.facts_right >= 0.97 * counted.facts, counted.notes
 
 
 def test_the_slow_job_that_it_began_with_is_told_truthfully() -> None:
