@@ -28,8 +28,10 @@ KILL_PATIENCE_S = 10.0  # a process inside a driver call dies late, one that han
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
+PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+CAP_SYS_NICE = 23
 LIFELINE = 0
 CANNOT_RUN = 127
 NOBODY_ELSE = "-"
@@ -154,6 +156,7 @@ def _become(
 ) -> int:
     try:
         os.setsid()
+        _renounce_real_time(prctl)
         if user != NOBODY_ELSE:
             _change_to(user)
             prctl(PR_SET_NO_NEW_PRIVS, 1)  # no `sudo` leads back
@@ -169,6 +172,14 @@ def _become(
     except OSError as exc:
         os.write(tell, str(exc.errno).encode())
     return CANNOT_RUN
+
+
+def _renounce_real_time(prctl: Callable[[int, int], object]) -> None:
+    """What is started must keep no processor from who watches over it, as SVT-AV1 does where it may."""
+    prctl(PR_CAPBSET_DROP, CAP_SYS_NICE)  # of which root gets none back when it replaces its program
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # a sandbox without such a limit
+            resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
 
 
 def _change_to(user: str) -> None:

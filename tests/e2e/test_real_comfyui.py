@@ -79,6 +79,16 @@ def with_vhs(graph: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "90": {"class_type": "VHS_VideoCombine", "inputs": inputs}}
 
 
+def in_av1() -> dict[str, Any]:
+    """A picture or two, saved by the encoder that gives itself real-time priority where it may."""
+    image = {"width": 64, "height": 64, "batch_size": 2, "color": 0}
+    saving = {"images": ["1", 0], "filename_prefix": "av1/clip", "codec": "av1", "fps": 8.0, "crf": 32.0}
+    return {
+        "1": {"class_type": "EmptyImage", "inputs": image},
+        "2": {"class_type": "SaveWEBM", "inputs": saving},
+    }
+
+
 def test_the_template_runs_on_a_real_comfyui(real_farm: WholeFarm, real_worker: WorkerProcess) -> None:
     job = real_farm.submit(tiny()).wait(RENDER_S)
 
@@ -117,6 +127,16 @@ def test_the_template_runs_again_without_loading(real_farm: WholeFarm, real_work
     assert second.result().main.key != first.result().main.key
     assert real_farm.farm.storage.exists(second.result().main.key)
     assert second.result().facts.timings_s["comfy"] < 5.0
+
+
+def test_a_clip_in_av1_leaves_comfyui_without_real_time_priority(
+    real_farm: WholeFarm, real_worker: WorkerProcess
+) -> None:
+    real_farm.submit(in_av1()).wait(RENDER_S)
+
+    comfy = real_worker.comfy()
+    policies = {os.sched_getscheduler(thread.id) for thread in comfy.threads()}
+    assert policies == {os.SCHED_OTHER}
 
 
 def test_a_clip_of_video_helper_suite_arrives(real_farm: WholeFarm, real_worker: WorkerProcess) -> None:

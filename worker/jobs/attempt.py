@@ -55,7 +55,7 @@ _SIGNAL_PATIENCE_S: Final = 3.0  # in which this process hears of it too, on a b
 _LOG_LINES: Final = 30  # of a failed attempt, in the job's stream
 _LINE_LENGTH: Final = 300
 
-LEFT_TO_OTHERS: Final = "dropped: this worker drains"
+NOT_CLAIMED: Final = "dropped: this worker drains"
 
 _Answer = TypeVar("_Answer")
 
@@ -85,7 +85,7 @@ def attempt(
         until_held.enter_context(context.keeper.claiming())
         # Not sooner: a drain that begins after this look waits for what comes of the claim.
         if not may_claim():
-            return LEFT_TO_OTHERS
+            return NOT_CLAIMED
         asked_at = time.monotonic()
         claim = context.store.claim(job_id, worker=context.name, priority=priority)
         if isinstance(claim, Refused):

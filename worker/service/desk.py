@@ -9,7 +9,7 @@ from farm.errors import FarmError, JobNotFound
 from farm.job import Progress
 from worker.fetching.flower import Show, Told, nothing_known, outcome_told, progress_told
 from worker.jobs.at_work import AtWork
-from worker.jobs.attempt import LEFT_TO_OTHERS, attempt
+from worker.jobs.attempt import NOT_CLAIMED, attempt
 from worker.jobs.context import AloneOnGpu, AttemptContext, GpuTurn
 from worker.service.draining import Draining
 
@@ -43,7 +43,7 @@ class Desk:
         outcome = self._attempt(
             job_id, priority=priority, turn=turn, may_claim=lambda: not draining.takes_no_job
         )
-        if outcome == LEFT_TO_OTHERS:
+        if outcome == NOT_CLAIMED:
             draining.pass_on(job_id)
         return outcome
 

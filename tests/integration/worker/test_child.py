@@ -34,6 +34,14 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("ready", flush=True)
 time.sleep(600)
 """
+ASKS_FOR_REAL_TIME = """
+import os
+try:
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+except PermissionError:
+    pass
+print(os.sched_getscheduler(0) == os.SCHED_OTHER, flush=True)
+"""
 
 
 class Lines:
@@ -334,6 +342,30 @@ def test_a_command_that_cannot_run_is_refused_with_the_reason(
         Child.start([str(make(tmp_path))], name="broken", log_file=tmp_path / "x.log")
 
     assert caught.value.errno != 0
+
+
+@pytest.fixture
+def can_have_real_time() -> None:
+    asked = subprocess.run([*PYTHON, ASKS_FOR_REAL_TIME], check=True, capture_output=True)
+    if b"True" in asked.stdout:
+        pytest.skip("this user may give nobody real-time priority")
+
+
+@pytest.mark.usefixtures("can_have_real_time")
+@pytest.mark.parametrize(
+    "code",
+    [
+        ASKS_FOR_REAL_TIME,
+        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {ASKS_FOR_REAL_TIME!r}])",
+    ],
+    ids=["the child", "what it starts"],
+)
+def test_no_child_takes_a_processor_from_its_owner_by_real_time_priority(
+    code: str, start: Callable[..., Child], lines: Lines
+) -> None:
+    start(code)
+
+    assert lines.wait_for(1) == ["True"]
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
