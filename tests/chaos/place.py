@@ -44,6 +44,7 @@ class Place:
         self.exits: list[Exit] = []
         self.disk: Disk | None = None
         self.record = folder / f"record{number}.jsonl"  # outlives a full disk
+        self.standstills = folder / f"standstill{number}.jsonl"
         self._farm = farm
         self._log = folder / f"w{number}.log"
         self._clock, self._card = folder / f"clock{number}", folder / f"card{number}"
@@ -68,6 +69,7 @@ class Place:
             PYTHONPATH=str(_IN_WORKER),
             CHAOS_CLOCK=str(self._clock),
             CHAOS_CARD=str(self._card),
+            CHAOS_STANDSTILL=str(self.standstills),
             FARM_REDIS_URL=f"redis://{self.redis_link.host}:{self.redis_link.port}/0",
             FARM_S3_ENDPOINT_URL=self.s3_link.url,
             FARM_FREEZE_TIMEOUT_S="3",

@@ -20,7 +20,8 @@ from farm.job import PUBLISHING, EventKind, JobRecord
 from farm.store.redis.store import connect, store_limits
 from farm.upkeep.cleaning import Cleaner, CleanLimits
 from tests.chaos.arena import NAMESPACE, ROOT, Arena
-from tests.chaos.history import AttemptSeen, Bounds, History, Run, StateSeen, Stored, Story
+from tests.chaos.history import AttemptSeen, Bounds, Harm, History, Run, StateSeen, Stored, Story
+from tests.chaos.standstill import harms_of, spans_of
 from tests.support.emulator_record import job_of
 from tests.support.valkey import eventually
 
@@ -69,7 +70,7 @@ def history_of(arena: Arena) -> History:
         stories={job_id: story for job_id, job in jobs.items() if (story := _story(arena, job))},
         objects=arena.s3.objects(),
         runs=tuple(_runs(arena)),
-        harms=tuple(arena.harms),
+        harms=(*arena.harms, *_standstills(arena)),
         deaths=tuple(arena.deaths),
         able={name: tuple(spans) for name, spans in arena.able.items()},
         outages=tuple(arena.outages),
@@ -216,6 +217,13 @@ def _runs(arena: Arena) -> Iterator[Run]:
                 if entry["event"] == "started" and (named := job_of(entry)) is not None:
                     job_id, attempt = named
                     yield Run(job_id=job_id, attempt=attempt, started_s=entry["at"], worker=place.worker.name)
+
+
+def _standstills(arena: Arena) -> Iterator[Harm]:
+    store = arena.farm.store
+    for place in arena.places:
+        spans = spans_of(place.standstills)
+        yield from harms_of(spans, place.worker.name, lease_s=store.lease_s, renew_s=store.renew_s)
 
 
 def _size(client: redis.Redis, command: str, key: str) -> int:

@@ -1,7 +1,8 @@
 """Loaded by the workers of an arena before anything else: a clock that is wrong, and a card that can be lost.
 
-The arena puts this folder on their PYTHONPATH. Both are ordered through files, which are read again and
-again, so that a clock steps and a card falls off the bus under a running worker:
+The arena puts this folder on their PYTHONPATH. ``CHAOS_STANDSTILL`` names the file in which a worker notes
+when its machine gave it no time. Clock and card are ordered through files, which are read again and again, so
+that a clock steps and a card falls off the bus under a running worker:
 
 - ``CHAOS_CLOCK`` holds the seconds by which `time.time` is wrong. `datetime.now` stays right: botocore signs
   with it, and an S3 that is asked with a clock an hour off refuses, whatever the farm does.
@@ -55,6 +56,10 @@ def _fake_card(error: _Order) -> None:
     pynvml._nvmlGetFunctionPointer_cache.clear()
 
 
+if "CHAOS_STANDSTILL" in os.environ:
+    from tests.chaos.standstill import watch
+
+    watch(Path(os.environ["CHAOS_STANDSTILL"]), time.time)
 if "CHAOS_CLOCK" in os.environ:
     _skew(_Order(Path(os.environ["CHAOS_CLOCK"])))
 if "CHAOS_CARD" in os.environ:
