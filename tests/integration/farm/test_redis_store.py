@@ -579,3 +579,23 @@ def test_thousands_of_jobs_past_their_retention_go_with_one_sweep(start_valkey: 
     assert purged == len(jobs) == 2500
     assert spent_s < 20.0  # a fraction of a second on a quiet machine
     assert store.counts().by_state.get(JobState.EXPIRED, 0) == 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_ten_thousand_messages_of_canceled_jobs_are_gone_after_three_sweeps(
+    start_valkey: StartValkey,
+) -> None:
+    server = start_valkey("--appendonly", "no")
+    notifier = PlainNotifier("{farm}:q:")
+    store = connect(RedisSettings.read(url=server.url), StoreLimits(), notifier)
+    jobs = [stored.job_id for stored in store.submit([a_job() for _ in range(10_000)])]
+    live = store.submit([a_job()])[0].job_id
+    store.cancel_many(jobs)
+
+    for _ in range(3):
+        store.sweep()
+
+    with redis.Redis.from_url(server.url) as client:
+        waiting = client.lrange(notifier.list_key(QUEUE, 5), 0, -1)
+    assert [notifier.job_id_of(message) for message in waiting] == [live]

@@ -10,12 +10,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
+from farm.errors import StorageDenied
 from farm.job import JobState
 from farm.settings.redis import RedisSettings
 from farm.storage import S3Patience, S3Storage
@@ -210,14 +212,35 @@ def test_a_storage_that_is_away_for_all_lets_every_gpu_go_on(
     assert [worker.gate.may_fetch(reserved=0) for worker in workers] == [True, True]
 
 
+def clock_ahead(storage: S3Storage, patch: pytest.MonkeyPatch) -> None:
+    """What this one signs is of a time two hours from now; what others sign is of the right one."""
+    signs = threading.local()
+
+    def now() -> datetime:
+        ahead_s = signs.__dict__.pop("ahead_s", 0.0)
+        return datetime.now(UTC) + timedelta(seconds=ahead_s)
+
+    def begin(**_: object) -> None:
+        signs.ahead_s = 7200.0
+
+    patch.setattr("botocore.auth.get_current_datetime", now)
+    storage._made().client.meta.events.register("before-sign", begin)
+
+
+@pytest.mark.parametrize("wrong", ["key", "clock"])
 def test_what_the_storage_refuses_one_worker_is_left_to_those_that_can_store_it(
-    site: Site, stations: Stations, tmp_path: Path
+    site: Site, stations: Stations, tmp_path: Path, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = site.store(limits=StoreLimits(avoid_s=0.0))
     healthy = stations("w2", tmp_path / "w2", store, S3Storage(site.s3.settings(prefix=site.prefix)))
     healthy.tell_status()
-    wrong_key = S3Storage(site.s3.settings(prefix=site.prefix, secret_access_key="wrong"))
-    worker = stations("w1", tmp_path / "w1", store, wrong_key)
+    given = {"secret_access_key": "wrong"} if wrong == "key" else {}
+    refused = S3Storage(site.s3.settings(prefix=site.prefix, **given))
+    if wrong == "clock":
+        clock_ahead(refused, monkeypatch)
+    with pytest.raises(StorageDenied):
+        refused.check()
+    worker = stations("w1", tmp_path / "w1", store, refused)
     (job_id,) = submit(store)
     assert worker.take(job_id).result(30) == "queued"
     worker.republisher.start()
