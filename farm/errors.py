@@ -53,6 +53,11 @@ class Problem:
 _MOST_PROBLEMS: Final = 100  # nobody reads more, and a job made to hurt could have many thousands
 
 
+def in_words(message: str) -> str:
+    """What a validation says, without the kinds of errors that pydantic puts before our words."""
+    return message.replace("Value error, ", "").replace("Assertion failed, ", "")
+
+
 class FarmError(Exception):
     """Base of everything raised by this package."""
 

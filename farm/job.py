@@ -24,7 +24,7 @@ from pydantic_core import PydanticSerializationError
 from comfy.graphs.plain_json import exceeds
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.options import DEFAULT_OPTIONS, RewriteOptions
-from farm.errors import InvalidJob, Problem
+from farm.errors import InvalidJob, Problem, in_words
 from farm.limits import LONGEST_TEXT, bounded, short
 
 SCHEMA_VERSION: Final = 1  # in every record; a reader refuses a newer one rather than guess
@@ -371,7 +371,7 @@ def _problems(exc: ValidationError) -> list[Problem]:
     return [
         Problem(
             field=".".join(str(part) for part in error["loc"]) or "job",
-            message=f"{error['msg'].removeprefix('Value error, ')} (got {_shown(error['input'])})",
+            message=f"{in_words(error['msg'])} (got {_shown(error['input'])})",
         )
         for error in errors
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 from comfy.graphs.graph import Graph
@@ -12,9 +13,12 @@ from comfy.graphs.links import inputs_of
 from farm.asking.graphs import roles_of
 from farm.job import JobRecord, JobState
 from farm.storage.downloads import seed_of
+from farm.store.base import IdPage
 from farm.store.roles import JobReader
 
-_PAGE: Final = 500  # records in one round trip
+_FIRST_PAGE: Final = 50  # records in the first round trip, twice as many in each that follows, up to
+_PAGE: Final = 500
+_IDS: Final = 5000  # in one round trip
 _OF_RECORD: Final = ("worker", "queue", "attempt")
 _OF_SPEC: Final = ("template", "priority", "title")
 
@@ -32,6 +36,17 @@ class Selection:
     # says: "worker", "queue", "attempt", "template", "priority", "title".
     where: Mapping[str, Any] = field(default_factory=dict)
     search: str = ""  # words that stand in the title, a label or a text of the graph, whatever their case
+
+    @property
+    def hints(self) -> list[str]:
+        """What certainly stands in the stored form of each job that is meant, in lower case.
+
+        A search looks through thousands of jobs for each that it finds; those without are not read at all.
+        """
+        # As a file has them; smaller numbers stand everywhere, and 1 may be written true.
+        numbers = [str(value) for value in self.where.values() if isinstance(value, int) and value > 9]
+        words = [*self.search.casefold().split(), *numbers]
+        return [word for word in words if word.isprintable() and not set(word) & set('"\\')]
 
     def holds(self, job: JobRecord) -> bool:
         """Whether a job is meant; its id is not looked at."""
@@ -54,21 +69,50 @@ def select(store: JobReader, wanted: Selection) -> Iterator[JobRecord]:
     Raises:
         JobNotFound: there is no job of an id.
     """
+    for some in looks(store, wanted):
+        yield from some.jobs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What one round trip of a search has found, if anything."""
+
+    jobs: Sequence[JobRecord]
+    back_to: datetime | None  # jobs submitted before have not been looked at; None: all have been
+
+
+def looks(store: JobReader, wanted: Selection, *, skip: int = 0) -> Iterator[Look]:
+    """As `select`, for who wants to stop a search that finds too little.
+
+    Args:
+        skip: so many of the first jobs are left out.
+    """
     if wanted.ids:
-        yield from (job for job_id in dict.fromkeys(wanted.ids) if wanted.holds(job := store.get(job_id)))
+        named = (job for job_id in dict.fromkeys(wanted.ids) if wanted.holds(job := store.get(job_id)))
+        yield Look(jobs=tuple(islice(named, skip, None)), back_to=None)
         return
     cursor: str | None = None
+    while skip and not (wanted.where or wanted.search):  # these need not be read to be counted
+        ids = _ids(store, wanted, cursor, limit=min(skip, _IDS))
+        skip, cursor = skip - len(ids.ids), ids.next_cursor
+        if cursor is None:
+            return
+    limit = _FIRST_PAGE
     while True:
         page = store.find(
             state=wanted.state,
             label=wanted.label,
             since=wanted.since,
             until=wanted.until,
-            limit=_PAGE,
+            limit=limit,
             cursor=cursor,
+            hints=wanted.hints,
         )
-        yield from (job for job in page.jobs if wanted.holds(job))
-        cursor = page.next_cursor
+        found = [job for job in page.jobs if wanted.holds(job)]
+        cursor, limit = page.next_cursor, min(2 * limit, _PAGE)
+        back_to = page.jobs[-1].submitted_at if cursor is not None and page.jobs else None
+        yield Look(jobs=found[skip:], back_to=back_to)
+        skip = max(skip - len(found), 0)
         if cursor is None:
             return
 
@@ -87,13 +131,22 @@ def select_ids(store: JobReader, wanted: Selection) -> Iterator[str]:
         return
     cursor: str | None = None
     while True:
-        page = store.find_ids(
-            state=wanted.state, label=wanted.label, since=wanted.since, until=wanted.until, cursor=cursor
-        )
+        page = _ids(store, wanted, cursor)
         yield from page.ids
         cursor = page.next_cursor
         if cursor is None:
             return
+
+
+def _ids(store: JobReader, wanted: Selection, cursor: str | None, limit: int = _IDS) -> IdPage:
+    return store.find_ids(
+        state=wanted.state,
+        label=wanted.label,
+        since=wanted.since,
+        until=wanted.until,
+        limit=limit,
+        cursor=cursor,
+    )
 
 
 def values_of(job: JobRecord, name: str) -> Iterable[Any]:

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from farm.cli.stack.folder import StackCommand
+from farm.cli.terminal.plain_help import PlainCommand, PlainHelp
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,7 @@ def function_of(name: str) -> Callable[..., Any]:
     return function
 
 
-class CommandGroup(TyperGroup):
+class CommandGroup(PlainHelp, TyperGroup):
     """A group whose commands are names and help lines until one of them is called."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
@@ -190,6 +191,6 @@ def whole(name: str) -> Any:
 
     alone = typer.Typer(add_completion=False)
     examples = "\n\n".join(("Examples:", *EXAMPLES.get(name, ())))  # Typer makes a line of each paragraph
-    kind = StackCommand if COMMANDS[name].meets_farm else None
+    kind = StackCommand if COMMANDS[name].meets_farm else PlainCommand
     alone.command(name, cls=kind, epilog=examples)(function_of(name))
     return typer.main.get_command(alone)

@@ -18,7 +18,7 @@ from comfy.log.foreign import forgive_encodings
 from farm.cli.commands import CommandGroup, add_commands
 from farm.cli.terminal.door import Door, door_of, say
 from farm.cli.terminal.exits import EPILOG, ExitCode, code_of, told
-from farm.errors import FarmError, StoreUnavailable
+from farm.errors import FarmError, StoreUnavailable, in_words
 
 app = typer.Typer(
     name="farm",
@@ -59,7 +59,7 @@ def run(arguments: Sequence[str], *, door: Door | None = None) -> int:
             args=list(arguments) or ["--help"], prog_name="farm", standalone_mode=False, obj=door
         )
     except typer.TyperException as exc:
-        return _fail(door, f"{exc.format_message()} (see `farm --help`)", ExitCode.USAGE)
+        return _fail(door, f"{in_words(exc.format_message())} (see `farm --help`)", ExitCode.USAGE)
     except typer.Abort:
         return ExitCode.INTERRUPTED
     except (FarmError, ComfyError) as exc:
@@ -70,9 +70,13 @@ def run(arguments: Sequence[str], *, door: Door | None = None) -> int:
 
 
 def main() -> None:
-    """The console script."""
-    forgive_encodings()
-    sys.exit(run(sys.argv[1:]))
+    """Run the command that was typed, and end with its exit code."""
+    try:
+        forgive_encodings()
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # outside of a command, which tells more of it
+        code = ExitCode.INTERRUPTED
+    sys.exit(code)
 
 
 def _fail(door: Door, text: str, code: ExitCode, exc: Exception | None = None) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from farm.errors import StatusUnreadable
+from farm.errors import StatusUnreadable, in_words
 from farm.job import Progress
 from farm.status.not_fetching import NotFetching
 from farm.status.proof import Proof, ProofVerdict
@@ -239,7 +239,8 @@ class WorkerStatus(WorkerFacts):
         except ValidationError as exc:
             first = exc.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"]))
-            raise StatusUnreadable(f"{where}: {first['msg']}" if where else first["msg"]) from exc
+            message = in_words(first["msg"])
+            raise StatusUnreadable(f"{where}: {message}" if where else message) from exc
         except (ValueError, RecursionError) as exc:
             raise StatusUnreadable(f"it is no JSON: {exc}") from exc
 

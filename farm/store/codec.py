@@ -94,9 +94,13 @@ def unpack_spec(packed: bytes) -> JobSpec:
     Raises:
         FarmError: it is damaged, too large, or was packed with words that this farm does not have.
     """
+    return spec_from_json(_spec_json(packed))
+
+
+def _spec_json(packed: bytes) -> bytes:
     if not packed.startswith(_PACKED):
-        return spec_from_json(packed[: MOST_UNPACKED_BYTES + 1])
-    return spec_from_json(unpacked(packed, most_bytes=MOST_UNPACKED_BYTES, words=_WORDS))
+        return packed[: MOST_UNPACKED_BYTES + 1]
+    return unpacked(packed, most_bytes=MOST_UNPACKED_BYTES, words=_WORDS)
 
 
 def idempotency_name(key: str) -> str:
@@ -191,6 +195,16 @@ def record_from(job_id: str, fields: Fields) -> JobRecord:
             )
         # Within one schema only fields are added; a new word in an old field is a mistake of that version.
         return _record(job_id, head, fields)
+
+
+def text_of(fields: Fields) -> str:
+    """Head and spec of a record as they are stored, in lower case: a tenth of the work of `record_from`.
+
+    Raises:
+        FarmError: the spec cannot be unpacked.
+    """
+    stored = fields.get(b"head", b"") + _spec_json(fields.get(b"spec", b""))
+    return stored.decode(errors="replace").casefold()
 
 
 @contextmanager

@@ -59,8 +59,14 @@ class JobReader(Protocol):
         until: AwareDatetime | None = None,
         limit: int = 50,
         cursor: str | None = None,
+        hints: Sequence[str] = (),
     ) -> Page:
-        """Jobs submitted within [since, until), newest first; filters are joined by *and*."""
+        """Jobs submitted within [since, until), newest first; filters are joined by *and*.
+
+        Args:
+            hints: in lower case; a job may be left out in whose spec one of them stands nowhere, whatever the
+                case, but for the last job of the page.
+        """
 
     def find_ids(
         self,

@@ -12,11 +12,22 @@ from typing import Any
 
 import pytest
 
+from farm.asking.selection import Selection, looks, select
 from farm.errors import IdempotencyConflict, IllegalMove, JobForgotten, JobNotFound
 from farm.job import PUBLISHING, ErrorKind, EventKind, JobState, Progress, new_job_id
 from farm.status.not_fetching import NotFetching
 from farm.status.worker import GpuStatus, WorkerStatus
-from farm.store.base import Claim, Drain, LeaseAnswer, NewEvent, Notification, Queued, Refused, StoreLimits
+from farm.store.base import (
+    Claim,
+    Drain,
+    LeaseAnswer,
+    NewEvent,
+    NewJob,
+    Notification,
+    Queued,
+    Refused,
+    StoreLimits,
+)
 from farm.store.follow import ends, follow
 from farm.store.roles import JobStore
 from tests.support.jobs import QUEUE, a_job, a_result, an_error
@@ -1418,6 +1429,51 @@ def test_a_listing_can_be_bounded_by_time(shop: Shop) -> None:
     page = shop.store.find(since=times[1], until=times[2])
 
     assert [job.job_id for job in page.jobs] == [ids[1]]
+
+
+SEARCHES = (
+    {"search": "fox"},
+    {"search": "STRASSE"},
+    {"search": '"quoted"'},
+    {"search": "back\\slash"},
+    {"search": "dawn dusk"},
+    {"search": "comfyui"},
+    {"search": "night"},
+    {"search": "nowhere"},
+    {"search": "fox", "where": {"seed": 18446744073709551615}},
+    {"where": {"seed": 18446744073709551615}},
+    {"where": {"seed": 12.0}},
+    {"where": {"seed": 1}},
+    {"where": {"text": "a Fox"}},
+)
+
+
+@pytest.mark.parametrize("given", SEARCHES, ids=str)
+def test_hints_of_a_search_leave_out_no_job_that_it_means(shop: Shop, given: dict[str, Any]) -> None:
+    def clip(text: str, seed: Any, **more: Any) -> NewJob:
+        inputs = {"text": text, "seed": seed}
+        return a_job(graph={"1": {"class_type": "Any", "inputs": inputs}}, **more)
+
+    texts = ("a Fox", "Stra\u00dfe", 'it is "quoted"', "back\\slash", "dawn\ndusk")
+    seeds = (18446744073709551615, 12, 12.0, True, 1)
+    jobs = [clip(text, seed) for text, seed in zip(texts, seeds, strict=True)]
+    shop.store.submit([*jobs, clip("x", 0, labels=["night"]), clip("y", 0, title="Dawn")])
+    wanted = Selection(**given)
+
+    found = [job.job_id for job in select(shop.store, wanted)]
+
+    assert found == [job.job_id for job in shop.store.find(limit=100).jobs if wanted.holds(job)]
+    assert len(found) < 8 or given["search"] == "comfyui"
+
+
+def test_pages_of_a_listing_follow_each_other_without_what_was_skipped(shop: Shop) -> None:
+    shop.store.submit([a_job(labels=["a"], title="odd" if number % 2 else "even") for number in range(120)])
+
+    for wanted in (Selection(), Selection(label="a"), Selection(search="odd")):
+        whole = [job.job_id for job in select(shop.store, wanted)]
+        for skip in (0, 1, 59, 119, 500):
+            rest = [job.job_id for look in looks(shop.store, wanted, skip=skip) for job in look.jobs]
+            assert rest == whole[skip:]
 
 
 def test_counts_tell_states_and_priority_queues(shop: Shop) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from farm.asking.request import JobRequest, notes_of, with_seeds
-from farm.asking.selection import Selection, select_ids
+from farm.asking.selection import Selection, looks, select_ids
 from farm.cli.graphs.options import takes_graph, with_options
 from farm.cli.graphs.rewrite_options import with_rewrite_options
 from farm.cli.jobs.diagnose_views import findings_view
@@ -37,6 +39,7 @@ JobId = Annotated[
 _BATCH: Final = 500  # jobs that are stored, and told, at once
 _MOST_JOBS: Final = 100_000  # of one command: more is a slip of the finger
 _MOST_PAGES: Final = 1_000_000
+_LONGEST_SEARCH_S: Final = 20.0  # before `ls` shows what it has found
 Labels = Annotated[list[str] | None, typer.Option("--label", "-l", help="A label; may be repeated.")]
 
 
@@ -154,7 +157,9 @@ def ls(
     door = door_of(context)
     first = (page - 1) * limit
     with door.farm() as farm:
-        found = [job.record for job in islice(farm.select(chosen.selection(farm)), first, first + limit)]
+        found, back_to = _listed(farm, chosen.selection(farm), skip=first, limit=limit)
+    if back_to is not None:
+        say(door.err, f"not searched to the end; --until {back_to:%Y-%m-%dT%H:%M:%S.%fZ} goes on from here")
     if json:
         as_json.put(door.out, [as_json.listed(job) for job in found])
         return
@@ -216,6 +221,21 @@ def open_clip(
         as_json.put(door.out, {"url": url, "opened": opened})
     elif not opened:
         say_link(door.out, "link", url)
+
+
+def _listed(
+    farm: Farm, wanted: Selection, *, skip: int, limit: int
+) -> tuple[list[JobRecord], datetime | None]:
+    """Some jobs, and since when they were submitted where older ones were not looked at for want of time."""
+    found: list[JobRecord] = []
+    began = time.monotonic()
+    for look in looks(farm.store, wanted, skip=skip):
+        found += look.jobs[: limit - len(found)]
+        if len(found) == limit:
+            break
+        if look.back_to is not None and time.monotonic() - began > _LONGEST_SEARCH_S:
+            return found, look.back_to
+    return found, None
 
 
 def _submitted(farm: Farm, request: JobRequest, count: int) -> Iterator[list[Job]]:

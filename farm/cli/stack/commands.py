@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from farm.cli.jobs.watching import view_for, watch_jobs
-from farm.cli.stack.demo import DEMO_FOLDER, demo_request, running_farm
+from farm.cli.stack.demo import DEMO_FOLDER, demo_request, keep_out_of_git, running_farm
 from farm.cli.stack.views import demo_view, news_line, stack_facts, stack_view
 from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
@@ -110,6 +110,8 @@ def demo(
             job = farm.submit_one(request)
             watch_jobs(farm.store, [job.job_id], view_for(Door(out=door.err, err=door.err), json=False))
             result = job.wait().result()
+            if out == DEMO_FOLDER:
+                keep_out_of_git(out)
             paths = result.download(out)
             url = result.url()
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,13 @@ def demo_request(prompt: str | None = None) -> JobRequest:
         },
         options={"labels": ["demo"], "priority": 0},
     )
+
+
+def keep_out_of_git(folder: Path) -> None:
+    """Have git pass over a folder of ours in somebody's tree, as `.venv` and `.farm` do."""
+    folder.mkdir(exist_ok=True)
+    with contextlib.suppress(FileExistsError), (folder / ".gitignore").open("x") as file:
+        file.write("*\n")
 
 
 @contextmanager

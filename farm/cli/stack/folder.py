@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from farm.cli.terminal.door import door_of
+from farm.cli.terminal.plain_help import PlainCommand
 
 
 def _remember(context: typer.Context, folder: Path | None) -> None:
@@ -29,7 +29,7 @@ def _carrier(
     """Nothing but the option: Typer makes it from here."""
 
 
-class StackCommand(TyperCommand):
+class StackCommand(PlainCommand):
     """A command whose door knows the folder that `--folder` names."""
 
     def __init__(self, *args: Any, params: list[Any] | None = None, **given: Any) -> None:

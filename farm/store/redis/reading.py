@@ -88,11 +88,16 @@ class RedisReading(RedisEpoch):
         until: datetime | None = None,
         limit: int = 50,
         cursor: str | None = None,
+        hints: Sequence[str] = (),
     ) -> Page:
         """Jobs submitted within [since, until), newest first; filters are joined by *and*."""
 
         def read(found: Sequence[Any]) -> list[JobRecord]:
-            return [record for flat in found if (record := _readable(flat)) is not None]
+            last = len(found) - 1
+            wanted = (
+                flat for at, flat in enumerate(found) if at == last or not hints or _may_have(flat, hints)
+            )
+            return [record for flat in wanted if (record := _readable(flat)) is not None]
 
         bounds = _Bounds(state=state, label=label, since=since, until=until)
         jobs, next_cursor = self._find("records", read, bounds, limit, cursor)
@@ -258,6 +263,15 @@ class RedisReading(RedisEpoch):
     def ping(self) -> dict[str, Any]:
         """Facts of the server; `farm.store.redis.server.check_server` judges them."""
         return read_facts(self._client, self.keys, fsync=self._safety.fsync)
+
+
+def _may_have(flat: Sequence[bytes], hints: Sequence[str]) -> bool:
+    fields = codec.fields_of(flat[1:])
+    try:
+        text = codec.text_of(fields)
+    except FarmError:
+        return True  # to be told of with those that cannot be read
+    return all(hint in text for hint in hints)
 
 
 def _readable(flat: Sequence[bytes]) -> JobRecord | None:

@@ -47,6 +47,7 @@ class MemoryReading(MemoryState):
         until: datetime | None = None,
         limit: int = 50,
         cursor: str | None = None,
+        hints: Sequence[str] = (),  # noqa: ARG002 - reading a record costs nothing here
     ) -> Page:
         """Jobs submitted within [since, until), newest first; filters are joined by *and*."""
         ids = self.find_ids(state=state, label=label, since=since, until=until, limit=limit, cursor=cursor)

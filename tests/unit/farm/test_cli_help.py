@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shlex
 
 import pytest
@@ -39,6 +40,15 @@ def test_an_example_is_what_its_command_takes(example: str) -> None:
     name, *words = typed(example)
 
     whole(name).make_context(name, words, obj=Door())
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_names_what_options_take_in_words(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*([name] if name else []), "--help"], door=Door()) == 0
+
+    shown = capsys.readouterr().out
+    assert "--help" in shown
+    assert re.findall(r"<(?:str|bool|int|float|path|list)\b|list\[|\|None", shown) == []
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in SERVE])

@@ -112,3 +112,27 @@ def test_the_line_of_a_command_in_the_help_is_what_its_function_says(name: str) 
 
     assert told is not None
     assert told.splitlines()[0] == COMMANDS[name].summary
+
+
+@pytest.mark.parametrize("module", ["farm.errors", "typer", "rich.console"])
+def test_an_interrupt_while_the_command_line_is_loaded_ends_it_without_a_traceback(
+    tmp_path: Path, module: str
+) -> None:
+    code = f"""
+import os, signal, sys
+
+class Interrupted:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupted())
+from farm.cli.__main__ import main
+main()
+"""
+
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "--version"], capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
