@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from pydantic import AliasChoices, BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
-from farm.errors import SettingsError
+from farm.errors import SettingsError, in_words
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -49,7 +49,7 @@ class FromEnvironment(BaseModel):
 def _in_words(error: ErrorDetails) -> str:
     """One fault, with its variable; what a group says of itself as a whole names its variables itself."""
     setting = ".".join(map(str, error["loc"]))
-    message = error["msg"].removeprefix("Value error, ")
+    message = in_words(error["msg"])
     return f"{setting}: {message}" if setting else message
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from farm import RedisSettings
 from farm.cli.main import run
 from farm.cli.terminal.door import Door, PlainConsole
 from farm.errors import FarmError, StatusUnreadable
 from farm.job import make_spec, spec_from_json
-from farm.settings import RedisSettings
 from farm.status.worker import WorkerStatus
 
 TYPED: list[list[str]] = [
