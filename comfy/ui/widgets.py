@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from comfy.graphs.links import is_link
 from comfy.node_defs.definitions import COMBO_TYPE, InputDef, NodeDef, Section, parse_inputs
 from comfy.node_defs.dynamic_inputs import DYNAMIC_COMBO, option_inputs, option_keys
 from comfy.ui.casts import cast_note, fits, is_doubtful
@@ -29,6 +30,8 @@ _NUMBERS: Final = frozenset({"INT", "FLOAT"})
 _SEEDS: Final = frozenset({"seed", "noise_seed"})
 # What stands behind a seed: what the editor does with it after a run.
 _CONTROLS: Final = frozenset({"fixed", "increment", "decrement", "randomize", "increment-wrap"})
+_FIXED: Final = "fixed"
+_UPLOAD: Final = "image"  # the button of an upload
 _CUSTOM_COMBO: Final = "CustomCombo"
 _UPLOADS: Final = frozenset({"image", "video", "audio", "file"})  # values of the editor's upload buttons
 _VIEWS: Final[Mapping[str, Any]] = {"IMAGECOMPARE": ["", ""]}  # what a view sends that is not empty text
@@ -131,6 +134,39 @@ def read_widgets(node: NodeDef, saved: Saved, others: Callable[[], Sequence[Node
         return _settled(reading, listed(saved.values))
     found = _settled(renamed, listed(saved.values))
     return Widgets(values=found.values, notes=(_version_note(renamed, told), *found.notes))
+
+
+def saved_values(node: NodeDef, given: Mapping[str, Any]) -> list[Any]:
+    """What the editor would save of a node's widgets with these values: `read_widgets` gives them back.
+
+    A seed stays as it is when the editor runs the graph.
+    """
+    values: list[Any] = []
+    for section in (Section.REQUIRED, Section.OPTIONAL):
+        inputs = node.of(section)
+        for each in inputs:
+            values += _saved(each, given)
+        values += [_UPLOAD] if any(each.is_upload for each in inputs) else []
+    return values
+
+
+def _saved(wanted: InputDef, given: Mapping[str, Any], prefix: str = "") -> Iterator[Any]:
+    if not is_widget(wanted) or _is_unsaved(wanted):
+        return
+    name = prefix + wanted.name
+    value = given.get(name)
+    value = _default(wanted) if value is None or is_link(value) else value
+    yield value["__value__"] if isinstance(value, Mapping) and set(value) == {"__value__"} else value
+    if _has_control(wanted):
+        yield _FIXED
+        yield from [""] if wanted.kind == COMBO_TYPE else []
+    for more in _brought_along(wanted, value):
+        yield from _saved(more, given, f"{name}." if wanted.kind == DYNAMIC_COMBO else "")
+
+
+def has_own_way(class_type: str) -> bool:
+    """Whether the editor saves a node of this class as its own script has it."""
+    return class_type in _OWN_WAYS
 
 
 def read_without_definition(saved: Saved) -> dict[str, Any] | None:

@@ -37,6 +37,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "templates": (
         "farm templates wan22-t2v-a14b",
         "farm templates wan22-t2v-a14b -o workflow_api.json",
+        "farm templates wan22-t2v-a14b -o workflow.json --editor",
         "farm templates mine --save workflow.json --bind mood=6.text",
     ),
     "workers": ("farm workers", "farm workers gpu-1"),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json as json_text
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from comfy.errors import GraphError
-from comfy.graphs.graph import find_input, no_such_input
+from comfy.graphs.graph import Graph, find_input, no_such_input
 from comfy.wan.templates import TEMPLATES, get_template
 from farm.asking.building import Built
 from farm.asking.graphs import read_graph
@@ -55,6 +55,9 @@ def templates(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write its graph here, as -p sets it."),
     ] = None,
+    editor: Annotated[
+        bool, typer.Option("--editor", help="Write it as ComfyUI's editor saves it, not in API format.")
+    ] = False,
     param: Parameters = None,
     bind: Bind = None,
     json: AsJson = False,
@@ -64,7 +67,7 @@ def templates(
     if save is not None:
         _save(door, name, request_of(save, bind=bind))
     elif out is not None:
-        _write(door, name, param, out)
+        _write(door, name, param, out, editor=editor)
     elif name is None:
         _list(door, json=json)
     elif (kept := None if name in TEMPLATES else read_saved(name)) is not None:
@@ -112,7 +115,7 @@ def _save(door: Door, name: str | None, request: JobRequest) -> None:
     say(door.out, f"kept in {save_template(name, graph, bind)}; use it with --template {name}")
 
 
-def _write(door: Door, name: str | None, param: list[str] | None, out: Path) -> None:
+def _write(door: Door, name: str | None, param: list[str] | None, out: Path, *, editor: bool) -> None:
     if name is None:
         raise typer.BadParameter("say which template NAME is meant")
     request = request_of(None, name, param)
@@ -120,9 +123,20 @@ def _write(door: Door, name: str | None, param: list[str] | None, out: Path) -> 
         # The file is there to be changed: what has to be given gets something that can be seen.
         needed = {each.name: f"({each.name})" for each in TEMPLATES[name].parameters if each.required}
         request = replace(request, parameters={**needed, **request.parameters})
-    text = json_text.dumps(_built(door, request).graph, indent=2, ensure_ascii=False) + "\n"
-    write_file(out, text, new=True)
-    say(door.out, f"written to {out}, in API format: drop it on ComfyUI's editor, or `farm submit {out}`")
+    graph = _built(door, request).graph
+    written = _drawn(door, graph) if editor else graph
+    write_file(out, json_text.dumps(written, indent=2, ensure_ascii=False) + "\n", new=True)
+    form = "as the editor saves it" if editor else "in API format"
+    say(door.out, f"written to {out}, {form}: drop it on ComfyUI's editor, or `farm submit {out}`")
+
+
+def _drawn(door: Door, graph: Graph) -> dict[str, Any]:
+    from comfy.ui.draw import draw
+
+    try:
+        return draw(graph, door.node_definitions())
+    except GraphError as exc:
+        raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc
 
 
 def _built(door: Door, request: JobRequest) -> Built:

@@ -12,6 +12,7 @@ import pytest
 from comfy.node_defs.definitions import shipped_definitions
 from tests.support import corpus
 from tests.support.browser import find_browser
+from tests.support.drawn import as_far_as_it_went, drawn_templates, without_titles
 from tests.tools.front_end import front_end
 
 pytestmark = [
@@ -34,3 +35,12 @@ def test_the_front_end_exports_what_is_kept_of_it() -> None:
     core = {name for name in names if "VHS" not in corpus.content(name).decode()}
     assert core
     assert {name: made[name] for name in core} == {name: corpus.exports()[name] for name in core}
+
+
+def test_the_front_end_opens_every_template_that_was_drawn() -> None:
+    static = Path(os.environ["COMFYUI_FRONT_END"])
+
+    with front_end(static, shipped_definitions(files={})) as page:
+        for name, (graph, workflow) in drawn_templates().items():
+            exported = page.export(workflow)
+            assert as_far_as_it_went(exported, graph) == without_titles(graph), name
