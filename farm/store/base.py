@@ -160,6 +160,7 @@ class StoreLimits:
     events_kept: int = 1000  # per job, about
     paces_kept: int = 5000  # kinds of jobs whose seconds are remembered, about 150 bytes each
     sweep_batch: int = 200  # most jobs touched of each kind in one sweep
+    looked_at: int = 500  # messages of each priority queue that one sweep holds against their jobs
     stale_batch: int = 5_000  # most messages of jobs that wait no more that one sweep drops
 
 

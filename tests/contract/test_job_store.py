@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -1245,7 +1246,7 @@ def test_a_sweep_does_nothing_when_nothing_is_wrong(shop: Shop) -> None:
     swept = shop.store.sweep()
 
     assert not swept
-    assert len(shop.pop_all()) == 6  # the claimed one's, too: notifications are only words
+    assert len(shop.pop_all()) == 5  # that of the claimed one is dropped: there are as many as jobs
 
 
 def test_only_waiting_jobs_are_announced(shop: Shop) -> None:
@@ -1283,7 +1284,22 @@ def test_messages_of_jobs_that_wait_no_more_do_not_stand_before_one_that_does(sh
 
     shop.store.sweep()
 
-    assert shop.pop_all() == [live, behind]
+    assert shop.pop_all() == [live]
+
+
+def test_messages_behind_one_that_waits_become_as_many_as_there_are_jobs(open_shop: Open) -> None:
+    shop = open_shop(replace(LONG, looked_at=7))
+    waiting = [shop.submit() for _ in range(30)]
+    gone, moved, running = waiting[5:25:2], waiting[6:12:2], waiting[14]
+    shop.store.cancel_many(gone)
+    shop.store.prioritize(moved, 2)
+    assert isinstance(shop.store.claim(running, worker="w1"), Claim)
+
+    for _ in range(30 // 7 + 2):
+        shop.store.sweep()
+
+    there = set(waiting) - {*gone, *moved, running}
+    assert shop.pop_all() == [*moved, *(job_id for job_id in waiting if job_id in there)]
 
 
 def test_a_message_of_a_job_that_waits_is_not_dropped(shop: Shop) -> None:

@@ -98,6 +98,7 @@ class RedisRepair(RedisLink):
             self.limits.sweep_batch,
             name,
             in_ms(self.limits.notify_again_after_s),
+            self.limits.looked_at,
             notification_list=self._notifier.list_key(queue, priority),
         )
 

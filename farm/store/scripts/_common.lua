@@ -166,6 +166,13 @@ local function is_in(list, item)
   return false
 end
 
+-- The job that a message announces, or nil when it is none of ours.
+local function announced(message)
+  local ok, told = pcall(cjson.decode, message)
+  local id = ok and type(told) == 'table' and (told.job_id or type(told.headers) == 'table' and told.headers.id)
+  return type(id) == 'string' and id or nil
+end
+
 -- What a worker says of itself, or nil when that is no JSON object: it must not end what was asked for.
 local function status_of(name)
   local ok, status = pcall(cjson.decode, redis.call('GET', key('worker', name)) or '')

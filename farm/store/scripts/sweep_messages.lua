@@ -2,15 +2,14 @@
 -- Each would cost a worker a fetch and a refused claim, and ten thousand of them the next job two minutes.
 -- KEYS: root, message lists. ARGV: events kept, most messages to drop. Answers how many were dropped.
 --
--- Only what the next pops would take is looked at, up to the first message of a job that waits: in the
--- middle of a list nothing can be removed without walking all of it.
+-- Only what the next pops would take is looked at, up to the first message of a job that waits. What stands
+-- behind it costs nobody anything but a look at the list, and is removed by sweep_priority_queue.
 local left = tonumber(ARGV[2])
 
 local function waits(message)
-  local ok, told = pcall(cjson.decode, message)
-  local id = ok and type(told) == 'table' and (told.job_id or type(told.headers) == 'table' and told.headers.id)
+  local id = announced(message)
   -- What is no message of ours is the worker's to drop, which says so.
-  return type(id) ~= 'string' or redis.call('HGET', key('job', id), 'state') == 'queued'
+  return not id or redis.call('HGET', key('job', id), 'state') == 'queued'
 end
 
 local dropped = 0

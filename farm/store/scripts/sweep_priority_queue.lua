@@ -1,5 +1,6 @@
 -- Find waiting jobs of one priority queue (queue and priority) whose message is missing.
--- KEYS: root, notification list. ARGV: events kept, most jobs to find, priority queue, ms after which to notify again.
+-- KEYS: root, notification list. ARGV: events kept, most jobs to find, priority queue, ms after which to notify again,
+-- most messages to look at.
 -- Answers {id, head, id, head, ...}, oldest first.
 --
 -- Messages are popped oldest first, so the missing ones are those of the oldest jobs. Two signs:
@@ -16,9 +17,32 @@ local waiting = redis.call('ZCARD', key(stored.priority_queue, priority_queue))
 if waiting == 0 then
   redis.call('SREM', root .. stored.priority_queues, priority_queue)
   redis.call('HDEL', root .. 'passed', priority_queue)
+  redis.call('HDEL', root .. 'looked', priority_queue)
   return {}
 end
+
+-- Of jobs that wait no more, or elsewhere by now: whoever looks at the list takes its length for a count of jobs. Each
+-- sweep looks at some, from where the last one came to; new messages come in before that, and are popped behind it.
+local function drop_stale(messages)
+  local from = tonumber(redis.call('HGET', root .. 'looked', priority_queue) or 0)
+  if from >= messages then from = 0 end
+  local some = redis.call('LRANGE', KEYS[2], from, from + ARGV[5] - 1)
+  local dropped = 0
+  for i, message in ipairs(some) do
+    local id = announced(message)
+    local job = id and load(id)
+    if id and not (job and job.state == 'queued' and priority_queue_of(job) == priority_queue) then
+      redis.call('LSET', KEYS[2], from + i - 1, 'stale')
+      dropped = dropped + 1
+    end
+  end
+  if dropped > 0 then redis.call('LREM', KEYS[2], dropped, 'stale') end
+  redis.call('HSET', root .. 'looked', priority_queue, from + #some - dropped)
+  return dropped
+end
+
 local messages = redis.call('LLEN', KEYS[2])
+if messages > waiting then messages = messages - drop_stale(messages) end
 local wanted = math.min(waiting, batch) - messages
 local oldest = redis.call('ZRANGE', key(stored.priority_queue, priority_queue), 0, 0, 'WITHSCORES')
 local passed = tonumber(redis.call('HGET', root .. 'passed', priority_queue) or 0)

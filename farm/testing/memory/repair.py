@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from datetime import timedelta
 
@@ -60,9 +61,11 @@ class MemoryRepair(MemoryState):
             while notifications and not self._waits(notifications[-1]):
                 notifications.pop()
 
-    def _waits(self, job_id: str) -> bool:
+    def _waits(self, job_id: str, where: PriorityQueue | None = None) -> bool:
         kept = self._jobs.get(job_id)
-        return kept is not None and kept.record.state is JobState.QUEUED
+        return (
+            kept is not None and kept.record.state is JobState.QUEUED and where in (None, kept.priority_queue)
+        )
 
     def _lease_is_over(self, kept: Kept) -> bool:
         return kept.record.lease_until is not None and kept.record.lease_until <= self._now()
@@ -134,6 +137,10 @@ class MemoryRepair(MemoryState):
                 queues.setdefault(kept.priority_queue, []).append(kept)
         found: list[Kept] = []
         for mine, waiting in queues.items():
+            if len(self._notifications.get(mine, ())) > len(waiting):
+                self._notifications[mine] = deque(
+                    job_id for job_id in self._notifications[mine] if self._waits(job_id, mine)
+                )
             messages = len(self._notifications.get(mine, ()))
             wanted, younger = min(len(waiting), self.limits.sweep_batch) - messages, self._last_order + 1
             oldest = waiting[0]
