@@ -216,7 +216,7 @@ def _steer(door: Door, chosen: Chosen, order: _Order, *, dry_run: bool, yes: boo
         for job_id, state in states.items():
             say(door.out, f"{job_id} {order.told(state)}")
         if not states:
-            say(door.err, "no such jobs")
+            say(door.err, f"no job that could be {order.done} is among them")
     if not all(order.fits(state) for state in states.values()):
         raise typer.Exit(ExitCode.NOT_NOW)
 

@@ -224,3 +224,16 @@ def test_a_file_that_is_there_is_not_replaced_by_a_template(cli: Cli, tmp_path: 
 
     assert (ended.code, "is there already" in ended.err) == (ExitCode.USAGE, True)
     assert file.read_text() == "mine"
+
+
+def test_a_template_as_the_editor_saves_it_is_submitted_with_what_was_set(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "workflow.json"
+
+    written = cli("templates", "wan22-t2v-a14b", "-o", str(file), "--editor", "-p", "steps=8")
+    ended = cli("submit", str(file), "-p", "prompt=a crow", "-p", "seed=7", "--json")
+
+    assert (written.code, ended.code) == (0, 0), written.err + ended.err
+    assert json.loads(file.read_text())["version"] == 0.4
+    spec = cli.store.get(ended.json["jobs"][0]).spec
+    assert spec.title.startswith("a crow \u00b7 seed 7")
+    assert "8 steps" in spec.title
