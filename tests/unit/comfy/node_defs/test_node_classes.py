@@ -11,7 +11,7 @@ from comfy.graphs.path_gate import path_problems
 from comfy.graphs.required import input_files, is_output, model_files, output_nodes
 from comfy.graphs.values import literal
 from comfy.judging.validation import validate
-from comfy.node_defs.definitions import Definitions, NodeDef, shipped_definitions
+from comfy.node_defs.definitions import Definitions, NodeDef, parse_node, shipped_definitions
 from comfy.node_defs.node_classes import (
     CLASSES,
     FIRST_INPUT,
@@ -22,6 +22,7 @@ from comfy.node_defs.node_classes import (
     node_class,
     work_of,
 )
+from comfy.node_defs.snapshot import pack_forms, pack_rows, sources_of
 from comfy.wan.roles import find_roles
 from tests.support.model_inputs import model_inputs
 
@@ -76,6 +77,22 @@ def test_a_model_is_looked_for_in_a_folder_from_which_the_server_offers_it(
     of_gguf = {"unet_gguf": "diffusion_models", "clip_gguf": "text_encoders"}
 
     assert model_folder(name, input_name) in {of_gguf.get(folder, folder) for folder in folders}
+
+
+def models_of_the_wrapper() -> dict[tuple[str, str], str]:
+    """(class, input) -> folder, of each model that the wrapper for WAN looks for in a single one."""
+    return {
+        (name, each.name): folders[0]
+        for name, rows in pack_rows().items()
+        if rows[0][0] == "custom_nodes.ComfyUI-WanVideoWrapper"
+        for each in parse_node(name, pack_forms(name)[0]).inputs
+        if len(folders := sources_of(each.choices)) == 1 and folders[0] not in ("devices", "unknown")
+    }
+
+
+@pytest.mark.parametrize(("place", "folder"), models_of_the_wrapper().items())
+def test_the_folder_of_each_loader_of_the_wrapper_is_known(place: tuple[str, str], folder: str) -> None:
+    assert model_folder(*place) == folder
 
 
 def test_most_of_the_table_is_held_against_real_servers() -> None:
