@@ -42,7 +42,8 @@ def client_at(address: RedisAddress, **options: Any) -> redis.Redis:
         host, port = address.hosts[0]
         # Its own pool, which `close` gives back.
         return make(host=host, port=port, ssl=bool(address.tls), **address.tls, **given)
-    ask = {name: value for name, value in options.items() if name.startswith("socket_")}
+    # Without our own, each of the sentinels that are away would be tried for several seconds more.
+    ask = {name: value for name, value in options.items() if name.startswith(("socket_", "retry"))}
     manage: Callable[..., Any] = Sentinel
     manager = manage(list(address.hosts), sentinel_kwargs={**ask, **address.sentinel_credentials})
     find: Callable[..., redis.Redis] = manager.master_for
