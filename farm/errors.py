@@ -10,7 +10,6 @@ FarmError
 ├── JobFailed                waited for a job that ended failed, canceled or expired
 ├── WaitTimeout              the job had not ended when the caller's time was up
 ├── NoResult                 a result was asked of a job that has none
-├── LeaseLost                the attempt is no longer ours: a newer one runs, or the job ended
 ├── KeyNotFound              no API key of that id
 ├── SettingsError            a setting is missing or wrong; names the variable
 ├── StoreUnavailable         Redis cannot be reached, or refuses us
@@ -170,15 +169,6 @@ class NoResult(FarmError):
         super().__init__(f"job {job_id} is {state} and has no result")
         self.job_id = job_id
         self.state = state
-
-
-class LeaseLost(FarmError):
-    """This attempt may not go on: the lease ran out and somebody else decides now."""
-
-    def __init__(self, job_id: str, attempt: int) -> None:
-        super().__init__(f"attempt {attempt} at job {job_id} has lost its lease")
-        self.job_id = job_id
-        self.attempt = attempt
 
 
 class SettingsError(FarmError):
