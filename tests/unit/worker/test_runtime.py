@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from farm.job import JobState
 from farm.settings.redis import RedisSettings
 from farm.status.not_fetching import NotFetching
 from farm.store.base import Drain, Refused
+from farm.store.redis.safety import Durability
 from tests.support.emulator_thread import EmulatorThread
 from tests.support.valkey import eventually
 from tests.support.whole_worker import NAME, SilentLine, WholeWorker, settings_here
@@ -205,6 +207,37 @@ def test_a_worker_starts_while_the_storage_is_away_and_publishes_when_it_is_back
     eventually(lambda: whole.says(lambda it: it.storage.trouble is None))
 
 
+def test_the_right_to_finished_files_is_renewed_before_all_else_when_their_worker_starts(
+    emulator_thread: EmulatorThread, tmp_path: Path
+) -> None:
+    before = WholeWorker(emulator_thread, tmp_path)
+    before.begin()
+    before.storage.broken = StorageUnavailable("folder", "unplugged")
+    job_id = before.submit()
+    assert before.work_on(job_id) == "queued"
+    before.worker.stop()
+    again, asked = WholeWorker(emulator_thread, tmp_path), list[str]()
+    again.storage.broken = before.storage.broken
+    for name in ("keep_on_hold", "ping", "sweep", "acquire", "drain_of", "put_worker"):
+        _note_calls(again.store, name, asked)
+
+    again.worker.start()
+    again.worker.stop()
+
+    assert asked[0] == "keep_on_hold"
+    assert "put_worker" in asked
+
+
+def test_a_worker_says_at_its_start_how_durable_jobs_are(
+    whole: WholeWorker, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        whole.begin()
+
+    told = [each.__dict__ for each in caplog.records if each.__dict__.get("event") == "redis_durability"]
+    assert [(each["durability"], each["loses"]) for each in told] == [("none", Durability.NONE.loses)]
+
+
 def test_a_worker_that_stops_takes_its_status_back_and_lets_go_of_everything(
     whole: WholeWorker, emulator_thread: EmulatorThread, tmp_path: Path
 ) -> None:
@@ -244,6 +277,16 @@ def test_a_worker_is_built_without_asking_redis_or_the_storage(
     with pytest.raises(FarmError):
         worker.start()
     worker.stop()
+
+
+def _note_calls(store: object, name: str, asked: list[str]) -> None:
+    call = getattr(store, name)
+
+    def noted(*args: object, **given: object) -> object:
+        asked.append(name)
+        return call(*args, **given)
+
+    vars(store)[name] = noted  # what all connections of the worker share
 
 
 def _suppressed(act: Callable[[], None]) -> Callable[[], None]:
