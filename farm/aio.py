@@ -27,10 +27,11 @@ from types import TracebackType
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, Unpack
 
 from comfy.wan.binding import Bindings
+from farm.arguments import EventId, checks_arguments
 from farm.asking.building import GraphSource, InputSource
 from farm.asking.request import JobOptions, JobRequest
 from farm.asking.selection import Selection
-from farm.client import BATCH, Farm, succeeded
+from farm.client import BATCH, Farm, StateName, succeeded
 from farm.errors import JobFailed, WaitTimeout
 from farm.handle import Job, Result, result_of
 from farm.job import Artifact, JobEvent, JobRecord, JobResult, JobState
@@ -63,6 +64,7 @@ def _in_a_thread(
     return ask
 
 
+@checks_arguments
 class AsyncFarm:
     """`Farm` for one event loop.
 
@@ -155,7 +157,7 @@ class AsyncFarm:
     async def list(
         self,
         *,
-        state: JobState | str | None = None,
+        state: JobState | StateName | None = None,
         label: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
@@ -178,7 +180,9 @@ class AsyncFarm:
     queue_positions = _in_a_thread(Farm.queue_positions)
     recent_events = _in_a_thread(Farm.recent_events)
 
-    async def events(self, job_id: str, *, after: str = "0", live: bool = True) -> AsyncIterator[JobEvent]:
+    async def events(
+        self, job_id: str, *, after: EventId = "0", live: bool = True
+    ) -> AsyncIterator[JobEvent]:
         """As `Farm.events`: ``async for event in farm.events(job_id)``."""
         read = functools.partial(self._farm.store.events, job_id, limit=1000)
         record = await self._record(job_id)
@@ -299,6 +303,7 @@ class AsyncFarm:
         return await loop.run_in_executor(self._pool, functools.partial(function, *args, **kwargs))
 
 
+@checks_arguments
 class AsyncJob:
     """One job, as it was when last asked for, and what can be done with it."""
 
@@ -332,7 +337,7 @@ class AsyncJob:
         self._record = (await self._farm.wait(self.job_id, timeout_s=timeout_s)).record
         return self
 
-    def events(self, *, after: str = "0", live: bool = True) -> AsyncIterator[JobEvent]:
+    def events(self, *, after: EventId = "0", live: bool = True) -> AsyncIterator[JobEvent]:
         """As `Farm.events`."""
         return self._farm.events(self.job_id, after=after, live=live)
 
@@ -351,6 +356,7 @@ class AsyncJob:
         return AsyncResult(self._farm, self._farm._result_of(record))
 
 
+@checks_arguments
 class AsyncResult:
     """The files of a succeeded job."""
 

@@ -12,11 +12,12 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self, Unpack
 
 from comfy.doctor.report import Report
 from comfy.node_defs.definitions import Definitions
 from comfy.wan.binding import Bindings
+from farm.arguments import Cursor, EventId, Gib, Many, Only, checks_arguments
 from farm.asking.admission import check_classes
 from farm.asking.building import GraphSource, InputSource
 from farm.asking.content import content_of
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 _BLOCK_S: Final = 1.0  # longest single wait for news; a lost event costs no more than this
 BATCH: Final = 500  # jobs of one round trip
+StateName = Annotated[str, Only(set(JobState).__contains__, ", ".join(JobState))]
 _LONGEST_REASON: Final = 1000
 _MOST_PROBLEMS: Final = 20  # of one refused batch: nobody reads more
 
@@ -65,6 +67,7 @@ class Checked:
     notes: tuple[str, ...] = ()  # what was taken otherwise than it was given, in words
 
 
+@checks_arguments
 class Farm:
     """The farm, seen by a producer.
 
@@ -228,9 +231,7 @@ class Farm:
             return [self.node_definitions]
         return [functools.partial(_itself, form) for form in self._preflight.forms()]
 
-    def plan(
-        self, request: JobRequest, *, gpus: Sequence[str] = (), vram_gib: float | None = None
-    ) -> JobPlan:
+    def plan(self, request: JobRequest, *, gpus: Sequence[str] = (), vram_gib: Gib | None = None) -> JobPlan:
         """Quote a job before it is rendered: memory, VRAM class, seconds on each card of the fleet.
 
         Args:
@@ -296,7 +297,7 @@ class Farm:
     def list(
         self,
         *,
-        state: JobState | str | None = None,
+        state: JobState | StateName | None = None,
         label: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
@@ -334,8 +335,8 @@ class Farm:
         label: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
+        limit: Many = 50,
+        cursor: Cursor | None = None,
     ) -> Page:
         """One page of a listing, newest first, for who goes on with it later by its `next_cursor`."""
         return self.store.find(state=state, label=label, since=since, until=until, limit=limit, cursor=cursor)
@@ -344,11 +345,11 @@ class Farm:
         """Of each of the jobs that waits for a worker: how many of its VRAM class come before it."""
         return self.store.queue_positions(job_ids)
 
-    def recent_events(self, job_id: str, *, limit: int = 20) -> builtins.list[JobEvent]:
+    def recent_events(self, job_id: str, *, limit: Many = 20) -> builtins.list[JobEvent]:
         """The newest events of a job that has been claimed, oldest first."""
         return self.store.recent_events(job_id, limit=limit)
 
-    def events(self, job_id: str, *, after: str = "0", live: bool = True) -> Iterator[JobEvent]:
+    def events(self, job_id: str, *, after: EventId = "0", live: bool = True) -> Iterator[JobEvent]:
         """What happened and happens to a job, in order; ends when the job has ended.
 
         Args:

@@ -1,8 +1,12 @@
 """Everything that the farm can refuse or fail at, as types.
 
+What a public call is given gives a result or one of these. A `TypeError` says that the call itself is wrong:
+it has no such argument, or one is missing.
+
 FarmError
 ├── InvalidJob               the job cannot be accepted as it is; `problems` name the field or node
 │   └── Unplaceable          … by no worker that lives now; it may be parked until one that fits comes
+├── InvalidArgument          a public call was given what no such argument can be; names it
 ├── IdempotencyConflict      the idempotency key is taken by a different job
 ├── JobNotFound              no job of that id (never submitted, or past its retention)
 │   └── JobForgotten         Redis lost all its data, and most likely this job with it
@@ -69,6 +73,15 @@ class InvalidJob(FarmError):
         self.problems = found[:_MOST_PROBLEMS]
         more = f"; … and {len(found) - _MOST_PROBLEMS:,} more" if len(found) > _MOST_PROBLEMS else ""
         super().__init__("; ".join(str(problem) for problem in self.problems) + more)
+
+
+class InvalidArgument(FarmError):
+    """A call was given something that this argument of it cannot be."""
+
+    def __init__(self, name: str, fault: str) -> None:
+        super().__init__(f"{name} {fault}")
+        self.name = name
+        self.fault = fault
 
 
 class Unplaceable(InvalidJob):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, Self
 
+from farm.arguments import EventId, checks_arguments
 from farm.errors import NoResult
 from farm.job import Artifact, JobEvent, JobRecord, JobResult, JobState
 from farm.storage import Storage
@@ -16,6 +17,7 @@ from farm.store.follow import past_events
 from farm.store.roles import JobReader, SubmitterStore
 
 
+@checks_arguments
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """The files of a succeeded job."""
@@ -91,6 +93,7 @@ class FarmOfJobs(Protocol):
         """As `Farm.retry`."""
 
 
+@checks_arguments
 class Job:
     """One job, as it was when last asked for, and what can be done with it."""
 
@@ -131,7 +134,7 @@ class Job:
         self._record = self._farm.wait(self.job_id, timeout_s=timeout_s).record
         return self
 
-    def events(self, *, after: str = "0", live: bool = True) -> Iterator[JobEvent]:
+    def events(self, *, after: EventId = "0", live: bool = True) -> Iterator[JobEvent]:
         """As `Farm.events`."""
         return self._farm.events(self.job_id, after=after, live=live)
 

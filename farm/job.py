@@ -25,7 +25,7 @@ from comfy.graphs.plain_json import exceeds
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.options import DEFAULT_OPTIONS, RewriteOptions
 from farm.errors import InvalidJob, Problem, in_words
-from farm.limits import LONGEST_TEXT, bounded, short
+from farm.limits import LONGEST_TEXT, bounded, check_key, short
 
 SCHEMA_VERSION: Final = 1  # in every record; a reader refuses a newer one rather than guess
 
@@ -202,18 +202,24 @@ class VideoFacts:
     has_audio: bool = False
 
 
+# As they are read: a record may hold what no worker of ours has written there.
+StoredKey = Annotated[str, AfterValidator(check_key)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Size = Annotated[int, Field(ge=0)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
     """One stored output."""
 
-    key: str  # S3 key, within the bucket
-    size_bytes: int
-    sha256: str
+    key: StoredKey  # S3 key, within the bucket
+    size_bytes: Size
+    sha256: Sha256
     media_type: str  # "video/mp4", "image/png", …
     node_id: str | None = None  # the node that made it
     filename: str = ""  # as ComfyUI named it
     video: VideoFacts | None = None
-    poster_key: str | None = None  # JPEG of a frame, for lists
+    poster_key: StoredKey | None = None  # JPEG of a frame, for lists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +246,7 @@ class JobResult:
 
     bucket: str
     artifacts: tuple[Artifact, ...]  # never empty
-    manifest_key: str
+    manifest_key: StoredKey
     timings_s: dict[str, float] = field(default_factory=dict)  # "queue", "prepare", "execute", "publish", …
     emulated: bool = False  # drawn by the emulator: no WAN model has seen it
     comfyui_version: str | None = None  # of the server that ran the graph

@@ -5,6 +5,7 @@ These are no settings: producer, store, worker and gateway have to agree on them
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable, Mapping
 from itertools import islice
@@ -20,7 +21,10 @@ MOST_PARAMETERS: Final = 1000  # of one job
 MOST_BLOB_BYTES: Final = 64 << 20  # node definitions or model names of one worker, unpacked
 LONGEST_TEXT: Final = 4000  # characters of each text that is stored with a job: an error, a note
 MOST_LISTED: Final = 100  # entries of each list in a message, or that is stored with an error
+MAX_SEGMENT_BYTES: Final = 200  # of a key in the storage, between two slashes
+MAX_KEY_BYTES: Final = 1024
 _DEEPEST: Final = 6
+_SEGMENT: Final = re.compile(r"[a-z0-9._-]+")
 
 
 def short(text: str, *, longest: int = LONGEST_TEXT) -> str:
@@ -67,3 +71,19 @@ def unpacked(data: bytes, *, most_bytes: int, words: bytes = b"") -> bytes:
     if unpacker.unconsumed_tail or not unpacker.eof:
         raise RecordUnreadable(f"what is stored is damaged, or unpacks to more than {most_bytes >> 20} MiB")
     return whole
+
+
+def check_key(key: str) -> str:
+    """The key itself, if every store takes it.
+
+    Raises:
+        ValueError: it breaks the rule that `farm.storage.keys` tells.
+    """
+    for segment in key.split("/"):
+        if not _SEGMENT.fullmatch(segment) or segment in (".", "..") or len(segment) > MAX_SEGMENT_BYTES:
+            raise ValueError(
+                f"{key!r} is no key of ours: {segment!r} must be 1 to {MAX_SEGMENT_BYTES} of a-z 0-9 . _ -"
+            )
+    if len(key) > MAX_KEY_BYTES:
+        raise ValueError(f"a key of {len(key)} bytes is longer than the {MAX_KEY_BYTES} that S3 takes")
+    return key

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 
+from farm.arguments import check_argument
 from farm.asking.selection import Selection, select_ids
 from farm.errors import IllegalMove, InvalidJob, JobNotFound, Problem, StorageUnavailable
 from farm.job import LEAST_URGENT, MOST_URGENT, JobState
@@ -18,8 +19,14 @@ Wanted = Selection | Iterable[str]  # or their ids
 
 
 def ids_of(store: SubmitterStore, wanted: Wanted) -> list[str]:
-    """The ids of the jobs that are meant, in order."""
-    return list(select_ids(store, wanted) if isinstance(wanted, Selection) else wanted)
+    """The ids of the jobs that are meant, in order.
+
+    Raises:
+        InvalidArgument: what was given for one is no id.
+    """
+    ids = list(select_ids(store, wanted) if isinstance(wanted, Selection) else wanted)
+    check_argument("jobs", ids, Sequence[str])  # an iterator could give anything
+    return ids
 
 
 def prioritize(store: SubmitterStore, job_ids: Sequence[str], priority: int) -> dict[str, JobState]:

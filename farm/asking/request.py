@@ -85,7 +85,13 @@ class JobRequest:
         options: JobOptions | None = None,
         **more: Unpack[JobOptions],
     ) -> None:
-        """What `Farm.submit` takes; options come one by one, or together as `options`."""
+        """What `Farm.submit` takes; options come one by one, or together as `options`.
+
+        Raises:
+            InvalidJob: `options` are none.
+        """
+        if not isinstance(options, Mapping | None):
+            raise InvalidJob([_not(options, "options", "are names with values")])
         given = {
             "graph": graph,
             "template": template,

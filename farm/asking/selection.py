@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from comfy.graphs.graph import Graph
 from comfy.graphs.links import inputs_of
+from farm.arguments import checks_arguments
 from farm.asking.graphs import roles_of
 from farm.job import JobRecord, JobState
 from farm.storage.downloads import seed_of
@@ -23,6 +24,7 @@ _OF_RECORD: Final = ("worker", "queue", "attempt")
 _OF_SPEC: Final = ("template", "priority", "title")
 
 
+@checks_arguments
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """Jobs for which all that is given holds; nothing given is every job."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from farm.limits import check_key
 from farm.storage.base import ListedObject, S3Patience, Storage, StoredFile
-from farm.storage.keys import KeyLayout, check_key, media_type_of, parse_s3_uri, safe_name
+from farm.storage.keys import KeyLayout, media_type_of, parse_s3_uri, safe_name
 from farm.storage.s3 import S3Storage
 
 __all__ = [

@@ -13,10 +13,8 @@ from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-MAX_SEGMENT_BYTES: Final = 200
-MAX_KEY_BYTES: Final = 1024
+from farm.limits import MAX_SEGMENT_BYTES, check_key
 
-_SEGMENT: Final = re.compile(r"[a-z0-9._-]+")
 _ATTEMPT: Final = re.compile(r"[0-9a-f]{32}|[0-9]{1,9}")  # the token of a claim; before, a number
 
 # Written out rather than asked of `mimetypes`, which reads the host's own tables: a file must get the
@@ -108,22 +106,6 @@ class KeyLayout:
     @property
     def _root(self) -> str:
         return f"{self.prefix}/" if self.prefix else ""
-
-
-def check_key(key: str) -> str:
-    """The key itself, if every store takes it.
-
-    Raises:
-        ValueError: it breaks the rule of this module.
-    """
-    for segment in key.split("/"):
-        if not _SEGMENT.fullmatch(segment) or segment in (".", "..") or len(segment) > MAX_SEGMENT_BYTES:
-            raise ValueError(
-                f"{key!r} is no key of ours: {segment!r} must be 1 to {MAX_SEGMENT_BYTES} of a-z 0-9 . _ -"
-            )
-    if len(key) > MAX_KEY_BYTES:
-        raise ValueError(f"a key of {len(key)} bytes is longer than the {MAX_KEY_BYTES} that S3 takes")
-    return key
 
 
 def safe_name(filename: str) -> str:

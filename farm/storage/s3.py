@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from farm.errors import BucketNotFound, ObjectDamaged, ObjectNotFound, StorageUnavailable, TransferStopped
+from farm.limits import check_key
 from farm.storage.base import (
     ListedObject,
     ProgressHook,
@@ -29,7 +30,7 @@ from farm.storage.base import (
     store_input,
 )
 from farm.storage.endpoint import S3Endpoint, public_endpoint, read_endpoint
-from farm.storage.keys import KeyLayout, check_key
+from farm.storage.keys import KeyLayout
 
 if TYPE_CHECKING:
     from farm.settings.s3 import S3Settings

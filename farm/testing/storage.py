@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from farm.errors import BucketNotFound, ObjectDamaged, ObjectNotFound, StorageUnavailable, TransferStopped
+from farm.limits import check_key
 from farm.storage.base import (
     ListedObject,
     ProgressHook,
@@ -19,7 +20,7 @@ from farm.storage.base import (
     sha256_of,
     store_input,
 )
-from farm.storage.keys import KeyLayout, check_key
+from farm.storage.keys import KeyLayout
 
 _PIECE_BYTES = 1 << 20
 _MARK = ".part"  # of a file that is not whole yet; no key of ours ends so

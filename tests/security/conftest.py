@@ -23,7 +23,7 @@ _KINDS: Final = {
         "users_by_role",
     ),
     "H. One reading of every address": ("addresses", "managed_redis"),
-    "I. Nothing but our own errors": ("nothing_but_our_errors",),
+    "I. Nothing but our own errors": ("nothing_but_our_errors", "public_calls"),
 }
 _KIND_OF: Final = {f"test_{name}": kind for kind, names in _KINDS.items() for name in names}
 _HERE: Final = Path(__file__).parent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import time
 import zlib
@@ -25,7 +26,7 @@ from farm.settings.redis import RedisSettings
 from farm.status.worker import ModelsStatus, WorkerStatus, read_status
 from farm.storage.downloads import download_all
 from farm.store.base import Claim, Refused, StoreLimits
-from farm.store.codec import event_from, head_from_json, record_from, unpack_spec
+from farm.store.codec import RESULT, event_from, head_from_json, record_from, unpack_spec
 from farm.store.redis.store import RedisJobStore, connect
 from farm.testing import MemoryJobStore, PlainNotifier
 from farm.testing.storage import FolderStorage
@@ -100,6 +101,37 @@ def test_a_damaged_field_of_a_record_is_told_as_ours(
         )
 
     assert readable < len(_GARBAGE)  # of the texts some are texts, after all
+
+
+_KEYS: Final = (
+    *("../x.mp4", "/etc/passwd", "jobs//x.mp4", "jobs/./x.mp4", "jobs/../../x.mp4", "", "/", "."),
+    *("jobs/x\0.mp4", "jobs/\x1b[31m.mp4", "jobs/\u202ex.mp4", "jobs/x y.mp4", "jobs\\x.mp4", "jobs/x?y=1"),
+    *("s3://elsewhere/x.mp4", "http://10.0.0.7/x.mp4", "x" * 300, "x/" * 600 + "x", "jobs/%2e%2e/x.mp4"),
+)
+_OF_RESULTS: Final = (
+    *({"key": key} for key in _KEYS),
+    *({"poster_key": key} for key in _KEYS),
+    *({"manifest_key": key} for key in _KEYS),
+    *({"sha256": text} for text in ("", "x", "AB" * 32, "../" * 20, "ab" * 33)),
+    *({"size_bytes": size} for size in (-1, -(2**70), "many", 0.5)),
+)
+
+
+@pytest.mark.parametrize("changes", _OF_RESULTS, ids="-".join)
+def test_a_result_that_no_worker_of_ours_has_written_is_not_believed(
+    changes: dict[str, Any], client: redis.Redis, store: RedisJobStore
+) -> None:
+    (job,) = store.submit([a_job()])
+    result = RESULT.dump_python(a_result(), mode="json")
+    place = result if "manifest_key" in changes else result["artifacts"][0]
+    client.hset(store.keys.job(job.job_id), "result", json.dumps(result))
+    assert store.get(job.job_id).result == a_result()
+
+    place |= changes
+    client.hset(store.keys.job(job.job_id), "result", json.dumps(result))
+
+    with pytest.raises(RecordUnreadable):
+        store.get(job.job_id)
 
 
 def test_one_damaged_record_hides_no_other(client: redis.Redis, store: RedisJobStore) -> None:

@@ -1,12 +1,47 @@
-"""Graphs that were made to hurt: every entry has to answer them soon, clearly, in little memory."""
+"""Graphs and values that were made to hurt: every entry answers them soon, clearly, in little memory."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
 Graph = dict[Any, Any]
+
+# What JSON, Python and people put where something else belongs.
+ODD: Final[tuple[Any, ...]] = (
+    None,
+    True,
+    -1,
+    10**4000,
+    2**63,
+    1e308,
+    math.nan,
+    math.inf,
+    "",
+    "\ud800",
+    "\0",
+    "x" * 100_000,
+    "../x",
+    "1",
+    "http://[::1",
+    [],
+    [[]],
+    ["1", 0],
+    ["1", True],
+    ["1", 1e9],
+    [["1", 0]],
+    {},
+    {"": ""},
+    {"__value__": [[]]},
+    {"class_type": "KSampler"},
+    b"bytes",
+    object(),
+    {1: 2},
+    (1, 2),
+    range(3),
+)
 
 _SAVE: Final = {"class_type": "SaveImage", "inputs": {"images": ["0", 0], "filename_prefix": "x"}}
 

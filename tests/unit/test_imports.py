@@ -36,6 +36,7 @@ FLOORS = {
         {"outside", "storage", "store"},
         {"settings", "status"},
         {"job", "process", "redis_address", "s3_address"},
+        {"arguments"},
         {"limits"},
         {"errors", "installed", "logs"},
     ],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from farm.storage.keys import KeyLayout, check_key, media_type_of, parse_s3_uri, safe_name
+from farm.limits import check_key
+from farm.storage.keys import KeyLayout, media_type_of, parse_s3_uri, safe_name
 from tests.support.jobs import TOKEN
 
 
