@@ -92,6 +92,11 @@ class AsyncFarm:
         """Where results and inputs are kept."""
         return self._farm.storage
 
+    @property
+    def store(self) -> SubmitterStore:
+        """Where jobs are kept; its methods block (`call`)."""
+        return self._farm.store
+
     async def submit(
         self,
         graph: GraphSource | None = None,

@@ -15,6 +15,7 @@ FarmError
 ├── WaitTimeout              the job had not ended when the caller's time was up
 ├── NoResult                 a result was asked of a job that has none
 ├── KeyNotFound              no API key of that id
+├── WebhookNotFound          no webhook of that id
 ├── SettingsError            a setting is missing or wrong; names the variable
 ├── StoreUnavailable         Redis cannot be reached, or refuses us
 │   └── StoreMisconfigured   it answers, but would lose jobs as it is set up
@@ -143,6 +144,14 @@ class KeyNotFound(FarmError):
     def __init__(self, key_id: str) -> None:
         super().__init__(f"there is no API key {key_id[:50]!r}; `farm keys list` names them")
         self.key_id = key_id
+
+
+class WebhookNotFound(FarmError):
+    """There is no such webhook."""
+
+    def __init__(self, webhook_id: str) -> None:
+        super().__init__(f"there is no webhook {webhook_id[:50]!r}; `farm webhooks list` names them")
+        self.webhook_id = webhook_id
 
 
 class IllegalMove(FarmError):

@@ -25,6 +25,7 @@ from farm.store.redis.server import check_server, doubts
 from farm.store.redis.store import connect, store_limits
 from farm.store.roles import JobStore
 from farm.upkeep.cleaning import Cleaner, limits_of
+from farm.upkeep.courier import courier_of
 from farm.upkeep.janitor import Janitor
 from farm.upkeep.steward import Steward
 from worker.comfyui.own_comfy import OwnComfy
@@ -408,7 +409,13 @@ def assemble(
         retained=retained,
         storage_watch=storage_watch,
         name=name,
-        steward=Steward(opened(), holder=name, sweep_s=limits.sweep_s, grace_s=limits.grace_s),
+        steward=Steward(
+            opened(),
+            holder=name,
+            sweep_s=limits.sweep_s,
+            grace_s=limits.grace_s,
+            courier=courier_of(opened(), own),
+        ),
         desk=desk,
         draining=draining,
         drain_grace_s=own.drain_grace_s,

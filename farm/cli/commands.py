@@ -132,6 +132,10 @@ PANELS: Final[Mapping[str, Mapping[str, Command]]] = {
             "gateway.commands",
             "Serve a page and HTTP contracts (Comfy API v2 …) until told to end; see docs/gateway.md.",
         ),
+        "webhooks": Command(
+            "farm.cli.gateway.webhooks",
+            "Have the ends of jobs told to addresses, signed; the steward sends (docs/webhooks.md).",
+        ),
         "keys": Command(
             "gateway.commands",
             "Make, list and revoke the API keys of the gateway; a key is shown once, when it is made.",

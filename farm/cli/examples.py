@@ -49,6 +49,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "clean": ("farm clean --dry-run",),
     "metrics": ("farm metrics",),
     "gateway": ("farm gateway",),
+    "webhooks": ("farm webhooks", "farm webhooks add https://example.com/ended"),
     "keys": ("farm keys", "farm keys create studio"),
     "up": ("farm up", "farm up --no-flower", "farm up --folder ~/farm"),
     "demo": ("farm demo", 'farm demo --prompt "a crow on a wire"'),

@@ -15,11 +15,11 @@ from typing import Final
 from farm.errors import KeyNotFound, SettingsError
 from farm.job import JobRecord, utc_from_ms
 from farm.store.redis.doors import DoorBook
+from farm.store.webhooks import TENANT_LABEL
 
 _TEXT: Final = re.compile(r"farm_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _TENANT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _LONGEST_LABEL: Final = 100
-TENANT_LABEL: Final = "tenant="  # begins the label by which jobs of a tenant are known
 _NOBODY: Final = hashlib.sha256(b"").hexdigest()  # compared with, so that an unknown id takes as long
 
 

@@ -23,12 +23,14 @@ from farm.gateway.bodies import json_object, number_of
 from farm.gateway.comfy.files import Links
 from farm.gateway.door import Call, Door, Visit
 from farm.gateway.health import error
-from farm.gateway.keys import TENANT_LABEL, Scope
+from farm.gateway.hooks import HOOKS
+from farm.gateway.keys import Scope
 from farm.gateway.refusals import bad_request
 from farm.gateway.tenancy import CURSOR, check_reach
 from farm.job import JobRecord, JobState
 from farm.storage.downloads import seed_of
 from farm.store.base import Counts
+from farm.store.webhooks import TENANT_LABEL
 
 _RECORD: Final = TypeAdapter(JobRecord)
 _PLAN: Final = TypeAdapter(JobPlan)
@@ -258,6 +260,7 @@ _CALLS: Final[Sequence[Call]] = (
     Call(method="GET", path="/templates", handler=templates, scope=Scope.READ),
     Call(method="GET", path="/workers", handler=workers, scope=Scope.READ),
     Call(method="GET", path="/queues", handler=queues, scope=Scope.READ),
+    *HOOKS,
 )
 
 OWN: Final = Door(name="the farm's own", prefix="/farm/v1", calls=_CALLS, shape=error)

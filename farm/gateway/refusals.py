@@ -17,6 +17,7 @@ from farm.errors import (
     StorageUnavailable,
     StoreUnavailable,
     Unplaceable,
+    WebhookNotFound,
     WorkerNotFound,
 )
 
@@ -66,6 +67,7 @@ _ROWS: Final[Sequence[tuple[type[FarmError], int, str, str]]] = (
     (JobNotFound, 404, "not_found", "there is no such job"),
     (ObjectNotFound, 404, "not_found", "the file is not there any more"),
     (WorkerNotFound, 404, "not_found", "there is no such worker"),
+    (WebhookNotFound, 404, "not_found", "there is no such webhook"),
     (IllegalMove, 409, "illegal_move", ""),
     (NoResult, 409, "no_result", ""),
     (Unplaceable, 422, "unplaceable", ""),

@@ -124,7 +124,7 @@ async def health(visit: Visit) -> Response:
 async def _submit(visit: Visit) -> JobRecord:
     body = await json_object(visit.request)
     if body.get("webhook") is not None:
-        raise bad_request("webhooks are not sent yet: poll the job, or follow it by another door")
+        raise bad_request("webhook is not taken with a job; name it once, by POST /farm/v1/webhooks")
     request = request_of(body, _label(visit))
     return await visit.tenancy.submit(request)
 

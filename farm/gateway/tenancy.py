@@ -24,11 +24,12 @@ from farm.errors import (
     StoreUnavailable,
 )
 from farm.gateway.house import House
-from farm.gateway.keys import TENANT_LABEL, Caller
+from farm.gateway.keys import Caller
 from farm.gateway.refusals import Refusal
 from farm.job import JobRecord, JobState, is_job_id
 from farm.store.base import Page
 from farm.store.redis.doors import Entry, Place
+from farm.store.webhooks import TENANT_LABEL
 
 # `s3` for what doors themselves have stored; none of them takes such an address from a client.
 _SCHEMES: Final = ("https", "http", "s3")

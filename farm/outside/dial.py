@@ -102,7 +102,7 @@ class Dialer:
             sent["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         try:
-            return pool.urlopen(
+            answer = pool.urlopen(
                 method,
                 target,
                 body=body,
@@ -119,6 +119,8 @@ class Dialer:
             if isinstance(exc, urllib3.exceptions.SSLError):
                 raise AddressRefused(f"TLS with {host} failed: {_plain(exc)}") from exc
             raise NoAnswer(f"{host} does not answer: {_plain(exc)}") from exc
+        cutoff.check()  # a head that we cut short looks like a whole one
+        return answer
 
     def _address(self, host: str, port: int) -> Address:
         try:

@@ -15,7 +15,7 @@ from farm.settings.outside import OutsideSettings
 _PORT = 3128
 
 
-def proxy_for_inputs(settings: OutsideSettings) -> Proxy | None:
+def proxy_of(settings: OutsideSettings) -> Proxy | None:
     """The one that `FARM_INPUT_PROXY` names.
 
     Raises:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Swept,
     )
     from farm.store.tally import Tally
+    from farm.store.webhooks import Message, Webhook
 
 
 class JobReader(Protocol):
@@ -176,7 +177,41 @@ class DrainOrders(Protocol):
         """What the worker was told."""
 
 
-class SubmitterStore(CleanerStore, DrainOrders, Protocol):
+class WebhookStore(Protocol):
+    """Who is told of ends of jobs. What is to be told is stored by the move that ends a job."""
+
+    def put_webhook(self, webhook: Webhook) -> None:
+        """Keep a webhook, or change its secrets."""
+
+    def webhooks(self) -> list[Webhook]:
+        """All of them, the oldest first."""
+
+    def drop_webhook(self, webhook_id: str) -> bool:
+        """Forget a webhook and its messages; whether there was one."""
+
+    def due_messages(self, *, most: int) -> dict[str, list[Message]]:
+        """What is to be sent now: up to `most` messages of each webhook, by its id."""
+
+    def delivered(self, webhook_id: str, message_id: str) -> None:
+        """It was taken: no more of it."""
+
+    def postpone(self, webhook_id: str, message_id: str, *, in_s: float, reason: str) -> None:
+        """It was not taken: it is due again in so many seconds."""
+
+    def bury(self, webhook_id: str, message_ids: Sequence[str], *, reason: str) -> None:
+        """Give messages up: they are dead letters, of which the newest are kept (`MOST_KEPT`)."""
+
+    def disable_webhook(self, webhook_id: str, *, reason: str) -> None:
+        """Tell it nothing more, and give up what waits for it."""
+
+    def dead_letters(self, webhook_id: str, *, limit: int = 100) -> list[Message]:
+        """The messages that were given up last, newest first."""
+
+    def resend(self, webhook_id: str, message_ids: Sequence[str] = ()) -> int:
+        """Let dead letters (none named: all) be due now, and enable the webhook; how many there were."""
+
+
+class SubmitterStore(CleanerStore, DrainOrders, WebhookStore, Protocol):
     """For producers and people: jobs are submitted, canceled and tried again."""
 
     def submit(self, jobs: Sequence[NewJob]) -> list[Submitted]:
@@ -235,7 +270,7 @@ class Locks(Protocol):
         """Give a lock back, if it is still this holder's."""
 
 
-class StewardStore(ViewerStore, Locks, Protocol):
+class StewardStore(ViewerStore, Locks, WebhookStore, Protocol):
     """For the loops that repair."""
 
     def sweep(self) -> Swept:

@@ -12,6 +12,7 @@ WORKER_LOST: Final = "its worker was lost"
 RAN: Final = "ran"
 PUBLISHED: Final = "published the files of"
 HELD: Final = "held"  # ran or published: so many losses of both kinds are not looked at one by one
+TOO_MANY_WAIT: Final = "too many messages wait for this receiver"
 _LEASE_LOST: Final = (
     "worker {worker} was not heard of for {lease_s} s while it {doing} attempt {attempt}; it died, or was "
     "cut off from Redis"
@@ -36,6 +37,7 @@ WORDS: Final = {
     "ran": RAN,
     "published": PUBLISHED,
     "held": HELD,
+    "too_many_wait": TOO_MANY_WAIT,
     "lease_lost": _LEASE_LOST,
     "workers_lost": _WORKERS_LOST,
     "no_worker_can": _NO_WORKER_CAN,

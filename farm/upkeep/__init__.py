@@ -1,1 +1,1 @@
-"""The loops that repair and clear up: steward and janitor."""
+"""The loops that repair and clear up: the steward with its courier, and the janitor."""

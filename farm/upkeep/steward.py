@@ -11,6 +11,7 @@ from farm.errors import StoreUnavailable
 from farm.fleet.placing import Placer
 from farm.store.base import Swept
 from farm.store.roles import StewardStore
+from farm.upkeep.courier import Courier
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +31,21 @@ class Steward:
         grace_s: seconds after an outage of the store, or a start of it, for which leases are left
             alone: workers could not renew them, and every one of them would seem to have run out.
             One renewal period of the workers, or a little more.
+        courier: sends what webhooks are to be told, and is stopped with this; None: nobody here does.
     """
 
-    def __init__(self, store: StewardStore, *, holder: str, grace_s: float, sweep_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        store: StewardStore,
+        *,
+        holder: str,
+        grace_s: float,
+        sweep_s: float = 1.0,
+        courier: Courier | None = None,
+    ) -> None:
         self._store = store
         self._placer = Placer(store)
+        self._courier = courier
         self._holder = holder
         self._sweep_s = sweep_s
         self._grace_s = grace_s
@@ -58,6 +69,8 @@ class Steward:
         if self._thread is not None:
             self._thread.join(timeout_s)
             self._thread = None
+        if self._courier is not None:
+            self._courier.stop()
 
     def run_forever(self) -> None:
         """Sweep until `stop` is called."""
@@ -80,6 +93,8 @@ class Steward:
             if elected and time.monotonic() >= self._grace_until:
                 _tell(self._store.sweep())
                 self._placer.turn()
+                if self._courier is not None:
+                    self._courier.turn()
         except StoreUnavailable as exc:
             return self._unreachable(exc)
         except Exception:  # a fault here must not end the repair of everything else

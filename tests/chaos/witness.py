@@ -40,6 +40,7 @@ _MAY_STAY: Final = (
     "blob:",
     "lock:",
     "schema",
+    "webhook",
     "q:_kombu",
     "q:unacked",
 )

@@ -233,6 +233,7 @@ def calls(folder: Path, job_ids: Sequence[str]) -> dict[str, list[list[str]]]:
         "plan-gpu": [["--gpu", HOSTILE.replace("\0", "")]],
         "clean": [["--dry-run"]],
         "metrics": [["--once"]],
+        "webhooks": [["add", HOSTILE], ["rm", HOSTILE], ["rotate", HOSTILE], ["dead", HOSTILE]],
         "keys": [["create", HOSTILE], ["create", "acme", "--label", HOSTILE], ["revoke", HOSTILE]],
         "down": [[]],
         "env": [[]],

@@ -26,6 +26,7 @@ from farm.store.redis.doors import DoorBook
 from farm.store.redis.lua import Call
 from farm.store.redis.store import RedisJobStore, connect
 from farm.upkeep.steward import Steward
+from farm.upkeep.webhooks import add_webhook, rotate_secret
 from tests.security.test_orders_by_message import A_WORKER
 from tests.support.jobs import QUEUE, a_job, a_result, an_error
 from tests.support.valkey import ValkeyServer, eventually
@@ -57,6 +58,7 @@ FORBIDDEN = {
 _OF_WHO_SUBMITS = frozenset(
     {
         *("submit", "cancel", "retry", "pause", "resume", "prioritize", "remove"),
+        *("resend_messages", "drop_webhook"),
         *("find", "briefs", "counts", "parked", "queue_positions", "results", "workers", "epoch"),
     }
 )
@@ -82,6 +84,7 @@ SCRIPTS_OF = {
                 "sweep_finished",
             ),
             *("sweep_priority_queue", "sweep_messages", "priority_queues"),
+            *("due_messages", "postpone_message", "bury_messages"),
         }
     ),
 }
@@ -155,6 +158,7 @@ def test_who_submits_can_do_all_that_farm_offers(
 ) -> None:
     with nothing_denied(server), running_all_of(role, monkeypatch):
         store = opened(server, role)
+        add_webhook(store, "https://example.com/", tenant="")
         assert store.ping()["append_fsync"] == "everysec"
         first, second, third = store.submit([a_job(labels=["a"]), a_job(idempotency_key="k"), a_job()])
         worker = opened(server, "worker")
@@ -185,6 +189,11 @@ def test_who_submits_can_do_all_that_farm_offers(
         store.remove([first.job_id])
         assert store.removed() == [first.job_id]
         store.files_are_gone(first.job_id)
+        (webhook,) = store.webhooks()
+        rotate_secret(store, webhook)
+        assert store.dead_letters(webhook.webhook_id) == []
+        assert store.resend(webhook.webhook_id) == 0
+        assert store.drop_webhook(webhook.webhook_id)
         if role == "producer":
             store.set_drain("w1", Drain.FINISH)
             store.set_drain("w1", None)
@@ -264,7 +273,8 @@ def test_a_worker_can_do_its_work_with_its_steward(
 
 def test_a_steward_alone_repairs(server: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
     producer = opened(server, "producer")
-    producer.submit([a_job()])
+    webhook = add_webhook(producer, "https://example.com/", tenant="").webhook_id
+    producer.cancel_many([each.job_id for each in producer.submit([a_job(), a_job(), a_job()])])
     with (
         nothing_denied(server),
         running_all_of("steward", monkeypatch),
@@ -275,6 +285,11 @@ def test_a_steward_alone_repairs(server: ValkeyServer, monkeypatch: pytest.Monke
         steward.start()
         eventually(lambda: admin.get("{farm}:lock:steward") == b"s")
         store.sweep()
+        one, two, _ = (each.message_id for each in store.due_messages(most=3)[webhook])
+        store.delivered(webhook, one)
+        store.postpone(webhook, two, in_s=60.0, reason="it answered 500")
+        store.disable_webhook(webhook, reason="it answered 410")
+        assert len(store.webhooks()) == 1
         steward.stop()
         store.close()
     producer.close()

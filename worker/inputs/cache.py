@@ -18,7 +18,7 @@ from comfy.protocol.outputs import MediaKind
 from comfy.protocol.sniff import HEAD_BYTES, sniff
 from farm.asking.sources import public_source, without_pin
 from farm.errors import TransferStopped
-from farm.outside.proxy import proxy_for_inputs
+from farm.outside.proxy import proxy_of
 from farm.settings.worker import WorkerSettings
 from farm.storage import Storage
 from farm.storage.base import sha256_of
@@ -74,7 +74,7 @@ class InputCache:
         )
         self._reader = SourceReader(
             storage,
-            fetcher or UrlFetcher(limits, proxy=proxy_for_inputs(settings)),
+            fetcher or UrlFetcher(limits, proxy=proxy_of(settings)),
             limit_bytes=limit_bytes,
             folders=[Path(each) for each in settings.input_folders.split(":") if each],
         )

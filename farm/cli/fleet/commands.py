@@ -25,6 +25,7 @@ from farm.installed import how_to_install
 from farm.local.surroundings import settings_here
 from farm.process.environment import for_worker
 from farm.settings.logs import LogSettings
+from farm.settings.outside import OutsideSettings
 from farm.settings.redis import RedisSettings, StoreSettings
 from farm.settings.s3 import CleanSettings
 from farm.status.worker import WorkerStatus, workers_named
@@ -188,6 +189,7 @@ def steward(
     """Run the loop that repairs what died, until it is told to end. Every worker has one too."""
     from farm.logs import configure_logging
     from farm.notifier import store_at
+    from farm.upkeep.courier import courier_of
     from farm.upkeep.steward import Steward
 
     settings = settings_here(StoreSettings)
@@ -200,6 +202,7 @@ def steward(
             holder=name or f"steward@{platform.node()}:{os.getpid()}",
             sweep_s=settings.sweep_s,
             grace_s=settings.grace_s,
+            courier=courier_of(store, settings_here(OutsideSettings)),
         )
         with told_to_end() as ended:
             loop.start()

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from comfy.graphs.links import class_of
-from farm.gateway.keys import TENANT_LABEL
 from farm.gateway.refusals import Refusal
 from farm.job import Artifact, JobError, JobRecord, JobState, Progress
 from farm.store.redis.assets import Asset
+from farm.store.webhooks import TENANT_LABEL
 
 PREFIX: Final = "/api/v2"
 _KINDS: Final = {"image": "image", "video": "video", "audio": "audio", "text": "text"}

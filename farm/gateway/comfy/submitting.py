@@ -15,9 +15,9 @@ from farm.errors import InvalidJob
 from farm.gateway.comfy import files
 from farm.gateway.comfy.shapes import OutputFile
 from farm.gateway.door import Visit
-from farm.gateway.keys import TENANT_LABEL
 from farm.gateway.refusals import Refusal, bad_request
 from farm.store.redis.assets import Asset
+from farm.store.webhooks import TENANT_LABEL
 
 OWN: Final = "farm."  # begins keys of metadata that are meant for the farm
 SETS: Final = "farm.set."  # … and those that set a parameter

@@ -46,6 +46,12 @@ class Keys:
     ``{farm}:rate:<id>``     string       how far a key has used up its requests (µs), for that long
     ``{farm}:open:<tenant>`` sorted set   jobs that a tenant has open, by when they came (ms)
     ``{farm}:once:<hash>``   string       that an idempotency key of a door was used
+    ``{farm}:webhook:<id>``  hash         an endpoint that is told of ends of jobs: ``farm.store.webhooks``
+    ``{farm}:webhooks``      set          the ids of all of them
+    ``{farm}:webhooks_of:<tenant>`` set   those that are told of a tenant's jobs; of none: of all jobs
+    ``{farm}:outbox:<id>``   sorted set   messages for a webhook, by when they are due (ms)
+    ``{farm}:dead:<id>``     sorted set   messages that were given up, by when (ms)
+    ``{farm}:message:<id>:<message>`` hash  the end that is told, tries, and why the last one failed
     ``{farm}:asset:<id>``    string       a tenant's file: tenant, path, content; with a time to live
     ``{farm}:asset_path:<tenant>:<hash>`` string  the asset that the tenant uploaded last under a path
     ``{farm}:asset_blob:<tenant>:<blake3>`` string  where a content lies that the tenant has brought
@@ -129,6 +135,31 @@ class Keys:
     def open_jobs(self, tenant: str) -> str:
         """Sorted set: the jobs of a tenant that wait or run."""
         return f"{self.root}open:{tenant}"
+
+    def webhook(self, webhook_id: str) -> str:
+        """Hash: an endpoint that is told of ends of jobs."""
+        return f"{self.root}webhook:{webhook_id}"
+
+    @property
+    def webhooks(self) -> str:
+        """Set: the ids of all of them."""
+        return f"{self.root}webhooks"
+
+    def webhooks_of(self, tenant: str) -> str:
+        """Set: those that are told of a tenant's jobs; "" for those that are told of all."""
+        return f"{self.root}webhooks_of:{tenant}"
+
+    def outbox(self, webhook_id: str) -> str:
+        """Sorted set: messages for it, by when they are due."""
+        return f"{self.root}outbox:{webhook_id}"
+
+    def dead(self, webhook_id: str) -> str:
+        """Sorted set: messages for it that were given up."""
+        return f"{self.root}dead:{webhook_id}"
+
+    def message(self, webhook_id: str, message_id: str) -> str:
+        """Hash: one of its messages."""
+        return f"{self.root}message:{webhook_id}:{message_id}"
 
     def asset(self, asset_id: str) -> str:
         """String: a tenant's file."""

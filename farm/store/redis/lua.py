@@ -14,6 +14,7 @@ import redis
 from redis.exceptions import NoScriptError
 
 from farm.store.verdicts import BACK_SOON_S, LEFT_TO_OTHERS, WORDS
+from farm.store.webhooks import MOST_KEPT, TENANT_LABEL
 
 Argument = bytes | str | int | float
 
@@ -46,7 +47,8 @@ def _constants() -> str:
     """What scripts are given of `farm.store.verdicts`; such text is written alike in JSON and in Lua."""
     words = "".join(f"  {name} = {json.dumps(text)},\n" for name, text in WORDS.items())
     numbers = f"local left_to_others = {LEFT_TO_OTHERS}\nlocal back_soon_ms = {BACK_SOON_S * 1000:.0f}\n"
-    return f"{numbers}local words = {{\n{words}}}\n"
+    webhooks = f"local most_kept = {MOST_KEPT}\nlocal tenant_label = {json.dumps(TENANT_LABEL)}\n"
+    return f"{numbers}{webhooks}local words = {{\n{words}}}\n"
 
 
 @functools.cache

@@ -32,6 +32,7 @@ from farm.store.redis.repair import RedisRepair
 from farm.store.redis.safety import Safety
 from farm.store.redis.steering import RedisSteering
 from farm.store.redis.trouble import where
+from farm.store.redis.webhooks import RedisWebhooks
 from farm.store.tally import spent_fields
 from farm.store.verdicts import LEFT_TO_OTHERS, NOTIFY_AGAIN_S
 
@@ -71,7 +72,7 @@ def connect(settings: RedisSettings, limits: StoreLimits, notifier: Notifier) ->
     )
 
 
-class RedisJobStore(RedisReading, RedisSteering, RedisRepair, RedisFleet):
+class RedisJobStore(RedisReading, RedisSteering, RedisRepair, RedisFleet, RedisWebhooks):
     """The form of `JobStore` that many processes share. Thread-safe."""
 
     # -- moves of a producer ---------------------------------------------------------------------

@@ -1,5 +1,5 @@
 -- Put before every script of this folder, and behind the constants of `verdicts.py`: `words`, which scripts
--- say, `left_to_others`, and `back_soon_ms`.
+-- say, `left_to_others`, `back_soon_ms`, and of webhooks `most_kept` and `tenant_label`.
 --
 -- KEYS[1] is the root of all keys, "{namespace}:"; the other keys are made from it here, so that one
 -- hash tag keeps them in one slot. ARGV[1] is how many events a job's stream keeps, about.
@@ -87,12 +87,50 @@ end
 -- Counts that outlive the records; `tally.py` says which.
 local function count(field, by) redis.call('HINCRBY', root .. 'tally', field, by) end
 
+local function message_key(webhook, message) return key('message', webhook .. ':' .. message) end
+
+-- A webhook's message that is sent no more, unless somebody asks for that; of these the last `most_kept` stay.
+local function bury(webhook, message, reason)
+  local dead = key('dead', webhook)
+  redis.call('ZREM', key('outbox', webhook), message)
+  redis.call('ZADD', dead, now, message)
+  redis.call('HSET', message_key(webhook, message), 'reason', reason)
+  for _, oldest in ipairs(redis.call('ZRANGE', dead, 0, -most_kept - 1)) do
+    redis.call('ZREM', dead, oldest)
+    redis.call('DEL', message_key(webhook, oldest))
+  end
+end
+
+-- The news of a job's end, for each webhook that is to be told: in the same move, so that there is never one
+-- without the other.
+local function put_in_outbox(job, reason, error)
+  local tenant = ''
+  for _, label in ipairs(job.head.l or {}) do
+    if label:sub(1, #tenant_label) == tenant_label then tenant = label:sub(#tenant_label + 1) break end
+  end
+  local webhooks = redis.call('SUNION', key('webhooks_of', ''), key('webhooks_of', tenant))
+  if #webhooks == 0 then return end
+  local message = 'msg_' .. job.id .. '_' .. digits(now)
+  local told = cjson.encode({job_id = job.id, state = job.state, submitted_ms = math.floor(job.at / 1000),
+    ended_ms = now, attempt = job.attempt, worker = job.worker, title = job.head.t, labels = job.head.l,
+    reason = reason,
+    error = error and {kind = error.kind, code = error.code, message = error.message} or nil})
+  for _, webhook in ipairs(webhooks) do
+    redis.call('HSET', message_key(webhook, message), 'end', told)
+    redis.call('ZADD', key('outbox', webhook), now, message)
+    for _, oldest in ipairs(redis.call('ZRANGE', key('outbox', webhook), 0, -most_kept - 1)) do
+      bury(webhook, oldest, words.too_many_wait)
+    end
+  end
+end
+
 -- The job is done for. Fields that only a living job needs go.
 local function finish(job, state, told)
-  local code = told.reused_from and 'reused' or ''
+  local code, error = told.reused_from and 'reused' or '', nil
   if state == 'failed' then
-    local ok, error = pcall(cjson.decode, redis.call('HGET', key('job', job.id), 'error') or '')
-    code = ok and type(error) == 'table' and error.code or ''
+    local ok, its_error = pcall(cjson.decode, redis.call('HGET', key('job', job.id), 'error') or '')
+    error = ok and type(its_error) == 'table' and its_error or {}
+    code = error.code or ''
   end
   count('ended ' .. state .. ' ' .. code, 1)
   -- Whichever write finds the request first: what the one who asked said is what happened.
@@ -105,6 +143,7 @@ local function finish(job, state, told)
   redis.call('ZADD', root .. 'finished', now, job.id)
   redis.call('ZADD', root .. 'unshortened', now, job.id)
   tell(job, told)
+  put_in_outbox(job, state ~= 'failed' and told.reason or '', error)
 end
 
 -- All that there is of a job that has ended, and what points at it.

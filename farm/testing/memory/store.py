@@ -24,9 +24,10 @@ from farm.testing.memory.reading import MemoryReading
 from farm.testing.memory.repair import MemoryRepair
 from farm.testing.memory.state import Kept
 from farm.testing.memory.steering import MemorySteering
+from farm.testing.memory.webhooks import MemoryWebhooks
 
 
-class MemoryJobStore(MemoryReading, MemorySteering, MemoryRepair, MemoryFleet):
+class MemoryJobStore(MemoryWebhooks, MemoryReading, MemorySteering, MemoryRepair, MemoryFleet):
     """The form of `JobStore` for one process: nothing is kept when it ends. Thread-safe.
 
     Args:

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from farm.errors import SettingsError
 from farm.outside.addresses import Address
-from farm.outside.proxy import Proxy, proxy_for_inputs
+from farm.outside.proxy import Proxy, proxy_of
 from farm.settings.worker import WorkerSettings
 from worker.inputs.fetch import FetchLimits, FetchRefused, UrlFetcher
 
@@ -183,7 +183,7 @@ def test_a_proxy_that_lets_nobody_through_is_named_without_its_password(
 )
 def test_an_address_of_a_proxy_that_is_none_is_told_by_its_setting(text: str) -> None:
     with pytest.raises(SettingsError, match="FARM_INPUT_PROXY") as refused:
-        proxy_for_inputs(WorkerSettings.read(input_proxy=SecretStr(text)))
+        proxy_of(WorkerSettings.read(input_proxy=SecretStr(text)))
 
     assert "s3cret" not in str(refused.value)
 

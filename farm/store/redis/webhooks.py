@@ -1,0 +1,119 @@
+"""The part of the Redis store that keeps webhooks; scripts that end jobs write their messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from farm.errors import RecordUnreadable
+from farm.job import utc_from_ms
+from farm.store import codec
+from farm.store.redis.link import RedisLink, in_ms
+from farm.store.webhooks import Message, Webhook, end_from_json
+
+
+class RedisWebhooks(RedisLink):
+    """Endpoints, messages that wait for them, and dead letters."""
+
+    def put_webhook(self, webhook: Webhook) -> None:
+        """Keep a webhook, or change it."""
+        fields = {
+            "url": webhook.url,
+            "tenant": webhook.tenant,
+            "secret": webhook.secret,
+            "created": codec.to_ms(webhook.created_at),
+        }
+        if webhook.old_secret is not None and webhook.old_until is not None:
+            fields |= {"old_secret": webhook.old_secret, "old_until": codec.to_ms(webhook.old_until)}
+        name = webhook.webhook_id
+        flat = [part for pair in fields.items() for part in pair]
+        enabled = [["SADD", self.keys.webhooks_of(webhook.tenant), name]] if webhook.disabled is None else []
+        self._commands(
+            [["HSET", self.keys.webhook(name), *flat], ["SADD", self.keys.webhooks, name], *enabled]
+        )
+
+    def webhooks(self) -> list[Webhook]:
+        """All of them, the oldest first."""
+        names = [name.decode() for name in self._command("SMEMBERS", self.keys.webhooks)]
+        kept = self._commands([["HGETALL", self.keys.webhook(name)] for name in names]) if names else []
+        found = [_webhook(name, dict(fields)) for name, fields in zip(names, kept, strict=True) if fields]
+        return sorted(found, key=lambda webhook: (webhook.created_at, webhook.webhook_id))
+
+    def drop_webhook(self, webhook_id: str) -> bool:
+        """Forget a webhook and its messages; whether there was one."""
+        return bool(self._run("drop_webhook", webhook_id))
+
+    def due_messages(self, *, most: int) -> dict[str, list[Message]]:
+        """What is to be sent now: up to `most` messages of each webhook, by its id."""
+        found: dict[str, list[Message]] = {}
+        flat = self._run("due_messages", most)
+        for at in range(0, len(flat), 5):
+            name, parts = flat[at].decode(), flat[at + 1 : at + 5]
+            try:
+                found.setdefault(name, []).append(_message(*parts))
+            except RecordUnreadable as exc:
+                self.bury(name, [parts[0].decode()], reason=str(exc))
+        return found
+
+    def delivered(self, webhook_id: str, message_id: str) -> None:
+        """It was taken: no more of it."""
+        self._commands(
+            [
+                ["ZREM", self.keys.outbox(webhook_id), message_id],
+                ["DEL", self.keys.message(webhook_id, message_id)],
+            ]
+        )
+
+    def postpone(self, webhook_id: str, message_id: str, *, in_s: float, reason: str) -> None:
+        """It was not taken: it is due again in so many seconds."""
+        self._run("postpone_message", webhook_id, message_id, in_ms(in_s), reason)
+
+    def bury(self, webhook_id: str, message_ids: Sequence[str], *, reason: str) -> None:
+        """Give messages up."""
+        self._run("bury_messages", webhook_id, reason, "", *message_ids)
+
+    def disable_webhook(self, webhook_id: str, *, reason: str) -> None:
+        """Tell it nothing more, and give up what waits for it."""
+        self._run("bury_messages", webhook_id, reason, "1")
+
+    def dead_letters(self, webhook_id: str, *, limit: int = 100) -> list[Message]:
+        """The messages that were given up last, newest first."""
+        ids = self._command("ZREVRANGE", self.keys.dead(webhook_id), 0, limit - 1)
+        kept = (
+            self._commands(
+                [
+                    ["HMGET", self.keys.message(webhook_id, name.decode()), "end", "tries", "reason"]
+                    for name in ids
+                ]
+            )
+            if ids
+            else []
+        )
+        return [_message(name, *fields) for name, fields in zip(ids, kept, strict=True) if fields[0]]
+
+    def resend(self, webhook_id: str, message_ids: Sequence[str] = ()) -> int:
+        """Let dead letters (none named: all) be due now, and the webhook be enabled; how many there were."""
+        return int(self._run("resend_messages", webhook_id, *message_ids))
+
+
+def _webhook(name: str, fields: dict[bytes, bytes]) -> Webhook:
+    text = {key.decode(): value.decode() for key, value in fields.items()}
+    until = text.get("old_until")
+    return Webhook(
+        webhook_id=name,
+        url=text["url"],
+        tenant=text["tenant"],
+        secret=text["secret"],
+        created_at=utc_from_ms(int(text["created"])),
+        old_secret=text.get("old_secret"),
+        old_until=utc_from_ms(int(until)) if until else None,
+        disabled=text.get("disabled"),
+    )
+
+
+def _message(name: bytes, end: bytes, tries: bytes | None, reason: bytes | None) -> Message:
+    return Message(
+        message_id=name.decode(),
+        end=end_from_json(end),
+        tries=int(tries or 0),
+        reason=(reason or b"").decode(),
+    )
