@@ -133,7 +133,7 @@ PANELS: Final[Mapping[str, Mapping[str, Command]]] = {
             "Serve a page and HTTP contracts (Comfy API v2 …) until told to end; see docs/gateway.md.",
         ),
         "webhooks": Command(
-            "farm.cli.gateway.webhooks",
+            "gateway.webhooks",
             "Have the ends of jobs told to addresses, signed; the steward sends (docs/webhooks.md).",
         ),
         "keys": Command(
