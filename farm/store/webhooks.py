@@ -81,11 +81,6 @@ def tenant_of(labels: tuple[str, ...]) -> str:
     return next((each.removeprefix(TENANT_LABEL) for each in labels if each.startswith(TENANT_LABEL)), "")
 
 
-def message_id_of(end: JobEnd) -> str:
-    """The name of the news of that end."""
-    return f"msg_{end.job_id}_{end.ended_ms}"
-
-
 def facts_of(webhook: Webhook) -> dict[str, Any]:
     """What may be shown of an endpoint: all but its secrets."""
     return {

@@ -40,7 +40,7 @@ local function set(job, ...) redis.call('HSET', key('job', job.id), ...) end
 local function clear(job, ...) redis.call('HDEL', key('job', job.id), ...) end
 
 local function add_event(id, kind, data)
-  redis.call('XADD', key('events', id), 'MAXLEN', '~', events_kept, '*', 'k', kind, 'd', data)
+  return redis.call('XADD', key('events', id), 'MAXLEN', '~', events_kept, '*', 'k', kind, 'd', data)
 end
 
 -- A job that only waits has no stream: a million of them would cost a gigabyte. Its first move makes
@@ -61,7 +61,7 @@ local function tell(job, fields)
   begin_stream(job)
   fields.state = job.state
   fields.attempt = job.attempt
-  add_event(job.id, 'state', cjson.encode(fields))
+  return add_event(job.id, 'state', cjson.encode(fields))
 end
 
 local function move(job, state)
@@ -102,15 +102,15 @@ local function bury(webhook, message, reason)
 end
 
 -- The news of a job's end, for each webhook that is to be told: in the same move, so that there is never one
--- without the other.
-local function put_in_outbox(job, reason, error)
+-- without the other. It is named by the event of that end: a job may end twice in one ms.
+local function put_in_outbox(job, event, reason, error)
   local tenant = ''
   for _, label in ipairs(job.head.l or {}) do
     if label:sub(1, #tenant_label) == tenant_label then tenant = label:sub(#tenant_label + 1) break end
   end
   local webhooks = redis.call('SUNION', key('webhooks_of', ''), key('webhooks_of', tenant))
   if #webhooks == 0 then return end
-  local message = 'msg_' .. job.id .. '_' .. digits(now)
+  local message = 'msg_' .. job.id .. '_' .. event
   local told = cjson.encode({job_id = job.id, state = job.state, submitted_ms = math.floor(job.at / 1000),
     ended_ms = now, attempt = job.attempt, worker = job.worker, title = job.head.t, labels = job.head.l,
     reason = reason,
@@ -142,8 +142,8 @@ local function finish(job, state, told)
     'paused', 'held', 'doubts', 'losses')
   redis.call('ZADD', root .. 'finished', now, job.id)
   redis.call('ZADD', root .. 'unshortened', now, job.id)
-  tell(job, told)
-  put_in_outbox(job, state ~= 'failed' and told.reason or '', error)
+  local event = tell(job, told)
+  put_in_outbox(job, event, state ~= 'failed' and told.reason or '', error)
 end
 
 -- All that there is of a job that has ended, and what points at it.

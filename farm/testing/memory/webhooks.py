@@ -10,7 +10,7 @@ from typing import Any
 from farm.job import JobState
 from farm.store.codec import to_ms
 from farm.store.verdicts import TOO_MANY_WAIT
-from farm.store.webhooks import MOST_KEPT, JobEnd, Message, Webhook, message_id_of, tenant_of
+from farm.store.webhooks import MOST_KEPT, JobEnd, Message, Webhook, tenant_of
 from farm.testing.memory.state import Kept, MemoryState
 
 
@@ -135,7 +135,7 @@ class MemoryWebhooks(MemoryState):
         )
         for name, webhook in self._webhooks.items():
             if webhook.disabled is None and webhook.tenant in ("", tenant_of(spec.labels)):
-                message = Message(message_id=message_id_of(end), end=end)
+                message = Message(message_id=f"msg_{record.job_id}_{kept.events[-1].event_id}", end=end)
                 box = self._outbox.setdefault(name, {})
                 box[message.message_id] = _Waiting(message, self._clock())
                 if len(box) > MOST_KEPT:
