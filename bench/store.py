@@ -23,7 +23,8 @@ from functools import partial
 import redis
 from pydantic import SecretStr
 
-from farm.asking.request import JobRequest, prepare
+from farm.asking.prepare import prepare
+from farm.asking.request import JobRequest
 from farm.broker import CeleryNotifier, make_app
 from farm.job import JobResult, JobSpec, new_job_id, queue_for
 from farm.settings.redis import RedisSettings

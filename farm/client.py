@@ -23,7 +23,8 @@ from farm.asking.building import GraphSource, InputSource
 from farm.asking.content import content_of
 from farm.asking.editor_file import is_from_editor
 from farm.asking.graphs import Knowledge
-from farm.asking.request import JobOptions, JobRequest, Prepared, local_file, prepare_with_files
+from farm.asking.prepare import Prepared, local_file, prepare_with_files
+from farm.asking.request import JobOptions, JobRequest
 from farm.asking.selection import Selection, select
 from farm.errors import InvalidJob, JobFailed, Problem, Unplaceable, WaitTimeout
 from farm.fleet.preflight import Preflight

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,8 @@ from farm.asking.graphs import (
 )
 from farm.asking.sources import public_source, scheme_of
 from farm.errors import InvalidJob, Problem
+
+_SEED_BITS: Final = 48  # counted up, it stays a number that JavaScript can show without rounding
 
 GraphSource = Mapping[str, Any] | str | bytes | Path  # a str or Path is a file's path; bytes are JSON
 InputSource = str | Path | bytes  # an address (s3://, https://; may end in #sha256=…), a path, or the bytes
@@ -154,3 +158,10 @@ def shown_source(source: InputSource | None) -> str | None:
     if source is None:
         return None
     return "(bytes)" if isinstance(source, bytes) else str(source)
+
+
+def draw_seed(key: str | None) -> int:
+    """A seed that nobody gave; of an idempotency key always the same, so that its repeat is an equal job."""
+    if key is None:
+        return secrets.randbelow(2**_SEED_BITS)
+    return int.from_bytes(hashlib.sha256(ascii(key).encode()).digest()[: _SEED_BITS // 8], "big")

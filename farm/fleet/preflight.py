@@ -22,7 +22,7 @@ from comfy.graphs.required import is_model_file
 from comfy.node_defs.definitions import Definitions, NodeDef, parse_definitions
 from comfy.node_defs.node_classes import model_folder
 from farm.asking.graphs import known_without_a_fleet
-from farm.asking.request import as_problem
+from farm.asking.prepare import as_problem
 from farm.errors import InvalidJob, Problem, RecordUnreadable, Unplaceable
 from farm.fleet.judge import Judge
 from farm.job import JobSpec

@@ -14,7 +14,9 @@ import comfy.lint
 from comfy.errors import GraphError
 from comfy.wan.templates import TEMPLATES, Template, get_template
 from farm.asking.graphs import Knowledge
-from farm.asking.request import JobOptions, JobRequest, as_problem, build, check_measure
+from farm.asking.measure import check_measure
+from farm.asking.prepare import as_problem, build
+from farm.asking.request import JobOptions, JobRequest
 from farm.asking.sources import public_source, scheme_of
 from farm.errors import InvalidJob
 from farm.fleet.planning import JobPlan

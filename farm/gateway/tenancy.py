@@ -11,7 +11,8 @@ from typing import Final, cast
 
 from comfy.wan.parameters import ParameterKind
 from comfy.wan.templates import TEMPLATES, get_template
-from farm.asking.request import JobOptions, JobRequest, check_kinds
+from farm.asking.measure import check_kinds
+from farm.asking.request import JobOptions, JobRequest
 from farm.asking.selection import Selection
 from farm.asking.sources import scheme_of
 from farm.errors import (

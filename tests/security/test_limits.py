@@ -12,7 +12,9 @@ from typing import Any, Final
 import pytest
 
 from comfy.errors import GraphError, GraphProblem
-from farm.asking.request import JobRequest, prepare, with_seeds
+from farm.asking.prepare import prepare
+from farm.asking.request import JobRequest
+from farm.asking.seeds import with_seeds
 from farm.errors import FarmError, InvalidJob, Problem
 from farm.job import ErrorKind, EventKind, JobError
 from farm.limits import LONGEST_TEXT, MOST_LISTED

@@ -34,7 +34,9 @@ from comfy.rewrites.output_prefix import set_output_prefix
 from comfy.ui.load import load_any
 from comfy.wan.roles import find_roles
 from farm.asking.inspection import inspect_graph
-from farm.asking.request import JobRequest, prepare_with_files, with_seeds
+from farm.asking.prepare import prepare_with_files
+from farm.asking.request import JobRequest
+from farm.asking.seeds import with_seeds
 from farm.asking.sources import address_fault, public_source, scheme_of
 from farm.errors import FarmError
 from farm.job import JobSpec, make_spec, shown_text, spec_from_json, spec_to_json

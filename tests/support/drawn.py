@@ -11,7 +11,8 @@ from comfy.graphs.links import inputs_of
 from comfy.node_defs.definitions import shipped_definitions
 from comfy.ui.draw import draw
 from comfy.wan.templates import TEMPLATES
-from farm.asking.request import JobRequest, build
+from farm.asking.prepare import build
+from farm.asking.request import JobRequest
 
 
 @functools.cache

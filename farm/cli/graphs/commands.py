@@ -15,7 +15,8 @@ from comfy.wan.templates import TEMPLATES, get_template
 from farm.asking.building import Built
 from farm.asking.graphs import read_graph
 from farm.asking.inspection import inspect_graph
-from farm.asking.request import JobRequest, as_problem, build
+from farm.asking.prepare import as_problem, build
+from farm.asking.request import JobRequest
 from farm.asking.saved import SavedTemplate, read_saved, save_template, saved_templates
 from farm.cli.graphs.options import Bind, Parameters, request_of, takes_graph
 from farm.cli.graphs.views import inspection_view, template_view, templates_table

@@ -19,7 +19,8 @@ from comfy.rewrites.optimize import optimize as rewritten
 from comfy.rewrites.options import RewriteOptions
 from comfy.rewrites.site import Site
 from farm.asking.building import Built
-from farm.asking.request import JobRequest, as_problem, build
+from farm.asking.prepare import as_problem, build
+from farm.asking.request import JobRequest
 from farm.cli.graphs.improve_views import lint_view, optimized_view
 from farm.cli.graphs.options import takes_graph
 from farm.cli.graphs.rewrite_options import with_rewrite_options

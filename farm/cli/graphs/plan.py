@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from farm.asking.request import JobRequest, notes_of, prepare
+from farm.asking.prepare import notes_of, prepare
+from farm.asking.request import JobRequest
 from farm.cli.graphs.options import takes_graph
 from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from farm.asking.request import JobRequest, notes_of, with_seeds
+from farm.asking.prepare import notes_of
+from farm.asking.request import JobRequest
+from farm.asking.seeds import with_seeds
 from farm.asking.selection import Selection, looks, select_ids
 from farm.cli.graphs.options import takes_graph, with_options
 from farm.cli.graphs.rewrite_options import with_rewrite_options

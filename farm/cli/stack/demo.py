@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from farm.asking.request import JobRequest, build
+from farm.asking.prepare import build
+from farm.asking.request import JobRequest
 from farm.client import Farm
 from farm.errors import StackError
 from farm.local.model_files import DEFAULT_TEMPLATE, need_models

@@ -15,7 +15,8 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from farm.asking.request import JobRequest, prepare
+from farm.asking.prepare import prepare
+from farm.asking.request import JobRequest
 from farm.broker import CeleryNotifier, make_app
 from farm.check.services import judge_memory
 from farm.client import Farm

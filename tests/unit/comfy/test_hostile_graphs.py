@@ -16,7 +16,8 @@ from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.optimize import optimize
 from comfy.rewrites.options import RewriteOptions
 from comfy.wan.roles import find_roles
-from farm.asking.request import JobRequest, prepare
+from farm.asking.prepare import prepare
+from farm.asking.request import JobRequest
 from farm.errors import FarmError
 from tests.support.hostile import GRAPHS, PATHS, Graph, node
 from tests.support.sites import a_site

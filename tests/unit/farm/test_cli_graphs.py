@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from comfy.wan.templates import TEMPLATES
-from farm.asking.request import JobRequest, build, prepare, with_seeds
+from farm.asking.prepare import build, prepare
+from farm.asking.request import JobRequest
+from farm.asking.seeds import with_seeds
 from farm.cli.terminal.exits import ExitCode
 from farm.errors import InvalidJob
 from farm.testing import FolderStorage, MemoryJobStore

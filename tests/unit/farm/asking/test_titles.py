@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from farm.asking.request import JobRequest, prepare
+from farm.asking.prepare import prepare
+from farm.asking.request import JobRequest
 from farm.errors import InvalidJob
 from farm.store.codec import spec_digest
 from tests.support.fleet import TEMPLATE, wan_graph

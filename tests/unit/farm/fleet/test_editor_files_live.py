@@ -19,7 +19,8 @@ from comfy.judging.validation import validate
 from comfy.node_defs.definitions import Definitions, definitions_to_json, shipped_definitions
 from comfy.node_defs.dynamic_inputs import inputs_for
 from comfy.wan.templates import TEMPLATES
-from farm.asking.request import JobRequest, build
+from farm.asking.prepare import build
+from farm.asking.request import JobRequest
 from farm.client import Farm
 from farm.fleet.preflight import definitions_name
 from farm.status.worker import WorkerStatus
