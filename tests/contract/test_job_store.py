@@ -1360,7 +1360,7 @@ def test_a_reader_that_waits_is_woken_by_the_first_event(shop: Shop) -> None:
     with ThreadPoolExecutor(1) as pool:
         reader = pool.submit(shop.store.events, job_id, after=seen, block_s=30.0)
         shop.store.claim(job_id, worker="w1")
-        news = reader.result(timeout=10)
+        news = reader.result(timeout=60)
 
     assert [event.data["state"] for event in news] == ["running"]
 

@@ -89,7 +89,7 @@ def test_a_worker_that_redis_does_not_answer_any_more_ends_all_the_same(
 
     assert worker.child.wait(3 * FORCED_S) in (0, os.EX_TEMPFAIL)
     assert time.monotonic() - asked < 2 * FORCED_S  # it is forced to, however slow the machine
-    eventually(lambda: not comfy.is_running(), within_s=15)
+    eventually(lambda: not comfy.is_running(), within_s=JOB_S)
 
 
 def test_a_worker_whose_storage_is_silent_ends_with_its_files_kept(

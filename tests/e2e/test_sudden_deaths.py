@@ -53,7 +53,7 @@ def test_a_killed_worker_costs_an_attempt_and_leaves_no_orphan(new_farm: Farms) 
     assert outcomes(job) == ["lost", "succeeded"]
     assert job.record.attempt == 2
     assert job.record.worker == other.name
-    eventually(lambda: not comfy.is_running(), within_s=15)
+    eventually(lambda: not comfy.is_running(), within_s=JOB_S)
 
 
 # A ComfyUI that says its flags and then takes for ever to start.
@@ -243,7 +243,7 @@ def test_a_frozen_comfyui_is_found_out_and_replaced(farm: WholeFarm, worker: Wor
 
     succeeded_once(farm, job)
     assert outcomes(job) == ["failed", "succeeded"]
-    eventually(lambda: not frozen.is_running(), within_s=15)
+    eventually(lambda: not frozen.is_running(), within_s=JOB_S)
 
 
 def test_a_worker_that_slept_past_its_lease_cannot_publish(new_farm: Farms) -> None:
@@ -270,12 +270,11 @@ def test_a_worker_that_drains_gives_its_job_back_at_once(new_farm: Farms) -> Non
     job = farm.submit(a_clip(steps=LONG))
     farm.wait_step(job)
     farm.start_worker("b")
-    asked = time.monotonic()
 
     draining.signal(signal.SIGTERM)
 
     eventually(lambda: job.refresh().record.attempt == 2, within_s=JOB_S)
-    assert time.monotonic() - asked < 25.0  # less than the lease, which would have to run out otherwise
+    assert outcomes(job)[:1] == ["released"]  # a lease that ran out would be "lost"
     assert draining.child.wait(20) == 0
     assert farm.status(draining) is None
     succeeded_once(farm, job)

@@ -172,7 +172,7 @@ class TestTheEmulator:
 
         os.kill(first, signal.SIGKILL)
 
-        assert died.wait(5)
+        assert died.wait(60)
         supervisor.ensure_running()
         assert supervisor.generation == 2
         assert supervisor.pid not in (None, first)

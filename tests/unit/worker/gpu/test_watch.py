@@ -85,9 +85,9 @@ def test_the_thread_looks_by_itself_and_outlives_a_listener_that_fails(driver: F
     watch.start()
     try:
         driver.cards[0].error = pynvml.NVML_ERROR_GPU_IS_LOST
-        lost = told.get(timeout=10)
+        lost = told.get(timeout=60)
         driver.cards[0].error = 0
-        well = told.get(timeout=10)
+        well = told.get(timeout=60)
     finally:
         watch.stop()
 

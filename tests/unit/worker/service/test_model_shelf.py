@@ -36,7 +36,7 @@ def test_every_model_file_is_listed_with_its_size_whatever_folders_and_links_lea
 
     shelf.start()
     try:
-        eventually(lambda: shelf.facts() is not None, within_s=10)
+        eventually(lambda: shelf.facts() is not None, within_s=60)
     finally:
         shelf.stop()
 
