@@ -27,8 +27,8 @@ the client stores a local one where the worker finds it. The model files are on 
 A graph of your own is set in the same words: `farm inspect FILE` shows what it found, and
 `farm submit FILE -p prompt="a red fox" -p frames=81` sets it. `--bind mood=6.text` gives an input a name of
 your own; `farm templates NAME --save FILE --bind …` keeps a graph with its names as a template.
-`farm templates NAME -o FILE` writes a template as a workflow file in API format, which ComfyUI's editor
-opens too.
+`farm templates NAME -o FILE` writes a template as a workflow file in API format, and with `--editor` as
+ComfyUI's editor saves it: every node with its place, for people to go on from.
 
 This page is made from the templates by `make docs`; a test holds the two together.
 """

@@ -117,6 +117,15 @@ def test_what_belongs_together_moves_together(folder: Path) -> None:
     assert "57.end_at_step stays 10" in apart.stderr
 
 
+def test_a_template_in_either_form_is_a_workflow_to_submit(folder: Path) -> None:
+    for name, form in (("api.json", ()), ("editor.json", ("--editor",))):
+        farm(folder, "templates", "wan22-t2v-a14b", "-o", name, *form, *CLIP[2:])
+
+        ended = farm(folder, "submit", name, "-p", "prompt=a crow", "--wait")
+
+        assert "5 frames" in ended.stdout
+
+
 def test_python_does_it_in_one_line(folder: Path) -> None:
     program = (
         "from farm import Farm, __version__\n"
