@@ -551,16 +551,31 @@ def test_a_job_is_not_tried_on_ever_more_workers(open_shop: Open) -> None:
 
 
 def test_a_failed_job_is_left_to_another_worker_while_there_is_one(open_shop: Open) -> None:
-    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0.05))
+    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0.5))
     job_id = shop.running("w1")
     live(shop, "w2", vram_gib=141)
     shop.store.fail(job_id, 1, an_error(), retry_in_s=0)
-    time.sleep(0.1)  # past the time for which it is kept from w1 whoever lives
+    time.sleep(0.6)  # past the time for which it is kept from w1 whoever lives
 
     assert shop.store.claim(job_id, worker="w1") is Refused.NOT_HERE
     live(shop, "w2", vram_gib=141, not_fetching=(NotFetching.DRAINING,))
 
     assert isinstance(shop.store.claim(job_id, worker="w1"), Claim)
+
+
+def test_a_job_whose_message_came_first_to_a_worker_that_failed_it_is_announced_again(
+    open_shop: Open,
+) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, avoid_s=60, notify_again_after_s=3600))
+    job_id = shop.running("w1")
+    live(shop, "w2")
+    shop.store.fail(job_id, 1, an_error(), retry_in_s=0)
+    assert job_id in shop.pop_all()
+    assert shop.store.claim(job_id, worker="w1") is Refused.NOT_HERE
+
+    shop.sweep_until(lambda: job_id in shop.pop_all())
+
+    assert isinstance(shop.store.claim(job_id, worker="w2"), Claim)
 
 
 def doubtful(shop: Shop, job_id: str, worker: str, *, how: str = "ImportError in KSampler") -> JobState:
@@ -655,12 +670,12 @@ def test_a_bad_job_does_not_wait_for_ever_for_a_worker_that_fetches_nothing(open
 
 
 def test_a_job_in_doubt_waits_for_a_worker_that_only_starts(open_shop: Open) -> None:
-    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0.05))
+    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0.5))
     live(shop, "w1")
     live(shop, "w2", not_fetching=(NotFetching.STARTING,))
     job_id = shop.submit()
     assert doubtful(shop, job_id, "w1") is JobState.QUEUED
-    time.sleep(0.1)  # past the time for which it is kept from w1 whoever lives
+    time.sleep(0.6)  # past the time for which it is kept from w1 whoever lives
 
     assert shop.store.claim(job_id, worker="w1") is Refused.NOT_HERE
     assert isinstance(shop.store.claim(job_id, worker="w2"), Claim)

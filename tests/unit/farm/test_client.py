@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,10 +22,13 @@ from farm.errors import (
     JobFailed,
     JobNotFound,
     NoResult,
+    NotDurable,
     StorageUnavailable,
+    StoreUnavailable,
     WaitTimeout,
 )
 from farm.job import JobState
+from farm.store.base import NewJob, Submitted
 from farm.testing import FolderStorage, MemoryJobStore
 from tests.support.clips import PNG_HEAD
 from tests.support.fleet import PICTURE, TEMPLATE, render, wan_graph
@@ -61,6 +65,42 @@ def test_a_clip_is_rendered_in_one_call(
     assert sorted(path.read_bytes() for path in paths) == [b"mp4", b"png"]
     assert all(path.is_relative_to(tmp_path) for path in paths)
     assert [job.record.spec.labels for job in farm.list()] == [("one",)]
+
+
+class Unanswered(MemoryJobStore):
+    """It stores what it is given, and whoever asked is told otherwise."""
+
+    def __init__(self, told: Callable[[Sequence[str]], StoreUnavailable]) -> None:
+        super().__init__()
+        self._told = told
+
+    def submit(self, jobs: Sequence[NewJob]) -> list[Submitted]:
+        raise self._told([stored.job_id for stored in super().submit(jobs)])
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        lambda _ids: StoreUnavailable("redis", "the answer was lost"),
+        lambda ids: NotDurable("redis", "not replicated: only 0 of 1 has it", ids),
+    ],
+    ids=["answer lost", "not durable"],
+)
+def test_what_was_stored_although_submit_raised_is_found_by_its_key(
+    told: Callable[[Sequence[str]], StoreUnavailable], storage: FolderStorage
+) -> None:
+    farm = Farm(store=Unanswered(told), storage=storage)
+    with pytest.raises(StoreUnavailable):
+        farm.submit(template=TEMPLATE, parameters={"prompt": "a fox"}, idempotency_key="mine")
+
+    found = farm.get_by_key("mine")
+
+    assert found is not None
+    assert found.state is JobState.QUEUED
+    assert farm.get_by_key("another's") is None
+    found.cancel()
+    farm.remove_many([found.job_id])
+    assert farm.get_by_key("mine") is None
 
 
 def test_a_request_takes_options_as_submit_does(farm: Farm) -> None:
