@@ -287,8 +287,10 @@ class Farm:
 
     def diagnose_fleet(self, since: datetime | None = None) -> FleetDiagnosis:
         """What the jobs that were submitted since then have lost, by finding and worker."""
-        wanted = Selection(state=JobState.SUCCEEDED, since=since)
-        return sum_up(job.record for job in self.select(wanted))
+        ended = (JobState.SUCCEEDED, JobState.FAILED)
+        return sum_up(
+            job.record for state in ended for job in self.select(Selection(state=state, since=since))
+        )
 
     def get_by_key(self, idempotency_key: str) -> Job | None:
         """The job that was stored under a key; None: none was, or it is forgotten by now."""

@@ -289,6 +289,7 @@ class JobRecord:
     progress: Progress | None = None
     result: JobResult | None = None
     error: JobError | None = None  # of the job when final, else of the last attempt
+    report: dict[str, Any] | None = None  # the doctor's, of the attempt that failed last
     attempts: tuple[AttemptNote, ...] = ()
     reused_from: str | None = None  # the job that made the result; this one was never run
 

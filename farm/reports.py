@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from comfy.doctor.report import Report
+from comfy.doctor.report import Phase, Report
 from farm.job import JobRecord
 
 
@@ -30,13 +30,13 @@ class FleetDiagnosis:
 
     findings: tuple[FleetFinding, ...]
     jobs: int  # that have a report
-    without: int  # that ended well and have none: of an older worker, or reused
+    without: int  # that have none: of an older worker, or reused, or never on a card
     gpu_s: float  # that all of them had the card
 
 
 def report_in(job: JobRecord) -> Report | None:
     """The report that a job carries; None: it has none, or one of a version that is not known here."""
-    told: dict[str, Any] | None = job.result.report if job.result is not None else None
+    told: dict[str, Any] | None = job.result.report if job.result is not None else job.report
     if told is None:
         return None
     try:
@@ -46,19 +46,17 @@ def report_in(job: JobRecord) -> Report | None:
 
 
 def sum_up(jobs: Iterable[JobRecord]) -> FleetDiagnosis:
-    """Add up what jobs that succeeded have lost, by worker."""
+    """Add up what finished jobs have lost, by worker: those that failed too."""
     found: dict[tuple[str, str], FleetFinding] = {}
     count = without = 0
     gpu_s = 0.0
     for job in jobs:
         report = report_in(job)
-        if job.result is None:
-            continue
         if report is None:
             without += 1
             continue
         count += 1
-        gpu_s += job.result.timings_s.get("comfy", 0.0)
+        gpu_s += _gpu_s(job, report)
         remedies = {finding.id: finding.remedy for finding in report.findings}
         for name, lost in report.seconds_lost().items():
             key = name, job.worker or "?"
@@ -72,6 +70,14 @@ def sum_up(jobs: Iterable[JobRecord]) -> FleetDiagnosis:
             )
     ordered = tuple(sorted(found.values(), key=lambda each: (-each.seconds, -each.jobs, each.finding)))
     return FleetDiagnosis(findings=ordered, jobs=count, without=without, gpu_s=gpu_s)
+
+
+def _gpu_s(job: JobRecord, report: Report) -> float:
+    """How long a job had the card; of one that failed, as long as its attempt was not waiting."""
+    if job.result is not None:
+        return job.result.timings_s.get("comfy", 0.0)
+    phases = report.prompts[-1].phases if report.prompts else ()
+    return sum(each.seconds for each in phases if each.phase is not Phase.WAITING)
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from comfy.doctor.clip import USUAL, ClipLook, Thresholds
@@ -43,6 +44,7 @@ from comfy.wan.pace_book import PaceBook
 _WORST_FIRST: Final = list(Severity)
 _MUCH_UNEXPLAINED: Final = 0.2  # of the wall time
 _LEAST_UNEXPLAINED_S: Final = 5.0
+_LONGEST_ERROR: Final = 300  # characters
 
 
 def diagnose(
@@ -54,6 +56,7 @@ def diagnose(
     paces: PaceBook | None = None,
     clips: Sequence[ClipLook] = (),
     clip_limits: Thresholds = USUAL,
+    failure: str = "",
 ) -> Report:
     """Say where the seconds went, what was lost and what to change; what cannot be concluded is said too.
 
@@ -64,12 +67,15 @@ def diagnose(
         card: by its name, as NVML or a person gives it; default: what the log says.
         times: what was measured of the job, which counts for more than the log.
         clips: what was measured in the files' frames, judged by `clip_limits`.
+        failure: why the job failed, as whoever ran it knows; its log may say nothing of it.
         paces: what jobs took on this farm, which counts for more than published times.
     """
     record = read_record(LogStream(log))
     prompts = tuple(_prompt(run) for run in record.runs)
     if times is not None:
         prompts = _with_times(prompts, times)
+    if failure:
+        prompts = _failed(prompts, failure)
     case = Case(
         record=record,
         prompts=prompts,
@@ -136,7 +142,7 @@ def _prompt(run: Run) -> PromptReport:
         phases=(*waiting, *phases_of(run)),
         models=models_of(run),
         samplers=samplers_of(run),
-        error=failed.message[:300] if failed is not None else "",
+        error=failed.message[:_LONGEST_ERROR] if failed is not None else "",
     )
 
 
@@ -157,12 +163,39 @@ def _with_times(prompts: tuple[PromptReport, ...], times: JobTimes) -> tuple[Pro
         number=last.number if last is not None else 1,
         status=last.status if last is not None else Status.DONE,
         wall_s=wall_by_times(times),
-        phases=phases_by_times(times),
+        phases=phases_by_times(times, _told_by_log(last, times)),
         models=last.models if last is not None else (),
         samplers=samplers or (last.samplers if last is not None else ()),
         error=last.error if last is not None else "",
     )
     return (*prompts[:-1], mine)
+
+
+def _told_by_log(last: PromptReport | None, times: JobTimes) -> tuple[PhaseTime, ...]:
+    """Phases of the log, where no node's time was measured: of a job that failed under way."""
+    if last is None or times.nodes:
+        return ()
+    return tuple(each for each in last.phases if each.phase not in (Phase.WAITING, Phase.UNEXPLAINED))
+
+
+def _failed(prompts: tuple[PromptReport, ...], failure: str) -> tuple[PromptReport, ...]:
+    """The last prompt is the one that failed, whatever its log says."""
+    if not prompts:
+        return (
+            PromptReport(
+                number=1,
+                status=Status.FAILED,
+                wall_s=None,
+                phases=(),
+                models=(),
+                samplers=(),
+                error=failure[:_LONGEST_ERROR],
+            ),
+        )
+    last = prompts[-1]
+    told = last.status not in (Status.DONE, Status.UNFINISHED)
+    status = last.status if told else Status.FAILED
+    return (*prompts[:-1], replace(last, status=status, error=last.error or failure[:_LONGEST_ERROR]))
 
 
 def _card_in(record: Record) -> str:

@@ -12,7 +12,7 @@ from comfy.words import seconds_words
 
 _MOST_PROMPTS: Final = 20
 # Told apart by people who see no red, and on paper by the words beside them.
-_COLOURS: Final = {
+COLOURS: Final = {
     Phase.WAITING: "#b8b8b8",
     Phase.PREPARING: "#8c8c8c",
     Phase.DISCARDED: "#882255",
@@ -122,7 +122,7 @@ def _bar(phases: list[PhaseTime]) -> str:
         width = phase.seconds / whole * 1000
         name = escape(f"{phase.phase} {seconds_words(phase.seconds)}")
         parts.append(
-            f'<rect x="{left:.2f}" width="{width:.2f}" height="40" fill="{_COLOURS[phase.phase]}">'
+            f'<rect x="{left:.2f}" width="{width:.2f}" height="40" fill="{COLOURS[phase.phase]}">'
             f"<title>{name}</title></rect>"
         )
         left += width
@@ -137,7 +137,7 @@ def _legend(phases: list[PhaseTime]) -> str:
     whole = sum(phase.seconds for phase in phases)
     names = {phase.phase: escape(phase.phase.replace("_", " ")) for phase in phases}
     rows = (
-        f'<tr><td><i style="background:{_COLOURS[phase.phase]}"></i>{names[phase.phase]}</td>'
+        f'<tr><td><i style="background:{COLOURS[phase.phase]}"></i>{names[phase.phase]}</td>'
         f'<td class="n">{seconds_words(phase.seconds)}</td><td class="n">{phase.seconds / whole:.0%}</td>'
         f'<td class="faint">{escape(phase.detail)}</td><td class="faint">{escape(phase.source)}</td></tr>'
         for phase in phases

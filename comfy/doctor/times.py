@@ -82,11 +82,15 @@ def node_times(timings: Iterable[NodeTiming], steps: Mapping[str, int]) -> tuple
     )
 
 
-def phases_of(times: JobTimes) -> tuple[PhaseTime, ...]:
-    """Where the job's seconds went; they add up to its wall time, from its submission to its stored files."""
+def phases_of(times: JobTimes, others: Iterable[PhaseTime] = ()) -> tuple[PhaseTime, ...]:
+    """Where the job's seconds went; they add up to its wall time, from its submission to its stored files.
+
+    Args:
+        others: what is known of the nodes from elsewhere.
+    """
     found = [_of("queue", Phase.WAITING, times)]
     found += [_of(name, phase, times) for name, phase in _ATTEMPT.items() if name != "publish"]
-    found += list(_of_nodes(times.nodes))
+    found += [*_of_nodes(times.nodes), *others]
     found.append(_of("publish", Phase.PUBLISHING, times))
     known = [phase for phase in found if phase is not None]
     wall_s = wall(times)

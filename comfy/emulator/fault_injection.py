@@ -81,6 +81,9 @@ class FaultInjector:
                 os.truncate(path, path.stat().st_size // 2)
 
     def _happen(self, fault: Fault) -> None:
+        if fault.kind is FaultKind.PRINT:
+            self._world.console.write(f"{fault.message or ''}\n")
+            return
         self._world.console.line(f"[emulator] fault: {fault.kind} at {fault.at}")
         match fault.kind:
             case FaultKind.DROP_SOCKET:

@@ -46,6 +46,7 @@ class FaultKind(StrEnum):
     REFUSE_PROMPT = "refuse_prompt"  # POST /prompt answers 500
     STALL_HTTP = "stall_http"  # each HTTP answer waits `seconds`; `path` limits it to one path
     LOSE_QUEUE = "lose_queue"  # what is queued and not running is gone, and nobody is told
+    PRINT = "print"  # write `message` as a line, as some other program beside it would
     DELAY = "delay"  # the worker thread waits `seconds`, as a garbage collection makes it wait
 
 
@@ -64,6 +65,7 @@ _DEFAULT_PHASE: Final[Mapping[FaultKind, Phase]] = {
     FaultKind.REFUSE_PROMPT: Phase.HTTP,
     FaultKind.STALL_HTTP: Phase.HTTP,
     FaultKind.LOSE_QUEUE: Phase.NOW,
+    FaultKind.PRINT: Phase.NOW,
     FaultKind.DELAY: Phase.BEFORE_END,
 }
 

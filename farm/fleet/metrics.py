@@ -279,7 +279,8 @@ WORKERS: Final[tuple[OfWorker, ...]] = (
         name="farm_worker_findings_total",
         labels=("finding",),
         counter=True,
-        meaning="Jobs of this worker in which [the doctor](doctor.md) found this, since it was started.",
+        meaning="Attempts of this worker, failed ones too, in which [the doctor](doctor.md) found this, "
+        "since it was started.",
         read=lambda worker: _by_name({name: each.jobs for name, each in worker.findings.items()}),
     ),
     OfWorker(

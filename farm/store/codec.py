@@ -4,7 +4,8 @@ Fields: ``head`` what scripts must read, ``spec`` JSON, compressed; ``state``, `
 (µs, the order), ``attempt``, ``failed``, ``lost``, ``ill`` (machine failures), ``worker``, ``cancel``,
 ``cancel_reason``; ``started``, ``claimed``, ``finished``, ``lease``, ``not_before``, ``deadline``, ``rung``
 (ms, when its last notification was sent; stored under its old name); ``progress``, ``result``,
-``error`` JSON; ``parked`` why no worker fits, in words; ``notes`` JSON objects with commas between;
+``error`` JSON; ``report`` JSON, the doctor's;
+``parked`` why no worker fits, in words; ``notes`` JSON objects with commas between;
 ``avoid`` JSON, worker -> until (ms); ``places`` JSON, workers without what it needs;
 ``doubts`` JSON, worker -> in which way the job failed there; ``losses`` JSON, the leases that ran out, but of
 workers that were heard of since;
@@ -250,11 +251,17 @@ def _record(job_id: str, head: Mapping[str, Any], fields: Fields) -> JobRecord:
         progress=PROGRESS.validate_json(fields[b"progress"]) if b"progress" in fields else None,
         result=RESULT.validate_json(fields[b"result"]) if b"result" in fields else None,
         error=ERROR.validate_json(fields[b"error"]) if b"error" in fields else None,
+        report=_object(fields[b"report"]) if b"report" in fields else None,
         parked=_text(fields, b"parked"),
         paused_at=_time(fields, b"paused"),
         reused_from=_text(fields, b"reused"),
         attempts=_NOTES.validate_json(b"[" + fields.get(b"notes", b"") + b"]"),
     )
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    found = json.loads(text)
+    return found if isinstance(found, dict) else {}
 
 
 def brief_from(job_id: str, state: bytes, at: bytes, priority: int, held: int) -> JobBrief | None:

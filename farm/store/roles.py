@@ -5,6 +5,7 @@ All clocks are the store's own, every method is one atomic move, and every one m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import AwareDatetime
@@ -328,10 +329,12 @@ class AttemptStore(Protocol):
         retry_in_s: float | None,
         queue: str | None = None,
         doubt: str = "",
+        report: Mapping[str, Any] | None = None,
         token: str = "",
     ) -> JobState | LeaseAnswer:
         """End an attempt that failed; returns the new state, or ``LOST``.
 
+        The job carries the doctor's `report` of it until another attempt ends.
         With ``retry_in_s`` the job is queued again after that time while attempts are left
         (`JobSpec.max_attempts` counts failed ones), and kept from this worker for `avoid_s`, and for
         fifteen times as long while another worker lives that can take it; with None it is failed for

@@ -374,6 +374,20 @@ def test_a_result_is_accepted_once_and_the_same_write_is_answered_twice(shop: Sh
     assert [event.data["state"] for event in shop.store.events(job_id)] == ["queued", "running", "succeeded"]
 
 
+def test_a_job_carries_the_report_of_the_attempt_that_failed_last_until_one_succeeds(open_shop: Open) -> None:
+    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
+    job_id = shop.running("w1")
+
+    shop.store.fail(job_id, 1, an_error(), retry_in_s=0, report={"version": 1, "findings": []})
+    after_failure = shop.store.get(job_id).report
+    claim = shop.store.claim(job_id, worker="w2")
+    assert isinstance(claim, Claim)
+    shop.store.succeed(job_id, 2, a_result(), token=claim.token)
+
+    assert after_failure == {"version": 1, "findings": []}
+    assert shop.store.get(job_id).report is None
+
+
 def test_a_transient_failure_waits_for_its_time_and_is_announced_again(open_shop: Open) -> None:
     shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
     job_id = shop.running("w1")

@@ -10,9 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from comfy.doctor.clip import ClipLook
+from comfy.doctor.report import Report
 from comfy.doctor.words import to_json
 from comfy.errors import RunInterrupted, RunLost, ServerError, ServerUnreachable
 from farm.errors import StorageUnavailable, StoreUnavailable, TransferStopped
@@ -36,7 +38,7 @@ from worker.jobs.faults import Fault, sort_fault
 from worker.jobs.job_seconds import job_seconds
 from worker.jobs.lease import Lease
 from worker.jobs.names import prompt_id, run_folder
-from worker.jobs.report import events_of, report_of
+from worker.jobs.report import events_of, report_of, report_of_failure
 from worker.jobs.reporter import Reporter
 from worker.jobs.tries import Tries
 from worker.plan.fallback import FallbackStep, larger_class
@@ -285,20 +287,43 @@ class _Attempt:
         hooks = self._context.hooks
         if self._left_gpu is None:
             return None
-        try:
-            report = report_of(
+        printed = partial(hooks.printed_for, self._started, self._left_gpu)
+        return self._told(
+            lambda: report_of(
                 rendered,
                 result,
                 hooks.facts(),
                 at_start=hooks.said_at_start(),
-                printed=hooks.printed_for(self._started, self._left_gpu),
+                printed=printed(),
                 looks=self._looks,
             )
+        )
+
+    def _diagnosed_failure(self, error: JobError) -> dict[str, Any] | None:
+        """What the doctor says of an attempt that failed, as far as it came."""
+        hooks, left = self._context.hooks, self._left_gpu
+        waited_s = (self._claim.claimed_at - self._claim.submitted_at).total_seconds()
+        seconds = {"queue": waited_s, "attempt": time.monotonic() - self._started}
+        return self._told(
+            lambda: report_of_failure(
+                error,
+                self._claim.spec.graph,
+                seconds,
+                hooks.facts(),
+                at_start=hooks.said_at_start() if left is not None else (),
+                printed=hooks.printed_for(self._started, left) if left is not None else (),
+            )
+        )
+
+    def _told(self, diagnose: Callable[[], Report]) -> dict[str, Any] | None:
+        """A report, counted and told to those who follow the job."""
+        try:
+            report = diagnose()
         except Exception:
-            # Its files are stored: no fault in judging them may undo that.
+            # What became of the job is known: no fault in judging it may undo that.
             log.exception("A job could not be diagnosed", extra={"event": "diagnosis_failed", **self._facts})
             return None
-        hooks.on_report(report)
+        self._context.hooks.on_report(report)
         told = [NewEvent(kind=EventKind.FINDING, data=dict(data)) for data in events_of(report.findings)]
         if told:
             self._report_now(told)
@@ -402,7 +427,8 @@ class _Attempt:
             return self._insist(lambda: self._put_on_hold(fault.error)).value
         self._discard()
         self._tell_log()
-        return self._insist(lambda: self._fail(fault)).value
+        report = self._diagnosed_failure(fault.error)
+        return self._insist(lambda: self._fail(fault, report)).value
 
     def _keep(self, rendered: Rendered) -> bool:
         """Whether the finished files wait here for the storage: a render is not done twice for an upload."""
@@ -434,7 +460,7 @@ class _Attempt:
         with contextlib.suppress(StoreUnavailable):
             self._context.store.report(claim.job_id, claim.attempt, events, token=claim.token)
 
-    def _fail(self, fault: Fault) -> JobState | LeaseAnswer:
+    def _fail(self, fault: Fault, report: dict[str, Any] | None) -> JobState | LeaseAnswer:
         store, job_id = self._context.store, self._claim.job_id
         retry_in_s = fault.retry_in_s(store.get(job_id).attempts_failed)
         error, queue = fault.error, None
@@ -455,6 +481,7 @@ class _Attempt:
             retry_in_s=retry_in_s,
             queue=queue,
             doubt=fault.doubt,
+            report=report,
             token=self._claim.token,
         )
         if fault.doubt and answer is JobState.QUEUED:

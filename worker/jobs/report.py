@@ -10,7 +10,7 @@ from comfy.doctor.diagnose import diagnose
 from comfy.doctor.report import Finding, Report, Severity
 from comfy.doctor.times import JobTimes, node_times
 from comfy.wan.find import steps_by_sampler
-from farm.job import JobResult
+from farm.job import JobError, JobResult
 from farm.status.worker import WorkerFacts
 from worker.results.rendered import Rendered
 
@@ -41,11 +41,42 @@ def report_of(
         output_bytes=sum(artifact.size_bytes for artifact in result.artifacts),
         again=rendered.again,
     )
-    # What the emulator takes says nothing of a card.
-    card = worker.gpu.name if worker.gpu is not None and not worker.emulated else None
     return diagnose(
-        [*at_start, *printed[-_MOST_LINES:]], graph=rendered.graph, card=card, times=times, clips=looks
+        [*at_start, *printed[-_MOST_LINES:]],
+        graph=rendered.graph,
+        card=_card(worker),
+        times=times,
+        clips=looks,
     )
+
+
+def report_of_failure(
+    error: JobError,
+    graph: Mapping[str, Any],
+    seconds: Mapping[str, float],
+    worker: WorkerFacts,
+    *,
+    at_start: Sequence[str],
+    printed: Sequence[str],
+) -> Report:
+    """What is to be said of an attempt that failed, as far as it came.
+
+    Args:
+        graph: as it was asked for.
+        seconds: "queue" and "attempt".
+    """
+    return diagnose(
+        [*at_start, *printed[-_MOST_LINES:]],
+        graph=graph,
+        card=_card(worker),
+        times=JobTimes(seconds=seconds),
+        failure=error.message,
+    )
+
+
+def _card(worker: WorkerFacts) -> str | None:
+    """What the emulator takes says nothing of a card."""
+    return worker.gpu.name if worker.gpu is not None and not worker.emulated else None
 
 
 def events_of(findings: Sequence[Finding]) -> list[Mapping[str, Any]]:

@@ -59,12 +59,16 @@ def diagnose(
 ) -> None:
     """Say where a job's seconds went, or those of any ComfyUI log, what was lost, and what to change."""
     door = door_of(context)
+    is_log = what == _STDIN or Path(what).is_file()
+    _refuse_what_is_known(graph, card, of_log=is_log and not fleet)
     if fleet:
+        if what or html is not None:
+            raise typer.BadParameter("--fleet adds up all jobs: it takes no job, no log and no --html")
         _of_fleet(door, since, json=json)
         return
     if not what:
         raise typer.BadParameter("name a job or a log, or give --fleet")
-    report = _of_log(what, graph, card) if what == _STDIN or Path(what).is_file() else _of_job(door, what)
+    report = _of_log(what, graph, card) if is_log else _of_job(door, what)
     if html is not None:
         name = "stdin" if what == _STDIN else Path(what).name
         write_file(html, page(report, f"Where the seconds of {name} went"))
@@ -74,6 +78,13 @@ def diagnose(
     door.out.print(report_view(report, width=min(door.out.width, 100)))
     if html is not None:
         say(door.err, f"written: {html}")
+
+
+def _refuse_what_is_known(graph: Path | None, card: str | None, *, of_log: bool) -> None:
+    """A job's graph and card are in its report: others would change nothing, and nobody would be told."""
+    given = [name for name, value in (("--graph", graph), ("--card", card)) if value is not None]
+    if given and not of_log:
+        raise typer.BadParameter(f"{' and '.join(given)}: for a log; of jobs the farm knows graph and card")
 
 
 def _of_log(what: str, graph: Path | None, card: str | None) -> Report:

@@ -18,9 +18,10 @@ from farm.reports import FleetDiagnosis
 _MOST_PROMPTS: Final = 5
 _MOST_UNKNOWN: Final = 5
 # A colour and a letter: a file and an eye that tells no colours have the letter.
-_MARKS: Final = {
+MARKS: Final = {
     Phase.WAITING: ("w", "bright_black"),
     Phase.PREPARING: ("p", "bright_black"),
+    Phase.DISCARDED: ("x", "bright_magenta"),
     Phase.STARTING: ("s", "bright_black"),
     Phase.LOADING: ("L", "yellow"),
     Phase.TEXT: ("T", "bright_yellow"),
@@ -93,7 +94,7 @@ def _prompt(prompt: PromptReport, width: int) -> Iterator[RenderableType]:
         yield f"  {prompt.error}"
     cells = shares(prompt.phases, width)
     if cells:
-        yield Text.assemble(*((_MARKS[phase][0] * count, f"on {_MARKS[phase][1]}") for phase, count in cells))
+        yield Text.assemble(*((MARKS[phase][0] * count, f"on {MARKS[phase][1]}") for phase, count in cells))
         yield _legend(prompt)
 
 
@@ -103,7 +104,7 @@ def _legend(prompt: PromptReport) -> Table:
         table.add_column(justify="right" if justify == "right" else "left", overflow="fold")
     whole = sum(max(phase.seconds, 0.0) for phase in prompt.phases) or 1.0
     for phase in prompt.phases:
-        mark, colour = _MARKS[phase.phase]
+        mark, colour = MARKS[phase.phase]
         table.add_row(
             Text(mark, f"on {colour}"),
             phase.phase.replace("_", " "),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from farm.errors import FarmError, IdempotencyConflict, IllegalMove, NotDurable
 from farm.job import (
@@ -244,6 +244,7 @@ class RedisJobStore(RedisReading, RedisSteering, RedisRepair, RedisFleet, RedisW
         retry_in_s: float | None,
         queue: str | None = None,
         doubt: str = "",
+        report: Mapping[str, Any] | None = None,
         token: str = "",
     ) -> JobState | LeaseAnswer:
         """End an attempt that failed; returns the new state, or ``LOST``."""
@@ -268,6 +269,7 @@ class RedisJobStore(RedisReading, RedisSteering, RedisRepair, RedisFleet, RedisW
             token,
             self.limits.max_unsuitable,
             doubt,
+            "" if report is None else json.dumps(report, separators=(",", ":")),
             notification_list=self._list_key(notification),
         ).decode()
         return LeaseAnswer.LOST if word == LeaseAnswer.LOST else JobState(word)

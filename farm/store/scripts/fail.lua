@@ -2,11 +2,11 @@
 -- whose fault it is, ms until the retry or '', ms to keep it from this worker, message,
 -- why, in one line, machines that make a job poison, its new head when it changes its queue or '', token,
 -- workers that it is tried on at most for want of what it needs, in which way it failed if that may be the
--- worker's doing, or ''.
+-- worker's doing, or '', what the doctor says of it, as JSON or ''.
 -- Answers the new state or 'lost'.
-local id, attempt, error, kind, retry_ms, avoid_ms, message, why, poison_after, head, token, max_unsuitable, doubt =
+local id, attempt, error, kind, retry_ms, avoid_ms, message, why, poison_after, head, token, max_unsuitable, doubt, report =
   ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9],
-  tonumber(ARGV[10]), ARGV[11], ARGV[12], tonumber(ARGV[13]), ARGV[14]
+  tonumber(ARGV[10]), ARGV[11], ARGV[12], tonumber(ARGV[13]), ARGV[14], ARGV[15]
 
 local job = load(id)
 if not job then return 'lost' end
@@ -20,6 +20,7 @@ if job.cancel then
   return answer(job, 'fail', 'canceled')
 end
 set(job, 'error', error)
+if report ~= '' then set(job, 'report', report) end
 
 -- Whether another worker is to try before this is final, and whether nothing of the kind was seen before.
 -- Two workers on which it fails alike prove that it is the job; so does that nobody else could try.

@@ -10,7 +10,7 @@ end
 redis.call('ZREM', root .. 'finished', id)
 redis.call('ZREM', root .. 'unshortened', id)
 -- The attempt number goes on: it is the fencing token, and an old worker may still be about.
-clear(job, 'failed', 'lost', stored.machine_failures, 'cancel', 'cancel_reason', 'error', 'result', 'progress',
+clear(job, 'failed', 'lost', stored.machine_failures, 'cancel', 'cancel_reason', 'error', 'report', 'result', 'progress',
   'started', 'finished')
 move(job, 'queued')
 tell(job, {reason = 'retry'})

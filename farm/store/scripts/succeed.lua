@@ -13,7 +13,7 @@ if job.cancel then
   return answer(job, 'succeed', 'canceled')
 end
 set(job, 'result', result, 'accepted', job.token)
-clear(job, 'error')
+clear(job, 'error', 'report')
 note(job, 'succeeded')
 if job.head.c then redis.call('SET', key('content', job.head.c), id) end
 for i = 6, #ARGV, 2 do count(ARGV[i], ARGV[i + 1]) end

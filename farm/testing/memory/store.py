@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from farm.errors import IdempotencyConflict, IllegalMove
 from farm.job import ErrorKind, JobError, JobRecord, JobResult, JobState, Progress
@@ -120,6 +121,7 @@ class MemoryJobStore(MemoryWebhooks, MemoryReading, MemorySteering, MemoryRepair
                 cancel_requested=False,
                 cancel_reason=None,
                 error=None,
+                report=None,
                 result=None,
                 progress=None,
                 started_at=None,
@@ -252,7 +254,7 @@ class MemoryJobStore(MemoryWebhooks, MemoryReading, MemorySteering, MemoryRepair
         def move(kept: Kept) -> LeaseAnswer:
             if self._end_canceled(kept):
                 return LeaseAnswer.CANCELED
-            self._set(kept, result=result, error=None)
+            self._set(kept, result=result, error=None, report=None)
             if kept.content is not None:
                 self._contents[kept.content] = job_id
             self._note(kept, "succeeded")
@@ -271,6 +273,7 @@ class MemoryJobStore(MemoryWebhooks, MemoryReading, MemorySteering, MemoryRepair
         retry_in_s: float | None,
         queue: str | None = None,
         doubt: str = "",
+        report: Mapping[str, Any] | None = None,
         token: str = "",
     ) -> JobState | LeaseAnswer:
         """End an attempt that failed; returns the new state, or ``LOST``."""
@@ -288,7 +291,8 @@ class MemoryJobStore(MemoryWebhooks, MemoryReading, MemorySteering, MemoryRepair
             )
             failed = record.attempts_failed + counts
             self._note(kept, "failed", error)
-            self._set(kept, error=error, attempts_failed=failed)
+            told = record.report if report is None else dict(report)
+            self._set(kept, error=error, report=told, attempts_failed=failed)
             kept.machine_failures += error.kind is ErrorKind.MACHINE
             if kept.machine_failures >= self.limits.max_machine_failures:
                 worker = record.worker or ""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -240,3 +243,24 @@ def test_the_allocators_own_words_are_out_of_memory() -> None:
 
     assert report.prompts[0].status is Status.OUT_OF_MEMORY
     assert found(report, "out-of-memory") is not None
+
+
+def test_it_needs_nothing_but_python() -> None:
+    """Neither the farm nor any package: no site-packages are on the path of this interpreter."""
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from comfy.doctor.diagnose import diagnose\n"
+        "from comfy.doctor.html import page\n"
+        "report = diagnose(open(sys.argv[2], 'rb'))\n"
+        "print(report.findings[0].id, len(page(report, 'x')) > 1000)\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'farm', 'worker', 'pydantic'}))\n"
+    )
+    root = str(Path(__file__).parents[4])
+
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script, root, str(CORPUS / "origin-450s.log")],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["gguf-where-fp8-fits True", "[]"]

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from bench.doctor import CORPUS
+from comfy.doctor.html import COLOURS
+from comfy.doctor.report import Phase
+from farm.cli.jobs.diagnose_views import MARKS
 from farm.cli.main import run
 from farm.cli.terminal.door import Door, PlainConsole
 from farm.cli.terminal.exits import ExitCode
@@ -117,3 +120,24 @@ def test_what_cannot_be_read_written_or_known_is_told(arguments: tuple[str, ...]
 
     assert code == ExitCode.USAGE
     assert words in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("3f2a9c00", "--card", "RTX 4090"),
+        ("3f2a9c00", "--graph", "graph.json"),
+        ("--fleet", "--card", "RTX 4090"),
+        ("--fleet", "3f2a9c00"),
+        ("--fleet", "--html", "report.html"),
+    ],
+)
+def test_what_would_change_nothing_is_refused(arguments: tuple[str, ...]) -> None:
+    code, _, err = diagnose(*arguments)
+
+    assert code == ExitCode.USAGE
+    assert any(name in err for name in ("--card", "--graph", "--fleet"))
+
+
+def test_every_phase_has_a_mark_and_a_colour() -> None:
+    assert set(MARKS) == set(COLOURS) == set(Phase)

@@ -11,7 +11,7 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from comfy.doctor.report import Phase
+from comfy.doctor.report import Phase, Status
 from comfy.rewrites.optimize import Optimized
 from farm.errors import StorageUnavailable
 from farm.job import ErrorKind, EventKind, JobResult, JobState, queue_for
@@ -319,6 +319,41 @@ def test_a_node_that_fails_is_told_with_its_error_and_what_comfyui_printed(here:
     assert here.hooks.failures == ["node_failed"]
     assert any("printed" in str(event.data) for event in here.store.events(job_id))
     assert not stored_files(here, job_id)
+
+
+def test_a_job_that_failed_carries_a_report_too_and_its_findings_are_counted(
+    here: WorkerHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.comfy.server.misbehave("raise", node="VAEDecode", error="ValueError", message="no luck")
+    printed = ["got prompt", "Requested to load WAN21", "!!! Exception during processing !!! no luck"]
+    monkeypatch.setattr(here.hooks, "printed_for", lambda _began, _ended: printed)
+    job_id = submitted(here)
+
+    assert here.work_on(job_id) == "failed"
+
+    record = here.store.get(job_id)
+    report = report_in(record)
+    assert report is not None
+    assert here.hooks.reports == [report]
+    (prompt,) = report.prompts
+    assert (prompt.status, prompt.error) == (Status.FAILED, "no luck")
+    assert "prompt-failed" in report.seconds_lost()
+    assert prompt.wall_s is not None
+    assert sum(phase.seconds for phase in prompt.phases) == pytest.approx(prompt.wall_s, abs=0.01)
+
+
+def test_a_job_that_never_had_the_card_carries_a_report_with_its_error(here: WorkerHere) -> None:
+    loads = {"1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}}}
+    (job,) = here.store.submit([a_job(graph=loads, inputs={"1.image": "s3://no-such/inputs/a.png"})])
+
+    here.work_on(job.job_id)
+
+    record = here.store.get(job.job_id)
+    report = report_in(record)
+    assert report is not None
+    assert record.error is not None
+    assert report.prompts[-1].status is Status.FAILED
+    assert report.prompts[-1].error == record.error.message[:300]
 
 
 def test_a_decode_that_runs_out_of_memory_is_done_in_tiles_within_the_attempt(here: WorkerHere) -> None:
