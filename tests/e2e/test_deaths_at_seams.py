@@ -166,9 +166,10 @@ def test_a_worker_that_was_cut_off_while_it_prepared_begins_no_run_of_a_job_that
     stage: Stage,
 ) -> None:
     victim = stage.victim
-    stage.s3.mode = Mode.BLACKHOLE
+    stage.s3.mode, asked = Mode.BLACKHOLE, stage.s3.bytes_asked
     job = stage.farm.submit(PICTURE, inputs={"1.image": _png()})
     stage.farm.wait_state(job, JobState.RUNNING)
+    eventually(lambda: stage.s3.bytes_asked > asked, within_s=JOB_S)  # it has asked for the picture
 
     stage.redis.mode = Mode.BLACKHOLE
 

@@ -49,6 +49,7 @@ class FaultProxy:
         bytes_per_s: each way and connection; 0: as fast as it goes.
         connections: how many were made so far.
         bytes_passed: by direction, over all connections.
+        bytes_asked: what clients have sent, whether or not it has passed.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class FaultProxy:
         self._muted: set[int] = set()  # numbers of connections
         self.cuts_made = 0
         self.bytes_passed = dict.fromkeys(Direction, 0)
+        self.bytes_asked = 0
         self.port = 0
 
     @property
@@ -166,6 +168,7 @@ class FaultProxy:
         carried = 0
         with contextlib.suppress(OSError):
             while data := await reader.read(_PIECE_BYTES):
+                self.bytes_asked += len(data) if direction is Direction.UP else 0
                 await self._delay(len(data), number, direction)
                 carried += len(data)
                 if self._due(direction, carried):
