@@ -1,14 +1,18 @@
 """How somebody's own files fare: `make bench-files FILES=folder`.
 
-Beside the files may lie ``object_info.json``, what a server says of the nodes that they use, and
-``truth.json``, what ComfyUI's front end exports of each (`tests.tools.corpus --files`).
+Beside the files may lie
+
+- ``object_info.json``: what a server says of the nodes that they use;
+- ``truth.json``: what ComfyUI's front end exports of each (`tests.tools.corpus --files`);
+- ``labels.json``: what somebody who read them says of each: ``{"file": {"width": 832, "height": 480,
+  "frames": "computed", "lint": [rules], "either": [rules that may be told or not]}}``.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,11 +23,13 @@ from comfy.lint import lint
 from comfy.node_defs.definitions import Definitions, parse_definitions, shipped_definitions
 from comfy.rewrites.site import Site
 from comfy.ui.load import load_any
+from comfy.wan.models import GIB
 from comfy.wan.roles import Roles, find_roles
 from tests.support.corpus import bare
 
 DEFINITIONS: Final = "object_info.json"
 TRUTH: Final = "truth.json"
+LABELS: Final = "labels.json"
 _ROLES: Final = ("width", "height", "frames")
 
 
@@ -32,7 +38,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
     return {
         path.stem: path.read_bytes()
         for path in sorted(folder.glob("*.json"))
-        if path.name not in (DEFINITIONS, TRUTH)
+        if path.name not in (DEFINITIONS, TRUTH, LABELS)
     }
 
 
@@ -47,21 +53,30 @@ def definitions_beside(folder: Path) -> Definitions | None:
 def report(folder: Path) -> Iterator[str]:
     """All figures that can be told."""
     files = files_in(folder)
-    truth = _truth(folder)
+    truth = _beside(folder, TRUTH)
     beside = definitions_beside(folder)
     yield from _taken(files, "offline", shipped_definitions, truth)
     if beside is not None:
         yield from _taken(files, "with definitions", lambda: beside, truth)
     known = beside or shipped_definitions()
-    graphs = {name: found.graph for name, found in _read(files, lambda: known) if isinstance(found, Loaded)}
-    yield from _sizes(graphs, known)
-    site = Site(definitions=known, name="RTX 4090", vram_bytes=24 * 1024**3)
-    told = Counter(rule for graph in graphs.values() for rule in {each.rule for each in lint(graph, site)})
-    yield f"lint: {', '.join(f'{rule} {count}' for rule, count in sorted(told.items()))}"
+    loaded = {name: found for name, found in _read(files, lambda: known) if isinstance(found, Loaded)}
+    roles = {name: find_roles(found.graph, known) for name, found in loaded.items()}
+    yield from _sizes([found for found in roles.values() if found.stages])
+    site = Site(definitions=known, name="RTX 4090", vram_bytes=24 * GIB)
+    told = {
+        name: {each.rule for each in lint(found.graph, site, left_out=found.left_out)}
+        for name, found in loaded.items()
+    }
+    counts = Counter(rule for rules in told.values() for rule in rules)
+    yield f"lint: {', '.join(f'{rule} {count}' for rule, count in sorted(counts.items()))}"
+    labels = _beside(folder, LABELS)
+    if labels:
+        yield from _labelled_sizes(roles, labels)
+        yield from _labelled_lint(told, labels)
 
 
-def _truth(folder: Path) -> Mapping[str, Any]:
-    path = folder / TRUTH
+def _beside(folder: Path, name: str) -> Mapping[str, Any]:
+    path = folder / name
     found: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
     return found
 
@@ -129,8 +144,7 @@ def _is_input(known: Definitions, class_type: str, name: str) -> bool:
     return node is None or node.input(name) is not None or "." in name
 
 
-def _sizes(graphs: Mapping[str, dict[str, Any]], known: Definitions) -> Iterator[str]:
-    roles = [found for graph in graphs.values() if (found := find_roles(graph, known)).stages]
+def _sizes(roles: Sequence[Roles]) -> Iterator[str]:
     for role in _ROLES:
         told = Counter(_how_known(found, role) for found in roles)
         ways = ", ".join(f"{how} {told[how]}" for how in ("known", "bounded", "computed", "silent"))
@@ -148,6 +162,45 @@ def _how_known(roles: Roles, role: str) -> str:
 
 def _is_known(setting: Setting) -> bool:
     return setting.value is not None
+
+
+def _labelled_sizes(roles: Mapping[str, Roles], labels: Mapping[str, Any]) -> Iterator[str]:
+    """What was found of the sizes that stand in a file; those computed at run time ought to be said so."""
+    for role in _ROLES:
+        there = {name: each[role] for name, each in labels.items() if name in roles}
+        values = {name: value for name, value in there.items() if isinstance(value, int)}
+        wrong = {
+            name: (found, there[name])
+            for name in there
+            if (found := _only(roles[name], role)) != values.get(name)
+            and (found is not None or name in values)
+        }
+        missed = sum(name in values and found is None for name, (found, _) in wrong.items())
+        yield (
+            f"{role}, by label: {len(values) - sum(name in values for name in wrong)} of {len(values)} found, "
+            f"{len(wrong) - missed} wrong"
+        )
+        yield from (f"    {name}: {found}, not {value}" for name, (found, value) in wrong.items())
+
+
+def _only(roles: Roles, role: str) -> object:
+    values = {setting.value for setting in roles.of(role)}
+    return values.pop() if len(values) == 1 else None
+
+
+def _labelled_lint(told: Mapping[str, set[str]], labels: Mapping[str, Any]) -> Iterator[str]:
+    missed = [(name, rule) for name in told for rule in labels[name]["lint"] if rule not in told[name]]
+    alarms = [
+        (name, rule)
+        for name, rules in told.items()
+        for rule in sorted(rules - set(labels[name]["lint"]) - set(labels[name].get("either", ())))
+    ]
+    there = sum(len(labels[name]["lint"]) for name in told)
+    right = there - len(missed)
+    yield _part("lint, by label: told of what is there", right, there)
+    yield _part("lint, by label: right of what was told", right, right + len(alarms))
+    yield from (f"    {name}: not told {rule}" for name, rule in missed)
+    yield from (f"    {name}: false alarm {rule}" for name, rule in alarms)
 
 
 def _part(what: str, some: int, all_of: int) -> str:

@@ -223,7 +223,11 @@ def _side_made(graph: Mapping[str, Any], node_id: str, row: NodeClass, name: str
         return _UNKNOWN
     if row.exact_when is not None:
         by, exact = row.exact_when
-        if inputs_of(graph, node_id).get(by) not in exact:
+        # A side of 0 follows from the picture, and the other becomes as said.
+        follows = any(
+            _value_at(graph, node_id, each, depth) == 0 for each in row.sized_by or () if each != name
+        )
+        if inputs_of(graph, node_id).get(by) not in exact and not follows:
             return _Made(at_most=value)
     rounded = value - value % max(step, 1)
     same = InputPath(node_id=node_id, input_name=name) if rounded == value else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -9,10 +10,12 @@ from comfy.graphs.links import is_link
 from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
 from comfy.wan.models import WAN_5B, ModelFamily
-from comfy.wan.names import family_of, task_of
+from comfy.wan.names import family_of, task_of, words_of
 from comfy.wan.roles import START_IMAGE, Expert, Stage
 
 _TEMPLATES: Final = "https://docs.comfy.org/tutorials/video/wan/wan2_2"
+# "fp8_scaled", "fp8_e4m3fn_scaled_KJ".
+_SCALED: Final = re.compile(r"fp8 (e\dm\d(fn)? )?scaled")
 # Inputs that carry what an image-to-video model starts from, or is led by.
 _IMAGE_INPUTS: Final = (
     "start_image",
@@ -100,7 +103,7 @@ def _scaled_cast(subject: Subject) -> Iterator[Found]:
     for stage in subject.roles.stages:
         node_id, name = _loader_id(stage), stage.file_name or ""
         dtype = subject.value(node_id, "weight_dtype") if node_id is not None else None
-        if "fp8_scaled" in name.lower() and isinstance(dtype, str) and dtype != "default":
+        if _SCALED.search(words_of(name)) and isinstance(dtype, str) and dtype != "default":
             message = f"{name} carries scales of its own, and is cast to {dtype} all the same"
             yield Found(message=message, node_id=node_id, input_name="weight_dtype")
 

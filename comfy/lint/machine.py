@@ -24,11 +24,14 @@ def _sage(subject: Subject) -> Iterator[Found]:
 
 
 def _encoder_on_cpu(subject: Subject) -> Iterator[Found]:
-    for encoder in subject.roles.text_encoders:
+    # Where the encoder is loaded, or where it is used: WanVideoTextEncode says the device of its own run.
+    loaded = [encoder.node_id for encoder in subject.roles.text_encoders]
+    used = [text.set_at.node_id for role in ("prompt", "negative") for text in subject.roles.of(role)]
+    for node_id in dict.fromkeys(loaded + used):
         for name in _DEVICE_INPUTS:
-            if str(subject.value(encoder.node_id, name)).lower() == "cpu":
-                message = f"{encoder.class_type} computes the prompt on the CPU"
-                yield Found(message=message, node_id=encoder.node_id, input_name=name)
+            if str(subject.value(node_id, name)).lower() == "cpu":
+                message = f"{subject.class_of(node_id)} computes the prompt on the CPU"
+                yield Found(message=message, node_id=node_id, input_name=name)
 
 
 def _fast(subject: Subject) -> Iterator[Found]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from typing import Final
 
-from comfy.graphs.links import links
+from comfy.graphs.links import ancestors, links
 from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
 from comfy.node_defs.node_classes import OUTPUT_PREFIX, SAVES_AT_ALL, VIDEO_COMBINE
@@ -86,18 +85,26 @@ def _previews(subject: Subject) -> Iterator[Found]:
 def _rate(subject: Subject) -> Iterator[Found]:
     """Interpolated frames that are shown at a rate which is not the model's times the multiplier."""
     stages = [stage for stage in subject.roles.stages if _is_plain(stage)]
-    factors = [each.multiplier.whole if each.multiplier else None for each in subject.roles.interpolations]
-    if not stages or not factors or any(factor is None for factor in factors):
-        return
-    wanted = _own_rate(stages[0]) * math.prod(factor or 1 for factor in factors)
-    for output in subject.roles.outputs:
+    for output in subject.roles.outputs if stages else ():
         fps = output.fps.value if output.fps is not None else None
-        if output.fps is None or not isinstance(fps, int | float) or not output.saves:
+        factor = _factor(subject, output)
+        if output.fps is None or not isinstance(fps, int | float) or not output.saves or not factor:
             continue
+        wanted = _own_rate(stages[0]) * factor
         if abs(fps - wanted) > wanted * _RATE_TOLERANCE:
             message = f"{fps:g} frames a second, where the clip would move naturally at {wanted:g}"
             asked = output.fps.asked
             yield Found(message=message, node_id=asked.node_id, input_name=asked.input_name)
+
+
+def _factor(subject: Subject, output: Output) -> int | None:
+    """How many frames an interpolation before an output makes of one; None where that is not known.
+
+    Of several, one may work on a part of the clip.
+    """
+    before = ancestors(subject.graph, [output.node_id])
+    found = [each.multiplier for each in subject.roles.interpolations if each.node_id in before]
+    return found[0].whole if len(found) == 1 and found[0] is not None else None
 
 
 def _own_rate(stage: Stage) -> int:

@@ -13,7 +13,7 @@ from comfy.lint.rule import Found, Rule, Subject
 from comfy.wan.sizes import FRAMES, sides_of
 
 # A plain resize costs nothing; there, to interpolate the smaller frames is right.
-_COSTLY: Final = re.compile(r"Model|SeedVR")
+_COSTLY: Final = re.compile(r"Model|SeedVR|UpscalerTensorrt")
 # Nodes that say how large a latent is, whether or not they say all of it.
 _MAKES_LATENT: Final = re.compile(
     r"Wan[A-Z0-9]\w*(ToVideo|Embeds|Encode|Latent|Extend)|WanVideo\w*Encode|EmptyHunyuanLatentVideo$"

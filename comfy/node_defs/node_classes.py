@@ -249,6 +249,7 @@ CLASSES: Final[Mapping[str, NodeClass]] = {
     "easy seed": _holds("seed"),
     "easy positive": _holds("positive"),
     "easy negative": _holds("negative"),
+    "easy convertAnything": _holds("*"),
     "easy mathInt": NodeClass(formulas={0: _OPERATIONS}),
     "easy mathFloat": NodeClass(formulas={0: _OPERATIONS}),
     "easy simpleMath": _calculates("value", int, float, bool),
@@ -284,6 +285,7 @@ CLASSES: Final[Mapping[str, NodeClass]] = {
         picks={0: ("auto_detect", {False: "width"}), 1: ("auto_detect", {False: "height"})}
     ),
     "Simple String": _holds("string"),
+    "SplineEditor": NodeClass(hands_on={3: "points_to_sample"}),
     # Sizes of pictures
     "GetImageSize": NodeClass(tells_side={0: WIDTH, 1: HEIGHT}),
     "GetImageSize+": NodeClass(tells_side={0: WIDTH, 1: HEIGHT}),
@@ -363,14 +365,14 @@ _WORK: Final = (
     (Work.FRAMES, re.compile(r"(VFI|Interpolat|Upscale)")),
     (Work.SAVE, re.compile(r"(CreateVideo|VideoCombine)")),
 )
-_INTERPOLATES: Final = re.compile(r"(VFI$|FrameInterpolate|Interpolate.*Frame)")
+_INTERPOLATES: Final = re.compile(r"(VFI$|VFI_interpolate|FrameInterpolate|Interpolate.*Frame)")
 # "easy cleanGpuUsed", "LayerUtility: PurgeVRAM V2", "VRAMCleanup", "FreeMemoryModel", "Clear Cache All".
 _CLEANS: Final = re.compile(
     r"(unload|clean(?!ed)|clear|purge|free|release|flush|empty)\s?_?(up)?\s?_?(all|gpu|v?ram|memory|models?|cache|cuda)"
     r"|(v?ram|memory|gpu|cache)\s?_?(clean|clear|purge|flush|release)",
     re.IGNORECASE,
 )
-_SHOWS: Final = re.compile(r"Preview|Show|Display")
+_SHOWS: Final = re.compile(r"Preview|[Ss]how|Display")
 _WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _PATH_WORD: Final = re.compile(
     r".*(path|folder|directory|filename|url)s?|(out|in)?(dir|file)s?|uri|foldername|(output|video|image|text)file"

@@ -41,10 +41,14 @@ _UNGUIDED: Final = "BasicGuider"
 
 
 def is_sampler(reader: Reader, node_id: str) -> bool:
-    """Tell whether a node samples: by its class, or because it makes latents from a model."""
-    return _SAMPLER.search(reader.class_type(node_id)) is not None or (
-        reader.makes(node_id, Carried.LATENT) and bool(reader.linked(node_id, Carried.MODEL))
-    )
+    """Tell whether a node samples: by its class, or because it makes latents from a model.
+
+    What hands the model on as well only prepares both for a sampler.
+    """
+    if _SAMPLER.search(reader.class_type(node_id)) is not None:
+        return True
+    makes = reader.makes(node_id, Carried.LATENT) and not reader.makes(node_id, Carried.MODEL)
+    return makes and bool(reader.linked(node_id, Carried.MODEL))
 
 
 def find_stages(reader: Reader) -> tuple[Stage, ...]:

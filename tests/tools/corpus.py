@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -686,11 +687,16 @@ def _export_folder(folder: Path, static: Path, packs: list[Pack]) -> None:
     text = b"".join(files_in(folder).values()).decode("utf-8", errors="replace")
     beside = definitions_beside(folder) or shipped_definitions(files={})
     known = {name: beside[name] for name in beside if name == "KSampler" or json.dumps(name) in text}
+    truth: dict[str, Any] = {}
     with front_end(static, known, packs) as page_:
-        truth = {
-            name: page_.export(json.loads(content.decode("utf-8-sig")))
-            for name, content in files_in(folder).items()
-        }
+        for name, content in files_in(folder).items():
+            saved = json.loads(content.decode("utf-8-sig"))
+            if "nodes" not in saved:
+                continue  # a graph already
+            try:
+                truth[name] = page_.export(saved)
+            except RuntimeError as exc:
+                sys.stderr.write(f"{name}: the front end fails: {exc!s:.300}\n")
     (folder / TRUTH).write_text(json.dumps(truth), encoding="utf-8")
 
 

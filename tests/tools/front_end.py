@@ -27,10 +27,13 @@ _EXPORT: Final = """
   const given = JSON.parse(new TextDecoder().decode(Uint8Array.from(atob("%s"), c => c.charCodeAt(0))));
   const app = window.comfyAPI.app.app;
   const quiet = {showMissingNodesDialog: false, showMissingModelsDialog: false};
-  await app.loadGraphData(given, true, true, null, quiet);
+  // With the graph loaded it makes a copy for its list of tabs, which fails on what some packs keep in nodes.
+  await app.loadGraphData(given, true, true, null, quiet).catch(failed => {
+    if (failed.name !== "DataCloneError") throw failed;
+  });
   await new Promise(done => setTimeout(done, 150));
   // "Export (API)" of a page with the pack Use Everywhere.
-  const made = app.ue_modified_prompt ? await app.ue_modified_prompt() : await app.graphToPrompt();
+  const made = (await app.ue_modified_prompt?.()) ?? (await app.graphToPrompt());  // which says why it fails
   return JSON.stringify(made.output);
 })()
 """
