@@ -176,10 +176,8 @@ def _labelled_sizes(roles: Mapping[str, Roles], labels: Mapping[str, Any]) -> It
             and (found is not None or name in values)
         }
         missed = sum(name in values and found is None for name, (found, _) in wrong.items())
-        yield (
-            f"{role}, by label: {len(values) - sum(name in values for name in wrong)} of {len(values)} found, "
-            f"{len(wrong) - missed} wrong"
-        )
+        right = len(values) - sum(name in values for name in wrong)
+        yield f"{role}, by label: {right} of {len(values)} found, {len(wrong) - missed} wrong"
         yield from (f"    {name}: {found}, not {value}" for name, (found, value) in wrong.items())
 
 

@@ -102,6 +102,7 @@ def _widgets_of(node: Node, definition: NodeDef | None) -> Widgets | None:
         named=node.named,
         slots=[(slot.widget, slot.kind) for slot in node.inputs if slot.widget is not None],
         sockets=frozenset(slot.name for slot in node.inputs),
+        linked=frozenset(slot.name for slot in node.inputs if slot.widget is None and slot.link is not None),
     )
     if definition is not None:
         return read_widgets(definition, saved, partial(earlier_forms, node.class_type))

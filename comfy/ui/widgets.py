@@ -48,6 +48,7 @@ class Saved:
     named: Mapping[str, Any] | None = None  # by name, beside the list: files of editors since autumn 2026
     slots: Sequence[tuple[str, str]] = ()  # name and type of each widget that has a socket too, in order
     sockets: frozenset[str] = frozenset()  # names of all inputs that the file shows of the node
+    linked: frozenset[str] = frozenset()  # those of them with a link and no word of a widget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +124,8 @@ def read_widgets(node: NodeDef, saved: Saved, others: Callable[[], Sequence[Node
     # Fewer values than widgets are no other form: later versions add theirs at the end.
     doubts = [each for each in reading if each.given and is_doubtful(each.wanted, each.value)]
     if told is None and (left or doubts or not all(each.fits for each in reading)):
-        told = _told_by_form(saved, others())
+        # A program that makes an editor's file of a graph writes no value where a link stands.
+        told = _told_by_form(saved, others()) or _told_by_form(saved, [_without(node, saved.linked)])
     if told is None and {each.wanted.kind for each in doubts} >= {"INT", COMBO_TYPE}:
         raise ShiftedValuesError(doubts[0], reading, listed(saved.values))
     if told is None or not _is_of_another_version(reading, told):
@@ -238,6 +240,10 @@ def _told_by_file(saved: Saved) -> dict[str, Any] | None:
             values.skip(_CONTROLS)
     values.skip(_UPLOADS)
     return found if not [value for value in values.left if value not in (None, "")] else None
+
+
+def _without(node: NodeDef, names: frozenset[str]) -> NodeDef:
+    return replace(node, inputs=tuple(each for each in node.inputs if each.name not in names))
 
 
 def _is_certain(read: _Read) -> bool:
