@@ -249,7 +249,7 @@ CLASSES: Final[Mapping[str, NodeClass]] = {
     "easy seed": _holds("seed"),
     "easy positive": _holds("positive"),
     "easy negative": _holds("negative"),
-    "easy convertAnything": _holds("*"),
+    "easy convertAnything": replace(_holds("*"), is_output=True, only_shows=True),
     "easy mathInt": NodeClass(formulas={0: _OPERATIONS}),
     "easy mathFloat": NodeClass(formulas={0: _OPERATIONS}),
     "easy simpleMath": _calculates("value", int, float, bool),

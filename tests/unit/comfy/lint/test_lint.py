@@ -432,3 +432,48 @@ def test_a_file_of_another_layout_is_told_where_the_loader_is_comfyuis_own(file:
 
     assert ("file-layout" in rules_of(graph)) is is_told
     assert "file-layout" not in rules_of(by_a_pack)
+
+
+def test_a_rate_is_judged_only_at_an_output_behind_the_interpolation() -> None:
+    graph = PLANTED["rate-and-multiplier"]()
+    graph["95"] = {"class_type": "CreateVideo", "inputs": {"images": ["8", 0], "fps": 16}}
+    graph["96"] = {"class_type": "SaveVideo", "inputs": {"video": ["95", 0], "filename_prefix": "plain"}}
+
+    told = [each.node_id for each in lint(graph, a_site()) if each.rule == "rate-and-multiplier"]
+
+    assert told == ["60"]
+
+
+def test_steps_are_counted_for_each_clip_of_several() -> None:
+    graph = fast()
+    second = {"57": "157", "58": "158", "8": "108", "60": "160", "61": "161"}
+    for old, new in second.items():
+        inputs = {
+            name: [second.get(value[0], value[0]), value[1]] if isinstance(value, list) else value
+            for name, value in graph[old]["inputs"].items()
+        }
+        graph[new] = {**graph[old], "inputs": inputs}
+    for sampler in ("57", "58", "157", "158"):
+        graph = changed(graph, f"{sampler}.steps", 6)
+    for sampler in ("58", "158"):
+        graph = changed(graph, f"{sampler}.end_at_step", 6)
+
+    assert "distilled-steps" not in rules_of(graph)
+
+
+@pytest.mark.parametrize(("file", "told"), [("fooMixWan22_{}.safetensors", False), ("", True)])
+def test_many_steps_without_guidance_are_told_only_of_models_whose_names_say_what_they_are(
+    file: str, told: bool
+) -> None:
+    graph = PLANTED["many-steps-unguided"]()
+    for node_id, level in (("37", "high"), ("56", "low")) if file else ():
+        graph = changed(graph, f"{node_id}.unet_name", file.format(level))
+
+    assert ("many-steps-unguided" in rules_of(graph)) is told
+
+
+@pytest.mark.parametrize("kind", ["fp8_scaled", "fp8_e4m3fn_scaled_KJ", "fp8_e5m2_scaled"])
+def test_a_cast_of_a_scaled_file_is_told_whatever_its_name_for_that(kind: str) -> None:
+    graph = quality(_37_unet_name=f"Wan2_2-T2V-A14B-HIGH_{kind}.safetensors", _37_weight_dtype="fp8_e4m3fn")
+
+    assert "scaled-cast" in rules_of(graph)

@@ -253,3 +253,20 @@ def test_values_that_all_could_be_cast_and_none_was_saved_so_are_shifted() -> No
     assert widget_values(node, ["ratio", 2]) == {"source": "ratio", "width": 2}
     with pytest.raises(ShiftedValuesError):
         widget_values(node, ["ratio", 1.5])
+
+
+def test_values_that_leave_out_linked_inputs_are_read_past_these() -> None:
+    node = a_node({"width": ["INT"], "method": [["lanczos", "area"]], "height": ["INT"], "crop": ["BOOLEAN"]})
+    linked = frozenset({"width", "height"})
+
+    read = read_widgets(node, Saved(values=["area", True], sockets=linked, linked=linked))
+
+    assert (read.values["method"], read.values["crop"]) == ("area", True)
+    assert "another version" in read.notes[0]
+
+
+def test_values_that_do_not_fit_past_linked_inputs_either_are_refused() -> None:
+    linked = frozenset({"steps"})
+
+    with pytest.raises(ShiftedValuesError):
+        read_widgets(a_node(_NOW), Saved(values=["fox", "cub", 3.5], sockets=linked, linked=linked))
