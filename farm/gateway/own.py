@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 from pydantic import TypeAdapter
@@ -18,10 +20,11 @@ from farm.asking.measure import check_measure
 from farm.asking.prepare import as_problem, build
 from farm.asking.request import JobOptions, JobRequest
 from farm.asking.sources import public_source, scheme_of
-from farm.errors import InvalidJob
+from farm.errors import InvalidJob, NoResult, WorkerNotFound
 from farm.fleet.planning import JobPlan
 from farm.fleet.sites import site_nowhere
 from farm.gateway.bodies import json_object, number_of
+from farm.gateway.comfy import files
 from farm.gateway.comfy.files import Links
 from farm.gateway.door import Call, Door, Visit
 from farm.gateway.health import error
@@ -29,9 +32,10 @@ from farm.gateway.hooks import HOOKS
 from farm.gateway.keys import Scope
 from farm.gateway.refusals import bad_request
 from farm.gateway.tenancy import CURSOR, check_reach
-from farm.job import JobRecord, JobState
+from farm.job import EventKind, JobRecord, JobState
 from farm.storage.downloads import seed_of
-from farm.store.base import Counts
+from farm.store.base import Counts, Drain
+from farm.store.redis.assets import Asset
 from farm.store.webhooks import TENANT_LABEL
 
 _RECORD: Final = TypeAdapter(JobRecord)
@@ -41,6 +45,9 @@ _OPTIONS: Final = frozenset(JobOptions.__annotations__) - {"idempotency_key"}
 FIELDS: Final = _PARTS | _OPTIONS  # of a job
 _COUNTS: Final = TypeAdapter(Counts)
 _MOST: Final = 100
+_MOST_EVENTS: Final = 500  # looked through for lines of the log
+_ASSET: Final = "asset:"  # begins an input that is an asset's id
+_OF_MANIFEST: Final = ("changes", "rewrites", "out_of_memory", "blocked")
 _LISTED: Final = (
     *("job_id", "state", "submitted_at", "started_at", "finished_at"),
     *("worker", "progress", "error", "parked"),
@@ -55,8 +62,10 @@ _OF_WORKERS: Final = (
 async def submit(visit: Visit) -> Response:
     """Queue a job: a graph in either of ComfyUI's formats, or a template; options as `Farm.submit` has."""
     once = visit.request.headers.get("idempotency-key")
-    request = request_of(await json_object(visit.request))
+    request, used = await _asked(visit)
     job = await visit.tenancy.submit(request, once=once)
+    if used:
+        await visit.house.farm.call(visit.house.assets.use, used, job.job_id)
     return JSONResponse(await job_json(visit, job), 201)
 
 
@@ -72,6 +81,9 @@ async def page(visit: Visit) -> Response:
     found = await visit.tenancy.page(
         labels=tuple(query.getlist("label")),
         state=JobState(state) if state else None,
+        since=_moment(query, "since"),
+        until=_moment(query, "until"),
+        where={"worker": query["worker"]} if query.get("worker") else {},
         limit=int(limit),
         cursor=cursor,
         search=query.get("search", ""),
@@ -101,15 +113,47 @@ async def retry(visit: Visit) -> Response:
 
 async def plan(visit: Visit) -> Response:
     """What a job needs and how long it takes on each card of the fleet; queues nothing."""
-    found = await visit.house.farm.plan(request_of(await json_object(visit.request)))
+    request, _ = await _asked(visit)
+    found = await visit.house.farm.plan(request)
     return JSONResponse(_PLAN.dump_python(found, mode="json"))
 
 
 async def lint(visit: Visit) -> Response:
     """What is wrong, slow or without effect in a graph."""
-    request = request_of(await json_object(visit.request))
+    request, _ = await _asked(visit)
     known = await visit.house.farm.node_definitions()
     return JSONResponse({"diagnostics": await visit.house.farm.call(_linted, request, lambda: known)})
+
+
+async def manifest(visit: Visit) -> Response:
+    """What was changed in a job's graph and why, as its manifest has it; nothing of the worker's machine."""
+    job = await visit.tenancy.get(visit.named("id"))
+    if job.result is None:
+        raise NoResult(job.job_id, job.state)
+    stored = await visit.house.farm.call(visit.house.farm.storage.read_bytes, job.result.manifest_key)
+    found = await asyncio.to_thread(json.loads, stored)
+    return JSONResponse({name: found.get(name, []) for name in _OF_MANIFEST})
+
+
+async def log(visit: Visit) -> Response:
+    """The lines of ComfyUI's log that a job's newest events have."""
+    job = await visit.tenancy.get(visit.named("id"))
+    events = await visit.house.farm.recent_events(job.job_id, limit=_MOST_EVENTS)
+    lines = [event.data.get("line", "") for event in events if event.kind is EventKind.LOG]
+    return JSONResponse({"lines": lines})
+
+
+async def drain(visit: Visit) -> Response:
+    """Have a worker fetch nothing more, once its job has ended, or with ``now`` at once."""
+    body = await json_object(visit.request, default={})
+    if set(body) - {"now"} or not isinstance(body.get("now", False), bool):
+        raise bad_request("send nothing, or an object with now, which is true or false")
+    return await _ordered(visit, Drain.NOW if body.get("now") else Drain.FINISH)
+
+
+async def undrain(visit: Visit) -> Response:
+    """Let a worker fetch again."""
+    return await _ordered(visit, None)
 
 
 async def templates(_visit: Visit) -> Response:
@@ -122,7 +166,7 @@ async def workers(visit: Visit) -> Response:
     found = [json.loads(status.to_json()) for status in await visit.house.farm.workers()]
     if not visit.caller.sees_all:
         found = [{name: worker[name] for name in _OF_WORKERS if name in worker} for worker in found]
-    return JSONResponse({"workers": found})
+    return JSONResponse({"workers": found, "may_steer": visit.caller.sees_all})
 
 
 async def queues(visit: Visit) -> Response:
@@ -136,8 +180,51 @@ async def why_waiting(visit: Visit) -> Response:
     return JSONResponse({"reasons": await visit.house.farm.why_waiting(job.job_id)})
 
 
-def request_of(body: Mapping[str, Any]) -> JobRequest:
+async def _ordered(visit: Visit, order: Drain | None) -> Response:
+    name, store = visit.named("name"), visit.house.farm.store
+    there = [worker.name for worker in await visit.house.farm.workers()]
+    if name not in there:
+        raise WorkerNotFound(name, there)
+    await visit.house.farm.call(store.set_drain, name, order)
+    return JSONResponse({"worker": name, "drain": order})
+
+
+def _moment(query: Mapping[str, str], name: str) -> datetime | None:
+    """A moment, or the beginning of a day; UTC unless it says otherwise."""
+    if not (said := query.get(name)):
+        return None
+    try:
+        found = datetime.fromisoformat(said)
+    except ValueError:
+        raise bad_request(f"{name} is a day or a moment as 2026-08-01T10:00:00Z") from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+async def _asked(visit: Visit) -> tuple[JobRequest, list[Asset]]:
+    """The job that a request asks for, and the caller's assets that it reads."""
+    body = await json_object(visit.request)
+    given = body.get("inputs")
+    named = (
+        {}
+        if not isinstance(given, dict)
+        else {
+            name: each.removeprefix(_ASSET)
+            for name, each in given.items()
+            if isinstance(each, str) and each.startswith(_ASSET)
+        }
+    )
+    found = {name: await files.find(visit, asset_id) for name, asset_id in named.items()}
+    bucket = visit.house.farm.storage.bucket
+    brought = {name: f"s3://{bucket}/{files.content_of(each).key}" for name, each in found.items()}
+    used = [each for each in found.values() if isinstance(each, Asset)]
+    return request_of(body, brought=brought), used
+
+
+def request_of(body: Mapping[str, Any], *, brought: Mapping[str, str] | None = None) -> JobRequest:
     """The job that a body asks for.
+
+    Args:
+        brought: where the inputs lie that are assets.
 
     Raises:
         Refusal: a field is unknown.
@@ -149,15 +236,17 @@ def request_of(body: Mapping[str, Any]) -> JobRequest:
     # Here a text would be the path of a file, on the gateway's own disk.
     if graph is not None and not isinstance(graph, dict):
         raise bad_request("graph is an object: a workflow in either of ComfyUI's formats")
+    brought = brought or {}
     if not isinstance(inputs, dict) or not all(
-        isinstance(each, str) and scheme_of(each) in ("https", "http") for each in inputs.values()
+        name in brought or (isinstance(each, str) and scheme_of(each) in ("https", "http"))
+        for name, each in inputs.items()
     ):
-        raise bad_request("inputs are names with addresses (https)")
+        raise bad_request("inputs are names with addresses (https), or asset: and the id of an asset")
     request = JobRequest(
         graph,
         body.get("parameters") or {},
         template=body.get("template"),
-        inputs=inputs,
+        inputs={**inputs, **brought},
         bind=body.get("bind") or {},
         options=cast("JobOptions", {name: body[name] for name in _OPTIONS if name in body}),
     )
@@ -254,6 +343,8 @@ _CALLS: Final[Sequence[Call]] = (
     Call(method="POST", path="/jobs", handler=submit, scope=Scope.SUBMIT),
     Call(method="GET", path="/jobs", handler=page, scope=Scope.READ),
     Call(method="GET", path="/jobs/{id}", handler=show, scope=Scope.READ),
+    Call(method="GET", path="/jobs/{id}/manifest", handler=manifest, scope=Scope.READ),
+    Call(method="GET", path="/jobs/{id}/log", handler=log, scope=Scope.READ),
     Call(method="GET", path="/jobs/{id}/why_waiting", handler=why_waiting, scope=Scope.READ),
     Call(method="POST", path="/jobs/{id}/cancel", handler=cancel, scope=Scope.SUBMIT),
     Call(method="POST", path="/jobs/{id}/retry", handler=retry, scope=Scope.SUBMIT),
@@ -261,6 +352,8 @@ _CALLS: Final[Sequence[Call]] = (
     Call(method="POST", path="/lint", handler=lint, scope=Scope.READ),
     Call(method="GET", path="/templates", handler=templates, scope=Scope.READ),
     Call(method="GET", path="/workers", handler=workers, scope=Scope.READ),
+    Call(method="POST", path="/workers/{name}/drain", handler=drain, scope=Scope.ADMIN),
+    Call(method="POST", path="/workers/{name}/resume", handler=undrain, scope=Scope.ADMIN),
     Call(method="GET", path="/queues", handler=queues, scope=Scope.READ),
     *HOOKS,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -64,24 +64,31 @@ class Tenancy:
         *,
         labels: Sequence[str] = (),
         state: JobState | None = None,
+        since: datetime | None = None,
         until: datetime | None = None,
         search: str = "",
+        where: Mapping[str, str] | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
         """Their jobs for which all of that holds, newest first; a page may be short and not be the last.
 
         Args:
-            until: submitted before then.
-            search: words, as `Selection` has them.
+            since, until: submitted then or later, and before then.
+            search, where: words, and values by name, as `Selection` has them.
         """
-        wanted = Selection(search=search)
+        wanted = Selection(search=search, where=where or {})
         own = self.caller.label if not self.caller.sees_all else None
         label = next(iter(labels), own)
         found: list[JobRecord] = []
         for _ in range(_PAGES):
             page = await self.house.farm.page(
-                label=label, state=state, until=until, limit=limit - len(found), cursor=cursor
+                label=label,
+                state=state,
+                since=since,
+                until=until,
+                limit=limit - len(found),
+                cursor=cursor,
             )
             found += [
                 job

@@ -96,6 +96,15 @@ class Page:
         self.said.clear()
         self._ask("Page.navigate", url=address)
 
+    def set_scheme(self, scheme: str) -> None:
+        """Have the machine prefer light or dark."""
+        self._ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def set_size(self, width: int, height: int) -> None:
+        """Be a screen of that size."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self._ask("Emulation.setDeviceMetricsOverride", **size)
+
     def screenshot(self) -> bytes:
         """What can be seen, as PNG."""
         return base64.b64decode(self._ask("Page.captureScreenshot")["data"])

@@ -50,6 +50,18 @@ export async function call(path, { body, method, signal } = {}) {
   return told;
 }
 
+/** Upload a file; the asset that it became. */
+export async function upload(file) {
+  const form = new FormData();
+  form.set("file", file);
+  form.set("file_path", file.name);
+  form.set("content_type", file.type || "application/octet-stream");
+  const answer = await fetch("api/v2/assets", { method: "POST", body: form, headers: headers() });
+  const told = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Refused(answer.status, told.error?.message ?? `HTTP ${answer.status}`);
+  return told;
+}
+
 /** Live events of a job: an async iterator of [name, data]. */
 export async function* events(jobId, signal) {
   const answer = await fetch(`api/v2/jobs/${jobId}/events`, { headers: headers(), signal });

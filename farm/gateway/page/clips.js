@@ -16,6 +16,9 @@ export async function clips({ signal }) {
     h("label", {}, "Label", h("input", { name: "label" })),
     h("label", {}, "State", h("select", { name: "state", onchange: () => again() },
       STATES.map((state) => h("option", { value: state }, state || "any")))),
+    h("label", {}, "Worker", h("input", { name: "worker" })),
+    h("label", {}, "From", h("input", { name: "since", type: "date" })),
+    h("label", {}, "Until", h("input", { name: "until", type: "date" })),
     h("button", {}, "Search"));
   const count = h("span", { class: "quiet" }, "none chosen");
   const acts = [["Cancel", cancelAll], ["Retry", retryAll], ["Download", downloadAll], ["Compare", compareAll]]
@@ -25,7 +28,14 @@ export async function clips({ signal }) {
   function query() {
     const given = new FormData(filter);
     const asked = new URLSearchParams({ limit: PAGE });
-    for (const name of ["search", "label", "state"]) if (given.get(name)) asked.set(name, given.get(name));
+    for (const name of ["search", "label", "state", "worker"]) if (given.get(name)) asked.set(name, given.get(name));
+    // Days are the reader's own; the last one is meant whole.
+    for (const [name, more] of [["since", 0], ["until", 1]]) {
+      const day = given.get(name) && new Date(`${given.get(name)}T00:00`);
+      if (!day) continue;
+      day.setDate(day.getDate() + more);
+      asked.set(name, day.toISOString());
+    }
     if (cursor) asked.set("cursor", cursor);
     return asked;
   }

@@ -11,6 +11,7 @@ export async function job({ argument, signal }) {
   const bar = h("progress", { max: "1", "aria-label": "Progress" });
   const state = h("p", { role: "status" });
   const below = h("div", {});
+  const later = h("div", {});  // what other calls tell: the manifest, the log, what it waits for
 
   async function act(verb) {
     try {
@@ -53,6 +54,7 @@ export async function job({ argument, signal }) {
           if (name === "status") {
             record = await call(`farm/v1/jobs/${record.job_id}`, { signal });
             draw();
+            tellMore();
           }
         }
         if (ENDED.includes(record.state)) return;
@@ -66,9 +68,51 @@ export async function job({ argument, signal }) {
     }
   }
 
+  // Each part stands for itself: one that cannot be had leaves the others as they are.
+  async function tellMore() {
+    const ask = (what, when) => when ? call(`farm/v1/jobs/${record.job_id}/${what}`, { signal }).catch(() => null) : null;
+    const [changed, lines, waits] = await Promise.all([
+      ask("manifest", record.result), ask("log", record.attempt > 0), ask("why_waiting", record.state === "queued")]);
+    later.replaceChildren(...[...waiting(waits), ...findings(record), ...manifest(changed), ...log(lines)]);
+  }
+
   draw();
+  tellMore();
   if (!ENDED.includes(record.state)) follow();
-  return h("div", {}, h("h1", {}, record.spec.title), state, bar, stage, below);
+  return h("div", {}, h("h1", {}, record.spec.title), state, bar, stage, below, later);
+}
+
+function waiting(told) {
+  return told?.reasons.length ? [h("h2", {}, "What it waits for"), h("ul", {}, told.reasons.map((each) => h("li", {}, each)))] : [];
+}
+
+function findings(record) {
+  const report = record.result?.report;
+  if (!report) return [];
+  const rows = report.findings.map((each) => [each.cost ? seconds(each.cost.seconds) : "–", each.message, each.remedy]);
+  return [h("h2", {}, "What the render doctor found"),
+    rows.length ? table("Findings", ["lost", "what", "remedy"], rows) : h("p", {}, "Nothing was lost.")];
+}
+
+// The manifest in words.
+function manifest(told) {
+  if (!told) return [];
+  const words = [
+    ...told.changes.map((each) => `Node ${each.node_id}, ${each.input_name}: ${said(each.old)} became ${said(each.new)}, for ${each.why}`),
+    ...told.rewrites.filter((each) => !each.changes).flatMap((each) => each.notes.map((note) => `${each.rewrite} was left out: ${note}`)),
+    ...told.out_of_memory.map((step) => `Memory ran out; tried again with: ${step}`),
+    ...told.blocked.map((each) => `Node ${each.node_id} was blocked: ${each.message}`),
+  ];
+  return [h("h2", {}, "What was changed, and why"),
+    words.length ? h("ul", {}, words.map((each) => h("li", {}, each))) : h("p", {}, "Nothing: the graph ran as it was given.")];
+}
+
+function said(value) {
+  return value === null ? "nothing" : typeof value === "string" ? value : JSON.stringify(value);
+}
+
+function log(told) {
+  return told?.lines.length ? [h("details", {}, h("summary", {}, `Log lines (${told.lines.length})`), h("pre", { tabindex: "0" }, told.lines.join("\n")))] : [];
 }
 
 function details(record, act) {

@@ -1,6 +1,6 @@
 // New: a template's form, or a workflow file; plan and lint are shown before anything is queued.
 
-import { call } from "./api.js";
+import { call, upload } from "./api.js";
 import { h, notice, seconds, table } from "./dom.js";
 
 export async function fresh({ signal }) {
@@ -94,11 +94,32 @@ function field(parameter, value) {
   } else if (type === "text") {
     input = h("textarea", { ...common, rows: "2", placeholder: hint }, value);
   } else if (type === "file") {
-    input = h("input", { ...common, type: "url", placeholder: "https://…" });
+    return fileField(name, common, help);
   } else {
     input = h("input", { ...common, type: "number", step: "any", value, placeholder: hint });
   }
   return h("label", { class: wide }, `${name}${unit ? ` (${unit})` : ""}${help ? `: ${help}` : ""}`, input);
+}
+
+/** An address, or a file of this machine, which is uploaded when it is chosen or dropped there. */
+function fileField(name, common, help) {
+  const address = h("input", { ...common, type: "text", placeholder: "https://…" });
+  const chosen = h("input", { type: "file", "aria-label": `File for ${name}`, onchange: (event) => bring(event.target.files[0]) });
+  async function bring(file) {
+    if (!file) return;
+    try {
+      const made = await upload(file);
+      address.value = `asset:${made.id}`;
+      notice(`${file.name} is uploaded.`);
+    } catch (error) {
+      notice(`${file.name}: ${error.message}`);
+    }
+  }
+  const place = h("div", { class: "drop wide", ondragover: (event) => { event.preventDefault(); place.classList.add("over"); },
+    ondragleave: () => place.classList.remove("over"),
+    ondrop: (event) => { event.preventDefault(); place.classList.remove("over"); bring(event.dataTransfer.files[0]); } },
+  h("label", {}, `${name}: ${help}; an address, or drop a file here`, address), chosen);
+  return place;
 }
 
 function problems(error) {

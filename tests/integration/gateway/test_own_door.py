@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from farm.gateway.keys import Scope
-from farm.job import Progress
+from farm.job import EventKind, Progress
 from farm.status.worker import WorkerStatus
+from farm.store.base import Drain, NewEvent
 from tests.integration.gateway.test_comfy_sdk import GRAPH
+from tests.support.clips import make_picture
 from tests.support.gateway import Gateway, Open
 from tests.support.gateway_worker import HandWorker
 
@@ -155,3 +157,88 @@ def test_templates_and_queues_are_told(gateway: Gateway) -> None:
 
     assert "wan22-t2v-a14b" in [each["name"] for each in templates]
     assert gateway.ask("/farm/v1/queues").json["by_state"]["queued"] == 1
+
+
+def test_jobs_are_found_by_moment_and_worker(gateway: Gateway) -> None:
+    job_id = submit(gateway, title="A red fox")["job_id"]
+    HandWorker(gateway.store, gateway.storage, name="gpu0@rack").start(job_id)
+
+    def found(query: str) -> list[str]:
+        return [job["job_id"] for job in gateway.ask(f"{JOBS}?{query}").json["jobs"]]
+
+    assert found("worker=gpu0@rack") == [job_id]
+    assert found("worker=gpu1@rack") == []
+    assert found("since=2020-01-01") == [job_id]
+    assert found("until=2020-01-01T10:00:00Z") == []
+    assert gateway.ask(f"{JOBS}?since=yesterday").code == "invalid_request"
+
+
+def test_what_was_changed_is_told_without_the_workers_machine(gateway: Gateway) -> None:
+    job_id = submit(gateway)["job_id"]
+    assert gateway.ask(f"{JOBS}/{job_id}/manifest").code == "no_result"
+    worker = HandWorker(gateway.store, gateway.storage)
+    worker.start(job_id)
+    worker.succeed(job_id)
+    result = gateway.store.get(job_id).result
+    assert result is not None
+    assert gateway.ask(f"{JOBS}/{job_id}/manifest").code == "not_found"
+    change = {"node_id": "3", "input_name": "steps", "old": 20, "new": 4, "why": "few steps"}
+    stored = json.dumps({"changes": [change], "worker": {"folder": "/home/me"}, "graph": {}}).encode()
+    gateway.storage.put_bytes(stored, result.manifest_key, media_type="application/json")
+
+    told = gateway.ask(f"{JOBS}/{job_id}/manifest").json
+
+    assert told == {"changes": [change], "rewrites": [], "out_of_memory": [], "blocked": []}
+
+
+def test_log_lines_of_a_job_are_told(gateway: Gateway) -> None:
+    job_id = submit(gateway)["job_id"]
+    assert gateway.ask(f"{JOBS}/{job_id}/log").json == {"lines": []}
+    claim = HandWorker(gateway.store, gateway.storage).start(job_id)
+    lines = [NewEvent(kind=EventKind.LOG, data={"line": each}) for each in ("one", "two")]
+    gateway.store.report(job_id, claim.attempt, lines, token=claim.token)
+
+    assert gateway.ask(f"{JOBS}/{job_id}/log").json == {"lines": ["one", "two"]}
+
+
+def test_only_an_admin_drains_a_worker_that_lives(gateway: Gateway) -> None:
+    gateway.store.put_worker(WorkerStatus(name="gpu0@rack", vram_gib=24), ttl_s=600)
+    tenant, boss = gateway.key("acme"), gateway.key("boss", Scope.ADMIN)
+    drain, resume = (f"/farm/v1/workers/gpu0@rack/{verb}" for verb in ("drain", "resume"))
+
+    assert gateway.ask(drain, method="POST", key=tenant).code == "forbidden"
+    assert gateway.ask(drain, method="POST", key=boss, body={"now": "yes"}).code == "invalid_request"
+    assert gateway.ask("/farm/v1/workers/gpu9/drain", method="POST", key=boss).code == "not_found"
+    assert gateway.store.drain_of("gpu0@rack") is None
+    assert gateway.ask(drain, method="POST", key=boss, body={"now": True}).json["drain"] == "now"
+    assert gateway.store.drain_of("gpu0@rack") is Drain.NOW
+    assert gateway.ask(resume, method="POST", key=boss).status == 200
+    assert gateway.store.drain_of("gpu0@rack") is None
+
+
+def test_an_asset_is_an_input_of_its_tenant_alone(gateway: Gateway, tmp_path: Path) -> None:
+    acme, ape = gateway.key("acme"), gateway.key("ape")
+    picture = make_picture(tmp_path / "fox.jpg").read_bytes()
+    form = (
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="fox.jpg"\r\n\r\n'
+        + picture
+        + b'\r\n--x\r\nContent-Disposition: form-data; name="file_path"\r\n\r\nfox.jpg\r\n'
+        b'--x\r\nContent-Disposition: form-data; name="content_type"\r\n\r\nimage/jpeg\r\n--x--\r\n'
+    )
+    sent = {"Content-Type": "multipart/form-data; boundary=x"}
+    asset = gateway.ask("/api/v2/assets", method="POST", key=acme, body=form, headers=sent).json["id"]
+    body = {
+        "template": "wan22-i2v-a14b",
+        "parameters": {"prompt": "a fox"},
+        "inputs": {"image": f"asset:{asset}"},
+    }
+
+    told = gateway.ask(JOBS, method="POST", key=acme, body=body)
+
+    assert told.status == 201, told.body
+    (source,) = gateway.store.get(told.json["job_id"]).spec.inputs.values()
+    assert source.startswith("s3://")
+    assert gateway.ask(f"/api/v2/assets/{asset}", method="DELETE", key=acme).code == "asset_in_use"
+    assert gateway.ask(JOBS, method="POST", key=ape, body=body).status == 404
+    forged = {**body, "inputs": {"image": "s3://bucket/inputs/other.png"}}
+    assert gateway.ask(JOBS, method="POST", key=acme, body=forged).code == "invalid_request"

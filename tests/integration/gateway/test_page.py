@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
+from farm.job import EventKind
 from farm.settings.redis import RedisSettings
 from farm.settings.s3 import S3Settings
+from farm.status.not_fetching import NotFetching
 from farm.status.worker import WorkerStatus
 from farm.storage import S3Storage
+from farm.store.base import Drain, NewEvent
 from tests.integration.gateway.test_comfy_sdk import GRAPH
 from tests.support.browser import Page, find_browser, opened_page
 from tests.support.clips import make_clip, make_picture
@@ -30,7 +36,24 @@ NAMELESS = """
   return !(each.getAttribute("aria-label") || label || each.textContent).trim();
 }).map((each) => each.outerHTML)
 """
+BUTTONS = "[...document.querySelectorAll('button')]"
 HOSTS = "[...new Set(performance.getEntriesByType('resource').map((each) => new URL(each.name).origin))]"
+
+
+# Of this package, the script alone: its Playwright is left out of the environment.
+_AXE_IN: Final = find_spec("axe_playwright_python")
+SERIOUS = """
+axe.run(document, {resultTypes: ["violations"]}).then((found) => found.violations
+  .filter((each) => ["serious", "critical"].includes(each.impact))
+  .map((each) => [each.id, ...each.nodes.map((node) => node.html)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    assert _AXE_IN is not None
+    assert _AXE_IN.origin is not None
+    return Path(_AXE_IN.origin).with_name("axe.min.js").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +93,12 @@ def go(page: Page, place: str, heading: str) -> None:
     page.wait_until(f"document.querySelector('main h1')?.textContent === {json.dumps(heading)}")
 
 
+def is_shown_as_notice(page: Page, words: str) -> None:
+    page.wait_until(f"document.getElementById('notice').textContent === {json.dumps(words)}")
+
+
 def click(page: Page, button: str) -> None:
-    buttons = "[...document.querySelectorAll('button')]"
-    page.evaluate(f"{buttons}.find((each) => each.textContent === {json.dumps(button)}).click()")
+    page.evaluate(f"{BUTTONS}.find((each) => each.textContent === {json.dumps(button)}).click()")
 
 
 def search(page: Page, words: str, count: int) -> None:
@@ -198,16 +224,142 @@ def test_a_workflow_file_is_dropped_and_rendered(gateway: Gateway, page: Page) -
     assert job.spec.graph.keys() == GRAPH.keys()
 
 
-def test_the_fleet_is_shown(gateway: Gateway, page: Page) -> None:
-    gateway.store.put_worker(
-        WorkerStatus(name="gpu0@rack", vram_gib=24, emulated=True, state="ready"), ttl_s=60
-    )
+def test_the_fleet_is_shown_with_what_waits_and_a_worker_is_drained(gateway: Gateway, page: Page) -> None:
+    ready = WorkerStatus(name="gpu0@rack", vram_gib=24, emulated=True, state="ready")
+    gateway.store.put_worker(ready, ttl_s=600)
     submit(gateway, "A red fox")
 
     go(page, "#/fleet", "Fleet")
-
     is_shown(page, "gpu0@rack")
+    is_shown(page, "What waits for what")
+    click(page, "Drain")
+    is_shown_as_notice(page, "gpu0@rack fetches nothing more.")
+
     assert "1 queued" in text(page)
+    assert "A red fox" in text(page)
+    assert gateway.store.drain_of("gpu0@rack") is Drain.FINISH
+    gateway.store.put_worker(replace(ready, not_fetching=(NotFetching.DRAINED,)), ttl_s=600)
+    page.wait_until(f"{BUTTONS}.some((each) => each.textContent === 'Resume')")
+    click(page, "Resume")
+    is_shown_as_notice(page, "gpu0@rack fetches again.")
+    assert gateway.store.drain_of("gpu0@rack") is None
+
+
+def test_a_job_says_what_was_changed_found_and_logged(
+    gateway: Gateway, worker: HandWorker, page: Page, clip: bytes, tmp_path: Path
+) -> None:
+    job_id = submit(gateway, "A red fox")
+    claim = worker.start(job_id)
+    line = NewEvent(kind=EventKind.LOG, data={"line": "Requested to load <b>WAN21</b>"})
+    gateway.store.report(job_id, claim.attempt, [line], token=claim.token)
+    worker.succeed(job_id, clip=clip, poster=make_picture(tmp_path / "poster.jpg").read_bytes())
+    result = gateway.store.get(job_id).result
+    assert result is not None
+    changed = {"node_id": "3", "input_name": "steps", "old": 20, "new": 4, "why": "few-step LoRAs"}
+    manifest = {"changes": [changed], "rewrites": [], "out_of_memory": [], "worker": {"name": "secret"}}
+    gateway.storage.put_bytes(
+        json.dumps(manifest).encode(), result.manifest_key, media_type="application/json"
+    )
+
+    go(page, f"#/job/{job_id}", "A red fox")
+
+    is_shown(page, "Node 3, steps: 20 became 4, for few-step LoRAs")
+    page.evaluate("document.querySelector('details').open = true")
+    is_shown(page, "Requested to load <b>WAN21</b>")
+
+
+def test_clips_are_found_by_day_and_worker(
+    gateway: Gateway, worker: HandWorker, page: Page, clip: bytes, tmp_path: Path
+) -> None:
+    done(gateway, worker, "A red fox", clip, tmp_path)
+    submit(gateway, "A white hare")
+    search(page, "", 2)
+
+    page.evaluate("document.querySelector('input[name=worker]').value = 'w1'")
+    search(page, "", 1)
+    page.evaluate("document.querySelector('input[name=worker]').value = ''")
+    page.evaluate("document.querySelector('input[name=until]').value = '2020-01-01'")
+    search(page, "", 0)
+    page.evaluate("document.querySelector('input[name=since]').value = '2020-01-01'")
+    page.evaluate("document.querySelector('input[name=until]').value = ''")
+    search(page, "", 2)
+
+
+def test_many_are_tried_again_compared_and_downloaded(
+    gateway: Gateway, worker: HandWorker, page: Page, clip: bytes, tmp_path: Path
+) -> None:
+    ended = [submit(gateway, f"Gone {number}") for number in range(2)]
+    gateway.store.cancel_many(ended)
+    for title in ("A red fox", "A white hare"):
+        done(gateway, worker, title, clip, tmp_path)
+    choose = "document.querySelectorAll('.clip input').forEach((each) => each.click())"
+
+    search(page, "gone", 2)
+    page.evaluate(choose)
+    click(page, "Retry")
+    is_shown_as_notice(page, "queued anew: 2")
+    page.evaluate("document.querySelector('select[name=state]').value = 'succeeded'")
+    search(page, "", 2)
+    page.evaluate(choose)
+    click(page, "Compare")
+    page.wait_until("document.querySelectorAll('.compare video').length === 2")
+    page.wait_until("[...document.querySelectorAll('.compare video')].every((each) => each.readyState >= 2)")
+    page.evaluate("document.querySelector('.compare video').currentTime = 0.5")
+    page.wait_until("document.querySelectorAll('.compare video')[1].currentTime === 0.5")
+    page.evaluate(
+        "window.got = []; HTMLAnchorElement.prototype.click = function () { window.got.push(this.href); }"
+    )
+    click(page, "Download")
+
+    assert {gateway.store.get(job_id).state.value for job_id in ended} == {"queued"}
+    assert len(page.evaluate("window.got")) == 2
+
+
+def test_a_picture_is_dropped_on_a_template_and_travels_with_the_job(
+    gateway: Gateway, page: Page, tmp_path: Path
+) -> None:
+    go(page, "#/new", "New")
+    choice = "document.querySelector('select[name=template]')"
+    page.evaluate(f"{choice}.value = 'wan22-i2v-a14b'; {choice}.dispatchEvent(new Event('change'))")
+    picture = base64.b64encode(make_picture(tmp_path / "fox.jpg").read_bytes()).decode()
+    page.evaluate(
+        f"{{ const bytes = Uint8Array.from(atob('{picture}'), (each) => each.charCodeAt(0));"
+        "const data = new DataTransfer(); data.items.add(new File([bytes], 'fox.jpg', {type: 'image/jpeg'}));"
+        "document.querySelector('.fields .drop')"
+        ".dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true})); }"
+    )
+    page.wait_until("document.querySelector('.fields .drop input').value.startsWith('asset:')")
+    page.evaluate("document.querySelector('textarea[name=prompt]').value = 'a fox'")
+
+    page.evaluate("document.querySelector('main form').requestSubmit()")
+    page.wait_until("location.hash.startsWith('#/job/')")
+
+    (job,) = gateway.store.find().jobs
+    (source,) = job.spec.inputs.values()
+    assert source.startswith("s3://")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(
+    scheme: str, axe: str, gateway: Gateway, worker: HandWorker, page: Page, clip: bytes, tmp_path: Path
+) -> None:
+    job_id = done(gateway, worker, "A red fox", clip, tmp_path)
+    gateway.store.put_worker(WorkerStatus(name="gpu0@rack", vram_gib=24, state="ready"), ttl_s=600)
+    page.set_scheme(scheme)
+
+    found = {}
+    for place, heading in (
+        ("#/clips", "Clips"),
+        ("#/new", "New"),
+        ("#/fleet", "Fleet"),
+        (f"#/job/{job_id}", "A red fox"),
+    ):
+        go(page, place, heading)
+        page.evaluate(f"{axe}; true")
+        found[place] = page.evaluate(SERIOUS)
+
+    page.set_scheme("light")
+    assert found == {place: [] for place in found}
 
 
 def test_strange_words_are_shown_as_words(gateway: Gateway, page: Page) -> None:
