@@ -47,7 +47,8 @@ _CLIPS: Final = """
 
 A sample of a clip's frames is measured while its poster is made: brightness from 0 to 255, spread (standard
 deviation), steps between neighbours, change from frame to frame. By other thresholds than these they are
-judged with `diagnose(clips=…, clip_limits=Thresholds(…))`:
+judged with `diagnose(clips=…, clip_limits=Thresholds(…))`, and on a worker with
+`FARM_CLIP_LIMITS=rough=0.9,…`:
 
 | threshold | value |
 | --- | --- |

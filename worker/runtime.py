@@ -361,6 +361,7 @@ def assemble(
             inputs_time_s=own.inputs_time_s,
             previews=own.previews,
             prompt_metadata=own.prompt_metadata,
+            clip_limits=own.clip_thresholds,
         ),
         at_work,
         draining,

@@ -6,9 +6,12 @@ be made anew with other thresholds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
+
+_NUMBER: Final = re.compile(r"\d{1,9}(\.\d{1,9})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +81,24 @@ class ClipFault:
 
 
 USUAL: Final = Thresholds()
+
+
+def read_thresholds(text: str) -> Thresholds:
+    """The usual thresholds but for those that are given: ``black_mean=4, rough=0.9``.
+
+    Raises:
+        ValueError: it is not of that form; the text says why.
+    """
+    given: dict[str, Any] = {}
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        name, equals, value = (each.strip() for each in part.partition("="))
+        if name not in {each.name for each in fields(Thresholds)}:
+            raise ValueError(f"{name!r} is no threshold of a clip")
+        number = float(value) if equals and _NUMBER.fullmatch(value) else None
+        if number is None:
+            raise ValueError(f"{name} wants a number from 0 on, not {value!r}")
+        given[name] = number
+    return replace(USUAL, **given)
 
 
 def faults_of(look: ClipLook, expected: Expected, limits: Thresholds = USUAL) -> tuple[ClipFault, ...]:

@@ -11,6 +11,7 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
+from comfy.doctor.clip import Thresholds, read_thresholds
 from comfy.protocol.address import ComfyAddress
 from farm.job import VramClass
 from farm.settings.environment import variable
@@ -35,9 +36,21 @@ class WorkerSettings(OutsideSettings):
         except ValueError as exc:
             raise ValueError(f"COMFYUI_URL: {exc}") from None
 
+    @property
+    def clip_thresholds(self) -> Thresholds:
+        """When a clip is bad.
+
+        Raises:
+            ValueError: `clip_limits` cannot be read.
+        """
+        try:
+            return read_thresholds(self.clip_limits)
+        except ValueError as exc:
+            raise ValueError(f"FARM_CLIP_LIMITS: {exc}") from None
+
     @model_validator(mode="after")
-    def _has_an_address(self) -> Self:
-        _ = self.comfyui_address
+    def _can_be_read(self) -> Self:
+        _ = self.comfyui_address, self.clip_thresholds
         return self
 
     name: str | None = Field(
@@ -283,6 +296,12 @@ class WorkerSettings(OutsideSettings):
         validation_alias=variable("FARM_HOLD_S"),
         description="Seconds for which a job whose finished files wait on a worker is kept from others, "
         "which would render it again.",
+    )
+    clip_limits: str = Field(
+        "",
+        validation_alias=variable("FARM_CLIP_LIMITS"),
+        description="When a clip is bad, where that is not the usual (`doctor.md` has the thresholds), as "
+        "`black_mean=4, rough=0.9`.",
     )
     prompt_metadata: bool = Field(
         False,

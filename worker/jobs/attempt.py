@@ -126,6 +126,7 @@ class _Attempt:
             self._facts,
             tell=lambda event: self._report_now([event]),
             attention=lambda: context.hooks.facts().attention_backend,
+            limits=context.clip_limits,
         )
         self._judged: tuple[Exception, Fault] | None = None
         self._rendered: Rendered | None = None
@@ -296,6 +297,7 @@ class _Attempt:
                 at_start=hooks.said_at_start(),
                 printed=printed(),
                 looks=self._looks,
+                clip_limits=self._context.clip_limits,
             )
         )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from comfy.doctor.clip import USUAL, Thresholds
 from comfy.doctor.report import Report
 from comfy.protocol.client import ComfyClient
 from comfy.rewrites.optimize import Optimized
@@ -207,6 +208,7 @@ class AttemptContext:
     inputs_time_s: float  # for all input files of a job together
     previews: bool
     prompt_metadata: bool  # whether a job may keep the graph in its files
+    clip_limits: Thresholds = USUAL  # when a clip is bad
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from comfy.doctor.clip import ClipLook
+from comfy.doctor.clip import USUAL, ClipLook, Thresholds
 from comfy.doctor.diagnose import diagnose
 from comfy.doctor.report import Finding, Report, Severity
 from comfy.doctor.times import JobTimes, node_times
@@ -25,6 +25,7 @@ def report_of(
     at_start: Sequence[str],
     printed: Sequence[str],
     looks: Sequence[ClipLook] = (),
+    clip_limits: Thresholds = USUAL,
 ) -> Report:
     """What is to be said of a job whose files are stored.
 
@@ -33,7 +34,7 @@ def report_of(
         worker: what the worker says of itself.
         at_start: what ComfyUI has printed of itself when it was started.
         printed: what it has printed for this job.
-        looks: what was measured in its clips.
+        looks: what was measured in its clips, judged by `clip_limits`.
     """
     times = JobTimes(
         seconds=result.timings_s,
@@ -47,6 +48,7 @@ def report_of(
         card=_card(worker),
         times=times,
         clips=looks,
+        clip_limits=clip_limits,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from comfy.doctor.clip import ClipFault, Expected, faults_of
+from comfy.doctor.clip import ClipFault, Expected, Thresholds, faults_of
 from comfy.rewrites.attention import other_attentions
 from worker.errors import BrokenOutput
 from worker.results.media import decode, inspect
@@ -31,21 +31,24 @@ class Spoilt:
 
 
 def spoilt_clip(
-    outputs: Sequence[LocalOutput], graph: Mapping[str, Any], attention_of_server: str | None
+    outputs: Sequence[LocalOutput],
+    graph: Mapping[str, Any],
+    attention_of_server: str | None,
+    limits: Thresholds,
 ) -> Spoilt | None:
     """The first clip that is spoilt, where another attention than PyTorch's has computed; else None."""
     of_server = attention_of_server in _FAST
     of_nodes = [value for _, _, value in other_attentions(graph)]
     if not of_server and not of_nodes:
         return None
-    fault = spoilt_by(outputs)
+    fault = spoilt_by(outputs, limits)
     if fault is None:
         return None
     name = of_nodes[0] if of_nodes else attention_of_server
     return Spoilt(fault=fault, attention=str(name), of_server=of_server)
 
 
-def spoilt_by(outputs: Sequence[LocalOutput]) -> ClipFault | None:
+def spoilt_by(outputs: Sequence[LocalOutput], limits: Thresholds) -> ClipFault | None:
     """What is wrong with the pictures of the first clip that is black, of one colour, or noise."""
     for output in outputs:
         try:
@@ -53,7 +56,7 @@ def spoilt_by(outputs: Sequence[LocalOutput]) -> ClipFault | None:
         except BrokenOutput:
             continue  # whoever publishes it says so
         look = decoded.look if decoded is not None else None
-        for fault in faults_of(look, Expected()) if look is not None else ():
+        for fault in faults_of(look, Expected(), limits) if look is not None else ():
             if fault.id in SPOILT:
                 return fault
     return None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from comfy.doctor.clip import Thresholds
 from comfy.doctor.times import SecondRender
 from comfy.errors import OutOfMemory
 from farm.job import EventKind
@@ -32,6 +33,7 @@ class Tries:
         facts: Mapping[str, object],
         tell: Callable[[NewEvent], None],
         attention: Callable[[], str | None],
+        limits: Thresholds,
     ) -> None:
         """Keep whom to tell.
 
@@ -39,11 +41,13 @@ class Tries:
             facts: of the attempt, for the log.
             tell: takes an event for those who follow the job, at once.
             attention: what ComfyUI was told to use for all models; None: nothing.
+            limits: when a clip is bad.
         """
         self.steps: list[FallbackStep] = []  # taken because the card ran out of memory
         self._facts = facts
         self._tell = tell
         self._attention = attention
+        self._limits = limits
         self._began = 0.0  # of the render in hand
 
     def render(self, context: RenderContext) -> Rendered:
@@ -90,7 +94,7 @@ class Tries:
 
     def _spoilt(self, context: RenderContext, rendered: Rendered, first_s: float) -> Spoilt | None:
         """What is wrong with the clip, if that can be mended here, and there is time for it."""
-        spoilt = spoilt_clip(rendered.outputs, rendered.graph, self._attention())
+        spoilt = spoilt_clip(rendered.outputs, rendered.graph, self._attention(), self._limits)
         if spoilt is None or context.stop.is_set():
             return None
         if spoilt.of_server and FallbackStep.SDPA not in context.comfy.offers():
@@ -103,7 +107,7 @@ class Tries:
         if spoilt.of_server:
             context.comfy.fall_back(FallbackStep.SDPA)
         rendered = self._in_memory(replace(context, sdpa=True))
-        helped = spoilt_by(rendered.outputs) is None
+        helped = spoilt_by(rendered.outputs, self._limits) is None
         again = SecondRender(
             because=spoilt.fault.id,
             attention=spoilt.attention,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from comfy.doctor.clip import read_thresholds
 from comfy.doctor.report import Finding, Phase
 from farm.job import EventKind, JobRecord, JobState
 from farm.reports import report_in
@@ -168,6 +170,16 @@ def test_a_comfyui_whose_attention_is_not_ours_to_choose_renders_it_once(black: 
 
     assert (runs(black), manifest_of(black, record)["rendered_again"]) == (1, None)
     assert "video-black" in findings(record)
+
+
+def test_what_is_black_is_what_the_operator_says(black: WorkerHere) -> None:
+    # No part of the frames is enough.
+    black.context = replace(black.context, clip_limits=read_thresholds("most=1.1, still_frames=1000"))
+
+    record = rendered(black)
+
+    assert manifest_of(black, record)["rendered_again"] is None
+    assert not any(name.startswith("video-") for name in findings(record))
 
 
 def test_without_time_for_another_render_the_first_one_is_stored(
