@@ -20,6 +20,7 @@ _KINDS: Final = {
         "files_for_owner",
         "another_user",
         "orders_by_message",
+        "strange_messages",
         "users_by_role",
     ),
     "H. One reading of every address": ("addresses", "managed_redis"),
