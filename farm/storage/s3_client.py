@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
 from botocore.exceptions import ClientError
+from botocore.loaders import Loader
 from s3transfer.futures import TransferFuture
 from s3transfer.manager import TransferConfig, TransferManager
 from s3transfer.subscribers import BaseSubscriber
@@ -143,7 +145,15 @@ def _session(*, alone: bool) -> boto3.session.Session:
         for name, (_, _, default, convert) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()
         if name != "ca_bundle"
     }
-    return boto3.session.Session(botocore_session=botocore.session.Session(session_vars=variables))
+    session = botocore.session.Session(session_vars=variables)
+    session.register_component("data_loader", _descriptions())
+    return boto3.session.Session(botocore_session=session)
+
+
+@cache
+def _descriptions() -> Loader:
+    """What botocore knows of S3: a megabyte of JSON, read once for each process and not for each client."""
+    return Loader()
 
 
 def _client(settings: S3Settings, endpoint: S3Endpoint, patience: S3Patience) -> S3Client:
