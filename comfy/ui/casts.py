@@ -55,6 +55,24 @@ def cast_note(wanted: InputDef, value: Any) -> str | None:
     return None
 
 
+def typed(wanted: InputDef, value: Any) -> Any:
+    """A number as the editor's widget keeps it when it is typed in: on the steps of its input.
+
+    Source: ``useIntWidget`` and ``useFloatWidget`` of ComfyUI_frontend.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return value
+    step = wanted.options.get("step")
+    if wanted.kind == "INT" and isinstance(step, int) and step > 1:
+        start = (wanted.minimum or 0) % step
+        return int((2 * (value - start) + step) // (2 * step) * step + start)
+    if wanted.kind == "FLOAT" and isinstance(step, int | float) and step > 0:
+        digits = max(0, -math.floor(math.log10(step)))
+        grain = wanted.options.get("round") or (10.0**-digits if digits else None)
+        return value if not grain else round(math.floor(value / grain + 0.5) * grain, digits)
+    return value
+
+
 def _number_of(value: Any) -> float | None:
     try:
         return float(value)

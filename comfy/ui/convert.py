@@ -16,6 +16,7 @@ from comfy.graphs.faults import EXPORT
 from comfy.graphs.graph import MAX_NODES, Graph, LeftOut
 from comfy.node_defs.definitions import Definitions, NodeDef
 from comfy.node_defs.later_inputs import earlier_forms
+from comfy.ui.casts import typed
 from comfy.ui.document import Document, Mode, Node, fail, read_document
 from comfy.ui.groups import PREFIXES, with_groups_opened
 from comfy.ui.scopes import Scope, open_scopes
@@ -61,15 +62,16 @@ def convert(raw: Mapping[str, Any], definitions: Definitions) -> Converted:
             left_out.append(LeftOut(node_id=node_id, class_type=node.class_type, how=how))
         if not _runs(scope, node):
             continue
+        definition = definitions.get(node.class_type)
         try:
-            widgets = _widgets_of(node, definitions.get(node.class_type))
+            widgets = _widgets_of(node, definition)
         except ShiftedValuesError as exc:
             problems.append(_shifted(exc, node, node_id))
             continue
         if widgets is not None:
             own[node_id] = widgets.values
-            graph[node_id] = _converted(scope, node, widgets, sources)
-            notes += [f"node {node_id} ({node.class_type}): {note}" for note in widgets.notes]
+            graph[node_id], told = _converted(scope, node, definition, widgets, sources)
+            notes += [f"node {node_id} ({node.class_type}): {note}" for note in told]
         elif _is_opaque(node) or _is_linked(scope, node):
             problems.append(_unknown(document, node, node_id))
         else:
@@ -121,8 +123,11 @@ def _is_linked(scope: Scope, node: Node) -> bool:
     return any(node.node_id in (wire.origin_id, wire.target_id) for wire in scope.sheet.wires.values())
 
 
-def _converted(scope: Scope, node: Node, widgets: Widgets, sources: Sources) -> dict[str, Any]:
-    inputs = dict(widgets.values)
+def _converted(
+    scope: Scope, node: Node, definition: NodeDef | None, widgets: Widgets, sources: Sources
+) -> tuple[dict[str, Any], list[str]]:
+    """The node as it runs, and in words what was taken otherwise than it stands."""
+    inputs, notes = dict(widgets.values), [*widgets.notes]
     for slot in node.inputs:
         if slot.link is None:
             continue
@@ -130,8 +135,12 @@ def _converted(scope: Scope, node: Node, widgets: Widgets, sources: Sources) -> 
         match source:
             case Taken(node_id=node_id, slot=number):
                 inputs[slot.name] = [node_id, number]
-            case Literal(value=value):
-                inputs[slot.name] = {"__value__": list(value)} if isinstance(value, list | tuple) else value
+            case Literal(value=value, typed_in=typed_in):
+                wanted = definition.input(slot.name) if definition is not None and typed_in else None
+                kept = value if wanted is None else typed(wanted, value)
+                inputs[slot.name] = {"__value__": list(kept)} if isinstance(kept, list | tuple) else kept
+                if kept != value:
+                    notes.append(f"{slot.name}: {value} is typed in, and is {kept} on the steps of its input")
             case SameAs():
                 inputs[slot.name] = source
             case Gone():
@@ -139,7 +148,7 @@ def _converted(scope: Scope, node: Node, widgets: Widgets, sources: Sources) -> 
     converted: dict[str, Any] = {"class_type": node.class_type, "inputs": inputs}
     if meta := {**({"title": node.title} if node.title else {}), **node.pack}:
         converted["_meta"] = meta
-    return converted
+    return converted, notes
 
 
 def _with_shared_values(graph: Graph, own: Mapping[str, Mapping[str, Any]]) -> Graph:

@@ -59,6 +59,7 @@ class Literal:
     """A value that stands in the file, on another node than the one that takes it."""
 
     value: Any
+    typed_in: bool = False  # the editor does to the input's own widget as if a person had typed the value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +154,7 @@ def _through(scope: Scope, node: Node, slot: int, kind: str) -> Source | _LinkAt
 def _through_virtual(scope: Scope, node: Node) -> Source | _LinkAt:
     if node.class_type in (PRIMITIVE, SEED):
         value = next(iter(listed(node.values)), None)
-        return None if value is None else Literal(value=value)
+        return None if value is None else Literal(value=value, typed_in=node.class_type == PRIMITIVE)
     if node.class_type in SET_OF_GET:
         return _linked(*_setter_of(scope, node))
     return _linked(scope, next(iter(node.inputs), None)) if node.class_type in REROUTES else None

@@ -113,6 +113,9 @@ def read_widgets(node: NodeDef, saved: Saved, others: Callable[[], Sequence[Node
     Raises:
         ShiftedValuesError: the saved list cannot be that of this node, and the file does not name its values.
     """
+    if saved.values and saved.values != listed(saved.values) and not isinstance(saved.values, Mapping):
+        read = read_widgets(node, replace(saved, values=listed(saved.values)), others)
+        return replace(read, notes=("its one value is taken for a list of one", *read.notes))
     own = _OWN_WAYS.get(node.class_type)
     if own is not None and not isinstance(saved.values, Mapping):
         return Widgets(values=own(listed(saved.values)))
@@ -405,7 +408,9 @@ def _by_name(node: NodeDef, saved: Mapping[str, Any]) -> Iterator[_Read]:
 
 def listed(saved: Any) -> Sequence[Any]:
     """Saved widget values as a list; empty when they are by name or missing."""
-    return saved if isinstance(saved, list | tuple) else ()
+    if isinstance(saved, list | tuple):
+        return saved
+    return () if saved is None or isinstance(saved, Mapping) else (saved,)
 
 
 def _shown(values: Sequence[Any]) -> str:

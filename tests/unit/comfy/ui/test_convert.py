@@ -83,6 +83,29 @@ def test_a_primitive_gives_its_value_to_all_it_feeds() -> None:
     assert (graph["1"]["inputs"]["width"], graph["1"]["inputs"]["height"]) == (128, 128)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("length", 126, 125),
+        ("length", 127, 129),
+        ("length", 81, 81),
+        ("width", 830, 832),
+        ("batch_size", 3, 3),
+    ],
+)
+def test_a_number_of_a_primitive_is_kept_on_the_steps_of_its_input(name: str, value: int, kept: int) -> None:
+    sheet = Sheet()
+    sheet.node(2, "PrimitiveNode", value, "fixed", outputs=("INT",))
+    size = ("width:INT:w", "height:INT:w", "length:INT:w", "batch_size:INT:w")
+    sheet.node(1, "EmptyHunyuanLatentVideo", 848, 480, 25, 1, inputs=size, outputs=("LATENT",))
+    sheet.link(2, 0, 1, [each.partition(":")[0] for each in size].index(name))
+
+    found = convert(sheet.saved(), _KNOWN)
+
+    assert found.graph["1"]["inputs"][name] == kept
+    assert any(f"{value} is typed in" in note for note in found.notes) == (kept != value)
+
+
 def test_a_muted_node_is_left_out_with_the_links_from_it() -> None:
     sheet = Sheet()
     picture(sheet)

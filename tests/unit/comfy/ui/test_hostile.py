@@ -170,6 +170,7 @@ def test_huge_texts() -> None:
         {"nodes": [{"id": 1, "type": "Note"}], "links": [[1, 2, "x", 3, 0]]},
         {"nodes": [{"id": 1, "type": "Note"}], "links": ["x"]},
         {"nodes": []},
+        {"nodes": [{"id": 1, "type": "EmptyImage", "widgets_values": "text"}]},
         {"nodes": [{"id": 1, "type": "Note"}], "definitions": {"subgraphs": [{"nodes": [{}]}]}},
     ],
 )
@@ -180,7 +181,7 @@ def test_broken_files(broken: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "odd",
     [
-        {"inputs": "x", "outputs": 5, "widgets_values": "text", "mode": "x", "title": 5, "properties": []},
+        {"inputs": "x", "outputs": 5, "widgets_values": {}, "mode": "x", "title": 5, "properties": []},
         {"inputs": [None, 5, {"name": 3, "type": ["a"], "link": 99, "widget": 5}], "outputs": [None]},
         {"properties": {"proxyWidgets": [5, ["a"], "x"]}, "flags": None},
     ],

@@ -44,6 +44,16 @@ def test_missing_values_are_those_of_a_new_node() -> None:
     assert (values["multiplier"], values["dtype"], values["batch_size"]) == (2, "float32", 1)
 
 
+@pytest.mark.parametrize("value", ["a fox", 5, 2.5, True])
+def test_one_value_instead_of_a_list_is_taken_and_said(value: Any) -> None:
+    node = a_node({"text": ["STRING"]})
+
+    read = read_widgets(node, Saved(values=value))
+
+    assert read.values == {"text": value}
+    assert "list of one" in read.notes[0]
+
+
 def test_sockets_and_forced_inputs_take_no_value() -> None:
     node = a_node({"image": ["IMAGE"], "width": ["INT", {"forceInput": True}], "height": ["INT"]})
 
