@@ -76,9 +76,9 @@ class JobRequest:
         given = {
             "graph": graph,
             "template": template,
-            "parameters": parameters or {},
-            "inputs": inputs or {},
-            "bind": bind or {},
+            "parameters": {} if parameters is None else parameters,
+            "inputs": {} if inputs is None else inputs,
+            "bind": {} if bind is None else bind,
             "options": {**(options or {}), **more},
         }
         for name, value in given.items():

@@ -122,6 +122,18 @@ async def json_object(request: Request, *, default: Mapping[str, Any] | None = N
     return found
 
 
+def object_of(body: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A field of a body that is an object; empty where it is not there, or null.
+
+    Raises:
+        Refusal: it is something else.
+    """
+    said = body.get(name)
+    if not isinstance(said, dict | None):
+        raise bad_request(f"{name} is an object", param=name)
+    return said or {}
+
+
 def number_of(name: str, said: Any, *, least: float, most: float, whole: bool = True) -> float:
     """A number that a client has said, in JSON or as text.
 

@@ -23,7 +23,7 @@ from farm.asking.sources import public_source, scheme_of
 from farm.errors import InvalidJob, NoResult, WorkerNotFound
 from farm.fleet.planning import JobPlan
 from farm.fleet.sites import site_nowhere
-from farm.gateway.bodies import json_object, number_of
+from farm.gateway.bodies import json_object, number_of, object_of
 from farm.gateway.comfy import files
 from farm.gateway.comfy.files import Links
 from farm.gateway.door import Call, Door, Visit
@@ -232,22 +232,22 @@ def request_of(body: Mapping[str, Any], *, brought: Mapping[str, str] | None = N
     if strange := sorted(set(body) - FIELDS):
         known = ", ".join(sorted(FIELDS))
         raise bad_request(f"there is no field {strange[0][:64]!r}; there are {known}")
-    graph, inputs = body.get("graph"), body.get("inputs") or {}
+    graph, inputs = body.get("graph"), object_of(body, "inputs")
     # Here a text would be the path of a file, on the gateway's own disk.
     if graph is not None and not isinstance(graph, dict):
         raise bad_request("graph is an object: a workflow in either of ComfyUI's formats")
     brought = brought or {}
-    if not isinstance(inputs, dict) or not all(
+    if not all(
         name in brought or (isinstance(each, str) and scheme_of(each) in ("https", "http"))
         for name, each in inputs.items()
     ):
         raise bad_request("inputs are names with addresses (https), or asset: and the id of an asset")
     request = JobRequest(
         graph,
-        body.get("parameters") or {},
+        object_of(body, "parameters"),
         template=body.get("template"),
         inputs={**inputs, **brought},
-        bind=body.get("bind") or {},
+        bind=object_of(body, "bind"),
         options=cast("JobOptions", {name: body[name] for name in _OPTIONS if name in body}),
     )
     check_reach(request)

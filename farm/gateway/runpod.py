@@ -19,7 +19,7 @@ from farm.asking.building import InputSource
 from farm.asking.request import JobOptions, JobRequest
 from farm.asking.selection import Selection
 from farm.errors import JobFailed, JobNotFound, WaitTimeout
-from farm.gateway.bodies import json_object
+from farm.gateway.bodies import json_object, number_of, object_of
 from farm.gateway.comfy.files import content_of, outputs_of, signed
 from farm.gateway.comfy.shapes import ms
 from farm.gateway.comfy.submitting import files_named
@@ -31,6 +31,7 @@ from farm.job import LEAST_URGENT, JobRecord, JobState
 _ENDPOINT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}")
 _RUN_BYTES, _RUNSYNC_BYTES = 10 << 20, 20 << 20  # as there
 _LONGEST_WAIT_S: Final = 300.0
+_MOST_MS: Final = 7 * 86_400_000  # as RunPod has it
 _USUAL_WAIT_S: Final = 90.0
 _STATUS: Final = {
     JobState.QUEUED: "IN_QUEUE",
@@ -56,11 +57,11 @@ async def run(visit: Visit) -> Response:
 
 async def runsync(visit: Visit) -> Response:
     """Queue a job and wait, for 90 s unless ``?wait`` (ms) says otherwise; then it goes on by itself."""
-    said = visit.request.query_params.get("wait", "")
-    wait_s = min(float(said) / 1000, _LONGEST_WAIT_S) if said.isdecimal() else _USUAL_WAIT_S
+    said = visit.request.query_params.get("wait")
+    wait_s = _USUAL_WAIT_S if said is None else number_of("wait", said, least=0, most=_MOST_MS) / 1000
     job = await _submit(visit)
     with suppress(WaitTimeout, JobFailed):  # how it stands is told either way
-        await visit.house.farm.wait(job.job_id, timeout_s=wait_s)
+        await visit.house.farm.wait(job.job_id, timeout_s=min(wait_s, _LONGEST_WAIT_S))
     return await _told(visit, await visit.tenancy.get(job.job_id))
 
 
@@ -139,9 +140,9 @@ def request_of(body: Mapping[str, Any], label: str) -> JobRequest:
     if not isinstance(given, dict) or not isinstance(given.get("workflow"), dict):
         raise bad_request("the body has to be an object with input.workflow, a graph in ComfyUI's API format")
     graph = given["workflow"]
-    pictures = _pictures(given.get("images") or [])
+    pictures = _pictures([] if given.get("images") is None else given["images"])
     inputs = {each: pictures[name] for each, name in files_named(graph).items() if name in pictures}
-    return JobRequest(graph, inputs=inputs, options=_options(body.get("policy") or {}, label))
+    return JobRequest(graph, inputs=inputs, options=_options(object_of(body, "policy"), label))
 
 
 def _pictures(said: Any) -> dict[str, InputSource]:
@@ -161,18 +162,20 @@ def _pictures(said: Any) -> dict[str, InputSource]:
     return found
 
 
-def _options(policy: Any, label: str) -> JobOptions:
+def _options(policy: Mapping[str, Any], label: str) -> JobOptions:
     options = JobOptions(labels=[label])
-    if not isinstance(policy, dict):
-        raise bad_request("policy is an object")
-    try:
-        if policy.get("executionTimeout"):
-            options["time_limit_s"] = int(policy["executionTimeout"]) / 1000
-        if policy.get("ttl"):
-            options["deadline"] = datetime.now(UTC) + timedelta(milliseconds=int(policy["ttl"]))
-    except (TypeError, ValueError, OverflowError):
-        raise bad_request("executionTimeout and ttl of the policy are numbers of milliseconds") from None
-    if policy.get("lowPriority"):
+    limit_ms, ttl_ms = (
+        0 if policy.get(name) is None else number_of(name, policy[name], least=0, most=_MOST_MS)
+        for name in ("executionTimeout", "ttl")
+    )
+    if limit_ms:
+        options["time_limit_s"] = limit_ms / 1000
+    if ttl_ms:
+        options["deadline"] = datetime.now(UTC) + timedelta(milliseconds=ttl_ms)
+    low = policy.get("lowPriority")
+    if not isinstance(low, bool | None):
+        raise bad_request("lowPriority is true or false", param="lowPriority")
+    if low:
         options["priority"] = LEAST_URGENT
     return options
 

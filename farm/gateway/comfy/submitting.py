@@ -12,6 +12,7 @@ from comfy.graphs.required import input_files
 from comfy.ui.load import may_be_workflow
 from farm.asking.request import JobOptions, JobRequest
 from farm.errors import InvalidJob
+from farm.gateway.bodies import object_of
 from farm.gateway.comfy import files
 from farm.gateway.comfy.shapes import OutputFile
 from farm.gateway.door import Visit
@@ -97,8 +98,8 @@ def invalid_workflow(exc: InvalidJob) -> Refusal:
 def _check_fields(body: Mapping[str, Any]) -> None:
     if strange := sorted(set(body) - _KNOWN):
         raise bad_request(f"{', '.join(strange)[:200]}: no such field is taken")
-    extra = body.get("extra_data") or {}
-    if not isinstance(extra, dict) or set(extra) - {"api_key_comfy_org"}:
+    extra = object_of(body, "extra_data")
+    if set(extra) - {"api_key_comfy_org"}:
         raise bad_request("extra_data is an object that may hold api_key_comfy_org alone")
     if extra:
         raise Refusal(

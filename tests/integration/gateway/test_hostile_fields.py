@@ -98,3 +98,35 @@ def test_a_page_of_a_size_that_is_none_is_refused(open_gateway: Open, path: str)
         assert gateway.ask(f"{path}?limit={limit}").status == 400, limit[:9]
     assert gateway.ask(f"{path}?limit=1").status == 200
     assert gateway.ask(f"/farm/v1/jobs?cursor={'9' * 5000}").status == 400
+
+
+OBJECTS: Final = (
+    *(
+        (path, name)
+        for path in ("/farm/v1/jobs", "/farm/v1/lint")
+        for name in ("parameters", "inputs", "bind")
+    ),
+    *(("/v2/fox/run", "policy"), ("/api/v2/jobs", "extra_data")),
+)
+
+
+def test_what_is_to_be_an_object_and_is_none_is_refused_with_its_name(open_gateway: Open) -> None:
+    gateway = open_gateway(requests_per_s=1e6)
+
+    for path, name in OBJECTS:
+        for value in ([], "", 0, False, "x", 5, [1]):
+            answer = gateway.ask(path, method="POST", body={**DOORS[path][0], name: value})
+            assert answer.status in (400, 422), (path, name, value)
+            assert name.encode() in answer.body
+
+
+def test_times_of_runpods_policy_are_milliseconds(open_gateway: Open) -> None:
+    gateway = open_gateway(requests_per_s=1e6)
+    usual = DOORS["/v2/fox/run"][0]
+
+    for name in ("executionTimeout", "ttl"):
+        unlike: tuple[Any, ...] = ("x", [], {}, -1, 1e12, "soon", True)
+        for value in unlike:
+            answer = gateway.ask("/v2/fox/run", method="POST", body={**usual, "policy": {name: value}})
+            assert answer.status == 400, (name, value)
+    assert gateway.ask("/v2/fox/runsync?wait=abc", method="POST", body=usual).status == 400
