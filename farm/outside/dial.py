@@ -7,6 +7,7 @@ that answers differently the second time gains nothing.
 from __future__ import annotations
 
 import base64
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -119,7 +120,10 @@ class Dialer:
             if isinstance(exc, urllib3.exceptions.SSLError):
                 raise AddressRefused(f"TLS with {host} failed: {_plain(exc)}") from exc
             raise NoAnswer(f"{host} does not answer: {_plain(exc)}") from exc
-        cutoff.check()  # a head that we cut short looks like a whole one
+        with contextlib.ExitStack() as unless_whole:
+            unless_whole.callback(answer.close)
+            cutoff.check()  # a head that we cut short looks like a whole one
+            unless_whole.pop_all()
         return answer
 
     def _address(self, host: str, port: int) -> Address:

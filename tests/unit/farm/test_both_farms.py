@@ -12,8 +12,8 @@ from farm.client import Farm
 from farm.handle import Job, Result
 
 PAIRS = [(Farm, AsyncFarm), (Job, AsyncJob), (Result, AsyncResult)]
-# How the async one works, for its jobs and results. `Farm.store` would block a coroutine, so it has none.
-ONLY_ASYNC = {"storage", "call"}
+# What is there only to be called by way of `call`, for it blocks; `Farm` has the first two as attributes.
+ONLY_ASYNC = {"storage", "store", "call"}
 
 
 def public(kind: type[Any]) -> set[str]:
