@@ -15,6 +15,7 @@ from farm.cli.terminal import as_json
 from farm.cli.terminal.door import Door, say
 from farm.cli.terminal.shared_options import sharing
 from farm.cli.terminal.words import parse_moment, parse_pairs, parse_value
+from farm.errors import JobNotFound
 from farm.job import JobRecord, JobState
 
 if TYPE_CHECKING:
@@ -47,8 +48,13 @@ class Chosen:
     @property
     def is_one(self) -> bool:
         """Whether one job was named, and nothing else was said."""
+        return len(self.jobs or ()) == 1 and self.names_alone
+
+    @property
+    def names_alone(self) -> bool:
+        """Whether jobs were named, and nothing else was said."""
         others = (self.state, self.label, self.since, self.until, self.where, self.search)
-        return len(self.jobs or ()) == 1 and not any(others)
+        return bool(self.jobs) and not any(others)
 
     def selection(self, farm: Farm, *, state: JobState | None = None) -> Selection:
         """What is meant.
@@ -124,6 +130,19 @@ def meant(
         )
     found = [job.record for job in farm.select(chosen.selection(farm, state=state))]
     return found if chosen.jobs and not dry_run else [job for job in found if takes(job)]
+
+
+def named(farm: Farm, chosen: Chosen) -> list[str]:
+    """The ids of jobs that were named, without a look at what is stored of each.
+
+    Raises:
+        JobNotFound: there is no such job.
+    """
+    ids = list(dict.fromkeys(chosen.selection(farm).ids))
+    known = farm.store.briefs(ids)
+    if missing := [job_id for job_id in ids if job_id not in known]:
+        raise JobNotFound(missing[0])
+    return ids
 
 
 def agreed(

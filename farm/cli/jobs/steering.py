@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from farm.cli.jobs.selecting import Chosen, DryRun, Yes, agreed, meant, selects
+from farm.cli.jobs.selecting import Chosen, DryRun, Yes, agreed, meant, named, selects
 from farm.cli.jobs.views import bytes_bar
 from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
@@ -206,10 +206,14 @@ def pull(
 
 def _steer(door: Door, chosen: Chosen, order: _Order, *, dry_run: bool, yes: bool, json: bool) -> None:
     with door.farm() as farm:
-        found = meant(farm, chosen, takes=order.takes, dry_run=dry_run)
-        if not agreed(door, found, order.done, chosen=chosen, dry_run=dry_run, yes=yes, json=json):
-            return
-        states = order.act(farm, [job.job_id for job in found])
+        if chosen.names_alone and not dry_run:
+            ids = named(farm, chosen)
+        else:
+            found = meant(farm, chosen, takes=order.takes, dry_run=dry_run)
+            if not agreed(door, found, order.done, chosen=chosen, dry_run=dry_run, yes=yes, json=json):
+                return
+            ids = [job.job_id for job in found]
+        states = order.act(farm, ids)
     if json:
         as_json.put(door.out, states)
     else:

@@ -262,3 +262,18 @@ def test_a_pull_that_finds_nothing_says_so(cli: Cli, tmp_path: Path) -> None:
     cli.submit()
 
     assert "no jobs with a result" in cli("pull", "--state", "failed", "-o", str(tmp_path)).err
+
+
+@pytest.mark.parametrize(
+    "command", [["cancel"], ["pause"], ["priority", "--to", "3"]], ids=lambda each: each[0]
+)
+def test_of_named_jobs_none_is_touched_when_one_of_them_does_not_exist(
+    cli: Cli, night: list[str], command: list[str]
+) -> None:
+    before = [cli.store.get(job_id) for job_id in night]
+
+    ended = cli(*command, *night, "f" * 32)
+
+    assert ended.code == ExitCode.NOT_FOUND
+    assert "f" * 32 in ended.err
+    assert [cli.store.get(job_id) for job_id in night] == before
