@@ -7,17 +7,21 @@ the farm's own log files. All of it works on bytes, since a line that says nothi
 
 from __future__ import annotations
 
-import calendar
 import json
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
+
+from comfy.log.text import LogLevel
 
 _MOST_LAYERS: Final = 8
-MONTHS: Final = frozenset(month.encode() for month in calendar.month_abbr[1:])
-# First bytes of layers; those that begin with a word are told by the "| " behind it, or by a month's name.
+# How layers begin: with such a byte or word, a date, or a name and "|". A host's stands behind a stamp.
 DRESSES: Final = frozenset(bytes([each]) for each in b"0123456789[{\x1b")
+WORDS: Final = frozenset(
+    (b"stdout ", b"stderr ", b"DEBUG", b"INFO", b"WARNING", b"ERROR", b"CRITICAL",
+     b"info ", b"warn ", b"warning ", b"error ", b"debug ", b"system ", b"root ")
+)  # fmt: skip
+DATE_OR_NAME: Final = rb"[A-Z][a-z][a-z] [ \d]\d \d|[\w.-]{1,64}+ {0,20}+\| "
 
 # Each is one layer; several may lie over each other.
 _LAYER: Final = re.compile(
@@ -25,37 +29,37 @@ _LAYER: Final = re.compile(
     rb"|\[?(?P<iso>\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?)(?P<zone>Z|[+-]\d\d:?\d\d)?\]?"
     rb"(?: *[-|:] | +|$)"
     rb"|\[?(?P<clock>\d\d:\d\d:\d\d(?:[.,]\d{1,9})?)\]?(?: *[-|] | +)"
+    rb"|\[(?P<level>DEBUG|DETAIL|INFO|WARNING|ERROR|CRITICAL)\](?:\x1b\[0m)?(?: |$)"
+    rb"|\[(?:info|warn|warning|error|debug|system)\] "
+    rb"|\[pod/[\w./-]{1,200}\] "
+    rb"|\[[a-z0-9]{10,20}\] "
     rb"|(?P<month>[A-Z][a-z]{2}) (?P<day>[ \d]\d) (?P<time>\d\d:\d\d:\d\d(?:\.\d+)?) "
     rb"|(?:stdout|stderr) [FP] "
-    rb"|\[(?P<level>DEBUG|DETAIL|INFO|WARNING|ERROR|CRITICAL)\](?:\x1b\[0m)?(?: |$)"
     rb"|(?P<level2>DEBUG|INFO|WARNING|ERROR|CRITICAL)(?: {0,4} [-|] |:root:)"
-    rb"|\[(?:info|warn|warning|error|debug|system)\] "
     rb"|(?:info|warn|warning|error|debug|system|root) [-|] "
-    rb"|\[pod/[\w./-]{1,200}\] "
     # host unit[pid]: of journald and syslog
-    rb"|[\w.-]{1,64} [\w.@/-]{1,64}\[\d{1,7}\]: "
+    rb"|[\w.-]{1,64}+ [\w.@/-]{1,64}+\[\d{1,7}\]: "
     # "comfyui-1  | " of compose, "5x7abc | " of a host's worker
-    rb"|[\w.-]{1,64} {0,20}\| "
-    rb"|\[[a-z0-9]{10,20}\] "
+    rb"|[\w.-]{1,64}+ {0,20}\| "
 )
 # A stamp of the next write that stands at the end of this one.
 _GLUED: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)? - *$")
 
 
-@dataclass(frozen=True, slots=True)
-class Undressed:
+class Undressed(NamedTuple):
     """A line without what others put around it."""
 
     text: bytes
     stamp: bytes | None  # as it stands there; `moment` reads it
     zone: bytes
-    level: str | None
+    level: LogLevel | None
 
 
 def undress(line: bytes) -> Undressed:
     """Take off all layers that are known."""
     stamp: bytes | None = None
-    zone, level, at = b"", None, 0
+    level: LogLevel | None = None
+    zone, at = b"", 0
     if line[:1] == b"{":
         line, stamp = _from_json(line)
         zone = b"Z" if stamp else b""
@@ -67,11 +71,11 @@ def undress(line: bytes) -> Undressed:
         if stamp is None:
             stamp, zone = _stamp(found), found["zone"] or b""
         told = found["level"] or found["level2"]
-        level = told.decode() if told else level
+        level = LogLevel(told.decode()) if told else level
     text = line[at:]
     if text[-2:] in (b"- ", b" -"):
         text = _GLUED.sub(b"", text)
-    return Undressed(text=text, stamp=stamp, zone=zone, level=level)
+    return Undressed(text, stamp, zone, level)
 
 
 def moment(stamp: bytes, zone: bytes) -> float | None:

@@ -75,11 +75,10 @@ class ModelNamer:
 
     def named(self, fact: LogFact) -> LogFact:
         """The same fact, with its model."""
-        match fact:
-            case ModelRequestedFact():
-                self._requested = fact.model_class
-            case ModelLoadedFact(model_class=None):
-                return replace(fact, model_class=self._requested)
+        if isinstance(fact, ModelRequestedFact):
+            self._requested = fact.model_class
+        elif isinstance(fact, ModelLoadedFact) and fact.model_class is None:
+            return replace(fact, model_class=self._requested)
         return fact
 
 

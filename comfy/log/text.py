@@ -48,6 +48,7 @@ _COLOUR: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _BAR: Final = re.compile(
     r"""((?<![^\r\n])[^\r\n|"]*\d%\|[^\r\n|]*\|\s*[\d.]+\w*/[\d.]+\w* \[[\d:]+<[^\]\r\n]*\])(?=[^\r\n])"""
 )
+_GLUED: Final = re.compile(r"\][^\r\n]")  # without it no bar can have anything behind it
 _TAG_INSIDE: Final = re.compile(
     rf"(?=(?<!m)(?:\x1b\[[0-9;]*m)+\[(?:{'|'.join(LogLevel)})\]\x1b\[0m(?:\s|$))",
 )
@@ -59,14 +60,15 @@ _ENDS: Final = re.compile(r"\r\n|\r|\n")
 
 def plain_lines(printed: str) -> list[PlainLine]:
     """Cut what was printed at each ``\\r`` and ``\\n``, and undress each piece; blank ones are left out."""
-    ended = _ENDS.split(_BAR.sub(r"\1\n", printed))
-    pieces = (piece for line in ended for piece in _TAG_INSIDE.split(line))
+    ended = _ENDS.split(_BAR.sub(r"\1\n", printed) if _GLUED.search(printed) else printed)
+    coloured = "\x1b" in printed
+    pieces = (piece for line in ended for piece in _TAG_INSIDE.split(line)) if coloured else ended
     lines = (_undress(piece) for piece in pieces)
     return [line for line in lines if line.text]
 
 
 def _undress(piece: str) -> PlainLine:
-    text = _COLOUR.sub("", piece).rstrip()
+    text = (_COLOUR.sub("", piece) if "\x1b" in piece else piece).rstrip()
     tag = _TAG.match(text)
     if tag is None:
         return PlainLine(text=text)

@@ -91,6 +91,17 @@ def test_dresses_may_change_within_a_log() -> None:
     assert facts(log) == PLAIN * len(DRESSES)
 
 
+@pytest.mark.parametrize("chatter", ["nothing", "docker -t", "level", "compose"])
+@pytest.mark.parametrize("dress", DRESSES)
+def test_lines_in_any_dress_are_found_among_very_many_in_the_same_or_another(
+    dress: str, chatter: str
+) -> None:
+    told = [DRESSES[dress](n, text) for n, text in enumerate(LINES)]
+    noise = [DRESSES[chatter](n % 60, f"GET /queue from 10.0.0.{n}: 200 in 3 ms") for n in range(2000)]
+
+    assert facts("\n".join((*noise, *told, *noise, *told))) == PLAIN * 2
+
+
 def test_of_a_bar_its_beginning_its_first_step_and_its_end_are_kept() -> None:
     bars = [fact for fact in facts(BAR + "\n") if isinstance(fact, BarFact)]
 
