@@ -121,12 +121,12 @@ def _write(door: Door, name: str | None, param: list[str] | None, out: Path, *, 
         raise typer.BadParameter("say which template NAME is meant")
     request = request_of(None, name, param)
     if name in TEMPLATES:
-        # The file is there to be changed: what has to be given gets something that can be seen.
-        needed = {each.name: f"({each.name})" for each in TEMPLATES[name].parameters if each.required}
+        # The file is there to be changed: what has to be given gets something that can be seen, by lint too.
+        needed = {each.name: f"<{each.name}>" for each in TEMPLATES[name].parameters if each.required}
         request = replace(request, parameters={**needed, **request.parameters})
     graph = _built(door, request).graph
     written = _drawn(door, graph) if editor else graph
-    write_file(out, json_text.dumps(written, indent=2, ensure_ascii=False) + "\n", new=True)
+    write_file(out, json_text.dumps(written, indent=2, ensure_ascii=False) + "\n")
     form = "as the editor saves it" if editor else "in API format"
     say(door.out, f"written to {out}, {form}: drop it on ComfyUI's editor, or `farm submit {out}`")
 

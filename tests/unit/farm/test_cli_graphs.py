@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bench.doctor import CORPUS
 from comfy.wan.templates import TEMPLATES
 from farm.asking.prepare import build, prepare
 from farm.asking.request import JobRequest
@@ -216,13 +217,23 @@ def test_every_template_can_be_written_without_any_parameter(cli: Cli, tmp_path:
     for name in TEMPLATES:
         assert cli("templates", name, "-o", str(tmp_path / f"{name}.json")).code == 0
         assert cli("inspect", str(tmp_path / f"{name}.json")).code == 0
+        assert "'<prompt>' was to be replaced" in cli("lint", str(tmp_path / f"{name}.json")).out
 
 
-def test_a_file_that_is_there_is_not_replaced_by_a_template(cli: Cli, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["templates", "wan22-t2v-a14b", "-o"],
+        ["optimize", "-t", "wan22-t2v-a14b", "-p", "prompt=x", "--gpu", "RTX 4090", "-o"],
+        ["diagnose", str(CORPUS / "origin-450s.log"), "--html"],
+    ],
+    ids=lambda each: each[0],
+)
+def test_no_command_replaces_a_file_that_is_there(cli: Cli, tmp_path: Path, command: list[str]) -> None:
     file = tmp_path / "mine.json"
     file.write_text("mine")
 
-    ended = cli("templates", "wan22-t2v-a14b", "-o", str(file))
+    ended = cli(*command, str(file))
 
     assert (ended.code, "is there already" in ended.err) == (ExitCode.USAGE, True)
     assert file.read_text() == "mine"
