@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from comfy.doctor.report import Phase, Report
+from comfy.doctor.report import OFF_CARD, Phase, Report
 from farm.job import JobRecord
 
 
@@ -22,11 +22,12 @@ class FleetFinding:
     jobs: int
     seconds: float  # lost, as far as they are known
     remedy: str
+    on_card: bool  # False: jobs lost them without a card, which others used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetDiagnosis:
-    """The findings of many jobs, by seconds lost."""
+    """The findings of many jobs, by seconds lost; those that cost no card's time come last."""
 
     findings: tuple[FleetFinding, ...]
     jobs: int  # that have a report
@@ -67,8 +68,11 @@ def sum_up(jobs: Iterable[JobRecord]) -> FleetDiagnosis:
                 jobs=(before.jobs if before else 0) + 1,
                 seconds=(before.seconds if before else 0.0) + lost,
                 remedy=remedies[name],
+                on_card=name not in OFF_CARD,
             )
-    ordered = tuple(sorted(found.values(), key=lambda each: (-each.seconds, -each.jobs, each.finding)))
+    ordered = tuple(
+        sorted(found.values(), key=lambda each: (not each.on_card, -each.seconds, -each.jobs, each.finding))
+    )
     return FleetDiagnosis(findings=ordered, jobs=count, without=without, gpu_s=gpu_s)
 
 

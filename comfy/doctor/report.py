@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from comfy.log.facts import LoadState
 
 REPORT_VERSION = 1  # of the JSON; a field that is added does not change it
+OFF_CARD: Final = frozenset({"queue-wait"})  # findings whose seconds no card lost
 
 
 class Severity(StrEnum):

@@ -145,14 +145,15 @@ def fleet_view(found: FleetDiagnosis) -> RenderableType:
     """What many jobs have lost, by finding and worker."""
     table = plain_table("lost", "jobs", "finding", "worker", "remedy")
     for each in found.findings:
-        table.add_row(hours_words(each.seconds), str(each.jobs), each.finding, each.worker, each.remedy)
-    lost = sum(each.seconds for each in found.findings)
+        lost = hours_words(each.seconds, of="GPU" if each.on_card else "job")
+        table.add_row(lost, str(each.jobs), each.finding, each.worker, each.remedy)
+    lost_s = sum(each.seconds for each in found.findings if each.on_card)
     without = f"; {found.without} have no report" if found.without else ""
     jobs = f"{found.jobs} job{'' if found.jobs == 1 else 's'}"
-    told = f"{jobs}, {hours_words(found.gpu_s)} on the card, {hours_words(lost)} lost{without}"
+    told = f"{jobs}, {hours_words(found.gpu_s)} on the card, {hours_words(lost_s)} lost{without}"
     return Group(table, told) if found.findings else told
 
 
-def hours_words(seconds: float) -> str:
+def hours_words(seconds: float, *, of: str = "GPU") -> str:
     """``3.1 GPU-hours``, or less than one in minutes and seconds."""
-    return f"{seconds / 3600:.1f} GPU-hours" if seconds >= 3600 else seconds_words(seconds)
+    return f"{seconds / 3600:.1f} {of}-hours" if seconds >= 3600 else seconds_words(seconds)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from bench.doctor import CORPUS
 from comfy.doctor.diagnose import diagnose
+from comfy.doctor.times import JobTimes
 from comfy.doctor.words import to_json
+from farm.cli.jobs.diagnose_views import fleet_view
 from farm.job import JobRecord, JobState
 from farm.reports import report_in, sum_up
 from tests.support.jobs import a_job, a_result
@@ -72,3 +76,17 @@ def test_a_fleets_losses_are_added_up_by_finding_and_worker() -> None:
     assert (second.finding, second.worker, second.jobs) == ("gguf-where-fp8-fits", "w2", 1)
     assert first.seconds == pytest.approx(2 * second.seconds)
     assert "fp8_scaled" in first.remedy
+
+
+def test_what_jobs_wait_for_a_card_is_no_loss_of_a_card() -> None:
+    times = JobTimes(seconds={"queue": 4000.0, "attempt": 100.0, "comfy": 90.0})
+    waited = a_record(to_json(diagnose(b"", times=times)))
+
+    found = sum_up([waited, a_record(report_of("origin-450s"))])
+
+    assert [each.finding for each in found.findings if not each.on_card] == ["queue-wait"]
+    assert found.findings[-1].seconds == 4000.0  # behind those that cost less, and cost a card
+    told = io.StringIO()
+    Console(file=told, width=200).print(fleet_view(found))
+    assert "1.1 job-hours" in told.getvalue()
+    assert "GPU-hours" not in told.getvalue()
