@@ -118,15 +118,17 @@ def running(graph: Mapping[str, Any], outputs: Iterable[str]) -> set[str]:
 
 
 def whole_of(value: Any) -> int | None:
-    """A value as the whole number that ComfyUI takes it for; None for what is none."""
-    if isinstance(value, bool):
-        return None
+    """A value as the whole number that ComfyUI takes it for; None for what is none, and for one that no
+    input takes: a seed has 20 digits, and what is computed with more of them ends in no number.
+    """
     if isinstance(value, str):
         digits = value.strip().removeprefix("-")
-        return int(value) if digits.isdecimal() and len(digits) <= _MOST_DIGITS else None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    return value if isinstance(value, int) else None
+        number = int(value) if digits.isdecimal() and len(digits) <= _MOST_DIGITS else None
+    elif isinstance(value, float):
+        number = int(value) if value.is_integer() else None
+    else:
+        number = value if isinstance(value, int) and not isinstance(value, bool) else None
+    return number if number is not None and abs(number) < 10**_MOST_DIGITS else None
 
 
 def _follow(graph: Mapping[str, Any], asked: InputPath, depth: int) -> Setting:

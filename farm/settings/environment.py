@@ -27,7 +27,9 @@ class FromEnvironment(BaseModel):
     """A group of settings. pydantic-settings does the same, but takes a tenth of a second to import."""
 
     # Their input may be a secret, and an error ends in logs.
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True, allow_inf_nan=False
+    )
 
     def __init__(self, **given: Any) -> None:
         """What is not `given`, by a field's name or by a variable's, is read from the environment."""

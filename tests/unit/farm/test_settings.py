@@ -86,6 +86,10 @@ def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> No
         (WorkerSettings, {"FARM_LARGEST_CLIP": "big"}, "FARM_LARGEST_CLIP: String should match"),
         (S3Settings, {"FARM_S3_PREFIX": "../x"}, "FARM_S3_PREFIX: String should match"),
         (StoreSettings, {"FARM_LEASE_S": "-1"}, "FARM_LEASE_S: Input should be greater than 0"),
+        *(
+            (StoreSettings, {"FARM_LEASE_S": each}, "FARM_LEASE_S: Input should be a finite number")
+            for each in ("inf", "1e400", "nan")
+        ),
     ],
 )
 def test_a_wrong_setting_is_told_by_its_variable_in_clean_words(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from comfy.graphs.arithmetic import evaluate
-from comfy.graphs.values import literal, running, setting, untaken
+from comfy.graphs.values import literal, running, setting, untaken, whole_of
 from tests.support.wan_graphs import Graph, node
 
 
@@ -275,3 +275,14 @@ def test_formulas_nested_by_the_thousand_are_given_up_quickly() -> None:
 )
 def test_a_formula_is_worked_out_or_left_alone(formula: str, value: float | None) -> None:
     assert evaluate(formula, {"a": 5.0, "b": 16.0}) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        *((81, 81), (81.0, 81), (" 81 ", 81), (2**64 - 1, 2**64 - 1), (-1, -1)),
+        *((1e308, None), (10**400, None), ("9" * 400, None), (float("inf"), None), (1.5, None), (True, None)),
+    ],
+)
+def test_a_whole_number_is_one_that_an_input_can_take(value: Any, number: int | None) -> None:
+    assert whole_of(value) == number
