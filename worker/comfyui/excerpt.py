@@ -32,3 +32,15 @@ def lines_of_job(lines: Sequence[LogLine], ended_s: float) -> list[LogLine]:
     former = [at + 1 for at, (_, fact) in enumerate(own) if isinstance(fact, PromptDoneFact)]
     began = next(iter(came or former), 0)
     return [line for line, _ in own[began:]]
+
+
+def last_prompts_words(lines: Sequence[str]) -> list[str]:
+    """Of a log's last lines those of its last prompt, or from after its end.
+
+    What stands before is another job's, and may be another tenant's.
+    """
+    facts = [read_line(line) for line in lines]
+    borders = [at for at, fact in enumerate(facts) if isinstance(fact, PromptQueuedFact | PromptDoneFact)]
+    if not borders:
+        return [*lines]
+    return [*lines[borders[-1] + isinstance(facts[borders[-1]], PromptDoneFact) :]]

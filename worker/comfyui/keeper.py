@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from farm.process.restart import Backoff, Failure, keep_running
+from worker.comfyui.excerpt import last_prompts_words
 from worker.comfyui.process import PROBE_TIMEOUT_S, ComfyFacts, ComfyProcess, PortTaken
 from worker.errors import ComfyDied, ComfyStartFailed, ComfyUnusable, CrashLoop, WorkerError
 
@@ -243,7 +244,7 @@ class Keeper:
             reason = reason_to_end or self._restart or "the worker ends"
             log.info("ComfyUI ended by this worker", extra={"event": "comfy_stopped", "reason": reason})
             return
-        raise ComfyDied(code, lines=running.process.tail(), reason=frozen)
+        raise ComfyDied(code, lines=last_prompts_words(running.process.tail()), reason=frozen)
 
     def _start_process(self) -> Running:
         generation = self._running.generation + 1 if self._running is not None else 1

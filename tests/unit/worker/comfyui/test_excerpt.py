@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from farm.process.logpump import LogLine
-from worker.comfyui.excerpt import lines_of_job
+from worker.comfyui.excerpt import last_prompts_words, lines_of_job
 
 FORMER_ENDS = (10.001, "Prompt executed in 1.00 seconds")
 MINE = ((10.2, "got prompt"), (11.0, "mine"), (12.0, "Prompt executed in 2.00 seconds"))
@@ -50,3 +50,21 @@ def test_bars_are_left_out() -> None:
     bar = LogLine(text=" 50%|###", wall_s=0.0, monotonic_s=11.0, bar=True)
 
     assert lines_of_job([bar], 12.0) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([*MINE, *NEXT], []),
+        ([*MINE, *NEXT[:2]], ["got prompt", "the next one's"]),
+        ([*MINE, (12.1, "Segmentation fault")], ["Segmentation fault"]),
+        ([(11.0, "mine"), FORMER_ENDS, *NEXT[:1]], ["got prompt"]),
+        ([(11.0, "Segmentation fault")], ["Segmentation fault"]),
+        ([], []),
+    ],
+    ids=["none is left", "the next has come", "between two", "only come", "no prompt", "nothing"],
+)
+def test_a_dead_comfyuis_last_words_are_of_its_last_prompt(
+    lines: list[tuple[float, str]], words: list[str]
+) -> None:
+    assert last_prompts_words([text for _, text in lines]) == words
