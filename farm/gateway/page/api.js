@@ -22,6 +22,7 @@ let asking = null;
 function askForKey() {
   asking ??= new Promise((done) => {
     const dialog = document.getElementById("who");
+    document.getElementById("who-refused").hidden = !sessionStorage.getItem(KEY);
     dialog.addEventListener("close", () => {
       sessionStorage.setItem(KEY, dialog.querySelector("input").value.trim());
       dialog.querySelector("input").value = "";
