@@ -22,6 +22,7 @@ from farm.errors import InvalidArgument
 from farm.limits import short
 
 _Class = TypeVar("_Class", bound=type)
+_MOST_WRITTEN_BITS: Final = 10_000  # Python refuses to write numbers of more than 4,300 digits
 _MOST_BITS: Final = 63  # of a whole number: beyond that no clock, no count and no Redis goes
 _WORDS: Final[Mapping[Any, str]] = {
     str: "a text",
@@ -177,6 +178,8 @@ def _shown(value: Any) -> str:
     if isinstance(value, float | datetime | None):
         return str(value)
     kind = type(value).__name__
+    if isinstance(value, int) and value.bit_length() > _MOST_WRITTEN_BITS:
+        return f"a number of {value.bit_length():,} bits"
     if isinstance(value, str | int):
         return short(repr(value), longest=50)
     return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"

@@ -21,7 +21,8 @@ from farm.storage.base import ProgressHook, sha256_of
 
 DEFAULT_NAME: Final = "{title}-{seed}-{job}"
 _JOB_LENGTH: Final = 12  # as lists show it
-_MOST_BYTES: Final = 80  # of one field: file systems take names of 255
+_MOST_BYTES: Final = 80  # of one field
+_LONGEST: Final = 200  # bytes of a name, without its number and ending: file systems take 255
 _SEED_INPUTS: Final = ("seed", "noise_seed")
 _SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,8}$")
 _PICTURES: Final = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
@@ -117,7 +118,8 @@ def _stem(record: JobRecord, artifact: Artifact, number: int, template: str) -> 
         text = "" if values[found[1]] is None else str(values[found[1]])
         return text.encode()[:_MOST_BYTES].decode(errors="ignore")
 
-    return _plain(_FIELD.sub(value, template)) or record.job_id[:_JOB_LENGTH]
+    stem = _plain(_FIELD.sub(value, template)) or record.job_id[:_JOB_LENGTH]
+    return stem.encode()[:_LONGEST].decode(errors="ignore")
 
 
 def _beginning(title: str, seed: int | None) -> str:

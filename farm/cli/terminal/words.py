@@ -47,16 +47,16 @@ def parse_moment(text: str, *, past: bool) -> datetime:
     Raises:
         BadParameter: it is neither.
     """
-    if found := re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip()):
-        span = timedelta(seconds=float(found[1]) * _UNITS_S[found[2]])
-        now = datetime.now(UTC)
-        return now - span if past else now + span
     try:
+        if found := re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip()):
+            span = timedelta(seconds=float(found[1]) * _UNITS_S[found[2]])
+            now = datetime.now(UTC)
+            return now - span if past else now + span
         moment = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return moment if moment.tzinfo else moment.astimezone()
+    except (ValueError, OverflowError):  # the years 1 and 9999 have no neighbours
         example = "2026-11-23T20:00 or 90m (s, m, h, d, w)"
-        raise typer.BadParameter(f"{text!r} is no time; write it as {example}") from None
-    return moment if moment.tzinfo else moment.astimezone()
+        raise typer.BadParameter(f"{text!r:.60} is no time; write it as {example}") from None
 
 
 def parse_pairs(pairs: Sequence[str], *, option: str) -> dict[str, str]:

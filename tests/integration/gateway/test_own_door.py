@@ -130,7 +130,7 @@ BAD: dict[str, tuple[dict[str, Any], int]] = {
     "an unknown field": ({"graph": GRAPH, "nope": 1}, 400),
     "a key of the farm's": ({"graph": GRAPH, "idempotency_key": "k"}, 400),
     "nothing": ({}, 422),
-    "parameters of another kind": ({"graph": GRAPH, "parameters": [1]}, 422),
+    "parameters of another kind": ({"graph": GRAPH, "parameters": [1]}, 400),
     "labels of another tenant": ({"graph": GRAPH, "labels": ["tenant=other"]}, 422),
     "a deadline that is past": ({"graph": GRAPH, "deadline": "2020-01-01T00:00:00Z"}, 422),
     "a template that is a list": ({"template": ["x"]}, 422),

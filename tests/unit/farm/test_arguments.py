@@ -80,3 +80,8 @@ def test_a_call_of_a_class_names_the_argument_and_python_what_is_no_call() -> No
         shop.sell(1, whom="me")
     with pytest.raises(TypeError, match="count"):
         shop.sell()
+
+
+def test_a_number_that_python_does_not_write_is_told_by_its_size() -> None:
+    with pytest.raises(InvalidArgument, match="not a number of 16,610 bits"):
+        check_argument("count", 10**5000, int)

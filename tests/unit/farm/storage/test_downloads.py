@@ -80,6 +80,18 @@ def test_names_follow_a_template_and_stay_file_names(rendered: Callable[..., Job
     assert all(len(path.name.encode()) < 255 for path in paths)
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "狐" * 300, "{prompt}" * 9], ids=["ascii", "wide", "fields"])
+def test_a_name_that_no_file_system_takes_is_cut(
+    rendered: Callable[..., Job], tmp_path: Path, name: str
+) -> None:
+    job = rendered(7, prompt="very " * 100)
+
+    for _ in range(2):
+        paths = job.result().download(tmp_path, name=name)
+
+    assert all(path.exists() for path in paths)
+
+
 def test_a_field_that_the_job_does_not_have_is_told(rendered: Callable[..., Job], tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"no \{colour\}; it has .*prompt.*seed"):
         rendered(7).result().download(tmp_path, name="{colour}")
