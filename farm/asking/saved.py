@@ -53,10 +53,11 @@ def read_saved(name: str) -> SavedTemplate | None:
 
 
 def save_template(name: str, graph: Graph, bind: Mapping[str, Sequence[str]]) -> Path:
-    """Keep a checked graph with its names; what was kept under this name before is replaced.
+    """Keep a checked graph with its names.
 
     Raises:
-        InvalidJob: the name is none, or a built-in template has it, or the file cannot be written.
+        InvalidJob: the name is none, or a built-in template or another graph has it, or the file cannot be
+            written.
     """
     if not _NAME.fullmatch(name):
         fault = "is no name for a template: small letters, digits, dots, dashes and underscores, at most 64"
@@ -67,6 +68,9 @@ def save_template(name: str, graph: Graph, bind: Mapping[str, Sequence[str]]) ->
     text = json.dumps({"bind": dict(bind), "graph": graph}, indent=1, ensure_ascii=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.read_text(encoding="utf-8", errors="replace") != text:
+            message = f"{name} is kept already: remove {path}, or choose another name"
+            raise InvalidJob([Problem(field="template", message=message)])
         part = path.with_suffix(".part")
         part.write_text(text, encoding="utf-8")
         part.replace(path)

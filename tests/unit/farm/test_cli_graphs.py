@@ -130,6 +130,19 @@ def test_a_graph_is_kept_as_a_template_with_its_names(cli: Cli, tmp_path: Path) 
     assert spec.graph["80"]["inputs"]["value"] == 640
 
 
+def test_a_template_of_ones_own_is_kept_again_as_it_is_and_not_replaced(cli: Cli, tmp_path: Path) -> None:
+    file = written(tmp_path, wrapper_i2v())
+    save = ["templates", "mine", "--save", file, "-b", "mood=16.positive_prompt"]
+    cli(*save)
+
+    again = cli(*save)
+    other = cli("templates", "mine", "--save", file, "-b", "seed=27.seed")
+
+    assert again.code == ExitCode.OK
+    assert (other.code, "mine is kept already: remove" in other.err) == (ExitCode.USAGE, True)
+    assert "mood: 16.positive_prompt" in cli("templates", "mine").out
+
+
 @pytest.mark.parametrize(
     ("name", "bind", "words"),
     [
