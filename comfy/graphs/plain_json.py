@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 MAX_BITS = 128  # of a whole number; ComfyUI's largest seed has 64
@@ -44,6 +44,23 @@ def plain(value: Any, path: tuple[str, ...] = ()) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item, (*path, str(index))) for index, item in enumerate(value)]
     raise NotPlain("not_json", f"a {type(value).__name__} is nothing that JSON can say", path)
+
+
+def is_too_deep(value: Any) -> bool:
+    """Whether it is nested more than `MAX_DEPTH` deep, in itself too; found out without recursion."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        # What is held in several places of one level is as deep in each.
+        level = list({id(each): each for outer in level for each in _members(outer)}.values())
+        if not level:
+            return False
+    return True
+
+
+def _members(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple) else ()
 
 
 def walk(value: Any) -> Iterator[Any]:

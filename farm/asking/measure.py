@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from numbers import Integral, Number
 from pathlib import Path
 from typing import Any
 
-from comfy.graphs.plain_json import MAX_BITS, exceeds, walk
+from comfy.graphs.plain_json import MAX_BITS, MAX_DEPTH, exceeds, is_too_deep, walk
 from farm.asking.kinds import not_as_asked
 from farm.asking.request import JobRequest
 from farm.errors import InvalidJob, Problem
@@ -26,12 +27,20 @@ def check_measure(request: JobRequest) -> None:
             raise InvalidJob(
                 [Problem(field=name, message=f"there are {len(given):,}, the limit is {most:,}")]
             )
+    for name, value in {**request.parameters, **request.options}.items():
+        if is_too_deep(value):
+            raise InvalidJob([Problem(field=name, message=f"is nested more than {MAX_DEPTH} deep")])
     # A graph that is a text or a file is measured when it is read.
     parts = [request.parameters, request.bind, request.options, request.template, request.graph]
     if exceeds(parts, MOST_JOB_BYTES):
         raise InvalidJob([too_large()])
-    if any(isinstance(each, int) and each.bit_length() > MAX_BITS for each in walk(parts)):
-        raise InvalidJob([Problem(field="job", message=f"holds a whole number of more than {MAX_BITS} bits")])
+    for each in walk(parts):
+        if isinstance(each, int) and each.bit_length() > MAX_BITS:
+            message = f"holds a whole number of more than {MAX_BITS} bits"
+            raise InvalidJob([Problem(field="job", message=message)])
+        if isinstance(each, Number) and not isinstance(each, int | float | Integral):
+            message = f"holds a {type(each).__name__}, which is no number that JSON can say"
+            raise InvalidJob([Problem(field="job", message=message)])
 
 
 def check_kinds(request: JobRequest) -> None:
