@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -114,3 +115,12 @@ def test_a_pack_read_by_its_lines_is_what_its_json_says() -> None:
     assert found == wanted
     assert max(map(len, found.values())) > 1
     assert pack_forms("NobodysNode") == ()
+
+
+@pytest.mark.parametrize("path", _FILES, ids=lambda path: path.stem)
+def test_no_fact_names_a_folder_of_the_machine_that_it_was_taken_on(path: Any) -> None:
+    file = json.loads(path.read_text(encoding="utf-8"))
+
+    texts = [value for _, value in _walk(file) if isinstance(value, str)]
+
+    assert not [text for text in texts if re.match(r"/(work|mnt|home|root|opt|usr|var|tmp)/", text)]
