@@ -19,6 +19,7 @@ MOST_UNPACKED_BYTES: Final = 2 * MOST_JOB_BYTES  # of one as it is stored: it ha
 MOST_INPUTS: Final = 256  # files of one job
 MOST_PARAMETERS: Final = 1000  # of one job
 MOST_BLOB_BYTES: Final = 64 << 20  # node definitions or model names of one worker, unpacked
+MOST_NAMED_JOBS: Final = 1_000_000  # by their ids, in one call; a selection has no such limit
 LONGEST_TEXT: Final = 4000  # characters of each text that is stored with a job: an error, a note
 MOST_LISTED: Final = 100  # entries of each list in a message, or that is stored with an error
 MAX_SEGMENT_BYTES: Final = 200  # of a key in the storage, between two slashes

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from farm.arguments import check_argument
 from farm.asking.selection import Selection, select_ids
-from farm.errors import IllegalMove, InvalidJob, JobNotFound, Problem, StorageUnavailable
+from farm.errors import IllegalMove, InvalidArgument, InvalidJob, JobNotFound, Problem, StorageUnavailable
 from farm.job import LEAST_URGENT, MOST_URGENT, JobState
+from farm.limits import MOST_NAMED_JOBS
 from farm.storage import Storage
 from farm.store.roles import SubmitterStore
 from farm.upkeep.cleaning import remove_files
@@ -22,10 +24,14 @@ def ids_of(store: SubmitterStore, wanted: Wanted) -> list[str]:
     """The ids of the jobs that are meant, in order.
 
     Raises:
-        InvalidArgument: what was given for one is no id.
+        InvalidArgument: what was given for one is no id, or there are too many.
     """
-    ids = list(select_ids(store, wanted) if isinstance(wanted, Selection) else wanted)
-    check_argument("jobs", ids, Sequence[str])  # an iterator could give anything
+    if isinstance(wanted, Selection):
+        return list(select_ids(store, wanted))
+    ids = list(islice(wanted, MOST_NAMED_JOBS + 1))  # an iterator could go on for ever, and give anything
+    if len(ids) > MOST_NAMED_JOBS:
+        raise InvalidArgument("jobs", f"are at most {MOST_NAMED_JOBS:,} ids; a Selection may mean more")
+    check_argument("jobs", ids, Sequence[str])
     return ids
 
 

@@ -16,6 +16,7 @@ from farm.limits import (
     MOST_INPUTS,
     MOST_JOB_BYTES,
     MOST_LISTED,
+    MOST_NAMED_JOBS,
     MOST_PARAMETERS,
     MOST_UNPACKED_BYTES,
 )
@@ -60,6 +61,9 @@ LIMITS: Final = (
     Limit(of="a job as it is submitted, without its input files", most=_mib(MOST_JOB_BYTES), beyond=_REFUSED),
     Limit(of="input files of a job", most=f"{MOST_INPUTS:,}", beyond=_REFUSED),
     Limit(of="parameters of a job", most=f"{MOST_PARAMETERS:,}", beyond=_REFUSED),
+    Limit(
+        of="jobs that one call names by their ids", most=f"{MOST_NAMED_JOBS:,}", beyond="the call is refused"
+    ),
     Limit(of="nodes of a graph", most=f"{MAX_NODES:,}", beyond=_REFUSED),
     Limit(of="nodes of an editor's file, notes included", most=f"{MOST_NODES:,}", beyond=_REFUSED),
     Limit(of="inputs of all nodes of a graph together", most=f"{MAX_INPUTS:,}", beyond=_REFUSED),

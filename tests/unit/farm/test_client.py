@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from farm.client import Farm
 from farm.errors import (
     IdempotencyConflict,
     IllegalMove,
+    InvalidArgument,
     InvalidJob,
     JobFailed,
     JobNotFound,
@@ -405,3 +407,9 @@ def test_to_import_the_package_loads_nothing_of_it() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("act", ["cancel_many", "pause_many", "retry_many", "wait_many", "remove_many"])
+def test_ids_without_an_end_are_refused(farm: Farm, act: str) -> None:
+    with pytest.raises(InvalidArgument, match="at most 1,000,000 ids"):
+        list(getattr(farm, act)(repeat("f" * 32)))
