@@ -109,20 +109,16 @@ RACES: dict[str, Act] = {
 }
 
 
+# Of each model: who waits for its news.
+_ITS_OWN = {"_lock", "_news", "_feeds"}
+
+
 def copied(model: MemoryJobStore) -> MemoryJobStore:
     """A model to try things on."""
     other = MemoryJobStore(model.limits)
-    for name in (
-        "_keys",
-        "_contents",
-        "_last_order",
-        "_passed",
-        "_tally",
-        "_workers",
-        "_epoch",
-        "_forgot_at",
-    ):
-        setattr(other, name, copy.copy(getattr(model, name)))
+    for name, value in vars(model).items():
+        if name not in _ITS_OWN:
+            setattr(other, name, copy.copy(value))
     other._notifications = {
         priority_queue: deque(notifications) for priority_queue, notifications in model._notifications.items()
     }
@@ -542,4 +538,26 @@ def test_a_model_that_forgets_a_cancel_is_found_out(valkey_url: str, monkeypatch
 
     with pytest.raises(AssertionError):
         stores.succeed(job_id=job_id, off=0)
+    stores.close()
+
+
+@pytest.mark.parametrize(
+    "acts", [["another steward", "cancel"], ["steward", "renew"], ["pause", "resume"]], ids=str
+)
+def test_a_worker_that_was_there_before_several_acts_is_remembered_after_them(
+    valkey_url: str, acts: list[str]
+) -> None:
+    stores = bound_to(valkey_url)()
+    stores.a_worker_lives(away=False, gib=24, worker="w1")
+    job_id, other = (
+        str(stores.submit(key=None, labels=[], late=False, max_attempts=1, parked=None, priority=2))
+        for _ in range(2)
+    )
+    stores.several_at_once(acts=acts, job_id=other, late=False)
+    stores.a_worker_leaves(worker="w1")
+
+    stores.a_worker_takes_it_and_it_fails_in_doubt(doubt="one way", job_id=job_id, worker="w2")
+
+    assert stores.real.get(job_id).state is JobState.QUEUED
+    stores.queues_agree()
     stores.close()
