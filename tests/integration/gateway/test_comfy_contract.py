@@ -51,11 +51,6 @@ class Client:
 
 
 @pytest.fixture
-def gateway(open_gateway: Open) -> Gateway:
-    return open_gateway(content="bytes")
-
-
-@pytest.fixture
 def ask(gateway: Gateway) -> Client:
     return Client(gateway, gateway.key())
 
@@ -63,11 +58,6 @@ def ask(gateway: Gateway) -> Client:
 @pytest.fixture
 def stranger(gateway: Gateway) -> Client:
     return Client(gateway, gateway.key("other"))
-
-
-@pytest.fixture
-def worker(gateway: Gateway) -> HandWorker:
-    return HandWorker(gateway.store, gateway.storage)
 
 
 def test_a_job_keeps_to_its_form_in_every_state(ask: Client, worker: HandWorker) -> None:

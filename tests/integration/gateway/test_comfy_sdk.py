@@ -17,7 +17,7 @@ from farm.settings.redis import RedisSettings
 from farm.settings.s3 import S3Settings
 from farm.storage import S3Storage
 from tests.support.clips import make_picture
-from tests.support.gateway import Gateway, Open
+from tests.support.gateway import Gateway
 from tests.support.gateway_worker import CLIP, HandWorker
 from tests.support.valkey import eventually
 
@@ -26,16 +26,6 @@ GRAPH: dict[str, Any] = {
     "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
     "9": {"class_type": "SaveImage", "inputs": {"filename_prefix": "x", "images": ["2", 0]}},
 }
-
-
-@pytest.fixture
-def gateway(open_gateway: Open) -> Gateway:
-    return open_gateway(content="bytes")
-
-
-@pytest.fixture
-def worker(gateway: Gateway) -> HandWorker:
-    return HandWorker(gateway.store, gateway.storage)
 
 
 @pytest.fixture

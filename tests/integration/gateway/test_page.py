@@ -67,11 +67,6 @@ def gateway(gateway_redis: RedisSettings, s3_settings: S3Settings) -> Iterator[G
         yield found
 
 
-@pytest.fixture
-def worker(gateway: Gateway) -> HandWorker:
-    return HandWorker(gateway.store, gateway.storage)
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Page]:
     with opened_page("about:blank") as found:

@@ -26,11 +26,6 @@ def gateway(open_gateway: Open) -> Gateway:
 
 
 @pytest.fixture
-def worker(gateway: Gateway) -> HandWorker:
-    return HandWorker(gateway.store, gateway.storage)
-
-
-@pytest.fixture
 def endpoint(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(runpod, "endpoint_url_base", f"{gateway.url}/v2")
     return runpod.Endpoint("my-comfy", api_key=gateway.key())

@@ -64,16 +64,6 @@ class Stream:
         self._connection.close()
 
 
-@pytest.fixture
-def gateway(open_gateway: Open) -> Gateway:
-    return open_gateway(content="bytes")
-
-
-@pytest.fixture
-def worker(gateway: Gateway) -> HandWorker:
-    return HandWorker(gateway.store, gateway.storage)
-
-
 @contextmanager
 def streaming(gateway: Gateway, job_id: str, key: str) -> Iterator[Stream]:
     with closing(Stream(gateway, job_id, key)) as stream:

@@ -10,23 +10,13 @@ import openai
 import pytest
 
 from tests.support.clips import make_picture
-from tests.support.gateway import Gateway, Open
+from tests.support.gateway import Gateway
 from tests.support.gateway_worker import CLIP, HandWorker
 
 # The vendor's own service has ended; what was written for it still speaks this.
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API is scheduled:DeprecationWarning")
 
 SMALL = {"size": "64x64", "extra_body": {"frames": 5, "preset": "draft"}}
-
-
-@pytest.fixture
-def gateway(open_gateway: Open) -> Gateway:
-    return open_gateway(content="bytes")
-
-
-@pytest.fixture
-def worker(gateway: Gateway) -> HandWorker:
-    return HandWorker(gateway.store, gateway.storage)
 
 
 @pytest.fixture
