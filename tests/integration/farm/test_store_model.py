@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import threading
 import uuid
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -116,21 +115,8 @@ _ITS_OWN = {"_lock", "_news", "_feeds"}
 def copied(model: MemoryJobStore) -> MemoryJobStore:
     """A model to try things on."""
     other = MemoryJobStore(model.limits)
-    for name, value in vars(model).items():
-        if name not in _ITS_OWN:
-            setattr(other, name, copy.copy(value))
-    other._notifications = {
-        priority_queue: deque(notifications) for priority_queue, notifications in model._notifications.items()
-    }
-    for job_id, kept in model._jobs.items():
-        other._jobs[job_id] = replace(
-            kept,
-            avoid=dict(kept.avoid),
-            unsuitable=list(kept.unsuitable),
-            doubts=dict(kept.doubts),
-            losses=list(kept.losses),
-            events=list(kept.events),
-        )
+    kept = {name: value for name, value in vars(model).items() if name not in _ITS_OWN}
+    vars(other).update(copy.deepcopy(kept))
     return other
 
 
