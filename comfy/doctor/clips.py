@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -80,10 +80,6 @@ def _found(name: str, case: Case) -> Iterator[Found]:
                 )
 
 
-def _check(name: str) -> Callable[[Case], Iterator[Found]]:
-    return partial(_found, name)
-
-
 def _again(case: Case) -> Iterator[Found]:
     again = case.times.again if case.times is not None else None
     if again is None:
@@ -103,32 +99,35 @@ def _again(case: Case) -> Iterator[Found]:
     )
 
 
+def _rule(fault: str, severity: Severity, *, title: str, remedy: str, source: str = "") -> Rule:
+    """The rule of one of `comfy.doctor.clip`'s faults."""
+    check = partial(_found, fault)
+    return Rule(id=fault, severity=severity, title=title, remedy=remedy, check=check, source=source)
+
+
 _BACKEND: Final = "render it with SDPA: sage_attention disabled, no --use-sage-attention"
 _SAGE: Final = "https://github.com/thu-ml/SageAttention/issues/148"
 
 RULES: Final = (
-    Rule(
-        id="video-black",
-        severity=Severity.ERROR,
+    _rule(
+        "video-black",
+        Severity.ERROR,
         title="nine of ten frames are black (brightness at most 6 of 255, spread at most 3)",
         remedy=_BACKEND,
-        check=_check("video-black"),
         source=_SAGE,
     ),
-    Rule(
-        id="video-one-colour",
-        severity=Severity.ERROR,
+    _rule(
+        "video-one-colour",
+        Severity.ERROR,
         title="nine of ten frames have one colour (no colour's spread is above 2)",
         remedy=_BACKEND,
-        check=_check("video-one-colour"),
         source=_SAGE,
     ),
-    Rule(
-        id="video-noise",
-        severity=Severity.ERROR,
+    _rule(
+        "video-noise",
+        Severity.ERROR,
         title="nine of ten frames are noise (neighbours differ by 0.85 of the spread; pure noise: 1.13)",
         remedy=_BACKEND + "; see that VAE and LoRAs are this model's",
-        check=_check("video-noise"),
         source=_SAGE,
     ),
     Rule(
@@ -140,46 +139,40 @@ RULES: Final = (
         cost="the first render, and what lay between the two",
         source=_SAGE,
     ),
-    Rule(
-        id="video-frozen",
-        severity=Severity.WARNING,
+    _rule(
+        "video-frozen",
+        Severity.WARNING,
         title="no two frames of eight or more differ by more than 0.15 of 255",
         remedy="more motion in the prompt; see that start and end image differ, and the length is not 1",
-        check=_check("video-frozen"),
     ),
-    Rule(
-        id="video-patches",
-        severity=Severity.WARNING,
+    _rule(
+        "video-patches",
+        Severity.WARNING,
         title="dead black blocks in bright frames, as values that are no numbers leave them",
         remedy="decode with the VAE in bf16 or fp32 (--bf16-vae, --fp32-vae); else render it with SDPA",
-        check=_check("video-patches"),
     ),
-    Rule(
-        id="video-wrong-size",
-        severity=Severity.WARNING,
+    _rule(
+        "video-wrong-size",
+        Severity.WARNING,
         title="the clip has not the size that the graph asks for",
         remedy="a size that WAN takes: `farm validate FILE --snap`",
-        check=_check("video-wrong-size"),
     ),
-    Rule(
-        id="video-wrong-length",
-        severity=Severity.WARNING,
+    _rule(
+        "video-wrong-length",
+        Severity.WARNING,
         title="the clip has not the number of frames that the graph asks for",
         remedy="a length of 4n+1: `farm validate FILE --snap`",
-        check=_check("video-wrong-length"),
     ),
-    Rule(
-        id="video-wrong-rate",
-        severity=Severity.WARNING,
+    _rule(
+        "video-wrong-rate",
+        Severity.WARNING,
         title="the clip's frame rate is not the graph's",
         remedy="set fps on the node that makes the video, not on one before it",
-        check=_check("video-wrong-rate"),
     ),
-    Rule(
-        id="video-silent",
-        severity=Severity.WARNING,
+    _rule(
+        "video-silent",
+        Severity.WARNING,
         title="a sound was given to the clip, and it has none",
         remedy="a format with sound (video/h264-mp4, or SaveVideo)",
-        check=_check("video-silent"),
     ),
 )
