@@ -113,8 +113,8 @@ def read_widgets(node: NodeDef, saved: Saved, others: Callable[[], Sequence[Node
     Raises:
         ShiftedValuesError: the saved list cannot be that of this node, and the file does not name its values.
     """
-    if saved.values and saved.values != listed(saved.values) and not isinstance(saved.values, Mapping):
-        read = read_widgets(node, replace(saved, values=listed(saved.values)), others)
+    if not isinstance(saved.values, list | tuple | Mapping | None):
+        read = read_widgets(node, replace(saved, values=[saved.values]), others)
         return replace(read, notes=("its one value is taken for a list of one", *read.notes))
     own = _OWN_WAYS.get(node.class_type)
     if own is not None and not isinstance(saved.values, Mapping):

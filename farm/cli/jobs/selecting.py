@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from farm.asking.selection import Selection
+from farm.asking.selection import Selection, select_ids
 from farm.cli.jobs.ids import complete_id, whole_id
 from farm.cli.terminal import as_json
 from farm.cli.terminal.door import Door, say
@@ -138,7 +138,7 @@ def named(farm: Farm, chosen: Chosen) -> list[str]:
     Raises:
         JobNotFound: there is no such job.
     """
-    ids = list(dict.fromkeys(chosen.selection(farm).ids))
+    ids = list(select_ids(farm.store, chosen.selection(farm)))
     known = farm.store.briefs(ids)
     if missing := [job_id for job_id in ids if job_id not in known]:
         raise JobNotFound(missing[0])

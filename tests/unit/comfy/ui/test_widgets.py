@@ -44,7 +44,7 @@ def test_missing_values_are_those_of_a_new_node() -> None:
     assert (values["multiplier"], values["dtype"], values["batch_size"]) == (2, "float32", 1)
 
 
-@pytest.mark.parametrize("value", ["a fox", 5, 2.5, True])
+@pytest.mark.parametrize("value", ["a fox", "", 5, 0, 2.5, True, False])
 def test_one_value_instead_of_a_list_is_taken_and_said(value: Any) -> None:
     node = a_node({"text": ["STRING"]})
 
