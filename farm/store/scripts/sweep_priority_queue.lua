@@ -37,7 +37,8 @@ local function drop_stale(messages)
     end
   end
   if dropped > 0 then redis.call('LREM', KEYS[2], dropped, 'stale') end
-  redis.call('HSET', root .. 'looked', priority_queue, from + #some - dropped)
+  local seen_all = from + #some >= messages
+  redis.call('HSET', root .. 'looked', priority_queue, seen_all and 0 or from + #some - dropped)
   return dropped
 end
 

@@ -547,3 +547,17 @@ def test_a_worker_that_was_there_before_several_acts_is_remembered_after_them(
     assert stores.real.get(job_id).state is JobState.QUEUED
     stores.queues_agree()
     stores.close()
+
+
+def test_a_message_that_came_after_a_sweep_saw_the_whole_queue_is_seen_by_the_next(valkey_url: str) -> None:
+    stores = bound_to(valkey_url)()
+    submit = partial(stores.submit, key=None, labels=[], late=False, max_attempts=1, parked=None, priority=2)
+    stores.a_worker_takes_it_and_dies(job_id=str(submit()), phase="vae", worker="w1")
+    stores.sweep()
+
+    stores.a_worker_takes_it_and_it_fails_in_doubt(doubt="one way", job_id=str(submit()), worker="w1")
+
+    for _ in range(3):
+        stores.sweep()
+        stores.queues_agree()
+    stores.close()
