@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from farm.gateway.bodies import check_length, drained, measured
+from farm.gateway.bodies import check_length, check_query, drained, measured
 from farm.gateway.comfy.door import COMFY
 from farm.gateway.door import SMALL_BODY, Call, Door, Visit
 from farm.gateway.health import HEALTH
@@ -91,6 +91,8 @@ class _Endpoint:
         if call.scope is not None:
             # The guard asks Redis, which would hold up everybody else.
             caller = await self._house.farm.call(self._house.guard.admit, request, call.scope)
+        if self._door.strict:
+            check_query(request, call.query)
         return await call.handler(Visit(request=request, caller=caller, house=self._house))
 
 

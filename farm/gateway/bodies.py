@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
@@ -88,6 +88,20 @@ def check_length(request: Request, most_bytes: int) -> None:
     said = request.headers.get("content-length", "")
     if said.isdecimal() and int(said) > most_bytes:
         raise too_large(most_bytes)
+
+
+def check_query(request: Request, known: Collection[str]) -> None:
+    """Refuse a question that would be answered as if a part of it were not there.
+
+    Raises:
+        Refusal: a word of the query is not among those that are known, or says nothing.
+    """
+    for name, value in request.query_params.multi_items():
+        if name not in known:
+            takes = f"there are {', '.join(known)}" if known else "this call takes none"
+            raise bad_request(f"there is no {name[:64]!r} in a query here; {takes}", param=name[:64])
+        if not value:
+            raise bad_request(f"{name} is empty; leave it out", param=name)
 
 
 def media_type_of(request: Request) -> str:

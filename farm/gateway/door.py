@@ -48,6 +48,7 @@ class Call:
     path: str  # below the door's prefix; parts in braces
     handler: Handler
     scope: Scope | None  # what it takes; None: anybody may ask
+    query: Sequence[str] = ()  # words that a strict door takes in its query
     most_bytes: int | None = SMALL_BODY  # of its body; None: as many as an upload may have
 
 
@@ -59,3 +60,4 @@ class Door:
     prefix: str  # of its paths; "" for the root
     calls: Sequence[Call]
     shape: Callable[[Refusal], dict[str, Any]]  # the JSON body of a refusal
+    strict: bool = False  # refuses words of a query that a call does not know; contracts of others do not

@@ -27,7 +27,8 @@ async def add(visit: Visit) -> Response:
     if len(await _own(visit)) >= _MOST:
         message = f"you have {_MOST} webhooks, the most that are kept; remove one"
         raise Refusal(status=409, code="too_many_webhooks", message=message)
-    made = await visit.house.farm.call(add_webhook, visit.house.farm.store, url, tenant=_tenant(visit))
+    house = visit.house
+    made = await house.farm.call(add_webhook, house.farm.store, house.dialer, url, tenant=_tenant(visit))
     return JSONResponse({**facts_of(made), "secret": made.secret}, 201)
 
 

@@ -8,7 +8,9 @@ from farm.aio import AsyncFarm
 from farm.gateway.guard import Guard
 from farm.gateway.positions import Positions
 from farm.gateway.streams import Streams
+from farm.outside.dial import Dialer, dialer_of
 from farm.settings.gateway import GatewaySettings
+from farm.settings.outside import OutsideSettings
 from farm.settings.redis import StoreSettings
 from farm.settings.s3 import CleanSettings
 from farm.store.redis.assets import AssetBook
@@ -28,6 +30,7 @@ class House:
     guard: Guard
     streams: Streams
     positions: Positions
+    dialer: Dialer  # judges addresses as the courier does
     retention_s: float  # of jobs that have ended
     input_days: float  # for which an input stays in S3 that no job names; 0: for ever
 
@@ -54,6 +57,7 @@ def make_house(
         guard=Guard(book, settings, only_here=only_here),
         streams=Streams(most=settings.streams, most_of_tenant=settings.tenant_streams),
         positions=Positions(farm),
+        dialer=dialer_of(OutsideSettings.read()),
         retention_s=StoreSettings.read().retention_days * _DAY_S,
         input_days=CleanSettings.read().input_days,
     )

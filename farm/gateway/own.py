@@ -341,7 +341,13 @@ def template_json(template: Template) -> dict[str, Any]:
 
 _CALLS: Final[Sequence[Call]] = (
     Call(method="POST", path="/jobs", handler=submit, scope=Scope.SUBMIT),
-    Call(method="GET", path="/jobs", handler=page, scope=Scope.READ),
+    Call(
+        method="GET",
+        path="/jobs",
+        handler=page,
+        scope=Scope.READ,
+        query=("state", "label", "search", "worker", "since", "until", "limit", "cursor"),
+    ),
     Call(method="GET", path="/jobs/{id}", handler=show, scope=Scope.READ),
     Call(method="GET", path="/jobs/{id}/manifest", handler=manifest, scope=Scope.READ),
     Call(method="GET", path="/jobs/{id}/log", handler=log, scope=Scope.READ),
@@ -358,4 +364,4 @@ _CALLS: Final[Sequence[Call]] = (
     *HOOKS,
 )
 
-OWN: Final = Door(name="the farm's own", prefix="/farm/v1", calls=_CALLS, shape=error)
+OWN: Final = Door(name="the farm's own", prefix="/farm/v1", calls=_CALLS, shape=error, strict=True)

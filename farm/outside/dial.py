@@ -19,7 +19,8 @@ from urllib3.exceptions import HTTPError
 
 from farm.outside.addresses import Address, is_public, resolve
 from farm.outside.cutoff import Cutoff, HttpPool, HttpsPool
-from farm.outside.proxy import Proxy, ProxyRefused
+from farm.outside.proxy import Proxy, ProxyRefused, proxy_of
+from farm.settings.outside import OutsideSettings
 
 if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
@@ -59,6 +60,16 @@ class Dialer:
         self._proxy = proxy
         self._resolve = resolver
         self._tls = tls or ssl.create_default_context()
+
+    def judge(self, parts: SplitResult) -> None:
+        """Refuse an address that would not be called, without calling it.
+
+        Raises:
+            AddressRefused: as `ask` would say.
+            NoAnswer: nobody knows, for its name could not be resolved just now.
+        """
+        _, host, port = checked(parts)
+        self._address(host, port)
 
     def ask(
         self,
@@ -139,6 +150,15 @@ class Dialer:
         raise AddressRefused(
             f"{host!r} is at a private or local address; FARM_ALLOW_PRIVATE_URLS=true would allow that"
         )
+
+
+def dialer_of(settings: OutsideSettings) -> Dialer:
+    """One that calls what the settings allow.
+
+    Raises:
+        SettingsError: the proxy that they name is none.
+    """
+    return Dialer(allow_private=settings.allow_private_urls, proxy=proxy_of(settings))
 
 
 def split(url: str, *, base: str = "") -> SplitResult:

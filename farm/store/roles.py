@@ -193,6 +193,9 @@ class WebhookStore(Protocol):
     def due_messages(self, *, most: int) -> dict[str, list[Message]]:
         """What is to be sent now: up to `most` messages of each webhook, by its id."""
 
+    def heard(self, webhook_id: str, answer: str) -> None:
+        """What its receiver answered just now, or why it did not."""
+
     def delivered(self, webhook_id: str, message_id: str) -> None:
         """It was taken: no more of it."""
 

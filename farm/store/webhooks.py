@@ -28,6 +28,11 @@ class Webhook:
     old_secret: str | None = field(default=None, repr=False)  # signs as well until `old_until`
     old_until: datetime | None = None
     disabled: str | None = None  # why nothing is sent any more
+    # As it stood when it was read; nobody writes these.
+    heard: str = ""  # what the receiver answered last, or why it did not
+    heard_at: datetime | None = None
+    waiting: int = 0  # messages
+    dead: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,4 +95,8 @@ def facts_of(webhook: Webhook) -> dict[str, Any]:
         "created_at": webhook.created_at.isoformat(),
         "old_secret_until": webhook.old_until.isoformat() if webhook.old_until else None,
         "disabled": webhook.disabled,
+        "waiting": webhook.waiting,
+        "dead": webhook.dead,
+        "last_answer": webhook.heard or None,
+        "last_answer_at": webhook.heard_at.isoformat() if webhook.heard_at else None,
     }

@@ -12,8 +12,7 @@ from typing import Final
 
 from farm.errors import StoreUnavailable, TransferStopped
 from farm.outside.cutoff import Cutoff, OutOfTime
-from farm.outside.dial import AddressRefused, Dialer, NoAnswer, split
-from farm.outside.proxy import proxy_of
+from farm.outside.dial import AddressRefused, Dialer, NoAnswer, dialer_of, split
 from farm.settings.outside import OutsideSettings
 from farm.store.roles import WebhookStore
 from farm.store.webhooks import Message, Webhook
@@ -39,8 +38,7 @@ def courier_of(store: WebhookStore, settings: OutsideSettings) -> Courier:
     Raises:
         SettingsError: the proxy that they name is none.
     """
-    dialer = Dialer(allow_private=settings.allow_private_urls, proxy=proxy_of(settings))
-    return Courier(store, dialer)
+    return Courier(store, dialer_of(settings))
 
 
 class Courier:
@@ -108,6 +106,7 @@ class Courier:
     def _deliver(self, webhook: Webhook, message: Message) -> bool:
         """Try once; whether it was taken."""
         status, failure = self._post(webhook, message)
+        self._store.heard(webhook.webhook_id, failure or f"it was taken ({status})")
         if failure is None:
             self._store.delivered(webhook.webhook_id, message.message_id)
             return True

@@ -7,6 +7,7 @@ package for Python brings an HTTP client along, for what are ten lines here.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -18,9 +19,9 @@ from typing import Any, Final
 
 from farm.errors import InvalidJob, Problem, WebhookNotFound
 from farm.job import utc_from_ms
-from farm.outside.dial import AddressRefused, checked, split
+from farm.outside.dial import AddressRefused, Dialer, NoAnswer, split
 from farm.store.roles import WebhookStore
-from farm.store.webhooks import TENANT_LABEL, JobEnd, Message, Webhook
+from farm.store.webhooks import TENANT_LABEL, JobEnd, Message, Webhook, tenant_of
 
 _PREFIX: Final = "whsec_"
 _SECRET_BYTES: Final = 32
@@ -28,10 +29,11 @@ _BOTH_S: Final = 86400.0  # for so long the secret before signs as well
 _LONGEST_URL: Final = 2000
 
 
-def add_webhook(store: WebhookStore, url: str, *, tenant: str) -> Webhook:
+def add_webhook(store: WebhookStore, dialer: Dialer, url: str, *, tenant: str) -> Webhook:
     """Have ends of jobs told to an address from now on.
 
     Args:
+        dialer: judges the address as the courier will, each time anew.
         tenant: whose jobs; "" for those of the whole farm.
 
     Raises:
@@ -39,7 +41,8 @@ def add_webhook(store: WebhookStore, url: str, *, tenant: str) -> Webhook:
     """
     try:
         parts = split(url)
-        checked(parts)
+        with contextlib.suppress(NoAnswer):  # the courier will see
+            dialer.judge(parts)
     except AddressRefused as exc:
         raise InvalidJob([Problem(field="url", message=str(exc))]) from exc
     if len(url) > _LONGEST_URL or not url.isprintable() or parts.username is not None:
@@ -96,6 +99,7 @@ def body_of(end: JobEnd) -> bytes:
     data = {
         "job_id": end.job_id,
         "state": end.state,
+        "tenant": tenant_of(end.labels) or None,
         "title": end.title,
         "labels": [label for label in end.labels if not label.startswith(TENANT_LABEL)],
         "attempt": end.attempt,

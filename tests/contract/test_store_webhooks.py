@@ -271,6 +271,25 @@ def test_of_too_many_messages_the_oldest_are_given_up(
     _forget_scripts()
 
 
+def test_what_waits_and_what_a_receiver_said_is_known_of_each(open_shop: Open) -> None:
+    shop = open_shop(LONG)
+    for name in ("wh_1", "wh_2"):
+        shop.store.put_webhook(a_webhook(name))
+    for _ in range(3):
+        fails(shop)
+
+    shop.store.bury("wh_1", [due(shop.store)[0].message_id], reason="it answered 500")
+    shop.store.heard("wh_1", "it answered 500")
+    shop.store.heard("unknown", "late")
+
+    one, two = shop.store.webhooks()
+    assert (one.waiting, one.dead, one.heard) == (2, 1, "it answered 500")
+    assert one.heard_at is not None
+    assert (two.waiting, two.dead, two.heard, two.heard_at) == (3, 0, "", None)
+    shop.store.put_webhook(replace(one, secret="whsec_b2xk"))
+    assert shop.store.webhooks()[0].heard == "it answered 500"
+
+
 def _forget_scripts() -> None:
     from farm.store.redis import lua
 

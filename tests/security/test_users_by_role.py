@@ -18,6 +18,7 @@ import redis
 from farm.broker import CeleryNotifier, make_app
 from farm.gateway.keys import Scope, caller_of, create_key, list_keys, revoke_key
 from farm.job import JobState
+from farm.outside.dial import Dialer
 from farm.settings.redis import RedisSettings
 from farm.status.worker import WorkerStatus
 from farm.store.base import Claim, Drain, LeaseAnswer, Notification, StoreLimits
@@ -84,7 +85,7 @@ SCRIPTS_OF = {
                 "sweep_finished",
             ),
             *("sweep_priority_queue", "sweep_messages", "priority_queues"),
-            *("due_messages", "postpone_message", "bury_messages"),
+            *("due_messages", "hear_webhook", "postpone_message", "bury_messages"),
         }
     ),
 }
@@ -158,7 +159,7 @@ def test_who_submits_can_do_all_that_farm_offers(
 ) -> None:
     with nothing_denied(server), running_all_of(role, monkeypatch):
         store = opened(server, role)
-        add_webhook(store, "https://example.com/", tenant="")
+        add_webhook(store, Dialer(), "https://1.1.1.1/", tenant="")
         assert store.ping()["append_fsync"] == "everysec"
         first, second, third = store.submit([a_job(labels=["a"]), a_job(idempotency_key="k"), a_job()])
         worker = opened(server, "worker")
@@ -272,7 +273,7 @@ def test_a_worker_can_do_its_work_with_its_steward(
 
 def test_a_steward_alone_repairs(server: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
     producer = opened(server, "producer")
-    webhook = add_webhook(producer, "https://example.com/", tenant="").webhook_id
+    webhook = add_webhook(producer, Dialer(), "https://1.1.1.1/", tenant="").webhook_id
     producer.cancel_many([each.job_id for each in producer.submit([a_job(), a_job(), a_job()])])
     with (
         nothing_denied(server),
@@ -285,6 +286,7 @@ def test_a_steward_alone_repairs(server: ValkeyServer, monkeypatch: pytest.Monke
         eventually(lambda: admin.get("{farm}:lock:steward") == b"s")
         store.sweep()
         one, two, _ = (each.message_id for each in store.due_messages(most=3)[webhook])
+        store.heard(webhook, "it was taken (200)")
         store.delivered(webhook, one)
         store.postpone(webhook, two, in_s=60.0, reason="it answered 500")
         store.disable_webhook(webhook, reason="it answered 410")

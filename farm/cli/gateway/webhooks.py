@@ -16,6 +16,8 @@ from farm.cli.terminal.words import clock
 from farm.job import utc_from_ms
 from farm.local.surroundings import settings_here
 from farm.notifier import store_at
+from farm.outside.dial import dialer_of
+from farm.settings.outside import OutsideSettings
 from farm.settings.redis import RedisSettings
 from farm.store.roles import WebhookStore
 from farm.store.webhooks import Message, Webhook, facts_of
@@ -56,7 +58,8 @@ def webhooks(
             found = store.webhooks()
             as_json.put(door.out, list(map(facts_of, found))) if json else _show(door, found)
         elif action is WebhookAction.ADD:
-            _tell_secret(door, add_webhook(store, name, tenant=tenant), json=json)
+            dialer = dialer_of(settings_here(OutsideSettings, door.folder))
+            _tell_secret(door, add_webhook(store, dialer, name, tenant=tenant), json=json)
         else:
             _act(door, store, webhook_of(store, name), action, messages or [], json=json)
 
@@ -78,10 +81,14 @@ def _act(
         as_json.put(door.out, list(map(letter_facts, letters))) if json else _show_dead(door, letters)
     elif action is WebhookAction.RESEND:
         again = store.resend(name, messages)
-        as_json.put(door.out, {"resent": again}) if json else say(door.out, f"{again} are sent again")
+        as_json.put(door.out, {"resent": again}) if json else say(door.out, _sent_again(again))
     else:
         store.drop_webhook(name)
         as_json.put(door.out, {"removed": name}) if json else say(door.out, f"{name} is removed")
+
+
+def _sent_again(count: int) -> str:
+    return f"{count:,} message{' is' if count == 1 else 's are'} sent again"
 
 
 def _tell_secret(door: Door, webhook: Webhook, *, json: bool) -> None:
@@ -93,10 +100,13 @@ def _tell_secret(door: Door, webhook: Webhook, *, json: bool) -> None:
 
 
 def _show(door: Door, found: list[Webhook]) -> None:
-    table = Table("id", "address", "tenant", "made", "disabled", box=None, pad_edge=False)
+    heads = ("id", "address", "tenant", "made", "wait", "dead", "last answer", "disabled")
+    table = Table(*heads, box=None, pad_edge=False)
     for each in found:
+        answer = f"{clock(each.heard_at)}: {each.heard}" if each.heard_at else "–"
         table.add_row(
-            each.webhook_id, each.url, each.tenant or "all", clock(each.created_at), each.disabled or ""
+            *(each.webhook_id, each.url, each.tenant or "all", clock(each.created_at)),
+            *(f"{each.waiting:,}", f"{each.dead:,}", answer, each.disabled or ""),
         )
     door.out.print(table if found else "there are no webhooks; `farm webhooks add ADDRESS` makes one")
 

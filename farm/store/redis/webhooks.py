@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from farm.errors import RecordUnreadable
 from farm.job import utc_from_ms
@@ -34,9 +35,21 @@ class RedisWebhooks(RedisLink):
     def webhooks(self) -> list[Webhook]:
         """All of them, the oldest first."""
         names = [name.decode() for name in self._command("SMEMBERS", self.keys.webhooks)]
-        kept = self._commands([["HGETALL", self.keys.webhook(name)] for name in names]) if names else []
-        found = [_webhook(name, dict(fields)) for name, fields in zip(names, kept, strict=True) if fields]
+        asked = [self._asks_for(name) for name in names]
+        kept = iter(self._commands([command for each in asked for command in each]) if names else [])
+        found = [
+            _webhook(name, dict(fields), waiting=waiting, dead=dead)
+            for name, fields, waiting, dead in zip(names, kept, kept, kept, strict=True)
+            if fields
+        ]
         return sorted(found, key=lambda webhook: (webhook.created_at, webhook.webhook_id))
+
+    def _asks_for(self, name: str) -> list[list[Any]]:
+        return [
+            ["HGETALL", self.keys.webhook(name)],
+            ["ZCARD", self.keys.outbox(name)],
+            ["ZCARD", self.keys.dead(name)],
+        ]
 
     def drop_webhook(self, webhook_id: str) -> bool:
         """Forget a webhook and its messages; whether there was one."""
@@ -53,6 +66,10 @@ class RedisWebhooks(RedisLink):
             except RecordUnreadable as exc:
                 self.bury(name, [parts[0].decode()], reason=str(exc))
         return found
+
+    def heard(self, webhook_id: str, answer: str) -> None:
+        """What its receiver answered just now, or why it did not."""
+        self._run("hear_webhook", webhook_id, answer)
 
     def delivered(self, webhook_id: str, message_id: str) -> None:
         """It was taken: no more of it."""
@@ -95,9 +112,9 @@ class RedisWebhooks(RedisLink):
         return int(self._run("resend_messages", webhook_id, *message_ids))
 
 
-def _webhook(name: str, fields: dict[bytes, bytes]) -> Webhook:
+def _webhook(name: str, fields: dict[bytes, bytes], *, waiting: int, dead: int) -> Webhook:
     text = {key.decode(): value.decode() for key, value in fields.items()}
-    until = text.get("old_until")
+    until, heard_at = text.get("old_until"), text.get("heard_at")
     return Webhook(
         webhook_id=name,
         url=text["url"],
@@ -107,6 +124,10 @@ def _webhook(name: str, fields: dict[bytes, bytes]) -> Webhook:
         old_secret=text.get("old_secret"),
         old_until=utc_from_ms(int(until)) if until else None,
         disabled=text.get("disabled"),
+        heard=text.get("heard", ""),
+        heard_at=utc_from_ms(int(heard_at)) if heard_at else None,
+        waiting=waiting,
+        dead=dead,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from farm.job import JobState
+from farm.job import JobState, utc_from_ms
 from farm.store.codec import to_ms
 from farm.store.verdicts import TOO_MANY_WAIT
 from farm.store.webhooks import MOST_KEPT, JobEnd, Message, Webhook, tenant_of
@@ -38,7 +38,15 @@ class MemoryWebhooks(MemoryState):
     def webhooks(self) -> list[Webhook]:
         """All of them, the oldest first."""
         with self._lock:
-            return sorted(self._webhooks.values(), key=lambda each: (each.created_at, each.webhook_id))
+            found = sorted(self._webhooks.values(), key=lambda each: (each.created_at, each.webhook_id))
+            return [
+                replace(
+                    each,
+                    waiting=len(self._outbox.get(each.webhook_id, ())),
+                    dead=len(self._dead.get(each.webhook_id, ())),
+                )
+                for each in found
+            ]
 
     def drop_webhook(self, webhook_id: str) -> bool:
         """Forget a webhook and its messages; whether there was one."""
@@ -60,6 +68,13 @@ class MemoryWebhooks(MemoryState):
                 for name, box in self._outbox.items()
             }
             return {name: messages for name, messages in due.items() if messages}
+
+    def heard(self, webhook_id: str, answer: str) -> None:
+        """What its receiver answered just now, or why it did not."""
+        with self._lock:
+            if webhook := self._webhooks.get(webhook_id):
+                at = utc_from_ms(round(self._clock() * 1000))
+                self._webhooks[webhook_id] = replace(webhook, heard=answer, heard_at=at)
 
     def delivered(self, webhook_id: str, message_id: str) -> None:
         """It was taken: no more of it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from typing import Any, Final
+from urllib.parse import unquote
 
 import pytest
 
@@ -36,7 +37,7 @@ DOORS: Final[dict[str, tuple[dict[str, Any], tuple[Place, ...]]]] = {
     "/farm/v1/jobs": (BY_TEMPLATE, _OWN_PLACES),
     "/farm/v1/plan": (BY_TEMPLATE, _OWN_PLACES[: len(own.FIELDS)]),
     "/farm/v1/lint": (BY_TEMPLATE, _OWN_PLACES),
-    "/farm/v1/jobs?of=graph": (BY_GRAPH, _OWN_PLACES[len(own.FIELDS) :]),
+    "/farm/v1/jobs#graph": (BY_GRAPH, _OWN_PLACES[len(own.FIELDS) :]),
     "/v1/videos": (
         {"prompt": "a fox", "fps": 16},
         (*((name,) for name in sorted(videos.FIELDS)), ("input_reference", "image_url")),
@@ -98,6 +99,27 @@ def test_a_page_of_a_size_that_is_none_is_refused(open_gateway: Open, path: str)
         assert gateway.ask(f"{path}?limit={limit}").status == 400, limit[:9]
     assert gateway.ask(f"{path}?limit=1").status == 200
     assert gateway.ask(f"/farm/v1/jobs?cursor={'9' * 5000}").status == 400
+
+
+OWN_READS: Final = (
+    *("/farm/v1/jobs", "/farm/v1/workers", "/farm/v1/queues", "/farm/v1/templates", "/farm/v1/webhooks"),
+)
+
+
+def test_a_word_of_a_query_that_the_farms_own_door_does_not_know_is_refused_by_its_name(
+    open_gateway: Open,
+) -> None:
+    gateway = open_gateway(requests_per_s=1e6)
+
+    for path in OWN_READS:
+        for query in ("lable=night", "page=2", "nope", "%00=1", "state[]=queued"):
+            answer = gateway.ask(f"{path}?{query}")
+            assert (answer.status, answer.code) == (400, "invalid_request"), (path, query)
+            assert answer.json["error"]["details"]["param"] == unquote(query).partition("=")[0]
+    for word in ("label", "state", "search", "worker", "since", "until", "limit", "cursor"):
+        empty = gateway.ask(f"/farm/v1/jobs?{word}=")
+        assert (empty.status, empty.json["error"]["details"]["param"]) == (400, word)
+    assert gateway.ask("/farm/v1/jobs?label=night&label=fox").status == 200
 
 
 OBJECTS: Final = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,8 +17,9 @@ from standardwebhooks.webhooks import Webhook as Verifier
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from farm.errors import InvalidJob, StoreUnavailable, WebhookNotFound
+from farm.outside.addresses import Address
 from farm.outside.dial import Dialer
-from farm.store.webhooks import Webhook
+from farm.store.webhooks import Webhook, facts_of
 from farm.testing import MemoryJobStore
 from farm.upkeep.courier import WAITS_S, Courier
 from farm.upkeep.steward import Steward
@@ -137,7 +139,7 @@ def turned_until(courier: Courier, condition: Callable[[], object]) -> None:
 def test_a_receiver_verifies_what_it_is_told(
     receiver: Receiver, store: MemoryJobStore, couriers: Callable[..., Courier]
 ) -> None:
-    webhook = add_webhook(store, receiver.url, tenant="acme")
+    webhook = add_webhook(store, _REACHABLE, receiver.url, tenant="acme")
     job_id = ended(store, title="A red fox – ✓", labels=["shot=12", "tenant=acme"])
 
     turned_until(couriers(), lambda: receiver.got)
@@ -148,6 +150,7 @@ def test_a_receiver_verifies_what_it_is_told(
     data = told["data"]
     assert (data["job_id"], data["title"], data["labels"]) == (job_id, "A red fox – ✓", ["shot=12"])
     assert (data["state"], data["reason"], data["error"]) == ("canceled", "no more", None)
+    assert data["tenant"] == "acme", "who hears of all jobs knows whose each is"
     headers, body = receiver.got[0]
     with pytest.raises(WebhookVerificationError):
         Verifier(webhook.secret).verify(body + b" ", dict(headers))
@@ -156,7 +159,7 @@ def test_a_receiver_verifies_what_it_is_told(
 def test_both_secrets_sign_after_a_rotation(
     receiver: Receiver, store: MemoryJobStore, couriers: Callable[..., Courier]
 ) -> None:
-    before = add_webhook(store, receiver.url, tenant="")
+    before = add_webhook(store, _REACHABLE, receiver.url, tenant="")
     after = rotate_secret(store, before)
     ended(store)
 
@@ -168,7 +171,7 @@ def test_both_secrets_sign_after_a_rotation(
 
 
 def test_an_old_secret_signs_no_more_when_its_day_is_over(store: MemoryJobStore) -> None:
-    rotated = rotate_secret(store, add_webhook(store, "https://example.com/", tenant=""))
+    rotated = rotate_secret(store, add_webhook(store, _REACHABLE, "https://1.1.1.1/", tenant=""))
     ended(store)
     (message,) = store.due_messages(most=1)[rotated.webhook_id]
     past = replace(rotated, old_until=datetime.now(UTC) - timedelta(seconds=1))
@@ -198,7 +201,7 @@ def test_a_receiver_that_does_not_take_it_is_asked_again_under_the_same_id(
     store: MemoryJobStore,
     couriers: Callable[..., Courier],
 ) -> None:
-    webhook = add_webhook(store, receiver.url, tenant="")
+    webhook = add_webhook(store, _REACHABLE, receiver.url, tenant="")
     ended(store)
     receiver.answer = answer
     courier = couriers(time_s=0.5, waits_s=(0.0,))
@@ -218,7 +221,7 @@ def test_a_receiver_that_does_not_take_it_is_asked_again_under_the_same_id(
 def test_a_body_without_end_is_not_read(
     receiver: Receiver, store: MemoryJobStore, couriers: Callable[..., Courier]
 ) -> None:
-    webhook = add_webhook(store, receiver.url, tenant="")
+    webhook = add_webhook(store, _REACHABLE, receiver.url, tenant="")
     ended(store)
     receiver.answer = until_hung_up(b"x" * 65536, first=b"HTTP/1.1 200 OK\r\n\r\n")
 
@@ -230,7 +233,7 @@ def test_a_body_without_end_is_not_read(
 def test_a_receiver_that_is_gone_is_told_nothing_more(
     receiver: Receiver, store: MemoryJobStore, couriers: Callable[..., Courier]
 ) -> None:
-    webhook = add_webhook(store, receiver.url, tenant="")
+    webhook = add_webhook(store, _REACHABLE, receiver.url, tenant="")
     jobs = {ended(store) for _ in range(3)}
     receiver.answer = with_status(410)
     courier = couriers()
@@ -251,8 +254,8 @@ def test_one_receiver_that_hangs_keeps_no_other_from_its_news(
         thread = threading.Thread(target=slow.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         slow.answer = until_hung_up(b"")
-        add_webhook(store, slow.url, tenant="")
-        add_webhook(store, receiver.url, tenant="")
+        add_webhook(store, _REACHABLE, slow.url, tenant="")
+        add_webhook(store, _REACHABLE, receiver.url, tenant="")
         courier = couriers()
         ended(store)
         turned_until(courier, lambda: slow.got)
@@ -272,7 +275,7 @@ def test_a_steward_that_died_before_it_crossed_a_message_out_sends_it_again_unde
     monkeypatch: pytest.MonkeyPatch,
     couriers: Callable[..., Courier],
 ) -> None:
-    add_webhook(store, receiver.url, tenant="")
+    add_webhook(store, _REACHABLE, receiver.url, tenant="")
     ended(store)
 
     died = threading.Event()
@@ -292,7 +295,9 @@ def test_a_steward_that_died_before_it_crossed_a_message_out_sends_it_again_unde
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://169.254.169.254/x", "http://[::1]/"])
 def test_a_private_address_is_not_called_unless_that_is_allowed(url: str, store: MemoryJobStore) -> None:
-    webhook = add_webhook(store, url, tenant="")
+    with pytest.raises(InvalidJob, match="private or local address"):
+        add_webhook(store, Dialer(), url, tenant="")
+    webhook = add_webhook(store, _REACHABLE, url, tenant="")  # where the rule was another one
     ended(store)
     courier = Courier(store, Dialer(), waits_s=())
 
@@ -309,13 +314,45 @@ def test_a_private_address_is_not_called_unless_that_is_allowed(url: str, store:
 )  # fmt: skip
 def test_what_is_no_address_to_call_is_refused(url: str, store: MemoryJobStore) -> None:
     with pytest.raises(InvalidJob, match="url"):
-        add_webhook(store, url, tenant="")
+        add_webhook(store, Dialer(resolver=_nowhere), url, tenant="")
 
     assert store.webhooks() == []
 
 
+def _nowhere(_host: str, _port: int) -> list[Address]:
+    raise socket.gaierror(socket.EAI_AGAIN, "no DNS")
+
+
+def test_a_name_that_nobody_knows_is_refused_and_one_that_dns_did_not_tell_just_now_is_not(
+    store: MemoryJobStore,
+) -> None:
+    def unknown(_host: str, _port: int) -> list[Address]:
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    with pytest.raises(InvalidJob, match="cannot be resolved"):
+        add_webhook(store, Dialer(resolver=unknown), "https://exmaple.com/", tenant="")
+
+    assert add_webhook(store, Dialer(resolver=_nowhere), "https://example.com/", tenant="").url
+
+
+@pytest.mark.parametrize(("status", "wait"), [(204, 0), (500, 1)])
+def test_what_a_receiver_answered_last_is_told_with_what_waits_for_it(
+    receiver: Receiver, store: MemoryJobStore, couriers: Callable[..., Courier], status: int, wait: int
+) -> None:
+    webhook = add_webhook(store, _REACHABLE, receiver.url, tenant="")
+    assert (facts_of(webhook)["waiting"], facts_of(webhook)["last_answer"]) == (0, None)
+    receiver.answer = with_status(status)
+    ended(store)
+
+    turned_until(couriers(), lambda: store.webhooks()[0].heard_at and not store.due_messages(most=1))
+
+    (told,) = map(facts_of, store.webhooks())
+    assert str(status) in told["last_answer"]
+    assert (told["waiting"], told["dead"]) == (wait, 0)
+
+
 def test_a_tenants_webhook_is_nobody_elses(store: MemoryJobStore) -> None:
-    webhook = add_webhook(store, "https://example.com/", tenant="acme")
+    webhook = add_webhook(store, Dialer(), "https://1.1.1.1/", tenant="acme")
 
     assert webhook_of(store, webhook.webhook_id, tenant="acme") == webhook
     assert webhook_of(store, webhook.webhook_id) == webhook
@@ -325,7 +362,7 @@ def test_a_tenants_webhook_is_nobody_elses(store: MemoryJobStore) -> None:
 
 
 def test_the_steward_sends_for_the_farm(receiver: Receiver, store: MemoryJobStore) -> None:
-    add_webhook(store, receiver.url, tenant="")
+    add_webhook(store, _REACHABLE, receiver.url, tenant="")
     steward = Steward(
         store, holder="s", grace_s=0.0, sweep_s=0.05, courier=Courier(store, _REACHABLE, time_s=30.0)
     )
