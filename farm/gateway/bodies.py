@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import math
 import time
@@ -162,6 +163,16 @@ def number_of(name: str, said: Any, *, least: float, most: float, whole: bool = 
     if not least <= number <= most:
         raise bad_request(f"{name} is {kind} from {least:,} to {most:,}", param=name)
     return number
+
+
+def decoded(said: str) -> bytes:
+    """The bytes of a text in base64, in one line or many, or of such a ``data:`` URL.
+
+    Raises:
+        ValueError: it is none.
+    """
+    text = said.partition(",")[2] if said.startswith("data:") else said
+    return base64.b64decode("".join(text.split()), validate=True)
 
 
 @asynccontextmanager

@@ -1,16 +1,15 @@
 """The shape of RunPod's endpoints, with worker-comfyui's input and output: whoever left one changes a URL.
 
-Source: the `runpod` package 1.12 (`endpoint/runner.py`) and worker-comfyui's README (input, output).
+Source: the `runpod` package 1.12 (`endpoint/runner.py`) and worker-comfyui's `README.md` and `handler.py`.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from starlette.responses import JSONResponse, Response
@@ -19,7 +18,7 @@ from farm.asking.building import InputSource
 from farm.asking.request import JobOptions, JobRequest
 from farm.asking.selection import Selection
 from farm.errors import JobFailed, JobNotFound, WaitTimeout
-from farm.gateway.bodies import json_object, number_of, object_of
+from farm.gateway.bodies import decoded, json_object, number_of, object_of
 from farm.gateway.comfy.files import content_of, outputs_of, signed
 from farm.gateway.comfy.shapes import ms
 from farm.gateway.comfy.submitting import files_named
@@ -51,18 +50,18 @@ def error(refusal: Refusal) -> dict[str, Any]:
 
 async def run(visit: Visit) -> Response:
     """Queue a job."""
-    job = await _submit(visit)
-    return JSONResponse({"id": job.job_id, "status": _STATUS[job.state]})
+    job, unused = await _submit(visit)
+    return JSONResponse({"id": job.job_id, "status": _STATUS[job.state], **_warnings(unused)})
 
 
 async def runsync(visit: Visit) -> Response:
     """Queue a job and wait, for 90 s unless ``?wait`` (ms) says otherwise; then it goes on by itself."""
     said = visit.request.query_params.get("wait")
     wait_s = _USUAL_WAIT_S if said is None else number_of("wait", said, least=0, most=_MOST_MS) / 1000
-    job = await _submit(visit)
+    job, unused = await _submit(visit)
     with suppress(WaitTimeout, JobFailed):  # how it stands is told either way
         await visit.house.farm.wait(job.job_id, timeout_s=min(wait_s, _LONGEST_WAIT_S))
-    return await _told(visit, await visit.tenancy.get(job.job_id))
+    return await _told(visit, await visit.tenancy.get(job.job_id), unused)
 
 
 async def status(visit: Visit) -> Response:
@@ -122,16 +121,17 @@ async def health(visit: Visit) -> Response:
     )
 
 
-async def _submit(visit: Visit) -> JobRecord:
+async def _submit(visit: Visit) -> tuple[JobRecord, Sequence[str]]:
+    """The job, and the names of pictures that nothing in it reads."""
     body = await json_object(visit.request)
     if body.get("webhook") is not None:
         raise bad_request("webhook is not taken with a job; name it once, by POST /farm/v1/webhooks")
-    request = request_of(body, _label(visit))
-    return await visit.tenancy.submit(request)
+    request, unused = request_of(body, _label(visit))
+    return await visit.tenancy.submit(request), unused
 
 
-def request_of(body: Mapping[str, Any], label: str) -> JobRequest:
-    """The job that a body asks for.
+def request_of(body: Mapping[str, Any], label: str) -> tuple[JobRequest, Sequence[str]]:
+    """The job that a body asks for, and the names of pictures that nothing in its graph is.
 
     Raises:
         Refusal: it is none of worker-comfyui's.
@@ -139,10 +139,41 @@ def request_of(body: Mapping[str, Any], label: str) -> JobRequest:
     given = body.get("input")
     if not isinstance(given, dict) or not isinstance(given.get("workflow"), dict):
         raise bad_request("the body has to be an object with input.workflow, a graph in ComfyUI's API format")
+    if given.get("comfy_org_api_key") is not None:
+        raise bad_request("comfy_org_api_key is not taken: what a job holds is stored, and a key must not be")
     graph = given["workflow"]
     pictures = _pictures([] if given.get("images") is None else given["images"])
-    inputs = {each: pictures[name] for each, name in files_named(graph).items() if name in pictures}
-    return JobRequest(graph, inputs=inputs, options=_options(object_of(body, "policy"), label))
+    named = {each: name for each, name in _names_in(graph).items() if name in pictures}
+    inputs = {each: pictures[name] for each, name in named.items()}
+    request = JobRequest(graph, inputs=inputs, options=_options(object_of(body, "policy"), label))
+    return request, sorted(pictures.keys() - named.values())
+
+
+def _names_in(graph: Mapping[str, Any]) -> dict[str, str]:
+    """ "node.input" -> name of each file that a graph may read.
+
+    worker-comfyui puts pictures where every node finds them, so one that we do not know may read one too;
+    what has no ending is rather a prefix or a mode that happens to be called alike.
+    """
+    inputs = {
+        node_id: node["inputs"]
+        for node_id, node in graph.items()
+        if isinstance(node, dict) and isinstance(node.get("inputs"), dict)
+    }
+    texts = {
+        f"{node_id}.{name}": text
+        for node_id, values in inputs.items()
+        for name, text in values.items()
+        if isinstance(text, str) and PurePosixPath(text).suffix
+    }
+    return texts | files_named(graph)
+
+
+def _warnings(unused: Sequence[str]) -> dict[str, Any]:
+    """What a client is told that gets a job all the same, as it does there."""
+    if not unused:
+        return {}
+    return {"warnings": [f"nothing in the workflow reads the image {name[:100]!r}" for name in unused]}
 
 
 def _pictures(said: Any) -> dict[str, InputSource]:
@@ -154,10 +185,9 @@ def _pictures(said: Any) -> dict[str, InputSource]:
         if picture.startswith(("https://", "http://")):
             found[name] = picture
             continue
-        text = picture.partition(",")[2] if picture.startswith("data:") else picture
         try:
-            found[name] = base64.b64decode(text, validate=True)
-        except binascii.Error:
+            found[name] = decoded(picture)
+        except ValueError:
             raise bad_request(f"image {name[:100]!r} is neither base64 nor an address") from None
     return found
 
@@ -180,10 +210,10 @@ def _options(policy: Mapping[str, Any], label: str) -> JobOptions:
     return options
 
 
-async def _told(visit: Visit, job: JobRecord) -> Response:
+async def _told(visit: Visit, job: JobRecord, unused: Sequence[str] = ()) -> Response:
     now = datetime.now(UTC)
     started = job.started_at
-    told: dict[str, Any] = {"id": job.job_id, "status": _STATUS[job.state]}
+    told: dict[str, Any] = {"id": job.job_id, "status": _STATUS[job.state], **_warnings(unused)}
     if started is not None:
         told["delayTime"] = ms(started - job.submitted_at)
         told["executionTime"] = ms((job.finished_at or now) - started)

@@ -5,8 +5,6 @@ Source: the `openai` package, 3.57.0 (`resources/videos.py`, `types/video.py`).
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -19,7 +17,7 @@ from comfy.wan.templates import TEMPLATES
 from farm.asking.building import InputSource
 from farm.asking.request import JobOptions, JobRequest
 from farm.errors import JobNotFound, NoResult
-from farm.gateway.bodies import form_of, json_object, media_type_of, number_of
+from farm.gateway.bodies import decoded, form_of, json_object, media_type_of, number_of
 from farm.gateway.comfy.files import Content, content_response
 from farm.gateway.door import Call, Door, Visit
 from farm.gateway.keys import Scope
@@ -231,8 +229,8 @@ def _picture(said: Any) -> InputSource | None:
             raise bad_request("image_url is an address (https) or a data: URL", param="input_reference")
         return url
     try:
-        return base64.b64decode(url.partition(",")[2], validate=True)
-    except binascii.Error:
+        return decoded(url)
+    except ValueError:
         raise bad_request("image_url is no data: URL in base64", param="input_reference") from None
 
 

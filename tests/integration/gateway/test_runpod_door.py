@@ -87,6 +87,25 @@ def test_pictures_go_where_the_graph_names_them(endpoint: Any, gateway: Gateway,
     assert gateway.store.get(by_address.job_id).spec.inputs == {"1.image": "https://x.example/fox.png"}
 
 
+def test_a_picture_goes_to_a_node_that_nobody_knows_and_one_that_nothing_reads_is_told_of(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    picture = make_picture(tmp_path / "fox.png").read_bytes()
+    lines = base64.encodebytes(picture).decode()
+    graph = {**GRAPH, "5": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0], "mask": "hare.png"}}}
+    graph["9"] = {"class_type": "SaveImage", "inputs": {"filename_prefix": "plain", "images": ["2", 0]}}
+    names = ("fox.png", "hare.png", "stray.png", "plain")
+    body = {"input": {"workflow": graph, "images": [{"name": name, "image": lines} for name in names]}}
+
+    answer = gateway.ask("/v2/my-comfy/run", method="POST", body=body)
+    waited = gateway.ask("/v2/my-comfy/runsync?wait=1", method="POST", body=body)
+
+    assert answer.status == waited.status == 200, "as there, they do no harm"
+    assert sorted(gateway.store.get(answer.json["id"]).spec.inputs) == ["1.image", "5.mask"]
+    for told in (answer, waited):
+        assert [each.partition("image ")[2] for each in told.json["warnings"]] == ["'plain'", "'stray.png'"]
+
+
 def test_a_policy_is_kept(endpoint: Any, gateway: Gateway) -> None:
     policy = {"executionTimeout": 60_000, "ttl": 3_600_000, "lowPriority": True}
 
@@ -131,8 +150,11 @@ BAD: dict[str, tuple[Any, int]] = {
     "no workflow": ({"input": {}}, 400),
     "an editor's file": ({"input": {"workflow": {"nodes": 5}}}, 422),
     "a broken picture": (asked(images=[{"name": "a", "image": "%%%"}]), 400),
+    "a picture in another alphabet": (asked(images=[{"name": "a", "image": "ä"}]), 400),
+    "half a letter": (asked(images=[{"name": "a", "image": "\ud800"}]), 400),
     "a nameless picture": (asked(images=[{"image": "YQ=="}]), 400),
     "a webhook": ({**asked(), "webhook": "https://x.example"}, 400),
+    "a partner's key": (asked(comfy_org_api_key="secret-7"), 400),
     "a policy of another kind": ({**asked(), "policy": {"ttl": "soon"}}, 400),
     "more than may be": (asked(images=[{"name": "a", "image": "A" * (11 << 20)}]), 413),
 }

@@ -131,7 +131,9 @@ def test_a_bad_field_is_named(client: openai.OpenAI, param: str) -> None:
     assert list(client.videos.list()) == []
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "/etc/passwd", "s3://farm/x.png", "data:,%%", 5])
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "/etc/passwd", "s3://farm/x.png", "data:,%%", "data:,ä", 5]
+)
 def test_a_picture_comes_from_the_web_or_with_the_request(gateway: Gateway, url: object) -> None:
     body = {"prompt": "a fox", "input_reference": {"image_url": url}}
 
