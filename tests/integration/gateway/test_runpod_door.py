@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import copy
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-import runpod
 
 from farm.job import JobState
 from tests.integration.gateway.test_comfy_sdk import GRAPH
@@ -26,9 +26,20 @@ def gateway(open_gateway: Open) -> Gateway:
 
 
 @pytest.fixture
-def endpoint(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Any:
+def open_endpoint(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    import runpod  # it looks at the machine for a second, wherever the tests are collected
+
     monkeypatch.setattr(runpod, "endpoint_url_base", f"{gateway.url}/v2")
-    return runpod.Endpoint("my-comfy", api_key=gateway.key())
+
+    def make(name: str = "my-comfy", *, key: str | None = None) -> Any:
+        return runpod.Endpoint(name, api_key=key or gateway.key())
+
+    return make
+
+
+@pytest.fixture
+def endpoint(open_endpoint: Callable[..., Any]) -> Any:
+    return open_endpoint()
 
 
 def asked(**more: Any) -> dict[str, Any]:
@@ -116,10 +127,12 @@ def test_a_policy_is_kept(endpoint: Any, gateway: Gateway) -> None:
     assert spec.deadline is not None
 
 
-def test_cancel_retry_purge_and_health(endpoint: Any, gateway: Gateway, worker: HandWorker) -> None:
+def test_cancel_retry_purge_and_health(
+    endpoint: Any, open_endpoint: Callable[..., Any], gateway: Gateway, worker: HandWorker
+) -> None:
     job, running = endpoint.run(asked()), endpoint.run(asked())
     worker.start(running.job_id)
-    other = runpod.Endpoint("another", api_key=gateway.key())
+    other = open_endpoint("another")
     kept = other.run(asked())
 
     assert job.cancel()["status"] == "CANCELLED"
@@ -171,13 +184,13 @@ def test_a_bad_request_is_told_why_and_leaves_nothing(gateway: Gateway, what: st
     assert gateway.store.find().jobs == ()
 
 
-def test_a_wrong_key_and_a_foreign_job_are_nothing(endpoint: Any, gateway: Gateway) -> None:
+def test_a_wrong_key_and_a_foreign_job_are_nothing(
+    endpoint: Any, open_endpoint: Callable[..., Any], gateway: Gateway
+) -> None:
     job = endpoint.run(asked())
-    wrong = runpod.Endpoint("my-comfy", api_key="wrong")
+    wrong = open_endpoint(key="wrong")
 
     with pytest.raises(RuntimeError, match="nauthorized"):
         wrong.run(asked())
     with pytest.raises(requests.HTTPError, match="404"):
-        runpod.Endpoint("my-comfy", api_key=gateway.key("other")).rp_client.get(
-            f"my-comfy/status/{job.job_id}"
-        )
+        open_endpoint(key=gateway.key("other")).rp_client.get(f"my-comfy/status/{job.job_id}")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import openai
 import pytest
 
 from tests.support.clips import make_picture
 from tests.support.gateway import Gateway
 from tests.support.gateway_worker import CLIP, HandWorker
+
+if TYPE_CHECKING:
+    import openai  # a second, wherever the tests are collected: the tests that use it import it
 
 # The vendor's own service has ended; what was written for it still speaks this.
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API is scheduled:DeprecationWarning")
@@ -21,6 +23,8 @@ SMALL = {"size": "64x64", "extra_body": {"frames": 5, "preset": "draft"}}
 
 @pytest.fixture
 def client(gateway: Gateway) -> Iterator[openai.OpenAI]:
+    import openai
+
     with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key(), max_retries=0) as found:
         yield found
 
@@ -85,6 +89,8 @@ def test_clips_are_listed_page_by_page_and_jobs_of_other_doors_are_not(
 
 
 def test_a_clip_is_deleted_once_it_has_ended(client: openai.OpenAI, worker: HandWorker) -> None:
+    import openai
+
     waiting = client.videos.create(prompt="a fox", **SMALL)  # type: ignore[arg-type]
     running = client.videos.create(prompt="a fox", **SMALL)  # type: ignore[arg-type]
     worker.start(running.id)
@@ -99,6 +105,8 @@ def test_a_clip_is_deleted_once_it_has_ended(client: openai.OpenAI, worker: Hand
 
 
 def test_a_failed_clip_says_why(client: openai.OpenAI, worker: HandWorker) -> None:
+    import openai
+
     video = client.videos.create(prompt="a fox", **SMALL)  # type: ignore[arg-type]
     worker.start(video.id)
     worker.fail(video.id)
@@ -124,6 +132,8 @@ BAD: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("param", BAD)
 def test_a_bad_field_is_named(client: openai.OpenAI, param: str) -> None:
+    import openai
+
     with pytest.raises(openai.BadRequestError) as caught:
         client.videos.create(**{"prompt": "a fox", **BAD[param]})
 
@@ -143,11 +153,15 @@ def test_a_picture_comes_from_the_web_or_with_the_request(gateway: Gateway, url:
 
 
 def test_a_value_that_the_template_does_not_take_is_told(client: openai.OpenAI) -> None:
+    import openai
+
     with pytest.raises(openai.UnprocessableEntityError, match="preset"):
         client.videos.create(prompt="a fox", extra_body={"preset": "nope"})
 
 
 def test_keys_and_foreign_clips_are_told_in_that_apis_words(client: openai.OpenAI, gateway: Gateway) -> None:
+    import openai
+
     video = client.videos.create(prompt="a fox", **SMALL)  # type: ignore[arg-type]
     stranger = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="wrong", max_retries=0)
     other = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key("other"), max_retries=0)
