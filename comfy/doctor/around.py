@@ -8,6 +8,7 @@ from typing import Final
 from comfy.doctor.record import Run, evidence, is_out_of_memory
 from comfy.doctor.report import Cost, Evidence, Phase, Severity, Status
 from comfy.doctor.rule import Case, Found, Rule, estimated, measured, seconds_in
+from comfy.log.entry import LogEntry
 from comfy.log.facts import (
     DownloadFact,
     EncoderFailedFact,
@@ -19,7 +20,6 @@ from comfy.log.facts import (
     NodeFailedFact,
     OutOfMemoryFact,
 )
-from comfy.log.stream import LogEntry
 
 _LONG_WAIT_S: Final = 30.0
 _LONG_FRAMES_S: Final = 10.0

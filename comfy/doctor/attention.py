@@ -10,6 +10,7 @@ from comfy.doctor.report import Confidence, Evidence, Severity
 from comfy.doctor.rule import Case, Found, Rule
 from comfy.graphs.links import class_of
 from comfy.graphs.values import literal
+from comfy.log.entry import LogEntry
 from comfy.log.facts import (
     AttentionFact,
     AttentionFailedFact,
@@ -18,7 +19,6 @@ from comfy.log.facts import (
     NodeFailedFact,
     SagePatchedFact,
 )
-from comfy.log.stream import LogEntry
 
 # Where SageAttention was measured to gain nothing: A100 (8.0), H100 (9.0), datacentre cards of 8.6.
 _NO_GAIN: Final = ((8, 0), (9, 0))

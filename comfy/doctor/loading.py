@@ -9,6 +9,7 @@ from comfy.doctor.record import Run, evidence
 from comfy.doctor.report import Confidence, Cost, Evidence, Phase, PromptReport, Severity
 from comfy.doctor.rule import Case, Found, Rule, estimated, measured, seconds_in
 from comfy.generations import Generation
+from comfy.log.entry import LogEntry
 from comfy.log.facts import (
     CacheFact,
     DynamicVramFact,
@@ -31,7 +32,6 @@ from comfy.log.facts import (
     VramStateFact,
     WeightsFact,
 )
-from comfy.log.stream import LogEntry
 from comfy.wan.forecast import host_bytes
 from comfy.wan.models import GIB
 from comfy.wan.speed import GB, GGUF_SLOWER, link_bytes_per_s

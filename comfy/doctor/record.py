@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from comfy.doctor.report import Evidence, Status
+from comfy.log.entry import LogEntry
 from comfy.log.facts import (
     BarFact,
     GgufFact,
@@ -28,7 +29,7 @@ from comfy.log.facts import (
     VersionFact,
     WeightsFact,
 )
-from comfy.log.stream import LogEntry, LogStream
+from comfy.log.stream import LogStream
 
 Kind = TypeVar("Kind", bound=LogFact)
 
@@ -36,9 +37,13 @@ _MOST_RUNS: Final = 200
 _MOST_ENTRIES: Final = 400  # of a run, or of a server
 _OF_ONE_KIND: Final = 40
 _MOST_UNKNOWN: Final = 20
+# Bars and loads tell where the time went: they are kept for longer.
+_TELL_TIME: Final = (BarFact, ModelLoadedFact, ModelRequestedFact)
 # A run has begun when one of these comes, whether or not its beginning is in the log.
-_ACTIVITY: Final = (WeightsFact, ModelRequestedFact, ModelLoadedFact, TextEncoderFact, VaeFact, GgufFact,
-                    BarFact, SamplingFact, NodeFailedFact)  # fmt: skip
+_ACTIVITY: Final = frozenset(
+    (WeightsFact, ModelRequestedFact, ModelLoadedFact, TextEncoderFact, VaeFact, GgufFact,
+     BarFact, SamplingFact, NodeFailedFact)
+)  # fmt: skip
 _STARTS: Final = (MemoryFact, VersionFact)
 
 
@@ -47,26 +52,28 @@ class Lines:
     """Entries of the log, and how many there were of each kind."""
 
     entries: list[LogEntry] = field(default_factory=list)
-    counts: dict[type, int] = field(default_factory=dict)
+    counts: dict[type[LogFact], int] = field(default_factory=dict)
 
     def add(self, entry: LogEntry) -> None:
         """Keep an entry; of very many that say the same, only the first."""
-        kind = type(entry.fact)
+        kind = entry.kind
+        if kind is None:
+            return
         number = self.counts[kind] = self.counts.get(kind, 0) + 1
-        # Bars and loads tell where the time went: they are kept for longer.
-        most = _MOST_ENTRIES if kind in (BarFact, ModelLoadedFact, ModelRequestedFact) else _OF_ONE_KIND
-        if number <= most and len(self.entries) < _MOST_ENTRIES:
+        kept = number <= _OF_ONE_KIND or kind in _TELL_TIME
+        if kept and len(self.entries) < _MOST_ENTRIES:
             self.entries.append(entry)
 
     def of(self, kind: type[Kind]) -> Iterator[tuple[LogEntry, Kind]]:
         """The entries of a kind, the first of very many."""
         for entry in self.entries:
-            if isinstance(entry.fact, kind):
+            if entry.kind is kind and isinstance(entry.fact, kind):
                 yield entry, entry.fact
 
     def last(self, kind: type[Kind]) -> Kind | None:
         """The last fact of a kind."""
-        return next((entry.fact for entry in reversed(self.entries) if isinstance(entry.fact, kind)), None)
+        of_kind = (entry.fact for entry in reversed(self.entries) if entry.kind is kind)
+        return next((fact for fact in of_kind if isinstance(fact, kind)), None)
 
     def count(self, kind: type[LogFact]) -> int:
         """How many there were."""
@@ -81,7 +88,7 @@ class Run(Lines):
     status: Status = Status.UNFINISHED
     queued: LogEntry | None = None
     done: LogEntry | None = None
-    began_s: float | None = None  # stamp
+    began: LogEntry | None = None
     first_of_server: bool = False
     server: Lines = field(default_factory=Lines)  # what the server said of itself when it ran
 
@@ -124,25 +131,23 @@ class _Reader:
         self._waiting: deque[LogEntry] = deque(maxlen=10_000)
         self._run: Run | None = None
         self._runs_of_server = 0
-        self._last: LogEntry | None = None
 
     def take(self, entry: LogEntry) -> None:
-        fact = entry.fact
-        if fact is None:
+        kind = entry.kind
+        if kind is None:
             self._unknown(entry)
-        elif isinstance(fact, _STARTS) and self._is_start(entry):
+        elif kind in _STARTS and self._is_start(entry):
             self._server_starts(entry)
-        elif isinstance(fact, PromptQueuedFact):
+        elif kind is PromptQueuedFact:
             self._waiting.append(entry)
             if self._run is None:
                 self._begin(entry)
-        elif isinstance(fact, PromptRefusedFact):
+        elif kind is PromptRefusedFact:
             self._refuse(entry)
-        elif isinstance(fact, PromptDoneFact):
+        elif kind is PromptDoneFact:
             self._finish(entry)
         else:
-            self._keep(entry)
-        self._last = entry
+            self._keep(entry, kind)
 
     def end(self) -> None:
         """The log is over."""
@@ -153,7 +158,7 @@ class _Reader:
         """Whether a new server begins: of a start's lines the first one that we know."""
         if self._run is not None or self._runs_of_server or not self.record.starts:
             return True
-        return self.record.server.counts.get(type(entry.fact), 0) > 0
+        return entry.kind in self.record.server.counts
 
     def _server_starts(self, entry: LogEntry) -> None:
         if self._run is not None:
@@ -171,7 +176,7 @@ class _Reader:
         self._run = Run(
             number=self.record.all_runs,
             queued=queued,
-            began_s=entry.at_s if entry is not None else None,
+            began=entry,
             first_of_server=self._runs_of_server == 1 and self.record.starts > 0,
             server=self.record.server,
         )
@@ -199,12 +204,13 @@ class _Reader:
             self.record.runs.append(self._run)
         self._run = None
 
-    def _keep(self, entry: LogEntry) -> None:
-        if self._run is None and isinstance(entry.fact, _ACTIVITY) and not _is_other_bar(entry.fact):
-            self._begin(entry)
-        if isinstance(entry.fact, HandlerFact):
+    def _keep(self, entry: LogEntry, kind: type[LogFact]) -> None:
+        if kind is HandlerFact:
             self.record.outside.add(entry)
-        elif self._run is not None:
+            return
+        if self._run is None and kind in _ACTIVITY and not _is_other_bar(entry):
+            self._begin(entry)
+        if self._run is not None:
             self._run.add(entry)
         elif not self._runs_of_server:
             self.record.server.add(entry)
@@ -220,8 +226,9 @@ class _Reader:
             del unknown[next(iter(unknown))]
 
 
-def _is_other_bar(fact: LogFact | None) -> bool:
+def _is_other_bar(entry: LogEntry) -> bool:
     """No sampler's, or one of a prompt that is over: a bar is drawn once more at its beginning."""
+    fact = entry.fact if entry.kind is BarFact else None
     return isinstance(fact, BarFact) and (bool(fact.label) or fact.done == 0)
 
 

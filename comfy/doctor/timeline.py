@@ -11,6 +11,7 @@ from typing import Final
 
 from comfy.doctor.record import Run
 from comfy.doctor.report import ModelUse, Phase, PhaseTime, Sampler
+from comfy.log.entry import LogEntry
 from comfy.log.facts import (
     BarFact,
     DownloadFact,
@@ -24,7 +25,6 @@ from comfy.log.facts import (
     VaeFact,
     WeightsFact,
 )
-from comfy.log.stream import LogEntry
 
 _ENDS_LOADING: Final = (WeightsFact, TextEncoderFact, VaeFact, GgufFact, ModelLoadedFact, DownloadFact)
 _CLOCK_S: Final = 1.5  # what a clock of whole seconds may be off
@@ -123,9 +123,9 @@ def phases_of(run: Run) -> tuple[PhaseTime, ...]:
 
 def wait_s(run: Run) -> float | None:
     """How long it stood in ComfyUI's queue, by stamps."""
-    if run.queued is None or run.queued.at_s is None or run.began_s is None:
-        return None
-    return run.began_s - run.queued.at_s
+    queued_s = run.queued.at_s if run.queued is not None else None
+    began_s = run.began.at_s if run.began is not None else None
+    return began_s - queued_s if queued_s is not None and began_s is not None else None
 
 
 def _sampling_phases(samplers: list[Sampler]) -> list[PhaseTime]:

@@ -47,35 +47,34 @@ _GLUED: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)? - *$")
 
 
 class Undressed(NamedTuple):
-    """A line without what others put around it."""
+    """Where in a line what stands, without what others put around it."""
 
-    text: bytes
-    stamp: bytes | None  # as it stands there; `moment` reads it
-    zone: bytes
+    text: slice
+    stamp: slice | None  # `moment` reads it
+    zone: slice | None
     level: LogLevel | None
 
 
 def undress(line: bytes) -> Undressed:
-    """Take off all layers that are known."""
-    stamp: bytes | None = None
+    """Look through all layers that are known."""
+    stamp: slice | None = None
+    zone: slice | None = None
     level: LogLevel | None = None
-    zone, at = b"", 0
-    if line[:1] == b"{":
-        line, stamp = _from_json(line)
-        zone = b"Z" if stamp else b""
+    at = 0
     for _ in range(_MOST_LAYERS):
         found = _LAYER.match(line, at)
         if found is None or found.end() == at:
             break
         at = found.end()
         if stamp is None:
-            stamp, zone = _stamp(found), found["zone"] or b""
+            stamp, zone = _stamp(found), _span(found, "zone")
         told = found["level"] or found["level2"]
         level = LogLevel(told.decode()) if told else level
-    text = line[at:]
-    if text[-2:] in (b"- ", b" -"):
-        text = _GLUED.sub(b"", text)
-    return Undressed(text, stamp, zone, level)
+    end = len(line)
+    if line[-2:] in (b"- ", b" -"):
+        glued = _GLUED.search(line, at)
+        end = glued.start() if glued is not None else end
+    return Undressed(slice(at, end), stamp, zone, level)
 
 
 def moment(stamp: bytes, zone: bytes) -> float | None:
@@ -86,7 +85,7 @@ def moment(stamp: bytes, zone: bytes) -> float | None:
     text = stamp.decode("ascii", "replace").replace(",", ".").replace("/", "-")
     try:
         if text[0].isalpha():
-            return datetime.strptime(f"2000 {text}", "%Y %b %d %H:%M:%S").replace(tzinfo=UTC).timestamp()
+            return datetime.strptime(f"2000 {text[:15]}", "%Y %b %d %H:%M:%S").replace(tzinfo=UTC).timestamp()
         if len(text) < 19 or text[2] == ":":
             hours, minutes, seconds = text.split(":")
             return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
@@ -104,25 +103,31 @@ def _zone_s(zone: bytes) -> float:
     return -seconds if zone[:1] == b"-" else seconds
 
 
-def _stamp(found: re.Match[bytes]) -> bytes | None:
+def _stamp(found: re.Match[bytes]) -> slice | None:
     if found["month"]:
-        return b"%b %b %b" % (found["month"], found["day"].strip(), found["time"][:8])
-    return found["iso"] or found["clock"]
+        return slice(found.start("month"), found.end("time"))
+    return _span(found, "iso") or _span(found, "clock")
 
 
-def _from_json(line: bytes) -> tuple[bytes, bytes | None]:
-    """The message of a JSON line: Docker's ``log``, others' ``message`` or ``msg``."""
+def _span(found: re.Match[bytes], group: str) -> slice | None:
+    start, end = found.span(group)
+    return slice(start, end) if start >= 0 else None
+
+
+def from_json(line: bytes) -> bytes:
+    """A JSON line as its stamp and its message: Docker's ``log``, others' ``message`` or ``msg``."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
-        return line, None
+        return line
     if not isinstance(value, dict):
-        return line, None
+        return line
     text, time = (
         next((value[key] for key in keys if isinstance(value.get(key), str)), None)
         for keys in (("log", "message", "msg"), ("time", "timestamp", "ts"))
     )
     if text is None:
-        return line, None
-    found = re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?", time or "")
-    return text.rstrip("\n").encode("utf-8", "replace"), found[0].encode() if found else None
+        return line
+    found = re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?", time or "")
+    message = str(text).rstrip("\n").encode("utf-8", "replace")
+    return found[0].encode() + b"Z " + message if found else message

@@ -39,6 +39,11 @@ def form_of(text: str) -> tuple[LineForm, re.Match[str]] | None:
     return None
 
 
+def is_bar(text: str) -> bool:
+    """Whether it has the form of a progress bar."""
+    return _BAR.match(text) is not None
+
+
 def read_bar(text: str) -> BarFact | None:
     """Read one state of a progress bar of tqdm's; `first_s` is set where it is the first step's."""
     found = _BAR.match(text)
@@ -67,19 +72,11 @@ def is_unknown_trouble(text: str, level: LogLevel | None) -> bool:
     return grave and _WELL_KNOWN.match(text) is None
 
 
-class ModelNamer:
-    """Tells which model a "loaded" line is about, which stands in the line before; one for each log."""
-
-    def __init__(self) -> None:
-        self._requested: str | None = None
-
-    def named(self, fact: LogFact) -> LogFact:
-        """The same fact, with its model."""
-        if isinstance(fact, ModelRequestedFact):
-            self._requested = fact.model_class
-        elif isinstance(fact, ModelLoadedFact) and fact.model_class is None:
-            return replace(fact, model_class=self._requested)
-        return fact
+def named(fact: LogFact, requested: ModelRequestedFact | None) -> LogFact:
+    """The same fact, with its model: a "loaded" line is about the one that was requested last before it."""
+    if isinstance(fact, ModelLoadedFact) and fact.model_class is None and requested is not None:
+        return replace(fact, model_class=requested.model_class)
+    return fact
 
 
 def _clock_s(text: str) -> float:
@@ -92,7 +89,7 @@ def _clock_s(text: str) -> float:
 BAR_SAMPLE: Final = " 50%|█████     | 10/20 [02:15<02:15, 13.51s/it]"
 _BAR: Final = re.compile(
     r"(?P<label>[^|\r\n]{0,80}?)\s*\d{1,3}%\|[^|\r\n]{0,300}\|\s*(?P<done>\d{1,9})/(?P<total>\d{1,9}) "
-    r"\[(?P<elapsed>(?:\d{1,5}:)?[0-5]\d:[0-5]\d)<[\d:?]{1,12}(?:,\s*(?P<pace>[\d.]{1,12}|\?)\s*"
+    r"\[(?P<elapsed>(?:\d{1,5}:)?\d\d:\d\d)<[\d:?]{1,12}(?:,\s*(?P<pace>[\d.]{1,12}|\?)\s*"
     r"(?P<unit>s/it|it/s))?"
 )
 _WELL_KNOWN: Final = re.compile(

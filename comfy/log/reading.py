@@ -16,6 +16,7 @@ from comfy.log.facts import (
     InterruptedFact,
     LogFact,
     MemoryFact,
+    ModelRequestedFact,
     OffloadingFact,
     PinnedMemoryFact,
     PromptDoneFact,
@@ -24,7 +25,7 @@ from comfy.log.facts import (
     VersionFact,
     VramStateFact,
 )
-from comfy.log.lines import ModelNamer, is_unknown_trouble, read_line
+from comfy.log.lines import is_unknown_trouble, named, read_line
 from comfy.log.text import LogLevel
 
 # What every server prints at level INFO: a log in which one of these is missing is not understood.
@@ -101,7 +102,7 @@ class LogReader:
         self._counts: dict[type, int] = {}
         self._lines = 0
         self._at_start: list[str] = []
-        self._models = ModelNamer()
+        self._requested: ModelRequestedFact | None = None
         self._has_started = False
         self.is_stamped = False  # its loggers mark their lines, so what bears no mark was printed by a node
         # A dict keeps the order of first sight.
@@ -123,7 +124,9 @@ class LogReader:
             if fact is None or not self._is_credible(fact, line):
                 self._note_unknown(line)
                 return None
-            fact = self._models.named(fact)
+            if isinstance(fact, ModelRequestedFact):
+                self._requested = fact
+            fact = named(fact, self._requested)
             kind = type(fact)
             if ReadyFact not in self._counts and len(self._at_start) < _KEPT_OF_START:
                 self._at_start.append(line.text)

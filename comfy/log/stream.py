@@ -10,33 +10,28 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import IO, Final, NamedTuple
+from typing import IO, Final
 
-from comfy.log.facts import BarFact, LogFact, ModuleOnCardFact
-from comfy.log.foreign_dress import DATE_OR_NAME, DRESSES, WORDS, Undressed, moment, undress
-from comfy.log.lines import GRAVE, HEAD, HEADS, ModelNamer, is_unknown_trouble, read_bar, read_line
+from comfy.log.entry import LogEntry, Sight
+from comfy.log.facts import BarFact, LogFact, ModelLoadedFact, ModelRequestedFact, ModuleOnCardFact
+from comfy.log.foreign_dress import DATE_OR_NAME, DRESSES, WORDS, from_json, undress
+from comfy.log.lines import GRAVE, HEAD, HEADS, is_bar, is_unknown_trouble, read_line
 from comfy.log.text import LogLevel, PlainLine, plain_lines
 
 _CHUNK: Final = 1 << 20
 _LONGEST: Final = 1 << 16  # of a line; the rest of a longer one is left out
 _LEAST_SAMPLED: Final = 1 << 16  # bytes; in a smaller block every line may as well be looked at
 _SAMPLES: Final = 16
-_SHOWN: Final = 400  # characters of a line that are kept as evidence
+_LONGEST_SHAPE: Final = 1000  # bytes; a longer line is looked at each time, and only its facts are kept
+_MOST_SHAPES: Final = 4096
+_MODULES_READ: Final = 100
+_MODULE_HEAD: Final = b"low"
+
+_ALIKE: Final = bytes.maketrans(b"0123456789", b"0000000000")
+_TROUBLE: Final = frozenset(level for level in LogLevel if level.is_trouble)
+_HEADS: Final = frozenset(head.encode() for head in HEADS) | {words[:HEAD].encode() for words in GRAVE}
 
 Log = str | bytes | IO[bytes] | Iterable[bytes] | Iterable[str]
-
-
-_Told = tuple[str, LogLevel | None, LogFact | None]
-
-
-class LogEntry(NamedTuple):
-    """A line that says something, or that ought to be understood and is not."""
-
-    number: int  # of the line, from 1
-    text: str  # undressed, shortened
-    at_s: float | None  # its stamp; None: it has none
-    level: LogLevel | None
-    fact: LogFact | None  # None: a warning or error that nobody knows
 
 
 class LogStream:
@@ -47,89 +42,146 @@ class LogStream:
         self.lines = 0  # all, blank ones and bars included
         self.known = 0  # those that were read as facts
         self.stamped = 0  # of the known, those that have a stamp
-        self._models = ModelNamer()
+        self._requested: LogEntry | None = None
         self._heads = _HEADS
         self._modules = 0
+        self._shapes: dict[bytes, tuple[Sight, ...]] = {}
 
     def __iter__(self) -> Iterator[LogEntry]:
         for block in _blocks(_utf8(_chunks(self._log))):
             ends = self.lines + block.count(b"\n")
             at = 0
             for found in _telling(_usual_dresses(block), self._heads).finditer(block):
-                self.lines += block.count(b"\n", at, found.start() + 1)
-                at = found.start() + 1
-                end = block.find(b"\n", at)
-                yield from self._entries(_cut(block[at : end if end > 0 else None]))
+                start = found.start() + 1
+                self.lines += block.count(b"\n", at, start)
+                at = start
+                end = block.find(b"\n", start)
+                line = block[start : end if end > 0 else None]
+                if len(line) > _LONGEST:
+                    line = _cut(line)
+                # What follows is done for each of millions of lines: no call that can be spared.
+                if line[:1] == b"{":
+                    line = from_json(line)
+                if b"\r" in line:
+                    line = _last_states(line)
+                shape = line.translate(_ALIKE)
+                sights = self._shapes.get(shape)
+                if sights is None:
+                    line, sights = self._look(line, shape)
+                for sight in sights:
+                    kind = sight.kind
+                    entry = LogEntry(
+                        self.lines, line, sight, self._requested if kind is ModelLoadedFact else None
+                    )
+                    if kind is not None:
+                        self.known += kind is not BarFact
+                        self.stamped += sight.stamp is not None
+                        if kind is ModelRequestedFact:
+                            self._requested = entry
+                        elif kind is ModuleOnCardFact:
+                            self._count_module()
+                    yield entry
             self.lines = ends
 
-    def _entries(self, line: bytes) -> list[LogEntry]:
-        if b"\r" in line:
-            line = _last_states(line)
-        bare = undress(line)
-        if not self._may_tell(bare):
-            return []
-        stamp = moment(bare.stamp, bare.zone) if bare.stamp is not None else None
-        told = (_told_before if len(bare.text) <= _SHOWN else _told)(bare.text, bare.level)
-        for _, _, fact in told:
-            if fact is not None:
-                self.known += not isinstance(fact, BarFact)
-                self.stamped += stamp is not None
-                if isinstance(fact, ModuleOnCardFact):
-                    self._count_module()
-        return [
-            LogEntry(self.lines, text, stamp, level, fact and self._models.named(fact))
-            for text, level, fact in told
-        ]
-
-    def _may_tell(self, bare: Undressed) -> bool:
-        text = bare.text
-        return text[:HEAD] in self._heads or text[:1] in DRESSES or bare.level in _TROUBLE or b"%|" in text
+    def _look(self, line: bytes, shape: bytes) -> tuple[bytes, tuple[Sight, ...]]:
+        """Where in a line of a new shape what stands; and the line, put together anew if need be."""
+        seen, sights = _seen(line, self._heads)
+        if seen is line and len(line) <= _LONGEST_SHAPE:
+            if len(self._shapes) >= _MOST_SHAPES:
+                self._shapes.clear()
+            self._shapes[shape] = sights
+        return seen, sights
 
     def _count_module(self) -> None:
         """A log at level DEBUG has hundreds of thousands of such lines, and all say the same."""
         self._modules += 1
         if self._modules == _MODULES_READ:
             self._heads -= {_MODULE_HEAD}
+            self._shapes.clear()
 
 
-def _told(line: bytes, level: LogLevel | None) -> tuple[_Told, ...]:
-    """What an undressed line says, its bars and what is glued to them one by one."""
+def _seen(line: bytes, heads: frozenset[bytes]) -> tuple[bytes, tuple[Sight, ...]]:
+    """What a line says, its bars and what is glued to them one by one."""
+    bare = undress(line)
+    told = _told(line[bare.text], bare.level, heads)
+    if not told:
+        return line, ()
+    spans = _spans(line, bare.text.start, [text for text, _, _ in told])
+    stamp, zone = bare.stamp, bare.zone
+    if spans is None or len(line) > _LONGEST_SHAPE:
+        # Colours stand within the text, or there is more of it than is worth keeping.
+        head = b"".join(line[part] for part in (stamp, zone) if part is not None)
+        line = b"\n".join((head, *(text[:_LONGEST_SHAPE] for text, _, _ in told)))
+        stamp = slice(0, stamp.stop - stamp.start) if stamp is not None else None
+        zone = slice(stamp.stop if stamp is not None else 0, len(head)) if zone is not None else None
+        spans = _spans(line, len(head), [text[:_LONGEST_SHAPE] for text, _, _ in told]) or []
+    return line, tuple(
+        Sight(span, stamp, zone, level, kind) for span, (_, level, kind) in zip(spans, told, strict=True)
+    )
+
+
+def _spans(line: bytes, at: int, texts: Iterable[bytes]) -> list[slice] | None:
+    found = []
+    for text in texts:
+        at = line.find(text, at)
+        if at < 0:
+            return None
+        found.append(slice(at, at + len(text)))
+        at += len(text)
+    return found
+
+
+_Told = tuple[bytes, LogLevel | None, type[LogFact] | None]
+
+
+def _told(line: bytes, level: LogLevel | None, heads: frozenset[bytes]) -> list[_Told]:
+    """What an undressed line says, in its order."""
+    if not (line[:HEAD] in heads or line[:1] in DRESSES or level in _TROUBLE or b"%|" in line):
+        return []
     text = line.decode("utf-8", "replace")
     # In most lines nothing acts on a terminal: such a one has no colours and is not cut.
     simple = text.isprintable() and "%|" not in text
-    found = []
+    found: list[_Told] = []
     for plain in (PlainLine(text=text.rstrip()),) if simple else plain_lines(text):
         grade = plain.level or level
-        fact = read_bar(plain.text) if "%|" in plain.text else read_line(plain.text)
-        if fact is not None or is_unknown_trouble(plain.text, grade):
-            found.append((plain.text[:_SHOWN], grade, fact))
-    return tuple(found)
+        kind = _kind_of(plain.text)
+        if kind is not None or is_unknown_trouble(plain.text, grade):
+            found.append((plain.text.encode("utf-8"), grade, kind))
+    return found
 
 
-# Each prompt and each load says for the most part what the ones before it said.
-_told_before: Final = lru_cache(maxsize=1024)(_told)
+def _kind_of(text: str) -> type[LogFact] | None:
+    if "%|" in text:
+        return BarFact if is_bar(text) else None
+    fact = read_line(text)
+    return type(fact) if fact is not None else None
 
 
-_HEADS: Final = frozenset(head.encode() for head in HEADS) | {words[:HEAD].encode() for words in GRAVE}
-_ALIKE: Final = bytes.maketrans(b"0123456789", b"0000000000")
-_TROUBLE: Final = frozenset(level for level in LogLevel if level.is_trouble)
-
-
-_MODULES_READ: Final = 100
-_MODULE_HEAD: Final = b"low"
 _ENDS_OF_BARS: Final = (b"it/s]", b"s/it]")
+_FIRST_STATES: Final = (b"| 0/", b"| 1/")
 
 
 def _last_states(line: bytes) -> bytes:
     """Of a progress bar its beginning, its first step and its end; whatever else stands there stays."""
+    start = line.find(b"\r", line.find(b"| 1/")) + 1
+    end = line.rfind(b"\r") + 1
+    between = line[start:end]
+    states = between.count(b"\r")
+    if (
+        # The usual case, without a look at each state: there are as many as a sampler has steps.
+        states == between.count(b"%|")
+        and states == sum(between.count(mark + b"\r") for mark in _ENDS_OF_BARS)
+        and not any(mark in between for mark in _FIRST_STATES)
+        and line[end:].strip()
+    ):
+        return line[:start] + line[end:]
     *pieces, last = line.split(b"\r")
     kept = [
         piece
         for piece in pieces
         if piece.rstrip()[-5:] not in _ENDS_OF_BARS
-        or b"| 1/" in piece
-        or b"| 0/" in piece
         or b"%|" not in piece
+        or any(mark in piece for mark in _FIRST_STATES)
     ]
     if not last.strip() and pieces:
         kept.append(pieces[-1])
@@ -146,8 +198,8 @@ def _usual_dresses(block: bytes) -> frozenset[bytes]:
         line = block[start : start + _LONGEST].partition(b"\n")[0]
         bare = undress(line)
         # One that tells of trouble is looked at, whatever stands in it.
-        if bare.level not in _TROUBLE and len(bare.text) < len(line) and line.endswith(bare.text):
-            found[line[: len(line) - len(bare.text)].translate(_ALIKE)] += 1
+        if bare.level not in _TROUBLE and bare.text.start > 0:
+            found[line[: bare.text.start].translate(_ALIKE)] += 1
     return frozenset(dress for dress, times in found.items() if times > 1)
 
 

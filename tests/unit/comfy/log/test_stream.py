@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import re
 import tracemalloc
 from collections.abc import Callable, Iterator
 
@@ -12,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.doctor import CORPUS
+from comfy.log.entry import LogEntry
 from comfy.log.facts import (
     AttentionFailedFact,
     BarFact,
@@ -21,7 +24,7 @@ from comfy.log.facts import (
     PromptDoneFact,
     PromptQueuedFact,
 )
-from comfy.log.stream import LogEntry, LogStream
+from comfy.log.stream import LogStream
 
 BAR = (
     "\r  0%|          | 0/3 [00:00<?, ?it/s]\r 33%|███       | 1/3 [00:08<00:16,  8.00s/it]"
@@ -203,6 +206,33 @@ def test_a_log_of_half_a_gigabyte_of_chatter_takes_a_few_megabytes() -> None:
     assert found[0] == 200
     assert 0 < found[1] < 1000
     assert peak < 8 * 2**20
+
+
+def test_lines_of_one_shape_are_read_by_their_own_figures() -> None:
+    """What was seen in one line is used for those that are alike but for their digits."""
+    lines = sorted({line for path in CORPUS.glob("*.log") for line in path.read_bytes().splitlines()})
+    lines = [line for line in lines if b"lowvram: loaded" not in line and b"loaded " not in line]
+    # A digit behind a letter is of a name, such as h264.
+    others = [
+        re.sub(rb"(?<![a-zA-Z0-9])\d", lambda digit: b"%d" % (9 - int(digit[0])), each) for each in lines
+    ]
+
+    together = list(LogStream(b"\n".join((*others, *lines))))
+
+    told: dict[int, list[LogFact | None]] = {}
+    for entry in together:
+        told.setdefault(entry.number - len(lines), []).append(entry.fact)
+    alone = {number: [entry.fact for entry in LogStream(line)] for number, line in enumerate(lines, 1)}
+    assert {number: each for number, each in told.items() if number > 0} == {
+        number: each for number, each in alone.items() if each
+    }
+
+
+def test_a_model_may_be_asked_for_very_often_before_it_is_loaded() -> None:
+    read = entries("Requested to load WAN21\n" * 3000 + LINES[2])
+
+    assert isinstance(read[-1].fact, ModelLoadedFact)
+    assert read[-1].fact.model_class == "WAN21"
 
 
 @given(st.binary(max_size=2000))

@@ -1,0 +1,72 @@
+"""One line of a log that says something. What it says is read when somebody asks: of a long log few do.
+
+Lines of one shape, alike but for their digits, say the same kind of thing at the same places (`Sight`).
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from comfy.log.facts import BarFact, LogFact, ModelRequestedFact
+from comfy.log.foreign_dress import moment
+from comfy.log.lines import named, read_bar, read_line
+from comfy.log.text import LogLevel
+
+_SHOWN: Final = 400  # characters of a line that are kept as evidence
+
+
+class Sight(NamedTuple):
+    """Where in lines of one shape what stands."""
+
+    text: slice  # without what others put around it
+    stamp: slice | None
+    zone: slice | None
+    level: LogLevel | None
+    kind: type[LogFact] | None  # None: a warning or error that nobody knows
+
+
+class LogEntry:
+    """A line that says something, or that ought to be understood and is not."""
+
+    __slots__ = ("_fact", "_line", "_requested", "_sight", "kind", "number")
+
+    def __init__(self, number: int, line: bytes, sight: Sight, requested: LogEntry | None = None) -> None:
+        self.number = number  # of the line, from 1
+        self.kind = sight.kind  # of its fact
+        self._line = line
+        self._sight = sight
+        self._requested = requested  # the line that names the model which this one has loaded
+        self._fact: LogFact | None = None
+
+    @property
+    def text(self) -> str:
+        """The line, undressed and shortened."""
+        return self._text[:_SHOWN]
+
+    @property
+    def level(self) -> LogLevel | None:
+        """How grave, where it is told."""
+        return self._sight.level
+
+    @property
+    def at_s(self) -> float | None:
+        """Its stamp, in seconds; None: it has none."""
+        sight = self._sight
+        if sight.stamp is None:
+            return None
+        return moment(self._line[sight.stamp], self._line[sight.zone] if sight.zone is not None else b"")
+
+    @property
+    def fact(self) -> LogFact | None:
+        """What it says; None: nobody knows."""
+        if self._fact is None and self.kind is not None:
+            fact = read_bar(self._text) if self.kind is BarFact else read_line(self._text)
+            requested = self._requested.fact if self._requested is not None else None
+            if fact is not None and isinstance(requested, ModelRequestedFact):
+                fact = named(fact, requested)
+            self._fact = fact
+        return self._fact
+
+    @property
+    def _text(self) -> str:
+        return self._line[self._sight.text].decode("utf-8", "replace")
