@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from farm.process.garbage import look_seldom
+
+look_seldom()  # to collect the tests is a start, too
+
 # A deadline for each example would measure who else uses the machine.
 settings.register_profile("steady", deadline=None)
 settings.load_profile("steady")

@@ -8,6 +8,7 @@ import sys
 from comfy.log.foreign import forgive_encodings, plain
 from farm.errors import FarmError
 from farm.installed import MODULES_OF_WORKER, how_to_install, is_installed
+from farm.process.garbage import look_seldom
 from farm.process.privacy import close_to_others
 from worker.errors import WorkerError
 from worker.exits import EX_CONFIG
@@ -17,6 +18,7 @@ def main_script() -> None:
     """The console script ``farm-worker``."""
     close_to_others()  # before all that takes time: the environment holds secrets
     forgive_encodings()
+    look_seldom()
     missing = [module for module in MODULES_OF_WORKER if not is_installed(module)]
     if missing:
         sys.stderr.write(f"farm-worker: {', '.join(missing)} not installed: {how_to_install('worker')}\n")

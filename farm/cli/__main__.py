@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 
+from farm.process.garbage import look_seldom
+
 _INTERRUPTED = 130  # as `farm.cli.terminal.exits` has it, which is not loaded yet
 
 
 def main() -> None:
     """Load the command line and run it; whoever interrupts that sees no traceback."""
     signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
+    look_seldom()
     # Only now: these take a fifth of a second on a quick machine, and seconds on a busy one.
     from farm.cli.main import main as run
 
