@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 TOOLS := .tools
 STAMP := $(VENV)/.installed
-# One more than the cores of a small machine: many tests wait for a process or a server, and others compute meanwhile.
-PYTEST_WORKERS ?= 3
+# Twice the cores of a small machine: many tests wait for a process or a server, and others compute meanwhile.
+PYTEST_WORKERS ?= 4
 MEASURED := tests/unit tests/contract tests/integration
 COVERED := *=93 farm=91 worker=90 comfy=96
 CHAOS ?= --seeds 1 --jobs 1000 --faults 150 --seconds 600 --workers 4

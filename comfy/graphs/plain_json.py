@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 MAX_BITS = 128  # of a whole number; ComfyUI's largest seed has 64
 MAX_DEPTH = 50  # real inputs nest two or three deep; ComfyUI walks them recursively
+_LEAVES: Final = (str, int, float)
 
 
 class NotPlain(ValueError):
@@ -69,6 +70,8 @@ def walk(value: Any) -> Iterator[Any]:
     while waiting:
         each = waiting.pop()
         yield each
+        if isinstance(each, _LEAVES):
+            continue  # most are, and to ask whether they are a mapping takes longer than all else here
         if isinstance(each, Mapping):
             waiting += each.keys()
             waiting += each.values()

@@ -68,7 +68,7 @@ def test_progress_adds_up_to_the_size(storage: Storage, tmp_path: Path) -> None:
 
 
 def test_a_stopped_upload_leaves_no_object(storage: Storage, tmp_path: Path) -> None:
-    source = a_file(tmp_path / "source.mp4", 64 << 20)
+    source = a_file(tmp_path / "source.mp4", _LARGE)
     key = key_of(storage, "clip.mp4")
 
     with pytest.raises(TransferStopped):
@@ -79,7 +79,7 @@ def test_a_stopped_upload_leaves_no_object(storage: Storage, tmp_path: Path) -> 
 
 def test_a_stopped_download_leaves_no_file(storage: Storage, tmp_path: Path) -> None:
     key = key_of(storage, "clip.mp4")
-    storage.upload(a_file(tmp_path / "source.mp4", 64 << 20), key, media_type="video/mp4")
+    storage.upload(a_file(tmp_path / "source.mp4", _LARGE), key, media_type="video/mp4")
 
     with pytest.raises(TransferStopped):
         storage.download(key, tmp_path / "out" / "clip.mp4", stop=lambda: True)
