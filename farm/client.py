@@ -340,9 +340,17 @@ class Farm:
         until: datetime | None = None,
         limit: Many = 50,
         cursor: Cursor | None = None,
+        hints: Sequence[str] = (),
     ) -> Page:
-        """One page of a listing, newest first, for who goes on with it later by its `next_cursor`."""
-        return self.store.find(state=state, label=label, since=since, until=until, limit=limit, cursor=cursor)
+        """One page of a listing, newest first, for who goes on with it later by its `next_cursor`.
+
+        Args:
+            hints: of a `Selection` that the jobs are held against afterwards: those that cannot pass may be
+                left out.
+        """
+        return self.store.find(
+            state=state, label=label, since=since, until=until, limit=limit, cursor=cursor, hints=hints
+        )
 
     def queue_positions(self, job_ids: Sequence[str]) -> dict[str, int]:
         """Of each of the jobs that waits for a worker: how many of its VRAM class come before it."""

@@ -108,6 +108,19 @@ def _without_effect(spec: JobSpec) -> Iterator[str]:
         )
 
 
+def built_for(request: JobRequest, known: Knowledge = known_without_a_fleet) -> Built:
+    """As `build`, for who wants the graph alone: what it refuses is told as `prepare` tells it.
+
+    Raises:
+        InvalidJob: names every node and input at fault.
+    """
+    check_measure(request)
+    try:
+        return build(request, known)
+    except GraphError as exc:
+        raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc
+
+
 def build(request: JobRequest, known: Knowledge = known_without_a_fleet) -> Built:
     """The graph of a request with all that was asked for in it.
 

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from comfy.errors import GraphError
 from comfy.graphs.graph import Graph
 from farm.asking.building import draw_seed
 from farm.asking.graphs import Knowledge, known_without_a_fleet, roles_of
 from farm.asking.measure import check_measure
-from farm.asking.prepare import as_problem, build, saved_template
+from farm.asking.prepare import built_for, saved_template
 from farm.asking.request import JobOptions, JobRequest
 from farm.errors import InvalidJob, Problem
 
@@ -46,11 +45,8 @@ def _first_seeds(request: JobRequest, known: Knowledge) -> dict[str, int]:
             return {"seed": draw_seed(request.options.get("idempotency_key"))}
         # Anything else than a number stays as it is, for `prepare` to refuse.
         return {"seed": int(given)} if str(given).isdecimal() else {}
-    try:
-        unseeded = {name: value for name, value in request.parameters.items() if name != "seed"}
-        graph = build(replace(request, parameters=unseeded), known).graph
-    except GraphError as exc:
-        raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc
+    unseeded = {name: value for name, value in request.parameters.items() if name != "seed"}
+    graph = built_for(replace(request, parameters=unseeded), known).graph
     if given is not None:
         return {"seed": int(given)} if str(given).isdecimal() else {}
     found = _seeds_of(graph)

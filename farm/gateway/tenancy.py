@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, TypedDict, cast
 
 from comfy.wan.parameters import ParameterKind
 from comfy.wan.templates import TEMPLATES, get_template
@@ -29,14 +29,27 @@ from farm.gateway.keys import Caller
 from farm.gateway.refusals import Refusal
 from farm.job import JobRecord, JobState, is_job_id
 from farm.store.base import Page
+from farm.store.codec import cursor_behind
 from farm.store.redis.doors import Entry, Place
 from farm.store.webhooks import TENANT_LABEL
 
 # `s3` for what doors themselves have stored; none of them takes such an address from a client.
 _SCHEMES: Final = ("https", "http", "s3")
 CURSOR: Final = re.compile(r"[0-9]{1,20}")  # of a page; what a client sends is held against it
-_PAGES: Final = 10  # looked through for one page of what passes a filter
+# Jobs looked through for one page of what passes a filter, in one round trip each; then the page ends, short.
+_LOOKS: Final = (50, 100, 200, 400, 800, 1600)
 _FULL_S: Final = 10  # after so long some job may have ended
+
+
+class Filters(TypedDict, total=False):
+    """Which jobs a list is of, as `Tenancy.page` takes it."""
+
+    labels: Sequence[str]
+    state: JobState | None
+    since: datetime | None  # submitted then or later
+    until: datetime | None  # submitted before
+    search: str  # words, as `Selection` has them
+    where: Mapping[str, str] | None  # values by name, as `Selection` has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +93,28 @@ class Tenancy:
         wanted = Selection(search=search, where=where or {})
         own = self.caller.label if not self.caller.sees_all else None
         label = next(iter(labels), own)
+        # What is asked of the store alone needs not be looked through.
+        whole = wanted == Selection() and {*labels} | {own} <= {label, None}
         found: list[JobRecord] = []
-        for _ in range(_PAGES):
+        for look in _LOOKS:
+            left = limit - len(found)
             page = await self.house.farm.page(
                 label=label,
                 state=state,
                 since=since,
                 until=until,
-                limit=limit - len(found),
+                limit=left if whole else max(left, look),
                 cursor=cursor,
+                hints=wanted.hints,
             )
-            found += [
+            passing = [
                 job
                 for job in page.jobs
                 if self.caller.sees(job) and {*labels} <= {*job.spec.labels} and wanted.holds(job)
             ]
-            cursor = page.next_cursor
-            if cursor is None or len(found) >= limit:
+            found += passing[:left]
+            cursor = cursor_behind(found[-1]) if len(passing) > left else page.next_cursor
+            if cursor is None or len(found) == limit:
                 break
         return Page(jobs=tuple(found), next_cursor=cursor)
 

@@ -85,6 +85,11 @@ def download_all(
     return paths
 
 
+def file_name(record: JobRecord, artifact: Artifact, number: int) -> str:
+    """What a job's file, the one of that number from 1, is called where nobody has said how."""
+    return _stem(record, artifact, number, DEFAULT_NAME) + _suffix(artifact.key)
+
+
 def seed_of(spec: JobSpec) -> int | None:
     """The seed that the clip was made from, if there is one."""
     of_template = spec.template_parameters.get("seed")

@@ -176,6 +176,16 @@ def to_order(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
+def cursor_behind(job: JobRecord) -> str:
+    """Where a listing goes on that ended with this job."""
+    return str(to_order(job.submitted_at))
+
+
+def moment_of(cursor: str) -> datetime:
+    """How far back a listing has looked that goes on there."""
+    return from_order(int(cursor))
+
+
 def to_ms(moment: datetime) -> int:
     """A moment in ms since the epoch."""
     return (moment - _EPOCH) // timedelta(milliseconds=1)

@@ -9,12 +9,17 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import Any, Final
 
 import websocket
 
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 _STARTS_IN_S: Final = 120.0
+_PATIENCE_MS: Final = 60_000
+_KEY_CODES: Final = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32}
+# What stands on a console: what the page says, what it does not catch, what the browser finds fault with.
+_SPEAKS: Final = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
 
 
 def find_browser() -> str | None:
@@ -39,6 +44,7 @@ def opened_page(
                 "--disable-gpu",
                 "--disable-dev-shm-usage",
                 "--no-first-run",
+                "--disable-features=BackForwardCache",  # a page that was left would keep its connections
                 f"--window-size={size}",
                 "--remote-debugging-port=0",
                 "--remote-allow-origins=*",
@@ -82,6 +88,7 @@ class Page:
         self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self.said: list[str] = []
         self._ask("Runtime.enable")
+        self._ask("Log.enable")
         self._ask("Page.enable")
         self._ask("Network.enable")
         self._ask("Network.setExtraHTTPHeaders", headers=dict(headers))
@@ -118,8 +125,24 @@ class Page:
 
     def wait_until(self, script: str) -> None:
         """Return when the script says true."""
-        look = f"const look = () => {script} ? done(true) : setTimeout(look, 100); look();"
-        self.evaluate(f"new Promise((done) => {{ {look} }})")
+        look = (
+            f"const until = Date.now() + {_PATIENCE_MS};"
+            f"const look = () => {script} ? done(null) : "
+            "Date.now() > until ? done(document.body.innerText) : setTimeout(look, 50); look();"
+        )
+        shown = self.evaluate(f"new Promise((done) => {{ {look} }})")
+        assert shown is None, f"never true: {script}; the page shows: {shown[:1000]}"
+
+    def save_downloads(self, folder: Path) -> None:
+        """Put there what the page has the browser save."""
+        self._ask("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+
+    def press(self, key: str, *, text: str = "") -> None:
+        """Press a key, as a person does."""
+        code = _KEY_CODES.get(key, 0)
+        named = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        self._ask("Input.dispatchKeyEvent", type="keyDown", text=text, **named)
+        self._ask("Input.dispatchKeyEvent", type="keyUp", **named)
 
     def _ask(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._count += 1
@@ -129,7 +152,7 @@ class Page:
         self._socket.send(json.dumps(message))
         while True:
             answer = json.loads(self._socket.recv())
-            if answer.get("method") in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown"):
+            if answer.get("method") in _SPEAKS:
                 self.said.append(json.dumps(answer["params"])[:1500])
             if answer.get("id") == self._count:
                 if "error" in answer:

@@ -12,10 +12,9 @@ import typer
 from comfy.errors import GraphError
 from comfy.graphs.graph import Graph, find_input, no_such_input
 from comfy.wan.templates import TEMPLATES, get_template
-from farm.asking.building import Built
 from farm.asking.graphs import read_graph
 from farm.asking.inspection import inspect_graph
-from farm.asking.prepare import as_problem, build
+from farm.asking.prepare import as_problem, built_for
 from farm.asking.request import JobRequest
 from farm.asking.saved import SavedTemplate, read_saved, save_template, saved_templates
 from farm.cli.graphs.options import Bind, Parameters, request_of, takes_graph
@@ -35,7 +34,7 @@ def inspect(
 ) -> None:
     """Show what a graph makes, what each node is for, where values are set, what it needs."""
     door = door_of(context)
-    built = _built(door, request)
+    built = built_for(request, door.node_definitions)
     found = replace(inspect_graph(built.graph), notes=built.notes)
     if json:
         as_json.put(door.out, as_json.plain(found))
@@ -107,7 +106,7 @@ def _save(door: Door, name: str | None, request: JobRequest) -> None:
     if name is None:
         raise typer.BadParameter("say under which NAME the graph is kept")
     bind = {each: [path] if isinstance(path, str) else list(path) for each, path in request.bind.items()}
-    graph = _built(door, request).graph
+    graph = built_for(request, door.node_definitions).graph
     for each, input_paths in bind.items():
         for input_path in input_paths:
             if find_input(graph, input_path) is None:
@@ -124,7 +123,7 @@ def _write(door: Door, name: str | None, param: list[str] | None, out: Path, *, 
         # The file is there to be changed: what has to be given gets something that can be seen, by lint too.
         needed = {each.name: f"<{each.name}>" for each in TEMPLATES[name].parameters if each.required}
         request = replace(request, parameters={**needed, **request.parameters})
-    graph = _built(door, request).graph
+    graph = built_for(request, door.node_definitions).graph
     written = _drawn(door, graph) if editor else graph
     write_file(out, json_text.dumps(written, indent=2, ensure_ascii=False) + "\n")
     form = "as the editor saves it" if editor else "in API format"
@@ -136,12 +135,5 @@ def _drawn(door: Door, graph: Graph) -> dict[str, Any]:
 
     try:
         return draw(graph, door.node_definitions())
-    except GraphError as exc:
-        raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc
-
-
-def _built(door: Door, request: JobRequest) -> Built:
-    try:
-        return build(request, door.node_definitions)
     except GraphError as exc:
         raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final
 import typer
 
 import comfy.lint
-from comfy.errors import GraphError
 from comfy.lint import Diagnostic, Severity
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.optimize import Optimized
@@ -19,7 +18,7 @@ from comfy.rewrites.optimize import optimize as rewritten
 from comfy.rewrites.options import RewriteOptions
 from comfy.rewrites.site import Site
 from farm.asking.building import Built
-from farm.asking.prepare import as_problem, build
+from farm.asking.prepare import built_for
 from farm.asking.request import JobRequest
 from farm.cli.graphs.improve_views import lint_view, optimized_view
 from farm.cli.graphs.options import takes_graph
@@ -29,7 +28,7 @@ from farm.cli.terminal.as_json import AsJson
 from farm.cli.terminal.door import Door, door_of, say, say_notes
 from farm.cli.terminal.exits import ExitCode
 from farm.cli.terminal.files import write_file
-from farm.errors import InvalidJob, StoreUnavailable
+from farm.errors import StoreUnavailable
 from farm.fleet.sites import live_sites, site_by_name, site_nowhere
 
 Gpu = Annotated[str | None, typer.Option(metavar="NAME", help='For this card, as "RTX 4090".')]
@@ -107,12 +106,9 @@ def lint(
 
 
 def _built(door: Door, request: JobRequest) -> Built:
-    try:
-        built = build(request, door.node_definitions)
-        say_notes(door.err, built.notes)
-        return built
-    except GraphError as exc:
-        raise InvalidJob([as_problem(problem) for problem in exc.problems]) from exc
+    built = built_for(request, door.node_definitions)
+    say_notes(door.err, built.notes)
+    return built
 
 
 def _wanted(options: Mapping[str, Any]) -> RewriteOptions:

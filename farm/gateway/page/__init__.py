@@ -57,7 +57,8 @@ def _policy(link: str) -> str:
     storage = f"{parts.scheme}://{parts.netloc}"
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; "
-        f"img-src 'self' data: {storage}; media-src 'self' {storage}; base-uri 'none'; frame-ancestors 'none'"
+        f"img-src 'self' data: blob: {storage}; media-src 'self' blob: {storage}; "
+        "base-uri 'none'; frame-ancestors 'none'"
     )
 
 

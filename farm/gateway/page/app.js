@@ -1,12 +1,15 @@
 // Which page is shown. A page is a function: what it needs -> its elements; what it starts ends with `signal`.
 
-import { clips } from "./clips.js";
+import { enter } from "./api.js";
 import { h } from "./dom.js";
-import { fleet } from "./fleet.js";
-import { job } from "./job.js";
-import { fresh } from "./new.js";
 
-const PAGES = { clips, job, new: fresh, fleet };
+// Each is loaded when it is first gone to.
+const PAGES = {
+  clips: async () => (await import("./clips.js")).clips,
+  job: async () => (await import("./job.js")).job,
+  new: async () => (await import("./new.js")).fresh,
+  fleet: async () => (await import("./fleet.js")).fleet,
+};
 const main = document.getElementById("main");
 let ending = new AbortController();
 
@@ -14,7 +17,8 @@ async function show() {
   ending.abort();
   ending = new AbortController();
   const { signal } = ending;
-  const [name = "clips", ...rest] = location.hash.replace(/^#\/?/, "").split("/").filter(Boolean);
+  const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
+  const [name = "clips", ...rest] = path.split("/").filter(Boolean);
   for (const link of document.querySelectorAll("nav a")) {
     if (link.hash === `#/${name}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -22,10 +26,12 @@ async function show() {
   main.setAttribute("aria-busy", "true");
   let shown;
   try {
-    shown = await (PAGES[name] ?? clips)({ argument: rest.map(decodeURIComponent).join("/"), signal });
+    await enter();
+    const view = await PAGES[Object.hasOwn(PAGES, name) ? name : "clips"]();
+    shown = await view({ argument: rest.map(decodeURIComponent).join("/"), query: new URLSearchParams(query), signal });
   } catch (error) {
     if (signal.aborted) return;
-    shown = h("p", { class: "bad", role: "alert" }, error.message);
+    shown = h("div", {}, h("h1", {}, "That cannot be shown"), h("p", { class: "bad", role: "alert" }, error.message));
   }
   if (signal.aborted) return;
   main.replaceChildren(shown);
@@ -33,5 +39,7 @@ async function show() {
   document.title = `${main.querySelector("h1")?.textContent ?? "WAN farm"} – WAN farm`;
 }
 
+// A file that is dropped beside its place would take the page's.
+for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
 addEventListener("hashchange", () => show().then(() => main.focus()));
 show();

@@ -20,12 +20,53 @@ export function notice(text) {
   notice.timer = setTimeout(() => { place.textContent = ""; }, 6000);
 }
 
+const missing = new Map();
+
+/** Say for as long as it lasts why a call gets no answer; null: it does, or nobody asks any more. */
+export function away(call, why) {
+  if (why === null) missing.delete(call);
+  else missing.set(call, why);
+  const words = [...new Set(missing.values())].join("; ");
+  const place = document.getElementById("away");
+  const text = words && `Nothing new comes in for now, and this page tries again by itself: ${words}.`;
+  if (place.textContent !== text) place.textContent = text;
+}
+
+/** Wait so long, or until the signal ends it. */
+export function pause(ms, signal) {
+  return new Promise((done, end) => {
+    const timer = setTimeout(done, ms);
+    signal?.addEventListener("abort", () => { clearTimeout(timer); end(signal.reason); }, { once: true });
+  });
+}
+
+/** Ask for a yes before something that cannot be taken back. */
+export function confirmed(question, yes) {
+  return new Promise((done) => {
+    const dialog = h("dialog", { "aria-label": question, onclose: () => { dialog.remove(); done(dialog.returnValue === "yes"); } },
+      h("form", { method: "dialog" }, h("p", {}, question),
+        h("div", { class: "row" }, h("button", { value: "yes", class: "first" }, yes), h("button", { value: "no" }, "Leave it"))));
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
 /** A table with a caption for those who do not see it. */
 export function table(caption, heads, rows) {
   return h("div", { class: "wide-table", tabindex: "0", role: "region", "aria-label": caption },
     h("table", {},
       h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))),
       h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell) => h("td", {}, cell ?? "–")))))));
+}
+
+/** A place that files can be dropped on. */
+export function dropPlace(take, attributes, ...children) {
+  const place = h("div", { class: "drop", ...attributes,
+    ondragover: (event) => { event.preventDefault(); place.classList.add("over"); },
+    ondragleave: () => place.classList.remove("over"),
+    ondrop: (event) => { event.preventDefault(); event.stopPropagation(); place.classList.remove("over"); take(event.dataTransfer.files[0]); },
+  }, ...children);
+  return place;
 }
 
 /** Seconds as people say them. */
@@ -44,4 +85,10 @@ export function moment(text) {
 /** How long a job ran, in seconds; null while nobody knows. */
 export function tookSeconds(job) {
   return job.finished_at && job.started_at ? (new Date(job.finished_at) - new Date(job.started_at)) / 1000 : null;
+}
+
+/** A value in words. */
+export function said(value) {
+  if (value === null || value === undefined) return "nothing";
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
 }

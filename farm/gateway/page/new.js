@@ -1,68 +1,92 @@
-// New: a template's form, or a workflow file; plan and lint are shown before anything is queued.
+// New: a template's form, a workflow file, or a job once more; plan and checks are shown before anything is queued.
 
-import { call, upload } from "./api.js";
-import { h, notice, seconds, table } from "./dom.js";
+import { call } from "./api.js";
+import { dropPlace, h, notice, seconds, table } from "./dom.js";
+import { read } from "./exact.js";
+import { changed, fieldsOf } from "./form.js";
 
-export async function fresh({ signal }) {
+const IDLE_MS = 800;
+
+export async function fresh({ argument, signal }) {
   const { templates } = await call("farm/v1/templates", { signal });
-  const before = JSON.parse(sessionStorage.getItem("farm-again") ?? "null");
-  sessionStorage.removeItem("farm-again");
-  let graph = before && !before.template ? before.graph : null;
+  let base = argument ? { again: argument } : { template: templates[0].name };
+  let judging = 0;  // counts judgements: an older one is not shown
+  let timer = null;
   const fields = h("div", { class: "fields" });
+  const of = h("h2", {}, "Parameters");
+  const about = h("p", { class: "quiet" });
   const verdict = h("div", { role: "status", "aria-live": "polite" });
-  const choice = h("select", { name: "template", onchange: () => { graph = null; draw(); } },
-    templates.map((each) => h("option", { value: each.name, selected: each.name === before?.template }, each.title)));
+  const choice = h("select", { name: "template", onchange: () => turnTo({ template: choice.value }) },
+    argument && h("option", { value: "" }, "the job's own"), templates.map((each) => h("option", { value: each.name }, each.title)));
   const file = h("input", { type: "file", accept: ".json,application/json", onchange: (event) => take(event.target.files[0]) });
-  const drop = h("div", { class: "drop", ondragover: (event) => { event.preventDefault(); drop.classList.add("over"); },
-    ondragleave: () => drop.classList.remove("over"),
-    ondrop: (event) => { event.preventDefault(); drop.classList.remove("over"); take(event.dataTransfer.files[0]); } },
-  h("label", {}, "Or a workflow file, of either format: drop it here, or", file));
+  const drop = dropPlace(take, {}, h("label", {}, "Or a workflow file, of either format: drop it here, or", file));
+  const labels = h("input", { name: "labels", placeholder: "shot=12 night" });
+  const priority = h("select", { name: "priority" }, h("option", { value: "" }, "as usual"), Array.from({ length: 10 }, (_, at) => h("option", { value: String(at) }, `${at}${at === 0 ? ", the most urgent" : ""}`)));
+  const park = h("input", { name: "park", type: "checkbox" });
   const submit = h("button", { class: "first" }, "Render");
   const look = h("button", { type: "button", onclick: () => judge() }, "Plan and check");
-  const form = h("form", { onsubmit: (event) => { event.preventDefault(); send(); } },
-    h("div", { class: "row" }, h("label", {}, "Template", choice)), drop, h("h2", {}, "Parameters"), fields,
+  const form = h("form", { oninput: () => soon(), onsubmit: (event) => { event.preventDefault(); send(); } },
+    h("div", { class: "row" }, h("label", {}, "Template", choice)), drop, of, about, fields,
+    h("div", { class: "row" }, h("label", {}, "Labels, with spaces between", labels), h("label", {}, "Priority", priority),
+      h("label", { class: "check" }, park, "let it wait if no worker fits now")),
     h("div", { class: "row" }, look, submit), verdict);
 
   async function take(given) {
     if (!given) return;
     try {
-      graph = JSON.parse(await given.text());
-      draw(given.name);
-      await judge();
+      let graph;
+      try {
+        graph = read(await given.text());
+      } catch {
+        throw new Error("this is no JSON; save the workflow from ComfyUI's editor as a file");
+      }
+      if (await turnTo({ graph }, given.name)) await judge();
     } catch (error) {
       notice(`${given.name}: ${error.message}`);
     }
   }
 
-  function draw(name) {
-    if (graph) {
-      const roles = ["prompt", "negative", "seed", "width", "height", "frames", "steps", "cfg"];
-      fields.replaceChildren(h("p", { class: "wide" }, name ? `The graph of ${name}; what stays empty is left as it is.` : "The graph of that job; what stays empty is left as it is."),
-        ...roles.map((role) => field({ name: role, type: role === "prompt" || role === "negative" ? "text" : "number", help: "", choices: [] }, "")));
-      return;
+  /** Show the form of a template, a graph or a job; what cannot be shown leaves the form as it is. */
+  async function turnTo(other, name) {
+    let told;
+    try {
+      told = await call("farm/v1/form", { body: other, signal });
+    } catch (error) {
+      if (error.details === undefined) throw error;
+      verdict.replaceChildren(h("div", { role: "alert" }, name && h("p", {}, `${name} cannot be rendered:`), problems(error)));
+      return false;
     }
-    const template = templates.find((each) => each.name === choice.value);
-    const given = before?.template === template.name ? before.template_parameters : {};
-    fields.replaceChildren(...template.parameters.map((each) => field(each, given[each.name] ?? "")));
+    base = other;
+    verdict.replaceChildren();
+    of.textContent = name ? `Parameters of ${name}` : "Parameters";
+    about.textContent = other.template ? "" : told.parameters.length
+      ? "What you leave as it is stays as it is."
+      : "Nothing in this graph is known by what it is for: it is rendered as it is.";
+    if (other.template) choice.value = other.template;
+    fields.replaceChildren(...fieldsOf(told.parameters));
+    return true;
   }
 
   function body() {
-    const parameters = {};
-    const inputs = {};
-    for (const input of fields.querySelectorAll("[name]")) {
-      const value = input.type === "checkbox" ? input.checked : input.value.trim();
-      if (value === "" || value === false) continue;
-      if (input.dataset.type === "file") inputs[input.name] = value;
-      else parameters[input.name] = input.dataset.type === "text" || input.dataset.type === "choice" || value === true ? value : Number(value);
-    }
-    return graph ? { graph, parameters, inputs } : { template: choice.value, parameters, inputs };
+    const { template, ...others } = base;
+    const words = labels.value.trim();
+    return { ...others, ...(template && { template }), ...changed(fields, Boolean(base.again)),
+      ...(words && { labels: words.split(/[\s,]+/) }), ...(priority.value && { priority: Number(priority.value) }),
+      ...(park.checked && { if_unplaceable: "park" }) };
+  }
+
+  /** Plan anew a while after the last change, once somebody has asked for it. */
+  function soon() {
+    clearTimeout(timer);
+    if (judging) timer = setTimeout(() => judge(), IDLE_MS);
   }
 
   async function judge() {
-    verdict.replaceChildren("…");
-    const [plan, lint] = await Promise.allSettled([call("farm/v1/plan", { body: body(), signal }), call("farm/v1/lint", { body: body(), signal })]);
-    verdict.replaceChildren(...shownPlan(plan), ...shownLint(lint));
-    return plan.status === "fulfilled";
+    const mine = ++judging;
+    const asked = body();
+    if (!verdict.firstChild) verdict.replaceChildren("…");
+    const [plan, lint] = await Promise.allSettled([call("farm/v1/plan", { body: asked, signal }), call("farm/v1/lint", { body: asked, signal })]);
+    if (mine === judging && !signal.aborted) verdict.replaceChildren(...shownPlan(plan), ...shownLint(lint));
   }
 
   async function send() {
@@ -77,49 +101,9 @@ export async function fresh({ signal }) {
     }
   }
 
-  draw();
-  return h("div", {}, h("h1", {}, "New"), form);
-}
-
-function field(parameter, value) {
-  const { name, type, help, unit, required, choices, takes } = parameter;
-  const wide = type === "text" ? "wide" : undefined;
-  const hint = parameter.default ?? "";
-  const common = { name, "data-type": type, required: Boolean(required) && type !== "file", title: takes };
-  let input;
-  if (choices?.length) {
-    input = h("select", common, choices.map((each) => h("option", { value: each, selected: each === (value || hint) }, each)));
-  } else if (type === "switch") {
-    return h("label", { class: "check" }, h("input", { ...common, required: false, type: "checkbox", checked: Boolean(value) }), `${name}: ${help}`);
-  } else if (type === "text") {
-    input = h("textarea", { ...common, rows: "2", placeholder: hint }, value);
-  } else if (type === "file") {
-    return fileField(name, common, help);
-  } else {
-    input = h("input", { ...common, type: "number", step: "any", value, placeholder: hint });
-  }
-  return h("label", { class: wide }, `${name}${unit ? ` (${unit})` : ""}${help ? `: ${help}` : ""}`, input);
-}
-
-/** An address, or a file of this machine, which is uploaded when it is chosen or dropped there. */
-function fileField(name, common, help) {
-  const address = h("input", { ...common, type: "text", placeholder: "https://…" });
-  const chosen = h("input", { type: "file", "aria-label": `File for ${name}`, onchange: (event) => bring(event.target.files[0]) });
-  async function bring(file) {
-    if (!file) return;
-    try {
-      const made = await upload(file);
-      address.value = `asset:${made.id}`;
-      notice(`${file.name} is uploaded.`);
-    } catch (error) {
-      notice(`${file.name}: ${error.message}`);
-    }
-  }
-  const place = h("div", { class: "drop wide", ondragover: (event) => { event.preventDefault(); place.classList.add("over"); },
-    ondragleave: () => place.classList.remove("over"),
-    ondrop: (event) => { event.preventDefault(); place.classList.remove("over"); bring(event.dataTransfer.files[0]); } },
-  h("label", {}, `${name}: ${help}; an address, or drop a file here`, address), chosen);
-  return place;
+  signal.addEventListener("abort", () => clearTimeout(timer));
+  if (!await turnTo(base)) return h("div", {}, h("h1", {}, "New"), verdict);
+  return h("div", {}, h("h1", {}, argument ? "Render again with …" : "New"), form);
 }
 
 function problems(error) {

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import pytest
 
 from farm.asking.request import JobOptions
-from farm.gateway import own, videos
+from farm.gateway import asked, videos
 from tests.integration.gateway.test_comfy_sdk import GRAPH
 from tests.support.gateway import Open
 
@@ -28,16 +28,16 @@ Place = tuple[str, ...]  # where a value goes in a body
 BY_TEMPLATE: Final = {"template": TEMPLATE, "parameters": {"prompt": "a fox"}}
 BY_GRAPH: Final = {"graph": GRAPH}
 _OWN_PLACES: Final[tuple[Place, ...]] = (
-    *((name,) for name in sorted(own.FIELDS)),
+    *((name,) for name in sorted(asked.FIELDS)),
     *(("parameters", name) for name in PARAMETERS),
     *((name, "1.text") for name in ("inputs", "bind", "parameters")),
     *(("graph", *rest) for rest in (("1",), ("1", "inputs"), ("1", "class_type"))),
 )
 DOORS: Final[dict[str, tuple[dict[str, Any], tuple[Place, ...]]]] = {
     "/farm/v1/jobs": (BY_TEMPLATE, _OWN_PLACES),
-    "/farm/v1/plan": (BY_TEMPLATE, _OWN_PLACES[: len(own.FIELDS)]),
+    "/farm/v1/plan": (BY_TEMPLATE, _OWN_PLACES[: len(asked.FIELDS)]),
     "/farm/v1/lint": (BY_TEMPLATE, _OWN_PLACES),
-    "/farm/v1/jobs#graph": (BY_GRAPH, _OWN_PLACES[len(own.FIELDS) :]),
+    "/farm/v1/jobs#graph": (BY_GRAPH, _OWN_PLACES[len(asked.FIELDS) :]),
     "/v1/videos": (
         {"prompt": "a fox", "fps": 16},
         (*((name,) for name in sorted(videos.FIELDS)), ("input_reference", "image_url")),

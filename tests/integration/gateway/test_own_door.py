@@ -193,12 +193,12 @@ def test_what_was_changed_is_told_without_the_workers_machine(gateway: Gateway) 
 
 def test_log_lines_of_a_job_are_told(gateway: Gateway) -> None:
     job_id = submit(gateway)["job_id"]
-    assert gateway.ask(f"{JOBS}/{job_id}/log").json == {"lines": []}
+    assert gateway.ask(f"{JOBS}/{job_id}/log").json == {"lines": [], "steps": []}
     claim = HandWorker(gateway.store, gateway.storage).start(job_id)
     lines = [NewEvent(kind=EventKind.LOG, data={"line": each}) for each in ("one", "two")]
     gateway.store.report(job_id, claim.attempt, lines, token=claim.token)
 
-    assert gateway.ask(f"{JOBS}/{job_id}/log").json == {"lines": ["one", "two"]}
+    assert gateway.ask(f"{JOBS}/{job_id}/log").json["lines"] == ["one", "two"]
 
 
 def test_only_an_admin_drains_a_worker_that_lives(gateway: Gateway) -> None:
