@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -36,8 +37,8 @@ from farm.store.webhooks import TENANT_LABEL
 # `s3` for what doors themselves have stored; none of them takes such an address from a client.
 _SCHEMES: Final = ("https", "http", "s3")
 CURSOR: Final = re.compile(r"[0-9]{1,20}")  # of a page; what a client sends is held against it
-# Jobs looked through for one page of what passes a filter, in one round trip each; then the page ends, short.
-_LOOKS: Final = (50, 100, 200, 400, 800, 1600)
+_LOOK: Final = 100  # jobs that are looked through at a time for those that pass a filter
+_LOOKING_S: Final = 1.0  # for one page, which ends short then
 _FULL_S: Final = 10  # after so long some job may have ended
 
 
@@ -96,14 +97,15 @@ class Tenancy:
         # What is asked of the store alone needs not be looked through.
         whole = wanted == Selection() and {*labels} | {own} <= {label, None}
         found: list[JobRecord] = []
-        for look in _LOOKS:
+        until_s = time.monotonic() + _LOOKING_S
+        while True:
             left = limit - len(found)
             page = await self.house.farm.page(
                 label=label,
                 state=state,
                 since=since,
                 until=until,
-                limit=left if whole else max(left, look),
+                limit=left if whole else max(left, _LOOK),
                 cursor=cursor,
                 hints=wanted.hints,
             )
@@ -114,7 +116,7 @@ class Tenancy:
             ]
             found += passing[:left]
             cursor = cursor_behind(found[-1]) if len(passing) > left else page.next_cursor
-            if cursor is None or len(found) == limit:
+            if cursor is None or len(found) == limit or time.monotonic() > until_s:
                 break
         return Page(jobs=tuple(found), next_cursor=cursor)
 

@@ -99,8 +99,8 @@ def namespace(valkey_url: str) -> Iterator[str]:
     name = f"t{uuid.uuid4().hex[:12]}"
     yield name
     with redis.Redis.from_url(valkey_url) as client:
-        for key in client.scan_iter(match=f"{{{name}}}:*", count=1000):
-            client.delete(key)
+        if keys := [*client.scan_iter(match=f"{{{name}}}:*", count=1000)]:
+            client.unlink(*keys)
 
 
 @pytest.fixture
