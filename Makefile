@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 TOOLS := .tools
 STAMP := $(VENV)/.installed
-# Twice the cores of a small machine: many tests wait for a process or a server, and others compute meanwhile.
-PYTEST_WORKERS ?= 4
+# More than a small machine has cores: half of a test's time is waiting for a process or a server, and others compute
+# meanwhile.
+PYTEST_WORKERS ?= 5
 MEASURED := tests/unit tests/contract tests/integration
 COVERED := *=93 farm=91 worker=90 comfy=96
 CHAOS ?= --seeds 1 --jobs 1000 --faults 150 --seconds 600 --workers 4

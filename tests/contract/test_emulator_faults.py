@@ -141,7 +141,7 @@ def test_a_socket_drops_and_the_run_goes_on(server: ComfyServer, moment: dict[st
 
 def test_a_socket_that_is_closed_politely_says_goodbye(server: ComfyServer) -> None:
     listener = listen(server)
-    client = websocket.create_connection(f"ws://{server.address}/ws", timeout=10)
+    client = websocket.create_connection(f"ws://{server.address}/ws", timeout=60)
     client.recv()
 
     hurt(server, kind="drop_socket", how="close")

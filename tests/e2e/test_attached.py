@@ -31,7 +31,7 @@ class Elsewhere:
         for name in ("output", "input", "temp"):
             (folder / name).mkdir()
             self._command += [f"--{name}-directory", str(folder / name)]
-        self._http = urllib3.PoolManager(retries=False, timeout=5.0)
+        self._http = urllib3.PoolManager(retries=False, timeout=60.0)
         self.start()
 
     def start(self) -> None:

@@ -53,7 +53,7 @@ class Flower:
         assert self._child.poll() is None
         try:
             asked = urllib.request.Request(self.url + path, headers=_HEADERS)
-            with urllib.request.urlopen(asked, timeout=10) as answer:
+            with urllib.request.urlopen(asked, timeout=60) as answer:
                 return json.loads(answer.read())
         except (urllib.error.URLError, ConnectionError):
             return None

@@ -96,15 +96,3 @@ def test_a_folder_that_another_worker_has(new_farm: Farms) -> None:
     assert str(first.folder) in reason
     assert first.name in reason
     assert first.child.poll() is None
-
-
-@pytest.mark.parametrize(
-    ("variable", "value"),
-    [("FARM_VRAM_CLASS", "23"), ("FARM_LEASE_S", "soon"), ("FARM_NAMESPACE", "My Farm")],
-)
-def test_a_variable_that_makes_no_sense(new_farm: Farms, variable: str, value: str) -> None:
-    worker = new_farm().launch(**{variable: value})
-
-    assert worker.child.wait(START_S) != 0
-    assert "Traceback" not in worker.log
-    assert variable in worker.log

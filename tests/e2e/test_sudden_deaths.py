@@ -274,7 +274,7 @@ def test_a_worker_that_drains_gives_its_job_back_at_once(new_farm: Farms) -> Non
     draining.signal(signal.SIGTERM)
 
     eventually(lambda: job.refresh().record.attempt == 2, within_s=JOB_S)
-    assert draining.child.wait(20) == 0
+    assert draining.child.wait(JOB_S) == 0
     assert farm.status(draining) is None
     succeeded_once(farm, job)
     assert outcomes(job) == ["released", "succeeded"]
@@ -289,7 +289,7 @@ def test_a_worker_that_drains_ends_what_ends_within_the_grace(new_farm: Farms) -
 
     draining.signal(signal.SIGTERM)
 
-    assert draining.child.wait(20) == 0
+    assert draining.child.wait(JOB_S) == 0
     succeeded_once(farm, job)
     assert outcomes(job) == ["succeeded"]
 
@@ -301,6 +301,6 @@ def test_an_idle_worker_ends_at_once_and_takes_comfyui_along(new_farm: Farms) ->
 
     draining.signal(signal.SIGTERM)
 
-    assert draining.child.wait(10) == 0
+    assert draining.child.wait(JOB_S) == 0
     assert not comfy.is_running()
     assert farm.status(draining) is None

@@ -40,7 +40,7 @@ class EmulatorThread:
         self.input = self.settings.folders.input
         patience = Patience(look_again_s=0.01, dead_timeout_s=0.3, reconnect_delay_s=0.05)
         self.client = ComfyClient(self.url, patience=patience)
-        self._http = urllib3.PoolManager(retries=False, timeout=10.0)
+        self._http = urllib3.PoolManager(retries=False, timeout=60.0)
         self._loop = asyncio.new_event_loop()
         self._serving = self._loop.create_task(serve(self.settings, Console(io.StringIO())))
         self._thread = threading.Thread(target=self._run, name="emulator", daemon=True)
@@ -67,7 +67,7 @@ class EmulatorThread:
         """Be gone: connections break, nobody listens. Does nothing the second time."""
         with contextlib.suppress(RuntimeError):  # it is gone
             self._loop.call_soon_threadsafe(self._serving.cancel)
-        self._thread.join(10.0)
+        self._thread.join(60.0)
 
     def anew(self, *arguments: str) -> EmulatorThread:
         """Another one over the same folders, when this one is gone."""

@@ -21,7 +21,7 @@ from typing import Self
 
 _PIECE_BYTES = 1 << 16
 _STALL_POLL_S = 0.02
-_START_DEADLINE_S = 10.0
+_START_DEADLINE_S = 60.0
 
 
 class Mode(StrEnum):

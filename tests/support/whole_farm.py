@@ -67,7 +67,7 @@ class WorkerProcess:
         self.name = name
         self.folder = folder
         self.lines: list[str] = []
-        self._http = urllib3.PoolManager(retries=False, timeout=10.0)
+        self._http = urllib3.PoolManager(retries=False, timeout=60.0)
         folder.mkdir(parents=True, exist_ok=True)
         self.child = Child.start(
             [*inside, sys.executable, *command],

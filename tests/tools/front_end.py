@@ -96,7 +96,7 @@ def _served(static: Path, definitions: Definitions, packs: Sequence[Pack]) -> It
     finally:
         asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(60)
         loop.close()
 
 

@@ -47,7 +47,7 @@ class Cutter:
             _shut(client)
             _shut(server)
         for thread in list(self._threads):
-            thread.join(timeout=10)
+            thread.join(timeout=60)
         self._door.close()
 
     def _spawn(self, work: Callable[..., None], *args: socket.socket) -> None:
@@ -73,7 +73,7 @@ class Cutter:
                 self._lose_answer(server, client)
             else:
                 _pump(server, client)
-            upstream.join(timeout=10)
+            upstream.join(timeout=60)
 
     def _lose_answer(self, server: socket.socket, client: socket.socket) -> None:
         self._answers_to_lose -= 1

@@ -46,7 +46,7 @@ class Exporter:
         return next((match[0] for match in found if match), None)
 
     def scrape(self) -> str:
-        with urllib.request.urlopen(str(self.url), timeout=10) as answer:
+        with urllib.request.urlopen(str(self.url), timeout=60) as answer:
             text: str = answer.read().decode()
         return text
 

@@ -97,7 +97,7 @@ def test_a_job_is_followed_to_its_files(client: Comfy, worker: HandWorker, tmp_p
     assert seen[-1] is last
     assert last.status == "succeeded"
     assert any(isinstance(each, OutputReady) for each in seen[:-1])
-    done = client.jobs.get(job.id).wait(timeout=10)
+    done = client.jobs.get(job.id).wait(timeout=60)
     output = done.get_outputs("9")[0]
     assert (output.name, output.type, output.size_bytes) == ("clip.mp4", "video", len(CLIP))
     assert output.to_file(tmp_path / "a.mp4").read_bytes() == CLIP
@@ -342,7 +342,7 @@ def test_the_async_client_does_all_of_it(
                 if not ended:
                     ended = True
                     await asyncio.to_thread(worker.succeed, job.id)
-            await job.wait(timeout=10)
+            await job.wait(timeout=60)
             assert [each.id async for each in client.list_jobs(metadata={"shot": "1"})] == [job.id]
             assert (await job.get_workflow()).format == "api"
             assert (await client.jobs.get(job.id)).status == "succeeded"

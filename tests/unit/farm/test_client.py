@@ -271,7 +271,7 @@ def test_waiting_ends_with_the_job(farm: Farm, store: MemoryJobStore, storage: F
     worker = threading.Timer(0.05, render, (store, storage, job.job_id))
     worker.start()
 
-    job.wait(timeout_s=10)
+    job.wait(timeout_s=60)
 
     assert job.state is JobState.SUCCEEDED
     worker.join()
@@ -283,7 +283,7 @@ def test_waiting_for_a_job_that_fails_says_why(farm: Farm, store: MemoryJobStore
     store.fail(job.job_id, 1, an_error(message="the disk is full"), retry_in_s=None)
 
     with pytest.raises(JobFailed, match="the disk is full"):
-        job.wait(timeout_s=10)
+        job.wait(timeout_s=60)
 
 
 def test_waiting_too_short_leaves_the_job_alone(farm: Farm) -> None:
@@ -344,7 +344,7 @@ def test_who_waits_for_a_canceled_job_is_told_why(farm: Farm, reason: str, told:
     job.cancel(reason=reason)
 
     with pytest.raises(JobFailed, match=f"canceled: {told}") as failed:
-        job.wait(timeout_s=1.0)
+        job.wait(timeout_s=60)
 
     assert (failed.value.state, failed.value.reason) == (JobState.CANCELED, told)
 

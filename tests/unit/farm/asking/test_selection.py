@@ -124,7 +124,7 @@ def test_waiting_for_many_ends_when_all_have_however_they_did(
         else:
             store.fail(job.job_id, 1, error, retry_in_s=None)
 
-    ended = farm.wait_many([job.job_id for job in jobs.values()], timeout_s=5)
+    ended = farm.wait_many([job.job_id for job in jobs.values()], timeout_s=60)
 
     assert [job.state for job in ended] == [JobState.SUCCEEDED, JobState.FAILED, JobState.SUCCEEDED]
 

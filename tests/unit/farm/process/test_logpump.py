@@ -131,7 +131,7 @@ def test_a_childs_line_has_its_level_and_no_colours(
 
     os.write(writing, printed)
     os.close(writing)
-    pump.join(10)
+    pump.join(60)
 
     assert [(line.text, line.level, line.bar) for line in pump.tail(10)] == lines
 

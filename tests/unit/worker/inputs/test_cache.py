@@ -41,7 +41,7 @@ class CountingStorage(FolderStorage):
     ) -> StoredFile:
         self.downloads += 1
         if self.gate is not None:
-            self.gate.wait(10)
+            self.gate.wait(60)
         return super().download(key, path, bucket=bucket, sha256=sha256, progress=progress, stop=stop)
 
 

@@ -251,7 +251,7 @@ def test_a_server_that_drips_is_given_up_in_time(site: Site, tmp_path: Path) -> 
 
     over.set()
     assert "took longer than 0.5 s" in reason
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\n"], ids=["nothing", "half a header"])
@@ -276,8 +276,8 @@ def test_a_server_that_falls_silent_does_not_outlast_a_stop(sent: bytes, tmp_pat
                 f"http://127.0.0.1:{server.getsockname()[1]}/x", tmp_path / "x", stop=stop.is_set
             )
 
-        thread.join(timeout=20)
-        assert time.monotonic() - started < 15  # a socket alone would have waited 30 s
+        thread.join(timeout=60)
+        assert time.monotonic() - started < 25  # a socket alone would have waited 30 s
 
 
 def test_a_header_that_drips_is_given_up_in_time(tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_a_header_that_drips_is_given_up_in_time(tmp_path: Path) -> None:
 
         reason = refusal(f"http://127.0.0.1:{server.getsockname()[1]}/x", tmp_path / "x", UrlFetcher(limits))
 
-        thread.join(timeout=20)
+        thread.join(timeout=60)
         assert not thread.is_alive()
         assert "took longer than 0.5 s" in reason
 

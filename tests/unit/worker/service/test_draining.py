@@ -75,9 +75,9 @@ def test_a_job_that_does_not_fit_the_grace_is_given_back_at_once_and_announced(d
     desk.so_far(lease, fraction=0.1, eta_s=500.0)
     began = time.monotonic()
 
-    desk.draining.end(grace_s=30.0)
+    desk.draining.end(grace_s=300.0)
 
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 100
     assert state(desk, lease) is JobState.QUEUED
     assert lease.stopped.is_set()
     assert desk.store.pop_notification(QUEUE, 5) == lease.claim.job_id
@@ -94,7 +94,7 @@ def test_a_second_request_waits_no_longer_for_a_job_that_would_have_fit(desk: De
     desk.draining.end(600.0)
 
     assert state(desk, lease) is JobState.QUEUED
-    patient.join(10)
+    patient.join(60)
     assert not patient.is_alive()
 
 
