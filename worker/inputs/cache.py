@@ -18,12 +18,12 @@ from comfy.protocol.outputs import MediaKind
 from comfy.protocol.sniff import HEAD_BYTES, sniff
 from farm.asking.sources import public_source, without_pin
 from farm.errors import TransferStopped
-from farm.outside.proxy import proxy_of
+from farm.outside.dial import dialer_of
 from farm.settings.worker import WorkerSettings
 from farm.storage import Storage
 from farm.storage.base import sha256_of
-from worker.inputs.fetch import FetchLimits, UrlFetcher
-from worker.inputs.sources import TIME_LIMIT_S, SourceReader, Stop, unavailable
+from worker.inputs.fetch import UrlFetcher
+from worker.inputs.sources import SourceReader, Stop, unavailable
 
 log = logging.getLogger(__name__)
 
@@ -69,12 +69,9 @@ class InputCache:
         # To another user, who is ComfyUI, the folders open only the names of its jobs' inputs.
         self._mode = 0o644 if settings.comfy_user else 0o600
         self._cache_bytes = settings.input_cache_mib << 20
-        limits = FetchLimits(
-            size_bytes=limit_bytes, time_s=TIME_LIMIT_S, allow_private=settings.allow_private_urls
-        )
         self._reader = SourceReader(
             storage,
-            fetcher or UrlFetcher(limits, proxy=proxy_of(settings)),
+            fetcher or UrlFetcher(dialer_of(settings), size_bytes=limit_bytes),
             limit_bytes=limit_bytes,
             folders=[Path(each) for each in settings.input_folders.split(":") if each],
         )

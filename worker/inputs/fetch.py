@@ -5,9 +5,7 @@ Each redirect is a new URL and is checked again.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult
@@ -15,14 +13,13 @@ from urllib.parse import SplitResult
 from urllib3.exceptions import HTTPError
 
 from comfy.protocol.sniff import HEAD_BYTES
-from farm.outside.addresses import resolve
 from farm.outside.cutoff import Cutoff, OutOfTime
-from farm.outside.dial import AddressRefused, Dialer, NoAnswer, Resolver, split
-from farm.outside.proxy import Proxy
+from farm.outside.dial import AddressRefused, Dialer, NoAnswer, split
 
 if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
 
+TIME_LIMIT_S: Final = 600.0  # for one file
 _REDIRECTS: Final = 5
 _PIECE_BYTES: Final = 1 << 18
 _TRIES: Final = 4
@@ -36,34 +33,14 @@ class FetchRefused(Exception):
     """The URL is not fetched, or has not what was asked for; trying again changes nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FetchLimits:
-    """What a fetch may cost, and where it may lead."""
-
-    size_bytes: int
-    time_s: float = 600.0  # in all, redirects and repeated tries included
-    allow_private: bool = False
-
-
 class UrlFetcher:
     """Fetches http(s) URLs into files."""
 
-    def __init__(
-        self,
-        limits: FetchLimits,
-        *,
-        proxy: Proxy | None = None,
-        resolver: Resolver = resolve,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
-        """Prepare.
-
-        Args:
-            proxy: leads to public addresses; all others are reached without it, where they are allowed.
-            resolver, tls: for names that DNS does not know and certificates of one's own.
-        """
-        self._limits = limits
-        self._dialer = Dialer(allow_private=limits.allow_private, proxy=proxy, resolver=resolver, tls=tls)
+    def __init__(self, dialer: Dialer, *, size_bytes: int, time_s: float = TIME_LIMIT_S) -> None:
+        """`time_s` is for one file in all, redirects and repeated tries included."""
+        self._dialer = dialer
+        self._size_bytes = size_bytes
+        self._time_s = time_s
 
     def fetch(
         self,
@@ -85,12 +62,12 @@ class UrlFetcher:
             OSError: the file cannot be written.
         """
         try:
-            with Cutoff(self._limits.time_s, stop, "input") as cutoff:
+            with Cutoff(self._time_s, stop, "input") as cutoff:
                 self._try(url, path, look, cutoff)
         except AddressRefused as exc:
             raise FetchRefused(str(exc)) from exc
         except OutOfTime as exc:
-            raise FetchRefused(f"it took longer than {self._limits.time_s:g} s") from exc
+            raise FetchRefused(f"it took longer than {self._time_s:g} s") from exc
 
     def _try(self, url: str, path: Path, look: Look, cutoff: Cutoff) -> None:
         wait_s = _FIRST_WAIT_S
@@ -134,7 +111,7 @@ class UrlFetcher:
                 while piece := response.read1(_PIECE_BYTES, decode_content=False):
                     head = _judged(head, piece, look)
                     received += len(piece)
-                    if received > self._limits.size_bytes:
+                    if received > self._size_bytes:
                         raise self._too_large()
                     cutoff.check()
                     file.write(piece)
@@ -153,11 +130,11 @@ class UrlFetcher:
         if packed != "identity":
             raise FetchRefused(f"the server sends it packed ({packed[:20]}), though it was asked not to")
         declared = response.headers.get("Content-Length", "")
-        if declared.isdigit() and int(declared) > self._limits.size_bytes:
+        if declared.isdigit() and int(declared) > self._size_bytes:
             raise self._too_large()
 
     def _too_large(self) -> FetchRefused:
-        return FetchRefused(f"it is larger than {self._limits.size_bytes >> 20} MiB (FARM_INPUT_LIMIT_MIB)")
+        return FetchRefused(f"it is larger than {self._size_bytes >> 20} MiB (FARM_INPUT_LIMIT_MIB)")
 
 
 def _judged(head: bytes, piece: bytes, look: Look) -> bytes:

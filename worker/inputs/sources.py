@@ -6,7 +6,6 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from comfy.protocol.sniff import HEAD_BYTES, sniff
@@ -20,9 +19,7 @@ from farm.errors import (
     TransferStopped,
 )
 from farm.storage import Storage, parse_s3_uri
-from worker.inputs.fetch import FetchRefused, UrlFetcher
-
-TIME_LIMIT_S: Final = 600.0  # for one file
+from worker.inputs.fetch import TIME_LIMIT_S, FetchRefused, UrlFetcher
 
 Stop = Callable[[], bool]
 

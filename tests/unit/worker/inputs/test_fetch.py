@@ -27,10 +27,18 @@ from farm.errors import TransferStopped
 from farm.outside import dial
 from farm.outside.addresses import Address, is_public
 from worker.inputs import fetch
-from worker.inputs.fetch import FetchLimits, FetchRefused, UrlFetcher
+from worker.inputs.fetch import FetchRefused, UrlFetcher
 
 PUBLIC = ipaddress.ip_address("93.184.215.14")
-ANYWHERE = FetchLimits(size_bytes=1 << 20, time_s=20.0, allow_private=True)
+
+
+def anywhere(*, size_bytes: int = 1 << 20, time_s: float = 60.0, **dialer: Any) -> UrlFetcher:
+    """One that may call this machine too."""
+    return UrlFetcher(dial.Dialer(allow_private=True, **dialer), size_bytes=size_bytes, time_s=time_s)
+
+
+def of_the_internet(**dialer: Any) -> UrlFetcher:
+    return UrlFetcher(dial.Dialer(**dialer), size_bytes=1 << 20)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -127,7 +135,7 @@ def test_an_address_of_the_internet_is_public(address: str) -> None:
     "host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "127.1", "[::1]", "[::ffff:127.0.0.1]", "0"]
 )
 def test_no_spelling_of_loopback_gets_through(site: Site, tmp_path: Path, host: str) -> None:
-    fetcher = UrlFetcher(FetchLimits(size_bytes=1 << 20))
+    fetcher = of_the_internet()
 
     reason = refusal(f"http://{host}:{site.server_port}/x.png", tmp_path / "x", fetcher)
 
@@ -141,9 +149,7 @@ def test_a_redirect_into_our_own_network_is_refused(
     site.answer = lambda request: give(request, b"", 302, Location=f"{site.url}/secret")
     first = iter([True])  # the first server stands for one of the internet, whatever its address here
     monkeypatch.setattr(dial, "is_public", lambda address: next(first, False) or is_public(address))
-    fetcher = UrlFetcher(
-        FetchLimits(size_bytes=1 << 20), resolver=lambda host, port: [ipaddress.ip_address("127.0.0.1")]
-    )
+    fetcher = of_the_internet(resolver=lambda host, port: [ipaddress.ip_address("127.0.0.1")])
 
     reason = refusal(f"http://images.example:{site.server_port}/x.png", tmp_path / "x", fetcher)
 
@@ -159,9 +165,7 @@ def test_a_name_is_resolved_once_and_pinned(site: Site, tmp_path: Path) -> None:
         asked.append(host)
         return [ipaddress.ip_address("127.0.0.1")]
 
-    UrlFetcher(ANYWHERE, resolver=rebinding).fetch(
-        f"http://images.example:{site.server_port}/x.png", tmp_path / "x"
-    )
+    anywhere(resolver=rebinding).fetch(f"http://images.example:{site.server_port}/x.png", tmp_path / "x")
 
     assert asked == ["images.example"]
     assert site.requests[0][1]["Host"] == f"images.example:{site.server_port}"
@@ -177,13 +181,13 @@ def test_only_public_addresses_of_a_name_are_tried() -> None:
     "url", ["ftp://host/x", "gopher://host/", "file:///etc/passwd", "//host/x", "http://"]
 )
 def test_only_http_is_fetched(tmp_path: Path, url: str) -> None:
-    refusal(url, tmp_path / "x", UrlFetcher(ANYWHERE))
+    refusal(url, tmp_path / "x", anywhere())
 
 
 def test_a_redirect_to_another_scheme_is_refused(site: Site, tmp_path: Path) -> None:
     site.answer = lambda request: give(request, b"", 302, Location="file:///etc/passwd")
 
-    assert "only http and https" in refusal(f"{site.url}/x", tmp_path / "x", UrlFetcher(ANYWHERE))
+    assert "only http and https" in refusal(f"{site.url}/x", tmp_path / "x", anywhere())
 
 
 def test_redirects_are_followed_but_not_for_ever(site: Site, tmp_path: Path) -> None:
@@ -193,10 +197,10 @@ def test_redirects_are_followed_but_not_for_ever(site: Site, tmp_path: Path) -> 
         else give(request, b"", 307, Location="/there" if request.path == "/here" else "/loop")
     )
 
-    UrlFetcher(ANYWHERE).fetch(f"{site.url}/here", tmp_path / "x")
+    anywhere().fetch(f"{site.url}/here", tmp_path / "x")
 
     assert (tmp_path / "x").read_bytes() == b"a picture"
-    assert "redirects more than 5 times" in refusal(f"{site.url}/loop", tmp_path / "y", UrlFetcher(ANYWHERE))
+    assert "redirects more than 5 times" in refusal(f"{site.url}/loop", tmp_path / "y", anywhere())
 
 
 def test_a_login_goes_to_its_own_server_only(site: Site, tmp_path: Path) -> None:
@@ -205,7 +209,7 @@ def test_a_login_goes_to_its_own_server_only(site: Site, tmp_path: Path) -> None
         thread.start()
         site.answer = lambda request: give(request, b"", 302, Location=f"{other.url}/x")
 
-        UrlFetcher(ANYWHERE).fetch(f"http://user:pass@127.0.0.1:{site.server_port}/x", tmp_path / "x")
+        anywhere().fetch(f"http://user:pass@127.0.0.1:{site.server_port}/x", tmp_path / "x")
 
         other.shutdown()
         thread.join()
@@ -225,7 +229,7 @@ def test_a_file_that_is_too_large_is_refused(site: Site, tmp_path: Path, declare
 
     site.answer = answer
 
-    reason = refusal(f"{site.url}/x", tmp_path / "x", UrlFetcher(ANYWHERE))
+    reason = refusal(f"{site.url}/x", tmp_path / "x", anywhere())
 
     assert "larger than 1 MiB (FARM_INPUT_LIMIT_MIB)" in reason
 
@@ -244,10 +248,9 @@ def test_a_server_that_drips_is_given_up_in_time(site: Site, tmp_path: Path) -> 
                 return
 
     site.answer = drip
-    limits = FetchLimits(size_bytes=1 << 20, time_s=0.5, allow_private=True)
     started = time.monotonic()
 
-    reason = refusal(f"{site.url}/x", tmp_path / "x", UrlFetcher(limits))
+    reason = refusal(f"{site.url}/x", tmp_path / "x", anywhere(time_s=0.5))
 
     over.set()
     assert "took longer than 0.5 s" in reason
@@ -272,7 +275,7 @@ def test_a_server_that_falls_silent_does_not_outlast_a_stop(sent: bytes, tmp_pat
         started = time.monotonic()
 
         with pytest.raises(TransferStopped):
-            UrlFetcher(ANYWHERE).fetch(
+            anywhere().fetch(
                 f"http://127.0.0.1:{server.getsockname()[1]}/x", tmp_path / "x", stop=stop.is_set
             )
 
@@ -293,9 +296,9 @@ def test_a_header_that_drips_is_given_up_in_time(tmp_path: Path) -> None:
 
         thread = threading.Thread(target=drip)
         thread.start()
-        limits = FetchLimits(size_bytes=1 << 20, time_s=0.5, allow_private=True)
 
-        reason = refusal(f"http://127.0.0.1:{server.getsockname()[1]}/x", tmp_path / "x", UrlFetcher(limits))
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/x"
+        reason = refusal(url, tmp_path / "x", anywhere(time_s=0.5))
 
         thread.join(timeout=60)
         assert not thread.is_alive()
@@ -317,7 +320,6 @@ def test_what_begins_wrong_is_not_downloaded(site: Site, tmp_path: Path) -> None
             cut.set()
 
     site.answer = answer
-    limits = FetchLimits(size_bytes=1 << 30, time_s=20.0, allow_private=True)
     seen: list[bytes] = []
 
     def look(head: bytes) -> str:
@@ -325,7 +327,7 @@ def test_what_begins_wrong_is_not_downloaded(site: Site, tmp_path: Path) -> None
         return "it is a page"
 
     with pytest.raises(FetchRefused, match="it is a page"):
-        UrlFetcher(limits).fetch(f"{site.url}/x.png", tmp_path / "x", look=look)
+        anywhere(size_bytes=1 << 30).fetch(f"{site.url}/x.png", tmp_path / "x", look=look)
 
     assert cut.wait(20)
     assert seen == [(b"<html>" * 100)[:HEAD_BYTES]]
@@ -335,14 +337,14 @@ def test_a_file_shorter_than_what_is_looked_at_is_looked_at_too(site: Site, tmp_
     site.answer = lambda request: give(request, b"no")
 
     with pytest.raises(FetchRefused, match="begins with b'no'"):
-        UrlFetcher(ANYWHERE).fetch(f"{site.url}/x", tmp_path / "x", look=lambda head: f"begins with {head!r}")
+        anywhere().fetch(f"{site.url}/x", tmp_path / "x", look=lambda head: f"begins with {head!r}")
 
 
 def test_nothing_is_unpacked(site: Site, tmp_path: Path) -> None:
     bomb = gzip.compress(b"\x89PNG\r\n\x1a\n" + bytes(50 << 20))
     site.answer = lambda request: give(request, bomb, Content_Encoding="gzip")
 
-    reason = refusal(f"{site.url}/x.png", tmp_path / "x", UrlFetcher(ANYWHERE))
+    reason = refusal(f"{site.url}/x.png", tmp_path / "x", anywhere())
 
     assert "packed (gzip)" in reason
     assert site.requests[0][1]["Accept-Encoding"] == "identity"
@@ -352,7 +354,7 @@ def test_nothing_is_unpacked(site: Site, tmp_path: Path) -> None:
 def test_a_redirect_that_cannot_be_read_is_refused(site: Site, tmp_path: Path, location: str) -> None:
     site.answer = lambda request: give(request, b"", 302, Location=location)
 
-    assert refusal(f"{site.url}/x", tmp_path / "x", UrlFetcher(ANYWHERE))
+    assert refusal(f"{site.url}/x", tmp_path / "x", anywhere())
 
 
 @pytest.mark.parametrize(
@@ -360,7 +362,7 @@ def test_a_redirect_that_cannot_be_read_is_refused(site: Site, tmp_path: Path, l
 )
 def test_the_metadata_of_a_cloud_is_refused_by_its_address(tmp_path: Path, name: str) -> None:
     metadata = ipaddress.ip_address("169.254.169.254")
-    fetcher = UrlFetcher(FetchLimits(size_bytes=1), resolver=lambda host, port: [metadata])
+    fetcher = of_the_internet(resolver=lambda host, port: [metadata])
 
     assert "private or local address" in refusal(f"http://{name}/latest/", tmp_path / "x", fetcher)
 
@@ -370,7 +372,7 @@ def test_a_server_that_stays_down_is_told_in_words(tmp_path: Path, monkeypatch: 
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
 
-    reason = refusal(f"http://127.0.0.1:{port}/x?sig=secret", tmp_path / "x", UrlFetcher(ANYWHERE))
+    reason = refusal(f"http://127.0.0.1:{port}/x?sig=secret", tmp_path / "x", anywhere())
 
     assert reason.startswith("127.0.0.1 does not answer: ")
     assert reason.endswith("(4 tries)")
@@ -380,7 +382,7 @@ def test_a_server_that_stays_down_is_told_in_words(tmp_path: Path, monkeypatch: 
 def test_a_busy_server_is_asked_again(site: Site, tmp_path: Path) -> None:
     site.answer = lambda request: give(request, b"a picture", 503 if len(site.requests) == 1 else 200)
 
-    UrlFetcher(ANYWHERE).fetch(f"{site.url}/x", tmp_path / "x")
+    anywhere().fetch(f"{site.url}/x", tmp_path / "x")
 
     assert (tmp_path / "x").read_bytes() == b"a picture"
     assert len(site.requests) == 2
@@ -391,7 +393,7 @@ def test_a_download_that_breaks_off_is_begun_again(site: Site, tmp_path: Path) -
         request, b"a pic" if len(site.requests) == 1 else b"a picture", Content_Length="9"
     )
 
-    UrlFetcher(ANYWHERE).fetch(f"{site.url}/x", tmp_path / "x")
+    anywhere().fetch(f"{site.url}/x", tmp_path / "x")
 
     assert (tmp_path / "x").read_bytes() == b"a picture"
 
@@ -399,7 +401,7 @@ def test_a_download_that_breaks_off_is_begun_again(site: Site, tmp_path: Path) -
 def test_a_file_that_is_not_there_is_not_asked_for_again(site: Site, tmp_path: Path) -> None:
     site.answer = lambda request: give(request, b"", 404)
 
-    assert "answered 404" in refusal(f"{site.url}/x", tmp_path / "x", UrlFetcher(ANYWHERE))
+    assert "answered 404" in refusal(f"{site.url}/x", tmp_path / "x", anywhere())
     assert len(site.requests) == 1
 
 
@@ -411,7 +413,7 @@ def test_https_is_checked_against_the_name_not_the_address(site: Site, tmp_path:
     server_side.sni_callback = lambda _socket, name, _context: names.append(name)
     site.socket = server_side.wrap_socket(site.socket, server_side=True)
     ours = ssl.create_default_context(cafile=str(certificate))
-    fetcher = UrlFetcher(ANYWHERE, resolver=lambda host, port: [ipaddress.ip_address("127.0.0.1")], tls=ours)
+    fetcher = anywhere(resolver=lambda host, port: [ipaddress.ip_address("127.0.0.1")], tls=ours)
 
     fetcher.fetch(f"https://images.example:{site.server_port}/x.png", tmp_path / "x")
     wrong = refusal(f"https://other.example:{site.server_port}/x.png", tmp_path / "y", fetcher)

@@ -17,9 +17,10 @@ from pydantic import SecretStr
 
 from farm.errors import SettingsError
 from farm.outside.addresses import Address
+from farm.outside.dial import Dialer
 from farm.outside.proxy import Proxy, proxy_of
 from farm.settings.worker import WorkerSettings
-from worker.inputs.fetch import FetchLimits, FetchRefused, UrlFetcher
+from worker.inputs.fetch import FetchRefused, UrlFetcher
 
 PUBLIC = "93.184.215.14"
 # A proxy as people run them: CONNECT, a password, one thread a connection; every name leads to one server.
@@ -107,8 +108,8 @@ def resolves_to(*addresses: str) -> Any:
 
 
 def fetcher(proxy: Proxy, *addresses: str, allow_private: bool = False) -> UrlFetcher:
-    limits = FetchLimits(size_bytes=1 << 20, time_s=20.0, allow_private=allow_private)
-    return UrlFetcher(limits, proxy=proxy, resolver=resolves_to(*addresses))
+    dialer = Dialer(allow_private=allow_private, proxy=proxy, resolver=resolves_to(*addresses))
+    return UrlFetcher(dialer, size_bytes=1 << 20)
 
 
 @pytest.mark.parametrize("login", ["", "me:s3cret", "m%40e:s%2F3cret"])
@@ -194,7 +195,8 @@ def test_variables_that_were_meant_for_others_lead_no_input_through_a_proxy(
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
 
-    limits = FetchLimits(size_bytes=1 << 20, time_s=20.0, allow_private=True)
-    UrlFetcher(limits).fetch(f"http://127.0.0.1:{site}/fox.png", tmp_path / "fox.png")
+    UrlFetcher(Dialer(allow_private=True), size_bytes=1 << 20).fetch(
+        f"http://127.0.0.1:{site}/fox.png", tmp_path / "fox.png"
+    )
 
     assert Site.hosts == [f"127.0.0.1:{site}"]
