@@ -12,13 +12,13 @@ from jsonschema import Draft202012Validator
 
 from tests.support.gateway import Answer
 
-_FILE = Path(__file__).parents[1] / "data" / "comfy_api_v2.openapi.yaml"
+FILE = Path(__file__).parents[1] / "data" / "comfy_api_v2.openapi.yaml"
 
 
 @cache
 def specification() -> dict[str, Any]:
     """The file, with `nullable` as JSON Schema says it."""
-    loaded = _plain(yaml.safe_load(_FILE.read_text(encoding="utf-8")))
+    loaded = _plain(yaml.safe_load(FILE.read_text(encoding="utf-8")))
     assert isinstance(loaded, dict)
     return loaded
 
