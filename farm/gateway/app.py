@@ -112,7 +112,8 @@ def refused(door: Door, refusal: Refusal) -> Response:
     if refusal.status in (408, 413):
         headers["Connection"] = "close"
     # Escaped to ASCII: a refusal may quote half of a surrogate pair, which UTF-8 cannot say.
-    return Response(json.dumps(door.shape(refusal)), refusal.status, headers, "application/json")
+    status = door.unreadable if refusal.status == 400 else refusal.status
+    return Response(json.dumps(door.shape(refusal)), status, headers, "application/json")
 
 
 def _preflight() -> Response:

@@ -20,6 +20,7 @@ from comfy.wan.parameters import read_number
 from farm.gateway.refusals import Refusal, bad_request
 
 _SLOWEST_BYTES_PER_S: Final = 1 << 10
+_LONGEST_ONCE: Final = 255
 _DRAINED_BYTES: Final = 64 << 20
 _DRAINED_S: Final = 2.0
 _MOST_FIELDS: Final = 40
@@ -103,6 +104,18 @@ def check_query(request: Request, known: Collection[str]) -> None:
             raise bad_request(f"there is no {name[:64]!r} in a query here; {takes}", param=name[:64])
         if not value:
             raise bad_request(f"{name} is empty; leave it out", param=name)
+
+
+def once_of(request: Request) -> str | None:
+    """The key by which a request is made once.
+
+    Raises:
+        Refusal: it can be none.
+    """
+    once = request.headers.get("idempotency-key")
+    if once is not None and not 0 < len(once) <= _LONGEST_ONCE:
+        raise bad_request(f"an Idempotency-Key has 1 to {_LONGEST_ONCE} characters")
+    return once
 
 
 def media_type_of(request: Request) -> str:

@@ -60,4 +60,5 @@ class Door:
     prefix: str  # of its paths; "" for the root
     calls: Sequence[Call]
     shape: Callable[[Refusal], dict[str, Any]]  # the JSON body of a refusal
+    unreadable: int = 400  # the status of what cannot be read as a request
     strict: bool = False  # refuses words of a query that a call does not know; contracts of others do not

@@ -19,7 +19,7 @@ from farm.errors import NoResult, WorkerNotFound
 from farm.fleet.planning import JobPlan
 from farm.fleet.sites import site_nowhere
 from farm.gateway.asked import asked
-from farm.gateway.bodies import json_object
+from farm.gateway.bodies import json_object, once_of
 from farm.gateway.comfy.files import Content, content_response
 from farm.gateway.door import Call, Door, Visit
 from farm.gateway.forms import FORMS
@@ -46,7 +46,7 @@ _OF_WORKERS: Final = (
 
 async def submit(visit: Visit) -> Response:
     """Queue a job: a graph in either of ComfyUI's formats, or a template; options as `Farm.submit` has."""
-    once = visit.request.headers.get("idempotency-key")
+    once = once_of(visit.request)
     request, used = await asked(visit)
     job = await visit.tenancy.submit(request, once=once)
     if used:

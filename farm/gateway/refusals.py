@@ -60,6 +60,16 @@ def bad_request(message: str, **details: Any) -> Refusal:
     return Refusal(status=400, code="invalid_request", message=message, details=details)
 
 
+def used_up() -> Refusal:
+    """An idempotency key that came a second time."""
+    return Refusal(
+        status=422,
+        code="idempotency_key_reuse",
+        message="this Idempotency-Key was used, and each is good for one request; "
+        "list the jobs to find the one that it made",
+    )
+
+
 # The first row that fits counts. Without a sentence of ours the error's own is told: it is about the request.
 _ROWS: Final[Sequence[tuple[type[FarmError], int, str, str]]] = (
     (StoreUnavailable, 503, "store_unavailable", "the job store (Redis) does not answer; try again"),

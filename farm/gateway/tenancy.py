@@ -27,7 +27,7 @@ from farm.errors import (
 )
 from farm.gateway.house import House
 from farm.gateway.keys import Caller
-from farm.gateway.refusals import Refusal
+from farm.gateway.refusals import Refusal, used_up
 from farm.job import JobRecord, JobState, is_job_id
 from farm.store.base import Page
 from farm.store.codec import cursor_behind
@@ -173,12 +173,7 @@ class Tenancy:
             case Entry.IN:
                 return place
             case Entry.USED:
-                raise Refusal(
-                    status=422,
-                    code="idempotency_key_reuse",
-                    message="this Idempotency-Key was used, and each is good for one request; "
-                    "list the jobs to find the one that it made",
-                )
+                raise used_up()
             case Entry.FULL:
                 message = f"{place.open_jobs:,} jobs of yours wait or run, the most that may at a time"
             case Entry.FARM_FULL:

@@ -13,11 +13,11 @@ from starlette.datastructures import UploadFile
 from starlette.responses import JSONResponse, Response
 
 from farm.errors import JobNotFound
-from farm.gateway.bodies import form_of, json_object
+from farm.gateway.bodies import form_of, json_object, once_of
 from farm.gateway.comfy import files, shapes
 from farm.gateway.comfy.shapes import OutputFile
 from farm.gateway.door import Visit
-from farm.gateway.refusals import Refusal, bad_request
+from farm.gateway.refusals import Refusal, bad_request, used_up
 from farm.storage.keys import UNKNOWN_MEDIA_TYPE, parse_s3_uri
 from farm.store.redis.assets import Asset, StoredBlob
 
@@ -32,6 +32,7 @@ _PIECE_BYTES: Final = 1 << 20
 
 async def upload(visit: Visit) -> Response:
     """Take one file, all of it before any of it is stored."""
+    once = once_of(visit.request)
     async with form_of(visit.request) as form:
         file = form.get("file")
         if not isinstance(file, UploadFile):
@@ -46,6 +47,10 @@ async def upload(visit: Visit) -> Response:
             raise Refusal(
                 status=409, code="hash_mismatch", message="these are not the bytes of expected_hash"
             )
+        # What was refused for its content has not used up its key.
+        house = visit.house
+        if once is not None and not await house.farm.call(house.book.use, visit.caller.tenant, once):
+            raise used_up()
         known = await _known(visit, digest)
         blob = known or StoredBlob(
             blake3=digest,

@@ -10,29 +10,26 @@ from starlette.responses import JSONResponse, Response
 
 from farm.asking.graphs import with_values
 from farm.errors import InvalidJob
-from farm.gateway.bodies import json_object, number_of
+from farm.gateway.bodies import json_object, number_of, once_of
 from farm.gateway.comfy import assets, shapes
 from farm.gateway.comfy.files import Links
 from farm.gateway.comfy.stream import frames
 from farm.gateway.comfy.submitting import invalid_workflow, labels_of, read_submission
 from farm.gateway.door import Call, Door, Visit
 from farm.gateway.keys import Scope
-from farm.gateway.refusals import Refusal, bad_request
+from farm.gateway.refusals import Refusal
 from farm.gateway.streams import EventStream
 from farm.gateway.tenancy import CURSOR
 from farm.job import JobRecord
 
 _FILTER: Final = re.compile(r"metadata\[(.*)\]")
 _MOST: Final = 100  # jobs of one page
-_LONGEST_KEY: Final = 255
 
 
 async def submit(visit: Visit) -> Response:
     """Queue a job; 201 means that it is stored."""
     body = await json_object(visit.request)
-    once = visit.request.headers.get("idempotency-key")
-    if once is not None and not 0 < len(once) <= _LONGEST_KEY:
-        raise bad_request(f"an Idempotency-Key has 1 to {_LONGEST_KEY} characters")
+    once = once_of(visit.request)
     submission = await read_submission(visit, body)
     try:
         job = await visit.tenancy.submit(submission.request, once=once)
@@ -113,4 +110,10 @@ _CALLS: Final[Sequence[Call]] = (
     Call(method="DELETE", path="/assets/{id}", handler=assets.delete, scope=Scope.SUBMIT),
 )
 
-COMFY: Final = Door(name="Comfy API v2", prefix=shapes.PREFIX, calls=_CALLS, shape=shapes.error)
+COMFY: Final = Door(
+    name="Comfy API v2",
+    prefix=shapes.PREFIX,
+    calls=_CALLS,
+    shape=shapes.error,
+    unreadable=422,  # a 400 stands nowhere in the contract
+)

@@ -88,7 +88,7 @@ class DoorBook(RedisCommands):
         A place that is neither `settle`d nor `leave`d is free again after a minute.
         """
         ticket = f"t{secrets.token_hex(12)}"
-        name = "" if once is None else hashlib.sha256(f"{tenant}\n{once}".encode()).hexdigest()[:32]
+        name = "" if once is None else _once_name(tenant, once)
         word, open_jobs, waiting = self._run(
             "enter", tenant, ticket, most_open, most_waiting, name, round(_ONCE_S * 1000)
         )
@@ -100,6 +100,11 @@ class DoorBook(RedisCommands):
             open_jobs=int(open_jobs),
             waiting=int(waiting),
         )
+
+    def use(self, tenant: str, once: str) -> bool:
+        """Use up an idempotency key for what takes no place; whether it was good."""
+        name = self.keys.once(_once_name(tenant, once))
+        return bool(self._command("SET", name, "", "NX", "PX", round(_ONCE_S * 1000)))
 
     def settle(self, place: Place, job_id: str) -> None:
         """The job is stored: it takes the place."""
@@ -113,6 +118,10 @@ class DoorBook(RedisCommands):
         if place.once:
             commands.append(["DEL", self.keys.once(place.once)])
         self._commands(commands)
+
+
+def _once_name(tenant: str, once: str) -> str:
+    return hashlib.sha256(f"{tenant}\n{once}".encode()).hexdigest()[:32]
 
 
 def _text_map(found: Mapping[bytes, bytes] | list[bytes]) -> dict[str, str]:

@@ -43,11 +43,12 @@ class Client:
         assert broken_promises(method, path, answer) == [], answer.body
         return answer
 
-    def upload(self, body: bytes, *, kind: str = f"multipart/form-data; boundary={BOUNDARY}") -> Answer:
-        """Send a form; what is refused for its form has no place in the specification."""
-        return self._gateway.ask(
-            ASSETS, method="POST", key=self._key, body=body, headers={"Content-Type": kind}
-        )
+    def upload(
+        self, body: bytes, *, kind: str = f"multipart/form-data; boundary={BOUNDARY}", **headers: str
+    ) -> Answer:
+        """Send a form; what is refused for its size has no place in the specification."""
+        sent = {"Content-Type": kind, **headers}
+        return self._gateway.ask(ASSETS, method="POST", key=self._key, body=body, headers=sent)
 
 
 @pytest.fixture
@@ -157,6 +158,20 @@ def test_bytes_of_somebody_else_cannot_be_claimed_by_their_hash(ask: Client, str
     assert stranger.upload(multipart(content_type="image/png", file_path="a.png")).status == 201
 
 
+def test_the_idempotency_key_of_an_upload_is_good_once_and_for_one_tenant(
+    ask: Client, stranger: Client
+) -> None:
+    once = {"Idempotency-Key": "k"}
+    form = multipart(content_type="image/png", file_path="a.png")
+    wrong = multipart(content_type="image/png", file_path="a.png", expected_hash="blake3:" + "0" * 64)
+
+    assert ask.upload(wrong, **once).code == "hash_mismatch"
+    assert ask.upload(form, **once).status == 201, "what was refused for its content did not use it up"
+    assert ask.upload(form, **once).code == "idempotency_key_reuse"
+    assert stranger.upload(form, **once).status == 201
+    assert ask.upload(form, **{"Idempotency-Key": "x" * 256}).code == "invalid_request"
+
+
 def test_bytes_that_left_the_storage_are_uploaded_again(ask: Client, gateway: Gateway) -> None:
     ask.upload(multipart(content_type="image/png", file_path="a.png"))
     digest = f"blake3:{blake3(b'bytes').hexdigest()}"
@@ -168,13 +183,13 @@ def test_bytes_that_left_the_storage_are_uploaded_again(ask: Client, gateway: Ga
 
 
 BAD_SUBMITS: dict[str, tuple[dict[str, Any], int, str]] = {
-    "no workflow": ({}, 400, "invalid_request"),
-    "a workflow of another kind": ({"workflow": [1]}, 400, "invalid_request"),
+    "no workflow": ({}, 422, "invalid_request"),
+    "a workflow of another kind": ({"workflow": [1]}, 422, "invalid_request"),
     "an empty one": ({"workflow": {}}, 422, "invalid_workflow"),
     "an editor's file": ({"workflow": {"nodes": [], "links": [], "version": 0.4}}, 422, "workflow_format_ui"),
-    "a webhook": ({"workflow": GRAPH, "webhook_url": "https://x.example"}, 400, "invalid_request"),
-    "inputs": ({"workflow": GRAPH, "inputs": {}}, 400, "invalid_request"),
-    "more extra data": ({"workflow": GRAPH, "extra_data": {"a": 1}}, 400, "invalid_request"),
+    "a webhook": ({"workflow": GRAPH, "webhook_url": "https://x.example"}, 422, "invalid_request"),
+    "inputs": ({"workflow": GRAPH, "inputs": {}}, 422, "invalid_request"),
+    "more extra data": ({"workflow": GRAPH, "extra_data": {"a": 1}}, 422, "invalid_request"),
     "a partner key": (
         {"workflow": GRAPH, "extra_data": {"api_key_comfy_org": "secret-7"}},
         422,
@@ -227,20 +242,20 @@ def test_a_bad_submit_is_told_why_and_leaves_nothing(gateway: Gateway, ask: Clie
 def test_a_bad_list_is_refused(gateway: Gateway, query: str, code: str) -> None:
     answer = gateway.ask(f"{JOBS}?{query}", key=gateway.key())
 
-    assert (answer.status, answer.code) in ((400, code), (422, code))
+    assert (answer.status, answer.code) == (422, code)
 
 
 BAD_FORMS: dict[str, tuple[bytes, int, str]] = {
-    "no file": (multipart(file=None, content_type="image/png", file_path="a"), 400, "invalid_request"),
-    "no path": (multipart(content_type="image/png"), 400, "invalid_request"),
-    "no type": (multipart(file_path="a.png"), 400, "invalid_request"),
-    "cut off": (multipart(content_type="image/png", file_path="a.png")[:-40], 400, "invalid_request"),
-    "nothing": (b"", 400, "invalid_request"),
-    "garbage": (b"\x00\xff" * 500, 400, "invalid_request"),
+    "no file": (multipart(file=None, content_type="image/png", file_path="a"), 422, "invalid_request"),
+    "no path": (multipart(content_type="image/png"), 422, "invalid_request"),
+    "no type": (multipart(file_path="a.png"), 422, "invalid_request"),
+    "cut off": (multipart(content_type="image/png", file_path="a.png")[:-40], 422, "invalid_request"),
+    "nothing": (b"", 422, "invalid_request"),
+    "garbage": (b"\x00\xff" * 500, 422, "invalid_request"),
     "two files": (
         multipart(content_type="image/png", file_path="a.png").replace(f"--{BOUNDARY}--\r\n".encode(), b"")
         + multipart(),
-        400,
+        422,
         "invalid_request",
     ),
     "other bytes than it says": (
@@ -255,7 +270,7 @@ BAD_FORMS: dict[str, tuple[bytes, int, str]] = {
     ),
     "a path of two lines": (
         multipart(content_type="image/png", file_path="a\nb"),
-        400,
+        422,
         "invalid_request",
     ),
 }
@@ -275,7 +290,7 @@ def test_a_bad_upload_is_told_why_and_stores_nothing(gateway: Gateway, ask: Clie
 def test_an_upload_that_is_no_form_is_refused(ask: Client, kind: str) -> None:
     answer = ask.upload(multipart(content_type="image/png", file_path="a.png"), kind=kind)
 
-    assert (answer.status, answer.code) == (400, "invalid_request")
+    assert (answer.status, answer.code) == (422, "invalid_request")
 
 
 def test_a_large_upload_is_whole(ask: Client, gateway: Gateway) -> None:

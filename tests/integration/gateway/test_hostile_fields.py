@@ -96,7 +96,7 @@ def test_a_page_of_a_size_that_is_none_is_refused(open_gateway: Open, path: str)
     gateway = open_gateway()
 
     for limit in ("0", "101", "-1", "NaN", "9" * 5000):
-        assert gateway.ask(f"{path}?limit={limit}").status == 400, limit[:9]
+        assert gateway.ask(f"{path}?limit={limit}").status in (400, 422), limit[:9]
     assert gateway.ask(f"{path}?limit=1").status == 200
     assert gateway.ask(f"/farm/v1/jobs?cursor={'9' * 5000}").status == 400
 
