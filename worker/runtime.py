@@ -51,6 +51,7 @@ from worker.service.desk import Desk
 from worker.service.disk import DiskWatch, written_folders
 from worker.service.draining import Draining
 from worker.service.epoch import EpochWatch
+from worker.service.giving_way import GivingWay
 from worker.service.graph_fitter import GraphFitter
 from worker.service.health import Health
 from worker.service.holds import Holds, hold_on_card, hold_on_name, identity_of
@@ -365,6 +366,7 @@ def assemble(
         ),
         at_work,
         draining,
+        GivingWay(name, store, sweep_s=limits.sweep_s, leaves=lambda: draining.takes_no_job),
         changed,
         show,
     )

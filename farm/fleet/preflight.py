@@ -74,7 +74,7 @@ class _Nodes:
     judge: Judge
 
     def large_enough(self, gib: int) -> list[WorkerStatus]:
-        return [worker for worker in self.workers if _serves(worker, gib)]
+        return [worker for worker in self.workers if worker.serves(gib)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ class Preflight:
         if accepting:
             return accepting
         large = [verdict for verdict in verdicts if verdict[0].large_enough(gib)]
-        lives = any(_serves(worker, gib) for worker in fleet.workers)
+        lives = any(worker.serves(gib) for worker in fleet.workers)
         if not fleet.workers or (lives and not large):
             return 0  # nobody lives, or who could take it has not told yet what it has
         found = [] if lives else [_too_small(fleet.workers, gib)]
@@ -136,7 +136,7 @@ class Preflight:
         return [
             WorkerVerdict(
                 worker=worker,
-                class_gib=None if _serves(worker, gib) else worker.vram_gib,
+                class_gib=None if worker.serves(gib) else worker.vram_gib,
                 problems=problems.get(worker.name, ()),
             )
             for worker in fleet.workers
@@ -237,11 +237,6 @@ def _known_by(nodes: Sequence[_Nodes]) -> Definitions:
     known = [*(group.judge.definitions for group in nodes), known_without_a_fleet()]
     # Looked up one behind the other; none is read as a whole, and nothing is ever written to them.
     return ChainMap(*cast("list[MutableMapping[str, NodeDef]]", known))
-
-
-def _serves(worker: WorkerStatus, gib: int) -> bool:
-    """Whether it takes jobs of this class, as far as it tells."""
-    return worker.vram_gib is None or worker.vram_gib >= gib
 
 
 def _too_small(workers: Sequence[WorkerStatus], gib: int) -> Problem:

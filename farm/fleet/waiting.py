@@ -36,7 +36,7 @@ def why_waiting(record: JobRecord, verdicts: Sequence[WorkerVerdict], counts: Co
     able = [each for each in verdicts if each.takes_it]
     if not able and record.parked is None:
         lines.append("no live worker can take it")
-    lines += _some([f"{each.name} can take it: {_at_present(each)}" for each in able])
+    lines += _some([f"{each.name} can take it: {_at_present(each, record)}" for each in able])
     lines += _some([f"{each.name} cannot: {_lack(each)}" for each in verdicts if not each.takes_it])
     return lines
 
@@ -54,12 +54,14 @@ def _queue_words(record: JobRecord, counts: Counts) -> list[str]:
     return [f"in {record.queue} wait {urgent} more urgent jobs and {others} others of its priority"]
 
 
-def _at_present(verdict: WorkerVerdict) -> str:
+def _at_present(verdict: WorkerVerdict, record: JobRecord) -> str:
     worker = verdict.worker
     if worker.not_fetching:
         return f"it fetches nothing: {', '.join(reason.why for reason in worker.not_fetching)}"
     if worker.jobs:
         return f"it works on {', '.join(job_id[:12] for job_id in worker.jobs)}"
+    if any(note.worker == worker.name for note in record.attempts):
+        return "it is free, but an attempt ended badly there: for a while others have the first right to it"
     return "it is free"
 
 

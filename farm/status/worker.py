@@ -223,6 +223,10 @@ class WorkerStatus(WorkerFacts):
         """Whether it has never fetched yet."""
         return NotFetching.STARTING in self.not_fetching
 
+    def serves(self, gib: int) -> bool:
+        """Whether it takes jobs of this VRAM class, as far as it tells."""
+        return self.vram_gib is None or self.vram_gib >= gib
+
     def to_json(self) -> bytes:
         """All fields, on one line."""
         return _adapter().dump_json(self)

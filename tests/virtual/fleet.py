@@ -42,6 +42,7 @@ from worker.results.storage_watch import StorageWatch
 from worker.service.desk import Desk
 from worker.service.draining import Draining
 from worker.service.epoch import EpochWatch
+from worker.service.giving_way import GivingWay
 from worker.service.health import Health
 
 NAMESPACE: Final = "virtual"
@@ -381,7 +382,16 @@ class PlayedWorker:
             prompt_metadata=False,
         )
 
-        desk = Desk(context, at_work, self._draining, threading.Event(), lambda _job_id, _told: None)
+        draining = self._draining
+        giving_way = GivingWay(
+            self.name,
+            store,
+            sweep_s=SWEEP_S,
+            leaves=lambda: draining.takes_no_job,
+            sleep=loop.sleep,
+            clock=clock,
+        )
+        desk = Desk(context, at_work, draining, giving_way, threading.Event(), lambda _job_id, _told: None)
         republisher = Republisher(
             self.name,
             retained,

@@ -58,6 +58,7 @@ _LOG_LINES: Final = 30  # of a failed attempt, in the job's stream
 _LINE_LENGTH: Final = 300
 
 NOT_CLAIMED: Final = "dropped: this worker drains"
+KEPT_FROM_IT: Final = f"dropped: {Refused.NOT_HERE.value}"
 
 _Answer = TypeVar("_Answer")
 

@@ -9,9 +9,10 @@ from farm.errors import FarmError, JobNotFound
 from farm.job import Progress
 from worker.fetching.flower import Show, Told, nothing_known, outcome_told, progress_told
 from worker.jobs.at_work import AtWork
-from worker.jobs.attempt import NOT_CLAIMED, attempt
+from worker.jobs.attempt import KEPT_FROM_IT, NOT_CLAIMED, attempt
 from worker.jobs.context import AloneOnGpu, AttemptContext, GpuTurn
 from worker.service.draining import Draining
+from worker.service.giving_way import GivingWay
 
 
 class Desk:
@@ -22,6 +23,7 @@ class Desk:
         context: AttemptContext,
         at_work: AtWork,
         draining: Draining,
+        giving_way: GivingWay,
         changed: threading.Event,
         show: Show,
     ) -> None:
@@ -29,6 +31,7 @@ class Desk:
         self._context = context
         self._at_work = at_work
         self._draining = draining
+        self._giving_way = giving_way
         self._changed = changed
         self._show = show
 
@@ -45,6 +48,8 @@ class Desk:
         )
         if outcome == NOT_CLAIMED:
             draining.pass_on(job_id)
+        elif outcome == KEPT_FROM_IT:
+            self._giving_way.to_others(job_id)
         return outcome
 
     def publish(self, job_id: str) -> str:

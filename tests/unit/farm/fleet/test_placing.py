@@ -11,6 +11,7 @@ from farm.job import JobSpec, JobState
 from farm.store.base import Claim
 from farm.testing import MemoryJobStore
 from tests.support.fleet import announce, wan_graph
+from tests.support.jobs import an_error
 
 VAE = "wan_2.1_vae.safetensors"
 
@@ -119,6 +120,18 @@ def test_a_waiting_job_names_who_could_take_it_and_what_others_lack(
     ]
     assert lines[4] == "gpu0@small cannot: it serves the 16 GiB class only"
     assert lines[5].startswith("gpu1@bare cannot: node 39.vae_name (VAELoader): ")
+
+
+def test_a_free_worker_that_failed_the_job_is_told_apart(farm: Farm, store: MemoryJobStore) -> None:
+    announce(store, "gpu0@failed", vram_gib=80)
+    job = farm.submit(wan_graph())
+    claim = store.claim(job.job_id, worker="gpu0@failed")
+    assert isinstance(claim, Claim)
+    store.fail(job.job_id, claim.attempt, an_error(), retry_in_s=0.0, token=claim.token)
+
+    (line,) = farm.why_waiting(job.job_id)
+
+    assert "an attempt ended badly there" in line
 
 
 def test_a_parked_job_says_what_it_waits_for(farm: Farm, store: MemoryJobStore) -> None:

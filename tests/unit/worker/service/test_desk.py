@@ -31,7 +31,8 @@ class RefusingStore(MemoryJobStore):
 def a_desk(store: MemoryJobStore) -> Desk:
     context: Any = SimpleNamespace(store=store)
     draining: Any = SimpleNamespace(takes_no_job=False)
-    return Desk(context, AtWork(), draining, threading.Event(), lambda _job_id, _told: None)
+    giving_way: Any = SimpleNamespace()
+    return Desk(context, AtWork(), draining, giving_way, threading.Event(), lambda _job_id, _told: None)
 
 
 def test_what_the_ledger_says_is_told() -> None:
