@@ -118,11 +118,11 @@ def _taken(
 def differences(found: Loaded, theirs: Mapping[str, Any], known: Definitions) -> list[str]:
     """Where a server would run something else than the front end's export.
 
-    Left aside are nodes that are said to be read by another version's names, where the front end takes one
-    value for another; inputs that no definition knows, which a server drops; and dates in names of files,
-    which the front end fills in.
+    Left aside are nodes that are said to be read by another version's names, or of a value that is no list,
+    where the front end takes one value for another; inputs that no definition knows, which a server drops;
+    and dates in names of files, which the front end fills in.
     """
-    said = {note.split(" ")[1] for note in found.notes if "another version" in note}
+    said = {note.split(" ")[1] for note in found.notes if "another version" in note or "list of one" in note}
     ours = bare(found.graph)
     theirs = bare({key: node for key, node in theirs.items() if "class_type" in node})
     alone = ours.keys() ^ theirs.keys()

@@ -20,8 +20,8 @@ from comfy.ui.casts import typed
 from comfy.ui.document import Document, Mode, Node, fail, read_document
 from comfy.ui.groups import PREFIXES, with_groups_opened
 from comfy.ui.scopes import Scope, open_scopes
-from comfy.ui.sources import VIRTUAL, Gone, Literal, SameAs, Sources, Taken
-from comfy.ui.widgets import Saved, ShiftedValuesError, Widgets, read_widgets, read_without_definition
+from comfy.ui.sources import VIRTUAL, Literal, SameAs, Sources, Taken, TypedIn
+from comfy.ui.widgets import Saved, ShiftedValuesError, Widgets, read_widgets, read_without_definition, sent
 
 _MOST_PROBLEMS: Final = 100
 _SUBGRAPH_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -135,16 +135,16 @@ def _converted(
         match source:
             case Taken(node_id=node_id, slot=number):
                 inputs[slot.name] = [node_id, number]
-            case Literal(value=value, typed_in=typed_in):
-                wanted = definition.input(slot.name) if definition is not None and typed_in else None
+            case Literal(value=value):
+                inputs[slot.name] = sent(value)
+            case TypedIn(value=value, level=scope.path):
+                wanted = definition.input(slot.name) if definition is not None else None
                 kept = value if wanted is None else typed(wanted, value)
-                inputs[slot.name] = {"__value__": list(kept)} if isinstance(kept, list | tuple) else kept
+                inputs[slot.name] = sent(kept)
                 if kept != value:
                     notes.append(f"{slot.name}: {value} is typed in, and is {kept} on the steps of its input")
             case SameAs():
                 inputs[slot.name] = source
-            case Gone():
-                inputs.pop(slot.name, None)
     converted: dict[str, Any] = {"class_type": node.class_type, "inputs": inputs}
     if meta := {**({"title": node.title} if node.title else {}), **node.pack}:
         converted["_meta"] = meta

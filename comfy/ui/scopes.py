@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
-from comfy.ui.document import INPUT_NODE, MOST_NODES, OUTPUT_NODE, Document, Mode, Node, Sheet, fail
+from comfy.ui.document import INPUT_NODE, MOST_NODES, OUTPUT_NODE, Document, Mode, Node, Sheet, Slot, fail
 from comfy.ui.everywhere import with_sent_links
 
 LONGEST_NAME: Final = 200  # of a Set node, as far as names are compared
@@ -59,10 +59,10 @@ class Scope:
         return dict(zip(names, values, strict=False))
 
     @cached_property
-    def given(self) -> dict[str, str]:
-        """The links that the user of a subgraph made to its inputs, by name."""
+    def given(self) -> dict[str, Slot]:
+        """The inputs of a subgraph that its user linked, by name."""
         slots = self.instance.inputs if self.instance is not None else ()
-        return {each.name: each.link for each in reversed(slots) if each.link is not None}
+        return {each.name: each for each in reversed(slots) if each.link is not None}
 
     @cached_property
     def results(self) -> dict[int, str]:

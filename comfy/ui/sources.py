@@ -6,7 +6,6 @@ Source: ComfyUI's frontend, ``ExecutableNodeDTO`` (``resolveInput``, ``resolveOu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,8 +16,8 @@ from comfy.ui.scopes import LONGEST_NAME, Scope
 from comfy.ui.widgets import listed
 
 PRIMITIVE: Final = "PrimitiveNode"
-# KJNodes and Easy-Use have the same pair under two names; a get node finds the set node of its own pack.
-SET_OF_GET: Final = {"GetNode": "SetNode", "easy getNode": "easy setNode"}
+# Packs have the same pair under names of their own; a get node finds the set node of its own pack.
+SET_OF_GET: Final = {"GetNode": "SetNode", "easy getNode": "easy setNode", "GetNode_mod": "SetNode_mod"}
 REROUTES: Final = frozenset({"Reroute", "Reroute (rgthree)", "mxReroute", *SET_OF_GET.values()})
 # Nodes of the editor alone that neither hold nor pass a value.
 SILENT: Final = frozenset(
@@ -38,6 +37,10 @@ SILENT: Final = frozenset(
         "Random Unmuter (rgthree)",
         "LabelNode",
         "Note Plus (mtb)",
+        "VHS_SelectLatest",
+        "easy bookmark",
+        "PresetText|pysssss",
+        "Show Metadata [Crystools]",
     }
 )
 # Those of Use Everywhere have been followed when the sheet was read.
@@ -59,12 +62,17 @@ class Literal:
     """A value that stands in the file, on another node than the one that takes it."""
 
     value: Any
-    typed_in: bool = False  # the editor does to the input's own widget as if a person had typed the value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gone:
-    """The node that gave it is muted: the input is not sent at all."""
+class TypedIn:
+    """The value of a primitive, which the editor types into the widgets that hang on it.
+
+    On its own level alone: a widget behind the border of a subgraph keeps the value that it has.
+    """
+
+    value: Any
+    level: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +83,10 @@ class SameAs:
     input_name: str
 
 
-Source = Taken | Literal | SameAs | Gone | None  # None: nothing is linked, so the widget's own value counts
+# None: nothing is linked, or what is runs not at all, so the widget's own value counts
+Source = Taken | Literal | TypedIn | SameAs | None
 
-_LinkAt = tuple[Scope, str]  # a level and the id of a link in it
+_LinkAt = tuple[Scope, str, str]  # a level, the id of a link in it, and the type that its end takes
 
 
 class Sources:
@@ -94,9 +103,9 @@ class Sources:
         """
         on_the_way: list[tuple[tuple[str, ...], str, str]] = []
         seen: set[tuple[tuple[str, ...], str, str]] = set()
-        found: Source | _LinkAt = (scope, link_id)
+        found: Source | _LinkAt = (scope, link_id, kind)
         while isinstance(found, tuple):
-            scope, link_id = found
+            scope, link_id, kind = found
             key = (scope.path, link_id, kind)
             if key in self._known:
                 found = self._known[key]
@@ -125,9 +134,9 @@ def _outside(scope: Scope, slot: int) -> Source | _LinkAt:
     if scope.parent is None or not 0 <= slot < len(scope.sheet.inputs):
         return None
     name = scope.sheet.inputs[slot].name
-    link = scope.given.get(name)
-    if link in scope.parent.sheet.wires:
-        return scope.parent, str(link)
+    given = scope.given.get(name)
+    if given is not None and given.link in scope.parent.sheet.wires:
+        return scope.parent, str(given.link), given.kind
     value = scope.shown.get(name)
     if value is not None:
         return Literal(value=value)
@@ -138,47 +147,52 @@ def _outside(scope: Scope, slot: int) -> Source | _LinkAt:
 
 
 def _through(scope: Scope, node: Node, slot: int, kind: str) -> Source | _LinkAt:
+    if node.class_type == PRIMITIVE:  # switched off or not
+        value = next(iter(listed(node.values)), None)
+        return None if value is None else TypedIn(value=value, level=scope.path)
     if node.mode == Mode.BYPASS:
-        return _linked(scope, _matching_input(node, slot, kind))
+        handed_on = _matching_input(node, slot, kind)
+        return None if handed_on is None else _linked(scope, handed_on, handed_on.kind)
     if node.mode == Mode.NEVER:
-        return Gone()
+        return None
     child = scope.children.get(node.node_id)
     if child is not None:
         link = child.results.get(slot)
-        return None if link is None else (child, link)
+        return None if link is None else (child, link, kind)
     if node.class_type in VIRTUAL:
-        return _through_virtual(scope, node)
+        return _through_virtual(scope, node, kind)
     return Taken(node_id=scope.id_of(node), slot=slot)
 
 
-def _through_virtual(scope: Scope, node: Node) -> Source | _LinkAt:
-    if node.class_type in (PRIMITIVE, SEED):
+def _through_virtual(scope: Scope, node: Node, kind: str) -> Source | _LinkAt:
+    if node.class_type == SEED:
         value = next(iter(listed(node.values)), None)
-        return None if value is None else Literal(value=value, typed_in=node.class_type == PRIMITIVE)
+        return None if value is None else Literal(value=value)
     if node.class_type in SET_OF_GET:
-        return _linked(*_setter_of(scope, node))
-    return _linked(scope, next(iter(node.inputs), None)) if node.class_type in REROUTES else None
+        level, setter = _setter_of(scope, node)
+        return _linked(level, setter, kind)
+    return _linked(scope, next(iter(node.inputs), None), kind) if node.class_type in REROUTES else None
 
 
-def _linked(scope: Scope, given: Slot | None) -> _LinkAt | None:
-    return None if given is None or given.link is None else (scope, given.link)
+def _linked(scope: Scope, given: Slot | None, kind: str) -> _LinkAt | None:
+    return None if given is None or given.link is None else (scope, given.link, kind)
 
 
 def _matching_input(node: Node, slot: int, kind: str) -> Slot | None:
     """The input that a bypassed node hands on as output `slot`: of the same number or the same type."""
     inputs, outputs = node.inputs, node.outputs
     given = outputs[slot].kind if 0 <= slot < len(outputs) else kind
-    if _ANY in (kind, given):
-        return inputs[slot] if slot < len(inputs) else next(iter(inputs), None)
     opposite = inputs[slot] if slot < len(inputs) else None
-    if opposite is not None and opposite.link is not None and types_fit(opposite.kind, given):
+    if kind in (_ANY, ""):
+        return opposite or next(iter(inputs), None)
+
+    def fits(each: Slot) -> bool:
+        return types_fit(each.kind, given) and types_fit(each.kind, kind)
+
+    if opposite is not None and fits(opposite):
         return opposite
-    return next(_preferred(inputs, kind, given), None)
-
-
-def _preferred(inputs: tuple[Slot, ...], kind: str, given: str) -> Iterator[Slot]:
-    yield from (each for each in inputs if each.kind == kind)
-    yield from (each for each in inputs if types_fit(each.kind, given))
+    same = (each for each in inputs if each.kind == kind)
+    return next(same, None) or next(filter(fits, inputs), None)
 
 
 def _setter_of(scope: Scope, getter: Node) -> tuple[Scope, Slot | None]:

@@ -25,7 +25,15 @@ from comfy.node_defs.definitions import COMBO_TYPE, InputDef, NodeDef, Section, 
 from comfy.node_defs.dynamic_inputs import DYNAMIC_COMBO, option_inputs, option_keys
 from comfy.ui.casts import cast_note, fits, is_doubtful
 
-_WIDGET_KINDS: Final = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", COMBO_TYPE, DYNAMIC_COMBO, "COLOR"})
+_BOX: Final = "BOUNDING_BOX"
+_CURVE: Final = "CURVE"
+_WIDGET_KINDS: Final = frozenset(
+    {
+        "INT", "FLOAT", "STRING", "BOOLEAN", COMBO_TYPE, DYNAMIC_COMBO, "COLOR", "COLORS", "MARKDOWN",
+        "TEXTAREA", _BOX, "BOUNDING_BOXES", "CHART", "COMPOSITOR", _CURVE, "GALLERIA", "PAINTER", "RANGE",
+        "VIDEO_EDIT", "AUDIO_RECORD",
+    }
+)  # fmt: skip
 _NUMBERS: Final = frozenset({"INT", "FLOAT"})
 _SEEDS: Final = frozenset({"seed", "noise_seed"})
 # What stands behind a seed: what the editor does with it after a run.
@@ -129,6 +137,7 @@ def read_widgets(node: NodeDef, saved: Saved, others: Callable[[], Sequence[Node
     if told is None and (left or doubts or not all(each.fits for each in reading)):
         # A program that makes an editor's file of a graph writes no value where a link stands.
         told = _told_by_form(saved, others()) or _told_by_form(saved, [_without(node, saved.linked)])
+        told = told or _told_by_form(saved, [_with_forced(node)])
     if told is None and {each.wanted.kind for each in doubts} >= {"INT", COMBO_TYPE}:
         raise ShiftedValuesError(doubts[0], reading, listed(saved.values))
     if told is None or not _is_of_another_version(reading, told):
@@ -177,9 +186,9 @@ def has_own_way(class_type: str) -> bool:
 def read_without_definition(saved: Saved) -> dict[str, Any] | None:
     """As the file names its values; None where it does not name all of them."""
     if isinstance(saved.values, Mapping):
-        return {name: _sent(value) for name, value in saved.values.items() if name not in _EDITORS_OWN}
+        return {name: sent(value) for name, value in saved.values.items() if name not in _EDITORS_OWN}
     told = _told_by_file(saved)
-    return None if told is None else {name: _sent(value) for name, value in told.items()}
+    return None if told is None else {name: sent(value) for name, value in told.items()}
 
 
 def _settled(reading: Sequence[_Read], saved: Sequence[Any]) -> Widgets:
@@ -190,12 +199,14 @@ def _settled(reading: Sequence[_Read], saved: Sequence[Any]) -> Widgets:
         for each in reading
         if each.given and (note := cast_note(each.wanted, each.value)) is not None
     ]
-    values = {each.name: _sent(each.value) for each in reading if each.value is not None}
+    values = {each.name: sent(each.value, each.wanted.kind) for each in reading if each.value is not None}
     return Widgets(values=values, notes=tuple(notes))
 
 
-def _sent(value: Any) -> Any:
+def sent(value: Any, kind: str = "") -> Any:
     """The value as a graph holds it: a bare list would be a link."""
+    if kind == _CURVE:
+        return {"__type__": kind, "__value__": value}
     return {"__value__": list(value)} if isinstance(value, list | tuple) else value
 
 
@@ -249,6 +260,15 @@ def _without(node: NodeDef, names: frozenset[str]) -> NodeDef:
     return replace(node, inputs=tuple(each for each in node.inputs if each.name not in names))
 
 
+def _with_forced(node: NodeDef) -> NodeDef:
+    """The node as editors before April 2025 saved it: an input that is always a socket had a value as well.
+
+    Source: ComfyUI's frontend, ``migrateWidgetsValues``.
+    """
+    inputs = (replace(each, options={**each.options, "forceInput": False}) for each in node.inputs)
+    return replace(node, inputs=tuple(inputs))
+
+
 def _is_certain(read: _Read) -> bool:
     if not read.given:
         return _is_unsaved(read.wanted)
@@ -284,12 +304,16 @@ def _is_unsaved(wanted: InputDef) -> bool:
 
 
 def _of_custom_combo(values: Sequence[Any]) -> dict[str, Any]:
-    """A list of choices of the user's own: the choice, its number (newer editors), then the choices."""
+    """A list of choices of the user's own: the choice, its number (newer editors), then the choices.
+
+    Source: ComfyUI's frontend, ``customWidgets.ts``: the number is counted anew.
+    """
     if not values:
         return {}
     choice, *options = values
-    given = options.pop(0) if options and isinstance(options[0], int) else None
-    index = given if given is not None else options.index(choice) if choice in options else 0
+    if options and isinstance(options[0], int):
+        options.pop(0)
+    index = options.index(choice) if choice in options else -1
     return {"choice": choice, "index": index} | {
         f"option{number}": option for number, option in enumerate(options, 1)
     }
@@ -342,6 +366,9 @@ def _take(wanted: InputDef, values: _Values, prefix: str = "") -> Iterator[_Read
         values.skip(_CONTROLS)
     read = _read(wanted, name, values.take())
     yield read
+    for _ in range(4 if wanted.kind == _BOX else 0):  # its sides, once more as numbers
+        if values.left and isinstance(values.left[0], int | float):
+            values.take()
     if _has_control(wanted) and values.skip(_CONTROLS) and wanted.kind == COMBO_TYPE:
         values.take()  # the filter that goes with the control of a list
     for more in _brought_along(wanted, read.value):

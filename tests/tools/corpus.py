@@ -649,11 +649,11 @@ def main() -> None:
     """Write the corpus."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--front-end", type=Path)
-    parser.add_argument("--pack", action="append", default=[])
+    parser.add_argument("--pack", type=pack_given, action="append", default=[])
     parser.add_argument("--files", type=Path)
     given = parser.parse_args()
     if given.files is not None:
-        _export_folder(given.files, given.front_end, [_pack(text) for text in given.pack])
+        _export_folder(given.files, given.front_end, given.pack)
         return
     FOLDER.mkdir(parents=True, exist_ok=True)
     for old in FOLDER.glob("*.json"):
@@ -665,7 +665,7 @@ def main() -> None:
     facts = {each.name: {"kind": each.kind, "is_base": each.is_base, **each.facts} for each in made}
     (FOLDER.parent / "corpus_facts.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     if given.front_end is not None:
-        _export(made, given.front_end, [_pack(text) for text in given.pack])
+        _export(made, given.front_end, given.pack)
 
 
 def _export(made: list[Made], static: Path, packs: list[Pack]) -> None:
@@ -700,7 +700,7 @@ def _export_folder(folder: Path, static: Path, packs: list[Pack]) -> None:
     (folder / TRUTH).write_text(json.dumps(truth), encoding="utf-8")
 
 
-def _pack(text: str) -> Pack:
+def pack_given(text: str) -> Pack:
     name, _, folder = text.partition("=")
     path = Path(folder)
     if name != "rgthree-comfy":

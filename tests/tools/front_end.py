@@ -67,6 +67,10 @@ class FrontEnd:
         found = json.loads(self._page.evaluate(_EXPORT % packed))
         return dict(found)
 
+    def evaluate(self, script: str) -> Any:
+        """The value of a script on the page, awaited."""
+        return self._page.evaluate(script)
+
 
 @contextmanager
 def front_end(static: Path, definitions: Definitions, packs: Sequence[Pack] = ()) -> Iterator[FrontEnd]:

@@ -13,6 +13,7 @@ from comfy.node_defs.definitions import shipped_definitions
 from tests.support import corpus
 from tests.support.browser import find_browser
 from tests.support.drawn import as_far_as_it_went, drawn_templates, without_titles
+from tests.tools import random_pages
 from tests.tools.front_end import front_end
 
 pytestmark = [
@@ -44,3 +45,14 @@ def test_the_front_end_opens_every_template_that_was_drawn() -> None:
         for name, (graph, workflow) in drawn_templates().items():
             exported = page.export(workflow)
             assert as_far_as_it_went(exported, graph) == without_titles(graph), name
+
+
+def test_pages_drawn_at_random_become_what_the_front_end_exports() -> None:
+    known = shipped_definitions(files={})
+    static = Path(os.environ["COMFYUI_FRONT_END"])
+
+    with front_end(static, known) as page:
+        drawn = [random_pages.draw(page, known, number) for number in range(1, 21)]
+
+    assert [each.again for each in drawn if each.again]
+    assert {each.number: found for each in drawn if (found := random_pages.faults(each, known))} == {}

@@ -139,6 +139,52 @@ def test_a_bypassed_node_hands_on_the_input_of_the_same_type() -> None:
     assert graph["5"]["inputs"]["model"] == ["1", 0]
 
 
+def test_a_widget_that_hangs_on_a_muted_node_keeps_its_own_value() -> None:
+    sheet = Sheet()
+    sheet.node(2, "PrimitiveInt", 96, "fixed", outputs=("INT",), mode=2)
+    sheet.node(1, "EmptyImage", 64, 48, 1, 0, inputs=("width:INT:w",), outputs=("IMAGE",))
+    sheet.link(2, 0, 1, 0)
+
+    assert converted(sheet.saved())["1"]["inputs"]["width"] == 64
+
+
+def test_a_primitive_does_not_reach_across_the_border_of_a_subgraph() -> None:
+    sheet = Sheet()
+    picture(sheet)
+    sheet.node(2, "PrimitiveNode", 4.0, "fixed", outputs=("FLOAT",))
+    inputs = ("image:IMAGE", "factor:FLOAT:w", "prefix:STRING:w")
+    sheet.node(5, "upscale", 1.5, "faced", inputs=inputs, outputs=("IMAGE",))
+    sheet.link(1, 0, 5, 0)
+    sheet.link(2, 0, 5, 1)
+
+    assert converted(sheet.saved(a_subgraph()))["5:1"]["inputs"]["scale_by"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output", "asked", "handed_on"),
+    [
+        (("a:MODEL", "b:IMAGE"), "IMAGE", "images:IMAGE", 1),  # the one of the type
+        (("a:MODEL", "b:IMAGE"), "*", "images:IMAGE", 1),  # an output of any type, asked for a picture
+        (("a:MODEL", "b:*"), "*", "images:IMAGE", 1),
+        (("a:IMAGE", "b:IMAGE"), "IMAGE", "images:IMAGE", 0),  # the opposite one, linked or not
+        (("a:MODEL", "b:IMAGE"), "*", "images:*", 0),  # asked for anything: the opposite one
+    ],
+)
+def test_a_bypassed_node_hands_on_what_fits_its_reader(
+    inputs: tuple[str, ...], output: str, asked: str, handed_on: int
+) -> None:
+    sheet = Sheet()
+    for number in (1, 2):
+        sheet.node(number, "EmptyImage", 64, 48, 1, 0, outputs=("IMAGE",))
+    sheet.node(3, "AnyNode", inputs=inputs, outputs=(output,), mode=4)
+    sheet.node(9, "SaveImage", "clip", inputs=(asked, "filename_prefix:STRING:w"))
+    for number in (0, 1):
+        sheet.link(number + 1, 0, 3, number)
+    sheet.link(3, 0, 9, 0)
+
+    assert converted(sheet.saved())["9"]["inputs"]["images"] == [str(handed_on + 1), 0]
+
+
 def test_a_bypassed_source_leaves_its_reader_without_the_input() -> None:
     sheet = Sheet()
     picture(sheet)

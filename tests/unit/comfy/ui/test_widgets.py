@@ -60,6 +60,12 @@ def test_sockets_and_forced_inputs_take_no_value() -> None:
     assert widget_values(node, [48]) == {"height": 48}
 
 
+def test_a_value_that_an_older_editor_saved_of_a_socket_is_left_out() -> None:
+    node = a_node({"text": ["STRING", {"forceInput": True}], "height": ["INT"], "batch": ["INT"]})
+
+    assert widget_values(node, ["", 48, 1]) == {"height": 48, "batch": 1}
+
+
 def test_a_dynamic_list_of_choices_is_followed_by_its_own_widgets() -> None:
     values = widget_values(_KNOWN["StartLoop"], ["For", 2, 6, 1, True])
 
@@ -92,8 +98,30 @@ def test_a_list_of_chosen_values_is_not_taken_for_a_link() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "saved", "sent"),
+    [
+        ("BOUNDING_BOX", [{"x": 8, "y": 0, "width": 9, "height": 5}, 8, 0, 9, 5], None),
+        ("BOUNDING_BOXES", [[]], {"__value__": []}),
+        ("COLORS", [["#ffffff", "#000000"]], {"__value__": ["#ffffff", "#000000"]}),
+        ("CURVE", [{"points": []}], {"__type__": "CURVE", "__value__": {"points": []}}),
+        ("RANGE", [{"min": 0, "max": 1}], None),
+        ("COMPOSITOR", [{}], None),
+    ],
+)
+def test_what_is_drawn_in_the_editor_is_a_value_like_any_other(
+    kind: str, saved: list[Any], sent: Any
+) -> None:
+    node = a_node({"drawn": [kind, {"socketless": True}], "steps": ["INT"]})
+
+    assert widget_values(node, [*saved, 20]) == {
+        "drawn": saved[0] if sent is None else sent,
+        "steps": 20,
+    }
+
+
+@pytest.mark.parametrize(
     ("saved", "index"),
-    [(["Turbo", 2, "Quality", "Turbo", ""], 2), (["Turbo", "Quality", "Turbo", ""], 1)],
+    [(["Turbo", 2, "Quality", "Turbo", ""], 1), (["Turbo", "Quality", "Turbo", ""], 1)],
 )
 def test_a_list_of_the_users_own_choices_gives_choice_number_and_choices(
     saved: list[Any], index: int
