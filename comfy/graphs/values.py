@@ -20,7 +20,15 @@ from comfy.node_defs.node_classes import (
     node_class,
 )
 
-_PICTURES: Final = ("image", "images", "pixels", "input")  # what the input for a picture is called
+_PICTURES: Final = (
+    "image",
+    "images",
+    "pixels",
+    "input",
+    "frames",
+    "image1",
+    "image_target",
+)  # what the input for a picture is called
 _NAME: Final = re.compile(r"[A-Za-z_]\w*")
 _LONGEST_FORMULA: Final = 200  # characters
 _MOST_DIGITS: Final = 20

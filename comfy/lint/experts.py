@@ -6,24 +6,21 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from comfy.graphs.links import is_link
+from comfy.graphs.links import ancestors, inputs_of, is_link
 from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
+from comfy.node_defs.definitions import Section
 from comfy.wan.models import WAN_5B, ModelFamily
 from comfy.wan.names import family_of, task_of, words_of
-from comfy.wan.roles import START_IMAGE, Expert, Stage
+from comfy.wan.roles import Expert, Stage
 
 _TEMPLATES: Final = "https://docs.comfy.org/tutorials/video/wan/wan2_2"
 # "fp8_scaled", "fp8_e4m3fn_scaled_KJ".
 _SCALED: Final = re.compile(r"fp8 (e\dm\d(fn)? )?scaled")
 # Inputs that carry what an image-to-video model starts from, or is led by.
-_IMAGE_INPUTS: Final = (
-    "start_image",
-    "end_image",
-    "clip_vision_output",
-    "image",
-    "control_video",
-    "ref_image",
+_PICTURES: Final = ("IMAGE", "VIDEO")
+_IMAGES: Final = re.compile(
+    r"(?<!latent_)(image|video|frame|mask|pixel|picture)s?(_?\d+)?$|^clip_(vision_\w+|embeds)$"
 )
 
 
@@ -80,23 +77,36 @@ def _other_vae(name: str, family: ModelFamily) -> str | None:
 
 
 def _no_image(subject: Subject) -> Iterator[Found]:
-    if subject.roles.of(START_IMAGE) or any(
-        _takes_image(subject, node_id) for node_id in subject.roles.running
-    ):
-        return
     for stage in subject.roles.stages:
-        if task_of(stage.file_name or "") == "i2v":
-            message = f"{stage.file_name} wants an image to start from, and no running node gives it one"
-            yield Found(message=message, node_id=_loader_id(stage))
-            return
+        before = ancestors(subject.graph, [stage.sampler_id])
+        if task_of(stage.file_name or "") != "i2v" or any(_takes_image(subject, each) for each in before):
+            continue
+        message = f"{stage.file_name} wants an image to start from, and no running node gives it one"
+        yield Found(message=message, node_id=_loader_id(stage))
+        return
 
 
 def _takes_image(subject: Subject, node_id: str) -> bool:
-    class_type = subject.class_of(node_id)
-    if not class_type.startswith("Wan") or "VAE" in class_type:
-        return False
-    inputs = subject.graph[node_id]["inputs"]
-    return any(is_link(inputs.get(name)) for name in _IMAGE_INPUTS)
+    """Whether a node makes something of a picture or a video that is really there, whatever its class."""
+    waiting, seen = _pictures_into(subject, node_id), set[str]()
+    while waiting:
+        at = waiting.pop()
+        behind = _pictures_into(subject, at)
+        if not behind and not _wants_picture(subject, at):
+            return True
+        seen.add(at)
+        waiting += [each for each in behind if each not in seen]
+    return False
+
+
+def _pictures_into(subject: Subject, node_id: str) -> list[str]:
+    inputs = inputs_of(subject.graph, node_id)
+    return [value[0] for name, value in inputs.items() if is_link(value) and _IMAGES.search(name)]
+
+
+def _wants_picture(subject: Subject, node_id: str) -> bool:
+    node = subject.site.definitions.get(subject.class_of(node_id))
+    return node is not None and any(each.kind in _PICTURES for each in node.of(Section.REQUIRED))
 
 
 def _scaled_cast(subject: Subject) -> Iterator[Found]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from comfy.graphs.links import ancestors, links
+from comfy.graphs.links import ancestors, inputs_of, is_link, links
 from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
 from comfy.node_defs.node_classes import OUTPUT_PREFIX, SAVES_AT_ALL, VIDEO_COMBINE
@@ -15,6 +15,7 @@ from comfy.wan.models import WAN_5B, ModelFamily
 from comfy.wan.names import family_of, set_of
 from comfy.wan.roles import Output, Stage
 
+_MEDIA: Final = frozenset({"IMAGE", "VIDEO", "AUDIO", "MASK", "LATENT"})
 _GIF: Final = re.compile(r"gif", re.IGNORECASE)
 # Frames a second that the models were trained at. Source: Wan2.2 wan/configs.
 _RATE_14B: Final = 16
@@ -46,7 +47,7 @@ def _webp(subject: Subject) -> Iterator[Found]:
 
 
 def _only_previews(subject: Subject) -> Iterator[Found]:
-    outputs = subject.roles.outputs
+    outputs = [output for output in subject.roles.outputs if not _tells_only(subject, output)]
     if outputs and not any(output.saves for output in outputs):
         yield Found(message=f"{outputs[0].class_type} keeps nothing", node_id=outputs[0].node_id)
 
@@ -67,6 +68,15 @@ def _several(subject: Subject) -> Iterator[Found]:
         yield Found(message=f"{len(kept)} outputs are saved, and all run: {names}", node_id=kept[1].node_id)
 
 
+def _tells_only(subject: Subject, output: Output) -> bool:
+    """Whether it is an output that has nothing to do with the clip: it shows a text, or cleans memory."""
+    node = subject.site.definitions.get(output.class_type)
+    given = inputs_of(subject.graph, output.node_id)
+    if node is None or _writes(subject, output):
+        return False
+    return not any(each.kind in _MEDIA and is_link(given.get(each.name)) for each in node.inputs)
+
+
 def _writes(subject: Subject, output: Output) -> bool:
     """Whether an output makes a file: many nodes are outputs only to show a text or a number."""
     inputs = subject.graph[output.node_id]["inputs"]
@@ -76,7 +86,7 @@ def _writes(subject: Subject, output: Output) -> bool:
 def _previews(subject: Subject) -> Iterator[Found]:
     outputs = subject.roles.outputs
     drawn_on = {link.source_id for link in links(subject.graph)}
-    if any(output.saves for output in outputs):
+    if any(output.saves and not _tells_only(subject, output) for output in outputs):
         for output in outputs:
             if not output.saves and output.node_id not in drawn_on:
                 yield Found(message=f"{output.class_type} keeps nothing", node_id=output.node_id)

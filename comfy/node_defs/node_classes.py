@@ -133,7 +133,6 @@ def _holds(input_name: str = "value") -> NodeClass:
 _CAPPED: Final = {1: "frame_load_cap"}
 _PREVIEW: Final = NodeClass(is_output=True, only_shows=True)
 _SWITCH: Final = NodeClass(is_switch=True)
-_SAME_SIZE: Final = NodeClass(same_size=True)
 _OPERATIONS: Final[Formula] = (
     "operation",
     {"add": "a + b", "subtract": "a - b", "multiply": "a * b", "divide": "a / b", "modulo": "a % b"},
@@ -187,8 +186,6 @@ CLASSES: Final[Mapping[str, NodeClass]] = {
     "WanVideoPromptExtenderSelect": _loads(model="text_encoders"),
     "FrameInterpolationModelLoader": _loads(model_name="frame_interpolation"),
     "LatentUpscaleModelLoader": _loads(model_name="latent_upscale_models"),
-    "RIFE VFI": _loads(),
-    "FILM VFI": _loads(),
     # Files that come with a job
     "LoadImage": _image(),
     "LoadImageMask": _image(),
@@ -336,14 +333,38 @@ CLASSES: Final[Mapping[str, NodeClass]] = {
     "WanVideoImageResizeToClosest": NodeClass(
         tells_side={1: WIDTH, 2: HEIGHT}, area_of=(("generation_width", "generation_height"), 1)
     ),
-    "ColorMatch": _SAME_SIZE,
-    "ImageBatchMulti": _SAME_SIZE,
-    "ImageFlip+": _SAME_SIZE,
-    "ImageFromBatch": _SAME_SIZE,
-    "ImageFromBatch+": _SAME_SIZE,
-    "ImageInvert": _SAME_SIZE,
-    "ImageSharpen": _SAME_SIZE,
-    "RepeatImageBatch": _SAME_SIZE,
+    **dict.fromkeys(
+        (
+            "ColorMatch",
+            "ColorMatchV2",
+            "FastFilmGrain",
+            "FILM VFI",
+            "GetImageRangeFromBatch",
+            "GetImagesFromBatchIndexed",
+            "GIMMVFI_interpolate",
+            "ImageAddNoise",
+            "ImageBatch",
+            "ImageBatchMulti",
+            "ImageBatchRepeatInterleaving",
+            "ImageBlur",
+            "ImageFlip+",
+            "ImageFromBatch",
+            "ImageFromBatch+",
+            "ImageInvert",
+            "ImageSharpen",
+            "ImpactImageBatchToImageList",
+            "RebatchImages",
+            "RepeatImageBatch",
+            "ReverseImageBatch",
+            "RIFE VFI",
+            "SelectImages",
+            "VHS_DuplicateImages",
+            "VHS_SelectEveryNthImage",
+            "VHS_SelectImages",
+            "VHS_SplitImages",
+        ),
+        NodeClass(models={}, same_size=True),
+    ),
     # ComfyUI-Unload-Model; KJNodes ``VRAM_Debug``
     "UnloadModel": NodeClass(unloads=True, hands_on={0: "value"}),
     "UnloadAllModels": NodeClass(unloads=True, hands_on={0: "value"}),

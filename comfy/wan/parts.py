@@ -140,6 +140,7 @@ class Size:
     height: Setting  # pixels
     frames: Setting
     batch: Setting | None
+    is_piece: bool = False  # `frames` are those of one piece of a clip that may be of any length
 
     @property
     def sides(self) -> Grid:

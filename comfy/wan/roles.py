@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from comfy.wan.media import END_IMAGE, START_IMAGE, find_media
 from comfy.wan.models import Expert
 from comfy.wan.parts import Interpolation, Loader, Lora, Output, Part, Size, Stage
 from comfy.wan.reader import Carried, Reader
-from comfy.wan.stages import find_stages, loader_of, sampling_nodes
+from comfy.wan.stages import find_stages, is_sampler, loader_of, sampling_nodes
 from comfy.wan.wording import find_prompts, text_encoders
 
 __all__ = [
@@ -41,8 +41,12 @@ __all__ = [
 _FRAMES: Final = ("length", "num_frames", "frames", "video_length", "frame_count", "num_video_frames")
 # Not where a picture is to be cut or laid: only what stands beside a number of frames is asked.
 _WIDTH: Final = re.compile(r"(\w+_)?width")
-# Where a clip of any length is sampled in pieces: the frames of one.
-_WINDOW: Final = "frame_window_size"
+# Where a clip of any length is sampled in pieces: the frames of one. What follows a sound or a video may
+# call them as others call the length of a clip, and says beside them how far the pieces overlap.
+_PIECES: Final = ("frame_window_size", "chunk_length")
+_OVERLAPS: Final = ("motion_frame", "motion_frame_count", "overlap")
+_MOST_FRAMES: Final = 100_000
+_SECONDS: Final = ("seconds", "duration", "video_seconds", "duration_seconds")
 _FPS: Final = ("fps", "frame_rate")
 _MULTIPLIER: Final = ("multiplier", "interpolation_factor")
 _CACHE: Final = re.compile(r"(Tea|Mag|Easy|Lazy|FirstBlock|FB)_?Cache")
@@ -123,7 +127,7 @@ def _settings(
     found["seed"] = [stage.get("seed") for stage in stages if stage.adds_noise]
     found["width"] = [size.width for size in sizes[:1]]
     found["height"] = [size.height for size in sizes[:1]]
-    found["frames"] = [size.frames for size in sizes[:1] if size.frames.asked.input_name != _WINDOW]
+    found["frames"] = [size.frames for size in sizes[:1] if not size.is_piece]
     # Where nothing is kept, what is shown says how fast the clip plays.
     told = [output for output in outputs if output.saves and output.fps is not None] or outputs
     found["fps"] = [output.fps for output in told]
@@ -149,7 +153,8 @@ def _distinct(found: Iterable[Setting | None]) -> tuple[Setting, ...]:
 def _find_sizes(reader: Reader) -> tuple[Size, ...]:
     found = []
     for node_id in reader.nodes():
-        frames = reader.setting(node_id, *_FRAMES, _WINDOW)
+        piece = reader.setting(node_id, *_PIECES)
+        frames = reader.setting(node_id, *_FRAMES) or piece or _of_seconds(reader, node_id)
         sides = None if frames is None else _sides(reader, node_id)
         if sides is not None and frames is not None:
             size = Size(
@@ -159,9 +164,27 @@ def _find_sizes(reader: Reader) -> tuple[Size, ...]:
                 height=sides[1],
                 frames=frames,
                 batch=reader.setting(node_id, "batch_size"),
+                is_piece=frames is piece or _samples_pieces(reader, node_id),
             )
             found.append(size)
     return tuple(sorted(found, key=_area, reverse=True))
+
+
+def _samples_pieces(reader: Reader, node_id: str) -> bool:
+    return is_sampler(reader, node_id) and any(name in reader.inputs(node_id) for name in _OVERLAPS)
+
+
+def _of_seconds(reader: Reader, node_id: str) -> Setting | None:
+    """The length of a latent that is asked for in seconds: no more frames than these hold."""
+    if not reader.makes(node_id, Carried.LATENT):
+        return None
+    seconds, rate = reader.setting(node_id, *_SECONDS), reader.setting(node_id, *_FPS)
+    if seconds is None or rate is None:
+        return None
+    given = seconds.value, rate.value
+    known = all(isinstance(each, int | float) and 0 < each < _MOST_FRAMES for each in given)
+    most = math.ceil(math.prod(given)) + 1 if known else None
+    return replace(seconds, value=None, at_most=most)
 
 
 def _sides(reader: Reader, node_id: str) -> tuple[Setting, Setting] | None:

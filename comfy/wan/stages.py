@@ -20,6 +20,7 @@ from comfy.wan.reader import Carried, Reader
 from comfy.wan.shares import models_of, share_of
 
 _SAMPLER: Final = re.compile(r"(KSampler(?!Select)|SamplerCustom|VideoSampler(?!Settings|ExtraArgs))")
+_LOOPS: Final = re.compile(r"Sampler(?!Select|Settings|ExtraArgs)")
 
 # The role of a stage's setting -> the inputs that it goes by in core, KJNodes and the wrapper.
 STAGE_ROLES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -47,8 +48,13 @@ def is_sampler(reader: Reader, node_id: str) -> bool:
     """
     if _SAMPLER.search(reader.class_type(node_id)) is not None:
         return True
-    makes = reader.makes(node_id, Carried.LATENT) and not reader.makes(node_id, Carried.MODEL)
-    return makes and bool(reader.linked(node_id, Carried.MODEL))
+    if not reader.linked(node_id, Carried.MODEL) or reader.makes(node_id, Carried.MODEL):
+        return False
+    # One that loops over a long clip decodes each piece, and makes pictures.
+    loops = _LOOPS.search(reader.class_type(node_id)) is not None and bool(
+        reader.linked(node_id, Carried.TEXT)
+    )
+    return loops or reader.makes(node_id, Carried.LATENT)
 
 
 def find_stages(reader: Reader) -> tuple[Stage, ...]:

@@ -351,3 +351,43 @@ def test_a_cfg_that_a_node_makes_for_each_step_is_computed() -> None:
 
     assert (high.is_computed, high.value) == (True, None)
     assert (low.is_computed, low.value) == (False, 1.0)
+
+
+def test_a_sampler_that_loops_over_a_long_clip_is_a_stage_and_tells_the_size_of_a_piece() -> None:
+    graph = {
+        "1": {"class_type": "UNETLoader", "inputs": {"unet_name": "wan2.1_14B_SCAIL_2.safetensors"}},
+        "2": {
+            "class_type": "SomebodysAutoExtendSampler",
+            "inputs": {
+                "model": ["1", 0], "positive": ["3", 0], "width": 640, "height": 960, "chunk_length": 81,
+                "steps": 6, "cfg": 1.0,
+            },
+        },
+        "3": {"class_type": "CLIPTextEncode", "inputs": {"text": "a fox"}},
+        "4": {"class_type": "SaveVideo", "inputs": {"video": ["2", 0]}},
+    }  # fmt: skip
+
+    roles = find_roles(graph, shipped_definitions())
+
+    assert [stage.whole("steps") for stage in roles.stages] == [6]
+    assert (roles.value("width"), roles.value("height")) == (640, 960)
+    assert roles.of("frames") == ()
+
+
+def test_a_latent_of_so_many_seconds_has_a_size_and_a_bound_of_its_frames() -> None:
+    known = parse_definitions(
+        {
+            "SomebodysKeyframes": {
+                "input": {
+                    "required": {"width": ["INT"], "height": ["INT"], "fps": ["INT"], "seconds": ["INT"]}
+                },
+                "output": ["LATENT"],
+            }
+        }
+    )
+    given = {"width": 560, "height": 560, "fps": 16, "seconds": 2}
+
+    roles = find_roles({"1": {"class_type": "SomebodysKeyframes", "inputs": given}}, known)
+
+    assert (roles.value("width"), roles.value("height"), roles.value("frames")) == (560, 560, None)
+    assert [each.frames.at_most for each in roles.sizes] == [33]

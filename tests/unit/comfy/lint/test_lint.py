@@ -477,3 +477,37 @@ def test_a_cast_of_a_scaled_file_is_told_whatever_its_name_for_that(kind: str) -
     graph = quality(_37_unet_name=f"Wan2_2-T2V-A14B-HIGH_{kind}.safetensors", _37_weight_dtype="fp8_e4m3fn")
 
     assert "scaled-cast" in rules_of(graph)
+
+
+@pytest.mark.parametrize(("live", "told"), [(True, True), (False, False)])
+def test_a_widget_that_a_later_version_of_a_node_has_is_missed_only_where_a_worker_wants_it(
+    live: bool, told: bool
+) -> None:
+    graph = quality()
+    del graph["59"]["inputs"]["batch_size"]
+
+    found = lint(graph, a_site(is_live=live))
+
+    assert ("input-missing" in {each.rule for each in found}) is told
+
+
+@pytest.mark.parametrize("class_type", ["PreviewAny", "easy cleanGpuUsed"])
+def test_a_text_or_a_cleaner_beside_a_preview_keeps_no_clip(class_type: str) -> None:
+    graph = quality()
+    graph["60"] = {"class_type": "PreviewImage", "inputs": {"images": ["8", 0]}}
+    graph["61"] = {"class_type": class_type, "inputs": {"source": ["8", 0]}}
+
+    rules = {each.rule for each in lint(graph, SITE)}
+
+    assert "only-previews" in rules
+    assert "preview" not in rules
+
+
+@pytest.mark.parametrize("name", ["keyframes", "reference_images", "clip_vision_output"])
+def test_an_image_to_video_model_may_be_given_its_picture_by_any_node(name: str) -> None:
+    graph = quality(_37_unet_name="wan2.2_i2v_high_noise_14B_fp8_scaled.safetensors")
+    graph["90"] = {"class_type": "LoadImage", "inputs": {"image": "start.png"}}
+    graph["91"] = {"class_type": "SomebodysKeyframes", "inputs": {"positive": ["6", 0], name: ["90", 0]}}
+    graph["57"]["inputs"]["positive"] = ["91", 0]
+
+    assert "i2v-no-image" not in {each.rule for each in lint(graph, SITE)}
