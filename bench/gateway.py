@@ -1,32 +1,41 @@
-"""Measures the gateway: requests a second, the way to the first event, and memory with many open streams.
+"""Measures the gateway: requests/s, time to the first event, memory of many streams, the page's weight.
 
-    python -m bench.gateway [--streams 1000] [--seconds 5] [--clients 8]
+    python -m bench.gateway [--streams 1000] [--seconds 5] [--clients 8] [--peer COMMAND]
 
 Starts a Valkey of its own (append-only file on, `everysec`) and one `farm gateway`, without keys. Nothing
-renders: jobs wait. Prints one line per figure.
+renders: jobs wait. Where `comfy-api-proxy` is at hand (`uv tool install comfy-api-proxy`, or `--peer` and its
+path), it is asked the same in front of one emulator; then a line has both figures and ours as a multiple.
+Processor time is that of the asked process alone, and stands still when the machine has other work.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import gzip
+import itertools
 import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 
 import psutil
 
 from bench.store import own_valkey
+from farm.process.child import free_port
 
+ROOT = Path(__file__).parents[1]
 GRAPH = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}},
     "9": {"class_type": "SaveImage", "inputs": {"filename_prefix": "x", "images": ["1", 0]}},
@@ -35,31 +44,95 @@ JOBS = "/api/v2/jobs"
 HEADERS = {"Content-Type": "application/json"}
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server that is measured."""
+
+    port: int
+    process: psutil.Process
+
+    def cpu_s(self) -> float:
+        """Processor time that it has used, in all its threads."""
+        used = self.process.cpu_times()
+        return float(used.user + used.system)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What it did under requests of one kind."""
+
+    per_s: float
+    cpu_ms: float  # of a request
+
+
 def main() -> None:
     """Measure all of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--peer", default=shutil.which("comfy-api-proxy"))
     given = parser.parse_args()
-    with own_valkey() as url, running_gateway(url) as (port, process):
-        body = json.dumps({"workflow": GRAPH}).encode()
-        job_id = submit(HTTPConnection("127.0.0.1", port), body)
-        for name, ask in (
-            ("status", lambda client: call(client, "GET", f"{JOBS}/{job_id}")),
-            ("submit", lambda client: call(client, "POST", JOBS, body)),
-        ):
-            print(f"{name}: {rate(port, ask, given.clients, given.seconds):.0f} requests/s")
-        firsts = [first_event_s(port, body) for _ in range(50)]
-        print(f"submit to first event: median {statistics.median(firsts) * 1000:.1f} ms")
-        before = process.memory_info().rss
-        opened, after = asyncio.run(many_streams(port, job_id, given.streams, process))
-        print(f"memory: {before / 2**20:.0f} MiB, with {opened} open streams {after / 2**20:.0f} MiB")
+    body = json.dumps({"workflow": GRAPH}).encode()
+    with own_valkey() as url, running_gateway(url) as gateway:
+        ours = loads(gateway, body, given.clients, given.seconds)
+        job_id = submit(HTTPConnection("127.0.0.1", gateway.port), body)
+        first_s = statistics.median(first_event_s(gateway.port, body) for _ in range(50))
+        before = gateway.process.memory_info().rss
+        opened, after = asyncio.run(many_streams(gateway.port, job_id, given.streams, gateway.process))
+    theirs = None
+    if given.peer:
+        with running_peer(given.peer) as peer:
+            theirs = loads(peer, body, given.clients, given.seconds)
+            their_first_s = statistics.median(first_event_s(peer.port, body) for _ in range(50))
+    for name, load in ours.items():
+        print(f"{name}: {told(load)}{'' if theirs is None else beside(load, theirs[name])}")
+    peer_first = f"; comfy-api-proxy {their_first_s * 1000:.1f} ms" if theirs else ""
+    print(f"submit to first event: median {first_s * 1000:.1f} ms{peer_first}")
+    print(f"memory: {before / 2**20:.0f} MiB, with {opened} open streams {after / 2**20:.0f} MiB")
+    print(f"page: {page_weight()}")
+
+
+def loads(server: Served, body: bytes, clients: int, seconds: float) -> dict[str, Load]:
+    """Each kind of request by itself."""
+    client = HTTPConnection("127.0.0.1", server.port)
+    jobs = itertools.cycle([submit(client, body) for _ in range(100)])  # a client's own, each time
+    asks: dict[str, Callable[[HTTPConnection], object]] = {
+        "status": lambda client: call(client, "GET", f"{JOBS}/{next(jobs)}"),
+        "submit": lambda client: call(client, "POST", JOBS, body),
+    }
+    found = {}
+    for name, ask in asks.items():
+        before_s = server.cpu_s()
+        count = requests(server.port, ask, clients, seconds)
+        found[name] = Load(count / seconds, (server.cpu_s() - before_s) / count * 1000)
+    return found
+
+
+def told(load: Load) -> str:
+    """In words."""
+    return f"{load.per_s:,.0f} requests/s, {load.cpu_ms:.2f} ms of processor time each"
+
+
+def beside(ours: Load, theirs: Load) -> str:
+    """The other one's, and ours as a multiple of it."""
+    return (
+        f"; comfy-api-proxy {told(theirs)} "
+        f"(x{ours.per_s / theirs.per_s:.2f}, x{ours.cpu_ms / theirs.cpu_ms:.2f})"
+    )
+
+
+def page_weight() -> str:
+    """What a browser loads for the page, as it lies here and packed."""
+    folder = ROOT / "farm" / "gateway" / "page"
+    files = [each.read_bytes() for each in folder.iterdir() if each.suffix in (".html", ".css", ".js")]
+    plain, packed = sum(map(len, files)), sum(len(gzip.compress(each)) for each in files)
+    return f"{plain / 1000:.0f} kB in {len(files)} files, {packed / 1000:.0f} kB packed"
 
 
 @contextmanager
-def running_gateway(url: str) -> Iterator[tuple[int, psutil.Process]]:
-    """One gateway; its port and its process."""
+def running_gateway(url: str) -> Iterator[Served]:
+    """One gateway."""
     environ = {
         **os.environ,
         "FARM_REDIS_URL": url,
@@ -70,15 +143,43 @@ def running_gateway(url: str) -> Iterator[tuple[int, psutil.Process]]:
         "FARM_GATEWAY_OPEN_JOBS": "1000000",
     }
     command = [sys.executable, "-m", "farm.cli", "gateway", "--port", "0"]
-    root = Path(__file__).parents[1]
-    with subprocess.Popen(command, env=environ, cwd=root, stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(command, env=environ, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         found = re.search(r":(\d+)", child.stdout.readline())
         assert found is not None, "the gateway did not start"
         try:
-            yield int(found[1]), psutil.Process(child.pid)
+            yield Served(int(found[1]), psutil.Process(child.pid))
         finally:
             child.terminate()
+
+
+@contextmanager
+def running_peer(command: str) -> Iterator[Served]:
+    """One proxy before one emulator."""
+    comfy, port = free_port(), free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        emulator = [sys.executable, "-m", "comfy.emulator", "--port", str(comfy), "--base-directory", folder]
+        proxy = [command, "run", "--port", str(port), "--comfyui", f"http://127.0.0.1:{comfy}"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": ROOT}
+        with subprocess.Popen(emulator, **quiet) as below, subprocess.Popen(proxy, **quiet) as child:  # type: ignore[call-overload]
+            try:
+                until_it_listens(comfy)
+                until_it_listens(port)
+                yield Served(port, psutil.Process(child.pid))
+            finally:
+                child.terminate()
+                below.terminate()
+
+
+def until_it_listens(port: int) -> None:
+    """Wait until somebody answers there, for a minute at most."""
+    until = time.monotonic() + 60
+    while True:
+        try:
+            return HTTPConnection("127.0.0.1", port).connect()
+        except OSError:
+            assert time.monotonic() < until, f"nobody listens on {port}"
+            time.sleep(0.1)
 
 
 def call(client: HTTPConnection, method: str, path: str, body: bytes | None = None) -> bytes:
@@ -95,8 +196,8 @@ def submit(client: HTTPConnection, body: bytes) -> str:
     return str(json.loads(call(client, "POST", JOBS, body))["id"])
 
 
-def rate(port: int, ask: Callable[[HTTPConnection], object], clients: int, seconds: float) -> float:
-    """Requests a second of so many clients at once."""
+def requests(port: int, ask: Callable[[HTTPConnection], object], clients: int, seconds: float) -> int:
+    """How many requests so many clients at once have answered."""
     counts = [0] * clients
     until = time.monotonic() + seconds
 
@@ -112,7 +213,7 @@ def rate(port: int, ask: Callable[[HTTPConnection], object], clients: int, secon
         thread.start()
     for thread in threads:
         thread.join()
-    return sum(counts) / seconds
+    return sum(counts)
 
 
 def first_event_s(port: int, body: bytes) -> float:
