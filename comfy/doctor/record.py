@@ -10,11 +10,15 @@ from typing import Final, TypeVar
 from comfy.doctor.report import Evidence, Status
 from comfy.log.entry import LogEntry
 from comfy.log.facts import (
+    AttentionFailedFact,
     BarFact,
+    BlockSwapFact,
     GgufFact,
     HandlerFact,
     InterruptedFact,
     LogFact,
+    LoraKeyFact,
+    LoraLoadedFact,
     MemoryFact,
     ModelLoadedFact,
     ModelRequestedFact,
@@ -24,8 +28,10 @@ from comfy.log.facts import (
     PromptQueuedFact,
     PromptRefusedFact,
     SamplingFact,
+    StepsSkippedFact,
     TextEncoderFact,
     VaeFact,
+    VaeRetryFact,
     VersionFact,
     WeightsFact,
 )
@@ -42,7 +48,8 @@ _TELL_TIME: Final = (BarFact, ModelLoadedFact, ModelRequestedFact)
 # A run has begun when one of these comes, whether or not its beginning is in the log.
 _ACTIVITY: Final = frozenset(
     (WeightsFact, ModelRequestedFact, ModelLoadedFact, TextEncoderFact, VaeFact, GgufFact,
-     BarFact, SamplingFact, NodeFailedFact)
+     BarFact, SamplingFact, NodeFailedFact, OutOfMemoryFact, VaeRetryFact, LoraKeyFact, LoraLoadedFact,
+     AttentionFailedFact, BlockSwapFact, StepsSkippedFact, InterruptedFact)
 )  # fmt: skip
 _STARTS: Final = (MemoryFact, VersionFact)
 

@@ -9,8 +9,9 @@ from comfy.doctor.record import evidence
 from comfy.doctor.report import Confidence, Evidence, Severity
 from comfy.doctor.rule import Case, Found, Rule, estimated, measured
 from comfy.lint.loras import few_steps_of
-from comfy.log.facts import CompileLimitFact, LoraKeyFact, StepsSkippedFact
+from comfy.log.facts import CompileLimitFact, LoraKeyFact, ModelLoadedFact, StepsSkippedFact
 
+_FEW: Final = 10  # times as many layers found their place: the rest was made for something beside the model
 _SLOW: Final = 1.6  # times the prediction: below that, "normal for this size"
 _PACE_SOURCE: Final = "predicted by 2·P·N + 4·L·d·N² per pass and the card's rate"
 
@@ -59,8 +60,10 @@ def _passes(case: Case) -> Iterator[Found]:
 
 def _useless_cache(case: Case) -> Iterator[Found]:
     for run in case.runs:
-        idle = [entry for entry, fact in run.of(StepsSkippedFact) if fact.skipped == 0]
-        if idle:
+        told = list(run.of(StepsSkippedFact))
+        idle = [entry for entry, _ in told]
+        # The wrapper tells of each prediction by itself, of those that were not made too.
+        if told and not any(fact.skipped for _, fact in told):
             yield Found(
                 message="a step cache has skipped no step",
                 evidence=evidence(idle),
@@ -76,8 +79,9 @@ def is_image_key(key: str) -> bool:
 def _lora(case: Case) -> Iterator[Found]:
     for run in case.runs:
         lines = [entry for entry, fact in run.of(LoraKeyFact) if not is_image_key(fact.key)]
-        if lines:
-            count = run.count(LoraKeyFact) - sum(is_image_key(fact.key) for _, fact in run.of(LoraKeyFact))
+        count = run.count(LoraKeyFact) - sum(is_image_key(fact.key) for _, fact in run.of(LoraKeyFact))
+        fitted = max((fact.patches or 0 for _, fact in run.of(ModelLoadedFact)), default=0)
+        if lines and count * _FEW > fitted:
             yield Found(
                 message=f"{count} layers of a LoRA found no place in the model: it is for another one",
                 evidence=evidence(lines, count=count),

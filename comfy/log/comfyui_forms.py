@@ -71,7 +71,7 @@ def _partial(found: re.Match[str]) -> LogFact:
         usable_mib=_mib(found["usable"]),
         loaded_mib=_mib(found["loaded"]),
         offloaded_mib=_mib(found.groupdict().get("offloaded")),
-        patches=int(found["patches"]),
+        patches=_count(found["patches"]),
     )
 
 
@@ -79,9 +79,13 @@ def _dynamic(found: re.Match[str]) -> LogFact:
     return ModelLoadedFact(
         state=LoadState.DYNAMIC,
         model_class=found["model"],
-        patches=int(found["patches"]),
-        staged_mib=float(found["staged"]),
+        patches=_count(found["patches"]),
+        staged_mib=_mib(found["staged"]),
     )
+
+
+def _count(text: str | None) -> int | None:
+    return int(text) if text is not None else None
 
 
 def _prompt_done(found: re.Match[str]) -> LogFact:
@@ -145,21 +149,22 @@ AT_START: Final = (
     ),
     form(
         "vram-state", "NORMAL_VRAM unless a flag was given; DISABLED: the CPU computes",
-        "Set vram state to: ", r"(\w+)",
-        lambda m: VramStateFact(state=m[1]),
-        "Set vram state to: NORMAL_VRAM",
+        "Set vram state to: ", r"(\w+(?: VRAM)?)",
+        lambda m: VramStateFact(state=m[1].replace(" ", "_")),
+        "Set vram state to: NORMAL_VRAM", "Set vram state to: LOW VRAM",
     ),
     form(
-        "device", "what it computes on", "Device: ", r"(.+?)\s*$",
+        "device", "what it computes on", ("Device: ", "Using device: "), r"(.+?)\s*$",
         lambda m: DeviceFact(device=m[1]),
         "Device: cuda:0 NVIDIA GeForce RTX 4090 : cudaMallocAsync",
+        "Using device: CUDA 0: NVIDIA GeForce RTX 3090",
     ),
     # "… in VAE" is another choice and says nothing of the sampler's.
     form(
         "attention", "the attention of the whole process", "Using ",
-        r"(pytorch|sage|xformers|Flash) [Aa]ttention\s*$",
+        r"(pytorch|sage|xformers|Flash) (?:cross )?[Aa]ttention\s*$",
         lambda m: AttentionFact(name=m[1].lower()),
-        "Using pytorch attention",
+        "Using pytorch attention", "Using xformers cross attention",
     ),
     form(
         "kitchen-attention", "the attention of the whole process", "Using ",
@@ -169,9 +174,9 @@ AT_START: Final = (
     ),
     form(
         "slow-attention", "the slow attention for machines without another", "Using ",
-        r"(split|sub quadratic) optimization for attention",
+        r"(split|sub quadratic) optimization for (?:cross )?attention",
         lambda m: AttentionFact(name=m[1]),
-        "Using split optimization for attention",
+        "Using split optimization for attention", "Using sub quadratic optimization for cross attention, if",
     ),
     form(
         "dynamic-vram", "weights come as they are needed",
@@ -241,9 +246,16 @@ AT_START: Final = (
         "Failed to initialize database. Please ensure you have installed the latest requirements.",
     ),
     form(
-        "import-failed", "a custom node is missing", "Cannot import ", r"(.+?) module for custom nodes: (.*)",
+        "import-failed", "a custom node is missing", "Cannot import ",
+        r"(.+?) (?:module for custom nodes|node)[:.] ?(.*)",
         lambda m: ImportFailedFact(what=_shown(f"{m[1]}: {m[2]}")),
         "Cannot import /comfyui/custom_nodes/ComfyUI-GGUF module for custom nodes: No module named 'gguf'",
+    ),
+    form(
+        "import-times", "a custom node is missing, told once more among the times of all", "",
+        r"\d+\.\d seconds \(IMPORT FAILED\): (.*)",
+        lambda m: ImportFailedFact(what=_shown(m[1])),
+        "0.3 seconds (IMPORT FAILED): /comfyui/custom_nodes/ComfyUI-GGUF",
     ),
     form(
         "ready", "it listens", "To see the GUI go to: ", "",
@@ -265,7 +277,7 @@ OF_A_PROMPT: Final = (
     ),
     form(
         "weights", "a diffusion model was read from disk; a manual cast to its own type costs nothing",
-        "model weight dtype ", r"(\S+), manual cast: (\S+)",
+        "model weight dtype ", r"([^\s,]+)(?:, manual cast: (\S+))?",
         lambda m: WeightsFact(dtype=m[1], cast_to=None if m[2] == "None" else m[2]),
         "model weight dtype torch.float8_e4m3fn, manual cast: torch.float16",
     ),
@@ -276,15 +288,17 @@ OF_A_PROMPT: Final = (
         "Native ops: float8_e4m3fn, mxfp8 , emulated ops: nvfp4", since="0.22",
     ),
     form(
-        "text-encoder", "a text encoder was read from disk", "CLIP/text encoder model load device: ",
-        r"([^,\s]+), offload device: [^,]+, current: [^,]+, dtype: (\S+)",
-        lambda m: TextEncoderFact(device=m[1], dtype=m[2]),
+        "text-encoder", "a text encoder was read from disk",
+        ("CLIP/text encoder model load device: ", "CLIP model load device: "),
+        r"([^,\s]+)(?:, offload device: [^,]+)?(?:, current: [^,]+)?(?:, dtype: (\S+))?",
+        lambda m: TextEncoderFact(device=m[1], dtype=m[2] or ""),
         "CLIP/text encoder model load device: cpu, offload device: cpu, current: cpu, dtype: torch.float16",
+        "CLIP model load device: cuda:0, offload device: cpu, current: cpu",
     ),
     form(
         "vae", "a VAE was read from disk", "VAE load device: ",
-        r"([^,\s]+), offload device: [^,]+, dtype: (\S+)",
-        lambda m: VaeFact(device=m[1], dtype=m[2]),
+        r"([^,\s]+)(?:, offload device: [^,]+)?(?:, dtype: (\S+))?",
+        lambda m: VaeFact(device=m[1], dtype=m[2] or ""),
         "VAE load device: cuda:0, offload device: cpu, dtype: torch.bfloat16",
     ),
     form(
@@ -303,7 +317,7 @@ OF_A_PROMPT: Final = (
     form(
         "partial", "the rest of a model streams from host memory in each step", "loaded partially;",
         rf"\s+(?:(?P<usable>{NUMBER}) MB usable, )?(?P<loaded>{NUMBER}) MB loaded, "
-        rf"(?P<offloaded>{NUMBER}) MB offloaded, .*lowvram patches: (?P<patches>\d+)",
+        rf"(?P<offloaded>{NUMBER}) MB offloaded(?:, .*lowvram patches: (?P<patches>\d+))?",
         _partial,
         "loaded partially; 9700.00 MB usable, 9600.00 MB loaded, 4029.00 MB offloaded, "
         "135.00 MB buffer reserved, lowvram patches: 400",
@@ -311,28 +325,30 @@ OF_A_PROMPT: Final = (
     ),
     form(
         "complete-old", "a model lies on the card whole", "loaded completely ",
-        rf"(?P<usable>{NUMBER}) (?P<loaded>{NUMBER}) (?:True|False)",
+        rf"(?P<usable>{NUMBER}) (?P<loaded>{NUMBER})",
         _loaded,
-        "loaded completely 9.5367431640625e+25 12.419189453125 True", until="0.3.67",
+        "loaded completely 9.5367431640625e+25 12.419189453125 True", "loaded completely 0.0 159.5",
+        until="0.3.67",
     ),
     form(
         "partial-old", "the rest of a model streams from host memory in each step", "loaded partially ",
-        rf"(?P<usable>{NUMBER}) (?P<loaded>{NUMBER}) (?P<patches>\d+)\s*$",
+        rf"(?P<usable>{NUMBER})(?: (?P<loaded>{NUMBER}))? (?P<patches>\d+)\s*$",
         _partial,
-        "loaded partially 9700.0 9600.5 400", until="0.3.67",
+        "loaded partially 9700.0 9600.5 400", "loaded partially 64.0 12", until="0.3.67",
     ),
     form(
         "partial-2024", "the rest of a model streams from host memory in each step",
-        "loading in lowvram mode ", rf"(?P<loaded>{NUMBER})",
+        ("loading in lowvram mode ", "loaded in lowvram mode "), rf"(?P<loaded>{NUMBER})",
         lambda m: ModelLoadedFact(state=LoadState.PARTIAL, loaded_mib=_mib(m["loaded"])),
-        "loading in lowvram mode 64.0", until="0.0",
+        "loading in lowvram mode 64.0", "loaded in lowvram mode 64.0", until="0.0",
     ),
     form(
         "dynamic", "a model lies in host memory; what of it is on the card is not told", "Model ",
-        r"(?P<model>\w+) prepared for dynamic VRAM loading\. (?P<staged>\d+)MB Staged\. "
-        r"(?P<patches>\d+) patches attached",
+        r"(?P<model>\w+) prepared for dynamic VRAM loading\."
+        r"(?: (?P<staged>\d+)MB Staged\.)?(?: (?P<patches>\d+) patches attached)?",
         _dynamic,
-        "Model WAN21 prepared for dynamic VRAM loading. 13629MB Staged. 400 patches attached.", since="0.12",
+        "Model WAN21 prepared for dynamic VRAM loading. 13629MB Staged. 400 patches attached.",
+        "Model WAN21 prepared for dynamic VRAM loading. 13629MB Staged.", since="0.12",
     ),
     form(
         "residency", "what of a model is where, at level DETAIL", "Model loaded: ",
@@ -354,10 +370,13 @@ OF_A_PROMPT: Final = (
         "Module diffusion_model.blocks.0.ffn.0 has resizing Lora - force loading", since="0.22",
     ),
     form(
-        "lora-key", "a layer of a LoRA was left out: it is for another model", "lora key not loaded: ",
-        r"(.*)",
+        "lora-key", "a layer of a LoRA was left out: it is for another model",
+        ("lora key not loaded", "NOT LOADED ", "could not patch. key doesn't exist in model: "),
+        r":? ?(.*)",
         lambda m: LoraKeyFact(key=_shown(m[1])),
         "lora key not loaded: blocks.0.self_attn.q.lora_A.weight",
+        "NOT LOADED diffusion_model.blocks.0.self_attn.q.weight",
+        "could not patch. key doesn't exist in model: diffusion_model.blocks.0.self_attn.q.weight",
     ),
     form(
         "lora-shape", "a layer of a LoRA was left out: it is for another model", "WARNING SHAPE MISMATCH ",
@@ -365,6 +384,12 @@ OF_A_PROMPT: Final = (
         lambda m: LoraKeyFact(key=_shown(m[1])),
         "WARNING SHAPE MISMATCH diffusion_model.patch_embedding.weight WEIGHT NOT MERGED "
         "torch.Size([5120, 36, 1, 2, 2]) != torch.Size([5120, 16, 1, 2, 2])",
+    ),
+    form(
+        "lora-error", "a layer of a LoRA was left out: it has another size", "ERROR ",
+        r"(?:lora|loha|lokr|glora|diff|set) (\S+) (.+)",
+        lambda m: LoraKeyFact(key=_shown(m[1])),
+        "ERROR lora diffusion_model.blocks.0.ffn.0.weight shape '[13824, 5120]' is invalid for size 1",
     ),
     form(
         "module-on-card", "a module was placed on the card whole, at level DEBUG: no sign of low VRAM",

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from comfy.log.text import LogLevel
 
 _MOST_LAYERS: Final = 8
+_LONGEST_BEFORE: Final = 60  # of what stands before each line of a log
+ALIKE: Final = bytes.maketrans(b"0123456789", b"0000000000")
 # How layers begin: with such a byte or word, a date, or a name and "|". A host's stands behind a stamp.
-DRESSES: Final = frozenset(bytes([each]) for each in b"0123456789[{\x1b")
+DRESSES: Final = frozenset(bytes([each]) for each in b"0123456789[{\x1b> \t")
 WORDS: Final = frozenset(
     (b"stdout ", b"stderr ", b"DEBUG", b"INFO", b"WARNING", b"ERROR", b"CRITICAL",
      b"info ", b"warn ", b"warning ", b"error ", b"debug ", b"system ", b"root ")
@@ -26,7 +30,7 @@ DATE_OR_NAME: Final = rb"[A-Z][a-z][a-z] [ \d]\d \d|[\w.-]{1,64}+ {0,20}+\| "
 # Each is one layer; several may lie over each other.
 _LAYER: Final = re.compile(
     rb"(?:\x1b\[[0-9;?]*[A-Za-z])+"
-    rb"|\[?(?P<iso>\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?)(?P<zone>Z|[+-]\d\d:?\d\d)?\]?"
+    rb"|\[?(?P<iso>\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,:]\d{1,9})?)(?P<zone>Z|[+-]\d\d:?\d\d)?\]?"
     rb"(?: *[-|:] | +|$)"
     rb"|\[?(?P<clock>\d\d:\d\d:\d\d(?:[.,]\d{1,9})?)\]?(?: *[-|] | +)"
     rb"|\[(?P<level>DEBUG|DETAIL|INFO|WARNING|ERROR|CRITICAL)\](?:\x1b\[0m)?(?: |$)"
@@ -35,6 +39,7 @@ _LAYER: Final = re.compile(
     rb"|\[[a-z0-9]{10,20}\] "
     rb"|(?P<month>[A-Z][a-z]{2}) (?P<day>[ \d]\d) (?P<time>\d\d:\d\d:\d\d(?:\.\d+)?) "
     rb"|(?:stdout|stderr) [FP] "
+    rb"|(?:> ?)+"  # a quotation
     rb"|(?P<level2>DEBUG|INFO|WARNING|ERROR|CRITICAL)(?: {0,4} [-|] |:root:)"
     rb"|(?:info|warn|warning|error|debug|system|root) [-|] "
     # host unit[pid]: of journald and syslog
@@ -55,8 +60,12 @@ class Undressed(NamedTuple):
     level: LogLevel | None
 
 
-def undress(line: bytes) -> Undressed:
-    """Look through all layers that are known."""
+def undress(line: bytes, learned: Collection[bytes] = ()) -> Undressed:
+    """Look through all layers that are known.
+
+    Args:
+        learned: what else stands before the lines of this log, its digits all 0.
+    """
     stamp: slice | None = None
     zone: slice | None = None
     level: LogLevel | None = None
@@ -64,7 +73,12 @@ def undress(line: bytes) -> Undressed:
     for _ in range(_MOST_LAYERS):
         found = _LAYER.match(line, at)
         if found is None or found.end() == at:
-            break
+            shape = line[at : at + _LONGEST_BEFORE].translate(ALIKE)
+            before = next(filter(shape.startswith, learned), None)
+            if before is None:
+                break
+            at += len(before)
+            continue
         at = found.end()
         if stamp is None:
             stamp, zone = _stamp(found), _span(found, "zone")
@@ -77,12 +91,37 @@ def undress(line: bytes) -> Undressed:
     return Undressed(slice(at, end), stamp, zone, level)
 
 
+# Beginnings of lines that stand in each log.
+_USUAL: Final = (b"got prompt\n", b"Prompt executed in ", b"Requested to load ", b"model weight dtype torch",
+                 b"loaded completely", b"loaded partially", b"Total VRAM ", b"ComfyUI version: ")  # fmt: skip
+_LEARNED_FROM: Final = 4  # of each
+
+
+def learn(block: bytes) -> frozenset[bytes]:
+    """What stands before more than one well-known line and is no layer that is known, its digits all 0."""
+    found: Counter[bytes] = Counter()
+    for words in _USUAL:
+        at = -1
+        for _ in range(_LEARNED_FROM):
+            at = block.find(words, at + 1)
+            if at < 0:
+                break
+            before = block[block.rfind(b"\n", 0, at) + 1 : at]
+            rest = before[undress(before + b"x").text.start :]
+            # A bar is no dress: what comes behind it is glued to it.
+            if rest.strip() and len(rest) <= _LONGEST_BEFORE and b"\r" not in rest and rest[-1:] != b"]":
+                found[rest.translate(ALIKE)] += 1
+    return frozenset(rest for rest, times in found.items() if times > 1)
+
+
 def moment(stamp: bytes, zone: bytes) -> float | None:
     """Seconds of a stamp, since 1970 where it has a date, else since midnight: only differences count.
 
     A stamp without a zone is taken as UTC, one without a year as of a leap year.
     """
     text = stamp.decode("ascii", "replace").replace(",", ".").replace("/", "-")
+    if len(text) > 19 and text[-4] == ":":  # before milliseconds
+        text = f"{text[:-4]}.{text[-3:]}"
     try:
         if text[0].isalpha():
             return datetime.strptime(f"2000 {text[:15]}", "%Y %b %d %H:%M:%S").replace(tzinfo=UTC).timestamp()

@@ -14,10 +14,10 @@ from typing import Final
 from comfy.log.comfyui_forms import AT_START, OF_A_PROMPT
 from comfy.log.facts import BarFact, LogFact, ModelLoadedFact, ModelRequestedFact
 from comfy.log.form import LineForm
-from comfy.log.node_forms import OF_NODES
+from comfy.log.node_forms import OF_NODES, OF_THE_SYSTEM
 from comfy.log.text import LogLevel
 
-FORMS: Final[tuple[LineForm, ...]] = (*AT_START, *OF_A_PROMPT, *OF_NODES)
+FORMS: Final[tuple[LineForm, ...]] = (*AT_START, *OF_A_PROMPT, *OF_NODES, *OF_THE_SYSTEM)
 
 HEAD: Final = 3  # so many characters of a line tell which rows may fit; every beginning is at least as long
 GRAVE: Final = ("WARNING", "Warning", "ERROR", "Error")  # before 0.23 the level is not told
@@ -31,9 +31,14 @@ def read_line(text: str) -> LogFact | None:
 
 def form_of(text: str) -> tuple[LineForm, re.Match[str]] | None:
     """Which form a plain line has; the first row that fits counts."""
+    text = text.lstrip()
     rows = _NUMBERED if text[:1].isdecimal() else _BY_HEAD.get(text[:HEAD], ())
     for form in rows:
         found = form.pattern.match(text)
+        if found is not None:
+            return form, found
+    for form in OF_THE_SYSTEM:
+        found = form.pattern.search(text)
         if found is not None:
             return form, found
     return None
@@ -54,7 +59,9 @@ def read_bar(text: str) -> BarFact | None:
         return None
     elapsed_s, pace = _clock_s(found["elapsed"]), found["pace"]
     per_step = None
-    if pace is not None and "?" not in pace and float(pace) > 0:
+    if pace is None and found["cut"] is not None:
+        per_step = elapsed_s / done if done else None
+    elif pace is not None and "?" not in pace and float(pace) > 0:
         per_step = float(pace) if found["unit"] == "s/it" else 1 / float(pace)
     return BarFact(
         label=found["label"].strip().rstrip(":"),
@@ -88,8 +95,9 @@ def _clock_s(text: str) -> float:
 
 BAR_SAMPLE: Final = " 50%|█████     | 10/20 [02:15<02:15, 13.51s/it]"
 _BAR: Final = re.compile(
-    r"(?P<label>[^|\r\n]{0,80}?)\s*\d{1,3}%\|[^|\r\n]{0,300}\|\s*(?P<done>\d{1,9})/(?P<total>\d{1,9}) "
-    r"\[(?P<elapsed>(?:\d{1,5}:)?\d\d:\d\d)<[\d:?]{1,12}(?:,\s*(?P<pace>[\d.]{1,12}|\?)\s*"
+    # Whoever types one off a screen leaves the bar out, and narrow windows cut its end.
+    r"(?P<label>[^|\r\n]{0,80}?)\s*\d{1,3}%(?:\|[^|\r\n]{0,300}\||\s)\s*(?P<done>\d{1,9})/(?P<total>\d{1,9}) "
+    r"\[(?P<elapsed>(?:\d{1,5}:)?\d\d:\d\d)<[\d:?]{0,12}(?P<cut>,?\s*$)?(?:,\s*(?P<pace>[\d.]{1,12}|\?)\s*"
     r"(?P<unit>s/it|it/s))?"
 )
 _WELL_KNOWN: Final = re.compile(
@@ -114,5 +122,5 @@ def _by_head() -> dict[str, tuple[LineForm, ...]]:
 
 
 _BY_HEAD: Final = _by_head()
-_NUMBERED: Final = tuple(row for row in FORMS if not row.begins)
+_NUMBERED: Final = tuple(row for row in FORMS if not row.begins and row not in OF_THE_SYSTEM)
 HEADS: Final = frozenset(_BY_HEAD)

@@ -134,10 +134,11 @@ OF_NODES: Final = (
         "Loading LoRA: lightx2v_T2V_14B_cfg_step_distill_v2 with strength: 1.0", by=Printer.WRAPPER,
     ),
     form(
-        "wrapper-teacache", "a step cache says how many steps it has saved", "TeaCache skipped: ",
-        r"(\d+) cond steps",
-        lambda m: StepsSkippedFact(cache="TeaCache", skipped=int(m[1]), steps=None),
-        "TeaCache skipped: 8 cond steps, 8 uncond steps", by=Printer.WRAPPER,
+        "wrapper-cache", "a step cache says how many steps it has saved",
+        ("TeaCache skipped: ", "MagCache skipped: ", "EasyCache skipped: "), r"(\d+) (?:cond|\w+)",
+        lambda m: StepsSkippedFact(cache=m[0].split(" ")[0], skipped=int(m[1]), steps=None),
+        "TeaCache skipped: 8 cond steps, 8 uncond steps", "MagCache skipped: 3 conditional steps: [2, 4, 6]",
+        "EasyCache skipped: 0 unconditional steps: []", by=Printer.WRAPPER,
     ),
     form(
         "interpolated", "interpolation has ended", "Comfy-VFI done! ", r"(\d+) frames generated",
@@ -145,9 +146,11 @@ OF_NODES: Final = (
         "Comfy-VFI done! 161 frames generated", by=Printer.VFI,
     ),
     form(
-        "download", "a file is fetched while the prompt waits", "Downloading: ", r'"?([^"\s]+)',
+        "download", "a file is fetched while the prompt waits", ("Downloading: ", "Downloading model to: "),
+        r'"?([^"\s]+)',
         lambda m: DownloadFact(source=m[1]),
-        'Downloading: "https://example.org/rife47.pth" to /models/rife/rife47.pth', by=Printer.VFI,
+        'Downloading: "https://example.org/rife47.pth" to /models/rife/rife47.pth',
+        "Downloading model to: /models/depthanything/depth_anything_v2_vitl_fp32.safetensors", by=Printer.VFI,
     ),
     form(
         "ffmpeg-failed", "FFmpeg could not encode the clip",
@@ -184,11 +187,6 @@ OF_NODES: Final = (
         lambda _: CompileLimitFact(),
         "torch._dynamo hit config.recompile_limit (8)", "torch._dynamo hit config.cache_size_limit (8)",
         by=Printer.TORCH,
-    ),
-    form(
-        "killed", "the system has ended a process, most often for want of host memory", "Killed", r"\s*$",
-        lambda _: HostMemoryFact(message="Killed"),
-        "Killed", by=Printer.SYSTEM,
     ),
     _handler("handler-started", HandlerStep.STARTED, "Starting handler", "Starting handler..."),
     _handler(
@@ -233,3 +231,21 @@ OF_NODES: Final = (
         "handler-done", HandlerStep.DONE, "Job completed. Returning ", "Job completed. Returning 1 image(s).",
     ),
 )  # fmt: skip
+
+# Said by shells, kernels and those who keep a service running, each behind words of its own.
+OF_THE_SYSTEM: Final = (
+    form(
+        "killed", "the system has ended a process, most often for want of host memory", "",
+        r"(?:^|[\d:] +)(?:Killed(?:\s*$|: ?\d|\s+\S*python| process \d+ \(python))"
+        r"|[Oo]ut of memory: Killed process"
+        r"|\bOOMKilled\b|\boom-kill\b|terminated by SIGKILL|code=killed, status=9",
+        lambda m: HostMemoryFact(message=m.string.strip()[:300]),
+        "Killed", "./run.sh: line 52:     9 Killed                  python3 main.py --listen",
+        "Out of memory: Killed process 2211 (python3) total-vm:61832012kB",
+        "Reason: OOMKilled", "comfyui.service: Failed with result 'oom-kill'.",
+        "exited: comfyui (terminated by SIGKILL; not expected)",
+        "comfyui.service: Main process exited, code=killed, status=9/KILL", by=Printer.SYSTEM,
+    ),
+)  # fmt: skip
+SYSTEM_WORDS: Final = (b"Killed", b"oom-kill", b"SIGKILL", b"code=killed")
+"""Of which each line of the system holds one."""

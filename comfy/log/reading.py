@@ -124,8 +124,8 @@ class LogReader:
             if fact is None or not self._is_credible(fact, line):
                 self._note_unknown(line)
                 return None
-            if isinstance(fact, ModelRequestedFact):
-                self._requested = fact
+            if isinstance(fact, ModelRequestedFact | PromptDoneFact):
+                self._requested = fact if isinstance(fact, ModelRequestedFact) else None
             fact = named(fact, self._requested)
             kind = type(fact)
             if ReadyFact not in self._counts and len(self._at_start) < _KEPT_OF_START:

@@ -13,9 +13,17 @@ from functools import lru_cache
 from typing import IO, Final
 
 from comfy.log.entry import LogEntry, Sight
-from comfy.log.facts import BarFact, LogFact, ModelLoadedFact, ModelRequestedFact, ModuleOnCardFact
-from comfy.log.foreign_dress import DATE_OR_NAME, DRESSES, WORDS, from_json, undress
+from comfy.log.facts import (
+    BarFact,
+    LogFact,
+    ModelLoadedFact,
+    ModelRequestedFact,
+    ModuleOnCardFact,
+    PromptDoneFact,
+)
+from comfy.log.foreign_dress import ALIKE, DATE_OR_NAME, DRESSES, WORDS, from_json, learn, undress
 from comfy.log.lines import GRAVE, HEAD, HEADS, is_bar, is_unknown_trouble, read_line
+from comfy.log.node_forms import SYSTEM_WORDS
 from comfy.log.text import LogLevel, PlainLine, plain_lines
 
 _CHUNK: Final = 1 << 20
@@ -24,10 +32,11 @@ _LEAST_SAMPLED: Final = 1 << 16  # bytes; in a smaller block every line may as w
 _SAMPLES: Final = 16
 _LONGEST_SHAPE: Final = 1000  # bytes; a longer line is looked at each time, and only its facts are kept
 _MOST_SHAPES: Final = 4096
+_LINES_LEARNED_FROM: Final = 100_000
+_MOST_LEARNED: Final = 8
 _MODULES_READ: Final = 100
 _MODULE_HEAD: Final = b"low"
 
-_ALIKE: Final = bytes.maketrans(b"0123456789", b"0000000000")
 _TROUBLE: Final = frozenset(level for level in LogLevel if level.is_trouble)
 _HEADS: Final = frozenset(head.encode() for head in HEADS) | {words[:HEAD].encode() for words in GRAVE}
 
@@ -46,12 +55,16 @@ class LogStream:
         self._heads = _HEADS
         self._modules = 0
         self._shapes: dict[bytes, tuple[Sight, ...]] = {}
+        self._learned: frozenset[bytes] = frozenset()
 
     def __iter__(self) -> Iterator[LogEntry]:
         for block in _blocks(_utf8(_chunks(self._log))):
             ends = self.lines + block.count(b"\n")
             at = 0
-            for found in _telling(_usual_dresses(block), self._heads).finditer(block):
+            self._learn(block)
+            system = frozenset(word for word in SYSTEM_WORDS if word in block)
+            usual = _usual_dresses(block, self._learned)
+            for found in _telling(usual, self._heads, self._learned, system).finditer(block):
                 start = found.start() + 1
                 self.lines += block.count(b"\n", at, start)
                 at = start
@@ -64,7 +77,7 @@ class LogStream:
                     line = from_json(line)
                 if b"\r" in line:
                     line = _last_states(line)
-                shape = line.translate(_ALIKE)
+                shape = line.translate(ALIKE)
                 sights = self._shapes.get(shape)
                 if sights is None:
                     line, sights = self._look(line, shape)
@@ -78,6 +91,8 @@ class LogStream:
                         self.stamped += sight.stamp is not None
                         if kind is ModelRequestedFact:
                             self._requested = entry
+                        elif kind is PromptDoneFact:
+                            self._requested = None  # what is loaded next is not of this prompt
                         elif kind is ModuleOnCardFact:
                             self._count_module()
                     yield entry
@@ -85,12 +100,21 @@ class LogStream:
 
     def _look(self, line: bytes, shape: bytes) -> tuple[bytes, tuple[Sight, ...]]:
         """Where in a line of a new shape what stands; and the line, put together anew if need be."""
-        seen, sights = _seen(line, self._heads)
+        seen, sights = _seen(line, self._heads, self._learned)
         if seen is line and len(line) <= _LONGEST_SHAPE:
             if len(self._shapes) >= _MOST_SHAPES:
                 self._shapes.clear()
             self._shapes[shape] = sights
         return seen, sights
+
+    def _learn(self, block: bytes) -> None:
+        """Whoever ran it may put before each line what nobody else does: its first blocks tell."""
+        if self.lines > _LINES_LEARNED_FROM:
+            return
+        learned = self._learned | learn(block)
+        if learned != self._learned and len(learned) <= _MOST_LEARNED:
+            self._learned = learned
+            self._shapes.clear()
 
     def _count_module(self) -> None:
         """A log at level DEBUG has hundreds of thousands of such lines, and all say the same."""
@@ -100,9 +124,9 @@ class LogStream:
             self._shapes.clear()
 
 
-def _seen(line: bytes, heads: frozenset[bytes]) -> tuple[bytes, tuple[Sight, ...]]:
+def _seen(line: bytes, heads: frozenset[bytes], learned: frozenset[bytes]) -> tuple[bytes, tuple[Sight, ...]]:
     """What a line says, its bars and what is glued to them one by one."""
-    bare = undress(line)
+    bare = undress(line, learned)
     told = _told(line[bare.text], bare.level, heads)
     if not told:
         return line, ()
@@ -136,7 +160,13 @@ _Told = tuple[bytes, LogLevel | None, type[LogFact] | None]
 
 def _told(line: bytes, level: LogLevel | None, heads: frozenset[bytes]) -> list[_Told]:
     """What an undressed line says, in its order."""
-    if not (line[:HEAD] in heads or line[:1] in DRESSES or level in _TROUBLE or b"%|" in line):
+    if not (
+        line.lstrip()[:HEAD] in heads
+        or line.lstrip()[:1] in DRESSES
+        or level in _TROUBLE
+        or _BAR_MARK.search(line)
+        or any(word in line for word in SYSTEM_WORDS)
+    ):
         return []
     text = line.decode("utf-8", "replace")
     # In most lines nothing acts on a terminal: such a one has no colours and is not cut.
@@ -151,12 +181,13 @@ def _told(line: bytes, level: LogLevel | None, heads: frozenset[bytes]) -> list[
 
 
 def _kind_of(text: str) -> type[LogFact] | None:
-    if "%|" in text:
-        return BarFact if is_bar(text) else None
+    if "%" in text and is_bar(text):
+        return BarFact
     fact = read_line(text)
     return type(fact) if fact is not None else None
 
 
+_BAR_MARK: Final = re.compile(rb"%(?:\||\s{1,4}\d{1,9}/\d)")
 _ENDS_OF_BARS: Final = (b"it/s]", b"s/it]")
 _FIRST_STATES: Final = (b"| 0/", b"| 1/")
 
@@ -188,7 +219,7 @@ def _last_states(line: bytes) -> bytes:
     return b"\r".join((*kept, last))
 
 
-def _usual_dresses(block: bytes) -> frozenset[bytes]:
+def _usual_dresses(block: bytes, learned: frozenset[bytes]) -> frozenset[bytes]:
     """What stands before the text in many lines of a block, its digits all the same."""
     if len(block) < _LEAST_SAMPLED:
         return frozenset()
@@ -196,23 +227,32 @@ def _usual_dresses(block: bytes) -> frozenset[bytes]:
     for at in range(0, len(block), len(block) // _SAMPLES):
         start = block.find(b"\n", at) + 1
         line = block[start : start + _LONGEST].partition(b"\n")[0]
-        bare = undress(line)
+        bare = undress(line, learned)
         # One that tells of trouble is looked at, whatever stands in it.
         if bare.level not in _TROUBLE and bare.text.start > 0:
-            found[line[: bare.text.start].translate(_ALIKE)] += 1
+            found[line[: bare.text.start].translate(ALIKE)] += 1
     return frozenset(dress for dress, times in found.items() if times > 1)
 
 
 @lru_cache(maxsize=64)
-def _telling(dresses: frozenset[bytes], heads: frozenset[bytes]) -> re.Pattern[bytes]:
+def _telling(
+    dresses: frozenset[bytes], heads: frozenset[bytes], learned: frozenset[bytes], system: frozenset[bytes]
+) -> re.Pattern[bytes]:
     """Finds the lines that may be facts or complaints; leaves out only what certainly is none.
 
     All lines come by here, so it is one search in a whole block. Stamps of one log are alike but for their
     digits: a line in a usual dress is told by what stands behind that, any other by how it begins.
     """
-    text = b"|".join((_any_of(heads | WORDS | DRESSES), DATE_OR_NAME))
-    usual = b"|".join(re.escape(dress).replace(b"0", rb"\d") for dress in sorted(dresses)) or b"(?!)"
-    return re.compile(rb"\n(?:(?:%b|(?!%b))(?:%b)|.*%%\|)" % (usual, usual, text))
+    text = b"|".join((_any_of(heads | WORDS | DRESSES), DATE_OR_NAME, *map(_alike, learned)))
+    usual = b"|".join(map(_alike, sorted(dresses))) or b"(?!)"
+    # Each with a search of its own: one for all of them looks at every character.
+    inside = b"".join(rb"|.*%b" % re.escape(word) for word in sorted(system))
+    return re.compile(rb"\n(?:(?:%b|(?!%b))(?:%b)|.*%b%b)" % (usual, usual, text, _BAR_MARK.pattern, inside))
+
+
+def _alike(shape: bytes) -> bytes:
+    """A pattern for what is of this shape."""
+    return re.escape(shape).replace(b"0", rb"\d")
 
 
 def _any_of(words: Iterable[bytes]) -> bytes:

@@ -226,6 +226,74 @@ def test_no_mixture_of_logs_raises() -> None:
             assert prompt.wall_s is None or prompt.phases
 
 
+def ids(log: str, **more: Any) -> list[str]:
+    return [each.id for each in diagnose(log, **more).findings]
+
+
+def test_a_log_that_begins_in_the_middle_of_an_error_ends_it_as_that() -> None:
+    report = diagnose("Got an OOM, unloading all loaded models.\nPrompt executed in 2.22 seconds\n")
+
+    assert [prompt.status for prompt in report.prompts] == [Status.OUT_OF_MEMORY]
+    assert found(report, "out-of-memory") is not None
+
+
+def test_what_a_prompt_says_after_its_end_begins_no_other() -> None:
+    """What is printed goes through another buffer than what is logged."""
+    assert (
+        len(diagnose("Prompt executed in 381.91 seconds\nComfy-VFI done! 162 frames generated\n").prompts)
+        == 1
+    )
+
+
+def test_a_model_that_is_loaded_unasked_is_not_the_last_one_of_the_prompt_before() -> None:
+    report = diagnose(
+        "got prompt\nRequested to load WanVAE\nPrompt executed in 3.00 seconds\n"
+        "got prompt\nloaded partially 11184.26 11184.25 0\n"
+    )
+
+    assert [use.model_class for use in report.prompts[1].models] == [""]
+
+
+@pytest.mark.parametrize(("missing", "fitted", "is_told"), [(2, 1370, False), (400, 400, True), (2, 0, True)])
+def test_some_layers_of_a_lora_may_be_for_something_beside_the_model(
+    missing: int, fitted: int, is_told: bool
+) -> None:
+    log = (
+        "got prompt\n" + "lora key not loaded: text_projection.lora_A.weight\n" * missing
+        + f"Model WAN21 prepared for dynamic VRAM loading. 13629MB Staged. {fitted} patches attached.\n"
+        + "Prompt executed in 3.00 seconds\n"
+    )  # fmt: skip
+
+    assert ("lora-not-loaded" in ids(log)) is is_told
+
+
+@pytest.mark.parametrize(
+    ("types", "card", "is_told"),
+    [
+        ("F16 (694), Q8_0 (400)", None, True),  # eight bits take more than fp8, whatever the card
+        ("F16 (694), Q5_K (400)", None, False),
+        ("F16 (694), Q5_K (400)", GPU, True),
+        ("F16 (694), Q4_K (400)", GPU, False),
+    ],
+)
+def test_gguf_is_a_finding_where_fp8_would_fit(types: str, card: str | None, is_told: bool) -> None:
+    log = (
+        f"got prompt\ngguf qtypes: {types}\nRequested to load WAN21\n"
+        "loaded partially; 201.17 MB usable, 0.00 MB loaded, 14825.46 MB offloaded, lowvram patches: 0\n"
+        "Prompt executed in 30.00 seconds\n"
+    )
+
+    assert ("gguf-where-fp8-fits" in ids(log, card=card)) is is_told
+
+
+def test_a_step_cache_is_idle_only_where_it_skips_in_no_prediction() -> None:
+    line = "TeaCache skipped: {} {}conditional steps: []\n"
+    skipped = "got prompt\n" + line + line.format(0, "un")
+
+    assert "step-cache-idle" in ids(skipped.format(0, ""))
+    assert "step-cache-idle" not in ids(skipped.format(6, ""))
+
+
 ERROR = "got prompt\n!!! Exception during processing !!! "
 
 

@@ -18,6 +18,7 @@ from comfy.log.entry import LogEntry
 from comfy.log.facts import (
     AttentionFailedFact,
     BarFact,
+    HostMemoryFact,
     LogFact,
     ModelLoadedFact,
     ModuleOnCardFact,
@@ -66,8 +67,16 @@ DRESSES: dict[str, Callable[[int, str], str]] = {
     "python's logging": lambda n, text: f"2026-11-30 04:36:{n:02d},123 - INFO - {text}",
     "the farm's log file": lambda n, text: f"2026-11-30T04:36:{n:02d}.250+00:00 [INFO] {text}",
     "a clock": lambda n, text: f"[04:36:{n:02d}] {text}",
+    "a cloud's colons": lambda n, text: f"[2026-11-30 04:36:{n:02d}:123] {text}",
+    "a quotation": lambda n, text: f"> {text}",
+    "a quotation of a quotation": lambda n, text: f"> > {text}",
+    "an indented block": lambda n, text: f"    {text}",
+    "what nobody else writes": lambda n, text: f"<<gpu-{n}/render>> {text}",
+    "the same behind a stamp": lambda n, text: ISO.format(n) + f"render#{n:02d}: {text}",
 }
-STAMPED = sorted(DRESSES.keys() - {"nothing", "level", "compose", "the SDK's json"})
+UNSTAMPED = {"nothing", "level", "compose", "the SDK's json", "a quotation", "a quotation of a quotation",
+             "an indented block", "what nobody else writes"}  # fmt: skip
+STAMPED = sorted(DRESSES.keys() - UNSTAMPED)
 
 
 @pytest.mark.parametrize("dress", DRESSES)
@@ -89,9 +98,11 @@ def test_stamps_tell_how_much_time_passed(dress: str) -> None:
 
 
 def test_dresses_may_change_within_a_log() -> None:
-    log = "\n".join(DRESSES[name](1, text) for name in DRESSES for text in LINES)
+    # One that nobody knows is learned from a log that is written in it.
+    known = sorted(DRESSES.keys() - {"what nobody else writes", "the same behind a stamp"})
+    log = "\n".join(DRESSES[name](1, text) for name in known for text in LINES)
 
-    assert facts(log) == PLAIN * len(DRESSES)
+    assert facts(log) == PLAIN * len(known)
 
 
 @pytest.mark.parametrize("chatter", ["nothing", "docker -t", "level", "compose"])
@@ -109,6 +120,49 @@ def test_of_a_bar_its_beginning_its_first_step_and_its_end_are_kept() -> None:
     bars = [fact for fact in facts(BAR + "\n") if isinstance(fact, BarFact)]
 
     assert [(bar.done, bar.elapsed_s) for bar in bars] == [(0, 0), (1, 8), (3, 18)]
+
+
+@pytest.mark.parametrize(
+    ("line", "steps", "pace"),
+    [
+        ("100% 4/4 [04:31<00:00, 67.90s/it]", 4, 67.9),
+        ("100%|████████████████| 5/5 [2:41:31<", 5, 1938.2),
+        ("100%|████████████████| 5/5 [2:41:31<00:00,", 5, 1938.2),
+        ("Sampling: 50%|#####     | 10/20 [02:15<02:15, 13.51s/it]", 10, 13.51),
+    ],
+)
+def test_a_bar_is_read_without_its_blocks_or_its_end(line: str, steps: int, pace: float) -> None:
+    (bar,) = facts(line + "\n")
+
+    assert isinstance(bar, BarFact)
+    assert bar.done == steps
+    assert bar.seconds_per_step == pytest.approx(pace)
+
+
+@pytest.mark.parametrize("line", ["100% sure of it", "50% 3/4 done", "GPU 45% 3/9 [busy]"])
+def test_not_all_that_has_a_percent_sign_is_a_bar(line: str) -> None:
+    assert facts(line + "\n") == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Killed",
+        "/entrypoint.sh: line 52:     9 Killed                  python3 ./main.py --port 8188",
+        "[91234.5] Out of memory: Killed process 4711 (python3) total-vm:72613344kB",
+        "    Reason:       OOMKilled",
+        "Nov 30 04:36:00 gpu-1 systemd[1]: comfyui.service: Failed with result 'oom-kill'.",
+        "2026-11-30 04:36:00,123 WARN exited: comfyui (terminated by SIGKILL; not expected)",
+    ],
+)
+def test_a_process_that_was_ended_for_its_memory_is_told_in_many_ways(line: str) -> None:
+    log = "\n".join(["got prompt", *["GET /queue"] * 3000, line, "exit"])
+
+    assert [type(fact) for fact in facts(log)] == [PromptQueuedFact, HostMemoryFact]
+
+
+def test_what_somebody_says_of_killing_is_none() -> None:
+    assert facts("Killed by a fox, the hen lies there\nprompt: the Killed man\n") == []
 
 
 def test_what_is_glued_to_a_bar_is_read() -> None:
