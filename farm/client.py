@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import builtins
-import functools
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self, Unpack
@@ -18,20 +14,15 @@ from comfy.doctor.report import Report
 from comfy.node_defs.definitions import Definitions
 from comfy.wan.binding import Bindings
 from farm.arguments import Cursor, EventId, Gib, Many, Only, checks_arguments
-from farm.asking.admission import check_classes
 from farm.asking.building import GraphSource, InputSource
-from farm.asking.content import content_of
-from farm.asking.editor_file import is_from_editor
-from farm.asking.graphs import Knowledge
-from farm.asking.prepare import Prepared, local_file, prepare_with_files
+from farm.asking.prepare import prepare_with_files
 from farm.asking.request import JobOptions, JobRequest
 from farm.asking.selection import Selection, select
-from farm.errors import InvalidJob, JobFailed, Problem, Unplaceable, WaitTimeout
+from farm.errors import JobFailed, WaitTimeout
 from farm.fleet.preflight import Preflight
-from farm.fleet.reuse import reusable
 from farm.fleet.waiting import why_waiting
 from farm.handle import Job
-from farm.job import JobEvent, JobRecord, JobSpec, JobState, new_job_id, queue_for
+from farm.job import JobEvent, JobRecord, JobSpec, JobState
 from farm.local.surroundings import settings_here
 from farm.notifier import store_at
 from farm.reports import FleetDiagnosis, report_in, sum_up
@@ -42,9 +33,10 @@ from farm.steering import Wanted, ids_of, prioritize, remove, retry_each
 from farm.storage import S3Storage, Storage
 from farm.storage.base import ProgressHook
 from farm.storage.downloads import DEFAULT_NAME, Extra
-from farm.store.base import Counts, NewJob, Page
+from farm.store.base import Counts, Page
 from farm.store.follow import follow, past_events
 from farm.store.roles import SubmitterStore
+from farm.submission import Checked, Submission
 
 if TYPE_CHECKING:
     from farm.fleet.planning import JobPlan
@@ -53,19 +45,6 @@ if TYPE_CHECKING:
 _BLOCK_S: Final = 1.0  # longest single wait for news; a lost event costs no more than this
 BATCH: Final = 500  # jobs of one round trip
 StateName = Annotated[str, Only(set(JobState).__contains__, ", ".join(JobState))]
-_LONGEST_REASON: Final = 1000
-_MOST_PROBLEMS: Final = 20  # of one refused batch: nobody reads more
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """A job that may be queued."""
-
-    spec: JobSpec
-    inputs: Mapping[str, InputSource]  # "node.input" -> file, as it was given
-    workers: int  # how many live workers would take it; 0: none could be asked, or it is parked
-    parked: str | None = None  # why no live worker fits
-    notes: tuple[str, ...] = ()  # what was taken otherwise than it was given, in words
 
 
 @checks_arguments
@@ -97,7 +76,12 @@ class Farm:
         self.store: Final[SubmitterStore] = store or store_at(redis or settings_here(RedisSettings, folder))
         self.storage: Final[Storage] = storage or S3Storage(s3 or settings_here(S3Settings, folder))
         self._preflight = Preflight(self.store)
-        self._allowed_nodes = settings_here(GateSettings).allowed_nodes
+        self._submission = Submission(
+            self.store,
+            self.storage,
+            self._preflight,
+            allowed_nodes=settings_here(GateSettings).allowed_nodes,
+        )
 
     def submit(
         self,
@@ -160,7 +144,8 @@ class Farm:
 
     def submit_one(self, request: JobRequest) -> Job:
         """As `submit`, of a request that was made before."""
-        return self._store_all([self.checked(request)])[0]
+        (job_id,) = self._submission.store([self.checked(request)])
+        return Job(self, job_id)
 
     def submit_many(self, requests: Iterable[JobRequest], *, batch: int = BATCH) -> builtins.list[Job]:
         """Queue many jobs, in order, a batch for each round trip.
@@ -174,20 +159,7 @@ class Farm:
             IdempotencyConflict: of one job; the others of its batch are stored.
             StoreUnavailable, StorageUnavailable: as `submit`; earlier batches are stored.
         """
-        jobs: list[Job] = []
-        numbered = enumerate(requests)
-        # One batch is on its way to Redis while the next one is checked.
-        with ThreadPoolExecutor(1, thread_name_prefix="submit") as sender:
-            sent: Future[list[Job]] | None = None
-            while chunk := list(islice(numbered, max(batch, 1))):
-                try:
-                    checked = self._checked_all(chunk)
-                finally:
-                    # Its failure came first, so it is the one to tell.
-                    jobs += sent.result() if sent else []
-                sent = sender.submit(self._store_all, checked)
-            jobs += sent.result() if sent else []
-        return jobs
+        return [Job(self, job_id) for job_id in self._submission.store_many(requests, batch=batch)]
 
     def validate(self, request: JobRequest) -> JobSpec:
         """Check a request as `submit` does, against the nodes and models of the live workers too.
@@ -206,31 +178,7 @@ class Farm:
         Where workers have other forms of a node class, an editor's file is read as each of them would, until
         one takes the job.
         """
-        refusals: list[InvalidJob] = []
-        unplaceable: tuple[Unplaceable, Prepared] | None = None
-        for known in self._readings(request):
-            try:
-                prepared = prepare_with_files(request, known)
-                check_classes(prepared.spec.requirements.node_classes, self._allowed_nodes)
-                accepting = self._preflight.check(prepared.spec)
-            except Unplaceable as exc:
-                unplaceable = unplaceable or (exc, prepared)
-            except InvalidJob as exc:
-                refusals.append(exc)
-            else:
-                return _checked(prepared, workers=accepting)
-        if unplaceable is None:
-            raise refusals[0]
-        reason, prepared = unplaceable
-        if request.options.get("if_unplaceable") != "park":
-            raise reason
-        return _checked(prepared, workers=0, parked=reason.reason[:_LONGEST_REASON])
-
-    def _readings(self, request: JobRequest) -> Sequence[Knowledge]:
-        """What may be known of nodes, one after the other, while none of it makes a job that fits."""
-        if not is_from_editor(request.graph):
-            return [self.node_definitions]
-        return [functools.partial(_itself, form) for form in self._preflight.forms()]
+        return self._submission.checked(request)
 
     def plan(self, request: JobRequest, *, gpus: Sequence[str] = (), vram_gib: Gib | None = None) -> JobPlan:
         """Quote a job before it is rendered: memory, VRAM class, seconds on each card of the fleet.
@@ -502,49 +450,6 @@ class Farm:
     ) -> None:
         self.close()
 
-    def _checked_all(self, chunk: Sequence[tuple[int, JobRequest]]) -> builtins.list[Checked]:
-        specs: list[Checked] = []
-        problems: list[Problem] = []
-        for index, request in chunk:
-            try:
-                specs.append(self.checked(request))
-            except InvalidJob as exc:
-                problems += [_at(index, problem) for problem in exc.problems]
-            if len(problems) >= _MOST_PROBLEMS:
-                break
-        if problems:
-            raise InvalidJob(problems[:_MOST_PROBLEMS])
-        return specs
-
-    def _with_sources(self, job: Checked) -> JobSpec:
-        if not job.inputs:
-            return job.spec
-        return replace(job.spec, inputs={path: self._source(given) for path, given in job.inputs.items()})
-
-    def _source(self, given: InputSource) -> str:
-        """The address under which a worker finds an input."""
-        file = local_file(given)
-        return str(given) if file is None else self.storage.upload_input(file)
-
-    def _store_all(self, checked: Sequence[Checked]) -> builtins.list[Job]:
-
-        # Inputs are stored only now: a batch that is refused leaves nothing behind in S3.
-        whole = [self._with_sources(each) for each in checked]
-        contents = [content_of(spec) if spec.reuse else None for spec in whole]
-        results = reusable(self.store, self.storage, [content for content in contents if content is not None])
-        new = [
-            NewJob(
-                job_id=new_job_id(),
-                spec=spec,
-                queue=queue_for(spec.requirements.vram_gib),
-                parked=each.parked,
-                content=content,
-                reuses=results.get(content) if content is not None else None,
-            )
-            for each, spec, content in zip(checked, whole, contents, strict=True)
-        ]
-        return [Job(self, done.job_id) for done in self.store.submit(new)]
-
 
 def succeeded(record: JobRecord) -> JobRecord:
     """The record itself, of a job that ended well.
@@ -555,17 +460,3 @@ def succeeded(record: JobRecord) -> JobRecord:
     if record.state is not JobState.SUCCEEDED:
         raise JobFailed(record.job_id, record.state, record.reason or "it has not ended")
     return record
-
-
-def _at(index: int, problem: Problem) -> Problem:
-    return replace(problem, field=f"request {index}: {problem.field}")
-
-
-def _itself(known: Definitions) -> Definitions:
-    return known
-
-
-def _checked(prepared: Prepared, *, workers: int, parked: str | None = None) -> Checked:
-    return Checked(
-        spec=prepared.spec, inputs=prepared.inputs, workers=workers, parked=parked, notes=prepared.notes
-    )

@@ -27,7 +27,7 @@ FLOORS = {
         {"gateway"},
         {"aio"},
         {"client"},
-        {"steering"},
+        {"steering", "submission"},
         {"check", "upkeep"},
         {"notifier"},
         {"broker", "fleet"},

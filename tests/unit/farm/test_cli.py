@@ -735,7 +735,7 @@ def test_a_job_that_is_not_there(cli: Cli) -> None:
 
 def test_a_beginning_that_several_jobs_have_is_not_guessed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = iter(["abcd" + "0" * 28, "abcd" + "1" * 28])
-    monkeypatch.setattr("farm.client.new_job_id", lambda: next(ids))
+    monkeypatch.setattr("farm.submission.new_job_id", lambda: next(ids))
     cli.submit("--count", "2")
 
     ended = cli("show", "abcd")
