@@ -6,12 +6,11 @@ import base64
 import contextlib
 import logging
 import shutil
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from comfy.doctor.clip import ClipLook
 from comfy.doctor.report import Report
@@ -21,7 +20,6 @@ from farm.errors import StorageUnavailable, StoreUnavailable, TransferStopped
 from farm.job import (
     MOST_TEXTS,
     PUBLISHING,
-    ErrorKind,
     EventKind,
     JobError,
     JobResult,
@@ -33,6 +31,7 @@ from farm.job import (
 from farm.store.base import Claim, LeaseAnswer, NewEvent, Refused
 from worker.errors import ComfyDied, TimeLimitReached
 from worker.inputs.gather import gather
+from worker.jobs.booking import Booking, publishers_busy, worker_drains
 from worker.jobs.context import AttemptContext, GpuTurn, RenderContext, RunListener
 from worker.jobs.faults import Fault, sort_fault
 from worker.jobs.job_seconds import job_seconds
@@ -44,12 +43,9 @@ from worker.jobs.tries import Tries
 from worker.plan.fallback import FallbackStep, larger_class
 from worker.results.manifest import manifest_of
 from worker.results.rendered import Rendered
-from worker.results.republish import HOLD_S
 from worker.results.retained import RetainedRender
 
 log = logging.getLogger(__name__)
-
-_FINAL_WRITE_PATIENCE_S: Final = 600.0  # how long a finished render waits for Redis to come back
 
 # ComfyUI is ended together with this worker when both get a signal at once, as from systemd or an init.
 _COMFYUI_ENDED: Final = (ComfyDied, RunInterrupted, RunLost, ServerError, ServerUnreachable)
@@ -59,8 +55,6 @@ _LINE_LENGTH: Final = 300
 
 NOT_CLAIMED: Final = "dropped: this worker drains"
 KEPT_FROM_IT: Final = f"dropped: {Refused.NOT_HERE.value}"
-
-_Answer = TypeVar("_Answer")
 
 
 def attempt(
@@ -120,12 +114,13 @@ class _Attempt:
         self._context = context
         self._reporter = reporter
         self._turn = turn
+        self._booking = Booking(context.store, claim, context.name, renew_s=context.renew_s)
         self._facts = {"job_id": claim.job_id, "attempt": claim.attempt, "token": claim.token}
         self._started = self._claimed = time.monotonic()
         self._left_gpu: float | None = None  # None: it never had the card
         self._tries = Tries(
             self._facts,
-            tell=lambda event: self._report_now([event]),
+            tell=lambda event: self._booking.tell([event]),
             attention=lambda: context.hooks.facts().attention_backend,
             limits=context.clip_limits,
         )
@@ -164,7 +159,7 @@ class _Attempt:
             rendered = self._rendered = make()
             self._lease.is_rendered = True
             if self._holds_a_thread and not self._context.hooks.may_publish() and self._keep(rendered):
-                return self._insist(lambda: self._put_on_hold(_publishers_busy(self._context.name))).value
+                return self._booking.put_on_hold(publishers_busy(self._context.name))
             result = self._publish(rendered)
         except Exception as exc:  # noqa: BLE001 - the top of a task: sorted, booked and logged below
             return self._end_stopped() if self._lease.stopped.is_set() else self._end_failed(exc)
@@ -329,7 +324,7 @@ class _Attempt:
         self._context.hooks.on_report(report)
         told = [NewEvent(kind=EventKind.FINDING, data=dict(data)) for data in events_of(report.findings)]
         if told:
-            self._report_now(told)
+            self._booking.tell(told)
         return to_json(report)
 
     def _manifest(self, rendered: Rendered) -> dict[str, Any]:
@@ -338,11 +333,7 @@ class _Attempt:
         return manifest_of(self._claim, rendered, self._retained.worker, rendered_by=self._retained.attempt)
 
     def _commit(self, result: JobResult, rendered: Rendered) -> str:
-        answer = self._insist(
-            lambda: self._context.store.succeed(
-                self._claim.job_id, self._claim.attempt, result, token=self._claim.token
-            )
-        )
+        answer = self._booking.succeed(result)
         if answer is LeaseAnswer.OK:
             self._context.hooks.on_succeeded(self._claim.job_id)
             self._context.hooks.on_storage(None)
@@ -352,7 +343,7 @@ class _Attempt:
             log.info("Job succeeded", extra={"event": "job_succeeded", **self._facts})
             return "succeeded"
         if answer is LeaseAnswer.CANCELED:
-            self._insist(self._cancel)
+            self._booking.cancel()
         else:
             log.warning("Result not accepted", extra={"event": "result_refused", **self._facts})
             self._keep(rendered)  # for the next attempt, should that be this worker's too
@@ -375,10 +366,6 @@ class _Attempt:
                 "Durations of jobs could not be stored", extra={"event": "paces_failed", **self._facts}
             )
 
-    def _cancel(self) -> LeaseAnswer:
-        claim = self._claim
-        return self._context.store.end_canceled(claim.job_id, claim.attempt, token=claim.token)
-
     def _end_stopped(self) -> str:
         """The lease said stop: canceled, lost, or given up because the worker drains.
 
@@ -386,13 +373,13 @@ class _Attempt:
         is told before the storage is, which may be silent.
         """
         if self._lease.answer is LeaseAnswer.CANCELED:
-            self._insist(self._cancel)
+            self._booking.cancel()
             self._discard()
             log.info("Job canceled", extra={"event": "job_canceled", **self._facts})
             return "canceled"
         is_kept = self._rendered is not None and self._keep(self._rendered)
         if self._lease.on_hold and is_kept:
-            return self._insist(lambda: self._put_on_hold(_worker_drains(self._context.name))).value
+            return self._booking.put_on_hold(worker_drains(self._context.name))
         if self._lease.on_hold or self._lease.released:
             return self._end_released(f"{self._context.name} drains")
         self._discard()
@@ -400,11 +387,7 @@ class _Attempt:
         return "lost"
 
     def _end_released(self, reason: str) -> str:
-        """Give the job back, if that was not done for it; the same write twice is answered twice."""
-        claim = self._claim
-        self._insist(
-            lambda: self._context.store.release(claim.job_id, claim.attempt, reason=reason, token=claim.token)
-        )
+        self._booking.release(reason)
         log.info("Job given back", extra={"event": "job_released", **self._facts})
         return "given back"
 
@@ -427,11 +410,11 @@ class _Attempt:
             self._context.hooks.on_storage(exc)
         if isinstance(exc, StorageUnavailable) and self._rendered is not None and self._keep(self._rendered):
             # What it has stored of this attempt stays for the clean-up: the storage would not answer now.
-            return self._insist(lambda: self._put_on_hold(fault.error)).value
+            return self._booking.put_on_hold(fault.error)
         self._discard()
         self._tell_log()
         report = self._diagnosed_failure(fault.error)
-        return self._insist(lambda: self._fail(fault, report)).value
+        return self._booking.insist(lambda: self._fail(fault, report)).value
 
     def _keep(self, rendered: Rendered) -> bool:
         """Whether the finished files wait here for the storage: a render is not done twice for an upload."""
@@ -443,25 +426,14 @@ class _Attempt:
         facts = asdict(self._context.hooks.facts())
         return self._context.retained.keep(self._claim, rendered, facts, now_s=now_s)
 
-    def _put_on_hold(self, error: JobError) -> JobState | LeaseAnswer:
-        claim = self._claim
-        told = replace(error, details={**error.details, "files_wait_on": self._context.name})
-        return self._context.store.put_on_hold(
-            claim.job_id, claim.attempt, told, hold_s=HOLD_S, token=claim.token
-        )
-
     def _tell_log(self) -> None:
         """The last lines that ComfyUI printed during this attempt: often the reason stands there alone."""
         if self._left_gpu is None:
             return  # what is printed meanwhile is another job's
         lines = self._context.hooks.printed_for(self._started, self._left_gpu)[-_LOG_LINES:]
-        self._report_now([NewEvent(kind=EventKind.LOG, data={"line": line[:_LINE_LENGTH]}) for line in lines])
-
-    def _report_now(self, events: Sequence[NewEvent]) -> None:
-        """Not by the reporter: the attempt may end with this, and its stream takes nothing more then."""
-        claim = self._claim
-        with contextlib.suppress(StoreUnavailable):
-            self._context.store.report(claim.job_id, claim.attempt, events, token=claim.token)
+        self._booking.tell(
+            [NewEvent(kind=EventKind.LOG, data={"line": line[:_LINE_LENGTH]}) for line in lines]
+        )
 
     def _fail(self, fault: Fault, report: dict[str, Any] | None) -> JobState | LeaseAnswer:
         store, job_id = self._context.store, self._claim.job_id
@@ -490,35 +462,3 @@ class _Attempt:
         if fault.doubt and answer is JobState.QUEUED:
             self._context.hooks.on_doubted(job_id, error)
         return answer
-
-    def _insist(self, write: Callable[[], _Answer]) -> _Answer:
-        """Make a final write, for as long as it takes Redis to come back; every one may be repeated.
-
-        The lease is renewed by its keeper meanwhile; if it ran out, the store's fence says so.
-        """
-        deadline = time.monotonic() + _FINAL_WRITE_PATIENCE_S
-        while True:
-            try:
-                return write()
-            except StoreUnavailable:
-                if time.monotonic() > deadline:
-                    raise
-                threading.Event().wait(self._context.renew_s)
-
-
-def _publishers_busy(worker: str) -> JobError:
-    """Why a job is on hold although the storage may be well."""
-    return JobError(
-        kind=ErrorKind.TRANSIENT,
-        code="publishers_busy",
-        message=f"all that {worker} publishes at once is on its way; the finished files wait on its disk",
-    )
-
-
-def _worker_drains(worker: str) -> JobError:
-    """Why a job is on hold until its worker is back."""
-    return JobError(
-        kind=ErrorKind.TRANSIENT,
-        code="worker_drains",
-        message=f"{worker} left before its files were stored; they wait on its disk for its next start",
-    )
