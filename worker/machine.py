@@ -122,7 +122,7 @@ class Machine:
     def after_render(self) -> None:
         """Between two jobs: the first one's loads are proof, and what a job left behind is looked at."""
         try:
-            self.comfy.empty_temp()
+            self.comfy.disk.empty_temp()
             self._plan_check.look(after_job=True)
             self._recycler.after_job(self.comfy.generation)
         except Exception:

@@ -33,7 +33,7 @@ class OwnComfy:
 
     @property
     def output_dir(self) -> Path | None:
-        return self._supervisor.output_dir
+        return self._supervisor.disk.output
 
     @property
     def output_owner(self) -> int | None:
@@ -62,7 +62,7 @@ class OwnComfy:
         as_path: bool = False,
     ) -> str:
         """Put an input where the server finds it: its folder, or by /upload when that is not ours."""
-        folder, work = self._supervisor.input_dir, self._supervisor.work_dir
+        folder, work = self._supervisor.disk.input, self._supervisor.disk.work
         if as_path and work is None:
             reason = (
                 "the node opens a path, and this worker's ComfyUI (COMFYUI_URL) has its own disk; take a "
@@ -78,7 +78,7 @@ class OwnComfy:
         return upload(self.client(), file, field)
 
     def clean(self, folder: str) -> None:
-        self._supervisor.clean(folder)
+        self._supervisor.disk.clean(folder)
 
     def request_restart(self, reason: str) -> None:
         self._supervisor.request_restart(reason)

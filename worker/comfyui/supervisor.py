@@ -1,4 +1,4 @@
-"""The ComfyUI that this worker owns: its folders, its card, its process, and what it says."""
+"""The ComfyUI that this worker owns: its process, how it is started, and what it says."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final, Self
 
 from comfy.canary.flight import run_canary
@@ -20,7 +19,7 @@ from farm.process.child import free_port
 from farm.process.logpump import LogLine
 from farm.settings.worker import WorkerSettings
 from farm.status.proof import Proof
-from worker.comfyui.folders import WorkerFolders, open_folders, remove_by_prefix
+from worker.comfyui.comfy_disk import ComfyDisk
 from worker.comfyui.here import plan_here
 from worker.comfyui.keeper import ComfyState, Keeper, Rhythm
 from worker.comfyui.launch import (
@@ -33,11 +32,10 @@ from worker.comfyui.launch import (
     find_target,
     probe_flags,
 )
-from worker.comfyui.locks import HeldLock, gpu_lock_path
 from worker.comfyui.process import ComfyFacts, ComfyProcess
 from worker.comfyui.proof import prove
-from worker.errors import ComfyStartFailed, WorkerError
-from worker.gpu.card import GIB, GpuCard, class_to_serve, find_card
+from worker.errors import WorkerError
+from worker.gpu.card import GpuCard, class_to_serve, find_card
 from worker.plan.fallback import FallbackStep, humbler
 from worker.plan.flags import AcceptedFlags
 from worker.plan.host import host_memory
@@ -90,8 +88,7 @@ class ComfySupervisor:
         self._keeper = Keeper(self._new_process, rhythm, on_state=on_state)
         self._lock = threading.Lock()
         self._client: tuple[int, ComfyClient] | None = None
-        self._folders: WorkerFolders | None = None
-        self._held: list[HeldLock] = []
+        self.disk = ComfyDisk(settings, target, gpu, holder=name)
 
     @classmethod
     def for_this_machine(
@@ -133,7 +130,7 @@ class ComfySupervisor:
             FolderUnusable: the folder cannot be used.
         """
         try:
-            self._take_what_is_ours()
+            self.disk.take()
         except BaseException:
             self.stop()
             raise
@@ -145,7 +142,7 @@ class ComfySupervisor:
             InUse, FolderUnusable: as `take`.
             ComfyUnusable, ComfyStartFailed: ComfyUI does not run; nothing is left behind.
         """
-        if self._folders is None:
+        if not self.disk.is_taken:
             self.take()
         self._warn()
         try:
@@ -161,8 +158,7 @@ class ComfySupervisor:
             if self._client is not None:
                 self._client[1].close()
                 self._client = None
-            for held in self._held:
-                held.release()
+            self.disk.release()
 
     def ensure_running(self, timeout_s: float | None = None) -> None:
         """Wait until ComfyUI answers; usually it does already.
@@ -307,25 +303,6 @@ class ComfySupervisor:
         child = running.process.child if running is not None else None
         return child.pid if child is not None and child.poll() is None else None
 
-    @property
-    def output_dir(self) -> Path | None:
-        """Where it writes files; None when its disk is not ours."""
-        if self.is_attached:
-            return self._settings.comfyui_output
-        return self._folders.output if self._folders is not None else None
-
-    @property
-    def input_dir(self) -> Path | None:
-        """Where it looks for inputs; None when its disk is not ours."""
-        if self.is_attached or self._folders is None:
-            return None
-        return self._folders.input
-
-    @property
-    def work_dir(self) -> Path | None:
-        """Its working directory; None when its disk is not ours."""
-        return None if self.is_attached or self._folders is None else self._folders.work
-
     def facts(self) -> ComfyFacts | None:
         """Versions, command line and devices, as it told them when it became ready."""
         running = self._keeper.running
@@ -356,33 +333,15 @@ class ComfySupervisor:
         """
         running = self._keeper.wait(self._wait_s)
         is_ours = not self.is_attached
-        temp = self._folders.temp if self._folders is not None and is_ours else None
         return run_canary(
             self.client(),
-            output_dir=self.output_dir,
-            temp_dir=temp,
+            output_dir=self.disk.output,
+            temp_dir=self.disk.temp,
             read_log=running.process.read_log if is_ours else None,
             limits=_CANARY_LIMITS,
             on_wait=on_wait,
             give_up=give_up,
         )
-
-    def clean(self, prefix: str) -> None:
-        """Remove one job's files from output, temp and input; the rest of the folders stays.
-
-        Of a server that is not ours only its output folder is at hand, and only where its disk is shared.
-        """
-        if self.is_attached:
-            if self._settings.comfyui_output is not None:
-                remove_by_prefix(self._settings.comfyui_output, prefix)
-        elif self._folders is not None:
-            self._folders.clean(prefix)
-            self._folders.shrink(int(self._settings.scratch_limit_gib * GIB))
-
-    def empty_temp(self) -> None:
-        """Remove the previews of the job that has just left the card; those of a server not ours stay."""
-        if self._folders is not None and not self.is_attached:
-            self._folders.empty_temp()
 
     def _warn(self) -> None:
         if self.target.kind is ComfyKind.EMULATOR:
@@ -404,35 +363,18 @@ class ComfySupervisor:
                 extra={"event": "class_above_card", "asked_gib": asked_gib, "gpu": card.name},
             )
 
-    def _take_what_is_ours(self) -> None:
-        self._folders, held = open_folders(self._settings.data_dir, holder=self._name, user=self.target.user)
-        self._held.append(held)
-        if self.gpu is None or self.target.kind is not ComfyKind.INSTALLED:
-            return
-        self._held.append(
-            HeldLock.take(
-                gpu_lock_path(self.gpu.uuid),
-                what=f"GPU {self.gpu.index} ({self.gpu.name}, {self.gpu.uuid})",
-                holder=self._name,
-                advice="one worker per card: choose another with CUDA_VISIBLE_DEVICES",
-                for_all=True,
-            )
-        )
-
     def _new_process(self, on_death: Callable[[], None]) -> ComfyProcess:
         if self.target.address is not None:
             return ComfyProcess(self.target.address, None, threading.Event())
-        if self._folders is None:
-            raise ComfyStartFailed("the worker's folder is not held", "call start() first")
-        port = free_port()
-        command = command_line(self.target, self._accepted, self.plan, self._folders, self._settings, port)
+        folders, port = self.disk.folders, free_port()
+        command = command_line(self.target, self._accepted, self.plan, folders, self._settings, port)
         log.info("Starting ComfyUI", extra={"event": "comfy_starting", "command": command})
         process = ComfyProcess.start(
             command,
             address=ComfyAddress(f"http://{LOOPBACK}:{port}"),
             env=child_environment(self.target, self.plan.env),
-            cwd=self._folders.work,
-            log_file=self._folders.logs / "comfyui.log",
+            cwd=folders.work,
+            log_file=folders.logs / "comfyui.log",
             user=self.target.user,
             on_line=self._on_line,
             on_death=on_death,
@@ -440,7 +382,7 @@ class ComfySupervisor:
         if process.child is not None:
             # A note for the worker after us; this process may have ended already.
             with contextlib.suppress(OSError):
-                self._folders.remember_process(process.child.pid)
+                folders.remember_process(process.child.pid)
         return process
 
     def _new_client(self, address: ComfyAddress) -> ComfyClient:

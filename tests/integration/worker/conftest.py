@@ -51,6 +51,8 @@ if play == "ignores-sigterm":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if play == "silent":
     time.sleep(600)
+if play == "freezes":
+    os.kill(os.getpid(), signal.SIGSTOP)
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/die":

@@ -155,12 +155,12 @@ class TestTheEmulator:
 
         supervisor.start()
 
-        assert supervisor.output_dir == tmp_path / "data" / "output"
-        assert supervisor.input_dir == tmp_path / "data" / "input"
+        assert supervisor.disk.output == tmp_path / "data" / "output"
+        assert supervisor.disk.input == tmp_path / "data" / "input"
         facts = supervisor.facts()
         assert facts is not None
         given = dict(zip(facts.argv[1:], facts.argv[2:], strict=False))
-        assert given["--output-directory"] == str(supervisor.output_dir)
+        assert given["--output-directory"] == str(supervisor.disk.output)
         assert given["--temp-directory"] == str(tmp_path / "data")
         assert (tmp_path / "data" / "logs" / "comfyui.log").stat().st_size > 0
 
@@ -181,7 +181,7 @@ class TestTheEmulator:
         assert supervisor.client().system_stats()["devices"]
 
     def test_a_frozen_server_is_found_out_and_replaced(self, make: Make) -> None:
-        supervisor = make(rhythm=replace(QUICK, freeze_timeout_s=0.5))
+        supervisor = make(rhythm=replace(QUICK, freeze_timeout_s=2.0))
         supervisor.start()
         first, died = supervisor.pid, supervisor.died
         assert first is not None
@@ -407,7 +407,7 @@ class TestAnInstalledComfyui:
         assert first.state is ComfyState.READY
 
     def test_one_that_never_answers_is_ended_with_its_last_lines(self, make: Make, comfyui_dir: Path) -> None:
-        rhythm = replace(QUICK, start_timeout_s=1.0)
+        rhythm = replace(QUICK, start_timeout_s=3.0)  # it has said something by then
         supervisor = make(comfyui_dir=comfyui_dir, comfyui_args="--play silent", rhythm=rhythm)
 
         with pytest.raises(ComfyStartFailed, match=r"no answer.*FARM_START_TIMEOUT_S(?s:.*)vram state"):
@@ -416,19 +416,12 @@ class TestAnInstalledComfyui:
         assert not any("--play" in " ".join(p.cmdline()) for p in psutil.Process().children(recursive=True))
 
     def test_one_that_freezes_while_it_starts_is_ended(self, make: Make, comfyui_dir: Path) -> None:
-        rhythm = replace(QUICK, start_timeout_s=1.0)
-        supervisor = make(comfyui_dir=comfyui_dir, comfyui_args="--play silent", rhythm=rhythm)
+        rhythm = replace(QUICK, start_timeout_s=3.0)
+        supervisor = make(comfyui_dir=comfyui_dir, comfyui_args="--play freezes", rhythm=rhythm)
         note = comfyui_dir.parent / "data" / "comfyui.pid"
 
-        def freeze() -> None:
-            eventually(note.exists)
-            os.kill(json.loads(note.read_text())["pid"], signal.SIGSTOP)
-
-        freezer = threading.Thread(target=freeze)
-        freezer.start()
         with pytest.raises(ComfyStartFailed):
             supervisor.start()
-        freezer.join(30)
 
         assert not psutil.pid_exists(json.loads(note.read_text())["pid"])
 
@@ -487,7 +480,7 @@ class TestAnAttachedComfyui:
 
         assert supervisor.base_url == other.base_url
         assert supervisor.pid is None
-        assert (supervisor.output_dir, supervisor.input_dir) == (tmp_path / "shared", None)
+        assert (supervisor.disk.output, supervisor.disk.input) == (tmp_path / "shared", None)
         supervisor.stop()
         assert get(other.base_url + "/system_stats")
 
@@ -535,7 +528,7 @@ class TestAnAttachedComfyui:
             (shared / name).parent.mkdir(parents=True, exist_ok=True)
             (shared / name).write_bytes(b"x")
 
-        supervisor.clean("jobs/one-token")
+        supervisor.disk.clean("jobs/one-token")
 
         left = sorted(str(path.relative_to(shared)) for path in shared.rglob("*") if path.is_file())
         assert left == ["jobs/other-token/a.mp4", "mine.mp4"]

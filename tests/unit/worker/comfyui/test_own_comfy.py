@@ -12,7 +12,7 @@ from worker.comfyui.own_comfy import OwnComfy
 
 
 def test_an_attached_server_is_given_no_name_where_a_node_opens_a_path() -> None:
-    supervisor = SimpleNamespace(plan=None, is_attached=True, input_dir=None, work_dir=None)
+    supervisor = SimpleNamespace(plan=None, is_attached=True, disk=SimpleNamespace(input=None, work=None))
     comfy = OwnComfy(cast("Any", supervisor))
 
     with pytest.raises(InputUnavailable, match="COMFYUI_URL") as refused:
