@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 _IN_FILE: Final = "_FILE"
+_LONGEST_SECRET: Final = 65_536  # characters; /dev/zero has no end
 
 
 def variable(name: str, *others: str) -> AliasChoices:
@@ -88,16 +89,22 @@ def _value_of(variable: str, field: FieldInfo) -> str | None:
     """What a variable says; a secret may stand in the file that the variable with ``_FILE`` behind it names.
 
     Raises:
-        SettingsError: there is such a file and it cannot be read.
+        SettingsError: there is such a file and it cannot be read, or is far too long for a secret.
     """
     value = os.environ.get(variable)
     path = os.environ.get(f"{variable}{_IN_FILE}") if not value and _is_secret(field) else None
     if not path:
         return value
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        with Path(path).open(encoding="utf-8") as file:
+            text = file.read(_LONGEST_SECRET + 1)
     except (OSError, UnicodeDecodeError) as exc:
         raise SettingsError(f"{variable}{_IN_FILE} cannot be read: {exc}") from None
+    if len(text) > _LONGEST_SECRET:
+        raise SettingsError(
+            f"{variable}{_IN_FILE} names no secret: {path} has more than {_LONGEST_SECRET} characters"
+        )
+    return text.strip()
 
 
 def _is_secret(field: FieldInfo) -> bool:

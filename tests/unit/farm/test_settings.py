@@ -83,6 +83,11 @@ def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> No
             {"COMFYUI_URL": "http://host", "COMFYUI_TOKEN_FILE": "/none"},
             "COMFYUI_TOKEN_FILE cannot be read",
         ),
+        (
+            WorkerSettings,
+            {"COMFYUI_URL": "http://host", "COMFYUI_TOKEN_FILE": "/dev/zero"},
+            "COMFYUI_TOKEN_FILE names no secret",
+        ),
         (WorkerSettings, {"FARM_LARGEST_CLIP": "big"}, "FARM_LARGEST_CLIP: String should match"),
         (S3Settings, {"FARM_S3_PREFIX": "../x"}, "FARM_S3_PREFIX: String should match"),
         (StoreSettings, {"FARM_LEASE_S": "-1"}, "FARM_LEASE_S: Input should be greater than 0"),
