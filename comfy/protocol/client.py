@@ -81,6 +81,12 @@ class ComfyClient:
         other.patience = patience
         return other
 
+    def answering_within(self, seconds: float) -> ComfyClient:
+        """The same server over the same connections, none of whose answers is waited for longer than that."""
+        other = copy.copy(self)
+        other._timeout = urllib3.Timeout(connect=seconds, read=seconds)
+        return other
+
     def close(self) -> None:
         """Give the connections back."""
         self._pool.clear()
@@ -367,7 +373,7 @@ class ComfyClient:
         # A kept connection may end just as it is used again; a question may be asked twice.
         for is_last in (False, True) if method == "GET" else (True,):
             try:
-                response = self._pool.request(method, url, body=body, headers=headers)
+                response = self._pool.request(method, url, body=body, headers=headers, timeout=self._timeout)
             except urllib3.exceptions.HTTPError as exc:
                 if is_last or not isinstance(exc, urllib3.exceptions.ProtocolError):
                     raise _unreachable(url, exc) from exc

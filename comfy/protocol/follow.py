@@ -44,10 +44,14 @@ class Server(Protocol):
     def cancel(self, prompt_id: str) -> bool:
         """Ask that the prompt stop; whether the server knew it."""
 
+    def answering_within(self, seconds: float) -> Server:
+        """The same server, none of whose answers is waited for longer than that."""
+
 
 _TICK_S = 0.2  # how often the order to stop is looked at
 _FIRST_PAUSE_S = 0.005  # between two looks for a history entry that is due
 _LONGEST_PAUSE_S = 0.25
+_HASTY_S = 3.0  # for one answer, once the run is to stop: a frozen server must not outlast the grace by much
 _ENTRY_OVERDUE_S = 5.0  # the server said that it is over, and still has no entry: ask /queue as well
 
 
@@ -108,6 +112,7 @@ class Follower:
             now_s = time.monotonic()
             if self._stop.check(now_s):
                 self._ask_at_s = min(self._ask_at_s, now_s + self._patience.look_again_s)
+            self._client = self._stop.server
             if self._line.connect_if_due(now_s):
                 self._ask_at_s = now_s
             if time.monotonic() >= self._ask_at_s:
@@ -259,7 +264,7 @@ class _Stop:
     def __init__(
         self, client: Server, prompt_id: str, cancel: Cancel | None, time_limit_s: float | None
     ) -> None:
-        self._client = client
+        self.server = client  # asked in haste, once the run is to stop
         self._prompt_id = prompt_id
         self._cancel = cancel
         self._time_limit_s = time_limit_s
@@ -279,7 +284,8 @@ class _Stop:
             if self.why is None:
                 return False
             self._since_s = now_s
-        if self._since_s is not None and now_s - self._since_s > self._client.patience.interrupt_grace_s:
+            self.server = self.server.answering_within(_HASTY_S)
+        if self._since_s is not None and now_s - self._since_s > self.server.patience.interrupt_grace_s:
             raise RunInterrupted(self._prompt_id, why=self.why, yielded=False)
         # Repeated: told while it waited, it may have begun since; and an interruption may have been lost.
         if now_s - self._told_at_s < self._REPEAT_S:
@@ -297,7 +303,7 @@ class _Stop:
 
     def _tell(self) -> None:
         try:
-            self._client.cancel(self._prompt_id)
+            self.server.cancel(self._prompt_id)
         except (ServerUnreachable, ServerError) as exc:
             log.warning(
                 "The interrupt could not be delivered",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Protocol
 
 import pytest
@@ -539,6 +541,22 @@ def test_a_node_that_does_not_yield_is_reported_so_that_the_process_can_be_kille
         client_for(doomed, HASTY).run(a_graph(), time_limit_s=0.5)
 
     assert not caught.value.yielded
+
+
+def test_a_frozen_server_does_not_keep_a_run_that_is_to_stop_by_its_slow_answers(doomed: Server) -> None:
+    patience = replace(QUICK, freeze_timeout_s=600.0, interrupt_grace_s=0.5)
+    client, cancel = client_for(doomed, patience, http_timeout_s=120.0), threading.Event()
+    began_s = time.monotonic()
+
+    def freeze_and_cancel() -> None:
+        doomed.freeze()
+        cancel.set()
+
+    with pytest.raises(RunInterrupted) as caught:
+        client.run(a_graph(steps=100), on_event=Heard(Progress, freeze_and_cancel), cancel=cancel)
+
+    assert not caught.value.yielded
+    assert time.monotonic() - began_s < 110  # less than one answer may take otherwise
 
 
 def test_an_interruption_by_somebody_else_is_no_success(any_client: ComfyClient, server: Server) -> None:
