@@ -50,12 +50,17 @@ class Scope:
     @cached_property
     def shown(self) -> dict[str, Any]:
         """The values on a subgraph's face, by the names of its inputs."""
-        saved = self.instance.values if self.instance is not None else None
-        values = saved if isinstance(saved, list | tuple) else ()
-        names: tuple[str, ...] = self.face
-        proxies = self.instance.proxies if self.instance is not None else ()
-        if len(values) not in (0, len(names)) and len(values) == len(proxies):
-            names = tuple(widget if inner == "-1" else "" for inner, widget in proxies)
+        host = self.instance
+        if host is None:
+            return {}
+        if host.named:
+            return dict(host.named)
+        values = host.values if isinstance(host.values, list | tuple) else ()
+        # Newer files say on the subgraph's own node which of its inputs are widgets.
+        told = tuple(each.name for each in host.inputs if each.widget is not None)
+        names = told if len(told) == len(values) else self.face
+        if len(values) not in (0, len(names)) and len(values) == len(host.proxies):
+            names = tuple(widget if inner == "-1" else "" for inner, widget in host.proxies)
         return dict(zip(names, values, strict=False))
 
     @cached_property

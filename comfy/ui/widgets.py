@@ -89,6 +89,7 @@ class _Read:
     name: str  # in full, as the graph has it
     value: Any
     given: bool  # False: the file has none, so it is what a new node would have
+    lacks_control: bool = False  # no word of what the editor does with it after a run stands behind it
 
     @property
     def fits(self) -> bool:
@@ -198,6 +199,11 @@ def _settled(reading: Sequence[_Read], saved: Sequence[Any]) -> Widgets:
         f"{each.name}: {note}"
         for each in reading
         if each.given and (note := cast_note(each.wanted, each.value)) is not None
+    ]
+    notes += [
+        f"{each.name}: no control stands behind it, where an editor takes the next value for one"
+        for each in reading
+        if each.lacks_control
     ]
     values = {each.name: sent(each.value, each.wanted.kind) for each in reading if each.value is not None}
     return Widgets(values=values, notes=tuple(notes))
@@ -365,11 +371,12 @@ def _take(wanted: InputDef, values: _Values, prefix: str = "") -> Iterator[_Read
         # A control that another version of the node had and this one has not.
         values.skip(_CONTROLS)
     read = _read(wanted, name, values.take())
-    yield read
     for _ in range(4 if wanted.kind == _BOX else 0):  # its sides, once more as numbers
         if values.left and isinstance(values.left[0], int | float):
             values.take()
-    if _has_control(wanted) and values.skip(_CONTROLS) and wanted.kind == COMBO_TYPE:
+    lacks_control = _has_control(wanted) and not values.skip(_CONTROLS)
+    yield replace(read, lacks_control=lacks_control and read.given and bool(values.left))
+    if _has_control(wanted) and not lacks_control and wanted.kind == COMBO_TYPE:
         values.take()  # the filter that goes with the control of a list
     for more in _brought_along(wanted, read.value):
         yield from _take(more, values, f"{name}." if wanted.kind == DYNAMIC_COMBO else "")

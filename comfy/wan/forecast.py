@@ -176,7 +176,7 @@ def _derived_step(stage: StageLoad, target: Target, found: Fit, rate: Rate) -> E
             high=max(one.high, streamed / slow),
             source=f"{one.source}; {streamed / GIB:.1f} GiB stream in each pass at {link / GB:g} GB/s",
         )
-    return one.times(stage.passes * stage.windows)
+    return one.times(stage.passes * stage.windows * (stage.rounds or 1))
 
 
 def _measured_phases(work: Workload, target: Target, book: PaceBook) -> dict[str, Estimate]:

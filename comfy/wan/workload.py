@@ -26,6 +26,7 @@ from comfy.wan.models import WAN_14B
 from comfy.wan.names import family_of, file_bytes, is_guess, set_of
 from comfy.wan.precision import Precision
 from comfy.wan.roles import Roles, Stage, find_roles
+from comfy.wan.rounds import rounds_of
 from comfy.wan.sizes import ClipSize
 from comfy.wan.weights import Weights, weights_of
 
@@ -53,7 +54,8 @@ class StageLoad:
     size: ClipSize  # of one window, where the clip is sampled in several
     windows: int
     memory: MemoryNeed
-    extra: str  # what makes a step dearer than plain WAN: "vace", "6 windows"; empty
+    extra: str  # what makes a step dearer than plain WAN: "vace", "6 windows", "3 rounds"; empty
+    rounds: int | None = 1  # of the loop that it is in; None: known only when it runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +134,7 @@ def read_workload(
         added_bytes=_added_bytes(named, roles, real_sizes),
     )
     found = _stages(graph, roles, clip, real_sizes)
-    stages = tuple(replace(stage, windows=windows) for stage in found)
+    stages = tuple(_in_loop(graph, replace(stage, windows=windows)) for stage in found)
     if not stages:
         return None
     family = max((stage.weights.family for stage in stages), key=lambda each: each.parameters)
@@ -215,6 +217,15 @@ def _stages(
             ),
             extra=clip.extra,
         )
+
+
+def _in_loop(graph: Mapping[str, Any], stage: StageLoad) -> StageLoad:
+    rounds = rounds_of(graph, stage.sampler_id)
+    if rounds == 1:
+        return stage
+    word = "a loop of unknown rounds" if rounds is None else f"{rounds} rounds"
+    extra = ", ".join(filter(None, (stage.extra, word)))
+    return replace(stage, rounds=rounds, extra=extra)
 
 
 def _added_bytes(named: tuple[ModelFile, ...], roles: Roles, real_sizes: Mapping[str, int] | None) -> int:

@@ -48,7 +48,7 @@ def draw(page: FrontEnd, known: Definitions, number: int, *, each: bool = False)
     found = json.loads(
         page.evaluate(f"({_SCRIPT})({number}, {json.dumps(classes)}, {0 if each else _NODES})")
     )
-    return Drawn(**found, number=number, again=page.export(found["saved"]))
+    return Drawn(**found, number=number, again=page.export(found["saved"]) if found["exported"] else {})
 
 
 def faults(drawn: Drawn, known: Definitions) -> list[str]:

@@ -62,7 +62,9 @@ def _steps(stage: StageLoad) -> str:
     passes = "with guidance, 2 passes each" if stage.passes == 2 else "1 pass each"
     known = "" if stage.passes_known else " (cfg is computed: taken so)"
     windows = f", in {stage.windows} windows" if stage.windows > 1 else ""
-    return f"{'?' if stage.steps is None else stage.steps}, {passes}{windows}{known}"
+    rounds = ", in a loop of unknown rounds" if stage.rounds is None else f", {stage.rounds} times over"
+    over = "" if stage.rounds == 1 else rounds
+    return f"{'?' if stage.steps is None else stage.steps}, {passes}{windows}{over}{known}"
 
 
 def _needs_table(plan: JobPlan, work: Workload) -> Table:

@@ -169,6 +169,33 @@ def test_a_clip_in_windows_takes_the_memory_of_one_and_the_time_of_all() -> None
     assert step.seconds == pytest.approx(6 * 10.7, rel=0.02)
 
 
+def test_a_sampler_in_a_loop_takes_the_time_of_all_its_rounds() -> None:
+    graph = json.loads((GRAPHS / "core_ti2v_5b.json").read_text(encoding="utf-8"))
+    plain = read_workload(graph)
+    (sampler,) = [key for key, node in graph.items() if node["class_type"] == "KSampler"]
+    latent = graph[sampler]["inputs"]["latent_image"]
+    graph["a"] = {"class_type": "easy forLoopStart", "inputs": {"total": 3, "initial_value1": latent}}
+    graph["z"] = {
+        "class_type": "easy forLoopEnd",
+        "inputs": {"flow": ["a", 0], "initial_value1": [sampler, 0]},
+    }
+    for node in graph.values():
+        for name, value in node["inputs"].items():
+            if value == [sampler, 0] and node["class_type"] != "easy forLoopEnd":
+                node["inputs"][name] = ["z", 0]
+    graph[sampler]["inputs"]["latent_image"] = ["a", 2]
+    looped = read_workload(graph)
+    assert plain is not None
+    assert looped is not None
+
+    steps = [forecast(each, a_target("RTX 4090", 23.7), NOTHING).stages[0].step for each in (plain, looped)]
+
+    assert looped.stages[0].rounds == 3
+    assert steps[0] is not None
+    assert steps[1] is not None
+    assert steps[1].seconds == pytest.approx(3 * steps[0].seconds)
+
+
 # --- seconds from published times -----------------------------------------------------------------------
 
 

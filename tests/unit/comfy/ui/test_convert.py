@@ -244,6 +244,23 @@ def test_values_on_a_subgraphs_face_are_named_by_its_proxies_when_these_say_so()
     assert graph["5:2"]["inputs"]["filename_prefix"] == "faced"
 
 
+def test_the_face_of_a_subgraph_is_as_its_own_node_says_whatever_a_reroute_inside_calls_a_widget() -> None:
+    inner = Sheet()
+    inner.node(3, "Reroute", inputs=("value:*:w",), outputs=("IMAGE",))
+    inner.node(1, "ImageScaleBy", "lanczos", 2.0, inputs=("image:IMAGE", "scale_by:FLOAT:w"))
+    inner.link(-10, 0, 3, 0)
+    inner.link(3, 0, 1, 0)
+    inner.link(-10, 1, 1, 1)
+    sheet = Sheet()
+    picture(sheet)
+    sheet.node(5, "upscale", 1.5, inputs=("image:IMAGE", "factor:FLOAT:w"))
+    sheet.link(1, 0, 5, 0)
+
+    graph = converted(sheet.saved(inner.subgraph("upscale", ("image:IMAGE", "factor:FLOAT"), ())))
+
+    assert graph["5:1"]["inputs"] == {"upscale_method": "lanczos", "scale_by": 1.5, "image": ["1", 0]}
+
+
 def test_a_bypassed_subgraph_is_a_wire() -> None:
     graph = converted(with_subgraph(mode=4))
 
