@@ -39,7 +39,7 @@ from worker.jobs.at_work import AtWork
 from worker.jobs.context import AttemptContext, GpuTurn
 from worker.jobs.lease import LeaseKeeper
 from worker.machine import Machine
-from worker.results.publish import S3Publisher
+from worker.results.publish import Publisher
 from worker.results.republish import HOLD_S, Republisher
 from worker.results.retained import RetainedRenders
 from worker.results.storage_watch import StorageWatch
@@ -330,7 +330,7 @@ def assemble(
     scratch = own.data_dir / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
     scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-    publisher = S3Publisher(
+    publisher = Publisher(
         storage,
         patience_s=own.publish_patience_s,
         hurry=lambda: gate.crowded or bool(retained.all()),

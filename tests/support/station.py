@@ -34,7 +34,7 @@ from worker.jobs.at_work import AtWork
 from worker.jobs.context import AloneOnGpu, AttemptContext, GpuTurn
 from worker.jobs.lease import LeaseKeeper
 from worker.jobs.names import run_folder
-from worker.results.publish import LocalOutput, S3Publisher
+from worker.results.publish import LocalOutput, Publisher
 from worker.results.rendered import Rendered
 from worker.results.republish import Republisher
 from worker.results.retained import RetainedRenders
@@ -100,7 +100,7 @@ class Station:
         self.gate.open(NotFetching.STARTING)
         self.retained = RetainedRenders(folder / "kept", limit_bytes=limit_bytes)
         self.storage = StorageWatch(name, self.gate, store, self.retained)
-        self.publisher = S3Publisher(
+        self.publisher = Publisher(
             storage, patience_s=patience_s, hurry=lambda: self.gate.crowded or bool(self.retained.all())
         )
         self.keeper = LeaseKeeper(store, renew_s=renew_s, lease_s=lease_s)

@@ -28,7 +28,7 @@ from worker.jobs.context import AloneOnGpu, AttemptContext, RenderContext, RunLi
 from worker.jobs.faults import MachineTrouble
 from worker.jobs.lease import LeaseKeeper
 from worker.plan.fallback import FallbackStep
-from worker.results.publish import S3Publisher
+from worker.results.publish import Publisher
 from worker.results.retained import RetainedRenders
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -210,7 +210,7 @@ class WorkerHere:
         self.storage = FolderStorage(folder / "s3")
         self.retained = RetainedRenders(folder / "retained", limit_bytes=2**30)
         self.phases: list[str] = []
-        self._publisher = S3Publisher(self.storage, patience_s=0.2)
+        self._publisher = Publisher(self.storage, patience_s=0.2)
         self._keeper = LeaseKeeper(store, renew_s=RENEW_S, lease_s=store.limits.lease_s)
         self._keeper.start()
         inputs = InputCache(folder / "inputs", self.storage, WorkerSettings.read())

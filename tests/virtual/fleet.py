@@ -371,7 +371,7 @@ class PlayedWorker:
             comfy=self.comfy,  # type: ignore[arg-type]
             fitter=SimpleNamespace(),
             inputs=SimpleNamespace(release=lambda _token: None),  # type: ignore[arg-type]
-            publisher=storage,
+            publisher=storage,  # type: ignore[arg-type]
             retained=retained,
             hold_limit_s=_HOLD_S,
             scratch=self._folder / "scratch",

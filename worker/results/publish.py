@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from comfy.doctor.clip import ClipLook
 from farm.errors import BucketNotFound, FarmError, StorageDenied, StorageUnavailable, TransferStopped
@@ -42,8 +42,25 @@ class LocalOutput:
     filename: str  # as ComfyUI named it
 
 
-class Publisher(Protocol):
-    """Puts what an attempt has made where people find it."""
+class Publisher:
+    """Puts what attempts have made where people find it. One for each process; all jobs share its threads."""
+
+    def __init__(
+        self, storage: Storage, *, patience_s: float = 60.0, hurry: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Start the threads.
+
+        Args:
+            patience_s: how long one file is tried again while the storage cannot be reached.
+            hurry: whether to give up at the first failure instead: the GPU waits for a free thread, or the
+                storage is known to be away.
+        """
+        self._storage = storage
+        self._patience_s = patience_s
+        self._hurry = hurry
+        self._pool = ThreadPoolExecutor(max_workers=_FILES_AT_ONCE, thread_name_prefix="publish")
+        # Their own, so that nobody waits there for a silent storage.
+        self._lookers = ThreadPoolExecutor(max_workers=_FILES_AT_ONCE, thread_name_prefix="look")
 
     def publish(
         self,
@@ -79,47 +96,6 @@ class Publisher(Protocol):
             StorageUnavailable: the storage did not take it, however often it was tried; the files are
                 still on this disk.
         """
-        ...
-
-    def discard(self, job_id: str, token: str) -> None:
-        """Remove what the attempt of that claim has stored, as far as possible; never fails."""
-        ...
-
-
-class S3Publisher:
-    """The `Publisher` over a `Storage`. One for each process; its threads are shared by all jobs."""
-
-    def __init__(
-        self, storage: Storage, *, patience_s: float = 60.0, hurry: Callable[[], bool] = lambda: False
-    ) -> None:
-        """Start the threads.
-
-        Args:
-            patience_s: how long one file is tried again while the storage cannot be reached.
-            hurry: whether to give up at the first failure instead: the GPU waits for a free thread, or the
-                storage is known to be away.
-        """
-        self._storage = storage
-        self._patience_s = patience_s
-        self._hurry = hurry
-        self._pool = ThreadPoolExecutor(max_workers=_FILES_AT_ONCE, thread_name_prefix="publish")
-        # Their own, so that nobody waits there for a silent storage.
-        self._lookers = ThreadPoolExecutor(max_workers=_FILES_AT_ONCE, thread_name_prefix="look")
-
-    def publish(
-        self,
-        job_id: str,
-        token: str,
-        outputs: Sequence[LocalOutput],
-        manifest: Mapping[str, Any],
-        *,
-        timings: Callable[[], Mapping[str, float]] = dict,
-        keep_metadata: bool = False,
-        stop: threading.Event | None = None,
-        progress: BytesHook | None = None,
-        saw: Callable[[ClipLook], None] = lambda _look: None,
-    ) -> JobResult:
-        """See `Publisher.publish`."""
         prefix = self._storage.keys.attempt_prefix(job_id, token)
         keys = [prefix + name for name in key_names(outputs)]
         work = _Work(outputs, stop=stop, progress=progress, saw=saw)
@@ -148,7 +124,7 @@ class S3Publisher:
         )
 
     def discard(self, job_id: str, token: str) -> None:
-        """See `Publisher.discard`."""
+        """Remove what the attempt of that claim has stored, as far as possible; never fails."""
         try:
             self._storage.delete_prefix(self._storage.keys.attempt_prefix(job_id, token))
         except FarmError as exc:

@@ -14,7 +14,7 @@ from farm.settings.s3 import S3Settings
 from farm.storage import S3Patience, S3Storage
 from tests.support.clips import make_clip
 from tests.support.jobs import TOKEN
-from worker.results.publish import LocalOutput, S3Publisher
+from worker.results.publish import LocalOutput, Publisher
 
 JOB = "0123456789ab"
 LOST = (0, "the answer is lost")  # the object is stored, and the connection cut instead of an answer
@@ -84,9 +84,9 @@ def moods() -> Iterator[Moods]:
 
 
 @pytest.fixture
-def publisher(moods: Moods) -> Iterator[S3Publisher]:
+def publisher(moods: Moods) -> Iterator[Publisher]:
     storage = S3Storage(moods.settings(), patience=S3Patience(connect_s=2.0, silence_s=5.0, attempts=1))
-    made = S3Publisher(storage, patience_s=30.0)
+    made = Publisher(storage, patience_s=30.0)
     yield made
     made.close()
     storage.close()
@@ -112,7 +112,7 @@ def outputs(tmp_path: Path) -> list[LocalOutput]:
     ids=lambda answer: answer[1],
 )
 def test_what_passes_is_waited_out(
-    moods: Moods, publisher: S3Publisher, outputs: list[LocalOutput], answer: tuple[int, str]
+    moods: Moods, publisher: Publisher, outputs: list[LocalOutput], answer: tuple[int, str]
 ) -> None:
     moods.answers = [answer] * 3
 
@@ -135,7 +135,7 @@ def test_what_passes_is_waited_out(
 )
 def test_what_a_person_must_mend_is_said_at_once_and_the_file_stays(
     moods: Moods,
-    publisher: S3Publisher,
+    publisher: Publisher,
     outputs: list[LocalOutput],
     answer: tuple[int, str],
     error: type[StorageUnavailable],

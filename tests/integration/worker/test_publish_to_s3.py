@@ -16,14 +16,14 @@ from tests.support.fault_proxy import FaultProxy, Mode
 from tests.support.jobs import TOKEN
 from tests.support.s3 import S3Server
 from worker.results.media import probe
-from worker.results.publish import LocalOutput, S3Publisher
+from worker.results.publish import LocalOutput, Publisher
 
 JOB = "0123456789abcdef"
 
 
 def test_a_published_clip_plays_from_its_link(s3_settings: S3Settings, tmp_path: Path) -> None:
     storage = S3Storage(s3_settings)
-    publisher = S3Publisher(storage)
+    publisher = Publisher(storage)
     clip = make_clip(tmp_path / "WAN_00001.mp4", frames=17)
 
     result = publisher.publish(
@@ -51,7 +51,7 @@ def test_a_server_that_comes_back_gets_the_clip(s3_server: S3Server, tmp_path: P
             s3_server.settings(endpoint_url=proxy.url, prefix=f"t{uuid.uuid4().hex[:12]}"),
             patience=S3Patience(connect_s=1.0, silence_s=5.0, attempts=1),
         )
-        publisher = S3Publisher(storage, patience_s=60.0)
+        publisher = Publisher(storage, patience_s=60.0)
         back = threading.Thread(target=_heal_after_tries, args=(proxy,))
         back.start()
 

@@ -33,7 +33,7 @@ from worker.jobs.context import AloneOnGpu, AttemptContext, RenderContext
 from worker.jobs.lease import LeaseKeeper
 from worker.jobs.names import run_folder
 from worker.plan.fallback import FallbackStep
-from worker.results.publish import LocalOutput, S3Publisher
+from worker.results.publish import LocalOutput, Publisher
 from worker.results.rendered import Rendered
 from worker.results.retained import RetainedRenders
 from worker.service.model_shelf import ModelShelf
@@ -41,7 +41,7 @@ from worker.service.model_shelf import ModelShelf
 MODELS = [{"folder": "vae", "name": "a.safetensors"}, {"folder": "vae", "name": "elsewhere.safetensors"}]
 
 
-def context_of(store: MemoryJobStore, publisher: S3Publisher, folder: Path, **others: Any) -> AttemptContext:
+def context_of(store: MemoryJobStore, publisher: Publisher, folder: Path, **others: Any) -> AttemptContext:
     """A worker on that folder, whose parts are the test's as far as it names them."""
     given: dict[str, Any] = {
         "name": "w1",
@@ -87,7 +87,7 @@ def test_the_result_names_the_model_files_that_the_worker_had_when_the_run_began
         )
 
     monkeypatch.setattr(tries, "render", a_run_while_which_the_file_is_replaced)
-    publisher = S3Publisher(FolderStorage(tmp_path / "s3"))
+    publisher = Publisher(FolderStorage(tmp_path / "s3"))
     hooks = MagicMock(facts=WorkerFacts, sizes_of=shelf.sizes_of)
     context = context_of(store, publisher, tmp_path, hooks=hooks)
     (job,) = store.submit([a_job(requirements={"models": MODELS})])
@@ -112,7 +112,7 @@ class OneWorker:
 
     def __init__(self, folder: Path) -> None:
         self.storage = FolderStorage(folder / "s3")
-        self.publisher = S3Publisher(self.storage)
+        self.publisher = Publisher(self.storage)
         self.folders, self._lock = open_folders(folder / "worker", holder="w1")
         self.inputs = MagicMock()
         self._folder = folder

@@ -19,7 +19,7 @@ from tests.support.clips import cut, make_clip, make_picture
 from tests.support.jobs import OTHER, TOKEN
 from tests.support.secrets_in_files import FILES, graph_text, has_secret
 from worker.errors import AttemptStopped, BrokenOutput
-from worker.results.publish import LocalOutput, S3Publisher, key_names
+from worker.results.publish import LocalOutput, Publisher, key_names
 
 JOB = "0123456789abcdef"
 
@@ -48,8 +48,8 @@ def storage(tmp_path: Path) -> MoodyStorage:
 
 
 @pytest.fixture
-def publisher(storage: MoodyStorage) -> Iterator[S3Publisher]:
-    made = S3Publisher(storage, patience_s=10.0)
+def publisher(storage: MoodyStorage) -> Iterator[Publisher]:
+    made = Publisher(storage, patience_s=10.0)
     yield made
     made.close()
 
@@ -59,7 +59,7 @@ def output(path: Path, node_id: str = "9") -> LocalOutput:
 
 
 def test_every_output_is_stored_with_its_facts(
-    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
+    publisher: Publisher, storage: MoodyStorage, tmp_path: Path
 ) -> None:
     clip = make_clip(tmp_path / "WAN_00001.mp4", frames=17)
     first_frame = make_picture(tmp_path / "WAN_00001.png")
@@ -82,7 +82,7 @@ def test_every_output_is_stored_with_its_facts(
 
 
 def test_the_manifest_is_written_last_and_tells_everything(
-    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
+    publisher: Publisher, storage: MoodyStorage, tmp_path: Path
 ) -> None:
     outputs = [output(make_clip(tmp_path / f"{n}.mp4")) for n in range(3)]
     run = {
@@ -103,7 +103,7 @@ def test_the_manifest_is_written_last_and_tells_everything(
 
 
 def test_the_manifest_holds_no_secret_of_a_presigned_input(
-    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
+    publisher: Publisher, storage: MoodyStorage, tmp_path: Path
 ) -> None:
     run = {"inputs": {"12.image": "https://user:pw@host/a.png?X-Amz-Signature=secret"}}
 
@@ -115,7 +115,7 @@ def test_the_manifest_holds_no_secret_of_a_presigned_input(
 
 @pytest.mark.parametrize("emulated", [True, False])
 def test_the_result_says_whether_it_was_emulated(
-    publisher: S3Publisher, tmp_path: Path, emulated: bool
+    publisher: Publisher, tmp_path: Path, emulated: bool
 ) -> None:
     clip = make_clip(tmp_path / "a.mp4")
 
@@ -125,7 +125,7 @@ def test_the_result_says_whether_it_was_emulated(
 
 
 def test_a_broken_output_leaves_nothing_in_the_storage(
-    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
+    publisher: Publisher, storage: MoodyStorage, tmp_path: Path
 ) -> None:
     whole, broken = make_clip(tmp_path / "a.mp4"), cut(make_clip(tmp_path / "b.mp4", frames=33), 0.5)
 
@@ -135,7 +135,7 @@ def test_a_broken_output_leaves_nothing_in_the_storage(
     assert list(storage.list()) == []
 
 
-def test_progress_counts_all_bytes(publisher: S3Publisher, tmp_path: Path) -> None:
+def test_progress_counts_all_bytes(publisher: Publisher, tmp_path: Path) -> None:
     clips = [make_clip(tmp_path / f"{n}.mp4") for n in range(3)]
     seen: list[tuple[int, int]] = []
 
@@ -146,7 +146,7 @@ def test_progress_counts_all_bytes(publisher: S3Publisher, tmp_path: Path) -> No
 
 
 def test_a_storage_that_is_away_for_a_while_is_waited_for(
-    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
+    publisher: Publisher, storage: MoodyStorage, tmp_path: Path
 ) -> None:
     refusals = iter(range(2))
 
@@ -167,7 +167,7 @@ def test_a_storage_that_stays_away_is_given_up_and_the_file_kept(
 ) -> None:
     clip = make_clip(tmp_path / "a.mp4")
     storage.broken = StorageUnavailable("s3", "gone")
-    publisher = S3Publisher(storage, patience_s=0.1)
+    publisher = Publisher(storage, patience_s=0.1)
 
     with pytest.raises(StorageUnavailable, match="gone"):
         publisher.publish(JOB, TOKEN, [output(clip)], {})
@@ -177,7 +177,7 @@ def test_a_storage_that_stays_away_is_given_up_and_the_file_kept(
 
 
 def test_wrong_credentials_are_not_tried_again(
-    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
+    publisher: Publisher, storage: MoodyStorage, tmp_path: Path
 ) -> None:
     tries = []
 
@@ -194,7 +194,7 @@ def test_wrong_credentials_are_not_tried_again(
 
 
 def test_a_stop_ends_it_at_once_although_the_storage_is_silent(
-    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
+    publisher: Publisher, storage: MoodyStorage, tmp_path: Path
 ) -> None:
     stop, answers = threading.Event(), threading.Event()
 
@@ -221,7 +221,7 @@ def test_a_stop_ends_the_wait_for_a_storage_that_is_away(storage: MoodyStorage, 
         raise StorageUnavailable("s3", "gone")
 
     storage.before_upload = refuse
-    publisher = S3Publisher(storage, patience_s=1000.0)
+    publisher = Publisher(storage, patience_s=1000.0)
 
     with pytest.raises(AttemptStopped):
         publisher.publish(JOB, TOKEN, [output(make_clip(tmp_path / "a.mp4"))], {}, stop=stop)
@@ -230,7 +230,7 @@ def test_a_stop_ends_the_wait_for_a_storage_that_is_away(storage: MoodyStorage, 
 
 
 def test_discarding_an_attempt_spares_the_others(
-    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
+    publisher: Publisher, storage: MoodyStorage, tmp_path: Path
 ) -> None:
     clip = make_clip(tmp_path / "a.mp4")
     kept = publisher.publish(JOB, OTHER, [output(clip)], {})
@@ -242,7 +242,7 @@ def test_discarding_an_attempt_spares_the_others(
     assert list(storage.list(f"team/jobs/{JOB}/{TOKEN}/")) == []
 
 
-def test_discarding_never_fails(publisher: S3Publisher, storage: MoodyStorage) -> None:
+def test_discarding_never_fails(publisher: Publisher, storage: MoodyStorage) -> None:
     storage.broken = StorageUnavailable("s3", "gone")
 
     publisher.discard(JOB, TOKEN)
@@ -265,7 +265,7 @@ def test_outputs_of_one_name_get_different_keys() -> None:
     "kind", ["mp4 as SaveVideo writes it", "webm of AV1", "animated webp", "png", "latent"]
 )
 def test_no_prompt_is_published_unless_it_is_kept(
-    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path, kind: str
+    publisher: Publisher, storage: MoodyStorage, tmp_path: Path, kind: str
 ) -> None:
     name, make = FILES[kind]
     kept = output(make(tmp_path / f"kept-{name}", graph_text()))
@@ -284,7 +284,7 @@ def test_no_prompt_is_published_unless_it_is_kept(
 
 
 def test_the_manifest_says_where_a_graph_could_not_be_taken_out(
-    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
+    publisher: Publisher, storage: MoodyStorage, tmp_path: Path
 ) -> None:
     path = tmp_path / "scene.ply"
     path.write_text("ply\n" + graph_text())
@@ -297,7 +297,7 @@ def test_the_manifest_says_where_a_graph_could_not_be_taken_out(
 
 
 def test_a_file_that_a_node_linked_from_elsewhere_is_not_changed_there(
-    publisher: S3Publisher, storage: MoodyStorage, tmp_path: Path
+    publisher: Publisher, storage: MoodyStorage, tmp_path: Path
 ) -> None:
     name, make = FILES["mp4 as SaveVideo writes it"]
     given = make(tmp_path / name, graph_text())
