@@ -29,7 +29,8 @@ from worker.fetching.celery_internals import answer_only_questions, queues_were_
 from worker.fetching.consumer import Line, fetch_when_free, patient_consumer
 from worker.fetching.flower import shown_by
 from worker.fetching.gate import Gate
-from worker.runtime import Settings, Worker, build
+from worker.life import Worker
+from worker.runtime import Settings, build
 from worker.tasks import register
 
 log = logging.getLogger(__name__)

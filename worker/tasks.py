@@ -12,7 +12,7 @@ from farm.job import is_job_id
 from worker.fetching.celery_internals import request_that_tells
 from worker.fetching.flower import Told, outcome_told
 from worker.fetching.gate import Gate
-from worker.runtime import Worker
+from worker.life import Worker
 
 log = logging.getLogger(__name__)
 

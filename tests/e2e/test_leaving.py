@@ -22,7 +22,7 @@ Farms = Callable[..., WholeFarm]
 LONG = 40  # steps: two seconds
 ENDLESS = """--faults '[{"kind":"slow","factor":20,"times":null}]'"""
 TURNS = 10
-# Beyond the grace: a process whose main thread hears nobody any more ends itself (`worker.runtime`).
+# Beyond the grace: a process whose main thread hears nobody any more ends itself (`worker.life`).
 FORCED_S = 16.0 + 8.0
 
 

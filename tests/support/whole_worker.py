@@ -19,8 +19,9 @@ from tests.support.valkey import eventually
 from tests.support.whole_farm import a_clip
 from worker.fetching.flower import Told
 from worker.fetching.gate import Gate
+from worker.life import Worker
 from worker.machine import Machine
-from worker.runtime import Settings, Worker, assemble
+from worker.runtime import Settings, assemble
 
 NAME = "gpu0@here"
 

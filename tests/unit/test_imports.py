@@ -46,6 +46,7 @@ FLOORS = {
         {"app"},
         {"tasks"},
         {"runtime"},
+        {"life"},
         {"service"},
         {"jobs", "machine"},
         {"comfyui", "results"},
