@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from comfy.doctor.report import OFF_CARD, Phase, Report
+from comfy.doctor.report import OFF_CARD, OFF_CARD_PHASES, Report
 from farm.job import JobRecord
 
 
@@ -81,7 +81,7 @@ def _gpu_s(job: JobRecord, report: Report) -> float:
     if job.result is not None:
         return job.result.timings_s.get("comfy", 0.0)
     phases = report.prompts[-1].phases if report.prompts else ()
-    return sum(each.seconds for each in phases if each.phase is not Phase.WAITING)
+    return sum(each.seconds for each in phases if each.phase not in OFF_CARD_PHASES)
 
 
 @functools.cache

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from comfy.doctor.times import CardUse
 from farm.settings.worker import WorkerSettings
 from farm.status.not_fetching import NotFetching
 from farm.status.proof import Proof
@@ -118,6 +119,10 @@ class Machine:
     def printed_for(self, began_s: float, ended_s: float) -> list[str]:
         """What ComfyUI has printed for the job that had the card between these two monotonic moments."""
         return [line.shown for line in lines_of_job(self.comfy.lines_since(began_s), ended_s)]
+
+    def card_during(self, began_s: float, ended_s: float) -> CardUse | None:
+        """What was seen of the card between two monotonic moments; None where there is none to look at."""
+        return self.watch.use_during(began_s, ended_s) if self.watch is not None else None
 
     def after_render(self) -> None:
         """Between two jobs: the first one's loads are proof, and what a job left behind is looked at."""

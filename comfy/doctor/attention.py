@@ -18,6 +18,7 @@ from comfy.log.facts import (
     BarFact,
     NodeFailedFact,
     SagePatchedFact,
+    WeightsFact,
 )
 
 # Where SageAttention was measured to gain nothing: A100 (8.0), H100 (9.0), datacentre cards of 8.6.
@@ -113,7 +114,9 @@ def _stays(case: Case) -> Iterator[Found]:
     for run in case.runs:
         own = [entry for entry, _ in run.of(SagePatchedFact)]
         restored = run.count(AttentionRestoredFact)
-        if patched is not None and not own and not restored and run.count(BarFact):
+        # A graph that is run again has its patched model in the cache, and says nothing of it.
+        is_another = run.count(WeightsFact) > 0
+        if patched is not None and is_another and not own and not restored and run.count(BarFact):
             yield Found(
                 message="SageAttention was put in place by an earlier graph, and computes this one too",
                 evidence=evidence([patched]),

@@ -81,6 +81,7 @@ class ClipFault:
 
 
 USUAL: Final = Thresholds()
+SPOILT: Final = ("video-black", "video-one-colour", "video-noise")  # faults that leave nothing to look at
 
 
 def read_thresholds(text: str) -> Thresholds:

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
-from comfy.doctor.clip import Expected, faults_of
+from comfy.doctor.attention import sage_lines
+from comfy.doctor.clip import SPOILT, Expected, faults_of
 from comfy.doctor.report import Confidence, Evidence, Severity
 from comfy.doctor.rule import Case, Found, Rule, measured
 from comfy.graphs.links import class_of, inputs_of, is_link
 from comfy.graphs.values import literal
+from comfy.log.facts import DynamicVramFact, VaeFact, WeightsFact
 from comfy.node_defs.node_classes import Work, work_of
 from comfy.wan.workload import Workload
 
@@ -99,6 +101,33 @@ def _again(case: Case) -> Iterator[Found]:
     )
 
 
+def _warm(case: Case) -> Iterator[Found]:
+    """What ComfyUI kept of earlier runs may have spoilt it: nothing of this run's own explains it."""
+    run = case.record.runs[-1] if case.record.runs else None
+    dynamic = case.record.server.last(DynamicVramFact)
+    if run is None or dynamic is None or not dynamic.enabled or sage_lines(case):
+        return
+    # A model that was read from disk in this very run holds nothing of another one.
+    if run.count(WeightsFact) or run.count(VaeFact) or run.done is None:
+        return
+    for look in case.clips:
+        spoilt = next(
+            (each for each in faults_of(look, Expected(), case.clip_limits) if each.id in SPOILT), None
+        )
+        if spoilt is not None:
+            yield Found(
+                message=f"{look.name}: {spoilt.message}, by models that ComfyUI kept from an earlier run",
+                evidence=(
+                    Evidence(text=f"{look.name}: {spoilt.seen}"),
+                    Evidence(
+                        text="no model was read in this run; dynamic VRAM is on; attention is PyTorch's"
+                    ),
+                ),
+                prompt=run.number,
+                confidence=Confidence.LIKELY,
+            )
+
+
 def _rule(fault: str, severity: Severity, *, title: str, remedy: str, source: str = "") -> Rule:
     """The rule of one of `comfy.doctor.clip`'s faults."""
     check = partial(_found, fault)
@@ -138,6 +167,15 @@ RULES: Final = (
         check=_again,
         cost="the first render, and what lay between the two",
         source=_SAGE,
+    ),
+    Rule(
+        id="state-left-behind",
+        severity=Severity.ERROR,
+        title="a clip is spoilt by what ComfyUI kept of an earlier run, most likely",
+        remedy="restart ComfyUI (FARM_RECYCLE_JOBS) and run it once more; if that is good, update it, "
+        "or --disable-dynamic-vram",
+        check=_warm,
+        source="https://github.com/Comfy-Org/ComfyUI/issues/15452, …/issues/16490",
     ),
     _rule(
         "video-frozen",

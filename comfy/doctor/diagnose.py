@@ -12,6 +12,7 @@ from comfy.doctor.levers import levers_of
 from comfy.doctor.record import Record, Run, read_record
 from comfy.doctor.registry import RULES
 from comfy.doctor.report import (
+    OFF_CARD_PHASES,
     Finding,
     LogCount,
     Phase,
@@ -175,7 +176,7 @@ def _told_by_log(last: PromptReport | None, times: JobTimes) -> tuple[PhaseTime,
     """Phases of the log, where no node's time was measured: of a job that failed under way."""
     if last is None or times.nodes:
         return ()
-    return tuple(each for each in last.phases if each.phase not in (Phase.WAITING, Phase.UNEXPLAINED))
+    return tuple(each for each in last.phases if each.phase not in (*OFF_CARD_PHASES, Phase.UNEXPLAINED))
 
 
 def _failed(prompts: tuple[PromptReport, ...], failure: str) -> tuple[PromptReport, ...]:

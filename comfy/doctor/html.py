@@ -13,6 +13,7 @@ from comfy.words import seconds_words
 _MOST_PROMPTS: Final = 20
 # Told apart by people who see no red, and on paper by the words beside them.
 COLOURS: Final = {
+    Phase.PAUSED: "#d6d6d6",
     Phase.WAITING: "#b8b8b8",
     Phase.PREPARING: "#8c8c8c",
     Phase.DISCARDED: "#882255",

@@ -339,6 +339,26 @@ def _has_type(fact: GgufFact, *begins: str) -> bool:
     return any(name.startswith(begins) for name in fact.types[:2])
 
 
+def _patched_in_each_step(case: Case) -> Iterator[Found]:
+    """LoRAs of weights that stream are put onto them anew whenever they come; so are those of GGUF."""
+    for run in case.runs:
+        lines = [
+            entry
+            for entry, fact in run.of(ModelLoadedFact)
+            if fact.state is LoadState.PARTIAL and fact.is_diffusion and fact.patches
+        ]
+        if not lines or not case.on_gpu:
+            continue
+        count = max(
+            fact.patches or 0 for _, fact in run.of(ModelLoadedFact) if fact.state is LoadState.PARTIAL
+        )
+        yield Found(
+            message=f"{count} layers of a LoRA are put onto streamed weights anew in each pass",
+            evidence=evidence(lines),
+            prompt=run.number,
+        )
+
+
 def _vae(case: Case) -> Iterator[Found]:
     for run in case.runs:
         retries = [entry for entry, _ in run.of(VaeRetryFact)]
@@ -384,6 +404,14 @@ RULES: Final = (
         check=_partial,
         cost="steps × what passes × streamed bytes / link take beyond the computing",
         source="https://github.com/Comfy-Org/ComfyUI/pull/10953",
+    ),
+    Rule(
+        id="lora-on-streamed-weights",
+        severity=Severity.INFO,
+        title="a LoRA is put onto weights that stream, anew in each pass",
+        remedy="as for partial-load; or a model into which the LoRA is merged already",
+        check=_patched_in_each_step,
+        source="https://github.com/Comfy-Org/ComfyUI (comfy/model_patcher.py, LowVramPatch)",
     ),
     Rule(
         id="low-vram-forced",

@@ -30,6 +30,7 @@ class Confidence(StrEnum):
 class Phase(StrEnum):
     """Where seconds go, in the order of a job's life."""
 
+    PAUSED = "paused"  # somebody kept it from being run
     WAITING = "waiting"  # for a worker, or in ComfyUI's queue
     PREPARING = "preparing"  # inputs, and the graph fitted to the worker
     DISCARDED = "discarded"  # renders that came to nothing, and what lay between them
@@ -48,6 +49,9 @@ class Phase(StrEnum):
     PUBLISHING = "publishing"
     OTHER = "other"  # nodes of no phase
     UNEXPLAINED = "unexplained"
+
+
+OFF_CARD_PHASES: Final = (Phase.PAUSED, Phase.WAITING)
 
 
 class Status(StrEnum):

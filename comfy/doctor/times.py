@@ -41,6 +41,18 @@ class SecondRender:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CardUse:
+    """What was seen of the card while a job had it."""
+
+    looks: int
+    shared: int  # looks at which another process held memory of it
+    others_bytes: int  # the most that they held
+    slowed: int  # looks at which it slowed itself down
+    slowed_by: str  # "heat", "power supply"; "" where it did not
+    hottest_c: int | None  # None: it has no thermometer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeTime:
     """How long one node ran, as the websocket told it."""
 
@@ -55,12 +67,13 @@ class NodeTime:
 class JobTimes:
     """All that was measured of a job."""
 
-    # Of the worker: "queue", "discarded", "prepare", "comfy", "execute", "collect", "upload", "publish",
-    # "attempt".
+    # Of the worker: "paused", "queue", "discarded", "prepare", "comfy", "execute", "collect", "upload",
+    # "publish", "attempt".
     seconds: Mapping[str, float]
     nodes: tuple[NodeTime, ...] = ()
     output_bytes: int | None = None  # of what was stored
     again: SecondRender | None = None
+    card: CardUse | None = None  # None: nobody looked
 
 
 def node_times(timings: Iterable[NodeTiming], steps: Mapping[str, int]) -> tuple[NodeTime, ...]:
@@ -88,7 +101,7 @@ def phases_of(times: JobTimes, others: Iterable[PhaseTime] = ()) -> tuple[PhaseT
     Args:
         others: what is known of the nodes from elsewhere.
     """
-    found = [_of("queue", Phase.WAITING, times)]
+    found = [_of("paused", Phase.PAUSED, times), _of("queue", Phase.WAITING, times)]
     found += [_of(name, phase, times) for name, phase in _ATTEMPT.items() if name != "publish"]
     found += [*_of_nodes(times.nodes), *others]
     found.append(_of("publish", Phase.PUBLISHING, times))
@@ -106,7 +119,7 @@ def wall(times: JobTimes) -> float | None:
     attempt = seconds.get("attempt")
     if attempt is None and "comfy" in seconds:
         attempt = sum(seconds.get(name, 0.0) for name in (*_ATTEMPT, "comfy"))
-    return None if attempt is None else seconds.get("queue", 0.0) + attempt
+    return None if attempt is None else seconds.get("paused", 0.0) + seconds.get("queue", 0.0) + attempt
 
 
 def _of(name: str, phase: Phase, times: JobTimes) -> PhaseTime | None:

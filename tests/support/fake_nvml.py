@@ -28,6 +28,7 @@ class FakeCard:
     slices: list[FakeCard] = field(default_factory=list)
     uuid: str = ""
     temperature_c: int = 45
+    slowed: int | None = 0  # bits of the reasons; None: it does not tell
     ecc_uncorrected: int | None = None  # None: a card without ECC
     encoder_capacity: int | None = 100  # percent; None: no encoder
 
@@ -125,6 +126,13 @@ class FakeDriver:
     def c_nvmlDeviceGetTemperature(self, device: Any, _sensor: Any, celsius: Any) -> int:  # noqa: N802
         card = self._of(device)
         celsius._obj.value = card.temperature_c
+        return card.error
+
+    def c_nvmlDeviceGetCurrentClocksThrottleReasons(self, device: Any, reasons: Any) -> int:  # noqa: N802
+        card = self._of(device)
+        if card.slowed is None:
+            return card.error or int(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        reasons._obj.value = card.slowed
         return card.error
 
     def c_nvmlDeviceGetEccMode(self, device: Any, current: Any, pending: Any) -> int:  # noqa: N802

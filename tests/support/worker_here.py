@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from comfy.doctor.report import Report
+from comfy.doctor.times import CardUse
 from comfy.protocol.client import ComfyClient
 from comfy.rewrites.optimize import Optimized
 from farm.errors import StorageUnavailable
@@ -141,6 +142,7 @@ class Hooks:
         self.rendered: list[Mapping[str, Any]] = []
         self.renders_ended = 0
         self.reports: list[Report] = []
+        self.card_use: CardUse | None = None
         self.attention: str | None = None  # that ComfyUI was told to use
 
     def facts(self) -> WorkerFacts:
@@ -158,6 +160,10 @@ class Hooks:
     def printed_for(self, began_s: float, ended_s: float) -> Sequence[str]:
         """See `AttemptHooks.printed_for`."""
         return [f"printed within {ended_s - began_s:.0f} s"]
+
+    def card_during(self, began_s: float, ended_s: float) -> CardUse | None:
+        """See `AttemptHooks.card_during`."""
+        return self.card_use
 
     def said_at_start(self) -> Sequence[str]:
         """See `AttemptHooks.said_at_start`."""

@@ -80,6 +80,9 @@ class _Hooks:
     def printed_for(self, _began_s: float, _ended_s: float) -> tuple[str, ...]:
         return ()
 
+    def card_during(self, _began_s: float, _ended_s: float) -> None:
+        return None
+
     def said_at_start(self) -> tuple[str, ...]:
         return ()
 

@@ -20,6 +20,8 @@ from worker.gpu.nvml import GpuState, nvml, optional, unusable
 log = logging.getLogger(__name__)
 
 GIB: Final = 2**30
+# Bits of NVML's reasons for a clock below the highest. Source: nvml.h, nvmlClocksEventReason….
+_SLOWED: Final = {0x20 | 0x40: "heat", 0x80: "power supply", 0x08: "heat or power supply"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,9 @@ class GpuCard:
     processes: tuple[GpuProcess, ...] = ()
     parent_uuid: str | None = None  # of the card that a MIG slice is cut from
     temperature_c: int | None = None
+    slowed_by: str = (
+        ""  # why it slows itself down now: "heat", "power supply"; "": it does not, or does not say
+    )
     ecc: bool | None = None  # whether memory errors are corrected; None: the card has no such thing
     ecc_uncorrected: int | None = None  # memory errors since the driver was loaded that could not be
     has_nvenc: bool | None = None  # whether it can encode video; None: nobody knows
@@ -238,6 +243,7 @@ def _health(device: Any) -> dict[str, Any]:
         "temperature_c": optional(
             lambda: pynvml.nvmlDeviceGetTemperature(device, pynvml.NVML_TEMPERATURE_GPU)
         ),
+        "slowed_by": _slowed_by(device),
         "ecc": optional(lambda: bool(pynvml.nvmlDeviceGetEccMode(device)[0])),
         "ecc_uncorrected": optional(
             lambda: pynvml.nvmlDeviceGetTotalEccErrors(
@@ -245,6 +251,12 @@ def _health(device: Any) -> dict[str, Any]:
             )
         ),
     }
+
+
+def _slowed_by(device: Any) -> str:
+    """Its power limit alone is no reason: most cards run at it whenever they have much to do."""
+    reasons = optional(lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(device)) or 0
+    return next((name for mask, name in _SLOWED.items() if reasons & mask), "")
 
 
 def _has_nvenc(handle: _Handle) -> bool | None:
@@ -274,6 +286,12 @@ def _processes(device: Any) -> tuple[GpuProcess, ...]:
         GpuProcess(pid=item.pid, name=_process_name(item.pid), used_bytes=item.usedGpuMemory)
         for item in listed
     )
+
+
+def others_bytes(card: GpuCard) -> int:
+    """Memory that processes hold beside the largest one; inside a container nobody can tell whose it is."""
+    held = sorted(process.used_bytes or 0 for process in card.processes)
+    return sum(held[:-1])
 
 
 def _process_name(pid: int) -> str | None:

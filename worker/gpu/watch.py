@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections import Counter, deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
+from comfy.doctor.times import CardUse
 from worker.errors import GpuUnusable
-from worker.gpu.card import GpuCard, read_card
+from worker.gpu.card import GpuCard, others_bytes, read_card
 from worker.gpu.nvml import GpuState, unusable
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S: Final = 5.0
+_KEPT: Final = 5000  # looks: seven hours, which is longer than a job may take
+
+
+class _Look(NamedTuple):
+    at_s: float  # monotonic
+    others_bytes: int
+    slowed_by: str
+    temperature_c: int | None
 
 
 class GpuWatch:
@@ -44,6 +55,7 @@ class GpuWatch:
         self._looking = threading.Lock()
         self._card = card
         self._trouble: GpuUnusable | None = None
+        self._looks: deque[_Look] = deque(maxlen=_KEPT)
         self._thread = threading.Thread(target=self._run, name="gpu-watch", daemon=True)
 
     @property
@@ -78,11 +90,29 @@ class GpuWatch:
                 self._tell(trouble)
         return trouble
 
+    def use_during(self, began_s: float, ended_s: float) -> CardUse | None:
+        """What was seen of the card between two monotonic moments; None: nothing, they were too close."""
+        looks = [each for each in tuple(self._looks) if began_s <= each.at_s <= ended_s]
+        if not looks:
+            return None
+        slowed = Counter(each.slowed_by for each in looks if each.slowed_by)
+        return CardUse(
+            looks=len(looks),
+            shared=sum(each.others_bytes > 0 for each in looks),
+            others_bytes=max(each.others_bytes for each in looks),
+            slowed=slowed.total(),
+            slowed_by=next((name for name, _ in slowed.most_common(1)), ""),
+            hottest_c=max(
+                (each.temperature_c for each in looks if each.temperature_c is not None), default=None
+            ),
+        )
+
     def _read(self) -> GpuUnusable | None:
         try:
-            self._card = read_card(self._first.uuid)
+            card = self._card = read_card(self._first.uuid)
         except GpuUnusable as exc:
             return exc
+        self._looks.append(_Look(time.monotonic(), others_bytes(card), card.slowed_by, card.temperature_c))
         # Those from before are known to whoever runs the machine; new ones spoil pictures and crash jobs.
         new = (self._card.ecc_uncorrected or 0) - (self._first.ecc_uncorrected or 0)
         if new > 0:

@@ -40,6 +40,7 @@ from worker.jobs.names import prompt_id, run_folder
 from worker.jobs.report import events_of, report_of, report_of_failure
 from worker.jobs.reporter import Reporter
 from worker.jobs.tries import Tries
+from worker.jobs.waiting import waited
 from worker.plan.fallback import FallbackStep, larger_class
 from worker.results.manifest import manifest_of
 from worker.results.rendered import Rendered
@@ -257,8 +258,7 @@ class _Attempt:
     def _publish(self, rendered: Rendered) -> JobResult:
         self._reporter.phase(PUBLISHING)
         started = time.monotonic()
-        waited = self._claim.claimed_at - self._claim.submitted_at
-        timings_s = {"queue": waited.total_seconds(), **rendered.timings_s}
+        timings_s = {**waited(self._claim, self._context.store), **rendered.timings_s}
         published = self._context.publisher.publish(
             self._claim.job_id,
             self._claim.token,
@@ -285,6 +285,7 @@ class _Attempt:
         if self._left_gpu is None:
             return None
         printed = partial(hooks.printed_for, self._started, self._left_gpu)
+        card = partial(hooks.card_during, self._started, self._left_gpu)
         return self._told(
             lambda: report_of(
                 rendered,
@@ -292,6 +293,7 @@ class _Attempt:
                 hooks.facts(),
                 at_start=hooks.said_at_start(),
                 printed=printed(),
+                card=card(),
                 looks=self._looks,
                 clip_limits=self._context.clip_limits,
             )
@@ -300,8 +302,10 @@ class _Attempt:
     def _diagnosed_failure(self, error: JobError) -> dict[str, Any] | None:
         """What the doctor says of an attempt that failed, as far as it came."""
         hooks, left = self._context.hooks, self._left_gpu
-        waited_s = (self._claim.claimed_at - self._claim.submitted_at).total_seconds()
-        seconds = {"queue": waited_s, "attempt": time.monotonic() - self._started}
+        seconds = {
+            **waited(self._claim, self._context.store),
+            "attempt": time.monotonic() - self._started,
+        }
         return self._told(
             lambda: report_of_failure(
                 error,
@@ -310,6 +314,7 @@ class _Attempt:
                 hooks.facts(),
                 at_start=hooks.said_at_start() if left is not None else (),
                 printed=hooks.printed_for(self._started, left) if left is not None else (),
+                card=hooks.card_during(self._started, left) if left is not None else None,
             )
         )
 

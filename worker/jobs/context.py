@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from comfy.doctor.clip import USUAL, Thresholds
 from comfy.doctor.report import Report
+from comfy.doctor.times import CardUse
 from comfy.protocol.client import ComfyClient
 from comfy.rewrites.optimize import Optimized
 from farm.errors import StorageUnavailable
@@ -157,6 +158,9 @@ class AttemptHooks(Protocol):
 
     def printed_for(self, began_s: float, ended_s: float) -> Sequence[str]:
         """What ComfyUI printed for the job that had the card between two monotonic moments."""
+
+    def card_during(self, began_s: float, ended_s: float) -> CardUse | None:
+        """What was seen of the card between two monotonic moments; None: nothing."""
 
     def said_at_start(self) -> Sequence[str]:
         """What ComfyUI printed of itself when it was started."""

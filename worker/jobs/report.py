@@ -8,7 +8,7 @@ from typing import Any, Final
 from comfy.doctor.clip import USUAL, ClipLook, Thresholds
 from comfy.doctor.diagnose import diagnose
 from comfy.doctor.report import Finding, Report, Severity
-from comfy.doctor.times import JobTimes, node_times
+from comfy.doctor.times import CardUse, JobTimes, node_times
 from comfy.wan.find import steps_by_sampler
 from farm.job import JobError, JobResult
 from farm.status.worker import WorkerFacts
@@ -24,6 +24,7 @@ def report_of(
     *,
     at_start: Sequence[str],
     printed: Sequence[str],
+    card: CardUse | None = None,
     looks: Sequence[ClipLook] = (),
     clip_limits: Thresholds = USUAL,
 ) -> Report:
@@ -34,6 +35,7 @@ def report_of(
         worker: what the worker says of itself.
         at_start: what ComfyUI has printed of itself when it was started.
         printed: what it has printed for this job.
+        card: what was seen of the card meanwhile.
         looks: what was measured in its clips, judged by `clip_limits`.
     """
     times = JobTimes(
@@ -41,6 +43,7 @@ def report_of(
         nodes=node_times(rendered.nodes, steps_by_sampler(rendered.graph)),
         output_bytes=sum(artifact.size_bytes for artifact in result.artifacts),
         again=rendered.again,
+        card=card,
     )
     return diagnose(
         [*at_start, *printed[-_MOST_LINES:]],
@@ -60,18 +63,19 @@ def report_of_failure(
     *,
     at_start: Sequence[str],
     printed: Sequence[str],
+    card: CardUse | None = None,
 ) -> Report:
     """What is to be said of an attempt that failed, as far as it came.
 
     Args:
         graph: as it was asked for.
-        seconds: "queue" and "attempt".
+        seconds: "queue", "paused" where it was, and "attempt".
     """
     return diagnose(
         [*at_start, *printed[-_MOST_LINES:]],
         graph=graph,
         card=_card(worker),
-        times=JobTimes(seconds=seconds),
+        times=JobTimes(seconds=seconds, card=card),
         failure=error.message,
     )
 

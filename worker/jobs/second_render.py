@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from comfy.doctor.clip import ClipFault, Expected, Thresholds, faults_of
+from comfy.doctor.clip import SPOILT, ClipFault, Expected, Thresholds, faults_of
 from comfy.rewrites.attention import other_attentions
 from worker.errors import BrokenOutput
 from worker.results.media import decode, inspect
 from worker.results.publish import LocalOutput
 
-SPOILT: Final = ("video-black", "video-one-colour", "video-noise")
 # As ComfyUI is told to use for all models. Those that split the work are exact, and no fast kernel.
 _FAST: Final = ("sage", "flash", "ck")
 

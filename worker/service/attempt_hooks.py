@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from comfy.doctor.report import Report
+from comfy.doctor.times import CardUse
 from farm.errors import StorageUnavailable
 from farm.job import JobError, ModelFile
 from farm.status.worker import WorkerFacts
@@ -63,6 +64,10 @@ class WorkerHooks:
     def printed_for(self, began_s: float, ended_s: float) -> Sequence[str]:
         """See `AttemptHooks.printed_for`."""
         return self._machine.printed_for(began_s, ended_s)
+
+    def card_during(self, began_s: float, ended_s: float) -> CardUse | None:
+        """See `AttemptHooks.card_during`."""
+        return self._machine.card_during(began_s, ended_s)
 
     def said_at_start(self) -> Sequence[str]:
         """See `AttemptHooks.said_at_start`."""

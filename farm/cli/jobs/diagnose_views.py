@@ -19,6 +19,7 @@ _MOST_PROMPTS: Final = 5
 _MOST_UNKNOWN: Final = 5
 # A colour and a letter: a file and an eye that tells no colours have the letter.
 MARKS: Final = {
+    Phase.PAUSED: ("z", "bright_black"),
     Phase.WAITING: ("w", "bright_black"),
     Phase.PREPARING: ("p", "bright_black"),
     Phase.DISCARDED: ("x", "bright_magenta"),

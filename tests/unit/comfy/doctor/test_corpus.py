@@ -73,7 +73,7 @@ def test_most_rules_are_shown_by_a_log_of_the_corpus() -> None:
     # These need a graph or a worker's times, and have tests of their own.
     others = {
         "queue-wait", "slow-upload", "slower-than-predicted", "more-passes-than-needed",
-        "attention-wrong-node", "rendered-again",
+        "attention-wrong-node", "rendered-again", "gpu-shared", "gpu-throttled", "state-left-behind",
         # These are seen in the frames: tests/unit/worker/results/test_look.py.
         "video-black", "video-one-colour", "video-noise", "video-frozen", "video-patches", "video-wrong-size",
         "video-wrong-length", "video-wrong-rate", "video-silent",

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.doctor import CORPUS
+from comfy.doctor.clip import ClipLook, FrameLook
 from comfy.doctor.diagnose import diagnose
 from comfy.doctor.report import Finding, Phase, Report, Status
-from comfy.doctor.times import JobTimes, NodeTime, node_times
+from comfy.doctor.times import CardUse, JobTimes, NodeTime, node_times
 from comfy.protocol.phases import Phase as Work
 from comfy.protocol.progress import NodeTiming
 from comfy.wan.templates import get_template
@@ -118,6 +119,17 @@ def test_a_job_that_waited_longer_than_it_took_is_told() -> None:
 
     assert finding is not None and finding.cost is not None  # noqa: PT018
     assert finding.cost.seconds == 400
+
+
+def test_what_somebody_paused_did_not_wait_for_a_worker() -> None:
+    times = JobTimes(seconds={"paused": 390.0, "queue": 10.0, "attempt": 100.0, "comfy": 90.0})
+
+    report = diagnose(times=times)
+
+    assert found(report, "queue-wait") is None
+    (prompt,) = report.prompts
+    assert prompt.wall_s == 500
+    assert {phase.phase: phase.seconds for phase in prompt.phases}[Phase.PAUSED] == 390
 
 
 def test_a_slow_upload_is_told() -> None:
@@ -292,6 +304,93 @@ def test_a_step_cache_is_idle_only_where_it_skips_in_no_prediction() -> None:
 
     assert "step-cache-idle" in ids(skipped.format(0, ""))
     assert "step-cache-idle" not in ids(skipped.format(6, ""))
+
+
+def card_use(**seen: Any) -> CardUse:
+    unused: dict[str, Any] = {
+        "looks": 20, "shared": 0, "others_bytes": 0, "slowed": 0, "slowed_by": "", "hottest_c": 70,
+    }  # fmt: skip
+    return CardUse(**{**unused, **seen})
+
+
+@pytest.mark.parametrize(
+    ("use", "told"),
+    [
+        (None, None),
+        (card_use(), None),
+        (card_use(shared=20, others_bytes=6 * 2**30), "gpu-shared"),
+        (card_use(shared=20, others_bytes=200 * 2**20), None),  # a desktop's windows
+        (card_use(shared=1, others_bytes=6 * 2**30), None),  # it was there for a moment
+        (card_use(slowed=12, slowed_by="heat", hottest_c=91), "gpu-throttled"),
+        (card_use(slowed=1, slowed_by="heat"), None),
+    ],
+)
+def test_a_card_that_others_use_or_that_slows_itself_is_told(use: CardUse | None, told: str | None) -> None:
+    times = JobTimes(seconds={"queue": 1.0, "attempt": 100.0, "comfy": 90.0}, card=use)
+
+    names = [each.id for each in diagnose(times=times).findings]
+
+    assert names == ([told] if told else [])
+
+
+OOM = (
+    "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 23.52 GiB of which 1.21 "
+    "GiB is free. {}Including non-PyTorch memory, this process has 9.30 GiB memory in use."
+)
+
+
+@pytest.mark.parametrize(
+    ("others", "is_told"), [("Process 4711 has 12.10 GiB memory in use. ", True), ("", False)]
+)
+def test_out_of_memory_names_who_else_holds_the_card(others: str, is_told: bool) -> None:
+    assert ("gpu-shared" in ids(ERROR + OOM.format(others) + "\n")) is is_told
+
+
+@pytest.mark.parametrize(
+    ("line", "is_told"),
+    [
+        ("loaded partially; 9600.00 MB loaded, 4029.00 MB offloaded, lowvram patches: 400", True),
+        ("loaded partially; 9600.00 MB loaded, 4029.00 MB offloaded, lowvram patches: 0", False),
+        ("loaded completely; 17000.50 MB usable, 13629.00 MB loaded, full load: True", False),
+        ("loaded partially 9700.0 9600.5 400", True),
+    ],
+)
+def test_a_lora_on_weights_that_stream_is_told(line: str, is_told: bool) -> None:
+    log = f"got prompt\nRequested to load WAN21\n{line}\nPrompt executed in 30.00 seconds\n"
+
+    assert ("lora-on-streamed-weights" in ids(log)) is is_told
+
+
+BLACK = ClipLook(
+    name="clip.mp4",
+    frames=9
+    * (FrameLook(mean=0, spread=0, colour_spread=0, roughness=0, changed=0, flicker=0, dead_part=0),),
+    width=320, height=192, count=33, fps=16.0, has_audio=False,
+)  # fmt: skip
+DYNAMIC = "DynamicVRAM support detected and enabled\n"
+READ = "model weight dtype torch.float16, manual cast: None\n"
+RUN = "got prompt\n{}100%|####| 4/4 [00:20<00:00,  5.00s/it]\nPrompt executed in 30.00 seconds\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "clips", "is_told"),
+    [
+        (DYNAMIC + RUN.format(""), [BLACK], True),
+        (DYNAMIC + RUN.format(READ), [BLACK], False),  # read from disk in this run
+        (DYNAMIC + RUN.format(""), [], False),
+        (RUN.format(""), [BLACK], False),
+        (DYNAMIC + "Using sage attention\n" + RUN.format(""), [BLACK], False),  # which is suspected first
+    ],
+)
+def test_a_clip_that_kept_models_have_spoilt_is_told(log: str, clips: list[ClipLook], is_told: bool) -> None:
+    assert ("state-left-behind" in ids(log, clips=clips)) is is_told
+
+
+def test_a_graph_that_is_run_again_has_its_own_attention() -> None:
+    patched = RUN.format("Patching comfy attention to use sageattn\n" + READ)
+
+    assert "attention-left-behind" not in ids(patched + RUN.format(""))
+    assert "attention-left-behind" in ids(patched + RUN.format(READ))
 
 
 ERROR = "got prompt\n!!! Exception during processing !!! "

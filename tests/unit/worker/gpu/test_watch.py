@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import queue
+import time
 
 import pynvml
 import pytest
 
+from comfy.doctor.times import CardUse
 from tests.support.fake_nvml import FakeCard, FakeDriver
 from worker.errors import GpuUnusable
 from worker.gpu.card import read_cards
@@ -47,6 +49,37 @@ def test_a_card_that_goes_and_comes_back_is_told_once_each(
 
     assert [trouble and trouble.state for trouble in told] == [state, None]
     assert watch.trouble is None
+
+
+def test_what_was_seen_of_the_card_during_a_job_is_told(driver: FakeDriver) -> None:
+    watch = GpuWatch(read_cards()[0], lambda _trouble: None)
+    watch.look()
+    began = time.monotonic()
+    driver.cards[0].processes = [(7, 9000), (8, 2000)]
+    driver.cards[0].slowed = pynvml.nvmlClocksThrottleReasonSwThermalSlowdown
+    driver.cards[0].temperature_c = 89
+    watch.look()
+    driver.cards[0].slowed = pynvml.nvmlClocksThrottleReasonSwPowerCap
+    watch.look()
+
+    use = watch.use_during(began, time.monotonic())
+
+    # What runs at its power limit does what it was made for.
+    assert use == CardUse(
+        looks=2, shared=2, others_bytes=2000 * 2**20, slowed=1, slowed_by="heat", hottest_c=89
+    )
+
+
+def test_a_card_that_does_not_tell_why_it_is_slow_is_not_slow(driver: FakeDriver) -> None:
+    watch = GpuWatch(read_cards()[0], lambda _trouble: None)
+    driver.cards[0].slowed = None
+
+    watch.look()
+
+    use = watch.use_during(0, time.monotonic())
+    assert use is not None
+    assert (use.slowed, use.shared) == (0, 0)
+    assert watch.use_during(-2, -1) is None
 
 
 def test_nvml_that_vanishes_under_a_living_worker_is_told(driver: FakeDriver) -> None:

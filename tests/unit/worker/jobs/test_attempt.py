@@ -12,6 +12,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from comfy.doctor.report import Phase, Status
+from comfy.doctor.times import CardUse
 from comfy.rewrites.optimize import Optimized
 from farm.errors import StorageUnavailable
 from farm.job import ErrorKind, EventKind, JobResult, JobState, queue_for
@@ -282,6 +283,17 @@ def test_what_the_doctor_finds_is_told_to_those_who_follow_the_job(
     told = [event.data for event in here.store.events(job_id) if event.kind is EventKind.FINDING]
     assert "lora-not-loaded" in [data["code"] for data in told]
     assert [finding.id for report in here.hooks.reports for finding in report.findings] == ["lora-not-loaded"]
+
+
+def test_what_was_seen_of_the_card_meanwhile_is_in_the_report(here: WorkerHere) -> None:
+    here.hooks.card_use = CardUse(
+        looks=20, shared=20, others_bytes=6 * 2**30, slowed=0, slowed_by="", hottest_c=70
+    )
+    job_id = submitted(here)
+
+    here.work_on(job_id)
+
+    assert [finding.id for report in here.hooks.reports for finding in report.findings] == ["gpu-shared"]
 
 
 def test_a_doctor_that_fails_costs_no_result(here: WorkerHere, monkeypatch: pytest.MonkeyPatch) -> None:
