@@ -9,6 +9,7 @@ from typing import Final
 from pages import (
     configuration,
     doctor,
+    gateway_calls,
     json_shapes,
     limits,
     lint,
@@ -25,6 +26,7 @@ DOCS: Final = Path(__file__).parents[1] / "docs"
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "configuration.md": configuration.page,
     "doctor.md": doctor.page,
+    "gateway-calls.md": gateway_calls.page,
     "json.md": json_shapes.page,
     "limits.md": limits.page,
     "lint.md": lint.page,

@@ -8,11 +8,11 @@ import json
 import math
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, Final
 
 from starlette.datastructures import FormData
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
@@ -195,11 +195,39 @@ async def form_of(request: Request) -> AsyncIterator[FormData]:
     Raises:
         Refusal: it is none.
     """
-    try:
-        form = await request.form(max_files=1, max_fields=_MOST_FIELDS, max_part_size=_FIELD_BYTES)
-    except HTTPException as exc:
-        raise bad_request(f"the body is no multipart form as it should be: {exc.detail}") from None
+    if media_type_of(request) != "multipart/form-data":
+        raise bad_request("send a form, with the header Content-Type: multipart/form-data")
+    async with aclosing(request.stream()) as stream:
+        parser = _WholeForm(
+            request.headers, stream, max_files=1, max_fields=_MOST_FIELDS, max_part_size=_FIELD_BYTES
+        )
+        try:
+            form = await parser.parse()
+        except MultiPartException as exc:
+            raise bad_request(f"the body is no multipart form as it should be: {exc.message}") from None
     try:
         yield form
     finally:
         await form.close()
+
+
+class _WholeForm(MultiPartParser):
+    """As starlette has it, which takes a form that breaks off for one that has fewer parts."""
+
+    _ended = False
+
+    def on_end(self) -> None:
+        """The boundary that ends the form came."""
+        self._ended = True
+
+    async def parse(self) -> FormData:
+        """The form.
+
+        Raises:
+            MultiPartException: it is none, or a part of one.
+        """
+        form = await super().parse()
+        if not self._ended:
+            await form.close()
+            raise MultiPartException("It breaks off.")
+        return form

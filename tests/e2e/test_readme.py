@@ -33,6 +33,10 @@ INLINE = re.compile(r"`(farm [^`…]+)`")
 # Only its name, where the reader knows the rest from elsewhere.
 BARE = {"farm submit", "farm show", "farm drain", "farm plan", "farm lint", "farm inspect", "farm watch"}
 
+# Stands for the reader's, and keeps what it was shown.
+BROWSER = "browser.py"
+LOADS_IT = "import sys, urllib.request as r; r.urlretrieve(sys.argv[1], 'seen.html')"
+
 # What changes a job, and what has to come before it.
 STEERED: dict[str, tuple[str, ...]] = {
     "cancel": (),
@@ -72,6 +76,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("readme")
     shutil.copy(ROOT / "tests/data/graphs/core_t2v_a14b_subgraph.ui.json", folder / "my_workflow.json")
     Image.new("RGB", (64, 48), "orange").save(folder / "fox.png")
+    (folder / BROWSER).write_text(LOADS_IT)
     environ = {**os.environ, "FARM_EMULATOR_ARGS": "--step-seconds 0.01 --load-seconds 0.01"}
     with LocalStack(folder / ".farm", environ=environ):
         yield folder
@@ -79,9 +84,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    stack = attach(next(each for each in (folder, *folder.parents) if (each / ".farm").is_dir()) / ".farm")
+    home = next(each for each in (folder, *folder.parents) if (each / ".farm").is_dir())
+    stack = attach(home / ".farm")
     assert stack is not None
     environ["COMFY_BASE_URL"] = str(stack.gateway_url)  # as `farm env` prints it
+    environ["BROWSER"] = f"{sys.executable} {home / BROWSER} %s"
     for screen in ("DISPLAY", "WAYLAND_DISPLAY"):
         environ.pop(screen, None)  # `farm open` prints the link then
     return subprocess.run(
@@ -124,6 +131,7 @@ def test_the_commands_work_in_order(folder: Path) -> None:
     (folder / "comfyui.log").write_text("got prompt\nPrompt executed in 4.00 seconds\n", encoding="utf-8")
     for command in examples():
         assert_runs(command, folder)
+    assert "<title>" in (folder / "seen.html").read_text()
 
     submit = "farm submit -t wan22-t2v-a14b -p prompt=x -p preset=draft"
     one, two = (assert_runs(f"{submit} --wait", folder).split()[0] for _ in range(2))

@@ -17,7 +17,7 @@ from tests.support.gateway import Open
 # What a JSON body may hold. `json` writes and reads the two that JSON itself has no words for.
 VALUES: Final[tuple[Any, ...]] = (
     *(["x"], {"a": 1}, None, True),
-    *(float("nan"), 1e400, -1e400, "NaN", "1e308", -1, 10**400),
+    *(float("nan"), 1e400, -1e400, "NaN", "1e308", -1, 10**400, "a\x00b"),
     *("", "\ud800", "9" * 20_000),
 )
 OPTIONS: Final = tuple(sorted(JobOptions.__annotations__))

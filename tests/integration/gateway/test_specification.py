@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from farm.gateway.comfy.door import COMFY
 from tests.integration.gateway.test_comfy_contract import multipart
 from tests.integration.gateway.test_comfy_sdk import GRAPH
 from tests.support.comfy_contract import FILE
@@ -88,6 +89,12 @@ def each_case(operation: Any, mode: GenerationMode, ids: list[str], ask: Callabl
         ask(case)
 
     asked()
+
+
+def test_every_call_of_the_specification_is_one_of_the_gateway() -> None:
+    ours = {f"{call.method} {COMFY.prefix}{call.path}" for call in COMFY.calls}
+
+    assert LABELS.keys() - ours == set()
 
 
 @pytest.mark.parametrize("label", LABELS)
