@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import resource
 import socket
 import sys
 import urllib.request
 from contextlib import closing, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from farm.cli.terminal.exits import ExitCode
 from farm.gateway.keys import Scope, create_key
+from farm.notifier import store_at
 from farm.process.child import Child
 from farm.settings.redis import RedisSettings
 from farm.settings.s3 import S3Settings
 from farm.storage import S3Storage
 from farm.store.redis.doors import DoorBook
 from tests.support.environment import environment_of
+from tests.support.gateway_worker import HandWorker
+from tests.support.jobs import a_job
 from tests.support.valkey import eventually
 
 ROOT = Path(__file__).parents[3]
@@ -107,3 +113,56 @@ def test_a_gateway_that_is_killed_in_an_upload_leaves_nothing_behind(
     assert list(scratch.iterdir()) == []
     with closing(S3Storage(s3_settings)) as storage:
         assert [each.key for each in storage.list()] == before
+
+
+STREAMS = 1000
+
+
+@pytest.mark.long
+def test_a_thousand_streams_at_once_are_told_the_end_in_bounded_memory(
+    environ: dict[str, str], gateway_redis: RedisSettings, s3_settings: S3Settings
+) -> None:
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most_files != resource.RLIM_INFINITY and most_files < 4 * STREAMS:
+        pytest.skip("too few files may be open here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
+    gateway = Process({**environ, "FARM_GATEWAY_REQUESTS_PER_S": "1000000"})
+    eventually(lambda: gateway.url or gateway.child.poll() is not None)
+    port = int(str(gateway.url).rpartition(":")[2])
+    with closing(store_at(gateway_redis)) as store, closing(S3Storage(s3_settings)) as storage:
+        worker = HandWorker(store, storage)
+        job_id = store.submit([a_job()])[0].job_id
+        worker.start(job_id)
+
+        told, memory_bytes = asyncio.run(followed(port, job_id, gateway.child.pid, worker))
+
+    assert told == STREAMS
+    assert memory_bytes <= 150_000_000
+    assert gateway.child.stop(grace_s=20.0) == 0
+
+
+async def followed(port: int, job_id: str, pid: int, worker: HandWorker) -> tuple[int, int]:
+    """How many of the streams were told how the job ended, and the gateway's memory while all were open."""
+    head = f"GET /api/v2/jobs/{job_id}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+    begun: set[int] = set()
+    all_begun = asyncio.Event()
+
+    async def follow(number: int) -> bool:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head)
+        ended = False
+        while line := await reader.readline():
+            if line.startswith(b"data: "):
+                begun.add(number)
+                ended = ended or b'"succeeded"' in line
+                if len(begun) == STREAMS:
+                    all_begun.set()
+        writer.close()
+        return ended
+
+    streams = [asyncio.create_task(follow(number)) for number in range(STREAMS)]
+    async with asyncio.timeout(150):
+        await all_begun.wait()
+        memory_bytes = psutil.Process(pid).memory_info().rss
+        await asyncio.to_thread(worker.succeed, job_id)
+        return sum(await asyncio.gather(*streams)), memory_bytes
