@@ -96,6 +96,7 @@ def test_a_card_that_does_not_exist_is_refused_with_those_that_do(new_farm: Farm
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.long
 def test_a_worker_whose_card_is_lost_takes_no_job_until_it_is_back(new_farm: Farms, state: Path) -> None:
     farm = new_farm()
     worker = farm.start_worker("a", **driven_by(state))

@@ -35,6 +35,7 @@ main([])
 """
 
 
+@pytest.mark.long
 def test_a_worker_whose_connections_fell_silent_runs_the_next_job_within_half_a_minute(
     new_farm: Farms, valkey_url: str
 ) -> None:

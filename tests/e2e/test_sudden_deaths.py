@@ -234,6 +234,7 @@ def test_a_drained_worker_stays_drained_when_valkey_forgets_the_order(
     assert len(worker.told("drain")) == 1
 
 
+@pytest.mark.long
 def test_a_frozen_comfyui_is_found_out_and_replaced(farm: WholeFarm, worker: WorkerProcess) -> None:
     job = farm.submit(a_clip(steps=LONG))
     farm.wait_step(job)

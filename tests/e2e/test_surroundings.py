@@ -143,6 +143,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield below
 
 
+@pytest.mark.long
 def test_workers_started_below_the_stacks_folder_join_it_however_they_are_started(
     folder: Path, tmp_path: Path
 ) -> None:
