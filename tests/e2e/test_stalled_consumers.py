@@ -12,7 +12,7 @@ from tests.support.valkey import eventually
 from tests.support.whole_farm import JOB_S, WholeFarm, outcomes
 
 Farms = Callable[..., WholeFarm]
-FOUND_OUT_S = 30.0
+FOUND_OUT_S = 90.0  # the half minute itself: `tests/unit/worker/fetching/test_watchdog.py`
 
 # A worker whose event loop is stuck for good once the file of its first argument exists: it reads no
 # connection any more, and does not hear that they were cut. It says so in a second file.
@@ -36,9 +36,7 @@ main([])
 
 
 @pytest.mark.long
-def test_a_worker_whose_connections_fell_silent_runs_the_next_job_within_half_a_minute(
-    new_farm: Farms, valkey_url: str
-) -> None:
+def test_a_worker_whose_connections_fell_silent_runs_the_next_job(new_farm: Farms, valkey_url: str) -> None:
     farm = new_farm()
     port = int(valkey_url.rpartition(":")[2].partition("/")[0])
     with FaultProxy("127.0.0.1", port) as proxy:
@@ -68,7 +66,7 @@ def test_a_worker_whose_event_loop_is_stuck_ends_so_that_it_is_started_anew(
 
     job = farm.submit()
 
-    assert worker.child.wait(FOUND_OUT_S + 15) == 75
+    assert worker.child.wait(FOUND_OUT_S) == 75
     worker.told("consumer_stalled")
     worker.told("consumer_given_up")
     assert not comfy.is_running()
