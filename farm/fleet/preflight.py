@@ -6,6 +6,7 @@ in its status. `Preflight` reads both and judges as ComfyUI will.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import threading
@@ -214,11 +215,7 @@ def definitions_of(store: FleetReader, digest: str) -> Definitions | None:
     """
     blob = store.get_blob(definitions_name(digest))
     try:
-        return (
-            None
-            if blob is None
-            else parse_definitions(json.loads(unpacked(blob, most_bytes=MOST_BLOB_BYTES)))
-        )
+        return None if blob is None else _parsed(blob)
     except (RecordUnreadable, ValueError, UnknownMessage, RecursionError) as exc:
         # A worker of another version wrote it: a producer must not stop for that.
         log.warning(
@@ -226,6 +223,11 @@ def definitions_of(store: FleetReader, digest: str) -> Definitions | None:
             extra={"event": "definitions_unreadable", "digest": digest, "reason": str(exc)},
         )
         return None
+
+
+@functools.lru_cache(maxsize=4)  # megabytes, that several parts of a process ask for
+def _parsed(blob: bytes) -> Definitions:
+    return parse_definitions(json.loads(unpacked(blob, most_bytes=MOST_BLOB_BYTES)))
 
 
 def _forms_of(nodes: Sequence[_Nodes]) -> tuple[Definitions, ...]:
