@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -59,7 +60,7 @@ class Dialer:
         self._allow_private = allow_private
         self._proxy = proxy
         self._resolve = resolver
-        self._tls = tls or ssl.create_default_context()
+        self._given_tls = tls
 
     def judge(self, parts: SplitResult) -> None:
         """Refuse an address that would not be called, without calling it.
@@ -136,6 +137,11 @@ class Dialer:
             cutoff.check()  # a head that we cut short looks like a whole one
             unless_whole.pop_all()
         return answer
+
+    @functools.cached_property
+    def _tls(self) -> ssl.SSLContext:
+        # Not before it is needed: to read the certificates of all authorities takes 23 ms.
+        return self._given_tls or ssl.create_default_context()
 
     def _address(self, host: str, port: int) -> Address:
         try:
