@@ -15,7 +15,7 @@ CHAOS ?= --seeds 1 --jobs 1000 --faults 150 --seconds 600 --workers 4
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help install demo test test-long coverage test-rest chaos bench-files bench-doctor check format docs clean
+.PHONY: help install demo test test-long coverage test-rest chaos bench-files bench-doctor check format docs docs-pictures clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -81,6 +81,10 @@ format: $(STAMP)  ## format the code
 
 docs: $(STAMP)  ## write the pages that are made from the code
 	$(BIN)/python -m pages
+
+docs-pictures: $(STAMP)  ## take the pictures of the docs anew: what a real browser sees in tests
+	FARM_TEST_PICTURES=docs/page $(BIN)/pytest -q -m long tests/e2e/test_page_of_a_farm.py
+	FARM_TEST_PICTURES=docs/flower $(BIN)/pytest -q -m long tests/e2e/test_flower.py
 
 clean:  ## remove what was installed and built
 	rm -rf $(VENV) $(TOOLS) .farm dist build

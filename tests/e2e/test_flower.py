@@ -1,6 +1,6 @@
 """What an operator sees in Flower is what the farm says, seen with a real browser where there is one.
 
-`FARM_TEST_PICTURES=docs/flower` keeps what the browser has seen: the pictures of docs/flower.md.
+`make docs-pictures` keeps what the browser has seen: the pictures of docs/flower.md.
 """
 
 from __future__ import annotations

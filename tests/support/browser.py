@@ -44,6 +44,7 @@ def opened_page(
                 "--disable-gpu",
                 "--disable-dev-shm-usage",
                 "--no-first-run",
+                "--hide-scrollbars",
                 "--disable-features=BackForwardCache",  # a page that was left would keep its connections
                 f"--window-size={size}",
                 "--remote-debugging-port=0",

@@ -22,7 +22,7 @@ export function card(job, { choose, signal }) {
     facts.textContent = [state, told.seed !== null && `seed ${told.seed}`, tookSeconds(told) !== null && `took ${seconds(tookSeconds(told))}`, moment(told.submitted_at)]
       .filter(Boolean).join(" · ");
     if (pictured) return;
-    stage.replaceChildren(h("span", { class: "none" }, progress && state === "running" ? `${Math.round(progress.fraction * 100)} %` : state));
+    stage.replaceChildren(h("span", { class: "none" }, progress && state === "running" ? `running, ${Math.round(progress.fraction * 100)} %` : state));
     if (told.poster_url) picture(told.poster_url);
   }
 

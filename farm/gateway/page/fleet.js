@@ -74,7 +74,7 @@ function row(worker) {
     worker.name, worker.gpu?.name || (worker.emulated ? "emulator" : "–"), worker.vram_gib ? `${worker.vram_gib} GiB` : "–",
     worker.load_plan?.mode || "–", worker.not_fetching?.length ? worker.not_fetching.join(", ").replaceAll("_", " ") : worker.state,
     [memory, warmth].filter(Boolean).join(", ") || "–",
-    (worker.warm_models ?? []).join(", ") || "–",
+    worker.warm_models?.length ? h("ul", {}, worker.warm_models.map((each) => h("li", {}, each.replace(/^.*[/]/, "")))) : "–",
     Object.keys(worker.jobs ?? {}).length ? h("span", {}, Object.keys(worker.jobs).flatMap((id) => [link(id, id.slice(0, 12)), " "])) : "–",
   ];
 }
