@@ -53,7 +53,7 @@ def _of_role(graph: Graph, roles: Roles, role: str) -> Iterator[Field]:
     except GraphError:
         # It means several things, or is computed: each of its inputs that stands in the graph is a field.
         for path, each in _set_in_graph(roles, role).items():
-            told = replace(parameter, name=path, help=f"{role} at {path}, {parameter.help}".rstrip(", "))
+            told = replace(parameter, name=path, help=f"{role}, {parameter.help}".rstrip(", "))
             yield Field(parameter=told, value=each.value)
     else:
         yield Field(parameter=parameter, value=roles.value(role))

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from PIL import Image
 from farm.storage import S3Storage
 from tests.support.browser import Page, find_browser, opened_page
 from tests.support.gateway import Gateway
+from tests.support.page import TOO_WIDE, click, go, is_shown
 from tests.support.whole_farm import WholeFarm, a_clip
 
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium is installed")
@@ -82,31 +82,31 @@ def test_people_see_their_clips_a_job_at_work_the_form_and_the_fleet(
         go(page, f"#/job/{done[0].job_id}", "A red fox trots through fresh snow at dawn")
         page.wait_until("document.querySelector('.stage video')?.readyState >= 2")
         for words in ("What the render doctor found", "Where the seconds went", "What was changed"):
-            shows(page, words)
+            is_shown(page, words)
         report = done[0].refresh().record.result
         assert report is not None
         assert report.report is not None
         for finding in report.report["findings"]:
-            shows(page, finding["message"])
+            is_shown(page, finding["message"])
         samplers = [each for prompt in report.report["prompts"] for each in prompt["samplers"]]
         assert len(page.evaluate(ROWS.replace("NAME", "Step times"))) == len(samplers) > 0
 
         go(page, f"#/job/{failed.job_id}", "A hare")
         for words in ("What went wrong", "the shapes differ", "What the render doctor found", "Log lines"):
-            shows(page, words)
+            is_shown(page, words)
 
         page.set_scheme("light")
         go(page, f"#/new/{done[0].job_id}", "Render again with …")
         assert page.evaluate("document.querySelector('textarea[name=prompt]').value") == PROMPTS[0]
         assert page.evaluate("document.querySelector('input[name=seed]').value") == "700"
-        press(page, "Plan and check")
-        shows(page, "Checks")
+        click(page, "Plan and check")
+        is_shown(page, "Checks")
         see(page, "form")
 
         page.set_scheme("dark")
         go(page, "#/fleet", "Fleet")
-        shows(page, waiting.record.spec.title)
-        shows(page, "gpu0@test")
+        is_shown(page, waiting.record.spec.title)
+        is_shown(page, "gpu0@test")
         see(page, "fleet")
 
         page.set_size(375, 667)
@@ -126,31 +126,10 @@ def test_its_pictures_are_in_the_documentation(name: str) -> None:
     assert 0 < picture.stat().st_size <= MOST_BYTES
 
 
-# What reaches over the edge of the screen, but for what a table holds, which is wound by itself.
-TOO_WIDE = """
-[...document.querySelectorAll("body *")].filter((each) => !each.closest(".wide-table *, .skip")
-  && each.getBoundingClientRect().right > innerWidth + 0.5).map((each) => each.outerHTML.slice(0, 200))
-"""
 ROWS = (
     "[...document.querySelectorAll('[aria-label=\"NAME\"] tbody tr')]"
     ".map((row) => [...row.cells].map((cell) => cell.innerText))"
 )
-
-
-def go(page: Page, place: str, heading: str) -> None:
-    page.evaluate(f"location.hash = {json.dumps(place)}")
-    page.wait_until(f"document.querySelector('main h1')?.textContent === {json.dumps(heading)}")
-
-
-def shows(page: Page, words: str) -> None:
-    page.wait_until(f"document.querySelector('main').innerText.includes({json.dumps(words)})")
-
-
-def press(page: Page, button: str) -> None:
-    page.evaluate(
-        "[...document.querySelectorAll('button')]"
-        f".find((each) => each.textContent === {json.dumps(button)}).click()"
-    )
 
 
 def see(page: Page, name: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import pytest
 import uvicorn
@@ -60,14 +60,20 @@ class Gateway:
     """Runs within a ``with`` block."""
 
     def __init__(
-        self, redis: RedisSettings, storage: Storage, *, only_here: bool = True, **settings: Any
+        self,
+        redis: RedisSettings,
+        storage: Storage,
+        *,
+        only_here: bool = True,
+        port: int = 0,
+        **settings: Any,
     ) -> None:
         self.redis = redis
         self.storage = storage
         self.store = store_at(redis)
         self.book = DoorBook(redis)
         self.settings = GatewaySettings.read(**settings)
-        self._listener = listening("127.0.0.1", 0, idle_s=self.settings.idle_s)
+        self._listener = listening("127.0.0.1", port, idle_s=self.settings.idle_s)
         self.port = self._listener.getsockname()[1]
         farm = AsyncFarm(store=store_at(redis), storage=storage)
         self.house = make_house(farm, DoorBook(redis), AssetBook(redis), self.settings, only_here=only_here)
@@ -133,6 +139,13 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_args: Any, **_given: Any) -> None:
         return None
 
+
+# What clients send where it makes no difference what is rendered.
+GRAPH: Final[dict[str, Any]] = {
+    "1": {"class_type": "LoadImage", "inputs": {"image": "fox.png"}},
+    "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
+    "9": {"class_type": "SaveImage", "inputs": {"filename_prefix": "x", "images": ["2", 0]}},
+}
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
 

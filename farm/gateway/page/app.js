@@ -41,5 +41,7 @@ async function show() {
 
 // A file that is dropped beside its place would take the page's.
 for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
+// Its link is no place of this page, which a hash names.
+document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
 addEventListener("hashchange", () => show().then(() => main.focus()));
 show();

@@ -38,7 +38,7 @@ function field(parameter) {
   const had = parameter.value === null ? "" : said(parameter.value);
   const hint = parameter.default === null ? otherwise : said(parameter.default);
   const common = { name, "data-type": type, "data-had": had, required: Boolean(required) && type !== "file", title: takes };
-  const words = `${name.includes(".") ? help : name}${unit && unit !== name ? ` (${unit})` : ""}${help && !name.includes(".") ? `: ${help}` : ""}`;
+  const words = `${name.includes(".") ? `${help} (${name})` : name}${unit && unit !== name ? ` (${unit})` : ""}${help && !name.includes(".") ? `: ${help}` : ""}`;
   if (type === "switch") {
     return h("label", { class: "check" }, h("input", { ...common, required: false, type: "checkbox", checked: had === "true" }), words);
   }

@@ -30,7 +30,7 @@ export async function job({ argument, signal }) {
       steps = stepTimes(nodeName);
       draw();
       tellMore();
-      if (!ENDED.includes(record.state)) follow();
+      follow().catch(fail);
     } catch (error) {
       notice(error.message);
     }
@@ -82,7 +82,7 @@ export async function job({ argument, signal }) {
           if (name === "status") await look();
         }
       } catch (error) {
-        if (signal.aborted || (error instanceof Refused && error.status === 404)) return;
+        if (signal.aborted || (error instanceof Refused && error.status === 404)) throw error;
       }
       // The stream broke off, or the job has ended: either way it is asked how it stands.
       await pause(AGAIN_MS, signal);
@@ -116,7 +116,7 @@ export async function job({ argument, signal }) {
   }
 
   draw();
-  tellMore().then(() => { if (!ENDED.includes(record.state)) return follow(); }).catch(fail);
+  tellMore().then(follow).catch(fail);
   return h("div", {}, h("h1", {}, record.spec.title), state, bar, stage, pace, below, later);
 }
 

@@ -24,7 +24,7 @@ export async function fresh({ argument, signal }) {
   const priority = h("select", { name: "priority" }, h("option", { value: "" }, "as usual"), Array.from({ length: 10 }, (_, at) => h("option", { value: String(at) }, `${at}${at === 0 ? ", the most urgent" : ""}`)));
   const park = h("input", { name: "park", type: "checkbox" });
   const submit = h("button", { class: "first" }, "Render");
-  const look = h("button", { type: "button", onclick: () => judge() }, "Plan and check");
+  const look = h("button", { type: "button", onclick: () => form.reportValidity() && judge() }, "Plan and check");
   const form = h("form", { oninput: () => soon(), onsubmit: (event) => { event.preventDefault(); send(); } },
     h("div", { class: "row" }, h("label", {}, "Template", choice)), drop, of, about, fields,
     h("div", { class: "row" }, h("label", {}, "Labels, with spaces between", labels), h("label", {}, "Priority", priority),
@@ -78,7 +78,7 @@ export async function fresh({ argument, signal }) {
   /** Plan anew a while after the last change, once somebody has asked for it. */
   function soon() {
     clearTimeout(timer);
-    if (judging) timer = setTimeout(() => judge(), IDLE_MS);
+    if (judging) timer = setTimeout(() => form.checkValidity() && judge(), IDLE_MS);
   }
 
   async function judge() {

@@ -36,7 +36,7 @@ export function log(told) {
 
 /** What was asked for, by what it is for. */
 export function asked(spec, form) {
-  const set = (form?.parameters ?? []).filter((each) => each.value !== null).map((each) => [each.name.includes(".") ? `${each.help} (${each.name})` : each.name, said(each.value)]);
+  const set = (form?.parameters ?? []).filter((each) => each.value !== null).map((each) => [each.name.includes(".") ? `${each.help.split(",")[0]} (${each.name})` : each.name, said(each.value)]);
   const others = Object.entries(spec.parameters).filter(([name]) => !form?.parameters.some((each) => each.name === name)).map(([name, value]) => [name, said(value)]);
   return [h("h2", {}, "What was asked"),
     table("Parameters", ["name", "value"], [

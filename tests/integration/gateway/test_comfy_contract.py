@@ -11,9 +11,8 @@ import redis
 from blake3 import blake3
 
 from farm.gateway.keys import Scope
-from tests.integration.gateway.test_comfy_sdk import GRAPH
 from tests.support.comfy_contract import broken_promises, errors_in
-from tests.support.gateway import Answer, Gateway, Open
+from tests.support.gateway import GRAPH, Answer, Gateway, Open
 from tests.support.gateway_worker import CLIP, HandWorker
 
 JOBS, ASSETS = "/api/v2/jobs", "/api/v2/assets"

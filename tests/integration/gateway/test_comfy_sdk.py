@@ -17,15 +17,9 @@ from farm.settings.redis import RedisSettings
 from farm.settings.s3 import S3Settings
 from farm.storage import S3Storage
 from tests.support.clips import make_picture
-from tests.support.gateway import Gateway
+from tests.support.gateway import GRAPH, Gateway
 from tests.support.gateway_worker import CLIP, HandWorker
 from tests.support.valkey import eventually
-
-GRAPH: dict[str, Any] = {
-    "1": {"class_type": "LoadImage", "inputs": {"image": "fox.png"}},
-    "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
-    "9": {"class_type": "SaveImage", "inputs": {"filename_prefix": "x", "images": ["2", 0]}},
-}
 
 
 @pytest.fixture

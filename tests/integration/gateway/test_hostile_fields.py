@@ -11,8 +11,7 @@ import pytest
 
 from farm.asking.request import JobOptions
 from farm.gateway import asked, videos
-from tests.integration.gateway.test_comfy_sdk import GRAPH
-from tests.support.gateway import Open
+from tests.support.gateway import GRAPH, Open
 
 # What a JSON body may hold. `json` writes and reads the two that JSON itself has no words for.
 VALUES: Final[tuple[Any, ...]] = (

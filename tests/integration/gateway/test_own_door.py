@@ -12,9 +12,8 @@ from farm.gateway.keys import Scope
 from farm.job import EventKind, Progress
 from farm.status.worker import WorkerStatus
 from farm.store.base import Drain, NewEvent
-from tests.integration.gateway.test_comfy_sdk import GRAPH
 from tests.support.clips import make_picture
-from tests.support.gateway import Gateway, Open
+from tests.support.gateway import GRAPH, Gateway, Open
 from tests.support.gateway_worker import HandWorker
 
 JOBS = "/farm/v1/jobs"

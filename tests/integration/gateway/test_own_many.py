@@ -8,8 +8,7 @@ import pytest
 
 from farm.gateway.keys import Scope
 from farm.job import JobState
-from tests.integration.gateway.test_comfy_sdk import GRAPH
-from tests.support.gateway import Gateway, Open
+from tests.support.gateway import GRAPH, Gateway, Open
 from tests.support.jobs import a_job
 from tests.support.many_jobs import copy_job
 

@@ -13,9 +13,8 @@ import pytest
 import requests
 
 from farm.job import JobState
-from tests.integration.gateway.test_comfy_sdk import GRAPH
 from tests.support.clips import make_picture
-from tests.support.gateway import Gateway, Open
+from tests.support.gateway import GRAPH, Gateway, Open
 from tests.support.gateway_worker import HandWorker
 from tests.support.valkey import eventually
 

@@ -15,9 +15,8 @@ import pytest
 
 from farm.settings.redis import RedisSettings
 from farm.testing import FolderStorage
-from tests.integration.gateway.test_comfy_sdk import GRAPH
 from tests.support.comfy_contract import errors_in
-from tests.support.gateway import Gateway, Open
+from tests.support.gateway import GRAPH, Gateway, Open
 from tests.support.gateway_worker import HandWorker
 from tests.support.valkey import ValkeyServer, eventually
 

@@ -4,128 +4,21 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
-
-import pytest
 
 from farm.job import EventKind
-from farm.settings.redis import RedisSettings
-from farm.settings.s3 import S3Settings
 from farm.status.not_fetching import NotFetching
 from farm.status.worker import WorkerStatus
-from farm.storage import S3Storage
 from farm.store.base import Drain, NewEvent
-from tests.integration.gateway.test_comfy_sdk import GRAPH
-from tests.support.browser import Page, find_browser, opened_page
-from tests.support.clips import make_clip, make_picture
-from tests.support.gateway import Gateway
+from tests.support.browser import Page
+from tests.support.clips import make_picture
+from tests.support.gateway import GRAPH, Gateway
 from tests.support.gateway_worker import HandWorker
-from tests.support.jobs import a_result
+from tests.support.page import BUTTONS, click, done, go, is_shown, is_shown_as_notice, search, submit, text
 from tests.support.valkey import eventually
 
-pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium is installed")
-
-# Every control and picture of the page, and what it is called for who does not see it.
-NAMELESS = """
-[...document.querySelectorAll("button, input, select, textarea, a, video, img, progress")].filter((each) => {
-  if (each.closest("[hidden], dialog:not([open]), [aria-hidden=true]")) return false;
-  if (each.tagName === "IMG") return !each.hasAttribute("alt");
-  const label = each.labels?.[0]?.textContent ?? "";
-  return !(each.getAttribute("aria-label") || label || each.textContent).trim();
-}).map((each) => each.outerHTML)
-"""
-BUTTONS = "[...document.querySelectorAll('button')]"
 HOSTS = "[...new Set(performance.getEntriesByType('resource').map((each) => new URL(each.name).origin))]"
-
-
-# Of this package, the script alone: its Playwright is left out of the environment.
-_AXE_IN: Final = find_spec("axe_playwright_python")
-SERIOUS = """
-axe.run(document, {resultTypes: ["violations"]}).then((found) => found.violations
-  .filter((each) => ["serious", "critical"].includes(each.impact))
-  .map((each) => [each.id, ...each.nodes.map((node) => node.html)]))
-"""
-
-
-@pytest.fixture(scope="module")
-def axe() -> str:
-    assert _AXE_IN is not None
-    assert _AXE_IN.origin is not None
-    return Path(_AXE_IN.origin).with_name("axe.min.js").read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return make_clip(tmp_path_factory.mktemp("clip") / "a.mp4").read_bytes()
-
-
-@pytest.fixture
-def gateway(gateway_redis: RedisSettings, s3_settings: S3Settings) -> Iterator[Gateway]:
-    with Gateway(gateway_redis, S3Storage(s3_settings)) as found:
-        found.storage.put_bytes(b"{}", a_result().manifest_key, media_type="application/json")
-        yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Page]:
-    with opened_page("about:blank") as found:
-        yield found
-
-
-@pytest.fixture
-def page(browser: Page, gateway: Gateway) -> Iterator[Page]:
-    browser.open(f"{gateway.url}/")
-    there = f"location.origin === {json.dumps(gateway.url)} && document.querySelector"
-    browser.wait_until(f"{there}('main h1, dialog[open]') !== null")
-    yield browser
-    assert browser.said == [], "something is on the console"
-    assert browser.evaluate(NAMELESS) == []
-    # A gateway that ends waits for its streams.
-    browser.open("about:blank")
-
-
-def go(page: Page, place: str, heading: str) -> None:
-    page.evaluate(f"location.hash = {json.dumps(place)}")
-    page.wait_until(f"document.querySelector('main h1')?.textContent === {json.dumps(heading)}")
-
-
-def is_shown_as_notice(page: Page, words: str) -> None:
-    page.wait_until(f"document.getElementById('notice').textContent === {json.dumps(words)}")
-
-
-def click(page: Page, button: str) -> None:
-    page.evaluate(f"{BUTTONS}.find((each) => each.textContent === {json.dumps(button)}).click()")
-
-
-def search(page: Page, words: str, count: int) -> None:
-    page.evaluate(f"document.querySelector('input[name=search]').value = {json.dumps(words)}")
-    page.evaluate("document.querySelector('form[role=search]').requestSubmit()")
-    page.wait_until(f"document.querySelectorAll('.clip').length === {count}")
-
-
-def is_shown(page: Page, words: str) -> None:
-    page.wait_until(f"document.querySelector('main').innerText.includes({json.dumps(words)})")
-
-
-def text(page: Page) -> str:
-    return str(page.evaluate("document.querySelector('main').innerText"))
-
-
-def submit(gateway: Gateway, title: str, **more: Any) -> str:
-    key = more.pop("key", None)
-    body = {"graph": GRAPH, "title": title, **more}
-    return str(gateway.ask("/farm/v1/jobs", method="POST", key=key, body=body).json["job_id"])
-
-
-def done(gateway: Gateway, worker: HandWorker, title: str, clip: bytes, folder: Path) -> str:
-    job_id = submit(gateway, title)
-    worker.start(job_id)
-    worker.succeed(job_id, clip=clip, poster=make_picture(folder / "poster.jpg").read_bytes())
-    return job_id
 
 
 def test_a_clip_plays_under_the_pointer_and_opens_large(
@@ -341,66 +234,3 @@ def test_a_picture_is_dropped_on_a_template_and_travels_with_the_job(
     (job,) = gateway.store.find().jobs
     (source,) = job.spec.inputs.values()
     assert source.startswith("s3://")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(
-    scheme: str, axe: str, gateway: Gateway, worker: HandWorker, page: Page, clip: bytes, tmp_path: Path
-) -> None:
-    job_id = done(gateway, worker, "A red fox", clip, tmp_path)
-    gateway.store.put_worker(WorkerStatus(name="gpu0@rack", vram_gib=24, state="ready"), ttl_s=600)
-    page.set_scheme(scheme)
-
-    found = {}
-    for place, heading in (
-        ("#/clips", "Clips"),
-        ("#/new", "New"),
-        ("#/fleet", "Fleet"),
-        (f"#/job/{job_id}", "A red fox"),
-    ):
-        go(page, place, heading)
-        page.evaluate(f"{axe}; true")
-        found[place] = page.evaluate(SERIOUS)
-
-    page.set_scheme("light")
-    assert found == {place: [] for place in found}
-
-
-def test_strange_words_are_shown_as_words(gateway: Gateway, page: Page) -> None:
-    title = "<img src=x onerror=alert(1)> & more"
-    job_id = submit(gateway, title)
-
-    go(page, f"#/job/{job_id}", title)
-
-    assert page.evaluate("document.querySelectorAll('main h1 img').length") == 0
-
-
-def test_it_is_light_and_soon_there(gateway: Gateway, page: Page) -> None:
-    loaded = "performance.getEntriesByType('resource').filter((each) => each.name.includes('/page/'))"
-    sizes = page.evaluate(f"{loaded}.map((each) => each.decodedBodySize)")
-
-    assert len(sizes) >= 6
-    assert sum(sizes) < 200_000
-
-
-class TestWithKeys:
-    """Where the farm has keys."""
-
-    @pytest.fixture
-    def key(self, gateway: Gateway) -> str:
-        return gateway.key()
-
-    def test_it_asks_for_a_key_and_shows_what_is_its_tenants(
-        self, gateway: Gateway, key: str, page: Page
-    ) -> None:
-        submit(gateway, "Mine", key=key)
-        submit(gateway, "Not mine", key=gateway.key("other"))
-        page.wait_until("document.querySelector('dialog[open]') !== null")
-        page.said.clear()  # a browser tells of each 401
-
-        page.evaluate(f"document.querySelector('dialog input').value = {json.dumps(key)}")
-        page.evaluate("document.querySelector('dialog button').click()")
-        page.wait_until("document.querySelectorAll('.clip').length === 1")
-
-        assert "Mine" in text(page)
-        assert "Not mine" not in text(page)
