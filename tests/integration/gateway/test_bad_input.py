@@ -14,10 +14,9 @@ from farm.gateway.keys import Scope
 from farm.settings.redis import RedisSettings
 from farm.testing import FolderStorage
 from tests.integration.gateway.test_comfy_contract import multipart
-from tests.integration.gateway.test_comfy_sdk import GRAPH
 from tests.support.clips import make_picture
 from tests.support.comfy_contract import errors_in
-from tests.support.gateway import Answer, Gateway, Open
+from tests.support.gateway import GRAPH, Answer, Gateway, Open
 from tests.support.gateway_worker import HandWorker
 from tests.support.valkey import ValkeyServer
 

@@ -22,9 +22,8 @@ from schemathesis.specs.openapi.checks import (
 
 from farm.gateway.comfy.door import COMFY
 from tests.integration.gateway.test_comfy_contract import multipart
-from tests.integration.gateway.test_comfy_sdk import GRAPH
 from tests.support.comfy_contract import FILE
-from tests.support.gateway import Gateway, Open
+from tests.support.gateway import GRAPH, Gateway, Open
 from tests.support.gateway_worker import HandWorker
 
 READ: Final = schemathesis.openapi.from_path(FILE).get_all_operations()
