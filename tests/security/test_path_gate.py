@@ -309,7 +309,7 @@ def test_a_file_of_the_job_lies_where_the_node_may_open_it(
     address = storage.upload_input(make_picture(tmp_path / "x.png"))
     cache = InputCache(tmp_path / "cache", storage=storage, settings=WorkerSettings.read())
     folders, lock = open_folders(tmp_path / "worker", holder="test")
-    supervisor = SimpleNamespace(plan=None, input_dir=folders.input, work_dir=folders.work)
+    supervisor = SimpleNamespace(plan=None, disk=SimpleNamespace(input=folders.input, work=folders.work))
     comfy = OwnComfy(supervisor)  # type: ignore[arg-type]
     graph = a_graph(class_type, input_name, "x")
 
