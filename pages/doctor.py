@@ -19,7 +19,7 @@ and `… | farm diagnose -` do so for any log of ComfyUI or of what ran it ([lin
 FILE` and `--card "RTX 4090"` say what a log does not. `--json` gives the schema below, `--html FILE` a page
 of its own.
 
-From Python, without a farm:
+From Python, without a farm, Redis, Celery or any other package (`pip install --no-deps` of the wheel does):
 
 ```python
 from comfy.doctor.diagnose import diagnose
@@ -50,14 +50,31 @@ deviation), steps between neighbours, change from frame to frame. By other thres
 judged with `diagnose(clips=…, clip_limits=Thresholds(…))`, and on a worker with
 `FARM_CLIP_LIMITS=rough=0.9,…`:
 
-| threshold | value |
-| --- | --- |
+| threshold | value | what it is |
+| --- | --- | --- |
 """
+_THRESHOLDS: Final = {
+    "most": "so many of the frames have to be bad for black, one colour and noise",
+    "black_mean": "a frame is black up to this mean brightness (0 to 255) …",
+    "black_spread": "… and up to this spread of it",
+    "flat_spread": "a frame is of one colour up to this spread of each colour",
+    "rough": "a frame is noise from this mean step between neighbours on, over the spread …",
+    "flicker": "… and from this mean change to the next frame on, over the spread …",
+    "rough_spread": "… where the spread is at least this: the grain of a dark scene is no noise",
+    "still": "a clip is frozen if no two frames that follow each other differ by more than this (of 255) …",
+    "still_frames": "… of so many frames at least",
+    "dead_part": "a frame has dead patches if this part of its blocks is without brightness beside bright ones …",
+    "dead_frames": "… and a clip has them if so many of its frames do",
+    "fps_off": "the frame rate may differ from what was asked for by this part",
+}
 
 
 def page() -> str:
     """The page as text."""
-    limits = "".join(f"| `{each.name}` | {getattr(USUAL, each.name):g} |\n" for each in fields(USUAL))
+    limits = "".join(
+        f"| `{each.name}` | {getattr(USUAL, each.name):g} | {_THRESHOLDS[each.name]} |\n"
+        for each in fields(USUAL)
+    )
     return _INTRODUCTION + "".join(map(_section, Severity)) + _CLIPS + limits + _schema()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from comfy.doctor.record import Run, evidence, is_out_of_memory
@@ -32,42 +32,39 @@ _MANY_LINES: Final = 50
 _OWN: Final = "measured on loopback: a clip of 20 MB takes 0.12 to 0.17 s, one of 100 MB 0.6 to 0.8 s"
 
 
-def _queue(case: Case) -> Iterator[Found]:
-    for prompt in case.prompts:
-        seconds = seconds_in(prompt, Phase.WAITING)
-        if seconds is not None and seconds > _LONG_WAIT_S and seconds > (prompt.wall_s or 0.0) / 2:
+def _long(
+    phase: Phase,
+    message: str,
+    *,
+    least_s: float,
+    part: float,
+    kind: type[LogFact] | None = None,
+    note: str = "",
+) -> Callable[[Case], Iterator[Found]]:
+    """A rule about a phase that takes long, and a large part of its prompt.
+
+    Args:
+        message: with `{seconds}` and `{wall}`.
+        kind: of the lines that tell of it, where there are such.
+    """
+
+    def check(case: Case) -> Iterator[Found]:
+        lines = {run.number: [entry for entry, _ in run.of(kind)] for run in case.runs} if kind else {}
+        for prompt in case.prompts:
+            wall_s, seconds = prompt.wall_s or 0.0, seconds_in(prompt, phase)
+            if seconds is None or seconds <= max(least_s, part * wall_s):
+                continue
+            if phase is not Phase.WAITING and prompt.status is not Status.DONE:
+                continue
+            formula = f"{phase} {seconds:.1f} s"
             yield Found(
-                message=f"it waited longer than it took: {seconds:.0f} s of {prompt.wall_s or 0.0:.0f} s",
-                evidence=(Evidence(text=f"waiting {seconds:.1f} s"),),
-                cost=measured(seconds, f"waiting {seconds:.1f} s"),
+                message=message.format(seconds=f"{seconds:.0f} s", wall=f"{wall_s:.0f} s"),
+                evidence=evidence(lines.get(prompt.number, [])) or (Evidence(text=formula),),
+                cost=measured(seconds, formula + note),
                 prompt=prompt.number,
             )
 
-
-def _frames(case: Case) -> Iterator[Found]:
-    lines = {run.number: [entry for entry, _ in run.of(InterpolatedFact)] for run in case.runs}
-    for prompt in case.done():
-        seconds = seconds_in(prompt, Phase.FRAMES)
-        if seconds is None or seconds < max(_LONG_FRAMES_S, _LONG_PART * (prompt.wall_s or 0.0)):
-            continue
-        yield Found(
-            message=f"interpolation took {seconds:.0f} s",
-            evidence=evidence(lines.get(prompt.number, [])) or (Evidence(text=f"frames {seconds:.1f} s"),),
-            cost=measured(seconds, f"frames {seconds:.1f} s; a newer version takes seconds"),
-            prompt=prompt.number,
-        )
-
-
-def _saving(case: Case) -> Iterator[Found]:
-    for prompt in case.done():
-        seconds = seconds_in(prompt, Phase.SAVING)
-        if seconds is not None and seconds > max(_LONG_SAVE_S, _LONG_PART * (prompt.wall_s or 0.0)):
-            yield Found(
-                message=f"encoding the clip took {seconds:.0f} s",
-                evidence=(Evidence(text=f"saving {seconds:.1f} s"),),
-                cost=measured(seconds, f"saving {seconds:.1f} s"),
-                prompt=prompt.number,
-            )
+    return check
 
 
 def _encoder(case: Case) -> Iterator[Found]:
@@ -207,7 +204,12 @@ RULES: Final = (
         severity=Severity.INFO,
         title="a job waits longer than it takes",
         remedy="more workers of this VRAM class; `farm queues` shows who else waits",
-        check=_queue,
+        check=_long(
+            Phase.WAITING,
+            "it waited longer than it took: {seconds} of {wall}",
+            least_s=_LONG_WAIT_S,
+            part=0.5,
+        ),
         cost="the waiting",
     ),
     Rule(
@@ -215,7 +217,14 @@ RULES: Final = (
         severity=Severity.WARNING,
         title="interpolation takes long",
         remedy="update ComfyUI-Frame-Interpolation (since March 2026 on the card), or a lower multiplier",
-        check=_frames,
+        check=_long(
+            Phase.FRAMES,
+            "interpolation took {seconds}",
+            least_s=_LONG_FRAMES_S,
+            part=_LONG_PART,
+            kind=InterpolatedFact,
+            note="; a newer version takes seconds",
+        ),
         cost="the phase",
         source="https://github.com/Fannovel16/ComfyUI-Frame-Interpolation/pull/102",
     ),
@@ -224,7 +233,7 @@ RULES: Final = (
         severity=Severity.INFO,
         title="encoding the clip takes long",
         remedy="a faster preset, more cores, or NVENC where the card has it (not A100, H100)",
-        check=_saving,
+        check=_long(Phase.SAVING, "encoding the clip took {seconds}", least_s=_LONG_SAVE_S, part=_LONG_PART),
         cost="the phase",
     ),
     Rule(

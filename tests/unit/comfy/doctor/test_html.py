@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import zlib
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,36 @@ def test_a_browser_draws_the_timeline_and_takes_the_scheme(tmp_path: Path, schem
     assert (0xD5, 0x5E, 0x00) in colours  # unexplained
     paper = picture.convert("L").crop((0, 0, 4, 4)).getextrema()
     assert paper == ((22, 22) if scheme == "dark" else (255, 255))
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+def test_it_is_printed_on_white_paper_in_colour_even_by_a_dark_browser(tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text(origin(), encoding="utf-8")
+
+    pdf = printed(tmp_path / "report.html", tmp_path / "report.pdf")
+
+    assert 1 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 4
+    drawn = b"".join(map(zlib.decompress, re.findall(rb"stream\r?\n(x.*?)\r?\nendstream", pdf, re.DOTALL)))
+    filled = {tuple(round(float(part) * 255) for part in found) for found in FILL.findall(drawn)}
+    assert (0x00, 0x72, 0xB2) in filled  # sampling
+    assert (0xD5, 0x5E, 0x00) in filled  # unexplained
+    assert not any(max(colour) < 40 and min(colour) > 10 for colour in filled), (
+        filled
+    )  # the dark scheme's paper
+
+
+# Red, green and blue that an area of a PDF is filled with.
+FILL = re.compile(rb"([\d.]+) ([\d.]+) ([\d.]+) rg\b")
+
+
+def printed(html: Path, pdf: Path) -> bytes:
+    command = [
+        BROWSER or "", "--headless=new", "--no-sandbox", "--disable-gpu", "--force-dark-mode",
+        "--blink-settings=preferredColorScheme=0", "--no-pdf-header-footer",
+        f"--user-data-dir={pdf.parent / 'profile'}", f"--print-to-pdf={pdf}", html.as_uri(),
+    ]  # fmt: skip
+    subprocess.run(command, check=True, timeout=120, capture_output=True)
+    return pdf.read_bytes()
 
 
 def screenshot(html: Path, png: Path, scheme: str) -> Image.Image:
