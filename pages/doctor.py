@@ -63,7 +63,7 @@ _THRESHOLDS: Final = {
     "rough_spread": "… where the spread is at least this: the grain of a dark scene is no noise",
     "still": "a clip is frozen if no two frames that follow each other differ by more than this (of 255) …",
     "still_frames": "… of so many frames at least",
-    "dead_part": "a frame has dead patches if this part of its blocks is without brightness beside bright ones …",
+    "dead_part": "a frame has dead patches if this part of its blocks is black beside bright ones …",
     "dead_frames": "… and a clip has them if so many of its frames do",
     "fps_off": "the frame rate may differ from what was asked for by this part",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Final
 
 from comfy.doctor.record import Run, evidence
@@ -311,7 +312,7 @@ def _gguf(case: Case) -> Iterator[Found]:
     for run, prompt in case.logged():
         wide = [
             entry
-            for entry, fact in run.of(GgufFact)
+            for entry, fact in _diffusion_ggufs(run)
             # Eight bits take more room than fp8: no card is too small for the change.
             if _has_type(fact, "Q8") or (_has_type(fact, *_WIDE_GGUF) and (case.vram_bytes or 0) >= 15 * GIB)
         ]
@@ -333,6 +334,18 @@ def _gguf(case: Case) -> Iterator[Found]:
             prompt=run.number,
             confidence=Confidence.LIKELY,
         )
+
+
+def _diffusion_ggufs(run: Run) -> Iterator[tuple[LogEntry, GgufFact]]:
+    """Those of diffusion models: a text encoder may be a GGUF as well, and computes once."""
+    told = [entry for entry in run.entries if entry.kind in (GgufFact, WeightsFact, TextEncoderFact)]
+    for entry, then in zip_longest(told, told[1:]):
+        if (
+            entry is not None
+            and isinstance(entry.fact, GgufFact)
+            and (then is None or then.kind is not TextEncoderFact)
+        ):
+            yield entry, entry.fact
 
 
 def _has_type(fact: GgufFact, *begins: str) -> bool:

@@ -91,8 +91,8 @@ def _sampler(bar: BarFact, first_s: float | None, model: str) -> Sampler:
     apart = None
     if first_s is not None and bar.done > 1:
         rest = (seconds - first_s) / (bar.done - 1)
-        # Below two seconds the clock's whole seconds say nothing of one step.
-        if first_s >= 2 and rest > 0 and first_s > 1.5 * rest:
+        # Below two seconds the clock's whole seconds say nothing of one step, nor of all that follow it.
+        if first_s >= 2 and seconds - first_s > _CLOCK_S and first_s > 1.5 * rest:
             pace, apart = rest, first_s
     return Sampler(
         steps=bar.done,

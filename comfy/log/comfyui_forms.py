@@ -316,8 +316,8 @@ OF_A_PROMPT: Final = (
     ),
     form(
         "partial", "the rest of a model streams from host memory in each step", "loaded partially;",
-        rf"\s+(?:(?P<usable>{NUMBER}) MB usable, )?(?P<loaded>{NUMBER}) MB loaded, "
-        rf"(?P<offloaded>{NUMBER}) MB offloaded(?:, .*lowvram patches: (?P<patches>\d+))?",
+        rf"\s+(?:(?P<usable>{NUMBER}) MB usable, )?(?P<loaded>{NUMBER}) MB loaded"
+        rf"(?:, (?P<offloaded>{NUMBER}) MB offloaded)?(?:, .*lowvram patches: (?P<patches>\d+))?",
         _partial,
         "loaded partially; 9700.00 MB usable, 9600.00 MB loaded, 4029.00 MB offloaded, "
         "135.00 MB buffer reserved, lowvram patches: 400",
@@ -387,7 +387,7 @@ OF_A_PROMPT: Final = (
     ),
     form(
         "lora-error", "a layer of a LoRA was left out: it has another size", "ERROR ",
-        r"(?:lora|loha|lokr|glora|diff|set) (\S+) (.+)",
+        r"(?:lora|loha|lokr|glora|diff|set) (\S+) (?!.*(?:Allocation on device|out of memory))(.+)",
         lambda m: LoraKeyFact(key=_shown(m[1])),
         "ERROR lora diffusion_model.blocks.0.ffn.0.weight shape '[13824, 5120]' is invalid for size 1",
     ),

@@ -20,7 +20,7 @@ _MOST_LAYERS: Final = 8
 _LONGEST_BEFORE: Final = 60  # of what stands before each line of a log
 ALIKE: Final = bytes.maketrans(b"0123456789", b"0000000000")
 # How layers begin: with such a byte or word, a date, or a name and "|". A host's stands behind a stamp.
-DRESSES: Final = frozenset(bytes([each]) for each in b"0123456789[{\x1b> \t")
+DRESSES: Final = frozenset(bytes([each]) for each in b"0123456789[{\x1b> \t*`")
 WORDS: Final = frozenset(
     (b"stdout ", b"stderr ", b"DEBUG", b"INFO", b"WARNING", b"ERROR", b"CRITICAL",
      b"info ", b"warn ", b"warning ", b"error ", b"debug ", b"system ", b"root ")
@@ -39,7 +39,7 @@ _LAYER: Final = re.compile(
     rb"|\[[a-z0-9]{10,20}\] "
     rb"|(?P<month>[A-Z][a-z]{2}) (?P<day>[ \d]\d) (?P<time>\d\d:\d\d:\d\d(?:\.\d+)?) "
     rb"|(?:stdout|stderr) [FP] "
-    rb"|(?:> ?)+"  # a quotation
+    rb"|(?:> ?)+|(?:\*\*|`)(?=\w)"  # of whoever quotes it
     rb"|(?P<level2>DEBUG|INFO|WARNING|ERROR|CRITICAL)(?: {0,4} [-|] |:root:)"
     rb"|(?:info|warn|warning|error|debug|system|root) [-|] "
     # host unit[pid]: of journald and syslog

@@ -97,7 +97,7 @@ BAR_SAMPLE: Final = " 50%|█████     | 10/20 [02:15<02:15, 13.51s/it]"
 _BAR: Final = re.compile(
     # Whoever types one off a screen leaves the bar out, and narrow windows cut its end.
     r"(?P<label>[^|\r\n]{0,80}?)\s*\d{1,3}%(?:\|[^|\r\n]{0,300}\||\s)\s*(?P<done>\d{1,9})/(?P<total>\d{1,9}) "
-    r"\[(?P<elapsed>(?:\d{1,5}:)?\d\d:\d\d)<[\d:?]{0,12}(?P<cut>,?\s*$)?(?:,\s*(?P<pace>[\d.]{1,12}|\?)\s*"
+    r"\[(?P<elapsed>(?:\d{1,5}:)?\d\d:\d\d)<[\d:?]{0,12}(?P<cut>,?\s*[\d.]{0,12}\s*$)?(?:,\s*(?P<pace>[\d.]{1,12}|\?)\s*"
     r"(?P<unit>s/it|it/s))?"
 )
 _WELL_KNOWN: Final = re.compile(
@@ -107,6 +107,8 @@ _WELL_KNOWN: Final = re.compile(
     r"|Failed to validate prompt for output |\* (?:\(prompt\)|\S.* \S+):$| +- .+: |Output will be ignored$"
     # Files that do not fit each other.
     r"|clip missing: |unet missing: |unet unexpected: "
+    r"|\[DEPRECATION WARNING\] "  # of the editor's scripts
+    r"|Error during sampling: "  # of the wrapper, before the error itself
     r"|(?:WARNING: )?send error: "  # a client went away
     # An input that the node has since a later release.
     r"|\[VideoHelperSuite\] - WARNING - Missing input for "

@@ -105,9 +105,10 @@ OF_NODES: Final = (
     ),
     form(
         "wrapper-sampling", "the wrapper samples so many frames", "Sampling ",
-        r"(\d+) frames at (\d+)x(\d+) with (\d+) steps",
+        r"(\d+) frames(?: in \d+ windows)?,? at (\d+)x(\d+) with (\d+) steps",
         lambda m: SamplingFact(frames=int(m[1]), width=int(m[2]), height=int(m[3]), steps=int(m[4])),
-        "Sampling 81 frames at 832x480 with 30 steps", by=Printer.WRAPPER,
+        "Sampling 81 frames at 832x480 with 30 steps",
+        "Sampling 257 frames in 4 windows, at 832x480 with 6 steps", by=Printer.WRAPPER,
     ),
     form(
         "wrapper-blocks", "where the wrapper keeps the transformer's blocks", "Transformer blocks on ",

@@ -298,6 +298,14 @@ def test_gguf_is_a_finding_where_fp8_would_fit(types: str, card: str | None, is_
     assert ("gguf-where-fp8-fits" in ids(log, card=card)) is is_told
 
 
+def test_a_text_encoder_may_be_a_gguf() -> None:
+    encoder = "got prompt\ngguf qtypes: F32 (73), Q8_0 (169)\nCLIP/text encoder model load device: cuda:0\n"
+    model = "model weight dtype torch.float8_e4m3fn, manual cast: torch.float16\n"
+
+    assert "gguf-where-fp8-fits" not in ids(encoder + model, card=GPU)
+    assert "gguf-where-fp8-fits" in ids(encoder + "gguf qtypes: F16 (694), Q8_0 (400)\n" + model, card=GPU)
+
+
 def test_a_step_cache_is_idle_only_where_it_skips_in_no_prediction() -> None:
     line = "TeaCache skipped: {} {}conditional steps: []\n"
     skipped = "got prompt\n" + line + line.format(0, "un")

@@ -70,12 +70,13 @@ DRESSES: dict[str, Callable[[int, str], str]] = {
     "a cloud's colons": lambda n, text: f"[2026-11-30 04:36:{n:02d}:123] {text}",
     "a quotation": lambda n, text: f"> {text}",
     "a quotation of a quotation": lambda n, text: f"> > {text}",
+    "bold letters": lambda n, text: f"[INFO] **{text}",
     "an indented block": lambda n, text: f"    {text}",
     "what nobody else writes": lambda n, text: f"<<gpu-{n}/render>> {text}",
     "the same behind a stamp": lambda n, text: ISO.format(n) + f"render#{n:02d}: {text}",
 }
 UNSTAMPED = {"nothing", "level", "compose", "the SDK's json", "a quotation", "a quotation of a quotation",
-             "an indented block", "what nobody else writes"}  # fmt: skip
+             "bold letters", "an indented block", "what nobody else writes"}  # fmt: skip
 STAMPED = sorted(DRESSES.keys() - UNSTAMPED)
 
 
