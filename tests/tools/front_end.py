@@ -33,7 +33,8 @@ _EXPORT: Final = """
   });
   await new Promise(done => setTimeout(done, 150));
   // "Export (API)" of a page with the pack Use Everywhere.
-  const made = (await app.ue_modified_prompt?.()) ?? (await app.graphToPrompt());  // which says why it fails
+  const made = app.ue_modified_prompt ? await app.ue_modified_prompt() : await app.graphToPrompt();
+  if (!made) throw new Error("with the links of Use Everywhere there is no graph");
   return JSON.stringify(made.output);
 })()
 """

@@ -48,7 +48,11 @@ def draw(page: FrontEnd, known: Definitions, number: int, *, each: bool = False)
     found = json.loads(
         page.evaluate(f"({_SCRIPT})({number}, {json.dumps(classes)}, {0 if each else _NODES})")
     )
-    return Drawn(**found, number=number, again=page.export(found["saved"]) if found["exported"] else {})
+    try:
+        again = page.export(found["saved"]) if found["exported"] else {}
+    except RuntimeError:  # some pages are none that runs
+        again = {}
+    return Drawn(**found, number=number, again=again)
 
 
 def faults(drawn: Drawn, known: Definitions) -> list[str]:
