@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from comfy.graphs.links import class_of, inputs_of, links
+from comfy.judging.validation import validate
 from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
 from comfy.node_defs.definitions import Section
@@ -29,6 +30,9 @@ _YOURS: Final = re.compile(
 _OTHER_LAYOUT: Final = re.compile(
     r"-\d{5}-of-\d{5}\.|(^|[\\/])diffusion_pytorch_model\.|\.(pth?|bin|engine|plan)$", re.IGNORECASE
 )
+# What no version of a node takes, and what a worker's own may yet take.
+_BROKEN: Final = frozenset({"invalid_input_type", "exception_during_inner_validation"})
+_DENIED: Final = frozenset({"return_type_mismatch", "value_smaller_than_min", "value_bigger_than_max"})
 _OWN_LOADERS: Final = frozenset({"UNETLoader", "CheckpointLoaderSimple"})
 _LATER_GPU: Final = re.compile(r"(cuda|gpu|xpu):?([1-9]\d*)")
 
@@ -50,6 +54,14 @@ def _missing(subject: Subject) -> Iterator[Found]:
                     node_id=node_id,
                     input_name=wanted.name,
                 )
+
+
+def _refused(subject: Subject) -> Iterator[Found]:
+    kinds = _BROKEN | _DENIED if subject.site.is_live else _BROKEN
+    for problem in validate(subject.graph, subject.site.definitions).problems:
+        if problem.kind in kinds and problem.node_id in subject.roles.running:
+            message = f"{problem.class_type}.{problem.input_name}: {problem.message}"
+            yield Found(message=message, node_id=problem.node_id, input_name=problem.input_name)
 
 
 def _empty_model(subject: Subject) -> Iterator[Found]:
@@ -142,6 +154,16 @@ RULES: Final = (
         remedy="give it a value, or save the workflow anew with the node as it is installed",
         source="https://github.com/Comfy-Org/ComfyUI (execution.py, validate_inputs)",
         check=_missing,
+        any_model=True,
+        by_definitions=True,
+    ),
+    Rule(
+        id="value-refused",
+        severity=Severity.ERROR,
+        title="a value or a link that the node does not take: ComfyUI refuses the graph",
+        remedy="give it what the message names; `farm validate` tells of every input",
+        source="https://github.com/Comfy-Org/ComfyUI (execution.py, validate_inputs)",
+        check=_refused,
         any_model=True,
         by_definitions=True,
     ),

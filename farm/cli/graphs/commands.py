@@ -64,6 +64,8 @@ def templates(
 ) -> None:
     """List the templates, show one with its parameters, write its graph (-o), or keep a graph as one."""
     door = door_of(context)
+    if editor and out is None:
+        raise typer.BadParameter("--editor says how the file is written that -o names: give -o FILE as well")
     if save is not None:
         _save(door, name, request_of(save, bind=bind))
     elif out is not None:

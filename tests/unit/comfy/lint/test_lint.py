@@ -126,6 +126,7 @@ PLANTED: dict[str, Callable[[], Graph]] = {
         _56_unet_name="wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors",
     ),
     "vae-wrong": lambda: quality(_39_vae_name="wan2.2_vae.safetensors"),
+    "value-refused": lambda: quality(_57_steps="many"),
     "i2v-no-image": lambda: quality(_37_unet_name="wan2.2_i2v_high_noise_14B_fp8_scaled.safetensors"),
     "scaled-cast": lambda: quality(_37_weight_dtype="fp8_e4m3fn"),
     "lora-swapped": lambda: fast(_101_lora_name=LOW, _102_lora_name=HIGH),
@@ -511,3 +512,15 @@ def test_an_image_to_video_model_may_be_given_its_picture_by_any_node(name: str)
     graph["57"]["inputs"]["positive"] = ["91", 0]
 
     assert "i2v-no-image" not in {each.rule for each in lint(graph, SITE)}
+
+
+@pytest.mark.parametrize("input_path", ["57.steps", "57.cfg", "57.latent_image"])
+def test_what_no_version_of_a_node_takes_is_told(input_path: str) -> None:
+    node_id, name = input_path.split(".")
+    broken = {"steps": None, "cfg": "much", "latent_image": ["59", 7]}
+
+    found = lint(changed(quality(), input_path, broken[name]), a_site())
+
+    assert [(each.node_id, each.input_name) for each in found if each.rule == "value-refused"] == [
+        (node_id, name)
+    ]
