@@ -33,7 +33,7 @@ TRUTH: Final = "truth.json"
 LABELS: Final = "labels.json"
 _NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 _NEAR: Final = 0.01  # pixels
-_READ_OTHERWISE: Final = ("of another version", "list of one", "no control")
+_READ_OTHERWISE: Final = ("of another version", "list of one", "no control", "a picture")
 _ROLES: Final = ("width", "height", "frames")
 
 
@@ -66,7 +66,7 @@ def report(folder: Path) -> Iterator[str]:
     loaded = {name: found for name, found in _read(files, lambda: known) if isinstance(found, Loaded)}
     roles = {name: find_roles(found.graph, known) for name, found in loaded.items()}
     yield from _sizes([found for found in roles.values() if found.stages])
-    site = Site(definitions=known, name="RTX 4090", vram_bytes=24 * GIB)
+    site = Site(definitions=known, name="RTX 4090", vram_bytes=24 * GIB, is_live=beside is not None)
     told = {
         name: {each.rule for each in lint(found.graph, site, left_out=found.left_out)}
         for name, found in loaded.items()

@@ -96,6 +96,20 @@ def literal(graph: Mapping[str, Any], node_id: str, input_name: str) -> Any:
     return None if found is None else found.value
 
 
+def side_of_picture(graph: Mapping[str, Any], node_id: str, input_name: str, side: str) -> Setting | None:
+    """How wide or high the picture is that an input is linked to, as far as it is known."""
+    link = inputs_of(graph, node_id).get(input_name)
+    if not isinstance(link, list) or not is_link(link):
+        return None
+    asked = InputPath(node_id=node_id, input_name=input_name)
+    made = _side_of_picture(graph, link[0], side, _DEEPEST)
+    if made.stands_at is not None:
+        return Setting(asked=asked, set_at=made.stands_at, value=made.value)
+    return Setting(
+        asked=asked, set_at=asked, value=made.value, at_most=made.at_most, source_id=link[0], slot=link[1]
+    )
+
+
 def untaken(graph: Mapping[str, Any], node_id: str) -> str | None:
     """Name the input of a switch whose branch will not run; None for other nodes and unknown positions."""
     if not _known(graph, node_id).is_switch:

@@ -59,7 +59,10 @@ def _missing(subject: Subject) -> Iterator[Found]:
 def _refused(subject: Subject) -> Iterator[Found]:
     kinds = _BROKEN | _DENIED if subject.site.is_live else _BROKEN
     for problem in validate(subject.graph, subject.site.definitions).problems:
-        if problem.kind in kinds and problem.node_id in subject.roles.running:
+        if problem.kind not in kinds or problem.node_id not in subject.roles.running:
+            continue
+        given = inputs_of(subject.graph, problem.node_id).get(problem.input_name or "")
+        if not isinstance(given, str) or not _is_placeholder(given):  # which a rule of its own tells
             message = f"{problem.class_type}.{problem.input_name}: {problem.message}"
             yield Found(message=message, node_id=problem.node_id, input_name=problem.input_name)
 

@@ -95,10 +95,13 @@ def _previews(subject: Subject) -> Iterator[Found]:
 def _rate(subject: Subject) -> Iterator[Found]:
     """Interpolated frames that are shown at a rate which is not the model's times the multiplier."""
     stages = [stage for stage in subject.roles.stages if _is_plain(stage)]
-    for output in subject.roles.outputs if stages else ():
+    outputs = subject.roles.outputs
+    kept = any(output.saves and not _tells_only(subject, output) for output in outputs)
+    for output in outputs if stages else ():
         fps = output.fps.value if output.fps is not None else None
         factor = _factor(subject, output)
-        if output.fps is None or not isinstance(fps, int | float) or not output.saves or not factor:
+        # Where nothing is kept, what is shown is the clip.
+        if output.fps is None or not isinstance(fps, int | float) or kept > output.saves or not factor:
             continue
         wanted = _own_rate(stages[0]) * factor
         if abs(fps - wanted) > wanted * _RATE_TOLERANCE:

@@ -33,6 +33,11 @@ def fits(wanted: InputDef, value: Any) -> bool:
     return True
 
 
+def castable(wanted: InputDef, value: Any) -> bool:
+    """Whether the server makes something of a value of which the file says that it is this input's."""
+    return wanted.kind == "BOOLEAN" or fits(wanted, value)
+
+
 def is_doubtful(wanted: InputDef, value: Any) -> bool:
     """Whether the value is taken, and yet one that the editor would not have saved for this input."""
     if wanted.kind == "INT":
@@ -46,8 +51,9 @@ def cast_note(wanted: InputDef, value: Any) -> str | None:
     if value is None or isinstance(value, Mapping | list | tuple):
         return None
     match wanted.kind:
-        case "BOOLEAN" if isinstance(value, str):
-            return f"{value!r} is text, which ComfyUI takes for {str(bool(value)).lower()}"
+        case "BOOLEAN" if not isinstance(value, bool) and value not in (0, 1):
+            what = "text" if isinstance(value, str) else "a number"
+            return f"{value!r} is {what}, which ComfyUI takes for {str(bool(value)).lower()}"
         case "INT" | "FLOAT" if isinstance(value, str | bool):
             return f"{value!r} is no number, ComfyUI takes it for {_number_of(value):g}"
         case "INT" if isinstance(value, float) and math.isfinite(value) and not value.is_integer():

@@ -23,7 +23,7 @@ from typing import Any, Final
 from comfy.graphs.links import is_link
 from comfy.node_defs.definitions import COMBO_TYPE, InputDef, NodeDef, Section, parse_inputs
 from comfy.node_defs.dynamic_inputs import DYNAMIC_COMBO, option_inputs, option_keys
-from comfy.ui.casts import cast_note, fits, is_doubtful
+from comfy.ui.casts import cast_note, castable, fits, is_doubtful
 
 _BOX: Final = "BOUNDING_BOX"
 _CURVE: Final = "CURVE"
@@ -91,9 +91,12 @@ class _Read:
     given: bool  # False: the file has none, so it is what a new node would have
     lacks_control: bool = False  # no word of what the editor does with it after a run stands behind it
 
+    told: bool = False  # the file itself says that it is this one's value
+
     @property
     def fits(self) -> bool:
-        return not self.given or fits(self.wanted, self.value)
+        may_be = castable if self.told else fits
+        return not self.given or may_be(self.wanted, self.value)
 
 
 @dataclass(slots=True)
@@ -200,6 +203,8 @@ def _settled(reading: Sequence[_Read], saved: Sequence[Any]) -> Widgets:
         for each in reading
         if each.given and (note := cast_note(each.wanted, each.value)) is not None
     ]
+    if any(map(_is_picture, saved)):
+        notes.append("a picture that its view showed stands among its values: left out")
     notes += [
         f"{each.name}: no control stands behind it, where an editor takes the next value for one"
         for each in reading
@@ -254,7 +259,9 @@ def _told_by_file(saved: Saved) -> dict[str, Any] | None:
         if not values.left:
             return None
         found[name] = value = values.take()
-        if not fits(InputDef(name=name, section=Section.REQUIRED, kind=kind), value):
+        # As many names as values leave nothing that could have shifted them.
+        may_be = castable if len(saved.slots) == len(listed(saved.values)) else fits
+        if not may_be(InputDef(name=name, section=Section.REQUIRED, kind=kind), value):
             return None
         if kind in ("INT", COMBO_TYPE):
             values.skip(_CONTROLS)
@@ -434,7 +441,7 @@ def _by_name(node: NodeDef, saved: Mapping[str, Any]) -> Iterator[_Read]:
         if _is_unsaved(wanted):
             yield _Read(wanted=wanted, name=wanted.name, value=_VIEWS.get(wanted.kind, ""), given=False)
             continue
-        read = _read(wanted, wanted.name, saved.get(wanted.name))
+        read = replace(_read(wanted, wanted.name, saved.get(wanted.name)), told=True)
         yield read
         prefix = f"{wanted.name}." if wanted.kind == DYNAMIC_COMBO else ""
         waiting[:0] = [replace(each, name=prefix + each.name) for each in _brought_along(wanted, read.value)]

@@ -13,9 +13,17 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
-from comfy.graphs.values import InputPath, Setting
+from comfy.graphs.values import InputPath, Setting, side_of_picture
 from comfy.node_defs.definitions import Definitions
-from comfy.node_defs.node_classes import SAVES_AT_ALL, Work, interpolates, likely_only_shows, work_of
+from comfy.node_defs.node_classes import (
+    HEIGHT,
+    SAVES_AT_ALL,
+    WIDTH,
+    Work,
+    interpolates,
+    likely_only_shows,
+    work_of,
+)
 from comfy.wan.media import END_IMAGE, START_IMAGE, find_media
 from comfy.wan.models import Expert
 from comfy.wan.parts import Interpolation, Loader, Lora, Output, Part, Size, Stage
@@ -45,6 +53,10 @@ _WIDTH: Final = re.compile(r"(\w+_)?width")
 # call them as others call the length of a clip, and says beside them how far the pieces overlap.
 _PIECES: Final = ("frame_window_size", "chunk_length")
 _OVERLAPS: Final = ("motion_frame", "motion_frame_count", "overlap")
+# A latent of one picture: WAN makes a clip of one frame of it.
+_STILL: Final = re.compile(r"Empty\w*Latent")
+_ENCODES: Final = re.compile(r"VAEEncode(Tiled)?$|WanVideoEncode")
+_EMBEDS: Final = re.compile(r"WanVideo\w*Embeds$")
 _MOST_FRAMES: Final = 100_000
 _SECONDS: Final = ("seconds", "duration", "video_seconds", "duration_seconds")
 _FPS: Final = ("fps", "frame_rate")
@@ -151,23 +163,54 @@ def _distinct(found: Iterable[Setting | None]) -> tuple[Setting, ...]:
 
 
 def _find_sizes(reader: Reader) -> tuple[Size, ...]:
-    found = []
-    for node_id in reader.nodes():
-        piece = reader.setting(node_id, *_PIECES)
-        frames = reader.setting(node_id, *_FRAMES) or piece or _of_seconds(reader, node_id)
-        sides = None if frames is None else _sides(reader, node_id)
-        if sides is not None and frames is not None:
-            size = Size(
-                node_id=node_id,
-                class_type=reader.class_type(node_id),
-                width=sides[0],
-                height=sides[1],
-                frames=frames,
-                batch=reader.setting(node_id, "batch_size"),
-                is_piece=frames is piece or _samples_pieces(reader, node_id),
-            )
-            found.append(size)
+    found = [size for node_id in reader.nodes() if (size := _size_told(reader, node_id)) is not None]
+    found = found or [
+        size for node_id in reader.nodes() if (size := _size_encoded(reader, node_id)) is not None
+    ]
     return tuple(sorted(found, key=_area, reverse=True))
+
+
+def _size_told(reader: Reader, node_id: str) -> Size | None:
+    """The size that a node's own inputs say."""
+    piece = reader.setting(node_id, *_PIECES)
+    frames = reader.setting(node_id, *_FRAMES) or piece or _of_seconds(reader, node_id)
+    still = frames is None and _STILL.match(reader.class_type(node_id)) is not None
+    sides = _sides(reader, node_id) if frames is not None or still else None
+    if sides is None:
+        return None
+    return Size(
+        node_id=node_id,
+        class_type=reader.class_type(node_id),
+        width=sides[0],
+        height=sides[1],
+        frames=frames or replace(sides[0], value=1),
+        batch=reader.setting(node_id, "batch_size"),
+        is_piece=still or frames is piece or _samples_pieces(reader, node_id),
+    )
+
+
+def _size_encoded(reader: Reader, node_id: str) -> Size | None:
+    """The size of a picture or video that is encoded to be sampled; its frames may be told elsewhere."""
+    if _ENCODES.match(reader.class_type(node_id)) is None:
+        return None
+    name = next(iter(reader.linked(node_id, Carried.MEDIA)), "")
+    sides = [side_of_picture(reader.graph, node_id, name, side) for side in (WIDTH, HEIGHT)]
+    width, height = sides
+    if width is None or height is None:
+        return None
+    told = [
+        reader.setting(each, *_FRAMES) for each in reader.nodes() if _EMBEDS.match(reader.class_type(each))
+    ]
+    frames = max((each for each in told if each is not None), key=lambda each: each.whole or 0, default=None)
+    return Size(
+        node_id=node_id,
+        class_type=reader.class_type(node_id),
+        width=width,
+        height=height,
+        frames=frames or replace(width, value=None, at_most=None),
+        batch=None,
+        is_piece=frames is None,
+    )
 
 
 def _samples_pieces(reader: Reader, node_id: str) -> bool:

@@ -686,7 +686,12 @@ def _export_folder(folder: Path, static: Path, packs: list[Pack]) -> None:
     # Of five thousand classes the front end would be at work for minutes.
     text = b"".join(files_in(folder).values()).decode("utf-8", errors="replace")
     beside = definitions_beside(folder) or shipped_definitions(files={})
-    known = {name: beside[name] for name in beside if name == "KSampler" or json.dumps(name) in text}
+    named = {name: (json.dumps(name), json.dumps(name, ensure_ascii=False)) for name in beside}
+    known = {
+        name: beside[name]
+        for name, forms in named.items()
+        if name == "KSampler" or any(form in text for form in forms)
+    }
     truth: dict[str, Any] = {}
     with front_end(static, known, packs) as page_:
         for name, content in files_in(folder).items():

@@ -391,3 +391,29 @@ def test_a_latent_of_so_many_seconds_has_a_size_and_a_bound_of_its_frames() -> N
 
     assert (roles.value("width"), roles.value("height"), roles.value("frames")) == (560, 560, None)
     assert [each.frames.at_most for each in roles.sizes] == [33]
+
+
+def test_a_latent_of_one_picture_is_a_clip_of_one_frame_that_no_input_says() -> None:
+    given = {"width": 1024, "height": 768, "batch_size": 1}
+
+    roles = find_roles({"1": {"class_type": "EmptyLatentImage", "inputs": given}}, shipped_definitions())
+
+    assert (roles.value("width"), roles.value("height")) == (1024, 768)
+    assert roles.of("frames") == ()
+    assert [each.frames.whole for each in roles.sizes] == [1]
+
+
+def test_where_a_picture_is_encoded_to_be_sampled_its_size_is_the_clips() -> None:
+    graph = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "start.png"}},
+        "2": {"class_type": "ImageScale", "inputs": {"image": ["1", 0], "width": 832, "height": 480}},
+        "3": {"class_type": "WanVideoEncode", "inputs": {"image": ["2", 0], "vae": ["9", 0]}},
+        "4": {"class_type": "WanVideoSomebodysEmbeds", "inputs": {"num_frames": 93, "latents": ["3", 0]}},
+    }
+
+    roles = find_roles(graph, shipped_definitions())
+
+    assert [(size.width.whole, size.height.whole, size.frames.whole) for size in roles.sizes] == [
+        (832, 480, 93)
+    ]
+    assert str(roles.of("width")[0].set_at) == "2.width"

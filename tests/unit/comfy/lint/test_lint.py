@@ -524,3 +524,19 @@ def test_what_no_version_of_a_node_takes_is_told(input_path: str) -> None:
     assert [(each.node_id, each.input_name) for each in found if each.rule == "value-refused"] == [
         (node_id, name)
     ]
+
+
+def test_a_placeholder_in_place_of_a_number_is_told_once() -> None:
+    told = [each.rule for each in lint(quality(_59_width="{{WIDTH}}"), a_site()) if each.node_id == "59"]
+
+    assert told == ["placeholder"]
+
+
+def test_the_rate_of_a_clip_that_is_only_shown_has_to_fit_as_well() -> None:
+    graph = linked(quality(), "60.images", "90", "FrameInterpolate", images="before", multiplier=3)
+    graph["60"]["inputs"]["fps"] = 36
+    graph["61"] = {"class_type": "PreviewVideo", "inputs": {"video": ["60", 0]}}
+    for node_id in [key for key, node in graph.items() if node["class_type"] == "SaveVideo"]:
+        del graph[node_id]
+
+    assert "rate-and-multiplier" in {each.rule for each in lint(graph, a_site())}

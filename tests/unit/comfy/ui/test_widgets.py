@@ -66,6 +66,24 @@ def test_a_value_that_an_older_editor_saved_of_a_socket_is_left_out() -> None:
     assert widget_values(node, ["", 48, 1]) == {"height": 48, "batch": 1}
 
 
+def test_a_value_that_the_file_itself_names_is_taken_as_the_server_casts_it() -> None:
+    node = a_node({"tile": ["INT"], "overlap": ["INT"], "compatible": ["BOOLEAN"]})
+    slots = [("tile", "INT"), ("overlap", "INT"), ("compatible", "BOOLEAN")]
+
+    read = read_widgets(node, Saved(values=[512, 64, 81], slots=slots))
+
+    assert read.values == {"tile": 512, "overlap": 64, "compatible": 81}
+    assert any("81 is a number, which ComfyUI takes for true" in note for note in read.notes)
+    with pytest.raises(ShiftedValuesError, match="compatible"):
+        widget_values(node, [512, 64, 81])
+
+
+def test_a_seed_without_a_control_is_said_to_be_a_programs() -> None:
+    read = read_widgets(_KNOWN["KSampler"], Saved(values=[42, 20, 3.5, "euler", "simple", 1.0]))
+
+    assert any(note.startswith("seed: no control") for note in read.notes)
+
+
 def test_a_dynamic_list_of_choices_is_followed_by_its_own_widgets() -> None:
     values = widget_values(_KNOWN["StartLoop"], ["For", 2, 6, 1, True])
 
