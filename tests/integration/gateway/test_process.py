@@ -143,7 +143,8 @@ def test_a_thousand_streams_at_once_are_told_the_end_in_bounded_memory(
 
 async def followed(port: int, job_id: str, pid: int, worker: HandWorker) -> tuple[int, int]:
     """How many of the streams were told how the job ended, and the gateway's memory while all were open."""
-    head = f"GET /api/v2/jobs/{job_id}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+    path = f"/api/v2/jobs/{job_id}/events"
+    head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
     begun: set[int] = set()
     all_begun = asyncio.Event()
 
