@@ -17,12 +17,13 @@ from starlette.types import Receive, Scope, Send
 from farm.gateway.bodies import check_length, check_query, drained, measured
 from farm.gateway.comfy.door import COMFY
 from farm.gateway.door import SMALL_BODY, Call, Door, Visit
+from farm.gateway.guard import Asking
 from farm.gateway.health import HEALTH
 from farm.gateway.house import House
-from farm.gateway.keys import ANYBODY
+from farm.gateway.keys import ANYBODY, Caller
 from farm.gateway.own import OWN
 from farm.gateway.page import PAGE
-from farm.gateway.refusals import Refusal, refusal_of
+from farm.gateway.refusals import Refusal, refusal_of, unauthorized
 from farm.gateway.runpod import RUNPOD
 from farm.gateway.videos import VIDEOS
 
@@ -89,8 +90,10 @@ class _Endpoint:
     async def _answer(self, call: Call, request: Request) -> Response:
         caller = ANYBODY
         if call.scope is not None:
-            # The guard asks Redis, which would hold up everybody else.
-            caller = await self._house.farm.call(self._house.guard.admit, request, call.scope)
+            admitted = await self._house.admitted.of(Asking(request, call.scope))
+            if not isinstance(admitted, Caller):
+                raise admitted or unauthorized()
+            caller = admitted
         if self._door.strict:
             check_query(request, call.query)
         return await call.handler(Visit(request=request, caller=caller, house=self._house))

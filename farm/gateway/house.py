@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from farm.aio import AsyncFarm
-from farm.gateway.guard import Guard
-from farm.gateway.positions import Positions
+from farm.gateway.gathered import Gathered
+from farm.gateway.guard import Asking, Guard
+from farm.gateway.keys import Caller
+from farm.gateway.refusals import Refusal
 from farm.gateway.streams import Streams
+from farm.job import JobRecord, JobState
 from farm.outside.dial import Dialer, dialer_of
 from farm.settings.gateway import GatewaySettings
 from farm.settings.outside import OutsideSettings
@@ -29,10 +32,16 @@ class House:
     settings: GatewaySettings
     guard: Guard
     streams: Streams
-    positions: Positions
+    admitted: Gathered[Asking, Caller | Refusal]
+    records: Gathered[str, JobRecord]
+    positions: Gathered[str, int]  # of those that wait in a queue
     dialer: Dialer  # judges addresses as the courier does
     retention_s: float  # of jobs that have ended
     input_days: float  # for which an input stays in S3 that no job names; 0: for ever
+
+    async def position(self, job: JobRecord) -> int | None:
+        """How many jobs come before it; None: it does not wait in a queue."""
+        return await self.positions.of(job.job_id) if job.state is JobState.QUEUED else None
 
     async def close(self) -> None:
         """Give threads and connections back."""
@@ -49,14 +58,17 @@ def make_house(
     Args:
         only_here: the gateway listens on loopback alone.
     """
+    guard = Guard(book, settings, only_here=only_here)
     return House(
         farm=farm,
         book=book,
         assets=assets,
         settings=settings,
-        guard=Guard(book, settings, only_here=only_here),
+        guard=guard,
+        admitted=Gathered(lambda asked: farm.call(guard.admit, asked)),
+        records=Gathered(lambda job_ids: farm.call(farm.store.get_many, job_ids)),
         streams=Streams(most=settings.streams, most_of_tenant=settings.tenant_streams),
-        positions=Positions(farm),
+        positions=Gathered(farm.queue_positions),
         dialer=dialer_of(OutsideSettings.read()),
         retention_s=StoreSettings.read().retention_days * _DAY_S,
         input_days=CleanSettings.read().input_days,

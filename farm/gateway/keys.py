@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -129,11 +129,20 @@ def revoke_key(book: DoorBook, key_id: str) -> None:
 
 def caller_of(book: DoorBook, text: str) -> Caller | None:
     """Who comes with a key; None: it is no key of this farm, or no longer one."""
-    found = _TEXT.fullmatch(text)
-    key_id, secret = (found[1], found[2]) if found else ("0" * 12, "")
-    key = _read(key_id, book.key(key_id))
+    return callers_of(book, [text])[0]
+
+
+def callers_of(book: DoorBook, texts: Sequence[str]) -> list[Caller | None]:
+    """As `caller_of`, of each."""
+    found = [_TEXT.fullmatch(text) for text in texts]
+    kept = iter(book.keys_of([each[1] for each in found if each is not None]))
+    return [None if each is None else _caller(each[1], each[2], next(kept)) for each in found]
+
+
+def _caller(key_id: str, secret: str, fields: Mapping[str, str]) -> Caller | None:
+    key = _read(key_id, fields)
     is_right = hmac.compare_digest(key.digest if key else _NOBODY, _digest(secret))
-    if key is None or found is None or not is_right or key.revoked_at is not None:
+    if key is None or not is_right or key.revoked_at is not None:
         return None
     return Caller(key_id=key_id, tenant=key.tenant, scopes=key.scopes)
 

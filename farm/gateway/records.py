@@ -54,7 +54,7 @@ def prompt_of(job: JobRecord) -> str | None:
 
 async def job_json(visit: Visit, job: JobRecord) -> dict[str, Any]:
     """All that is known of a job, with links to its files."""
-    position = await visit.house.positions.of(job)
+    position = await visit.house.position(job)
     outputs = await Links(visit).outputs(job)
     return {
         **record_json(job),

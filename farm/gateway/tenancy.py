@@ -68,7 +68,9 @@ class Tenancy:
         """
         if not is_job_id(job_id):
             raise JobNotFound(job_id[:64])
-        record = (await self.house.farm.get(job_id)).record
+        record = await self.house.records.of(job_id)
+        if record is None:
+            record = (await self.house.farm.get(job_id)).record  # says what became of it
         if not self.caller.sees(record):
             raise JobNotFound(job_id)
         return record

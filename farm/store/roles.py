@@ -52,6 +52,9 @@ class JobReader(Protocol):
             JobNotFound: there is none.
         """
 
+    def get_many(self, job_ids: Sequence[str]) -> dict[str, JobRecord]:
+        """Those of these jobs that there are and that can be read."""
+
     def find(
         self,
         *,

@@ -1,4 +1,4 @@
-"""What every `JobStore` says of a job's place in its queue."""
+"""What every `JobStore` says of many jobs at once: their records, and their places in their queues."""
 
 from __future__ import annotations
 
@@ -36,3 +36,12 @@ def test_what_waits_in_no_queue_has_no_place(shop: Shop) -> None:
 
     assert shop.store.queue_positions(asked) == {waits: 0}
     assert shop.store.queue_positions([]) == {}
+
+
+def test_many_jobs_are_read_as_each_is_and_those_that_are_not_there_are_left_out(shop: Shop) -> None:
+    waiting, running = shop.submit(), shop.running()
+
+    found = shop.store.get_many([running, "0" * 32, waiting, running])
+
+    assert found == {each: shop.store.get(each) for each in (running, waiting)}
+    assert shop.store.get_many([]) == {}

@@ -213,7 +213,7 @@ def test_the_gateway_lets_in_whom_a_producer_gave_a_key(
         with closing(DoorBook(settings_of(server, "gateway"))) as book:
             assert caller_of(book, text) is not None
             assert book.has_keys()
-            assert book.admit(key.key_id, per_s=50.0) == 0.0
+            assert book.admit([key.key_id], per_s=50.0) == [0.0]
             places = [book.enter("acme", most_open=3, most_waiting=9, once=word) for word in ("a", "b")]
             book.settle(places[0], "0123456789abcdef")
             book.leave(places[1])

@@ -89,7 +89,7 @@ async def _job(visit: Visit) -> JobRecord:
 
 
 async def _whole(visit: Visit, job: JobRecord) -> dict[str, Any]:
-    position = await visit.house.positions.of(job)
+    position = await visit.house.position(job)
     outputs = await Links(visit).outputs(job)
     return shapes.job_json(job, position=position, outputs=outputs, retention_s=visit.house.retention_s)
 

@@ -87,7 +87,7 @@ class _Stream:
             if output["id"] not in self._outputs:
                 self._outputs.add(output["id"])
                 found.append(frame("output", output))
-        position = await self._visit.house.positions.of(self._job)
+        position = await self._visit.house.position(self._job)
         status = {"status": shapes.status_of(self._job), "queue_position": position}
         if status != self._told:
             self._told = status

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -61,7 +61,12 @@ class DoorBook(RedisCommands):
 
     def key(self, key_id: str) -> dict[str, str]:
         """What is known of an API key; empty when there is none of that id."""
-        return _text_map(self._command("HGETALL", self.keys.api_key(key_id)))
+        return self.keys_of([key_id])[0]
+
+    def keys_of(self, key_ids: Sequence[str]) -> list[dict[str, str]]:
+        """As `key`, of each."""
+        asked = [["HGETALL", self.keys.api_key(each)] for each in key_ids]
+        return [_text_map(found) for found in self._commands(asked)] if asked else []
 
     def key_ids(self) -> list[str]:
         """The ids of all API keys that were ever made."""
@@ -75,10 +80,11 @@ class DoorBook(RedisCommands):
         """When each key was last used, in ms since the epoch."""
         return _text_map(self._command("HGETALL", self.keys.api_keys_used))
 
-    def admit(self, key_id: str, *, per_s: float) -> float:
-        """Count one request of a key; 0 lets it in, else the seconds that it has to wait."""
-        interval_us = round(1_000_000 / per_s)
-        return int(self._run("admit", key_id, interval_us, round(_BURST_S * 1_000_000))) / 1_000_000
+    def admit(self, key_ids: Sequence[str], *, per_s: float) -> list[float]:
+        """Count one request of each key; 0 lets it in, else the seconds that it has to wait."""
+        times = (round(1_000_000 / per_s), round(_BURST_S * 1_000_000))
+        calls = [self._call("admit", key_id, *times) for key_id in key_ids]
+        return [int(wait_us) / 1_000_000 for wait_us in self._run_many(calls)] if calls else []
 
     # -- jobs on their way in ----------------------------------------------------------------------
 

@@ -54,6 +54,15 @@ class RedisCommands:
         with translated(self._client):
             return run(self._client, self._call(script, *args, notification_list=notification_list))
 
+    def _run_many(self, calls: Sequence[Call]) -> list[Any]:
+        """The answers of all calls, in one round trip.
+
+        Raises:
+            StoreUnavailable: no answer.
+        """
+        with translated(self._client):
+            return run_many(self._client, calls)
+
 
 class RedisLink(RedisCommands):
     """Base of the parts of `RedisJobStore`.
@@ -77,15 +86,6 @@ class RedisLink(RedisCommands):
         self._events_kept = limits.events_kept
         self._safety = safety
         self._notifier = notifier
-
-    def _run_many(self, calls: Sequence[Call]) -> list[Any]:
-        """The answers of all calls, in one round trip.
-
-        Raises:
-            StoreUnavailable: no answer.
-        """
-        with translated(self._client):
-            return run_many(self._client, calls)
 
     def _run_safely(self, calls: Sequence[Call], safety: Safety) -> tuple[list[Any], str | None]:
         """The answers of all calls, in one round trip, and what keeps them from being as safe as asked.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import time
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from farm.errors import FarmError
+from farm.errors import FarmError, RecordUnreadable
 from farm.job import JobEvent, JobRecord, JobState, utc_from_ms
 from farm.store import codec
 from farm.store.base import Counts, IdPage, JobBrief, Page, Queued
@@ -58,6 +59,16 @@ class RedisReading(RedisEpoch):
         if not fields:
             raise self._missing(job_id)
         return codec.record_from(job_id, fields)
+
+    def get_many(self, job_ids: Sequence[str]) -> dict[str, JobRecord]:
+        """Those of these jobs that there are and that can be read."""
+        kept = self._commands([["HGETALL", self.keys.job(each)] for each in job_ids]) if job_ids else []
+        found: dict[str, JobRecord] = {}
+        for job_id, fields in zip(job_ids, kept, strict=True):
+            with contextlib.suppress(RecordUnreadable):
+                if fields:
+                    found[job_id] = codec.record_from(job_id, fields)
+        return found
 
     def id_of_key(self, idempotency_key: str) -> str | None:
         """The job that a key stands for."""

@@ -38,6 +38,11 @@ class MemoryReading(MemoryState):
         with self._lock:
             return self._kept(job_id).record
 
+    def get_many(self, job_ids: Sequence[str]) -> dict[str, JobRecord]:
+        """Those of these jobs that there are and that can be read."""
+        with self._lock:
+            return {each: self._jobs[each].record for each in job_ids if each in self._jobs}
+
     def find(
         self,
         *,
