@@ -7,17 +7,31 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from comfy.wan.templates import get_template
+from farm.asking.form import form_of_graph
 from farm.job import EventKind
 from farm.status.not_fetching import NotFetching
-from farm.status.worker import WorkerStatus
+from farm.status.worker import GpuStatus, LoadPlanStatus, ResourceStatus, WorkerStatus
 from farm.store.base import Drain, NewEvent
 from tests.support.browser import Page
 from tests.support.clips import make_picture
 from tests.support.gateway import GRAPH, Gateway
 from tests.support.gateway_worker import HandWorker
-from tests.support.page import BUTTONS, click, done, go, is_shown, is_shown_as_notice, search, submit, text
+from tests.support.page import (
+    BUTTONS,
+    click,
+    done,
+    drop_file,
+    go,
+    is_shown,
+    is_shown_as_notice,
+    search,
+    submit,
+    text,
+)
 from tests.support.valkey import eventually
 
+STEPS = "document.querySelector('[aria-label=\"Step times\"] tbody tr')"
 HOSTS = "[...new Set(performance.getEntriesByType('resource').map((each) => new URL(each.name).origin))]"
 
 
@@ -66,6 +80,8 @@ def test_a_job_is_watched_to_its_clip(
     worker.step(job_id, 2, picture=picture)
     page.wait_until("document.querySelector('.stage img')?.naturalWidth > 0")
     page.wait_until("document.querySelector('progress').value === 0.5")
+    worker.step(job_id, 3, picture=picture)
+    page.wait_until(f"{STEPS}?.textContent.includes('3 of 4')")
     worker.succeed(job_id, clip=clip, poster=picture)
 
     page.wait_until("document.querySelector('.stage video')?.readyState >= 2")
@@ -234,3 +250,72 @@ def test_a_picture_is_dropped_on_a_template_and_travels_with_the_job(
     (job,) = gateway.store.find().jobs
     (source,) = job.spec.inputs.values()
     assert source.startswith("s3://")
+
+
+def test_a_dropped_graph_is_set_by_what_its_values_are_for(gateway: Gateway, page: Page) -> None:
+    graph = get_template("wan22-t2v-a14b").build(prompt="a fox", seed=7, preset="fast").graph
+    go(page, "#/new", "New")
+    drop_file(page, ".drop", "mine.json", json.dumps(graph))
+    is_shown(page, "Parameters of mine.json")
+    assert page.evaluate("document.querySelector('textarea[name=prompt]').value") == "a fox"
+    strengths = "[...document.querySelectorAll('input[name$=strength_model]')]"
+
+    page.evaluate("document.querySelector('textarea[name=prompt]').value = 'a hare'")
+    page.evaluate("document.querySelector('input[name=frames]').value = '33'")
+    page.evaluate(f"{strengths}[0].value = '0.5'")
+    page.evaluate("document.querySelector('input[name=labels]').value = 'shot=12 night'")
+    page.evaluate("document.querySelector('select[name=priority]').value = '2'")
+    click(page, "Render")
+    page.wait_until("location.hash.startsWith('#/job/')")
+
+    (job,) = gateway.store.find().jobs
+    found = {each.parameter.name: each.value for each in form_of_graph(job.spec.graph)}
+    assert (found["prompt"], found["frames"], found["seed"]) == ("a hare", 33, 7)
+    assert sorted(value for name, value in found.items() if "strength" in name) == [0.5, 1.0]
+    assert (job.spec.labels, job.spec.priority) == (("shot=12", "night"), 2)
+
+
+def test_a_form_that_lacks_something_is_not_sent_and_a_refusal_names_what_is_wrong(
+    gateway: Gateway, page: Page
+) -> None:
+    go(page, "#/new", "New")
+    click(page, "Plan and check")
+    click(page, "Render")
+    assert page.evaluate("document.querySelector('textarea[name=prompt]:invalid') !== null")
+    page.evaluate("document.querySelector('textarea[name=prompt]').value = 'a fox'")
+    page.evaluate("document.querySelector('input[name=frames]').value = '2'")
+
+    click(page, "Render")
+
+    page.wait_until("document.querySelector('main [role=alert]')?.textContent.includes('frames')")
+    assert gateway.store.find().jobs == ()
+    page.said.clear()  # a browser tells of what was refused
+
+
+def test_the_fleet_tells_what_a_card_does_holds_and_lacks(gateway: Gateway, page: Page) -> None:
+    status = WorkerStatus(
+        name="gpu0@rack",
+        gpu=GpuStatus(name="NVIDIA GeForce RTX 4090", vram_total_bytes=24 << 30),
+        load_plan=LoadPlanStatus(mode="balanced"),
+        resources=ResourceStatus(vram_used_bytes=20 << 30, gpu_temperature_c=71),
+        warm_models=("vae/wan_2.1_vae.safetensors",),
+        vram_gib=24,
+        state="ready",
+    )
+    gateway.store.put_worker(status, ttl_s=600)
+    waiting = [submit(gateway, f"fox {number}") for number in range(2)]
+    parked = submit(gateway, "An owl", vram_gib=80, if_unplaceable="park")
+
+    go(page, "#/fleet", "Fleet")
+    is_shown(page, "An owl")
+    row = "document.querySelector('[aria-label=Workers] tbody tr').innerText"
+    queue = "[...document.querySelector('[aria-label=Queues] tbody tr').cells].map((each) => each.innerText)"
+
+    shown = page.evaluate(row)
+    told = ("NVIDIA GeForce RTX 4090", "24 GiB", "balanced", "ready", "20 of 24 GiB, 71 °C")
+    assert [each for each in (*told, "wan_2.1_vae.safetensors") if each not in shown] == []
+    assert gateway.store.get(parked).parked
+    class_gib, priority, count, oldest = page.evaluate(queue)
+    assert (class_gib, priority, count) == ("8 GiB", "5", str(len(waiting)))
+    assert oldest.endswith(" s")
+    assert "fit no worker that lives" in text(page)
