@@ -1,4 +1,4 @@
-"""ComfyUI over HTTP, and one call that runs a prompt to its end.
+"""What ComfyUI can be asked over HTTP, and one call that runs a prompt to its end.
 
 One `ComfyClient` may be used by several threads; each run has its own websocket (`comfy.protocol.follow`).
 """
@@ -13,13 +13,12 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
-import urllib3
-
-from comfy.errors import ServerError, ServerForbids, ServerUnreachable, UnknownMessage
+from comfy.errors import ServerUnreachable, UnknownMessage
 from comfy.protocol.address import ComfyAddress
 from comfy.protocol.follow import Follower, OnEvent
+from comfy.protocol.http import ComfyHttp, json_or_text, quoted
 from comfy.protocol.outputs import OutputFile
 from comfy.protocol.patience import Cancel, Patience
 from comfy.protocol.rejection import read_rejection
@@ -29,7 +28,6 @@ from comfy.protocol.whereabouts import Whereabouts, told_by_job, told_by_queue
 
 log = logging.getLogger(__name__)
 
-_CHUNK_BYTES = 1 << 20
 _MOST_POSTS = 3
 # Statuses of a server without a route that we ask for. 200: it has a page for every address.
 _NO_SUCH_ROUTE = (200, 404, 405)
@@ -68,10 +66,7 @@ class ComfyClient:
         self.address = ComfyAddress.parse(address) if isinstance(address, str) else address
         self.base_url = self.address.url
         self.patience = patience or Patience()
-        self._timeout = urllib3.Timeout(connect=connect_timeout_s, read=http_timeout_s)
-        self._pool = urllib3.PoolManager(
-            retries=False, maxsize=4, timeout=self._timeout, headers=dict(self.address.headers)
-        )
+        self._http = ComfyHttp(self.address, answer_s=http_timeout_s, connect_s=connect_timeout_s)
         # Found out by asking: a server's version does not tell what it has. False: not asked again.
         self._lists_jobs = self._cancels_jobs = True
 
@@ -84,29 +79,29 @@ class ComfyClient:
     def answering_within(self, seconds: float) -> ComfyClient:
         """The same server over the same connections, none of whose answers is waited for longer than that."""
         other = copy.copy(self)
-        other._timeout = urllib3.Timeout(connect=seconds, read=seconds)
+        other._http = self._http.answering_within(seconds)
         return other
 
     def close(self) -> None:
         """Give the connections back."""
-        self._pool.clear()
+        self._http.close()
 
     def system_stats(self) -> dict[str, Any]:
         """Ask for versions, the command line and the memory of host and devices, in bytes."""
-        return self._get_json("/system_stats")
+        return self._http.get("/system_stats")
 
     def features(self) -> dict[str, Any]:
         """Ask for the server's feature flags."""
-        return self._get_json("/features")
+        return self._http.get("/features")
 
     def object_info(self, class_type: str | None = None) -> dict[str, Any]:
         """Ask for the definitions of all node classes (half a MB), or of one; unknown: empty."""
-        return self._get_json("/object_info" if class_type is None else f"/object_info/{_quoted(class_type)}")
+        return self._http.get("/object_info" if class_type is None else f"/object_info/{quoted(class_type)}")
 
     def printed(self) -> str:
         """Ask for what the server has printed, as far as it remembers: its last three hundred writes."""
         path = "/internal/logs/raw"
-        answer = self._get_json(path)
+        answer = self._http.get(path)
         try:
             return "".join(str(entry["m"]) for entry in answer["entries"])
         except (KeyError, TypeError) as exc:
@@ -114,11 +109,11 @@ class ComfyClient:
 
     def queue(self) -> dict[str, Any]:
         """Ask for the running and the pending prompts, each with its whole graph."""
-        return self._get_json("/queue")
+        return self._http.get("/queue")
 
     def history(self, prompt_id: str) -> dict[str, Any]:
         """Ask for a prompt's history entry; empty while it is queued or running, and when it is not known."""
-        return self._get_json(f"/history/{_quoted(prompt_id)}")
+        return self._http.get(f"/history/{quoted(prompt_id)}")
 
     def whereabouts(self, prompt_id: str) -> Whereabouts:
         """Ask where a prompt is: one small question where there is ``/api/jobs``, else queue and history."""
@@ -188,22 +183,22 @@ class ComfyClient:
             False when the server says that there was nothing to stop. An older one does not say.
         """
         if self._cancels_jobs:
-            status, data = self._request("POST", f"/api/jobs/{_quoted(prompt_id)}/cancel", b"{}")
-            answer = _json_or_text(data)
+            status, data = self._http.ask("POST", f"/api/jobs/{quoted(prompt_id)}/cancel", b"{}")
+            answer = json_or_text(data)
             if status == 200 and isinstance(answer, dict) and "cancelled" in answer:
                 return bool(answer["cancelled"])
             self._cancels_jobs = status not in _NO_SUCH_ROUTE
-        self._post("/queue", {"delete": [prompt_id]})
-        self._post("/interrupt", {"prompt_id": prompt_id})
+        self._http.post("/queue", {"delete": [prompt_id]})
+        self._http.post("/interrupt", {"prompt_id": prompt_id})
         return True
 
     def forget(self, prompt_ids: Sequence[str]) -> None:
         """Take prompts that are over out of the server's history; nothing where they are not in it."""
-        self._post("/history", {"delete": list(prompt_ids)})
+        self._http.post("/history", {"delete": list(prompt_ids)})
 
     def free(self, *, unload_models: bool = True, free_memory: bool = True) -> None:
         """Have the models unloaded and the node cache dropped, at once or after the running prompt."""
-        self._post("/free", {"unload_models": unload_models, "free_memory": free_memory})
+        self._http.post("/free", {"unload_models": unload_models, "free_memory": free_memory})
 
     def view(self, file: OutputFile, into: BinaryIO) -> int:
         """Write an output file into an open one, in pieces; return its size in bytes.
@@ -212,29 +207,12 @@ class ComfyClient:
             ServerError: the file is gone (404), or its name leaves the folder (400, 403).
         """
         query = urlencode({"filename": file.filename, "subfolder": file.subfolder, "type": file.type})
-        url = f"{self.base_url}/view?{query}"
-        written = 0
-        try:
-            response = self._pool.request("GET", url, preload_content=False)
-            with response:
-                if response.status != 200:
-                    raise _server_error(url, response.status, response.read())
-                for chunk in response.stream(_CHUNK_BYTES):
-                    written += into.write(chunk)
-                response.release_conn()
-        except urllib3.exceptions.HTTPError as exc:
-            raise _unreachable(url, exc) from exc
-        return written
+        return self._http.download(f"/view?{query}", into)
 
     def has_input(self, name: str, *, subfolder: str = "", size_bytes: int) -> bool:
         """Whether a file of that size is in ComfyUI's input folder under that name."""
         query = urlencode({"filename": name, "subfolder": subfolder, "type": "input"})
-        url = f"{self.base_url}/view?{query}"
-        try:
-            response = self._pool.request("HEAD", url)
-        except urllib3.exceptions.HTTPError as exc:
-            raise _unreachable(url, exc) from exc
-        return response.status == 200 and response.headers.get("Content-Length") == str(size_bytes)
+        return self._http.size_of(f"/view?{query}") == size_bytes
 
     def upload_input(
         self, name: str, content: bytes, *, subfolder: str = "", overwrite: bool = False
@@ -246,12 +224,7 @@ class ComfyClient:
             "subfolder": subfolder,
             "type": "input",
         }
-        url = f"{self.base_url}/upload/image"
-        try:
-            response = self._pool.request("POST", url, fields=fields)
-        except urllib3.exceptions.HTTPError as exc:
-            raise _unreachable(url, exc) from exc
-        return _json_object(url, response.status, response.data)
+        return self._http.send_form("/upload/image", fields)
 
     def run(
         self,
@@ -315,11 +288,10 @@ class ComfyClient:
         return run
 
     def _post_prompt(self, encoded: bytes, graph: Mapping[str, Any], prompt_id: str) -> Submitted:
-        url = f"{self.base_url}/prompt"
-        status, data = self._request("POST", "/prompt", encoded)
+        status, data = self._http.ask("POST", "/prompt", encoded)
         if status == 400:
-            raise read_rejection(status, _json_or_text(data), graph)
-        answer = _json_object(url, status, data)
+            raise read_rejection(status, json_or_text(data), graph)
+        answer = self._http.object_of("/prompt", status, data)
         if answer.get("node_errors"):
             # The server would run the sound outputs and silently leave out the others.
             self.cancel(prompt_id)
@@ -348,38 +320,14 @@ class ComfyClient:
         """None where the server does not have that route, or fails at it."""
         if not self._lists_jobs:
             return None
-        status, data = self._request("GET", f"/api/jobs/{_quoted(prompt_id)}")
-        answer = _json_or_text(data)
+        status, data = self._http.ask("GET", f"/api/jobs/{quoted(prompt_id)}")
+        answer = json_or_text(data)
         if status == 404 and isinstance(answer, dict) and "error" in answer:
             return Whereabouts.UNKNOWN
         told = told_by_job(answer) if status == 200 else None
         if told is None:
             self._lists_jobs = status not in _NO_SUCH_ROUTE
         return told
-
-    def _get_json(self, path: str) -> dict[str, Any]:
-        status, data = self._request("GET", path)
-        return _json_object(self.base_url + path, status, data)
-
-    def _post(self, path: str, body: Mapping[str, Any]) -> None:
-        status, data = self._request("POST", path, json.dumps(body).encode())
-        if status >= 400:
-            raise _server_error(self.base_url + path, status, data)
-
-    def _request(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-        url = self.base_url + path
-        # Given headers replace those of the pool.
-        headers = {**self.address.headers, "Content-Type": "application/json"} if body is not None else None
-        # A kept connection may end just as it is used again; a question may be asked twice.
-        for is_last in (False, True) if method == "GET" else (True,):
-            try:
-                response = self._pool.request(method, url, body=body, headers=headers, timeout=self._timeout)
-            except urllib3.exceptions.HTTPError as exc:
-                if is_last or not isinstance(exc, urllib3.exceptions.ProtocolError):
-                    raise _unreachable(url, exc) from exc
-            else:
-                return response.status, response.data
-        raise AssertionError("unreachable: the last try returns or raises")
 
 
 def with_meta(graph: Mapping[str, Any]) -> dict[str, Any]:
@@ -395,31 +343,3 @@ def with_meta(graph: Mapping[str, Any]) -> dict[str, Any]:
         else node
         for node_id, node in graph.items()
     }
-
-
-def _unreachable(url: str, exc: Exception) -> ServerUnreachable:
-    never_sent = isinstance(exc, urllib3.exceptions.NewConnectionError)
-    return ServerUnreachable(url, str(exc), refused=never_sent)
-
-
-def _server_error(url: str, status: int, data: bytes) -> ServerError:
-    kind = ServerForbids if status in (401, 403) else ServerError
-    return kind(url, status, data.decode(errors="replace"))
-
-
-def _json_or_text(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except ValueError:
-        return data.decode(errors="replace")
-
-
-def _json_object(url: str, status: int, data: bytes) -> dict[str, Any]:
-    answer = _json_or_text(data)
-    if status >= 400 or not isinstance(answer, dict):
-        raise _server_error(url, status, data[:1000])
-    return answer
-
-
-def _quoted(part: str) -> str:
-    return quote(part, safe="")

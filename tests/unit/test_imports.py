@@ -14,6 +14,7 @@ SERVERS = {"celery", "kombu", "redis", "boto3", "botocore"}
 SOCKETS_OF_COMFY = {
     "comfy.protocol.client",
     "comfy.protocol.follow",
+    "comfy.protocol.http",
     "comfy.protocol.line",
     "comfy.protocol.listener",
     "comfy.emulator",

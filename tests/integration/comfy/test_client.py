@@ -536,9 +536,16 @@ def test_the_time_limit_interrupts(client: ComfyClient, emulator: Server) -> Non
 
 def test_a_node_that_does_not_yield_is_reported_so_that_the_process_can_be_killed(doomed: Server) -> None:
     doomed.misbehave("hang", at="node", node="VAEDecode")
+    cancel = threading.Event()
 
+    def cancel_at_the_decode(_run: PromptRun, event: Event) -> None:
+        if isinstance(event, Executing) and event.node == decode:
+            cancel.set()
+
+    graph = a_graph()
+    decode = next(node_id for node_id, node in graph.items() if node["class_type"] == "VAEDecode")
     with pytest.raises(RunInterrupted, match="must be killed") as caught:
-        client_for(doomed, HASTY).run(a_graph(), time_limit_s=0.5)
+        client_for(doomed, HASTY).run(graph, on_event=cancel_at_the_decode, cancel=cancel)
 
     assert not caught.value.yielded
 

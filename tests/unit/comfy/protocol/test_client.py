@@ -43,7 +43,7 @@ Make = Callable[..., tuple[ComfyClient, list[str]]]
 def make(monkeypatch: pytest.MonkeyPatch) -> Make:
     def made(**by_route: tuple[int, Any]) -> tuple[ComfyClient, list[str]]:
         client, answers = ComfyClient("http://comfy:8188"), Answers(dict(by_route))
-        monkeypatch.setattr(client, "_pool", answers)
+        monkeypatch.setattr(client._http, "_pool", answers)
         return client, answers.asked
 
     return made
