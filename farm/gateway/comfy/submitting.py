@@ -215,6 +215,8 @@ async def _found_by_name(
 ) -> tuple[dict[str, str], list[Asset]]:
     """The tenant's files that the graph names by the path that they were uploaded under."""
     wanted = {each: name for each, name in files_named(graph).items() if each not in taken}
+    if not wanted:
+        return {}, []
     house = visit.house
     found = await house.farm.call(house.assets.named, visit.caller.tenant, [*wanted.values()])
     pairs = [(each, asset) for each, asset in zip(wanted, found, strict=True) if asset is not None]
