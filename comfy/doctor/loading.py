@@ -47,6 +47,13 @@ _LOAD_SOURCE: Final = (
 )
 _LONG_LOAD_S: Final = 15.0
 # Weights are read into pinned memory, of which the host has no more. Source: ComfyUI issue 14250.
+# Of torch, of Windows, of Linux, of C++.
+_NO_HOST_MEMORY: Final = (
+    "DefaultCPUAllocator",
+    "paging file is too small",
+    "Cannot allocate memory",
+    "bad_alloc",
+)
 _PINNED: Final = "HostBuffer."
 _LONG_LOAD_PART: Final = 0.15
 
@@ -256,7 +263,7 @@ def _host(case: Case) -> Iterator[Found]:
         entry
         for run in case.runs
         for entry, fact in run.of(NodeFailedFact)
-        if fact.message.startswith(_PINNED)
+        if fact.message.startswith(_PINNED) or any(words in fact.message for words in _NO_HOST_MEMORY)
     ]
     if lines:
         yield Found(message="the host had no memory left", evidence=evidence(lines))
@@ -282,6 +289,9 @@ def _host(case: Case) -> Iterator[Found]:
 
 
 def _dynamic_off(case: Case) -> Iterator[Found]:
+    """On NVIDIA's cards; on others it is new, and rarely installed."""
+    if any(word in case.gpu for word in ("AMD", "Radeon", "Intel")):
+        return
     for entry, fact in case.record.server.of(DynamicVramFact):
         if not fact.enabled and fact.why and "argument" not in fact.why and case.on_gpu and case.gpu:
             yield Found(message=f"dynamic VRAM is not at work: {fact.why}", evidence=evidence([entry]))

@@ -20,24 +20,28 @@ _MOST_LAYERS: Final = 8
 _LONGEST_BEFORE: Final = 60  # of what stands before each line of a log
 ALIKE: Final = bytes.maketrans(b"0123456789", b"0000000000")
 # How layers begin: with such a byte or word, a date, or a name and "|". A host's stands behind a stamp.
-DRESSES: Final = frozenset(bytes([each]) for each in b"0123456789[{\x1b> \t*`")
+DRESSES: Final = frozenset(bytes([each]) for each in b"0123456789[{\x1b> \t*`\\^")
 WORDS: Final = frozenset(
     (b"stdout ", b"stderr ", b"DEBUG", b"INFO", b"WARNING", b"ERROR", b"CRITICAL",
      b"info ", b"warn ", b"warning ", b"error ", b"debug ", b"system ", b"root ")
 )  # fmt: skip
-DATE_OR_NAME: Final = rb"[A-Z][a-z][a-z] [ \d]\d \d|[\w.-]{1,64}+ {0,20}+\| "
+DATE_OR_NAME: Final = rb"[A-Z][a-z][a-z] [ \d]\d \d|[IWEF]\d{4} \d|[\w.-]{1,64}+ {0,20}+\| "
 
 # Each is one layer; several may lie over each other.
 _LAYER: Final = re.compile(
-    rb"(?:\x1b\[[0-9;?]*[A-Za-z])+"
+    # Copied off a screen or out of JSON, an escape may be written out, or be gone.
+    rb"(?:\x1b\[[0-9;?]*[A-Za-z]|(?:\\u001b|\\x1b|\\033|\^\[)?\[[0-9;]{1,8}m)+"
     rb"|\[?(?P<iso>\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,:]\d{1,9})?)(?P<zone>Z|[+-]\d\d:?\d\d)?\]?"
     rb"(?: *[-|:] | +|$)"
     rb"|\[?(?P<clock>\d\d:\d\d:\d\d(?:[.,]\d{1,9})?)\]?(?: *[-|] | +)"
-    rb"|\[(?P<level>DEBUG|DETAIL|INFO|WARNING|ERROR|CRITICAL)\](?:\x1b\[0m)?(?: |$)"
+    rb"|\[(?P<level>DEBUG|DETAIL|INFO|WARNING|ERROR|CRITICAL)\]"
+    rb"(?:(?:\x1b|\\u001b|\\x1b|\\033|\^\[)?\[0m)?(?: |$)"
     rb"|\[(?:info|warn|warning|error|debug|system)\] "
     rb"|\[pod/[\w./-]{1,200}\] "
     rb"|\[[a-z0-9]{10,20}\] "
     rb"|(?P<month>[A-Z][a-z]{2}) (?P<day>[ \d]\d) (?P<time>\d\d:\d\d:\d\d(?:\.\d+)?) "
+    # of torch: level, day, time, process, file and line, compiled frame
+    rb"|[IWEF]\d{4} \d\d:\d\d:\d\d\.\d{1,9} (?:\d{1,9} )?\S{1,200}:\d{1,6}\] (?:\[\S{1,40}\] )*"
     rb"|(?:stdout|stderr) [FP] "
     rb"|(?:> ?)+|(?:\*\*|`)(?=\w)"  # of whoever quotes it
     rb"|(?P<level2>DEBUG|INFO|WARNING|ERROR|CRITICAL)(?: {0,4} [-|] |:root:)"

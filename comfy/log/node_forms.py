@@ -236,6 +236,12 @@ OF_NODES: Final = (
 # Said by shells, kernels and those who keep a service running, each behind words of its own.
 OF_THE_SYSTEM: Final = (
     form(
+        "download-bar", "a file is fetched while the prompt waits", "",
+        r"^([^|%]{1,80}?):?\s*\d{1,3}%\|[^|]*\|\s*[\d.]+[kMGT]?/[\d.]+[kMGT]? \[[^\]]*[kMG]?B/s",
+        lambda m: DownloadFact(source=m[1]),
+        "model.safetensors:  45%|####      | 1.20G/2.60G [00:30<00:35, 39.8MB/s]", by=Printer.SYSTEM,
+    ),
+    form(
         "killed", "the system has ended a process, most often for want of host memory", "",
         r"(?:^|[\d:] +)(?:Killed(?:\s*$|: ?\d|\s+\S*python| process \d+ \(python))"
         r"|[Oo]ut of memory: Killed process"

@@ -298,6 +298,32 @@ def test_gguf_is_a_finding_where_fp8_would_fit(types: str, card: str | None, is_
     assert ("gguf-where-fp8-fits" in ids(log, card=card)) is is_told
 
 
+@pytest.mark.parametrize(
+    ("error", "is_told"),
+    [
+        (
+            "[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: not enough memory",
+            True,
+        ),
+        ("The paging file is too small for this operation to complete. (os error 1455)", True),
+        ("[Errno 12] Cannot allocate memory", True),
+        ("CUDA out of memory. Tried to allocate 20.00 GiB.", False),
+        ("list index out of range", False),
+    ],
+)
+def test_an_error_for_want_of_host_memory_is_told_as_that(error: str, is_told: bool) -> None:
+    assert ("host-ram-short" in ids(f"got prompt\n!!! Exception during processing !!! {error}\n")) is is_told
+
+
+@pytest.mark.parametrize(
+    ("card", "is_told"), [("NVIDIA GeForce RTX 4090", True), ("AMD Radeon RX 7900 XTX", False)]
+)
+def test_dynamic_vram_is_missed_where_it_is_the_default(card: str, is_told: bool) -> None:
+    log = f"Device: cuda:0 {card} : native\nNo working comfy-aimdo install detected. DynamicVRAM\n"
+
+    assert ("dynamic-vram-off" in ids(log)) is is_told
+
+
 def test_a_text_encoder_may_be_a_gguf() -> None:
     encoder = "got prompt\ngguf qtypes: F32 (73), Q8_0 (169)\nCLIP/text encoder model load device: cuda:0\n"
     model = "model weight dtype torch.float8_e4m3fn, manual cast: torch.float16\n"

@@ -18,6 +18,7 @@ from comfy.log.entry import LogEntry
 from comfy.log.facts import (
     AttentionFailedFact,
     BarFact,
+    DownloadFact,
     HostMemoryFact,
     LogFact,
     ModelLoadedFact,
@@ -70,13 +71,21 @@ DRESSES: dict[str, Callable[[int, str], str]] = {
     "a cloud's colons": lambda n, text: f"[2026-11-30 04:36:{n:02d}:123] {text}",
     "a quotation": lambda n, text: f"> {text}",
     "a quotation of a quotation": lambda n, text: f"> > {text}",
+    "a colour without its escape": lambda n, text: f"[32m[INFO][0m {text}",
+    "a colour written out": lambda n, text: f"\\u001b[32m[INFO]\\u001b[0m {text}",
+    "torch's logging": lambda n, text: (
+        f"W1130 04:36:{n:02d}.269000 71 torch/_dynamo/convert.py:8] [0/8] {text}"
+    ),
     "bold letters": lambda n, text: f"[INFO] **{text}",
     "an indented block": lambda n, text: f"    {text}",
     "what nobody else writes": lambda n, text: f"<<gpu-{n}/render>> {text}",
     "the same behind a stamp": lambda n, text: ISO.format(n) + f"render#{n:02d}: {text}",
 }
-UNSTAMPED = {"nothing", "level", "compose", "the SDK's json", "a quotation", "a quotation of a quotation",
-             "bold letters", "an indented block", "what nobody else writes"}  # fmt: skip
+UNSTAMPED = {
+    "nothing", "level", "compose", "the SDK's json", "a quotation", "a quotation of a quotation",
+    "bold letters", "a colour without its escape", "a colour written out", "torch's logging",
+    "an indented block", "what nobody else writes",
+}  # fmt: skip
 STAMPED = sorted(DRESSES.keys() - UNSTAMPED)
 
 
@@ -160,6 +169,12 @@ def test_a_process_that_was_ended_for_its_memory_is_told_in_many_ways(line: str)
     log = "\n".join(["got prompt", *["GET /queue"] * 3000, line, "exit"])
 
     assert [type(fact) for fact in facts(log)] == [PromptQueuedFact, HostMemoryFact]
+
+
+def test_a_bar_of_bytes_is_a_download_and_no_sampler() -> None:
+    (fetched,) = facts("model.safetensors:  45%|####      | 1.20G/2.60G [00:30<00:35, 39.8MB/s]\n")
+
+    assert fetched == DownloadFact(source="model.safetensors")
 
 
 def test_what_somebody_says_of_killing_is_none() -> None:
