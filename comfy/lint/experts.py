@@ -33,11 +33,22 @@ def _alone(subject: Subject) -> Iterator[Found]:
     if len(levels) != 1:
         return
     for stage in subject.roles.stages:
-        if stage.by_file is not None:
+        if stage.by_file is not None and not _refines(subject, stage):
             other = "low" if stage.by_file is Expert.HIGH else "high"
             message = f"{stage.file_name} is one of two experts, and no sampler uses the {other}-noise one"
             yield Found(message=message, node_id=_loader_id(stage))
             return
+
+
+def _refines(subject: Subject, stage: Stage) -> bool:
+    """Whether the low-noise expert goes over what is there already: it was made for the last steps."""
+    if stage.by_file is not Expert.LOW:
+        return False
+    denoise = stage.get("denoise")
+    part = denoise is not None and isinstance(denoise.value, int | float) and denoise.value < 1
+    before = ancestors(subject.graph, [stage.sampler_id]) - {stage.sampler_id}
+    samplers = {each.sampler_id for each in subject.roles.stages}
+    return part or bool(stage.whole("start")) or not samplers.isdisjoint(before)
 
 
 def _swapped(subject: Subject) -> Iterator[Found]:
@@ -66,7 +77,8 @@ def _wrong_vae(subject: Subject) -> Iterator[Found]:
 
 def _other_vae(name: str, family: ModelFamily) -> str | None:
     """The version of the VAE that is wanted in place of this one; None when it is right, or no VAE of WAN."""
-    text = name.lower().replace("-", "_").replace(" ", "_")
+    # The folder says where somebody keeps it, not what it is.
+    text = re.split(r"[/\\]", name.lower())[-1].replace("-", "_").replace(" ", "_")
     if "vae" not in text or "wan" not in text:
         return None
     of_22 = any(mark in text for mark in ("wan2.2", "wan2_2", "wan_2.2", "wan22"))

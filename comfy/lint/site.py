@@ -9,6 +9,7 @@ from comfy.graphs.links import inputs_of, is_link
 from comfy.graphs.required import model_files
 from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
+from comfy.node_defs.later_inputs import earlier_forms
 from comfy.rewrites.gguf import is_wide_gguf
 from comfy.rewrites.offers import offered_input
 
@@ -41,7 +42,16 @@ def _unknown(subject: Subject, node_id: str, name: str) -> bool:
     node = subject.site.definitions.get(class_type)
     if node is None or any(_grows(each.kind) for each in node.inputs) or "." in name:
         return False
-    return offered_input(node, inputs_of(subject.graph, node_id), name) is None
+    # "image_7" of a node that has "image_1": it takes as many as its user asks for.
+    if any(each.name != name and _stem(each.name) == _stem(name) != name for each in node.inputs):
+        return False
+    # Ours may be older or newer than the file: what any version took is no fault of it.
+    forms = [node] if subject.site.is_live else [node, *earlier_forms(class_type)]
+    return all(offered_input(form, inputs_of(subject.graph, node_id), name) is None for form in forms)
+
+
+def _stem(name: str) -> str:
+    return name.rstrip("0123456789")
 
 
 def _grows(kind: str) -> bool:

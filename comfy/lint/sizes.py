@@ -16,7 +16,8 @@ from comfy.wan.sizes import FRAMES, sides_of
 _COSTLY: Final = re.compile(r"Model|SeedVR|UpscalerTensorrt")
 # Nodes that say how large a latent is, whether or not they say all of it.
 _MAKES_LATENT: Final = re.compile(
-    r"Wan[A-Z0-9]\w*(ToVideo|Embeds|Encode|Latent|Extend)|WanVideo\w*Encode|EmptyHunyuanLatentVideo$"
+    r"(?!.*(Audio|S2V))(Wan[A-Z0-9]\w*(ToVideo|Embeds|Encode|Latent|Extend)|WanVideo\w*Encode"
+    r"|EmptyHunyuanLatentVideo$)"
 )
 _LENGTHS: Final = ("length", "num_frames", "frames", "video_length", "frame_window_size")
 _SIDES: Final = ("width", "height", "generation_width", "generation_height")
@@ -26,8 +27,11 @@ _WAN_NODES: Final = "https://github.com/Comfy-Org/ComfyUI (comfy_extras/nodes_wa
 def _frames(subject: Subject) -> Iterator[Found]:
     for node_id, name, measure in _measures(subject, _LENGTHS):
         frames = measure.whole
-        if frames is not None and frames > 0 and (fault := FRAMES.fault(frames)):
-            yield Found(message=fault, node_id=node_id, input_name=name)
+        # A long clip is sampled in pieces: there is no number that is too many.
+        if frames is not None and frames > 0 and (frames - FRAMES.offset) % FRAMES.step:
+            near = " and ".join(map(str, FRAMES.neighbours(frames)))
+            message = f"{frames} is not {FRAMES.rule}; near are {near}"
+            yield Found(message=message, node_id=node_id, input_name=name)
 
 
 def _sides(subject: Subject) -> Iterator[Found]:

@@ -17,7 +17,12 @@ from comfy.ui.widgets import listed
 
 PRIMITIVE: Final = "PrimitiveNode"
 # Packs have the same pair under names of their own; a get node finds the set node of its own pack.
-SET_OF_GET: Final = {"GetNode": "SetNode", "easy getNode": "easy setNode", "GetNode_mod": "SetNode_mod"}
+SET_OF_GET: Final = {
+    "GetNode": "SetNode",
+    "easy getNode": "easy setNode",
+    "GetNode_mod": "SetNode_mod",
+    "KayGetNode": "KaySetNode",
+}
 REROUTES: Final = frozenset({"Reroute", "Reroute (rgthree)", "mxReroute", *SET_OF_GET.values()})
 # Nodes of the editor alone that neither hold nor pass a value.
 SILENT: Final = frozenset(

@@ -43,7 +43,7 @@ _UPLOAD: Final = "image"  # the button of an upload
 _CUSTOM_COMBO: Final = "CustomCombo"
 _UPLOADS: Final = frozenset({"image", "video", "audio", "file"})  # values of the editor's upload buttons
 _VIEWS: Final[Mapping[str, Any]] = {"IMAGECOMPARE": ["", ""]}  # what a view sends that is not empty text
-_PICTURE: Final = ("<img src='data:", '<img src="data:', "data:image/")
+_PICTURE: Final = ("<img src='data:", '<img src="data:', "data:image/", "<details>")
 # Of nodes that save by name: what the editor keeps for itself.
 _EDITORS_OWN: Final = frozenset({"control_after_generate", "videopreview", "upload"})
 
@@ -363,7 +363,7 @@ def _in_order(node: NodeDef, saved: Sequence[Any]) -> tuple[list[_Read], list[An
 
 
 def _is_picture(value: Any) -> bool:
-    """Whether it is what a view of the editor's showed, which some packs save among the values."""
+    """Whether it is what a view of the editor's showed, a picture or a page, which some packs save."""
     return isinstance(value, str) and value.startswith(_PICTURE)
 
 

@@ -341,6 +341,13 @@ _FOR_A_TASK: Final = (
         activations=1.2,
     ),
     _of_5b(
+        name="Ovi (WAN 2.2 5B, with sound)",
+        pattern=r"(?<![a-z])ovi(?![a-z]).*video",
+        source="https://github.com/character-ai/Ovi",
+        tasks=("t2v", "i2v"),
+        vae="2.2",
+    ),
+    _of_5b(
         name="WAN 2.2 Fun 5B",
         pattern=rf"(?=.*(?<![a-z])fun(?![a-z])){_5B}",
         source="https://huggingface.co/alibaba-pai/Wan2.2-Fun-5B-Control",

@@ -540,3 +540,58 @@ def test_the_rate_of_a_clip_that_is_only_shown_has_to_fit_as_well() -> None:
         del graph[node_id]
 
     assert "rate-and-multiplier" in {each.rule for each in lint(graph, a_site())}
+
+
+@pytest.mark.parametrize(
+    ("vae", "told"),
+    [("WAN2.2\\wan_2.1_vae.safetensors", False), ("wan2.2/Wan2_1_VAE_bf16.safetensors", False),
+     ("wan2.1/wan2.2_vae.safetensors", True)],
+)  # fmt: skip
+def test_a_vae_is_judged_by_its_own_name_and_not_by_its_folders(vae: str, told: bool) -> None:
+    found = lint(quality(_39_vae_name=vae), a_site())
+
+    assert ("vae-wrong" in {each.rule for each in found}) is told
+
+
+@pytest.mark.parametrize(("denoise", "told"), [(1.0, True), (0.3, False)])
+def test_the_low_noise_expert_may_go_over_what_is_there_alone(denoise: float, told: bool) -> None:
+    graph = quality()
+    low = graph["58"]["inputs"]
+    kept = {name: low[name] for name in ("model", "positive", "negative")}
+    graph["57"] = {
+        "class_type": "KSampler",
+        "inputs": {
+            **kept, "latent_image": ["59", 0], "seed": 1, "steps": 8, "cfg": 3.5, "sampler_name": "euler",
+            "scheduler": "simple", "denoise": denoise,
+        },
+    }  # fmt: skip
+    graph["8"]["inputs"]["samples"] = ["57", 0]
+
+    assert ("expert-alone" in {each.rule for each in lint(graph, a_site())}) is told
+
+
+@pytest.mark.parametrize(
+    ("class_type", "name", "live", "told"),
+    [
+        ("ImageBatchMulti", "image_7", True, False),
+        ("ImageBatchMulti", "mask_7", True, True),
+        ("WanVideoContextOptions", "vae", False, False),
+        ("WanVideoContextOptions", "vae", True, True),
+    ],
+)
+def test_a_link_is_unknown_only_where_no_form_of_the_node_has_it(
+    class_type: str, name: str, live: bool, told: bool
+) -> None:
+    graph = quality()
+    graph["90"] = {"class_type": class_type, "inputs": {name: ["8", 0]}}
+
+    found = lint(graph, a_site(is_live=live))
+
+    assert ("unknown-link" in {each.rule for each in found}) is told
+
+
+@pytest.mark.parametrize(("frames", "told"), [(501, False), (1001, False), (500, True)])
+def test_a_long_clip_is_off_the_grid_only_where_its_number_is(frames: int, told: bool) -> None:
+    found = lint(quality(_59_length=frames), a_site())
+
+    assert ("frames-grid" in {each.rule for each in found}) is told
