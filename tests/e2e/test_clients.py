@@ -69,12 +69,19 @@ def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("node")
     for name in ("package.json", "package-lock.json", "every_call.mjs"):
         shutil.copy(CLIENTS / name, folder)
-    installed = subprocess.run(
-        ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"],
-        cwd=folder, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
-    )  # fmt: skip
-    if installed.returncode:
-        pytest.skip(f"npm cannot install it here: {installed.stderr.strip().splitlines()[-1]}")
+    command = [
+        "npm",
+        "ci",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--prefer-offline",
+        "--fetch-retries=1",
+    ]
+    try:
+        subprocess.run(command, cwd=folder, capture_output=True, timeout=DEADLINE_S, check=True)
+    except subprocess.SubprocessError as exc:
+        pytest.skip(f"npm cannot install it here: {exc}")
     return folder
 
 
