@@ -10,6 +10,7 @@ const FILTERS = ["search", "label", "state", "worker", "since", "until"];
 const PAGE = 24;
 const PART = 500;  // ids of one order
 const NEWS_MS = 5000;
+const QUIET_PX = 100;
 
 export async function clips({ query, signal }) {
   const chosen = new Map();
@@ -90,7 +91,9 @@ export async function clips({ query, signal }) {
       const mine = looking;
       const found = await call(`farm/v1/jobs?${new URLSearchParams({ ...wanted(), limit: PAGE })}`, { signal });
       if (mine !== looking) continue;
-      const come = found.jobs.filter((each) => !cards.has(each.job_id));
+      // What comes above moves all below: not while somebody looks or chooses there.
+      const still = scrollY > QUIET_PX || chosen.size > 0;
+      const come = found.jobs.filter((each) => !still && !cards.has(each.job_id));
       for (const each of found.jobs) cards.get(each.job_id)?.update(each);
       if (come.length) looked.textContent = "";
       grid.prepend(...come.map(added));

@@ -4,6 +4,7 @@ import { call } from "./api.js";
 import { h, notice, pause, seconds, table } from "./dom.js";
 
 const EVERY_MS = 3000;
+const WHY_ROUNDS = 5;
 const SHOWN = 10;
 
 export async function fleet({ signal }) {
@@ -53,10 +54,12 @@ export async function fleet({ signal }) {
   }
 
   async function follow() {
-    await why();
-    for (;;) {
+    for (let round = 0; ; round += 1) {
+      if (!document.hidden) {
+        await draw();
+        if (round % WHY_ROUNDS === 0) await why();
+      }
       await pause(EVERY_MS, signal);
-      if (!document.hidden) await draw();
     }
   }
 

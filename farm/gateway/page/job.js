@@ -15,13 +15,18 @@ export async function job({ argument, signal }) {
   let steps = stepTimes(nodeName);
   const stage = h("div", { class: "stage" });
   const bar = h("progress", { max: "1", "aria-label": "Progress" });
-  const state = h("p", { role: "status" });
+  const state = h("span", { role: "status" });
+  const step = h("span", {});  // not said aloud: it changes every second
   const pace = h("div", {});
   const below = h("div", {});
   const later = h("div", {});  // what other calls tell: the form, the manifest, the log, what it waits for
 
   function nodeName(node) {
     return `${record.spec.graph[node]?.class_type ?? "node"} (${node})`;
+  }
+
+  function say(words) {
+    if (state.textContent !== words) state.textContent = words;
   }
 
   async function act(verb) {
@@ -40,8 +45,9 @@ export async function job({ argument, signal }) {
     const ended = ENDED.includes(record.state);
     const where = record.queue_position === null ? "" : `, ${record.queue_position} before it`;
     const { progress } = record;
-    const step = progress && record.state === "running" ? `, ${progress.phase}${progress.steps ? ` ${progress.step}/${progress.steps}` : ""}` : "";
-    state.textContent = `${record.state}${where}${step}${ended && record.started_at ? ` after ${seconds(tookSeconds(record))}` : ""}`;
+    const at = progress?.steps ? ` ${progress.step}/${progress.steps}` : "";
+    step.textContent = progress && record.state === "running" ? `, ${progress.phase}${at}` : "";
+    say(`${record.state}${where}${ended && record.started_at ? ` after ${seconds(tookSeconds(record))}` : ""}`);
     bar.hidden = ended;
     bar.value = progress?.fraction ?? 0;
     if (record.clip_url) showClip();
@@ -68,7 +74,7 @@ export async function job({ argument, signal }) {
     if (name === "preview") stage.replaceChildren(h("img", { src: `data:${data.content_type};base64,${data.data_base64}`, alt: "Preview" }));
     if (name === "progress") {
       bar.value = data.value;
-      state.textContent = `running, ${data.message}`;
+      step.textContent = `, ${data.message}`;
       steps.take({ node: data.current_node, step: data.step, steps: data.steps, at: Date.now() });
       pace.replaceChildren(...stepTable(steps.rows()));
     }
@@ -111,13 +117,14 @@ export async function job({ argument, signal }) {
 
   function fail(error) {
     if (signal.aborted) return;
-    state.textContent = error instanceof Refused && error.status === 404 ? "It is gone: somebody removed it, or its time here has passed." : error.message;
+    step.textContent = "";
+    say(error instanceof Refused && error.status === 404 ? "It is gone: somebody removed it, or its time here has passed." : error.message);
     bar.hidden = true;
   }
 
   draw();
   tellMore().then(follow).catch(fail);
-  return h("div", {}, h("h1", {}, record.spec.title), state, bar, stage, pace, below, later);
+  return h("div", {}, h("h1", {}, record.spec.title), h("p", {}, state, step), bar, stage, pace, below, later);
 }
 
 function details(record, act, signal) {

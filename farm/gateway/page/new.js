@@ -16,8 +16,9 @@ export async function fresh({ argument, signal }) {
   const of = h("h2", {}, "Parameters");
   const about = h("p", { class: "quiet" });
   const verdict = h("div", { role: "status", "aria-live": "polite" });
-  const choice = h("select", { name: "template", onchange: () => turnTo({ template: choice.value }) },
-    argument && h("option", { value: "" }, "the job's own"), templates.map((each) => h("option", { value: each.name }, each.title)));
+  const choice = h("select", { name: "template", onchange: () => turnTo(choice.value ? { template: choice.value } : { again: argument }) },
+    // What a file or a job brings is no template, and the choice says so.
+    h("option", { value: "", hidden: !argument }, argument ? "the job's own" : "a workflow file"), templates.map((each) => h("option", { value: each.name }, each.title)));
   const file = h("input", { type: "file", accept: ".json,application/json", onchange: (event) => take(event.target.files[0]) });
   const drop = dropPlace(take, {}, h("label", {}, "Or a workflow file, of either format: drop it here, or", file));
   const labels = h("input", { name: "labels", placeholder: "shot=12 night" });
@@ -62,7 +63,7 @@ export async function fresh({ argument, signal }) {
     about.textContent = other.template ? "" : told.parameters.length
       ? "What you leave as it is stays as it is."
       : "Nothing in this graph is known by what it is for: it is rendered as it is.";
-    if (other.template) choice.value = other.template;
+    choice.value = other.template ?? "";
     fields.replaceChildren(...fieldsOf(told.parameters));
     return true;
   }

@@ -258,6 +258,9 @@ def test_a_dropped_graph_is_set_by_what_its_values_are_for(gateway: Gateway, pag
     drop_file(page, ".drop", "mine.json", json.dumps(graph))
     is_shown(page, "Parameters of mine.json")
     assert page.evaluate("document.querySelector('textarea[name=prompt]').value") == "a fox"
+    assert page.evaluate("document.querySelector('select[name=template]').selectedOptions[0].text") == (
+        "a workflow file"
+    )
     strengths = "[...document.querySelectorAll('input[name$=strength_model]')]"
 
     page.evaluate("document.querySelector('textarea[name=prompt]').value = 'a hare'")
