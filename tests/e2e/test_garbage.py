@@ -1,4 +1,4 @@
-"""What does not belong into the queues: it is dropped and told, and costs no worker and no job."""
+"""Messages that name no waiting job cost no worker and no job; what is no message: `tests/security`."""
 
 from __future__ import annotations
 
@@ -43,35 +43,13 @@ def body(*args: Any) -> str:
     return base64.b64encode(json.dumps([list(args), {}, {}]).encode()).decode()
 
 
-def test_nothing_in_the_queues_stops_a_worker_or_loses_a_job(
+def test_messages_of_no_waiting_job_stop_no_worker_and_lose_no_job(
     farm: WholeFarm, worker: WorkerProcess, raw: redis.Redis, notifier: CeleryNotifier
 ) -> None:
     done = farm.submit().wait(JOB_S)
     unknown = new_job_id()
-    no_tag = a_message(notifier, unknown)
-    del no_tag["properties"]["delivery_tag"]
-    no_headers = a_message(notifier, unknown)
-    del no_headers["headers"]
-    strangers: list[bytes | dict[str, Any]] = [
-        b"",
-        b"\xff\x00 not JSON",
-        b"[1, 2, 3]",
-        b'"a string"',
-        b"null",
-        b'{"properties": {}}',
-        no_tag,
-        no_headers,
-        a_message(notifier, unknown, body="%%% no base64 %%%"),
-        a_message(notifier, unknown, body=base64.b64encode(b"{").decode()),
-        a_message(notifier, unknown, headers={"task": "os.system"}),
-        a_message(notifier, unknown, headers={"task": None}),
-        a_message(notifier, unknown, headers={"id": None}),
-        a_message(notifier, unknown, headers={"id": "../../etc/passwd"}),
-        a_message(notifier, unknown, headers={"id": {"a": 1}}),
-        a_message(notifier, unknown, headers={"eta": "tomorrow"}),
+    strangers = [
         *[a_message(notifier, unknown, headers={"eta": "2999-01-01T00:00:00+00:00"})] * 5,
-        a_message(notifier, unknown, **{"content-type": "application/x-python-serialize"}),
-        a_message(notifier, unknown, **{"content-encoding": "utf-99"}),
         a_message(notifier, unknown),
         a_message(notifier, unknown, body=base64.b64encode(b"x" * (50 << 20)).decode()),
         *[a_message(notifier, done.job_id)] * 5,
@@ -82,8 +60,7 @@ def test_nothing_in_the_queues_stops_a_worker_or_loses_a_job(
     key = notifier.list_key(QUEUE, 0)
 
     for stranger in strangers:
-        data = stranger if isinstance(stranger, bytes) else json.dumps(fresh(stranger)).encode()
-        raw.lpush(key, data)
+        raw.lpush(key, json.dumps(fresh(stranger)).encode())
 
     last = farm.submit(priority=9).wait(JOB_S)
     waiting.wait(JOB_S)
@@ -92,14 +69,11 @@ def test_nothing_in_the_queues_stops_a_worker_or_loses_a_job(
     assert len(worker.runs(done.job_id)) == 1
     assert worker.child.poll() is None
     eventually(lambda: raw.llen(key) == 0, within_s=JOB_S)
-    worker.told("message_dropped", times=5)
     eventually(lambda: raw.hlen(notifier.list_key("unacked", 0)) == 0, within_s=JOB_S)
 
 
 def fresh(message: dict[str, Any]) -> dict[str, Any]:
-    """With a delivery tag of its own, if it has one."""
-    if "delivery_tag" not in message["properties"]:
-        return message
+    """With a delivery tag of its own."""
     return {**message, "properties": {**message["properties"], "delivery_tag": str(uuid.uuid4())}}
 
 

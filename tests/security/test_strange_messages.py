@@ -72,6 +72,8 @@ STRANGE: Final[dict[str, Callable[[dict[str, Any]], bytes]]] = {
     "a list": raw(b"[1, 2]"),
     "a number": raw(b"7"),
     "a text": raw(b'"text"'),
+    "null": raw(b"null"),
+    "properties and nothing else": raw(b'{"properties": {}}'),
     "seven megabytes of nothing": raw(b" " * (7 << 20)),
     "seven megabytes of zeros": raw(b"\0" * (7 << 20)),
     "a zip bomb": lambda _message: bomb(),
@@ -112,6 +114,7 @@ STRANGE: Final[dict[str, Callable[[dict[str, Any]], bytes]]] = {
     "an encoding that nobody knows": changed(**{"content-encoding": "utf-99"}),
     "an encoding that is a number": changed(**{"content-encoding": 7}),
     "another task": changed(headers={"task": "os.system"}),
+    "no task": changed(headers={"task": None}),
     "a task that is a list": changed(headers={"task": ["farm.render"]}),
     "a task with a name of a megabyte": changed(headers={"task": "t" * (1 << 20)}),
     "a chain of Celery's": changed(headers={"task": "celery.chain"}),
@@ -194,6 +197,7 @@ def test_a_job_behind_all_of_them_is_rendered(
     job = farm.submit(priority=9).wait(JOB_S)
 
     assert outcomes(job) == ["succeeded"]
+    farm.workers[0].told("message_dropped", times=5)
     eventually(lambda: client.llen(notifier.list_key(QUEUE, 0)) == 0, within_s=JOB_S)
     eventually(lambda: client.hlen(notifier.list_key("unacked", 0)) == 0, within_s=JOB_S)
     assert farm.workers[0].child.poll() is None
