@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from comfy.doctor.record import Run, evidence, is_out_of_memory
@@ -79,6 +79,10 @@ def _handler(case: Case, step: HandlerStep) -> list[LogEntry]:
     return [entry for entry, fact in case.record.outside.of(HandlerFact) if fact.step is step]
 
 
+def _clips(lines: Sequence[LogEntry]) -> str:
+    return f"{len(lines)} clip{'s' if len(lines) != 1 else ''}"
+
+
 def _base64(case: Case) -> Iterator[Found]:
     lines = _handler(case, HandlerStep.BASE64)
     if lines:
@@ -87,7 +91,7 @@ def _base64(case: Case) -> Iterator[Found]:
             evidence=evidence(lines),
             cost=estimated(
                 0.15 * len(lines), 0.01 * len(lines), 0.8 * len(lines),
-                f"{len(lines)} clips × 0.15 s; a clip over the limit is lost altogether", _OWN,
+                f"{_clips(lines)} × 0.15 s; a clip over the limit is lost altogether", _OWN,
             ),
         )  # fmt: skip
 
@@ -100,7 +104,7 @@ def _view(case: Case) -> Iterator[Found]:
             evidence=evidence(lines),
             cost=estimated(
                 0.08 * len(lines), 0.003 * len(lines), 0.42 * len(lines),
-                f"{len(lines)} clips × 0.08 s (20 MB)", _OWN,
+                f"{_clips(lines)} × 0.08 s (20 MB)", _OWN,
             ),
         )  # fmt: skip
 

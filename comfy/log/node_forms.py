@@ -142,6 +142,12 @@ OF_NODES: Final = (
         "EasyCache skipped: 0 unconditional steps: []", by=Printer.WRAPPER,
     ),
     form(
+        "kj-teacache", "a step cache says how many steps it has saved, in a line for each kind", "",
+        r"(\d+) (?:un)?cond steps?\s*$",
+        lambda m: StepsSkippedFact(cache="TeaCache", skipped=int(m[1]), steps=None),
+        "8 cond steps", "8 uncond step", by=Printer.KJNODES,
+    ),
+    form(
         "interpolated", "interpolation has ended", "Comfy-VFI done! ", r"(\d+) frames generated",
         lambda m: InterpolatedFact(frames=int(m[1])),
         "Comfy-VFI done! 161 frames generated", by=Printer.VFI,

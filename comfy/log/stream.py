@@ -76,7 +76,7 @@ class LogStream:
                 if line[:1] == b"{":
                     line = from_json(line)
                 if b"\r" in line:
-                    line = _last_states(line)
+                    line = _last_states(line.rstrip(b"\r"))
                 shape = line.translate(ALIKE)
                 sights = self._shapes.get(shape)
                 if sights is None:
@@ -214,8 +214,8 @@ def _last_states(line: bytes) -> bytes:
         or b"%|" not in piece
         or any(mark in piece for mark in _FIRST_STATES)
     ]
-    if not last.strip() and pieces:
-        kept.append(pieces[-1])
+    if not last.strip() and pieces[-1:] != kept[-1:]:
+        kept.append(pieces[-1])  # a bar that was wiped away
     return b"\r".join((*kept, last))
 
 

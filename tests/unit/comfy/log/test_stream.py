@@ -231,6 +231,14 @@ def test_what_a_shell_wrote_is_read_in_its_encoding(encoding: str) -> None:
     assert facts("\n".join(LINES).encode(encoding)) == PLAIN
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r\r\n"])
+def test_every_line_is_read_once_whatever_ends_it(end: str) -> None:
+    log = end.join([*LINES, BAR, LINES[0]]) + end
+
+    assert [fact for fact in facts(log) if not isinstance(fact, BarFact)] == [*PLAIN, PLAIN[0]]
+    assert [fact.done for fact in facts(log) if isinstance(fact, BarFact)] == [0, 1, 3]
+
+
 def test_encodings_may_be_mixed() -> None:
     log = "Grüße\n".encode("latin-1") + "\n".join(LINES).encode() + b"\nloaded \xff\xfe\x00 got prompt"
 
