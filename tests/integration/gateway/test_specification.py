@@ -72,7 +72,7 @@ def checks_of(label: str, *more: Any) -> list[Any]:
 
 def each_case(operation: Any, mode: GenerationMode, ids: list[str], ask: Callable[[Any], None]) -> None:
     @hypothesis.settings(
-        max_examples=15,
+        max_examples=10,
         database=None,
         derandomize=True,  # the same questions on every machine
         deadline=None,
