@@ -48,15 +48,15 @@ def test_named_jobs_are_canceled_and_queued_anew(gateway: Gateway) -> None:
     assert {gateway.store.get(each).state for each in ids} == {JobState.QUEUED}
 
 
-def test_ten_thousand_jobs_of_a_label_are_canceled_and_others_are_not(gateway: Gateway) -> None:
+def test_more_jobs_of_a_label_than_one_call_takes_are_canceled_and_others_are_not(gateway: Gateway) -> None:
     one = a_job(labels=["batch=7"])
     kept = gateway.store.submit([a_job(labels=["batch=8"]), one])[0].job_id
-    copy_job(gateway.redis, one.job_id, 9_999)
+    copy_job(gateway.redis, one.job_id, 1_199)
 
     done = order(gateway, "cancel", where={"labels": ["batch=7"], "state": "queued"})
 
-    assert done == (10_000, 10_000)
-    assert gateway.store.counts().by_state[JobState.CANCELED] == 10_000
+    assert done == (1_200, 1_200)
+    assert gateway.store.counts().by_state[JobState.CANCELED] == 1_200
     assert gateway.store.get(kept).state is JobState.QUEUED
 
 

@@ -322,3 +322,28 @@ def test_the_fleet_tells_what_a_card_does_holds_and_lacks(gateway: Gateway, page
     assert (class_gib, priority, count) == ("8 GiB", "5", str(len(waiting)))
     assert oldest.endswith(" s")
     assert "fit no worker that lives" in text(page)
+
+
+def test_four_clips_play_in_step_and_a_fifth_is_too_many(
+    gateway: Gateway, worker: HandWorker, page: Page, clip: bytes, tmp_path: Path
+) -> None:
+    for number in range(5):
+        done(gateway, worker, f"Take {number}", clip, tmp_path)
+    search(page, "take", 5)
+    click(page, "Choose all shown")
+    click(page, "Compare")
+    is_shown_as_notice(page, "Choose two to four clips that are done.")
+    page.evaluate("document.querySelector('.clip input').click()")
+    click(page, "Compare")
+    videos = "[...document.querySelectorAll('.compare video')]"
+    page.wait_until(f"{videos}.length === 4 && {videos}.every((each) => each.readyState >= 2)")
+
+    page.evaluate(f"{videos}[2].play()")
+    page.wait_until(f"{videos}.every((each) => !each.paused)")
+    page.evaluate(f"{videos}[1].pause()")
+    page.wait_until(f"{videos}.every((each) => each.paused)")
+    page.evaluate(f"{videos}[3].currentTime = 0.5")
+    page.wait_until(f"{videos}.every((each) => Math.abs(each.currentTime - 0.5) < 0.06)")
+    click(page, "From the start")
+
+    page.wait_until(f"{videos}.every((each) => each.currentTime === 0)")
