@@ -332,7 +332,7 @@ OF_A_PROMPT: Final = (
     ),
     form(
         "partial-old", "the rest of a model streams from host memory in each step", "loaded partially ",
-        rf"(?P<usable>{NUMBER})(?: (?P<loaded>{NUMBER}))? (?P<patches>\d+)\s*$",
+        rf"(?P<usable>{NUMBER})(?: (?P<loaded>{NUMBER}))? (?P<patches>\d+)(?![\d.])",
         _partial,
         "loaded partially 9700.0 9600.5 400", "loaded partially 64.0 12", until="0.3.67",
     ),

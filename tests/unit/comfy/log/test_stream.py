@@ -97,6 +97,27 @@ def test_a_line_says_the_same_in_every_dress(dress: str) -> None:
     assert len(PLAIN) == len(LINES) - 1
 
 
+LEARNED: dict[str, Callable[[int, str], str]] = {
+    "loguru": lambda n, text: f"2026-11-30 04:36:{n:02d}.123 | INFO     | comfy.server:log:42 - {text}",
+    "pm2": lambda n, text: f"0|comfyui  | 2026-11-30 04:36:{n:02d} +00:00: {text}",
+    "a swarm": lambda n, text: f"stack_comfy.1.x8d0k2@node1    | {text}",
+    "syslog, RFC 5424": lambda n, text: f"<14>1 2026-11-30T04:36:{n:02d}Z host comfy 12 - - {text}",
+    "a table": lambda n, text: f'"2026-11-30 04:36:{n:02d}","{text}"',
+    "supervisord": lambda n, text: f"2026-11-30 04:36:{n:02d},123 DEBG 'comfyui' stderr output:\n{text}",
+    "a logger's name": lambda n, text: f"2026-11-30 04:36:{n:02d},123 INFO comfy.worker: {text}",
+    "a frame": lambda n, text: f"│{text}",
+}
+
+
+@pytest.mark.parametrize("dress", LEARNED)
+def test_what_a_machinery_of_somebodys_own_puts_before_each_line_is_learned(dress: str) -> None:
+    lines = [*LINES, "got prompt", "Requested to load WAN21", "Prompt executed in 43.00 seconds"]
+
+    read = facts("\n".join(LEARNED[dress](n, text) for n, text in enumerate(lines)))
+
+    assert read == facts("\n".join(lines))
+
+
 @pytest.mark.parametrize("dress", STAMPED)
 def test_stamps_tell_how_much_time_passed(dress: str) -> None:
     log = "\n".join(DRESSES[dress](n, text) for n, text in enumerate(LINES))
