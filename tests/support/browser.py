@@ -104,6 +104,10 @@ class Page:
         self.said.clear()
         self._ask("Page.navigate", url=address)
 
+    def run_first(self, script: str) -> None:
+        """Run a script in each page that is opened from now on, before its own."""
+        self._ask("Page.addScriptToEvaluateOnNewDocument", source=script)
+
     def set_scheme(self, scheme: str) -> None:
         """Have the machine prefer light or dark."""
         self._ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])

@@ -39,6 +39,8 @@ LOADED = """
 """
 
 
+# A page that nobody looks at asks for no news, which would be counted too.
+UNSEEN = "Object.defineProperty(document, 'hidden', {value: true})"
 MORE = "[...document.querySelectorAll('button')].find((each) => each.textContent === 'More').click()"
 
 
@@ -69,7 +71,9 @@ def test_the_first_sight_of_a_large_farm_reads_what_it_shows_and_no_more(
 ) -> None:
     before = records_read(gateway)
 
-    with opened_page(f"{gateway.url}/") as page:
+    with opened_page("about:blank") as page:
+        page.run_first(UNSEEN)
+        page.open(f"{gateway.url}/")
         page.wait_until(f"document.querySelectorAll('.clip').length === {SHOWN}")
         read = records_read(gateway) - before
         loaded = page.evaluate(LOADED)
@@ -88,8 +92,7 @@ def test_the_first_sight_of_a_large_farm_reads_what_it_shows_and_no_more(
         )
     assert said == []
     assert read == SHOWN
-    # It looks for news beside: of as many as a page has.
-    assert then_read % SHOWN == 0
+    assert then_read == SHOWN
     assert [path for path in asked if path.startswith("/farm/")] == ["/farm/v1/entry", "/farm/v1/jobs"]
     assert sorted(path for path in asked if not path.startswith("/farm/")) == [
         "/",
