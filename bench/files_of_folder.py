@@ -26,7 +26,7 @@ from comfy.rewrites.site import Site
 from comfy.ui.load import load_any
 from comfy.wan.models import GIB
 from comfy.wan.roles import Roles, find_roles
-from tests.support.corpus import bare, shape_of
+from tests.support.corpus import bare
 
 DEFINITIONS: Final = "object_info.json"
 TRUTH: Final = "truth.json"
@@ -124,15 +124,12 @@ def differences(found: Loaded, theirs: Mapping[str, Any], known: Definitions) ->
 
     Left aside are nodes that are said to be read otherwise than an editor does, which takes one value for
     another there; inputs that no definition knows, which a server drops;
-    dates in names of files, which the front end fills in; and the ids of nodes in subgraphs, of which it
-    gives those new ones that occur twice.
+    and dates in names of files, which the front end fills in.
     """
     said = {note.split(" ")[1] for note in found.notes if any(word in note for word in _READ_OTHERWISE)}
     exported = {key: node for key, node in theirs.items() if "class_type" in node}
     ours, theirs = bare(found.graph), bare(exported)
     alone = ours.keys() ^ theirs.keys()
-    if alone and shape_of(found.graph) == shape_of(exported):
-        return []
     odd = [f"{node_id} {(ours.get(node_id) or theirs[node_id])[0]}" for node_id in sorted(alone)]
     for node_id in sorted((ours.keys() & theirs.keys()) - said):
         (class_type, given), (_, wanted) = ours[node_id], theirs[node_id]

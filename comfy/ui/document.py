@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import count
 from typing import Any, Final, NoReturn
 
 from comfy.errors import GraphError, GraphProblem
@@ -16,6 +17,7 @@ from comfy.errors import GraphError, GraphProblem
 INPUT_NODE: Final = "-10"
 OUTPUT_NODE: Final = "-20"
 _PACK: Final = ("cnr_id", "aux_id", "ver")  # the pack's name in the registry, or its repository; its version
+_LONGEST_ID: Final = 16  # digits, as far as JavaScript counts
 MOST_NODES: Final = 10_000  # notes and reroutes included; the largest public workflows have some hundreds
 
 
@@ -98,12 +100,11 @@ def read_document(raw: Mapping[str, Any]) -> Document:
     Raises:
         GraphError: it has too many nodes, or a node or a link that cannot be read.
     """
-    definitions = raw.get("definitions")
-    listed = definitions.get("subgraphs") if isinstance(definitions, Mapping) else None
-    subgraphs = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
-    count = sum(len(_list(each.get("nodes"))) for each in (raw, *subgraphs))
-    if count > MOST_NODES:
-        fail("too_many_nodes", f"the workflow has {count} nodes, the limit is {MOST_NODES}")
+    subgraphs = _defined(raw)
+    total = sum(len(_list(each.get("nodes"))) for each in (raw, *subgraphs))
+    if total > MOST_NODES:
+        fail("too_many_nodes", f"the workflow has {total} nodes, the limit is {MOST_NODES}")
+    raw, *subgraphs = _with_ids_of_their_own([raw, *subgraphs])
     extra = raw.get("extra")
     groups = extra.get("groupNodes") if isinstance(extra, Mapping) else None
     return Document(
@@ -111,6 +112,73 @@ def read_document(raw: Mapping[str, Any]) -> Document:
         subgraphs={str(each.get("id")): _sheet(each) for each in subgraphs},
         group_nodes=groups if isinstance(groups, Mapping) else {},
     )
+
+
+def _defined(raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    definitions = raw.get("definitions")
+    listed = definitions.get("subgraphs") if isinstance(definitions, Mapping) else None
+    return [each for each in _list(listed) if isinstance(each, Mapping)]
+
+
+def _with_ids_of_their_own(levels: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The levels with another id for each node of a subgraph whose id occurs before, as the editor gives it.
+
+    Source: ComfyUI's frontend, ``deduplicateClonedSubgraphNodeIds``.
+    """
+    taken: set[str] = set()
+    last = levels[0].get("last_node_id")
+    last = last if isinstance(last, int) else 0
+    renamed: dict[str, dict[str, int]] = {}
+    for rank, level in enumerate(levels):
+        own: dict[str, int] = {}
+        for node_id in dict.fromkeys(str(each.get("id")) for each in _nodes(level)):
+            if rank and node_id in taken:
+                last = next(number for number in count(last + 1) if str(number) not in taken)
+                own[node_id] = last
+            elif node_id.isdecimal() and len(node_id) < _LONGEST_ID:
+                last = max(last, int(node_id))
+            taken.add(str(own.get(node_id, node_id)))
+        renamed[str(level.get("id"))] = own
+    if not any(renamed.values()):
+        return list(levels)
+    return [_renumbered(level, renamed[str(level.get("id"))], renamed) for level in levels]
+
+
+def _renumbered(
+    level: Mapping[str, Any], own: Mapping[str, int], of: Mapping[str, Mapping[str, int]]
+) -> Mapping[str, Any]:
+    def now(node_id: Any) -> Any:
+        return own.get(str(node_id), node_id)
+
+    nodes = [
+        {**each, "id": now(each.get("id")), **_proxied(each, of.get(str(each.get("type")), {}))}
+        if isinstance(each, Mapping)
+        else each
+        for each in _list(level.get("nodes"))
+    ]
+    links = [
+        {**each, "origin_id": now(each.get("origin_id")), "target_id": now(each.get("target_id"))}
+        if isinstance(each, Mapping)
+        else each
+        for each in _list(level.get("links"))
+    ]
+    return {**level, "nodes": nodes, "links": links}
+
+
+def _proxied(node: Mapping[str, Any], within: Mapping[str, int]) -> dict[str, Any]:
+    """What a subgraph's own node says of widgets inside, by the ids that these have now."""
+    properties = node.get("properties")
+    if not within or not isinstance(properties, Mapping):
+        return {}
+    proxies = [
+        [str(within.get(str(each[0]), each[0])), *each[1:]] if isinstance(each, list) and each else each
+        for each in _list(properties.get("proxyWidgets"))
+    ]
+    return {"properties": {**properties, "proxyWidgets": proxies}}
+
+
+def _nodes(level: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [each for each in _list(level.get("nodes")) if isinstance(each, Mapping)]
 
 
 def fail(kind: str, message: str, *, node_id: str | None = None, class_type: str | None = None) -> NoReturn:

@@ -157,7 +157,7 @@ def test_a_primitive_does_not_reach_across_the_border_of_a_subgraph() -> None:
     sheet.link(1, 0, 5, 0)
     sheet.link(2, 0, 5, 1)
 
-    assert converted(sheet.saved(a_subgraph()))["5:1"]["inputs"]["scale_by"] == 2.0
+    assert converted(sheet.saved(a_subgraph()))["5:11"]["inputs"]["scale_by"] == 2.0
 
 
 @pytest.mark.parametrize(
@@ -197,14 +197,14 @@ def test_a_bypassed_source_leaves_its_reader_without_the_input() -> None:
 def a_subgraph(*, inner_prefix: str = "inner") -> dict[str, Any]:
     inner = Sheet()
     inner.node(
-        1, "ImageScaleBy", "lanczos", 2.0, inputs=("image:IMAGE", "scale_by:FLOAT:w"), outputs=("IMAGE",)
+        11, "ImageScaleBy", "lanczos", 2.0, inputs=("image:IMAGE", "scale_by:FLOAT:w"), outputs=("IMAGE",)
     )
-    inner.node(2, "SaveImage", inner_prefix, inputs=("images:IMAGE", "filename_prefix:STRING:w"))
-    inner.link(-10, 0, 1, 0)
-    inner.link(-10, 1, 1, 1)
-    inner.link(-10, 2, 2, 1)
-    inner.link(1, 0, 2, 0)
-    inner.link(1, 0, -20, 0)
+    inner.node(12, "SaveImage", inner_prefix, inputs=("images:IMAGE", "filename_prefix:STRING:w"))
+    inner.link(-10, 0, 11, 0)
+    inner.link(-10, 1, 11, 1)
+    inner.link(-10, 2, 12, 1)
+    inner.link(11, 0, 12, 0)
+    inner.link(11, 0, -20, 0)
     return inner.subgraph("upscale", ("image:IMAGE", "factor:FLOAT", "prefix:STRING"), ("IMAGE",))
 
 
@@ -221,36 +221,36 @@ def with_subgraph(*values: Any, mode: int = 0, **more: Any) -> dict[str, Any]:
 def test_a_subgraph_is_opened_and_its_nodes_get_the_path_as_id() -> None:
     graph = converted(with_subgraph(1.5, "faced"))
 
-    assert set(graph) == {"1", "9", "5:1", "5:2"}
-    assert graph["5:1"]["inputs"] == {"upscale_method": "lanczos", "scale_by": 1.5, "image": ["1", 0]}
-    assert graph["5:2"]["inputs"] == {"filename_prefix": "faced", "images": ["5:1", 0]}
-    assert graph["9"]["inputs"]["images"] == ["5:1", 0]
+    assert set(graph) == {"1", "9", "5:11", "5:12"}
+    assert graph["5:11"]["inputs"] == {"upscale_method": "lanczos", "scale_by": 1.5, "image": ["1", 0]}
+    assert graph["5:12"]["inputs"] == {"filename_prefix": "faced", "images": ["5:11", 0]}
+    assert graph["9"]["inputs"]["images"] == ["5:11", 0]
     assert validate(graph, _KNOWN).ok
 
 
 def test_without_values_on_its_face_a_subgraph_uses_those_inside() -> None:
     graph = converted(with_subgraph())
 
-    assert graph["5:1"]["inputs"]["scale_by"] == 2.0
-    assert graph["5:2"]["inputs"]["filename_prefix"] == "inner"
+    assert graph["5:11"]["inputs"]["scale_by"] == 2.0
+    assert graph["5:12"]["inputs"]["filename_prefix"] == "inner"
 
 
 def test_values_on_a_subgraphs_face_are_named_by_its_proxies_when_these_say_so() -> None:
-    proxies = {"proxyWidgets": [["2", "filename_prefix"], ["-1", "prefix"], ["-1", "factor"]]}
+    proxies = {"proxyWidgets": [["12", "filename_prefix"], ["-1", "prefix"], ["-1", "factor"]]}
 
     graph = converted(with_subgraph("ignored", "faced", 3.0, properties=proxies))
 
-    assert graph["5:1"]["inputs"]["scale_by"] == 3.0
-    assert graph["5:2"]["inputs"]["filename_prefix"] == "faced"
+    assert graph["5:11"]["inputs"]["scale_by"] == 3.0
+    assert graph["5:12"]["inputs"]["filename_prefix"] == "faced"
 
 
 def test_the_face_of_a_subgraph_is_as_its_own_node_says_whatever_a_reroute_inside_calls_a_widget() -> None:
     inner = Sheet()
     inner.node(3, "Reroute", inputs=("value:*:w",), outputs=("IMAGE",))
-    inner.node(1, "ImageScaleBy", "lanczos", 2.0, inputs=("image:IMAGE", "scale_by:FLOAT:w"))
+    inner.node(11, "ImageScaleBy", "lanczos", 2.0, inputs=("image:IMAGE", "scale_by:FLOAT:w"))
     inner.link(-10, 0, 3, 0)
-    inner.link(3, 0, 1, 0)
-    inner.link(-10, 1, 1, 1)
+    inner.link(3, 0, 11, 0)
+    inner.link(-10, 1, 11, 1)
     sheet = Sheet()
     picture(sheet)
     sheet.node(5, "upscale", 1.5, inputs=("image:IMAGE", "factor:FLOAT:w"))
@@ -258,7 +258,7 @@ def test_the_face_of_a_subgraph_is_as_its_own_node_says_whatever_a_reroute_insid
 
     graph = converted(sheet.saved(inner.subgraph("upscale", ("image:IMAGE", "factor:FLOAT"), ())))
 
-    assert graph["5:1"]["inputs"] == {"upscale_method": "lanczos", "scale_by": 1.5, "image": ["1", 0]}
+    assert graph["5:11"]["inputs"] == {"upscale_method": "lanczos", "scale_by": 1.5, "image": ["1", 0]}
 
 
 def test_a_bypassed_subgraph_is_a_wire() -> None:
@@ -289,9 +289,25 @@ def test_subgraphs_nest_and_links_cross_every_border() -> None:
 
     graph = converted(sheet.saved(outer, a_subgraph()))
 
-    assert graph["7:3:1"]["inputs"]["image"] == ["1", 0]
-    assert graph["7:3:1"]["inputs"]["scale_by"] == ["2", 0]
-    assert graph["9"]["inputs"]["images"] == ["7:3:1", 0]
+    assert graph["7:3:11"]["inputs"]["image"] == ["1", 0]
+    assert graph["7:3:11"]["inputs"]["scale_by"] == ["2", 0]
+    assert graph["9"]["inputs"]["images"] == ["7:3:11", 0]
+
+
+def test_a_node_of_a_subgraph_whose_id_occurs_before_gets_the_next_one_as_in_the_editor() -> None:
+    sheet = Sheet()
+    picture(sheet)  # nodes 1 and 9
+    proxies = {"proxyWidgets": [["11", "scale_by"]]}
+    for number, name in ((5, "first"), (6, "second")):
+        sheet.node(number, name, 3.0, inputs=("image:IMAGE",), outputs=("IMAGE",), properties=proxies)
+        sheet.link(1, 0, number, 0)
+    inner = {name: {**a_subgraph(), "id": name} for name in ("first", "second")}
+
+    graph = converted({**sheet.saved(*inner.values()), "last_node_id": 9})
+
+    assert set(graph) == {"1", "9", "5:11", "5:12", "6:13", "6:14"}
+    assert graph["6:14"]["inputs"]["images"] == ["6:13", 0]
+    assert graph["6:13"]["inputs"]["image"] == ["1", 0]
 
 
 def test_one_subgraph_used_twice_makes_two_sets_of_nodes() -> None:
@@ -303,7 +319,7 @@ def test_one_subgraph_used_twice_makes_two_sets_of_nodes() -> None:
 
     graph = converted(sheet.saved(a_subgraph()))
 
-    assert (graph["5:1"]["inputs"]["scale_by"], graph["6:1"]["inputs"]["scale_by"]) == (5.0, 6.0)
+    assert (graph["5:11"]["inputs"]["scale_by"], graph["6:11"]["inputs"]["scale_by"]) == (5.0, 6.0)
 
 
 @pytest.mark.parametrize(("setter", "getter"), [("SetNode", "GetNode"), ("easy setNode", "easy getNode")])
