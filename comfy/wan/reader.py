@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -123,16 +124,18 @@ class Reader:
         return None
 
     def _cast(self, node_id: str, name: str, value: Any) -> Any:
-        """A number that stands as text, as the number that ComfyUI takes it for."""
+        """A number that stands as text, as the number that ComfyUI takes it for; what is none stays text."""
         if not isinstance(value, str):
             return value
         known = self._definition(node_id)
         wanted = known.input(name) if known is not None else None
         kind = wanted.kind if wanted is not None else ""
         try:
-            return int(value) if kind == "INT" else float(value) if kind == "FLOAT" else value
+            number = int(value) if kind == "INT" else float(value) if kind == "FLOAT" else None
         except ValueError:
             return value
+        # "NaN" and "1e999" are numbers of Python's that nobody can reckon with, and JSON cannot say.
+        return value if number is None or not math.isfinite(number) else number
 
     def value(self, node_id: str, input_name: str) -> Any:
         """What an input gets; None when it is missing or not known before the graph runs."""

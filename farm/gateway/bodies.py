@@ -20,6 +20,7 @@ from comfy.wan.parameters import read_number
 from farm.gateway.refusals import Refusal, bad_request
 
 _SLOWEST_BYTES_PER_S: Final = 1 << 10
+_SEVERAL: Final = frozenset({"label"})  # words of a query of which each holds
 _LONGEST_ONCE: Final = 255
 _DRAINED_BYTES: Final = 64 << 20
 _DRAINED_S: Final = 2.0
@@ -96,14 +97,18 @@ def check_query(request: Request, known: Collection[str]) -> None:
     """Refuse a question that would be answered as if a part of it were not there.
 
     Raises:
-        Refusal: a word of the query is not among those that are known, or says nothing.
+        Refusal: a word of the query is not among those that are known, says nothing, or stands there twice.
     """
+    seen = set()
     for name, value in request.query_params.multi_items():
         if name not in known:
             takes = f"there are {', '.join(known)}" if known else "this call takes none"
             raise bad_request(f"there is no {name[:64]!r} in a query here; {takes}", param=name[:64])
         if not value:
             raise bad_request(f"{name} is empty; leave it out", param=name)
+        if name in seen and name not in _SEVERAL:
+            raise bad_request(f"{name} stands there more than once", param=name)
+        seen.add(name)
 
 
 def once_of(request: Request) -> str | None:

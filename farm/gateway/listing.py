@@ -60,8 +60,11 @@ async def _ordered(visit: Visit, order: Callable[[Sequence[JobRecord]], Awaitabl
     cursor = None
     if set(body) == {"ids"}:
         jobs = await _named(visit, body["ids"])
-    elif "where" in body and not set(body) - {"where", "cursor"}:
-        filters = _filters_of_body(object_of(body, "where"))
+    elif "where" in body and not set(body) - {"where", "all", "cursor"}:
+        where = object_of(body, "where")
+        filters = _filters_of_body(where)
+        if not any(where.values()) and body.get("all") is not True:
+            raise bad_request('that where holds for every job: send "all": true with it if all are meant')
         found = await visit.tenancy.page(**filters, limit=_PART, cursor=_cursor(body.get("cursor")))
         jobs, cursor = found.jobs, found.next_cursor
     else:

@@ -148,7 +148,7 @@ export async function clips({ query, signal }) {
 
   function whereAll() {
     const { label, ...others } = wanted();
-    return { where: { ...others, labels: label ? [label] : [] } };
+    return { where: { ...others, labels: label ? [label] : [] }, all: true };
   }
 
   async function cancelAll() {

@@ -83,7 +83,10 @@ BAD: dict[str, dict[str, Any]] = {
     "labels that are no list": {"where": {"labels": "night"}},
     "a label that is no text": {"where": {"labels": [1]}},
     "words that are no text": {"where": {"search": ["x"]}},
-    "a cursor that is none": {"where": {}, "cursor": 7},
+    "a cursor that is none": {"where": {}, "all": True, "cursor": 7},
+    "every job, and nobody said so": {"where": {}},
+    "every job, by filters that are empty": {"where": {"labels": [], "search": ""}},
+    "every job, said in another way": {"where": {}, "all": "yes"},
 }
 
 
