@@ -123,8 +123,8 @@ def differences(found: Loaded, theirs: Mapping[str, Any], known: Definitions) ->
     """Where a server would run something else than the front end's export.
 
     Left aside are nodes that are said to be read otherwise than an editor does, which takes one value for
-    another there; inputs that no definition knows, which a server drops;
-    and dates in names of files, which the front end fills in.
+    another there; inputs that no definition knows, which a server drops; and dates in names of files, which
+    the front end fills in.
     """
     said = {note.split(" ")[1] for note in found.notes if any(word in note for word in _READ_OTHERWISE)}
     exported = {key: node for key, node in theirs.items() if "class_type" in node}

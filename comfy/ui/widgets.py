@@ -146,7 +146,7 @@ def read_widgets(node: NodeDef, saved: Saved, others: Callable[[], Sequence[Node
         raise ShiftedValuesError(doubts[0], reading, listed(saved.values))
     if told is None or not _is_of_another_version(reading, told):
         found = _settled(reading, listed(saved.values))
-        return Widgets(values=found.values, notes=(*_missing_notes(reading), *found.notes))
+        return Widgets(values=found.values, notes=(*_missing_notes(reading, saved), *found.notes))
     renamed = list(_by_name(node, told))
     if not all(each.fits for each in renamed) and all(each.fits for each in reading):
         return _settled(reading, listed(saved.values))
@@ -233,10 +233,12 @@ def _is_of_another_version(reading: Sequence[_Read], told: Mapping[str, Any]) ->
     return not all(each.fits for each in reading) or given != set(list(told)[: len(given)])
 
 
-def _missing_notes(reading: Sequence[_Read]) -> Iterator[str]:
+def _missing_notes(reading: Sequence[_Read], saved: Saved) -> Iterator[str]:
     missing = [each.name for each in reading if not each.given and not _is_unsaved(each.wanted)]
     if missing and len(missing) < len(reading):
         yield f"the file ends before these values, so they are a new node's: {', '.join(missing)}"
+    elif shown := [name for name in missing if name not in saved.linked]:
+        yield f"the file has no value of it, so they are a new node's: {', '.join(shown)}"
 
 
 def _version_note(reading: Sequence[_Read], told: Mapping[str, Any]) -> str:

@@ -78,6 +78,16 @@ def test_a_value_that_the_file_itself_names_is_taken_as_the_server_casts_it() ->
         widget_values(node, [512, 64, 81])
 
 
+@pytest.mark.parametrize("saved", [None, []])
+def test_a_node_of_which_the_file_has_no_value_is_said(saved: Any) -> None:
+    read = read_widgets(_KNOWN["EmptyImage"], Saved(values=saved))
+
+    assert read.values == {"width": 512, "height": 512, "batch_size": 1, "color": 0}
+    assert read.notes == (
+        "the file has no value of it, so they are a new node's: width, height, batch_size, color",
+    )
+
+
 def test_a_seed_without_a_control_is_said_to_be_a_programs() -> None:
     read = read_widgets(_KNOWN["KSampler"], Saved(values=[42, 20, 3.5, "euler", "simple", 1.0]))
 
