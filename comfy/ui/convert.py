@@ -152,11 +152,11 @@ def _converted(
 
 
 def _with_shared_values(graph: Graph, own: Mapping[str, Mapping[str, Any]]) -> Graph:
-    """Give every input that shares another's widget its value."""
-    for node in graph.values():
+    """Give every input that shares another's widget its value; its own, where that one has none."""
+    for node_id, node in graph.items():
         for name, value in list(node["inputs"].items()):
             if isinstance(value, SameAs):
-                shared = own.get(value.node_id, {}).get(value.input_name)
+                shared = own.get(value.node_id, {}).get(value.input_name, own[node_id].get(name))
                 if shared is None:
                     del node["inputs"][name]
                 else:

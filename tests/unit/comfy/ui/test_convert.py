@@ -261,6 +261,21 @@ def test_the_face_of_a_subgraph_is_as_its_own_node_says_whatever_a_reroute_insid
     assert graph["5:11"]["inputs"] == {"upscale_method": "lanczos", "scale_by": 1.5, "image": ["1", 0]}
 
 
+def test_a_widget_that_hangs_on_a_subgraph_which_leads_nowhere_keeps_its_own_value() -> None:
+    inner = Sheet()
+    inner.node(3, "Reroute", inputs=("value:*:w",), outputs=("INT",))
+    inner.link(-10, 0, 3, 0)
+    inner.link(3, 0, -20, 0)
+    sheet = Sheet()
+    sheet.node(1, "EmptyImage", 64, 48, 1, 0, inputs=("width:INT:w",), outputs=("IMAGE",))
+    sheet.node(5, "wire", inputs=("value:INT",), outputs=("INT",))
+    sheet.link(5, 0, 1, 0)
+
+    graph = converted(sheet.saved(inner.subgraph("wire", ("value:INT",), ("INT",))))
+
+    assert graph["1"]["inputs"]["width"] == 64
+
+
 def test_a_bypassed_subgraph_is_a_wire() -> None:
     graph = converted(with_subgraph(mode=4))
 
