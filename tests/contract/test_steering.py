@@ -9,6 +9,7 @@ from farm.store.base import Claim, Refused
 from tests.support.jobs import QUEUE, a_result, an_error
 from tests.support.shop import Shop
 from tests.support.valkey import eventually
+from worker.jobs.waiting import paused_s
 
 UNKNOWN = "0" * 32
 
@@ -47,6 +48,19 @@ def test_a_paused_job_is_not_given_to_a_worker_and_a_resumed_one_goes_first(shop
     assert shop.store.get(paused).paused_at is None
     claimed(shop, paused)
     assert shop.store.get(other).state is JobState.QUEUED
+
+
+def test_events_of_a_job_tell_how_long_it_was_paused(shop: Shop) -> None:
+    job_id = shop.submit()
+    shop.store.pause([job_id])
+    shop.store.resume([job_id])
+    claimed(shop, job_id)
+
+    _, paused, resumed, _ = shop.store.events(job_id)
+
+    later = resumed.at + timedelta(seconds=1)
+    assert paused_s(shop.store.events(job_id), until=later) == (resumed.at - paused.at).total_seconds()
+    assert (paused.data["reason"], resumed.data["reason"]) == ("paused", "resumed")
 
 
 def test_no_sweep_announces_a_paused_job(hasty: Shop) -> None:

@@ -35,9 +35,11 @@ def paused_s(events: Iterable[JobEvent], *, until: datetime) -> float:
     """Between each "paused" and what came next, whether it was resumed, canceled or claimed."""
     total, since = 0.0, None
     for event in events:
-        if event.kind is not EventKind.STATE or event.at > until:
+        if event.kind is not EventKind.STATE:
             continue
         if since is not None:
-            total += (event.at - since).total_seconds()
+            total += (min(event.at, until) - since).total_seconds()
+        if event.at > until:
+            break
         since = event.at if event.data.get("reason") == "paused" else None
     return total
