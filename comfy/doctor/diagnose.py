@@ -26,10 +26,11 @@ from comfy.doctor.report import (
     Status,
 )
 from comfy.doctor.rule import Case
-from comfy.doctor.timeline import models_of, phases_of, samplers_of, wait_s
+from comfy.doctor.timeline import doubts_of, models_of, phases_of, samplers_of, wait_s
 from comfy.doctor.times import SAMPLINGS, JobTimes
 from comfy.doctor.times import phases_of as phases_by_times
 from comfy.doctor.times import wall as wall_by_times
+from comfy.doctor.words import numbers_words
 from comfy.log.facts import (
     AttentionFact,
     DeviceFact,
@@ -41,11 +42,13 @@ from comfy.log.facts import (
 )
 from comfy.log.stream import Log, LogStream
 from comfy.wan.pace_book import PaceBook
+from comfy.words import seconds_words
 
 _WORST_FIRST: Final = list(Severity)
 _MUCH_UNEXPLAINED: Final = 0.2  # of the wall time
 _LEAST_UNEXPLAINED_S: Final = 5.0
 _LONGEST_ERROR: Final = 300  # characters
+_MOST_DOUBTS: Final = 3  # prompts
 
 
 def diagnose(
@@ -72,7 +75,7 @@ def diagnose(
         paces: what jobs took on this farm, which counts for more than published times.
     """
     record = read_record(LogStream(log))
-    prompts = tuple(_prompt(run) for run in record.runs)
+    prompts = tuple(_prompt(run, record) for run in record.runs)
     if times is not None:
         prompts = _with_times(prompts, times)
     if failure:
@@ -127,14 +130,10 @@ def _findings(case: Case) -> tuple[Finding, ...]:
     )
 
 
-def _prompt(run: Run) -> PromptReport:
+def _prompt(run: Run, record: Record) -> PromptReport:
     failed = run.last(NodeFailedFact)
-    waited = wait_s(run)
-    waiting = (
-        [PhaseTime(phase=Phase.WAITING, seconds=round(waited, 3), source="stamps")]
-        if waited and waited > 0
-        else []
-    )
+    waited = wait_s(run, record.runs)
+    waiting = [PhaseTime(phase=Phase.WAITING, seconds=round(waited, 3), source="stamps")] if waited else []
     wall_s = run.seconds
     return PromptReport(
         number=run.number,
@@ -225,17 +224,8 @@ def _server(record: Record) -> Server:
 
 
 def _questions(case: Case) -> Iterator[Question]:
-    prompts = [prompt for prompt in case.prompts if prompt.samplers]
-    for prompt in case.prompts:
-        rest = sum(phase.seconds for phase in prompt.phases if phase.phase is Phase.UNEXPLAINED)
-        if rest > _LEAST_UNEXPLAINED_S and rest > _MUCH_UNEXPLAINED * (prompt.wall_s or rest):
-            yield Question(
-                what=f"prompt {prompt.number}: {rest:.0f} s are unexplained: loading, text, VAE, "
-                "interpolation and encoding are not told apart",
-                decides="the same log with stamps: `docker logs -t`, `kubectl logs --timestamps`, or a "
-                "second `--verbose DETAIL FILE` of ComfyUI since 0.30; or the job through the farm",
-            )
-    if prompts and case.forecast is None:
+    yield from _of_time(case)
+    if any(prompt.samplers for prompt in case.prompts) and case.forecast is None:
         missing = [
             *(["the graph (--graph FILE)"] if case.work is None else []),
             *(["the card (--card NAME)"] if not case.gpu else []),
@@ -248,3 +238,39 @@ def _questions(case: Case) -> Iterator[Question]:
             what="how ComfyUI was started: version, card, VRAM state, attention",
             decides="the log from its first line on",
         )
+
+
+def _of_time(case: Case) -> Iterator[Question]:
+    """Where the seconds went of prompts of which it is not told: each reason once, for all its prompts."""
+    doubted: dict[int, tuple[str, ...]] = {}
+    if case.times is None:
+        doubted = {run.number: doubts for run in case.runs if (doubts := doubts_of(run))}
+    for number, doubts in list(doubted.items())[:_MOST_DOUBTS]:
+        yield Question(
+            what=f"prompt {number}: {' and '.join(doubts)} were not believed",
+            decides="one server's log alone, stamped as its lines are printed by a clock that is not set; "
+            "or the job through the farm",
+        )
+    if len(doubted) > _MOST_DOUBTS:
+        yield Question(
+            what=f"{len(doubted) - _MOST_DOUBTS} more prompts have stamps or bars that were not believed",
+            decides="the same",
+        )
+    dark = {
+        prompt.number: rest
+        for prompt in case.prompts
+        if prompt.number not in doubted and (rest := _much_unexplained(prompt))
+    }
+    if dark:
+        yield Question(
+            what=f"{numbers_words(list(dark))}: {seconds_words(sum(dark.values()))} are unexplained: "
+            "loading, text, VAE, interpolation and encoding are not told apart",
+            decides="the same log with stamps: `docker logs -t`, `kubectl logs --timestamps`, or a "
+            "second `--verbose DETAIL FILE` of ComfyUI since 0.30; or the job through the farm",
+        )
+
+
+def _much_unexplained(prompt: PromptReport) -> float:
+    rest = sum(phase.seconds for phase in prompt.phases if phase.phase is Phase.UNEXPLAINED)
+    is_much = rest > _LEAST_UNEXPLAINED_S and rest > _MUCH_UNEXPLAINED * (prompt.wall_s or rest)
+    return rest if is_much else 0.0

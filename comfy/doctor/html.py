@@ -7,7 +7,14 @@ from html import escape
 from typing import Final
 
 from comfy.doctor.report import Evidence, Finding, Phase, PhaseTime, PromptReport, Report
-from comfy.doctor.words import after_words, cost_words, evidence_words, wall_of, worth_showing
+from comfy.doctor.words import (
+    after_words,
+    cost_words,
+    evidence_words,
+    left_out_words,
+    wall_of,
+    worth_showing,
+)
 from comfy.words import seconds_words
 
 _MOST_PROMPTS: Final = 20
@@ -70,9 +77,8 @@ def _body(report: Report) -> Iterator[str]:
     shown = worth_showing(report, _MOST_PROMPTS)
     for prompt in shown:
         yield from _prompt(prompt)
-    left_out = len(report.prompts) + report.prompts_left_out - len(shown)
-    if left_out:
-        yield f'<p class="faint">{left_out} shorter prompts are not shown.</p>'
+    if hidden := left_out_words(report, shown):
+        yield f'<p class="faint">{hidden}.</p>'
     yield "<h2>Findings</h2>" if report.findings else "<h2>No findings</h2>"
     for finding in report.findings:
         yield _finding(finding, report)

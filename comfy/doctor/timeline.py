@@ -6,11 +6,13 @@ both: the time between two lines belongs to what the earlier one has begun, or t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Final
 
 from comfy.doctor.record import Run
 from comfy.doctor.report import ModelUse, Phase, PhaseTime, Sampler
+from comfy.doctor.times import filled
 from comfy.log.entry import LogEntry
 from comfy.log.facts import (
     BarFact,
@@ -25,9 +27,12 @@ from comfy.log.facts import (
     VaeFact,
     WeightsFact,
 )
+from comfy.words import seconds_words
 
 _ENDS_LOADING: Final = (WeightsFact, TextEncoderFact, VaeFact, GgufFact, ModelLoadedFact, DownloadFact)
 _CLOCK_S: Final = 1.5  # what a clock of whole seconds may be off
+_STAMPS_OFF_S: Final = 3.0
+_STAMPS_OFF_PART: Final = 0.05  # of the prompt's own time
 
 
 def models_of(run: Run) -> tuple[ModelUse, ...]:
@@ -105,27 +110,75 @@ def _sampler(bar: BarFact, first_s: float | None, model: str) -> Sampler:
 
 def phases_of(run: Run) -> tuple[PhaseTime, ...]:
     """Where its seconds went; they add up to what ComfyUI says it took."""
+    return _read(run)[0]
+
+
+def doubts_of(run: Run) -> tuple[str, ...]:
+    """What its lines tell of time and contradict each other in, in words: that was not believed."""
+    return _read(run)[1]
+
+
+def _read(run: Run) -> tuple[tuple[PhaseTime, ...], tuple[str, ...]]:
+    """What ComfyUI says that a prompt took is its own clock's, which nobody sets: it counts first."""
     wall_s = run.seconds
     samplers = list(_samplers(run))
     found = _sampling_phases([sampler for _, sampler in samplers])
-    if _is_stamped(run):
-        found += [
-            PhaseTime(phase=phase, seconds=round(seconds, 3), source="stamps")
-            for phase, seconds in _by_stamps(run, {entry.number: each for entry, each in samplers}).items()
-            if seconds > 0
-        ]
-        found = sorted(found, key=lambda each: list(Phase).index(each.phase))
     if wall_s is None:
-        return tuple(found)
-    rest = round(wall_s - sum(phase.seconds for phase in found), 3)
-    return (*found, PhaseTime(phase=Phase.UNEXPLAINED, seconds=rest, source="rest"))
+        return tuple(found), ()
+    doubts = []
+    barred_s = sum(phase.seconds for phase in found)
+    if barred_s > wall_s + _off_s(wall_s):
+        doubts.append(f"bars of {seconds_words(barred_s)} in a prompt of {seconds_words(wall_s)}")
+        found, samplers = [], []
+    if _is_stamped(run):
+        by_stamps = _stamp_phases(run, {entry.number: each for entry, each in samplers})
+        doubt = _doubt_of_stamps(run, wall_s)
+        if not doubt and sum(each.seconds for each in (*found, *by_stamps)) > wall_s + _off_s(wall_s):
+            doubt = "stamps that leave the bars no time"
+        if doubt:
+            doubts.append(doubt)
+        else:
+            found = sorted([*found, *by_stamps], key=lambda each: list(Phase).index(each.phase))
+    return filled(found, wall_s), tuple(doubts)
 
 
-def wait_s(run: Run) -> float | None:
-    """How long it stood in ComfyUI's queue, by stamps."""
-    queued_s = run.queued.at_s if run.queued is not None else None
-    began_s = run.began.at_s if run.began is not None else None
-    return began_s - queued_s if queued_s is not None and began_s is not None else None
+def _off_s(wall_s: float) -> float:
+    """What clocks of one prompt may differ by, and a log's lines lie in the buffer of whoever stamps them."""
+    return max(_STAMPS_OFF_S, _STAMPS_OFF_PART * wall_s)
+
+
+def _doubt_of_stamps(run: Run, wall_s: float) -> str:
+    """Why the stamps are not believed: their clock was set meanwhile, or they tell when a line was copied."""
+    ends = [each.at_s for each in (run.began, run.done) if each is not None and each.at_s is not None]
+    inner = [entry.at_s for entry in run.entries if entry.at_s is not None]
+    stamps = [*ends[:-1], *inner, *ends[-1:]]
+    back_s = max((a - b for a, b in pairwise(stamps)), default=0.0)
+    if back_s > _off_s(wall_s):
+        return f"stamps that go back by {seconds_words(back_s)}"
+    # Before its first line a prompt is checked, and that is not of its time.
+    longest, shortest = stamps[-1] - inner[0], stamps[-1] - stamps[0]
+    if longest > wall_s + _off_s(wall_s):
+        return f"stamps {seconds_words(longest)} apart in a prompt of {seconds_words(wall_s)}"
+    if len(ends) == 2 and shortest < wall_s - _off_s(wall_s):
+        return f"stamps {seconds_words(shortest)} apart in a prompt of {seconds_words(wall_s)}"
+    return ""
+
+
+def wait_s(run: Run, others: Iterable[Run]) -> float | None:
+    """How long it stood in ComfyUI's queue, by stamps.
+
+    Args:
+        others: the prompts that may have run meanwhile.
+    """
+    queued, began = run.queued, run.began
+    if queued is None or began is None or queued.at_s is None or began.at_s is None:
+        return None
+    meanwhile = (
+        each for each in others if each.done is not None and queued.number < each.done.number <= began.number
+    )
+    if began.at_s < queued.at_s or any(map(doubts_of, meanwhile)):
+        return None
+    return began.at_s - queued.at_s
 
 
 def _sampling_phases(samplers: list[Sampler]) -> list[PhaseTime]:
@@ -149,6 +202,14 @@ def _is_stamped(run: Run) -> bool:
     stamps = {entry.at_s for entry in run.entries if entry.at_s is not None}
     # One stamp for all is that of whoever copied the log.
     return run.done is not None and run.done.at_s is not None and len(stamps) > 1
+
+
+def _stamp_phases(run: Run, samplers: dict[int, Sampler]) -> list[PhaseTime]:
+    return [
+        PhaseTime(phase=phase, seconds=round(seconds, 3), source="stamps")
+        for phase, seconds in _by_stamps(run, samplers).items()
+        if seconds > 0
+    ]
 
 
 def _by_stamps(run: Run, samplers: dict[int, Sampler]) -> dict[Phase, float]:

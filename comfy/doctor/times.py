@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from comfy.doctor.report import Phase, PhaseTime
@@ -107,10 +107,19 @@ def phases_of(times: JobTimes, others: Iterable[PhaseTime] = ()) -> tuple[PhaseT
     found.append(_of("publish", Phase.PUBLISHING, times))
     known = [phase for phase in found if phase is not None]
     wall_s = wall(times)
-    if wall_s is None:
-        return tuple(known)
-    rest = wall_s - sum(phase.seconds for phase in known)
-    return (*known, PhaseTime(phase=Phase.UNEXPLAINED, seconds=round(rest, 4), source="rest"))
+    return tuple(known) if wall_s is None else filled(known, wall_s)
+
+
+def filled(known: Sequence[PhaseTime], wall_s: float) -> tuple[PhaseTime, ...]:
+    """The phases and what nobody knows, which add up to the wall time.
+
+    Two clocks may count a little more than there was: then each phase is shortened by as large a part.
+    """
+    whole = sum(phase.seconds for phase in known)
+    part = min(wall_s / whole, 1.0) if whole > 0 else 1.0
+    fitting = [replace(each, seconds=round(each.seconds * part, 4)) for each in known]
+    rest = round(max(wall_s - sum(phase.seconds for phase in fitting), 0.0), 4)
+    return (*fitting, PhaseTime(phase=Phase.UNEXPLAINED, seconds=rest, source="rest"))
 
 
 def wall(times: JobTimes) -> float | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from comfy.doctor.report import REPORT_VERSION, Cost, Evidence, Phase, PhaseTime, PromptReport, Report
 from comfy.words import seconds_words
+
+_MOST_NUMBERS: Final = 5
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -29,6 +31,27 @@ def after_words(cost: Cost | None, wall_s: float | None) -> str:
     if cost is None or wall_s is None or cost.seconds < 1 or cost.seconds > wall_s:
         return ""
     return f"{wall_s:.0f} s would be {wall_s - cost.seconds:.0f} s"
+
+
+def numbers_words(numbers: Sequence[int]) -> str:
+    """``prompt 3``; ``prompts 1, 2 and 5``; of many how many there are: ``12 prompts (1 to 40)``."""
+    if len(numbers) == 1:
+        return f"prompt {numbers[0]}"
+    if len(numbers) > _MOST_NUMBERS:
+        return f"{len(numbers)} prompts ({numbers[0]} to {numbers[-1]})"
+    return f"prompts {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
+
+
+def left_out_words(report: Report, shown: Sequence[PromptReport]) -> str:
+    """How many prompts a reader does not see, and where they are; empty where all are shown."""
+    kept = len(report.prompts)
+    parts = [
+        f"{report.prompts_left_out} earlier prompts are left out of this report, which is of the last {kept}"
+        if report.prompts_left_out
+        else "",
+        f"{kept - len(shown)} shorter prompts are not shown" if kept > len(shown) else "",
+    ]
+    return "; ".join(part for part in parts if part)
 
 
 def evidence_words(evidence: Evidence) -> str:

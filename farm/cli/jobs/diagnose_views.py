@@ -10,7 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from comfy.doctor.report import Finding, Phase, PromptReport, Report, Severity
-from comfy.doctor.words import after_words, cost_words, evidence_words, shares, wall_of, worth_showing
+from comfy.doctor.words import (
+    after_words,
+    cost_words,
+    evidence_words,
+    left_out_words,
+    shares,
+    wall_of,
+    worth_showing,
+)
 from comfy.words import seconds_words
 from farm.cli.terminal.tables import plain_table
 from farm.reports import FleetDiagnosis
@@ -63,9 +71,8 @@ def _parts(report: Report, width: int) -> Iterator[RenderableType]:
     shown = worth_showing(report, _MOST_PROMPTS)
     for prompt in shown:
         yield from _prompt(prompt, width)
-    hidden = len(report.prompts) + report.prompts_left_out - len(shown)
-    if hidden:
-        yield f"({hidden} shorter prompts are not shown; --json has them)\n"
+    if hidden := left_out_words(report, shown):
+        yield f"({hidden}; --json has all {len(report.prompts)})\n"
     if not report.prompts:
         yield "no prompt was found in this log\n"
     yield Text("Findings, by seconds lost" if report.findings else "No findings", "bold")

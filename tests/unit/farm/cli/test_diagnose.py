@@ -141,3 +141,14 @@ def test_what_would_change_nothing_is_refused(arguments: tuple[str, ...]) -> Non
 
 def test_every_phase_has_a_mark_and_a_colour() -> None:
     assert set(MARKS) == set(COLOURS) == set(Phase)
+
+
+def test_of_a_very_long_log_it_is_said_what_is_left_out(tmp_path: Path) -> None:
+    log = tmp_path / "long.log"
+    log.write_text("got prompt\nPrompt executed in 90.00 seconds\n" * 1000)
+
+    _, out, _ = diagnose(str(log))
+
+    assert "800 earlier prompts are left out of this report, which is of the last 200" in out
+    assert "195 shorter prompts are not shown" in out
+    assert len(out.splitlines()) < 50
