@@ -97,7 +97,7 @@ class ModelFile:
     """A model file that a graph's loader names."""
 
     folder: str  # ComfyUI's folder kind: "diffusion_models", "text_encoders", "vae", "loras", …
-    name: str  # as the loader's input gives it
+    name: str  # below it, with "/" between folders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 Older versions join a name to the input folder without a look at it (CVE-2026-56673), and a loader's list of
 choices does not protect an input that a link brings its value to. A name is judged as the loaders read it:
-unwrapped, without blanks and quotes around it, with one kind of slash.
+unwrapped, without blanks and quotes around it. A backslash is the slash of whoever saved the graph on
+Windows: it is judged as one, and the worker gives the file the name under which its nodes offer it.
 
 Source: ComfyUI folder_paths.py, ``get_annotated_filepath``; execution.py, ``validate_inputs`` (for
 ``__value__``); VideoHelperSuite videohelpersuite/utils.py, ``strip_path``, ``is_url``.
@@ -10,6 +11,7 @@ Source: ComfyUI folder_paths.py, ``get_annotated_filepath``; execution.py, ``val
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +33,8 @@ _AROUND: Final = _BLANKS + "\"'"  # what loaders take off a name
 # In a text of which nobody knows whether it is a path: what can hardly be anything else, in one of its lines.
 _CLEARLY_OUTSIDE: Final = re.compile(
     r"""^[around]*+ (?:
-        [/\\][^/\\\n]*[/\\] | [/\\]\S+[^\S\n]*$ | ~[^/\\\s]*[/\\] | [A-Za-z]:[/\\] | [a-zA-Z][a-zA-Z0-9+.-]{,20}://
+        [/\\][^/\\\n]*[/\\] | [/\\]\S++(?:[^\S\n][around]*+)?$ |
+        ~[^/\\\s]*[/\\] | [a-zA-Z][a-zA-Z0-9+.-]{,20}:[/\\]
     ) | (?: ^ | [/\\] ) [around]*+ \.\. [around]*+ (?: $ | [/\\] )""".replace(
         "around", re.escape(_AROUND.replace("\n", ""))
     ),
@@ -76,7 +79,7 @@ def path_problems(graph: Mapping[str, Any]) -> tuple[GraphProblem, ...]:
 
 def as_loaders_read(text: str) -> str:
     """A name without what loaders take off it, in the one form in which it is judged."""
-    return text.translate(_PLAIN_SIGNS).strip(_AROUND)
+    return text.translate(_PLAIN_SIGNS).strip(_AROUND).replace("\\", "/")
 
 
 def path_fault(text: str) -> str | None:
@@ -95,7 +98,7 @@ def text_fault(text: str) -> str | None:
 
 
 def _goes_up(name: str) -> bool:
-    return any(part.strip() == ".." for part in re.split(r"[/\\]", name))
+    return any(part.strip() == ".." for part in name.split("/"))
 
 
 def _has_control_character(name: str) -> bool:
@@ -104,9 +107,8 @@ def _has_control_character(name: str) -> bool:
 
 # The first that fits is told.
 _FAULTS: Final[tuple[tuple[Callable[[str], Any], str], ...]] = (
-    (re.compile(r"[/\\~]|[A-Za-z]:([/\\]|$)").match, "it is an absolute path"),
+    (re.compile(r"[/~]|[A-Za-z]:").match, "it is an absolute path"),
     (_goes_up, "it leads out of its folder"),
-    (lambda name: "\\" in name, "it contains a backslash; sub-folders are written with /"),
     (_has_control_character, "it contains a control character"),
     (re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|.*://", re.DOTALL).match, "it is an address"),
     (re.compile(r"\[(input|output|temp)\]\s*$").search, "it names one of ComfyUI's folders"),
@@ -114,14 +116,14 @@ _FAULTS: Final[tuple[tuple[Callable[[str], Any], str], ...]] = (
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text in a value: it may be wrapped (``{"__value__": …}``), or a list of names."""
+    """Every text in a value: it may be wrapped (``{"__value__": …}``), a list of names, or keyed by them."""
     waiting = [value]
     while waiting:
         each = waiting.pop()
         if isinstance(each, str):
             yield each
         elif isinstance(each, Mapping):
-            waiting += each.values()
+            waiting += (*each.keys(), *each.values())
         elif isinstance(each, list | tuple):
             waiting += each
 
@@ -141,15 +143,34 @@ def _problems(graph: Mapping[str, Any]) -> Iterator[GraphProblem]:
 
 
 def _judged(graph: Mapping[str, Any], found: Setting, named: Names | None) -> Iterator[GraphProblem]:
-    judge = text_fault if named is None else path_fault
     remedy = _REMEDY[named or Names.PATH]
     for text in _texts(found.value):
-        if fault := judge(text):
+        if fault := _fault(text, named):
             yield _problem(graph, found, f"{_shown(text)} is refused: {fault}; {remedy}")
             return
     unseen = found.is_computed and found.value is None and named in _SEEN_BEFORE
     if unseen and _may_be_text(graph, found):
         yield _problem(graph, found, f"the file's name is computed by node {found.source_id}: {remedy}")
+
+
+def _fault(text: str, named: Names | None) -> str | None:
+    if named is None:
+        return text_fault(text)
+    # Only the input's name says that it is a path: what no path can be is judged as any other text.
+    if named is Names.PATH and (parts := _data(text)):
+        return next(filter(None, map(text_fault, parts)), None)
+    return path_fault(text)
+
+
+def _data(text: str) -> tuple[str, ...]:
+    """The texts of what is evidently no path: JSON of an object or a list, or more than a path can hold."""
+    if text.lstrip().startswith(("{", "[")):
+        try:
+            # What is escaped in it is text to whoever reads the JSON.
+            return (text, *_texts(json.loads(text)))
+        except (ValueError, RecursionError):
+            pass
+    return (text,) if len(text) > _LONGEST_PATH else ()
 
 
 def _is_known(class_type: str) -> bool:

@@ -30,6 +30,11 @@ class ModelFile:
     node_id: str
     input_name: str
 
+    @property
+    def path(self) -> str:
+        """The name with ``/`` between its folders, whatever system the graph was saved on."""
+        return self.name.replace("\\", "/")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputFile:

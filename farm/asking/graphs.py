@@ -224,7 +224,7 @@ def _facts_of_image(image: bytes) -> GraphFacts:
 
 
 def _find_facts(graph: Graph) -> GraphFacts:
-    models = dict.fromkeys(ModelFile(folder=file.folder, name=file.name) for file in model_files(graph))
+    models = dict.fromkeys(ModelFile(folder=file.folder, name=file.path) for file in model_files(graph))
     return GraphFacts(
         makes=describe(graph),
         node_classes=node_classes(graph),

@@ -147,7 +147,7 @@ def _real_sizes(store: FleetReader, spec: JobSpec, workers: Iterable[WorkerStatu
         on_disk |= models_of(store, alike) or {}
     found = {}
     for file in model_files(spec.graph):
-        target = str(PurePosixPath(file.folder) / file.name.replace("\\", "/"))
+        target = str(PurePosixPath(file.folder) / file.path)
         if target in on_disk:
             found[file.name] = on_disk[target]
     return found

@@ -78,10 +78,7 @@ def _site_of(
 ) -> Site:
     target, trials = target_of(worker), worker.attention_trials
     on_disk = models_of(store, worker) or {}
-    named = {
-        file.name: str(PurePosixPath(file.folder) / file.name.replace("\\", "/"))
-        for file in model_files(graph)
-    }
+    named = {file.name: str(PurePosixPath(file.folder) / file.path) for file in model_files(graph)}
     return Site(
         definitions=definitions if definitions is not None else shipped_definitions(),
         name=target.name,

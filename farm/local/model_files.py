@@ -57,7 +57,7 @@ class Shelf:
         return [file for file in files.values() if not self._has(file)]
 
     def _has(self, file: ModelFile) -> bool:
-        return any((self.folder / kind / file.name).is_file() for kind in folders_of_kind(file.folder))
+        return any((self.folder / kind / file.path).is_file() for kind in folders_of_kind(file.folder))
 
 
 def complete_templates(shelf: Shelf) -> list[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import ntpath
 import os
 import random
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 
 from comfy.errors import GraphError
 from comfy.graphs.path_gate import check_paths, path_fault, path_problems, text_fault
+from comfy.node_defs.node_classes import Names, what_it_names
 from comfy.rewrites.output_prefix import set_output_prefix
 from farm.asking.admission import admit
 from farm.settings.worker import WorkerSettings
@@ -35,6 +38,13 @@ _OUTSIDE: Final[tuple[str, ...]] = (
     "~root/x.png",
     "C:/x.png",
     "..\\x.png",
+    "a\\..\\../x.png",
+    "\\x.png",
+    "C:\\x.png",
+    "C:x.png",
+    "\\\\server\\share\\x.png",
+    "\\\\?\\C:\\x.png",
+    "\uff3c\uff3cserver\uff3cshare\uff3cx.png",  # full-width backslashes
     "http://host/x.png",
     "HTTPS://host/x.png",
     "file:///etc/passwd",
@@ -100,9 +110,7 @@ def test_no_wrapping_gets_a_name_past_the_gate(class_type: str, input_name: str)
 
 @pytest.mark.parametrize("input_name", ["text", "source", "x", "prompt"])
 def test_of_a_class_that_nobody_knows_every_text_is_judged(input_name: str) -> None:
-    clear = [
-        name for name in _OUTSIDE if not name.startswith("concat") and "[" not in name and "\0" not in name
-    ]
+    clear = [name for name in _OUTSIDE if name != "C:x.png" and "[" not in name and "\0" not in name]
 
     for name, wrapping in itertools.product(clear, _WRAPPINGS):
         assert is_refused("Somebodys", input_name, wrapping.format(name)), (name, wrapping)
@@ -130,10 +138,67 @@ def test_a_prompt_is_no_path(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["x.png", "sub/x.png", "a..b.png", "..x", "狐/x.png", "", "12:30.png", "a [b].png"]
+    "name",
+    [
+        "x.png",
+        "sub/x.png",
+        "sub\\x.png",
+        "WAN\\2.2\\a/b.safetensors",
+        "a..b.png",
+        "..x",
+        "狐/x.png",
+        "",
+        "12:30.png",
+        "a [b].png",
+    ],
 )
 def test_a_name_that_stays_inside_is_taken(name: str) -> None:
     assert not any(is_refused(class_type, input_name, name) for class_type, input_name in _INPUTS)
+
+
+_DATA: Final = (
+    '{"paths": [{"id": "path_1", "name": "Path 1", "points": [{"x": 1.5, "y": 2}]}], "note": "a: b"}',
+    "  [[1, 2], [3, 4]]\n",
+    '{\n  "paths": [' + ", ".join(['{"x": 1, "y": 2}'] * 500) + "]\n}",
+    "M 0 0 L 10 10 " * 1000,
+    "a line of a story\n" * 1000,
+    "[" * 100_000,
+)
+
+
+@pytest.mark.parametrize("data", _DATA)
+def test_what_is_evidently_data_is_no_path_whatever_the_input_is_called(data: str) -> None:
+    assert not is_refused("Somebodys", "paths_data", data)
+    assert not is_refused("FL_PathAnimator", "paths_data", data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        '{"paths": ["../x.png"]}',
+        '["/etc/passwd"]',
+        '{"a": {"b": ["x", "C:\\\\x.png"]}}',
+        '["\\u002e\\u002e/x.png"]',
+        '{"../x.png": 1}',
+        '["file:///etc/passwd"]',
+        '["a/../../x.png"',
+        "a line of a story\n" * 1000 + "/etc/passwd",
+        "x/" * 5000 + "../y.png",
+    ],
+)
+def test_data_hides_no_path_that_leads_out(data: str) -> None:
+    assert is_refused("Somebodys", "paths_data", data)
+
+
+@pytest.mark.parametrize("data", ['{\n"a": 1}', "[\n1]", "x" * 5000, "a line\n" * 1000])
+@pytest.mark.parametrize(
+    ("class_type", "input_name"),
+    [each for each in _INPUTS if what_it_names(*each) in (Names.INPUT_FILE, Names.ANY_FILE, Names.MODEL)],
+)
+def test_an_input_that_is_known_to_name_a_file_takes_no_data(
+    class_type: str, input_name: str, data: str
+) -> None:
+    assert is_refused(class_type, input_name, data)
 
 
 _COMPUTES: Final = {"2": {"class_type": "StringConcatenate", "inputs": {"string_a": "..", "string_b": "/x"}}}
@@ -210,6 +275,19 @@ def names(count: int) -> list[str]:
     ]
     pieces += ["[output]", "\u00a0", "\n", ":", "http://", "-", "%", "..", "/", "\x7f", "\u200b", "x" * 50]
     return ["".join(draw.choices(pieces, k=draw.randint(1, 8))) for _ in range(count)]
+
+
+def test_what_passes_stays_inside_on_windows_too() -> None:
+    drawn = [name for name in names(5_000) if not is_refused("VHS_LoadVideoPath", "video", name)]
+
+    assert any("\\" in name for name in drawn)
+    for name in drawn:
+        for read in (name, name.strip(), name.strip("\"' \t\n")):
+            drive, _ = ntpath.splitdrive(read)
+            if len(drive) == 2 and not re.match("[A-Za-z]", drive):
+                continue  # Windows has letters alone, whatever Python takes for a drive
+            path = ntpath.normpath(ntpath.join("C:\\ComfyUI\\input", read))
+            assert path.startswith("C:\\ComfyUI\\input"), name
 
 
 _LOOK: Final = """

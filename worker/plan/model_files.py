@@ -46,7 +46,7 @@ def bytes_on_disk(folder: Path, files: Iterable[ModelFile]) -> dict[str, int]:
     found: dict[str, int] = {}
     for file in files:
         for kind in folders_of_kind(file.folder):
-            path = folder / kind / file.name.replace("\\", "/")
+            path = folder / kind / file.path
             if path.is_file():
                 found[file.name] = path.stat().st_size
     return found

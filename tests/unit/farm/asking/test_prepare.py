@@ -100,6 +100,16 @@ def test_a_text_that_comes_by_a_link_still_counts_as_part_of_the_graph() -> None
     assert "other.safetensors" in {model.name for model in models}
 
 
+def test_a_model_file_of_a_graph_from_windows_is_required_as_every_worker_lists_it() -> None:
+    graph = changed(wan_graph(), "37.unet_name", "WAN\\2.2\\high.safetensors")
+
+    spec = prepare(JobRequest(graph=graph))
+
+    assert ("diffusion_models", "WAN/2.2/high.safetensors") in {
+        (each.folder, each.name) for each in spec.requirements.models
+    }
+
+
 def test_a_link_that_closes_a_circle_is_found_when_it_comes_as_a_parameter() -> None:
     text = refused(graph=PICTURE, parameters={"1.image": ["2", 0]})
 
