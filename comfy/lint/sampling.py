@@ -9,6 +9,8 @@ from comfy.graphs.values import Setting
 from comfy.lint.diagnostic import Severity
 from comfy.lint.loras import MOST_STEPS, few_steps_of
 from comfy.lint.rule import Found, Rule, Subject
+from comfy.wan.parts import Stage
+from comfy.wan.sigmas import SIGMAS
 
 _FAR_OFF: Final = 0.25  # of all steps, from the middle
 _TEMPLATES: Final = "https://docs.comfy.org/tutorials/video/wan/wan2_2"
@@ -18,9 +20,15 @@ def _name(setting: Setting | None) -> str | None:
     return None if setting is None else setting.asked.input_name
 
 
+def _have_rows_of_their_own(pair: tuple[Stage, Stage]) -> bool:
+    """Whether their steps are already cut in two: each sampler counts what it was given, not all of them."""
+    steps = [stage.get("steps") for stage in pair]
+    return any(each is not None and each.asked.input_name == SIGMAS for each in steps)
+
+
 def _steps_differ(subject: Subject) -> Iterator[Found]:
     pair = subject.two_samplers()
-    if pair is None:
+    if pair is None or _have_rows_of_their_own(pair):
         return
     high, low = (stage.whole("steps") for stage in pair)
     if high is not None and low is not None and high != low:
@@ -41,7 +49,7 @@ def _gap(subject: Subject) -> Iterator[Found]:
 
 def _split(subject: Subject) -> Iterator[Found]:
     pair = subject.two_samplers()
-    if pair is None:
+    if pair is None or _have_rows_of_their_own(pair):
         return
     steps, start = pair[1].whole("steps"), pair[1].whole("start")
     if steps and start is not None and abs(start - steps / 2) > steps * _FAR_OFF:

@@ -231,6 +231,9 @@ CLASSES: Final[Mapping[str, NodeClass]] = {
     "StringConstantMultiline": _holds("string"),
     "Reroute": _holds(FIRST_INPUT),
     "WanVideoScheduler": NodeClass(hands_on={1: "steps", 2: "shift", 4: "start_step", 5: "end_step"}),
+    "WanMoEScheduler": NodeClass(
+        hands_on={2: "steps_high", 3: "steps_low"}, formulas={1: "steps_high + steps_low"}
+    ),
     "ComfySwitchNode": _SWITCH,
     "ComfySoftSwitchNode": _SWITCH,
     "LazySwitchKJ": _SWITCH,

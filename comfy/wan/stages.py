@@ -18,6 +18,7 @@ from comfy.wan.names import expert_of_file, is_single
 from comfy.wan.parts import Loader, Lora, Part, Stage
 from comfy.wan.reader import Carried, Reader
 from comfy.wan.shares import models_of, share_of
+from comfy.wan.sigmas import SIGMAS, steps_of_row
 
 _SAMPLER: Final = re.compile(r"(KSampler(?!Select)|SamplerCustom|VideoSampler(?!Settings|ExtraArgs))")
 _LOOPS: Final = re.compile(r"Sampler(?!Select|Settings|ExtraArgs)")
@@ -130,13 +131,15 @@ def _settings(reader: Reader, nodes: tuple[str, ...]) -> dict[str, Setting]:
             if value is not None and value.source_id not in nodes:
                 found[role] = value
                 break
+    row = next((row for node_id in nodes if (row := steps_of_row(reader, node_id)) is not None), None)
+    found.update({} if row is None else {"steps": row})
     found.update(_split(reader, nodes))
     return found
 
 
 def _split(reader: Reader, nodes: tuple[str, ...]) -> dict[str, Setting]:
     for node_id in nodes:
-        source = reader.source(node_id, "sigmas")
+        source = reader.source(node_id, SIGMAS)
         if source is not None and reader.base(source[0]) == _SPLIT_SIGMAS:
             step = reader.setting(source[0], "step")
             return {} if step is None else {"end" if source[1] == 0 else "start": step}

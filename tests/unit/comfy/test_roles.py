@@ -172,6 +172,58 @@ def test_a_pair_of_split_sigmas_gives_the_steps_of_each_half() -> None:
     assert paths(roles, "seed") == ["9.noise_seed"]
 
 
+def with_row(*rows: tuple[str, int] | None, **makers: Any) -> dict[str, Any]:
+    """Two of the wrapper's samplers of one step each, and the rows of levels that are linked into them."""
+    graph = {"1": node("WanVideoModelLoader", model="Wan2_1-T2V-14B.safetensors"), **makers}
+    for number, row in enumerate(rows, 2):
+        graph[str(number)] = node("WanVideoSampler", model=["1", 0], steps=1, start_step=0, end_step=-1)
+        graph[str(number)]["inputs"] |= {} if row is None else {"sigmas": list(row)}
+    return graph
+
+
+_MOE = node("WanMoEScheduler", steps_high=8, steps_low=12, model=["1", 0])
+
+
+@pytest.mark.parametrize(
+    ("row", "maker", "steps"),
+    [
+        (None, _MOE, 1),
+        (("m", 4), _MOE, 20),
+        (("m", 5), _MOE, 8),
+        (("m", 6), _MOE, 12),
+        (("m", 0), node("BasicScheduler", steps=9, denoise=1.0), 9),
+        (("m", 0), node("WanVideoScheduler", steps=7, start_step=0, end_step=-1), 7),
+        (("m", 0), node("ManualSigmas", sigmas="1., 0.9, 0.725, 0.42, 0.0"), 4),
+        (("m", 0), node("FlipSigmas", sigmas=["n", 0]), 9),
+        (("m", 0), node("SplitSigmas", sigmas=["n", 0], step=4), 4),
+        (("m", 1), node("SplitSigmas", sigmas=["n", 0], step=4), 5),
+        (("m", 0), node("Sigmas Pad", sigmas=["n", 0], value=0.0), None),
+        (("m", 0), node("ExtendIntermediateSigmas", sigmas=["n", 0], steps=2), None),
+        (("m", 0), node("SomebodysSigmas", count=5), None),
+        (("m", 0), node("FlipSigmas", sigmas=["m", 0]), None),
+    ],
+)
+def test_a_row_of_noise_levels_says_the_steps_whatever_stands_at_the_sampler(
+    row: tuple[str, int] | None, maker: dict[str, Any], steps: int | None
+) -> None:
+    graph = with_row(row, m=maker, n=node("BasicScheduler", steps=9, denoise=1.0))
+
+    (stage,) = find_roles(graph, shipped_definitions()).stages
+
+    assert stage.steps_run == steps
+    found = stage.get("steps")
+    assert found is not None
+    assert steps is not None or (found.is_computed and found.source_id == "m")
+
+
+def test_steps_that_a_scheduler_for_two_experts_tells_are_known_at_usual_samplers_too() -> None:
+    graph = {"m": _MOE, "2": node("KSamplerAdvanced", steps=["m", 1], end_at_step=["m", 2])}
+
+    (stage,) = find_roles(graph, shipped_definitions()).stages
+
+    assert stage.steps_run == 8
+
+
 def test_a_swapped_pair_shows_in_what_file_and_steps_say() -> None:
     graph = get_template("wan22-t2v-a14b").build(prompt="x").graph
     high, low = graph["37"]["inputs"], graph["56"]["inputs"]

@@ -473,6 +473,19 @@ def test_many_steps_without_guidance_are_told_only_of_models_whose_names_say_wha
     assert ("many-steps-unguided" in rules_of(graph)) is told
 
 
+@pytest.mark.parametrize(("high", "low"), [(5, 6), (0, 0)])
+def test_steps_that_come_cut_in_two_are_not_held_against_each_other(high: int, low: int) -> None:
+    path = Path(__file__).parents[3] / "data" / "graphs" / "multigpu_wrapper_i2v_a14b_gguf.json"
+    graph = json.loads(path.read_text(encoding="utf-8"))
+    samplers = [key for key, each in graph.items() if each["class_type"].startswith("WanVideoSampler")]
+    row = {"steps_high": 4, "steps_low": 12, "model": graph[samplers[0]]["inputs"]["model"]}
+    graph["m"] = {"class_type": "WanMoEScheduler" if high else "SomebodysScheduler", "inputs": row}
+    for sampler, slot in zip(samplers, (high, low), strict=True):
+        graph[sampler]["inputs"] |= {"sigmas": ["m", slot], "steps": 1, "start_step": 0, "end_step": -1}
+
+    assert rules_of(graph).isdisjoint({"split-far-off", "steps-differ", "split-gap", "distilled-steps"})
+
+
 @pytest.mark.parametrize("kind", ["fp8_scaled", "fp8_e4m3fn_scaled_KJ", "fp8_e5m2_scaled"])
 def test_a_cast_of_a_scaled_file_is_told_whatever_its_name_for_that(kind: str) -> None:
     graph = quality(_37_unet_name=f"Wan2_2-T2V-A14B-HIGH_{kind}.safetensors", _37_weight_dtype="fp8_e4m3fn")
