@@ -33,7 +33,7 @@ _PICTURE_BYTES: Final = 32 << 20
 _MOST: Final = 100
 
 # Our own extensions: name in a request -> parameter of the template.
-_TEXTS: Final[Mapping[str, str]] = {"negative_prompt": "negative", "preset": "preset"}
+_TEXTS: Final[Mapping[str, str]] = {"negative_prompt": "negative", "preset": "preset", "loras": "loras"}
 # … -> least and most, and whether it is whole. A template says more exactly what it takes.
 _NUMBERS: Final[Mapping[str, tuple[str, float, float, bool]]] = {
     "frames": ("frames", 1, 100_000, True),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from comfy.wan.models import Expert
 from comfy.wan.sizes import SIDES_5B
 from comfy.wan.templates.template import LoraSlot, Picture, Preset, Template
 
@@ -34,20 +35,22 @@ def _draft(preset: Preset, *, help_: str) -> Preset:
     return replace(preset, help=help_, width=480, height=272, frames=33)
 
 
-def _lora_slot(node_id: str, *, loader: str, shift: str, of: str) -> LoraSlot:
+def _lora_slot(node_id: str, *, shift: str, expert: Expert) -> LoraSlot:
     return LoraSlot(
         node_id=node_id,
         class_type="LoraLoaderModelOnly",
-        title=f"few-step LoRA, {of}",
+        expert=expert,
         file_input="lora_name",
-        inputs={"strength_model": 1.0, "model": [loader, 0]},
+        strength_input="strength_model",
+        chained_by="model",
+        inputs={},
         into=(shift, "model"),
     )
 
 
 _PAIR: Final = (
-    _lora_slot("101", loader="37", shift="54", of="high-noise expert"),
-    _lora_slot("102", loader="56", shift="55", of="low-noise expert"),
+    _lora_slot("101", shift="54", expert=Expert.HIGH),
+    _lora_slot("102", shift="55", expert=Expert.LOW),
 )
 
 
@@ -80,7 +83,7 @@ _SINGLE_INPUTS: Final = {
     "cfg": (("3", "cfg"),),
     "shift": (("48", "shift"),),
 }
-_SINGLE_LORA: Final = (_lora_slot("101", loader="37", shift="48", of="model"),)
+_SINGLE_LORA: Final = (_lora_slot("101", shift="48", expert=Expert.SINGLE),)
 
 _LOOK: Final = "half the steps, small and short: for a look"
 START: Final = "where the clip starts"
@@ -153,6 +156,7 @@ _TI2V_5B: Final = Template(
     },
     fps=24.0,
     sides=SIDES_5B,
+    loras=_SINGLE_LORA,
     pictures={"image": Picture(help=START, node_id="56", arrives=("40", "start_image"))},
 )
 _1_3B_QUALITY: Final = replace(_QUALITY, help="30 steps", steps=30, cfg=6.0)
@@ -166,6 +170,7 @@ _T2V_1_3B: Final = Template(
         "quality": _1_3B_QUALITY,
         "draft": _draft(replace(_1_3B_QUALITY, steps=15), help_=_LOOK),
     },
+    loras=_SINGLE_LORA,
 )
 # Source: https://huggingface.co/Kijai/WanVideo_comfy: 4 steps or more, cfg 1, shift 5.
 _FAST_21: Final = replace(_FAST, help="4 steps with the lightx2v LoRA")

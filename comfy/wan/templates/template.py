@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.resources import files
-from typing import Any
+from itertools import zip_longest
+from typing import Any, Final
 
+from comfy.errors import GraphError
 from comfy.graphs.graph import Graph, load_graph
 from comfy.wan.find import describe
-from comfy.wan.parameters import MAX_SEED, SNAP, Parameter, ParameterKind, read_parameters
+from comfy.wan.models import Expert
+from comfy.wan.names import expert_of_lora
+from comfy.wan.parameters import (
+    MAX_SEED,
+    SNAP,
+    Parameter,
+    ParameterKind,
+    parameter_problem,
+    read_number,
+    read_parameters,
+)
 from comfy.wan.sizes import FRAMES, SIDES, Grid
 
 # Source: the prompt of the official templates, WAN's own negative prompt in Chinese.
@@ -19,6 +31,17 @@ NEGATIVE = (
     "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，"
     "JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，"
     "手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
+)
+
+LORAS: Final = "loras"
+_LORAS_FORM: Final = "FILE:STRENGTH, FILE:STRENGTH"
+_STRONGEST: Final = 100  # as ComfyUI's own loader has it
+_LORAS: Final = Parameter(
+    name=LORAS,
+    kind=ParameterKind.TEXT,
+    by_default="none",
+    help=f"LoRAs of your own, as {_LORAS_FORM} (1 where none stands); one whose name tells high or low noise"
+    " goes to that expert only",
 )
 
 
@@ -52,12 +75,14 @@ class Preset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoraSlot:
-    """Where a few-step LoRA is put in: a node of its own, and the input that takes what it makes."""
+    """Where LoRAs of one model are put in: each is a node, and an input takes what the last one makes."""
 
-    node_id: str
+    node_id: str  # of the few-step LoRA; those of others begin with it
     class_type: str
-    title: str
+    expert: Expert
     file_input: str  # the input that names the file
+    strength_input: str
+    chained_by: str  # the input that takes what comes before it: a model, or another LoRA
     inputs: Mapping[str, Any]  # the others
     into: tuple[str, str]  # node and input
 
@@ -99,7 +124,8 @@ class Template:
             )
             for name, picture in self.pictures.items()
         )
-        return (*_texts(self.presets), *pictures, *_numbers(self.sides, self.fps))
+        loras = (_LORAS,) if self.loras else ()
+        return (*_texts(self.presets), *pictures, *_numbers(self.sides, self.fps), *loras)
 
     def build(self, /, **given: Any) -> BuiltGraph:
         """Build the graph; what is not given takes the preset's value, and a seed is drawn.
@@ -120,8 +146,9 @@ class Template:
         for name, inputs in self.inputs.items():
             for node_id, input_name in inputs:
                 graph[node_id]["inputs"][input_name] = written[name]
-        for slot, lora in zip(self.loras, preset.loras, strict=False):
-            _put_in(graph, slot, lora)
+        wanted = _read_loras(values.get(LORAS) or "")
+        for slot, few_step in zip_longest(self.loras, preset.loras):
+            _put_in(graph, slot, few_step, [each for each in wanted if each.is_for(slot.expert)])
         return BuiltGraph(graph=graph, parameters=values, files=self._files(graph, values))
 
     def example(self, **given: Any) -> Graph:
@@ -140,14 +167,55 @@ class Template:
         return files
 
 
-def _put_in(graph: Graph, slot: LoraSlot, file: str) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WantedLora:
+    file: str
+    strength: float = 1.0
+
+    def is_for(self, expert: Expert) -> bool:
+        """Whether it goes to this model: its name tells when it is made for the other of a pair."""
+        return expert is Expert.SINGLE or expert_of_lora(self.file) in (None, expert)
+
+
+def _read_loras(text: str) -> list[_WantedLora]:
+    """What `LORAS` names.
+
+    Raises:
+        GraphError: a part of it is no file with a strength.
+    """
+    return [_read_lora(part.strip()) for part in text.split(",")] if text.strip() else []
+
+
+def _read_lora(text: str) -> _WantedLora:
+    file, colon, said = text.rpartition(":")
+    try:
+        lora = _WantedLora(file=file.strip(), strength=read_number(said, whole=False)) if colon else None
+    except ValueError:
+        lora = None  # the colon is the name's own
+    lora = lora or _WantedLora(file=text)
+    if not lora.file or abs(lora.strength) > _STRONGEST:
+        words = f"{text[:80]!r} is not as {_LORAS_FORM}, with a strength of -{_STRONGEST} to {_STRONGEST}"
+        raise GraphError([parameter_problem("bad_parameter", LORAS, words)])
+    return lora
+
+
+def _put_in(graph: Graph, slot: LoraSlot, few_step: str | None, wanted: Sequence[_WantedLora]) -> None:
     node_id, input_name = slot.into
-    graph[slot.node_id] = {
-        "class_type": slot.class_type,
-        "inputs": {slot.file_input: file, **slot.inputs},
-        "_meta": {"title": slot.title},
-    }
-    graph[node_id]["inputs"][input_name] = [slot.node_id, 0]
+    loras = [(f"{slot.node_id}{at}", "LoRA", each) for at, each in enumerate(wanted, 1)]
+    if few_step is not None:
+        loras.insert(0, (slot.node_id, "few-step LoRA", _WantedLora(file=few_step)))
+    for lora_id, title, lora in loras:
+        inputs = {slot.file_input: lora.file, slot.strength_input: lora.strength, **slot.inputs}
+        before = graph[node_id]["inputs"].get(input_name)
+        if before is not None:
+            inputs[slot.chained_by] = before
+        of = "model" if slot.expert is Expert.SINGLE else f"{slot.expert}-noise expert"
+        graph[lora_id] = {
+            "class_type": slot.class_type,
+            "inputs": inputs,
+            "_meta": {"title": f"{title}, {of}"},
+        }
+        graph[node_id]["inputs"][input_name] = [lora_id, 0]
 
 
 def _texts(presets: Mapping[str, Preset]) -> tuple[Parameter, ...]:

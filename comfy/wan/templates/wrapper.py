@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import Final
 
+from comfy.wan.models import Expert
 from comfy.wan.templates.core import I2V_PRESETS, START
 from comfy.wan.templates.template import LoraSlot, Picture, Template
 
 
-def _lora_slot(node_id: str, *, loader: str, of: str) -> LoraSlot:
+def _lora_slot(node_id: str, *, loader: str, expert: Expert) -> LoraSlot:
     return LoraSlot(
         node_id=node_id,
         class_type="WanVideoLoraSelect",
-        title=f"few-step LoRA, {of}",
+        expert=expert,
         file_input="lora",
+        strength_input="strength",
+        chained_by="prev_lora",
         # Not merged: a merged LoRA changes how scaled fp8 weights are kept, and loads slowly.
-        inputs={"strength": 1.0, "low_mem_load": False, "merge_loras": False},
+        inputs={"low_mem_load": False, "merge_loras": False},
         into=(loader, "lora"),
     )
 
@@ -41,8 +44,8 @@ _I2V_A14B: Final = Template(
     },
     presets=I2V_PRESETS,
     loras=(
-        _lora_slot("101", loader="22", of="high-noise expert"),
-        _lora_slot("102", loader="71", of="low-noise expert"),
+        _lora_slot("101", loader="22", expert=Expert.HIGH),
+        _lora_slot("102", loader="71", expert=Expert.LOW),
     ),
     pictures={"image": Picture(help=START, node_id="62")},
 )

@@ -70,12 +70,19 @@ def test_what_is_said_in_that_apis_words_is_set_in_the_template(
         model="sora-2",
         seconds="4",
         size="1280x720",
-        extra_body={"seed": 7, "negative_prompt": "blurry", "guidance_scale": 3.5, "fps": 16},
+        extra_body={
+            "seed": 7,
+            "negative_prompt": "blurry",
+            "guidance_scale": 3.5,
+            "fps": 16,
+            "loras": "style.safetensors:0.7",
+        },
     )
 
     asked = spec_of(gateway, video.id).template_parameters
     assert (asked["width"], asked["height"], asked["frames"]) == (1280, 720, 65)
     assert (asked["seed"], asked["negative"], asked["cfg"]) == (7, "blurry", 3.5)
+    assert asked["loras"] == "style.safetensors:0.7"
     assert video.seconds == "4"
 
 

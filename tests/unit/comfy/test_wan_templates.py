@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 
 import pytest
@@ -153,6 +154,39 @@ def test_every_preset_of_every_template_is_a_graph_that_comfyui_takes(
     assert verdict.problems == ()
     lora_files = [file.name for file in model_files(graph) if file.folder == "loras"]
     assert lora_files == list(template.presets[preset].loras)
+
+
+MINE = "style_HighNoise.safetensors:0.8, styles/style_low_noise.safetensors, C64: both.safetensors:-1.5"
+
+
+@pytest.mark.parametrize("generation", GENERATIONS, ids=str)
+@pytest.mark.parametrize(
+    ("template", "preset"), [(each, preset) for each in TEMPLATES.values() for preset in each.presets]
+)
+def test_loras_of_ones_own_reach_the_expert_they_are_for_behind_those_of_the_preset(
+    template: Template, preset: str, generation: Generation
+) -> None:
+    graph = template.example(preset=preset, loras=MINE)
+
+    definitions = shipped_definitions(generation)
+    assert not validate(graph, definitions, generation=generation, input_file_exists=lambda _: True).problems
+    mine = {"style_HighNoise.safetensors": 0.8, "styles/style_low_noise.safetensors": 1.0}
+    both = {"C64: both.safetensors": -1.5}
+    for stage, few_step in zip_longest(find_roles(graph, definitions).stages, template.presets[preset].loras):
+        of = {"high": [*mine][:1], "low": [*mine][1:], "single": [*mine]}[stage.expert]
+        expected = {few_step: 1.0} if few_step else {}
+        expected |= {name: mine[name] for name in of} | both
+        assert {lora.file.value: lora.strength and lora.strength.value for lora in stage.loras} == expected
+
+
+@pytest.mark.parametrize("text", ["", " ", None])
+def test_no_lora_is_none(text: str | None) -> None:
+    assert T2V.build(prompt="x", seed=1, loras=text).graph == T2V.build(prompt="x", seed=1).graph
+
+
+@pytest.mark.parametrize("text", ["a.safetensors,", ":0.5", "a.safetensors:101", "a.safetensors:-1e9", ","])
+def test_loras_that_cannot_be_read_are_refused_by_their_part(text: str) -> None:
+    assert "FILE:STRENGTH" in faults_of(prompt="x", loras=text)["bad_parameter"]
 
 
 @pytest.mark.parametrize("template", TEMPLATES.values(), ids=list(TEMPLATES))
