@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from comfy.doctor.report import OFF_CARD, OFF_CARD_PHASES, Report
+from comfy.doctor.report import OFF_CARD, OFF_CARD_PHASES, Report, added
 from farm.job import JobRecord
 
 
@@ -20,7 +20,7 @@ class FleetFinding:
     finding: str  # id, as docs/doctor.md has it
     worker: str
     jobs: int
-    seconds: float  # lost, as far as they are known
+    seconds: float | None  # lost, as far as they are known; None: not of any job
     remedy: str
     on_card: bool  # False: jobs lost them without a card, which others used
 
@@ -66,12 +66,15 @@ def sum_up(jobs: Iterable[JobRecord]) -> FleetDiagnosis:
                 finding=name,
                 worker=key[1],
                 jobs=(before.jobs if before else 0) + 1,
-                seconds=(before.seconds if before else 0.0) + lost,
+                seconds=added(before.seconds if before else None, lost),
                 remedy=remedies[name],
                 on_card=name not in OFF_CARD,
             )
     ordered = tuple(
-        sorted(found.values(), key=lambda each: (not each.on_card, -each.seconds, -each.jobs, each.finding))
+        sorted(
+            found.values(),
+            key=lambda each: (not each.on_card, -(each.seconds or 0.0), -each.jobs, each.finding),
+        )
     )
     return FleetDiagnosis(findings=ordered, jobs=count, without=without, gpu_s=gpu_s)
 

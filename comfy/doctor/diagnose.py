@@ -10,7 +10,7 @@ from comfy.doctor.clip import USUAL, ClipLook, Thresholds
 from comfy.doctor.folklore import folklore_of
 from comfy.doctor.levers import levers_of
 from comfy.doctor.record import Record, Run, read_record
-from comfy.doctor.registry import RULES
+from comfy.doctor.registry import OF_THE_JOB, RULES
 from comfy.doctor.report import (
     OFF_CARD_PHASES,
     Finding,
@@ -61,6 +61,7 @@ def diagnose(
     clips: Sequence[ClipLook] = (),
     clip_limits: Thresholds = USUAL,
     failure: str = "",
+    emulated: bool = False,
 ) -> Report:
     """Say where the seconds went, what was lost and what to change; what cannot be concluded is said too.
 
@@ -73,6 +74,7 @@ def diagnose(
         clips: what was measured in the files' frames, judged by `clip_limits`.
         failure: why the job failed, as whoever ran it knows; its log may say nothing of it.
         paces: what jobs took on this farm, which counts for more than published times.
+        emulated: the emulator took it: whatever its log says, no model was loaded and no card computed.
     """
     record = read_record(LogStream(log))
     prompts = tuple(_prompt(run, record) for run in record.runs)
@@ -89,15 +91,16 @@ def diagnose(
         book=paces or PaceBook({}),
         clips=tuple(clips),
         clip_limits=clip_limits,
+        emulated=emulated,
     )
     return Report(
         server=_server(record),
         prompts=prompts,
         prompts_left_out=record.all_runs - len(record.runs),
         findings=_findings(case),
-        folklore=folklore_of(case),
+        folklore=() if emulated else folklore_of(case),
         questions=tuple(_questions(case)),
-        levers=levers_of(case),
+        levers=() if emulated else levers_of(case),
         log=LogCount(
             lines=record.lines,
             known=record.known,
@@ -119,7 +122,7 @@ def _findings(case: Case) -> tuple[Finding, ...]:
             cost=each.cost,
             prompt=each.prompt,
         )
-        for rule in RULES
+        for rule in (OF_THE_JOB if case.emulated else RULES)
         for each in rule.check(case)
     ]
     return tuple(
@@ -225,7 +228,8 @@ def _server(record: Record) -> Server:
 
 def _questions(case: Case) -> Iterator[Question]:
     yield from _of_time(case)
-    if any(prompt.samplers for prompt in case.prompts) and case.forecast is None:
+    paced = any(prompt.samplers for prompt in case.prompts) and not case.emulated
+    if paced and case.forecast is None:
         missing = [
             *(["the graph (--graph FILE)"] if case.work is None else []),
             *(["the card (--card NAME)"] if not case.gpu else []),

@@ -35,6 +35,7 @@ from comfy.log.facts import (
 )
 from comfy.wan.forecast import host_bytes
 from comfy.wan.models import GIB
+from comfy.wan.precision import Precision
 from comfy.wan.speed import GB, GGUF_SLOWER, link_bytes_per_s
 
 _SLOW_DISK: Final = 200e6  # bytes per second: a spinning disk or a cold network volume
@@ -55,6 +56,9 @@ _NO_HOST_MEMORY: Final = (
     "bad_alloc",
 )
 _PINNED: Final = "HostBuffer."
+_MORE_HOST_MEMORY: Final = "raise the container's memory limit, add swap or --disable-pinned-memory"
+_SMALLER_FILES: Final = ", or take fp8 files"
+_READ_AGAIN: Final = {True: "the second expert is", False: "a part of them is"}
 _LONG_LOAD_PART: Final = 0.15
 
 
@@ -257,17 +261,36 @@ def _disk(case: Case) -> Iterator[Found]:
 
 
 def _host(case: Case) -> Iterator[Found]:
-    lines = [entry for run in case.runs for entry, _ in run.of(HostMemoryFact)]
-    lines += [entry for entry, _ in case.record.outside.of(HostMemoryFact)]
-    lines += [
+    parts = [*case.runs, case.record.outside]
+    facts = [(entry, fact) for part in parts for entry, fact in part.of(HostMemoryFact)]
+    told = [entry for entry, fact in facts if fact.is_told]
+    told += [
         entry
         for run in case.runs
         for entry, fact in run.of(NodeFailedFact)
         if fact.message.startswith(_PINNED) or any(words in fact.message for words in _NO_HOST_MEMORY)
     ]
-    if lines:
-        yield Found(message="the host had no memory left", evidence=evidence(lines))
-        return
+    killed = [entry for entry, fact in facts if not fact.is_told]
+    if told:
+        yield Found(
+            message="the host had no memory left",
+            evidence=evidence([*told, *killed]),
+            remedy=_more_host_memory(case),
+        )
+    elif killed:
+        yield Found(
+            message="the system ended ComfyUI, most often because the host had no memory left",
+            evidence=evidence(killed),
+            confidence=Confidence.LIKELY,
+            remedy="`dmesg | grep -i oom`, or `docker inspect`: OOMKilled, says whether it was; if so: "
+            + _more_host_memory(case),
+        )
+    else:
+        yield from _little_host(case)
+
+
+def _little_host(case: Case) -> Iterator[Found]:
+    """Nothing has failed yet: what the graph's files want, and what is there."""
     limit, memory = case.record.server.last(RamLimitFact), case.record.server.last(MemoryFact)
     have = limit.limit_mib if limit is not None else memory.ram_mib if memory is not None else None
     if have is None or case.work is None or not case.on_gpu:
@@ -276,7 +299,7 @@ def _host(case: Case) -> Iterator[Found]:
     if have < wanted * 0.9:
         yield Found(
             message=f"{have / 1024:.0f} GiB of host memory, and this graph's files want "
-            f"{wanted / 1024:.0f} GiB: the second expert is read from disk again",
+            f"{wanted / 1024:.0f} GiB: {_READ_AGAIN[len(case.work.experts()) > 1]} read from disk again",
             evidence=evidence(
                 [
                     entry
@@ -285,7 +308,15 @@ def _host(case: Case) -> Iterator[Found]:
                 ]
             ),
             confidence=Confidence.LIKELY,
+            remedy=_more_host_memory(case),
         )
+
+
+def _more_host_memory(case: Case) -> str:
+    """The rule's remedy; smaller files only where there are such."""
+    experts = case.work.experts() if case.work is not None else ()
+    can_shrink = not experts or any(each.precision in (Precision.FULL, Precision.WIDE) for each in experts)
+    return _MORE_HOST_MEMORY + (_SMALLER_FILES if can_shrink else "")
 
 
 def _dynamic_off(case: Case) -> Iterator[Found]:
@@ -498,7 +529,7 @@ RULES: Final = (
         id="host-ram-short",
         severity=Severity.WARNING,
         title="host memory does not hold the files of a job",
-        remedy="raise the container's memory limit, add swap or --disable-pinned-memory, or take fp8 files",
+        remedy=_MORE_HOST_MEMORY + _SMALLER_FILES,
         check=_host,
         source="https://github.com/Comfy-Org/ComfyUI/issues/14276",
     ),

@@ -7,11 +7,12 @@ from typing import Final
 from comfy.doctor import around, attention, card_rules, clips, loading, sampling
 from comfy.doctor.rule import Rule
 
-RULES: Final[tuple[Rule, ...]] = (
+# Of models, of memory and of what computes: true of no emulator, whatever its log says of a card.
+OF_THE_CARD: Final[tuple[Rule, ...]] = (
     *loading.RULES,
     *attention.RULES,
     *sampling.RULES,
     *card_rules.RULES,
-    *around.RULES,
-    *clips.RULES,
 )
+OF_THE_JOB: Final[tuple[Rule, ...]] = (*around.RULES, *clips.RULES)
+RULES: Final = (*OF_THE_CARD, *OF_THE_JOB)

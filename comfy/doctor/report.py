@@ -209,10 +209,15 @@ class Report:
     levers: tuple[Lever, ...]
     log: LogCount
 
-    def seconds_lost(self) -> dict[str, float]:
-        """By the findings' ids, as far as it can be told."""
-        lost: dict[str, float] = {}
+    def seconds_lost(self) -> dict[str, float | None]:
+        """By the findings' ids; None: it cannot be told."""
+        lost: dict[str, float | None] = {}
         for finding in self.findings:
-            seconds = finding.cost.seconds if finding.cost is not None else 0.0
-            lost[finding.id] = lost.get(finding.id, 0.0) + seconds
+            seconds = finding.cost.seconds if finding.cost is not None else None
+            lost[finding.id] = added(lost.get(finding.id), seconds)
         return lost
+
+
+def added(some: float | None, more: float | None) -> float | None:
+    """Seconds together, as far as they can be told; None: neither can."""
+    return more if some is None else some + (more or 0.0)

@@ -45,6 +45,7 @@ class Case:
     book: PaceBook
     clips: tuple[ClipLook, ...] = ()  # what was seen in the files
     clip_limits: Thresholds = USUAL
+    emulated: bool = False  # no model was loaded, and nothing computed
 
     @property
     def runs(self) -> list[Run]:

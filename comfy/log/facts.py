@@ -359,6 +359,7 @@ class HostMemoryFact:
     """The host, not the card, had no memory left."""
 
     message: str
+    is_told: bool = True  # False: the system ended a process, and does not say why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -248,14 +248,18 @@ OF_THE_SYSTEM: Final = (
         "model.safetensors:  45%|####      | 1.20G/2.60G [00:30<00:35, 39.8MB/s]", by=Printer.SYSTEM,
     ),
     form(
+        "oom-killed", "the system has ended a process for want of host memory", "",
+        r"[Oo]ut of memory: Killed process|\bOOMKilled\b|\boom-kill\b",
+        lambda m: HostMemoryFact(message=m.string.strip()[:300]),
+        "Out of memory: Killed process 2211 (python3) total-vm:61832012kB",
+        "Reason: OOMKilled", "comfyui.service: Failed with result 'oom-kill'.", by=Printer.SYSTEM,
+    ),
+    form(
         "killed", "the system has ended a process, most often for want of host memory", "",
         r"(?:^|[\d:] +)(?:Killed(?:\s*$|: ?\d|\s+\S*python| process \d+ \(python))"
-        r"|[Oo]ut of memory: Killed process"
-        r"|\bOOMKilled\b|\boom-kill\b|terminated by SIGKILL|code=killed, status=9",
-        lambda m: HostMemoryFact(message=m.string.strip()[:300]),
+        r"|terminated by SIGKILL|code=killed, status=9",
+        lambda m: HostMemoryFact(message=m.string.strip()[:300], is_told=False),
         "Killed", "./run.sh: line 52:     9 Killed                  python3 main.py --listen",
-        "Out of memory: Killed process 2211 (python3) total-vm:61832012kB",
-        "Reason: OOMKilled", "comfyui.service: Failed with result 'oom-kill'.",
         "exited: comfyui (terminated by SIGKILL; not expected)",
         "comfyui.service: Main process exited, code=killed, status=9/KILL", by=Printer.SYSTEM,
     ),

@@ -48,10 +48,11 @@ def report_of(
     return diagnose(
         [*at_start, *printed[-_MOST_LINES:]],
         graph=rendered.graph,
-        card=_card(worker),
+        card=worker.gpu.name if worker.gpu is not None else None,
         times=times,
         clips=looks,
         clip_limits=clip_limits,
+        emulated=worker.emulated,
     )
 
 
@@ -74,15 +75,11 @@ def report_of_failure(
     return diagnose(
         [*at_start, *printed[-_MOST_LINES:]],
         graph=graph,
-        card=_card(worker),
+        card=worker.gpu.name if worker.gpu is not None else None,
         times=JobTimes(seconds=seconds, card=card),
         failure=error.message,
+        emulated=worker.emulated,
     )
-
-
-def _card(worker: WorkerFacts) -> str | None:
-    """What the emulator takes says nothing of a card."""
-    return worker.gpu.name if worker.gpu is not None and not worker.emulated else None
 
 
 def events_of(findings: Sequence[Finding]) -> list[Mapping[str, Any]]:

@@ -20,7 +20,9 @@ class FindingCounts:
         with self._lock:
             for name, lost in report.seconds_lost().items():
                 before = self._counts.get(name, FindingStatus())
-                self._counts[name] = FindingStatus(jobs=before.jobs + 1, seconds=before.seconds + lost)
+                self._counts[name] = FindingStatus(
+                    jobs=before.jobs + 1, seconds=before.seconds + (lost or 0.0)
+                )
 
     def status(self) -> dict[str, FindingStatus]:
         """So many since the worker was started."""

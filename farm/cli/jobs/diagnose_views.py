@@ -153,9 +153,11 @@ def fleet_view(found: FleetDiagnosis) -> RenderableType:
     """What many jobs have lost, by finding and worker."""
     table = plain_table("lost", "jobs", "finding", "worker", "remedy")
     for each in found.findings:
-        lost = hours_words(each.seconds, of="GPU" if each.on_card else "job")
+        lost = cost_words(None)
+        if each.seconds is not None:
+            lost = hours_words(each.seconds, of="GPU" if each.on_card else "job")
         table.add_row(lost, str(each.jobs), each.finding, each.worker, each.remedy)
-    lost_s = sum(each.seconds for each in found.findings if each.on_card)
+    lost_s = sum(each.seconds or 0.0 for each in found.findings if each.on_card)
     without = f"; {found.without} have no report" if found.without else ""
     jobs = f"{found.jobs} job{'' if found.jobs == 1 else 's'}"
     told = f"{jobs}, {hours_words(found.gpu_s)} on the card, {hours_words(lost_s)} lost{without}"

@@ -74,8 +74,21 @@ def test_a_fleets_losses_are_added_up_by_finding_and_worker() -> None:
     first, second = found.findings[:2]
     assert (first.finding, first.worker, first.jobs) == ("gguf-where-fp8-fits", "w1", 2)
     assert (second.finding, second.worker, second.jobs) == ("gguf-where-fp8-fits", "w2", 1)
+    assert second.seconds
     assert first.seconds == pytest.approx(2 * second.seconds)
     assert "fp8_scaled" in first.remedy
+
+
+def test_seconds_that_nobody_knows_are_told_as_that_and_not_as_none_lost() -> None:
+    unknown = a_record(report_of("cache-none"))
+    found = sum_up([unknown, unknown, a_record(report_of("origin-450s"))])
+
+    lost = {each.finding: each.seconds for each in found.findings}
+    assert lost["cache-off"] is None
+    told = io.StringIO()
+    Console(file=told, width=200).print(fleet_view(found))
+    (row,) = [line for line in told.getvalue().splitlines() if "cache-off" in line]
+    assert row.split()[:3] == ["seconds", "unknown", "2"]
 
 
 def test_what_jobs_wait_for_a_card_is_no_loss_of_a_card() -> None:

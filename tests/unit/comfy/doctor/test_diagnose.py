@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from hypothesis import strategies as st
 from bench.doctor import CORPUS
 from comfy.doctor.clip import ClipLook, FrameLook
 from comfy.doctor.diagnose import diagnose
-from comfy.doctor.report import Finding, Phase, Report, Status
+from comfy.doctor.registry import OF_THE_CARD
+from comfy.doctor.report import Confidence, Finding, Phase, Report, Status
 from comfy.doctor.times import CardUse, JobTimes, NodeTime, node_times
 from comfy.protocol.phases import Phase as Work
 from comfy.protocol.progress import NodeTiming
@@ -313,6 +315,69 @@ def test_gguf_is_a_finding_where_fp8_would_fit(types: str, card: str | None, is_
 )
 def test_an_error_for_want_of_host_memory_is_told_as_that(error: str, is_told: bool) -> None:
     assert ("host-ram-short" in ids(f"got prompt\n!!! Exception during processing !!! {error}\n")) is is_told
+
+
+@pytest.mark.parametrize(
+    ("lines", "confidence"),
+    [
+        (("Killed",), Confidence.LIKELY),
+        (("./run.sh: line 52:     9 Killed                  python3 main.py",), Confidence.LIKELY),
+        (("exited: comfyui (terminated by SIGKILL; not expected)",), Confidence.LIKELY),
+        (("comfyui.service: Main process exited, code=killed, status=9/KILL",), Confidence.LIKELY),
+        (("Killed", "Out of memory: Killed process 2211 (python3) total-vm:61832012kB"), Confidence.PROVEN),
+        (("Killed", "    Reason:       OOMKilled", "    Exit Code:    137"), Confidence.PROVEN),
+        (("comfyui.service: Failed with result 'oom-kill'.",), Confidence.PROVEN),
+        (("!!! Exception during processing !!! bad_alloc",), Confidence.PROVEN),
+    ],
+)
+def test_want_of_host_memory_is_proven_only_by_a_line_that_names_it(
+    lines: tuple[str, ...], confidence: Confidence
+) -> None:
+    log = "got prompt\nRequested to load WAN21\n" + "".join(f"{line}\n" for line in lines)
+
+    finding = found(diagnose(log), "host-ram-short")
+
+    assert finding is not None
+    assert finding.confidence is confidence
+    assert ("dmesg" in finding.remedy) is (confidence is Confidence.LIKELY)
+
+
+LITTLE_RAM = (
+    "Total VRAM 24080 MB, total RAM 16000 MB\nDevice: cuda:0 NVIDIA GeForce RTX 4090 : native\n"
+    "got prompt\nPrompt executed in 30.00 seconds\n"
+)
+
+
+@pytest.mark.parametrize(("ending", "is_advised"), [("fp8_scaled", False), ("fp16", True)])
+def test_smaller_files_are_advised_only_where_there_are_such(ending: str, is_advised: bool) -> None:
+    text = json.dumps(clip()).replace("fp8_scaled", ending)
+
+    finding = found(diagnose(LITTLE_RAM, graph=json.loads(text)), "host-ram-short")
+
+    assert finding is not None
+    assert ("fp8 files" in finding.remedy) is is_advised
+
+
+@pytest.mark.parametrize(
+    "name", ["emulator-novram-0.12.1", "emulator-partial-0.33.0", "emulator-split-attention-0.3.64"]
+)
+def test_an_emulated_worker_gets_no_finding_about_a_card_or_models(name: str) -> None:
+    graph = clip()
+    of_the_card = {rule.id for rule in OF_THE_CARD}
+    about_a_card = {each.id for each in diagnose(log_of(name), graph=graph).findings} & of_the_card
+
+    emulated = diagnose(log_of(name) + LITTLE_RAM.encode(), graph=graph, emulated=True)
+
+    assert about_a_card
+    assert not {each.id for each in emulated.findings} & of_the_card
+    assert (emulated.folklore, emulated.levers) == ((), ())
+    assert not any("slow" in question.what for question in emulated.questions)
+
+
+def test_an_emulated_job_that_failed_is_still_told_as_that() -> None:
+    report = diagnose(log_of("emulator-oom-0.33.0"), emulated=True)
+
+    assert found(report, "out-of-memory") is not None
 
 
 @pytest.mark.parametrize(
