@@ -13,6 +13,7 @@ from comfy.log.facts import (
     AttentionFailedFact,
     BarFact,
     BlockSwapFact,
+    ComplaintFact,
     GgufFact,
     HandlerFact,
     InterruptedFact,
@@ -115,6 +116,7 @@ class Record:
     server: Lines = field(default_factory=Lines)  # of the last start
     starts: int = 0
     outside: Lines = field(default_factory=Lines)  # what came while no prompt ran
+    refused: Lines = field(default_factory=Lines)  # why prompts, or outputs of theirs, did not pass the check
     unknown: dict[str, Evidence] = field(default_factory=dict)
     lines: int = 0
     known: int = 0
@@ -149,7 +151,10 @@ class _Reader:
             self._waiting.append(entry)
             if self._run is None:
                 self._begin(entry)
+        elif kind is ComplaintFact:
+            self.record.refused.add(entry)  # another prompt may run meanwhile
         elif kind is PromptRefusedFact:
+            self.record.refused.add(entry)
             self._refuse(entry)
         elif kind is PromptDoneFact:
             self._finish(entry)

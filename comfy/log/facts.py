@@ -141,6 +141,16 @@ class PromptQueuedFact:
 class PromptRefusedFact:
     """A prompt did not pass the check."""
 
+    message: str = ""  # "Node 'X' not found. The custom node may not be installed."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComplaintFact:
+    """What the check before a prompt says of one input of a node, or of the whole."""
+
+    message: str  # "Value not in list"
+    details: str  # "unet_name: 'a.safetensors' not in []"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsFact:
@@ -490,6 +500,7 @@ LogFact = (
     | ReadyFact
     | PromptQueuedFact
     | PromptRefusedFact
+    | ComplaintFact
     | WeightsFact
     | QuantisedOpsFact
     | ModelRequestedFact

@@ -1,0 +1,109 @@
+"""The rule about prompts that ComfyUI refuses: what is missing, and where it belongs.
+
+Source of what ComfyUI says: `execution.py`, `validate_prompt` and `validate_inputs`, 0.3.64 to 0.33.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from comfy.doctor.record import evidence
+from comfy.doctor.report import Severity, Status
+from comfy.doctor.rule import Case, Found, Rule
+from comfy.log.entry import LogEntry
+from comfy.log.facts import ComplaintFact, PromptRefusedFact
+from comfy.node_defs.node_classes import model_folder
+
+_MOST: Final = 10  # reasons that are told
+_SHOWN: Final = 120  # characters of what a node would take
+_NOT_IN_LIST: Final = re.compile(r"(?P<input>[^:]+): '(?P<value>.*)' not in (?P<list>.*)")
+_FILE: Final = re.compile(r".*\.(?:safetensors|sft|gguf|ckpt|pth?|bin|onnx)", re.IGNORECASE)
+_MEDIA: Final = re.compile(
+    r".*\.(?:png|jpe?g|webp|gif|bmp|mp4|mov|mkv|webm|avi|wav|mp3|flac|ogg)", re.IGNORECASE
+)
+_NO_NODE: Final = re.compile(r"(?:Node '(?P<new>.+)' not found|.* node (?P<old>.+) does not exist)")
+_ANY: Final = "`farm lint FILE` names what does not fit; export the workflow anew from this server's editor"
+_BY_MESSAGE: Final = {
+    "Required input is missing": "link or set that input; another version of the node may have added it",
+    "Return type mismatch": "link an output of the type that the input takes",
+    "Bad linked input": "a link is [node id, number of the output]: export the workflow in API format anew",
+    "Custom validation failed": "a file that is named there has to lie in ComfyUI's input folder",
+    "Dependency cycle": "take out one of the links that go round",
+    "Prompt has no outputs": "add a node that saves, such as SaveVideo: nothing else makes a graph run",
+    "Value ": "set that input to a value between the node's bounds",
+    "Failed to convert": "set that input to a value of the type that the node takes",
+}
+"""Beginning of ComfyUI's words -> remedy; the first that fits counts."""
+
+
+def _refused(case: Case) -> Iterator[Found]:
+    refused = case.record.refused
+    complaints: dict[tuple[str, str], list[LogEntry]] = {}
+    for entry, fact in refused.of(ComplaintFact):
+        complaints.setdefault((fact.message, fact.details), []).append(entry)
+    # What of a graph does not fit is told by its inputs; a node that is missing by the refusal alone.
+    for entry, refusal in refused.of(PromptRefusedFact):
+        if not refusal.message.startswith("Prompt outputs failed validation"):
+            complaints.setdefault((refusal.message, ""), []).append(entry)
+    if not complaints and (lines := [entry for entry, _ in refused.of(PromptRefusedFact)]):
+        complaints["", ""] = lines
+    numbers = [prompt.number for prompt in case.prompts if prompt.status is Status.REFUSED]
+    only = numbers[0] if len(numbers) == 1 == refused.count(PromptRefusedFact) else None
+    for (message, details), lines in list(complaints.items())[:_MOST]:
+        what, remedy = _said(message, details)
+        yield Found(message=what, remedy=remedy, evidence=evidence(lines, most=1), prompt=only)
+
+
+def _said(message: str, details: str) -> tuple[str, str]:
+    """What is wrong, and what to do."""
+    value = _NOT_IN_LIST.fullmatch(details) if message == "Value not in list" else None
+    if value is not None:
+        return _not_in_list(value)
+    node = _NO_NODE.match(message)
+    if node is not None:
+        name = node["new"] or node["old"]
+        return (
+            f"the server has no node {name}",
+            (
+                f"install the custom node that has {name} (ComfyUI-Manager: Install Missing Custom Nodes); "
+                "where it is installed, its import failed: the log's beginning says why"
+            ),
+        )
+    words = ": ".join(part for part in (message, details) if part) or "the prompt did not pass the check"
+    remedy = next((each for begins, each in _BY_MESSAGE.items() if message.startswith(begins)), _ANY)
+    return f"refused: {words}" if message else words, remedy
+
+
+def _not_in_list(found: re.Match[str]) -> tuple[str, str]:
+    name, value, taken = found["input"], found["value"], found["list"]
+    none = ", and no other for it" if taken == "[]" else ""
+    if _FILE.fullmatch(value):
+        folder = model_folder("", name)
+        below = f"ComfyUI's models/{folder}" if folder else "the models folder in which the node looks"
+        return (
+            f"{name}: the server has no file {value}{none}",
+            f"put it into {below}, or name one that is there; extra_model_paths.yaml adds folders",
+        )
+    if _MEDIA.fullmatch(value):
+        return (
+            f"{name}: the server has no file {value}{none}",
+            "put it into ComfyUI's input folder, or upload it",
+        )
+    return (
+        f"{name}: the node does not take {value!r}, but {taken[:_SHOWN]}",
+        f"set {name} to one of those; another version of the node may have others",
+    )
+
+
+RULES: Final = (
+    Rule(
+        id="prompt-refused",
+        severity=Severity.ERROR,
+        title="a prompt did not pass ComfyUI's check: a file, a node or an input is missing",
+        remedy=_ANY,
+        check=_refused,
+        source="https://github.com/Comfy-Org/ComfyUI (execution.py, validate_prompt)",
+    ),
+)
