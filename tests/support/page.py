@@ -72,7 +72,9 @@ def submit(gateway: Gateway, title: str, **more: Any) -> str:
     """Queue a job; its id."""
     key = more.pop("key", None)
     body = {"graph": GRAPH, "title": title, **more}
-    return str(gateway.ask("/farm/v1/jobs", method="POST", key=key, body=body).json["job_id"])
+    answer = gateway.ask("/farm/v1/jobs", method="POST", key=key, body=body)
+    assert answer.status == 201, answer.json
+    return str(answer.json["job_id"])
 
 
 def done(gateway: Gateway, worker: HandWorker, title: str, clip: bytes, folder: Path) -> str:

@@ -55,7 +55,7 @@ function field(parameter) {
   const input = h("input", { ...common, inputmode: type === "text" ? "text" : "decimal", value: had, placeholder: hint, "data-by": otherwise });
   if (type !== "text") input.pattern = "-?[0-9]*[.]?[0-9]*(e-?[0-9]+)?";
   const label = h("label", {}, words, input);
-  return name === "seed" ? h("div", {}, label, h("button", { type: "button", onclick: () => draw(input) }, "Draw another seed")) : label;
+  return name === "seed" ? h("div", { class: "beside" }, label, h("button", { type: "button", "aria-label": "Draw another seed", onclick: () => draw(input) }, "Draw")) : label;
 }
 
 function draw(input) {
