@@ -107,7 +107,7 @@ def role_parameter(graph: Mapping[str, Any], roles: Roles, role: str) -> Paramet
         return _TYPES[role]
     is_file = any(_is_file_input(graph, str(each.set_at)) for each in roles.of(role))
     kind = ParameterKind.FILE if is_file else ParameterKind.TEXT
-    return Parameter(name=role, kind=kind, help="a file: path, https:// or s3://" if is_file else "")
+    return Parameter(name=role, kind=kind, help="")
 
 
 def _written(

@@ -47,6 +47,8 @@ class Parameter:
     @property
     def takes(self) -> str:
         """What it takes, in words: "quality, fast or draft", "integer, 64 to 2048, a multiple of 16"."""
+        if self.kind is ParameterKind.FILE:
+            return "file: a path, https:// or s3://"
         if self.choices:
             return f"{', '.join(self.choices[:-1])} or {self.choices[-1]}"
         if self.grid is not None:

@@ -120,7 +120,7 @@ class Template:
                 kind=ParameterKind.FILE,
                 required=picture.arrives is None,
                 by_default="" if picture.arrives is None else "none",
-                help=f"{picture.help}: a path, https:// or s3://",
+                help=picture.help,
             )
             for name, picture in self.pictures.items()
         )
@@ -256,7 +256,7 @@ def _numbers(sides: Grid, fps: float) -> tuple[Parameter, ...]:
             minimum=1,
             maximum=120,
             unit="frames per second",
-            help=f"of the file; the model moves as at {fps:g}",
+            help=f"of the file; movement is natural at {fps:g}",
         ),
         Parameter(
             name="seed",

@@ -44,7 +44,8 @@ function askForKey() {
 export async function enter() {
   if (sessionStorage.getItem(KEY)) return;
   const { needs_key: needed } = await call("farm/v1/entry");
-  if (needed) await askForKey();
+  // It may have been given while that was asked.
+  if (needed && !sessionStorage.getItem(KEY)) await askForKey();
 }
 
 /** An answer, whatever it says, but that of a key which is not known. */

@@ -1,7 +1,7 @@
 // Which page is shown. A page is a function: what it needs -> its elements; what it starts ends with `signal`.
 
 import { enter } from "./api.js";
-import { h } from "./dom.js";
+import { h, notice } from "./dom.js";
 
 // Each is loaded when it is first gone to.
 const PAGES = {
@@ -41,6 +41,10 @@ async function show() {
 
 // A file that is dropped beside its place would take the page's.
 for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
+addEventListener("drop", (event) => {
+  if (!event.dataTransfer.files.length) return;
+  notice(document.querySelector(".drop") ? "Nothing was taken: drop a file within a box that has a broken line around it." : "Nothing was taken: files are dropped on the page New.");
+});
 // Its link is no place of this page, which a hash names.
 document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
 addEventListener("hashchange", () => show().then(() => main.focus()));

@@ -1,5 +1,18 @@
 // Elements from values. Text is only ever text: nothing here takes markup.
 
+// What shows nothing, or turns all around it the other way.
+const UNSEEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g;
+
+/** Text whose unseen characters are shown by their numbers. */
+function plain(text) {
+  return text.replace(UNSEEN, (each) => `[U+${each.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}]`);
+}
+
+/** Our words around others' (a template's tag): whichever way those run, ours stay where they are. */
+export function words(ours, ...others) {
+  return ours.flatMap((each, at) => (at < others.length ? [each, h("bdi", {}, String(others[at]))] : [each]));
+}
+
 /** An element with attributes and children; a function among the attributes is a listener ("onclick"). */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -8,14 +21,16 @@ export function h(tag, attributes = {}, ...children) {
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  const shown = children.flat().filter((child) => child !== null && child !== undefined && child !== false);
+  // A textarea's text is its value, which is sent as it is.
+  element.append(...shown.map((child) => (typeof child === "string" && tag !== "textarea" ? plain(child) : child)));
   return element;
 }
 
 /** Say something that everybody hears, screen readers too. */
 export function notice(text) {
   const place = document.getElementById("notice");
-  place.textContent = text;
+  place.textContent = plain(text);
   clearTimeout(notice.timer);
   notice.timer = setTimeout(() => { place.textContent = ""; }, 6000);
 }

@@ -37,8 +37,9 @@ function field(parameter) {
   const { name, type, help, unit, required, choices, takes, by_default: otherwise } = parameter;
   const had = parameter.value === null ? "" : said(parameter.value);
   const hint = parameter.default === null ? otherwise : said(parameter.default);
-  const common = { name, "data-type": type, "data-had": had, required: Boolean(required) && type !== "file", title: takes };
-  const words = `${name.includes(".") ? `${help} (${name})` : name}${unit && unit !== name ? ` (${unit})` : ""}${help && !name.includes(".") ? `: ${help}` : ""}`;
+  const common = { name, "data-type": type, "data-had": had, required: Boolean(required) && type !== "file", title: type === "file" ? null : takes };
+  const called = name.includes(".") ? `${help} (${name})` : name.replaceAll("_", " ");
+  const words = `${called}${unit && unit !== name ? ` (${unit})` : ""}${help && !name.includes(".") ? `: ${help}` : ""}`;
   if (type === "switch") {
     return h("label", { class: "check" }, h("input", { ...common, required: false, type: "checkbox", checked: had === "true" }), words);
   }
@@ -69,17 +70,34 @@ function clearPreset(select) {
 
 /** An address, or a file of this machine, which is uploaded when it is chosen or dropped there. */
 function fileField(common, words, had) {
-  const address = h("input", { ...common, type: "text", value: had, placeholder: "https://…" });
+  const refused = h("p", { class: "bad", role: "alert" });
+  let uploads = 0;  // counts files: what became of an older one is not shown
+  const address = h("input", { ...common, type: "text", value: had, placeholder: "https://…", oninput: () => { chosen.value = ""; settle(); } });
   const chosen = h("input", { type: "file", "aria-label": `File for ${common.name}`, onchange: (event) => bring(event.target.files[0]) });
+
+  /** Show what became of the last file, and let the form be sent again. */
+  function settle(fault = "") {
+    uploads += 1;
+    refused.textContent = fault;
+    address.setCustomValidity("");
+  }
+
   async function bring(file) {
     if (!file) return;
+    settle();
+    const mine = uploads;
+    address.setCustomValidity(`${file.name} is still being uploaded`);  // what is sent meanwhile would be the former
     try {
       const made = await upload(file);
+      if (mine !== uploads) return;
+      settle();
       address.value = `asset:${made.id}`;
       notice(`${file.name} is uploaded.`);
     } catch (error) {
-      notice(`${file.name}: ${error.message}`);
+      if (mine !== uploads) return;
+      chosen.value = "";
+      settle(`${file.name}: ${error.message}`);
     }
   }
-  return dropPlace(bring, { class: "drop wide" }, h("label", {}, `${words}; an address, or drop a file here`, address), chosen);
+  return dropPlace(bring, { class: "drop wide" }, h("label", {}, `${words}: an address, or drop a file here`, address), chosen, refused);
 }

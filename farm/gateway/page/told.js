@@ -1,6 +1,6 @@
 // What other calls tell of a job: what it waits for, what was found, changed and logged.
 
-import { h, said, seconds, table } from "./dom.js";
+import { h, said, seconds, table, words } from "./dom.js";
 
 export function waiting(told) {
   return told?.reasons.length ? [h("h2", {}, "What it waits for"), h("ul", {}, told.reasons.map((each) => h("li", {}, each)))] : [];
@@ -20,14 +20,14 @@ export function findings(report) {
 /** The manifest in words. */
 export function manifest(told) {
   if (!told) return [];
-  const words = [
-    ...told.changes.map((each) => `Node ${each.node_id}, ${each.input_name}: ${said(each.old)} became ${said(each.new)}, for ${each.why}`),
-    ...told.rewrites.filter((each) => !each.changes).flatMap((each) => each.notes.map((note) => `${each.rewrite} was left out: ${note}`)),
-    ...told.out_of_memory.map((step) => `Memory ran out; tried again with: ${said(step)}`),
-    ...told.blocked.map((each) => `Node ${each.node_id} was blocked: ${each.message}`),
+  const lines = [
+    ...told.changes.map((each) => words`Node ${each.node_id}, ${each.input_name}: ${said(each.old)} became ${said(each.new)}, for ${each.why}`),
+    ...told.rewrites.filter((each) => !each.changes).flatMap((each) => each.notes.map((note) => words`${each.rewrite} was left out: ${note}`)),
+    ...told.out_of_memory.map((step) => words`Memory ran out; tried again with: ${said(step)}`),
+    ...told.blocked.map((each) => words`Node ${each.node_id} was blocked: ${each.message}`),
   ];
   return [h("h2", {}, "What was changed, and why"),
-    words.length ? h("ul", {}, words.map((each) => h("li", {}, each))) : h("p", {}, "Nothing: the graph ran as it was given.")];
+    lines.length ? h("ul", {}, lines.map((each) => h("li", {}, each))) : h("p", {}, "Nothing: the graph ran as it was given.")];
 }
 
 export function log(told) {

@@ -24,6 +24,7 @@ from tests.support.many_jobs import copy_job
 from tests.support.page import (
     BUTTONS,
     click,
+    done,
     drop_file,
     go,
     is_shown,
@@ -305,3 +306,26 @@ def test_every_digit_of_a_seed_is_kept(gateway: Gateway, page: Page) -> None:
     assert again.spec.template_parameters["seed"] == SEED + 1
     assert again.spec.template_parameters["prompt"] == "a hare"
     assert of_graph.spec.graph["5"]["inputs"]["seed"] == SEED
+
+
+def test_words_that_turn_around_stay_among_themselves(
+    gateway: Gateway, worker: HandWorker, page: Page, clip: bytes, tmp_path: Path
+) -> None:
+    turned = "a fox \u202eevil\u0007 end"
+    shown = "a fox [U+202E]evil[U+0007] end"
+    job_id = done(gateway, worker, turned, clip, tmp_path)
+    result = gateway.store.get(job_id).result
+    assert result is not None
+    changed = {"node_id": "3", "input_name": "text", "old": "\u05d0\u05d1", "new": turned, "why": "LoRAs"}
+    gateway.storage.put_bytes(
+        json.dumps({"changes": [changed]}).encode(), result.manifest_key, media_type="application/json"
+    )
+
+    search(page, "", 1)
+    is_shown(page, shown)
+    go(page, f"#/job/{job_id}", shown)
+    is_shown(page, f"Node 3, text: \u05d0\u05d1 became {shown}, for LoRAs")
+
+    isolated = "[...document.querySelectorAll('li bdi')].map((each) => getComputedStyle(each).unicodeBidi)"
+    assert set(page.evaluate(isolated)) == {"isolate"}
+    go(page, f"#/new/{job_id}", "Render again with …")
