@@ -8,6 +8,7 @@ from typing import Final
 from comfy.doctor.record import Run, evidence, is_out_of_memory
 from comfy.doctor.report import Cost, Evidence, Phase, Severity, Status
 from comfy.doctor.rule import Case, Found, Rule, estimated, measured, seconds_in
+from comfy.doctor.timeline import work_at_end
 from comfy.log.entry import LogEntry
 from comfy.log.facts import (
     DownloadFact,
@@ -20,6 +21,7 @@ from comfy.log.facts import (
     NodeFailedFact,
     OutOfMemoryFact,
 )
+from comfy.node_defs.node_classes import Work, work_of
 
 _LONG_WAIT_S: Final = 30.0
 _LONG_FRAMES_S: Final = 10.0
@@ -27,6 +29,22 @@ _LONG_SAVE_S: Final = 10.0
 _LONG_PART: Final = 0.1  # of the wall time
 _SLOW_UPLOAD: Final = 5e6  # bytes per second
 _LONG_UPLOAD_S: Final = 5.0
+_SMALLER: Final = "fewer frames or a smaller size"
+_OTHERWISE: Final = "--reserve-vram 1; or a larger card: `farm plan FILE`"
+_AT: Final = {
+    Work.LOAD: " while a model was loaded",
+    Work.TEXT: " while the text was encoded",
+    Work.SAMPLE: " while it sampled",
+    Work.VAE: " in the VAE",
+    Work.FRAMES: " while frames were interpolated or upscaled",
+}
+_LESS_MEMORY: Final = {
+    Work.LOAD: f"a file of fewer bits: fp8_scaled or GGUF; {_OTHERWISE}",
+    Work.TEXT: f"an fp8 text encoder, or its loader's device on cpu; {_OTHERWISE}",
+    Work.SAMPLE: f"{_SMALLER}, or an fp8_scaled or GGUF file; {_OTHERWISE}",
+    Work.VAE: f"VAEDecodeTiled in place of VAEDecode (VAEEncodeTiled of VAEEncode), {_SMALLER}; {_OTHERWISE}",
+    Work.FRAMES: f"fewer frames at a time (clear_cache_after_n_frames, per_batch); {_OTHERWISE}",
+}
 _FEW_FACTS: Final = 3
 _MANY_LINES: Final = 50
 _OWN: Final = "measured on loopback: a clip of 20 MB takes 0.12 to 0.17 s, one of 100 MB 0.6 to 0.8 s"
@@ -134,11 +152,14 @@ def _memory(case: Case) -> Iterator[Found]:
             continue
         lines = [entry for entry, fact in run.of(NodeFailedFact) if is_out_of_memory(fact.message)]
         lines += [entry for entry, _ in run.of(OutOfMemoryFact)]
+        is_last = run is case.record.runs[-1]
+        work = work_of(case.failed_class) if case.failed_class and is_last else work_at_end(run)
         yield Found(
-            message="the card had no memory left, and the prompt failed",
+            message=f"the card had no memory left{_AT.get(work, '')}, and the prompt failed",
             evidence=evidence(lines),
             cost=_thrown_away(run),
             prompt=run.number,
+            remedy=_LESS_MEMORY.get(work, ""),
         )
 
 
@@ -156,7 +177,9 @@ def _failed(case: Case) -> Iterator[Found]:
 
 
 def _thrown_away(run: Run) -> Cost | None:
-    return measured(run.seconds, "all that the prompt took") if run.seconds is not None else None
+    return (
+        measured(run.seconds, "all that the prompt took came to nothing") if run.seconds is not None else None
+    )
 
 
 def _import(case: Case) -> Iterator[Found]:
@@ -294,7 +317,7 @@ RULES: Final = (
         id="out-of-memory",
         severity=Severity.ERROR,
         title="the card had no memory left",
-        remedy="VAEDecodeTiled, --reserve-vram 1, fewer frames, or a larger card: `farm plan FILE`",
+        remedy=f"{_SMALLER}; VAEDecodeTiled, where decoding ran out; {_OTHERWISE}",
         check=_memory,
         cost="all that the prompt took",
         source="https://github.com/Comfy-Org/ComfyUI (execution.py)",

@@ -61,6 +61,7 @@ def diagnose(
     clips: Sequence[ClipLook] = (),
     clip_limits: Thresholds = USUAL,
     failure: str = "",
+    failed_class: str = "",
     emulated: bool = False,
 ) -> Report:
     """Say where the seconds went, what was lost and what to change; what cannot be concluded is said too.
@@ -73,6 +74,7 @@ def diagnose(
         times: what was measured of the job, which counts for more than the log.
         clips: what was measured in the files' frames, judged by `clip_limits`.
         failure: why the job failed, as whoever ran it knows; its log may say nothing of it.
+        failed_class: of the node that failed, as whoever ran it knows.
         paces: what jobs took on this farm, which counts for more than published times.
         emulated: the emulator took it: whatever its log says, no model was loaded and no card computed.
     """
@@ -91,6 +93,7 @@ def diagnose(
         book=paces or PaceBook({}),
         clips=tuple(clips),
         clip_limits=clip_limits,
+        failed_class=failed_class,
         emulated=emulated,
     )
     return Report(

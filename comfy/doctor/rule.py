@@ -45,6 +45,7 @@ class Case:
     book: PaceBook
     clips: tuple[ClipLook, ...] = ()  # what was seen in the files
     clip_limits: Thresholds = USUAL
+    failed_class: str = ""  # of the node that failed, where whoever ran it knows
     emulated: bool = False  # no model was loaded, and nothing computed
 
     @property

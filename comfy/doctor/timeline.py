@@ -22,14 +22,19 @@ from comfy.log.facts import (
     LogFact,
     ModelLoadedFact,
     ModelRequestedFact,
+    NodeFailedFact,
+    OutOfMemoryFact,
     SamplingFact,
     TextEncoderFact,
     VaeFact,
+    VaeRetryFact,
     WeightsFact,
 )
+from comfy.node_defs.node_classes import Work
 from comfy.words import seconds_words
 
 _ENDS_LOADING: Final = (WeightsFact, TextEncoderFact, VaeFact, GgufFact, ModelLoadedFact, DownloadFact)
+_WORKS: Final = {Work.TEXT: ("TE", "CLIP"), Work.VAE: ("VAE",)}
 _CLOCK_S: Final = 1.5  # what a clock of whole seconds may be off
 _STAMPS_OFF_S: Final = 3.0
 _STAMPS_OFF_PART: Final = 0.05  # of the prompt's own time
@@ -181,6 +186,30 @@ def wait_s(run: Run, others: Iterable[Run]) -> float | None:
     return began.at_s - queued.at_s
 
 
+def work_at_end(run: Run) -> Work:
+    """What a prompt was at when an error ended it, as far as its lines tell."""
+    work = Work.OTHER
+    for entry in run.entries:
+        fact = entry.fact
+        if isinstance(fact, NodeFailedFact | OutOfMemoryFact):
+            break
+        if isinstance(fact, BarFact) and not fact.label:
+            # Behind a sampler's last step comes the decoder, or another sampler's model.
+            work = Work.SAMPLE if fact.done < fact.total else Work.VAE
+        elif isinstance(fact, SamplingFact):
+            work = Work.SAMPLE
+        elif isinstance(fact, VaeRetryFact):
+            work = Work.VAE
+        elif isinstance(fact, ModelRequestedFact | ModelLoadedFact) and fact.model_class:
+            work = _work_of(fact.model_class) or (Work.SAMPLE if fact.is_diffusion else Work.OTHER)
+    return work
+
+
+def _work_of(model_class: str) -> Work | None:
+    """For what a model that is no diffusion model is brought onto the card."""
+    return next((work for work, words in _WORKS.items() if any(each in model_class for each in words)), None)
+
+
 def _sampling_phases(samplers: list[Sampler]) -> list[PhaseTime]:
     names = (
         (Phase.SAMPLING_HIGH, Phase.SAMPLING_LOW) if len(samplers) == 2 else (Phase.SAMPLING,) * len(samplers)
@@ -242,9 +271,9 @@ def _begun_by(fact: LogFact | None, doing: Phase, *, sampled: bool) -> Phase:
     if sampled:
         return Phase.FINISHING
     if isinstance(fact, ModelLoadedFact):
-        name = fact.model_class or ""
-        after = {Phase.TEXT: ("TE", "CLIP"), Phase.FINISHING: ("VAE",)}
-        return next((phase for phase, words in after.items() if any(w in name for w in words)), Phase.LOADING)
+        after = {Work.TEXT: Phase.TEXT, Work.VAE: Phase.FINISHING}
+        work = _work_of(fact.model_class or "")
+        return after[work] if work is not None else Phase.LOADING
     if isinstance(fact, ModelRequestedFact | WeightsFact | TextEncoderFact | VaeFact | GgufFact):
         return Phase.LOADING
     return Phase.SAVING if isinstance(fact, InterpolatedFact) else doing

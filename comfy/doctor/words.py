@@ -27,8 +27,8 @@ def cost_words(cost: Cost | None) -> str:
 
 
 def after_words(cost: Cost | None, wall_s: float | None) -> str:
-    """``450 s would be 382 s``; empty where it cannot be told, or would not be seen."""
-    if cost is None or wall_s is None or cost.seconds < 1 or cost.seconds > wall_s:
+    """``450 s would be 382 s``; empty where it cannot be told, or nothing would be left or seen."""
+    if cost is None or wall_s is None or cost.seconds < 1 or wall_s - cost.seconds < 1:
         return ""
     return f"{wall_s:.0f} s would be {wall_s - cost.seconds:.0f} s"
 

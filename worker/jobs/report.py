@@ -78,6 +78,7 @@ def report_of_failure(
         card=worker.gpu.name if worker.gpu is not None else None,
         times=JobTimes(seconds=seconds, card=card),
         failure=error.message,
+        failed_class=error.node_type or "",
         emulated=worker.emulated,
     )
 

@@ -19,7 +19,9 @@ from comfy.doctor.clip import ClipLook, FrameLook
 from comfy.doctor.diagnose import diagnose
 from comfy.doctor.registry import OF_THE_CARD
 from comfy.doctor.report import Confidence, Finding, Phase, Report, Status
+from comfy.doctor.rule import measured
 from comfy.doctor.times import CardUse, JobTimes, NodeTime, node_times
+from comfy.doctor.words import after_words
 from comfy.protocol.phases import Phase as Work
 from comfy.protocol.progress import NodeTiming
 from comfy.wan.templates import get_template
@@ -315,6 +317,49 @@ def test_gguf_is_a_finding_where_fp8_would_fit(types: str, card: str | None, is_
 )
 def test_an_error_for_want_of_host_memory_is_told_as_that(error: str, is_told: bool) -> None:
     assert ("host-ram-short" in ids(f"got prompt\n!!! Exception during processing !!! {error}\n")) is is_told
+
+
+OUT_OF_MEMORY = "!!! Exception during processing !!! Allocation on device\nPrompt executed in 12.10 seconds\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "failed_class", "first", "where"),
+    [
+        ("  0%|          | 0/20 [00:07<?, ?it/s]\n", "", "fewer frames", "while it sampled"),
+        ("Requested to load WAN21\n", "", "fewer frames", "while it sampled"),
+        ("Sampling 81 frames at 832x480 with 30 steps\n", "", "fewer frames", "while it sampled"),
+        ("100%|###| 20/20 [04:30<00:00, 13.50s/it]\n", "", "VAEDecodeTiled", "in the VAE"),
+        ("Requested to load WanVAE\nloaded completely 9 9 True\n", "", "VAEDecodeTiled", "in the VAE"),
+        (
+            "100%|###| 4/4 [00:30<00:00, 7.50s/it]\nRequested to load WAN21\n",
+            "", "fewer frames", "while it sampled",
+        ),
+        ("Requested to load WanTEModel\n", "", "an fp8 text encoder", "while the text was encoded"),
+        ("", "VAEDecode", "VAEDecodeTiled", "in the VAE"),
+        ("Requested to load WanVAE\n", "KSamplerAdvanced", "fewer frames", "while it sampled"),
+        ("", "UNETLoader", "a file of fewer bits", "while a model was loaded"),
+        ("", "RIFE VFI", "fewer frames at a time", "interpolated"),
+        ("", "", "fewer frames", "no memory left, and"),
+    ],
+)  # fmt: skip
+def test_what_to_do_when_the_card_runs_out_depends_on_what_it_was_at(
+    lines: str, failed_class: str, first: str, where: str
+) -> None:
+    report = diagnose(f"got prompt\n{lines}{OUT_OF_MEMORY}", failed_class=failed_class)
+
+    finding = found(report, "out-of-memory")
+
+    assert finding is not None
+    assert finding.remedy.startswith(first)
+    assert where in finding.message
+
+
+def test_a_prompt_that_came_to_nothing_is_not_promised_to_take_no_time() -> None:
+    finding = found(diagnose(f"got prompt\n{OUT_OF_MEMORY}"), "out-of-memory")
+
+    assert finding is not None
+    assert after_words(finding.cost, 12.1) == ""
+    assert after_words(measured(6.0, "half"), 12.1) == "12 s would be 6 s"
 
 
 @pytest.mark.parametrize(

@@ -28,3 +28,17 @@ def test_what_an_emulators_log_says_of_memory_is_no_finding(emulated: bool, expe
     )
 
     assert {finding.id for finding in report.findings} == expected
+
+
+def test_the_node_that_ran_out_of_memory_decides_what_is_to_be_done() -> None:
+    report = report_of_failure(
+        JobError(kind=ErrorKind.JOB, code="out_of_memory", message="no memory left", node_type="VAEDecode"),
+        {},
+        {"queue": 1.0, "attempt": 9.0},
+        WorkerFacts(name="w1"),
+        at_start=(),
+        printed=("got prompt", "!!! Exception during processing !!! Allocation on device"),
+    )
+
+    (finding,) = report.findings
+    assert finding.remedy.startswith("VAEDecodeTiled")
