@@ -13,6 +13,7 @@ from comfy.graphs.links import class_of, inputs_of, is_link
 from comfy.node_defs.node_classes import (
     FIRST_INPUT,
     HEIGHT,
+    WIDTH,
     Formula,
     NodeClass,
     Picks,
@@ -203,7 +204,7 @@ def _name_handed_on(
         return _picked(graph, node_id, row.picks[slot], depth)
     if row.first_of is not None and slot == 0:
         return next((name for name in inputs if name.startswith(row.first_of)), None)
-    name = row.hands_on.get(slot)
+    name = row.hands_on.get(slot, row.sends)
     if name is None and slot == 0 and len(inputs) == 1 and looks_constant(class_of(graph, node_id) or ""):
         name = FIRST_INPUT
     return next(iter(inputs), None) if name == FIRST_INPUT else name
@@ -214,7 +215,9 @@ def _picked(graph: Mapping[str, Any], node_id: str, picks: tuple[str, Picks], de
     value = _value_at(graph, node_id, by, depth)
     if value is None:
         return None
-    return names.format(whole_of(value)) if isinstance(names, str) else names.get(bool(value))
+    if isinstance(names, str):
+        return names.format(whole_of(value))
+    return names.get(value) if isinstance(value, int | str) else None
 
 
 def _value_at(graph: Mapping[str, Any], node_id: str, input_name: str, depth: int) -> Any:
@@ -229,33 +232,67 @@ def _side_of_picture(graph: Mapping[str, Any], node_id: str, side: str, depth: i
         row = _known(graph, node_id)
         if row.area_of is not None:
             return _Made(at_most=_side_of_area(graph, node_id, row, depth))
-        if row.sized_by is not None:
-            return _side_made(graph, node_id, row, row.sized_by[side == HEIGHT], depth)
         inputs = inputs_of(graph, node_id)
-        picture = next((inputs[name] for name in _PICTURES if is_link(inputs.get(name))), None)
+        if row.sized_by is not None and (row.padded_by is None or set(row.sized_by) <= set(inputs)):
+            return _side_made(graph, node_id, row, row.sized_by[side == HEIGHT], depth)
+        if row.scaled_by is not None or row.padded_by is not None:
+            return _side_changed(graph, node_id, row, side, depth)
+        picture = _picture_taken(graph, node_id)
         passes = row.tells_side or row.same_size or row.hands_on
         if not passes or picture is None:
             return _UNKNOWN
-        node_id = picture[0]
+        node_id = picture
     return _UNKNOWN
+
+
+def _picture_taken(graph: Mapping[str, Any], node_id: str) -> str | None:
+    inputs = inputs_of(graph, node_id)
+    return next((inputs[name][0] for name in _PICTURES if is_link(inputs.get(name))), None)
+
+
+def _side_changed(graph: Mapping[str, Any], node_id: str, row: NodeClass, side: str, depth: int) -> _Made:
+    """A side of a picture that a node scales by a factor, or adds borders to."""
+    picture = _picture_taken(graph, node_id)
+    if picture is None or depth == 0:
+        return _UNKNOWN
+    taken = _side_of_picture(graph, picture, side, depth - 1)
+    added = row.padded_by[side == HEIGHT] if row.padded_by is not None else ()
+    inputs = inputs_of(graph, node_id)
+    factor = 1 if row.scaled_by is None else _value_at(graph, node_id, row.scaled_by, depth)
+    borders = [whole_of(_value_at(graph, node_id, name, depth)) for name in added if name in inputs]
+    known = [each for each in borders if each is not None]
+    if not isinstance(factor, int | float) or not 0 < factor < _LARGEST or len(known) < len(borders):
+        return _UNKNOWN
+    value, most = (
+        None if each is None else round(each * factor) + sum(known) for each in (taken.value, taken.at_most)
+    )
+    return _Made(value=value, at_most=most)
 
 
 def _side_made(graph: Mapping[str, Any], node_id: str, row: NodeClass, name: str, depth: int) -> _Made:
     value = whole_of(_value_at(graph, node_id, name, depth))
+    picture = _picture_taken(graph, node_id) if value == 0 else None
+    if picture is not None and depth and row.exact_when and _is_exact(graph, node_id, row.exact_when):
+        side = HEIGHT if name == (row.sized_by or (None, None))[1] else WIDTH
+        return _side_of_picture(graph, picture, side, depth - 1)
     step = whole_of(inputs_of(graph, node_id).get(row.multiple, 1)) if row.multiple else 1
     if value is None or value <= 0 or step is None:
         return _UNKNOWN
     if row.exact_when is not None:
-        by, exact = row.exact_when
         # A side of 0 follows from the picture, and the other becomes as said.
         follows = any(
             _value_at(graph, node_id, each, depth) == 0 for each in row.sized_by or () if each != name
         )
-        if inputs_of(graph, node_id).get(by) not in exact and not follows:
+        if not _is_exact(graph, node_id, row.exact_when) and not follows:
             return _Made(at_most=value)
     rounded = value - value % max(step, 1)
     same = InputPath(node_id=node_id, input_name=name) if rounded == value else None
     return _Made(value=rounded, stands_at=same)
+
+
+def _is_exact(graph: Mapping[str, Any], node_id: str, when: tuple[str, frozenset[Any]]) -> bool:
+    by, exact = when
+    return inputs_of(graph, node_id).get(by) in exact
 
 
 def _side_of_area(graph: Mapping[str, Any], node_id: str, row: NodeClass, depth: int) -> int | None:

@@ -13,15 +13,18 @@ from comfy.lint.rule import Found, Rule, Subject
 from comfy.node_defs.definitions import Section
 from comfy.node_defs.dynamic_inputs import inputs_for
 from comfy.node_defs.later_inputs import later_inputs
-from comfy.node_defs.node_classes import OUTPUT_PREFIX, cleans_memory, model_folder
+from comfy.node_defs.node_classes import Names, cleans_memory, model_folder, node_class, what_it_names
 from comfy.wan.names import set_of
 
 _COMPILE: Final = "TorchCompileSettings"
 _NOTHING: Final = frozenset({"", "none", "undefined", "null"})
 # What a program or a person was to replace: the whole of a text, or a word in capitals in it.
 _PLACEHOLDER: Final = re.compile(
-    r"\s*(%[a-z][a-z0-9_]*%|\{\{?[\w .-]+\}?\}|\$\{?\w+\}?|<[\w .-]+>|\[[A-Z][A-Z0-9_ ]+\]|__\w+__)\s*"
+    r"\s*(%[A-Za-z]\w*%|\{\{?[\w .-]+\}?\}|\$\{?\w+\}?|<[\w .-]+>|\[[A-Z][A-Z0-9_ ]+\]|__\w+__"
+    r"|PARAM_[A-Z]+_\w+)\s*"
 )
+# Within a text only what no prompt of people has, unlike "{red|green}", "__animal__" and "<lora:x:1>".
+_WITHIN: Final = re.compile(r"\{\{\s*[A-Za-z_][\w.]*\s*\}\}|\$\{\w+\}|%[A-Z][A-Z0-9_]+%|\bPARAM_[A-Z]+_\w+")
 _TO_REPLACE: Final = re.compile(r"(?<![A-Za-z])(PLACEHOLDER|REPLACE_?ME|CHANGE_?ME|YOUR_[A-Z_]+)(?![A-Za-z])")
 _YOURS: Final = re.compile(
     r"(your|placeholder)[_ -]?(image|video|picture|file|audio|prompt)([_ -]?here)?", re.IGNORECASE
@@ -81,14 +84,23 @@ def _empty_model(subject: Subject) -> Iterator[Found]:
 def _placeholders(subject: Subject) -> Iterator[Found]:
     for node_id in subject.running():
         for name, value in inputs_of(subject.graph, node_id).items():
-            if isinstance(value, str) and name != OUTPUT_PREFIX and _is_placeholder(value):
+            if isinstance(value, str) and not _fills_in(subject, node_id, name) and _is_placeholder(value):
                 message = f"{value.strip()[:60]!r} was to be replaced by something"
                 yield Found(message=message, node_id=node_id, input_name=name)
 
 
+def _fills_in(subject: Subject, node_id: str, name: str) -> bool:
+    """Whether the node itself puts something in the place of such words: a date, or a wildcard's text."""
+    class_type = subject.class_of(node_id)
+    named = what_it_names(class_type, name)
+    writes = "Save" in class_type or node_class(class_type).is_output
+    return named is Names.OUTPUT_PREFIX or "ildcard" in class_type or (writes and named is Names.PATH)
+
+
 def _is_placeholder(value: str) -> bool:
     stem = value.rsplit(".", 1)[0]
-    return bool(_PLACEHOLDER.fullmatch(value) or _TO_REPLACE.search(value) or _YOURS.fullmatch(stem))
+    whole = any(_PLACEHOLDER.fullmatch(each) for each in (value, stem))
+    return whole or any(each.search(value) for each in (_WITHIN, _TO_REPLACE)) or bool(_YOURS.fullmatch(stem))
 
 
 def _feeds_nothing(subject: Subject) -> Iterator[Found]:

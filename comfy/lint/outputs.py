@@ -9,7 +9,7 @@ from typing import Final
 from comfy.graphs.links import ancestors, inputs_of, is_link, links
 from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
-from comfy.node_defs.node_classes import OUTPUT_PREFIX, SAVES_AT_ALL, VIDEO_COMBINE
+from comfy.node_defs.node_classes import OUTPUT_PREFIX, SAVES_AT_ALL, VIDEO_COMBINE, likely_only_shows
 from comfy.rewrites.video_format import NVENC_PREFIX, VHS_WEBP, WEBP
 from comfy.wan.models import WAN_5B, ModelFamily
 from comfy.wan.names import family_of, set_of
@@ -86,17 +86,22 @@ def _writes(subject: Subject, output: Output) -> bool:
 def _previews(subject: Subject) -> Iterator[Found]:
     outputs = subject.roles.outputs
     drawn_on = {link.source_id for link in links(subject.graph)}
-    if any(output.saves and not _tells_only(subject, output) for output in outputs):
+    if any(output.saves for output in outputs):
         for output in outputs:
-            if not output.saves and output.node_id not in drawn_on:
+            if _is_preview(subject, output) and output.node_id not in drawn_on:
                 yield Found(message=f"{output.class_type} keeps nothing", node_id=output.node_id)
+
+
+def _is_preview(subject: Subject, output: Output) -> bool:
+    sent_away = SAVES_AT_ALL in inputs_of(subject.graph, output.node_id)
+    return not output.saves and (sent_away or likely_only_shows(output.class_type))
 
 
 def _rate(subject: Subject) -> Iterator[Found]:
     """Interpolated frames that are shown at a rate which is not the model's times the multiplier."""
     stages = [stage for stage in subject.roles.stages if _is_plain(stage)]
     outputs = subject.roles.outputs
-    kept = any(output.saves and not _tells_only(subject, output) for output in outputs)
+    kept = any(output.saves for output in outputs)
     for output in outputs if stages else ():
         fps = output.fps.value if output.fps is not None else None
         factor = _factor(subject, output)

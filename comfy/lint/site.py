@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -9,11 +10,17 @@ from comfy.graphs.links import inputs_of, is_link
 from comfy.graphs.required import model_files
 from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
+from comfy.node_defs.definitions import NodeDef, Section
 from comfy.node_defs.later_inputs import earlier_forms
 from comfy.rewrites.gguf import is_wide_gguf
 from comfy.rewrites.offers import offered_input
 
 _LOAD_DEVICE: Final = "load_device"
+# Inputs of which editors add as many as are linked: "any_01", "input3", and the variables of a formula.
+_GROWN: Final = re.compile(
+    r"(any(thing)?|args?|audio|cond(itioning)?|float|image|input|int|item|latent|lora|mask|model|number|prompt"
+    r"|str|string|text|value|var|variable|video)s?_?\d+|[a-zA-Z]"
+)
 _COMPILE: Final = "TorchCompileSettings"
 
 
@@ -42,12 +49,24 @@ def _unknown(subject: Subject, node_id: str, name: str) -> bool:
     node = subject.site.definitions.get(class_type)
     if node is None or any(_grows(each.kind) for each in node.inputs) or "." in name:
         return False
-    # "image_7" of a node that has "image_1": it takes as many as its user asks for.
-    if any(each.name != name and _stem(each.name) == _stem(name) != name for each in node.inputs):
+    if _takes_any_number(node, name):
         return False
     # Ours may be older or newer than the file: what any version took is no fault of it.
     forms = [node] if subject.site.is_live else [node, *earlier_forms(class_type)]
     return all(offered_input(form, inputs_of(subject.graph, node_id), name) is None for form in forms)
+
+
+def _takes_any_number(node: NodeDef, name: str) -> bool:
+    """Whether an input may be one of those that the editor adds to a node as its user asks for them.
+
+    Servers do not tell of them: a definition has the first ("image_1"), or none at all ("any_01").
+    """
+    if not any(each.section is not Section.HIDDEN for each in node.inputs):
+        return True
+    numbered = {_stem(each.name) for each in node.inputs} - {each.name for each in node.inputs}
+    if numbered:
+        return _stem(name) in numbered and _stem(name) != name
+    return _GROWN.fullmatch(name) is not None
 
 
 def _stem(name: str) -> str:

@@ -83,6 +83,7 @@ class NodeClass:
 
     # Values
     hands_on: Mapping[int, str] = field(default_factory=dict)  # output -> the input that leaves there
+    sends: str | None = None  # the input that leaves by whichever output a switch chooses
     is_switch: bool = False  # hands on `on_true` or `on_false`, as `switch` says, and never runs the other
     # Output -> the input that says which of the others it hands on, and how these are called
     picks: Mapping[int, tuple[str, Picks]] = field(default_factory=dict)
@@ -98,6 +99,9 @@ class NodeClass:
     # An input, and the values with which both sides become as said; with others they are at most that.
     exact_when: tuple[str, frozenset[Any]] | None = None
     multiple: str | None = None  # the input whose multiples the sides are rounded down to
+    scaled_by: str | None = None  # the input whose product with a side of the taken picture is its picture's
+    # The inputs that are added to the width and the height of the picture that it takes
+    padded_by: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     same_size: bool = False  # its picture is as large as the one it takes
     # The inputs whose product is the area that its picture gets, and in how many pixels they count; the sides
     # follow from the picture that it takes.
@@ -148,6 +152,15 @@ def _of_two(sign: str) -> NodeClass:
     """The same result as a whole number and as it is."""
     text = f"int_a {sign} int_b"
     return NodeClass(formulas={0: f"int({text})", 1: f"float({text})"})
+
+
+def _picks(by: str, names: Picks) -> NodeClass:
+    """A switch: the input `by` says which of the others leaves by the first output."""
+    return NodeClass(picks={0: (by, names)})
+
+
+def _one_of(yes: str, no: str, by: str = "boolean") -> NodeClass:
+    return _picks(by, {True: yes, False: no})
 
 
 def _sized(tells: Mapping[int, str] | None = None, sides: tuple[str, str] = _SIDES, **more: Any) -> NodeClass:
@@ -237,6 +250,90 @@ CLASSES: Final[Mapping[str, NodeClass]] = {
     "ComfySwitchNode": _SWITCH,
     "ComfySoftSwitchNode": _SWITCH,
     "LazySwitchKJ": _SWITCH,
+    # Switches of packs. Source: ComfyUI-Impact-Pack modules/impact/util_nodes.py, logics.py; ComfyUI-Easy-Use
+    # py/nodes/logic.py; ComfyUI-Crystools nodes/switch.py; was-node-suite-comfyui WAS_Node_Suite.py;
+    # ComfyUI_Comfyroll_CustomNodes nodes/nodes_logic.py; ComfyUI_JPS-Nodes jps-nodes.py; ComfyUI_LayerStyle
+    # py/data_nodes.py; ComfyUI-Logic nodes.py; ComfyUI_essentials misc.py; execution-inversion-demo-comfyui
+    **dict.fromkeys(
+        ("ImpactSwitch", "LatentSwitch", "SEGSSwitch"),
+        NodeClass(picks={0: ("select", "input{}")}, hands_on={2: "select"}),
+    ),
+    **dict.fromkeys(
+        ("ImpactConditionalBranch", "ImpactConditionalBranchSelMode"), _one_of("tt_value", "ff_value", "cond")
+    ),
+    "ImpactInversedSwitch": NodeClass(sends="input"),
+    "easy anythingInversedSwitch": NodeClass(sends="in"),
+    "easy ifElse": _one_of("on_true", "on_false"),
+    "easy anythingIndexSwitch": _picks("index", "value{}"),
+    "easy conditioningIndexSwitch": _picks("index", "cond{}"),
+    "easy imageIndexSwitch": _picks("index", "image{}"),
+    "easy textIndexSwitch": _picks("index", "text{}"),
+    "easy textSwitch": _picks("input", "text{}"),
+    "easy imageSwitch": _one_of("image_a", "image_b"),
+    "Switch from any [Crystools]": NodeClass(sends="any"),
+    **{
+        f"Switch {kind} [Crystools]": _one_of("on_true", "on_false")
+        for kind in ("any", "conditioning", "image", "latent", "mask", "string")
+    },
+    **{
+        f"{kind} Input Switch": _one_of(f"{stem}_a", f"{stem}_b")
+        for kind, stem in (
+            ("CLIP", "clip"),
+            ("CLIP Vision", "clip_vision"),
+            ("Conditioning", "conditioning"),
+            ("Control Net Model", "control_net"),
+            ("Image", "image"),
+            ("Latent", "latent"),
+            ("Model", "model"),
+            ("Text", "text"),
+            ("VAE", "vae"),
+        )
+    },
+    "Upscale Model Switch": _one_of("upscale_model_a", "upscale_model_b"),
+    "Lora Input Switch": NodeClass(
+        picks={
+            slot: ("boolean", {True: f"{name}_a", False: f"{name}_b"})
+            for slot, name in enumerate(("model", "clip"))
+        }
+    ),
+    **{
+        f"CR {kind} Input Switch": _picks("Input", f"{stem}{{}}")
+        for kind, stem in (
+            ("Clip", "clip"),
+            ("Conditioning", "conditioning"),
+            ("ControlNet", "control_net"),
+            ("Image", "image"),
+            ("Latent", "latent"),
+            ("Model", "model"),
+            ("Pipe", "pipe"),
+            ("Text", "text"),
+            ("VAE", "VAE"),
+        )
+    },
+    "CR Image Input Switch (4 way)": _picks("Input", "image{}"),
+    "CR Text Input Switch (4 way)": _picks("Input", "text{}"),
+    "CR Switch Model and CLIP": NodeClass(picks={0: ("Input", "model{}"), 1: ("Input", "clip{}")}),
+    **{
+        f"{kind} Switch (JPS)": _picks("select", f"{stem}_{{}}")
+        for kind, stem in (
+            ("Conditioning", "con"),
+            ("ControlNet", "ctrlnet"),
+            ("Image", "img"),
+            ("Integer", "int"),
+            ("Latent", "latent"),
+            ("Mask", "mask"),
+            ("Model", "model"),
+            ("VAE", "vae"),
+        )
+    },
+    **dict.fromkeys(
+        ("LayerUtility: If", "LayerUtility: If "), _one_of("when_TRUE", "when_FALSE", "if_condition")
+    ),
+    "If ANY execute A else B": _one_of("IF_TRUE", "IF_FALSE", "ANY"),
+    "SimpleCondition+": _one_of("on_true", "on_false", "evaluate"),
+    "InversionDemoLazySwitch": _SWITCH,
+    "InversionDemoLazyIndexSwitch": _picks("index", "value{}"),
+    "FL_Switch": _SWITCH,
     "ComfyMathExpression": NodeClass(variables="values."),
     "SimpleCalculatorKJ": NodeClass(variables="variables."),
     # Values of other packs. Source: ComfyUI-Easy-Use py/nodes/logic.py, seed.py; ComfyUI_essentials misc.py;
@@ -253,9 +350,6 @@ CLASSES: Final[Mapping[str, NodeClass]] = {
     "easy mathInt": NodeClass(formulas={0: _OPERATIONS}),
     "easy mathFloat": NodeClass(formulas={0: _OPERATIONS}),
     "easy simpleMath": _calculates("value", int, float, bool),
-    "easy ifElse": NodeClass(picks={0: ("boolean", {True: "on_true", False: "on_false"})}),
-    "easy anythingIndexSwitch": NodeClass(picks={0: ("index", "value{}")}),
-    "easy textSwitch": NodeClass(picks={0: ("input", "text{}")}),
     "easy imageSize": NodeClass(tells_side={0: WIDTH, 1: HEIGHT}, is_output=True, only_shows=True),
     "SimpleMath+": _calculates("value", int, float),
     "SimpleMathInt+": _holds(),
@@ -263,8 +357,6 @@ CLASSES: Final[Mapping[str, NodeClass]] = {
     "SimpleMathPercent+": _holds(),
     "MathExpression|pysssss": replace(_calculates("expression", int, float), is_output=True, only_shows=True),
     "ReroutePrimitive|pysssss": _holds(),
-    "Integer Switch (JPS)": NodeClass(picks={0: ("select", "int_{}")}),
-    "Image Switch (JPS)": NodeClass(picks={0: ("select", "img_{}")}),
     "Multiply Int Int (JPS)": _of_two("*"),
     "Substract Int Int (JPS)": _of_two("-"),
     "Largest Int (JPS)": NodeClass(formulas={0: "max(int_a, int_b)", 1: "min(int_a, int_b)"}),
@@ -292,6 +384,15 @@ CLASSES: Final[Mapping[str, NodeClass]] = {
     "Get Image Size (JPS)": NodeClass(tells_side={0: WIDTH, 1: HEIGHT}),
     "Image or Latent Size (rgthree)": NodeClass(tells_side={0: WIDTH, 1: HEIGHT}),
     "GetImageSizeAndCount": NodeClass(tells_side={1: WIDTH, 2: HEIGHT}, same_size=True),
+    "ImageScaleBy": NodeClass(scaled_by="scale_by"),
+    "ImagePadForOutpaint": NodeClass(padded_by=(("left", "right"), ("top", "bottom"))),
+    "ImagePadKJ": NodeClass(
+        sized_by=("target_width", "target_height"),
+        padded_by=(
+            ("left", "right", "extra_padding", "extra_padding"),
+            ("top", "bottom", "extra_padding", "extra_padding"),
+        ),
+    ),
     "EmptyImage": _sized(),
     "ImageScale": _sized(),
     "ImageCrop": _sized(),
@@ -374,6 +475,7 @@ CLASSES: Final[Mapping[str, NodeClass]] = {
     "VRAM_Debug": NodeClass(unloads=True, hands_on={0: "any_input", 1: "image_pass", 2: "model_pass"}),
 }
 _UNKNOWN: Final = NodeClass()
+_FORKED: Final = "WanVideoModelLoader"
 _UNKNOWN_OUTPUT: Final = NodeClass(is_output=True)
 
 # Judged in this order. Wrapper nodes carry the same words as ComfyUI's own.
@@ -414,6 +516,8 @@ def base_class(class_type: str) -> str:
 def node_class(class_type: str) -> NodeClass:
     """The row of a class; for one that has none, what its name makes likely."""
     row = CLASSES.get(base_class(class_type))
+    if row is None and class_type.startswith(_FORKED):  # "WanVideoModelLoaderHoloCine"
+        row = CLASSES[_FORKED]
     return row or (_UNKNOWN_OUTPUT if class_type.startswith("Save") else _UNKNOWN)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -39,26 +40,34 @@ _SPELLINGS: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
     ("CheckpointLoaderKJ", "sage_attention"): _KJ,
     ("GGUFLoaderKJ", "attention_override"): {"sdpa": "sdpa", "sage": "sageattn", "flash2": "flashattn"},
 }
+_LOADS_MODEL: Final = re.compile(r"Load(er)?\w*Model|Model\w*Load(er)?")
 # What forces SageAttention, in any of its builds. KJNodes' "auto" picks one of them.
 _PYTORCHS: Final = ("sdpa", "disabled", "none", "comfy")  # the last: as ComfyUI itself
 _SAGE_PREFIXES: Final = ("sage", "radial_sage", "auto")
 
 
+def attention_inputs(class_type: str) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """The inputs with which a class may choose an attention, each with how it spells the back-ends."""
+    base = base_class(class_type)
+    told = [(name, spelling) for (known, name), spelling in _SPELLINGS.items() if known == base]
+    # Forks of the wrapper's loader, and loaders of other packs, took its name and words over.
+    return iter(told or ([("attention_mode", _WRAPPER)] if _LOADS_MODEL.search(base) else []))
+
+
 def forced_sage(class_type: str, value_of: Callable[[str], object]) -> Iterator[tuple[str, str]]:
     """The inputs of a node of this class that force SageAttention, with what stands there."""
-    for known, input_name in _SPELLINGS:
-        value = value_of(input_name) if known == class_type else None
+    for input_name, _ in attention_inputs(class_type):
+        value = value_of(input_name)
         if isinstance(value, str) and value.startswith(_SAGE_PREFIXES):
             yield input_name, value
 
 
 def other_attentions(graph: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Where nodes choose another attention than PyTorch's: node, input, and what stands there."""
-    for class_type, input_name in _SPELLINGS:
-        for node_id in graph:
+    for node_id in graph:
+        for input_name, _ in attention_inputs(class_of(graph, node_id) or ""):
             value = literal(graph, node_id, input_name)
-            is_its = base_class(class_of(graph, node_id) or "") == class_type
-            if is_its and isinstance(value, str) and value not in _PYTORCHS:
+            if isinstance(value, str) and value not in _PYTORCHS:
                 yield node_id, input_name, value
 
 
@@ -67,8 +76,7 @@ def take_pytorchs(graph: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Chang
     rewritten: dict[str, Any] = copy.deepcopy(dict(graph))
     changes = []
     for node_id, input_name, value in other_attentions(graph):
-        class_type = base_class(class_of(graph, node_id) or "")
-        sdpa = _SPELLINGS[class_type, input_name]["sdpa"]
+        sdpa = dict(attention_inputs(class_of(graph, node_id) or ""))[input_name]["sdpa"]
         rewritten[node_id]["inputs"][input_name] = sdpa
         changes.append(
             Change(
@@ -89,8 +97,8 @@ def set_attention(draft: Draft) -> None:
     policy = draft.options.attention
     if policy is Attention.KEEP:
         return
-    for (class_type, input_name), spelling in _SPELLINGS.items():
-        for node_id in draft.running(class_type):
+    for node_id in tuple(draft.running()):
+        for input_name, spelling in attention_inputs(draft.class_of(node_id)):
             present = draft.value(node_id, input_name)
             if not isinstance(present, str):
                 continue

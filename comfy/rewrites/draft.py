@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -113,6 +113,21 @@ class Draft:
             return False
         self._write(node_id, input_name, value, why)
         return True
+
+    def set_by_definitions(
+        self, values: Callable[[NodeDef, Mapping[str, Any]], Mapping[str, Any]], why: str
+    ) -> None:
+        """Set what is to be otherwise at each node of a class that is known here.
+
+        Nodes that do not run too: ComfyUI checks the branch that a switch leaves out.
+
+        Args:
+            values: given a node's definition and inputs: the inputs to set.
+        """
+        for node_id in tuple(self._graph):
+            node = self._definition(self.class_of(node_id))
+            for name, value in values(node, self.inputs(node_id)).items() if node is not None else ():
+                self.set(node_id, name, value, why)
 
     def take_away(self, node_id: str, input_name: str, why: str) -> None:
         """Remove an input, if it is there."""

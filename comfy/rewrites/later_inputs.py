@@ -11,13 +11,8 @@ from comfy.rewrites.rewrite import Rewrite
 
 
 def fill_in_later_inputs(draft: Draft) -> None:
-    """Give each node that runs the defaults of what it came to require."""
-    for node_id in draft.running():
-        node = draft.site.definitions.get(draft.class_of(node_id))
-        if node is None:
-            continue
-        for name, value in later_inputs(node, draft.inputs(node_id)).items():
-            draft.set(node_id, name, value, "the node did without this input when the graph was saved")
+    """Give each node the defaults of what it came to require."""
+    draft.set_by_definitions(later_inputs, "the node did without this input when the graph was saved")
 
 
 LATER_INPUTS: Final = Rewrite(

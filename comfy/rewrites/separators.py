@@ -12,12 +12,7 @@ from comfy.rewrites.rewrite import Rewrite
 
 def spell_as_here(draft: Draft) -> None:
     """Give each loader the name under which it offers the file."""
-    for node_id in tuple(draft.graph):
-        node = draft.site.definitions.get(draft.class_of(node_id))
-        if node is None:
-            continue
-        for name, value in respelled(node, draft.inputs(node_id)).items():
-            draft.set(node_id, name, value, "the same file, as this worker's system writes its name")
+    draft.set_by_definitions(respelled, "the same file, as this worker's system writes its name")
 
 
 SEPARATORS: Final = Rewrite(

@@ -81,6 +81,14 @@ _OF_NAME: Final = (
     ),
 )
 
+_CHOOSES: Final = re.compile(r"[Ss]witch|[Ss]elect|[Pp]ick|\bAny|[Ii]f[A-Z_ ]|Condition(?!ing)|Router")
+_SIDE: Final = re.compile(r"high|low", re.IGNORECASE)
+
+
+def _side_of(name: str) -> str | None:
+    found = {each.lower() for each in _SIDE.findall(name)}
+    return found.pop() if len(found) == 1 else None
+
 
 class Reader:
     """One graph, read again and again by those who look for a role."""
@@ -167,6 +175,33 @@ class Reader:
                 if is_link(value)
             ]
         return tuple(name for name, carried in self._linked[node_id] if carried is kind)
+
+    def behind(self, node_id: str, slot: int, kind: Carried) -> str | None:
+        """The input over which what leaves a node by this output came in; None: which one is not known.
+
+        A node that hands several through names both sides alike, or has them in one order.
+        """
+        linked = self.linked(node_id, kind)
+        if len(linked) < 2:
+            return next(iter(linked), None)
+        known = self._definition(node_id)
+        outputs = known.outputs if known is not None else ()
+        entering = (
+            [each.name for each in known.inputs if _OF_TYPE.get(each.kind) is kind] if known else linked
+        )
+        leaving = [number for number, each in enumerate(outputs) if _OF_TYPE.get(each.kind) is kind]
+        side = _side_of(outputs[slot].name) if slot < len(outputs) else None
+        of_side = [name for name in linked if side is not None and _side_of(name) == side]
+        if len(of_side) == 1:
+            return of_side[0]
+        if known is not None and len(leaving) != len(entering):
+            return None if _CHOOSES.search(known.class_type) else linked[0]
+        rank = leaving.index(slot) if slot in leaving else slot
+        # The only output of a class that is not known may be any of its inputs.
+        if known is None and rank == 0 and _CHOOSES.search(self.class_type(node_id)):
+            return None
+        name = entering[rank] if rank < len(entering) else None
+        return name if name in linked else None
 
     def makes(self, node_id: str, kind: Carried) -> bool:
         """Whether a definition says that one of the node's outputs carries this."""

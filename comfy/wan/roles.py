@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
+from comfy.graphs.links import ancestors
 from comfy.graphs.values import InputPath, Setting, side_of_picture
 from comfy.node_defs.definitions import Definitions
 from comfy.node_defs.node_classes import (
     HEIGHT,
     SAVES_AT_ALL,
     WIDTH,
+    Names,
     Work,
+    cleans_memory,
     interpolates,
     likely_only_shows,
+    node_class,
+    what_it_names,
     work_of,
 )
 from comfy.wan.media import END_IMAGE, START_IMAGE, find_media
@@ -61,6 +66,9 @@ _MOST_FRAMES: Final = 100_000
 _SECONDS: Final = ("seconds", "duration", "video_seconds", "duration_seconds")
 _FPS: Final = ("fps", "frame_rate")
 _MULTIPLIER: Final = ("multiplier", "interpolation_factor")
+# Source: ComfyUI-Easy-Use py/nodes/image.py.
+_EASY_SAVES: Final = "image_output"
+_EASY_SHOWS: Final = ("Hide", "Preview", "Preview&Choose", "Hide&Choose")
 _CACHE: Final = re.compile(r"(Tea|Mag|Easy|Lazy|FirstBlock|FB)_?Cache")
 _BLOCK_SWAP: Final = re.compile(r"BlockSwap|VRAMManagement")
 _UPSCALE: Final = re.compile(r"(Upscale|ImageScale|ImageResize|SeedVR)")
@@ -139,7 +147,7 @@ def _settings(
     found["seed"] = [stage.get("seed") for stage in stages if stage.adds_noise]
     found["width"] = [size.width for size in sizes[:1]]
     found["height"] = [size.height for size in sizes[:1]]
-    found["frames"] = [size.frames for size in sizes[:1] if not size.is_piece]
+    found["frames"] = [size.frames for size in _lengths(reader, sizes)]
     # Where nothing is kept, what is shown says how fast the clip plays.
     told = [output for output in outputs if output.saves and output.fps is not None] or outputs
     found["fps"] = [output.fps for output in told]
@@ -152,6 +160,24 @@ def _settings(
     found.update(media)
     distinct = {role: _distinct(each) for role, each in found.items()}
     return MappingProxyType({role: each for role, each in distinct.items() if each})
+
+
+def _lengths(reader: Reader, sizes: tuple[Size, ...]) -> Iterator[Size]:
+    """The sizes that say how long the clip is: the first, and others whose length follows from elsewhere.
+
+    Where another one's comes from a sound, or from a video that is no work of the first, nobody knows which
+    of the two the clip has.
+    """
+    for first in sizes[:1]:
+        if first.is_piece:
+            return
+        yield first
+        for other in sizes[1:]:
+            source = other.frames.source_id
+            if source is None or other.frames.value is not None or other.is_piece:
+                continue
+            if first.node_id not in ancestors(reader.graph, [source]):
+                yield other
 
 
 def _distinct(found: Iterable[Setting | None]) -> tuple[Setting, ...]:
@@ -260,10 +286,20 @@ def _find_outputs(reader: Reader) -> tuple[Output, ...]:
 
 
 def _saves(reader: Reader, node_id: str) -> bool:
-    if likely_only_shows(reader.class_type(node_id)):
+    """Whether what an output makes is kept: a file, and not a text on its face or a cleaned memory."""
+    class_type = reader.class_type(node_id)
+    if likely_only_shows(class_type) or reader.value(node_id, _EASY_SAVES) in _EASY_SHOWS:
         return False
     keeps = reader.setting(node_id, SAVES_AT_ALL)
-    return keeps is None or keeps.value is not False
+    if keeps is not None:
+        return keeps.value is not False
+    writes = "save" in class_type.lower() or node_class(class_type).rate is not None
+    if writes or any(
+        what_it_names(class_type, name) in (Names.OUTPUT_PREFIX, Names.PATH)
+        for name in reader.inputs(node_id)
+    ):
+        return True
+    return bool(reader.linked(node_id, Carried.MEDIA)) and not cleans_memory(class_type)
 
 
 def _fps_of(reader: Reader, node_id: str) -> Setting | None:

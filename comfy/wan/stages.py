@@ -198,11 +198,13 @@ class _Chain:
             seen.add(node_id)
             # LoRAs of a node are put on after those of the nodes before it.
             loras = [*loras_of(reader, node_id), *loras]
-            behind = reader.linked(node_id, Carried.MODEL)
-            if not behind:
+            if not reader.linked(node_id, Carried.MODEL):
                 self.loader = _read_here(reader, node_id)
                 break
-            input_name = behind[0]
+            behind = reader.behind(node_id, source[1], Carried.MODEL)
+            if behind is None:
+                break
+            input_name = behind
             if self.shift is None:
                 self.shift = reader.setting(node_id, "shift")
             if not is_lora_node(reader, node_id):

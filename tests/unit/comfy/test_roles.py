@@ -292,6 +292,93 @@ def test_a_sampler_that_takes_both_experts_is_two_stages() -> None:
     assert paths(roles, "seed") == ["57.seed"]
 
 
+def handed_through(class_type: str, slots: tuple[int, int], **models: str) -> dict[str, Any]:
+    """A graph whose two models pass one node on their way to the samplers."""
+    graph = get_template("wan22-t2v-a14b").build(prompt="x").graph
+    graph["90"] = node(class_type, **{name: [source, 0] for name, source in models.items()})
+    for sampler, slot in zip(("57", "58"), slots, strict=True):
+        graph[sampler]["inputs"]["model"] = ["90", slot]
+    return graph
+
+
+OWN: dict[str, Any] = {
+    "ByOrder": {
+        "input": {"required": {"first": ["MODEL"], "second": ["MODEL"]}},
+        "output": ["MODEL", "MODEL"],
+    },
+    "ByName": {
+        "input": {"required": {"low_model": ["MODEL"], "high_model": ["MODEL"]}},
+        "output": ["LATENT", "MODEL", "MODEL"],
+        "output_name": ["latent", "model_high", "model_low"],
+    },
+    "ModelSwitchX": {"input": {"required": {"a": ["MODEL"], "b": ["MODEL"]}}, "output": ["MODEL"]},
+    "MergeX": {"input": {"required": {"a": ["MODEL"], "b": ["MODEL"]}}, "output": ["MODEL"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("graph", "experts"),
+    [
+        # As PainterAI2V and PainterI2VAdvanced have them, of which no facts ship.
+        (handed_through("Strange", (0, 1), model_high_noise="54", model_low_noise="55"), ["high", "low"]),
+        (handed_through("ByOrder", (0, 1), second="55", first="54"), ["high", "low"]),
+        (handed_through("ByOrder", (1, 0), second="55", first="54"), ["low", "high"]),
+        (handed_through("ByName", (1, 2), low_model="55", high_model="54"), ["high", "low"]),
+        (handed_through("WAN22BlockSwapComboPatcher", (1, 0), model_low="55", model_high="54"), [
+            "low", "high"]),
+        (handed_through("ModelSwitchX", (0, 0), a="54", b="55"), [None, None]),
+        (handed_through("Model Switch Somebody", (0, 0), model_1="54", model_2="55"), [None, None]),
+        (handed_through("MergeX", (0, 0), a="54", b="55"), ["high", "high"]),
+    ],
+)  # fmt: skip
+def test_a_node_that_hands_two_models_through_keeps_them_apart(
+    graph: dict[str, Any], experts: list[str | None]
+) -> None:
+    definitions = {**shipped_definitions(), **parse_definitions(OWN)}
+
+    assert [stage.by_file for stage in find_roles(graph, definitions).stages] == experts
+
+
+@pytest.mark.parametrize(("of_sound", "frames"), [(True, None), (False, 81)])
+def test_the_length_of_one_of_two_clips_is_told_only_where_the_other_follows_from_it(
+    of_sound: bool, frames: int | None
+) -> None:
+    graph = get_template("wan22-t2v-a14b").build(prompt="x", frames=81).graph
+    graph["90"] = node("LengthOfSound", audio=["91", 0]) if of_sound else node("Count", images=["8", 0])
+    graph["91"] = node("LoadAudio", audio="speech.mp3")
+    graph["92"] = node("EmptyHunyuanLatentVideo", width=640, height=640, length=["90", 0], batch_size=1)
+    graph["93"] = {**graph["57"], "inputs": {**graph["57"]["inputs"], "latent_image": ["92", 0]}}
+    graph["94"] = {**graph["8"], "inputs": {**graph["8"]["inputs"], "samples": ["93", 0]}}
+    graph["95"] = node("SaveImage", images=["94", 0], filename_prefix="b")
+
+    assert find_roles(graph).value("frames") == frames
+
+
+@pytest.mark.parametrize(
+    ("output", "kept"),
+    [
+        (node("PreviewAny", source=["8", 0]), False),
+        (node("easy cleanGpuUsed", anything=["8", 0]), False),
+        (node("LayerUtility: PurgeVRAM", anything=["8", 0], purge_cache=True, purge_models=True), False),
+        (node("VRAM_Debug", empty_cache=True, gc_collect=True, image_pass=["8", 0]), False),
+        (node("DummyOut", any=["8", 0]), False),
+        (node("ShowText|pysssss", text=["6", 0]), False),
+        (node("easy showAnything", anything=["8", 0]), False),
+        (node("easy imageSave", images=["8", 0], image_output="Preview"), False),
+        (node("VHS_VideoCombine", images=["8", 0], frame_rate=16), True),
+        (node("VHS_VideoCombine", images=["8", 0], frame_rate=16, save_output=False), False),
+        (node("SomebodysWriter", images=["8", 0]), True),
+        (node("TextWriter", text="a", filename_prefix="x"), True),
+    ],
+)
+def test_an_output_keeps_what_it_makes_only_where_it_makes_a_file(output: dict[str, Any], kept: bool) -> None:
+    graph = get_template("wan22-t2v-a14b").build(prompt="x").graph | {"90": output}
+    own = {output["class_type"]: {"input": {}, "output": [], "output_node": True}}
+    outputs = find_roles(graph, parse_definitions(own)).outputs
+
+    assert [each.saves for each in outputs if each.node_id == "90"] == [kept]
+
+
 def test_nodes_that_feed_no_output_have_no_role() -> None:
     graph = get_template("wan22-t2v-a14b").build(prompt="x").graph
     graph["300"] = node("KSampler", model=["54", 0], seed=9, steps=3)

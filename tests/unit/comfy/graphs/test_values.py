@@ -161,6 +161,36 @@ def test_constants_switches_and_maths_of_other_packs_are_followed(
 
 
 @pytest.mark.parametrize(
+    ("switch", "value"),
+    [
+        (node("ImpactSwitch", select=2, sel_mode=False, input1=4, input2=8), 8),
+        (node("ImpactConditionalBranch", cond=False, tt_value=4, ff_value=8), 8),
+        (node("ImpactInversedSwitch", select=1, input=8), 8),
+        (node("Any Switch (rgthree)", any_02=8, any_03=4), 8),
+        (node("easy ifElse", boolean=True, on_true=8, on_false=4), 8),
+        (node("easy anythingIndexSwitch", index=1, value0=4, value1=8), 8),
+        (node("easy anythingInversedSwitch", index=0, **{"in": 8}), 8),
+        (node("Switch any [Crystools]", on_true=4, on_false=8, boolean=False), 8),
+        (node("LayerUtility: If ", if_condition=True, when_TRUE=8, when_FALSE=4), 8),
+        (node("Text Input Switch", text_a="a", text_b="b", boolean=False), "b"),
+        (node("CR Model Input Switch", Input=2, model1=4, model2=8), 8),
+        (node("Model Switch (JPS)", select=1, model_1=8, model_2=4), 8),
+        (node("If ANY execute A else B", ANY=False, IF_TRUE=4, IF_FALSE=8), 8),
+        (node("SimpleCondition+", evaluate=True, on_true=8), 8),
+        (node("FL_Switch", switch=True, on_false=4, on_true=8), 8),
+        (node("ImpactSwitch", select=["8", 0], input1=4, input2=8), None),
+        (node("ImpactSwitch", select=3, input1=4, input2=8), None),
+        (node("easy ifElse", boolean=["8", 0], on_true=8, on_false=4), None),
+        (node("LayerUtility: SwitchCase", switch_condition="a", case_1="a", input_1=4), None),
+    ],
+)
+def test_a_switch_hands_on_what_its_position_says_and_nothing_where_that_is_not_known(
+    switch: dict[str, Any], value: Any
+) -> None:
+    assert literal(behind(switch, value=["1", 0]), "9", "steps") == value
+
+
+@pytest.mark.parametrize(
     ("maker", "slot", "at_most"),
     [
         (node("ImageScaleToTotalPixelsX", image=["8", 0], megapixels=1.0), 1, 1000),
@@ -201,6 +231,14 @@ def test_a_side_is_bounded_by_the_area_that_its_picture_was_scaled_to() -> None:
         (node("Image Resize (rgthree)", image=["8", 0], width=832, height=480, fit="contain"), None),
         (node("ImageFlip+", image=["7", 0]), 640),
         (node("Sharper", image=["7", 0]), None),
+        (node("ImageScaleBy", image=["7", 0], upscale_method="area", scale_by=1.3), 832),
+        (node("ImageScaleBy", image=["7", 0], upscale_method="area", scale_by=["3", 0]), None),
+        (node("ImageScaleBy", image=["8", 0], upscale_method="area", scale_by=2.0), None),
+        (node("ImagePadKJ", image=["7", 0], left=64, right=32, top=0, bottom=0, extra_padding=8), 752),
+        (node("ImagePadKJ", image=["8", 0], left=0, target_width=832, target_height=480), 832),
+        (node("ImagePadForOutpaint", image=["7", 0], left=64, right=0, top=9, bottom=9), 704),
+        (node("ImageResizeKJv2", image=["7", 0], width=0, height=480, keep_proportion="stretch"), 640),
+        (node("ImageResizeKJv2", image=["7", 0], width=0, height=480, keep_proportion="resize"), None),
     ],
 )
 def test_the_size_of_a_picture_is_followed_through_crops_and_resizes(

@@ -374,10 +374,33 @@ def test_a_prompt_of_people_is_no_placeholder(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["%prompt%", "{{ prompt }}", "${PROMPT}", "<your prompt>", "YOUR_PROMPT_HERE"]
-)
+    "text",
+    [
+        "%prompt%", "%PROMPT%", "{{ prompt }}", "${PROMPT}", "<your prompt>", "YOUR_PROMPT_HERE",
+        "__PROMPT__", "PARAM_STR_PROMPT", "a fox, {{STYLE}}, at dusk", "a ${ANIMAL} in snow",
+        "a fox, PARAM_STR_STYLE",
+    ],
+)  # fmt: skip
 def test_a_placeholder_is_told(text: str) -> None:
     assert "placeholder" in rules_of(quality(_6_text=text))
+
+
+@pytest.mark.parametrize(
+    "value", ["PARAM_INT_WIDTH", "{{WIDTH}}", "%width%", "__WIDTH__", "<width>", "${WIDTH}"]
+)
+def test_a_placeholder_is_told_once_wherever_it_stands(value: str) -> None:
+    numbers = {each.rule for each in lint(quality(_59_width=value), a_site()) if each.node_id == "59"}
+    names = rules_of(quality(_37_unet_name=f"{value}.safetensors"))
+
+    assert numbers == {"placeholder"}
+    assert "placeholder" in names
+
+
+def test_a_node_that_fills_in_such_words_itself_has_no_placeholders() -> None:
+    graph = linked(quality(), "6.text", "90", "ImpactWildcardProcessor", populated_text="__animal__")
+    graph["91"] = {"class_type": "Image Save", "inputs": {"images": ["8", 0], "output_path": "%date%"}}
+
+    assert "placeholder" not in rules_of(graph)
 
 
 @pytest.mark.parametrize(("fps", "told"), [(16, True), (30, False), (32, False), (60, True)])
@@ -588,6 +611,14 @@ def test_the_low_noise_expert_may_go_over_what_is_there_alone(denoise: float, to
     [
         ("ImageBatchMulti", "image_7", True, False),
         ("ImageBatchMulti", "mask_7", True, True),
+        ("Any Switch (rgthree)", "any_06", True, False),
+        ("ImpactSwitch", "input7", True, False),
+        ("ImpactMakeImageBatch", "image5", True, False),
+        ("ImpactMakeAnyList", "value4", True, False),
+        ("JoinStringMulti", "string_9", True, False),
+        ("CreateVideo", "any_02", True, False),
+        ("CreateVideo", "b", True, False),
+        ("CreateVideo", "start_image", True, True),
         ("WanVideoContextOptions", "vae", False, False),
         ("WanVideoContextOptions", "vae", True, True),
     ],

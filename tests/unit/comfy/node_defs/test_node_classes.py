@@ -31,11 +31,12 @@ OUTPUTS = [name for name, row in CLASSES.items() if row.is_output]
 
 
 def known_anywhere() -> Definitions:
-    """Every class that any generation's facts name."""
+    """Every class that any generation's facts name, and those of the table that packs' facts do."""
     known: dict[str, NodeDef] = {}
     for generation in GENERATIONS:
         known.update(shipped_definitions(generation))
-    return known
+    of_packs = shipped_definitions()
+    return {name: of_packs[name] for name in CLASSES if name in of_packs} | known
 
 
 KNOWN = known_anywhere()
@@ -46,10 +47,11 @@ def named_inputs(row: NodeClass) -> set[str]:
     of_models = {} if row.models is NodeClass().models else row.models
     single = (row.input_file, row.any_file, row.rate)
     inputs = {*of_models, *row.hands_on.values(), *(name for name in single if name is not None)}
-    inputs |= {*(row.sized_by or ())}
+    inputs |= {*(row.sized_by or ()), *(each for side in row.padded_by or () for each in side)}
     inputs |= {
         each for _, names in row.picks.values() if not isinstance(names, str) for each in names.values()
     }
+    inputs |= {each for each in (row.sends, row.scaled_by) if each is not None}
     inputs |= {each for each in (row.multiple, row.exact_when and row.exact_when[0]) if each is not None}
     if row.is_switch:
         inputs |= {"switch", "on_true", "on_false"}
@@ -133,7 +135,8 @@ def test_an_output_is_known_by_its_class_and_saves_what_it_shows(name: str) -> N
     graph = {"1": {"class_type": name, "inputs": {}}}
 
     assert output_nodes(graph) == ["1"]
-    assert find_roles(graph).outputs[0].saves == (not CLASSES[name].only_shows)
+    keeps = not CLASSES[name].only_shows and name != "PreviewAny"  # which shows a text
+    assert find_roles(graph).outputs[0].saves == keeps
 
 
 def test_a_definition_counts_for_more_than_the_table() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from comfy.rewrites.attention import ATTENTION
+from comfy.rewrites.attention import ATTENTION, forced_sage, other_attentions, take_pytorchs
 from comfy.rewrites.change import Change
 from comfy.rewrites.optimize import optimize
 from comfy.rewrites.options import Attention, RewriteOptions
@@ -53,6 +53,19 @@ def test_what_does_not_force_sage_stays(mode: str) -> None:
 
 def test_keep_keeps() -> None:
     assert changes(wrapper_graph(), Attention.KEEP) == ()
+
+
+@pytest.mark.parametrize("fork", ["WanVideoModelLoaderHoloCine", "HyVideoModelLoader", "SeedVR2LoadDiTModel"])
+def test_whatever_loads_a_model_with_an_attention_is_known_to_choose_one(fork: str) -> None:
+    inputs = {"model": "a.safetensors", "attention_mode": "sageattn"}
+    graph = {"1": {"class_type": fork, "inputs": inputs}}
+
+    taken, made = take_pytorchs(graph)
+
+    assert list(other_attentions(graph)) == [("1", "attention_mode", "sageattn")]
+    assert list(forced_sage(fork, inputs.get)) == [("attention_mode", "sageattn")]
+    assert taken["1"]["inputs"]["attention_mode"] == "sdpa"
+    assert len(made) == 1
 
 
 def test_auto_takes_the_fastest_that_the_host_has_proven() -> None:
