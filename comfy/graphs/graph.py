@@ -70,6 +70,7 @@ class LeftOut:
     node_id: str
     class_type: str
     how: str  # "muted" or "bypassed"
+    feeds: tuple[tuple[str, str], ...] = ()  # node and input of each link that leaves it in the file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
 
-from comfy.graphs.links import class_of, inputs_of, links
+from comfy.graphs.graph import LeftOut
+from comfy.graphs.links import class_of, inputs_of, is_link, links
 from comfy.judging.validation import validate
 from comfy.lint.diagnostic import Severity
 from comfy.lint.rule import Found, Rule, Subject
@@ -33,9 +35,18 @@ _YOURS: Final = re.compile(
 _OTHER_LAYOUT: Final = re.compile(
     r"-\d{5}-of-\d{5}\.|(^|[\\/])diffusion_pytorch_model\.|\.(pth?|bin|engine|plan)$", re.IGNORECASE
 )
-# What no version of a node takes, and what a worker's own may yet take.
-_BROKEN: Final = frozenset({"invalid_input_type", "exception_during_inner_validation"})
-_DENIED: Final = frozenset({"return_type_mismatch", "value_smaller_than_min", "value_bigger_than_max"})
+# What hardly any version of a node takes, and what a worker's own may yet take.
+_BROKEN: Final = frozenset(
+    {
+        "invalid_input_type",
+        "not_finite",
+        "exception_during_inner_validation",
+        "value_smaller_than_min",
+        "value_bigger_than_max",
+    }
+)
+_DENIED: Final = frozenset({"return_type_mismatch"})
+_CONSUMERS: Final = 3  # of a node that is left out, as many as are told of
 _OWN_LOADERS: Final = frozenset({"UNETLoader", "CheckpointLoaderSimple"})
 _LATER_GPU: Final = re.compile(r"(cuda|gpu|xpu):?([1-9]\d*)")
 
@@ -116,8 +127,32 @@ def _feeds_nothing(subject: Subject) -> Iterator[Found]:
 
 def _left_out(subject: Subject) -> Iterator[Found]:
     for node in subject.left_out:
-        what = "does not run, nor does what it feeds" if node.how == "muted" else "hands its inputs on"
-        yield Found(message=f"{node.class_type} is {node.how}: it {what}", node_id=node.node_id)
+        what = "it does not run" if node.how == "muted" else "it hands its inputs on"
+        parts = [
+            f"{node.class_type} is {node.how}: {what}",
+            *islice(_left_without(subject, node), _CONSUMERS),
+        ]
+        yield Found(message="; ".join(parts), node_id=node.node_id)
+
+
+def _left_without(subject: Subject, node: LeftOut) -> Iterator[str]:
+    """What becomes of those that drew on it, where nothing else comes along the link."""
+    for consumer, name in node.feeds:
+        given = inputs_of(subject.graph, consumer) if consumer in subject.roles.running else None
+        if given is None or is_link(given.get(name)):
+            continue
+        class_type = class_of(subject.graph, consumer) or ""
+        known = subject.site.definitions.get(class_type)
+        wanted = known.input(name) if known is not None else None
+        if name in given:
+            what = f"takes the {name} that stands at it"
+        elif wanted is None:
+            what = f"gets no {name}"
+        elif wanted.section is Section.REQUIRED:
+            what = f"requires {name}, and nothing is there"
+        else:
+            what = f"runs without {name}"
+        yield f"{class_type} ({consumer}) {what}"
 
 
 def _unload(subject: Subject) -> Iterator[Found]:
@@ -175,7 +210,7 @@ RULES: Final = (
     Rule(
         id="value-refused",
         severity=Severity.ERROR,
-        title="a value or a link that the node does not take: ComfyUI refuses the graph",
+        title="a value or a link that the node does not take: the graph is refused",
         remedy="give it what the message names; `farm validate` tells of every input",
         source="https://github.com/Comfy-Org/ComfyUI (execution.py, validate_inputs)",
         check=_refused,

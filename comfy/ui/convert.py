@@ -59,7 +59,8 @@ def convert(raw: Mapping[str, Any], definitions: Definitions) -> Converted:
     for scope, node in root.walk():
         node_id = scope.id_of(node)
         if (how := _SILENT.get(node.mode)) is not None and node.class_type not in VIRTUAL:
-            left_out.append(LeftOut(node_id=node_id, class_type=node.class_type, how=how))
+            feeds = tuple(scope.fed_by.get(node.node_id, ()))
+            left_out.append(LeftOut(node_id=node_id, class_type=node.class_type, how=how, feeds=feeds))
         if not _runs(scope, node):
             continue
         definition = definitions.get(node.class_type)

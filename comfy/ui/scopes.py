@@ -78,6 +78,17 @@ class Scope:
         }
 
     @cached_property
+    def fed_by(self) -> dict[str, list[tuple[str, str]]]:
+        """What each node of the level is linked into: node and input, by the node's id."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        for node in self.sheet.nodes.values():
+            for slot in node.inputs:
+                wire = self.sheet.wires.get(slot.link) if slot.link is not None else None
+                if wire is not None:
+                    found.setdefault(wire.origin_id, []).append((self.id_of(node), slot.name))
+        return found
+
+    @cached_property
     def by_first_value(self) -> dict[tuple[str, str], Node]:
         """Nodes by class and the text of their first widget: how a Set node is found by its name."""
         return {

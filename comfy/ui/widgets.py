@@ -133,7 +133,7 @@ def read_widgets(node: NodeDef, saved: Saved, others: Callable[[], Sequence[Node
         return Widgets(values=own(listed(saved.values)))
     by_name = saved.named if saved.named else saved.values
     if isinstance(by_name, Mapping):
-        return _settled(list(_by_name(node, by_name)), listed(saved.values))
+        return _noted(list(_by_name(node, by_name)), saved)
     reading, left = _in_order(node, listed(saved.values))
     told = _told_by_file(saved)
     # Fewer values than widgets are no other form: later versions add theirs at the end.
@@ -145,8 +145,7 @@ def read_widgets(node: NodeDef, saved: Saved, others: Callable[[], Sequence[Node
     if told is None and {each.wanted.kind for each in doubts} >= {"INT", COMBO_TYPE}:
         raise ShiftedValuesError(doubts[0], reading, listed(saved.values))
     if told is None or not _is_of_another_version(reading, told):
-        found = _settled(reading, listed(saved.values))
-        return Widgets(values=found.values, notes=(*_missing_notes(reading, saved), *found.notes))
+        return _noted(reading, saved)
     renamed = list(_by_name(node, told))
     if not all(each.fits for each in renamed) and all(each.fits for each in reading):
         return _settled(reading, listed(saved.values))
@@ -233,10 +232,17 @@ def _is_of_another_version(reading: Sequence[_Read], told: Mapping[str, Any]) ->
     return not all(each.fits for each in reading) or given != set(list(told)[: len(given)])
 
 
+def _noted(reading: Sequence[_Read], saved: Saved) -> Widgets:
+    found = _settled(reading, listed(saved.values))
+    return Widgets(values=found.values, notes=(*_missing_notes(reading, saved), *found.notes))
+
+
 def _missing_notes(reading: Sequence[_Read], saved: Saved) -> Iterator[str]:
     missing = [each.name for each in reading if not each.given and not _is_unsaved(each.wanted)]
     if missing and len(missing) < len(reading):
-        yield f"the file ends before these values, so they are a new node's: {', '.join(missing)}"
+        by_name = saved.named or isinstance(saved.values, Mapping)
+        where = "does not name" if by_name else "ends before"
+        yield f"the file {where} these values, so they are a new node's: {', '.join(missing)}"
     elif shown := [name for name in missing if name not in saved.linked]:
         yield f"the file has no value of it, so they are a new node's: {', '.join(shown)}"
 

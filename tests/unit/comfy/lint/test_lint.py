@@ -496,6 +496,61 @@ def test_many_steps_without_guidance_are_told_only_of_models_whose_names_say_wha
     assert ("many-steps-unguided" in rules_of(graph)) is told
 
 
+@pytest.mark.parametrize("is_live", [True, False])
+@pytest.mark.parametrize(
+    ("input_path", "value"),
+    [
+        ("59.width", 1_000_000),
+        ("59.length", 0),
+        ("57.noise_seed", -5),
+        ("57.steps", -3),
+        ("57.steps", 0),
+        ("57.steps", 10**9),
+        ("57.cfg", "NaN"),
+        ("57.cfg", 1e6),
+        ("57.cfg", "much"),
+    ],
+)
+def test_a_value_that_the_node_does_not_take_is_told(input_path: str, value: Any, is_live: bool) -> None:
+    found = lint(changed(wan_graph(), input_path, value), a_site(is_live=is_live))
+
+    worst = Severity.ERROR if is_live else Severity.WARNING
+    told = [each for each in found if each.rule == "value-refused"]
+    assert [f"{each.node_id}.{each.input_name}" for each in told] == [input_path]
+    assert told[0].severity is worst
+
+
+@pytest.mark.parametrize(
+    ("how", "feeds", "said"),
+    [
+        ("muted", (), "it does not run"),
+        ("muted", (("60", "audio"),), "CreateVideo (60) runs without audio"),
+        (
+            "muted",
+            (("57", "latent_image"),),
+            "KSamplerAdvanced (57) requires latent_image, and nothing is there",
+        ),
+        ("muted", (("57", "steps"),), "KSamplerAdvanced (57) takes the steps that stands at it"),
+        ("muted", (("57", "mask"),), "KSamplerAdvanced (57) gets no mask"),
+        ("muted", (("gone", "model"),), "it does not run"),
+        ("bypassed", (("57", "model"),), "it hands its inputs on"),
+        ("bypassed", (("57", "mask"),), "KSamplerAdvanced (57) gets no mask"),
+    ],
+)
+def test_of_a_node_that_is_left_out_it_is_said_what_becomes_of_those_that_drew_on_it(
+    how: str, feeds: tuple[tuple[str, str], ...], said: str
+) -> None:
+    graph = quality()
+    if how == "muted":
+        del graph["57"]["inputs"]["latent_image"]
+    node = LeftOut(node_id="12", class_type="Somebodys", how=how, feeds=feeds)
+
+    found = lint(graph, a_site(), left_out=(node,))
+
+    (message,) = (each.message for each in found if each.rule == "left-out")
+    assert message.endswith(said)
+
+
 @pytest.mark.parametrize(("high", "low"), [(5, 6), (0, 0)])
 def test_steps_that_come_cut_in_two_are_not_held_against_each_other(high: int, low: int) -> None:
     path = Path(__file__).parents[3] / "data" / "graphs" / "multigpu_wrapper_i2v_a14b_gguf.json"

@@ -112,9 +112,10 @@ def test_a_muted_node_is_left_out_with_the_links_from_it() -> None:
     sheet.nodes[0]["mode"] = 2
     sheet.link(1, 0, 9, 0)
 
-    assert converted(sheet.saved()) == {
-        "9": {"class_type": "SaveImage", "inputs": {"filename_prefix": "clip"}}
-    }
+    found = convert(sheet.saved(), _KNOWN)
+
+    assert found.graph == {"9": {"class_type": "SaveImage", "inputs": {"filename_prefix": "clip"}}}
+    assert [each.feeds for each in found.left_out] == [(("9", "images"),)]
 
 
 def test_a_bypassed_node_hands_on_the_input_of_the_same_type() -> None:

@@ -88,6 +88,21 @@ def test_a_node_of_which_the_file_has_no_value_is_said(saved: Any) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("saved", "words"),
+    [
+        (Saved(values=[64, 48]), "ends before"),
+        (Saved(values={"width": 64, "height": 48}), "does not name"),
+        (Saved(values=[64, 48], named={"width": 64, "height": 48}), "does not name"),
+    ],
+)
+def test_values_that_the_file_lacks_are_said_however_it_keeps_them(saved: Saved, words: str) -> None:
+    read = read_widgets(_KNOWN["EmptyImage"], saved)
+
+    assert read.values == {"width": 64, "height": 48, "batch_size": 1, "color": 0}
+    assert read.notes == (f"the file {words} these values, so they are a new node's: batch_size, color",)
+
+
 def test_a_seed_without_a_control_is_said_to_be_a_programs() -> None:
     read = read_widgets(_KNOWN["KSampler"], Saved(values=[42, 20, 3.5, "euler", "simple", 1.0]))
 
