@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -16,14 +16,18 @@ from comfy.doctor.words import to_json
 from comfy.wan.cards import known_card, unknown_card
 from farm.asking.graphs import read_graph
 from farm.cli.jobs.diagnose_views import fleet_view, report_view
-from farm.cli.jobs.ids import complete_id, whole_id
+from farm.cli.jobs.ids import WHOLE_LENGTH, complete_id, whole_id
 from farm.cli.terminal import as_json
 from farm.cli.terminal.as_json import AsJson
 from farm.cli.terminal.door import Door, door_of, say
 from farm.cli.terminal.exits import ExitCode
 from farm.cli.terminal.files import write_file
 from farm.cli.terminal.words import parse_moment
+from farm.errors import StoreUnavailable
 from farm.job import is_job_id
+
+if TYPE_CHECKING:
+    from farm.client import Farm
 
 _STDIN: Final = "-"
 
@@ -101,10 +105,13 @@ def _of_log(what: str, graph: Path | None, card: str | None) -> Report:
 
 
 def _of_job(door: Door, what: str) -> Report:
+    is_whole = len(what.strip()) >= WHOLE_LENGTH
+    # Most folders' names could be the beginning of an id; one that has a whole id as its name is of that job.
+    if Path(what).is_dir() and not is_whole:
+        raise typer.BadParameter(f"{what}: that is a folder, not a log; name a file in it")
     if not is_job_id(what.strip().lower().ljust(8, "0")):
-        why = "that is a folder, not a log" if Path(what).is_dir() else "there is no such file"
-        raise typer.BadParameter(f"{what}: {why}, and it is no job's id")
-    with door.farm() as farm:
+        raise typer.BadParameter(f"{what}: there is no such file, and it is no job's id")
+    with _farm_of(door, "" if is_whole else what) as farm:
         job_id = whole_id(farm, what)
         report = farm.diagnose(job_id)
         if report is None:
@@ -112,6 +119,16 @@ def _of_job(door: Door, what: str) -> Report:
             say(door.err, f"job {job_id} is {state} and has no report: jobs that a worker has rendered do")
             raise typer.Exit(ExitCode.JOB_FAILED)
     return report
+
+
+def _farm_of(door: Door, maybe_file: str) -> Farm:
+    """The farm that is asked for a job; where there is none, it may be that a file was meant."""
+    try:
+        return door.farm()
+    except StoreUnavailable:
+        if maybe_file:
+            say(door.err, f"{maybe_file}: there is no such file here, so a job is looked for")
+        raise
 
 
 def _of_fleet(door: Door, since: str, *, json: bool) -> None:

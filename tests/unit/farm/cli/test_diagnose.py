@@ -100,6 +100,43 @@ def test_a_name_that_is_neither_a_file_nor_a_job_is_a_mistake() -> None:
     assert "no such file" in err
 
 
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder without a stack, where no farm answers."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FARM_REDIS_URL", "redis://127.0.0.1:1/0")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["logs", "deadbeef", "my logs", "comfyui.logs"])
+def test_a_folder_is_told_as_that_whatever_its_name_is_like(nowhere: Path, name: str) -> None:
+    (nowhere / name).mkdir()
+
+    code, _, err = diagnose(name)
+
+    assert code == ExitCode.USAGE
+    assert f"{name}: that is a folder, not a log" in err
+    assert "Redis" not in err
+
+
+def test_a_folder_that_a_jobs_whole_id_names_is_of_that_job(nowhere: Path) -> None:
+    job_id = "0123456789abcdef0123456789abcdef"
+    (nowhere / job_id).mkdir()
+
+    code, _, err = diagnose(job_id)
+
+    assert code == ExitCode.UNREACHABLE
+    assert "folder, not a log" not in err
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_where_no_farm_answers_a_name_may_have_been_meant_as_a_files() -> None:
+    code, _, err = diagnose("comfyui-log")
+
+    assert code == ExitCode.UNREACHABLE
+    assert "comfyui-log: there is no such file here" in err
+
+
 def test_a_graph_that_cannot_be_read_is_a_mistake_of_the_caller(tmp_path: Path) -> None:
     code, _, err = diagnose(ORIGIN, "--graph", str(tmp_path / "none.json"))
 
