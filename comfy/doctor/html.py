@@ -12,6 +12,7 @@ from comfy.doctor.words import (
     cost_words,
     evidence_words,
     left_out_words,
+    told_once,
     wall_of,
     worth_showing,
 )
@@ -80,8 +81,8 @@ def _body(report: Report) -> Iterator[str]:
     if hidden := left_out_words(report, shown):
         yield f'<p class="faint">{hidden}.</p>'
     yield "<h2>Findings</h2>" if report.findings else "<h2>No findings</h2>"
-    for finding in report.findings:
-        yield _finding(finding, report)
+    for finding, about in told_once(report):
+        yield _finding(finding, about, report)
     if report.folklore:
         yield "<h2>Not the cause</h2>"
     for each in report.folklore:
@@ -152,9 +153,8 @@ def _legend(phases: list[PhaseTime]) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
-def _finding(finding: Finding, report: Report) -> str:
+def _finding(finding: Finding, about: str, report: Report) -> str:
     after = after_words(finding.cost, wall_of(report, finding.prompt))
-    about = f" (prompt {finding.prompt})" if finding.prompt is not None and len(report.prompts) > 1 else ""
     formula = ""
     if finding.cost is not None:
         formula = f'<div class="faint">{escape(finding.cost.formula)}'

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from comfy.doctor.report import REPORT_VERSION, Cost, Evidence, Phase, PhaseTime, PromptReport, Report
+from comfy.doctor.report import (
+    REPORT_VERSION,
+    Cost,
+    Evidence,
+    Finding,
+    Phase,
+    PhaseTime,
+    PromptReport,
+    Report,
+)
 from comfy.words import seconds_words
 
 _MOST_NUMBERS: Final = 5
+_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -34,12 +45,37 @@ def after_words(cost: Cost | None, wall_s: float | None) -> str:
 
 
 def numbers_words(numbers: Sequence[int]) -> str:
-    """``prompt 3``; ``prompts 1, 2 and 5``; of many how many there are: ``12 prompts (1 to 40)``."""
+    """``prompt 3``; ``prompts 1, 2 and 5``; of many how many there are: ``12 prompts, 1 to 40``."""
     if len(numbers) == 1:
         return f"prompt {numbers[0]}"
     if len(numbers) > _MOST_NUMBERS:
-        return f"{len(numbers)} prompts ({numbers[0]} to {numbers[-1]})"
+        return f"{len(numbers)} prompts, {numbers[0]} to {numbers[-1]}"
     return f"prompts {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
+
+
+def told_once(report: Report) -> list[tuple[Finding, str]]:
+    """The findings for a reader, and in words of which prompts each is.
+
+    Of those that say the same of many prompts, but for its numbers, the one that cost most stands for all.
+    """
+    alike: dict[tuple[str, str, str], list[Finding]] = {}
+    for each in report.findings:
+        alike.setdefault((each.id, each.remedy, _NUMBER.sub("0", each.message)), []).append(each)
+    by_cost = sorted(alike.values(), key=lambda some: -_lost_s(some))
+    return [(some[0], _about(report, some)) for some in by_cost]
+
+
+def _lost_s(alike: Sequence[Finding]) -> float:
+    return sum(each.cost.seconds for each in alike if each.cost is not None)
+
+
+def _about(report: Report, alike: Sequence[Finding]) -> str:
+    numbers = sorted({each.prompt for each in alike if each.prompt is not None})
+    if not numbers or len(report.prompts) < 2:
+        return ""
+    lost = _lost_s(alike)
+    in_all = f"; {seconds_words(lost)} in all" if lost and len(alike) > 1 else ""
+    return f" ({numbers_words(numbers)}{in_all})"
 
 
 def left_out_words(report: Report, shown: Sequence[PromptReport]) -> str:

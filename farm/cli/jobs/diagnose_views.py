@@ -16,6 +16,7 @@ from comfy.doctor.words import (
     evidence_words,
     left_out_words,
     shares,
+    told_once,
     wall_of,
     worth_showing,
 )
@@ -76,8 +77,8 @@ def _parts(report: Report, width: int) -> Iterator[RenderableType]:
     if not report.prompts:
         yield "no prompt was found in this log\n"
     yield Text("Findings, by seconds lost" if report.findings else "No findings", "bold")
-    for finding in report.findings:
-        yield _finding(finding, report)
+    for finding, about in told_once(report):
+        yield _finding(finding, about, report)
     if report.folklore:
         yield Text("\nNot the cause, though it is often said", "bold")
     for each in report.folklore:
@@ -124,12 +125,12 @@ def _legend(prompt: PromptReport) -> Table:
     return table
 
 
-def _finding(finding: Finding, report: Report) -> Text:
+def _finding(finding: Finding, about: str, report: Report) -> Text:
     text = Text.assemble(
         (f"  {cost_words(finding.cost):>10}  ", "bold"),
         (finding.message, _SEVERITIES[finding.severity]),
         f" [{finding.id}, {finding.confidence}]",
-        f" (prompt {finding.prompt})" if finding.prompt is not None and len(report.prompts) > 1 else "",
+        about,
         f"\n      → {finding.remedy}",
     )
     if finding.cost is not None:

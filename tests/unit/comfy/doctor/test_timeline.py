@@ -108,7 +108,7 @@ def test_what_holds_of_many_prompts_is_not_concluded_once_for_all() -> None:
     report = diagnose("got prompt\nPrompt executed in 90.00 seconds\n" * 150)
 
     (question,) = [each for each in report.questions if "unexplained" in each.what]
-    assert question.what.startswith("150 prompts (1 to 150): 3 h 45 min are unexplained")
+    assert question.what.startswith("150 prompts, 1 to 150: 3 h 45 min are unexplained")
 
 
 def test_many_prompts_of_a_clock_that_jumps_are_told_in_a_few_lines() -> None:

@@ -100,6 +100,22 @@ def test_a_name_that_is_neither_a_file_nor_a_job_is_a_mistake() -> None:
     assert "no such file" in err
 
 
+def test_what_is_found_in_many_prompts_is_told_once_for_all(tmp_path: Path) -> None:
+    log, html = tmp_path / "long.log", tmp_path / "long.html"
+    failed = "got prompt\n!!! Exception during processing !!! {}\nPrompt executed in 30.00 seconds\n"
+    log.write_text(
+        "".join(failed.format("the shapes differ") for _ in range(100)) + failed.format("no sound")
+    )
+
+    _, out, _ = diagnose(str(log), "--html", str(html))
+
+    for told in (out, html.read_text(encoding="utf-8")):
+        assert told.count("a node failed: the shapes differ") == 1
+        assert "100 prompts, 1 to 100; 50 min 00 s in all" in told
+        assert told.count("a node failed: no sound") == 1
+        assert "(prompt 101)" in told
+
+
 @pytest.fixture
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder without a stack, where no farm answers."""
