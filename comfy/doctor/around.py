@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -11,6 +12,7 @@ from comfy.doctor.rule import Case, Found, Rule, estimated, measured, seconds_in
 from comfy.doctor.timeline import work_at_end
 from comfy.log.entry import LogEntry
 from comfy.log.facts import (
+    BarFact,
     DownloadFact,
     EncoderFailedFact,
     HandlerFact,
@@ -45,6 +47,9 @@ _LESS_MEMORY: Final = {
     Work.VAE: f"VAEDecodeTiled in place of VAEDecode (VAEEncodeTiled of VAEEncode), {_SMALLER}; {_OTHERWISE}",
     Work.FRAMES: f"fewer frames at a time (clear_cache_after_n_frames, per_batch); {_OTHERWISE}",
 }
+# Bars that count files. Source: huggingface_hub _snapshot_download.py, transformers utils/hub.py.
+_FETCHES: Final = re.compile(r"Fetching \d+ files$|Downloading shards$")
+_LEAST_FETCHED_S: Final = 2.0
 _FEW_FACTS: Final = 3
 _MANY_LINES: Final = 50
 _OWN: Final = "measured on loopback: a clip of 20 MB takes 0.12 to 0.17 s, one of 100 MB 0.6 to 0.8 s"
@@ -90,7 +95,20 @@ def _encoder(case: Case) -> Iterator[Found]:
 
 
 def _download(case: Case) -> Iterator[Found]:
-    yield from _each(case, DownloadFact, "a model was fetched from the net while the prompt waited")
+    for run in case.runs:
+        lines = [entry for entry, _ in run.of(DownloadFact)]
+        # Of files that are there already the bar is drawn as well, and is at its end at once.
+        lines += [
+            entry
+            for entry, bar in run.of(BarFact)
+            if _FETCHES.match(bar.label) and bar.elapsed_s >= _LEAST_FETCHED_S
+        ]
+        if lines:
+            yield Found(
+                message="a model was fetched from the net while the prompt waited",
+                evidence=evidence(lines),
+                prompt=run.number,
+            )
 
 
 def _handler(case: Case, step: HandlerStep) -> list[LogEntry]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -16,6 +17,7 @@ from comfy.log.facts import (
     AttentionFailedFact,
     AttentionRestoredFact,
     BarFact,
+    FrameFact,
     NodeFailedFact,
     SagePatchedFact,
     WeightsFact,
@@ -25,6 +27,7 @@ from comfy.log.facts import (
 _NO_GAIN: Final = ((8, 0), (9, 0))
 _NO_GAIN_NAMES: Final = ("A40", "A6000", "A5000", "A10")
 _UNFIT: Final = ("no kernel image", "kernel is not available", "not compatible with the current PyTorch")
+_OF_SAGE: Final = re.compile(r"(?i)sage|\bsm\d{2,3} kernel is not available")
 _OLD_KJ: Final = "Patching comfy attention"
 
 
@@ -72,18 +75,19 @@ def _unprofitable(case: Case) -> Iterator[Found]:
 
 
 def _unsafe(case: Case) -> Iterator[Found]:
-    if not sage_lines(case):
-        return
+    computes = sage_lines(case)
     for run in case.runs:
+        traced = [entry for entry, fact in run.of(FrameFact) if fact.sage]
         lines = [
             entry
             for entry, fact in run.of(NodeFailedFact)
-            if any(word in fact.message for word in _UNFIT) or "sage" in fact.message.lower()
+            if _OF_SAGE.search(fact.message)
+            or ((computes or traced) and any(word in fact.message for word in _UNFIT))
         ]
         if lines:
             yield Found(
                 message="SageAttention ended a prompt",
-                evidence=evidence([*sage_lines(case)[:1], *lines]),
+                evidence=evidence([*computes[:1], *lines, *traced[:1]]),
                 prompt=run.number,
             )
 

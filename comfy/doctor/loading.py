@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Final
@@ -12,7 +13,9 @@ from comfy.doctor.rule import Case, Found, Rule, estimated, measured, seconds_in
 from comfy.generations import Generation
 from comfy.log.entry import LogEntry
 from comfy.log.facts import (
+    BarFact,
     CacheFact,
+    DeviceFact,
     DynamicVramFact,
     GgufFact,
     HostMemoryFact,
@@ -20,6 +23,7 @@ from comfy.log.facts import (
     LoadState,
     MemoryFact,
     ModelLoadedFact,
+    ModelRequestedFact,
     NodeFailedFact,
     OffloadingFact,
     QuantisedOpsFact,
@@ -60,6 +64,7 @@ _MORE_HOST_MEMORY: Final = "raise the container's memory limit, add swap or --di
 _SMALLER_FILES: Final = ", or take fp8 files"
 _READ_AGAIN: Final = {True: "the second expert is", False: "a part of them is"}
 _LONG_LOAD_PART: Final = 0.15
+_NAMES_CARD: Final = re.compile(r"(?i)\bnvidia\b|\brocm\b|windows driver")
 
 
 def _partial(case: Case) -> Iterator[Found]:
@@ -87,8 +92,15 @@ def _partial_loads(run: Run) -> list[tuple[LogEntry, ModelLoadedFact]]:
     return [
         (entry, fact)
         for entry, fact in run.of(ModelLoadedFact)
-        if fact.state is LoadState.PARTIAL and fact.is_diffusion
+        if fact.state is LoadState.PARTIAL and (fact.is_diffusion or _is_sampled(run, entry, fact))
     ]
+
+
+def _is_sampled(run: Run, load: LogEntry, fact: ModelLoadedFact) -> bool:
+    """Whether a model whose name is not told is a diffusion model: a sampler runs right after its load."""
+    after = (entry.fact for entry in run.entries if entry.number > load.number)
+    told = next((each for each in after if isinstance(each, BarFact | ModelRequestedFact)), None)
+    return fact.model_class is None and isinstance(told, BarFact) and not told.label
 
 
 def _offloaded_mib(case: Case, fact: ModelLoadedFact) -> float | None:
@@ -323,9 +335,17 @@ def _dynamic_off(case: Case) -> Iterator[Found]:
     """On NVIDIA's cards; on others it is new, and rarely installed."""
     if any(word in case.gpu for word in ("AMD", "Radeon", "Intel")):
         return
-    for entry, fact in case.record.server.of(DynamicVramFact):
-        if not fact.enabled and fact.why and "argument" not in fact.why and case.on_gpu and case.gpu:
-            yield Found(message=f"dynamic VRAM is not at work: {fact.why}", evidence=evidence([entry]))
+    off = [
+        (entry, fact)
+        for entry, fact in case.record.server.of(DynamicVramFact)
+        if not fact.enabled and fact.why and "argument" not in fact.why
+    ]
+    named = not case.record.server.count(DeviceFact) and any(_NAMES_CARD.search(e.text) for e, _ in off)
+    if off and ((case.on_gpu and case.gpu) or named):
+        yield Found(
+            message=f"dynamic VRAM is not at work: {off[-1][1].why}",
+            evidence=evidence([entry for entry, _ in off]),
+        )
 
 
 def _kernels(case: Case) -> Iterator[Found]:

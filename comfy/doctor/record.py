@@ -13,9 +13,15 @@ from comfy.log.facts import (
     AttentionFailedFact,
     BarFact,
     BlockSwapFact,
+    CompileLimitFact,
     ComplaintFact,
+    DownloadFact,
+    EncoderFailedFact,
+    ErrorFact,
+    FrameFact,
     GgufFact,
     HandlerFact,
+    InterpolatedFact,
     InterruptedFact,
     LogFact,
     LoraKeyFact,
@@ -28,6 +34,9 @@ from comfy.log.facts import (
     PromptDoneFact,
     PromptQueuedFact,
     PromptRefusedFact,
+    QuantisedOpsFact,
+    ReadyFact,
+    ReportFact,
     SamplingFact,
     StepsSkippedFact,
     TextEncoderFact,
@@ -50,8 +59,12 @@ _TELL_TIME: Final = (BarFact, ModelLoadedFact, ModelRequestedFact)
 _ACTIVITY: Final = frozenset(
     (WeightsFact, ModelRequestedFact, ModelLoadedFact, TextEncoderFact, VaeFact, GgufFact,
      BarFact, SamplingFact, NodeFailedFact, OutOfMemoryFact, VaeRetryFact, LoraKeyFact, LoraLoadedFact,
-     AttentionFailedFact, BlockSwapFact, StepsSkippedFact, InterruptedFact)
+     AttentionFailedFact, BlockSwapFact, StepsSkippedFact, InterruptedFact, CompileLimitFact,
+     QuantisedOpsFact)
 )  # fmt: skip
+# These come at a server's start or after a prompt's end as well: of a prompt of its own they are where the
+# log knows of neither.
+_OF_A_FRAGMENT: Final = (DownloadFact, EncoderFailedFact, InterpolatedFact, FrameFact, ErrorFact)
 _STARTS: Final = (MemoryFact, VersionFact)
 
 
@@ -140,6 +153,8 @@ class _Reader:
         self._waiting: deque[LogEntry] = deque(maxlen=10_000)
         self._run: Run | None = None
         self._runs_of_server = 0
+        self._told_before = Lines()  # of the same start, before its first line was told once more
+        self._report: list[tuple[LogEntry, ReportFact]] = []
 
     def take(self, entry: LogEntry) -> None:
         kind = entry.kind
@@ -153,6 +168,9 @@ class _Reader:
                 self._begin(entry)
         elif kind is ComplaintFact:
             self.record.refused.add(entry)  # another prompt may run meanwhile
+        elif kind is ReportFact:
+            if isinstance(entry.fact, ReportFact):
+                self._report.append((entry, entry.fact))
         elif kind is PromptRefusedFact:
             self.record.refused.add(entry)
             self._refuse(entry)
@@ -163,8 +181,40 @@ class _Reader:
 
     def end(self) -> None:
         """The log is over."""
+        if not self.record.all_runs and self._fragment():
+            self._begin(None)
         if self._run is not None and (self._run.entries or self._run.queued is not None):
             self._close(_cut_off(self._run, Status.UNFINISHED))
+        self._complete([entry.as_fact(fact.says) for entry, fact in self._report])
+        self._believe_report()
+
+    def _believe_report(self) -> None:
+        """A report is of a prompt that failed; its log, if there is one, most often tells of it too."""
+        if any(run.status in (Status.FAILED, Status.OUT_OF_MEMORY) for run in self.record.runs):
+            return
+        for entry, fact in self._report:
+            if isinstance(fact.says, NodeFailedFact):
+                last = self.record.runs[-1] if self.record.runs else None
+                if last is None or last.status is not Status.UNFINISHED:
+                    self._begin(None)
+                else:
+                    self._run = self.record.runs.pop()
+                if self._run is not None:
+                    self._run.add(entry.as_fact(fact.says))
+                    self._close(_status(self._run))
+                return
+
+    def _complete(self, told: Iterable[LogEntry]) -> None:
+        """What else is known of the server, where its own start does not say it."""
+        server = self.record.server
+        for entry in [each for each in told if each.kind not in (*server.counts, NodeFailedFact)]:
+            server.add(entry)
+
+    def _fragment(self) -> list[LogEntry]:
+        """Of the lines before the first prompt those that are its own, where its beginning is cut off."""
+        if self.record.starts or self.record.server.count(ReadyFact):
+            return []
+        return [entry for entry in self.record.server.entries if entry.kind in _OF_A_FRAGMENT]
 
     def _is_start(self, entry: LogEntry) -> bool:
         """Whether a new server begins: of a start's lines the first one that we know."""
@@ -176,6 +226,9 @@ class _Reader:
         if self._run is not None:
             self._close(_cut_off(self._run, Status.LOST))
         self._waiting.clear()
+        # Whoever imports ComfyUI in a second process has a start told twice, the second time in part.
+        is_the_same = not self._runs_of_server and not self.record.server.count(ReadyFact)
+        self._told_before = self.record.server if is_the_same else Lines()
         self._runs_of_server = 0
         self.record.server = Lines()
         self.record.starts += 1
@@ -185,6 +238,9 @@ class _Reader:
         self.record.all_runs += 1
         self._runs_of_server += 1
         queued = self._waiting.popleft() if self._waiting else None
+        own = self._fragment() if queued is None and self.record.all_runs == 1 else []
+        self._complete(self._told_before.entries)
+        self._told_before = Lines()
         self._run = Run(
             number=self.record.all_runs,
             queued=queued,
@@ -192,6 +248,8 @@ class _Reader:
             first_of_server=self._runs_of_server == 1 and self.record.starts > 0,
             server=self.record.server,
         )
+        for each in own:
+            self._run.add(each)
 
     def _refuse(self, entry: LogEntry) -> None:
         # It was the last to come; if it is the one that seems to run, it never did.
@@ -206,6 +264,7 @@ class _Reader:
             self._begin(None)
         if self._run is not None:
             self._run.done = entry
+            _believe_traceback(self._run)
             self._close(_status(self._run))
         if self._waiting:
             self._begin(entry)
@@ -242,6 +301,18 @@ def _is_other_bar(entry: LogEntry) -> bool:
     """No sampler's, or one of a prompt that is over: a bar is drawn once more at its beginning."""
     fact = entry.fact if entry.kind is BarFact else None
     return isinstance(fact, BarFact) and (bool(fact.label) or fact.done == 0)
+
+
+def _believe_traceback(run: Run) -> None:
+    """An error that comes right before the end has ended it, unless a node has caught it.
+
+    What a node catches has no frame of the executor; where a prompt's beginning is cut off, so may that be.
+    """
+    if run.count(NodeFailedFact) or not run.entries:
+        return
+    last, frames = run.entries[-1], [fact for _, fact in run.of(FrameFact)]
+    if isinstance(last.fact, ErrorFact) and (run.queued is None or not all(each.sage for each in frames)):
+        run.add(last.as_fact(NodeFailedFact(message=last.fact.message)))
 
 
 def _status(run: Run) -> Status:

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from comfy.doctor.clip import USUAL, ClipLook, Thresholds
 from comfy.doctor.record import Record, Run
 from comfy.doctor.report import Confidence, Cost, Evidence, Phase, PromptReport, Sampler, Severity, Status
 from comfy.doctor.times import JobTimes
-from comfy.log.facts import DeviceFact, LoadState, MemoryFact, ModelLoadedFact, TextEncoderFact, VaeFact
+from comfy.log.facts import (
+    DeviceFact,
+    LoadState,
+    MemoryFact,
+    ModelLoadedFact,
+    TextEncoderFact,
+    VaeFact,
+    VramStateFact,
+)
 from comfy.wan.card_table import KnownCard
 from comfy.wan.cards import known_card
 from comfy.wan.forecast import Forecast, Target, forecast
@@ -19,6 +27,8 @@ from comfy.wan.models import GIB
 from comfy.wan.pace_book import PaceBook
 from comfy.wan.roles import Roles, find_roles
 from comfy.wan.workload import StageLoad, Workload, read_workload
+
+_STATES_OF_CARDS: Final = ("NORMAL_VRAM", "HIGH_VRAM", "LOW_VRAM", "NO_VRAM")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +73,13 @@ class Case:
         device = self.record.server.last(DeviceFact)
         if device is not None:
             return not device.device.startswith("cpu")
-        return bool(self.gpu) or any(map(_names_card, self.record.runs))
+        server = self.record.server
+        state = server.last(VramStateFact)
+        return (
+            bool(self.gpu)
+            or (state is not None and state.state in _STATES_OF_CARDS)
+            or any(map(_names_card, self.record.runs))
+        )
 
     @cached_property
     def roles(self) -> Roles:
@@ -126,7 +142,8 @@ def _names_card(run: Run) -> bool:
     return (
         any(fact.device.startswith("cuda") for _, fact in run.of(VaeFact))
         or any(fact.device.startswith("cuda") for _, fact in run.of(TextEncoderFact))
-        or any(fact.state is LoadState.PARTIAL for _, fact in run.of(ModelLoadedFact))
+        # Beside the CPU there is no limit, and nothing is told of one.
+        or any(fact.state is LoadState.PARTIAL or fact.usable_mib for _, fact in run.of(ModelLoadedFact))
     )
 
 

@@ -18,7 +18,9 @@ from comfy.log.facts import (
     DeviceFact,
     DiskPolicyFact,
     DynamicVramFact,
+    ErrorFact,
     EvictedFact,
+    FrameFact,
     HostMemoryFact,
     ImportFailedFact,
     InterruptedFact,
@@ -43,6 +45,7 @@ from comfy.log.facts import (
     QuantisedOpsFact,
     RamLimitFact,
     ReadyFact,
+    ReportFact,
     ResidencyFact,
     SlowKernelsFact,
     SmartMemoryOffFact,
@@ -55,8 +58,18 @@ from comfy.log.facts import (
     VramStateFact,
     WeightsFact,
 )
-from comfy.log.form import NUMBER, form
+from comfy.log.form import NUMBER, Printer, form
 
+# How a traceback's last line begins.
+_ERRORS: Final = (
+    "ZeroDivisionError", "RuntimeError", "ValueError", "TypeError", "KeyError", "AttributeError",
+    "IndexError", "NameError", "FileNotFoundError", "OSError", "ImportError", "ModuleNotFoundError",
+    "NotImplementedError", "AssertionError", "MemoryError", "PermissionError", "UnboundLocalError",
+    "RecursionError", "Exception", "torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError",
+    "torch.AcceleratorError", "safetensors_rust.SafetensorError",
+)  # fmt: skip
+# The report is Markdown; what is copied off a rendered page has lost its marks.
+_BOLD: Final = r"(?:\*\*)?"
 _UNLIMITED_MIB: Final = 1e12  # older versions print 9.5367431640625e+25 for "no limit"
 
 
@@ -189,6 +202,12 @@ AT_START: Final = (
         "no-aimdo", "dynamic VRAM is off", "No working comfy-aimdo install detected", "",
         lambda _: DynamicVramFact(enabled=False, why="comfy-aimdo is missing or does not work"),
         "No working comfy-aimdo install detected. DynamicVRAM support disabled.", since="0.12",
+    ),
+    form(
+        "aimdo-failed", "dynamic VRAM is off", "comfy-aimdo failed to load: ", "",
+        lambda _: DynamicVramFact(enabled=False, why="comfy-aimdo is missing or does not work"),
+        "comfy-aimdo failed to load: Could not find module 'aimdo.dll' (or one of its dependencies).",
+        by=Printer.AIMDO,
     ),
     form(
         "old-torch", "dynamic VRAM is off",
@@ -484,6 +503,40 @@ OF_A_PROMPT: Final = (
         lambda m: NodeFailedFact(message=m[1]),
         "!!! Exception during processing !!! CUDA out of memory. Tried to allocate 20.00 GiB.",
         "!!! Exception during processing!!! HIP out of memory. Tried to allocate 288.00 MiB.",
+    ),
+    form(
+        "frame", "where an error comes from", 'File "',
+        r'[^"]*(?:(sageattention)[\\/][^"]*|[\\/]execution\.py)", line \d+, in ',
+        lambda m: FrameFact(sage=m[1] is not None),
+        'File "/comfyui/execution.py", line 510, in execute',
+        'File "/venv/lib/python3.12/site-packages/sageattention/core.py", line 132, in sageattn',
+    ),
+    form(
+        "error", "the last line of a traceback", _ERRORS, r": (.*)",
+        lambda m: ErrorFact(message=m[1]),
+        *(f"{name}: no more of it" for name in _ERRORS),
+    ),
+    form(
+        "report-error", "the error that the editor's report is of", "Exception Message:", rf"{_BOLD} (.*)",
+        lambda m: ReportFact(says=NodeFailedFact(message=m[1])),
+        "Exception Message:** CUDA error: no kernel image is available", by=Printer.EDITOR,
+    ),
+    form(
+        "report-version", "ComfyUI's version, in the editor's report", "ComfyUI Version:",
+        rf"{_BOLD} (\S+)",
+        lambda m: ReportFact(says=VersionFact(version=m[1])),
+        "ComfyUI Version:** 0.3.64", by=Printer.EDITOR,
+    ),
+    form(
+        "report-torch", "torch's version, in the editor's report", "PyTorch Version:", rf"{_BOLD} (\S+)",
+        lambda m: ReportFact(says=PackageFact(name="pytorch", version=m[1])),
+        "PyTorch Version:** 2.8.0+cu129", by=Printer.EDITOR,
+    ),
+    form(
+        "report-device", "what it computes on, in the editor's report", "Name:",
+        rf"{_BOLD} ((?:cuda:\d|cpu|mps|xpu:\d)(?: .*)?)$",
+        lambda m: ReportFact(says=DeviceFact(device=m[1].strip())),
+        "Name:** cuda:0 NVIDIA GeForce RTX 4090 : cudaMallocAsync", by=Printer.EDITOR,
     ),
     form(
         "memory-summary", "torch's table of its memory begins", "Memory summary:", "",

@@ -67,6 +67,12 @@ class LogEntry:
             self._fact = fact
         return self._fact
 
+    def as_fact(self, fact: LogFact) -> LogEntry:
+        """The same line, taken for this: what stands around it says what it means."""
+        entry = LogEntry(self.number, self._line, self._sight._replace(kind=type(fact)))
+        entry._fact = fact
+        return entry
+
     @property
     def _text(self) -> str:
         return self._line[self._sight.text].decode("utf-8", "replace")

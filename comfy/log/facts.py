@@ -247,6 +247,27 @@ class NodeFailedFact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FrameFact:
+    """A frame of a traceback that says whose error it is."""
+
+    sage: bool  # SageAttention's; else of ComfyUI's own executor: no node has caught the error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorFact:
+    """The last line of a traceback. A node may have caught the error: where it stands decides."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportFact:
+    """A line of the report that ComfyUI's editor writes of an error; it is told out of its time."""
+
+    says: VersionFact | PackageFact | DeviceFact | NodeFailedFact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutOfMemoryFact:
     """A node ran out of memory, and ComfyUI has unloaded all models."""
 
@@ -510,6 +531,9 @@ LogFact = (
     | UnloadedFact
     | EvictedFact
     | NodeFailedFact
+    | FrameFact
+    | ErrorFact
+    | ReportFact
     | OutOfMemoryFact
     | MemorySummaryFact
     | VaeRetryFact

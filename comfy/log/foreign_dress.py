@@ -23,7 +23,7 @@ ALIKE: Final = bytes.maketrans(b"0123456789", b"0000000000")
 DRESSES: Final = frozenset(bytes([each]) for each in b"0123456789[{\x1b> \t*`\\^")
 WORDS: Final = frozenset(
     (b"stdout ", b"stderr ", b"DEBUG", b"INFO", b"WARNING", b"ERROR", b"CRITICAL",
-     b"info ", b"warn ", b"warning ", b"error ", b"debug ", b"system ", b"root ")
+     b"- **", b"info ", b"warn ", b"warning ", b"error ", b"debug ", b"system ", b"root ")
 )  # fmt: skip
 DATE_OR_NAME: Final = rb"[A-Z][a-z][a-z] [ \d]\d \d|[IWEF]\d{4} \d|[\w.-]{1,64}+ {0,20}+\| "
 
@@ -41,9 +41,12 @@ _LAYER: Final = re.compile(
     rb"|\[[a-z0-9]{10,20}\] "
     rb"|(?P<month>[A-Z][a-z]{2}) (?P<day>[ \d]\d) (?P<time>\d\d:\d\d:\d\d(?:\.\d+)?) "
     # of torch: level, day, time, process, file and line, compiled frame
-    rb"|[IWEF]\d{4} \d\d:\d\d:\d\d\.\d{1,9} (?:\d{1,9} )?\S{1,200}:\d{1,6}\] (?:\[\S{1,40}\] )*"
+    rb"|(?:\[rank\d+\]:)?[IWEF]\d{4} \d\d:\d\d:\d\d\.\d{1,9} (?:\d{1,9} )?\S{1,200}:\d{1,6}\] "
+    rb"(?:\[\S{1,40}\] )*"
+    # and before 2.3, behind a stamp
+    rb"|(?:\[\S{1,40}\] )*torch\.[\w.]{1,60}: (?=\[WARNING\])"
     rb"|(?:stdout|stderr) [FP] "
-    rb"|(?:> ?)+|(?:\*\*|`)(?=\w)"  # of whoever quotes it
+    rb"|(?:> ?)+|(?:[-*] )?(?:\*\*|`)(?=\w)"  # of whoever quotes it
     rb"|(?P<level2>DEBUG|INFO|WARNING|ERROR|CRITICAL)(?: {0,4} [-|] |:root:)"
     rb"|(?:info|warn|warning|error|debug|system|root) [-|] "
     # host unit[pid]: of journald and syslog

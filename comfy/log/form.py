@@ -19,6 +19,8 @@ class Printer(StrEnum):
     """Whose line it is."""
 
     COMFYUI = "ComfyUI"
+    EDITOR = "ComfyUI_frontend"
+    AIMDO = "comfy-aimdo"
     TORCH = "torch"
     GGUF = "ComfyUI-GGUF"
     KJNODES = "ComfyUI-KJNodes"

@@ -20,6 +20,7 @@ from comfy.log.text import LogLevel
 FORMS: Final[tuple[LineForm, ...]] = (*AT_START, *OF_A_PROMPT, *OF_NODES, *OF_THE_SYSTEM)
 
 HEAD: Final = 3  # so many characters of a line tell which rows may fit; every beginning is at least as long
+_LEAST_BEGUN: Final = 10  # characters
 GRAVE: Final = ("WARNING", "Warning", "ERROR", "Error")  # before 0.23 the level is not told
 
 
@@ -42,6 +43,16 @@ def form_of(text: str) -> tuple[LineForm, re.Match[str]] | None:
         if found is not None:
             return form, found
     return None
+
+
+def is_begun(text: str) -> bool:
+    """Whether it begins as a known line does, and is none: its end may stand in the next one."""
+    text = text.strip()
+    return len(text) >= _LEAST_BEGUN and any(
+        text.startswith(words) or words.startswith(text)
+        for row in _BY_HEAD.get(text[:HEAD], ())
+        for words in row.begins
+    )
 
 
 def is_bar(text: str) -> bool:

@@ -255,6 +255,16 @@ OF_THE_SYSTEM: Final = (
         "Reason: OOMKilled", "comfyui.service: Failed with result 'oom-kill'.", by=Printer.SYSTEM,
     ),
     form(
+        "downloading", "a file is fetched while the prompt waits, in a node's own words", "",
+        r"[Dd]ownloading (?<!not downloading )(?<!ing downloading )(?<!kip downloading )(?<!out downloading )"
+        r"(?=.{0,200}(?:https?://|[Mm]odel|[Ww]eights|[Cc]heckpoint|[Hh]ugging ?[Ff]ace"
+        r"|\.(?:safetensors|pth?|ckpt|bin|onnx|gguf)\b))(?!.{0,200}\.(?:whl|tar\.gz)\b)(.{1,200})",
+        lambda m: DownloadFact(source=m[1].strip()),
+        "Downloading model from https://example.org/wan.safetensors",
+        "[FlashVSR] Downloading weights to /models/FlashVSR",
+        "Model not found. downloading yolox_l.onnx", by=Printer.SYSTEM,
+    ),
+    form(
         "killed", "the system has ended a process, most often for want of host memory", "",
         r"(?:^|[\d:] +)(?:Killed(?:\s*$|: ?\d|\s+\S*python| process \d+ \(python))"
         r"|terminated by SIGKILL|code=killed, status=9",
@@ -264,5 +274,5 @@ OF_THE_SYSTEM: Final = (
         "comfyui.service: Main process exited, code=killed, status=9/KILL", by=Printer.SYSTEM,
     ),
 )  # fmt: skip
-SYSTEM_WORDS: Final = (b"Killed", b"oom-kill", b"SIGKILL", b"code=killed")
+SYSTEM_WORDS: Final = (b"ownloading ", b"Killed", b"oom-kill", b"SIGKILL", b"code=killed")
 """Of which each line of the system holds one."""

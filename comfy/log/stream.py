@@ -22,7 +22,7 @@ from comfy.log.facts import (
     PromptDoneFact,
 )
 from comfy.log.foreign_dress import ALIKE, DATE_OR_NAME, DRESSES, WORDS, from_json, learn, undress
-from comfy.log.lines import GRAVE, HEAD, HEADS, is_bar, is_unknown_trouble, read_line
+from comfy.log.lines import GRAVE, HEAD, HEADS, is_bar, is_begun, is_unknown_trouble, read_line
 from comfy.log.node_forms import SYSTEM_WORDS
 from comfy.log.text import LogLevel, PlainLine, plain_lines
 
@@ -32,6 +32,8 @@ _LEAST_SAMPLED: Final = 1 << 16  # bytes; in a smaller block every line may as w
 _SAMPLES: Final = 16
 _LONGEST_SHAPE: Final = 1000  # bytes; a longer line is looked at each time, and only its facts are kept
 _MOST_SHAPES: Final = 4096
+_MOST_CUTS: Final = 3
+_CUT_WITHIN: Final = 600  # bytes: three lines of a wide window
 _LINES_LEARNED_FROM: Final = 100_000
 _MOST_LEARNED: Final = 8
 _MODULES_READ: Final = 100
@@ -55,6 +57,7 @@ class LogStream:
         self._heads = _HEADS
         self._modules = 0
         self._shapes: dict[bytes, tuple[Sight, ...]] = {}
+        self._begun: set[bytes] = set()  # shapes that begin as a known line does
         self._learned: frozenset[bytes] = frozenset()
 
     def __iter__(self) -> Iterator[LogEntry]:
@@ -81,6 +84,10 @@ class LogStream:
                 sights = self._shapes.get(shape)
                 if sights is None:
                     line, sights = self._look(line, shape)
+                if not sights and shape in self._begun:
+                    line, sights = self._mend(
+                        line, block[end + 1 : end + 1 + _CUT_WITHIN] if end > 0 else b""
+                    )
                 for sight in sights:
                     kind = sight.kind
                     entry = LogEntry(
@@ -104,8 +111,26 @@ class LogStream:
         if seen is line and len(line) <= _LONGEST_SHAPE:
             if len(self._shapes) >= _MOST_SHAPES:
                 self._shapes.clear()
+                self._begun.clear()
             self._shapes[shape] = sights
+            if not sights and is_begun(line[undress(line, self._learned).text].decode("utf-8", "replace")):
+                self._begun.add(shape)
         return seen, sights
+
+    def _mend(self, line: bytes, rest: bytes) -> tuple[bytes, tuple[Sight, ...]]:
+        """A line that a terminal's width has cut, put together with those behind it; else nothing."""
+        wholes = [line.rstrip(b"\r")]
+        for each in rest.split(b"\n")[:_MOST_CUTS]:
+            following = each.rstrip(b"\r")
+            if not following.strip() or _seen(following, self._heads, self._learned)[1]:
+                break
+            # Cut within a word, or between two, where the space may be gone.
+            wholes = [whole + glue + following for whole in wholes for glue in (b"", b" ")]
+            for whole in wholes:
+                seen, sights = _seen(whole, self._heads, self._learned)
+                if sights:
+                    return seen, sights
+        return line, ()
 
     def _learn(self, block: bytes) -> None:
         """Whoever ran it may put before each line what nobody else does: its first blocks tell."""
@@ -173,10 +198,15 @@ def _told(line: bytes, level: LogLevel | None, heads: frozenset[bytes]) -> list[
     simple = text.isprintable() and "%|" not in text
     found: list[_Told] = []
     for plain in (PlainLine(text=text.rstrip()),) if simple else plain_lines(text):
-        grade = plain.level or level
-        kind = _kind_of(plain.text)
-        if kind is not None or is_unknown_trouble(plain.text, grade):
-            found.append((plain.text.encode("utf-8"), grade, kind))
+        grade, said = plain.level or level, plain.text
+        kind = _kind_of(said)
+        if kind is None and not simple:
+            # What is glued to a bar has a dress of its own.
+            glued = said.encode("utf-8")
+            said = glued[undress(glued).text].decode("utf-8")
+            kind = _kind_of(said)
+        if kind is not None or is_unknown_trouble(said, grade):
+            found.append((said.encode("utf-8"), grade, kind))
     return found
 
 

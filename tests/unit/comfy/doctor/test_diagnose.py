@@ -575,3 +575,183 @@ def test_it_needs_nothing_but_python() -> None:
 
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["gguf-where-fp8-fits True", "[]"]
+
+
+_COMPILES = (
+    "W0109 12:00:00.000000 123 torch/_dynamo/convert_frame.py:906] [0/8] torch._dynamo hit config.{} (8)"
+)
+_TEXT_ON_CPU = (
+    "CLIP/text encoder model load device: cpu, offload device: cpu, current: cpu, dtype: torch.float16"
+)
+_PARTLY = "loaded partially; 9700.00 MB usable, 9600.00 MB loaded, 4029.00 MB offloaded, lowvram patches: 0"
+_BAR = "100%|██████████| 4/4 [02:00<00:00, 30.00s/it]"
+_START = """Total VRAM 81080 MB, total RAM 257000 MB
+pytorch version: 2.8.0+cu129
+Set vram state to: NORMAL_VRAM
+Device: cuda:0 NVIDIA A100-SXM4-80GB : cudaMallocAsync
+"""
+_SAGE_FRAME = '  File "/venv/lib/python3.12/site-packages/sageattention/core.py", line 132, in sageattn'
+_NO_KERNEL = "RuntimeError: CUDA error: no kernel image is available for execution on the device"
+_NO_AIMDO = "No working comfy-aimdo install detected. DynamicVRAM support disabled."
+
+
+@pytest.mark.parametrize(
+    ("log", "found"),
+    [
+        (_COMPILES.format("cache_size_limit"), ["compile-thrash"]),
+        ("[rank0]:" + _COMPILES.format("recompile_limit"), ["compile-thrash"]),
+        (
+            "[2024-01-09 12:00:00,000] [0/8] torch._dynamo.convert_frame: [WARNING] "
+            + _COMPILES.format("cache_size_limit").partition("[0/8] ")[2],
+            ["compile-thrash"],
+        ),
+        (f"  0%|          | 0/28 [00:00<?, ?it/s]{_COMPILES.format('cache_size_limit')}", ["compile-thrash"]),
+        (
+            "2026-01-17T19:44:18.863537 -   0%|          | 0/4 [00:00<?, ?it/s]2026-01-17T19:44:18.864115 - "
+            + _COMPILES.format("cache_size_limit"),
+            ["compile-thrash"],
+        ),
+        (f"{_TEXT_ON_CPU}\nloaded completely 20000.5 13503.8 True", ["encoder-on-cpu"]),
+        (f"{_TEXT_ON_CPU}\nRequested to load WAN21\nloaded completely 9.53674e+25 13503.8 True", []),
+        (f"{_TEXT_ON_CPU}\n{_PARTLY}", ["encoder-on-cpu"]),
+        (f"Set vram state to: NORMAL_VRAM\n{_TEXT_ON_CPU}", ["encoder-on-cpu"]),
+        (f"Set vram state to: DISABLED\n{_TEXT_ON_CPU}", []),
+        (f"{_PARTLY}\n{_BAR}", ["partial-load"]),
+        (f"{_PARTLY}\n  0%|          | 0/4 [00:00<?, ?it/s]", ["partial-load"]),
+        # Whose load it was is told, and what the sampler runs lay on the card.
+        (f"Requested to load WanTEModel\n{_PARTLY}\n{_BAR}", []),
+        (f"{_PARTLY}\nRequested to load WAN21\n{_BAR}", []),
+        ("Downloading model from https://example.org/wan.safetensors", ["download-at-run-time"]),
+        ("model.safetensors:  12%|█▏  | 1.20G/10.0G [00:30<03:40, 39.8MB/s]", ["download-at-run-time"]),
+        (f"{_START}Downloading model from https://example.org/wan.safetensors", []),
+        (_NO_AIMDO, []),
+        ("comfy-aimdo failed to load: this NVIDIA driver is too old", ["dynamic-vram-off"]),
+    ],
+)  # fmt: skip
+def test_a_fragment_of_a_prompt_is_one_whose_beginning_is_not_known(log: str, found: list[str]) -> None:
+    assert [finding.id for finding in diagnose(log).findings] == found
+
+
+@pytest.mark.parametrize(
+    ("line", "is_told"),
+    [
+        ("downloading model from https://example.org/x.pt", True),
+        ("[FlashVSR] Downloading weights to /models/FlashVSR", True),
+        ("Model not found locally. Downloading vitmatte_models...", True),
+        ("Fetching 14 files:  21%|██▏  | 3/14 [00:10<00:30,  2.80s/it]", True),
+        ("Downloading shards:  50%|█████     | 1/2 [00:10<00:10, 10.00s/it]", True),
+        # All of them are there already.
+        ("Fetching 14 files: 100%|██████████| 14/14 [00:00<00:00, 9000.00it/s]", False),
+        ("It is there already, not downloading model again", False),
+        ("Skipping downloading of weights", False),
+        ("Downloading torch-2.8.0-cp312-manylinux_2_28_x86_64.whl of pytorch models", False),
+        ("Downloading is off", False),
+    ],
+)
+def test_a_node_tells_of_a_download_in_its_own_words(line: str, is_told: bool) -> None:
+    report = diagnose(f"got prompt\n{line}\nPrompt executed in 100.00 seconds\n")
+
+    assert [finding.id for finding in report.findings] == ["download-at-run-time"] * is_told
+
+
+@pytest.mark.parametrize(
+    ("traceback", "status"),
+    [
+        ("    return a / b\n           ~~^~~\nZeroDivisionError: division by zero\n", Status.FAILED),
+        ("torch.OutOfMemoryError: Allocation on device 0", Status.OUT_OF_MEMORY),
+        (
+            'got prompt\n  File "/c/execution.py", line 510, in execute\nRuntimeError: shapes differ\n',
+            Status.FAILED,
+        ),
+        # A node has caught it: no frame of it is the executor's, or the prompt went on.
+        ('got prompt\n  File "/c/nodes/x.py", line 5, in run\nOSError: no route to host\n', Status.DONE),
+        (f"OSError: no route to host\n{_BAR}\n", Status.DONE),
+    ],
+)
+def test_an_error_right_before_the_end_has_ended_the_prompt(traceback: str, status: Status) -> None:
+    report = diagnose(f"{traceback}\nPrompt executed in 5.00 seconds\n")
+
+    assert [prompt.status for prompt in report.prompts] == [status]
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        f"{_SAGE_FRAME}\n{_NO_KERNEL}\nPrompt executed in 5.00 seconds\n",
+        f"got prompt\n!!! Exception during processing !!! {_NO_KERNEL[14:]}\n{_SAGE_FRAME}\n{_NO_KERNEL}\n",
+        "2026-01-17T19:44:20 - !!! Exception during processing !!! SM90 kernel is not available\n",
+    ],
+)
+def test_a_kernel_of_sage_that_ends_a_prompt_is_told_without_the_servers_start(log: str) -> None:
+    assert {finding.id for finding in diagnose(log).findings} == {"prompt-failed", "sage-unsafe"}
+
+
+# Source: generateErrorReport of comfyui-frontend-package.
+_REPORT = """# ComfyUI Error Report
+## Error Details
+- **Node ID:** 3
+- **Node Type:** KSampler
+- **Exception Type:** {kind}
+- **Exception Message:** {message}
+## Stack Trace
+```
+  File "/c/execution.py", line 510, in execute
+```
+## System Information
+- **ComfyUI Version:** 0.3.64
+- **Arguments:** main.py --listen
+- **Python Version:** 3.12.3 (main)
+- **PyTorch Version:** 2.8.0+cu129
+## Devices
+
+- **Name:** cuda:0 NVIDIA GeForce RTX 4080 : cudaMallocAsync
+  - **Type:** cuda
+  - **VRAM Total:** 17170956288
+
+## Logs
+```
+{log}
+```
+"""
+
+
+@pytest.mark.parametrize(
+    ("message", "log", "statuses"),
+    [
+        ("mat1 and mat2 differ", "", [Status.FAILED]),
+        ("Allocation on device 0", "", [Status.OUT_OF_MEMORY]),
+        ("no", "got prompt\nPrompt executed in 9.00 seconds\ngot prompt\n", [Status.DONE, Status.FAILED]),
+        (
+            "no",
+            "got prompt\n!!! Exception during processing !!! no\nPrompt executed in 9.00 seconds\n",
+            [Status.FAILED],
+        ),
+    ],
+)
+@pytest.mark.parametrize("marks", [True, False])
+def test_the_editors_report_names_version_card_and_error(
+    message: str, log: str, statuses: list[Status], marks: bool
+) -> None:
+    text = _REPORT.format(kind="RuntimeError", message=message, log=log)
+
+    report = diagnose(text if marks else text.replace("- **", "").replace("**", ""))
+
+    assert (report.server.version, report.server.starts) == ("0.3.64", 0)
+    assert report.server.device.startswith("cuda:0 NVIDIA GeForce RTX 4080")
+    assert [prompt.status for prompt in report.prompts] == statuses
+    assert report.prompts[-1].error == message
+
+
+@pytest.mark.parametrize("before", [_START, ""])
+def test_what_a_start_said_before_it_was_told_once_more_counts(before: str) -> None:
+    log = f"{before}Using sage attention\n{_START}got prompt\nPrompt executed in 9.00 seconds\n"
+
+    assert diagnose(log).server.attention == "sage"
+
+
+def test_what_another_server_said_at_its_start_does_not_count() -> None:
+    listens = "To see the GUI go to: http://127.0.0.1:8188\n"
+
+    report = diagnose(f"{_START}Using sage attention\n{listens}{_START}got prompt\n")
+
+    assert report.server.attention == ""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import random
 import re
+import textwrap
 import tracemalloc
 from collections.abc import Callable, Iterator
 
@@ -354,3 +356,33 @@ def test_failures_of_an_attention_are_all_read() -> None:
     log = "Error running sage attention: x, using pytorch attention instead.\n" * 250
 
     assert facts(log) == [AttentionFailedFact(name="sage")] * 250
+
+
+_PARTLY = "loaded partially; 9700.00 MB usable, 9600.00 MB loaded, 4029.00 MB offloaded, lowvram patches: 400"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        *(
+            [_PARTLY[a:b] for a, b in itertools.pairwise((0, *at, None))]
+            for at in ((30,), (36,), (12, 24, 45))
+        ),
+        textwrap.wrap(_PARTLY, 34),  # between words, without the space
+    ],
+)
+def test_a_line_that_a_terminals_width_has_cut_is_read_whole(pieces: list[str], end: str) -> None:
+    entries = list(LogStream(f"got prompt\n{end.join(pieces)}\nPrompt executed in 9.00 seconds\n"))
+
+    assert [(each.kind, each.number) for each in entries] == [
+        (PromptQueuedFact, 1),
+        (ModelLoadedFact, 2),
+        (PromptDoneFact, 2 + len(pieces)),
+    ]
+
+
+def test_a_line_that_is_no_known_one_takes_nothing_of_the_next() -> None:
+    entries = list(LogStream("loaded partially; \ngot prompt\nRequested to load \n\nWAN21\n"))
+
+    assert [each.kind for each in entries] == [PromptQueuedFact]
