@@ -319,7 +319,7 @@ OWN: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("graph", "experts"),
     [
-        # As PainterAI2V and PainterI2VAdvanced have them, of which no facts ship.
+        (handed_through("PainterAI2V", (0, 1), model_low_noise="55", model_high_noise="54"), ["high", "low"]),
         (handed_through("Strange", (0, 1), model_high_noise="54", model_low_noise="55"), ["high", "low"]),
         (handed_through("ByOrder", (0, 1), second="55", first="54"), ["high", "low"]),
         (handed_through("ByOrder", (1, 0), second="55", first="54"), ["low", "high"]),

@@ -445,6 +445,22 @@ def test_values_of_another_version_of_a_node_are_refused_rather_than_shifted() -
     assert (problem.kind, problem.node_id, problem.input_name) == ("shifted_values", "4", "width")
 
 
+@pytest.mark.parametrize("mode", [True, "populate", "reproduce"])
+@pytest.mark.parametrize("class_type", ["ImpactWildcardProcessor", "ImpactWildcardEncode"])
+def test_a_wildcard_node_is_read_in_its_older_and_its_newer_form(class_type: str, mode: bool | str) -> None:
+    wildcard = "Select the Wildcard to add to the text"
+    rest = {
+        "ImpactWildcardProcessor": [5, "randomize", wildcard],
+        "ImpactWildcardEncode": ["Select the LoRA to add to the text", wildcard, 5, "randomize"],
+    }
+    sheet = Sheet()
+    sheet.node(1, class_type, "__animal__ runs", "a fox runs", mode, *rest[class_type])
+
+    inputs = converted(sheet.saved())["1"]["inputs"]
+
+    assert (inputs["mode"], inputs["seed"], inputs["populated_text"]) == (mode, 5, "a fox runs")
+
+
 def test_two_nodes_of_one_id_are_refused_by_both_their_classes() -> None:
     sheet = Sheet()
     picture(sheet)
