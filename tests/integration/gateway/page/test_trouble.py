@@ -49,6 +49,8 @@ def enter(page: Page, key: str) -> None:
     page.wait_until("document.querySelector('#who[open]') !== null")
     page.evaluate(f"document.querySelector('#who input').value = {json.dumps(key)}")
     page.evaluate("document.querySelector('#who button').click()")
+    # Told by an event of its own, after the dialog is gone.
+    page.wait_until(f"sessionStorage.getItem('farm-key') === {json.dumps(key)}")
 
 
 class TestKeys:
@@ -88,10 +90,10 @@ class TestKeys:
         page.said.clear()  # a browser tells of each 401
 
     def test_who_may_not_steer_has_no_buttons_for_it_and_is_told_what_their_key_lacks(
-        self, gateway: Gateway, page: Page
+        self, gateway: Gateway, key: str, page: Page
     ) -> None:
         gateway.store.put_worker(WorkerStatus(name="gpu0@rack", vram_gib=24, state="ready"), ttl_s=600)
-        job_id = submit(gateway, "A red fox", key=gateway.key())
+        job_id = submit(gateway, "A red fox", key=key)
         enter(page, gateway.key("acme", Scope.READ))
         go(page, "#/fleet", "Fleet")
         is_shown(page, "gpu0@rack")
