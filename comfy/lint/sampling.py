@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from comfy.graphs.links import inputs_of
 from comfy.graphs.values import Setting
 from comfy.lint.diagnostic import Severity
 from comfy.lint.loras import MOST_STEPS, few_steps_of
@@ -51,11 +52,17 @@ def _split(subject: Subject) -> Iterator[Found]:
     pair = subject.two_samplers()
     if pair is None or _have_rows_of_their_own(pair):
         return
-    steps, start = pair[1].whole("steps"), pair[1].whole("start")
-    if steps and start is not None and abs(start - steps / 2) > steps * _FAR_OFF:
-        given = pair[1].get("start")
+    steps, start, given = pair[1].whole("steps"), pair[1].whole("start"), pair[1].get("start")
+    # Who computes the step, or cuts the wrapper's row of noise levels, cuts by the noise, not by the middle.
+    meant = given is not None and (given.is_computed or _cuts_wrappers_row(subject, pair[1], given))
+    if steps and start is not None and not meant and abs(start - steps / 2) > steps * _FAR_OFF:
         message = f"the low-noise expert begins with step {start} of {steps}"
         yield Found(message=message, node_id=pair[1].sampler_id, input_name=_name(given))
+
+
+def _cuts_wrappers_row(subject: Subject, stage: Stage, start: Setting) -> bool:
+    of_row = "sigmas" in inputs_of(subject.graph, start.asked.node_id)
+    return of_row and stage.class_type.startswith("WanVideo")
 
 
 def _noise(subject: Subject) -> Iterator[Found]:

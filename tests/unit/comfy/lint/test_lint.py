@@ -16,6 +16,7 @@ from comfy.node_defs.node_classes import cleans_memory
 from comfy.rewrites.site import Site
 from tests.support.fleet import changed, wan_graph
 from tests.support.sites import a_site, nodes
+from tests.support.wan_graphs import wrapper_i2v
 
 Graph = dict[str, Any]
 HIGH = "wan2.2_t2v_lightx2v_4steps_lora_v1.1_high_noise.safetensors"
@@ -694,3 +695,42 @@ def test_a_long_clip_is_off_the_grid_only_where_its_number_is(frames: int, told:
     found = lint(quality(_59_length=frames), a_site())
 
     assert ("frames-grid" in {each.rule for each in found}) is told
+
+
+def by_split_row(*, whole: bool) -> Graph:
+    """The wrapper's two samplers with the halves of a row that is cut after 4 of 30, or steps that say so."""
+    graph = wrapper_i2v()
+    row = {"scheduler": "unipc", "steps": 30, "shift": 5.0, "start_step": 0, "end_step": -1}
+    graph["900"] = {"class_type": "WanVideoScheduler", "inputs": row}
+    graph["901"] = {"class_type": "SplitSigmas", "inputs": {"sigmas": ["900", 0], "step": 4}}
+    for slot, sampler in enumerate(("27", "90")):
+        own = row | (
+            {"start_step": 4} if whole and slot else {"end_step": 4} if whole else {"sigmas": ["901", slot]}
+        )
+        graph[f"91{slot}"] = {"class_type": "WanVideoSchedulerv2", "inputs": own}
+        inputs = graph[sampler]["inputs"]
+        kept = {name: inputs[name] for name in inputs if name not in row}
+        graph[sampler] = {"class_type": "WanVideoSamplerv2", "inputs": kept | {"scheduler": [f"91{slot}", 0]}}
+    return graph
+
+
+def by_a_computed_step() -> Graph:
+    graph = quality(_57_end_at_step=4, _58_start_at_step=["90", 1])
+    graph["90"] = {"class_type": "SimpleMath+", "inputs": {"value": "2 * 2"}}
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("graph", "told"),
+    [
+        (by_split_row(whole=True), True),
+        (by_split_row(whole=False), False),
+        (quality(_57_end_at_step=4, _58_start_at_step=4), True),
+        (by_a_computed_step(), False),
+    ],
+    ids=["steps-of-the-wrapper", "row-of-the-wrapper", "steps", "computed"],
+)
+def test_a_cut_far_from_the_middle_is_told_only_where_steps_were_chosen(graph: Graph, told: bool) -> None:
+    found = {each.rule for each in lint(graph, a_site())}
+
+    assert ("split-far-off" in found) is told
