@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Mapping
@@ -24,7 +25,8 @@ from pydantic_core import PydanticSerializationError
 from comfy.graphs.plain_json import exceeds
 from comfy.rewrites.change import ChangeKind
 from comfy.rewrites.options import DEFAULT_OPTIONS, RewriteOptions
-from farm.errors import InvalidJob, Problem, in_words
+from farm.errors import InvalidJob, Problem
+from farm.faults import fault_in_words
 from farm.limits import LONGEST_TEXT, bounded, check_key, short
 
 SCHEMA_VERSION: Final = 1  # in every record; a reader refuses a newer one rather than guess
@@ -86,8 +88,17 @@ def _vram_class(value: int) -> int:
     return value
 
 
+def _label(value: str) -> str:
+    if _LABEL.fullmatch(value) is None:
+        raise ValueError(
+            "has to be 1 to 64 letters, digits and . _ = : / @ -, the first of them a letter or a digit"
+        )
+    return value
+
+
+_LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=:/@-]{0,63}")
 VramClass = Annotated[int, AfterValidator(_vram_class)]
-Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=:/@-]{0,63}$")]
+Label = Annotated[str, AfterValidator(_label)]
 LONGEST_TITLE: Final = 200  # characters
 Text = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TITLE)]
 
@@ -374,11 +385,11 @@ def spec_from_json(text: bytes | str) -> JobSpec:
 
 
 def _problems(exc: ValidationError) -> list[Problem]:
-    errors = exc.errors(include_url=False, include_context=False)
+    errors = exc.errors(include_url=False)
     return [
         Problem(
             field=".".join(str(part) for part in error["loc"]) or "job",
-            message=f"{in_words(error['msg'])} (got {_shown(error['input'])})",
+            message=f"{fault_in_words(error)} (got {_shown(error['input'])})",
         )
         for error in errors
     ]
@@ -390,9 +401,9 @@ def _shown(value: Any) -> str:
         keys = ", ".join(str(key)[:LONGEST_TITLE] for key in list(value)[:_JSON_KEYS_SHOWN])
         return f"an object with {keys or 'nothing'}"
     try:
-        text = repr(value)
+        text = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
     except ValueError:  # a number of thousands of digits
-        return f"a very long {type(value).__name__}"
+        return "a very long number"
     return text if len(text) <= 80 else text[:77] + "..."
 
 

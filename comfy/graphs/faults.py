@@ -25,15 +25,16 @@ def shorten(value: Any) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 
-def _in_json(found: object) -> str:
+def kind_in_json(found: object) -> str:
     """What a value is, in JSON's own words."""
-    words = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list"}
+    words: dict[type, str] = {bool: "true or false", str: "a text", dict: "an object", list: "a list"}
+    words |= {int: "a number", float: "a number", tuple: "a list"}
     return "null" if found is None else words.get(type(found), f"a {type(found).__name__}")
 
 
 def not_a_graph(found: object) -> GraphProblem:
     """For what is no JSON object."""
-    message = f"a graph is a JSON object of nodes, this is {_in_json(found)}; {EXPORT}"
+    message = f"a graph is a JSON object of nodes, this is {kind_in_json(found)}; {EXPORT}"
     return GraphProblem(kind="not_a_graph", message=message)
 
 

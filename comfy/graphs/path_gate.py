@@ -195,7 +195,7 @@ def _may_be_text(graph: Mapping[str, Any], found: Setting) -> bool:
 
 # Names that have to be seen before the graph runs. A model's name stays below its folder whatever it is.
 _SEEN_BEFORE: Final = frozenset({Names.INPUT_FILE, Names.ANY_FILE, Names.PATH})
-_GIVE_FILE: Final = "give the file with the job (--input NODE.INPUT=FILE)"
+_GIVE_FILE: Final = "give the file with the job, as an input NODE.INPUT"
 _REMEDY: Final = {
     Names.INPUT_FILE: _GIVE_FILE,
     Names.ANY_FILE: _GIVE_FILE,

@@ -10,10 +10,12 @@ from pathlib import PurePath
 from typing import Any
 
 from comfy.errors import GraphError, GraphProblem
+from comfy.graphs.faults import kind_in_json
 from comfy.graphs.graph import near_names
 from comfy.wan.sizes import Grid
 
 MAX_SEED = 2**64 - 1  # KSamplerAdvanced's noise_seed
+_LARGEST = 10**30  # what is longer only fills an answer with digits
 SNAP = "snap"  # asks for the nearest value that WAN takes instead of an error
 
 
@@ -75,7 +77,7 @@ class Parameter:
             return _read_file(value)
         if self.kind is ParameterKind.CHOICE:
             if value not in self.choices:
-                raise ValueError(f"{value!r:.40} is not one of {', '.join(self.choices)}")
+                raise ValueError(f"{_shown(value)} is not one of {', '.join(self.choices)}")
             return value
         number = read_number(value, whole=self.kind is ParameterKind.INTEGER)
         if self.grid is not None and snap:
@@ -131,18 +133,24 @@ def read_switch(value: Any) -> bool:
         return False
     if value in (True, "true", "1", 1):
         return True
-    raise ValueError(f"{value!r:.40} is neither true nor false")
+    raise ValueError(f"{_shown(value)} is neither true nor false")
+
+
+def _shown(value: Any) -> str:
+    """A text or a number as it is; of all else, what it is."""
+    as_it_is = isinstance(value, str | int | float) and not isinstance(value, bool)
+    return f"{value!r:.40}" if as_it_is else kind_in_json(value)
 
 
 def _read_file(value: Any) -> Any:
     if not isinstance(value, str | bytes | PurePath) or not value:
-        raise ValueError(f"{value!r:.40} is no file: give a path, an address, or the bytes")
+        raise ValueError(f"{_shown(value)} is no file: give a path, an address, or the bytes")
     return value
 
 
 def _read_text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r:.40} is no text")
+        raise ValueError(f"{_shown(value)} is no text")
     if "\0" in value:
         raise ValueError("the text contains a NUL character")
     try:
@@ -165,13 +173,15 @@ def read_number(value: Any, *, whole: bool) -> float:
         except ValueError:
             raise ValueError(f"{value[:40]!r} is not {kind}") from None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{value!r:.40} is not {kind}")
+        raise ValueError(f"{_shown(value)} is not {kind}")
     try:
         fits = math.isfinite(value)
     except OverflowError:  # a whole number that no float holds
         fits = False
     if not fits or (whole and value != int(value)):
-        raise ValueError(f"{value!r:.40} is not {kind}")
+        raise ValueError(f"{_shown(value)} is not {kind}")
+    if whole and abs(value) > _LARGEST:
+        raise ValueError(f"{_shown(value)} is larger than any number that is taken")
     return int(value) if whole else float(value)
 
 

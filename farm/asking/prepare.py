@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from comfy.errors import GraphError, GraphProblem
+from comfy.graphs.faults import shorten
 from comfy.judging.advice import no_outputs
 from comfy.protocol.sniff import HEAD_BYTES, sniff
 from comfy.rewrites.change import ChangeKind
@@ -212,7 +214,8 @@ def _bad_options(options: JobOptions) -> Iterator[Problem]:
         yield Problem(field="if_unplaceable", message="is refuse or park")
     if vram_gib is not None and vram_gib not in VRAM_CLASSES_GIB:
         classes = ", ".join(map(str, VRAM_CLASSES_GIB))
-        yield Problem(field="vram_gib", message=f"{vram_gib!r} is no VRAM class; one of {classes} (GiB)")
+        said = shorten(json.dumps(vram_gib, default=str))
+        yield Problem(field="vram_gib", message=f"{said} is no VRAM class; one of {classes} (GiB)")
 
 
 def _bad_inputs(inputs: Mapping[str, InputSource]) -> Iterator[Problem]:

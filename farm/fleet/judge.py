@@ -79,9 +79,7 @@ class Judge:
         if problem.kind == "custom_validation_failed" and problem.input_name:
             input_path = f"{problem.node_id}.{problem.input_name}"
             value = str(graph[problem.node_id or ""]["inputs"][problem.input_name])
-            advice = (
-                f"give the file with the job: --input {input_path}=FILE, or inputs={{'{input_path}': ...}}"
-            )
+            advice = f"give the file with the job, as its input {input_path}"
             return replace(problem, message=f'there is no input file "{shorten(value)}"; {advice}')
         node = self.definitions.get(problem.class_type or "")
         wanted = node.input(problem.input_name or "") if node is not None else None

@@ -16,6 +16,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
+from comfy.graphs.faults import kind_in_json
 from comfy.wan.parameters import read_number
 from farm.gateway.refusals import Refusal, bad_request
 
@@ -148,11 +149,22 @@ async def json_object(request: Request, *, default: Mapping[str, Any] | None = N
     try:
         found = read(body) if read else await asyncio.to_thread(json.loads, body)
     except (ValueError, RecursionError) as exc:
-        reason = "it is nested too deeply" if isinstance(exc, RecursionError) else str(exc)
-        raise bad_request(f"the body is no JSON: {reason}") from None
+        raise bad_request(f"the body is no JSON: {_why_no_json(exc)}") from None
     if not isinstance(found, dict):
-        raise bad_request(f"the body has to be a JSON object, not a {type(found).__name__}")
+        raise bad_request(f"the body has to be a JSON object, not {kind_in_json(found)}")
     return found
+
+
+def _why_no_json(exc: Exception) -> str:
+    match exc:
+        case RecursionError():
+            return "it is nested too deeply"
+        case UnicodeDecodeError():
+            return "it is not written in UTF-8"
+        case json.JSONDecodeError():
+            return str(exc)
+        case _:
+            return "a number in it has more digits than can be read"
 
 
 def object_of(body: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -100,10 +100,17 @@ def refusal_of(exc: Exception) -> Refusal:
     return Refusal(
         status=status,
         code=code,
-        message=message or str(exc),
+        message=message or _in_words(exc),
         details=_problems(exc) if isinstance(exc, InvalidJob) else {},
         retry_after_s=_AWAY_S if status == 503 else None,
     )
+
+
+def _in_words(exc: Exception) -> str:
+    # What a command or a program would add to ask for it is no word of a request.
+    if isinstance(exc, Unplaceable):
+        return f"{exc.reason}; a job that says if_unplaceable: park waits for a worker that fits"
+    return str(exc)
 
 
 def _problems(exc: InvalidJob) -> dict[str, Any]:

@@ -28,7 +28,7 @@ _LABEL: Final = "via=videos"
 _FROM_TEXT, _FROM_PICTURE = "wan22-t2v-a14b", "wan22-i2v-a14b"
 # What code that was written for others says when it means "the usual one".
 _USUAL: Final = ("", "sora-2", "sora-2-pro")
-_SIZE: Final = re.compile(r"(\d{2,5})x(\d{2,5})")
+_SIZE: Final = re.compile(r"(\d{1,9})x(\d{1,9})")
 _PICTURE_BYTES: Final = 32 << 20
 _MOST: Final = 100
 

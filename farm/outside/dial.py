@@ -12,6 +12,7 @@ import functools
 import socket
 import ssl
 from collections.abc import Callable, Mapping
+from http.client import HTTPException, RemoteDisconnected
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
 
 _CONNECT_S: Final = 10.0
 _SILENCE_S: Final = 30.0
+# The first that fits counts.
+_FAULTS: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (RemoteDisconnected, "it closes the connection without an answer"),
+    (HTTPException, "what it sends is no HTTP"),
+    (ConnectionError, "it breaks the connection off"),
+    (urllib3.exceptions.TimeoutError, "it takes too long"),
+)
 
 Resolver = Callable[[str, int], list[Address]]
 
@@ -204,5 +212,7 @@ def _host_header(parts: SplitResult) -> str:
 
 
 def _plain(exc: Exception) -> str:
-    """The error without the address we pinned, which would only puzzle: kind and last words."""
-    return f"{type(exc).__name__}: {str(exc).rpartition(': ')[2][:120]}"
+    """The error in words, without the address we pinned, which would only puzzle."""
+    cause = next((each for each in exc.args if isinstance(each, Exception)), exc)
+    words = next((words for kind, words in _FAULTS if isinstance(cause, kind)), None)
+    return words or str(exc).rpartition(": ")[2].rpartition("] ")[2][:120]

@@ -38,7 +38,7 @@ FLOORS = {
         {"settings", "status"},
         {"job", "process", "redis_address", "s3_address"},
         {"arguments"},
-        {"limits"},
+        {"faults", "limits"},
         {"errors", "installed", "logs"},
     ],
     "worker": [

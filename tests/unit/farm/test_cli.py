@@ -709,7 +709,7 @@ def test_an_image_that_nobody_gives_is_told_with_how_to_give_it(cli: Cli, tmp_pa
 
     assert "node 1.image (LoadImage)" in line
     assert '"no_such.png"' in line
-    assert "--input 1.image=FILE" in line
+    assert "as its input 1.image" in line
 
 
 def test_several_faults_are_told_one_a_line(cli: Cli, tmp_path: Path) -> None:
