@@ -27,7 +27,7 @@ from comfy.log.facts import (
 _NO_GAIN: Final = ((8, 0), (9, 0))
 _NO_GAIN_NAMES: Final = ("A40", "A6000", "A5000", "A10")
 _UNFIT: Final = ("no kernel image", "kernel is not available", "not compatible with the current PyTorch")
-_OF_SAGE: Final = re.compile(r"(?i)sage|\bsm\d{2,3} kernel is not available")
+_OF_SAGE: Final = re.compile(r"(?i)\bsage|\bsm\d{2,3} kernel is not available")
 _OLD_KJ: Final = "Patching comfy attention"
 
 

@@ -308,7 +308,7 @@ def _believe_traceback(run: Run) -> None:
 
     What a node catches has no frame of the executor; where a prompt's beginning is cut off, so may that be.
     """
-    if run.count(NodeFailedFact) or not run.entries:
+    if not run.entries or run.entries[-1].kind is not ErrorFact or run.count(NodeFailedFact):
         return
     last, frames = run.entries[-1], [fact for _, fact in run.of(FrameFact)]
     if isinstance(last.fact, ErrorFact) and (run.queued is None or not all(each.sage for each in frames)):

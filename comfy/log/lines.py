@@ -52,6 +52,7 @@ def is_begun(text: str) -> bool:
         text.startswith(words) or words.startswith(text)
         for row in _BY_HEAD.get(text[:HEAD], ())
         for words in row.begins
+        if len(words) >= _LEAST_BEGUN  # many lines begin with "Using " or "Model "
     )
 
 

@@ -686,6 +686,12 @@ def test_a_kernel_of_sage_that_ends_a_prompt_is_told_without_the_servers_start(l
     assert {finding.id for finding in diagnose(log).findings} == {"prompt-failed", "sage-unsafe"}
 
 
+def test_an_error_that_has_other_words_is_none_of_sages() -> None:
+    log = "got prompt\n!!! Exception during processing !!! bad usage: the message is too long\n"
+
+    assert [finding.id for finding in diagnose(log).findings] == ["prompt-failed"]
+
+
 # Source: generateErrorReport of comfyui-frontend-package.
 _REPORT = """# ComfyUI Error Report
 ## Error Details
