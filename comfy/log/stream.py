@@ -57,7 +57,7 @@ class LogStream:
         self._heads = _HEADS
         self._modules = 0
         self._shapes: dict[bytes, tuple[Sight, ...]] = {}
-        self._begun: set[bytes] = set()  # shapes that begin as a known line does
+        self._begun: set[bytes] = set()  # shapes whose end may stand in the next line
         self._learned: frozenset[bytes] = frozenset()
 
     def __iter__(self) -> Iterator[LogEntry]:
@@ -86,7 +86,7 @@ class LogStream:
                     line, sights = self._look(line, shape)
                 if not sights and shape in self._begun:
                     line, sights = self._mend(
-                        line, block[end + 1 : end + 1 + _CUT_WITHIN] if end > 0 else b""
+                        line, shape, block[end + 1 : end + 1 + _CUT_WITHIN] if end > 0 else b""
                     )
                 for sight in sights:
                     kind = sight.kind
@@ -117,7 +117,7 @@ class LogStream:
                 self._begun.add(shape)
         return seen, sights
 
-    def _mend(self, line: bytes, rest: bytes) -> tuple[bytes, tuple[Sight, ...]]:
+    def _mend(self, line: bytes, shape: bytes, rest: bytes) -> tuple[bytes, tuple[Sight, ...]]:
         """A line that a terminal's width has cut, put together with those behind it; else nothing."""
         wholes = [line.rstrip(b"\r")]
         for each in rest.split(b"\n")[:_MOST_CUTS]:
@@ -130,6 +130,7 @@ class LogStream:
                 seen, sights = _seen(whole, self._heads, self._learned)
                 if sights:
                     return seen, sights
+        self._begun.discard(shape)  # nobody has cut it: it only begins alike
         return line, ()
 
     def _learn(self, block: bytes) -> None:
