@@ -11,6 +11,7 @@ from comfy.wan.model_table import FEW_STEPS, GUESSED, HIGH_LOW, MODEL_SETS, STEP
 from comfy.wan.models import GIB, WAN_1_3B, WAN_5B, WAN_14B, Expert, ModelFamily
 from comfy.wan.precision import Precision, width_of
 
+_LONGEST: Final = 255  # characters that are read, from the end: Linux's NAME_MAX
 _ENDING: Final = re.compile(r"(\.(safetensors|sft|gguf|ckpt|pt|pth|bin|onnx))+$", re.IGNORECASE)
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _HIGH_OR_LOW: Final = re.compile(
@@ -38,7 +39,8 @@ _KINDS: Final[Mapping[str, tuple[Kind, ...]]] = {
 @lru_cache(maxsize=4096)
 def words_of(name: str) -> str:
     """A name as patterns read it: "wan2 2 i2v high noise 14b fp8 scaled"."""
-    text = _CAMEL.sub(" ", _ENDING.sub("", name))
+    # A longer one is made to hurt: the patterns take a time that grows with its square.
+    text = _CAMEL.sub(" ", _ENDING.sub("", name[-_LONGEST:]))
     return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
 
 

@@ -35,6 +35,7 @@ NEGATIVE = (
 
 LORAS: Final = "loras"
 _LORAS_FORM: Final = "FILE:STRENGTH, FILE:STRENGTH"
+_LONGEST_NAME: Final = 255  # characters, folders included
 _STRONGEST: Final = 100  # as ComfyUI's own loader has it
 _LORAS: Final = Parameter(
     name=LORAS,
@@ -193,7 +194,7 @@ def _read_lora(text: str) -> _WantedLora:
     except ValueError:
         lora = None  # the colon is the name's own
     lora = lora or _WantedLora(file=text)
-    if not lora.file or abs(lora.strength) > _STRONGEST:
+    if not 0 < len(lora.file) <= _LONGEST_NAME or abs(lora.strength) > _STRONGEST:
         words = f"{text[:80]!r} is not as {_LORAS_FORM}, with a strength of -{_STRONGEST} to {_STRONGEST}"
         raise GraphError([parameter_problem("bad_parameter", LORAS, words)])
     return lora

@@ -258,3 +258,14 @@ def test_every_row_has_a_source_a_name_of_its_own_and_goes_with_rows_that_there_
         assert row.source
         assert set(row.goes_with) <= set(names), row.name
         assert row.kind is not Kind.MODEL or not row.is_open or row.family is not None
+
+
+@pytest.mark.parametrize("part", ["9", "a1", "wan2.2 ", ".pt", "high ", "wan_14b_fp8_"])
+@pytest.mark.timeout(60)  # with the square of the length, one of them would take an hour
+def test_a_name_that_is_made_to_hurt_is_read_at_its_end_only(part: str) -> None:
+    ending = "/wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors"
+
+    found = set_of(part * 40_000 + ending)
+
+    assert found is set_of(ending)
+    assert expert_of_lora(part * 40_000 + ending) is Expert.HIGH

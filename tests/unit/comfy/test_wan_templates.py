@@ -184,7 +184,9 @@ def test_no_lora_is_none(text: str | None) -> None:
     assert T2V.build(prompt="x", seed=1, loras=text).graph == T2V.build(prompt="x", seed=1).graph
 
 
-@pytest.mark.parametrize("text", ["a.safetensors,", ":0.5", "a.safetensors:101", "a.safetensors:-1e9", ","])
+@pytest.mark.parametrize(
+    "text", ["a.safetensors,", ":0.5", "a.safetensors:101", "a.safetensors:-1e9", ",", "9" * 20_000]
+)
 def test_loras_that_cannot_be_read_are_refused_by_their_part(text: str) -> None:
     assert "FILE:STRENGTH" in faults_of(prompt="x", loras=text)["bad_parameter"]
 
