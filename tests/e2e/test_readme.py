@@ -31,7 +31,16 @@ LINTED = (0, 10, 11)  # what it found is in its exit code
 # A page names a command in the middle of a sentence; this is all of it that can be typed.
 INLINE = re.compile(r"`(farm [^`…]+)`")
 # Only its name, where the reader knows the rest from elsewhere.
-BARE = {"farm submit", "farm show", "farm drain", "farm plan", "farm lint", "farm inspect", "farm watch"}
+BARE = {
+    "farm submit",
+    "farm show",
+    "farm drain",
+    "farm plan",
+    "farm lint",
+    "farm inspect",
+    "farm watch",
+    "farm validate",
+}
 
 # Stands for the reader's, and keeps what it was shown.
 BROWSER = "browser.py"

@@ -14,13 +14,15 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Iterable
+import weakref
+from collections.abc import Awaitable, Callable, Iterable
 from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
 _PIECE_BYTES = 1 << 16
 _STALL_POLL_S = 0.02
+_TURNS = 50  # of the loop, in which whatever had been accepted comes to its protocol
 _START_DEADLINE_S = 60.0
 
 
@@ -38,6 +40,22 @@ class Direction(StrEnum):
 
     UP = "up"  # client to server
     DOWN = "down"  # server to client
+
+
+class _Accepted(asyncio.StreamReaderProtocol):
+    """As `asyncio.start_server` makes them, and known from the first moment on."""
+
+    def __init__(
+        self,
+        handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+        accepted: weakref.WeakSet[asyncio.Transport],
+    ) -> None:
+        super().__init__(asyncio.StreamReader(), handle)
+        self._all = accepted
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._all.add(transport)
+        super().connection_made(transport)
 
 
 class FaultProxy:
@@ -64,6 +82,7 @@ class FaultProxy:
         self._started = threading.Event()
         self._stop: asyncio.Event | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._accepted: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
         self._cuts: list[tuple[Direction, int]] = []
         self._lock = threading.Lock()
         self.mode = Mode.PASS
@@ -130,12 +149,19 @@ class FaultProxy:
         listener = socket.create_server((self.host, 0))
         if self._window_bytes is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._window_bytes)
-        server = await asyncio.start_server(self._handle, sock=listener)
+        server = await self._loop.create_server(
+            lambda: _Accepted(self._handle, self._accepted), sock=listener
+        )
         self.port = int(server.sockets[0].getsockname()[1])
         self._started.set()
         await self._stop.wait()
         server.close()
         self._reset(list(self._writers))
+        # What was accepted just now has no handler yet, or one that has not got to the server.
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+            for each in self._accepted:
+                each.abort()
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -145,7 +171,7 @@ class FaultProxy:
             return
         try:
             there, back = await asyncio.open_connection(*self._upstream)
-        except OSError:
+        except (OSError, asyncio.CancelledError):  # the latter: the proxy ends
             self._reset([writer])
             return
         self._writers |= {writer, back}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -14,6 +15,7 @@ from farm.store.roles import WorkerStore
 from farm.store.verdicts import NOTIFY_AGAIN_S
 
 _LOOK_EVERY_S: Final = 0.2
+_IN_VAIN_S: Final = 20.0  # who idled and did not take the job may be dead: its status outlives it by 15 s
 _ON_ITS_WAY_S: Final = 1.0  # from the announcement to the other worker's claim
 
 
@@ -47,6 +49,7 @@ class GivingWay:
         self._leaves = leaves
         self._sleep = sleep
         self._clock = clock
+        self._again_at = -math.inf
 
     def to_others(self, job_id: str) -> None:
         """Return once another worker has the job, or none that idles is there to take it.
@@ -54,8 +57,13 @@ class GivingWay:
         Who idles would have taken whatever else waits in its class: little can be missed meanwhile.
         """
         until = self._clock() + self._at_most_s
+        if self._clock() < self._again_at:
+            return
         with contextlib.suppress(FarmError):  # Redis is away, or the job is gone
-            while self._clock() < until and not self._leaves() and self._another_will_have(job_id):
+            while not self._leaves() and self._another_will_have(job_id):
+                if self._clock() >= until:
+                    self._again_at = until + _IN_VAIN_S
+                    return
                 self._sleep(_LOOK_EVERY_S)
 
     def _another_will_have(self, job_id: str) -> bool:

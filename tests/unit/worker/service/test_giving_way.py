@@ -52,13 +52,25 @@ def waited_s(
     leaves: Callable[[], bool] = lambda: False,
 ) -> float:
     """How long the worker gives way; `meanwhile` happens at each look."""
-    began = clock()
+    return wait_s(giving_way(store, clock, meanwhile=meanwhile, leaves=leaves), job_id, clock)
 
+
+def giving_way(
+    store: MemoryJobStore,
+    clock: Clock,
+    *,
+    meanwhile: Callable[[], object] = lambda: None,
+    leaves: Callable[[], bool] = lambda: False,
+) -> GivingWay:
     def sleep(seconds: float) -> None:
         clock.now += seconds
         meanwhile()
 
-    giving_way = GivingWay("mine", store, sweep_s=2.0, leaves=leaves, sleep=sleep, clock=clock)
+    return GivingWay("mine", store, sweep_s=2.0, leaves=leaves, sleep=sleep, clock=clock)
+
+
+def wait_s(giving_way: GivingWay, job_id: str, clock: Clock) -> float:
+    began = clock()
     giving_way.to_others(job_id)
     return clock() - began
 
@@ -124,3 +136,16 @@ def test_nobody_waits_for_a_job_that_is_gone_or_while_redis_is_away(
 
     monkeypatch.setattr(store, "get", away)
     assert waited_s(store, "job-1", clock) == 0.0
+
+
+def test_who_idled_and_did_not_take_the_job_is_not_waited_for_again_soon(
+    store: MemoryJobStore, clock: Clock
+) -> None:
+    job_id = a_failed_job(store)
+    lives(store)
+    way = giving_way(store, clock)
+
+    assert wait_s(way, job_id, clock) > 0.0
+    assert wait_s(way, job_id, clock) == 0.0
+    clock.now += 21.0
+    assert wait_s(way, job_id, clock) > 0.0
