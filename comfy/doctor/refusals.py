@@ -12,6 +12,7 @@ from typing import Final
 from comfy.doctor.record import evidence
 from comfy.doctor.report import Severity, Status
 from comfy.doctor.rule import Case, Found, Rule
+from comfy.graphs.required import is_model_file
 from comfy.log.entry import LogEntry
 from comfy.log.facts import ComplaintFact, PromptRefusedFact
 from comfy.node_defs.node_classes import model_folder
@@ -19,7 +20,6 @@ from comfy.node_defs.node_classes import model_folder
 _MOST: Final = 10  # reasons that are told
 _SHOWN: Final = 120  # characters of what a node would take
 _NOT_IN_LIST: Final = re.compile(r"(?P<input>[^:]+): '(?P<value>.*)' not in (?P<list>.*)")
-_FILE: Final = re.compile(r".*\.(?:safetensors|sft|gguf|ckpt|pth?|bin|onnx)", re.IGNORECASE)
 _MEDIA: Final = re.compile(
     r".*\.(?:png|jpe?g|webp|gif|bmp|mp4|mov|mkv|webm|avi|wav|mp3|flac|ogg)", re.IGNORECASE
 )
@@ -79,7 +79,7 @@ def _said(message: str, details: str) -> tuple[str, str]:
 def _not_in_list(found: re.Match[str]) -> tuple[str, str]:
     name, value, taken = found["input"], found["value"], found["list"]
     none = ", and no other for it" if taken == "[]" else ""
-    if _FILE.fullmatch(value):
+    if is_model_file(value):
         folder = model_folder("", name)
         below = f"ComfyUI's models/{folder}" if folder else "the models folder in which the node looks"
         return (

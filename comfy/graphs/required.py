@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from comfy.graphs.links import ancestors, class_of, inputs_of, is_link
 from comfy.graphs.values import literal, running
@@ -18,7 +18,8 @@ SAME_FOLDER = {
     "text_encoders": ("text_encoders", "clip"),
 }
 
-_MODEL_FILE = re.compile(r"\.(safetensors|sft|gguf|ckpt|pt|pth|bin|onnx)$", re.IGNORECASE)
+MODEL_ENDING: Final = r"\.(safetensors|sft|gguf|ckpt|pt|pth|bin|onnx)"  # of a file, as a pattern, in any case
+_MODEL_FILE = re.compile(MODEL_ENDING + "$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
+from comfy.graphs.required import MODEL_ENDING
 from comfy.wan.model_table import FEW_STEPS, GUESSED, HIGH_LOW, MODEL_SETS, STEPS_OF_MOST, Kind, ModelSet
 from comfy.wan.models import GIB, WAN_1_3B, WAN_5B, WAN_14B, Expert, ModelFamily
 from comfy.wan.precision import Precision, width_of
 
 _LONGEST: Final = 255  # characters that are read, from the end: Linux's NAME_MAX
-_ENDING: Final = re.compile(r"(\.(safetensors|sft|gguf|ckpt|pt|pth|bin|onnx))+$", re.IGNORECASE)
+_ENDING: Final = re.compile(f"({MODEL_ENDING})+$", re.IGNORECASE)
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _HIGH_OR_LOW: Final = re.compile(
     r"(?<![a-z])(high|low)( ?noise)?(?![a-z]| ?(vram|res|quality|detail|poly|speed|motion|angle|key))"

@@ -265,8 +265,8 @@ def recovered_in_time(history: History) -> Iterator[Violation]:
                 continue
             allowed_s = bounds.lease_s + bounds.repair_s + bounds.slack_s
             # Power that went took back what had been repaired meanwhile.
-            back = [harm.until_s for harm in history.harms if harm.kind == "power"]
-            since_s = max([min(deaths), *(each_s for each_s in back if each_s <= each.ended_s)])
+            back = (harm.until_s for harm in history.harms if harm.kind == "power")
+            since_s = max([min(deaths), *(at_s for at_s in back if at_s <= each.ended_s)])
             taken_s = _calm_s(history.outages, since_s, each.ended_s)
             if taken_s > allowed_s:
                 text = f"attempt {each.attempt} stayed with a dead worker for {taken_s:.1f} s"
