@@ -32,6 +32,11 @@ _KIND_OF_SUFFIX = {
 }
 
 
+def kind_of_name(filename: str) -> MediaKind:
+    """What a file is by the ending of its name."""
+    return _KIND_OF_SUFFIX.get(PurePosixPath(filename).suffix.lower(), MediaKind.OTHER)
+
+
 # Source: VideoHelperSuite, video_formats/16bit-png.json: "extension": "%03d.png".
 _COUNTER = re.compile(r"%(0\d)d")
 
@@ -174,6 +179,6 @@ def _file(node_id: str, key: str, entry: Any, is_animated: bool) -> OutputFile |
 
 
 def _kind(filename: str, is_animated: bool) -> MediaKind:
-    kind = _KIND_OF_SUFFIX.get(PurePosixPath(filename).suffix.lower(), MediaKind.OTHER)
+    kind = kind_of_name(filename)
     # SaveAnimatedWEBP: a picture's ending, a clip inside.
     return MediaKind.VIDEO if kind is MediaKind.IMAGE and is_animated else kind

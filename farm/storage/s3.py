@@ -59,7 +59,6 @@ class S3Storage:
 
     @property
     def bucket(self) -> str:
-        """Name of the bucket that results go to."""
         return self._endpoint.bucket
 
     @property
@@ -69,7 +68,6 @@ class S3Storage:
 
     @property
     def keys(self) -> KeyLayout:
-        """Which key a thing gets."""
         return self._keys
 
     # ------------------------------------------------------------------ in

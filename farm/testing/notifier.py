@@ -12,7 +12,6 @@ class PlainNotifier:
         self._prefix = prefix
 
     def list_key(self, queue: str, priority: int) -> str:
-        """Full name of the Redis list."""
         return f"{self._prefix}{queue}:{priority}"
 
     def message(self, job_id: str, *, queue: str, priority: int, title: str) -> bytes:

@@ -48,12 +48,10 @@ class FolderStorage:
 
     @property
     def bucket(self) -> str:
-        """Name of the bucket that results go to."""
         return self._bucket
 
     @property
     def keys(self) -> KeyLayout:
-        """Which key a thing gets."""
         return self._keys
 
     def upload(

@@ -16,12 +16,13 @@ import redis
 from farm.broker import CeleryNotifier, key_prefix, make_app
 from farm.errors import JobNotFound
 from farm.handle import Job
-from farm.job import PUBLISHING, EventKind, JobRecord
+from farm.job import JobRecord
 from farm.store.redis.store import connect, store_limits
 from farm.upkeep.cleaning import Cleaner, CleanLimits
 from tests.chaos.arena import NAMESPACE, ROOT, Arena
-from tests.chaos.history import AttemptSeen, Bounds, Harm, History, Run, StateSeen, Stored, Story
+from tests.chaos.history import Bounds, Harm, History, Run, StateSeen, Story
 from tests.chaos.standstill import harms_of, spans_of
+from tests.chaos.stories import states_in, story_of
 from tests.support.emulator_record import job_of
 from tests.support.valkey import eventually
 
@@ -160,53 +161,17 @@ def _story(arena: Arena, job: Job) -> Story | None:
         record: JobRecord = job.refresh().record
     except JobNotFound:
         return None
-    result = record.result
+    states = states_in(job.events(live=False)) or [
+        StateSeen(state="queued", attempt=0, at_s=record.submitted_at.timestamp())
+    ]
     keys = arena.farm.farm.storage.keys
-    return Story(
-        job_id=job.job_id,
-        state=record.state.value,
-        states=tuple(_states(job)) or (_queued(record),),
-        attempts=tuple(
-            AttemptSeen(
-                attempt=note.attempt,
-                worker=note.worker,
-                outcome=note.outcome,
-                started_s=note.started_at.timestamp(),
-                ended_s=note.ended_at.timestamp(),
-                publishing=note.error is not None and note.error.details.get("phase") == PUBLISHING,
-                error_kind=note.error.kind.value if note.error else None,
-            )
-            for note in record.attempts
-        ),
-        artifacts=tuple(Stored(key=each.key, sha256=each.sha256) for each in result.artifacts)
-        if result
-        else (),
-        accepted_prefix=keys.attempt_prefix(job.job_id, record.token) if result and record.token else "",
-        error=record.error.message if record.error else None,
-        error_kind=record.error.kind.value if record.error else None,
-        queue=record.queue,
-        priority=record.spec.priority,
-        max_attempts=record.spec.max_attempts,
+    return story_of(
+        record,
+        states,
+        accepted_prefix=keys.attempt_prefix(job.job_id, record.token) if record.token else "",
         poison=job.job_id in arena.poison,
         cancel_confirmed_s=arena.canceled.get(job.job_id),
     )
-
-
-def _queued(record: JobRecord) -> StateSeen:
-    return StateSeen(state="queued", attempt=0, at_s=record.submitted_at.timestamp())
-
-
-def _states(job: Job) -> Iterator[StateSeen]:
-    for event in job.events(live=False):
-        if event.kind is EventKind.STATE:
-            yield StateSeen(
-                state=event.data["state"],
-                attempt=event.data["attempt"],
-                at_s=event.at.timestamp(),
-                reason=event.data.get("reason") or "",
-                retry_in_s=float(event.data.get("retry_in_s") or 0.0),
-                held="held_by" in event.data,
-            )
 
 
 def _runs(arena: Arena) -> Iterator[Run]:

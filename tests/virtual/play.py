@@ -15,10 +15,11 @@ from unittest import mock
 import redis
 
 from farm.errors import FarmError, JobNotFound, NotDurable, StoreUnavailable
-from farm.job import PUBLISHING, EventKind, JobRecord, JobState, queue_for
+from farm.job import JobRecord, JobState, queue_for
 from farm.store.base import Notification, StoreLimits
 from tests.chaos.checker import Violation, check
-from tests.chaos.history import AttemptSeen, Bounds, Harm, History, StateSeen, Stored, Story
+from tests.chaos.history import Bounds, Harm, History, Story
+from tests.chaos.stories import states_in, story_of
 from tests.support.jobs import a_job
 from tests.virtual.fleet import (
     GRACE_S,
@@ -429,43 +430,10 @@ class _Stage:
         return held
 
     def _story(self, record: JobRecord) -> Story:
-        job_id, result = record.job_id, record.result
-        states = [
-            StateSeen(
-                state=event.data["state"],
-                attempt=event.data["attempt"],
-                at_s=event.at.timestamp(),
-                reason=event.data.get("reason") or "",
-                retry_in_s=float(event.data.get("retry_in_s") or 0.0),
-                held="held_by" in event.data,
-            )
-            for event in self._store.events(job_id, limit=1000)
-            if event.kind is EventKind.STATE
-        ]
-        return Story(
-            job_id=job_id,
-            state=record.state.value,
-            states=tuple(states),
-            attempts=tuple(
-                AttemptSeen(
-                    attempt=note.attempt,
-                    worker=note.worker,
-                    outcome=note.outcome,
-                    started_s=note.started_at.timestamp(),
-                    ended_s=note.ended_at.timestamp(),
-                    publishing=note.error is not None and note.error.details.get("phase") == PUBLISHING,
-                    error_kind=note.error.kind.value if note.error else None,
-                )
-                for note in record.attempts
-            ),
-            artifacts=tuple(Stored(key=each.key, sha256=each.sha256) for each in result.artifacts)
-            if result
-            else (),
-            accepted_prefix=f"jobs/{job_id}/{record.token}/" if result else "",
-            error=record.error.message if record.error else None,
-            error_kind=record.error.kind.value if record.error else None,
-            queue=record.queue,
-            priority=record.spec.priority,
-            max_attempts=record.spec.max_attempts,
+        job_id = record.job_id
+        return story_of(
+            record,
+            states_in(self._store.events(job_id, limit=1000)),
+            accepted_prefix=f"jobs/{job_id}/{record.token}/",
             cancel_confirmed_s=self._canceled.get(job_id),
         )

@@ -14,6 +14,7 @@ from typing import Final
 from PIL import Image, ImageSequence
 
 from comfy.doctor.clip import ClipLook
+from comfy.protocol.outputs import MediaKind, kind_of_name
 from farm.job import VideoFacts
 from worker.errors import BrokenOutput
 from worker.results.look import FrameWatch
@@ -25,9 +26,7 @@ _POSTER_WIDTH: Final = 640  # pixels, at most
 _POSTER_QUALITY: Final = 85
 _POSTER_AT: Final = 1 / 3  # of the clip: its first frame is often black or still
 
-_PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff", ".avif"})
-_MOVIES: Final = frozenset({".mp4", ".m4v", ".webm", ".mkv", ".mov", ".avi", ".gif"})
-_SOUNDS: Final = frozenset({".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac"})
+_UNREAD: Final = ".exr"  # a picture that Pillow does not know
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +68,15 @@ def inspect(path: Path) -> Inspected:
     if path.stat().st_size == 0:
         raise BrokenOutput(path.name, "it is empty")
     check_whole(path)
-    suffix = path.suffix.lower()
-    if suffix in _PICTURES:
+    kind = kind_of_name(path.name)
+    if kind is MediaKind.IMAGE and path.suffix.lower() != _UNREAD:
         return _inspect_picture(path)
-    if suffix in _MOVIES:
+    if kind is MediaKind.VIDEO:
         index = read_movie(path)
         return Inspected(video=index.facts, index=index)
-    if suffix in _SOUNDS:
-        return Inspected(audio=_inspect_sound(path))
+    if kind is MediaKind.AUDIO:
+        codec, duration_s = read_sound(path)
+        return Inspected(audio=AudioFacts(codec=codec, duration_s=duration_s))
     return Inspected()
 
 
@@ -115,14 +115,14 @@ def decode(path: Path, inspected: Inspected) -> Decoded | None:
         watch = FrameWatch(inspected.video.frames)
         picture = decode_movie(path, inspected.index, poster_at=_POSTER_AT, watch=watch.take)
         return Decoded(poster=_jpeg(picture), look=watch.result(path.name, inspected.video))
-    with _pillow(path) as picture:
+    with Image.open(path) as picture:
         picture.seek(int(inspected.video.frames * _POSTER_AT))
         return Decoded(poster=_jpeg(picture), look=None)
 
 
 def _inspect_picture(path: Path) -> Inspected:
     try:
-        with _pillow(path) as picture:
+        with Image.open(path) as picture:
             frames = int(getattr(picture, "n_frames", 1))
             if frames == 1:
                 picture.load()
@@ -150,15 +150,6 @@ def _animation_facts(picture: Image.Image) -> VideoFacts:
         duration_s=round(total_s, 6),
         pixel_format=picture.mode.lower(),
     )
-
-
-def _inspect_sound(path: Path) -> AudioFacts:
-    codec, duration_s = read_sound(path)
-    return AudioFacts(codec=codec, duration_s=duration_s)
-
-
-def _pillow(path: Path) -> Image.Image:
-    return Image.open(path)
 
 
 def _jpeg(picture: Image.Image) -> bytes:

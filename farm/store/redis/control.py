@@ -26,7 +26,6 @@ class RedisCancelFeed:
         self.next(1.0)
 
     def next(self, timeout_s: float) -> str | None:
-        """The next id, or None when none came in that time."""
         until = time.monotonic() + timeout_s
         with translated(self._client):
             while True:
@@ -39,6 +38,5 @@ class RedisCancelFeed:
                     return None
 
     def close(self) -> None:
-        """Give the connection back."""
         with contextlib.suppress(RedisError, OSError):
             self._pubsub.close()

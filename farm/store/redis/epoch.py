@@ -20,7 +20,6 @@ class RedisEpoch(RedisLink):
     _seen_epoch = ""  # at the last submit of this object
 
     def epoch(self, *, known: str = "") -> str:
-        """The word for this memory; another one than `known`: it was lost, and that is noted for all."""
         word: bytes = self._run_many([self._epoch_call(known)])[0]
         return word.decode()
 

@@ -15,20 +15,16 @@ class RedisFleet(RedisLink):
     """Statuses, blobs and locks; all of them end by themselves."""
 
     def put_worker(self, status: WorkerStatus, *, ttl_s: float) -> None:
-        """Keep a worker's status, by its name, for `ttl_s`."""
         self._run("put_worker", status.name, status.to_json(), in_ms(ttl_s))
 
     def drop_worker(self, name: str) -> None:
-        """Forget a worker's status: it left in good order."""
         self._command("DEL", self.keys.worker(name))
 
     def workers(self) -> list[WorkerStatus]:
-        """What all workers that live say of themselves, by name."""
         found: dict[str, bytes] = {name.decode(): text for name, text in self._run("workers")}
         return [read_status(name, text) for name, text in sorted(found.items())]
 
     def set_drain(self, name: str, drain: Drain | None) -> None:
-        """Order a worker to fetch nothing, or take the order back."""
         if drain is None:
             self._command("DEL", self.keys.drain(name))
         else:
@@ -36,7 +32,6 @@ class RedisFleet(RedisLink):
         self._command("PUBLISH", self.keys.control, b"")
 
     def drain_of(self, name: str) -> Drain | None:
-        """What the worker was told."""
         told: bytes | None = self._command("GET", self.keys.drain(name))
         try:
             return Drain(told.decode()) if told else None
@@ -44,22 +39,18 @@ class RedisFleet(RedisLink):
             return Drain.FINISH  # a word of a newer farm: it is certainly not to fetch
 
     def put_blob(self, name: str, data: bytes, *, ttl_s: float) -> None:
-        """Keep something that is too large for a status."""
         self._command("SET", self.keys.blob(name), data, "PX", in_ms(ttl_s))
 
     def get_blob(self, name: str) -> bytes | None:
-        """What `put_blob` keeps under that name."""
         data: bytes | None = self._command("GET", self.keys.blob(name))
         return data
 
     def note_paces(self, seconds: Mapping[str, float]) -> None:
-        """Take what one job took into the means, by name."""
         flat: list[Argument] = [part for name, spent in seconds.items() for part in (name, repr(spent))]
         if flat:
             self._run("note_paces", self.limits.paces_kept, REMEMBERED_JOBS, *flat)
 
     def paces(self) -> dict[str, Pace]:
-        """What jobs took on average, by name."""
         flat = self._command("HGETALL", f"{self.keys.root}paces")
         found = {}
         for name, text in flat.items():
@@ -72,9 +63,7 @@ class RedisFleet(RedisLink):
         return found
 
     def acquire(self, name: str, holder: str, *, ttl_s: float) -> bool:
-        """Take or keep a named lock for `ttl_s`."""
         return bool(self._run("acquire", name, holder, in_ms(ttl_s)))
 
     def unlock(self, name: str, holder: str) -> None:
-        """Give a lock back, if it is still this holder's."""
         self._run("unlock", name, holder)

@@ -28,7 +28,6 @@ class RedisCommands:
         self._client = client
 
     def close(self) -> None:
-        """Give connections back; a call after that opens new ones."""
         self._client.close()
         self._client.connection_pool.disconnect()
 

@@ -54,14 +54,12 @@ class RedisReading(RedisEpoch):
     """Reads; nothing here changes a job."""
 
     def get(self, job_id: str) -> JobRecord:
-        """The job as it is now."""
         fields = self._command("HGETALL", self.keys.job(job_id))
         if not fields:
             raise self._missing(job_id)
         return codec.record_from(job_id, fields)
 
     def get_many(self, job_ids: Sequence[str]) -> dict[str, JobRecord]:
-        """Those of these jobs that there are and that can be read."""
         kept = self._commands([["HGETALL", self.keys.job(each)] for each in job_ids]) if job_ids else []
         found: dict[str, JobRecord] = {}
         for job_id, fields in zip(job_ids, kept, strict=True):
@@ -71,7 +69,6 @@ class RedisReading(RedisEpoch):
         return found
 
     def id_of_key(self, idempotency_key: str) -> str | None:
-        """The job that a key stands for."""
         held = self._command("GET", self.keys.idempotency(codec.idempotency_name(idempotency_key)))
         return None if held is None else str(held.split()[0].decode())
 
@@ -101,7 +98,6 @@ class RedisReading(RedisEpoch):
         cursor: str | None = None,
         hints: Sequence[str] = (),
     ) -> Page:
-        """Jobs submitted within [since, until), newest first; filters are joined by *and*."""
 
         def read(found: Sequence[Any]) -> list[JobRecord]:
             last = len(found) - 1
@@ -124,7 +120,6 @@ class RedisReading(RedisEpoch):
         limit: int = 5000,
         cursor: str | None = None,
     ) -> IdPage:
-        """As `find`, of ids alone."""
 
         def read(found: Sequence[Any]) -> list[str]:
             return [job_id.decode() for job_id in found]
@@ -153,7 +148,6 @@ class RedisReading(RedisEpoch):
             below = f"({go_on.decode()}"
 
     def briefs(self, job_ids: Sequence[str]) -> dict[str, JobBrief]:
-        """What matters of many jobs, of those that there are."""
         found: dict[str, JobBrief] = {}
         for start in range(0, len(job_ids), _BRIEFS):
             batch = job_ids[start : start + _BRIEFS]
@@ -166,14 +160,12 @@ class RedisReading(RedisEpoch):
         return found
 
     def find_results(self, contents: Sequence[str]) -> dict[str, JobRecord]:
-        """Of each content the succeeded job that made it last, if one is kept."""
         flat = self._run("results", *contents) if contents else []
         pairs = zip(flat[::2], flat[1::2], strict=True)
         records = {content.decode(): _readable(fields) for content, fields in pairs}
         return {content: record for content, record in records.items() if record is not None}
 
     def counts(self) -> Counts:
-        """How many jobs are in each state, and how many wait in each queue and priority."""
         states, sizes, parked, overdue = self._run("counts")
         waiting = []
         for name, count, oldest_us in zip(sizes[::3], sizes[1::3], sizes[2::3], strict=True):
@@ -189,13 +181,11 @@ class RedisReading(RedisEpoch):
         )
 
     def queue_positions(self, job_ids: Sequence[str]) -> dict[str, int]:
-        """Of each of the jobs that waits in a priority queue: how many of the same queue come before it."""
         found = self._run("queue_positions", *job_ids) if job_ids else []
         pairs = zip(job_ids, found, strict=True)
         return {job_id: int(position) for job_id, position in pairs if position >= 0}
 
     def recent_events(self, job_id: str, *, limit: int = 20) -> list[JobEvent]:
-        """The newest events of a job, oldest first."""
         entries, told = self._commands(
             [
                 ["XREVRANGE", self.keys.events(job_id), "+", "-", "COUNT", limit],
@@ -207,12 +197,10 @@ class RedisReading(RedisEpoch):
         return [codec.event_from(job_id, event_id, fields) for event_id, fields in reversed(entries)]
 
     def tally(self) -> Tally:
-        """What has become of all jobs since the store began."""
         fields = self._command("HGETALL", f"{self.keys.root}tally")
         return read_tally({name.decode(): int(value) for name, value in fields.items()})
 
     def parked(self, *, after: datetime | None = None, limit: int = 100) -> list[JobRecord]:
-        """Parked jobs submitted after a moment, oldest first."""
         behind = "-inf" if after is None else codec.to_order(after)
         found = self._run("parked", behind, limit)
         return [record for flat in found if (record := _readable(flat)) is not None]
@@ -220,7 +208,6 @@ class RedisReading(RedisEpoch):
     def events(
         self, job_id: str, *, after: str = "0", limit: int = 100, block_s: float = 0.0
     ) -> list[JobEvent]:
-        """Events after `after`, oldest first; waits up to `block_s` when there is none yet."""
         if re.fullmatch(r"\d+(-\d+)?", after) is None:
             raise ValueError(f"{after!r} is no event id")
         until = time.monotonic() + block_s
@@ -250,7 +237,6 @@ class RedisReading(RedisEpoch):
     def news(
         self, after: Mapping[str, str], *, limit: int = 100, block_s: float = 0.0
     ) -> dict[str, list[JobEvent]]:
-        """Events of several jobs, of each those after its event id, oldest first."""
         if not after:
             return {}
         job_of = {self.keys.events(job_id).encode(): job_id for job_id in after}
@@ -263,16 +249,13 @@ class RedisReading(RedisEpoch):
         }
 
     def clock(self) -> datetime:
-        """The server's time."""
         seconds, micros = self._command("TIME")
         return utc_from_ms(int(seconds) * 1000 + int(micros) // 1000)
 
     def listen_control(self) -> RedisCancelFeed:
-        """Cancels as they are requested; for one thread, which closes it."""
         return RedisCancelFeed(self._client, self.keys.control)
 
     def ping(self) -> dict[str, Any]:
-        """Facts of the server; `farm.store.redis.server.check_server` judges them."""
         return read_facts(self._client, self.keys, fsync=self._safety.fsync)
 
 

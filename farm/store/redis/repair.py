@@ -103,7 +103,6 @@ class RedisRepair(RedisLink):
         )
 
     def notify(self, notifications: Sequence[Notification]) -> None:
-        """Put the notification of each job into its queue (again)."""
         # Backwards, since what is put at the front last is popped first.
         calls = [
             self._call(

@@ -18,33 +18,26 @@ class RedisSteering(RedisEpoch):
     """What a person orders. Every method answers the state of each job that there is."""
 
     def cancel_many(self, job_ids: Sequence[str], *, reason: str = "") -> dict[str, JobState]:
-        """Ask for the end of jobs."""
         said = kept_reason(reason)
         return self._steer(job_ids, lambda job_id: self._call("cancel", job_id, said))
 
     def pause(self, job_ids: Sequence[str]) -> dict[str, JobState]:
-        """Keep queued jobs from being run."""
         return self._steer(job_ids, lambda job_id: self._call("pause", job_id))
 
     def remove(self, job_ids: Sequence[str]) -> dict[str, JobState]:
-        """Drop the records of jobs that have ended."""
         return self._steer(job_ids, lambda job_id: self._call("remove", job_id))
 
     def removed(self, *, limit: int = 1000) -> list[str]:
-        """Ids of jobs that were removed and whose files may still be there, oldest first."""
         ids: list[bytes] = self._command("ZRANGE", self.keys.removed, 0, limit - 1)
         return [job_id.decode() for job_id in ids]
 
     def files_are_gone(self, job_id: str) -> None:
-        """Nothing of a removed job is left."""
         self._command("ZREM", self.keys.removed, job_id)
 
     def resume(self, job_ids: Sequence[str]) -> dict[str, JobState]:
-        """Let paused jobs wait for a worker again."""
         return self._announce("resume", job_ids, None)
 
     def prioritize(self, job_ids: Sequence[str], priority: int) -> dict[str, JobState]:
-        """Move queued jobs to another priority."""
         return self._announce("prioritize", job_ids, priority)
 
     def _announce(self, script: str, job_ids: Sequence[str], priority: int | None) -> dict[str, JobState]:

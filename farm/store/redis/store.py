@@ -73,18 +73,12 @@ def connect(settings: RedisSettings, limits: StoreLimits, notifier: Notifier) ->
 
 
 class RedisJobStore(RedisReading, RedisSteering, RedisRepair, RedisFleet, RedisWebhooks):
-    """The form of `JobStore` that many processes share. Thread-safe."""
+    """The form of `JobStore`, which has the promises of each method, for many processes. Thread-safe."""
 
     # -- moves of a producer ---------------------------------------------------------------------
 
     def submit(self, jobs: Sequence[NewJob]) -> list[Submitted]:
-        """Store jobs as queued and announce them, in order; one round trip for 1,000 of them.
-
-        Raises:
-            IdempotencyConflict: as `JobStore.submit`.
-            NotDurable: as `JobStore.submit`.
-            StoreUnavailable: no answer; the jobs may be stored all the same.
-        """
+        # Without an answer (`StoreUnavailable`) the jobs may be stored all the same.
         done: list[Submitted] = []
         conflict: IdempotencyConflict | None = None
         for start in range(0, len(jobs), _BATCH):
@@ -131,13 +125,11 @@ class RedisJobStore(RedisReading, RedisSteering, RedisRepair, RedisFleet, RedisW
         )
 
     def cancel(self, job_id: str, *, reason: str = "") -> JobState:
-        """Ask for the end of a job."""
         if state := self.cancel_many([job_id], reason=reason).get(job_id):
             return state
         raise self._missing(job_id)
 
     def unpark(self, job_ids: Sequence[str], *, reason: str) -> int:
-        """Announce parked jobs, so that the first of them is the first to run; how many were parked."""
         notifications = [
             notification for job_id in job_ids if (notification := self._notification_of(job_id)) is not None
         ]
@@ -154,7 +146,6 @@ class RedisJobStore(RedisReading, RedisSteering, RedisRepair, RedisFleet, RedisW
         return sum(self._run_many(calls))
 
     def retry(self, job_id: str) -> JobState:
-        """Queue a failed, canceled or expired job anew."""
         notification = self._notification_of(job_id)
         if notification is None:
             raise self._missing(job_id)
@@ -170,7 +161,6 @@ class RedisJobStore(RedisReading, RedisSteering, RedisRepair, RedisFleet, RedisW
     # -- moves of a worker -----------------------------------------------------------------------
 
     def claim(self, job_id: str, *, worker: str, priority: int | None = None) -> Claim | Refused:
-        """Take the next attempt at a queued job."""
         # The token also lets a claim whose answer was lost be repeated by the connection's own retry.
         token = uuid.uuid4().hex
         word, *granted = self._run(
@@ -205,7 +195,6 @@ class RedisJobStore(RedisReading, RedisSteering, RedisRepair, RedisFleet, RedisW
         )
 
     def renew(self, job_id: str, attempt: int, *, token: str = "") -> LeaseAnswer:
-        """Prolong the lease by `lease_s` from now."""
         return LeaseAnswer(self._run("renew", job_id, attempt, in_ms(self.limits.lease_s), token).decode())
 
     def report(
@@ -217,7 +206,6 @@ class RedisJobStore(RedisReading, RedisSteering, RedisRepair, RedisFleet, RedisW
         progress: Progress | None = None,
         token: str = "",
     ) -> LeaseAnswer:
-        """Append events to the job's stream and keep `progress` in its record."""
         kept = b"" if progress is None else codec.PROGRESS.dump_json(progress)
         flat: list[Argument] = []
         for event in events:
@@ -225,7 +213,6 @@ class RedisJobStore(RedisReading, RedisSteering, RedisRepair, RedisFleet, RedisW
         return LeaseAnswer(self._run("report", job_id, attempt, kept, token, *flat).decode())
 
     def succeed(self, job_id: str, attempt: int, result: JobResult, *, token: str = "") -> LeaseAnswer:
-        """Commit the result."""
         tally = [part for added in spent_fields(result) for part in added]
         call = self._call("succeed", job_id, attempt, codec.RESULT.dump_json(result), token, *tally)
         # A fail-over may lose a result all the same: the job is rendered again then. A wait for replicas that
@@ -247,7 +234,6 @@ class RedisJobStore(RedisReading, RedisSteering, RedisRepair, RedisFleet, RedisW
         report: Mapping[str, Any] | None = None,
         token: str = "",
     ) -> JobState | LeaseAnswer:
-        """End an attempt that failed; returns the new state, or ``LOST``."""
         head = self._command("HGET", self.keys.job(job_id), "head")
         if head is None:
             return LeaseAnswer.LOST
@@ -275,7 +261,6 @@ class RedisJobStore(RedisReading, RedisSteering, RedisRepair, RedisFleet, RedisW
         return LeaseAnswer.LOST if word == LeaseAnswer.LOST else JobState(word)
 
     def release(self, job_id: str, attempt: int, *, reason: str, token: str = "") -> LeaseAnswer:
-        """Give a running job back: queued at once, announced at the front."""
         notification = self._notification_of(job_id)
         if notification is None:
             return LeaseAnswer.LOST
@@ -293,16 +278,13 @@ class RedisJobStore(RedisReading, RedisSteering, RedisRepair, RedisFleet, RedisW
     def put_on_hold(
         self, job_id: str, attempt: int, error: JobError, *, hold_s: float, token: str = ""
     ) -> JobState | LeaseAnswer:
-        """End an attempt whose files are finished and could not be stored."""
         word = self._run(
             "put_on_hold", job_id, attempt, codec.ERROR.dump_json(error), error.message, in_ms(hold_s), token
         ).decode()
         return LeaseAnswer.LOST if word == LeaseAnswer.LOST else JobState(word)
 
     def keep_on_hold(self, job_id: str, worker: str, *, hold_s: float) -> bool:
-        """Keep a job on hold for so long again."""
         return bool(self._run("keep_on_hold", job_id, worker, in_ms(hold_s)))
 
     def end_canceled(self, job_id: str, attempt: int, *, token: str = "") -> LeaseAnswer:
-        """The worker has stopped a job whose cancel was requested: it is canceled now."""
         return LeaseAnswer(self._run("end_canceled", job_id, attempt, token).decode())

@@ -16,7 +16,6 @@ class RedisWebhooks(RedisLink):
     """Endpoints, messages that wait for them, and dead letters."""
 
     def put_webhook(self, webhook: Webhook) -> None:
-        """Keep a webhook, or change it."""
         fields = {
             "url": webhook.url,
             "tenant": webhook.tenant,
@@ -33,7 +32,6 @@ class RedisWebhooks(RedisLink):
         )
 
     def webhooks(self) -> list[Webhook]:
-        """All of them, the oldest first."""
         names = [name.decode() for name in self._command("SMEMBERS", self.keys.webhooks)]
         asked = [self._asks_for(name) for name in names]
         kept = iter(self._commands([command for each in asked for command in each]) if names else [])
@@ -52,11 +50,9 @@ class RedisWebhooks(RedisLink):
         ]
 
     def drop_webhook(self, webhook_id: str) -> bool:
-        """Forget a webhook and its messages; whether there was one."""
         return bool(self._run("drop_webhook", webhook_id))
 
     def due_messages(self, *, most: int) -> dict[str, list[Message]]:
-        """What is to be sent now: up to `most` messages of each webhook, by its id."""
         found: dict[str, list[Message]] = {}
         flat = self._run("due_messages", most)
         for at in range(0, len(flat), 5):
@@ -68,11 +64,9 @@ class RedisWebhooks(RedisLink):
         return found
 
     def heard(self, webhook_id: str, answer: str) -> None:
-        """What its receiver answered just now, or why it did not."""
         self._run("hear_webhook", webhook_id, answer)
 
     def delivered(self, webhook_id: str, message_id: str) -> None:
-        """It was taken: no more of it."""
         self._commands(
             [
                 ["ZREM", self.keys.outbox(webhook_id), message_id],
@@ -81,19 +75,15 @@ class RedisWebhooks(RedisLink):
         )
 
     def postpone(self, webhook_id: str, message_id: str, *, in_s: float, reason: str) -> None:
-        """It was not taken: it is due again in so many seconds."""
         self._run("postpone_message", webhook_id, message_id, in_ms(in_s), reason)
 
     def bury(self, webhook_id: str, message_ids: Sequence[str], *, reason: str) -> None:
-        """Give messages up."""
         self._run("bury_messages", webhook_id, reason, "", *message_ids)
 
     def disable_webhook(self, webhook_id: str, *, reason: str) -> None:
-        """Tell it nothing more, and give up what waits for it."""
         self._run("bury_messages", webhook_id, reason, "1")
 
     def dead_letters(self, webhook_id: str, *, limit: int = 100) -> list[Message]:
-        """The messages that were given up last, newest first."""
         ids = self._command("ZREVRANGE", self.keys.dead(webhook_id), 0, limit - 1)
         kept = (
             self._commands(
@@ -108,7 +98,6 @@ class RedisWebhooks(RedisLink):
         return [_message(name, *fields) for name, fields in zip(ids, kept, strict=True) if fields[0]]
 
     def resend(self, webhook_id: str, message_ids: Sequence[str] = ()) -> int:
-        """Let dead letters (none named: all) be due now, and the webhook be enabled; how many there were."""
         return int(self._run("resend_messages", webhook_id, *message_ids))
 
 

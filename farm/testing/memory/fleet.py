@@ -14,7 +14,6 @@ class MemoryFleet(MemoryState):
     """Statuses, blobs and locks; all of them end by themselves."""
 
     def put_worker(self, status: WorkerStatus, *, ttl_s: float) -> None:
-        """Keep a worker's status, by its name, for `ttl_s`."""
         read_again = read_status(status.name, status.to_json())  # as others read it
         with self._lock:
             now = self._clock()
@@ -27,17 +26,14 @@ class MemoryFleet(MemoryState):
             self._lately[status.name] = (now, int(status.vram_gib or 0))
 
     def drop_worker(self, name: str) -> None:
-        """Forget a worker's status."""
         with self._lock:
             self._workers.pop(name, None)
 
     def workers(self) -> list[WorkerStatus]:
-        """What all workers that live say of themselves, by name."""
         with self._lock:
             return [status for _, status in sorted(self._living().items())]
 
     def set_drain(self, name: str, drain: Drain | None) -> None:
-        """Order a worker to fetch nothing, or take the order back."""
         with self._lock:
             if drain is None:
                 self._drains.pop(name, None)
@@ -47,23 +43,19 @@ class MemoryFleet(MemoryState):
                 feed.put("")
 
     def drain_of(self, name: str) -> Drain | None:
-        """What the worker was told."""
         with self._lock:
             return self._drains.get(name)
 
     def put_blob(self, name: str, data: bytes, *, ttl_s: float) -> None:
-        """Keep something that is too large for a status."""
         with self._lock:
             self._blobs[name] = (self._clock() + ttl_s, bytes(data))
 
     def get_blob(self, name: str) -> bytes | None:
-        """What `put_blob` keeps under that name."""
         with self._lock:
             until, data = self._blobs.get(name, (0.0, b""))
             return data if until > self._clock() else None
 
     def note_paces(self, seconds: Mapping[str, float]) -> None:
-        """Take what one job took into the means, by name."""
         with self._lock:
             for name, spent in seconds.items():
                 # Out and in again: the order of the dict is that in which they were heard of.
@@ -72,12 +64,10 @@ class MemoryFleet(MemoryState):
                 del self._paces[next(iter(self._paces))]
 
     def paces(self) -> dict[str, Pace]:
-        """What jobs took on average, by name."""
         with self._lock:
             return dict(self._paces)
 
     def acquire(self, name: str, holder: str, *, ttl_s: float) -> bool:
-        """Take or keep a named lock for `ttl_s`."""
         with self._lock:
             until, owner = self._locks.get(name, (0.0, holder))
             if owner != holder and until > self._clock():
@@ -86,7 +76,6 @@ class MemoryFleet(MemoryState):
             return True
 
     def unlock(self, name: str, holder: str) -> None:
-        """Give a lock back, if it is still this holder's."""
         with self._lock:
             if name in self._locks and self._locks[name][1] == holder:
                 del self._locks[name]

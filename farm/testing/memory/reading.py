@@ -34,12 +34,10 @@ class MemoryReading(MemoryState):
             return [job_id for each in mine for job_id in reversed(self._notifications[each])]
 
     def get(self, job_id: str) -> JobRecord:
-        """The job as it is now."""
         with self._lock:
             return self._kept(job_id).record
 
     def get_many(self, job_ids: Sequence[str]) -> dict[str, JobRecord]:
-        """Those of these jobs that there are and that can be read."""
         with self._lock:
             return {each: self._jobs[each].record for each in job_ids if each in self._jobs}
 
@@ -54,7 +52,6 @@ class MemoryReading(MemoryState):
         cursor: str | None = None,
         hints: Sequence[str] = (),  # noqa: ARG002 - reading a record costs nothing here
     ) -> Page:
-        """Jobs submitted within [since, until), newest first; filters are joined by *and*."""
         ids = self.find_ids(state=state, label=label, since=since, until=until, limit=limit, cursor=cursor)
         with self._lock:
             jobs = tuple(self._jobs[job_id].record for job_id in ids.ids)
@@ -70,7 +67,6 @@ class MemoryReading(MemoryState):
         limit: int = 5000,
         cursor: str | None = None,
     ) -> IdPage:
-        """As `find`, of ids alone."""
         below = None if cursor is None else int(cursor)
         with self._lock:
             found = [
@@ -86,7 +82,6 @@ class MemoryReading(MemoryState):
         return IdPage(ids=tuple(kept.record.job_id for kept in found[:limit]), next_cursor=more)
 
     def briefs(self, job_ids: Sequence[str]) -> dict[str, JobBrief]:
-        """What matters of many jobs, of those that there are."""
         with self._lock:
             records = [self._jobs[job_id].record for job_id in job_ids if job_id in self._jobs]
         return {
@@ -101,12 +96,10 @@ class MemoryReading(MemoryState):
         }
 
     def find_results(self, contents: Sequence[str]) -> dict[str, JobRecord]:
-        """Of each content the succeeded job that made it last, if one is kept."""
         with self._lock:
             return {c: self._jobs[self._contents[c]].record for c in contents if c in self._contents}
 
     def counts(self) -> Counts:
-        """How many jobs are in each state, and how many wait in each queue and priority."""
         with self._lock:
             by_state = {state: len(self._in(state)) for state in JobState}
             now = self._now()
@@ -128,7 +121,6 @@ class MemoryReading(MemoryState):
         )
 
     def queue_positions(self, job_ids: Sequence[str]) -> dict[str, int]:
-        """Of each of the jobs that waits in a priority queue: how many of the same queue come before it."""
         with self._lock:
             waiting = sorted(
                 (kept.record.queue, kept.record.spec.priority, kept.order, job_id)
@@ -140,17 +132,14 @@ class MemoryReading(MemoryState):
         return {job_id: places[job_id] for job_id in job_ids if job_id in places}
 
     def recent_events(self, job_id: str, *, limit: int = 20) -> list[JobEvent]:
-        """The newest events of a job, oldest first."""
         with self._lock:
             kept = self._jobs.get(job_id)
             return [] if kept is None or not kept.record.attempt else kept.events[-limit:]
 
     def tally(self) -> Tally:
-        """What has become of all jobs since the store began."""
         return read_tally(self._tally)
 
     def parked(self, *, after: datetime | None = None, limit: int = 100) -> list[JobRecord]:
-        """Parked jobs submitted after a moment, oldest first."""
         with self._lock:
             waiting = sorted(self._in(JobState.QUEUED), key=lambda kept: kept.order)
             records = [kept.record for kept in waiting if kept.record.parked is not None]
@@ -159,7 +148,6 @@ class MemoryReading(MemoryState):
     def events(
         self, job_id: str, *, after: str = "0", limit: int = 100, block_s: float = 0.0
     ) -> list[JobEvent]:
-        """Events after `after`, oldest first; waits up to `block_s` when there is none yet."""
         until = time.monotonic() + block_s
         with self._news:
             while True:
@@ -173,7 +161,6 @@ class MemoryReading(MemoryState):
     def news(
         self, after: Mapping[str, str], *, limit: int = 100, block_s: float = 0.0
     ) -> dict[str, list[JobEvent]]:
-        """Events of several jobs, of each those after its event id, oldest first."""
         until = time.monotonic() + block_s
         with self._news:
             while True:
@@ -195,27 +182,22 @@ class MemoryReading(MemoryState):
         return [event for event in kept.events if int(event.event_id) > int(seen)]
 
     def clock(self) -> datetime:
-        """The store's time."""
         return self._now()
 
     def listen_control(self) -> MemoryCancelFeed:
-        """Cancels as they are requested; for one thread, which closes it."""
         feed = MemoryCancelFeed(self._feeds)
         self._feeds.append(feed)
         return feed
 
     def id_of_key(self, idempotency_key: str) -> str | None:
-        """The job that a key stands for."""
         with self._lock:
             return self._keys.get(idempotency_key)
 
     def ids_beginning(self, text: str, *, limit: int) -> list[str]:
-        """Ids that begin so."""
         with self._lock:
             return [job_id for job_id in self._jobs if job_id.startswith(text)][:limit]
 
     def ping(self) -> dict[str, Any]:
-        """Facts of this store."""
         return {
             "server": "memory",
             "now": self._now(),
@@ -226,7 +208,6 @@ class MemoryReading(MemoryState):
         }
 
     def epoch(self, *, known: str = "") -> str:
-        """The word for this memory."""
         with self._lock:
             if known not in ("", self._epoch) and self._forgot_at is None:
                 self._forgot_at = self._now()

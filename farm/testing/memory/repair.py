@@ -25,7 +25,6 @@ class MemoryRepair(MemoryState):
     """Sweeps."""
 
     def sweep(self) -> Swept:
-        """Repair what died and notify."""
         with self._lock:
             lost = self._first(k for k in self._in(JobState.RUNNING) if self._lease_is_over(k))
             for kept in lost:

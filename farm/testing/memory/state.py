@@ -82,7 +82,6 @@ class MemoryCancelFeed:
         self._ids.put(job_id)
 
     def next(self, timeout_s: float) -> str | None:
-        """The next id, or None when none came in that time."""
         try:
             return self._ids.get(timeout=timeout_s)
         except queues.Empty:
@@ -129,7 +128,6 @@ class MemoryState:
         self._paces: dict[str, Pace] = {}
 
     def notify(self, notifications: Sequence[Notification]) -> None:
-        """Put the notification of each job into its queue (again)."""
         with self._lock:
             for notification in reversed(notifications):
                 kept = self._jobs.get(notification.job_id)

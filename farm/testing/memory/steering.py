@@ -14,32 +14,25 @@ class MemorySteering(MemoryState):
     """What a person orders. Every method answers the state of each job that there is."""
 
     def cancel_many(self, job_ids: Sequence[str], *, reason: str = "") -> dict[str, JobState]:
-        """Ask for the end of jobs."""
         return self._steer(job_ids, lambda kept: self._cancel(kept, kept_reason(reason)))
 
     def pause(self, job_ids: Sequence[str]) -> dict[str, JobState]:
-        """Keep queued jobs from being run."""
         return self._steer(job_ids, self._pause)
 
     def resume(self, job_ids: Sequence[str]) -> dict[str, JobState]:
-        """Let paused jobs wait for a worker again."""
         return self._steer(list(reversed(job_ids)), self._resume)
 
     def prioritize(self, job_ids: Sequence[str], priority: int) -> dict[str, JobState]:
-        """Move queued jobs to another priority."""
         return self._steer(list(reversed(job_ids)), lambda kept: self._prioritize(kept, priority))
 
     def remove(self, job_ids: Sequence[str]) -> dict[str, JobState]:
-        """Drop the records of jobs that have ended."""
         return self._steer(job_ids, self._remove_ended)
 
     def removed(self, *, limit: int = 1000) -> list[str]:
-        """Ids of jobs that were removed and whose files may still be there, oldest first."""
         with self._lock:
             return list(self._removed)[:limit]
 
     def files_are_gone(self, job_id: str) -> None:
-        """Nothing of a removed job is left."""
         with self._lock:
             self._removed.pop(job_id, None)
 

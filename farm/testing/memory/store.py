@@ -29,7 +29,7 @@ from farm.testing.memory.webhooks import MemoryWebhooks
 
 
 class MemoryJobStore(MemoryWebhooks, MemoryReading, MemorySteering, MemoryRepair, MemoryFleet):
-    """The form of `JobStore` for one process: nothing is kept when it ends. Thread-safe.
+    """The form of `JobStore`, which has the promises of each method, for one process. Thread-safe.
 
     Args:
         clock: the store's time, in seconds since the epoch; a test may set its own.
@@ -38,7 +38,6 @@ class MemoryJobStore(MemoryWebhooks, MemoryReading, MemorySteering, MemoryRepair
     # -- moves of a producer -----------------------------------------------------------------------
 
     def submit(self, jobs: Sequence[NewJob]) -> list[Submitted]:
-        """Store jobs as queued and announce them, in order."""
         conflict: IdempotencyConflict | None = None
         done = []
         with self._lock:
@@ -91,13 +90,11 @@ class MemoryJobStore(MemoryWebhooks, MemoryReading, MemorySteering, MemoryRepair
         return False
 
     def cancel(self, job_id: str, *, reason: str = "") -> JobState:
-        """Ask for the end of a job."""
         with self._lock:
             self._cancel(self._kept(job_id), kept_reason(reason))
             return self._kept(job_id).record.state
 
     def unpark(self, job_ids: Sequence[str], *, reason: str) -> int:
-        """Announce parked jobs, so that the first of them is the first to run; how many were parked."""
         with self._lock:
             found = [self._jobs[job_id] for job_id in job_ids if job_id in self._jobs]
             parked = [kept for kept in found if kept.record.parked is not None]
@@ -108,7 +105,6 @@ class MemoryJobStore(MemoryWebhooks, MemoryReading, MemorySteering, MemoryRepair
             return len(parked)
 
     def retry(self, job_id: str) -> JobState:
-        """Queue a failed, canceled or expired job anew."""
         with self._lock:
             kept = self._kept(job_id)
             if kept.record.state not in (JobState.FAILED, JobState.CANCELED, JobState.EXPIRED):
@@ -135,7 +131,6 @@ class MemoryJobStore(MemoryWebhooks, MemoryReading, MemorySteering, MemoryRepair
     # -- moves of a worker -------------------------------------------------------------------------
 
     def claim(self, job_id: str, *, worker: str, priority: int | None = None) -> Claim | Refused:
-        """Take the next attempt at a queued job."""
         with self._lock:
             kept, now = self._jobs.get(job_id), self._now()
             refused = self._refusal(kept, worker, now, priority)
@@ -220,7 +215,6 @@ class MemoryJobStore(MemoryWebhooks, MemoryReading, MemorySteering, MemoryRepair
         return self._somebody(kept.record.queue, lambda name, _: name not in kept.unsuitable)
 
     def renew(self, job_id: str, attempt: int, *, token: str = "") -> LeaseAnswer:
-        """Prolong the lease by `lease_s` from now."""
         with self._lock:
             kept = self._held(job_id, attempt, token)
             if kept is None:
@@ -237,7 +231,6 @@ class MemoryJobStore(MemoryWebhooks, MemoryReading, MemorySteering, MemoryRepair
         progress: Progress | None = None,
         token: str = "",
     ) -> LeaseAnswer:
-        """Append events to the job's stream and keep `progress` in its record."""
         with self._lock:
             kept = self._held(job_id, attempt, token)
             if kept is None:
@@ -249,7 +242,6 @@ class MemoryJobStore(MemoryWebhooks, MemoryReading, MemorySteering, MemoryRepair
             return LeaseAnswer.CANCELED if kept.record.cancel_requested else LeaseAnswer.OK
 
     def succeed(self, job_id: str, attempt: int, result: JobResult, *, token: str = "") -> LeaseAnswer:
-        """Commit the result."""
 
         def move(kept: Kept) -> LeaseAnswer:
             if self._end_canceled(kept):
@@ -276,7 +268,6 @@ class MemoryJobStore(MemoryWebhooks, MemoryReading, MemorySteering, MemoryRepair
         report: Mapping[str, Any] | None = None,
         token: str = "",
     ) -> JobState | LeaseAnswer:
-        """End an attempt that failed; returns the new state, or ``LOST``."""
 
         def move(kept: Kept) -> JobState:
             record = kept.record
@@ -337,7 +328,6 @@ class MemoryJobStore(MemoryWebhooks, MemoryReading, MemorySteering, MemoryRepair
         )
 
     def release(self, job_id: str, attempt: int, *, reason: str, token: str = "") -> LeaseAnswer:
-        """Give a running job back: queued at once, announced at the front."""
 
         def move(kept: Kept) -> LeaseAnswer:
             if self._end_canceled(kept):
@@ -352,7 +342,6 @@ class MemoryJobStore(MemoryWebhooks, MemoryReading, MemorySteering, MemoryRepair
     def put_on_hold(
         self, job_id: str, attempt: int, error: JobError, *, hold_s: float, token: str = ""
     ) -> JobState | LeaseAnswer:
-        """End an attempt whose files are finished and could not be stored."""
 
         def move(kept: Kept) -> JobState:
             worker = kept.record.worker
@@ -370,7 +359,6 @@ class MemoryJobStore(MemoryWebhooks, MemoryReading, MemorySteering, MemoryRepair
         return LeaseAnswer.LOST if word == LeaseAnswer.LOST else JobState(word)
 
     def keep_on_hold(self, job_id: str, worker: str, *, hold_s: float) -> bool:
-        """Keep a job on hold for so long again."""
         with self._lock:
             kept = self._jobs.get(job_id)
             if kept is None or kept.record.state is not JobState.QUEUED:
@@ -385,7 +373,6 @@ class MemoryJobStore(MemoryWebhooks, MemoryReading, MemorySteering, MemoryRepair
         self._set(kept, not_before=self._now() + timedelta(seconds=hold_s))
 
     def end_canceled(self, job_id: str, attempt: int, *, token: str = "") -> LeaseAnswer:
-        """The worker has stopped a job whose cancel was requested: it is canceled now."""
         with self._lock:
             kept = self._jobs.get(job_id)
             if kept is None or kept.record.attempt != attempt:

@@ -31,12 +31,10 @@ class MemoryWebhooks(MemoryState):
         self._dead: dict[str, dict[str, Message]] = {}
 
     def put_webhook(self, webhook: Webhook) -> None:
-        """Keep a webhook, or change it."""
         with self._lock:
             self._webhooks[webhook.webhook_id] = webhook
 
     def webhooks(self) -> list[Webhook]:
-        """All of them, the oldest first."""
         with self._lock:
             found = sorted(self._webhooks.values(), key=lambda each: (each.created_at, each.webhook_id))
             return [
@@ -49,14 +47,12 @@ class MemoryWebhooks(MemoryState):
             ]
 
     def drop_webhook(self, webhook_id: str) -> bool:
-        """Forget a webhook and its messages; whether there was one."""
         with self._lock:
             self._outbox.pop(webhook_id, None)
             self._dead.pop(webhook_id, None)
             return self._webhooks.pop(webhook_id, None) is not None
 
     def due_messages(self, *, most: int) -> dict[str, list[Message]]:
-        """What is to be sent now: up to `most` messages of each webhook, by its id."""
         with self._lock:
             now = self._clock()
             due = {
@@ -70,19 +66,16 @@ class MemoryWebhooks(MemoryState):
             return {name: messages for name, messages in due.items() if messages}
 
     def heard(self, webhook_id: str, answer: str) -> None:
-        """What its receiver answered just now, or why it did not."""
         with self._lock:
             if webhook := self._webhooks.get(webhook_id):
                 at = utc_from_ms(round(self._clock() * 1000))
                 self._webhooks[webhook_id] = replace(webhook, heard=answer, heard_at=at)
 
     def delivered(self, webhook_id: str, message_id: str) -> None:
-        """It was taken: no more of it."""
         with self._lock:
             self._outbox.get(webhook_id, {}).pop(message_id, None)
 
     def postpone(self, webhook_id: str, message_id: str, *, in_s: float, reason: str) -> None:
-        """It was not taken: it is due again in so many seconds."""
         with self._lock:
             if waiting := self._outbox.get(webhook_id, {}).get(message_id):
                 tries = waiting.message.tries + 1
@@ -90,7 +83,6 @@ class MemoryWebhooks(MemoryState):
                 waiting.due = self._clock() + in_s
 
     def bury(self, webhook_id: str, message_ids: Sequence[str], *, reason: str) -> None:
-        """Give messages up."""
         with self._lock:
             box, dead = self._outbox.get(webhook_id, {}), self._dead.setdefault(webhook_id, {})
             for message_id in message_ids:
@@ -100,19 +92,16 @@ class MemoryWebhooks(MemoryState):
                 del dead[oldest]
 
     def disable_webhook(self, webhook_id: str, *, reason: str) -> None:
-        """Tell it nothing more, and give up what waits for it."""
         with self._lock:
             if webhook_id in self._webhooks:
                 self._webhooks[webhook_id] = replace(self._webhooks[webhook_id], disabled=reason)
                 self.bury(webhook_id, list(self._outbox.get(webhook_id, {})), reason=reason)
 
     def dead_letters(self, webhook_id: str, *, limit: int = 100) -> list[Message]:
-        """The messages that were given up last, newest first."""
         with self._lock:
             return list(reversed(self._dead.get(webhook_id, {}).values()))[:limit]
 
     def resend(self, webhook_id: str, message_ids: Sequence[str] = ()) -> int:
-        """Let dead letters (none named: all) be due now, and the webhook be enabled; how many there were."""
         with self._lock:
             if webhook_id not in self._webhooks:
                 return 0
