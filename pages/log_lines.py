@@ -14,7 +14,8 @@ _INTRODUCTION: Final = """\
 What the farm reads in a log of ComfyUI, its custom nodes and what runs around it. A line is found by its
 beginning, in whatever dress it comes: colours and levels of ComfyUI since 0.23; stamps and prefixes of
 Docker (`logs -t`, its JSON file, compose), Kubernetes, journald and syslog, RunPod, ComfyUI-Manager,
-Python's logging. All other lines are left alone, but for warnings and errors: those are shown as unknown.
+SwarmUI, electron-log, Python's logging, loguru, Celery, Ray, PM2. All other lines are left alone, but for
+warnings and errors: those are shown as unknown.
 
 A progress bar is read too, its state after the first step and its last one:
 `{bar}`.

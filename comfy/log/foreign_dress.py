@@ -1,8 +1,9 @@
 """What others put around a line: stamps and prefixes of containers, clusters, journals and hosts.
 
-Docker (`logs -t`, its JSON file, compose), Kubernetes (CRI files, `--timestamps`, `--prefix`), journald and
-syslog, RunPod (console, the SDK's own JSON), ComfyUI-Manager's and ComfyUI's log files, Python's logging, and
-the farm's own log files. All of it works on bytes, since a line that says nothing is never decoded.
+Docker (`logs -t`, its JSON file, compose), Kubernetes (CRI files, `--timestamps`, `--prefix`, stern),
+journald and syslog, RunPod (console, the SDK's own JSON), ComfyUI-Manager's and ComfyUI's log files, SwarmUI,
+electron-log, Python's logging, loguru, Celery, Ray, PM2, Kaggle, and the farm's own log files. All of it
+works on bytes, since a line that says nothing is never decoded.
 """
 
 from __future__ import annotations
@@ -16,43 +17,86 @@ from typing import Final, NamedTuple
 
 from comfy.log.text import LogLevel
 
-_MOST_LAYERS: Final = 8
-_LONGEST_BEFORE: Final = 60  # of what stands before each line of a log
+_MOST_LAYERS: Final = 10
+_LONGEST_BEFORE: Final = 100  # of what stands before each line of a log
 ALIKE: Final = bytes.maketrans(b"0123456789", b"0000000000")
 # How layers begin: with such a byte or word, a date, or a name and "|". A host's stands behind a stamp.
-DRESSES: Final = frozenset(bytes([each]) for each in b"0123456789[{\x1b> \t*`\\^")
+DRESSES: Final = frozenset(bytes([each]) for each in b"0123456789[{(<|.\x1b> \t*`\\^")
 WORDS: Final = frozenset(
     (b"stdout ", b"stderr ", b"DEBUG", b"INFO", b"WARNING", b"ERROR", b"CRITICAL",
      b"- **", b"info ", b"warn ", b"warning ", b"error ", b"debug ", b"system ", b"root ")
 )  # fmt: skip
-DATE_OR_NAME: Final = rb"[A-Z][a-z][a-z] [ \d]\d \d|[IWEF]\d{4} \d|[\w.-]{1,64}+ {0,20}+\| "
+DATE_OR_NAME: Final = (
+    rb"[A-Z][a-z][a-z] (?:[A-Z][a-z][a-z] |\d{4}-)?[ \d]\d|[IWEF]\d{4} \d"
+    rb"|[\w.@-]{1,64}+(?: {0,20}+\| |\[(?:info|warn|error)| [\w.-]{1,64}+ \xe2\x80\xba )"
+)
+
+_ESCAPE: Final = rb"(?:\x1b|\\u001b|\\x1b|\\033|\^\[)"
+_LEVELS: Final = rb"DEBUG|DETAIL|INFO|WARNING|ERROR|CRITICAL"
+# Whoever hands a line on gives it a level of his own, which says nothing of the line.
+_OTHER_LEVELS: Final = (
+    rb"(?i:verbose|trace|debug|dbg|init|info|inf|warn|warning|wrn|error|err|fatal|system|success)"
+)
+_DAY: Final = rb"(?:\d{4}[-/]\d\d[-/]\d\d)"
+_TIME: Final = rb"\d\d:\d\d:\d\d(?:[.,:]\d{1,9})?"
+_LOGGER: Final = rb"(?:root|__main__|[A-Za-z_]\w{0,40}(?:\.\w{1,40}){1,8}|\w{1,40}-\d{1,5})"
 
 # Each is one layer; several may lie over each other.
 _LAYER: Final = re.compile(
     # Copied off a screen or out of JSON, an escape may be written out, or be gone.
-    rb"(?:\x1b\[[0-9;?]*[A-Za-z]|(?:\\u001b|\\x1b|\\033|\^\[)?\[[0-9;]{1,8}m)+"
-    rb"|\[?(?P<iso>\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,:]\d{1,9})?)(?P<zone>Z|[+-]\d\d:?\d\d)?\]?"
-    rb"(?: *[-|:] | +|$)"
-    rb"|\[?(?P<clock>\d\d:\d\d:\d\d(?:[.,]\d{1,9})?)\]?(?: *[-|] | +)"
-    rb"|\[(?P<level>DEBUG|DETAIL|INFO|WARNING|ERROR|CRITICAL)\]"
-    rb"(?:(?:\x1b|\\u001b|\\x1b|\\033|\^\[)?\[0m)?(?: |$)"
-    rb"|\[(?:info|warn|warning|error|debug|system)\] "
+    rb"(?:\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|%(escape)b?\[[0-9;]{1,8}m)+"
+    # of Celery, where the level stands within
+    rb"|\[(?P<iso2>%(day)b %(time)b): (?P<level3>%(levels)b)/[\w-]{1,40}\] "
+    rb"|[\[(]?(?P<iso>%(day)b[T ]%(time)b) ?(?P<zone>Z|[+-]\d\d:?\d\d)?(?: UTC)?[\])]?"
+    rb"(?: ?[-:] | *\| | +|\||(?=\[)|$)"  # but "   - " begins a complaint
+    rb"|[\[(]?(?P<clock>%(time)b)[\])]?(?: ?- | *\| | +|(?=\[))"
+    rb"|[\[(] {0,2}(?P<level>%(levels)b) {0,4}[\])]:?(?:%(escape)b?\[0m)?(?: [-|] | |$)"
+    rb"|[\[(] {0,2}%(other_levels)b {0,4}[\])]:?(?: [-|] | )"
+    # Kubernetes; SwarmUI; somebody's own names for the server and its pipes
     rb"|\[pod/[\w./-]{1,200}\] "
-    rb"|\[[a-z0-9]{10,20}\] "
-    rb"|(?P<month>[A-Z][a-z]{2}) (?P<day>[ \d]\d) (?P<time>\d\d:\d\d:\d\d(?:\.\d+)?) "
+    rb"|\[(?i:comfy(?:ui)?(?:[-_ ]?\d{1,3})?(?:[-_ /:](?:stderr|stdout|server|backend))?"
+    rb"|std(?:err|out)|(?:main)?thread(?:-\d{1,5})?|mainprocess|rank ?\d{1,4}|\d{1,7})\]:? "
+    rb"|\[[a-z0-9]{10,20}\] |[a-z0-9-]{8,40}\[(?:info|warn|warning|error)\] ?"
+    rb"|[A-Z][a-z]{2} (?=%(day)b |[A-Z][a-z]{2} [ \d]\d )"  # a weekday
+    rb"|\d{1,2}[/.]\d{1,2}[/.]\d{4},? \d{1,2}:\d\d:\d\d(?: [AP]M)?(?: *[-|:] | +)"
+    rb"|\[ {0,9}\d{1,9}\.\d{6}\] |\d{10}\.\d{1,9} |\d{13} |<\d{1,3}>(?:1 )?"  # of kernels and syslog
+    # numbers of lines; seconds and such numbers of Kaggle
+    rb"|\d{1,7}(?:: ?|\t)(?=[A-Za-z!\[ ]|\d+[ %%])|\d{1,6}\.\ds[ \t]+\d{1,7}[ \t]+"
+    rb"|(?P<month>[A-Z][a-z]{2}) (?P<day>[ \d]\d) (?P<time>\d\d:\d\d:\d\d(?:\.\d+)?) (?:\d{4} )?"
     # of torch: level, day, time, process, file and line, compiled frame
-    rb"|(?:\[rank\d+\]:)?[IWEF]\d{4} \d\d:\d\d:\d\d\.\d{1,9} (?:\d{1,9} )?\S{1,200}:\d{1,6}\] "
+    rb"|(?:\[rank\d+\]:)?[IWEF]\d{4} \d\d:\d\d:\d\d\.\d{1,9} +(?:\d{1,9} )?\S{1,200}:\d{1,6}\] "
     rb"(?:\[\S{1,40}\] )*"
     # and before 2.3, behind a stamp
     rb"|(?:\[\S{1,40}\] )*torch\.[\w.]{1,60}: (?=\[WARNING\])"
+    rb"|\(\w{0,60} ?pid=\d{1,9}(?:, ip=[\d.]{1,20})?\) "  # of Ray
     rb"|(?:stdout|stderr) [FP] "
     rb"|(?:> ?)+|(?:[-*] )?(?:\*\*|`)(?=\w)"  # of whoever quotes it
-    rb"|(?P<level2>DEBUG|INFO|WARNING|ERROR|CRITICAL)(?: {0,4} [-|] |:root:)"
+    rb"|\.{1,99}(?=[A-Z][a-z])"  # of whoever counts on the same line
+    rb"|(?P<level2>%(levels)b)(?: {0,8} [-|] |:%(logger)b:)"
+    rb"|(?:INFO|DEBUG):? +"
     rb"|(?:info|warn|warning|error|debug|system|root) [-|] "
+    rb"|[\w.<>]{1,80}:[\w.<>]{1,60}:\d{1,6} - "  # of loguru: module, function and line
     # host unit[pid]: of journald and syslog
     rb"|[\w.-]{1,64}+ [\w.@/-]{1,64}+\[\d{1,7}\]: "
-    # "comfyui-1  | " of compose, "5x7abc | " of a host's worker
-    rb"|[\w.-]{1,64}+ {0,20}\| "
+    # "comfyui-1  | " of compose, "5x7abc | " of a host's worker, "0|comfyui  | " of PM2
+    rb"|(?:\d{1,4}\|)?[\w.@-]{1,64}+ {0,20}\| "
+    rb"|[\w.-]{1,64}+ [\w.-]{1,64}+ \xe2\x80\xba "  # of stern
+    rb"|\|[ \t]+"  # of a table
+    % {
+        b"escape": _ESCAPE,
+        b"day": _DAY,
+        b"time": _TIME,
+        b"levels": _LEVELS,
+        b"other_levels": _OTHER_LEVELS,
+        b"logger": _LOGGER,
+    }
+)
+# These are layers only behind a stamp: ComfyUI's own lines begin with such words as well.
+_BEHIND_A_STAMP: Final = re.compile(
+    rb"(?:%(logger)b (?:- )?)?(?:\d{1,7} )?(?P<level>%(levels)b|WARN|DEBG|INF|WRN|ERR)"
+    rb"(?!:? {1,8}(?:SHAPE MISMATCH|(?:lora|loha|lokr|glora|diff|set) \S))"
+    rb"(?: *[-|] *(?:%(logger)b(?: - |: |\|))?|(?:: +| {1,8})(?:\[%(logger)b\] |%(logger)b(?: - |: | \| ))?)"
+    rb"|%(logger)b(?: - |: )|\[%(logger)b\](?: - |: | |(?=\[))" % {b"levels": _LEVELS, b"logger": _LOGGER}
 )
 # A stamp of the next write that stands at the end of this one.
 _GLUED: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)? - *$")
@@ -79,7 +123,13 @@ def undress(line: bytes, learned: Collection[bytes] = ()) -> Undressed:
     at = 0
     for _ in range(_MOST_LAYERS):
         found = _LAYER.match(line, at)
-        if found is None or found.end() == at:
+        if found is not None and found.end() > at:
+            if stamp is None:
+                stamp, zone = _stamp(found), _span(found, "zone")
+            told = found["level"] or found["level2"] or found["level3"]
+        elif stamp is not None and (found := _BEHIND_A_STAMP.match(line, at)) is not None:
+            told = found["level"]
+        else:
             shape = line[at : at + _LONGEST_BEFORE].translate(ALIKE)
             before = next(filter(shape.startswith, learned), None)
             if before is None:
@@ -87,10 +137,7 @@ def undress(line: bytes, learned: Collection[bytes] = ()) -> Undressed:
             at += len(before)
             continue
         at = found.end()
-        if stamp is None:
-            stamp, zone = _stamp(found), _span(found, "zone")
-        told = found["level"] or found["level2"]
-        level = LogLevel(told.decode()) if told else level
+        level = _LEVELS_OF.get(told, level) if told else level
     end = len(line)
     if line[-2:] in (b"- ", b" -"):
         glued = _GLUED.search(line, at)
@@ -98,14 +145,27 @@ def undress(line: bytes, learned: Collection[bytes] = ()) -> Undressed:
     return Undressed(slice(at, end), stamp, zone, level)
 
 
-# Beginnings of lines that stand in each log.
-_USUAL: Final = (b"got prompt\n", b"Prompt executed in ", b"Requested to load ", b"model weight dtype torch",
-                 b"loaded completely", b"loaded partially", b"Total VRAM ", b"ComfyUI version: ")  # fmt: skip
+_LEVELS_OF: Final = {each.value.encode(): each for each in LogLevel} | {
+    b"WARN": LogLevel.WARNING, b"WRN": LogLevel.WARNING, b"ERR": LogLevel.ERROR,
+}  # fmt: skip
+
+# Lines that ComfyUI alone writes, and nobody in a sentence of his own.
+_USUAL: Final = (
+    b"got prompt\n", b"Prompt executed in ", b"Requested to load ", b"loaded completely", b"loaded partially",
+    b"Total VRAM ", b"ComfyUI version: ", b"pytorch version: ", b"Set vram state to: ",
+    b"Using pytorch attention", b"To see the GUI go to: ", b"VAE load device: ", b"model weight dtype torch",
+    b"CLIP/text encoder model load device: ", b"model_type ",
+)  # fmt: skip
 _LEARNED_FROM: Final = 4  # of each
+# A machine's words, of which one line is enough: a time, or a mark that no sentence has there.
+_OF_A_MACHINE: Final = re.compile(rb"\d\d:\d\d:\d\d|[\[\]|<>{}#@=\xe2]")
 
 
 def learn(block: bytes) -> frozenset[bytes]:
-    """What stands before more than one well-known line and is no layer that is known, its digits all 0."""
+    """What stands before well-known lines and is no layer that is known, its digits all 0.
+
+    One line is enough where it cannot be a person's words, else there have to be two.
+    """
     found: Counter[bytes] = Counter()
     for words in _USUAL:
         at = -1
@@ -116,9 +176,12 @@ def learn(block: bytes) -> frozenset[bytes]:
             before = block[block.rfind(b"\n", 0, at) + 1 : at]
             rest = before[undress(before + b"x").text.start :]
             # A bar is no dress: what comes behind it is glued to it.
-            if rest.strip() and len(rest) <= _LONGEST_BEFORE and b"\r" not in rest and rest[-1:] != b"]":
-                found[rest.translate(ALIKE)] += 1
+            if rest.strip() and len(rest) <= _LONGEST_BEFORE and b"\r" not in rest and not _BAR.search(rest):
+                found[rest.translate(ALIKE)] += 2 if _OF_A_MACHINE.search(rest) else 1
     return frozenset(rest for rest, times in found.items() if times > 1)
+
+
+_BAR: Final = re.compile(rb"\d/\d+ \[|(?:it/s|s/it)\]|%\|")
 
 
 def moment(stamp: bytes, zone: bytes) -> float | None:
@@ -152,7 +215,7 @@ def _zone_s(zone: bytes) -> float:
 def _stamp(found: re.Match[bytes]) -> slice | None:
     if found["month"]:
         return slice(found.start("month"), found.end("time"))
-    return _span(found, "iso") or _span(found, "clock")
+    return _span(found, "iso") or _span(found, "iso2") or _span(found, "clock")
 
 
 def _span(found: re.Match[bytes], group: str) -> slice | None:

@@ -28,6 +28,7 @@ from comfy.log.facts import (
     PromptDoneFact,
     PromptQueuedFact,
 )
+from comfy.log.lines import read_line
 from comfy.log.stream import LogStream
 
 BAR = (
@@ -78,6 +79,55 @@ DRESSES: dict[str, Callable[[int, str], str]] = {
     "torch's logging": lambda n, text: (
         f"W1130 04:36:{n:02d}.269000 71 torch/_dynamo/convert.py:8] [0/8] {text}"
     ),
+    "swarmui's console": lambda n, text: f"04:36:{n:02d}.141 [Debug] [ComfyUI-0/STDERR] [INFO] {text}",
+    "swarmui's file": lambda n, text: f"2026-11-30 04:36:{n:02d}.141 [Info] [ComfyUI-12/STDOUT] {text}",
+    "swarmui, at its start": lambda n, text: f"04:36:{n:02d}.141 [Init] [ComfyUI-0/STDERR] {text}",
+    "swarmui, troubled": lambda n, text: f"04:36:{n:02d}.141 [Warning] [ComfyUI-0/STDERR] {text}",
+    "python's logging, no marks": lambda n, text: f"2026-11-30 04:36:{n:02d},816 INFO {text}",
+    "python's logging, padded": lambda n, text: f"2026-11-30 04:36:{n:02d},816 INFO     {text}",
+    "python's logging, colon": lambda n, text: f"2026-11-30 04:36:{n:02d},816 INFO: {text}",
+    "python's logging, named": lambda n, text: f"2026-11-30 04:36:{n:02d},816 - root - INFO - {text}",
+    "a logger's module": lambda n, text: f"2026-11-30 04:36:{n:02d},816 - comfy.server - INFO - {text}",
+    "a logger behind": lambda n, text: f"2026-11-30 04:36:{n:02d},816 INFO [comfy.server] {text}",
+    "a logger behind, colon": lambda n, text: f"2026-11-30 04:36:{n:02d},816 INFO comfy.server: {text}",
+    "a process": lambda n, text: f"2026-11-30 04:36:{n:02d},816 2211 INFO {text}",
+    "a stamp in brackets": lambda n, text: f"[2026-11-30 04:36:{n:02d},816] INFO {text}",
+    "a stamp in brackets, marked": lambda n, text: f"[2026-11-30 04:36:{n:02d},816] INFO - {text}",
+    "hydra": lambda n, text: f"[2026-11-30 04:36:{n:02d},816][root][INFO] - {text}",
+    "gunicorn": lambda n, text: f"[2026-11-30 04:36:{n:02d} +0000] [2211] [INFO] {text}",
+    "celery": lambda n, text: f"[2026-11-30 04:36:{n:02d},816: WARNING/ForkPoolWorker-1] {text}",
+    "basicConfig": lambda n, text: f"INFO:root:{text}",
+    "basicConfig, named": lambda n, text: f"INFO:comfy.model_management:{text}",
+    "uvicorn": lambda n, text: f"INFO:     {text}",
+    "loguru": lambda n, text: f"2026-11-30 04:36:{n:02d}.123 | INFO     | comfy.server:log:42 - {text}",
+    "loguru, main": lambda n, text: (
+        f"2026-11-30 04:36:{n:02d}.123 | SUCCESS  | __main__:<module>:42 - {text}"
+    ),
+    "electron's log": lambda n, text: f"[2026-11-30 04:36:{n:02d}.123] [info]  {text}",
+    "electron's log, troubled": lambda n, text: f"[2026-11-30 04:36:{n:02d}.123] [error] {text}",
+    "a console's clock and level": lambda n, text: f"[04:36:{n:02d}] [INFO] {text}",
+    "a console's clock, padded": lambda n, text: f"04:36:{n:02d} [ INFO ] {text}",
+    "somebody's tag": lambda n, text: f"[04:36:{n:02d}.860] [comfy] {text}",
+    "somebody's pipe": lambda n, text: f"[ComfyUI stderr] {text}",
+    "pm2": lambda n, text: f"0|comfyui  | {text}",
+    "pm2, stamped": lambda n, text: f"0|comfyui  | 2026-11-30 04:36:{n:02d} +00:00: {text}",
+    "a swarm of docker's": lambda n, text: f"stack_comfy.1.x8d0k2@node1    | {text}",
+    "stern": lambda n, text: f"wan-7d9f-x2k comfyui › {text}",
+    "klog": lambda n, text: f"I1130 04:36:{n:02d}.816000       1 main.go:42] {text}",
+    "ray": lambda n, text: f"(ComfyActor pid=2211) {text}",
+    "runpod's copy": lambda n, text: f"5x7abcq2k1zzzz[info]{text}",
+    "journald, short-full": lambda n, text: f"Mon 2026-11-30 04:36:{n:02d} UTC host comfyui[2211]: {text}",
+    "journald, short-monotonic": lambda n, text: f"[{n + 9000}.123456] host comfyui[2211]: {text}",
+    "syslog": lambda n, text: f"<14>Nov 30 04:36:{n:02d} host comfyui[2211]: {text}",
+    "ts": lambda n, text: f"Nov 30 04:36:{n:02d} {text}",
+    "ts -s": lambda n, text: f"00:00:{n:02d} {text}",
+    "ts %.s": lambda n, text: f"1764477360.{n:06d} {text}",
+    "date": lambda n, text: f"Mon Nov 30 04:36:{n:02d} 2026 {text}",
+    "powershell": lambda n, text: f"11/30/2026 4:36:{n:02d} PM {text}",
+    "kaggle": lambda n, text: f"12.{n}s\t{n + 15}\t{text}",
+    "grep -n": lambda n, text: f"{n + 100}:{text}",
+    "a terminal's title": lambda n, text: f"\x1b]0;ComfyUI\x07{text}",
+    "a table's cell": lambda n, text: f"| {text}",
     "bold letters": lambda n, text: f"[INFO] **{text}",
     "an indented block": lambda n, text: f"    {text}",
     "what nobody else writes": lambda n, text: f"<<gpu-{n}/render>> {text}",
@@ -86,7 +136,10 @@ DRESSES: dict[str, Callable[[int, str], str]] = {
 UNSTAMPED = {
     "nothing", "level", "compose", "the SDK's json", "a quotation", "a quotation of a quotation",
     "bold letters", "a colour without its escape", "a colour written out", "torch's logging",
-    "an indented block", "what nobody else writes",
+    "an indented block", "what nobody else writes", "basicConfig", "basicConfig, named", "uvicorn",
+    "somebody's pipe", "pm2", "a swarm of docker's", "stern", "klog", "ray", "runpod's copy",
+    "journald, short-monotonic", "ts %.s", "powershell", "kaggle", "grep -n", "a terminal's title",
+    "a table's cell",
 }  # fmt: skip
 STAMPED = sorted(DRESSES.keys() - UNSTAMPED)
 
@@ -99,14 +152,57 @@ def test_a_line_says_the_same_in_every_dress(dress: str) -> None:
     assert len(PLAIN) == len(LINES) - 1
 
 
+@pytest.mark.parametrize(
+    "dress", sorted(DRESSES.keys() - {"what nobody else writes", "the same behind a stamp"})
+)
+def test_a_line_alone_says_in_every_dress_what_it_says_bare(dress: str) -> None:
+    alone = [facts(DRESSES[dress](1, text) + "\n") for text in [*LINES, BAR.rsplit("\r", maxsplit=1)[-1]]]
+
+    assert alone == [facts(text + "\n") for text in [*LINES, BAR.rsplit("\r", maxsplit=1)[-1]]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The console says Prompt executed in 32.10 seconds",
+        "Update: Requested to load WAN21 comes twice now",
+        "In my log: loaded partially 9700.0 9600.5 400",
+        "1. Then it says Prompt executed in 12.00 seconds, and nothing else",
+        "INFO for everybody: my card was Requested to load WAN21",
+        "- I see loaded completely; 12.42 MB loaded",
+        "(see above) and then got prompt",
+    ],
+)
+def test_what_a_person_says_of_a_log_is_no_line_of_it(text: str) -> None:
+    assert facts(f"{text}\nand so on\n") == []
+
+
+@pytest.mark.parametrize(
+    "stamp", ["", "2026-11-30T04:36:00.123Z ", "2026-11-30 04:36:00,123 - ", "04:36:00 "]
+)
+@pytest.mark.parametrize(
+    "line",
+    [
+        "  - Value not in list: unet_name: 'a.safetensors' not in []",
+        "ERROR lora diffusion_model.blocks.0.ffn.0.weight shape '[13824, 5120]' is invalid for size 1",
+        "WARNING SHAPE MISMATCH diffusion_model.patch_embedding.weight WEIGHT NOT MERGED torch.Size([1])",
+        "WARNING, memory leak with model WAN21. Please make sure it is not being referenced from somewhere.",
+        "[VideoHelperSuite] - ERROR - No valid ffmpeg found.",
+        "[h264_nvenc @ 0x55d5] OpenEncodeSessionEx failed: out of memory (10)",
+        "[MultiGPU Core Patching] text_encoder_device_patched returning device: cuda:1",
+        "[Sampling] Max allocated memory: max_memory=14.812 GB",
+        "   0.3 seconds (IMPORT FAILED): /comfyui/custom_nodes/ComfyUI-GGUF",
+        "8 cond steps",
+    ],
+)
+def test_a_line_that_begins_as_a_dress_does_keeps_its_beginning(stamp: str, line: str) -> None:
+    assert facts(f"{stamp}{line}\n") == [read_line(line)]
+
+
 LEARNED: dict[str, Callable[[int, str], str]] = {
-    "loguru": lambda n, text: f"2026-11-30 04:36:{n:02d}.123 | INFO     | comfy.server:log:42 - {text}",
-    "pm2": lambda n, text: f"0|comfyui  | 2026-11-30 04:36:{n:02d} +00:00: {text}",
-    "a swarm": lambda n, text: f"stack_comfy.1.x8d0k2@node1    | {text}",
     "syslog, RFC 5424": lambda n, text: f"<14>1 2026-11-30T04:36:{n:02d}Z host comfy 12 - - {text}",
     "a table": lambda n, text: f'"2026-11-30 04:36:{n:02d}","{text}"',
     "supervisord": lambda n, text: f"2026-11-30 04:36:{n:02d},123 DEBG 'comfyui' stderr output:\n{text}",
-    "a logger's name": lambda n, text: f"2026-11-30 04:36:{n:02d},123 INFO comfy.worker: {text}",
     "a frame": lambda n, text: f"│{text}",
 }
 
@@ -118,6 +214,16 @@ def test_what_a_machinery_of_somebodys_own_puts_before_each_line_is_learned(dres
     read = facts("\n".join(LEARNED[dress](n, text) for n, text in enumerate(lines)))
 
     assert read == facts("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    "before", ["#12>> ", "<render 3> ", "{gpu-1} ", "render-3 [04:36:00]: ", "x86|gpu=1|"]
+)
+@pytest.mark.parametrize("line", ["got prompt", "Set vram state to: NORMAL_VRAM", "Requested to load WAN21"])
+def test_of_a_machinerys_words_one_line_is_enough_to_learn_them(before: str, line: str) -> None:
+    log = f"{before}{line}\n{before}2 models unloaded.\n"
+
+    assert facts(log) == facts(f"{line}\n2 models unloaded.\n")
 
 
 @pytest.mark.parametrize("dress", STAMPED)
