@@ -31,7 +31,7 @@ from farm.store.base import (
 )
 from farm.store.follow import ends, follow
 from farm.store.roles import JobStore
-from tests.support.jobs import QUEUE, a_job, a_result, an_error
+from tests.support.jobs import QUEUE, a_job, a_result, an_error, claimed
 from tests.support.shop import LONG, Open, Shop
 from tests.support.valkey import eventually
 
@@ -216,8 +216,7 @@ def test_a_lease_that_ran_out_lets_another_worker_go_on(hasty: Shop) -> None:
     assert [(note.attempt, note.worker, note.outcome) for note in record.attempts] == [(1, "w1", "lost")]
     assert record.error is not None
     assert record.error.code == "lease_lost"
-    second = hasty.store.claim(job_id, worker="w2")
-    assert isinstance(second, Claim)
+    second = claimed(hasty.store, job_id, "w2")
     assert second.attempt == 2
 
 
@@ -266,8 +265,7 @@ def test_writes_to_an_unknown_job_are_lost(shop: Shop) -> None:
 def test_a_job_that_loses_three_workers_is_poison_with_all_evidence(hasty: Shop) -> None:
     job_id = hasty.submit()
     for number in (1, 2, 3):
-        claim = hasty.store.claim(job_id, worker=f"w{number}")
-        assert isinstance(claim, Claim)
+        claimed(hasty.store, job_id, f"w{number}")
         hasty.sweep_until(lambda: hasty.state(job_id) is not JobState.RUNNING)
 
     record = hasty.store.get(job_id)
@@ -380,8 +378,7 @@ def test_a_job_carries_the_report_of_the_attempt_that_failed_last_until_one_succ
 
     shop.store.fail(job_id, 1, an_error(), retry_in_s=0, report={"version": 1, "findings": []})
     after_failure = shop.store.get(job_id).report
-    claim = shop.store.claim(job_id, worker="w2")
-    assert isinstance(claim, Claim)
+    claim = claimed(shop.store, job_id, "w2")
     shop.store.succeed(job_id, 2, a_result(), token=claim.token)
 
     assert after_failure == {"version": 1, "findings": []}
@@ -594,8 +591,7 @@ def test_a_job_whose_message_came_first_to_a_worker_that_failed_it_is_announced_
 
 def doubtful(shop: Shop, job_id: str, worker: str, *, how: str = "ImportError in KSampler") -> JobState:
     """The job fails on a worker in a way that may be the worker's doing."""
-    claim = shop.store.claim(job_id, worker=worker)
-    assert isinstance(claim, Claim)
+    claim = claimed(shop.store, job_id, worker)
     error = an_error(ErrorKind.JOB)
     answer = shop.store.fail(job_id, claim.attempt, error, retry_in_s=0, doubt=how, token=claim.token)
     assert isinstance(answer, JobState)
@@ -612,8 +608,7 @@ def test_what_may_be_the_workers_doing_is_tried_on_another_one_and_not_counted(o
 
     assert shop.store.get(job_id).attempts_failed == 0
     assert shop.pop_all()[0] == job_id
-    claim = shop.store.claim(job_id, worker="w2")
-    assert isinstance(claim, Claim)
+    claim = claimed(shop.store, job_id, "w2")
     assert shop.store.succeed(job_id, claim.attempt, a_result()) is LeaseAnswer.OK
 
 
@@ -901,8 +896,7 @@ def test_who_listens_hears_of_the_cancel_of_a_running_job(shop: Shop) -> None:
 
 def test_an_attempt_of_the_same_number_with_another_token_may_write_nothing(shop: Shop) -> None:
     job_id = shop.submit()
-    claim = shop.store.claim(job_id, worker="w2")
-    assert isinstance(claim, Claim)
+    claim = claimed(shop.store, job_id, "w2")
     store, lost = shop.store, LeaseAnswer.LOST
 
     assert store.renew(job_id, 1, token="forgotten") is lost
@@ -919,13 +913,11 @@ def test_an_attempt_of_the_same_number_with_another_token_may_write_nothing(shop
 def test_the_record_names_the_token_that_runs_and_then_the_one_that_was_accepted(shop: Shop) -> None:
     job_id = shop.submit()
     assert shop.store.get(job_id).token is None
-    first = shop.store.claim(job_id, worker="w1")
-    assert isinstance(first, Claim)
+    first = claimed(shop.store, job_id)
     assert shop.store.get(job_id).token == first.token
     shop.store.release(job_id, 1, reason="drain", token=first.token)
     assert shop.store.get(job_id).token is None
-    second = shop.store.claim(job_id, worker="w2")
-    assert isinstance(second, Claim)
+    second = claimed(shop.store, job_id, "w2")
 
     shop.store.succeed(job_id, 2, a_result(), token=second.token)
 
@@ -934,8 +926,7 @@ def test_the_record_names_the_token_that_runs_and_then_the_one_that_was_accepted
 
 def test_the_last_word_is_answered_twice_to_whom_it_was_answered_once(shop: Shop) -> None:
     job_id = shop.submit()
-    claim = shop.store.claim(job_id, worker="w2")
-    assert isinstance(claim, Claim)
+    claim = claimed(shop.store, job_id, "w2")
 
     answers = [
         shop.store.succeed(job_id, 1, a_result(), token=t) for t in (claim.token, claim.token, "forgotten")
@@ -957,8 +948,7 @@ def test_a_failed_job_is_queued_anew_with_fresh_counters(shop: Shop) -> None:
     record = shop.store.get(job_id)
     assert (record.attempts_failed, record.error, record.finished_at) == (0, None, None)
     assert shop.pop_all() == [job_id]
-    claim = shop.store.claim(job_id, worker="w1")
-    assert isinstance(claim, Claim)
+    claim = claimed(shop.store, job_id)
     assert claim.attempt == 2  # the fencing token goes on
 
 
@@ -1624,8 +1614,7 @@ def test_a_job_on_hold_is_for_the_worker_that_has_its_files_only(shop: Shop) -> 
     assert shop.store.claim(job_id, worker="w2") is Refused.NOT_YET
     shop.store.sweep()
     assert shop.pop_all() == []
-    claim = shop.store.claim(job_id, worker="w1")
-    assert isinstance(claim, Claim)
+    claim = claimed(shop.store, job_id)
     assert claim.attempt == 2
     record = shop.store.get(job_id)
     assert record.attempts_failed == 0

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from farm.job import ErrorKind, JobState
 from farm.store.base import Claim, Refused
-from tests.support.jobs import QUEUE, a_result, an_error
+from tests.support.jobs import QUEUE, a_result, an_error, claimed
 from tests.support.shop import Shop
 from tests.support.valkey import eventually
 from worker.jobs.waiting import paused_s
@@ -14,16 +14,10 @@ from worker.jobs.waiting import paused_s
 UNKNOWN = "0" * 32
 
 
-def claimed(shop: Shop, job_id: str) -> Claim:
-    claim = shop.store.claim(job_id, worker="w1")
-    assert isinstance(claim, Claim)
-    return claim
-
-
 def test_many_jobs_are_canceled_in_one_call_and_each_state_is_told(shop: Shop) -> None:
     waiting, running, done = (shop.submit() for _ in range(3))
-    claimed(shop, running)
-    shop.store.succeed(done, claimed(shop, done).attempt, a_result())
+    claimed(shop.store, running)
+    shop.store.succeed(done, claimed(shop.store, done).attempt, a_result())
 
     states = shop.store.cancel_many([waiting, running, done, UNKNOWN], reason="not needed")
 
@@ -46,7 +40,7 @@ def test_a_paused_job_is_not_given_to_a_worker_and_a_resumed_one_goes_first(shop
     assert shop.store.resume([paused]) == {paused: JobState.QUEUED}
     assert shop.pop(QUEUE) == paused
     assert shop.store.get(paused).paused_at is None
-    claimed(shop, paused)
+    claimed(shop.store, paused)
     assert shop.store.get(other).state is JobState.QUEUED
 
 
@@ -54,7 +48,7 @@ def test_events_of_a_job_tell_how_long_it_was_paused(shop: Shop) -> None:
     job_id = shop.submit()
     shop.store.pause([job_id])
     shop.store.resume([job_id])
-    claimed(shop, job_id)
+    claimed(shop.store, job_id)
 
     _, paused, resumed, _ = shop.store.events(job_id)
 
@@ -96,7 +90,7 @@ def test_a_paused_job_still_expires(shop: Shop) -> None:
 
 def test_a_retry_that_waits_and_was_paused_waits_on_when_it_is_resumed(shop: Shop) -> None:
     job_id = shop.submit()
-    attempt = claimed(shop, job_id).attempt
+    attempt = claimed(shop.store, job_id).attempt
     shop.store.fail(job_id, attempt, an_error(ErrorKind.TRANSIENT), retry_in_s=3600)
     shop.store.pause([job_id])
     while shop.pop(QUEUE):
@@ -110,7 +104,7 @@ def test_a_retry_that_waits_and_was_paused_waits_on_when_it_is_resumed(shop: Sho
 
 def test_a_job_that_runs_or_has_ended_is_not_paused(shop: Shop) -> None:
     running, done = shop.submit(), shop.submit()
-    claimed(shop, running)
+    claimed(shop.store, running)
     shop.store.cancel(done)
 
     assert shop.store.pause([running, done]) == {running: JobState.RUNNING, done: JobState.CANCELED}
@@ -124,7 +118,7 @@ def test_a_more_urgent_job_goes_before_those_that_were_first(shop: Shop) -> None
 
     assert shop.pop(QUEUE) == late
     assert shop.store.get(late).spec.priority == 0
-    assert claimed(shop, late).spec.priority == 0
+    assert claimed(shop.store, late).spec.priority == 0
 
 
 def test_a_job_that_was_made_less_urgent_is_not_run_by_its_older_message(shop: Shop) -> None:
@@ -141,7 +135,7 @@ def test_a_job_keeps_its_new_priority_when_its_worker_gives_it_back(shop: Shop) 
     shop.store.prioritize([job_id], 2)
     while shop.pop(QUEUE):
         pass
-    attempt = claimed(shop, job_id).attempt
+    attempt = claimed(shop.store, job_id).attempt
 
     shop.store.release(job_id, attempt, reason="drain")
 
@@ -151,7 +145,7 @@ def test_a_job_keeps_its_new_priority_when_its_worker_gives_it_back(shop: Shop) 
 
 def test_a_job_that_has_ended_is_removed_with_its_key_and_one_that_has_not_stays(shop: Shop) -> None:
     done, waiting = shop.submit(idempotency_key="k", labels=("a",)), shop.submit()
-    shop.store.succeed(done, claimed(shop, done).attempt, a_result())
+    shop.store.succeed(done, claimed(shop.store, done).attempt, a_result())
 
     states = shop.store.remove([done, waiting, UNKNOWN])
 
@@ -176,7 +170,7 @@ def test_ids_are_found_by_their_beginning_whatever_state_the_jobs_are_in(shop: S
     jobs = [shop.submit() for _ in range(30)]
     shop.store.cancel_many(jobs[:10])
     for job_id in jobs[10:20]:
-        claimed(shop, job_id)
+        claimed(shop.store, job_id)
 
     for job_id in jobs:
         assert shop.store.ids_beginning(job_id[:12], limit=3) == [job_id]

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from farm.job import EventKind, JobState, new_job_id
-from farm.store.base import Claim, NewJob, StoreLimits
-from tests.support.jobs import a_job, a_result
+from farm.store.base import NewJob, StoreLimits
+from tests.support.jobs import a_job, a_result, claimed
 from tests.support.shop import LONG, Open, Shop
 
 
@@ -18,8 +18,7 @@ def alike(content: str = "c", *, reuses: str | None = None, **fields: object) ->
 def made(shop: Shop, content: str = "c") -> str:
     """A job of that content that has succeeded; its id."""
     job_id = shop.store.submit([alike(content)])[0].job_id
-    claim = shop.store.claim(job_id, worker="w1")
-    assert isinstance(claim, Claim)
+    claim = claimed(shop.store, job_id)
     shop.store.succeed(job_id, 1, a_result(job_id), token=claim.token)
     shop.pop_all()
     return job_id

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from farm.job import JobState
-from farm.store.base import Claim, StoreLimits
+from farm.store.base import StoreLimits
 from farm.store.roles import JobStore
 from farm.store.webhooks import JobEnd, Message, Webhook
 from tests.contract.test_store_reuse import alike, made
-from tests.support.jobs import a_job, a_result, an_error
+from tests.support.jobs import a_job, a_result, an_error, claimed
 from tests.support.shop import LONG, Open, Shop
 
 
@@ -32,12 +32,6 @@ def due(store: JobStore, webhook_id: str = "wh_1") -> list[Message]:
 
 def ends(store: JobStore) -> list[JobEnd]:
     return [message.end for message in due(store)]
-
-
-def claimed(shop: Shop, job_id: str) -> Claim:
-    claim = shop.store.claim(job_id, worker="w1")
-    assert isinstance(claim, Claim)
-    return claim
 
 
 def succeeds(shop: Shop) -> str:
@@ -138,7 +132,7 @@ def test_each_end_of_a_job_that_is_queued_anew_is_told_once(open_shop: Open) -> 
     shop.store.put_webhook(a_webhook())
     job_id = fails(shop)
     shop.store.retry(job_id)
-    claim = claimed(shop, job_id)
+    claim = claimed(shop.store, job_id)
 
     for _ in range(2):  # the answer to the first was lost on the way
         shop.store.succeed(job_id, claim.attempt, a_result(job_id), token=claim.token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import json
 import logging
@@ -22,7 +23,7 @@ from farm.cli.jobs.tracking import Look
 from farm.cli.jobs.views import BoardView, JsonView, LineView, View
 from farm.cli.main import run
 from farm.cli.stack.views import demo_view, news_line, stack_view
-from farm.cli.terminal.door import Door, PlainConsole
+from farm.cli.terminal.door import PlainConsole
 from farm.cli.terminal.exits import ExitCode
 from farm.client import Farm
 from farm.job import EventKind, JobEvent, JobRecord, JobState, Progress, ShownText
@@ -33,17 +34,20 @@ from farm.local.supervisor import News, PartNews
 from farm.logs import JsonFormatter, TextFormatter
 from farm.process.identity import ProcessId
 from farm.status.worker import WorkerStatus
-from farm.store.base import Claim, NewEvent, Page
+from farm.store.base import NewEvent, Page
 from farm.testing import FolderStorage, MemoryJobStore
 from pages.log_events import log_calls
 from tests.support.fleet import TEMPLATE, announce, render, wan_graph
-from tests.support.jobs import an_error
+from tests.support.jobs import an_error, claimed
 from tests.support.spoilt import ACTS, HOSTILE, STORED, spoilt
+from tests.support.terminal import MemoryDoor, a_console, text_of
 
 # What rich itself puts beside the text: colours, links, moves of its bars.
 RICH = re.compile(r"\x1b\[[\d;]*[mAKGJ]|\x1b\[\?25[lh]|\x1b\]8;[^\x1b]*\x1b\\|\r")
 # They run until they are told to end; what they say is asked of their views below.
 ENDLESS = {"up", "demo", "steward", "gateway"}
+
+coloured = functools.partial(a_console, colours="truecolor")
 
 
 class SpoiltStore(MemoryJobStore):
@@ -129,8 +133,7 @@ def bad_farm(storage: FolderStorage) -> Callable[[], Farm]:
 
 
 def _fail(store: MemoryJobStore, _storage: FolderStorage, job_id: str) -> None:
-    claim = store.claim(job_id, worker="w1")
-    assert isinstance(claim, Claim)
+    claim = claimed(store, job_id)
     store.fail(job_id, claim.attempt, an_error(), retry_in_s=None)
 
 
@@ -143,8 +146,7 @@ def _cancel(store: MemoryJobStore, _storage: FolderStorage, job_id: str) -> None
 
 
 def _run(store: MemoryJobStore, _storage: FolderStorage, job_id: str) -> None:
-    claim = store.claim(job_id, worker="w1")
-    assert isinstance(claim, Claim)
+    claim = claimed(store, job_id)
     store.report(
         job_id,
         claim.attempt,
@@ -154,17 +156,6 @@ def _run(store: MemoryJobStore, _storage: FolderStorage, job_id: str) -> None:
         ],
         progress=Progress(phase="load", fraction=0.1),
     )
-
-
-@dataclasses.dataclass(slots=True, kw_only=True)
-class MemoryDoor(Door):
-    """A terminal of strings before that farm."""
-
-    make: Callable[[], Farm]
-
-    def farm(self) -> Farm:
-        """The farm in memory."""
-        return self.make()
 
 
 def acts(shown: str) -> list[str]:
@@ -255,7 +246,7 @@ def test_a_command_shows_strange_text_as_text(
 
     for arguments in calls(tmp_path, ids)[command]:
         for terminal in (False, True):
-            out, err = (a_console(terminal=terminal) for _ in range(2))
+            out, err = (coloured(terminal=terminal) for _ in range(2))
             door = MemoryDoor(make=bad_farm, out=out, err=err, folder=tmp_path / "a\x1b]0;b\x07\n[/c]")
             code = run([command, *arguments], door=door)
 
@@ -265,19 +256,10 @@ def test_a_command_shows_strange_text_as_text(
             assert shown or command in ("retry", "watch")
 
 
-def a_console(*, terminal: bool = False) -> PlainConsole:
-    return PlainConsole(file=io.StringIO(), width=200, force_terminal=terminal, color_system="truecolor")
-
-
-def text_of(console: PlainConsole) -> str:
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
-
-
 def test_json_says_exactly_what_was_there(bad_farm: Callable[[], Farm]) -> None:
-    out = a_console()
+    out = coloured()
 
-    run(["ls", "--json"], door=MemoryDoor(make=bad_farm, out=out, err=a_console()))
+    run(["ls", "--json"], door=MemoryDoor(make=bad_farm, out=out, err=coloured()))
 
     assert {job["title"] for job in json.loads(text_of(out))} == {f"{STORED}a fox"}
 
@@ -303,7 +285,7 @@ def views() -> Iterator[tuple[str, RenderableType]]:
 
 @pytest.mark.parametrize(("name", "shown"), list(views()))
 def test_a_view_shows_strange_text_as_text(name: str, shown: RenderableType) -> None:
-    console = a_console(terminal=True)
+    console = coloured(terminal=True)
 
     console.print(shown)
 
@@ -313,7 +295,7 @@ def test_a_view_shows_strange_text_as_text(name: str, shown: RenderableType) -> 
 
 def test_the_demo_shows_strange_text_as_text(bad_farm: Callable[[], Farm]) -> None:
     job = next(job for job in bad_farm().list() if job.record.result is not None)
-    console = a_console(terminal=True)
+    console = coloured(terminal=True)
 
     console.print(demo_view(job.result(), [Path(HOSTILE.replace("\0", ""))] * 2))
 
@@ -337,7 +319,7 @@ def test_what_happens_to_a_job_is_one_line_of_text(
     if kind is EventKind.PROGRESS:
         data = {"phase": HOSTILE, "fraction": "0.5"}
     event = JobEvent(event_id="1", job_id=job.job_id, at=job.submitted_at, kind=kind, data=data)
-    console = a_console(terminal=make is BoardView)
+    console = coloured(terminal=make is BoardView)
 
     with make(console) as view:
         look = Look(running=[job], following=[job], held=[job], counts={JobState.RUNNING: 2}, held_count=1)

@@ -16,11 +16,11 @@ from farm.broker import CeleryNotifier, make_app
 from farm.check.services import judge_redis
 from farm.job import JobState
 from farm.settings.redis import RedisSettings
-from farm.store.base import Claim, LeaseAnswer, StoreLimits
+from farm.store.base import LeaseAnswer, StoreLimits
 from farm.store.redis.safety import Durability
 from farm.store.redis.server import check_server, doubts
 from farm.store.redis.store import RedisJobStore, connect
-from tests.support.jobs import QUEUE, a_job, a_result
+from tests.support.jobs import QUEUE, a_job, a_result, claimed
 from tests.support.valkey import ValkeyServer, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -76,8 +76,7 @@ def test_a_job_goes_its_way_without_a_command(commands: tuple[str, ...], start_v
     job_id = store.submit([a_job()])[0].job_id
     with make_app(RedisSettings.read(url=server.url)).connection_for_read() as connection:
         message: Any = connection.default_channel.basic_get(QUEUE)  # type: ignore[attr-defined]
-    claim = store.claim(job_id, worker="w1")
-    assert isinstance(claim, Claim)
+    claim = claimed(store, job_id)
     done = store.succeed(job_id, 1, a_result(), token=claim.token)
 
     assert message.headers["id"] == job_id

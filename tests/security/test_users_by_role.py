@@ -29,7 +29,7 @@ from farm.store.redis.store import RedisJobStore, connect
 from farm.upkeep.steward import Steward
 from farm.upkeep.webhooks import add_webhook, rotate_secret
 from tests.security.test_orders_by_message import A_WORKER
-from tests.support.jobs import QUEUE, a_job, a_result, an_error
+from tests.support.jobs import QUEUE, a_job, a_result, an_error, claimed
 from tests.support.valkey import ValkeyServer, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -163,8 +163,7 @@ def test_who_submits_can_do_all_that_farm_offers(
         assert store.ping()["append_fsync"] == "everysec"
         first, second, third = store.submit([a_job(labels=["a"]), a_job(idempotency_key="k"), a_job()])
         worker = opened(server, "worker")
-        claim = worker.claim(third.job_id, worker="w1")
-        assert isinstance(claim, Claim)
+        claimed(worker, third.job_id)
 
         assert store.cancel(first.job_id, reason="no more") is JobState.CANCELED
         store.cancel(third.job_id)
@@ -248,9 +247,7 @@ def test_a_worker_can_do_its_work_with_its_steward(
         store.fail(failed, 1, an_error(), retry_in_s=0.0, token=other.token)
         tokens = {}
         for job_id in (given_back, held, stopped):
-            claimed = store.claim(job_id, worker="w1")
-            assert isinstance(claimed, Claim)
-            tokens[job_id] = claimed.token
+            tokens[job_id] = claimed(store, job_id).token
         store.report(given_back, 1, [], token=tokens[given_back])
         store.release(given_back, 1, reason="drained", token=tokens[given_back])
         store.put_on_hold(held, 1, an_error(), hold_s=60.0, token=tokens[held])

@@ -23,9 +23,10 @@ from farm.fleet.model_lists import models_name
 from farm.fleet.preflight import definitions_name
 from farm.job import Artifact, EventKind, JobResult, VideoFacts
 from farm.status.worker import WorkerStatus
-from farm.store.base import Claim, NewEvent
+from farm.store.base import NewEvent
 from farm.store.roles import StatusStore
 from farm.testing import FolderStorage, MemoryJobStore
+from tests.support.jobs import claimed
 
 TEMPLATE = "wan22-t2v-a14b"
 V0_12_1 = Generation.named("0.12.1")
@@ -100,8 +101,7 @@ def render(
     preview: bytes | None = None,
 ) -> None:
     """Do what a worker does for a job: claim it, show a preview, store two files of one name, commit."""
-    claim = store.claim(job_id, worker="w1")
-    assert isinstance(claim, Claim)
+    claim = claimed(store, job_id)
     prefix = storage.keys.attempt_prefix(job_id, claim.token)
     if preview is not None:
         shown = {"node_id": "57", "media_type": "image/png", "image": base64.b64encode(preview).decode()}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from farm.job import Artifact, ErrorKind, JobError, JobResult, make_spec, new_job_id
-from farm.store.base import NewJob
+from farm.store.base import Claim, NewJob
+from farm.store.roles import AttemptStore
 
 QUEUE = "render.24"
 TOKEN, OTHER = "5e" * 16, "a7" * 16  # of two claims
@@ -18,6 +19,13 @@ def a_job(
     """A small job; `fields` are those of its spec."""
     spec = make_spec({"graph": GRAPH, **fields})
     return NewJob(job_id=job_id or new_job_id(), spec=spec, queue=queue, parked=parked)
+
+
+def claimed(store: AttemptStore, job_id: str, worker: str = "w1") -> Claim:
+    """The claim of a job that a worker must get."""
+    claim = store.claim(job_id, worker=worker)
+    assert isinstance(claim, Claim), claim
+    return claim
 
 
 def a_result(name: str = "clip") -> JobResult:

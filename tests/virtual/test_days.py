@@ -16,13 +16,13 @@ import redis
 
 from farm.job import ErrorKind, JobState, queue_for
 from farm.status.worker import WorkerStatus
-from farm.store.base import Claim, StoreLimits
+from farm.store.base import StoreLimits
 from farm.store.redis.link import RedisLink
 from farm.store.redis.lua import _digest, _text
 from farm.store.redis.store import RedisJobStore
 from farm.upkeep.steward import Steward
 from tests.chaos.checker import Breach
-from tests.support.jobs import a_job, an_error
+from tests.support.jobs import a_job, an_error, claimed
 from tests.virtual.fleet import NOTIFIER
 from tests.virtual.loop import Loop, Process
 from tests.virtual.plan import SEAMS, Durability, Fault, Plan, make_plan
@@ -258,8 +258,7 @@ def test_time_in_which_redis_was_away_is_no_workers_absence(
     def judged() -> object:
         job = a_job(queue=queue_for(24))
         store.submit([job])
-        claim = store.claim(job.job_id, worker="w1")
-        assert isinstance(claim, Claim)
+        claim = claimed(store, job.job_id)
         error = an_error(ErrorKind.JOB)
         return store.fail(job.job_id, 1, error, retry_in_s=0.0, doubt="how", token=claim.token)
 

@@ -13,13 +13,13 @@ import pytest
 from farm.errors import JobNotFound, NotDurable, StoreMisconfigured, StoreUnavailable
 from farm.job import JobState
 from farm.settings.redis import RedisSettings
-from farm.store.base import Claim, LeaseAnswer, StoreLimits
+from farm.store.base import LeaseAnswer, StoreLimits
 from farm.store.redis.safety import Durability
 from farm.store.redis.server import check_server
 from farm.store.redis.store import RedisJobStore, connect
 from farm.testing import PlainNotifier
 from tests.chaos.nodes import Disk
-from tests.support.jobs import a_job, a_result
+from tests.support.jobs import a_job, a_result, claimed
 from tests.support.power import PoweredValkey, can_lose_power
 from tests.support.valkey import ValkeyServer, eventually
 
@@ -100,8 +100,7 @@ def test_under_everysec_what_waited_for_the_file_outlives_a_power_cut(
     # The power goes at whatever moment of the server's second the answer comes.
     for count in range(1, 3):
         one, *_ = [each.job_id for each in store.submit([a_job() for _ in range(50)])]
-        claim = store.claim(one, worker="w1")
-        assert isinstance(claim, Claim)
+        claim = claimed(store, one)
         # Nothing is written afterwards that could bring it to the disk by chance.
         assert store.succeed(one, claim.attempt, a_result(), token=claim.token) is LeaseAnswer.OK
         server.lose_power()

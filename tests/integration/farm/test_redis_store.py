@@ -30,7 +30,7 @@ from farm.store.redis.store import RedisJobStore, connect
 from farm.testing import PlainNotifier
 from farm.testing.storage import FolderStorage
 from tests.support.fleet import PICTURE
-from tests.support.jobs import QUEUE, a_job, a_result, an_error
+from tests.support.jobs import QUEUE, a_job, a_result, an_error, claimed
 from tests.support.valkey import ValkeyServer, eventually, free_port
 
 StartValkey = Callable[..., ValkeyServer]
@@ -97,8 +97,7 @@ def test_an_ended_job_keeps_within_its_memory_with_key_events_and_result(
         store.submit([replace(job, spec=replace(job.spec, idempotency_key=job.job_id)) for job in jobs])
         client.delete(PlainNotifier("{farm}:q:").list_key(QUEUE, jobs[0].spec.priority))
         for job in jobs:
-            claim = store.claim(job.job_id, worker="gpu-0")
-            assert isinstance(claim, Claim)
+            claimed(store, job.job_id, "gpu-0")
             store.report(job.job_id, 1, progress)
             store.succeed(job.job_id, 1, a_result())
 
@@ -554,8 +553,7 @@ def test_one_worker_whose_status_is_damaged_stops_nobody_and_is_told(
     farm = Farm(store=store, storage=FolderStorage(Path("unused")))
 
     job = farm.submit(PICTURE)
-    claim = store.claim(job.job_id, worker="well")
-    assert isinstance(claim, Claim)
+    claim = claimed(store, job.job_id, "well")
     store.fail(job.job_id, claim.attempt, an_error(ErrorKind.UNSUITABLE), retry_in_s=0)
     store.sweep()
 

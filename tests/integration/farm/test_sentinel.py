@@ -16,7 +16,7 @@ from farm.settings.redis import RedisSettings
 from farm.store.base import Claim, LeaseAnswer, StoreLimits
 from farm.store.redis.store import RedisJobStore, connect
 from farm.testing import PlainNotifier
-from tests.support.jobs import a_job, a_result
+from tests.support.jobs import a_job, a_result, claimed
 from tests.support.sentinel import Watched
 from tests.support.valkey import eventually, free_port
 
@@ -34,8 +34,7 @@ def test_no_accepted_job_is_lost_when_the_primary_dies_and_a_replica_had_to_have
     watched = start_watched(sentinels=3)
     producer, worker = open_store(watched.url, replicas=1), open_store(watched.url)
     running = producer.submit([a_job()])[0].job_id
-    claim = worker.claim(running, worker="w1")
-    assert isinstance(claim, Claim)
+    claim = claimed(worker, running)
     accepted: list[str] = []
     stop = threading.Event()
 
@@ -88,8 +87,7 @@ def test_an_attempt_whose_claim_was_lost_in_the_fail_over_cannot_write_over_the_
     eventually(lambda: on_replica._command("EXISTS", on_replica.keys.job(job_id)))
     # As if the link to the replica had broken just before the claim.
     on_replica._command("REPLICAOF", "127.0.0.1", "1")
-    lost = store.claim(job_id, worker="w1")
-    assert isinstance(lost, Claim)
+    lost = claimed(store, job_id)
 
     watched.primary.kill()
     on_replica._command("REPLICAOF", "NO", "ONE")

@@ -15,7 +15,7 @@ from farm.settings.redis import RedisSettings
 from farm.store.base import Claim, LeaseAnswer, NewEvent, Refused, StoreLimits
 from farm.store.redis.store import RedisJobStore, connect
 from farm.testing import PlainNotifier
-from tests.support.jobs import QUEUE, a_job, a_result, an_error
+from tests.support.jobs import QUEUE, a_job, a_result, an_error, claimed
 
 # Written by the farm as it was when records had no more than schema 1 began with.
 PAST = Path(__file__).parents[2] / "data" / "store" / "schema_1.json"
@@ -110,8 +110,7 @@ def test_fields_that_only_a_newer_farm_knows_are_kept_and_passed_over(store: Red
     job_id = plain_job(store)
     newer(store, job_id, schema=1)
 
-    claim = store.claim(job_id, worker="w1")
-    assert isinstance(claim, Claim)
+    claimed(store, job_id)
     assert store.fail(job_id, 1, an_error(), retry_in_s=0, queue="render.48") is JobState.QUEUED
     assert isinstance(store.claim(job_id, worker="w2"), Claim)
     store._command("XADD", store.keys.events(job_id), "*", "k", "hologram", "d", '{"depth":3}')

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import io
 import json
 import os
 import threading
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,6 @@ from bench.doctor import CORPUS
 from comfy.doctor.diagnose import diagnose
 from comfy.doctor.words import to_json
 from farm.cli.commands import COMMANDS
-from farm.cli.main import run
-from farm.cli.terminal.door import Door, PlainConsole
 from farm.cli.terminal.exits import ExitCode
 from farm.client import Farm
 from farm.errors import BucketNotFound, FarmError, StorageDenied, StorageUnavailable, StoreUnavailable
@@ -32,45 +29,11 @@ from farm.testing import FolderStorage, MemoryJobStore
 from tests.support.clips import PNG_HEAD
 from tests.support.fleet import PICTURE, TEMPLATE, announce, changed, render, wan_graph
 from tests.support.jobs import a_result, an_error
+from tests.support.terminal import Ended, say
 from tests.support.valkey import free_port
 
 WORKFLOW = {"nodes": [{"id": 4, "type": "SomebodysNode", "widgets_values": [1]}], "links": [], "version": 0.4}
 CLIP = ("--template", TEMPLATE, "-p", "prompt=a fox")
-
-
-@dataclass(kw_only=True)
-class Ended:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """Its output as one JSON document."""
-        return json.loads(self.out)
-
-
-@dataclass(slots=True, kw_only=True)
-class MemoryDoor(Door):
-    """A terminal of strings, and a farm in memory."""
-
-    make: Callable[[], Farm]
-    width: int = 200
-    out: PlainConsole = field(init=False)
-    err: PlainConsole = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.out = PlainConsole(file=io.StringIO(), width=self.width)
-        self.err = PlainConsole(file=io.StringIO(), width=self.width)
-
-    def farm(self) -> Farm:
-        return self.make()
-
-    def text(self, console: PlainConsole) -> str:
-        assert isinstance(console.file, io.StringIO)
-        return console.file.getvalue()
 
 
 @dataclass(kw_only=True)
@@ -81,9 +44,7 @@ class Cli:
     storage: FolderStorage
 
     def __call__(self, *arguments: str, make: Callable[[], Farm] | None = None) -> Ended:
-        door = MemoryDoor(make=make or (lambda: Farm(store=self.store, storage=self.storage)))
-        code = run(arguments, door=door)
-        return Ended(code=code, out=door.text(door.out), err=door.text(door.err))
+        return say(make or (lambda: Farm(store=self.store, storage=self.storage)), *arguments)
 
     def submit(self, *arguments: str) -> str:
         """Queue a clip; its id."""

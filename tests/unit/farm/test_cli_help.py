@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import shlex
 
@@ -11,7 +10,8 @@ import pytest
 from farm.cli.commands import COMMANDS, whole
 from farm.cli.examples import EXAMPLES
 from farm.cli.main import run
-from farm.cli.terminal.door import Door, PlainConsole
+from farm.cli.terminal.door import Door
+from tests.support.terminal import a_console
 
 SERVE = {"steward", "metrics", "gateway"}  # run until they are told to end
 
@@ -26,7 +26,7 @@ def typed(example: str) -> list[str]:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_a_command_shows_how_it_is_typed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    door = Door(out=PlainConsole(file=io.StringIO()), err=PlainConsole(file=io.StringIO()))
+    door = Door(out=a_console(), err=a_console())
 
     assert run([name, "--help"], door=door) == 0
 

@@ -2,51 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from farm.cli.main import run
-from farm.cli.terminal.door import Door, PlainConsole
 from farm.cli.terminal.exits import ExitCode
 from farm.client import Farm
 from farm.settings.redis import RedisSettings
 from farm.testing import FolderStorage, MemoryJobStore
 from tests.support.fleet import announce, changed, wan_graph
 from tests.support.sites import wrapper_graph
+from tests.support.terminal import say
 from tests.support.valkey import free_port
-
-
-@dataclass(kw_only=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@dataclass(slots=True, kw_only=True)
-class MemoryDoor(Door):
-    make: Callable[[], Farm]
-
-    def farm(self) -> Farm:
-        return self.make()
-
-
-def say(make: Callable[[], Farm], *arguments: object) -> Ended:
-    consoles = [PlainConsole(file=io.StringIO(), width=250) for _ in range(2)]
-    door = MemoryDoor(make=make, out=consoles[0], err=consoles[1])
-    code = run([str(argument) for argument in arguments], door=door)
-    out, err = (console.file.getvalue() for console in consoles)  # type: ignore[attr-defined]
-    return Ended(code=code, out=out, err=err)
 
 
 @pytest.fixture

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pytest
 
-from farm.cli.terminal.door import PlainConsole
 from farm.cli.terminal.opening import opener, say_link
+from tests.support.terminal import a_console, text_of
 
 URL = "http://127.0.0.1:9000/farm/jobs/0123456789abcdef/clip.mp4?X-Amz-Signature=" + "f" * 64
 
 
 def test_a_terminal_gets_a_link_that_is_neither_wrapped_nor_cut() -> None:
-    console = PlainConsole(file=io.StringIO(), force_terminal=True, width=40)
+    console = a_console(terminal=True, width=40)
 
     say_link(console, "link", URL)
 
-    assert isinstance(console.file, io.StringIO)
-    said = console.file.getvalue()
+    said = text_of(console)
     assert said.count("\n") == 1
     assert f";{URL}\x1b\\" in said  # where a click leads to
     assert f"{URL}\x1b]8;;\x1b\\" in said  # what is shown
 
 
 def test_a_file_gets_the_address_alone() -> None:
-    console = PlainConsole(file=io.StringIO(), width=40)
+    console = a_console(width=40)
 
     say_link(console, "link", URL)
 
-    assert isinstance(console.file, io.StringIO)
-    assert console.file.getvalue() == f"link: {URL}\n"
+    assert text_of(console) == f"link: {URL}\n"
 
 
 @pytest.mark.parametrize(

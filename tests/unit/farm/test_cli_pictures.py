@@ -13,12 +13,12 @@ from PIL import Image
 from farm.cli.jobs.tracking import Tracker
 from farm.cli.jobs.views import BoardView
 from farm.cli.jobs.watching import watch_jobs
-from farm.cli.terminal.door import PlainConsole
 from farm.cli.terminal.pictures import ROWS, Way, drawn, way_of
 from farm.job import EventKind, JobEvent, Progress
 from farm.store.base import NewEvent
 from farm.testing import MemoryJobStore
 from tests.support.jobs import a_job, a_result
+from tests.support.terminal import a_console, text_of
 
 # All that may stand in a picture of each way: its frame, numbers, and base64 or sixels.
 FORM = {
@@ -68,8 +68,7 @@ def test_what_is_no_picture_draws_nothing(way: Way, sent: bytes) -> None:
 
 
 def test_the_board_has_the_picture_of_a_job_while_it_runs(store: MemoryJobStore) -> None:
-    terminal = PlainConsole(file=io.StringIO(), force_terminal=True, width=120, height=40, color_system=None)
-    assert isinstance(terminal.file, io.StringIO)
+    terminal = a_console(terminal=True, width=120, colours=None)
     job_id = store.submit([a_job()])[0].job_id
     store.claim(job_id, worker="w1")
     data = {"image": base64.b64encode(a_picture()).decode(), "media_type": "image/jpeg", "node_id": "57"}
@@ -79,10 +78,10 @@ def test_the_board_has_the_picture_of_a_job_while_it_runs(store: MemoryJobStore)
     with BoardView(terminal, Way.KITTY) as view:
         view.event(shown)
         view.show(tracker.look(), [])
-        running = terminal.file.getvalue()
+        running = text_of(terminal)
         store.succeed(job_id, 1, a_result())
         view.show(tracker.look(), [])
-        ended = terminal.file.getvalue()[len(running) :]
+        ended = text_of(terminal)[len(running) :]
 
     assert running.count("\x1b_Ga=T") == 1
     assert f"\x1b[{ROWS}A" in running
@@ -99,9 +98,8 @@ def test_a_watch_reads_previews_only_for_a_terminal_that_shows_them(
     sent = [NewEvent(kind=EventKind.PREVIEW, data=data)]
     store.report(job_id, 1, sent, progress=Progress(phase="vae", fraction=0.5))
     monkeypatch.setattr("farm.cli.jobs.watching.time.sleep", lambda _: store.succeed(job_id, 1, a_result()))
-    terminal = PlainConsole(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
-    assert isinstance(terminal.file, io.StringIO)
+    terminal = a_console(terminal=True, width=120, colours=None)
 
     watch_jobs(store, [job_id], BoardView(terminal, None))
 
-    assert "\x1b_G" not in terminal.file.getvalue()
+    assert "\x1b_G" not in text_of(terminal)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import io
-
 import pytest
 
 from farm.cli.jobs.tracking import Look, Tracker
@@ -11,18 +9,13 @@ from farm.cli.terminal.door import PlainConsole
 from farm.job import Progress
 from farm.testing import MemoryJobStore
 from tests.support.jobs import a_job, a_result, an_error
+from tests.support.terminal import a_console, text_of
 
 
 @pytest.fixture
 def terminal() -> PlainConsole:
     """A terminal whose picture can be read."""
-    return PlainConsole(file=io.StringIO(), force_terminal=True, width=160, color_system=None)
-
-
-def shown(terminal: PlainConsole) -> str:
-    """All that was ever drawn."""
-    assert isinstance(terminal.file, io.StringIO)
-    return terminal.file.getvalue()
+    return a_console(terminal=True, width=160, colours=None)
 
 
 def look_at(store: MemoryJobStore, *job_ids: str) -> Look:
@@ -33,7 +26,7 @@ def look_at(store: MemoryJobStore, *job_ids: str) -> Look:
 def drawn(terminal: PlainConsole, look: Look) -> str:
     """The board of these jobs."""
     terminal.print(board(look, height=20))
-    return shown(terminal)
+    return text_of(terminal)
 
 
 def a_running_job(store: MemoryJobStore, progress: Progress, title: str = "Fox") -> str:
@@ -93,7 +86,7 @@ def test_a_board_is_no_higher_than_the_screen(terminal: PlainConsole, store: Mem
 
     terminal.print(board(look_at(store, *(job.job_id for job in jobs)), height=5))
 
-    assert len(shown(terminal).splitlines()) == 4
+    assert len(text_of(terminal).splitlines()) == 4
 
 
 def test_who_ended_well_among_many_leaves_no_line_and_who_did_not_says_why(
@@ -109,9 +102,9 @@ def test_who_ended_well_among_many_leaves_no_line_and_who_did_not_says_why(
         view.show(look_at(store, *ids), [store.get(job_id) for job_id in ids[:2]])
         view.finish(look_at(store, *ids))
 
-    assert "failed: no [luck]" in shown(terminal)
-    assert ids[0][:8] not in shown(terminal)
-    assert "2 of 30 done · 0 running · 28 waiting · 1 failed" in shown(terminal)
+    assert "failed: no [luck]" in text_of(terminal)
+    assert ids[0][:8] not in text_of(terminal)
+    assert "2 of 30 done · 0 running · 28 waiting · 1 failed" in text_of(terminal)
 
 
 @pytest.mark.parametrize(

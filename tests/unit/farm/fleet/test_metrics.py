@@ -15,9 +15,9 @@ from farm.errors import StoreUnavailable
 from farm.fleet.metrics import FARM, WORKERS, FleetCollector
 from farm.job import JobResult
 from farm.status.worker import WorkerStatus
-from farm.store.base import Claim, StoreLimits
+from farm.store.base import StoreLimits
 from farm.testing import MemoryJobStore
-from tests.support.jobs import a_job, a_result, an_error
+from tests.support.jobs import a_job, a_result, an_error, claimed
 
 A_STATUS: Mapping[str, Any] = {
     "name": "gpu0@rack",
@@ -89,8 +89,7 @@ def test_jobs_queues_and_waits_are_told() -> None:
 
 def ended(store: MemoryJobStore, result: JobResult | None) -> None:
     job_id = store.submit([a_job()])[0].job_id
-    claim = store.claim(job_id, worker="w1")
-    assert isinstance(claim, Claim)
+    claim = claimed(store, job_id)
     if result is not None:
         store.succeed(job_id, claim.attempt, result)
     else:

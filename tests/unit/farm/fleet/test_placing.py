@@ -11,7 +11,7 @@ from farm.job import JobSpec, JobState
 from farm.store.base import Claim
 from farm.testing import MemoryJobStore
 from tests.support.fleet import announce, wan_graph
-from tests.support.jobs import an_error
+from tests.support.jobs import an_error, claimed
 
 VAE = "wan_2.1_vae.safetensors"
 
@@ -125,8 +125,7 @@ def test_a_waiting_job_names_who_could_take_it_and_what_others_lack(
 def test_a_free_worker_that_failed_the_job_is_told_apart(farm: Farm, store: MemoryJobStore) -> None:
     announce(store, "gpu0@failed", vram_gib=80)
     job = farm.submit(wan_graph())
-    claim = store.claim(job.job_id, worker="gpu0@failed")
-    assert isinstance(claim, Claim)
+    claim = claimed(store, job.job_id, "gpu0@failed")
     store.fail(job.job_id, claim.attempt, an_error(), retry_in_s=0.0, token=claim.token)
 
     (line,) = farm.why_waiting(job.job_id)

@@ -16,7 +16,7 @@ from farm.status.not_fetching import NotFetching
 from farm.store.base import Claim
 from farm.store.codec import spec_digests
 from farm.testing import MemoryJobStore
-from tests.support.jobs import OTHER, a_job, a_result, an_error
+from tests.support.jobs import OTHER, a_job, a_result, an_error, claimed
 from worker.fetching.gate import Gate
 from worker.results.publish import LocalOutput
 from worker.results.rendered import Rendered
@@ -47,9 +47,7 @@ def store() -> MemoryJobStore:
 @pytest.fixture
 def claim(store: MemoryJobStore) -> Claim:
     job_id = store.submit([a_job()])[0].job_id
-    claim = store.claim(job_id, worker="w1")
-    assert isinstance(claim, Claim)
-    return claim
+    return claimed(store, job_id)
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 
 from farm.job import JobState, Progress
 from farm.status.not_fetching import NotFetching
-from farm.store.base import Claim, Drain
+from farm.store.base import Drain
 from farm.testing import MemoryJobStore
-from tests.support.jobs import QUEUE, a_job
+from tests.support.jobs import QUEUE, a_job, claimed
 from tests.support.valkey import eventually
 from worker.fetching.gate import Gate
 from worker.jobs.at_work import AtWork
@@ -47,8 +47,7 @@ class Desk:
     def take(self) -> Lease:
         (job,) = self.store.submit([a_job()])
         assert self.store.pop_notification(QUEUE, 5) == job.job_id
-        claim = self.store.claim(job.job_id, worker="gpu0@rack")
-        assert isinstance(claim, Claim)
+        claim = claimed(self.store, job.job_id, "gpu0@rack")
         return self._held.enter_context(self.keeper.hold(claim))
 
     def so_far(self, lease: Lease, *, fraction: float, eta_s: float) -> None:

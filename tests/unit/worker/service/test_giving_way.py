@@ -11,10 +11,9 @@ from farm.errors import StoreUnavailable
 from farm.job import JobState, Progress
 from farm.status.not_fetching import NotFetching
 from farm.status.worker import WorkerStatus
-from farm.store.base import Claim
 from farm.testing import MemoryJobStore
 from tests.support.clock import Clock
-from tests.support.jobs import a_job, an_error
+from tests.support.jobs import a_job, an_error, claimed
 from worker.service.giving_way import GivingWay
 
 AT_MOST_S = 1.0 + 2.0 + 1.0  # until it is announced, until the steward looks, until it is claimed
@@ -32,8 +31,7 @@ def store() -> MemoryJobStore:
 
 def a_failed_job(store: MemoryJobStore, worker: str = "mine") -> str:
     (job,) = store.submit([a_job(requirements={"vram_gib": 24})])
-    claim = store.claim(job.job_id, worker=worker)
-    assert isinstance(claim, Claim)
+    claim = claimed(store, job.job_id, worker)
     store.fail(job.job_id, claim.attempt, an_error(), retry_in_s=0.0, token=claim.token)
     return job.job_id
 
