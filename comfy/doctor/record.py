@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -77,13 +77,12 @@ class Lines:
 
     def add(self, entry: LogEntry) -> None:
         """Keep an entry; of very many that say the same, only the first."""
-        kind = entry.kind
+        kind, counts, entries = entry.kind, self.counts, self.entries
         if kind is None:
             return
-        number = self.counts[kind] = self.counts.get(kind, 0) + 1
-        kept = number <= _OF_ONE_KIND or kind in _TELL_TIME
-        if kept and len(self.entries) < _MOST_ENTRIES:
-            self.entries.append(entry)
+        counts[kind] = number = counts.get(kind, 0) + 1
+        if len(entries) < _MOST_ENTRIES and (number <= _OF_ONE_KIND or kind in _TELL_TIME):
+            entries.append(entry)
 
     def of(self, kind: type[Kind]) -> Iterator[tuple[LogEntry, Kind]]:
         """The entries of a kind, the first of very many."""
@@ -139,10 +138,8 @@ class Record:
 def read_record(log: LogStream) -> Record:
     """Read a log to its end."""
     reader = _Reader()
-    for entry in log:
-        reader.take(entry)
     record = reader.record
-    reader.end()
+    reader.read(log)
     record.lines, record.known, record.stamped = log.lines, log.known, log.stamped
     return record
 
@@ -155,32 +152,22 @@ class _Reader:
         self._runs_of_server = 0
         self._told_before = Lines()  # of the same start, before its first line was told once more
         self._report: list[tuple[LogEntry, ReportFact]] = []
+        self._takes: Mapping[type[LogFact] | None, Callable[[LogEntry], None]] = {
+            None: self._unknown,
+            **dict.fromkeys(_STARTS, self._start),
+            PromptQueuedFact: self._queue,
+            ComplaintFact: self.record.refused.add,  # another prompt may run meanwhile
+            ReportFact: self._note_report,
+            PromptRefusedFact: self._refuse,
+            PromptDoneFact: self._finish,
+            HandlerFact: self.record.outside.add,
+        }
 
-    def take(self, entry: LogEntry) -> None:
-        kind = entry.kind
-        if kind is None:
-            self._unknown(entry)
-        elif kind in _STARTS and self._is_start(entry):
-            self._server_starts(entry)
-        elif kind is PromptQueuedFact:
-            self._waiting.append(entry)
-            if self._run is None:
-                self._begin(entry)
-        elif kind is ComplaintFact:
-            self.record.refused.add(entry)  # another prompt may run meanwhile
-        elif kind is ReportFact:
-            if isinstance(entry.fact, ReportFact):
-                self._report.append((entry, entry.fact))
-        elif kind is PromptRefusedFact:
-            self.record.refused.add(entry)
-            self._refuse(entry)
-        elif kind is PromptDoneFact:
-            self._finish(entry)
-        else:
-            self._keep(entry, kind)
-
-    def end(self) -> None:
-        """The log is over."""
+    def read(self, log: Iterable[LogEntry]) -> None:
+        """A whole log."""
+        takes, keep = self._takes, self._keep
+        for entry in log:
+            takes.get(entry.kind, keep)(entry)
         if not self.record.all_runs and self._fragment():
             self._begin(None)
         if self._run is not None and (self._run.entries or self._run.queued is not None):
@@ -216,11 +203,26 @@ class _Reader:
             return []
         return [entry for entry in self.record.server.entries if entry.kind in _OF_A_FRAGMENT]
 
-    def _is_start(self, entry: LogEntry) -> bool:
-        """Whether a new server begins: of a start's lines the first one that we know."""
-        if self._run is not None or self._runs_of_server or not self.record.starts:
-            return True
-        return entry.kind in self.record.server.counts
+    def _queue(self, entry: LogEntry) -> None:
+        self._waiting.append(entry)
+        if self._run is None:
+            self._begin(entry)
+
+    def _note_report(self, entry: LogEntry) -> None:
+        if isinstance(entry.fact, ReportFact):
+            self._report.append((entry, entry.fact))
+
+    def _start(self, entry: LogEntry) -> None:
+        """Of a start's lines the first one that we know tells that a new server begins."""
+        if (
+            self._run is not None
+            or self._runs_of_server
+            or not self.record.starts
+            or entry.kind in self.record.server.counts
+        ):
+            self._server_starts(entry)
+        else:
+            self._keep(entry)
 
     def _server_starts(self, entry: LogEntry) -> None:
         if self._run is not None:
@@ -252,6 +254,7 @@ class _Reader:
             self._run.add(each)
 
     def _refuse(self, entry: LogEntry) -> None:
+        self.record.refused.add(entry)
         # It was the last to come; if it is the one that seems to run, it never did.
         if self._waiting:
             self._waiting.pop()
@@ -275,11 +278,8 @@ class _Reader:
             self.record.runs.append(self._run)
         self._run = None
 
-    def _keep(self, entry: LogEntry, kind: type[LogFact]) -> None:
-        if kind is HandlerFact:
-            self.record.outside.add(entry)
-            return
-        if self._run is None and kind in _ACTIVITY and not _is_other_bar(entry):
+    def _keep(self, entry: LogEntry) -> None:
+        if self._run is None and entry.kind in _ACTIVITY and not _is_other_bar(entry):
             self._begin(entry)
         if self._run is not None:
             self._run.add(entry)

@@ -1,6 +1,7 @@
 """A log of any size, from anywhere, as the facts in it: in one pass, in constant memory, never an error.
 
-What costs is done to lines that say something: the others are passed over by one search in a MiB of them.
+What costs is done once for all lines that are alike but for their digits. Most of these shapes say nothing:
+one search in all that are new tells which may.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import compress, count, filterfalse, repeat
 from typing import IO, Final
 
 from comfy.log.entry import LogEntry, Sight
@@ -26,18 +28,20 @@ from comfy.log.lines import GRAVE, HEAD, HEADS, is_bar, is_begun, is_unknown_tro
 from comfy.log.node_forms import SYSTEM_WORDS
 from comfy.log.text import LogLevel, PlainLine, plain_lines
 
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 1 << 18
 _LONGEST: Final = 1 << 16  # of a line; the rest of a longer one is left out
 _LEAST_SAMPLED: Final = 1 << 16  # bytes; in a smaller block every line may as well be looked at
 _SAMPLES: Final = 16
 _LONGEST_SHAPE: Final = 1000  # bytes; a longer line is looked at each time, and only its facts are kept
 _MOST_SHAPES: Final = 4096
 _MOST_CUTS: Final = 3
-_CUT_WITHIN: Final = 600  # bytes: three lines of a wide window
+_LONGEST_CUT: Final = 200  # bytes: a line of a wide window
 _LINES_LEARNED_FROM: Final = 100_000
 _MOST_LEARNED: Final = 8
 _MODULES_READ: Final = 100
 _MODULE_HEAD: Final = b"low"
+# Of a line whose shape says nothing of it, such as one in JSON, or is not known yet.
+_UNKNOWN: Final = (Sight(slice(0), None, None, None, None),)
 
 _TROUBLE: Final = frozenset(level for level in LogLevel if level.is_trouble)
 _HEADS: Final = frozenset(head.encode() for head in HEADS) | {words[:HEAD].encode() for words in GRAVE}
@@ -57,41 +61,22 @@ class LogStream:
         self._heads = _HEADS
         self._modules = 0
         self._shapes: dict[bytes, tuple[Sight, ...]] = {}
-        self._begun: set[bytes] = set()  # shapes whose end may stand in the next line
         self._learned: frozenset[bytes] = frozenset()
 
     def __iter__(self) -> Iterator[LogEntry]:
         for block in _blocks(_utf8(_chunks(self._log))):
-            ends = self.lines + block.count(b"\n")
-            at = 0
             self._learn(block)
-            system = frozenset(word for word in SYSTEM_WORDS if word in block)
-            usual = _usual_dresses(block, self._learned)
-            for found in _telling(usual, self._heads, self._learned, system).finditer(block):
-                start = found.start() + 1
-                self.lines += block.count(b"\n", at, start)
-                at = start
-                end = block.find(b"\n", start)
-                line = block[start : end if end > 0 else None]
-                if len(line) > _LONGEST:
-                    line = _cut(line)
-                # What follows is done for each of millions of lines: no call that can be spared.
-                if line[:1] == b"{":
-                    line = from_json(line)
-                if b"\r" in line:
-                    line = _last_states(line.rstrip(b"\r"))
-                shape = line.translate(ALIKE)
-                sights = self._shapes.get(shape)
-                if sights is None:
-                    line, sights = self._look(line, shape)
-                if not sights and shape in self._begun:
-                    line, sights = self._mend(
-                        line, shape, block[end + 1 : end + 1 + _CUT_WITHIN] if end > 0 else b""
-                    )
+            lines, shapes = block.split(b"\n"), block.translate(ALIKE).split(b"\n")
+            first = self.lines + 1
+            self.lines += len(lines)
+            told = self._told(shapes)
+            # What follows is done for each of millions of lines: no call that can be spared.
+            for at, whole, known in compress(zip(count(), lines, told), told):
+                line, sights = (whole, known) if known is not _UNKNOWN else self._look(lines, at)
                 for sight in sights:
                     kind = sight.kind
                     entry = LogEntry(
-                        self.lines, line, sight, self._requested if kind is ModelLoadedFact else None
+                        first + at, line, sight, self._requested if kind is ModelLoadedFact else None
                     )
                     if kind is not None:
                         self.known += kind is not BarFact
@@ -103,25 +88,46 @@ class LogStream:
                         elif kind is ModuleOnCardFact:
                             self._count_module()
                     yield entry
-            self.lines = ends
 
-    def _look(self, line: bytes, shape: bytes) -> tuple[bytes, tuple[Sight, ...]]:
-        """Where in a line of a new shape what stands; and the line, put together anew if need be."""
+    def _told(self, shapes: list[bytes]) -> list[tuple[Sight, ...]]:
+        """What lines of these shapes say: nothing, most often; `_UNKNOWN` where each is to be looked at."""
+        new = b"\n" + b"\n".join(filterfalse(self._shapes.__contains__, dict.fromkeys(shapes)))
+        system = frozenset(word for word in SYSTEM_WORDS if word.translate(ALIKE) in new)
+        usual = _usual_dresses(new, self._learned)
+        told = dict(self._shapes)
+        for found in _telling(usual, self._heads, self._learned, system).finditer(new):
+            start = found.start() + 1
+            end = new.find(b"\n", start)
+            told[new[start : end if end > 0 else None]] = _UNKNOWN
+        return list(map(told.get, shapes, repeat(())))
+
+    def _look(self, lines: list[bytes], at: int) -> tuple[bytes, tuple[Sight, ...]]:
+        """Where in a line what stands; and the line, put together anew if need be."""
+        line = lines[at]
+        if len(line) > _LONGEST:
+            line = _cut(line)
+        if line[:1] == b"{":
+            line = from_json(line)
+        if b"\r" in line:
+            line = _last_states(line.rstrip(b"\r"))
+        shape = line.translate(ALIKE)
+        sights = self._shapes.get(shape)
+        if sights is not None:
+            return line, sights
         seen, sights = _seen(line, self._heads, self._learned)
+        if not sights and is_begun(line[undress(line, self._learned).text].decode("utf-8", "replace")):
+            seen, sights = self._mend(line, lines[at + 1 : at + 1 + _MOST_CUTS])
         if seen is line and len(line) <= _LONGEST_SHAPE:
             if len(self._shapes) >= _MOST_SHAPES:
                 self._shapes.clear()
-                self._begun.clear()
             self._shapes[shape] = sights
-            if not sights and is_begun(line[undress(line, self._learned).text].decode("utf-8", "replace")):
-                self._begun.add(shape)
         return seen, sights
 
-    def _mend(self, line: bytes, shape: bytes, rest: bytes) -> tuple[bytes, tuple[Sight, ...]]:
+    def _mend(self, line: bytes, behind: Iterable[bytes]) -> tuple[bytes, tuple[Sight, ...]]:
         """A line that a terminal's width has cut, put together with those behind it; else nothing."""
         wholes = [line.rstrip(b"\r")]
-        for each in rest.split(b"\n")[:_MOST_CUTS]:
-            following = each.rstrip(b"\r")
+        for each in behind:
+            following = each[:_LONGEST_CUT].rstrip(b"\r")
             if not following.strip() or _seen(following, self._heads, self._learned)[1]:
                 break
             # Cut within a word, or between two, where the space may be gone.
@@ -130,8 +136,7 @@ class LogStream:
                 seen, sights = _seen(whole, self._heads, self._learned)
                 if sights:
                     return seen, sights
-        self._begun.discard(shape)  # nobody has cut it: it only begins alike
-        return line, ()
+        return line, ()  # nobody has cut it: it only begins alike
 
     def _learn(self, block: bytes) -> None:
         """Whoever ran it may put before each line what nobody else does: its first blocks tell."""
@@ -250,18 +255,18 @@ def _last_states(line: bytes) -> bytes:
     return b"\r".join((*kept, last))
 
 
-def _usual_dresses(block: bytes, learned: frozenset[bytes]) -> frozenset[bytes]:
-    """What stands before the text in many lines of a block, its digits all the same."""
-    if len(block) < _LEAST_SAMPLED:
+def _usual_dresses(shapes: bytes, learned: frozenset[bytes]) -> frozenset[bytes]:
+    """What stands before the text in many of these lines, their digits all 0."""
+    if len(shapes) < _LEAST_SAMPLED:
         return frozenset()
     found: Counter[bytes] = Counter()
-    for at in range(0, len(block), len(block) // _SAMPLES):
-        start = block.find(b"\n", at) + 1
-        line = block[start : start + _LONGEST].partition(b"\n")[0]
+    for at in range(0, len(shapes), len(shapes) // _SAMPLES):
+        start = shapes.find(b"\n", at) + 1
+        line = shapes[start : start + _LONGEST].partition(b"\n")[0]
         bare = undress(line, learned)
         # One that tells of trouble is looked at, whatever stands in it.
         if bare.level not in _TROUBLE and bare.text.start > 0:
-            found[line[: bare.text.start].translate(ALIKE)] += 1
+            found[line[: bare.text.start]] += 1
     return frozenset(dress for dress, times in found.items() if times > 1)
 
 
@@ -269,28 +274,25 @@ def _usual_dresses(block: bytes, learned: frozenset[bytes]) -> frozenset[bytes]:
 def _telling(
     dresses: frozenset[bytes], heads: frozenset[bytes], learned: frozenset[bytes], system: frozenset[bytes]
 ) -> re.Pattern[bytes]:
-    """Finds the lines that may be facts or complaints; leaves out only what certainly is none.
+    """Finds the shapes of lines that may be facts or complaints; leaves out only what certainly is none.
 
-    All lines come by here, so it is one search in a whole block. Stamps of one log are alike but for their
-    digits: a line in a usual dress is told by what stands behind that, any other by how it begins.
+    All shapes come by here, so it is one search in many of them. A line in a usual dress is told by what
+    stands behind that, any other by how it begins.
     """
-    text = b"|".join((_any_of(heads | WORDS | DRESSES), DATE_OR_NAME, *map(_alike, learned)))
-    usual = b"|".join(map(_alike, sorted(dresses))) or b"(?!)"
+    begins = (head.translate(ALIKE) for head in heads | WORDS | DRESSES)
+    text = b"|".join((_any_of(begins), DATE_OR_NAME, *map(re.escape, learned)))
+    usual = b"|".join(map(re.escape, sorted(dresses))) or b"(?!)"
     # Each with a search of its own: one for all of them looks at every character.
-    inside = b"".join(rb"|.*%b" % re.escape(word) for word in sorted(system))
+    inside = b"".join(rb"|.*%b" % re.escape(word.translate(ALIKE)) for word in sorted(system))
     return re.compile(rb"\n(?:(?:%b|(?!%b))(?:%b)|.*%b%b)" % (usual, usual, text, _BAR_MARK.pattern, inside))
-
-
-def _alike(shape: bytes) -> bytes:
-    """A pattern for what is of this shape."""
-    return re.escape(shape).replace(b"0", rb"\d")
 
 
 def _any_of(words: Iterable[bytes]) -> bytes:
     """A pattern for these, which asks for each first letter once."""
-    first = {word[:1]: b"" for word in sorted(words)}
+    words = sorted(set(words))
+    first = {word[:1]: b"" for word in words}
     for letter in first:
-        first[letter] = b"|".join(re.escape(word[1:]) for word in sorted(words) if word[:1] == letter)
+        first[letter] = b"|".join(re.escape(word[1:]) for word in words if word[:1] == letter)
     return b"|".join(b"%b(?:%b)" % (re.escape(letter), rest) for letter, rest in first.items())
 
 
@@ -325,21 +327,24 @@ def _utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _blocks(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Whole lines, each behind its ``\\n``, so many at a time that a search in them is worth it.
+    """Whole lines, so many at a time that a search in them is worth it.
 
     One of more than 64 KiB is cut short, but for bars, which have no end for hours.
     """
-    parts, size = [b"\n"], 0
+    parts: list[bytes] = []
+    size = 0
     for chunk in chunks:
         parts.append(chunk)
         size += len(chunk)
         if size >= _CHUNK:
-            whole, _, rest = b"".join(parts).rpartition(b"\n")
-            if whole:
+            whole, end, rest = b"".join(parts).rpartition(b"\n")
+            if end:
                 yield whole
-            parts = [b"\n", _cut(rest)]
-            size = len(parts[1])
-    yield b"".join(parts).removesuffix(b"\n")
+            parts = [_cut(rest)]
+            size = len(parts[0])
+    last = b"".join(parts)
+    if last:
+        yield last.removesuffix(b"\n")
 
 
 def _cut(line: bytes) -> bytes:
