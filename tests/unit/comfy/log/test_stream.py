@@ -355,6 +355,17 @@ def test_a_loaded_model_has_the_name_of_the_request_before_it() -> None:
     assert [fact.model_class for fact in loaded] == ["WAN21"]
 
 
+@pytest.mark.parametrize("size", [1 << 16, (1 << 18) - 1, 1 << 18, (1 << 18) + 1, 1 << 20])
+def test_every_line_is_counted_however_the_log_is_cut(size: int) -> None:
+    log = b"\n" + b"x" * ((1 << 18) - 2) + b"\n\ngot prompt\n" + b"\n" * (1 << 18) + b"got prompt\n\n"
+
+    stream = LogStream(log[at : at + size] for at in range(0, len(log), size))
+    found = [(entry.number, entry.fact) for entry in stream]
+
+    assert found == [(4, PromptQueuedFact()), (5 + (1 << 18), PromptQueuedFact())]
+    assert stream.lines == log.count(b"\n")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_what_a_shell_wrote_is_read_in_its_encoding(encoding: str) -> None:
     assert facts("\n".join(LINES).encode(encoding)) == PLAIN
@@ -393,7 +404,7 @@ def test_a_line_of_a_million_characters_hides_nothing_behind_it(line: bytes) -> 
     assert facts(log)[-1] == PromptQueuedFact()
 
 
-def test_a_log_of_half_a_gigabyte_of_chatter_takes_a_few_megabytes() -> None:
+def test_a_long_log_that_says_the_same_again_and_again_takes_a_few_megabytes() -> None:
     block = (
         "lowvram: loaded module regularly blocks.0.ffn.0 Linear()\n" * 500 + BAR + "\ngot prompt\n"
     ).encode()
