@@ -71,8 +71,7 @@ def _samplers(run: Run) -> Iterator[tuple[LogEntry, Sampler]]:
             first_s, last = None, None
         if not isinstance(fact, BarFact) or fact.label:
             continue
-        # The last state is drawn again now and then; another bar begins at 0.
-        if last is not None and (fact.total != last[1].total or fact.done < last[1].done):
+        if last is not None and _is_another(entry, fact, *last):
             yield last[0], _sampler(last[1], first_s, model)
             first_s, last = None, None
         if fact.done == 0:
@@ -88,6 +87,15 @@ def _begins_sampling(fact: LogFact | None) -> bool:
     return isinstance(fact, SamplingFact | WeightsFact) or (
         isinstance(fact, ModelRequestedFact | ModelLoadedFact) and fact.is_diffusion
     )
+
+
+def _is_another(entry: LogEntry, bar: BarFact, before: LogEntry, last: BarFact) -> bool:
+    """Whether a state is of another bar than the one before it: the last one is drawn again now and then."""
+    if bar.total != last.total or bar.done < last.done or bar.elapsed_s < last.elapsed_s:
+        return True
+    if bar.done > last.done or entry.at_s is None or before.at_s is None:
+        return False
+    return entry.at_s - before.at_s > max(_CLOCK_S, bar.elapsed_s / 2)
 
 
 def _sampler(bar: BarFact, first_s: float | None, model: str) -> Sampler:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import compress, count, filterfalse, repeat
@@ -38,6 +38,7 @@ _MOST_CUTS: Final = 3
 _LONGEST_CUT: Final = 200  # bytes: a line of a wide window
 _LINES_LEARNED_FROM: Final = 100_000
 _MOST_LEARNED: Final = 8
+_MOST_REQUESTS: Final = 32
 _MODULES_READ: Final = 100
 _MODULE_HEAD: Final = b"low"
 # Of a line whose shape says nothing of it, such as one in JSON, or is not known yet.
@@ -57,7 +58,7 @@ class LogStream:
         self.lines = 0  # all, blank ones and bars included
         self.known = 0  # those that were read as facts
         self.stamped = 0  # of the known, those that have a stamp
-        self._requested: LogEntry | None = None
+        self._requested = _Requests()
         self._heads = _HEADS
         self._modules = 0
         self._shapes: dict[bytes, tuple[Sight, ...]] = {}
@@ -75,16 +76,15 @@ class LogStream:
                 line, sights = (whole, known) if known is not _UNKNOWN else self._look(lines, at)
                 for sight in sights:
                     kind = sight.kind
-                    entry = LogEntry(
-                        first + at, line, sight, self._requested if kind is ModelLoadedFact else None
-                    )
+                    requested = self._requested.next() if kind is ModelLoadedFact else None
+                    entry = LogEntry(first + at, line, sight, requested)
                     if kind is not None:
                         self.known += kind is not BarFact
                         self.stamped += sight.stamp is not None
                         if kind is ModelRequestedFact:
-                            self._requested = entry
+                            self._requested.add(entry)
                         elif kind is PromptDoneFact:
-                            self._requested = None  # what is loaded next is not of this prompt
+                            self._requested = _Requests()  # what is loaded next is not of this prompt
                         elif kind is ModuleOnCardFact:
                             self._count_module()
                     yield entry
@@ -153,6 +153,23 @@ class LogStream:
         if self._modules == _MODULES_READ:
             self._heads -= {_MODULE_HEAD}
             self._shapes.clear()
+
+
+class _Requests:
+    """Which model a load is of: several are asked for one right after the other, then loaded in this order."""
+
+    def __init__(self) -> None:
+        self._last: LogEntry | None = None
+        self._waiting: deque[LogEntry] = deque(maxlen=_MOST_REQUESTS)
+
+    def add(self, entry: LogEntry) -> None:
+        if self._last is None or entry.number > self._last.number + 1:
+            self._waiting.clear()
+        self._last = entry
+        self._waiting.append(entry)
+
+    def next(self) -> LogEntry | None:
+        return self._waiting.popleft() if self._waiting else self._last
 
 
 def _seen(line: bytes, heads: frozenset[bytes], learned: frozenset[bytes]) -> tuple[bytes, tuple[Sight, ...]]:
