@@ -172,6 +172,9 @@ class _Reader:
             self._begin(None)
         if self._run is not None and (self._run.entries or self._run.queued is not None):
             self._close(_cut_off(self._run, Status.UNFINISHED))
+        while self._waiting and len(self.record.runs) < _MOST_RUNS:  # queued, and not begun
+            self._begin(None)
+            self._close(Status.UNFINISHED)
         self._complete(self._told_before.entries)
         self._complete([entry.as_fact(fact.says) for entry, fact in self._report])
         self._believe_report()

@@ -156,7 +156,7 @@ class LogStream:
 
 
 class _Requests:
-    """Which model a load is of: several are asked for one right after the other, then loaded in this order."""
+    """Which model a load is of: some are asked for one right after the other, then loaded in this order."""
 
     def __init__(self) -> None:
         self._last: LogEntry | None = None

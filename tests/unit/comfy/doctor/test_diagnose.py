@@ -755,6 +755,70 @@ def test_what_a_start_said_before_it_was_told_once_more_counts(before: str) -> N
     assert diagnose(log).server.attention == "sage"
 
 
+def test_what_a_start_said_before_its_first_line_counts_without_a_prompt() -> None:
+    report = diagnose("Device: cpu\nUsing pytorch attention\nComfyUI version: 0.3.44\n")
+
+    assert (report.server.version, report.server.device) == ("0.3.44", "cpu")
+
+
+_WHOLE = "loaded completely 6479.84 4897.05 True"
+
+
+@pytest.mark.parametrize(
+    ("lines", "classes"),
+    [
+        # All that is asked for at once is told first, and then loaded in the same order.
+        (["Requested to load SDXL", "Requested to load ControlNet", _WHOLE, _PARTLY], ["SDXL", "ControlNet"]),
+        (["Requested to load SDXL", _WHOLE, "Requested to load ControlNet", _WHOLE], ["SDXL", "ControlNet"]),
+        # Between two questions of their own a release of 2024 says this, and of the first nothing more.
+        (
+            ["Requested to load SDXLClipModel", "Loading 1 new model", "Requested to load SDXL",
+             "Loading 1 new model", "loading in lowvram mode 1074.63"],
+            ["SDXL"],
+        ),
+        # A model that another pack loads says nothing.
+        (["Requested to load Nunchaku", "0 models unloaded.", "Requested to load VAE", _WHOLE], ["VAE"]),
+    ],
+)  # fmt: skip
+def test_a_load_is_of_the_model_that_was_asked_for(lines: list[str], classes: list[str]) -> None:
+    report = diagnose("\n".join(["got prompt", *lines, "Prompt executed in 9.00 seconds"]))
+
+    assert [use.model_class for use in report.prompts[0].models] == classes
+
+
+_FULL_BAR = "100%|██████████| 2/2 [{}<00:00, {}s/it]"
+
+
+@pytest.mark.parametrize(
+    ("states", "paces"),
+    [
+        ([("10:00:10", "01:41", 50.58), ("10:00:10", "01:41", 50.84)], [50.84]),
+        ([("10:00:10", "01:41", 50.58), ("10:01:48", "01:37", 48.61)], [50.58, 48.61]),
+        ([("10:00:10", "01:37", 48.61), ("10:01:51", "01:41", 50.58)], [48.61, 50.58]),
+        ([("", "01:41", 50.58), ("", "01:37", 48.61)], [50.58, 48.61]),
+        ([("", "01:41", 50.58), ("", "01:41", 50.84)], [50.84]),
+    ],
+)
+def test_a_bar_that_is_drawn_again_at_its_end_is_no_second_sampler(
+    states: list[tuple[str, str, float]], paces: list[float]
+) -> None:
+    bars = "".join(f"{at} {_FULL_BAR.format(took, pace)}\n".lstrip() for at, took, pace in states)
+
+    report = diagnose(f"got prompt\n{bars}")
+
+    found = [sampler.seconds_per_step for sampler in report.prompts[0].samplers]
+    assert found == pytest.approx(paces)
+
+
+def test_prompts_that_wait_at_the_end_of_a_log_are_unfinished() -> None:
+    queued = diagnose("Requested to load WAN21\ngot prompt\ngot prompt\n")
+    many = diagnose("got prompt\nPrompt executed in 9.00 seconds\n" + "got prompt\n" * 9000)
+
+    assert [prompt.status for prompt in queued.prompts] == [Status.UNFINISHED] * 3
+    assert many.prompts[0].status is Status.DONE
+    assert len(many.prompts) == 200
+
+
 def test_what_another_server_said_at_its_start_does_not_count() -> None:
     listens = "To see the GUI go to: http://127.0.0.1:8188\n"
 
