@@ -10,7 +10,6 @@ import sys
 import venv
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -59,41 +58,12 @@ JobRequest("graph.json", urgency=1)
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class User:
-    """A folder with an environment that the wheel and its dependencies are installed in."""
-
-    folder: Path
-
-    @property
-    def python(self) -> Path:
-        return self.folder / "venv" / "bin" / "python"
-
-    def mypy(self, script: str) -> subprocess.CompletedProcess[str]:
-        options = ["--strict", "--config-file=", "--python-executable", str(self.python)]
-        return self._check("mypy", *options, script=script)
-
-    def pyright(self, script: str) -> list[str]:
-        """The errors that pyright finds; warnings are matters of taste."""
-        done = self._check("basedpyright", "--outputjson", "--pythonpath", str(self.python), script=script)
-        found: list[Mapping[str, str]] = json.loads(done.stdout)["generalDiagnostics"]
-        return [each["message"] for each in found if each["severity"] == "error"]
-
-    def _check(self, tool: str, *options: str, script: str) -> subprocess.CompletedProcess[str]:
-        (self.folder / "script.py").write_text(script, encoding="utf-8")
-        return subprocess.run(
-            [TOOLS / tool, *options, "script.py"],
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=150,
-        )
-
-
 @pytest.fixture(scope="module")
-def user(tmp_path_factory: pytest.TempPathFactory) -> User:
-    """Whoever installed the wheel. To unpack it is to install it: nothing in it has to be built."""
+def user(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of whoever installed the wheel and wrote two scripts.
+
+    To unpack it is to install it: nothing in it has to be built.
+    """
     folder = tmp_path_factory.mktemp("user")
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=120)
@@ -104,29 +74,47 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> User:
         wheel.extractall(packages)
     # Dependencies only: what a .pth file adds is not searched for further ones, such as that of this tree.
     (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()), encoding="utf-8")
-    return User(folder=folder)
+    for name, text in (("script.py", SCRIPT), ("mistaken.py", MISTAKEN)):
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
 
 
-def test_mypy_knows_every_type_of_a_users_script(user: User) -> None:
-    done = user.mypy(SCRIPT)
-
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_pyright_knows_every_type_of_a_users_script(user: User) -> None:
-    assert user.pyright(SCRIPT) == []
-
-
-def test_options_that_do_not_exist_are_found_by_both(user: User) -> None:
-    mypy, pyright = user.mypy(MISTAKEN).stdout, user.pyright(MISTAKEN)
-
-    for name in ("colour", "urgency"):
-        assert f'Unexpected keyword argument "{name}"' in mypy
-        assert any(name in error for error in pyright)
+def told(user: Path, tool: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """What a type checker says of both scripts: it reads the packages once for them."""
+    return subprocess.run(
+        [TOOLS / tool, *options, user / "venv" / "bin" / "python", "script.py", "mistaken.py"],
+        cwd=user,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=150,
+    )
 
 
-def test_the_wheel_installs_the_names_that_the_readme_lists(user: User) -> None:
-    with zipfile.ZipFile(next(user.folder.glob("*.whl"))) as wheel:
+def test_mypy_knows_every_type_of_a_users_script_and_no_option_that_does_not_exist(user: Path) -> None:
+    done = told(user, "mypy", "--strict", "--config-file=", "--python-executable")
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    errors = [line for line in done.stdout.splitlines() if ": error: " in line]
+    assert len(errors) == 2
+    for name, error in zip(("colour", "urgency"), errors, strict=True):
+        assert error.startswith("mistaken.py:")
+        assert f'Unexpected keyword argument "{name}"' in error
+
+
+def test_pyright_knows_every_type_of_a_users_script_and_no_option_that_does_not_exist(user: Path) -> None:
+    done = told(user, "basedpyright", "--outputjson", "--pythonpath")
+
+    found: list[Mapping[str, str]] = json.loads(done.stdout)["generalDiagnostics"]
+    errors = [each for each in found if each["severity"] == "error"]  # warnings are matters of taste
+    assert len(errors) == 2
+    for name, error in zip(("colour", "urgency"), errors, strict=True):
+        assert Path(error["file"]).name == "mistaken.py"
+        assert name in error["message"]
+
+
+def test_the_wheel_installs_the_names_that_the_readme_lists(user: Path) -> None:
+    with zipfile.ZipFile(next(user.glob("*.whl"))) as wheel:
         names = {name.split("/")[0] for name in wheel.namelist()}
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     listed = re.search(r"The wheel installs (.*?) at the top level and no other name", readme)
