@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, ValidationError
+from pydantic import AliasChoices, AliasGenerator, BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 from farm.errors import SettingsError, in_words
@@ -21,7 +21,13 @@ _LONGEST_SECRET: Final = 65_536  # characters; /dev/zero has no end
 
 
 def variable(name: str, *others: str) -> AliasChoices:
+    """The variables of a field that is not called as its variable is."""
     return AliasChoices(name, *others)
+
+
+def called(prefix: str) -> AliasGenerator:
+    """The variable of every other field: its own name behind a prefix."""
+    return AliasGenerator(validation_alias=lambda field: AliasChoices(prefix + field.upper()))
 
 
 class FromEnvironment(BaseModel):
@@ -29,7 +35,12 @@ class FromEnvironment(BaseModel):
 
     # Their input may be a secret, and an error ends in logs.
     model_config = ConfigDict(
-        frozen=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True, allow_inf_nan=False
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
+        alias_generator=called("FARM_"),
     )
 
     def __init__(self, **given: Any) -> None:

@@ -14,7 +14,6 @@ class GateSettings(FromEnvironment):
 
     allowed_nodes: str = Field(
         "",
-        validation_alias=variable("FARM_ALLOWED_NODES"),
         description="Node classes that graphs may use, with commas between, `*` for any letters "
         "(`WanVideo*`); empty: all that are installed.",
     )

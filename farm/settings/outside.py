@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, SecretStr
 
-from farm.settings.environment import FromEnvironment, variable
+from farm.settings.environment import FromEnvironment
 
 
 class OutsideSettings(FromEnvironment):
@@ -12,13 +12,11 @@ class OutsideSettings(FromEnvironment):
 
     allow_private_urls: bool = Field(
         False,
-        validation_alias=variable("FARM_ALLOW_PRIVATE_URLS"),
         description="Whether inputs may come from private, loopback and link-local addresses, "
         "and webhooks may go there.",
     )
     input_proxy: SecretStr | None = Field(
         None,
-        validation_alias=variable("FARM_INPUT_PROXY"),
         description="Proxy to the internet, for inputs and webhooks: `http://[user:password@]host[:port]`. "
         "It takes CONNECT, and gets addresses that are resolved and judged before. Empty: none. "
         "`HTTP_PROXY` and its kin do not count here.",

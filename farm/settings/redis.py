@@ -25,7 +25,6 @@ class RedisSettings(FromEnvironment):
     namespace: str = Field(
         "farm",
         pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$",
-        validation_alias=variable("FARM_NAMESPACE"),
         description="Prefix of every key; several farms may share one Redis.",
     )
     timeout_s: float = Field(
@@ -38,13 +37,11 @@ class RedisSettings(FromEnvironment):
     replicas: int = Field(
         0,
         ge=0,
-        validation_alias=variable("FARM_REPLICAS"),
         description="Replicas that must have a new job before `submit` returns; 0: a fail-over may lose the "
         "jobs of its last moments.",
     )
     durable: Literal["server", "fsync"] = Field(
         "server",
-        validation_alias=variable("FARM_DURABLE"),
         description="When a submit and a result count: as soon as Redis says so (`server`; what a crash "
         "takes then is up to its `appendfsync`), or when its file is on the disk (`fsync`, once for a "
         "batch: one to two seconds under `everysec`, nothing more under `always`).",
@@ -74,19 +71,16 @@ class StoreSettings(FromEnvironment):
     lease_s: float = Field(
         15.0,
         gt=0,
-        validation_alias=variable("FARM_LEASE_S"),
         description="Seconds after which a worker that was not heard of loses its job.",
     )
     renew_s: float = Field(
         3.0,
         gt=0,
-        validation_alias=variable("FARM_RENEW_S"),
         description="Seconds between two renewals of a lease; well under FARM_LEASE_S.",
     )
     sweep_s: float = Field(
         1.0,
         gt=0,
-        validation_alias=variable("FARM_SWEEP_S"),
         description="Seconds between two sweeps of the steward.",
     )
     notify_again_after_s: float = Field(
@@ -98,37 +92,31 @@ class StoreSettings(FromEnvironment):
     avoid_s: float = Field(
         20.0,
         ge=0,
-        validation_alias=variable("FARM_AVOID_S"),
         description="Seconds for which a failed job is kept from the worker that failed it.",
     )
     max_lost_attempts: int = Field(
         3,
         ge=1,
-        validation_alias=variable("FARM_MAX_LOST_ATTEMPTS"),
         description="A job that lost this many workers is failed as poison.",
     )
     max_lost_publishing: int = Field(
         5,
         ge=1,
-        validation_alias=variable("FARM_MAX_LOST_PUBLISHING"),
         description="The same for workers that were lost while they only published its files; counted apart.",
     )
     max_machine_failures: int = Field(
         5,
         ge=1,
-        validation_alias=variable("FARM_MAX_MACHINE_FAILURES"),
         description="A job that failed so often for the reasons of a machine is failed as poison.",
     )
     retention_days: float = Field(
         7.0,
         gt=0,
-        validation_alias=variable("FARM_RETENTION_DAYS"),
         description="Days for which finished jobs are kept in Redis; their files in S3 stay.",
     )
     events_kept: int = Field(
         1000,
         ge=10,
-        validation_alias=variable("FARM_EVENTS_KEPT"),
         description="Events kept per job, about.",
     )
 

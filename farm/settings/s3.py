@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import ConfigDict, Field, SecretStr, model_validator
 
 from farm.s3_address import S3Address
-from farm.settings.environment import FromEnvironment, variable
+from farm.settings.environment import FromEnvironment, called, variable
 
 
 class S3Settings(FromEnvironment):
     """Where videos go."""
+
+    model_config = ConfigDict(alias_generator=called("FARM_S3_"))
 
     endpoint_url: str | None = Field(
         None,
@@ -41,20 +43,17 @@ class S3Settings(FromEnvironment):
     prefix: str = Field(
         "",
         pattern=r"^([a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*)?$",
-        validation_alias=variable("FARM_S3_PREFIX"),
         description="Folder within the bucket for all keys of the farm.",
     )
     url_expires_s: int = Field(
         3600,
         ge=1,
         le=7 * 86400,
-        validation_alias=variable("FARM_S3_URL_EXPIRES_S"),
         description="Seconds for which a presigned link is good, unless the caller says otherwise; whoever "
         "has the link has the clip.",
     )
     public_endpoint_url: str | None = Field(
         None,
-        validation_alias=variable("FARM_S3_PUBLIC_ENDPOINT_URL"),
         description="Address of the same S3 for presigned links, where browsers do not reach the endpoint. A "
         "proxy there must pass the Host header and the path on as they come, for both are signed.",
     )
@@ -94,20 +93,17 @@ class CleanSettings(FromEnvironment):
     orphan_hours: float = Field(
         24.0,
         ge=1,
-        validation_alias=variable("FARM_ORPHAN_HOURS"),
         description="Hours after which files in S3 are removed that no job names: of attempts that failed, "
         "lost, or never ended their upload.",
     )
     input_days: float = Field(
         30.0,
         ge=0,
-        validation_alias=variable("FARM_INPUT_DAYS"),
         description="Days without a new upload after which an input that no job in Redis names is removed "
         "from S3; 0: never. At least 2.",
     )
     result_days: float = Field(
         0.0,
         ge=0,
-        validation_alias=variable("FARM_RESULT_DAYS"),
         description="Days after which the files of succeeded jobs are removed from S3; 0: never.",
     )

@@ -103,13 +103,11 @@ class WorkerSettings(OutsideSettings):
     )
     comfy_variables: str = Field(
         "",
-        validation_alias=variable("FARM_COMFY_VARIABLES"),
         description="Variables that ComfyUI gets besides what it computes by, with commas between, such as "
         "`HF_TOKEN`: its custom nodes can read them.",
     )
     comfy_user: str = Field(
         "",
-        validation_alias=variable("FARM_COMFY_USER"),
         description="Whom the ComfyUI that a worker starts runs as: `name`, `name:group` or `uid:gid`; then "
         "its custom nodes cannot read what is the worker's. The worker has to be root. Empty: as the worker.",
     )
@@ -120,7 +118,6 @@ class WorkerSettings(OutsideSettings):
     )
     emulator_args: str = Field(
         "",
-        validation_alias=variable("FARM_EMULATOR_ARGS"),
         description="More arguments for the emulator, when no ComfyUI is named.",
     )
     vram_gib: VramClass | None = Field(
@@ -130,57 +127,48 @@ class WorkerSettings(OutsideSettings):
     )
     load_mode: Literal["resident", "balanced", "reserved", "streamed", "cpu"] | None = Field(
         None,
-        validation_alias=variable("FARM_LOAD_MODE"),
         description="Load mode to force: `resident`, `balanced`, `reserved`, `streamed` or `cpu`; "
         "default: the plan's own choice (`farm plan-gpu` explains it).",
     )
     models: str = Field(
         "",
-        validation_alias=variable("FARM_MODELS"),
         description="Models that the worker is meant for, with commas between: template names, or files "
         "below `models/<kind>`; default: those of the built-in template, if they are there.",
     )
     largest_clip: str = Field(
         "1280x720x81",
         pattern=r"^[1-9]\d{1,3}x[1-9]\d{1,3}x[1-9]\d{0,3}$",
-        validation_alias=variable("FARM_LARGEST_CLIP"),
         description="Largest clip usually rendered, width x height x frames: the plan makes room for it.",
     )
     canary_required: bool = Field(
         True,
-        validation_alias=variable("FARM_CANARY_REQUIRED"),
         description="Whether a ComfyUI that does not do what jobs need, as its canary found, gets no jobs; "
         "with `false` that is only told.",
     )
     strict: bool = Field(
         False,
-        validation_alias=variable("FARM_STRICT"),
         description="Whether a ComfyUI gets no jobs until its log has proven that it runs as planned.",
     )
     recycle_jobs: int = Field(
         0,
         ge=0,
-        validation_alias=variable("FARM_RECYCLE_JOBS"),
         description="Jobs after which ComfyUI is started anew; 0: never for this reason.",
     )
     recycle_rss_gib: float = Field(
         0.0,
         ge=0,
-        validation_alias=variable("FARM_RECYCLE_RSS_GIB"),
         description="Growth of ComfyUI's host memory since its first job, in GiB, after which it is started "
         "anew; 0: never for this reason.",
     )
     recycle_vram_gib: float = Field(
         2.0,
         ge=0,
-        validation_alias=variable("FARM_RECYCLE_VRAM_GIB"),
         description="VRAM that ComfyUI keeps although it was asked to free all, in GiB, after which it is "
         "started anew; 0: never for this reason.",
     )
     scratch_limit_gib: float = Field(
         50.0,
         gt=0,
-        validation_alias=variable("FARM_SCRATCH_LIMIT_GIB"),
         description="Disk that outputs and temporary files may take, in GiB; beyond it the oldest leftovers "
         "go first.",
     )
@@ -192,46 +180,38 @@ class WorkerSettings(OutsideSettings):
     start_timeout_s: float = Field(
         300.0,
         gt=0,
-        validation_alias=variable("FARM_START_TIMEOUT_S"),
         description="Seconds that ComfyUI has to become ready.",
     )
     freeze_timeout_s: float = Field(
         60.0,
         gt=0,
-        validation_alias=variable("FARM_FREEZE_TIMEOUT_S"),
         description="Seconds without any answer of ComfyUI after which it counts as frozen and is restarted.",
     )
     cancel_grace_s: float = Field(
         30.0,
         ge=0,
-        validation_alias=variable("FARM_CANCEL_GRACE_S"),
         description="Seconds that an interrupted node has to yield before ComfyUI is killed.",
     )
     drain_grace_s: float = Field(
         20.0,
         ge=0,
-        validation_alias=variable("FARM_DRAIN_GRACE_S"),
         description="Seconds that a running job has to end after SIGTERM before it is given back.",
     )
     probe_after_s: float = Field(
         15.0,
         gt=0,
-        validation_alias=variable("FARM_PROBE_AFTER_S"),
         description="Seconds until a worker that took itself out of service is probed; doubled each time.",
     )
     spot: Literal["aws", "gcp", "azure", "command"] | None = Field(
         None,
-        validation_alias=variable("FARM_SPOT"),
         description="Who tells that this machine will be taken away: aws, gcp, azure or command.",
     )
     spot_command: str | None = Field(
         None,
-        validation_alias=variable("FARM_SPOT_COMMAND"),
         description="Shell command for FARM_SPOT=command; exit code 0 means that the machine goes.",
     )
     spot_url: str | None = Field(
         None,
-        validation_alias=variable("FARM_SPOT_URL"),
         description="Address of the metadata service, if it is not the cloud's own.",
     )
     ws_reconnect_attempts: int = Field(
@@ -248,38 +228,32 @@ class WorkerSettings(OutsideSettings):
     )
     input_folders: str = Field(
         "",
-        validation_alias=variable("FARM_INPUT_FOLDERS"),
         description="Folders of the worker's machine, with colons between, from which `file:` inputs are "
         "taken (a shared disk); empty: none. Whoever may submit jobs can read the media files in them.",
     )
     inputs_time_s: float = Field(
         600.0,
         gt=0,
-        validation_alias=variable("FARM_INPUTS_TIME_S"),
         description="Seconds within which all input files of a job have to be fetched.",
     )
     input_limit_mib: int = Field(
         2048,
         ge=1,
-        validation_alias=variable("FARM_INPUT_LIMIT_MIB"),
         description="Largest input file, in MiB.",
     )
     input_cache_mib: int = Field(
         20480,
         ge=1,
-        validation_alias=variable("FARM_INPUT_CACHE_MIB"),
         description="Size of the input cache, in MiB; the least recently used file goes first.",
     )
     publish_slots: int = Field(
         3,
         ge=1,
-        validation_alias=variable("FARM_PUBLISH_SLOTS"),
         description="Jobs whose upload may overlap with the next render.",
     )
     publish_patience_s: float = Field(
         60.0,
         ge=0,
-        validation_alias=variable("FARM_PUBLISH_PATIENCE_S"),
         description="Seconds for which an attempt tries again to store its files while S3 takes none; then "
         "they wait on the worker's disk, and its GPU goes on.",
     )
@@ -293,24 +267,20 @@ class WorkerSettings(OutsideSettings):
     hold_s: float = Field(
         3600.0,
         ge=0,
-        validation_alias=variable("FARM_HOLD_S"),
         description="Seconds for which a job whose finished files wait on a worker is kept from others, "
         "which would render it again.",
     )
     clip_limits: str = Field(
         "",
-        validation_alias=variable("FARM_CLIP_LIMITS"),
         description="When a clip is bad, where that is not the usual (`doctor.md` has the thresholds), as "
         "`black_mean=4, rough=0.9`.",
     )
     prompt_metadata: bool = Field(
         False,
-        validation_alias=variable("FARM_PROMPT_METADATA"),
         description="Whether a job may keep the graph, with its prompt, in its files (`keep_metadata`); else "
         "it is taken out of all of them. A job's manifest has it anyway.",
     )
     previews: bool = Field(
         False,
-        validation_alias=variable("FARM_PREVIEWS"),
         description="Whether preview pictures go into the event stream.",
     )
