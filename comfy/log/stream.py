@@ -23,7 +23,16 @@ from comfy.log.facts import (
     ModuleOnCardFact,
     PromptDoneFact,
 )
-from comfy.log.foreign_dress import ALIKE, DATE_OR_NAME, DRESSES, WORDS, from_json, learn, undress
+from comfy.log.foreign_dress import (
+    ALIKE,
+    DATE_OR_NAME,
+    DRESSES,
+    WORDS,
+    from_docker,
+    from_json,
+    learn,
+    undress,
+)
 from comfy.log.lines import GRAVE, HEAD, HEADS, is_bar, is_begun, is_unknown_trouble, read_line
 from comfy.log.node_forms import SYSTEM_WORDS
 from comfy.log.text import LogLevel, PlainLine, plain_lines
@@ -65,7 +74,7 @@ class LogStream:
         self._learned: frozenset[bytes] = frozenset()
 
     def __iter__(self) -> Iterator[LogEntry]:
-        for block in _blocks(_utf8(_chunks(self._log))):
+        for block in map(from_docker, _blocks(_utf8(_chunks(self._log)))):
             self._learn(block)
             lines, shapes = block.split(b"\n"), block.translate(ALIKE).split(b"\n")
             first = self.lines + 1

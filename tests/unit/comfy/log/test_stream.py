@@ -28,6 +28,7 @@ from comfy.log.facts import (
     PromptDoneFact,
     PromptQueuedFact,
 )
+from comfy.log.foreign_dress import from_docker, from_json
 from comfy.log.lines import read_line
 from comfy.log.stream import LogStream
 
@@ -48,13 +49,22 @@ def facts(log: str | bytes) -> list[LogFact]:
     return [entry.fact for entry in entries(log) if entry.fact is not None]
 
 
+def of_docker(text: str, time: str) -> str:
+    """Go's encoder of JSON: no spaces, letters as they are, and what HTML knows escaped."""
+    line = json.dumps(
+        {"log": text + "\n", "stream": "stderr", "time": time}, separators=(",", ":"), ensure_ascii=False
+    )
+    return line.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
 PLAIN = facts("\n".join(LINES))
 DRESSES: dict[str, Callable[[int, str], str]] = {
     "nothing": lambda n, text: text,
     "level": lambda n, text: f"\x1b[32m[INFO]\x1b[0m {text}",
     "docker -t": lambda n, text: ISO.format(n) + text,
-    "docker's file": lambda n, text: json.dumps(
-        {"log": text + "\n", "stream": "stderr", "time": ISO.format(n).strip()}
+    "docker's file": lambda n, text: of_docker(text, ISO.format(n).strip()),
+    "docker's file, with spaces": lambda n, text: json.dumps(
+        {"log": text + "\n", "time": ISO.format(n).strip()}
     ),
     "compose": lambda n, text: f"comfyui-1  | {text}",
     "compose, coloured and stamped": lambda n, text: f"\x1b[36mcomfyui-1  | \x1b[0m{ISO.format(n)}{text}",
@@ -503,3 +513,14 @@ def test_a_line_that_is_no_known_one_takes_nothing_of_the_next() -> None:
     entries = list(LogStream("loaded partially; \ngot prompt\nRequested to load \n\nWAN21\n"))
 
     assert [each.kind for each in entries] == [PromptQueuedFact]
+
+
+@pytest.mark.parametrize(
+    "text", ["got prompt", "", "  100 €", 'a "word"', "a\\b", "\x1b[32mgreen", "2/2 [00:01<00:00]"]
+)
+def test_a_line_of_dockers_is_the_same_at_once_and_by_itself(text: str) -> None:
+    line = of_docker(text, "2026-11-30T04:36:11.123456789Z").encode()
+
+    at_once = from_docker(b"\n".join((b"x", line, line)))
+
+    assert [from_json(each) for each in at_once.split(b"\n")] == [b"x", from_json(line), from_json(line)]
