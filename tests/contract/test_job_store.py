@@ -372,35 +372,33 @@ def test_a_result_is_accepted_once_and_the_same_write_is_answered_twice(shop: Sh
     assert [event.data["state"] for event in shop.store.events(job_id)] == ["queued", "running", "succeeded"]
 
 
-def test_a_job_carries_the_report_of_the_attempt_that_failed_last_until_one_succeeds(open_shop: Open) -> None:
-    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
-    job_id = shop.running("w1")
+def test_a_job_carries_the_report_of_the_attempt_that_failed_last_until_one_succeeds(lenient: Shop) -> None:
+    job_id = lenient.running("w1")
 
-    shop.store.fail(job_id, 1, an_error(), retry_in_s=0, report={"version": 1, "findings": []})
-    after_failure = shop.store.get(job_id).report
-    claim = claimed(shop.store, job_id, "w2")
-    shop.store.succeed(job_id, 2, a_result(), token=claim.token)
+    lenient.store.fail(job_id, 1, an_error(), retry_in_s=0, report={"version": 1, "findings": []})
+    after_failure = lenient.store.get(job_id).report
+    claim = claimed(lenient.store, job_id, "w2")
+    lenient.store.succeed(job_id, 2, a_result(), token=claim.token)
 
     assert after_failure == {"version": 1, "findings": []}
-    assert shop.store.get(job_id).report is None
+    assert lenient.store.get(job_id).report is None
 
 
-def test_a_transient_failure_waits_for_its_time_and_is_announced_again(open_shop: Open) -> None:
-    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
-    job_id = shop.running("w1")
-    shop.pop_all()
+def test_a_transient_failure_waits_for_its_time_and_is_announced_again(lenient: Shop) -> None:
+    job_id = lenient.running("w1")
+    lenient.pop_all()
 
-    state = shop.store.fail(job_id, 1, an_error(), retry_in_s=0.1)
+    state = lenient.store.fail(job_id, 1, an_error(), retry_in_s=0.1)
 
-    record = shop.store.get(job_id)
+    record = lenient.store.get(job_id)
     assert state is JobState.QUEUED
     assert (record.attempts_failed, record.error) == (1, an_error())
     assert record.not_before is not None
-    assert shop.store.claim(job_id, worker="w2") is Refused.NOT_YET
-    assert shop.pop_all() == []
-    shop.sweep_until(lambda: shop.store.get(job_id).not_before is None)
-    assert shop.pop_all() == [job_id]
-    assert isinstance(shop.store.claim(job_id, worker="w2"), Claim)
+    assert lenient.store.claim(job_id, worker="w2") is Refused.NOT_YET
+    assert lenient.pop_all() == []
+    lenient.sweep_until(lambda: lenient.store.get(job_id).not_before is None)
+    assert lenient.pop_all() == [job_id]
+    assert isinstance(lenient.store.claim(job_id, worker="w2"), Claim)
 
 
 def test_a_retry_without_delay_is_announced_at_once_at_the_front(shop: Shop) -> None:
@@ -432,16 +430,15 @@ def test_a_job_that_was_refused_to_one_worker_is_announced_for_the_others(hasty:
     assert isinstance(hasty.store.claim(job_id, worker="w2"), Claim)
 
 
-def test_the_last_allowed_failure_is_final(open_shop: Open) -> None:
-    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
-    job_id = shop.submit(max_attempts=2)
-    shop.store.claim(job_id, worker="w1")
-    assert shop.store.fail(job_id, 1, an_error(), retry_in_s=0) is JobState.QUEUED
-    shop.store.claim(job_id, worker="w1")
+def test_the_last_allowed_failure_is_final(lenient: Shop) -> None:
+    job_id = lenient.submit(max_attempts=2)
+    lenient.store.claim(job_id, worker="w1")
+    assert lenient.store.fail(job_id, 1, an_error(), retry_in_s=0) is JobState.QUEUED
+    lenient.store.claim(job_id, worker="w1")
 
-    assert shop.store.fail(job_id, 2, an_error(message="again"), retry_in_s=0) is JobState.FAILED
+    assert lenient.store.fail(job_id, 2, an_error(message="again"), retry_in_s=0) is JobState.FAILED
 
-    record = shop.store.get(job_id)
+    record = lenient.store.get(job_id)
     assert record.error == an_error(message="again")
     assert [note.error for note in record.attempts] == [an_error(), an_error(message="again")]
 
@@ -466,16 +463,15 @@ def test_a_repeated_failure_after_the_next_claim_does_not_touch_the_new_attempt(
     assert (record.state, record.attempt, record.attempts_failed) == (JobState.RUNNING, 2, 1)
 
 
-def test_a_machines_fault_is_not_counted_against_the_job(open_shop: Open) -> None:
-    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
-    job_id = shop.submit(max_attempts=1)
+def test_a_machines_fault_is_not_counted_against_the_job(lenient: Shop) -> None:
+    job_id = lenient.submit(max_attempts=1)
 
     for attempt in (1, 2):
-        shop.store.claim(job_id, worker="w1")
-        state = shop.store.fail(job_id, attempt, an_error(ErrorKind.MACHINE), retry_in_s=0)
+        lenient.store.claim(job_id, worker="w1")
+        state = lenient.store.fail(job_id, attempt, an_error(ErrorKind.MACHINE), retry_in_s=0)
         assert state is JobState.QUEUED
 
-    assert shop.store.get(job_id).attempts_failed == 0
+    assert lenient.store.get(job_id).attempts_failed == 0
 
 
 def test_a_job_on_which_machine_after_machine_fails_is_poison(open_shop: Open) -> None:
@@ -532,23 +528,22 @@ def test_a_job_that_no_live_worker_has_the_model_for_is_failed_and_names_each(sh
     assert [note.worker for note in record.attempts] == ["w2", "w1"]
 
 
-def test_a_job_waits_for_a_worker_that_is_away_for_a_moment(open_shop: Open) -> None:
-    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
-    live(shop, "w1")
-    live(shop, "w2", not_fetching=(NotFetching.COMFYUI_DOWN,))
-    job_id = shop.running("w1")
+def test_a_job_waits_for_a_worker_that_is_away_for_a_moment(lenient: Shop) -> None:
+    live(lenient, "w1")
+    live(lenient, "w2", not_fetching=(NotFetching.COMFYUI_DOWN,))
+    job_id = lenient.running("w1")
 
-    assert shop.store.fail(job_id, 1, an_error(ErrorKind.UNSUITABLE), retry_in_s=0) is JobState.QUEUED
-    assert shop.store.claim(job_id, worker="w1") is Refused.NOT_HERE
-    shop.store.drop_worker("w2")
-    assert shop.store.claim(job_id, worker="w1") is Refused.NOT_HERE
-    live(shop, "w2")
-    assert isinstance(shop.store.claim(job_id, worker="w2"), Claim)
+    assert lenient.store.fail(job_id, 1, an_error(ErrorKind.UNSUITABLE), retry_in_s=0) is JobState.QUEUED
+    assert lenient.store.claim(job_id, worker="w1") is Refused.NOT_HERE
+    lenient.store.drop_worker("w2")
+    assert lenient.store.claim(job_id, worker="w1") is Refused.NOT_HERE
+    live(lenient, "w2")
+    assert isinstance(lenient.store.claim(job_id, worker="w2"), Claim)
 
-    assert shop.store.fail(job_id, 2, an_error(ErrorKind.UNSUITABLE), retry_in_s=0) is JobState.FAILED
-    shop.store.retry(job_id)
-    shop.store.claim(job_id, worker="w1")
-    assert shop.store.fail(job_id, 3, an_error(ErrorKind.UNSUITABLE), retry_in_s=0) is JobState.QUEUED
+    assert lenient.store.fail(job_id, 2, an_error(ErrorKind.UNSUITABLE), retry_in_s=0) is JobState.FAILED
+    lenient.store.retry(job_id)
+    lenient.store.claim(job_id, worker="w1")
+    assert lenient.store.fail(job_id, 3, an_error(ErrorKind.UNSUITABLE), retry_in_s=0) is JobState.QUEUED
 
 
 def test_a_job_is_not_tried_on_ever_more_workers(open_shop: Open) -> None:
@@ -598,44 +593,38 @@ def doubtful(shop: Shop, job_id: str, worker: str, *, how: str = "ImportError in
     return answer
 
 
-def test_what_may_be_the_workers_doing_is_tried_on_another_one_and_not_counted(open_shop: Open) -> None:
-    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
-    for name in ("w1", "w2"):
-        live(shop, name)
-    job_id = shop.submit(max_attempts=1)
+def test_what_may_be_the_workers_doing_is_tried_on_another_one_and_not_counted(lenient: Shop) -> None:
+    live(lenient, "w1", "w2")
+    job_id = lenient.submit(max_attempts=1)
 
-    assert doubtful(shop, job_id, "w1") is JobState.QUEUED
+    assert doubtful(lenient, job_id, "w1") is JobState.QUEUED
 
-    assert shop.store.get(job_id).attempts_failed == 0
-    assert shop.pop_all()[0] == job_id
-    claim = claimed(shop.store, job_id, "w2")
-    assert shop.store.succeed(job_id, claim.attempt, a_result()) is LeaseAnswer.OK
+    assert lenient.store.get(job_id).attempts_failed == 0
+    assert lenient.pop_all()[0] == job_id
+    claim = claimed(lenient.store, job_id, "w2")
+    assert lenient.store.succeed(job_id, claim.attempt, a_result()) is LeaseAnswer.OK
 
 
-def test_a_bad_job_runs_on_two_workers_at_most_and_then_it_is_its_own_fault(open_shop: Open) -> None:
-    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
-    for name in ("w1", "w2", "w3"):
-        live(shop, name)
-    job_id = shop.submit(max_attempts=3)
+def test_a_bad_job_runs_on_two_workers_at_most_and_then_it_is_its_own_fault(lenient: Shop) -> None:
+    live(lenient, "w1", "w2", "w3")
+    job_id = lenient.submit(max_attempts=3)
 
-    assert doubtful(shop, job_id, "w1") is JobState.QUEUED
-    assert doubtful(shop, job_id, "w2") is JobState.FAILED
+    assert doubtful(lenient, job_id, "w1") is JobState.QUEUED
+    assert doubtful(lenient, job_id, "w2") is JobState.FAILED
 
-    error = shop.store.get(job_id).error
+    error = lenient.store.get(job_id).error
     assert error is not None
     assert error.kind is ErrorKind.JOB
 
 
-def test_a_job_that_fails_in_another_way_on_the_second_worker_is_tried_on_a_third(open_shop: Open) -> None:
-    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
-    for name in ("w1", "w2", "w3"):
-        live(shop, name)
-    job_id = shop.submit(max_attempts=3)
+def test_a_job_that_fails_in_another_way_on_the_second_worker_is_tried_on_a_third(lenient: Shop) -> None:
+    live(lenient, "w1", "w2", "w3")
+    job_id = lenient.submit(max_attempts=3)
 
-    answers = [doubtful(shop, job_id, worker, how=worker) for worker in ("w1", "w2", "w3")]
+    answers = [doubtful(lenient, job_id, worker, how=worker) for worker in ("w1", "w2", "w3")]
 
     assert answers == [JobState.QUEUED, JobState.QUEUED, JobState.FAILED]
-    assert shop.store.get(job_id).attempts_failed == 2  # all but the first are counted
+    assert lenient.store.get(job_id).attempts_failed == 2  # all but the first are counted
 
 
 def test_on_a_fleet_of_one_worker_a_bad_job_fails_at_once(shop: Shop) -> None:
@@ -667,13 +656,12 @@ def test_a_worker_of_a_smaller_class_is_no_second_worker(shop: Shop) -> None:
     assert doubtful(shop, job_id, "w1") is JobState.FAILED
 
 
-def test_a_bad_job_does_not_wait_for_ever_for_a_worker_that_fetches_nothing(open_shop: Open) -> None:
-    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
-    live(shop, "w1")
-    live(shop, "w2", not_fetching=(NotFetching.DRAINED,))
-    job_id = shop.submit(max_attempts=3)
+def test_a_bad_job_does_not_wait_for_ever_for_a_worker_that_fetches_nothing(lenient: Shop) -> None:
+    live(lenient, "w1")
+    live(lenient, "w2", not_fetching=(NotFetching.DRAINED,))
+    job_id = lenient.submit(max_attempts=3)
 
-    answers = [doubtful(shop, job_id, "w1"), doubtful(shop, job_id, "w1")]
+    answers = [doubtful(lenient, job_id, "w1"), doubtful(lenient, job_id, "w1")]
 
     assert answers == [JobState.QUEUED, JobState.FAILED]
 
@@ -690,17 +678,15 @@ def test_a_job_in_doubt_waits_for_a_worker_that_only_starts(open_shop: Open) -> 
     assert isinstance(shop.store.claim(job_id, worker="w2"), Claim)
 
 
-def test_a_job_that_is_retried_is_in_doubt_anew(open_shop: Open) -> None:
-    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0))
-    for name in ("w1", "w2"):
-        live(shop, name)
-    job_id = shop.submit()
-    doubtful(shop, job_id, "w1")
-    doubtful(shop, job_id, "w2")
+def test_a_job_that_is_retried_is_in_doubt_anew(lenient: Shop) -> None:
+    live(lenient, "w1", "w2")
+    job_id = lenient.submit()
+    doubtful(lenient, job_id, "w1")
+    doubtful(lenient, job_id, "w2")
 
-    shop.store.retry(job_id)
+    lenient.store.retry(job_id)
 
-    assert doubtful(shop, job_id, "w1") is JobState.QUEUED
+    assert doubtful(lenient, job_id, "w1") is JobState.QUEUED
 
 
 def test_a_job_that_needs_more_waits_in_another_queue(shop: Shop) -> None:

@@ -26,6 +26,13 @@ def a_webhook(webhook_id: str = "wh_1", *, tenant: str = "") -> Webhook:
     )
 
 
+@pytest.fixture
+def listened(shop: Shop) -> Shop:
+    """A store to which one webhook listens."""
+    shop.store.put_webhook(a_webhook())
+    return shop
+
+
 def due(store: JobStore, webhook_id: str = "wh_1") -> list[Message]:
     return store.due_messages(most=100).get(webhook_id, [])
 
@@ -87,15 +94,12 @@ ENDS = (
 
 
 @pytest.mark.parametrize("how", ENDS, ids=lambda how: how.__name__)
-def test_however_a_job_ends_its_end_is_told_as_the_record_has_it(how: object, open_shop: Open) -> None:
+def test_however_a_job_ends_its_end_is_told_as_the_record_has_it(how: object, listened: Shop) -> None:
     assert callable(how)
-    shop = open_shop(LONG)
-    shop.store.put_webhook(a_webhook())
+    job_id = how(listened)
 
-    job_id = how(shop)
-
-    record = shop.store.get(job_id)
-    (told,) = (end for end in ends(shop.store) if end.job_id == job_id)
+    record = listened.store.get(job_id)
+    (told,) = (end for end in ends(listened.store) if end.job_id == job_id)
     assert record.state.final
     assert (told.job_id, told.state, told.attempt) == (job_id, record.state, record.attempt)
     assert told.worker == (record.worker or "")
@@ -117,45 +121,37 @@ def test_a_job_that_lost_all_its_workers_is_told_of(open_shop: Open) -> None:
     assert [(end.job_id, (end.error or {})["code"]) for end in ends(shop.store)] == [(job_id, "workers_lost")]
 
 
-def test_an_attempt_that_is_tried_again_is_no_end(open_shop: Open) -> None:
-    shop = open_shop(LONG)
-    shop.store.put_webhook(a_webhook())
+def test_an_attempt_that_is_tried_again_is_no_end(listened: Shop) -> None:
+    listened.store.fail(listened.running(max_attempts=3), 1, an_error(), retry_in_s=60.0)
+    listened.store.release(listened.running(), 1, reason="drained")
 
-    shop.store.fail(shop.running(max_attempts=3), 1, an_error(), retry_in_s=60.0)
-    shop.store.release(shop.running(), 1, reason="drained")
-
-    assert ends(shop.store) == []
+    assert ends(listened.store) == []
 
 
-def test_each_end_of_a_job_that_is_queued_anew_is_told_once(open_shop: Open) -> None:
-    shop = open_shop(LONG)
-    shop.store.put_webhook(a_webhook())
-    job_id = fails(shop)
-    shop.store.retry(job_id)
-    claim = claimed(shop.store, job_id)
+def test_each_end_of_a_job_that_is_queued_anew_is_told_once(listened: Shop) -> None:
+    job_id = fails(listened)
+    listened.store.retry(job_id)
+    claim = claimed(listened.store, job_id)
 
     for _ in range(2):  # the answer to the first was lost on the way
-        shop.store.succeed(job_id, claim.attempt, a_result(job_id), token=claim.token)
+        listened.store.succeed(job_id, claim.attempt, a_result(job_id), token=claim.token)
 
-    assert {end.state for end in ends(shop.store)} == {JobState.FAILED, JobState.SUCCEEDED}
-    assert len({message.message_id for message in due(shop.store)}) == 2
+    assert {end.state for end in ends(listened.store)} == {JobState.FAILED, JobState.SUCCEEDED}
+    assert len({message.message_id for message in due(listened.store)}) == 2
 
 
-def test_a_message_outlives_the_job_that_it_tells_of(open_shop: Open) -> None:
-    shop = open_shop(LONG)
-    shop.store.put_webhook(a_webhook())
+def test_a_message_outlives_the_job_that_it_tells_of(listened: Shop) -> None:
     job = a_job(title='A "red" fox – ✓', labels=["shot=12", "tenant=acme"])
-    job_id = shop.store.submit([job])[0].job_id
-    shop.store.cancel(job_id)
+    job_id = listened.store.submit([job])[0].job_id
+    listened.store.cancel(job_id)
 
-    shop.store.remove([job_id])
+    listened.store.remove([job_id])
 
-    (end,) = ends(shop.store)
+    (end,) = ends(listened.store)
     assert (end.title, end.labels) == ('A "red" fox – ✓', ("shot=12", "tenant=acme"))
 
 
-def test_a_tenant_hears_of_its_own_jobs_alone_and_the_farm_of_all(open_shop: Open) -> None:
-    shop = open_shop(LONG)
+def test_a_tenant_hears_of_its_own_jobs_alone_and_the_farm_of_all(shop: Shop) -> None:
     for webhook in (a_webhook("all"), a_webhook("acme", tenant="acme"), a_webhook("ape", tenant="ape")):
         shop.store.put_webhook(webhook)
 
@@ -166,8 +162,7 @@ def test_a_tenant_hears_of_its_own_jobs_alone_and_the_farm_of_all(open_shop: Ope
     assert heard == {"all": {mine, nobodys}, "acme": {mine}}
 
 
-def test_nothing_is_kept_where_nobody_listens(open_shop: Open) -> None:
-    shop = open_shop(LONG)
+def test_nothing_is_kept_where_nobody_listens(shop: Shop) -> None:
     fails(shop)
 
     shop.store.put_webhook(a_webhook())
@@ -175,61 +170,54 @@ def test_nothing_is_kept_where_nobody_listens(open_shop: Open) -> None:
     assert shop.store.due_messages(most=9) == {}
 
 
-def test_what_was_delivered_is_gone_and_what_was_not_comes_again(open_shop: Open) -> None:
-    shop = open_shop(LONG)
-    shop.store.put_webhook(a_webhook())
-    one, two = fails(shop), fails(shop)
-    first, second = due(shop.store)  # in either order, for both may be of one ms
+def test_what_was_delivered_is_gone_and_what_was_not_comes_again(listened: Shop) -> None:
+    one, two = fails(listened), fails(listened)
+    first, second = due(listened.store)  # in either order, for both may be of one ms
 
-    shop.store.delivered("wh_1", first.message_id)
-    shop.store.postpone("wh_1", second.message_id, in_s=60.0, reason="it answered 500")
-    assert due(shop.store) == []
-    shop.store.postpone("wh_1", second.message_id, in_s=0.0, reason="it answered 502")
-    shop.store.postpone("wh_1", first.message_id, in_s=0.0, reason="delivered long ago")
+    listened.store.delivered("wh_1", first.message_id)
+    listened.store.postpone("wh_1", second.message_id, in_s=60.0, reason="it answered 500")
+    assert due(listened.store) == []
+    listened.store.postpone("wh_1", second.message_id, in_s=0.0, reason="it answered 502")
+    listened.store.postpone("wh_1", first.message_id, in_s=0.0, reason="delivered long ago")
 
-    (again,) = due(shop.store)
+    (again,) = due(listened.store)
     assert again == replace(second, tries=2, reason="it answered 502")
     assert {first.end.job_id, again.end.job_id} == {one, two}
 
 
-def test_dead_letters_are_listed_and_sent_again(open_shop: Open) -> None:
-    shop = open_shop(LONG)
-    shop.store.put_webhook(a_webhook())
+def test_dead_letters_are_listed_and_sent_again(listened: Shop) -> None:
     for _ in range(3):
-        fails(shop)
-    ids = [message.message_id for message in due(shop.store)]
+        fails(listened)
+    ids = [message.message_id for message in due(listened.store)]
 
-    shop.store.bury("wh_1", [*ids, "unknown"], reason="it answered 500")
-    dead = shop.store.dead_letters("wh_1")
-    one = shop.store.resend("wh_1", [ids[0], "unknown"])
-    only = [message.message_id for message in due(shop.store)]
-    rest = shop.store.resend("wh_1")
+    listened.store.bury("wh_1", [*ids, "unknown"], reason="it answered 500")
+    dead = listened.store.dead_letters("wh_1")
+    one = listened.store.resend("wh_1", [ids[0], "unknown"])
+    only = [message.message_id for message in due(listened.store)]
+    rest = listened.store.resend("wh_1")
 
     assert {(each.message_id, each.reason) for each in dead} == {(each, "it answered 500") for each in ids}
     assert (one, only, rest) == (1, ids[:1], 2)
-    assert sorted(message.message_id for message in due(shop.store)) == sorted(ids)
-    assert shop.store.dead_letters("wh_1") == []
+    assert sorted(message.message_id for message in due(listened.store)) == sorted(ids)
+    assert listened.store.dead_letters("wh_1") == []
 
 
-def test_a_disabled_webhook_hears_nothing_until_its_letters_are_sent_again(open_shop: Open) -> None:
-    shop = open_shop(LONG)
-    shop.store.put_webhook(a_webhook())
-    before = fails(shop)
+def test_a_disabled_webhook_hears_nothing_until_its_letters_are_sent_again(listened: Shop) -> None:
+    before = fails(listened)
 
-    shop.store.disable_webhook("wh_1", reason="it answered 410")
-    fails(shop)
+    listened.store.disable_webhook("wh_1", reason="it answered 410")
+    fails(listened)
 
-    assert due(shop.store) == []
-    assert [each.disabled for each in shop.store.webhooks()] == ["it answered 410"]
-    assert [each.end.job_id for each in shop.store.dead_letters("wh_1")] == [before]
-    assert shop.store.resend("wh_1") == 1
-    after = fails(shop)
-    assert {end.job_id for end in ends(shop.store)} == {before, after}
-    assert [each.disabled for each in shop.store.webhooks()] == [None]
+    assert due(listened.store) == []
+    assert [each.disabled for each in listened.store.webhooks()] == ["it answered 410"]
+    assert [each.end.job_id for each in listened.store.dead_letters("wh_1")] == [before]
+    assert listened.store.resend("wh_1") == 1
+    after = fails(listened)
+    assert {end.job_id for end in ends(listened.store)} == {before, after}
+    assert [each.disabled for each in listened.store.webhooks()] == [None]
 
 
-def test_a_webhook_comes_back_as_it_was_kept_and_leaves_nothing_behind(open_shop: Open) -> None:
-    shop = open_shop(LONG)
+def test_a_webhook_comes_back_as_it_was_kept_and_leaves_nothing_behind(shop: Shop) -> None:
     webhook = replace(
         a_webhook(tenant="acme"), old_secret="whsec_b2xk", old_until=datetime(2026, 1, 2, tzinfo=UTC)
     )
@@ -265,8 +253,7 @@ def test_of_too_many_messages_the_oldest_are_given_up(
     _forget_scripts()
 
 
-def test_what_waits_and_what_a_receiver_said_is_known_of_each(open_shop: Open) -> None:
-    shop = open_shop(LONG)
+def test_what_waits_and_what_a_receiver_said_is_known_of_each(shop: Shop) -> None:
     for name in ("wh_1", "wh_2"):
         shop.store.put_webhook(a_webhook(name))
     for _ in range(3):

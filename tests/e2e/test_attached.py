@@ -15,7 +15,7 @@ import urllib3
 from farm.process.child import free_port
 from tests.support.fault_proxy import FaultProxy, Mode
 from tests.support.valkey import eventually
-from tests.support.whole_farm import JOB_S, START_S, WholeFarm, WorkerProcess, a_clip, outcomes
+from tests.support.whole_farm import JOB_S, START_S, WholeFarm, WorkerProcess, outcomes
 
 Farms = Callable[..., WholeFarm]
 AWAY_S = 7.0  # longer than a ComfyUI of our own may be silent before it counts as dead (5 s)
@@ -83,8 +83,7 @@ def test_a_job_outlives_that_its_server_cannot_be_reached_and_no_other_one_is_fe
     farm: WholeFarm, elsewhere: Elsewhere, way: FaultProxy
 ) -> None:
     worker = attach(farm, elsewhere, way)
-    job = farm.submit(a_clip(steps=40))
-    farm.wait_step(job)
+    job = farm.sampling(40)
 
     way.mode = Mode.REFUSE
     way.reset_all()
@@ -110,8 +109,7 @@ def test_a_job_that_its_server_lost_is_run_again_and_pays_for_nothing(
     farm: WholeFarm, elsewhere: Elsewhere, way: FaultProxy
 ) -> None:
     attach(farm, elsewhere, way)
-    job = farm.submit(a_clip(steps=40), max_attempts=1)
-    farm.wait_step(job)
+    job = farm.sampling(40, max_attempts=1)
 
     elsewhere.kill()
     elsewhere.start()

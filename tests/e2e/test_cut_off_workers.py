@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.fault_proxy import FaultProxy, Mode
 from tests.support.valkey import eventually
-from tests.support.whole_farm import JOB_S, WholeFarm, WorkerProcess, a_clip, outcomes
+from tests.support.whole_farm import JOB_S, WholeFarm, WorkerProcess, outcomes
 
 Farms = Callable[..., WholeFarm]
 
@@ -33,8 +33,7 @@ def test_a_result_that_is_ready_before_the_lease_ends_is_committed(
 ) -> None:
     farm = new_farm(lease_s=60.0)
     worker = start_behind(farm, proxy)
-    job = farm.submit(a_clip(steps=80))
-    farm.wait_step(job)
+    job = farm.sampling(80)
 
     proxy.mode = Mode.BLACKHOLE
 
@@ -49,8 +48,7 @@ def test_a_result_that_is_ready_before_the_lease_ends_is_committed(
 def test_a_result_that_comes_after_the_lease_was_lost_is_refused(new_farm: Farms, proxy: FaultProxy) -> None:
     farm = new_farm()
     worker = start_behind(farm, proxy)
-    job = farm.submit(a_clip(steps=80))
-    farm.wait_step(job)
+    job = farm.sampling(80)
     proxy.mode = Mode.BLACKHOLE
 
     other = farm.start_worker("other")

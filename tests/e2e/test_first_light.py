@@ -87,8 +87,7 @@ def test_the_status_of_a_worker_tells_what_it_has_and_what_it_did(
 ) -> None:
     before = farm.status(worker)
     assert before is not None
-    job = farm.submit(a_clip(steps=40))
-    farm.wait_step(job)
+    job = farm.sampling(40)
 
     def seen_at_work() -> bool:
         # A new phase is told at once, steps with the next refresh.

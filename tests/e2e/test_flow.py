@@ -35,8 +35,7 @@ def test_the_next_job_runs_while_the_files_of_the_last_are_still_uploaded(
 
 
 def test_jobs_run_in_the_order_of_their_priority(farm: WholeFarm, worker: WorkerProcess) -> None:
-    first = farm.submit(a_clip(steps=60))
-    farm.wait_step(first)
+    farm.sampling(60)
     later = {priority: farm.submit(a_clip(steps=2), priority=priority) for priority in (9, 5, 0, 1, 7)}
     farm.farm.store.prioritize([later[9].job_id], 2)
     farm.farm.store.prioritize([later[1].job_id], 8)  # its first message is still in front of most

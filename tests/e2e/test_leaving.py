@@ -64,8 +64,7 @@ def test_a_signal_to_the_whole_tree_gives_the_job_back_ten_times_of_ten(new_farm
 def test_other_signals_end_a_worker_as_sigterm_does(new_farm: Farms, number: signal.Signals) -> None:
     farm = new_farm()
     worker = farm.start_worker("a")
-    job = farm.submit(a_clip(steps=LONG))
-    farm.wait_step(job)
+    job = farm.sampling(LONG)
 
     worker.signal(number)
 

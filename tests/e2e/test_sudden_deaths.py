@@ -41,8 +41,7 @@ def test_a_killed_worker_costs_an_attempt_and_leaves_no_orphan(new_farm: Farms) 
     farm = new_farm()
     workers = [farm.launch("a"), farm.launch("b")]
     farm.wait_ready(*workers)
-    job = farm.submit(a_clip(steps=LONG))
-    farm.wait_step(job)
+    job = farm.sampling(LONG)
     dying = next(worker for worker in workers if worker.name == job.record.worker)
     other = next(worker for worker in workers if worker is not dying)
     comfy = dying.comfy()
@@ -69,8 +68,7 @@ def test_a_killed_lone_workers_job_waits_again_while_the_next_comfyui_still_star
 ) -> None:
     farm = new_farm()
     worker = farm.start_worker(emulator=ENDLESS)
-    job = farm.submit(a_clip(steps=LONG))
-    farm.wait_step(job)
+    job = farm.sampling(LONG)
     worker.kill()
     slow = tmp_path / "ComfyUI"
     for name in ("comfy", "models"):
@@ -90,8 +88,7 @@ def test_a_killed_comfyui_costs_an_attempt_and_is_started_again(
     farm: WholeFarm, worker: WorkerProcess
 ) -> None:
     started = len(worker.entries("comfy_ready"))
-    job = farm.submit(a_clip(steps=LONG))
-    farm.wait_step(job)
+    job = farm.sampling(LONG)
 
     worker.comfy().kill()
 
@@ -161,8 +158,7 @@ def test_an_outage_of_valkey_longer_than_the_lease_costs_no_second_run(
     valkey = start_valkey("--appendonly", "yes", "--appendfsync", "always")
     farm = new_farm(redis_url=valkey.url)
     worker = farm.start_worker()
-    job = farm.submit(a_clip(steps=100))
-    farm.wait_step(job)
+    job = farm.sampling(100)
 
     valkey.kill()
 
@@ -180,8 +176,7 @@ def test_a_render_that_ends_while_valkey_is_away_is_booked_when_it_is_back(
     valkey = start_valkey("--appendonly", "yes", "--appendfsync", "always")
     farm = new_farm(redis_url=valkey.url, lease_s=10.0)
     worker = farm.start_worker()
-    job = farm.submit(a_clip(steps=LONG))
-    farm.wait_step(job)
+    job = farm.sampling(LONG)
 
     valkey.kill()
 
@@ -198,8 +193,7 @@ def test_a_valkey_that_forgot_everything_ends_old_attempts_and_is_served_anew(
     valkey = start_valkey("--appendonly", "no")
     farm = new_farm(redis_url=valkey.url)
     worker = farm.start_worker()
-    forgotten = farm.submit(a_clip(steps=100))
-    farm.wait_step(forgotten)
+    forgotten = farm.sampling(100)
 
     if how == "flushed":
         with redis.Redis.from_url(valkey.url) as client:
@@ -236,8 +230,7 @@ def test_a_drained_worker_stays_drained_when_valkey_forgets_the_order(
 
 @pytest.mark.long
 def test_a_frozen_comfyui_is_found_out_and_replaced(farm: WholeFarm, worker: WorkerProcess) -> None:
-    job = farm.submit(a_clip(steps=LONG))
-    farm.wait_step(job)
+    job = farm.sampling(LONG)
     frozen = worker.comfy()
 
     frozen.suspend()
@@ -250,8 +243,7 @@ def test_a_frozen_comfyui_is_found_out_and_replaced(farm: WholeFarm, worker: Wor
 def test_a_worker_that_slept_past_its_lease_cannot_publish(new_farm: Farms) -> None:
     farm = new_farm()
     sleeper = farm.start_worker("a", emulator=ENDLESS)
-    job = farm.submit(a_clip(steps=LONG))
-    farm.wait_step(job)
+    job = farm.sampling(LONG)
 
     sleeper.signal(signal.SIGSTOP)
 
@@ -268,8 +260,7 @@ def test_a_worker_that_slept_past_its_lease_cannot_publish(new_farm: Farms) -> N
 def test_a_worker_that_drains_gives_its_job_back_at_once(new_farm: Farms) -> None:
     farm = new_farm(lease_s=30.0, renew_s=1.0)
     draining = farm.start_worker("a", emulator=ENDLESS, FARM_DRAIN_GRACE_S="0.5")
-    job = farm.submit(a_clip(steps=LONG))
-    farm.wait_step(job)
+    job = farm.sampling(LONG)
     farm.start_worker("b")
 
     draining.signal(signal.SIGTERM)
@@ -285,8 +276,7 @@ def test_a_worker_that_drains_gives_its_job_back_at_once(new_farm: Farms) -> Non
 def test_a_worker_that_drains_ends_what_ends_within_the_grace(new_farm: Farms) -> None:
     farm = new_farm()
     draining = farm.start_worker("a")
-    job = farm.submit(a_clip(steps=LONG))
-    farm.wait_step(job)
+    job = farm.sampling(LONG)
 
     draining.signal(signal.SIGTERM)
 

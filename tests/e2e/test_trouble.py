@@ -59,8 +59,7 @@ def test_a_disk_that_was_full_keeps_no_job_waiting_once_it_has_room(new_farm: Fa
     disk = Disk(farm.folder / "a")
     try:
         worker = farm.start_worker("a")
-        at_work = farm.submit(a_clip(steps=40))
-        farm.wait_step(at_work)
+        at_work = farm.sampling(40)
 
         disk.fill()
 
@@ -166,8 +165,7 @@ def test_a_drained_worker_gives_its_job_back_at_once_and_fetches_again_when_told
     farm = new_farm()
     # Slow enough that the job still renders when the command, a process of its own, gets to it.
     worker = farm.start_worker("a", emulator="--step-seconds 0.5")
-    job = farm.submit(a_clip(steps=100))
-    farm.wait_step(job)
+    job = farm.sampling(100)
     other = farm.start_worker("b", emulator="--step-seconds 0.01")
 
     assert "fetches nothing more" in order(farm, "drain", worker.name, "--now")
@@ -184,8 +182,7 @@ def test_a_drained_worker_gives_its_job_back_at_once_and_fetches_again_when_told
 def test_a_worker_that_is_drained_without_haste_ends_its_job_and_takes_no_other(new_farm: Farms) -> None:
     farm = new_farm()
     worker = farm.start_worker()
-    job = farm.submit(a_clip(steps=60))
-    farm.wait_step(job)
+    job = farm.sampling(60)
 
     order(farm, "drain", worker.name)
     later = farm.submit()
@@ -212,8 +209,7 @@ def test_a_notice_of_the_cloud_gives_the_job_to_another_machine(new_farm: Farms,
     notice = tmp_path / "notice"
     hook = {"FARM_SPOT": "command", "FARM_SPOT_COMMAND": f"test -e {notice}", "FARM_DRAIN_GRACE_S": "1"}
     going = farm.start_worker("a", emulator="--step-seconds 0.5", **hook)
-    job = farm.submit(a_clip(steps=100))
-    farm.wait_step(job)
+    job = farm.sampling(100)
     staying = farm.start_worker("b")
 
     notice.touch()

@@ -143,8 +143,7 @@ def test_a_failed_job_that_is_retried_succeeds(farm: WholeFarm, worker: WorkerPr
 
 
 def test_a_canceled_job_that_waited_is_never_run(farm: WholeFarm, worker: WorkerProcess) -> None:
-    first = farm.submit(a_clip(steps=LONG))
-    farm.wait_step(first)
+    first = farm.sampling(LONG)
     waiting = farm.submit()
 
     state = waiting.cancel(reason="changed my mind")
@@ -159,8 +158,7 @@ def test_a_canceled_job_that_waited_is_never_run(farm: WholeFarm, worker: Worker
 def test_a_canceled_running_job_frees_the_gpu_for_the_next_one(
     farm: WholeFarm, worker: WorkerProcess
 ) -> None:
-    running = farm.submit(a_clip(steps=100))
-    farm.wait_step(running)
+    running = farm.sampling(100)
     neighbour = farm.submit()
 
     running.cancel()
@@ -189,8 +187,7 @@ def test_a_canceled_job_whose_node_does_not_yield_costs_a_restart_and_no_neighbo
 
 
 def test_a_job_whose_deadline_passes_while_it_waits_expires(farm: WholeFarm, worker: WorkerProcess) -> None:
-    first = farm.submit(a_clip(steps=LONG))
-    farm.wait_step(first)
+    first = farm.sampling(LONG)
 
     late = farm.submit(deadline=datetime.now(UTC) + timedelta(seconds=0.5))
 

@@ -114,6 +114,12 @@ def shop(open_shop: Open) -> Shop:
 
 
 @pytest.fixture
+def lenient(open_shop: Open) -> Shop:
+    """A store that keeps no job from the worker that failed it."""
+    return open_shop(StoreLimits(lease_s=60, avoid_s=0))
+
+
+@pytest.fixture
 def hasty(open_shop: Open) -> Shop:
     """A store in which leases and waits run out at once."""
     return open_shop(SHORT)

@@ -232,6 +232,12 @@ class WholeFarm:
         """Submit a clip."""
         return self.farm.submit(graph if graph is not None else a_clip(), **options)
 
+    def sampling(self, steps: int, **options: Any) -> Job:
+        """Submit a clip of so many steps, and wait until it samples."""
+        job = self.submit(a_clip(steps=steps), **options)
+        self.wait_step(job)
+        return job
+
     def wait_phase(self, job: Job, *phases: str) -> JobEvent:
         """Wait until the job's events tell one of the phases."""
 

@@ -40,6 +40,17 @@ def through(proxy: FaultProxy, server: S3Server, patience: S3Patience) -> S3Stor
     return S3Storage(settings, patience=patience)
 
 
+def a_clip(folder: Path, size_bytes: int) -> Path:
+    """A file whose parts are all of the same random bytes."""
+    path = folder / "clip.mp4"
+    path.write_bytes(uuid.uuid4().bytes * (size_bytes // 16))
+    return path
+
+
+def key_in(storage: S3Storage) -> str:
+    return storage.keys.attempt_prefix("0123456789ab", TOKEN) + "clip.mp4"
+
+
 def failure_of_check(settings: S3Settings) -> FarmError:
     storage = S3Storage(settings, patience=IMPATIENT)
     with pytest.raises(FarmError) as caught:
@@ -73,8 +84,7 @@ def test_a_key_without_its_secret_is_named(s3_server: S3Server) -> None:
 
 def test_a_missing_bucket_is_named(s3_server: S3Server, tmp_path: Path) -> None:
     storage = S3Storage(s3_server.settings(bucket="no-such-bucket"), patience=IMPATIENT)
-    source = tmp_path / "clip.mp4"
-    source.write_bytes(b"x" * 10_000_000)
+    source = a_clip(tmp_path, 10 << 20)
 
     for use in (
         storage.check,
@@ -146,16 +156,14 @@ def test_a_server_that_resets_every_connection_is_unavailable(proxy: FaultProxy,
 def test_an_upload_survives_cut_connections(
     proxy: FaultProxy, s3_server: S3Server, tmp_path: Path, size_bytes: int
 ) -> None:
-    source = tmp_path / "clip.mp4"
-    source.write_bytes(uuid.uuid4().bytes * (size_bytes // 16))
+    source = a_clip(tmp_path, size_bytes)
     storage = through(proxy, s3_server, SOME_PATIENCE)
-    key = storage.keys.attempt_prefix("0123456789ab", TOKEN) + "clip.mp4"
     proxy.cut_after(1 << 20, times=2)
 
-    stored = storage.upload(source, key, media_type="video/mp4")
+    stored = storage.upload(source, key_in(storage), media_type="video/mp4")
 
     assert proxy.cuts_made == 2
-    storage.download(key, tmp_path / "back.mp4", sha256=stored.sha256)
+    storage.download(key_in(storage), tmp_path / "back.mp4", sha256=stored.sha256)
     assert (tmp_path / "back.mp4").read_bytes() == source.read_bytes()
     storage.close()
 
@@ -164,14 +172,12 @@ def test_an_upload_survives_cut_connections(
 def test_a_download_survives_cut_connections(
     proxy: FaultProxy, s3_server: S3Server, tmp_path: Path, size_bytes: int
 ) -> None:
-    source = tmp_path / "clip.mp4"
-    source.write_bytes(uuid.uuid4().bytes * (size_bytes // 16))
+    source = a_clip(tmp_path, size_bytes)
     storage = through(proxy, s3_server, SOME_PATIENCE)
-    key = storage.keys.attempt_prefix("0123456789ab", TOKEN) + "clip.mp4"
-    stored = storage.upload(source, key, media_type="video/mp4")
+    stored = storage.upload(source, key_in(storage), media_type="video/mp4")
     proxy.cut_after(1 << 20, Direction.DOWN, times=2)
 
-    storage.download(key, tmp_path / "back.mp4", sha256=stored.sha256)
+    storage.download(key_in(storage), tmp_path / "back.mp4", sha256=stored.sha256)
 
     assert proxy.cuts_made == 2
     assert (tmp_path / "back.mp4").read_bytes() == source.read_bytes()
@@ -180,9 +186,8 @@ def test_a_download_survives_cut_connections(
 
 def a_stored_clip(storage: S3Storage, folder: Path) -> JobRecord:
     """A job whose clip of 8 MiB is in the store."""
-    source = folder / "source.mp4"
-    source.write_bytes(uuid.uuid4().bytes * (8 << 16))
-    key = storage.keys.attempt_prefix("0123456789ab", TOKEN) + "clip.mp4"
+    source = a_clip(folder, 8 << 20)
+    key = key_in(storage)
     stored = storage.upload(source, key, media_type="video/mp4")
     artifact = Artifact(key=key, size_bytes=stored.size_bytes, sha256=stored.sha256, media_type="video/mp4")
     result = JobResult(bucket=storage.bucket, artifacts=(artifact,), manifest_key="none")
@@ -204,7 +209,7 @@ def test_a_clip_that_is_cut_off_is_gone_on_with_where_it_was(
     (path,) = download_all(record, storage, tmp_path / "out", progress=told.append)
 
     assert proxy.cuts_made == 2
-    assert path.read_bytes() == (tmp_path / "source.mp4").read_bytes()
+    assert path.read_bytes() == (tmp_path / "clip.mp4").read_bytes()
     # What had come before each cut was not fetched again.
     assert sum(told) == max(itertools.accumulate(told)) == 8 << 20
     assert [each.name for each in path.parent.iterdir()] == [path.name]
@@ -236,23 +241,21 @@ def test_the_next_call_goes_on_with_what_an_outage_has_left(
 
     assert 0 < left < 8 << 20
     assert told[0] == left
-    assert path.read_bytes() == (tmp_path / "source.mp4").read_bytes()
+    assert path.read_bytes() == (tmp_path / "clip.mp4").read_bytes()
     storage.close()
 
 
 def test_an_upload_that_fails_leaves_no_object(
     proxy: FaultProxy, s3_server: S3Server, tmp_path: Path
 ) -> None:
-    source = tmp_path / "clip.mp4"
-    source.write_bytes(b"x" * (20 << 20))
+    source = a_clip(tmp_path, 20 << 20)
     storage = through(proxy, s3_server, S3Patience(connect_s=1.0, silence_s=1.0, attempts=2))
-    key = storage.keys.attempt_prefix("0123456789ab", TOKEN) + "clip.mp4"
     proxy.cut_after(1 << 20, times=100)
 
     with pytest.raises(StorageUnavailable):
-        storage.upload(source, key, media_type="video/mp4")
+        storage.upload(source, key_in(storage), media_type="video/mp4")
 
-    assert not storage.exists(key)
+    assert not storage.exists(key_in(storage))
     storage.close()
 
 
@@ -267,13 +270,11 @@ def slow_line(s3_server: S3Server) -> Iterator[FaultProxy]:
 def test_a_slow_line_is_no_silent_server(
     slow_line: FaultProxy, s3_server: S3Server, tmp_path: Path, size_bytes: int
 ) -> None:
-    source = tmp_path / "clip.mp4"
-    source.write_bytes(uuid.uuid4().bytes * (size_bytes // 16))
+    source = a_clip(tmp_path, size_bytes)
     # Far less than the megabytes need that the kernel takes at once.
     storage = through(slow_line, s3_server, S3Patience(connect_s=1.0, silence_s=1.0, attempts=1))
-    key = storage.keys.attempt_prefix("0123456789ab", TOKEN) + "clip.mp4"
 
-    stored = storage.upload(source, key, media_type="video/mp4")
+    stored = storage.upload(source, key_in(storage), media_type="video/mp4")
 
     assert stored.size_bytes == size_bytes
     storage.close()
@@ -283,25 +284,22 @@ def test_a_slow_line_is_no_silent_server(
 def test_an_upload_of_which_no_byte_moves_any_more_is_over(
     slow_line: FaultProxy, s3_server: S3Server, tmp_path: Path, size_bytes: int
 ) -> None:
-    source = tmp_path / "clip.mp4"
-    source.write_bytes(b"x" * size_bytes)
+    source = a_clip(tmp_path, size_bytes)
     storage = through(slow_line, s3_server, S3Patience(connect_s=1.0, silence_s=1.0, attempts=1))
-    key = storage.keys.attempt_prefix("0123456789ab", TOKEN) + "clip.mp4"
     slow_line.bytes_per_s = 0.0
     slow_line.blackhole_after(1 << 20)
 
     with pytest.raises(StorageUnavailable, match="no answer in time"):
-        storage.upload(source, key, media_type="video/mp4")
+        storage.upload(source, key_in(storage), media_type="video/mp4")
 
     storage.close()
 
 
 def test_a_link_is_for_its_object_only_and_ends(s3_server: S3Server, s3_settings: S3Settings) -> None:
     storage = S3Storage(s3_settings)
-    key = storage.keys.attempt_prefix("0123456789ab", TOKEN) + "clip.mp4"
-    storage.put_bytes(b"the clip", key, media_type="video/mp4")
+    storage.put_bytes(b"the clip", key_in(storage), media_type="video/mp4")
 
-    link = storage.url(key, expires_s=60, download_name="my clip.mp4")
+    link = storage.url(key_in(storage), expires_s=60, download_name="my clip.mp4")
 
     with urlopen(link) as answer:
         assert answer.headers["Content-Type"] == "video/mp4"
@@ -362,8 +360,7 @@ def test_memory_stays_flat_whatever_the_size(s3_server: S3Server, tmp_path: Path
 
 
 def test_closing_ends_its_threads(s3_settings: S3Settings, tmp_path: Path) -> None:
-    source = tmp_path / "clip.mp4"
-    source.write_bytes(b"x" * 1000)
+    source = a_clip(tmp_path, 1 << 10)
     before = threading.active_count()
     storage = S3Storage(s3_settings)
     storage.upload(source, storage.keys.scratch_key("clip.mp4"), media_type="video/mp4")

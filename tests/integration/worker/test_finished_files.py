@@ -33,7 +33,8 @@ from tests.support.valkey import eventually
 from worker.errors import ComfyDied
 from worker.results.republish import HOLD_S
 
-LIMITS = StoreLimits(lease_s=1.0, avoid_s=0.0, notify_again_after_s=1.0)
+LIMITS = StoreLimits(avoid_s=0.0)
+HASTY = StoreLimits(lease_s=1.0, avoid_s=0.0, notify_again_after_s=1.0)
 
 
 @dataclass
@@ -92,10 +93,10 @@ class CutOff(S3Storage):
 def test_an_attempt_that_lost_its_lease_while_publishing_is_not_rendered_again_by_the_same_worker(
     site: Site, stations: Stations, tmp_path: Path
 ) -> None:
-    store = site.store()
+    store = site.store(limits=HASTY)
     (job_id,) = submit(store, max_attempts=1)
     storage = CutOff(site.s3.settings(prefix=site.prefix))
-    worker = stations("w1", tmp_path, site.store(broken=True), storage, lease_s=LIMITS.lease_s)
+    worker = stations("w1", tmp_path, site.store(broken=True, limits=HASTY), storage, lease_s=HASTY.lease_s)
     silences = 4  # one more lost lease than makes a job poison
 
     def fall_silent() -> None:
@@ -124,7 +125,7 @@ def test_an_attempt_that_lost_its_lease_while_publishing_is_not_rendered_again_b
 def test_a_worker_that_is_ended_while_the_storage_is_away_keeps_its_files_and_its_right_to_them(
     site: Site, stations: Stations, tmp_path: Path, mode: Mode
 ) -> None:
-    store = site.store(limits=StoreLimits(avoid_s=0.0))
+    store = site.store()
     jobs = submit(store, 3)
     site.s3_way.mode = mode
     worker = stations("w1", tmp_path, store, site.storage(silence_s=60.0))
@@ -153,7 +154,7 @@ def test_a_worker_that_is_ended_while_the_storage_is_away_keeps_its_files_and_it
 def test_a_silent_storage_never_stops_the_gpu_and_the_status_says_what_waits(
     site: Site, stations: Stations, tmp_path: Path
 ) -> None:
-    store = site.store(limits=StoreLimits(avoid_s=0.0))
+    store = site.store()
     jobs = submit(store, 10)
     site.s3_way.mode = Mode.BLACKHOLE
     worker = stations("w1", tmp_path, store, site.storage(silence_s=60.0))
@@ -174,7 +175,7 @@ def test_a_silent_storage_never_stops_the_gpu_and_the_status_says_what_waits(
 def test_the_storage_troubles_of_one_worker_close_its_own_gate_until_they_are_over(
     site: Site, stations: Stations, tmp_path: Path
 ) -> None:
-    store = site.store(limits=StoreLimits(avoid_s=0.0))
+    store = site.store()
     healthy = stations("w2", tmp_path / "w2", store, S3Storage(site.s3.settings(prefix=site.prefix)))
     healthy.tell_status()
     site.s3_way.mode = Mode.REFUSE
@@ -195,7 +196,7 @@ def test_the_storage_troubles_of_one_worker_close_its_own_gate_until_they_are_ov
 def test_a_storage_that_is_away_for_all_lets_every_gpu_go_on(
     site: Site, stations: Stations, tmp_path: Path
 ) -> None:
-    store = site.store(limits=StoreLimits(avoid_s=0.0))
+    store = site.store()
     site.s3_way.mode = Mode.REFUSE
     workers = [
         stations(f"w{number}", tmp_path / str(number), store, site.storage(), patience_s=0.0)
@@ -231,7 +232,7 @@ def clock_ahead(storage: S3Storage, patch: pytest.MonkeyPatch) -> None:
 def test_what_the_storage_refuses_one_worker_is_left_to_those_that_can_store_it(
     site: Site, stations: Stations, tmp_path: Path, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = site.store(limits=StoreLimits(avoid_s=0.0))
+    store = site.store()
     healthy = stations("w2", tmp_path / "w2", store, S3Storage(site.s3.settings(prefix=site.prefix)))
     healthy.tell_status()
     given = {"secret_access_key": "wrong"} if wrong == "key" else {}
@@ -259,7 +260,7 @@ def test_what_the_storage_refuses_one_worker_is_left_to_those_that_can_store_it(
 def test_a_signal_to_worker_and_comfyui_at_once_gives_the_job_back(
     site: Site, stations: Stations, tmp_path: Path, turn: int
 ) -> None:
-    store = site.store(limits=StoreLimits(avoid_s=0.0))
+    store = site.store()
     (job_id,) = submit(store, max_attempts=1)
     worker = stations("w1", tmp_path, store, S3Storage(site.s3.settings(prefix=site.prefix)))
 
@@ -281,7 +282,7 @@ def test_a_signal_to_worker_and_comfyui_at_once_gives_the_job_back(
 def test_files_that_waited_are_published_although_every_publisher_is_busy(
     site: Site, stations: Stations, tmp_path: Path
 ) -> None:
-    store = site.store(limits=StoreLimits(avoid_s=0.0))
+    store = site.store()
     jobs = submit(store, 5)
     site.s3_way.mode = Mode.BLACKHOLE
     worker = stations("w1", tmp_path, store, site.storage(silence_s=60.0), publish_slots=1)

@@ -15,7 +15,7 @@ from comfy.wan.pace_book import PaceBook
 from comfy.wan.paces import Pace
 from comfy.wan.precision import Precision
 from comfy.wan.sizes import ClipSize, read_size
-from comfy.wan.speed import rate_of
+from comfy.wan.speed import Estimate, rate_of
 from comfy.wan.templates import get_template
 from comfy.wan.weights import weights_of
 from comfy.wan.workload import Workload, read_workload, smallest_vram_class_gib
@@ -30,14 +30,25 @@ def a_graph(**parameters: Any) -> dict[str, Any]:
     return get_template("wan22-t2v-a14b").build(**{"prompt": "x", "seed": 1, **parameters}).graph
 
 
-def a_work(**parameters: Any) -> Workload:
-    work = read_workload(a_graph(**parameters))
+def read(graph: dict[str, Any], real_sizes: dict[str, int] | None = None) -> Workload:
+    work = read_workload(graph, real_sizes)
     assert work is not None
     return work
 
 
+def a_work(**parameters: Any) -> Workload:
+    return read(a_graph(**parameters))
+
+
 def a_target(gpu: str = "NVIDIA GeForce RTX 4090", free_gib: float = 23.7, **facts: Any) -> Target:
     return Target(name="gpu0@here", gpu=gpu, free_bytes=int(free_gib * GIB), **facts)
+
+
+def step_of(found: Forecast, stage: int = 0) -> Estimate:
+    """What a step takes."""
+    step = found.stages[stage].step
+    assert step is not None
+    return step
 
 
 def seconds_of(found: Forecast) -> tuple[float, float, float]:
@@ -60,15 +71,13 @@ def test_a_graph_of_two_experts_is_two_stages_with_their_files() -> None:
 
 def test_the_class_is_the_one_in_which_the_job_would_be_queued() -> None:
     graph = a_graph(width=1280, height=720)
-    work = read_workload(graph)
-    assert work is not None
+    work = read(graph)
 
     assert max(s.memory.smallest_class_gib for s in work.stages) == smallest_vram_class_gib(graph) == 16
 
 
 def test_real_sizes_count_more_than_the_table() -> None:
-    work = read_workload(a_graph(), {HIGH: 9 * GIB, VAE: GIB})
-    assert work is not None
+    work = read(a_graph(), {HIGH: 9 * GIB, VAE: GIB})
 
     assert work.stages[0].weights.resident_bytes == 9 * GIB
     assert work.of_folder("vae") == GIB
@@ -145,9 +154,8 @@ def test_a_size_is_read_back_from_its_name(size: ClipSize) -> None:
     ids=lambda path: path.stem,
 )
 def test_public_graphs_are_planned(path: Path) -> None:
-    work = read_workload(json.loads(path.read_text(encoding="utf-8")))
+    work = read(json.loads(path.read_text(encoding="utf-8")))
 
-    assert work is not None
     assert all(stage.steps for stage in work.stages)
     found = forecast(work, a_target("RTX 5090", 31), NOTHING)
     assert found.runs
@@ -158,20 +166,18 @@ def test_public_graphs_are_planned(path: Path) -> None:
 
 def test_a_clip_in_windows_takes_the_memory_of_one_and_the_time_of_all() -> None:
     path = GRAPHS / "wrapper_i2v_a14b_context_windows.json"
-    work = read_workload(json.loads(path.read_text(encoding="utf-8")))
-    assert work is not None
+    work = read(json.loads(path.read_text(encoding="utf-8")))
 
     stage = work.stages[0]
     assert (work.size.frames, stage.size.frames, stage.windows) == (241, 81, 6)
     assert stage.extra == "6 windows"
-    step = forecast(work, a_target("RTX 4090", 23.7), NOTHING).stages[1].step
-    assert step is not None
+    step = step_of(forecast(work, a_target("RTX 4090", 23.7), NOTHING), 1)
     assert step.seconds == pytest.approx(6 * 10.7, rel=0.02)
 
 
 def test_a_sampler_in_a_loop_takes_the_time_of_all_its_rounds() -> None:
     graph = json.loads((GRAPHS / "core_ti2v_5b.json").read_text(encoding="utf-8"))
-    plain = read_workload(graph)
+    plain = read(graph)
     (sampler,) = [key for key, node in graph.items() if node["class_type"] == "KSampler"]
     latent = graph[sampler]["inputs"]["latent_image"]
     graph["a"] = {"class_type": "easy forLoopStart", "inputs": {"total": 3, "initial_value1": latent}}
@@ -184,15 +190,11 @@ def test_a_sampler_in_a_loop_takes_the_time_of_all_its_rounds() -> None:
             if value == [sampler, 0] and node["class_type"] != "easy forLoopEnd":
                 node["inputs"][name] = ["z", 0]
     graph[sampler]["inputs"]["latent_image"] = ["a", 2]
-    looped = read_workload(graph)
-    assert plain is not None
-    assert looped is not None
+    looped = read(graph)
 
-    steps = [forecast(each, a_target("RTX 4090", 23.7), NOTHING).stages[0].step for each in (plain, looped)]
+    steps = [step_of(forecast(each, a_target("RTX 4090", 23.7), NOTHING)) for each in (plain, looped)]
 
     assert looped.stages[0].rounds == 3
-    assert steps[0] is not None
-    assert steps[1] is not None
     assert steps[1].seconds == pytest.approx(3 * steps[0].seconds)
 
 
@@ -226,20 +228,17 @@ def test_the_documented_job_on_a_4090_lies_within_what_is_said() -> None:
 def test_a_step_takes_what_the_makers_table_says(gpu: str, size: tuple[int, int], table_s: float) -> None:
     found = forecast(a_work(width=size[0], height=size[1]), a_target(gpu, 79), NOTHING)
 
-    step = found.stages[0].step
-    assert step is not None
+    step = step_of(found)
     assert step.low < table_s < step.high
     assert "README" in step.source
 
 
 def test_guidance_doubles_a_step() -> None:
     guided, plain = (
-        forecast(a_work(preset=preset), a_target("NVIDIA A100-SXM4-80GB", 79), NOTHING).stages[0].step
+        step_of(forecast(a_work(preset=preset), a_target("NVIDIA A100-SXM4-80GB", 79), NOTHING))
         for preset in ("quality", "fast")
     )
 
-    assert guided is not None
-    assert plain is not None
     assert guided.seconds == pytest.approx(2 * plain.seconds)
 
 
@@ -247,8 +246,7 @@ def test_a_card_without_a_published_time_gets_an_estimate_that_says_so_or_none()
     estimated = forecast(a_work(), a_target("NVIDIA L40S", 44), NOTHING)
     unknown = forecast(a_work(), a_target("Voodoo 2", 11.7), NOTHING)
 
-    step = estimated.stages[0].step
-    assert step is not None
+    step = step_of(estimated)
     assert "a bound, no time is published for this card" in step.source
     assert step.high > 2 * step.seconds
     assert (unknown.stages[0].step, unknown.warm, unknown.cold) == (None, None, None)
@@ -267,11 +265,8 @@ def test_streaming_is_felt_only_where_the_bus_is_slower_than_the_card() -> None:
     tiny = forecast(a_work(width=256, height=256, frames=5), a_target("RTX 4090", 4), NOTHING)
 
     assert (whole.fate, streamed.fate) == ("whole", "streams 80%")
-    assert whole.stages[0].step is not None
-    assert streamed.stages[0].step is not None
-    assert streamed.stages[0].step.seconds == whole.stages[0].step.seconds
-    step = tiny.stages[0].step
-    assert step is not None
+    assert step_of(streamed).seconds == step_of(whole).seconds
+    step = step_of(tiny)
     assert step.seconds > 1.0  # 12.3 GiB over the bus in each of two passes, for a blink of computing
     assert "stream in each pass" in step.source
 
@@ -280,12 +275,10 @@ def test_gguf_may_take_four_times_as_long() -> None:
     graph = a_graph()
     for node_id in ("37", "56"):
         graph[node_id]["inputs"]["unet_name"] = "wan2.2-t2v-a14b-14B-Q4_K_M.gguf"
-    work = read_workload(graph)
-    assert work is not None
+    work = read(graph)
 
-    step = forecast(work, a_target(), NOTHING).stages[0].step
+    step = step_of(forecast(work, a_target(), NOTHING))
 
-    assert step is not None
     assert step.high / step.low > 4
     assert "GGUF unpacks" in step.source
 
@@ -321,10 +314,8 @@ def test_enough_jobs_of_the_farm_count_more_than_any_table() -> None:
     few = forecast(work, target, PaceBook(book_of(work, target, 30.0, 2)))
     enough = forecast(work, target, PaceBook(book_of(work, target, 30.0, 12)))
 
-    assert few.stages[0].step is not None
-    assert "4090 D" in few.stages[0].step.source
-    step = enough.stages[0].step
-    assert step is not None
+    assert "4090 D" in step_of(few).source
+    step = step_of(enough)
     assert (step.seconds, step.source) == (30.0, "measured on 12 jobs of this farm")
     assert (step.low, step.high) == pytest.approx((29.6, 30.4))
 
@@ -344,9 +335,8 @@ def test_other_sizes_tell_the_rate_of_a_card() -> None:
     small, large = a_work(), a_work(width=1280, height=720, frames=49)
     paces = book_of(small, target, 60.0, 4)
 
-    step = forecast(large, target, PaceBook(paces)).stages[0].step
+    step = step_of(forecast(large, target, PaceBook(paces)))
 
-    assert step is not None
     assert step.seconds == pytest.approx(60.0 * 3.0 / 1.8, rel=0.1)
     assert step.source == "by the rate of 4 jobs of this farm at other sizes"
 
@@ -355,9 +345,8 @@ def test_another_comfyui_is_nearly_the_same_kind() -> None:
     work = a_work()
     paces = book_of(work, a_target(comfyui="0.12.1"), 30.0, 4)
 
-    step = forecast(work, a_target(comfyui="0.38.1"), PaceBook(paces)).stages[0].step
+    step = step_of(forecast(work, a_target(comfyui="0.38.1"), PaceBook(paces)))
 
-    assert step is not None
     assert step.seconds == 30.0
     assert "other attention, LoRAs or ComfyUI" in step.source
     assert step.high > 30.4
@@ -375,9 +364,8 @@ def test_what_is_not_alike_is_not_taken(other: Target) -> None:
     work = a_work()
     paces = book_of(work, other, 1000.0, 40)
 
-    step = forecast(work, a_target(), PaceBook(paces)).stages[0].step
+    step = step_of(forecast(work, a_target(), PaceBook(paces)))
 
-    assert step is not None
     assert step.seconds < 100
 
 
@@ -410,8 +398,7 @@ def test_a_small_model_is_a_small_load() -> None:
     graph = a_graph()
     for node_id in ("37", "56"):
         graph[node_id]["inputs"]["unet_name"] = "wan2.1_t2v_1.3B_fp16.safetensors"
-    work = read_workload(graph)
-    assert work is not None
+    work = read(graph)
 
     assert work.stages[0].weights.family is WAN_1_3B
     assert work.stages[0].weights.precision is Precision.WIDE

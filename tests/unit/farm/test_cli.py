@@ -52,6 +52,12 @@ class Cli:
         assert ended.code == 0, ended.err
         return ended.out.strip()
 
+    def rendered(self) -> str:
+        """Queue a clip and have it rendered; its id."""
+        job_id = self.submit()
+        render(self.store, self.storage, job_id)
+        return job_id
+
     @property
     def stored(self) -> int:
         """How many jobs there are."""
@@ -205,8 +211,7 @@ def test_a_long_queue_is_watched_by_its_sum(cli: Cli) -> None:
 
 
 def test_watch_as_json_is_one_event_a_line(cli: Cli) -> None:
-    job_id = cli.submit()
-    render(cli.store, cli.storage, job_id)
+    job_id = cli.rendered()
 
     ended = cli("watch", job_id, "--json")
 
@@ -221,8 +226,7 @@ def test_watch_with_nothing_to_watch_says_so(cli: Cli) -> None:
 
 
 def test_watch_goes_on_after_an_outage(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    job_id = cli.submit()
-    render(cli.store, cli.storage, job_id)
+    job_id = cli.rendered()
     whole, calls = cli.store.events, []
 
     def sometimes(*args: Any, **kwargs: Any) -> Any:
@@ -266,8 +270,7 @@ def test_show_tells_attempts_and_why_they_ended(cli: Cli) -> None:
 
 
 def test_show_of_a_succeeded_job_has_a_link(cli: Cli) -> None:
-    job_id = cli.submit()
-    render(cli.store, cli.storage, job_id)
+    job_id = cli.rendered()
 
     assert cli("show", job_id, "--json").json["url"].startswith("file:")
 
@@ -333,8 +336,7 @@ def test_retry_of_all_failed_takes_those_with_the_label(cli: Cli) -> None:
 
 
 def test_pull_downloads_what_a_job_made(cli: Cli, tmp_path: Path) -> None:
-    job_id = cli.submit()
-    render(cli.store, cli.storage, job_id)
+    job_id = cli.rendered()
 
     ended = cli("pull", job_id, "-o", str(tmp_path / "clips"), "--json")
 
@@ -367,8 +369,7 @@ def test_pull_fetches_what_there_is_and_tells_of_what_there_is_not(cli: Cli, tmp
 
 
 def test_a_name_with_an_unknown_field_is_refused(cli: Cli, tmp_path: Path) -> None:
-    job_id = cli.submit()
-    render(cli.store, cli.storage, job_id)
+    job_id = cli.rendered()
 
     ended = cli("pull", job_id, "-o", str(tmp_path / "out"), "--name", "{colour}")
 
@@ -379,8 +380,7 @@ def test_a_name_with_an_unknown_field_is_refused(cli: Cli, tmp_path: Path) -> No
 def test_open_hands_the_link_to_the_systems_opener(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job_id = cli.submit()
-    render(cli.store, cli.storage, job_id)
+    job_id = cli.rendered()
     program = tmp_path / "xdg-open"
     program.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
     program.chmod(0o755)
@@ -398,8 +398,7 @@ def test_open_hands_the_link_to_the_systems_opener(
 def test_open_prints_the_link_where_nothing_can_open_it(
     broken: bool, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job_id = cli.submit()
-    render(cli.store, cli.storage, job_id)
+    job_id = cli.rendered()
     program = tmp_path / "xdg-open"
     program.write_text("#!/bin/sh\nexit 3\n")
     program.chmod(0o755)

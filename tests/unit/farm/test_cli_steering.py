@@ -201,8 +201,7 @@ def test_the_secrets_of_an_input_are_not_shown(cli: Cli) -> None:
 
 
 def test_a_folder_that_cannot_be_is_told(cli: Cli, tmp_path: Path) -> None:
-    job_id = cli.submit()
-    render(cli.store, cli.storage, job_id)
+    job_id = cli.rendered()
     (tmp_path / "file").touch()
 
     ended = cli("pull", job_id, "-o", str(tmp_path / "file"))
@@ -246,8 +245,7 @@ def test_a_comparison_that_is_not_understood_is_refused(cli: Cli, comparison: st
 
 
 def test_extras_may_be_named_one_by_one_or_together(cli: Cli, tmp_path: Path) -> None:
-    job_id = cli.submit()
-    render(cli.store, cli.storage, job_id)
+    job_id = cli.rendered()
 
     together = cli("pull", job_id, "-o", str(tmp_path / "a"), "--with", "poster,manifest")
     one_by_one = cli("pull", job_id, "-o", str(tmp_path / "b"), "--with", "poster", "--with", "manifest")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from farm.asking.content import _NO_CONTENT, content_of
 from farm.asking.request import JobRequest
 from farm.client import Farm
 from farm.errors import InvalidJob
+from farm.handle import Job
 from farm.job import JobSpec, JobState, make_spec
 from farm.testing import FolderStorage, MemoryJobStore
 from tests.support.fleet import PICTURE, announce, changed, render, wan_graph
@@ -20,6 +22,29 @@ SHA = "ab" * 32
 
 def spec(graph: dict[str, Any] | None = None, **fields: Any) -> JobSpec:
     return make_spec({"graph": graph or wan_graph(), "reuse": True, **fields})
+
+
+Rendered = Callable[..., Job]
+
+
+@pytest.fixture
+def rendered(farm: Farm, store: MemoryJobStore, storage: FolderStorage) -> Rendered:
+    """Makes a succeeded job that others may reuse, whose result says this of how it was made."""
+
+    def make(*, emulated: bool = False, **made: Any) -> Job:
+        job = again(farm)
+        render(store, storage, job.job_id, emulated=emulated)
+        kept = store._jobs[job.job_id]
+        assert kept.record.result is not None
+        store._set(kept, result=replace(kept.record.result, **{"comfyui_version": "0.12.1", **made}))
+        return job.refresh()
+
+    return make
+
+
+def again(farm: Farm) -> Job:
+    """The same clip, asked for by who takes one that there is."""
+    return farm.submit(wan_graph(), reuse=True)
 
 
 def test_what_does_not_change_the_pixels_does_not_make_another_content() -> None:
@@ -66,11 +91,8 @@ def test_every_field_that_is_left_out_is_one() -> None:
     assert set(JobSpec.__dataclass_fields__) >= _NO_CONTENT
 
 
-def test_a_rendered_job_is_given_again_and_nothing_is_rendered(
-    farm: Farm, store: MemoryJobStore, storage: FolderStorage
-) -> None:
-    first = farm.submit(wan_graph(), reuse=True)
-    render(store, storage, first.job_id)
+def test_a_rendered_job_is_given_again_and_nothing_is_rendered(farm: Farm, rendered: Rendered) -> None:
+    first = rendered()
 
     again = farm.submit(wan_graph(), reuse=True, title="Again")
     other = farm.submit(wan_graph(seed=5), reuse=True)
@@ -78,79 +100,62 @@ def test_a_rendered_job_is_given_again_and_nothing_is_rendered(
 
     assert again.job_id != first.job_id
     assert (again.state, again.record.reused_from) == (JobState.SUCCEEDED, first.job_id)
-    assert again.result().facts == first.refresh().result().facts
+    assert again.result().facts == first.result().facts
     assert [other.state, plain.state] == [JobState.QUEUED] * 2
 
 
 def test_a_result_whose_file_was_deleted_is_rendered_again(
-    farm: Farm, store: MemoryJobStore, storage: FolderStorage
+    farm: Farm, storage: FolderStorage, rendered: Rendered
 ) -> None:
-    first = farm.submit(wan_graph(), reuse=True)
-    render(store, storage, first.job_id)
-    storage.delete(first.refresh().result().main.key)
+    storage.delete(rendered().result().main.key)
 
-    assert farm.submit(wan_graph(), reuse=True).state is JobState.QUEUED
+    assert again(farm).state is JobState.QUEUED
 
 
 def test_a_clip_of_the_emulator_is_not_taken_for_a_real_one(
-    farm: Farm, store: MemoryJobStore, storage: FolderStorage
+    farm: Farm, store: MemoryJobStore, rendered: Rendered
 ) -> None:
-    first = farm.submit(wan_graph(), reuse=True)
-    render(store, storage, first.job_id, emulated=True)
+    rendered(emulated=True, comfyui_version=None)
     announce(store, comfyui_version=None)
 
-    assert farm.submit(wan_graph(), reuse=True).state is JobState.QUEUED
+    assert again(farm).state is JobState.QUEUED
 
     announce(store, comfyui_version=None, emulated=True)
-    assert farm.submit(wan_graph(), reuse=True).state is JobState.SUCCEEDED
+    assert again(farm).state is JobState.SUCCEEDED
 
 
 def test_a_result_of_another_comfyui_is_not_reused(
-    farm: Farm, store: MemoryJobStore, storage: FolderStorage
+    farm: Farm, store: MemoryJobStore, rendered: Rendered
 ) -> None:
-    first = farm.submit(wan_graph(), reuse=True)
-    render(store, storage, first.job_id)
-    kept = store._jobs[first.job_id]
-    assert kept.record.result is not None
-    store._set(kept, result=replace(kept.record.result, comfyui_version="0.3.64"))
+    rendered(comfyui_version="0.3.64")
     announce(store)
 
-    assert farm.submit(wan_graph(), reuse=True).state is JobState.QUEUED
+    assert again(farm).state is JobState.QUEUED
 
     announce(store, "other@rack", comfyui_version="0.3.64")
-    assert farm.submit(wan_graph(), reuse=True).state is JobState.SUCCEEDED
-
-
-def rendered_with(store: MemoryJobStore, storage: FolderStorage, farm: Farm, **result: Any) -> str:
-    """A succeeded job that others may reuse, whose result says this of how it was made."""
-    job = farm.submit(wan_graph(), reuse=True)
-    render(store, storage, job.job_id)
-    kept = store._jobs[job.job_id]
-    assert kept.record.result is not None
-    store._set(kept, result=replace(kept.record.result, comfyui_version="0.12.1", **result))
-    return job.job_id
+    assert again(farm).state is JobState.SUCCEEDED
 
 
 def test_a_result_of_a_model_file_that_was_replaced_is_rendered_again(
-    farm: Farm, store: MemoryJobStore, storage: FolderStorage
+    farm: Farm, store: MemoryJobStore, rendered: Rendered
 ) -> None:
-    rendered_with(store, storage, farm, model_bytes={"vae/a.safetensors": 7, "loras/b.safetensors": 5})
+    rendered(model_bytes={"vae/a.safetensors": 7, "loras/b.safetensors": 5})
     announce(store, model_bytes={"vae/a.safetensors": 8, "loras/b.safetensors": 5})
 
-    assert farm.submit(wan_graph(), reuse=True).state is JobState.QUEUED
+    assert again(farm).state is JobState.QUEUED
 
     announce(store, "other@rack", model_bytes={"vae/a.safetensors": 7, "loras/b.safetensors": 5})
-    assert farm.submit(wan_graph(), reuse=True).state is JobState.SUCCEEDED
+    assert again(farm).state is JobState.SUCCEEDED
 
 
 def test_a_worker_with_the_same_files_and_another_comfyui_does_not_vouch_for_a_result(
-    farm: Farm, store: MemoryJobStore, storage: FolderStorage
+    farm: Farm, store: MemoryJobStore, rendered: Rendered
 ) -> None:
-    rendered_with(store, storage, farm, model_bytes={"vae/a.safetensors": 7})
+    rendered(model_bytes={"vae/a.safetensors": 7})
     announce(store, model_bytes={"vae/a.safetensors": 8})
     announce(store, "other@rack", model_bytes={"vae/a.safetensors": 7}, comfyui_version="0.3.64")
 
-    assert farm.submit(wan_graph(), reuse=True).state is JobState.QUEUED
+    assert again(farm).state is JobState.QUEUED
 
 
 @pytest.mark.parametrize(
@@ -164,22 +169,20 @@ def test_a_worker_with_the_same_files_and_another_comfyui_does_not_vouch_for_a_r
 def test_a_size_that_one_side_does_not_know_is_not_judged(
     farm: Farm,
     store: MemoryJobStore,
-    storage: FolderStorage,
+    rendered: Rendered,
     then: dict[str, int],
     now: dict[str, int] | None,
 ) -> None:
-    first = rendered_with(store, storage, farm, model_bytes=then)
+    first = rendered(model_bytes=then)
     announce(store, model_bytes=now)
 
-    assert farm.submit(wan_graph(), reuse=True).record.reused_from == first
+    assert again(farm).record.reused_from == first.job_id
 
 
-def test_with_no_worker_alive_the_sizes_of_models_are_not_asked_for(
-    farm: Farm, store: MemoryJobStore, storage: FolderStorage
-) -> None:
-    rendered_with(store, storage, farm, model_bytes={"vae/a.safetensors": 7})
+def test_with_no_worker_alive_the_sizes_of_models_are_not_asked_for(farm: Farm, rendered: Rendered) -> None:
+    rendered(model_bytes={"vae/a.safetensors": 7})
 
-    assert farm.submit(wan_graph(), reuse=True).state is JobState.SUCCEEDED
+    assert again(farm).state is JobState.SUCCEEDED
 
 
 @pytest.mark.parametrize(
