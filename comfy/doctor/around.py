@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -17,6 +16,7 @@ from comfy.log.facts import (
     EncoderFailedFact,
     HandlerFact,
     HandlerStep,
+    HostMemoryFact,
     ImportFailedFact,
     InterpolatedFact,
     LogFact,
@@ -47,9 +47,6 @@ _LESS_MEMORY: Final = {
     Work.VAE: f"VAEDecodeTiled in place of VAEDecode (VAEEncodeTiled of VAEEncode), {_SMALLER}; {_OTHERWISE}",
     Work.FRAMES: f"fewer frames at a time (clear_cache_after_n_frames, per_batch); {_OTHERWISE}",
 }
-# Bars that count files. Source: huggingface_hub _snapshot_download.py, transformers utils/hub.py.
-_FETCHES: Final = re.compile(r"Fetching \d+ files$|Downloading shards$")
-_LEAST_FETCHED_S: Final = 2.0
 _FEW_FACTS: Final = 3
 _MANY_LINES: Final = 50
 _OWN: Final = "measured on loopback: a clip of 20 MB takes 0.12 to 0.17 s, one of 100 MB 0.6 to 0.8 s"
@@ -97,12 +94,7 @@ def _encoder(case: Case) -> Iterator[Found]:
 def _download(case: Case) -> Iterator[Found]:
     for run in case.runs:
         lines = [entry for entry, _ in run.of(DownloadFact)]
-        # Of files that are there already the bar is drawn as well, and is at its end at once.
-        lines += [
-            entry
-            for entry, bar in run.of(BarFact)
-            if _FETCHES.match(bar.label) and bar.elapsed_s >= _LEAST_FETCHED_S
-        ]
+        lines += [entry for entry, bar in run.of(BarFact) if bar.is_download]
         if lines:
             yield Found(
                 message="a model was fetched from the net while the prompt waited",
@@ -184,8 +176,10 @@ def _memory(case: Case) -> Iterator[Found]:
 def _failed(case: Case) -> Iterator[Found]:
     for run, prompt in case.logged():
         if prompt.status in (Status.FAILED, Status.LOST):
-            lines = [entry for entry, _ in run.of(NodeFailedFact)]
             lost = prompt.status is Status.LOST
+            if any(entry.kind is HostMemoryFact for entry in run.ended) and run is case.record.runs[-1]:
+                continue  # host-ram-short says why
+            lines = run.ended if lost else [entry for entry, _ in run.of(NodeFailedFact)]
             yield Found(
                 message="the server ended under the prompt" if lost else f"a node failed: {prompt.error}",
                 evidence=evidence(lines) or evidence(run.entries[-1:]),

@@ -81,7 +81,7 @@ def _unsafe(case: Case) -> Iterator[Found]:
         lines = [
             entry
             for entry, fact in run.of(NodeFailedFact)
-            if _OF_SAGE.search(fact.message)
+            if (_OF_SAGE.search(fact.message) and "No module named" not in fact.message)
             or ((computes or traced) and any(word in fact.message for word in _UNFIT))
         ]
         if lines:

@@ -13,6 +13,7 @@ from comfy.doctor.rule import Case, Found, Rule, estimated, measured, seconds_in
 from comfy.generations import Generation
 from comfy.log.entry import LogEntry
 from comfy.log.facts import (
+    AimdoFact,
     BarFact,
     CacheFact,
     DeviceFact,
@@ -63,8 +64,10 @@ _PINNED: Final = "HostBuffer."
 _MORE_HOST_MEMORY: Final = "raise the container's memory limit, add swap or --disable-pinned-memory"
 _SMALLER_FILES: Final = ", or take fp8 files"
 _READ_AGAIN: Final = {True: "the second expert is", False: "a part of them is"}
+# Releases until 2025 choose it for such cards by themselves. Source: comfy/model_management.py, total_vram.
+_LOW_BY_ITSELF_MIB: Final = 4100
 _LONG_LOAD_PART: Final = 0.15
-_NAMES_CARD: Final = re.compile(r"(?i)\bnvidia\b|\brocm\b|windows driver")
+_NAMES_CARD: Final = re.compile(r"(?i)\bnvidia\b|\brocm\b|windows driver|cuda")
 
 
 def _partial(case: Case) -> Iterator[Found]:
@@ -133,7 +136,11 @@ def _streaming(case: Case, prompt: PromptReport, streamed_bytes: float) -> Cost 
 
 
 def _forced_low(case: Case) -> Iterator[Found]:
+    memory = case.record.server.last(MemoryFact)
+    is_small = memory is not None and memory.vram_mib <= _LOW_BY_ITSELF_MIB
     for entry, fact in case.record.server.of(VramStateFact):
+        if fact.state == "LOW_VRAM" and is_small:
+            continue
         if fact.state in ("LOW_VRAM", "NO_VRAM") and case.on_gpu:
             flag = "--novram" if fact.state == "NO_VRAM" else "--lowvram"
             felt = ": every layer crosses the bus in each step" if fact.state == "NO_VRAM" else ""
@@ -340,7 +347,10 @@ def _dynamic_off(case: Case) -> Iterator[Found]:
         for entry, fact in case.record.server.of(DynamicVramFact)
         if not fact.enabled and fact.why and "argument" not in fact.why
     ]
-    named = not case.record.server.count(DeviceFact) and any(_NAMES_CARD.search(e.text) for e, _ in off)
+    server = case.record.server
+    named = not server.count(DeviceFact) and (
+        bool(server.count(AimdoFact)) or any(_NAMES_CARD.search(entry.text) for entry, _ in off)
+    )
     if off and ((case.on_gpu and case.gpu) or named):
         yield Found(
             message=f"dynamic VRAM is not at work: {off[-1][1].why}",

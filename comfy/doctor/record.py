@@ -21,6 +21,7 @@ from comfy.log.facts import (
     FrameFact,
     GgufFact,
     HandlerFact,
+    HostMemoryFact,
     InterpolatedFact,
     InterruptedFact,
     LogFact,
@@ -38,13 +39,16 @@ from comfy.log.facts import (
     ReadyFact,
     ReportFact,
     SamplingFact,
+    ServerEndedFact,
     StepsSkippedFact,
     TextEncoderFact,
     VaeFact,
     VaeRetryFact,
     VersionFact,
     WeightsFact,
+    WorkingFact,
 )
+from comfy.log.lines import ModelNames
 from comfy.log.stream import LogStream
 
 Kind = TypeVar("Kind", bound=LogFact)
@@ -60,11 +64,14 @@ _ACTIVITY: Final = frozenset(
     (WeightsFact, ModelRequestedFact, ModelLoadedFact, TextEncoderFact, VaeFact, GgufFact,
      BarFact, SamplingFact, NodeFailedFact, OutOfMemoryFact, VaeRetryFact, LoraKeyFact, LoraLoadedFact,
      AttentionFailedFact, BlockSwapFact, StepsSkippedFact, InterruptedFact, CompileLimitFact,
-     QuantisedOpsFact)
+     QuantisedOpsFact, WorkingFact)
 )  # fmt: skip
 # These come at a server's start or after a prompt's end as well: of a prompt of its own they are where the
 # log knows of neither.
-_OF_A_FRAGMENT: Final = (DownloadFact, EncoderFailedFact, InterpolatedFact, FrameFact, ErrorFact)
+_OF_A_FRAGMENT: Final = (
+    DownloadFact, EncoderFailedFact, InterpolatedFact, FrameFact, ErrorFact, ServerEndedFact,
+)  # fmt: skip
+_ENDS: Final = (ServerEndedFact, HostMemoryFact)
 _STARTS: Final = (MemoryFact, VersionFact)
 
 
@@ -109,6 +116,7 @@ class Run(Lines):
     queued: LogEntry | None = None
     done: LogEntry | None = None
     began: LogEntry | None = None
+    ended: list[LogEntry] = field(default_factory=list)  # the lines that tell of the server's end
     first_of_server: bool = False
     server: Lines = field(default_factory=Lines)  # what the server said of itself when it ran
 
@@ -152,11 +160,13 @@ class _Reader:
         self._runs_of_server = 0
         self._told_before = Lines()  # of the same start, before its first line was told once more
         self._report: list[tuple[LogEntry, ReportFact]] = []
+        self._complaints: list[LogEntry] = []
+        self._active = 0  # line at which a prompt was last seen at work
         self._takes: Mapping[type[LogFact] | None, Callable[[LogEntry], None]] = {
             None: self._unknown,
             **dict.fromkeys(_STARTS, self._start),
             PromptQueuedFact: self._queue,
-            ComplaintFact: self.record.refused.add,  # another prompt may run meanwhile
+            ComplaintFact: self._complain,
             ReportFact: self._note_report,
             PromptRefusedFact: self._refuse,
             PromptDoneFact: self._finish,
@@ -171,13 +181,27 @@ class _Reader:
         if not self.record.all_runs and self._fragment():
             self._begin(None)
         if self._run is not None and (self._run.entries or self._run.queued is not None):
-            self._close(_cut_off(self._run, Status.UNFINISHED))
+            _believe_traceback(self._run)
+            self._close(_cut_off(self._run, Status.LOST if _has_died(self._run) else Status.UNFINISHED))
         while self._waiting and len(self.record.runs) < _MOST_RUNS:  # queued, and not begun
             self._begin(None)
             self._close(Status.UNFINISHED)
         self._complete(self._told_before.entries)
         self._complete([entry.as_fact(fact.says) for entry, fact in self._report])
         self._believe_report()
+        # Where a prompt goes on to work, only some of its outputs were left out.
+        if self._complaints and self._active < self._complaints[-1].number:
+            self._believe_complaints()
+        _name_models(self.record.runs)
+
+    def _complain(self, entry: LogEntry) -> None:
+        self._complaints.append(entry)  # another prompt may run meanwhile
+        del self._complaints[:-_OF_ONE_KIND]
+
+    def _believe_complaints(self) -> None:
+        for entry in self._complaints:
+            self.record.refused.add(entry)
+        self._complaints.clear()
 
     def _believe_report(self) -> None:
         """A report is of a prompt that failed; its log, if there is one, most often tells of it too."""
@@ -205,7 +229,8 @@ class _Reader:
         """Of the lines before the first prompt those that are its own, where its beginning is cut off."""
         if self.record.starts or self.record.server.count(ReadyFact):
             return []
-        return [entry for entry in self.record.server.entries if entry.kind in _OF_A_FRAGMENT]
+        own = [entry for entry in self.record.server.entries if _is_of_a_fragment(entry)]
+        return own if any(entry.kind is not ServerEndedFact for entry in own) else []
 
     def _queue(self, entry: LogEntry) -> None:
         self._waiting.append(entry)
@@ -255,9 +280,11 @@ class _Reader:
             server=self.record.server,
         )
         for each in own:
+            self._see_at_work(self._run, each)
             self._run.add(each)
 
     def _refuse(self, entry: LogEntry) -> None:
+        self._believe_complaints()
         self.record.refused.add(entry)
         # It was the last to come; if it is the one that seems to run, it never did.
         if self._waiting:
@@ -271,6 +298,7 @@ class _Reader:
             self._begin(None)
         if self._run is not None:
             self._run.done = entry
+            self._active = entry.number
             _believe_traceback(self._run)
             self._close(_status(self._run))
         if self._waiting:
@@ -283,14 +311,29 @@ class _Reader:
         self._run = None
 
     def _keep(self, entry: LogEntry) -> None:
-        if self._run is None and entry.kind in _ACTIVITY and not _is_other_bar(entry):
+        if self._run is None and entry.kind in _ACTIVITY and not self._is_of_another_prompt(entry):
             self._begin(entry)
         if self._run is not None:
+            self._see_at_work(self._run, entry)
             self._run.add(entry)
         elif not self._runs_of_server:
             self.record.server.add(entry)
         else:
             self.record.outside.add(entry)
+
+    def _is_of_another_prompt(self, entry: LogEntry) -> bool:
+        if entry.kind is WorkingFact:  # a node may read a model while the server starts
+            return bool(self.record.starts) and not self.record.server.count(ReadyFact)
+        return _is_other_bar(entry)
+
+    def _see_at_work(self, run: Run, entry: LogEntry) -> None:
+        """Of the server's end only those lines count behind which the prompt does nothing any more."""
+        if entry.kind in _ACTIVITY:
+            self._active = entry.number
+            if run.ended:
+                run.ended = []
+        elif entry.kind in _ENDS and _is_end(entry.fact):
+            run.ended.append(entry)
 
     def _unknown(self, entry: LogEntry) -> None:
         unknown = self.record.unknown
@@ -299,6 +342,34 @@ class _Reader:
         unknown[entry.text] = Evidence(text=entry.text, line=entry.number, times=times)
         if len(unknown) > _MOST_UNKNOWN:
             del unknown[next(iter(unknown))]
+
+
+def _is_end(fact: LogFact | None) -> bool:
+    return isinstance(fact, ServerEndedFact) or (isinstance(fact, HostMemoryFact) and fact.is_end)
+
+
+def _has_died(run: Run) -> bool:
+    """Whether the server ended, and not because somebody has stopped it."""
+    return bool(run.ended) and not any(
+        isinstance(entry.fact, ServerEndedFact) and entry.fact.is_asked_for for entry in run.ended
+    )
+
+
+def _is_of_a_fragment(entry: LogEntry) -> bool:
+    if entry.kind in _OF_A_FRAGMENT:
+        return True
+    fact = entry.fact if entry.kind is BarFact else None
+    return isinstance(fact, BarFact) and (not fact.label or fact.is_download)
+
+
+def _name_models(runs: Iterable[Run]) -> None:
+    names = ModelNames()
+    for run in runs:
+        for at, entry in enumerate(run.entries):
+            fact = entry.fact if entry.kind is ModelLoadedFact else None
+            if isinstance(fact, ModelLoadedFact):
+                named = names.name(fact)
+                run.entries[at] = entry if named is fact else entry.as_fact(named)
 
 
 def _is_other_bar(entry: LogEntry) -> bool:

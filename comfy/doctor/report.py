@@ -62,7 +62,7 @@ class Status(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     INTERRUPTED = "interrupted"
     REFUSED = "refused"  # it did not pass the check
-    LOST = "lost"  # the server was started anew while it ran
+    LOST = "lost"  # the server ended while it ran
     UNFINISHED = "unfinished"  # the log ends before it does
 
 

@@ -60,13 +60,18 @@ from comfy.log.facts import (
 )
 from comfy.log.form import NUMBER, Printer, form
 
-# How a traceback's last line begins.
+# How a traceback's last line begins: built-in errors, and modules of which all errors are theirs.
 _ERRORS: Final = (
     "ZeroDivisionError", "RuntimeError", "ValueError", "TypeError", "KeyError", "AttributeError",
     "IndexError", "NameError", "FileNotFoundError", "OSError", "ImportError", "ModuleNotFoundError",
     "NotImplementedError", "AssertionError", "MemoryError", "PermissionError", "UnboundLocalError",
-    "RecursionError", "Exception", "torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError",
-    "torch.AcceleratorError", "safetensors_rust.SafetensorError",
+    "RecursionError", "Exception", "ConnectionError", "TimeoutError", "UnicodeDecodeError", "EOFError",
+    "SystemError", "OverflowError", "FloatingPointError", "FileExistsError", "IsADirectoryError",
+    "NotADirectoryError", "StopIteration",
+)  # fmt: skip
+_MODULES: Final = (
+    "torch.", "torch._dynamo.", "safetensors_rust.", "subprocess.", "json.decoder.", "requests.exceptions.",
+    "huggingface_hub.", "urllib.error.", "triton.", "av.error.", "PIL.", "_pickle.", "zipfile.", "einops.",
 )  # fmt: skip
 # The report is Markdown; what is copied off a rendered page has lost its marks.
 _BOLD: Final = r"(?:\*\*)?"
@@ -512,9 +517,22 @@ OF_A_PROMPT: Final = (
         'File "/venv/lib/python3.12/site-packages/sageattention/core.py", line 132, in sageattn',
     ),
     form(
-        "error", "the last line of a traceback", _ERRORS, r": (.*)",
+        "error", "the last line of a traceback", _ERRORS, r"(?:: (?P<text>.*)|:?\s*$)",
+        lambda m: ErrorFact(message=m["text"] or m[0].strip()),
+        *(f"{name}: no more of it" for name in _ERRORS), "AssertionError",
+    ),
+    form(
+        "error-of-a-module", "the last line of a traceback", _MODULES,
+        r"[\w.]*(?:Error|Exception|Unsupported|Failed|BadZipFile)(?:: (?P<text>.*)|\s*$)",
+        lambda m: ErrorFact(message=m["text"] or m[0].strip()),
+        *(f"{name}SomeError: no more of it" for name in _MODULES),
+    ),
+    form(
+        "sampling-error", "the wrapper's sampler has failed, and raises the error behind this line",
+        ("Error during model prediction: ", "Error during sampling: "), "(.*)",
         lambda m: ErrorFact(message=m[1]),
-        *(f"{name}: no more of it" for name in _ERRORS),
+        "Error during model prediction: CUDA out of memory.", "Error during sampling: CUDA out of memory.",
+        by=Printer.WRAPPER,
     ),
     form(
         "report-error", "the error that the editor's report is of", "Exception Message:", rf"{_BOLD} (.*)",

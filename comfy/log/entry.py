@@ -28,14 +28,14 @@ class Sight(NamedTuple):
 class LogEntry:
     """A line that says something, or that ought to be understood and is not."""
 
-    __slots__ = ("_fact", "_line", "_requested", "_sight", "kind", "number")
+    __slots__ = ("_fact", "_line", "_sight", "kind", "number", "requested")
 
-    def __init__(self, number: int, line: bytes, sight: Sight, requested: LogEntry | None = None) -> None:
+    def __init__(self, number: int, line: bytes, sight: Sight) -> None:
         self.number = number  # of the line, from 1
         self.kind = sight.kind  # of its fact
         self._line = line
         self._sight = sight
-        self._requested = requested  # the line that names the model which this one has loaded
+        self.requested: LogEntry | None = None  # the line that names the model which this one has loaded
         self._fact: LogFact | None = None
 
     @property
@@ -61,7 +61,7 @@ class LogEntry:
         """What it says; None: nobody knows."""
         if self._fact is None and self.kind is not None:
             fact = read_bar(self._text) if self.kind is BarFact else read_line(self._text)
-            requested = self._requested.fact if self._requested is not None else None
+            requested = self.requested.fact if self.requested is not None else None
             if fact is not None and isinstance(requested, ModelRequestedFact):
                 fact = named(fact, requested)
             self._fact = fact

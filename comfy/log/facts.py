@@ -14,6 +14,9 @@ _WAN: Final = ("WAN2", "WAN_")
 _OTHER_MODELS: Final = re.compile(
     r"TE(Model|_|$)|Clip|CLIP|VAE|Vae|Autoencod|Control|Upscale|Encoder|T5|Llama|Gemma|Vision"
 )
+# Bars that count files. Source: huggingface_hub _snapshot_download.py, transformers utils/hub.py.
+_FETCHES: Final = re.compile(r"(?:Fetching|Downloading) (?:\d+ files|shards|\(\S)")
+_LEAST_FETCHED_S: Final = 2.0
 _SLOW_ATTENTION: Final = ("split", "sub quadratic")  # the fall-back for machines without another
 
 
@@ -92,6 +95,11 @@ class DynamicVramFact:
 
     enabled: bool
     why: str = ""  # why not, in a few words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AimdoFact:
+    """comfy-aimdo sets itself up: there is a card whose driver it knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -391,6 +399,20 @@ class HostMemoryFact:
 
     message: str
     is_told: bool = True  # False: the system ended a process, and does not say why
+    is_end: bool = False  # of a process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerEndedFact:
+    """ComfyUI's process, or the thread that runs its prompts, is no more."""
+
+    message: str
+    is_asked_for: bool = False  # somebody has stopped it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkingFact:
+    """A prompt is at work; the line says no more than that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -503,6 +525,11 @@ class BarFact:
     first_s: float | None  # until the first step was done; None: not drawn
     seconds_per_step: float | None  # as the bar says: at its end the mean of all steps, the first included
 
+    @property
+    def is_download(self) -> bool:
+        """Whether it counts files that are fetched: of those that are there it is at its end at once."""
+        return self.elapsed_s >= _LEAST_FETCHED_S and _FETCHES.search(self.label) is not None
+
 
 LogFact = (
     VersionFact
@@ -513,6 +540,7 @@ LogFact = (
     | AttentionFact
     | AttentionFailedFact
     | DynamicVramFact
+    | AimdoFact
     | OffloadingFact
     | PinnedMemoryFact
     | CacheFact
@@ -553,6 +581,8 @@ LogFact = (
     | StepsSkippedFact
     | CompileLimitFact
     | HostMemoryFact
+    | ServerEndedFact
+    | WorkingFact
     | SagePatchedFact
     | AttentionRestoredFact
     | SamplingFact

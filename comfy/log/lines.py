@@ -8,19 +8,24 @@ reword lines or print them at debug level, so nothing may depend on a fact being
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import replace
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from comfy.log.comfyui_forms import AT_START, OF_A_PROMPT
-from comfy.log.facts import BarFact, LogFact, ModelLoadedFact, ModelRequestedFact
+from comfy.log.facts import BarFact, LoadState, LogFact, ModelLoadedFact, ModelRequestedFact
 from comfy.log.form import LineForm
-from comfy.log.node_forms import OF_NODES, OF_THE_SYSTEM
+from comfy.log.node_forms import OF_NODES
+from comfy.log.system_forms import OF_THE_SYSTEM
 from comfy.log.text import LogLevel
 
 FORMS: Final[tuple[LineForm, ...]] = (*AT_START, *OF_A_PROMPT, *OF_NODES, *OF_THE_SYSTEM)
 
 HEAD: Final = 3  # so many characters of a line tell which rows may fit; every beginning is at least as long
 _LEAST_BEGUN: Final = 10  # characters
+_MOST_REQUESTS: Final = 16
+_MOST_SIZES: Final = 1000
+_ALIKE: Final = 0.25  # by which two partial loads of one model may differ
 GRAVE: Final = ("WARNING", "Warning", "ERROR", "Error")  # before 0.23 the level is not told
 
 
@@ -92,10 +97,83 @@ def is_unknown_trouble(text: str, level: LogLevel | None) -> bool:
 
 
 def named(fact: LogFact, requested: ModelRequestedFact | None) -> LogFact:
-    """The same fact, with its model: a "loaded" line is about the one that was requested last before it."""
+    """The same fact, with its model where the line that asked for it is known."""
     if isinstance(fact, ModelLoadedFact) and fact.model_class is None and requested is not None:
         return replace(fact, model_class=requested.model_class)
     return fact
+
+
+Request = TypeVar("Request")
+
+
+class Requests(Generic[Request]):
+    """Which request a "loaded" line answers.
+
+    Models that are asked for together, in lines that follow each other, are loaded in that order; what is on
+    the card in part is loaded further without a request. Source: comfy/model_management.py, load_models_gpu.
+    """
+
+    def __init__(self) -> None:
+        self._open: deque[tuple[Request, str]] = deque(maxlen=_MOST_REQUESTS)
+        self._line = 0
+
+    def ask(self, request: Request, text: str, line: int) -> None:
+        """Note a request."""
+        if line > self._line + 1:
+            self._open.clear()
+        self._line = line
+        self._open.append((request, text.rpartition(" ")[2].strip()))
+
+    def answer(self, text: str) -> Request | None:
+        """The request of a "loaded" line, which is answered by it."""
+        words = text.split(" ", 2)
+        if words[0] != "Model":  # of dynamic VRAM, whose lines name their models
+            return self._open.popleft()[0] if self._open else None
+        mine = next((each for each in self._open if each[1] == words[1]), None)
+        if mine is not None:
+            self._open.remove(mine)
+        return None
+
+    def forget(self) -> None:
+        """A prompt is over: what is loaded next is not of it."""
+        self._open.clear()
+
+
+class ModelNames:
+    """Names the models that are loaded without a request of their own, by the size at which others came."""
+
+    def __init__(self) -> None:
+        self._by_size: dict[int, str | None] = {}
+        self._last: ModelLoadedFact | None = None
+
+    def name(self, fact: ModelLoadedFact) -> ModelLoadedFact:
+        """The same load, with its model's class if that is known."""
+        size = _whole_mib(fact)
+        if fact.model_class is None:
+            found = self._by_size.get(round(size)) if size is not None else self._of_last(fact)
+            fact = replace(fact, model_class=found) if found else fact
+        elif size is not None and len(self._by_size) < _MOST_SIZES:
+            known = self._by_size.setdefault(round(size), fact.model_class)
+            if known != fact.model_class:
+                self._by_size[round(size)] = None
+        self._last = fact
+        return fact
+
+    def _of_last(self, fact: ModelLoadedFact) -> str | None:
+        """Old lines do not say how much is left out: one that follows a like one is about the same model."""
+        last = self._last
+        if last is None or last.state is not fact.state or not last.loaded_mib or not fact.loaded_mib:
+            return None
+        return last.model_class if abs(fact.loaded_mib / last.loaded_mib - 1) < _ALIKE else None
+
+
+def _whole_mib(fact: ModelLoadedFact) -> float | None:
+    """How large the whole model is, where its line says that."""
+    if fact.state is LoadState.COMPLETE:
+        return fact.loaded_mib
+    if fact.loaded_mib is not None and fact.offloaded_mib is not None:
+        return fact.loaded_mib + fact.offloaded_mib
+    return None
 
 
 def _clock_s(text: str) -> float:
@@ -120,7 +198,6 @@ _WELL_KNOWN: Final = re.compile(
     # Files that do not fit each other.
     r"|clip missing: |unet missing: |unet unexpected: "
     r"|\[DEPRECATION WARNING\] "  # of the editor's scripts
-    r"|Error during sampling: "  # of the wrapper, before the error itself
     r"|(?:WARNING: )?send error: "  # a client went away
     # An input that the node has since a later release.
     r"|\[VideoHelperSuite\] - WARNING - Missing input for "

@@ -10,6 +10,7 @@ import re
 from typing import Final
 
 from comfy.log.facts import (
+    AimdoFact,
     AttentionRestoredFact,
     BlockSwapFact,
     CompileLimitFact,
@@ -18,7 +19,6 @@ from comfy.log.facts import (
     GgufFact,
     HandlerFact,
     HandlerStep,
-    HostMemoryFact,
     InterpolatedFact,
     LogFact,
     LoraLoadedFact,
@@ -28,6 +28,7 @@ from comfy.log.facts import (
     SagePatchedFact,
     SamplingFact,
     StepsSkippedFact,
+    WorkingFact,
 )
 from comfy.log.form import NUMBER, LineForm, Printer, form
 
@@ -195,6 +196,32 @@ OF_NODES: Final = (
         "torch._dynamo hit config.recompile_limit (8)", "torch._dynamo hit config.cache_size_limit (8)",
         by=Printer.TORCH,
     ),
+    form(
+        "aimdo", "comfy-aimdo sets itself up, beside the driver of a card", "aimdo: ",
+        r"\S*(?:src-(?:win|posix)/|control\.c)",
+        lambda _: AimdoFact(),
+        "aimdo: src-win/shmem-detect.c:54:WARNING:comfy-aimdo WDDM init failed (2).", by=Printer.AIMDO,
+    ),
+    form(
+        "working", "a prompt is at work; how far it is, is not told",
+        ("model_type ", "Using pytorch attention in VAE", "Using split attention in VAE",
+         "Using xformers attention in VAE", "Found quantization metadata version",
+         "Using MixedPrecisionOps for", "Detected mixed precision quantization", "Loading 1 new model",
+         "Loading 2 new models", "EasyCache enabled", "Moving transformer block ",
+         "Detected model in_channels: ",
+         "Model cross attention type: ", "Model variant detected: ", "Input sequence length: ",
+         "prompt token count: "),
+        "",
+        lambda _: WorkingFact(),
+        "model_type FLOW", "Using pytorch attention in VAE", "Using split attention in VAE",
+        "Using xformers attention in VAE", "Found quantization metadata version 1",
+        "Using MixedPrecisionOps for text encoder", "Detected mixed precision quantization",
+        "Loading 1 new model", "Loading 2 new models", "EasyCache enabled - threshold: 0.2",
+        "Moving transformer block 0 to offload_device",
+        "Detected model in_channels: 36", "Model cross attention type: i2v, num_heads: 40, num_layers: 40",
+        "Model variant detected: 14B", "Input sequence length: 73920", "prompt token count: tensor([21])",
+        by=Printer.WRAPPER,
+    ),
     _handler("handler-started", HandlerStep.STARTED, "Starting handler", "Starting handler..."),
     _handler(
         "handler-queued", HandlerStep.QUEUED, "Queued workflow with ID: ",
@@ -238,41 +265,3 @@ OF_NODES: Final = (
         "handler-done", HandlerStep.DONE, "Job completed. Returning ", "Job completed. Returning 1 image(s).",
     ),
 )  # fmt: skip
-
-# Said by shells, kernels and those who keep a service running, each behind words of its own.
-OF_THE_SYSTEM: Final = (
-    form(
-        "download-bar", "a file is fetched while the prompt waits", "",
-        r"^([^|%]{1,80}?):?\s*\d{1,3}%\|[^|]*\|\s*[\d.]+[kMGT]?/[\d.]+[kMGT]? \[[^\]]*[kMG]?B/s",
-        lambda m: DownloadFact(source=m[1]),
-        "model.safetensors:  45%|####      | 1.20G/2.60G [00:30<00:35, 39.8MB/s]", by=Printer.SYSTEM,
-    ),
-    form(
-        "oom-killed", "the system has ended a process for want of host memory", "",
-        r"[Oo]ut of memory: Killed process|\bOOMKilled\b|\boom-kill\b",
-        lambda m: HostMemoryFact(message=m.string.strip()[:300]),
-        "Out of memory: Killed process 2211 (python3) total-vm:61832012kB",
-        "Reason: OOMKilled", "comfyui.service: Failed with result 'oom-kill'.", by=Printer.SYSTEM,
-    ),
-    form(
-        "downloading", "a file is fetched while the prompt waits, in a node's own words", "",
-        r"[Dd]ownloading (?<!not downloading )(?<!ing downloading )(?<!kip downloading )(?<!out downloading )"
-        r"(?=.{0,200}(?:https?://|[Mm]odel|[Ww]eights|[Cc]heckpoint|[Hh]ugging ?[Ff]ace"
-        r"|\.(?:safetensors|pth?|ckpt|bin|onnx|gguf)\b))(?!.{0,200}\.(?:whl|tar\.gz)\b)(.{1,200})",
-        lambda m: DownloadFact(source=m[1].strip()),
-        "Downloading model from https://example.org/wan.safetensors",
-        "[FlashVSR] Downloading weights to /models/FlashVSR",
-        "Model not found. downloading yolox_l.onnx", by=Printer.SYSTEM,
-    ),
-    form(
-        "killed", "the system has ended a process, most often for want of host memory", "",
-        r"(?:^|[\d:] +)(?:Killed(?:\s*$|: ?\d|\s+\S*python| process \d+ \(python))"
-        r"|terminated by SIGKILL|code=killed, status=9",
-        lambda m: HostMemoryFact(message=m.string.strip()[:300], is_told=False),
-        "Killed", "./run.sh: line 52:     9 Killed                  python3 main.py --listen",
-        "exited: comfyui (terminated by SIGKILL; not expected)",
-        "comfyui.service: Main process exited, code=killed, status=9/KILL", by=Printer.SYSTEM,
-    ),
-)  # fmt: skip
-SYSTEM_WORDS: Final = (b"ownloading ", b"Killed", b"oom-kill", b"SIGKILL", b"code=killed")
-"""Of which each line of the system holds one."""

@@ -16,6 +16,7 @@ from comfy.log.facts import (
     InterruptedFact,
     LogFact,
     MemoryFact,
+    ModelLoadedFact,
     ModelRequestedFact,
     OffloadingFact,
     PinnedMemoryFact,
@@ -25,7 +26,7 @@ from comfy.log.facts import (
     VersionFact,
     VramStateFact,
 )
-from comfy.log.lines import is_unknown_trouble, named, read_line
+from comfy.log.lines import ModelNames, Requests, is_unknown_trouble, named, read_line
 from comfy.log.text import LogLevel
 
 # What every server prints at level INFO: a log in which one of these is missing is not understood.
@@ -102,7 +103,8 @@ class LogReader:
         self._counts: dict[type, int] = {}
         self._lines = 0
         self._at_start: list[str] = []
-        self._requested: ModelRequestedFact | None = None
+        self._requests: Requests[ModelRequestedFact] = Requests()
+        self._names = ModelNames()
         self._has_started = False
         self.is_stamped = False  # its loggers mark their lines, so what bears no mark was printed by a node
         # A dict keeps the order of first sight.
@@ -124,9 +126,13 @@ class LogReader:
             if fact is None or not self._is_credible(fact, line):
                 self._note_unknown(line)
                 return None
-            if isinstance(fact, ModelRequestedFact | PromptDoneFact):
-                self._requested = fact if isinstance(fact, ModelRequestedFact) else None
-            fact = named(fact, self._requested)
+            if isinstance(fact, ModelRequestedFact):
+                self._requests.ask(fact, line.text, self._lines)
+            elif isinstance(fact, PromptDoneFact):
+                self._requests.forget()
+            elif isinstance(fact, ModelLoadedFact):
+                fact = named(fact, self._requests.answer(line.text))
+                fact = self._names.name(fact) if isinstance(fact, ModelLoadedFact) else fact
             kind = type(fact)
             if ReadyFact not in self._counts and len(self._at_start) < _KEPT_OF_START:
                 self._at_start.append(line.text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import compress, count, filterfalse, repeat
@@ -33,8 +33,8 @@ from comfy.log.foreign_dress import (
     learn,
     undress,
 )
-from comfy.log.lines import GRAVE, HEAD, HEADS, is_bar, is_begun, is_unknown_trouble, read_line
-from comfy.log.node_forms import SYSTEM_WORDS
+from comfy.log.lines import GRAVE, HEAD, HEADS, Requests, is_bar, is_begun, is_unknown_trouble, read_line
+from comfy.log.system_forms import LAST_WORDS, SYSTEM_WORDS
 from comfy.log.text import LogLevel, PlainLine, plain_lines
 
 _CHUNK: Final = 1 << 18
@@ -47,12 +47,13 @@ _MOST_CUTS: Final = 3
 _LONGEST_CUT: Final = 200  # bytes: a line of a wide window
 _LINES_LEARNED_FROM: Final = 100_000
 _MOST_LEARNED: Final = 8
-_MOST_REQUESTS: Final = 32
+_LAST: Final = 1 << 15  # bytes of shapes: among the last ones stands how the process ended
 _MODULES_READ: Final = 100
 _MODULE_HEAD: Final = b"low"
 # Of a line whose shape says nothing of it, such as one in JSON, or is not known yet.
 _UNKNOWN: Final = (Sight(slice(0), None, None, None, None),)
 
+_FOLLOWED: Final = frozenset((ModelLoadedFact, ModelRequestedFact, PromptDoneFact, ModuleOnCardFact))
 _TROUBLE: Final = frozenset(level for level in LogLevel if level.is_trouble)
 _HEADS: Final = frozenset(head.encode() for head in HEADS) | {words[:HEAD].encode() for words in GRAVE}
 
@@ -67,7 +68,7 @@ class LogStream:
         self.lines = 0  # all, blank ones and bars included
         self.known = 0  # those that were read as facts
         self.stamped = 0  # of the known, those that have a stamp
-        self._requested = _Requests()
+        self._requests: Requests[LogEntry] = Requests()
         self._heads = _HEADS
         self._modules = 0
         self._shapes: dict[bytes, tuple[Sight, ...]] = {}
@@ -85,23 +86,35 @@ class LogStream:
                 line, sights = (whole, known) if known is not _UNKNOWN else self._look(lines, at)
                 for sight in sights:
                     kind = sight.kind
-                    requested = self._requested.next() if kind is ModelLoadedFact else None
-                    entry = LogEntry(first + at, line, sight, requested)
+                    entry = LogEntry(first + at, line, sight)
                     if kind is not None:
                         self.known += kind is not BarFact
                         self.stamped += sight.stamp is not None
-                        if kind is ModelRequestedFact:
-                            self._requested.add(entry)
-                        elif kind is PromptDoneFact:
-                            self._requested = _Requests()  # what is loaded next is not of this prompt
-                        elif kind is ModuleOnCardFact:
-                            self._count_module()
+                        if kind in _FOLLOWED:
+                            self._follow(entry, kind)
                     yield entry
+
+    def _follow(self, entry: LogEntry, kind: type[LogFact]) -> None:
+        """What a line says of those behind it, or these of it."""
+        if kind is ModelLoadedFact:
+            entry.requested = self._requests.answer(entry.text)
+        elif kind is ModelRequestedFact:
+            self._requests.ask(entry, entry.text, entry.number)
+        elif kind is PromptDoneFact:
+            self._requests.forget()
+        else:
+            self._count_module()
 
     def _told(self, shapes: list[bytes]) -> list[tuple[Sight, ...]]:
         """What lines of these shapes say: nothing, most often; `_UNKNOWN` where each is to be looked at."""
         new = b"\n" + b"\n".join(filterfalse(self._shapes.__contains__, dict.fromkeys(shapes)))
-        system = frozenset(word for word in SYSTEM_WORDS if word.translate(ALIKE) in new)
+        last = new[-_LAST:]
+        system = frozenset(
+            (
+                *(word for word in SYSTEM_WORDS if word.translate(ALIKE) in new),
+                *(word for word in LAST_WORDS if word.translate(ALIKE) in last),
+            )
+        )
         usual = _usual_dresses(new, self._learned)
         told = dict(self._shapes)
         for found in _telling(usual, self._heads, self._learned, system).finditer(new):
@@ -164,23 +177,6 @@ class LogStream:
             self._shapes.clear()
 
 
-class _Requests:
-    """Which model a load is of: some are asked for one right after the other, then loaded in this order."""
-
-    def __init__(self) -> None:
-        self._last: LogEntry | None = None
-        self._waiting: deque[LogEntry] = deque(maxlen=_MOST_REQUESTS)
-
-    def add(self, entry: LogEntry) -> None:
-        if self._last is None or entry.number > self._last.number + 1:
-            self._waiting.clear()
-        self._last = entry
-        self._waiting.append(entry)
-
-    def next(self) -> LogEntry | None:
-        return self._waiting.popleft() if self._waiting else self._last
-
-
 def _seen(line: bytes, heads: frozenset[bytes], learned: frozenset[bytes]) -> tuple[bytes, tuple[Sight, ...]]:
     """What a line says, its bars and what is glued to them one by one."""
     bare = undress(line, learned)
@@ -222,7 +218,7 @@ def _told(line: bytes, level: LogLevel | None, heads: frozenset[bytes]) -> list[
         or line.lstrip()[:1] in DRESSES
         or level in _TROUBLE
         or _BAR_MARK.search(line)
-        or any(word in line for word in SYSTEM_WORDS)
+        or any(word in line for word in (*SYSTEM_WORDS, *LAST_WORDS))
     ):
         return []
     text = line.decode("utf-8", "replace")

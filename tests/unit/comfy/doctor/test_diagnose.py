@@ -825,3 +825,206 @@ def test_what_another_server_said_at_its_start_does_not_count() -> None:
     report = diagnose(f"{_START}Using sage attention\n{listens}{_START}got prompt\n")
 
     assert report.server.attention == ""
+
+
+_AT_WORK = f"got prompt\nRequested to load WAN21\n{_BAR}\n"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "Aborted (core dumped)",
+        "Aborted",
+        "Segmentation fault",
+        "Segmentation fault (core dumped)",
+        "Bus error (core dumped)",
+        "Illegal instruction (core dumped)",
+        "段错误 (核心已转储)",
+        "Violación de segmento (`core' generado)",
+        "Speicherzugriffsfehler (Speicherabzug geschrieben)",
+        "Fatal Python error: Segmentation fault",
+        "Fatal Python error: Aborted",
+        "Windows fatal exception: access violation",
+        "Memory access fault by GPU node-1 (Agent handle: 0x5d) on address 0x79. Reason: Page not present.",
+        "terminate called after throwing an instance of 'c10::Error'\n  what():  CUDA error: illegal",
+        "terminate called without an active exception",
+        "libc++abi: terminating due to uncaught exception of type std::runtime_error",
+        "free(): invalid pointer",
+        "double free or corruption (!prev)",
+        "/AppleInternal/MPSNDArray.mm:761: failed assertion `[MPSNDArray init] Error: total bytes > 2**32'",
+        "zsh: abort      python main.py",
+        "zsh: segmentation fault  python main.py --listen",
+        "[1]    12345 segmentation fault (core dumped)  python main.py",
+        "/comfyui-nvidia_init.bash: line 637:   289 Segmentation fault      ${COMFY_CMDLINE}",
+        "./run.sh: line 12:  2211 Aborted                 (core dumped) python3 main.py",
+        ":0:rocdevice.cpp :2984: Callback: Queue 0x7f aborting with error : HSA_STATUS_ERROR_OUT_OF",
+        "Exception in thread Thread-1 (prompt_worker):\nTraceback (most recent call last):",
+        "comfyui-1 exited with code 139",
+        "2024-01-30 00:33:08,473 INFO exited: comfyui (exit status 139; not expected)",
+        "2024-01-30 00:33:08,473 WARN exited: comfyui (terminated by SIGSEGV; not expected)",
+        "comfyui.service: Main process exited, code=dumped, status=11/SEGV",
+        "comfyui.service: Main process exited, code=killed, status=6/ABRT",
+        "Python process exited with code 3221225477 and signal null",
+        "Process finished with exit code -1073741819 (0xC0000005)",
+        "D:\\ComfyUI>pause\nPress any key to continue . . .",
+        "请按任意键继续. . .",
+        "Drücken Sie eine beliebige Taste . . .",
+        "UserWarning: There appear to be 1 leaked semaphore objects to clean up at shutdown",
+    ],
+)
+@pytest.mark.parametrize("before", ["", "  0%|          | 0/20 [00:00<?, ?it/s]"])
+def test_a_server_that_dies_under_a_prompt_is_told(end: str, before: str) -> None:
+    report = diagnose(f"{_AT_WORK}{before}{end}\n")
+
+    assert [finding.id for finding in report.findings] == ["prompt-failed"]
+    assert [prompt.status for prompt in report.prompts] == [Status.LOST]
+    assert report.findings[0].evidence[0].text in end
+
+
+@pytest.mark.parametrize(
+    ("log", "status"),
+    [
+        # Somebody has stopped it, or nobody knows why the log ends.
+        (f"{_AT_WORK}Stopped server\nPress any key to continue . . .\n", Status.UNFINISHED),
+        (f"{_AT_WORK}Stopped server\n", Status.UNFINISHED),
+        (f"{_AT_WORK}^C\nTerminate batch job (Y/N)?\n", Status.UNFINISHED),
+        (_AT_WORK, Status.UNFINISHED),
+        # It was another process, and the prompt went on.
+        (f"{_AT_WORK}Segmentation fault (core dumped)\nPrompt executed in 9.00 seconds\n", Status.DONE),
+        (f"{_AT_WORK}Windows fatal exception: access violation\n{_BAR}\n", Status.UNFINISHED),
+        (f"{_AT_WORK}ffmpeg exited with code 1\n", Status.UNFINISHED),
+        (f"{_AT_WORK}comfyui exited with code 0\n", Status.UNFINISHED),
+        (f"{_AT_WORK}Aborted by a kind soul\n", Status.UNFINISHED),
+        # No prompt was running.
+        (f"{_AT_WORK}Prompt executed in 9.00 seconds\nPress any key to continue . . .\n", Status.DONE),
+        (f"{_AT_WORK}Prompt executed in 9.00 seconds\nSegmentation fault\n", Status.DONE),
+    ],
+)
+def test_a_server_that_ends_otherwise_has_failed_no_prompt(log: str, status: Status) -> None:
+    report = diagnose(log)
+
+    assert report.findings == ()
+    assert [prompt.status for prompt in report.prompts] == [status]
+
+
+def test_a_server_that_dies_while_it_starts_fails_no_prompt() -> None:
+    assert diagnose("Total VRAM 24080 MB, total RAM 64000 MB\nSegmentation fault\n").prompts == ()
+    assert diagnose("Segmentation fault (core dumped)\n").prompts == ()
+
+
+@pytest.mark.parametrize(
+    "line", ["Killed", "zsh: killed     python main.py", "comfyui-1 exited with code 137"]
+)
+def test_a_server_that_the_system_ended_has_lost_its_prompt(line: str) -> None:
+    report = diagnose(f"{_AT_WORK}{line}\n")
+
+    assert [finding.id for finding in report.findings] == ["host-ram-short"]
+    assert [prompt.status for prompt in report.prompts] == [Status.LOST]
+
+
+def _asked(name: str) -> str:
+    return f"Requested to load {name}\n"
+
+
+def _whole(mib: float) -> str:
+    return f"loaded completely 9.5367431640625e+25 {mib} True\n"
+
+
+_PART_OF_4125 = (
+    "loaded partially; 97.00 MB usable, 96.00 MB loaded, 4029.00 MB offloaded, lowvram patches: 0\n"
+    "loaded completely; 9999.00 MB usable, 4125.00 MB loaded, full load: True\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("log", "classes"),
+    [
+        # Asked for together: loaded in that order.
+        (
+            f"{_asked('SDXL')}{_asked('ControlNet')}{_whole(4897.0)}loaded partially 128.0 127.9 0",
+            ["SDXL", "ControlNet"],
+        ),
+        # Without a request: what came at this size before, in whatever prompt.
+        (
+            f"{_asked('SDXL')}{_whole(4897.05)}{_asked('Clip')}{_whole(1560.8)}{_whole(4897.05)}",
+            ["SDXL", "Clip", "SDXL"],
+        ),
+        (
+            f"{_asked('SDXL')}{_whole(4897.05)}Prompt executed in 9.0 seconds\ngot prompt\n{_whole(4897.05)}",
+            ["SDXL", "SDXL"],
+        ),
+        (f"{_asked('WAN21')}{_PART_OF_4125}", ["WAN21", "WAN21"]),
+        (
+            f"{_asked('WAN21')}loaded partially 9700.0 9600.5 0\nloaded partially 9650.0 9550.5 0",
+            ["WAN21", "WAN21"],
+        ),
+        # Nobody knows.
+        (f"{_asked('WanVAE')}{_whole(242.0)}{_whole(7910.3)}", ["WanVAE", ""]),
+        (_whole(7910.3), [""]),
+        # Two of one size.
+        (f"{_asked('A')}{_whole(242.0)}{_asked('B')}{_whole(242.0)}{_whole(242.0)}", ["A", "B", ""]),
+        # A node that counts on the same line.
+        (f"{_asked('WanVAE')}{_whole(242.0)}.{_asked('Qwen_')}{_whole(7910.3)}", ["WanVAE", "Qwen_"]),
+        # The lines of dynamic VRAM name their models.
+        (
+            f"{_asked('H3')}{_asked('VAE')}Model H3 prepared for dynamic VRAM loading.\n{_whole(242.0)}",
+            ["H3", "VAE"],
+        ),
+        # In 2024 only what did not fit was told.
+        (
+            f"{_asked('Clip')}Loading 1 new model\n{_asked('SDXL')}\nloading in lowvram mode 64.0",
+            ["SDXL"],
+        ),
+    ],
+)
+def test_a_load_has_the_class_that_was_asked_for_or_came_at_its_size_or_none(
+    log: str, classes: list[str]
+) -> None:
+    report = diagnose(f"got prompt\n{log}\n")
+
+    assert [use.model_class for prompt in report.prompts for use in prompt.models] == classes
+
+
+_IGNORED = (
+    "got prompt\nFailed to validate prompt for output 30:\n* LoadImage 18:\n"
+    "  - Value not in list: model_name: 'a.pth' not in []\nOutput will be ignored\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("rest", "is_refused"),
+    [
+        ("Requested to load WAN21\nPrompt executed in 9.00 seconds\n", False),
+        ("Prompt executed in 0.05 seconds\n", False),
+        ("invalid prompt: {'message': 'Prompt outputs failed validation', 'details': ''}\n", True),
+        ("", True),
+    ],
+)
+def test_a_prompt_of_which_only_some_outputs_are_left_out_is_not_refused(rest: str, is_refused: bool) -> None:
+    found = [finding.id for finding in diagnose(_IGNORED + rest).findings]
+
+    assert found == ["prompt-refused"] * is_refused
+
+
+@pytest.mark.parametrize(
+    ("vram", "state", "is_told"),
+    [(4096, "LOW_VRAM", False), (4096, "NO_VRAM", True), (8192, "LOW_VRAM", True)],
+)
+def test_a_small_card_is_low_on_memory_without_a_flag(vram: int, state: str, is_told: bool) -> None:
+    report = diagnose(
+        f"Total VRAM {vram} MB, total RAM 64000 MB\nSet vram state to: {state}\nDevice: cuda:0 NVIDIA X\n"
+    )
+
+    assert [finding.id for finding in report.findings] == ["low-vram-forced"] * is_told
+
+
+@pytest.mark.parametrize(
+    "line", ["AssertionError", "RuntimeError:", "torch._dynamo.exc.Unsupported: no rule", "Exception"]
+)
+def test_an_error_without_a_text_or_of_a_module_ends_a_prompt_as_any_other(line: str) -> None:
+    frame = 'got prompt\n  File "/c/execution.py", line 510, in execute\n'
+
+    report = diagnose(f"{frame}{line}\n")
+
+    assert [finding.id for finding in report.findings] == ["prompt-failed"]
+    assert report.prompts[0].error

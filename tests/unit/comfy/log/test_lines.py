@@ -22,6 +22,7 @@ from comfy.log.facts import (
     VaeRetryFact,
     VersionFact,
     VramStateFact,
+    WorkingFact,
 )
 from comfy.log.form import LineForm
 from comfy.log.lines import BAR_SAMPLE, FORMS, HEAD, form_of, read_bar, read_line
@@ -50,8 +51,8 @@ from comfy.log.lines import BAR_SAMPLE, FORMS, HEAD, form_of, read_bar, read_lin
             "Using sub quadratic optimization for attention, if you have memory or speed issues try using: x",
             AttentionFact(name="sub quadratic"),
         ),
-        ("Using split attention in VAE", None),
-        ("Using pytorch attention in VAE", None),
+        ("Using split attention in VAE", WorkingFact()),
+        ("Using pytorch attention in VAE", WorkingFact()),
         ("DynamicVRAM support detected and enabled", DynamicVramFact(enabled=True)),
         (
             "No working comfy-aimdo install detected. x",

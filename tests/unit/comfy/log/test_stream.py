@@ -36,7 +36,7 @@ BAR = (
     "\r  0%|          | 0/3 [00:00<?, ?it/s]\r 33%|███       | 1/3 [00:08<00:16,  8.00s/it]"
     "\r 67%|██████    | 2/3 [00:13<00:06,  6.20s/it]\r100%|██████████| 3/3 [00:18<00:00,  6.00s/it]"
 )
-LINES = ["got prompt", "Requested to load WAN21", "loaded partially 9700.0 9600.5 400", "model_type FLOW",
+LINES = ["got prompt", "Requested to load WAN21", "loaded partially 9700.0 9600.5 400", "left over keys: []",
          "2 models unloaded.", "Prompt executed in 00:12:34"]  # fmt: skip
 ISO = "2026-11-30T04:36:{:02d}.123456789Z "
 
