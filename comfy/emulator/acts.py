@@ -15,7 +15,7 @@ from comfy.emulator.effort import bring_encoder, bring_model, bring_vae, decode,
 from comfy.emulator.folders import input_file
 from comfy.emulator.loading import LoadMode
 from comfy.emulator.saving import SAVERS
-from comfy.emulator.stage import Outcome, Stage
+from comfy.emulator.stage import Outcome, Stage, give
 from comfy.emulator.values import Clip, Conditioning, Guider, Images, Latent, Model, Story, Vae
 from comfy.node_defs.dynamic_inputs import inputs_for
 from comfy.node_defs.node_classes import base_class, node_class
@@ -54,10 +54,6 @@ def depends_on(stage_inputs: Mapping[str, Any], class_type: str, folders: Any) -
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
-def _give(*outputs: Any) -> Outcome:
-    return Outcome(outputs=outputs)
-
-
 # --- loaders ------------------------------------------------------------------------------------------------
 
 
@@ -68,7 +64,7 @@ def _load_unet(stage: Stage) -> Outcome:
     cast = "torch.float16" if "fp8" in dtype or "float8" in dtype else "None"
     stage.world.console.line(f"model weight dtype {dtype}, manual cast: {cast}")
     stage.world.console.line("model_type FLOW")
-    return _give(Model(file=stage.inputs["unet_name"]))
+    return give(Model(file=stage.inputs["unet_name"]))
 
 
 def _load_clip(stage: Stage) -> Outcome:
@@ -77,7 +73,7 @@ def _load_clip(stage: Stage) -> Outcome:
         f"CLIP/text encoder model load device: {device}, offload device: {offload}, current: cpu, "
         "dtype: torch.float16"
     )
-    return _give(Clip(file=stage.inputs["clip_name"]))
+    return give(Clip(file=stage.inputs["clip_name"]))
 
 
 def _load_vae(stage: Stage) -> Outcome:
@@ -85,7 +81,7 @@ def _load_vae(stage: Stage) -> Outcome:
     stage.world.console.line("Using pytorch attention in VAE")
     stage.world.console.line("Using pytorch attention in VAE")
     stage.world.console.line(f"VAE load device: {device}, offload device: {offload}, dtype: torch.bfloat16")
-    return _give(Vae(file=stage.inputs["vae_name"]))
+    return give(Vae(file=stage.inputs["vae_name"]))
 
 
 def _devices(stage: Stage) -> tuple[str, str]:
@@ -98,14 +94,14 @@ def _load_lora(stage: Stage) -> Outcome:
     patched = (
         replace(model, loras=(*model.loras, f"{stage.inputs['lora_name']}@{strength}")) if strength else model
     )
-    return _give(patched, stage.inputs.get("clip"))
+    return give(patched, stage.inputs.get("clip"))
 
 
 def _encode_text(stage: Stage) -> Outcome:
     stage.need_gpu()
     clip: Clip = stage.inputs["clip"]
     bring_encoder(stage, clip)
-    return _give(Conditioning(text=stage.inputs["text"]))
+    return give(Conditioning(text=stage.inputs["text"]))
 
 
 # --- latents ------------------------------------------------------------------------------------------------
@@ -123,12 +119,12 @@ def _latent(stage: Stage, *, unit: int) -> Latent:
 
 
 def _empty_video(stage: Stage) -> Outcome:
-    return _give(_latent(stage, unit=8))
+    return give(_latent(stage, unit=8))
 
 
 def _empty_image(stage: Stage) -> Outcome:
     given = stage.inputs
-    return _give(Latent(width=given["width"], height=given["height"], frames=1, batch=given["batch_size"]))
+    return give(Latent(width=given["width"], height=given["height"], frames=1, batch=given["batch_size"]))
 
 
 def _condition(stage: Stage) -> Outcome:
@@ -140,31 +136,31 @@ def _condition(stage: Stage) -> Outcome:
     before = given.get("video_latent")
     if isinstance(before, Latent):
         frames = (given["length"] - 1) // 4 * 4 + 1
-        return _give(given["positive"], given["negative"], replace(before, frames=frames, story=Story()))
+        return give(given["positive"], given["negative"], replace(before, frames=frames, story=Story()))
     latent = _latent(stage, unit=8)
     # VACE puts the latent of a reference picture in front, and says how much to cut off again.
     extra = 1 if stage.class_type == "WanVaceToVideo" and given.get("reference_image") is not None else 0
     latent = replace(latent, frames=latent.frames + _FRAMES_OF_A_LATENT * extra)
-    return _give(given["positive"], given["negative"], latent, extra)
+    return give(given["positive"], given["negative"], latent, extra)
 
 
 def _trim(stage: Stage) -> Outcome:
     latent: Latent = stage.inputs["samples"]
     frames = latent.frames - _FRAMES_OF_A_LATENT * stage.inputs["trim_amount"]
-    return _give(replace(latent, frames=max(1, frames)))
+    return give(replace(latent, frames=max(1, frames)))
 
 
 def _concatenate(stage: Stage) -> Outcome:
     first: Latent = stage.inputs["samples1"]
     second: Latent = stage.inputs["samples2"]
     if stage.inputs["dim"] not in {"t", "-t"}:
-        return _give(first)
+        return give(first)
     latents = (first.frames - 1) // _FRAMES_OF_A_LATENT + (second.frames - 1) // _FRAMES_OF_A_LATENT + 2
-    return _give(replace(first, frames=(latents - 1) * _FRAMES_OF_A_LATENT + 1))
+    return give(replace(first, frames=(latents - 1) * _FRAMES_OF_A_LATENT + 1))
 
 
 def _wan22_latent(stage: Stage) -> Outcome:
-    return _give(_latent(stage, unit=16))
+    return give(_latent(stage, unit=16))
 
 
 # --- sampling -----------------------------------------------------------------------------------------------
@@ -190,7 +186,7 @@ def _sample(stage: Stage) -> Outcome:
     )
     latent = replace(latent, story=story)
     run_steps(stage, latent, last - first)
-    return _give(latent)
+    return give(latent)
 
 
 def _sample_custom(stage: Stage) -> Outcome:
@@ -211,35 +207,31 @@ def _sample_custom(stage: Stage) -> Outcome:
     )
     latent = replace(latent, story=story)
     run_steps(stage, latent, steps)
-    return _give(latent, latent)
+    return give(latent, latent)
 
 
 def _guide(stage: Stage) -> Outcome:
     given = stage.inputs
     positive = given.get("positive", given.get("conditioning"))
-    return _give(Guider(model=given["model"], positive=positive, cfg=given.get("cfg", 1.0)))
+    return give(Guider(model=given["model"], positive=positive, cfg=given.get("cfg", 1.0)))
 
 
 def _noise(stage: Stage) -> Outcome:
-    return _give(stage.inputs["noise_seed"])
+    return give(stage.inputs["noise_seed"])
 
 
 def _sigmas(stage: Stage) -> Outcome:
-    return _give(max(1, round(stage.inputs["steps"] * stage.inputs.get("denoise", 1.0))))
+    return give(max(1, round(stage.inputs["steps"] * stage.inputs.get("denoise", 1.0))))
 
 
 def _decode(stage: Stage) -> Outcome:
-    return _give(decode(stage, stage.inputs["vae"], stage.inputs["samples"]))
+    return give(decode(stage, stage.inputs["vae"], stage.inputs["samples"]))
 
 
 def _encode_images(stage: Stage) -> Outcome:
     pixels: Images = stage.inputs["pixels"]
     bring_vae(stage, stage.inputs["vae"])
-    return _give(Latent(width=pixels.width // 8 * 8, height=pixels.height // 8 * 8, frames=pixels.count))
-
-
-def _model_as_it_is(stage: Stage) -> Outcome:
-    return _give(stage.inputs["model"])
+    return give(Latent(width=pixels.width // 8 * 8, height=pixels.height // 8 * 8, frames=pixels.count))
 
 
 def _pass_on(stage: Stage) -> Outcome:
@@ -273,7 +265,6 @@ ACTS: Final[Mapping[str, Act]] = {
     "LoraLoader": _load_lora,
     "LoraLoaderModelOnly": _load_lora,
     "CLIPTextEncode": _encode_text,
-    "ModelSamplingSD3": _model_as_it_is,
     "EmptyHunyuanLatentVideo": _empty_video,
     "EmptyLatentImage": _empty_image,
     "Wan22ImageToVideoLatent": _wan22_latent,
@@ -289,5 +280,6 @@ ACTS: Final[Mapping[str, Act]] = {
     "BasicScheduler": _sigmas,
     "VAEDecode": _decode,
     "VAEDecodeTiled": _decode,
+    "WanVideoDecode": _decode,
     "VAEEncode": _encode_images,
 }

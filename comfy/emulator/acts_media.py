@@ -6,45 +6,41 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import av
 from PIL import Image
 
 from comfy.emulator.clips import frame_rate
 from comfy.emulator.folders import input_file
-from comfy.emulator.stage import Outcome, Stage
+from comfy.emulator.stage import Outcome, Stage, give
 from comfy.emulator.values import Audio, Images, Story, Video
 
 _LANCZOS_S_PER_PIXEL: Final = 1.2e-8
-
-
-def _give(*outputs: Any) -> Outcome:
-    return Outcome(outputs=outputs)
 
 
 def _empty_picture(stage: Stage) -> Outcome:
     given = stage.inputs
     # The colour goes into the pattern: two jobs of other colours give other files.
     story = Story(seed=given["color"])
-    return _give(Images(width=given["width"], height=given["height"], count=given["batch_size"], story=story))
+    return give(Images(width=given["width"], height=given["height"], count=given["batch_size"], story=story))
 
 
 def _load_image(stage: Stage) -> Outcome:
     path = input_file(stage.world.settings.folders, stage.inputs["image"])
     with Image.open(path) as picture:
         width, height = picture.size
-    return _give(Images(width=width, height=height, count=1), None)
+    return give(Images(width=width, height=height, count=1), None)
 
 
 def _load_audio(stage: Stage) -> Outcome:
     path = input_file(stage.world.settings.folders, stage.inputs["audio"])
-    return _give(Audio(duration_s=_duration_s(path)))
+    return give(Audio(duration_s=_duration_s(path)))
 
 
 def _load_video(stage: Stage) -> Outcome:
     path = input_file(stage.world.settings.folders, stage.inputs["file"])
-    return _give(_video(path))
+    return give(_video(path))
 
 
 def _load_frames(stage: Stage) -> Outcome:
@@ -52,7 +48,7 @@ def _load_frames(stage: Stage) -> Outcome:
     images = _video(path).images
     limit = stage.inputs.get("frame_load_cap") or images.count
     kept = replace(images, count=min(images.count, limit))
-    return _give(kept, kept.count, Audio(duration_s=_duration_s(path)))
+    return give(kept, kept.count, Audio(duration_s=_duration_s(path)))
 
 
 def _duration_s(path: Path) -> float:
@@ -70,7 +66,7 @@ def _video(path: Path) -> Video:
 
 def _components(stage: Stage) -> Outcome:
     video: Video = stage.inputs["video"]
-    return _give(video.images, Audio(duration_s=float(video.images.count / video.fps)), float(video.fps), 8)
+    return give(video.images, Audio(duration_s=float(video.images.count / video.fps)), float(video.fps), 8)
 
 
 def _scale(stage: Stage) -> Outcome:
@@ -78,7 +74,7 @@ def _scale(stage: Stage) -> Outcome:
     scaled = _scaled(image, stage.inputs["width"], stage.inputs["height"])
     if stage.inputs["upscale_method"] == "lanczos":  # on the CPU, one picture after the other
         stage.pause(scaled.width * scaled.height * scaled.count * _LANCZOS_S_PER_PIXEL)
-    return _give(scaled)
+    return give(scaled)
 
 
 def _scaled(image: Images, width: int, height: int) -> Images:
@@ -97,30 +93,30 @@ def _scale_kj(stage: Stage) -> Outcome:
     scaled = _scaled(given["image"], given["width"], given["height"])
     unit = given.get("divisible_by") or 1
     width, height = (max(unit, side // unit * unit) for side in (scaled.width, scaled.height))
-    return _give(replace(scaled, width=width, height=height), width, height, None)
+    return give(replace(scaled, width=width, height=height), width, height, None)
 
 
 def _scale_by(stage: Stage) -> Outcome:
     image: Images = stage.inputs["image"]
     factor = stage.inputs["scale_by"]
-    return _give(replace(image, width=round(image.width * factor), height=round(image.height * factor)))
+    return give(replace(image, width=round(image.width * factor), height=round(image.height * factor)))
 
 
 def _from_batch(stage: Stage) -> Outcome:
     image: Images = stage.inputs["image"]
     index = stage.inputs["batch_index"]
     first = max(0, image.count + index) if index < 0 else min(image.count - 1, index)
-    return _give(replace(image, count=min(image.count - first, stage.inputs["length"])))
+    return give(replace(image, count=min(image.count - first, stage.inputs["length"])))
 
 
 def _batch(stage: Stage) -> Outcome:
     pictures = [value for value in stage.inputs.values() if isinstance(value, Images)]
-    return _give(replace(pictures[0], count=sum(each.count for each in pictures)))
+    return give(replace(pictures[0], count=sum(each.count for each in pictures)))
 
 
 def _repeat(stage: Stage) -> Outcome:
     image: Images = stage.inputs["image"]
-    return _give(replace(image, count=image.count * stage.inputs["amount"]))
+    return give(replace(image, count=image.count * stage.inputs["amount"]))
 
 
 def _interpolate(stage: Stage) -> Outcome:
@@ -130,11 +126,11 @@ def _interpolate(stage: Stage) -> Outcome:
         stage.world.console.line(
             f"Comfy-VFI done! {count} frames generated at resolution: {frames.width}x{frames.height}"
         )
-    return _give(replace(frames, count=count))
+    return give(replace(frames, count=count))
 
 
 def _create_video(stage: Stage) -> Outcome:
-    return _give(Video(images=stage.inputs["images"], fps=frame_rate(stage.inputs["fps"])))
+    return give(Video(images=stage.inputs["images"], fps=frame_rate(stage.inputs["fps"])))
 
 
 MEDIA_ACTS: Final[Mapping[str, Callable[[Stage], Outcome]]] = {

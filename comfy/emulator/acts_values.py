@@ -1,25 +1,17 @@
-"""Nodes that give, choose or compute a value."""
+"""Nodes that choose, compute or show a value; one that only holds it passes it on like any other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from comfy.emulator.stage import Outcome, Stage
+from comfy.emulator.stage import Outcome, Stage, give
 from comfy.emulator.values import Images
 from comfy.graphs.arithmetic import evaluate
 
 
-def _value(stage: Stage) -> Outcome:
-    return Outcome(outputs=(stage.inputs.get("value"),))
-
-
-def _text(stage: Stage) -> Outcome:
-    return Outcome(outputs=(stage.inputs.get("string"),))
-
-
 def _switch(stage: Stage) -> Outcome:
-    return Outcome(outputs=(stage.inputs.get("on_true" if stage.inputs["switch"] else "on_false"),))
+    return give(stage.inputs.get("on_true" if stage.inputs["switch"] else "on_false"))
 
 
 def _formula(stage: Stage) -> Outcome:
@@ -32,11 +24,11 @@ def _formula(stage: Stage) -> Outcome:
     result = evaluate(formula, names)
     if result is None:
         raise ValueError(f"the emulator cannot work out '{formula}'")
-    return Outcome(outputs=(float(result), int(result), bool(result)))
+    return give(float(result), int(result), bool(result))
 
 
 def _custom_choice(stage: Stage) -> Outcome:
-    return Outcome(outputs=(stage.inputs["choice"], stage.inputs.get("index", 0)))
+    return give(stage.inputs["choice"], stage.inputs.get("index", 0))
 
 
 def _cfg_schedule(stage: Stage) -> Outcome:
@@ -50,17 +42,17 @@ def _cfg_schedule(stage: Stage) -> Outcome:
     schedule = [
         low + (high - low) * (step - first) / span if step in within else 1.0 for step in range(steps)
     ]
-    return Outcome(outputs=(schedule,))
+    return give(schedule)
 
 
 def _size(stage: Stage) -> Outcome:
     image: Images = stage.inputs["image"]
-    return Outcome(outputs=(image.width, image.height, image.count))
+    return give(image.width, image.height, image.count)
 
 
 def _size_and_count(stage: Stage) -> Outcome:
     image: Images = stage.inputs["image"]
-    return Outcome(outputs=(image, image.width, image.height, image.count))
+    return give(image, image.width, image.height, image.count)
 
 
 def _show(stage: Stage) -> Outcome:
@@ -70,12 +62,6 @@ def _show(stage: Stage) -> Outcome:
 
 
 VALUE_ACTS: Final[Mapping[str, Callable[[Stage], Outcome]]] = {
-    **dict.fromkeys(
-        ("PrimitiveInt", "PrimitiveFloat", "PrimitiveString", "PrimitiveStringMultiline", "PrimitiveBoolean"),
-        _value,
-    ),
-    **dict.fromkeys(("INTConstant", "FloatConstant"), _value),
-    **dict.fromkeys(("StringConstant", "StringConstantMultiline"), _text),
     "ComfySwitchNode": _switch,
     "ComfyMathExpression": _formula,
     "CustomCombo": _custom_choice,

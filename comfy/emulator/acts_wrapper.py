@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from comfy.emulator.acts_values import number
-from comfy.emulator.effort import bring_encoder, bring_model, bring_vae, decode, run_steps
-from comfy.emulator.stage import Outcome, Stage
+from comfy.emulator.effort import bring_encoder, bring_model, bring_vae, run_steps
+from comfy.emulator.stage import Outcome, Stage, give
 from comfy.emulator.values import Audio, Clip, Conditioning, Images, Latent, Model, Vae
 
 _LORA_SLOTS: Final = 5
-
-
-def _give(*outputs: Any) -> Outcome:
-    return Outcome(outputs=outputs)
 
 
 def _load_model(stage: Stage) -> Outcome:
@@ -23,13 +19,13 @@ def _load_model(stage: Stage) -> Outcome:
     for lora in loras:
         name, _, strength = lora.rpartition("@")
         stage.world.console.line(f"Loading LoRA: {name} with strength: {strength}")
-    return _give(Model(file=stage.inputs["model"], loras=loras))
+    return give(Model(file=stage.inputs["model"], loras=loras))
 
 
 def _select_lora(stage: Stage) -> Outcome:
     given = stage.inputs
     own = f"{given['lora']}@{given['strength']}"
-    return _give((*(given.get("prev_lora") or ()), own))
+    return give((*(given.get("prev_lora") or ()), own))
 
 
 def _select_loras(stage: Stage) -> Outcome:
@@ -38,20 +34,20 @@ def _select_loras(stage: Stage) -> Outcome:
         (given.get(f"lora_{slot}", "none"), given.get(f"strength_{slot}")) for slot in range(_LORA_SLOTS)
     ]
     own = [f"{name}@{strength}" for name, strength in slots if name != "none" and strength]
-    return _give((*(given.get("prev_lora") or ()), *own))
+    return give((*(given.get("prev_lora") or ()), *own))
 
 
 def _set_loras(stage: Stage) -> Outcome:
     model: Model = stage.inputs["model"]
-    return _give(replace(model, loras=(*model.loras, *(stage.inputs.get("lora") or ()))))
+    return give(replace(model, loras=(*model.loras, *(stage.inputs.get("lora") or ()))))
 
 
 def _load_encoder(stage: Stage) -> Outcome:
-    return _give(Clip(file=stage.inputs["model_name"]))
+    return give(Clip(file=stage.inputs["model_name"]))
 
 
 def _load_vae(stage: Stage) -> Outcome:
-    return _give(Vae(file=stage.inputs["model_name"]))
+    return give(Vae(file=stage.inputs["model_name"]))
 
 
 def _encode_text(stage: Stage) -> Outcome:
@@ -60,7 +56,7 @@ def _encode_text(stage: Stage) -> Outcome:
     clip = given["t5"] if isinstance(given.get("t5"), Clip) else Clip(file=given.get("model_name", "umt5"))
     bring_encoder(stage, clip)
     prompt = given.get("positive_prompt", given.get("prompt", ""))
-    return _give(Conditioning(text=prompt), Conditioning(text=given.get("negative_prompt", "")), prompt)
+    return give(Conditioning(text=prompt), Conditioning(text=given.get("negative_prompt", "")), prompt)
 
 
 def _embeds(stage: Stage) -> Outcome:
@@ -68,12 +64,12 @@ def _embeds(stage: Stage) -> Outcome:
     given = stage.inputs
     if isinstance(given.get("vae"), Vae) and isinstance(given.get("start_image"), Images):
         bring_vae(stage, given["vae"])
-    return _give(_latent(given["width"], given["height"], given["num_frames"]))
+    return give(_latent(given["width"], given["height"], given["num_frames"]))
 
 
 def _talking_embeds(stage: Stage) -> Outcome:
     given = stage.inputs
-    return _give(_latent(given["width"], given["height"], given["frame_window_size"]), "")
+    return give(_latent(given["width"], given["height"], given["frame_window_size"]), "")
 
 
 def _latent(width: int, height: int, frames: int) -> Latent:
@@ -86,7 +82,7 @@ def _listen(stage: Stage) -> Outcome:
     asked: int = stage.inputs["num_frames"]
     heard = int(audio.duration_s * stage.inputs["fps"]) if isinstance(audio, Audio) else asked
     frames = max(1, min(asked, heard))
-    return _give(frames, audio, frames)
+    return give(frames, audio, frames)
 
 
 def _sample(stage: Stage) -> Outcome:
@@ -113,17 +109,13 @@ def _sample(stage: Stage) -> Outcome:
     )
     latent = replace(latent, story=story)
     run_steps(stage, latent, last - first)
-    return _give(latent, latent)
-
-
-def _decode(stage: Stage) -> Outcome:
-    return _give(decode(stage, stage.inputs["vae"], stage.inputs["samples"]))
+    return give(latent, latent)
 
 
 def _encode(stage: Stage) -> Outcome:
     image: Images = stage.inputs["image"]
     bring_vae(stage, stage.inputs["vae"])
-    return _give(_latent(image.width, image.height, image.count))
+    return give(_latent(image.width, image.height, image.count))
 
 
 WRAPPER_ACTS: Final[Mapping[str, Callable[[Stage], Outcome]]] = {
@@ -143,6 +135,5 @@ WRAPPER_ACTS: Final[Mapping[str, Callable[[Stage], Outcome]]] = {
     "WanVideoImageToVideoMultiTalk": _talking_embeds,
     "MultiTalkWav2VecEmbeds": _listen,
     "WanVideoSampler": _sample,
-    "WanVideoDecode": _decode,
     "WanVideoEncode": _encode,
 }

@@ -69,11 +69,10 @@ class Run:
         self._hub.client_id = client if isinstance(client, str) else None
         self._announce("execution_start", {"prompt_id": prompt.prompt_id})
         self._shop.record.note("started", prompt.prompt_id, extra_data=prompt.extra_data)
-        self._fault_injector.reach(Moment(at=Phase.START, prompt_id=prompt.prompt_id))
-        self._begin_cache()
-        stale = self._fault_injector.asked(
-            FaultKind.SERVE_CACHED, Moment(at=Phase.START, prompt_id=prompt.prompt_id)
-        )
+        start = Moment(at=Phase.START, prompt_id=prompt.prompt_id)
+        self._fault_injector.reach(start)
+        self._cache.begin(prompt.graph, self._depends_on(self._world.settings.folders))
+        stale = self._fault_injector.asked(FaultKind.SERVE_CACHED, start)
         succeeded = self._show_last_outputs() if stale is not None else self._walk()
         if succeeded:
             self._fault_injector.reach(Moment(at=Phase.BEFORE_SUCCESS, prompt_id=prompt.prompt_id))
@@ -83,9 +82,6 @@ class Run:
             self._shop.last_ui = dict(self._ui)
         meta = {node_id: _meta(node_id) for node_id in self._ui}
         return Ending(outputs=self._ui, meta=meta, succeeded=succeeded, messages=self._messages)
-
-    def _begin_cache(self) -> None:
-        self._cache.begin(self._prompt.graph, self._depends_on(self._world.settings.folders))
 
     def _depends_on(self, folders: ServerFolders) -> Callable[[str, Mapping[str, Any]], Any]:
         def changed(node_id: str, node: Mapping[str, Any]) -> Any:
@@ -198,10 +194,7 @@ class Run:
         """A node that is given a blocked value does nothing, and says so in a message that ends nothing."""
         if value.message:
             data = {
-                "prompt_id": self._prompt.prompt_id,
-                "node_id": node_id,
-                "node_type": class_type,
-                "executed": list(self._executed),
+                **self._where(node_id, class_type),
                 "exception_message": f"Execution Blocked: {value.message}",
                 "exception_type": "ExecutionBlocked",
                 "traceback": [],
@@ -223,13 +216,7 @@ class Run:
         return resolved
 
     def _interrupted(self, node_id: str, class_type: str) -> None:
-        data = {
-            "prompt_id": self._prompt.prompt_id,
-            "node_id": node_id,
-            "node_type": class_type,
-            "executed": list(self._executed),
-        }
-        self._announce("execution_interrupted", data, to_everybody=True)
+        self._announce("execution_interrupted", self._where(node_id, class_type), to_everybody=True)
 
     def _failed(self, node_id: str, class_type: str, inputs: Mapping[str, Any], what: Raised) -> None:
         console = self._world.console
@@ -246,10 +233,7 @@ class Run:
             console.line("Got an OOM, unloading all loaded models.", Level.ERROR)
             self._world.residency.unload_all()
         data = {
-            "prompt_id": self._prompt.prompt_id,
-            "node_id": node_id,
-            "node_type": class_type,
-            "executed": list(self._executed),
+            **self._where(node_id, class_type),
             "exception_message": f"{what.text}\n{advice}",
             "exception_type": what.exception_type,
             "traceback": [f'  File "execution.py", in execute\n    emulated {class_type}\n'],
@@ -257,6 +241,15 @@ class Run:
             "current_outputs": list(self._prompt.graph),
         }
         self._announce("execution_error", data)
+
+    def _where(self, node_id: str, class_type: str) -> dict[str, Any]:
+        """What a message says of the node at which a run stands."""
+        return {
+            "prompt_id": self._prompt.prompt_id,
+            "node_id": node_id,
+            "node_type": class_type,
+            "executed": list(self._executed),
+        }
 
     def _summarise_memory(self) -> None:
         match self._world.settings.generation.memory_summary:

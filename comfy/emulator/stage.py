@@ -33,6 +33,11 @@ class Outcome:
     ui: dict[str, Any] | None = None
 
 
+def give(*outputs: Any) -> Outcome:
+    """What a node that shows nothing gives."""
+    return Outcome(outputs=outputs)
+
+
 class Stage(ABC):
     """One node's run: its inputs with links followed, and what it may do."""
 
