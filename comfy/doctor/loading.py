@@ -53,12 +53,16 @@ _LOAD_SOURCE: Final = (
 )
 _LONG_LOAD_S: Final = 15.0
 # Weights are read into pinned memory, of which the host has no more. Source: ComfyUI issue 14250.
-# Of torch, of Windows, of Linux, of C++.
+# Of torch, of Windows in any language, of Linux, of C++, of numpy, of Python itself.
 _NO_HOST_MEMORY: Final = (
     "DefaultCPUAllocator",
     "paging file is too small",
+    "os error 1455",
+    "WinError 1455",
     "Cannot allocate memory",
     "bad_alloc",
+    "Unable to allocate ",
+    "CUDA error: out of host memory",
 )
 _PINNED: Final = "HostBuffer."
 _MORE_HOST_MEMORY: Final = "raise the container's memory limit, add swap or --disable-pinned-memory"
@@ -287,7 +291,9 @@ def _host(case: Case) -> Iterator[Found]:
         entry
         for run in case.runs
         for entry, fact in run.of(NodeFailedFact)
-        if fact.message.startswith(_PINNED) or any(words in fact.message for words in _NO_HOST_MEMORY)
+        if fact.message.startswith(_PINNED)
+        or fact.message == "MemoryError"
+        or any(words in fact.message for words in _NO_HOST_MEMORY)
     ]
     killed = [entry for entry, fact in facts if not fact.is_told]
     if told:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ from comfy.log.facts import (
     WorkingFact,
 )
 from comfy.log.lines import ModelNames
+from comfy.log.repeats import each_once
 from comfy.log.stream import LogStream
 
 Kind = TypeVar("Kind", bound=LogFact)
@@ -176,7 +178,7 @@ class _Reader:
     def read(self, log: Iterable[LogEntry]) -> None:
         """A whole log."""
         takes, keep = self._takes, self._keep
-        for entry in log:
+        for entry in each_once(log):
             takes.get(entry.kind, keep)(entry)
         if not self.record.all_runs and self._fragment():
             self._begin(None)
@@ -407,7 +409,13 @@ def _cut_off(run: Run, otherwise: Status) -> Status:
 
 def is_out_of_memory(message: str) -> bool:
     """Whether an error's text is the card's that it has no memory left; CUDA's own allocator says no more."""
-    return "out of memory" in message.lower() or message.startswith("Allocation on device")
+    return message.startswith("Allocation on device") or _NO_MEMORY.search(message) is not None
+
+
+# Of torch for CUDA, HIP, XPU and MPS; of Metal, Vulkan, DirectML and ONNX Runtime.
+_NO_MEMORY: Final = re.compile(
+    r"(?i)out ?of ?(?:device ?)?memory|not enough GPU video memory|Failed to allocate memory for requested"
+)
 
 
 def evidence(entries: Iterable[LogEntry], *, count: int | None = None, most: int = 3) -> tuple[Evidence, ...]:

@@ -71,7 +71,8 @@ _ERRORS: Final = (
 )  # fmt: skip
 _MODULES: Final = (
     "torch.", "torch._dynamo.", "safetensors_rust.", "subprocess.", "json.decoder.", "requests.exceptions.",
-    "huggingface_hub.", "urllib.error.", "triton.", "av.error.", "PIL.", "_pickle.", "zipfile.", "einops.",
+    "huggingface_hub.", "numpy.", "urllib.error.", "triton.", "av.error.", "PIL.", "_pickle.", "zipfile.",
+    "einops.",
 )  # fmt: skip
 # The report is Markdown; what is copied off a rendered page has lost its marks.
 _BOLD: Final = r"(?:\*\*)?"
@@ -431,8 +432,10 @@ OF_A_PROMPT: Final = (
     ),
     form(
         "lora-error", "a layer of a LoRA was left out: it has another size", "ERROR ",
-        r"(?:lora|loha|lokr|glora|diff|set) (\S+) (?!.*(?:Allocation on device|out of memory))(.+)",
+        r"(?:(?:lora|loha|lokr|glora|diff|set) |(?=\S+\.(?:weight|bias) ))(\S+) "
+        r"(?!.*(?:Allocation on device|out of memory))(.+)",
         lambda m: LoraKeyFact(key=_shown(m[1])),
+        "ERROR diffusion_model.out.0.weight The size of tensor a (320) must match the size of tensor b (640)",
         "ERROR lora diffusion_model.blocks.0.ffn.0.weight shape '[13824, 5120]' is invalid for size 1",
     ),
     form(

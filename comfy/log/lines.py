@@ -79,9 +79,9 @@ def read_bar(text: str) -> BarFact | None:
     if pace is None and found["cut"] is not None:
         per_step = elapsed_s / done if done else None
     elif pace is not None and "?" not in pace and float(pace) > 0:
-        per_step = float(pace) if found["unit"] == "s/it" else 1 / float(pace)
+        per_step = float(pace) if found["unit"].startswith("s/") else 1 / float(pace)
     return BarFact(
-        label=found["label"].strip().rstrip(":"),
+        label=found["label"].strip().rstrip(":") or _others_unit(found["unit"] or ""),
         done=done,
         total=total,
         elapsed_s=elapsed_s,
@@ -183,12 +183,19 @@ def _clock_s(text: str) -> float:
     return seconds
 
 
+def _others_unit(unit: str) -> str:
+    """What a bar counts that says so and counts no steps: such as frames."""
+    noun = unit.removeprefix("s/").removesuffix("/s").strip()
+    return "" if noun in ("", "it", "step", "steps") else noun
+
+
 BAR_SAMPLE: Final = " 50%|█████     | 10/20 [02:15<02:15, 13.51s/it]"
 _BAR: Final = re.compile(
     # Whoever types one off a screen leaves the bar out, and narrow windows cut its end.
     r"(?P<label>[^|\r\n]{0,80}?)\s*\d{1,3}%(?:\|[^|\r\n]{0,300}\||\s)\s*(?P<done>\d{1,9})/(?P<total>\d{1,9}) "
-    r"\[(?P<elapsed>(?:\d{1,5}:)?\d\d:\d\d)<[\d:?]{0,12}(?P<cut>,?\s*[\d.]{0,12}\s*$)?(?:,\s*(?P<pace>[\d.]{1,12}|\?)\s*"
-    r"(?P<unit>s/it|it/s))?"
+    # Bytes per second are of a download.
+    r"\[(?![^\]]*B/s)(?P<elapsed>(?:\d{1,5}:)?\d\d:\d\d)<[\d:?]{0,12}(?P<cut>,?\s*[\d.]{0,12}\s*$)?(?:,\s*(?P<pace>[\d.]{1,12}|\?)\s*"
+    r"(?P<unit>s/[a-zA-Z]{1,12}|[a-zA-Z]{1,12}/s))?"
 )
 _WELL_KNOWN: Final = re.compile(
     r"No target revision found\.$"  # a new database

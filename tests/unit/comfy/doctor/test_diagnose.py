@@ -1028,3 +1028,85 @@ def test_an_error_without_a_text_or_of_a_module_ends_a_prompt_as_any_other(line:
 
     assert [finding.id for finding in report.findings] == ["prompt-failed"]
     assert report.prompts[0].error
+
+
+_TWO_PROMPTS = [
+    "got prompt", "model weight dtype torch.float16, manual cast: None", "Requested to load WAN21",
+    "loaded completely; 9999.00 MB usable, 4125.00 MB loaded, full load: True", _BAR,
+    "Prompt executed in 9.00 seconds", "got prompt", "got prompt", "Requested to load WAN21",
+    "loaded completely; 9999.00 MB usable, 4125.00 MB loaded, full load: True",
+    "Prompt executed in 9.00 seconds",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_log_that_as_many_handlers_write_tells_each_prompt_once(times: int) -> None:
+    stamped = [
+        "".join(f"2025-06-05T14:57:10.{n}{k} - {line}\n" for k in range(1 if line == _BAR else times))
+        for n, line in enumerate(_TWO_PROMPTS, 100)
+    ]
+
+    report = diagnose("".join(stamped)[40:])
+
+    once = diagnose("\n".join(_TWO_PROMPTS))
+    assert [prompt.status for prompt in report.prompts] == [Status.DONE, Status.DONE, Status.UNFINISHED]
+    assert [prompt.models for prompt in report.prompts] == [prompt.models for prompt in once.prompts]
+
+
+def test_prompts_that_are_queued_at_once_are_as_many_as_they_are() -> None:
+    log = "got prompt\n" * 3 + "Prompt executed in 0.01 seconds\n" * 3 + "got prompt\n" * 3
+
+    assert len(diagnose(log).prompts) == 6
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA out of memory. Tried to allocate 20.00 GiB.",
+        "HIP out of memory. Tried to allocate 288.00 MiB.",
+        "XPU out of memory. Tried to allocate 288.00 MiB.",
+        "MPS backend out of memory (MPS allocated: 17.66 GB)",
+        "Allocation on device ",
+        "Could not allocate tensor with 67108864 bytes. There is not enough GPU video memory available!",
+        "vk::Device::allocateMemory: ErrorOutOfDeviceMemory",
+        "Command buffer execution failed: Insufficient Memory (kIOGPUCommandBufferCallbackErrorOutOfMemory)",
+        "[ONNXRuntimeError] Failed to allocate memory for requested buffer of size 75497472",
+    ],
+)
+def test_every_back_end_says_in_its_own_words_that_the_card_is_full(message: str) -> None:
+    report = diagnose(f"got prompt\n!!! Exception during processing !!! {message}\n")
+
+    assert [finding.id for finding in report.findings] == ["out-of-memory"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[enforce fail at alloc_cpu.cpp:117] data. DefaultCPUAllocator: not enough memory",
+        "The paging file is too small for this operation to complete. (os error 1455)",
+        "页面文件太小，无法完成操作。 (os error 1455)",
+        "[WinError 1455] Die Auslagerungsdatei ist zu klein",
+        "Unable to allocate 11.9 GiB for an array with shape (81, 1280, 720, 3)",
+        "std::bad_alloc",
+        "MemoryError",
+    ],
+)
+def test_every_system_says_in_its_own_words_that_the_host_is_full(message: str) -> None:
+    report = diagnose(f"got prompt\n!!! Exception during processing !!! {message}\n")
+
+    assert {finding.id for finding in report.findings} == {"host-ram-short", "prompt-failed"}
+
+
+@pytest.mark.parametrize(
+    ("bar", "steps"),
+    [
+        ("100%|██████████| 20/20 [00:10<00:00,  1.90it/s, loss=0.1]", [20]),
+        ("100%|██████████| 20/20 [00:30<00:00,  1.50s/step]", [20]),
+        ("100%|██████████| 81/81 [00:03<00:00, 27.00frames/s]", []),
+        ("config.json: 100%|██████████| 612/612 [00:00<00:00, 3.10MB/s]", []),
+    ],
+)
+def test_a_bar_that_counts_something_else_is_no_sampler(bar: str, steps: list[int]) -> None:
+    report = diagnose(f"got prompt\n{bar}\nPrompt executed in 50.00 seconds\n")
+
+    assert [sampler.steps for prompt in report.prompts for sampler in prompt.samplers] == steps
