@@ -25,6 +25,8 @@ pytest_plugins = [
     "tests.support.emulator_thread",
     "tests.support.station",
     "tests.support.gateway",
+    "tests.support.environment",
+    "tests.support.whole_farm",
 ]
 
 

@@ -14,15 +14,10 @@ from tests.support.whole_farm import WholeFarm, WorkerProcess
 
 
 @pytest.fixture(scope="module")
-def shared_farm(
-    tmp_path_factory: pytest.TempPathFactory, valkey_url: str, s3_server: S3Server
-) -> Iterator[WholeFarm]:
+def shared_farm(lasting_farm: WholeFarm) -> WholeFarm:
     """A farm of one worker that the tests of a module share; its emulator does as it is told."""
-    settings = s3_server.settings(prefix=f"e{uuid.uuid4().hex[:12]}")
-    farm = WholeFarm(tmp_path_factory.mktemp("farm"), valkey_url, settings)
-    farm.start_worker("a", FARM_CANCEL_GRACE_S="3", FARM_FREEZE_TIMEOUT_S="4")
-    yield farm
-    farm.close()
+    lasting_farm.start_worker("a", FARM_CANCEL_GRACE_S="3", FARM_FREEZE_TIMEOUT_S="4")
+    return lasting_farm
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 
 from farm.cli.terminal.exits import ExitCode
 from farm.local.stack import LocalStack
+from tests.support.farm_process import run_farm
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 DEADLINE_S = 240.0
@@ -32,14 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def farm(folder: Path, *arguments: str, code: int = ExitCode.OK) -> subprocess.CompletedProcess[str]:
     """Run a command; it has to end with this code."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "farm.cli", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        check=False,
-    )
+    ran = run_farm(*arguments, cwd=folder, within_s=DEADLINE_S)
     assert ran.returncode == code, f"{arguments}\n{ran.stdout}{ran.stderr}"
     return ran
 

@@ -20,7 +20,6 @@ from farm.fleet.sites import live_sites
 from farm.job import JobState
 from tests.support.clips import make_clip, make_picture
 from tests.support.model_inputs import model_inputs
-from tests.support.s3 import S3Server
 from tests.support.sites import graphs_of_people
 from tests.support.whole_farm import JOB_S, WholeFarm
 
@@ -30,16 +29,11 @@ SMALL = RewriteOptions(max_width=64, max_height=64, max_frames=5, interpolation=
 
 
 @pytest.fixture(scope="module")
-def farm(
-    tmp_path_factory: pytest.TempPathFactory, valkey_url: str, s3_server: S3Server
-) -> Iterator[WholeFarm]:
+def farm(lasting_farm: WholeFarm) -> WholeFarm:
     """A farm whose emulator has every model file that the graphs name."""
     files = {file for graph in GRAPHS.values() for file in files_of(graph)}
-    settings = s3_server.settings(prefix="people")
-    made = WholeFarm(tmp_path_factory.mktemp("farm"), valkey_url, settings)
-    made.start_worker("a", emulator=f"--step-seconds 0.01 --models {' '.join(sorted(files))}")
-    yield made
-    made.close()
+    lasting_farm.start_worker("a", emulator=f"--step-seconds 0.01 --models {' '.join(sorted(files))}")
+    return lasting_farm
 
 
 @pytest.mark.parametrize("name", GRAPHS)

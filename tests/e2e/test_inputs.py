@@ -32,15 +32,10 @@ def plates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def farm(
-    tmp_path_factory: pytest.TempPathFactory, valkey_url: str, s3_server: S3Server, plates: Path
-) -> Iterator[WholeFarm]:
+def farm(lasting_farm: WholeFarm, plates: Path) -> WholeFarm:
     """A farm whose worker may fetch from this machine."""
-    settings = s3_server.settings(prefix=f"e{uuid.uuid4().hex[:12]}")
-    made = WholeFarm(tmp_path_factory.mktemp("farm"), valkey_url, settings)
-    made.start_worker("a", FARM_ALLOW_PRIVATE_URLS="true", FARM_INPUT_FOLDERS=str(plates))
-    yield made
-    made.close()
+    lasting_farm.start_worker("a", FARM_ALLOW_PRIVATE_URLS="true", FARM_INPUT_FOLDERS=str(plates))
+    return lasting_farm
 
 
 class _Pictures(BaseHTTPRequestHandler):

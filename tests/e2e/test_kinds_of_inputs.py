@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.support.clips import make_clip, make_sound
-from tests.support.s3 import S3Server
+from tests.support.environment import real_comfyui_named
 from tests.support.whole_farm import WholeFarm
 
 _RENDER_S: Final = 240.0  # of the first job of a real ComfyUI on a CPU, from a cold page cache
@@ -105,16 +104,10 @@ _GRAPHS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
 
 
 @pytest.fixture(scope="module")
-def real_farm(
-    tmp_path_factory: pytest.TempPathFactory, valkey_url: str, s3_server: S3Server
-) -> Iterator[WholeFarm]:
+def real_farm(lasting_farm: WholeFarm) -> WholeFarm:
     """A farm whose worker owns the ComfyUI that the environment names."""
-    given = {name: value for name, value in os.environ.items() if name.startswith("COMFYUI_")}
-    settings = s3_server.settings(prefix=f"e{uuid.uuid4().hex[:12]}")
-    farm = WholeFarm(tmp_path_factory.mktemp("inputs"), valkey_url, settings)
-    farm.start_worker("a", **given)
-    yield farm
-    farm.close()
+    lasting_farm.start_worker("a", **real_comfyui_named())
+    return lasting_farm
 
 
 @pytest.mark.skipif(not os.environ.get("COMFYUI_DIR"), reason="COMFYUI_DIR names no ComfyUI")

@@ -14,7 +14,7 @@ import pytest
 
 from farm.handle import Job
 from farm.job import Artifact
-from tests.support.s3 import S3Server
+from tests.support.environment import real_comfyui_named
 from tests.support.secrets_in_files import SECRET, has_secret
 from tests.support.whole_farm import WholeFarm, WorkerProcess
 
@@ -117,19 +117,12 @@ def graph_of(name: str) -> dict[str, Any]:
         ),
     ],
 )
-def writing_farm(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    valkey_url: str,
-    s3_server: S3Server,
-) -> Iterator[WholeFarm]:
+def writing_farm(request: pytest.FixtureRequest, lasting_farm: WholeFarm) -> Iterator[WholeFarm]:
     """A farm whose ComfyUI writes metadata into its files, if a job wants them kept or not."""
-    given = {name: value for name, value in os.environ.items() if name.startswith("COMFYUI_")}
-    settings = s3_server.settings(prefix=f"e{uuid.uuid4().hex[:12]}")
-    farm = WholeFarm(tmp_path_factory.mktemp(request.param), valkey_url, settings)
-    farm.start_worker("a", FARM_PROMPT_METADATA="1", **(given if request.param == "real" else {}))
-    yield farm
-    farm.close()
+    named = real_comfyui_named() if request.param == "real" else {}
+    lasting_farm.start_worker(request.param, FARM_PROMPT_METADATA="1", **named)
+    yield lasting_farm
+    lasting_farm.workers.pop().close()
 
 
 def require(worker: WorkerProcess, name: str) -> None:

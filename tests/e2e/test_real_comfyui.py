@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from farm.errors import JobFailed
 from farm.job import JobState
 from farm.status.proof import ProofVerdict
 from tests.e2e.test_first_light import assert_plays, fetch
+from tests.support.environment import real_comfyui_named
 from tests.support.s3 import S3Server
 from tests.support.valkey import eventually
 from tests.support.whole_farm import WholeFarm, WorkerProcess, error_of, outcomes
@@ -33,19 +33,14 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def real_farm(
-    tmp_path_factory: pytest.TempPathFactory, valkey_url: str, s3_server: S3Server
-) -> Iterator[WholeFarm]:
+def real_farm(lasting_farm: WholeFarm) -> WholeFarm:
     """A farm whose worker owns the ComfyUI that the environment names."""
-    given = {name: value for name, value in os.environ.items() if name.startswith("COMFYUI_")}
-    farm = WholeFarm(tmp_path_factory.mktemp("real"), valkey_url, s3_server.settings(prefix="real"))
-    worker = farm.launch("real", **given)
+    worker = lasting_farm.launch("real", **real_comfyui_named())
     eventually(
         lambda: bool(worker.entries("comfy_ready")) or worker.child.poll() is not None, within_s=RENDER_S
     )
-    farm.wait_ready(worker)
-    yield farm
-    farm.close()
+    lasting_farm.wait_ready(worker)
+    return lasting_farm
 
 
 @pytest.fixture
@@ -281,7 +276,7 @@ def test_a_killed_lone_workers_job_waits_again_before_the_next_comfyui_is_up(
     tmp_path: Path, valkey_url: str, s3_server: S3Server
 ) -> None:
     farm = WholeFarm(tmp_path, valkey_url, s3_server.settings(prefix="killed"))
-    given = {name: value for name, value in os.environ.items() if name.startswith("COMFYUI_")}
+    given = real_comfyui_named()
     try:
         worker = farm.launch("real", **given)
         eventually(lambda: farm.says(worker, lambda it: not it.not_fetching), within_s=RENDER_S)

@@ -18,6 +18,7 @@ import pytest
 from farm.client import Farm
 from farm.local.running import attach
 from farm.local.stack import LocalStack
+from tests.support.environment import environment_of_others
 from tests.support.valkey import eventually
 
 BIN = Path(sys.executable).parent
@@ -99,11 +100,7 @@ OF_OTHERS = {
 
 
 def plain_environ() -> dict[str, str]:
-    ours = ("FARM_", "BUCKET_", "COMFYUI_", "AWS_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {
-        "PATH": PATH,
-        "FARM_EMULATOR_ARGS": QUICK,
-    }
+    return environment_of_others() | {"PATH": PATH, "FARM_EMULATOR_ARGS": QUICK}
 
 
 def test_the_demo_renders_among_the_variables_of_other_programs(tmp_path: Path) -> None:

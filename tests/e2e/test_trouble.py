@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ from farm.job import JobState, queue_for
 from farm.status.not_fetching import NotFetching
 from farm.store.base import Drain
 from tests.chaos.nodes import Disk
+from tests.support.farm_process import run_farm
 from tests.support.valkey import eventually
 from tests.support.whole_farm import JOB_S, WholeFarm, a_clip, error_of, notes, outcomes
 
@@ -149,15 +148,8 @@ def test_a_job_whose_model_a_worker_lacks_runs_on_another_although_it_has_one_at
 
 def order(farm: WholeFarm, *arguments: str) -> str:
     """Run `farm` as a person does; what it printed."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "farm.cli", *arguments],
-        env=farm.environment(),
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=JOB_S,
-        check=True,
-    )
+    ended = run_farm(*arguments, environ=farm.environment(), within_s=JOB_S)
+    assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
 

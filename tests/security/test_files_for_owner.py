@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from farm.local.running import attach
+from tests.support.environment import environment_of_others
 from tests.support.s3 import S3Server
 from tests.support.valkey import eventually
 from tests.support.whole_farm import JOB_S, START_S, WholeFarm
@@ -59,9 +60,10 @@ def test_all_that_a_worker_writes(tmp_path: Path, valkey_url: str, s3_server: S3
 
 def test_all_that_a_local_stack_writes(tmp_path: Path) -> None:
     folder = made_open(tmp_path / ".farm")
-    ours = ("FARM_", "BUCKET_", "COMFYUI_", "AWS_")
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    environ |= {"PYTHONPATH": str(Path(__file__).parents[2]), "FARM_EMULATOR_ARGS": "--step-seconds 0"}
+    environ = environment_of_others() | {
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "FARM_EMULATOR_ARGS": "--step-seconds 0",
+    }
 
     def farm(*arguments: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(

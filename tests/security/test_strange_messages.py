@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -15,7 +14,6 @@ import redis
 
 from farm.broker import CeleryNotifier, make_app
 from farm.job import new_job_id, queue_for
-from tests.support.s3 import S3Server
 from tests.support.valkey import eventually
 from tests.support.whole_farm import JOB_S, WholeFarm, outcomes
 
@@ -146,16 +144,10 @@ STRANGE: Final[dict[str, Callable[[dict[str, Any]], bytes]]] = {
 
 
 @pytest.fixture(scope="module")
-def farm(
-    tmp_path_factory: pytest.TempPathFactory, valkey_url: str, s3_server: S3Server
-) -> Iterator[WholeFarm]:
+def farm(lasting_farm: WholeFarm) -> WholeFarm:
     """A worker whose queue is everybody's to write into."""
-    made = WholeFarm(
-        tmp_path_factory.mktemp("farm"), valkey_url, s3_server.settings(prefix=f"e{uuid.uuid4().hex[:12]}")
-    )
-    made.start_worker("a")
-    yield made
-    made.close()
+    lasting_farm.start_worker("a")
+    return lasting_farm
 
 
 @pytest.fixture(scope="module")

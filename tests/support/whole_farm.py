@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import urllib3
 
 from comfy.wan.templates import get_template
@@ -29,7 +30,8 @@ from farm.settings.redis import RedisSettings, StoreSettings
 from farm.settings.s3 import S3Settings
 from farm.status.worker import WorkerStatus
 from tests.support.emulator_record import job_of
-from tests.support.environment import environment_of
+from tests.support.environment import environment_of, environment_of_others
+from tests.support.s3 import S3Server
 from tests.support.valkey import eventually
 
 START_S = 60.0  # three processes, on a machine that other tests keep busy
@@ -42,7 +44,6 @@ QUICK: Mapping[str, Any] = {
     "avoid_s": 0.0,
     "notify_again_after_s": 1.0,
 }
-_STRANGE = ("FARM_", "BUCKET_", "COMFYUI_", "COMFY_", "WEBSOCKET_", "AWS_")
 
 
 def a_clip(*, steps: int = 4, **parameters: Any) -> dict[str, Any]:
@@ -181,10 +182,9 @@ class WholeFarm:
 
     def environment(self, **variables: str) -> dict[str, str]:
         """What a process of this farm gets: nothing of ours leads it elsewhere."""
-        plain = {name: value for name, value in os.environ.items() if not name.startswith(_STRANGE)}
         settings = (self.redis, self.s3, self.store)
         ours = {name: value for each in settings for name, value in environment_of(each).items()}
-        return {**plain, **ours, "FARM_LOG_FORMAT": "json", **variables}
+        return {**environment_of_others(), **ours, "FARM_LOG_FORMAT": "json", **variables}
 
     def launch(
         self,
@@ -286,6 +286,17 @@ class WholeFarm:
         for worker in self.workers:
             worker.close()
         self.farm.close()
+
+
+@pytest.fixture(scope="module")
+def lasting_farm(
+    tmp_path_factory: pytest.TempPathFactory, valkey_url: str, s3_server: S3Server
+) -> Iterator[WholeFarm]:
+    """A farm for the tests of a module, without workers."""
+    settings = s3_server.settings(prefix=f"e{uuid.uuid4().hex[:12]}")
+    made = WholeFarm(tmp_path_factory.mktemp("farm"), valkey_url, settings)
+    yield made
+    made.close()
 
 
 def outcomes(job: Job) -> list[str]:

@@ -6,7 +6,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,6 @@ class AsItIs:
         """See `Fitter.admit`."""
 
     def fit(self, graph: Mapping[str, Any], spec: JobSpec) -> Optimized:
-        """See `Fitter.fit`."""
         del spec
         return Optimized(graph=dict(graph), outcomes=())
 
@@ -79,41 +78,25 @@ class ThreadComfy:
 
     @property
     def output_dir(self) -> Path | None:
-        """See `Comfy.output_dir`."""
         return self.server.output
 
     def client(self) -> ComfyClient:
-        """See `Comfy.client`."""
         return self.server.client
 
-    def provide(
-        self,
-        inputs: InputCache,
-        source: str,
-        *,
-        field: str,
-        holder: str,
-        stop: Callable[[], bool],
-        as_path: bool = False,
-    ) -> str:
-        """See `Comfy.provide`."""
-        return inputs.provide(source, self.server.input, holder=holder, field=field, stop=stop)
+    def provide(self, inputs: InputCache, source: str, *, as_path: bool = False, **given: Any) -> str:
+        return inputs.provide(source, self.server.input, **given)
 
     def clean(self, folder: str) -> None:
-        """See `Comfy.clean`."""
         shutil.rmtree(self.server.output / folder, ignore_errors=True)
 
     def request_restart(self, reason: str) -> None:
-        """See `Comfy.request_restart`."""
         self.restarts.append(reason)
 
     def offers(self) -> frozenset[FallbackStep]:
-        """See `Comfy.offers`."""
         sdpa = {FallbackStep.SDPA} if self.arguments is not None else set()
         return frozenset({FallbackStep.FREE, FallbackStep.TILED, *sdpa})
 
     def fall_back(self, step: FallbackStep) -> None:
-        """See `Comfy.fall_back`."""
         self.fallbacks.append(step)
         if step is FallbackStep.FREE:
             self.client().free()
@@ -124,7 +107,6 @@ class ThreadComfy:
         """See `Comfy.settle`."""
 
     def death(self) -> WorkerError:
-        """See `Comfy.death`."""
         return ComfyDied(-9)
 
     def die(self) -> None:
@@ -146,39 +128,30 @@ class Hooks:
         self.attention: str | None = None  # that ComfyUI was told to use
 
     def facts(self) -> WorkerFacts:
-        """See `AttemptHooks.facts`."""
         return WorkerFacts(name="w1", attention_backend=self.attention)
 
     def machine_trouble(self) -> MachineTrouble | None:
-        """See `AttemptHooks.machine_trouble`."""
         return None
 
     def sizes_of(self, files: Sequence[ModelFile]) -> Mapping[str, int]:
-        """See `AttemptHooks.sizes_of`."""
         return {f"{file.folder}/{file.name}": 7 for file in files}
 
     def printed_for(self, began_s: float, ended_s: float) -> Sequence[str]:
-        """See `AttemptHooks.printed_for`."""
         return [f"printed within {ended_s - began_s:.0f} s"]
 
     def card_during(self, began_s: float, ended_s: float) -> CardUse | None:
-        """See `AttemptHooks.card_during`."""
         return self.card_use
 
     def said_at_start(self) -> Sequence[str]:
-        """See `AttemptHooks.said_at_start`."""
         return ["Set vram state to: NORMAL_VRAM"]
 
     def on_report(self, report: Report) -> None:
-        """See `AttemptHooks.on_report`."""
         self.reports.append(report)
 
     def after_render(self) -> None:
-        """See `AttemptHooks.after_render`."""
         self.renders_ended += 1
 
     def on_rendered(self, graph: Mapping[str, Any]) -> None:
-        """See `AttemptHooks.on_rendered`."""
         self.rendered.append(graph)
 
     def on_doubted(self, job_id: str, error: JobError) -> None:
@@ -188,20 +161,16 @@ class Hooks:
         """See `AttemptHooks.on_storage`."""
 
     def may_publish(self) -> bool:
-        """See `AttemptHooks.may_publish`."""
         return True
 
     def drains(self, patience_s: float) -> bool:
-        """See `AttemptHooks.drains`."""
         del patience_s
         return False
 
     def on_succeeded(self, _job_id: str) -> None:
-        """See `AttemptHooks.on_succeeded`."""
         self.successes += 1
 
     def on_failed(self, job_id: str, error: JobError) -> None:
-        """See `AttemptHooks.on_failed`."""
         del job_id
         self.failures.append(error.code)
 

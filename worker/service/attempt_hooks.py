@@ -46,11 +46,9 @@ class WorkerHooks:
         self._status = status
 
     def facts(self) -> WorkerFacts:
-        """See `AttemptHooks.facts`."""
         return self._status.facts()
 
     def machine_trouble(self) -> MachineTrouble | None:
-        """See `AttemptHooks.machine_trouble`."""
         if (trouble := self._machine.look_at_card()) is not None:
             return MachineTrouble(code=GPU_LOST, reason=trouble)
         if self._disk.is_full():
@@ -58,53 +56,40 @@ class WorkerHooks:
         return None
 
     def sizes_of(self, files: Sequence[ModelFile]) -> Mapping[str, int]:
-        """See `AttemptHooks.sizes_of`."""
         return self._shelf.sizes_of(files)
 
     def printed_for(self, began_s: float, ended_s: float) -> Sequence[str]:
-        """See `AttemptHooks.printed_for`."""
         return self._machine.printed_for(began_s, ended_s)
 
     def card_during(self, began_s: float, ended_s: float) -> CardUse | None:
-        """See `AttemptHooks.card_during`."""
         return self._machine.card_during(began_s, ended_s)
 
     def said_at_start(self) -> Sequence[str]:
-        """See `AttemptHooks.said_at_start`."""
         return self._machine.comfy.said_at_start()
 
     def on_report(self, report: Report) -> None:
-        """See `AttemptHooks.on_report`."""
         self._status.findings.add(report)
 
     def after_render(self) -> None:
-        """See `AttemptHooks.after_render`."""
         self._machine.after_render()
 
     def on_rendered(self, graph: Mapping[str, Any]) -> None:
-        """See `AttemptHooks.on_rendered`."""
         self._machine.warm.rendered(graph)
 
     def on_succeeded(self, job_id: str) -> None:
-        """See `AttemptHooks.on_succeeded`."""
         self._health.succeeded(job_id)
 
     def on_doubted(self, job_id: str, error: JobError) -> None:
-        """See `AttemptHooks.on_doubted`."""
         self._health.doubted(job_id, error)
 
     def on_storage(self, trouble: StorageUnavailable | None) -> None:
-        """See `AttemptHooks.on_storage`."""
         self._storage.note(trouble)
 
     def may_publish(self) -> bool:
-        """See `AttemptHooks.may_publish`."""
         return self._gate.has_room_to_publish
 
     def drains(self, patience_s: float) -> bool:
-        """See `AttemptHooks.drains`."""
         return self._draining.ends_within(patience_s)
 
     def on_failed(self, job_id: str, error: JobError) -> None:
-        """See `AttemptHooks.on_failed`."""
         self._health.failed(job_id, error)

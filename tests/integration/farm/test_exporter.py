@@ -2,56 +2,20 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from farm.cli.terminal.exits import ExitCode
 from farm.notifier import store_at
-from farm.process.child import Child
-from farm.process.logpump import LogLine
 from farm.settings.redis import RedisSettings
 from farm.settings.s3 import S3Settings
 from tests.support.environment import environment_of
+from tests.support.farm_process import FarmProcess, run_farm
 from tests.support.fleet import announce
 from tests.support.valkey import eventually
-
-ROOT = Path(__file__).parents[3]
-
-
-class Exporter:
-    """A running exporter."""
-
-    def __init__(self, environ: dict[str, str]) -> None:
-        self.lines: list[str] = []
-        self.child = Child.start(
-            [sys.executable, "-m", "farm.cli", "metrics", "--port", "0"],
-            name="metrics",
-            env=environ,
-            cwd=ROOT,
-            on_line=self._hear,
-            grace_s=10.0,
-        )
-        eventually(lambda: self.url, within_s=30)
-
-    @property
-    def url(self) -> str | None:
-        found = [re.search(r"http://\S+", line) for line in self.lines]
-        return next((match[0] for match in found if match), None)
-
-    def scrape(self) -> str:
-        with urllib.request.urlopen(str(self.url), timeout=60) as answer:
-            text: str = answer.read().decode()
-        return text
-
-    def _hear(self, line: LogLine) -> None:
-        self.lines.append(line.text)
 
 
 @pytest.fixture
@@ -61,38 +25,35 @@ def environ(valkey_url: str, namespace: str, s3_settings: S3Settings) -> dict[st
 
 
 @pytest.fixture
-def exporter(environ: dict[str, str]) -> Iterator[Exporter]:
-    started = Exporter(environ)
+def exporter(environ: dict[str, str]) -> Iterator[FarmProcess]:
+    """A running exporter."""
+    started = FarmProcess(environ, "metrics", "--port", "0")
+    eventually(lambda: started.url, within_s=30)
     yield started
     started.child.stop(grace_s=0.0)
 
 
 def test_the_fleet_is_scraped_and_the_exporter_ends_when_told(
-    exporter: Exporter, valkey_url: str, namespace: str, s3_settings: S3Settings
+    exporter: FarmProcess, valkey_url: str, namespace: str, s3_settings: S3Settings
 ) -> None:
     redis = RedisSettings.read(url=valkey_url, namespace=namespace)
     with closing(store_at(redis)) as store:
         announce(store, "gpu3@rack", vram_gib=24, proof={"differences": ["a", "b"]})
 
-        text = exporter.scrape()
+        with urllib.request.urlopen(str(exporter.url), timeout=60) as answer:
+            text = answer.read().decode()
 
     assert "farm_redis_up 1.0" in text
     assert 'farm_worker_proof_differences{worker="gpu3@rack"} 2.0' in text
     assert exporter.child.stop(grace_s=20.0) == 0
 
 
-def test_a_port_in_use_is_told_in_a_line_with_the_remedy(exporter: Exporter, environ: dict[str, str]) -> None:
+def test_a_port_in_use_is_told_in_a_line_with_the_remedy(
+    exporter: FarmProcess, environ: dict[str, str]
+) -> None:
     port = str(exporter.url).rpartition(":")[2].removesuffix("/metrics")
 
-    ended = subprocess.run(
-        [sys.executable, "-m", "farm.cli", "metrics", "--port", port],
-        env=environ,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ended = run_farm("metrics", "--port", port, environ=environ)
 
     assert ended.returncode == ExitCode.USAGE
     assert f"cannot listen on 127.0.0.1:{port}" in ended.stderr
@@ -101,14 +62,7 @@ def test_a_port_in_use_is_told_in_a_line_with_the_remedy(exporter: Exporter, env
 
 
 def test_one_scrape_is_printed_for_those_without_prometheus(environ: dict[str, str]) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "farm.cli", "metrics", "--once"],
-        env=environ,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    ended = run_farm("metrics", "--once", environ=environ)
 
+    assert ended.returncode == 0, ended.stderr
     assert 'farm_jobs{state="queued"} 0.0' in ended.stdout

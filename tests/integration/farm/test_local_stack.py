@@ -39,6 +39,7 @@ from farm.status.worker import WorkerStatus
 from farm.storage import S3Storage
 from farm.store.base import StoreLimits
 from farm.store.redis.store import connect
+from tests.support.environment import environment_of_others
 from tests.support.valkey import eventually
 
 SERVERS = (PartName.VALKEY, PartName.S3)
@@ -106,7 +107,7 @@ def serving(folder: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
             [sys.executable, "-c", SERVE, str(folder)],
             stdout=subprocess.PIPE,
             text=True,
-            env=plain_environ(),
+            env=environment_of_others(),
         )
         started.append(process)
         assert process.stdout is not None
@@ -121,13 +122,12 @@ def serving(folder: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
     assert state is None
 
 
-def plain_environ() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(("FARM_", "BUCKET_"))}
-
-
 def a_stack(folder: Path, *parts: PartName, on_news: Callable[[PartNews], None] | None = None) -> LocalStack:
     return LocalStack(
-        folder, parts=parts or SERVERS, environ=plain_environ(), on_news=on_news or (lambda _news: None)
+        folder,
+        parts=parts or SERVERS,
+        environ=environment_of_others(),
+        on_news=on_news or (lambda _news: None),
     )
 
 
@@ -137,7 +137,7 @@ def gone(state: StackState) -> bool:
 
 def test_both_servers_answer_a_client_that_knows_only_the_folder(folder: Path) -> None:
     with a_stack(folder):
-        environment = local_environment(folder, plain_environ())
+        environment = local_environment(folder, environment_of_others())
         put_both(environment)
 
         assert_both_kept(environment)
@@ -288,7 +288,7 @@ def test_a_server_that_dies_is_started_again_over_its_data(folder: Path) -> None
 
 
 def test_what_the_environment_names_is_not_started(folder: Path) -> None:
-    environ = {**plain_environ(), "FARM_REDIS_URL": "redis://elsewhere:6379/0"}
+    environ = {**environment_of_others(), "FARM_REDIS_URL": "redis://elsewhere:6379/0"}
     with LocalStack(folder, parts=SERVERS, environ=environ) as stack:
         assert stack.parts == {PartName.S3}
         assert set(stack.state.children) == {PartName.S3}
@@ -338,11 +338,7 @@ def test_a_state_file_that_cannot_be_read_does_not_stand_in_the_way(folder: Path
         assert_both_kept(stack.environment())
 
 
-def test_farm_check_finds_the_stack_of_the_folder_in_good_order(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in os.environ.keys() - plain_environ().keys():
-        monkeypatch.delenv(name)
+def test_farm_check_finds_the_stack_of_the_folder_in_good_order(folder: Path, no_farm_named: None) -> None:
     with a_stack(folder):
         findings = [*check_redis(folder), *check_s3(folder)]
 

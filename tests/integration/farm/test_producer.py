@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +20,8 @@ from farm.settings.s3 import S3Settings
 from farm.store.base import Claim
 from farm.store.roles import AttemptStore
 from tests.support.clips import PNG_HEAD
-from tests.support.environment import environment_of
+from tests.support.environment import environment_of, environment_of_others
+from tests.support.farm_process import ROOT, run_farm
 from tests.support.fleet import PICTURE, TEMPLATE, announce, wan_graph
 from tests.support.jobs import a_result
 from tests.support.s3 import S3Server
@@ -47,17 +46,8 @@ def command(
     *arguments: str, redis: RedisSettings, s3: S3Settings, cwd: Path
 ) -> subprocess.CompletedProcess[str]:
     """Run `farm` as a person does."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("FARM_", "BUCKET_"))}
-    root = str(Path(__file__).parents[3])
-    return subprocess.run(
-        [sys.executable, "-m", "farm.cli", *arguments],
-        env={**own, **environment_of(redis), **environment_of(s3), "PYTHONPATH": root},
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    settings = {**environment_of(redis), **environment_of(s3), "PYTHONPATH": str(ROOT)}
+    return run_farm(*arguments, environ={**environment_of_others(), **settings}, cwd=cwd)
 
 
 def test_a_thousand_jobs_are_stored_in_order_and_held_against_the_fleet(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import resource
 import socket
-import sys
 import urllib.request
 from contextlib import closing, suppress
 from pathlib import Path
@@ -17,38 +15,22 @@ import pytest
 from farm.cli.terminal.exits import ExitCode
 from farm.gateway.keys import Scope, create_key
 from farm.notifier import store_at
-from farm.process.child import Child
 from farm.settings.redis import RedisSettings
 from farm.settings.s3 import S3Settings
 from farm.storage import S3Storage
 from farm.store.redis.doors import DoorBook
 from tests.support.environment import environment_of
+from tests.support.farm_process import FarmProcess
 from tests.support.gateway_worker import HandWorker
 from tests.support.jobs import a_job
 from tests.support.valkey import eventually
 
-ROOT = Path(__file__).parents[3]
 
-
-class Process:
-    """A running `farm gateway`."""
-
-    def __init__(self, environ: dict[str, str], *arguments: str) -> None:
-        self.lines: list[str] = []
-        self.child = Child.start(
-            [sys.executable, "-m", "farm.cli", "gateway", "--port", "0", *arguments],
-            name="gateway",
-            env=environ,
-            cwd=ROOT,
-            on_line=lambda line: self.lines.append(line.text),
-            grace_s=10.0,
-        )
-
-    @property
-    def url(self) -> str | None:
-        """Where it said that it is."""
-        found = [re.search(r"http://\S+", line) for line in self.lines]
-        return next((match[0] for match in found if match), None)
+def served(environ: dict[str, str], *arguments: str) -> FarmProcess:
+    """`farm gateway`, once it has said where it is or has ended."""
+    gateway = FarmProcess(environ, "gateway", "--port", "0", *arguments)
+    eventually(lambda: gateway.url or gateway.child.poll() is not None)
+    return gateway
 
 
 @pytest.fixture
@@ -57,8 +39,7 @@ def environ(gateway_redis: RedisSettings, s3_settings: S3Settings) -> dict[str, 
 
 
 def test_it_serves_and_ends_when_told(environ: dict[str, str]) -> None:
-    gateway = Process(environ)
-    eventually(lambda: gateway.url or gateway.child.poll() is not None)
+    gateway = served(environ)
 
     with urllib.request.urlopen(f"{gateway.url}/readyz", timeout=30) as answer:
         assert answer.status == 200
@@ -68,16 +49,14 @@ def test_it_serves_and_ends_when_told(environ: dict[str, str]) -> None:
 def test_without_a_key_it_listens_for_nobody_else(
     environ: dict[str, str], gateway_redis: RedisSettings
 ) -> None:
-    refused = Process(environ, "--host", "0.0.0.0")
-    eventually(lambda: refused.child.poll() is not None)
+    refused = served(environ, "--host", "0.0.0.0")
 
     assert refused.child.poll() == ExitCode.USAGE
     assert any("farm keys create" in line for line in refused.lines)
 
     with closing(DoorBook(gateway_redis)) as book:
         create_key(book, "acme", [Scope.READ])
-    allowed = Process(environ, "--host", "0.0.0.0")
-    eventually(lambda: allowed.url or allowed.child.poll() is not None)
+    allowed = served(environ, "--host", "0.0.0.0")
     assert allowed.url
     assert allowed.child.stop(grace_s=20.0) == 0
 
@@ -96,8 +75,7 @@ def test_a_gateway_that_is_killed_in_an_upload_leaves_nothing_behind(
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    gateway = Process({**environ, "TMPDIR": str(scratch)})
-    eventually(lambda: gateway.url or gateway.child.poll() is not None)
+    gateway = served({**environ, "TMPDIR": str(scratch)})
     port = int(str(gateway.url).rpartition(":")[2])
     with closing(S3Storage(s3_settings)) as storage:
         before = [each.key for each in storage.list()]
@@ -126,8 +104,7 @@ def test_a_thousand_streams_at_once_are_told_the_end_in_bounded_memory(
     if most_files != resource.RLIM_INFINITY and most_files < 4 * STREAMS:
         pytest.skip("too few files may be open here")
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
-    gateway = Process({**environ, "FARM_GATEWAY_REQUESTS_PER_S": "1000000"})
-    eventually(lambda: gateway.url or gateway.child.poll() is not None)
+    gateway = served({**environ, "FARM_GATEWAY_REQUESTS_PER_S": "1000000"})
     port = int(str(gateway.url).rpartition(":")[2])
     with closing(store_at(gateway_redis)) as store, closing(S3Storage(s3_settings)) as storage:
         worker = HandWorker(store, storage)

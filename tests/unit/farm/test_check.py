@@ -31,6 +31,8 @@ from farm.process.child import free_port
 from farm.redis_address import RedisAddress
 from farm.store.redis.safety import Durability
 
+pytestmark = pytest.mark.usefixtures("no_farm_named")
+
 SAFE_REDIS = {
     "where": "db:6379",
     "server": "redis",
@@ -42,13 +44,6 @@ SAFE_REDIS = {
     "durability": Durability.SECONDS,
     "max_memory_policy": "noeviction",
 }
-
-
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith(("FARM_", "BUCKET_", "COMFYUI_", "AWS_")):
-            monkeypatch.delenv(name)
 
 
 @pytest.fixture

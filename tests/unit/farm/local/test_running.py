@@ -19,6 +19,8 @@ from farm.settings.redis import RedisSettings
 from farm.settings.s3 import S3Settings
 from farm.settings.worker import WorkerSettings
 
+pytestmark = pytest.mark.usefixtures("no_farm_named")
+
 REDIS_URL = "redis://:se'cret@127.0.0.1:7777/0"
 ENVIRONMENT = {
     "FARM_REDIS_URL": REDIS_URL,
@@ -26,13 +28,6 @@ ENVIRONMENT = {
     "FARM_S3_ENDPOINT_URL": "http://127.0.0.1:7778",
     "FARM_S3_REGION": "us-east-1",
 }
-
-
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith(("FARM_", "BUCKET_", "COMFYUI_", "AWS_")):
-            monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from farm.asking.sources import public_source
 from farm.errors import InputUnavailable, StorageUnavailable, TransferStopped
 from farm.settings.worker import WorkerSettings
 from farm.storage import StoredFile
-from farm.storage.base import ProgressHook, StopHook
 from farm.testing import FolderStorage
 from tests.support.clips import make_clip, make_picture
 from worker.inputs.cache import InputCache
@@ -29,20 +28,11 @@ class CountingStorage(FolderStorage):
     downloads = 0
     gate: threading.Event | None = None
 
-    def download(
-        self,
-        key: str,
-        path: Path,
-        *,
-        bucket: str | None = None,
-        sha256: str | None = None,
-        progress: ProgressHook | None = None,
-        stop: StopHook | None = None,
-    ) -> StoredFile:
+    def download(self, key: str, path: Path, **given: Any) -> StoredFile:
         self.downloads += 1
         if self.gate is not None:
             self.gate.wait(60)
-        return super().download(key, path, bucket=bucket, sha256=sha256, progress=progress, stop=stop)
+        return super().download(key, path, **given)
 
 
 class NoWeb:

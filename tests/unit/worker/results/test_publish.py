@@ -8,12 +8,12 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from farm.errors import StorageDenied, StorageUnavailable
 from farm.storage import StoredFile
-from farm.storage.base import ProgressHook, StopHook
 from farm.testing import FolderStorage
 from tests.support.clips import cut, make_clip, make_picture
 from tests.support.jobs import OTHER, TOKEN
@@ -29,17 +29,9 @@ class MoodyStorage(FolderStorage):
 
     before_upload: Callable[[str], None] = staticmethod(lambda key: None)
 
-    def upload(
-        self,
-        path: Path,
-        key: str,
-        *,
-        media_type: str,
-        progress: ProgressHook | None = None,
-        stop: StopHook | None = None,
-    ) -> StoredFile:
+    def upload(self, path: Path, key: str, **given: Any) -> StoredFile:
         self.before_upload(key)
-        return super().upload(path, key, media_type=media_type, progress=progress, stop=stop)
+        return super().upload(path, key, **given)
 
 
 @pytest.fixture
