@@ -91,8 +91,11 @@ def _begins_sampling(fact: LogFact | None) -> bool:
 
 def _is_another(entry: LogEntry, bar: BarFact, before: LogEntry, last: BarFact) -> bool:
     """Whether a state is of another bar than the one before it: the last one is drawn again now and then."""
-    if bar.total != last.total or bar.done < last.done or bar.elapsed_s < last.elapsed_s:
+    if bar.total != last.total or bar.done < last.done:
         return True
+    if bar.elapsed_s < last.elapsed_s:
+        # Dynamic VRAM sets its clock anew behind the first step. Source: comfy/utils.py, model_trange.
+        return not last.done == 1 < bar.done
     if bar.done > last.done or entry.at_s is None or before.at_s is None:
         return False
     return entry.at_s - before.at_s > max(_CLOCK_S, bar.elapsed_s / 2)
@@ -107,7 +110,9 @@ def _sampler(bar: BarFact, first_s: float | None, model: str) -> Sampler:
         else bar.elapsed_s
     )
     apart = None
-    if first_s is not None and bar.done > 1:
+    if first_s is not None and pace is not None and first_s > seconds and bar.done > 1:
+        seconds, apart = first_s + (bar.done - 1) * pace, first_s
+    elif first_s is not None and bar.done > 1:
         rest = (seconds - first_s) / (bar.done - 1)
         # Below two seconds the clock's whole seconds say nothing of one step, nor of all that follow it.
         if first_s >= 2 and seconds - first_s > _CLOCK_S and first_s > 1.5 * rest:

@@ -81,7 +81,7 @@ def read_bar(text: str) -> BarFact | None:
     elif pace is not None and "?" not in pace and float(pace) > 0:
         per_step = float(pace) if found["unit"].startswith("s/") else 1 / float(pace)
     return BarFact(
-        label=found["label"].strip().rstrip(":") or _others_unit(found["unit"] or ""),
+        label=(found["label"] or "").strip().rstrip(":") or _others_unit(found["unit"] or ""),
         done=done,
         total=total,
         elapsed_s=elapsed_s,
@@ -191,10 +191,12 @@ def _others_unit(unit: str) -> str:
 
 BAR_SAMPLE: Final = " 50%|█████     | 10/20 [02:15<02:15, 13.51s/it]"
 _BAR: Final = re.compile(
-    # Whoever types one off a screen leaves the bar out, and narrow windows cut its end.
-    r"(?P<label>[^|\r\n]{0,80}?)\s*\d{1,3}%(?:\|[^|\r\n]{0,300}\||\s)\s*(?P<done>\d{1,9})/(?P<total>\d{1,9}) "
+    # Whoever types one off a screen leaves the bar out, a notebook what stands before it, and narrow windows
+    # cut its end.
+    r"(?:(?P<label>[^|\r\n]{0,80}?)\s*\d{1,3}%(?:\|[^|\r\n]{0,300}\||\s)\s*)?"
     # Bytes per second are of a download.
-    r"\[(?![^\]]*B/s)(?P<elapsed>(?:\d{1,5}:)?\d\d:\d\d)<[\d:?]{0,12}(?P<cut>,?\s*[\d.]{0,12}\s*$)?(?:,\s*(?P<pace>[\d.]{1,12}|\?)\s*"
+    r"(?P<done>\d{1,9})/(?P<total>\d{1,9}) \[(?![^\]]*B/s)"
+    r"(?P<elapsed>(?:\d{1,5}:)?\d\d:\d\d)(?:<|&lt;)[\d:?]{0,12}(?P<cut>,?\s*[\d.]{0,12}\s*$)?(?:,\s*(?P<pace>[\d.]{1,12}|\?)\s*"
     r"(?P<unit>s/[a-zA-Z]{1,12}|[a-zA-Z]{1,12}/s))?"
 )
 _WELL_KNOWN: Final = re.compile(

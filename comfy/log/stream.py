@@ -239,7 +239,7 @@ def _told(line: bytes, level: LogLevel | None, heads: frozenset[bytes]) -> list[
 
 
 def _kind_of(text: str) -> type[LogFact] | None:
-    if "%" in text and is_bar(text):
+    if "/" in text and is_bar(text):
         return BarFact
     fact = read_line(text)
     return type(fact) if fact is not None else None

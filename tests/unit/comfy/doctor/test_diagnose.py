@@ -1110,3 +1110,19 @@ def test_a_bar_that_counts_something_else_is_no_sampler(bar: str, steps: list[in
     report = diagnose(f"got prompt\n{bar}\nPrompt executed in 50.00 seconds\n")
 
     assert [sampler.steps for prompt in report.prompts for sampler in prompt.samplers] == steps
+
+
+@pytest.mark.parametrize("end", ["\r", "\n"])
+def test_a_clock_that_is_set_anew_behind_the_first_step_makes_no_second_sampler(end: str) -> None:
+    states = (
+        "  0%|          | 0/4 [00:00<?, ?it/s,   Model Initializing ...  ]",
+        " 25%|██▌       | 1/4 [01:05<03:15, 65.08s/it,  Model Initialization complete!  ]",
+        " 50%|█████     | 2/4 [00:10<00:10,  5.00s/it]",
+        "100%|██████████| 4/4 [00:20<00:00,  5.00s/it]",
+    )
+
+    report = diagnose(f"got prompt\n{end.join(states)}\nPrompt executed in 100.00 seconds\n")
+
+    (sampler,) = report.prompts[0].samplers
+    assert (sampler.steps, sampler.first_step_s, sampler.seconds_per_step) == (4, 65, 5.0)
+    assert sampler.seconds == pytest.approx(80)
