@@ -138,8 +138,17 @@ def _logs() -> Mapping[str, bytes]:
         "the corpus": corpus,
         "the corpus, among chatter": corpus + chatter,
         "prompts that went well": prompts,
+        "prompts that went well, in Docker's file": _of_docker(prompts),
         "chatter": chatter,
     }
+
+
+def _of_docker(log: bytes) -> bytes:
+    rows = (
+        {"log": f"{line}\n", "stream": "stderr", "time": "2026-11-30T04:36:11.123456789Z"}
+        for line in log.decode().removesuffix("\n").split("\n")
+    )
+    return "".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows).encode()
 
 
 def main() -> int:
