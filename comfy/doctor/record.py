@@ -23,6 +23,7 @@ from comfy.log.facts import (
     GgufFact,
     HandlerFact,
     HostMemoryFact,
+    ImportFailedFact,
     InterpolatedFact,
     InterruptedFact,
     LogFact,
@@ -75,6 +76,7 @@ _OF_A_FRAGMENT: Final = (
 )  # fmt: skip
 _ENDS: Final = (ServerEndedFact, HostMemoryFact)
 _STARTS: Final = (MemoryFact, VersionFact)
+_OF_A_START: Final = (ReadyFact, ImportFailedFact)
 
 
 @dataclass(slots=True)
@@ -229,7 +231,7 @@ class _Reader:
 
     def _fragment(self) -> list[LogEntry]:
         """Of the lines before the first prompt those that are its own, where its beginning is cut off."""
-        if self.record.starts or self.record.server.count(ReadyFact):
+        if self.record.starts or any(map(self.record.server.count, _OF_A_START)):
             return []
         own = [entry for entry in self.record.server.entries if _is_of_a_fragment(entry)]
         return own if any(entry.kind is not ServerEndedFact for entry in own) else []
@@ -289,6 +291,8 @@ class _Reader:
         self._believe_complaints()
         self.record.refused.add(entry)
         # It was the last to come; if it is the one that seems to run, it never did.
+        if self._run is None:
+            self._begin(None)
         if self._waiting:
             self._waiting.pop()
         elif self._run is not None and not self._run.entries:

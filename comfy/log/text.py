@@ -48,6 +48,9 @@ _COLOUR: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _BAR: Final = re.compile(
     r"""((?<![^\r\n])[^\r\n|"]*\d%\|[^\r\n|]*\|\s*[\d.]+\w*/[\d.]+\w* \[[\d:]+<[^\]\r\n]*\])(?=[^\r\n])"""
 )
+_BAR_MARK: Final = "%|"
+# Its end is gone where a page took what stands behind its "<" for a mark of its own.
+_CUT_BAR: Final = re.compile(r"(\d%\|[^\]\r\n]*)(?=!!! Exception during processing)")
 _GLUED: Final = re.compile(r"\][^\r\n]")  # without it no bar can have anything behind it
 _TAG_INSIDE: Final = re.compile(
     rf"(?=(?<!m)(?:\x1b\[[0-9;]*m)+\[(?:{'|'.join(LogLevel)})\]\x1b\[0m(?:\s|$))",
@@ -60,6 +63,8 @@ _ENDS: Final = re.compile(r"\r\n|\r|\n")
 
 def plain_lines(printed: str) -> list[PlainLine]:
     """Cut what was printed at each ``\\r`` and ``\\n``, and undress each piece; blank ones are left out."""
+    if _BAR_MARK in printed:
+        printed = _CUT_BAR.sub(r"\1\n", printed)
     ended = _ENDS.split(_BAR.sub(r"\1\n", printed) if _GLUED.search(printed) else printed)
     coloured = "\x1b" in printed
     pieces = (piece for line in ended for piece in _TAG_INSIDE.split(line)) if coloured else ended

@@ -810,6 +810,29 @@ def test_a_bar_that_is_drawn_again_at_its_end_is_no_second_sampler(
     assert found == pytest.approx(paces)
 
 
+def test_a_prompt_that_does_not_pass_is_refused_though_its_beginning_is_cut_off() -> None:
+    report = diagnose(
+        "Failed to validate prompt for output 5:\n* UNETLoader 35:\n"
+        "  - Value not in list: unet_name: 'wan.safetensors' not in []\nOutput will be ignored\n"
+        "invalid prompt: {'type': 'prompt_outputs_failed_validation', "
+        "'message': 'Prompt outputs failed validation', 'details': '', 'extra_info': {}}\n"
+    )
+
+    assert [prompt.status for prompt in report.prompts] == [Status.REFUSED]
+    assert [finding.id for finding in report.findings] == ["prompt-refused"]
+
+
+def test_an_error_of_a_nodes_import_ends_no_prompt() -> None:
+    traceback = "Traceback (most recent call last):\nModuleNotFoundError: No module named 'colour'\n"
+
+    report = diagnose(
+        f"{traceback}Cannot import /nodes/box module for custom nodes: No module named 'colour'\n"
+    )
+
+    assert report.prompts == ()
+    assert [finding.id for finding in report.findings] == ["import-failed"]
+
+
 def test_prompts_that_wait_at_the_end_of_a_log_are_unfinished() -> None:
     queued = diagnose("Requested to load WAN21\ngot prompt\ngot prompt\n")
     many = diagnose("got prompt\nPrompt executed in 9.00 seconds\n" + "got prompt\n" * 9000)

@@ -25,6 +25,7 @@ from comfy.log.facts import (
     LogFact,
     ModelLoadedFact,
     ModuleOnCardFact,
+    NodeFailedFact,
     PromptDoneFact,
     PromptQueuedFact,
 )
@@ -326,6 +327,14 @@ def test_what_is_glued_to_a_bar_is_read() -> None:
     log = BAR + "\x1b[32m[INFO]\x1b[0m got prompt\n" + BAR + "got prompt\n"
 
     assert sum(isinstance(fact, PromptQueuedFact) for fact in facts(log)) == 2
+
+
+def test_an_error_behind_a_bar_whose_end_is_gone_is_read() -> None:
+    bar = "  0%|          | 0/25 [00:00"
+
+    found = facts(f"{bar}{bar}!!! Exception during processing !!! Allocation on device\n")
+
+    assert found == [NodeFailedFact(message="Allocation on device")]
 
 
 def test_a_stamp_behind_printed_text_is_no_part_of_it() -> None:
