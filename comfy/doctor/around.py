@@ -361,7 +361,7 @@ RULES: Final = (
     Rule(
         id="log-not-understood",
         severity=Severity.INFO,
-        title="hardly a line of the log is known",
+        title="of more than 50 lines fewer than three are known",
         remedy="give ComfyUI's own output, at level INFO",
         check=_not_understood,
     ),

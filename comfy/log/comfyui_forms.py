@@ -278,6 +278,12 @@ AT_START: Final = (
         "Cannot import /comfyui/custom_nodes/ComfyUI-GGUF module for custom nodes: No module named 'gguf'",
     ),
     form(
+        "import-dialog", "a custom node is missing, as the window of the editor's manager says",
+        "while importing the '", r"([^']+)' module\.?\s*$",
+        lambda m: ImportFailedFact(what=_shown(m[1])),
+        "while importing the 'ComfyUI-WanVideoWrapper' module.", by=Printer.EDITOR,
+    ),
+    form(
         "import-times", "a custom node is missing, told once more among the times of all", "",
         r"\d+\.\d seconds \(IMPORT FAILED\): (.*)",
         lambda m: ImportFailedFact(what=_shown(m[1])),
