@@ -58,7 +58,7 @@ from comfy.log.facts import (
     VramStateFact,
     WeightsFact,
 )
-from comfy.log.form import NUMBER, Printer, form
+from comfy.log.form import COUNT, NUMBER, Printer, form
 
 # How a traceback's last line begins: built-in errors, and modules of which all errors are theirs.
 _ERRORS: Final = (
@@ -230,7 +230,7 @@ AT_START: Final = (
     ),
     form(
         "streams", "weights that stream do so beside the computing", "Using async weight offloading with ",
-        r"(\d+) streams",
+        rf"({COUNT}) streams",
         lambda m: OffloadingFact(streams=int(m[1])),
         "Using async weight offloading with 2 streams",
     ),
@@ -368,7 +368,7 @@ OF_A_PROMPT: Final = (
     form(
         "partial", "the rest of a model streams from host memory in each step", "loaded partially;",
         rf"\s+(?:(?P<usable>{NUMBER}) MB usable, )?(?P<loaded>{NUMBER}) MB loaded"
-        rf"(?:, (?P<offloaded>{NUMBER}) MB offloaded)?(?:, .*lowvram patches: (?P<patches>\d+))?",
+        rf"(?:, (?P<offloaded>{NUMBER}) MB offloaded)?(?:, .*lowvram patches: (?P<patches>{COUNT}))?",
         _partial,
         "loaded partially; 9700.00 MB usable, 9600.00 MB loaded, 4029.00 MB offloaded, "
         "135.00 MB buffer reserved, lowvram patches: 400",
@@ -383,7 +383,7 @@ OF_A_PROMPT: Final = (
     ),
     form(
         "partial-old", "the rest of a model streams from host memory in each step", "loaded partially ",
-        rf"(?P<usable>{NUMBER})(?: (?P<loaded>{NUMBER}))? (?P<patches>\d+)(?![\d.])",
+        rf"(?P<usable>{NUMBER})(?: (?P<loaded>{NUMBER}))? (?P<patches>{COUNT})(?!\.)",
         _partial,
         "loaded partially 9700.0 9600.5 400", "loaded partially 64.0 12", until="0.3.67",
     ),
@@ -396,7 +396,7 @@ OF_A_PROMPT: Final = (
     form(
         "dynamic", "a model lies in host memory; what of it is on the card is not told", "Model ",
         r"(?P<model>\w+) prepared for dynamic VRAM loading\."
-        r"(?: (?P<staged>\d+)MB Staged\.)?(?: (?P<patches>\d+) patches attached)?",
+        rf"(?: (?P<staged>{COUNT})MB Staged\.)?(?: (?P<patches>{COUNT}) patches attached)?",
         _dynamic,
         "Model WAN21 prepared for dynamic VRAM loading. 13629MB Staged. 400 patches attached.",
         "Model WAN21 prepared for dynamic VRAM loading. 13629MB Staged.", since="0.12",
@@ -451,7 +451,7 @@ OF_A_PROMPT: Final = (
         "lowvram: loaded module regularly diffusion_model.blocks.0.ffn.0 Linear(in_features=5120)",
     ),
     form(
-        "unloaded", "models had to leave the card", "", r"(\d+) models unloaded\.",
+        "unloaded", "models had to leave the card", "", rf"({COUNT}) models unloaded\.",
         lambda m: UnloadedFact(models=int(m[1])),
         "2 models unloaded.",
     ),
@@ -494,7 +494,7 @@ OF_A_PROMPT: Final = (
     ),
     form(
         "step-cache", "a step cache says how many steps it has saved", ("EasyCache", "LazyCache"),
-        r" - skipped (\d+)/(\d+) steps",
+        rf" - skipped ({COUNT})/({COUNT}) steps",
         lambda m: StepsSkippedFact(cache=m[0].split(" ")[0], skipped=int(m[1]), steps=int(m[2])),
         "EasyCache - skipped 5/20 steps (1.33x speedup).", "LazyCache - skipped 0/20 steps (1.00x speedup).",
     ),
@@ -602,7 +602,7 @@ OF_A_PROMPT: Final = (
     ),
     form(
         "done", "a prompt is over, well or not; from 600 s on as H:M:S", "Prompt executed in ",
-        r"(?:(?P<seconds>\d+(?:\.\d+)?) seconds|(?P<clock>\d+:\d\d:\d\d))",
+        rf"(?:(?P<seconds>{NUMBER}) seconds|(?P<clock>\d{{1,5}}:\d\d:\d\d)(?!\d))",
         _prompt_done,
         "Prompt executed in 3.64 seconds", "Prompt executed in 00:12:34",
     ),

@@ -11,7 +11,11 @@ from typing import Final
 from comfy.generations import Generation, generations_between
 from comfy.log.facts import LogFact
 
-NUMBER: Final = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
+# Numbers as Python reads them, no longer than any that means something. What two processes have written over
+# each other ("82.00.45", five thousand digits) is no number, and no part of it is.
+_NO_MORE: Final = r"(?![.,]?\d|e[+-]?\d)"
+NUMBER: Final = rf"\d{{1,12}}(?:\.\d{{1,20}})?(?:e[+-]?\d{{1,2}})?{_NO_MORE}"
+COUNT: Final = rf"\d{{1,9}}{_NO_MORE}"
 Reader = Callable[[re.Match[str]], LogFact]
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Generic, TypeVar
 
 from comfy.log.comfyui_forms import AT_START, OF_A_PROMPT
 from comfy.log.facts import BarFact, LoadState, LogFact, ModelLoadedFact, ModelRequestedFact
-from comfy.log.form import LineForm
+from comfy.log.form import NUMBER, LineForm
 from comfy.log.node_forms import OF_NODES
 from comfy.log.system_forms import OF_THE_SYSTEM
 from comfy.log.text import LogLevel
@@ -29,10 +30,13 @@ _ALIKE: Final = 0.25  # by which two partial loads of one model may differ
 GRAVE: Final = ("WARNING", "Warning", "ERROR", "Error")  # before 0.23 the level is not told
 
 
+Said = TypeVar("Said")
+
+
 def read_line(text: str) -> LogFact | None:
     """Read one plain line, as `comfy.log.text.plain_lines` gives it."""
     form = form_of(text)
-    return form[0].read(form[1]) if form is not None else None
+    return _read(form[0].read, form[1]) if form is not None else None
 
 
 def form_of(text: str) -> tuple[LineForm, re.Match[str]] | None:
@@ -69,8 +73,10 @@ def is_bar(text: str) -> bool:
 def read_bar(text: str) -> BarFact | None:
     """Read one state of a progress bar of tqdm's; `first_s` is set where it is the first step's."""
     found = _BAR.match(text)
-    if found is None:
-        return None
+    return _read(_bar, found) if found is not None else None
+
+
+def _bar(found: re.Match[str]) -> BarFact | None:
     done, total = int(found["done"]), int(found["total"])
     if done > total or not total:  # tqdm draws no bar then: somebody else wrote it
         return None
@@ -88,6 +94,14 @@ def read_bar(text: str) -> BarFact | None:
         first_s=elapsed_s if done == 1 else None,
         seconds_per_step=per_step,
     )
+
+
+def _read(read: Callable[[re.Match[str]], Said], found: re.Match[str]) -> Said | None:
+    """What a line says; one that a pattern lets pass and nobody foresaw costs itself, never the report."""
+    try:
+        return read(found)
+    except (ArithmeticError, LookupError, ValueError):
+        return None
 
 
 def is_unknown_trouble(text: str, level: LogLevel | None) -> bool:
@@ -196,7 +210,8 @@ _BAR: Final = re.compile(
     r"(?:(?P<label>[^|\r\n]{0,80}?)\s*\d{1,3}%(?:\|[^|\r\n]{0,300}\||\s)\s*)?"
     # Bytes per second are of a download.
     r"(?P<done>\d{1,9})/(?P<total>\d{1,9}) \[(?![^\]]*B/s)"
-    r"(?P<elapsed>(?:\d{1,5}:)?\d\d:\d\d)(?:<|&lt;)[\d:?]{0,12}(?P<cut>,?\s*[\d.]{0,12}\s*$)?(?:,\s*(?P<pace>[\d.]{1,12}|\?)\s*"
+    r"(?P<elapsed>(?:\d{1,5}:)?\d\d:\d\d)(?:<|&lt;)[\d:?]{0,12}(?P<cut>,?\s*[\d.]{0,12}\s*$)?"
+    rf"(?:,\s*(?P<pace>{NUMBER}|\?)\s*"
     r"(?P<unit>s/[a-zA-Z]{1,12}|[a-zA-Z]{1,12}/s))?"
 )
 _WELL_KNOWN: Final = re.compile(

@@ -30,14 +30,15 @@ from comfy.log.facts import (
     StepsSkippedFact,
     WorkingFact,
 )
-from comfy.log.form import NUMBER, LineForm, Printer, form
+from comfy.log.form import COUNT, NUMBER, LineForm, Printer, form
 
 _HANDLER: Final = "worker-comfyui - "
+_GROUPED: Final = r"\d{1,3}(?:,\d{3}){1,3}(?:\.\d{1,3})?"  # 8,200.45
 _MOST_PLAUSIBLE_MIB: Final = 1e6  # above, the wrapper's newer releases print kilobytes and call them MB
 
 
 def _gguf(found: re.Match[str]) -> LogFact:
-    types = re.findall(r"(\w+) \((\d+)\)", found[1])
+    types = re.findall(rf"(\w+) \(({COUNT})\)", found[1])
     return GgufFact(types=tuple(name for name, _ in sorted(types, key=lambda each: -int(each[1]))))
 
 
@@ -106,14 +107,14 @@ OF_NODES: Final = (
     ),
     form(
         "wrapper-sampling", "the wrapper samples so many frames", "Sampling ",
-        r"(\d+) frames(?: in \d+ windows)?,? at (\d+)x(\d+) with (\d+) steps",
+        rf"({COUNT}) frames(?: in \d+ windows)?,? at ({COUNT})x({COUNT}) with ({COUNT}) steps",
         lambda m: SamplingFact(frames=int(m[1]), width=int(m[2]), height=int(m[3]), steps=int(m[4])),
         "Sampling 81 frames at 832x480 with 30 steps",
         "Sampling 257 frames in 4 windows, at 832x480 with 6 steps", by=Printer.WRAPPER,
     ),
     form(
         "wrapper-blocks", "where the wrapper keeps the transformer's blocks", "Transformer blocks on ",
-        r"(\S+): ([\d.,]+) ?MB", _blocks,
+        rf"(\S+): ({_GROUPED}|{NUMBER}) ?MB", _blocks,
         "Transformer blocks on cpu: 8200.45MB", by=Printer.WRAPPER,
     ),
     form(
@@ -137,19 +138,19 @@ OF_NODES: Final = (
     ),
     form(
         "wrapper-cache", "a step cache says how many steps it has saved",
-        ("TeaCache skipped: ", "MagCache skipped: ", "EasyCache skipped: "), r"(\d+) (?:cond|\w+)",
+        ("TeaCache skipped: ", "MagCache skipped: ", "EasyCache skipped: "), rf"({COUNT}) (?:cond|\w+)",
         lambda m: StepsSkippedFact(cache=m[0].split(" ")[0], skipped=int(m[1]), steps=None),
         "TeaCache skipped: 8 cond steps, 8 uncond steps", "MagCache skipped: 3 conditional steps: [2, 4, 6]",
         "EasyCache skipped: 0 unconditional steps: []", by=Printer.WRAPPER,
     ),
     form(
         "kj-teacache", "a step cache says how many steps it has saved, in a line for each kind", "",
-        r"(\d+) (?:un)?cond steps?\s*$",
+        rf"({COUNT}) (?:un)?cond steps?\s*$",
         lambda m: StepsSkippedFact(cache="TeaCache", skipped=int(m[1]), steps=None),
         "8 cond steps", "8 uncond step", by=Printer.KJNODES,
     ),
     form(
-        "interpolated", "interpolation has ended", "Comfy-VFI done! ", r"(\d+) frames generated",
+        "interpolated", "interpolation has ended", "Comfy-VFI done! ", rf"({COUNT}) frames generated",
         lambda m: InterpolatedFact(frames=int(m[1])),
         "Comfy-VFI done! 161 frames generated", by=Printer.VFI,
     ),

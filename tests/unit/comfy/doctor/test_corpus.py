@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.doctor import CORPUS, UNSEEN, facts_of, score
 from comfy.doctor.diagnose import diagnose
+from comfy.doctor.html import page
 from comfy.doctor.registry import RULES
 from comfy.doctor.report import Phase, Report
+from tests.support.mangled import some_mangled
 
 EXPECTED: dict[str, dict[str, Any]] = json.loads((CORPUS / "expected.json").read_text(encoding="utf-8"))
 HEALTHY = [name for name, each in EXPECTED.items() if not each["findings"]]
@@ -60,6 +64,18 @@ def test_every_seconds_figure_has_a_formula_and_what_is_estimated_its_source(nam
             assert finding.cost.formula, finding.id
             assert finding.cost.low <= finding.cost.seconds <= finding.cost.high
             assert finding.cost.measured or finding.cost.source, finding.id
+
+
+@pytest.mark.parametrize("path", [*CORPUS.glob("*.log"), *UNSEEN.glob("*.log")], ids=lambda path: path.stem)
+def test_a_log_of_mangled_numbers_ends_no_report_and_its_figures_mean_something(path: Path) -> None:
+    text = path.read_text(encoding="utf-8", errors="replace")[:20_000]
+    for seed, part in enumerate((0.02, 0.2, 0.7)):
+        report = diagnose(some_mangled(text, seed, part), card="RTX 4090")
+
+        json.dumps(asdict(report), default=str, allow_nan=False)
+        page(report, "mangled")
+        for prompt in report.prompts:
+            assert all(phase.seconds >= 0 for phase in prompt.phases)
 
 
 def test_findings_come_by_seconds_lost() -> None:

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import math
+import re
+from dataclasses import fields, replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comfy.log import lines
 from comfy.log.facts import (
     AttentionFact,
     AttentionFailedFact,
@@ -26,6 +31,7 @@ from comfy.log.facts import (
 )
 from comfy.log.form import LineForm
 from comfy.log.lines import BAR_SAMPLE, FORMS, HEAD, form_of, read_bar, read_line
+from tests.support.mangled import each_mangled
 
 
 @pytest.mark.parametrize(
@@ -117,6 +123,55 @@ def test_each_sample_of_the_table_is_read_by_its_own_row(form: LineForm, sample:
     assert found is not None
     assert found[0] is form
     assert read_line(sample) is not None
+
+
+SAMPLES = [text for form in FORMS for text in form.samples]
+
+
+def figures_of(fact: LogFact) -> list[float]:
+    values = (getattr(fact, each.name) for each in fields(fact))
+    return [value for value in values if isinstance(value, int | float)]
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_a_mangled_number_fits_no_row_or_is_read_as_one_that_means_something(sample: str) -> None:
+    for text in each_mangled(sample):
+        found = form_of(text)
+        if found is not None:
+            # Not by `read_line`, which forgives.
+            figures = figures_of(found[0].read(found[1]))
+            assert all(math.isfinite(each) for each in figures), text[:200]
+
+
+@pytest.mark.parametrize("text", [BAR_SAMPLE, "Fetching 3 files: 66%|██ | 2/3 [1:02:03<00:01,  1.03s/it]"])
+def test_a_mangled_bar_is_none_or_has_figures_that_mean_something(text: str) -> None:
+    for each in each_mangled(text):
+        bar = read_bar(each)
+        if bar is not None:
+            assert all(math.isfinite(figure) for figure in figures_of(bar)), each[:200]
+            assert 0 <= bar.done <= bar.total
+
+
+def test_two_figures_over_each_other_are_not_read_as_the_first_of_them() -> None:
+    assert read_line("Transformer blocks on cpu: 82.00.45MB") is None
+    assert read_line("Enabled pinned memory 573.44.1") is None
+    assert read_line(
+        "Model WAN21 prepared for dynamic VRAM loading. 13629MB Staged. 4.00 patches attached."
+    ) == (ModelLoadedFact(state=LoadState.DYNAMIC, model_class="WAN21", staged_mib=13629))
+    bar = read_bar("50%|█| 10/20 [02:15<02:15, 13.51.2s/it]")
+    assert bar is not None
+    assert bar.seconds_per_step is None
+
+
+def test_a_line_whose_reading_fails_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_found: re.Match[str]) -> LogFact:
+        raise ValueError
+
+    row = next(each for each in FORMS if each.name == "version")
+    monkeypatch.setitem(lines._BY_HEAD, "Com", (replace(row, read=fails),))
+
+    assert read_line("ComfyUI version: 0.3.64") is None
+    assert read_line("got prompt") is not None
 
 
 def test_names_of_the_table_are_unique_and_every_beginning_has_a_sample() -> None:
