@@ -34,7 +34,7 @@ from comfy.node_defs.node_classes import Work
 from comfy.words import seconds_words
 
 _ENDS_LOADING: Final = (WeightsFact, TextEncoderFact, VaeFact, GgufFact, ModelLoadedFact, DownloadFact)
-_WORKS: Final = {Work.TEXT: ("TE", "CLIP"), Work.VAE: ("VAE",)}
+_WORKS: Final = {Work.TEXT: ("TE", "CLIP"), Work.VAE: ("VAE", "Autoencod")}
 _CLOCK_S: Final = 1.5  # what a clock of whole seconds may be off
 _STAMPS_OFF_S: Final = 3.0
 _STAMPS_OFF_PART: Final = 0.05  # of the prompt's own time
@@ -262,10 +262,15 @@ def _by_stamps(run: Run, samplers: dict[int, Sampler]) -> dict[Phase, float]:
     began = done.at_s - (run.seconds or 0.0)
     found: dict[Phase, float] = {}
     before, doing = began, Phase.LOADING
+    unstamped_s = 0.0  # of bars: whoever stamps a server's output may leave out what it calls errors
     for entry in run.entries:
+        if entry.at_s is None and entry.number in samplers:
+            unstamped_s += samplers[entry.number].seconds
         if entry.at_s is None or (isinstance(entry.fact, BarFact) and entry.number not in samplers):
             continue
-        spent = max(entry.at_s - before, 0.0)
+        spent = max(entry.at_s - before - unstamped_s, 0.0)
+        if unstamped_s:
+            doing, unstamped_s = Phase.UNEXPLAINED, 0.0  # before the bar, or behind it
         before = max(entry.at_s, before)
         phase = Phase.LOADING if isinstance(entry.fact, _ENDS_LOADING) else doing
         if isinstance(entry.fact, InterpolatedFact):
@@ -275,7 +280,8 @@ def _by_stamps(run: Run, samplers: dict[int, Sampler]) -> dict[Phase, float]:
             spent, phase = max(spent - sampler.seconds, 0.0), Phase.LOADING
         found[phase] = found.get(phase, 0.0) + spent
         doing = _begun_by(entry.fact, doing, sampled=sampler is not None)
-    found[doing] = found.get(doing, 0.0) + max(done.at_s - before, 0.0)
+    found[doing] = found.get(doing, 0.0) + max(done.at_s - before - unstamped_s, 0.0)
+    found.pop(Phase.UNEXPLAINED, None)  # as all that is left
     return found
 
 

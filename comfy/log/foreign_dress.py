@@ -99,7 +99,8 @@ _BEHIND_A_STAMP: Final = re.compile(
     rb"|%(logger)b(?: - |: )|\[%(logger)b\](?: - |: | |(?=\[))" % {b"levels": _LEVELS, b"logger": _LOGGER}
 )
 # A stamp of the next write that stands at the end of this one.
-_GLUED: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)? - *$")
+_GLUED: Final = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?) - *$")
+_LONGEST_GLUED: Final = 40
 
 
 class Undressed(NamedTuple):
@@ -143,6 +144,16 @@ def undress(line: bytes, learned: Collection[bytes] = ()) -> Undressed:
         glued = _GLUED.search(line, at)
         end = glued.start() if glued is not None else end
     return Undressed(slice(at, end), stamp, zone, level)
+
+
+def glued_stamp(line: bytes) -> bytes:
+    """The stamp at a line's end, which is of what was written next; empty where there is none.
+
+    A bar is written without an end of line before it or behind it, so ComfyUI's own record stamps the lines
+    around it: the one above ends in its stamp. Source: ComfyUI app/logger.py, LogInterceptor.
+    """
+    found = _GLUED.search(line[-_LONGEST_GLUED:].rstrip())
+    return found[1] if found is not None else b""
 
 
 _LEVELS_OF: Final = {each.value.encode(): each for each in LogLevel} | {

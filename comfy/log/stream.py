@@ -30,6 +30,7 @@ from comfy.log.foreign_dress import (
     WORDS,
     from_docker,
     from_json,
+    glued_stamp,
     learn,
     undress,
 )
@@ -75,6 +76,7 @@ class LogStream:
         self._learned: frozenset[bytes] = frozenset()
 
     def __iter__(self) -> Iterator[LogEntry]:
+        last = b""
         for block in map(from_docker, _blocks(_utf8(_chunks(self._log)))):
             self._learn(block)
             lines, shapes = block.split(b"\n"), block.translate(ALIKE).split(b"\n")
@@ -84,6 +86,10 @@ class LogStream:
             # What follows is done for each of millions of lines: no call that can be spared.
             for at, whole, known in compress(zip(count(), lines, told), told):
                 line, sights = (whole, known) if known is not _UNKNOWN else self._look(lines, at)
+                if sights and sights[0].stamp is None:
+                    above = lines[at - 1] if at else last
+                    if above.rstrip()[-2:] == b" -":
+                        line, sights = _stamped_above(line, sights, above)
                 for sight in sights:
                     kind = sight.kind
                     entry = LogEntry(first + at, line, sight)
@@ -93,6 +99,7 @@ class LogStream:
                         if kind in _FOLLOWED:
                             self._follow(entry, kind)
                     yield entry
+            last = lines[-1]
 
     def _follow(self, entry: LogEntry, kind: type[LogFact]) -> None:
         """What a line says of those behind it, or these of it."""
@@ -194,6 +201,18 @@ def _seen(line: bytes, heads: frozenset[bytes], learned: frozenset[bytes]) -> tu
         spans = _spans(line, len(head), [text[:_LONGEST_SHAPE] for text, _, _ in told]) or []
     return line, tuple(
         Sight(span, stamp, zone, level, kind) for span, (_, level, kind) in zip(spans, told, strict=True)
+    )
+
+
+def _stamped_above(line: bytes, sights: tuple[Sight, ...], above: bytes) -> tuple[bytes, tuple[Sight, ...]]:
+    """A line that has no stamp of its own, with the one at the end of the line above it."""
+    stamp = glued_stamp(above)
+    if not stamp:
+        return line, sights
+    by = len(stamp) + 1
+    return stamp + b"\n" + line, tuple(
+        each._replace(text=slice(each.text.start + by, each.text.stop + by), stamp=slice(0, len(stamp)))
+        for each in sights
     )
 
 

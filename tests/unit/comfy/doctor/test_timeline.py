@@ -39,6 +39,16 @@ def log_of(*, jump_before: int = len(LINES), by_s: float = 0) -> str:
     )
 
 
+def own_log(line: str, end: str) -> str:
+    """The log as ComfyUI's own report and its manager show it: bars stand between stamps of others."""
+    return "".join(
+        line.format(stamp=moment(at_s)[:-1], text=text)
+        if "%|" in text
+        else f"{moment(at_s)[:-1]} - {text}{end}"
+        for at_s, text in LINES
+    )
+
+
 def moment(at_s: float) -> str:
     return f"{BEGAN + timedelta(seconds=at_s):%Y-%m-%dT%H:%M:%S}Z"
 
@@ -57,6 +67,46 @@ def test_stamps_that_agree_with_the_told_time_are_believed() -> None:
     assert [loading_s(prompt) for prompt in report.prompts] == pytest.approx([24.11, 6.05], abs=1)
     assert report.prompts[1].phases[0].phase is Phase.WAITING
     assert doubts(report) == []
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    "bar",
+    [
+        "{stamp} - \n{text}{stamp} - \n",
+        "{stamp} - \n{text}{stamp}.000100 - \n",
+        "{stamp} -\n{text}\n",
+        "{stamp} - \n{text}\n{stamp} - \n",
+        "{stamp} - \r{text}{stamp} - \n",
+        "{stamp} - \n{text}{stamp} - \n{text}{stamp} - \n",
+    ],
+)
+def test_a_bar_between_stamps_is_of_the_moment_that_stands_above_it(bar: str, end: str) -> None:
+    report = diagnose(own_log(bar.replace("\n", end), end))
+
+    assert doubts(report) == []
+    assert [loading_s(prompt) for prompt in report.prompts] == pytest.approx([24.11, 6.05], abs=1)
+    for prompt in report.prompts:
+        assert all(each.seconds < 1 for each in prompt.phases if each.phase is Phase.UNEXPLAINED)
+
+
+def test_a_bar_above_the_block_that_is_read_at_once_has_its_stamp_too() -> None:
+    log = own_log("{stamp} - \n{text}{stamp} - \n", "\n").encode()
+    cut = log.index(b"\n100%") + 1
+
+    report = diagnose(iter([b"x" * (1 << 18) + b"\n" + log[:cut], log[cut:]]))
+
+    assert doubts(report) == []
+
+
+def test_bars_without_a_stamp_among_lines_that_have_one_leave_the_others_their_time() -> None:
+    """Whoever stamps a server's output may leave out its other pipe."""
+    report = diagnose(own_log("{text}\n", "\n"))
+
+    assert doubts(report) == []
+    first = {each.phase: each.seconds for each in report.prompts[0].phases}
+    assert first[Phase.SAMPLING] == pytest.approx(27, abs=0.1)
+    assert first[Phase.LOADING] == pytest.approx(24.11, abs=4)
 
 
 @pytest.mark.parametrize("by_s", [-86400, -3600, -30, 30, 3600, 86400])
