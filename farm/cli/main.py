@@ -87,9 +87,13 @@ def _fail(door: Door, text: str, code: ExitCode, exc: Exception | None = None) -
 
 
 def _hint(exc: Exception) -> str:
-    if isinstance(exc, StoreUnavailable) and not os.environ.get("FARM_REDIS_URL"):
-        return "; no stack runs in this folder or above it: `farm up` starts one"
-    return ""
+    if not isinstance(exc, StoreUnavailable) or os.environ.get("FARM_REDIS_URL"):
+        return ""
+    from farm.local.running import attach, stack_folder
+
+    if attach() is not None:
+        return f"; the stack of {stack_folder()} runs, and its Valkey does not answer: see its logs there"
+    return "; no stack runs in this folder or above it: `farm up` starts one"
 
 
 def _internal(exc: Exception) -> str:

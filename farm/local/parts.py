@@ -33,7 +33,9 @@ FLOWER_OPTIONS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """What to run."""
+    """What to run. It starts in the stack's folder `run`, and is told of no other path of the stack's:
+    whatever its folder is called, no server reads more into the name.
+    """
 
     command: tuple[str, ...]
     env: Mapping[str, str]  # the whole environment of the child
@@ -56,11 +58,13 @@ def valkey_part(folder: Path, port: int, passwords: Passwords, environ: Mapping[
 
     def prepare() -> Launch:
         binary = valkey_binary()
-        data = folder / "valkey"
-        data.mkdir(mode=0o700, exist_ok=True)
-        config = folder / "run" / "valkey.conf"  # a file, because arguments can be read by everybody
-        write_private(config, _valkey_config(data, port, passwords.valkey).encode())
-        return Launch(command=(str(binary), str(config)), env=for_server(environ))
+        (folder / "valkey").mkdir(mode=0o700, exist_ok=True)
+        config = _valkey_config(port, passwords.valkey)  # a file, because arguments can be read by everybody
+        write_private(folder / "run" / "valkey.conf", config.encode())
+        # Not by its path: Valkey takes one with a bracket for a pattern, and if nothing fits it starts
+        # with its defaults, open to everybody on another port.
+        command = ("/bin/sh", "-c", 'exec "$0" - <valkey.conf', str(binary))
+        return Launch(command=command, env=for_server(environ))
 
     return Part(
         name=PartName.VALKEY,
@@ -81,7 +85,7 @@ def s3_part(folder: Path, port: int, passwords: Passwords, environ: Mapping[str,
         command = (str(binary), "serve", "s3", "--addr", f"{HOST}:{port}", "--config", "")
         keys = f'"{passwords.s3_key_id},{passwords.s3_secret}"'  # the quotes belong to it: it is CSV
         return Launch(
-            command=(*command, "--cache-dir", str(folder / "run" / "rclone"), str(data)),
+            command=(*command, "--cache-dir", "rclone", f"../{data.name}"),
             env={**for_server(environ), "RCLONE_AUTH_KEY": keys},
         )
 
@@ -159,13 +163,12 @@ def worker_part(name: str, environ: Mapping[str, str], *, timeout_s: float, grac
     )
 
 
-def _valkey_config(data: Path, port: int, password: str) -> str:
-    folder = str(data).replace("\\", "\\\\").replace('"', '\\"')
+def _valkey_config(port: int, password: str) -> str:
     return "\n".join(
         (
             f"bind {HOST}",
             f"port {port}",
-            f'dir "{folder}"',
+            "dir ../valkey",
             f"requirepass {password}",
             "appendonly yes",
             "appendfsync always",  # what was accepted outlives a power cut; one producer pays a quarter

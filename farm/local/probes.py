@@ -1,5 +1,7 @@
 """Whether a part of the stack really answers. Each probe returns None if so, else why not (for a person).
 
+It raises StackError where somebody else's server answers: that is not ours to use, and no waiting helps.
+
 The servers are asked without their client libraries: to import those takes longer than the servers need to
 start, on the same few cores.
 """
@@ -11,8 +13,10 @@ import hmac
 import http.client
 import socket
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Final
 
+from farm.errors import StackError
 from farm.local.addresses import HOST, REGION
 from farm.redis_address import RedisAddress
 
@@ -20,7 +24,11 @@ PROBE_TIMEOUT_S: Final = 2.0
 
 
 def redis_refuses(port: int, password: str) -> str | None:
-    """PING with the password; a server that still loads its data does not answer yet."""
+    """PING with the password; a server that still loads its data does not answer yet.
+
+    Raises:
+        StackError: a server with another password answers, or one that asks for none.
+    """
     command = f"AUTH {password}\r\nPING\r\n".encode()
     try:
         with socket.create_connection((HOST, port), PROBE_TIMEOUT_S) as connection:
@@ -30,18 +38,24 @@ def redis_refuses(port: int, password: str) -> str | None:
                 answer += data
     except OSError as exc:
         return str(exc)
-    return (
-        None
-        if answer.endswith(b"+PONG\r\n")
-        else answer.decode(errors="replace").replace("\r\n", " ").strip()
-    )
+    said = answer.decode(errors="replace").replace("\r\n", " ").strip()
+    if answer.startswith((b"-WRONGPASS", b"-ERR AUTH")):
+        raise StackError(f"a Redis that is not of this stack answers on port {port}: {said}")
+    return None if answer == b"+OK\r\n+PONG\r\n" else said
 
 
 def s3_refuses(port: int, bucket: str, key_id: str, secret: str) -> str | None:
-    """HEAD of the bucket, signed with these keys."""
+    """HEAD of the bucket, signed with these keys.
+
+    Raises:
+        StackError: a server with other keys answers.
+    """
     host = f"{HOST}:{port}"
     headers = _signed(host, f"/{bucket}", key_id, secret, datetime.now(UTC))
-    return _asked(host, "HEAD", f"/{bucket}", headers)
+    refusal = _asked(host, "HEAD", f"/{bucket}", headers)
+    if refusal is not None and f"answered {HTTPStatus.FORBIDDEN} " in refusal:
+        raise StackError(f"an S3 that is not of this stack answers on port {port}: {refusal}")
+    return refusal
 
 
 def _signed(host: str, path: str, key_id: str, secret: str, now: datetime) -> dict[str, str]:

@@ -27,11 +27,13 @@ from farm.broker import CeleryNotifier, make_app
 from farm.check.health import examine
 from farm.check.services import check_redis, check_s3
 from farm.errors import StackError
-from farm.local.addresses import PartName
+from farm.local.addresses import BUCKET, PartName
+from farm.local.probes import redis_refuses
 from farm.local.running import attach, down, local_environment
 from farm.local.stack import LocalStack
 from farm.local.state import StackState
 from farm.local.supervisor import News, PartNews
+from farm.local.wheels import valkey_binary
 from farm.settings.redis import RedisSettings
 from farm.settings.s3 import S3Settings
 from farm.status.not_fetching import NotFetching
@@ -46,7 +48,8 @@ SERVERS = (PartName.VALKEY, PartName.S3)
 SERVE = """
 import sys
 from pathlib import Path
-from farm.local.addresses import PartName
+from farm.local.addresses import BUCKET, PartName
+from farm.local.probes import redis_refuses
 from farm.local.stack import LocalStack
 
 stack = LocalStack(Path(sys.argv[1]), parts=[PartName.VALKEY, PartName.S3])
@@ -327,6 +330,47 @@ def test_a_server_that_cannot_start_is_told_with_its_last_words_and_nothing_is_l
     (folder / "valkey" / "appendonlydir").unlink()
     with a_stack(folder):
         pass
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["[clips]", "a*b", "what?", "a b", "q'\"q", "$HOME `id`", "öäü 视频", "back\\slash", "[a\\]*?",
+     "new\nline", "-n", "a:b", "#1", "%s", "{a,b}", "~", "tab\there", "x" * 200, "trailing "],
+)  # fmt: skip
+def test_both_servers_of_any_folder_are_its_own_whatever_it_is_called(tmp_path: Path, name: str) -> None:
+    stack = a_stack(tmp_path / name / ".farm", *SERVERS)
+    with stack:
+        put_both(stack.environment())
+        with redis_of(stack.environment()) as client:
+            assert client.config_get("bind") == {"bind": "127.0.0.1"}
+            assert client.config_get("appendonly") == {"appendonly": "yes"}
+            assert client.config_get("dir") == {"dir": str(tmp_path / name / ".farm" / "valkey")}
+        assert (tmp_path / name / ".farm" / "s3" / BUCKET / "jobs" / "a.txt").read_text() == "kept"
+
+
+@pytest.mark.parametrize("password", ["", "another"])
+def test_a_redis_that_is_not_ours_is_refused_at_once(tmp_path: Path, password: str) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = ["--requirepass", password] if password else []
+    other = subprocess.Popen(
+        [str(valkey_binary()), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(tmp_path), *options],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        eventually(lambda: answers(port))
+
+        with pytest.raises(StackError, match=f"not of this stack answers on port {port}"):
+            redis_refuses(port, "ours")
+    finally:
+        other.kill()
+        other.wait()
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_state_file_that_cannot_be_read_does_not_stand_in_the_way(folder: Path) -> None:
