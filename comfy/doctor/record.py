@@ -186,6 +186,8 @@ class _Reader:
             self._begin(None)
         if self._run is not None and (self._run.entries or self._run.queued is not None):
             _believe_traceback(self._run)
+            if not self._report:  # which tells of the error itself
+                _believe_frames(self._run)
             self._close(_cut_off(self._run, Status.LOST if _has_died(self._run) else Status.UNFINISHED))
         while self._waiting and len(self.record.runs) < _MOST_RUNS:  # queued, and not begun
             self._begin(None)
@@ -391,9 +393,20 @@ def _believe_traceback(run: Run) -> None:
     """
     if not run.entries or run.entries[-1].kind is not ErrorFact or run.count(NodeFailedFact):
         return
-    last, frames = run.entries[-1], [fact for _, fact in run.of(FrameFact)]
-    if isinstance(last.fact, ErrorFact) and (run.queued is None or not all(each.sage for each in frames)):
+    last = run.entries[-1]
+    if isinstance(last.fact, ErrorFact) and (run.queued is None or _is_of_executor(run)):
         run.add(last.as_fact(NodeFailedFact(message=last.fact.message)))
+
+
+def _believe_frames(run: Run) -> None:
+    """A traceback that is cut off before its error has ended it as well."""
+    if run.entries and run.entries[-1].kind is FrameFact and _is_of_executor(run):
+        message = "the log is cut off before its traceback's end"
+        run.add(run.entries[-1].as_fact(NodeFailedFact(message=message)))
+
+
+def _is_of_executor(run: Run) -> bool:
+    return any(not frame.sage for _, frame in run.of(FrameFact))
 
 
 def _status(run: Run) -> Status:

@@ -65,8 +65,8 @@ _ERRORS: Final = (
     "ZeroDivisionError", "RuntimeError", "ValueError", "TypeError", "KeyError", "AttributeError",
     "IndexError", "NameError", "FileNotFoundError", "OSError", "ImportError", "ModuleNotFoundError",
     "NotImplementedError", "AssertionError", "MemoryError", "PermissionError", "UnboundLocalError",
-    "RecursionError", "Exception", "ConnectionError", "TimeoutError", "UnicodeDecodeError", "EOFError",
-    "SystemError", "OverflowError", "FloatingPointError", "FileExistsError", "IsADirectoryError",
+    "RecursionError", "Exception", "BrokenPipeError", "ConnectionError", "TimeoutError", "UnicodeDecodeError",
+    "EOFError", "SystemError", "OverflowError", "FloatingPointError", "FileExistsError", "IsADirectoryError",
     "NotADirectoryError", "StopIteration",
 )  # fmt: skip
 _MODULES: Final = (

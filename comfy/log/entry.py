@@ -41,7 +41,7 @@ class LogEntry:
     @property
     def text(self) -> str:
         """The line, undressed and shortened."""
-        return self._text[:_SHOWN]
+        return self._text.strip()[:_SHOWN]
 
     @property
     def level(self) -> LogLevel | None:

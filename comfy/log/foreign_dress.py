@@ -70,7 +70,7 @@ _LAYER: Final = re.compile(
     rb"|(?:\[\S{1,40}\] )*torch\.[\w.]{1,60}: (?=\[WARNING\])"
     rb"|\(\w{0,60} ?pid=\d{1,9}(?:, ip=[\d.]{1,20})?\) "  # of Ray
     rb"|(?:stdout|stderr) [FP] "
-    rb"|(?:> ?)+|(?:[-*] )?(?:\*\*|`)(?=\w)"  # of whoever quotes it
+    rb"|(?:> ?)+|(?:[-*] )?(?:\*\*|`)(?=[\w!])"  # of whoever quotes it
     rb"|\.{1,99}(?=[A-Z][a-z])"  # of whoever counts on the same line
     rb"|(?P<level2>%(levels)b)(?: {0,8} [-|] |:%(logger)b:)"
     rb"|(?:INFO|DEBUG):? +"

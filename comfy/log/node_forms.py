@@ -32,7 +32,7 @@ from comfy.log.facts import (
 )
 from comfy.log.form import COUNT, NUMBER, LineForm, Printer, form
 
-_HANDLER: Final = "worker-comfyui - "
+_HANDLER: Final = ("worker-comfyui - ", "runpod-worker-comfy - ")  # the second until 2025
 _GROUPED: Final = r"\d{1,3}(?:,\d{3}){1,3}(?:\.\d{1,3})?"  # 8,200.45
 _MOST_PLAUSIBLE_MIB: Final = 1e6  # above, the wrapper's newer releases print kilobytes and call them MB
 
@@ -48,14 +48,16 @@ def _blocks(found: re.Match[str]) -> LogFact:
 
 
 def _handler(name: str, step: HandlerStep, words: str | tuple[str, ...], *samples: str) -> LineForm:
-    begins = tuple(_HANDLER + each for each in ((words,) if isinstance(words, str) else words))
+    begins = tuple(
+        handler + each for each in ((words,) if isinstance(words, str) else words) for handler in _HANDLER
+    )
     return form(
         name,
         _MEANINGS[step],
         begins,
         r"(.*)",
         lambda m: HandlerFact(step=step, subject=_subject(m[1])),
-        *(_HANDLER + each for each in samples),
+        *(handler + each for each in samples for handler in _HANDLER),
         by=Printer.HANDLER,
     )
 
@@ -225,8 +227,11 @@ OF_NODES: Final = (
     ),
     _handler("handler-started", HandlerStep.STARTED, "Starting handler", "Starting handler..."),
     _handler(
-        "handler-queued", HandlerStep.QUEUED, "Queued workflow with ID: ",
+        "handler-queued", HandlerStep.QUEUED,
+        ("Queued workflow with ID: ", "queued workflow with ID ", "queued prompt with ID "),
         "Queued workflow with ID: 3f1c2a4e-0000-4000-8000-000000000000",
+        "queued workflow with ID 3f1c2a4e-0000-4000-8000-000000000000",
+        "queued prompt with ID 3f1c2a4e-0000-4000-8000-000000000000",
     ),
     _handler(
         "handler-silent", HandlerStep.SILENT, "Websocket receive timed out",
@@ -241,24 +246,33 @@ OF_NODES: Final = (
         "Websocket reconnected successfully.",
     ),
     _handler(
-        "handler-finished", HandlerStep.FINISHED, "Execution finished for prompt ",
-        "Execution finished for prompt 3f1c2a4e-0000-4000-8000-000000000000",
+        "handler-finished", HandlerStep.FINISHED,
+        ("Execution finished for prompt ", "image generation is done"),
+        "Execution finished for prompt 3f1c2a4e-0000-4000-8000-000000000000", "image generation is done",
     ),
     _handler(
         "handler-view", HandlerStep.VIEWED, "Fetching image data: ",
         "Fetching image data: type=output, subfolder=, filename=wan2.2_00001.mp4",
     ),
-    _handler("handler-base64", HandlerStep.BASE64, "Encoded ", "Encoded wan2.2_00001.mp4 as base64"),
+    _handler(
+        "handler-base64", HandlerStep.BASE64,
+        ("Encoded ", "the image was generated and converted to base64"),
+        "Encoded wan2.2_00001.mp4 as base64", "the image was generated and converted to base64",
+    ),
     _handler(
         "handler-uploading", HandlerStep.UPLOADING, "Uploading ", "Uploading wan2.2_00001.mp4 to S3...",
     ),
     _handler(
-        "handler-uploaded", HandlerStep.UPLOADED, "Uploaded ",
+        "handler-uploaded", HandlerStep.UPLOADED,
+        ("Uploaded ", "the image was generated and uploaded to AWS"),
+        "the image was generated and uploaded to AWS S3",
         "Uploaded wan2.2_00001.mp4 to S3: https://bucket.example.org/wan2.2_00001.mp4",
     ),
     _handler(
         "handler-nothing", HandlerStep.NOTHING,
-        ("Job completed successfully, but the workflow produced no", "Job failed with no output"),
+        ("Job completed successfully, but the workflow produced no", "Job failed with no output",
+         "the image does not exist in the output folder"),
+        "the image does not exist in the output folder",
         "Job completed successfully, but the workflow produced no images.",
         "Job failed with no output images.",
     ),

@@ -1055,6 +1055,37 @@ def test_an_error_without_a_text_or_of_a_module_ends_a_prompt_as_any_other(line:
     assert report.prompts[0].error
 
 
+_ELSEWHERE = {
+    "swarmui": "18:04:{:02d}.141 [Debug] [ComfyUI-0/STDERR] [INFO] {}",
+    "python's logging": "2024-03-31 16:19:{:02d},816 INFO {}",
+    "journald": "Nov 30 04:36:{:02d} gpu-host-1 comfyui[2211]: {}",
+    "electron": "[2026-11-30 04:36:{:02d}.123] [info]  {}",
+    "pm2": "0|comfyui  | {1}",
+    "a block": "    {1}",
+}
+_TIMED = {"slow-disk", "cold-start", "queue-wait", "slow-encode", "interpolation"}
+
+
+@pytest.mark.parametrize("dress", _ELSEWHERE)
+def test_every_log_says_the_same_in_the_dress_of_another_machinery(dress: str) -> None:
+    for path in sorted(CORPUS.glob("*.log")):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if path.stat().st_size > 20_000 or text[:1] in "{[2\x1b":
+            continue  # it has a dress of its own
+        lines = [
+            _ELSEWHERE[dress].format(n % 60, line) if line.strip() else line
+            for n, line in enumerate(text.split("\n"))
+        ]
+
+        bare, dressed = diagnose(text), diagnose("\n".join(lines))
+
+        found = {finding.id for finding in dressed.findings} - _TIMED
+        assert found == {finding.id for finding in bare.findings} - _TIMED, path.name
+        assert [(prompt.status, prompt.models) for prompt in dressed.prompts] == [
+            (prompt.status, prompt.models) for prompt in bare.prompts
+        ], path.name
+
+
 _TWO_PROMPTS = [
     "got prompt", "model weight dtype torch.float16, manual cast: None", "Requested to load WAN21",
     "loaded completely; 9999.00 MB usable, 4125.00 MB loaded, full load: True", _BAR,
@@ -1151,3 +1182,11 @@ def test_a_clock_that_is_set_anew_behind_the_first_step_makes_no_second_sampler(
     (sampler,) = report.prompts[0].samplers
     assert (sampler.steps, sampler.first_step_s, sampler.seconds_per_step) == (4, 65, 5.0)
     assert sampler.seconds == pytest.approx(80)
+
+
+def test_a_traceback_of_the_executor_that_is_cut_off_has_ended_the_prompt_as_well() -> None:
+    report = diagnose(
+        'got prompt\nTraceback:\n  File "/c/execution.py", line 510, in execute\n    return_value ='
+    )
+
+    assert [finding.id for finding in report.findings] == ["prompt-failed"]
