@@ -186,7 +186,7 @@ class _Reader:
             self._begin(None)
         if self._run is not None and (self._run.entries or self._run.queued is not None):
             _believe_traceback(self._run)
-            if not self._report:  # which tells of the error itself
+            if not any(isinstance(fact.says, NodeFailedFact) for _, fact in self._report):
                 _believe_frames(self._run)
             self._close(_cut_off(self._run, Status.LOST if _has_died(self._run) else Status.UNFINISHED))
         while self._waiting and len(self.record.runs) < _MOST_RUNS:  # queued, and not begun
@@ -400,7 +400,8 @@ def _believe_traceback(run: Run) -> None:
 
 def _believe_frames(run: Run) -> None:
     """A traceback that is cut off before its error has ended it as well."""
-    if run.entries and run.entries[-1].kind is FrameFact and _is_of_executor(run):
+    is_told = run.count(NodeFailedFact) or run.count(OutOfMemoryFact)
+    if run.entries and run.entries[-1].kind is FrameFact and _is_of_executor(run) and not is_told:
         message = "the log is cut off before its traceback's end"
         run.add(run.entries[-1].as_fact(NodeFailedFact(message=message)))
 

@@ -98,7 +98,7 @@ def _partial(found: re.Match[str]) -> LogFact:
 def _dynamic(found: re.Match[str]) -> LogFact:
     return ModelLoadedFact(
         state=LoadState.DYNAMIC,
-        model_class=found["model"],
+        model_class=found["model"].replace("\\", ""),
         patches=_count(found["patches"]),
         staged_mib=_mib(found["staged"]),
     )
@@ -353,9 +353,10 @@ OF_A_PROMPT: Final = (
         "VAE load device: cuda:0, offload device: cpu, dtype: torch.bfloat16",
     ),
     form(
-        "requested", "a model that is not on the card is brought there", "Requested to load ", r"(\w+)",
-        lambda m: ModelRequestedFact(model_class=m[1]),
-        "Requested to load WAN21",
+        "requested", "a model that is not on the card is brought there", "Requested to load ",
+        r"((?:\w|\\_)+)",  # Markdown's editors escape what looks like their marks
+        lambda m: ModelRequestedFact(model_class=m[1].replace("\\", "")),
+        "Requested to load WAN21", "Requested to load FluxClipModel\\_",
     ),
     form(
         "complete", "a model lies on the card whole", "loaded completely;",
@@ -363,6 +364,7 @@ OF_A_PROMPT: Final = (
         _loaded,
         "loaded completely; 17000.50 MB usable, 13629.00 MB loaded, full load: True",
         "loaded completely;  12.42 MB loaded, full load: True",
+        "loaded completely; 95367431640625005117571072.00 MB usable, 6419.48 MB loaded, full load: True",
         since="0.3.68",
     ),
     form(
@@ -395,7 +397,7 @@ OF_A_PROMPT: Final = (
     ),
     form(
         "dynamic", "a model lies in host memory; what of it is on the card is not told", "Model ",
-        r"(?P<model>\w+) prepared for dynamic VRAM loading\."
+        r"(?P<model>(?:\w|\\_)+) prepared for dynamic VRAM loading\."
         rf"(?: (?P<staged>{COUNT})MB Staged\.)?(?: (?P<patches>{COUNT}) patches attached)?",
         _dynamic,
         "Model WAN21 prepared for dynamic VRAM loading. 13629MB Staged. 400 patches attached.",
@@ -553,6 +555,12 @@ OF_A_PROMPT: Final = (
         rf"{_BOLD} (\S+)",
         lambda m: ReportFact(says=VersionFact(version=m[1])),
         "ComfyUI Version:** 0.3.64", by=Printer.EDITOR,
+    ),
+    form(
+        "manager-version", "ComfyUI's version, as ComfyUI-Manager tells it", "### ComfyUI Version: ",
+        r"v?([\d.]+)",
+        lambda m: ReportFact(says=VersionFact(version=m[1])),
+        "### ComfyUI Version: v0.3.26-3-gd6d4d1c | Released on '2025-03-10'", by=Printer.MANAGER,
     ),
     form(
         "report-torch", "torch's version, in the editor's report", "PyTorch Version:", rf"{_BOLD} (\S+)",

@@ -11,10 +11,10 @@ from typing import Final
 from comfy.generations import Generation, generations_between
 from comfy.log.facts import LogFact
 
-# Numbers as Python reads them, no longer than any that means something. What two processes have written over
-# each other ("82.00.45", five thousand digits) is no number, and no part of it is.
+# Numbers as Python reads them, no longer than any that means something: ComfyUI's "no limit" has 26 digits.
+# What two processes have written over each other ("82.00.45", thousands of digits) is none, nor a part of it.
 _NO_MORE: Final = r"(?![.,]?\d|e[+-]?\d)"
-NUMBER: Final = rf"\d{{1,12}}(?:\.\d{{1,20}})?(?:e[+-]?\d{{1,2}})?{_NO_MORE}"
+NUMBER: Final = rf"\d{{1,30}}(?:\.\d{{1,20}})?(?:e[+-]?\d{{1,2}})?{_NO_MORE}"
 COUNT: Final = rf"\d{{1,9}}{_NO_MORE}"
 Reader = Callable[[re.Match[str]], LogFact]
 
@@ -24,6 +24,7 @@ class Printer(StrEnum):
 
     COMFYUI = "ComfyUI"
     EDITOR = "ComfyUI_frontend"
+    MANAGER = "ComfyUI-Manager"
     AIMDO = "comfy-aimdo"
     TORCH = "torch"
     GGUF = "ComfyUI-GGUF"
