@@ -14,10 +14,12 @@ FarmError
 ├── JobFailed                waited for a job that ended failed, canceled or expired
 ├── WaitTimeout              the job had not ended when the caller's time was up
 ├── NoResult                 a result was asked of a job that has none
+├── WorkerNotFound           no live worker of that name
 ├── KeyNotFound              no API key of that id
 ├── WebhookNotFound          no webhook of that id
 ├── SettingsError            a setting is missing or wrong; names the variable
 ├── StoreUnavailable         Redis cannot be reached, or refuses us
+│   ├── NotDurable           it has the job, and not as safely as the settings ask for
 │   └── StoreMisconfigured   it answers, but would lose jobs as it is set up
 ├── StorageUnavailable       S3 cannot be reached, or refuses us
 │   ├── BucketNotFound       … the bucket does not exist

@@ -20,11 +20,11 @@ HEAVY = {"redis", "celery", "kombu", "boto3", "botocore", "asyncio", "aiohttp", 
 
 # The farm's own modules that each start may load: as many as it does load, and five more.
 MOST_OF_OURS = {
-    "from farm import Farm": 127,
-    "--help": 19,
-    "inspect": 110,
-    "lint": 178,
-    "plan": 144,
+    "from farm import Farm": 132,
+    "--help": 20,
+    "inspect": 115,
+    "lint": 184,
+    "plan": 148,
 }
 
 LOADED = """
