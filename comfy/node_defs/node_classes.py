@@ -118,10 +118,6 @@ _SIDES: Final = (WIDTH, HEIGHT)
 FIRST_INPUT: Final = ""  # in `hands_on`: the single input, which has no name in some exports
 
 
-def _image(input_name: str = "image") -> NodeClass:
-    return NodeClass(input_file=input_name, refusal="Invalid image file: {}")
-
-
 def _video(input_name: str = "video") -> NodeClass:
     return NodeClass(input_file=input_name, refusal="Invalid video file: {}")
 
@@ -134,6 +130,7 @@ def _holds(input_name: str = "value") -> NodeClass:
     return NodeClass(hands_on={0: input_name})
 
 
+_IMAGE: Final = NodeClass(input_file="image", refusal="Invalid image file: {}")
 _CAPPED: Final = {1: "frame_load_cap"}
 _PREVIEW: Final = NodeClass(is_output=True, only_shows=True)
 _SWITCH: Final = NodeClass(is_switch=True)
@@ -200,10 +197,10 @@ CLASSES: Final[Mapping[str, NodeClass]] = {
     "FrameInterpolationModelLoader": _loads(model_name="frame_interpolation"),
     "LatentUpscaleModelLoader": _loads(model_name="latent_upscale_models"),
     # Files that come with a job
-    "LoadImage": _image(),
-    "LoadImageMask": _image(),
-    "LoadImageOutput": _image(),
-    "LoadAndResizeImage": _image(),
+    "LoadImage": _IMAGE,
+    "LoadImageMask": _IMAGE,
+    "LoadImageOutput": _IMAGE,
+    "LoadAndResizeImage": _IMAGE,
     "LoadAudio": NodeClass(input_file="audio", refusal="Invalid audio file: {}"),
     "LoadVideo": _video("file"),
     "VHS_LoadVideoFFmpeg": _video(),

@@ -21,6 +21,7 @@ MIN_INFERENCE_BYTES = int(0.8 * GIB)
 # (L4: 22.49 GiB); what it lacks, 70 MiB, is within what the activation formula overestimates.
 _USABLE_PART = 0.94
 _TILED_DECODE_BYTES = int(1.5 * GIB)
+_WIDE_BYTES = 2  # of a number in which sampling and VAE compute
 _STREAMS = 2  # copy streams of weight offloading, the default since ComfyUI 0.3.75
 UNKNOWN_SIZE = ClipSize(width=1280, height=720, frames=81)  # the largest that the 14B models were trained at
 
@@ -47,34 +48,34 @@ class MemoryNeed:
         return _class_for(self.full_bytes)
 
 
-def activation_bytes(size: ClipSize, family: ModelFamily, *, dtype_bytes: int = 2) -> int:
+def activation_bytes(size: ClipSize, family: ModelFamily) -> int:
     """Memory of one forward pass besides the weights.
 
     Source: ComfyUI comfy/model_base.py, ``BaseModel.memory_required`` with flash-capable attention.
     """
-    return int(size.area(stride=family.vae_stride) * dtype_bytes * 0.01 * family.memory_factor * 2**20)
+    return int(size.area(stride=family.vae_stride) * _WIDE_BYTES * 0.01 * family.memory_factor * 2**20)
 
 
-def vae_decode_bytes(size: ClipSize, family: ModelFamily = WAN_14B, *, dtype_bytes: int = 2) -> int:
+def vae_decode_bytes(size: ClipSize, family: ModelFamily = WAN_14B) -> int:
     """Peak of decoding the clip without tiles: decoding is causal, so only the picture's size counts.
 
     Source: ComfyUI comfy/sd.py, ``VAE.__init__``, the ``memory_used_decode`` of WAN's VAEs.
     """
     area = (size.height // family.vae_stride) * (size.width // family.vae_stride)
     if family.vae_stride == 16:
-        return 8000 * area * 256 * dtype_bytes
-    return (7000 if size.latent_frames > 4 else 2200) * area * 64 * dtype_bytes
+        return 8000 * area * 256 * _WIDE_BYTES
+    return (7000 if size.latent_frames > 4 else 2200) * area * 64 * _WIDE_BYTES
 
 
-def vae_encode_bytes(size: ClipSize, family: ModelFamily = WAN_14B, *, dtype_bytes: int = 2) -> int:
+def vae_encode_bytes(size: ClipSize, family: ModelFamily = WAN_14B) -> int:
     """Peak of encoding a start image or a clip of this size, without tiles.
 
     Source: ComfyUI comfy/sd.py, ``VAE.__init__``, the ``memory_used_encode`` of WAN's VAEs.
     """
     area = size.height * size.width
     if family.vae_stride == 16:
-        return 3300 * area * dtype_bytes
-    return (6000 if size.latent_frames > 4 else 1500) * area * dtype_bytes
+        return 3300 * area * _WIDE_BYTES
+    return (6000 if size.latent_frames > 4 else 1500) * area * _WIDE_BYTES
 
 
 def activation_factor(names: Iterable[str]) -> float:

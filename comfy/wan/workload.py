@@ -175,14 +175,12 @@ def graph_need(graph: Mapping[str, Any], real_sizes: Mapping[str, int] | None = 
     return max((stage.memory for stage in work.stages), key=lambda need: (need.stream_bytes, need.full_bytes))
 
 
-def smallest_vram_class_gib(
-    graph: Mapping[str, Any], real_sizes: Mapping[str, int] | None = None
-) -> int | None:
+def smallest_vram_class_gib(graph: Mapping[str, Any]) -> int | None:
     """The smallest VRAM class that can run a graph; None when it names no WAN model that is known.
 
     What is only guessed at keeps no job from a small card: there it would wait for ever.
     """
-    work = read_workload(graph, real_sizes)
+    work = read_workload(graph)
     if work is None or any(is_guess(stage.weights.name) for stage in work.stages):
         return None
     return max(stage.memory.smallest_class_gib for stage in work.stages)

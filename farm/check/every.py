@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,7 +18,6 @@ log = logging.getLogger(__name__)
 
 def check_everything(
     folder: Path | None = None,
-    environ: Mapping[str, str] = os.environ,
     *,
     comfyui_url: str | None = None,
 ) -> list[Finding]:
@@ -27,12 +25,11 @@ def check_everything(
 
     Args:
         folder: of the local stack that counts; default: the one that is found from here.
-        environ: the variables to look at.
         comfyui_url: a ComfyUI to look at instead of the one that the settings name.
     """
     checks: list[Callable[[], list[Finding]]] = [
         check_python,
-        lambda: check_variables(environ),
+        check_variables,
         lambda: check_redis(folder),
         lambda: check_s3(folder),
         lambda: check_comfyui(folder) if comfyui_url is None else check_server(comfyui_url),

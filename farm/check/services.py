@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,10 @@ from farm.settings.s3 import S3Settings
 STACK_REMEDY = "start a local stack with `farm up`, or set {}"
 
 
-def check_variables(environ: Mapping[str, str]) -> list[Finding]:
+def check_variables() -> list[Finding]:
     """Variables that nobody reads, and values that nobody can."""
     found = []
-    for name in misspelt_variables(environ):
+    for name in misspelt_variables():
         near = get_close_matches(name, known_variables(), n=1)
         remedy = f"did you mean {near[0]}?" if near else "see docs/configuration.md for those that exist"
         found.append(bad("settings", f"{name} is set, but nothing reads a variable of that name", remedy))

@@ -30,14 +30,14 @@ ALSO_REDIS: Final = ("FARM_NAMESPACE",)
 ALSO_S3: Final = ("FARM_S3_PREFIX", "FARM_S3_PUBLIC_ENDPOINT_URL")
 
 
-def stack_folder(here: Path = Path()) -> Path:
-    """The folder of the stack that counts for whoever stands in `here`, as git looks for its own.
+def stack_folder() -> Path:
+    """The folder of the stack that counts for whoever stands here, as git looks for its own.
 
-    The nearest `.farm` upwards in which a stack has ever run; else the one that `here` itself would get.
+    The nearest `.farm` upwards in which a stack has ever run; else the one that this folder would get.
     """
-    start = here.absolute()
-    found = (each / STATE_FOLDER for each in (start, *start.parents))
-    return next(filter(_is_our_stack, found), here / STATE_FOLDER)
+    here = Path().absolute()
+    found = (each / STATE_FOLDER for each in (here, *here.parents))
+    return next(filter(_is_our_stack, found), Path(STATE_FOLDER))
 
 
 def _is_our_stack(folder: Path) -> bool:

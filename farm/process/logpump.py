@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 LONGEST_LINE_BYTES: Final = 64 * 1024
 RETRY_S: Final = 5.0  # between two tries to write a log file again
 QUIET_S: Final = 0.1  # after so long a progress bar's state is passed on without its end
+_KEPT: Final = 5000  # lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +93,11 @@ class LogPump:
         name: str,
         on_line: Callable[[LogLine], None] | None = None,
         file: LogFile | None = None,
-        keep: int = 5000,
     ) -> None:
         self._pipe = pipe
         self._on_line = on_line
         self._file = file
-        self._kept: deque[LogLine] = deque(maxlen=keep)
+        self._kept: deque[LogLine] = deque(maxlen=_KEPT)
         self._lock = threading.Lock()
         self._name = name
         self._thread = threading.Thread(target=self._pump, name=f"log of {name}", daemon=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
 from farm.settings.worker import WorkerSettings
 from worker.comfyui.launch import ComfyKind, Target, extra_arguments
@@ -21,7 +20,6 @@ def plan_here(
     accepted: AcceptedFlags,
     card: GpuCard | None,
     *,
-    environ: Mapping[str, str] = os.environ,
     host_ram_bytes: int | None = None,
     assume_models: bool = False,
 ) -> LoadPlan:
@@ -47,6 +45,6 @@ def plan_here(
         models=meant.sizes,
         single_family=meant.single_family,
         extra_args=extra_arguments(settings, target, accepted),
-        preload=None if emulated else find_tcmalloc(environ),
+        preload=None if emulated else find_tcmalloc(os.environ),
     )
     return plan.with_reasons(*meant.reasons)

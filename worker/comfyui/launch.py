@@ -122,7 +122,7 @@ def _interpreter(settings: WorkerSettings, folder: Path) -> Path:
     return next((python for python in own if os.access(python, os.X_OK)), Path(sys.executable))
 
 
-def probe_flags(target: Target, *, environ: Mapping[str, str] = os.environ) -> AcceptedFlags:
+def probe_flags(target: Target) -> AcceptedFlags:
     """Ask the program which flags it takes; it answers before it imports torch.
 
     Raises:
@@ -132,7 +132,7 @@ def probe_flags(target: Target, *, environ: Mapping[str, str] = os.environ) -> A
         return AcceptedFlags(names=frozenset())
     setting = "COMFYUI_PYTHON" if target.kind is ComfyKind.INSTALLED else target.setting
     try:
-        answer = _help_of(target, environ)
+        answer = _help_of(target)
     except (OSError, subprocess.TimeoutExpired) as exc:
         if target.user is not None and isinstance(exc, PermissionError):
             raise ComfyUnusable(
@@ -152,12 +152,12 @@ def probe_flags(target: Target, *, environ: Mapping[str, str] = os.environ) -> A
     return parse_help(answer.stdout.decode("utf-8", "replace"))
 
 
-def _help_of(target: Target, environ: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:
+def _help_of(target: Target) -> subprocess.CompletedProcess[bytes]:
     """Its help, asked for again when it fails: it may have been killed, and only what repeats is a fault."""
     for _ in range(HELP_TRIES):
         answer = subprocess.run(
             [*target.command, "--help"],
-            env=child_environment(target, {}, environ),
+            env=child_environment(target, {}),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=HELP_TIMEOUT_S,

@@ -108,7 +108,6 @@ class ComfyProcess:
         cwd: Path,
         log_file: Path,
         user: UnixUser | None,
-        on_line: Callable[[LogLine], None] | None,
         on_death: Callable[[], None],
     ) -> ComfyProcess:
         """Start it; `on_death` is called in a thread the moment that it ends.
@@ -122,8 +121,6 @@ class ComfyProcess:
         def take(line: LogLine) -> None:
             if not line.bar:
                 reader.take(line)
-            if on_line is not None:
-                on_line(line)
 
         def on_exit(_code: int) -> None:
             died.set()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, Self
 
 from comfy.canary.flight import run_canary
@@ -64,7 +63,6 @@ class ComfySupervisor:
         name: str = "worker",
         rhythm: Rhythm | None = None,
         on_state: Callable[[ComfyState, WorkerError | None], None] | None = None,
-        on_line: Callable[[LogLine], None] | None = None,
     ) -> None:
         """Prepare; `start` does the rest.
 
@@ -73,7 +71,6 @@ class ComfySupervisor:
             name: of this worker; whoever finds its folder or card taken reads it.
             rhythm: default: what the settings say.
             on_state: called in a thread at each change of state, with the error that led to it.
-            on_line: called in a thread for each line that ComfyUI prints.
         """
         self.plan = plan
         self.gpu = gpu
@@ -81,7 +78,6 @@ class ComfySupervisor:
         self._settings = settings
         self._accepted = accepted
         self._name = name
-        self._on_line = on_line
         silence_s = settings.comfyui_outage_s if self.is_attached else settings.freeze_timeout_s
         rhythm = rhythm or Rhythm(start_timeout_s=settings.start_timeout_s, freeze_timeout_s=silence_s)
         self._wait_s = rhythm.start_timeout_s
@@ -95,10 +91,8 @@ class ComfySupervisor:
         cls,
         settings: WorkerSettings,
         *,
-        environ: Mapping[str, str] = os.environ,
         name: str = "worker",
         on_state: Callable[[ComfyState, WorkerError | None], None] | None = None,
-        on_line: Callable[[LogLine], None] | None = None,
     ) -> Self:
         """Read card and host, ask ComfyUI for its flags, and plan accordingly; starts nothing yet.
 
@@ -108,19 +102,10 @@ class ComfySupervisor:
         """
         target = find_target(settings)
         # What is only attached may run on another machine, with a card of its own.
-        card = find_card(environ) if target.kind is not ComfyKind.ATTACHED else None
-        accepted = probe_flags(target, environ=environ)
-        plan = plan_here(settings, target, accepted, card, environ=environ)
-        return cls(
-            settings,
-            plan,
-            card,
-            target=target,
-            accepted=accepted,
-            name=name,
-            on_state=on_state,
-            on_line=on_line,
-        )
+        card = find_card() if target.kind is not ComfyKind.ATTACHED else None
+        accepted = probe_flags(target)
+        plan = plan_here(settings, target, accepted, card)
+        return cls(settings, plan, card, target=target, accepted=accepted, name=name, on_state=on_state)
 
     def take(self) -> None:
         """Take the worker's folder and card, for this process alone.
@@ -376,7 +361,6 @@ class ComfySupervisor:
             cwd=folders.work,
             log_file=folders.logs / "comfyui.log",
             user=self.target.user,
-            on_line=self._on_line,
             on_death=on_death,
         )
         if process.child is not None:

@@ -60,7 +60,6 @@ class Watchdog:
         give_up: Callable[[], None],
         on_change: Callable[[], None] = lambda: None,
         patience_s: float = PATIENCE_S,
-        every_s: float = LOOK_EVERY_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare; `start` runs it.
@@ -79,7 +78,6 @@ class Watchdog:
         self._give_up = give_up
         self._on_change = on_change
         self._patience_s = patience_s
-        self._every_s = every_s
         self._clock = clock
         self._since: float | None = None  # work waits and none is fetched
         self._begun = -1
@@ -100,7 +98,7 @@ class Watchdog:
         """Look no more."""
         self._stopping.set()
         if threading.current_thread() is not self._thread:
-            self._thread.join(timeout=self._every_s)
+            self._thread.join(timeout=LOOK_EVERY_S)
 
     def look(self) -> None:
         """Look once, and do what is due."""
@@ -138,7 +136,7 @@ class Watchdog:
             self._on_change()
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._every_s):
+        while not self._stopping.wait(LOOK_EVERY_S):
             try:
                 self.look()
             except Exception as exc:  # noqa: BLE001 - it must outlive an unreachable Redis, and any surprise

@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Final
@@ -28,19 +27,17 @@ class NvencFinding:
     reason: str  # in words
 
 
-def try_nvenc(card_uuid: str | None, *, environ: Mapping[str, str] = os.environ) -> NvencFinding:
+def try_nvenc(card_uuid: str | None) -> NvencFinding:
     """Encode one frame on a card; never raises, and takes `TIMEOUT_S` at most.
 
     Args:
         card_uuid: None: whichever the driver takes.
     """
-    env = dict(environ)
-    if card_uuid is not None:
-        env["CUDA_VISIBLE_DEVICES"] = card_uuid
+    of_card = {"CUDA_VISIBLE_DEVICES": card_uuid} if card_uuid is not None else {}
     try:
         answer = subprocess.run(
             [sys.executable, "-m", "worker.gpu.nvenc"],
-            env=env,
+            env={**os.environ, **of_card},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=TIMEOUT_S,

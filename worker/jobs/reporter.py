@@ -17,6 +17,7 @@ from farm.store.roles import AttemptStore
 log = logging.getLogger(__name__)
 
 _QUEUE_LIMIT: Final = 500  # events that may wait; beyond it the oldest news is not worth keeping
+_EVERY_S: Final = 0.5  # progress is told so often, and with each event
 
 
 class Reporter:
@@ -34,14 +35,12 @@ class Reporter:
         *,
         token: str = "",
         announce: Callable[[Progress], None] = lambda _progress: None,
-        every_s: float = 0.5,
     ) -> None:
         self._store = store
         self._job_id = job_id
         self._attempt = attempt
         self._token = token
         self._announce = announce
-        self._every_s = every_s
         self._queue: queue.Queue[NewEvent | None] = queue.Queue(_QUEUE_LIMIT)
         self._latest: Progress | None = None
         self._sent: Progress | None = None
@@ -86,7 +85,7 @@ class Reporter:
     def _next_batch(self) -> tuple[list[NewEvent], bool]:
         batch: list[NewEvent] = []
         try:
-            item = self._queue.get(timeout=self._every_s)
+            item = self._queue.get(timeout=_EVERY_S)
             while item is not None:
                 batch.append(item)
                 item = self._queue.get_nowait()

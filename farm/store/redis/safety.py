@@ -87,7 +87,7 @@ def append_fsync(client: redis.Redis) -> str | None:
     return next(values, None)
 
 
-def await_file(ask: Callable[[], Mapping[str, Any]], *, patience_s: float = _PATIENCE_S) -> str | None:
+def await_file(ask: Callable[[], Mapping[str, Any]]) -> str | None:
     """Wait until the server's file, with all that was written before the call, is on the disk.
 
     By what `INFO persistence` tells, which `ask` brings: the write has left the server's buffer, a sync must
@@ -99,7 +99,7 @@ def await_file(ask: Callable[[], Mapping[str, Any]], *, patience_s: float = _PAT
 
     Source: `flushAppendOnlyFile` in Valkey's aof.c; redis/redis pull request 13793.
     """
-    until = time.monotonic() + patience_s
+    until = time.monotonic() + _PATIENCE_S
     written = quiet = 0.0  # since when
     while time.monotonic() < until:
         facts = ask()
@@ -117,4 +117,4 @@ def await_file(ask: Callable[[], Mapping[str, Any]], *, patience_s: float = _PAT
         else:
             quiet = quiet or now
         time.sleep(_LOOK_S)
-    return f"its file was still being written after {patience_s:g} s"
+    return f"its file was still being written after {_PATIENCE_S:g} s"

@@ -227,13 +227,14 @@ class TestTheEmulator:
             from farm.settings.worker import WorkerSettings
             from worker.comfyui.supervisor import ComfySupervisor
             settings = WorkerSettings.read(data_dir=Path({str(tmp_path / "data")!r}))
-            supervisor = ComfySupervisor.for_this_machine(settings, environ={{"CUDA_VISIBLE_DEVICES": ""}})
+            supervisor = ComfySupervisor.for_this_machine(settings)
             supervisor.start()
             print(supervisor.pid, flush=True)
             time.sleep(600)
             """
         )
-        worker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        no_card = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+        worker = subprocess.Popen([sys.executable, "-c", code], env=no_card, stdout=subprocess.PIPE)
         assert worker.stdout is not None
         with worker, worker.stdout as said:
             comfy = int(said.readline())
