@@ -557,11 +557,11 @@ def test_a_job_is_not_tried_on_ever_more_workers(open_shop: Open) -> None:
 
 
 def test_a_failed_job_is_left_to_another_worker_while_there_is_one(open_shop: Open) -> None:
-    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0.5))
+    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0.1))
     job_id = shop.running("w1")
     live(shop, "w2", vram_gib=141)
     shop.store.fail(job_id, 1, an_error(), retry_in_s=0)
-    time.sleep(0.6)  # past the time for which it is kept from w1 whoever lives
+    time.sleep(0.15)  # past the time for which it is kept from w1 whoever lives
 
     assert shop.store.claim(job_id, worker="w1") is Refused.NOT_HERE
     live(shop, "w2", vram_gib=141, not_fetching=(NotFetching.DRAINING,))
@@ -667,12 +667,12 @@ def test_a_bad_job_does_not_wait_for_ever_for_a_worker_that_fetches_nothing(leni
 
 
 def test_a_job_in_doubt_waits_for_a_worker_that_only_starts(open_shop: Open) -> None:
-    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0.5))
+    shop = open_shop(StoreLimits(lease_s=60, avoid_s=0.1))
     live(shop, "w1")
     live(shop, "w2", not_fetching=(NotFetching.STARTING,))
     job_id = shop.submit()
     assert doubtful(shop, job_id, "w1") is JobState.QUEUED
-    time.sleep(0.6)  # past the time for which it is kept from w1 whoever lives
+    time.sleep(0.15)  # past the time for which it is kept from w1 whoever lives
 
     assert shop.store.claim(job_id, worker="w1") is Refused.NOT_HERE
     assert isinstance(shop.store.claim(job_id, worker="w2"), Claim)

@@ -19,9 +19,9 @@ def proxy(valkey_url: str) -> Iterator[FaultProxy]:
         yield proxy
 
 
-def start_behind(farm: WholeFarm, proxy: FaultProxy, *, emulator: str = "") -> WorkerProcess:
+def start_behind(farm: WholeFarm, proxy: FaultProxy) -> WorkerProcess:
     """A worker that reaches Redis by the proxy; the others have another way."""
-    return farm.start_worker("cut", emulator=emulator, FARM_REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0")
+    return farm.start_worker("cut", FARM_REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0")
 
 
 def ended(worker: WorkerProcess, job_id: str) -> bool:

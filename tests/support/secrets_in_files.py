@@ -34,9 +34,9 @@ def graph_text(length: int = 400) -> str:
     return json.dumps(nodes)
 
 
-def has_secret(content: bytes, secret: str = SECRET) -> bool:
+def has_secret(content: bytes) -> bool:
     """Whether it stands in the bytes as text, in UTF-16, or within a zlib stream."""
-    words = [secret.encode(coding) for coding in _CODINGS]
+    words = [SECRET.encode(coding) for coding in _CODINGS]
     return any(word in text for text in (content, *_inflated(content)) for word in words)
 
 
@@ -58,14 +58,12 @@ def _picture(path: Path, frames: int = 1, **options: Any) -> Path:
     return path
 
 
-def _exif(text: str, *, turned: int | None = None) -> Image.Exif:
+def _exif(text: str) -> Image.Exif:
     """As ComfyUI writes it into a WEBP: the prompt as "model", the workflow as "make"."""
     exif = Image.Exif()
     exif[0x0110] = f"prompt:{text}"
     exif[0x010F] = f"workflow:{text}"
     exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + text.encode("utf-16-le")
-    if turned is not None:
-        exif[0x0112] = turned
     return exif
 
 

@@ -65,12 +65,12 @@ class Shop:
 
         eventually(swept)
 
-    def notified_by_sweeps(self, count: int = 1, queue: str = QUEUE) -> list[str]:
+    def notified_by_sweeps(self, count: int = 1) -> list[str]:
         """Sweep until so many messages lie in the queue; their jobs, first one first."""
         notified: list[str] = []
 
         def enough() -> bool:
-            notified.extend(self.pop_all(queue))
+            notified.extend(self.pop_all())
             return len(notified) >= count
 
         self.sweep_until(enough)

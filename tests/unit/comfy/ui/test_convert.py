@@ -195,12 +195,12 @@ def test_a_bypassed_source_leaves_its_reader_without_the_input() -> None:
     assert "images" not in converted(sheet.saved())["9"]["inputs"]
 
 
-def a_subgraph(*, inner_prefix: str = "inner") -> dict[str, Any]:
+def a_subgraph() -> dict[str, Any]:
     inner = Sheet()
     inner.node(
         11, "ImageScaleBy", "lanczos", 2.0, inputs=("image:IMAGE", "scale_by:FLOAT:w"), outputs=("IMAGE",)
     )
-    inner.node(12, "SaveImage", inner_prefix, inputs=("images:IMAGE", "filename_prefix:STRING:w"))
+    inner.node(12, "SaveImage", "inner", inputs=("images:IMAGE", "filename_prefix:STRING:w"))
     inner.link(-10, 0, 11, 0)
     inner.link(-10, 1, 11, 1)
     inner.link(-10, 2, 12, 1)

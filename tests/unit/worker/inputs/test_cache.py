@@ -56,8 +56,8 @@ def a_cache(tmp_path: Path, storage: FolderStorage, *, fetcher: Any = None, **se
     )
 
 
-def a_picture_source(storage: FolderStorage, tmp_path: Path, number: int = 0) -> str:
-    picture = make_picture(tmp_path / f"p{number}.png", size=(16 + number, 16))
+def a_picture_source(storage: FolderStorage, tmp_path: Path) -> str:
+    picture = make_picture(tmp_path / "p0.png", size=(16, 16))
     return storage.upload_input(picture)
 
 

@@ -25,16 +25,14 @@ from worker.jobs.faults import MachineTrouble, sort_fault
 NATIVE = "return torch.nn.functional.linear(input, weight, bias)"
 
 
-def a_failed_run(
-    exception_type: str, message: str, *, kind: type[RunFailed] = RunFailed, line: str = NATIVE
-) -> RunFailed:
+def a_failed_run(exception_type: str, message: str, *, kind: type[RunFailed] = RunFailed) -> RunFailed:
     return kind(
         prompt_id="p",
         exception_type=exception_type,
         exception_message=message,
         node_id="57",
         node_type="KSampler",
-        traceback=(f'  File "nodes.py", line 7, in run\n    {line}\n',),
+        traceback=(f'  File "nodes.py", line 7, in run\n    {NATIVE}\n',),
     )
 
 

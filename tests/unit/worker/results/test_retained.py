@@ -28,11 +28,12 @@ LIMIT = 1000
 NOW_S = time.time()  # by the store's clock
 
 
-def a_render(folder: Path, content: bytes = b"a clip", name: str = "clip.mp4") -> Rendered:
+def a_render(folder: Path, content: bytes = b"a clip") -> Rendered:
     folder.mkdir(exist_ok=True)
-    (folder / name).write_bytes(content)
+    clip = folder / "clip.mp4"
+    clip.write_bytes(content)
     return Rendered(
-        outputs=(LocalOutput(path=folder / name, node_id="61", filename=name),),
+        outputs=(LocalOutput(path=clip, node_id="61", filename=clip.name),),
         graph={"1": {"class_type": "SaveVideo", "inputs": {"x": float("inf")}}},
         changes=(),
         fitted=Optimized(graph={}, outcomes=()),
