@@ -98,7 +98,7 @@ def _partial(found: re.Match[str]) -> LogFact:
 def _dynamic(found: re.Match[str]) -> LogFact:
     return ModelLoadedFact(
         state=LoadState.DYNAMIC,
-        model_class=found["model"].replace("\\", ""),
+        model_class=found["model"],
         patches=_count(found["patches"]),
         staged_mib=_mib(found["staged"]),
     )
@@ -353,10 +353,9 @@ OF_A_PROMPT: Final = (
         "VAE load device: cuda:0, offload device: cpu, dtype: torch.bfloat16",
     ),
     form(
-        "requested", "a model that is not on the card is brought there", "Requested to load ",
-        r"((?:\w|\\_)+)",  # Markdown's editors escape what looks like their marks
-        lambda m: ModelRequestedFact(model_class=m[1].replace("\\", "")),
-        "Requested to load WAN21", "Requested to load FluxClipModel\\_",
+        "requested", "a model that is not on the card is brought there", "Requested to load ", r"(\w+)",
+        lambda m: ModelRequestedFact(model_class=m[1]),
+        "Requested to load WAN21",
     ),
     form(
         "complete", "a model lies on the card whole", "loaded completely;",
@@ -397,7 +396,7 @@ OF_A_PROMPT: Final = (
     ),
     form(
         "dynamic", "a model lies in host memory; what of it is on the card is not told", "Model ",
-        r"(?P<model>(?:\w|\\_)+) prepared for dynamic VRAM loading\."
+        r"(?P<model>\w+) prepared for dynamic VRAM loading\."
         rf"(?: (?P<staged>{COUNT})MB Staged\.)?(?: (?P<patches>{COUNT}) patches attached)?",
         _dynamic,
         "Model WAN21 prepared for dynamic VRAM loading. 13629MB Staged. 400 patches attached.",

@@ -139,6 +139,8 @@ class LogStream:
             line = from_json(line)
         if b"\r" in line:
             line = _last_states(line.rstrip(b"\r"))
+        if b"\\" in line:
+            line = _ESCAPED.sub(rb"\1", line)
         shape = line.translate(ALIKE)
         sights = self._shapes.get(shape)
         if sights is not None:
@@ -264,7 +266,9 @@ def _kind_of(text: str) -> type[LogFact] | None:
     return type(fact) if fact is not None else None
 
 
-_BAR_MARK: Final = re.compile(rb"%(?:\||\s{1,4}\d{1,9}/\d)")
+# What an editor of Markdown puts before its own marks.
+_ESCAPED: Final = re.compile(rb"\\([_|*\[\]<>])")
+_BAR_MARK: Final = re.compile(rb"%\\?(?:\||\s{1,4}\d{1,9}/\d)")
 _ENDS_OF_BARS: Final = (b"it/s]", b"s/it]")
 _FIRST_STATES: Final = (b"| 0/", b"| 1/")
 

@@ -893,6 +893,8 @@ _AT_WORK = f"got prompt\nRequested to load WAN21\n{_BAR}\n"
         "Process finished with exit code -1073741819 (0xC0000005)",
         "D:\\ComfyUI>pause\nPress any key to continue . . .",
         "请按任意键继续. . .",
+        "PS D:\\AI\\ComfyUI> ",
+        "(venv) C:\\Users\\a b\\ComfyUI>",
         "Drücken Sie eine beliebige Taste . . .",
         "UserWarning: There appear to be 1 leaked semaphore objects to clean up at shutdown",
     ],
@@ -919,6 +921,8 @@ def test_a_server_that_dies_under_a_prompt_is_told(end: str, before: str) -> Non
         (f"{_AT_WORK}Windows fatal exception: access violation\n{_BAR}\n", Status.UNFINISHED),
         (f"{_AT_WORK}ffmpeg exited with code 1\n", Status.UNFINISHED),
         (f"{_AT_WORK}comfyui exited with code 0\n", Status.UNFINISHED),
+        (f"{_AT_WORK}C:\\ComfyUI>python main.py\n", Status.UNFINISHED),
+        (f"{_AT_WORK}Stopped server\nPS D:\\ComfyUI>\n", Status.UNFINISHED),
         (f"{_AT_WORK}Aborted by a kind soul\n", Status.UNFINISHED),
         # No prompt was running.
         (f"{_AT_WORK}Prompt executed in 9.00 seconds\nPress any key to continue . . .\n", Status.DONE),

@@ -291,6 +291,15 @@ def test_a_bar_is_read_without_its_blocks_or_its_end(line: str, steps: int, pace
     assert bar.seconds_per_step == pytest.approx(pace)
 
 
+def test_what_an_editor_of_markdown_escapes_is_read() -> None:
+    log = "Requested to load FluxClipModel_\n[INFO] got prompt\n100%|████| 4/4 [04:31<00:00, 67.90s/it]\n"
+
+    escaped = re.sub(r"([_|\[\]<])", r"\\\1", log)
+
+    assert facts(escaped) == facts(log)
+    assert len(facts(log)) == 3
+
+
 @pytest.mark.parametrize("line", ["100% sure of it", "50% 3/4 done", "GPU 45% 3/9 [busy]"])
 def test_not_all_that_has_a_percent_sign_is_a_bar(line: str) -> None:
     assert facts(line + "\n") == []
