@@ -25,7 +25,7 @@ from comfy.doctor.report import (
     Severity,
     Status,
 )
-from comfy.doctor.rule import Case
+from comfy.doctor.rule import Case, seconds_in
 from comfy.doctor.timeline import doubts_of, models_of, phases_of, samplers_of, wait_s
 from comfy.doctor.times import SAMPLINGS, JobTimes
 from comfy.doctor.times import phases_of as phases_by_times
@@ -47,6 +47,8 @@ from comfy.words import seconds_words
 _WORST_FIRST: Final = list(Severity)
 _MUCH_UNEXPLAINED: Final = 0.2  # of the wall time
 _LEAST_UNEXPLAINED_S: Final = 5.0
+_LONG_FINISHING_S: Final = 60.0
+_EACH_NODE: Final = "the job through the farm, which times each node"
 _LONGEST_ERROR: Final = 300  # characters
 _MOST_DOUBTS: Final = 3  # prompts
 
@@ -268,12 +270,33 @@ def _of_time(case: Case) -> Iterator[Question]:
         for prompt in case.prompts
         if prompt.number not in doubted and (rest := _much_unexplained(prompt))
     }
-    if dark:
+    stamped = {run.number for run in case.runs if run.done is not None and run.done.at_s is not None}
+    bare = {number: rest for number, rest in dark.items() if number not in stamped}
+    if bare:
         yield Question(
-            what=f"{numbers_words(list(dark))}: {seconds_words(sum(dark.values()))} are unexplained: "
+            what=f"{numbers_words(list(bare))}: {seconds_words(sum(bare.values()))} are unexplained: "
             "loading, text, VAE, interpolation and encoding are not told apart",
             decides="the same log with stamps: `docker logs -t`, `kubectl logs --timestamps`, or a "
             "second `--verbose DETAIL FILE` of ComfyUI since 0.30; or the job through the farm",
+        )
+    untold = {number: rest for number, rest in dark.items() if number in stamped}
+    if untold:
+        yield Question(
+            what=f"{numbers_words(list(untold))}: {seconds_words(sum(untold.values()))} are unexplained: no "
+            "line says what ran, such as nodes before the first model",
+            decides=_EACH_NODE,
+        )
+    behind = {
+        prompt.number: rest
+        for prompt in case.prompts
+        if (rest := seconds_in(prompt, Phase.FINISHING) or 0.0) > _LONG_FINISHING_S
+        and rest > _MUCH_UNEXPLAINED * (prompt.wall_s or rest)
+    }
+    if behind:
+        yield Question(
+            what=f"{numbers_words(list(behind))}: {seconds_words(sum(behind.values()))} behind the last "
+            "step: VAE, upscaling, interpolation and encoding are not told apart",
+            decides=_EACH_NODE,
         )
 
 

@@ -85,7 +85,7 @@ def _sage(case: Case) -> Folklore | None:
 def _twice(case: Case) -> Folklore | None:
     for run in case.runs:
         lines = [e for e, fact in run.of(ModelRequestedFact) if fact.model_class == "WAN21"]
-        if len(lines) == 2:
+        if len(lines) == 2 and run.may_have_experts:
             return Folklore(
                 id="requested-twice",
                 claim="`Requested to load WAN21` twice in a prompt means that the model was evicted",

@@ -27,6 +27,7 @@ COLOURS: Final = {
     Phase.DISCARDED: "#882255",
     Phase.STARTING: "#707070",
     Phase.LOADING: "#e69f00",
+    Phase.EVICTING: "#b35900",
     Phase.TEXT: "#f0e442",
     Phase.IMAGE: "#d9c400",
     Phase.SAMPLING: "#0072b2",

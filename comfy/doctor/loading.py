@@ -18,6 +18,7 @@ from comfy.log.facts import (
     CacheFact,
     DeviceFact,
     DynamicVramFact,
+    EvictedFact,
     GgufFact,
     HostMemoryFact,
     LeakFact,
@@ -210,8 +211,9 @@ def _reloaded(case: Case) -> Iterator[Found]:
 
 
 def _reads(run: Run) -> list[tuple[str, str | None, float | None]]:
+    """The diffusion models that were read: their weights, and the size of the whole file."""
     weights = [(fact.dtype, fact.cast_to) for _, fact in run.of(WeightsFact)]
-    loads = [fact.brought_mib for _, fact in run.of(ModelLoadedFact) if fact.is_diffusion]
+    loads = [fact.whole_mib or fact.brought_mib for _, fact in run.of(ModelLoadedFact) if fact.is_diffusion]
     big = [each for each in loads if each is not None and each * 2**20 > _LEAST_READ_BYTES]
     return [(*one, size) for one, size in zip(weights, big, strict=False)]
 
@@ -252,7 +254,37 @@ def _cold(case: Case) -> Iterator[Found]:
                 evidence=lines or (Evidence(text=f"loading {seconds:.1f} s"),),
                 cost=measured(seconds, f"loading {seconds:.1f} s"),
                 prompt=run.number,
+                # Between the lines of a log other nodes may have run as well.
+                confidence=Confidence.LIKELY if case.times is None else Confidence.PROVEN,
             )
+
+
+def _evicted(case: Case) -> Iterator[Found]:
+    """Within one prompt; from prompt to prompt it is `_reloaded`."""
+    for run, prompt in case.logged():
+        room = [entry for entry, fact in run.of(UnloadedFact) if fact.models] + [
+            entry for entry, _ in run.of(EvictedFact)
+        ]
+        asked = [entry for entry, fact in run.of(ModelRequestedFact) if fact.is_diffusion]
+        again = asked[run.read :] if run.read else []
+        seconds = seconds_in(prompt, Phase.EVICTING)
+        is_long = (seconds or 0.0) > max(_LONG_LOAD_S, _LONG_LOAD_PART * (prompt.wall_s or 0.0))
+        if not again and not is_long:
+            continue
+        came = (
+            f"{_models(run.read)} read, and diffusion models were asked for {len(asked)} times in one prompt"
+        )
+        yield Found(
+            message="models make room for each other" + (f": {came}" if again else ""),
+            evidence=evidence([*again, *room]),
+            cost=measured(seconds, f"evicting {seconds:.1f} s") if seconds is not None else None,
+            prompt=run.number,
+            confidence=Confidence.PROVEN if room else Confidence.LIKELY,
+        )
+
+
+def _models(count: int | None) -> str:
+    return "one was" if count == 1 else f"{count} were"
 
 
 def _is_cold(case: Case, run: Run) -> bool:
@@ -265,15 +297,16 @@ def _is_cold(case: Case, run: Run) -> bool:
 def _disk(case: Case) -> Iterator[Found]:
     for run, prompt in case.logged():
         seconds = seconds_in(prompt, Phase.LOADING)
-        mib = sum(size or 0.0 for _, _, size in _reads(run))
-        if seconds is None or mib * 2**20 < _LEAST_READ_BYTES or seconds < _LONG_LOAD_S:
+        mib = _read_mib(run)
+        if seconds is None or mib is None or mib * 2**20 < _LEAST_READ_BYTES or seconds < _LONG_LOAD_S:
             continue
         rate = mib * 2**20 / seconds
         if rate < _SLOW_DISK:
             usual = mib * 2**20 / _USUAL_DISK
             formula = f"{seconds:.1f} s − {mib / 1024:.1f} GiB / 1.2 GB/s"
             yield Found(
-                message=f"models are read at {rate / 1e6:.0f} MB/s: a spinning disk or a network volume",
+                message=f"models are read at {rate / 1e6:.0f} MB/s: a spinning disk or a network volume, "
+                "unless other nodes ran before them",
                 evidence=evidence([entry for entry, _ in run.of(WeightsFact)]),
                 cost=estimated(
                     seconds - usual, seconds - 2 * usual, seconds - usual / 2, formula, _LOAD_SOURCE
@@ -281,6 +314,20 @@ def _disk(case: Case) -> Iterator[Found]:
                 prompt=run.number,
                 confidence=Confidence.LIKELY,
             )
+
+
+def _read_mib(run: Run) -> float | None:
+    """What was read of all files at most; None: not told."""
+    diffusion = [fact for _, fact in run.of(ModelLoadedFact) if fact.is_diffusion]
+    if any(fact.whole_mib is None for fact in diffusion) or not run.count(WeightsFact):
+        return None
+    # Each of the others once; a text encoder and a VAE are small beside it, or were read in this time, too.
+    others = {
+        fact.model_class: fact.whole_mib or 0.0
+        for _, fact in run.of(ModelLoadedFact)
+        if not fact.is_diffusion
+    }
+    return sum(size or 0.0 for _, _, size in _reads(run)) + sum(others.values())
 
 
 def _host(case: Case) -> Iterator[Found]:
@@ -611,6 +658,16 @@ RULES: Final = (
         check=_encoder_on_cpu,
         cost="the text phase, by stamps or by the websocket",
         source="https://github.com/Comfy-Org/ComfyUI (nodes.py, CLIPLoader)",
+    ),
+    Rule(
+        id="model-evicted",
+        severity=Severity.WARNING,
+        title="models push each other off the card within a prompt",
+        remedy="files of fewer bits, or a card that holds both; what needs another model behind all "
+        "samplers; no nodes that empty the card between them",
+        check=_evicted,
+        cost="from a request until what was in the way is gone, and until a model is back; by stamps",
+        source="https://github.com/Comfy-Org/ComfyUI (comfy/model_management.py, load_models_gpu)",
     ),
     Rule(
         id="model-held",

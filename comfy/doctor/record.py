@@ -122,6 +122,7 @@ class Run(Lines):
     began: LogEntry | None = None
     ended: list[LogEntry] = field(default_factory=list)  # the lines that tell of the server's end
     first_of_server: bool = False
+    read_before: int | None = None  # diffusion models that its server had read; None: its start is not told
     server: Lines = field(default_factory=Lines)  # what the server said of itself when it ran
 
     @property
@@ -129,6 +130,16 @@ class Run(Lines):
         """What ComfyUI says that it took."""
         fact = self.done.fact if self.done is not None else None
         return fact.seconds if isinstance(fact, PromptDoneFact) else None
+
+    @property
+    def read(self) -> int | None:
+        """Diffusion models that its server has read until its end; None: its start is not told."""
+        return None if self.read_before is None else self.read_before + self.count(WeightsFact)
+
+    @property
+    def may_have_experts(self) -> bool:
+        """Whether two diffusion models may be at work in it, as far as it is told how many were read."""
+        return self.read > 1 if self.read else self.count(WeightsFact) != 1
 
 
 @dataclass(slots=True)
@@ -162,6 +173,7 @@ class _Reader:
         self._waiting: deque[LogEntry] = deque(maxlen=10_000)
         self._run: Run | None = None
         self._runs_of_server = 0
+        self._read = 0  # diffusion models, by this server
         self._told_before = Lines()  # of the same start, before its first line was told once more
         self._report: list[tuple[LogEntry, ReportFact]] = []
         self._complaints: list[LogEntry] = []
@@ -266,7 +278,7 @@ class _Reader:
         # Whoever imports ComfyUI in a second process has a start told twice, the second time in part.
         is_the_same = not self._runs_of_server and not self.record.server.count(ReadyFact)
         self._told_before = self.record.server if is_the_same else Lines()
-        self._runs_of_server = 0
+        self._runs_of_server = self._read = 0
         self.record.server = Lines()
         self.record.starts += 1
         self.record.server.add(entry)
@@ -283,6 +295,7 @@ class _Reader:
             queued=queued,
             began=entry,
             first_of_server=self._runs_of_server == 1 and self.record.starts > 0,
+            read_before=self._read if self.record.starts else None,
             server=self.record.server,
         )
         for each in own:
@@ -315,6 +328,7 @@ class _Reader:
     def _close(self, status: Status) -> None:
         if self._run is not None:
             self._run.status = status
+            self._read += self._run.count(WeightsFact)
             self.record.runs.append(self._run)
         self._run = None
 

@@ -36,6 +36,7 @@ class Phase(StrEnum):
     DISCARDED = "discarded"  # renders that came to nothing, and what lay between them
     STARTING = "starting"  # of ComfyUI
     LOADING = "loading"  # models from disk, and onto the card
+    EVICTING = "evicting"  # models off the card to make room, and back onto it
     TEXT = "text"
     IMAGE = "image"  # start images
     SAMPLING = "sampling"  # of one model

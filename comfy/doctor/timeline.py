@@ -6,8 +6,9 @@ both: the time between two lines belongs to what the earlier one has begun, or t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import pairwise
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise, zip_longest
 from typing import Final
 
 from comfy.doctor.record import Run
@@ -17,6 +18,7 @@ from comfy.log.entry import LogEntry
 from comfy.log.facts import (
     BarFact,
     DownloadFact,
+    EvictedFact,
     GgufFact,
     InterpolatedFact,
     LogFact,
@@ -26,6 +28,7 @@ from comfy.log.facts import (
     OutOfMemoryFact,
     SamplingFact,
     TextEncoderFact,
+    UnloadedFact,
     VaeFact,
     VaeRetryFact,
     WeightsFact,
@@ -35,6 +38,17 @@ from comfy.words import seconds_words
 
 _ENDS_LOADING: Final = (WeightsFact, TextEncoderFact, VaeFact, GgufFact, ModelLoadedFact, DownloadFact)
 _WORKS: Final = {Work.TEXT: ("TE", "CLIP"), Work.VAE: ("VAE", "Autoencod")}
+_SAMPLINGS: Final = (Phase.SAMPLING, Phase.SAMPLING_HIGH, Phase.SAMPLING_LOW)
+# Bars that say what they count, as WanVideoWrapper, transformers and diffusers draw them.
+_LABELS: Final = {
+    Phase.LOADING: re.compile(
+        r"(?i)(?:loading|initializing|merging) .*(?:parameters|weights|checkpoint|pipeline|block swap)"
+    ),
+    Phase.TEXT: re.compile(r"T5Encoder$"),
+    Phase.IMAGE: re.compile(r"(?:Wan)?VAE encoding"),
+    Phase.SAMPLING: re.compile(r"Sampling audio indices |Frames \d+-\d+$"),
+    Phase.VAE: re.compile(r"(?:Wan)?VAE decoding"),
+}
 _CLOCK_S: Final = 1.5  # what a clock of whole seconds may be off
 _STAMPS_OFF_S: Final = 3.0
 _STAMPS_OFF_PART: Final = 0.05  # of the prompt's own time
@@ -139,17 +153,17 @@ def doubts_of(run: Run) -> tuple[str, ...]:
 def _read(run: Run) -> tuple[tuple[PhaseTime, ...], tuple[str, ...]]:
     """What ComfyUI says that a prompt took is its own clock's, which nobody sets: it counts first."""
     wall_s = run.seconds
-    samplers = list(_samplers(run))
-    found = _sampling_phases([sampler for _, sampler in samplers])
+    bars = _bars(run)
+    found = _of_bars(bars)
     if wall_s is None:
         return tuple(found), ()
     doubts = []
     barred_s = sum(phase.seconds for phase in found)
     if barred_s > wall_s + _off_s(wall_s):
         doubts.append(f"bars of {seconds_words(barred_s)} in a prompt of {seconds_words(wall_s)}")
-        found, samplers = [], []
+        found, bars = [], {}
     if _is_stamped(run):
-        by_stamps = _stamp_phases(run, {entry.number: each for entry, each in samplers})
+        by_stamps = _stamp_phases(run, bars)
         doubt = _doubt_of_stamps(run, wall_s)
         if not doubt and sum(each.seconds for each in (*found, *by_stamps)) > wall_s + _off_s(wall_s):
             doubt = "stamps that leave the bars no time"
@@ -158,6 +172,53 @@ def _read(run: Run) -> tuple[tuple[PhaseTime, ...], tuple[str, ...]]:
         else:
             found = sorted([*found, *by_stamps], key=lambda each: list(Phase).index(each.phase))
     return filled(found, wall_s), tuple(doubts)
+
+
+def _bars(run: Run) -> dict[int, PhaseTime]:
+    """What the bars tell, by the number of the line in which each was drawn last."""
+    samplers = list(_samplers(run))
+    two = (Phase.SAMPLING_HIGH, Phase.SAMPLING_LOW)
+    names = two if _are_experts(run, samplers) else (Phase.SAMPLING,) * len(samplers)
+    found = {
+        entry.number: PhaseTime(phase=name, seconds=each.seconds, source="bars", detail=_detail(each))
+        for name, (entry, each) in zip(names, samplers, strict=True)
+        if each.seconds > 0
+    }
+    return found | dict(_labelled(run))
+
+
+def _are_experts(run: Run, samplers: list[tuple[LogEntry, Sampler]]) -> bool:
+    """Whether two samplers are those of WAN 2.2's two experts, as far as what was loaded tells."""
+    models = {sampler.model_class for _, sampler in samplers} - {""}
+    if len(samplers) != 2 or len(models) > 1 or not all(each.startswith("WAN21") for each in models):
+        return False
+    if run.read or not run.may_have_experts:
+        return run.may_have_experts
+    first = samplers[0][0].number
+    loads = [entry.number for entry, fact in run.of(ModelLoadedFact) if fact.is_diffusion]
+    loads += [entry.number for entry, fact in run.of(ModelRequestedFact) if fact.is_diffusion]
+    return min(loads, default=first) < first < max(loads, default=first)
+
+
+def _labelled(run: Run) -> Iterator[tuple[int, PhaseTime]]:
+    """The other bars of which it is known what they count."""
+    bars = [(entry.number, fact) for entry, fact in run.of(BarFact) if fact.label]
+    for (number, bar), (_, then) in zip_longest(bars, bars[1:], fillvalue=(0, None)):
+        if bar is None or (then is not None and then.label == bar.label and then.done > bar.done):
+            continue
+        phase = next((phase for phase, words in _LABELS.items() if words.match(bar.label)), None)
+        if phase is not None and bar.elapsed_s > 0:
+            yield number, PhaseTime(phase=phase, seconds=bar.elapsed_s, source="bars")
+
+
+def _of_bars(bars: Mapping[int, PhaseTime]) -> list[PhaseTime]:
+    """Of each sampler by itself, of the others those of one phase together."""
+    found = [each for each in bars.values() if each.detail]
+    others = [each for each in bars.values() if not each.detail]
+    for phase in dict.fromkeys(each.phase for each in others):
+        seconds = sum(each.seconds for each in others if each.phase is phase)
+        found.append(PhaseTime(phase=phase, seconds=seconds, source="bars"))
+    return sorted(found, key=lambda each: list(Phase).index(each.phase))
 
 
 def _off_s(wall_s: float) -> float:
@@ -223,17 +284,6 @@ def _work_of(model_class: str) -> Work | None:
     return next((work for work, words in _WORKS.items() if any(each in model_class for each in words)), None)
 
 
-def _sampling_phases(samplers: list[Sampler]) -> list[PhaseTime]:
-    names = (
-        (Phase.SAMPLING_HIGH, Phase.SAMPLING_LOW) if len(samplers) == 2 else (Phase.SAMPLING,) * len(samplers)
-    )
-    return [
-        PhaseTime(phase=name, seconds=each.seconds, source="bars", detail=_detail(each))
-        for name, each in zip(names, samplers, strict=True)
-        if each.seconds > 0
-    ]
-
-
 def _detail(sampler: Sampler) -> str:
     pace = f" × {sampler.seconds_per_step:.2f} s" if sampler.seconds_per_step is not None else ""
     first = f", the first {sampler.first_step_s:.0f} s" if sampler.first_step_s is not None else ""
@@ -246,53 +296,120 @@ def _is_stamped(run: Run) -> bool:
     return run.done is not None and run.done.at_s is not None and len(stamps) > 1
 
 
-def _stamp_phases(run: Run, samplers: dict[int, Sampler]) -> list[PhaseTime]:
+def _stamp_phases(run: Run, bars: Mapping[int, PhaseTime]) -> list[PhaseTime]:
     return [
-        PhaseTime(phase=phase, seconds=round(seconds, 3), source="stamps")
-        for phase, seconds in _by_stamps(run, samplers).items()
+        PhaseTime(
+            phase=phase,
+            seconds=round(seconds, 3),
+            source="stamps",
+            detail="a step that did not end" if phase in _SAMPLINGS else "",
+        )
+        for phase, seconds in _by_stamps(run, bars).items()
         if seconds > 0
     ]
 
 
-def _by_stamps(run: Run, samplers: dict[int, Sampler]) -> dict[Phase, float]:
-    """Seconds beside sampling, by phase. ComfyUI's own clock begins when the prompt does."""
+def _by_stamps(run: Run, bars: Mapping[int, PhaseTime]) -> dict[Phase, float]:
+    """Seconds beside those that bars tell, by phase. ComfyUI's own clock begins when the prompt does.
+
+    What no line tells of is left out: such as what is done before the first model.
+    """
     done = run.done
     if done is None or done.at_s is None:
         return {}
-    began = done.at_s - (run.seconds or 0.0)
     found: dict[Phase, float] = {}
-    before, doing = began, Phase.LOADING
+    before, doing = done.at_s - (run.seconds or 0.0), Phase.UNEXPLAINED
+    told = _Told(run, bars)
     unstamped_s = 0.0  # of bars: whoever stamps a server's output may leave out what it calls errors
     for entry in run.entries:
-        if entry.at_s is None and entry.number in samplers:
-            unstamped_s += samplers[entry.number].seconds
-        if entry.at_s is None or (isinstance(entry.fact, BarFact) and entry.number not in samplers):
+        bar = bars.get(entry.number)
+        if entry.at_s is None and bar is not None:
+            unstamped_s += bar.seconds
+        if entry.at_s is None or (
+            bar is None and isinstance(entry.fact, BarFact) and not _begins(entry.fact)
+        ):
             continue
         spent = max(entry.at_s - before - unstamped_s, 0.0)
+        before = max(entry.at_s, before)
         if unstamped_s:
             doing, unstamped_s = Phase.UNEXPLAINED, 0.0  # before the bar, or behind it
-        before = max(entry.at_s, before)
-        phase = Phase.LOADING if isinstance(entry.fact, _ENDS_LOADING) else doing
-        if isinstance(entry.fact, InterpolatedFact):
-            phase = Phase.FRAMES
-        sampler = samplers.get(entry.number)
-        if sampler is not None:
-            spent, phase = max(spent - sampler.seconds, 0.0), Phase.LOADING
+        if bar is not None:
+            spent = max(spent - bar.seconds, 0.0)
+        phase = told.ended_by(entry, doing)
         found[phase] = found.get(phase, 0.0) + spent
-        doing = _begun_by(entry.fact, doing, sampled=sampler is not None)
+        doing = told.begun_by(entry, doing)
     found[doing] = found.get(doing, 0.0) + max(done.at_s - before - unstamped_s, 0.0)
     found.pop(Phase.UNEXPLAINED, None)  # as all that is left
     return found
 
 
-def _begun_by(fact: LogFact | None, doing: Phase, *, sampled: bool) -> Phase:
-    """What the time after a line belongs to."""
-    if sampled:
-        return Phase.FINISHING
-    if isinstance(fact, ModelLoadedFact):
-        after = {Work.TEXT: Phase.TEXT, Work.VAE: Phase.FINISHING}
+def _begins(bar: BarFact) -> bool:
+    """Whether it is a sampler's that has begun its first step."""
+    return bar.done == 0 and not bar.label
+
+
+class _Told:
+    """What the lines of a prompt say of the time before and behind them, read one by one."""
+
+    def __init__(self, run: Run, bars: Mapping[int, PhaseTime]) -> None:
+        self._bars = bars
+        samplers = [(number, each.phase) for number, each in bars.items() if each.detail]
+        self._first_sampler = samplers[0][0] if samplers else 0
+        self._last_sampling = samplers[-1][1] if samplers else Phase.SAMPLING
+        self._text_on_cpu = any(fact.device == "cpu" for _, fact in run.of(TextEncoderFact))
+        self._read = run.read  # diffusion models: so many times one may be asked for as a new one
+        self._asked = 0
+        self._makes_room = self._comes_back = False
+
+    def ended_by(self, entry: LogEntry, doing: Phase) -> Phase:
+        """What the time before a line belongs to.
+
+        Args:
+            doing: what the line before it has begun.
+        """
+        fact = entry.fact
+        if isinstance(fact, InterpolatedFact):
+            return Phase.FRAMES
+        has_left = isinstance(fact, EvictedFact) or (isinstance(fact, UnloadedFact) and fact.models > 0)
+        if has_left and self._makes_room:
+            return Phase.EVICTING
+        if isinstance(fact, ModelLoadedFact) and self._comes_back:
+            return Phase.EVICTING
+        # A text encoder on the CPU takes minutes, and a model that is read meanwhile is only opened.
+        if isinstance(fact, _ENDS_LOADING) and not (doing is Phase.TEXT and self._text_on_cpu):
+            return Phase.LOADING
+        if self._is_sampler(entry):
+            return Phase.UNEXPLAINED if doing in _SAMPLINGS else Phase.LOADING
+        return doing
+
+    def begun_by(self, entry: LogEntry, doing: Phase) -> Phase:
+        """What the time after a line belongs to."""
+        fact = entry.fact
+        if isinstance(fact, ModelRequestedFact):
+            self._makes_room, self._comes_back = True, self._was_here(fact)
+            return Phase.LOADING
+        if isinstance(fact, ModelLoadedFact):
+            self._makes_room = self._comes_back = False
+            return self._for_which(fact, entry.number)
+        if self._is_sampler(entry) and isinstance(fact, BarFact):
+            return Phase.FINISHING if fact.done == fact.total else self._last_sampling
+        if isinstance(fact, BarFact):
+            return self._last_sampling if _begins(fact) else doing
+        if isinstance(fact, WeightsFact | TextEncoderFact | VaeFact | GgufFact):
+            return Phase.LOADING
+        return Phase.SAVING if isinstance(fact, InterpolatedFact) else doing
+
+    def _is_sampler(self, entry: LogEntry) -> bool:
+        return entry.number in self._bars and bool(self._bars[entry.number].detail)
+
+    def _was_here(self, fact: ModelRequestedFact) -> bool:
+        """Whether a model is asked for that was loaded before, since no other was read."""
+        self._asked += fact.is_diffusion
+        return fact.is_diffusion and bool(self._read) and self._asked > (self._read or 0)
+
+    def _for_which(self, fact: ModelLoadedFact, number: int) -> Phase:
+        """What a model is brought onto the card for."""
         work = _work_of(fact.model_class or "")
-        return after[work] if work is not None else Phase.LOADING
-    if isinstance(fact, ModelRequestedFact | WeightsFact | TextEncoderFact | VaeFact | GgufFact):
-        return Phase.LOADING
-    return Phase.SAVING if isinstance(fact, InterpolatedFact) else doing
+        if work is Work.VAE:
+            return Phase.IMAGE if number < self._first_sampler else Phase.FINISHING
+        return Phase.TEXT if work is Work.TEXT else Phase.LOADING

@@ -215,6 +215,13 @@ class ModelLoadedFact:
         """What was brought onto the card, or under dynamic VRAM made ready for it."""
         return self.loaded_mib if self.loaded_mib is not None else self.staged_mib
 
+    @property
+    def whole_mib(self) -> float | None:
+        """How large the whole model is, where its line says that; under dynamic VRAM what is made ready."""
+        if self.loaded_mib is None or self.state is not LoadState.PARTIAL:
+            return self.brought_mib
+        return None if self.offloaded_mib is None else self.loaded_mib + self.offloaded_mib
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResidencyFact:

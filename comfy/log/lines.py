@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Final, Generic, TypeVar
 
 from comfy.log.comfyui_forms import AT_START, OF_A_PROMPT
-from comfy.log.facts import BarFact, LoadState, LogFact, ModelLoadedFact, ModelRequestedFact
+from comfy.log.facts import BarFact, LogFact, ModelLoadedFact, ModelRequestedFact
 from comfy.log.form import NUMBER, LineForm
 from comfy.log.node_forms import OF_NODES
 from comfy.log.system_forms import OF_THE_SYSTEM
@@ -162,7 +162,7 @@ class ModelNames:
 
     def name(self, fact: ModelLoadedFact) -> ModelLoadedFact:
         """The same load, with its model's class if that is known."""
-        size = _whole_mib(fact)
+        size = fact.whole_mib
         if fact.model_class is None:
             found = self._by_size.get(round(size)) if size is not None else self._of_last(fact)
             fact = replace(fact, model_class=found) if found else fact
@@ -179,15 +179,6 @@ class ModelNames:
         if last is None or last.state is not fact.state or not last.loaded_mib or not fact.loaded_mib:
             return None
         return last.model_class if abs(fact.loaded_mib / last.loaded_mib - 1) < _ALIKE else None
-
-
-def _whole_mib(fact: ModelLoadedFact) -> float | None:
-    """How large the whole model is, where its line says that."""
-    if fact.state is LoadState.COMPLETE:
-        return fact.loaded_mib
-    if fact.loaded_mib is not None and fact.offloaded_mib is not None:
-        return fact.loaded_mib + fact.offloaded_mib
-    return None
 
 
 def _clock_s(text: str) -> float:

@@ -34,6 +34,7 @@ MARKS: Final = {
     Phase.DISCARDED: ("x", "bright_magenta"),
     Phase.STARTING: ("s", "bright_black"),
     Phase.LOADING: ("L", "yellow"),
+    Phase.EVICTING: ("v", "yellow"),
     Phase.TEXT: ("T", "bright_yellow"),
     Phase.IMAGE: ("I", "bright_yellow"),
     Phase.SAMPLING: ("S", "blue"),

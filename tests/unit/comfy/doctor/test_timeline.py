@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from comfy.doctor.diagnose import diagnose
-from comfy.doctor.report import Phase, PromptReport, Report
+from comfy.doctor.report import Confidence, Phase, PromptReport, Report
 
 # Seconds from the log's first line, and the line.
 LINES = (
@@ -64,7 +64,7 @@ def doubts(report: Report) -> list[str]:
 def test_stamps_that_agree_with_the_told_time_are_believed() -> None:
     report = diagnose(log_of())
 
-    assert [loading_s(prompt) for prompt in report.prompts] == pytest.approx([24.11, 6.05], abs=1)
+    assert [loading_s(prompt) for prompt in report.prompts] == pytest.approx([24.11, 3.05], abs=1)
     assert report.prompts[1].phases[0].phase is Phase.WAITING
     assert doubts(report) == []
 
@@ -85,9 +85,9 @@ def test_a_bar_between_stamps_is_of_the_moment_that_stands_above_it(bar: str, en
     report = diagnose(own_log(bar.replace("\n", end), end))
 
     assert doubts(report) == []
-    assert [loading_s(prompt) for prompt in report.prompts] == pytest.approx([24.11, 6.05], abs=1)
+    assert [loading_s(prompt) for prompt in report.prompts] == pytest.approx([24.11, 3.05], abs=1)
     for prompt in report.prompts:
-        assert all(each.seconds < 1 for each in prompt.phases if each.phase is Phase.UNEXPLAINED)
+        assert all(each.seconds < 4 for each in prompt.phases if each.phase is Phase.UNEXPLAINED)
 
 
 def test_a_bar_above_the_block_that_is_read_at_once_has_its_stamp_too() -> None:
@@ -135,7 +135,7 @@ def test_stamps_that_were_not_believed_are_named_with_their_prompt(by_s: float, 
 
     assert doubts(report) == [words]
     assert {phase.source for phase in report.prompts[0].phases} == {"bars", "rest"}
-    assert loading_s(report.prompts[1]) == pytest.approx(6.05, abs=1)  # its own stamps are sound
+    assert loading_s(report.prompts[1]) == pytest.approx(3.05, abs=1)  # its own stamps are sound
 
 
 def test_a_clock_that_was_set_while_a_prompt_waited_tells_no_waiting() -> None:
@@ -167,3 +167,228 @@ def test_many_prompts_of_a_clock_that_jumps_are_told_in_a_few_lines() -> None:
 
     assert 1 < len(doubts(report)) <= 4
     assert "more prompts" in doubts(report)[-1]
+
+
+SERVER = ("ComfyUI version: 0.18.2", "Total VRAM 24080 MB, total RAM 64000 MB", "got prompt")
+READ = "model weight dtype torch.float8_e4m3fn, manual cast: torch.float16"
+FULL = "loaded completely; 20000.00 MB usable, 13629.08 MB loaded, full load: True"
+ASKED = "Requested to load WAN21"
+PARTIAL = (
+    "loaded partially; 4821.43 MB usable, 3050.79 MB loaded, 10578.00 MB offloaded, "
+    "340.08 MB buffer reserved, lowvram patches: 0"
+)
+VAE = ("Requested to load WanVAE", "loaded completely; 20000.00 MB usable, 242.03 MB loaded, full load: True")
+TEXT = (
+    "CLIP/text encoder model load device: {}, offload device: cpu, current: cpu, dtype: torch.float16",
+    "Requested to load WanTEModel",
+    "loaded completely; 95367431640625005117571072.00 MB usable, 10835.48 MB loaded, full load: True",
+)
+BEGUN = "  0%|          | 0/4 [00:00<?, ?it/s]"
+SAMPLED = "100%|##########| 4/4 [00:40<00:00, 10.00s/it]"
+
+
+def told(*lines: tuple[float, str], server: tuple[str, ...] = SERVER) -> Report:
+    """The report of a log of lines and of the seconds that each came after the one before it."""
+    at_s, log = 0.0, "".join(f"{moment(0)} {text}\n" for text in server)
+    for after_s, text in lines:
+        at_s += after_s
+        log += f"{moment(at_s)} {text.format(at_s)}\n"
+    return diagnose(log)
+
+
+def seconds_of(report: Report) -> dict[Phase, float]:
+    found: dict[Phase, float] = {}
+    for each in report.prompts[0].phases:
+        found[each.phase] = found.get(each.phase, 0.0) + round(each.seconds, 1)
+    return {phase: seconds for phase, seconds in found.items() if seconds}
+
+
+DONE = "Prompt executed in {:.2f} seconds"
+SAMPLES = ((8, ASKED), (3, FULL), (0, BEGUN), (40, SAMPLED))
+
+
+def encoder(device: str) -> tuple[tuple[float, str], ...]:
+    """A text encoder is read, and brought to where it computes."""
+    return tuple((1, text.format(device)) for text in TEXT)
+
+
+def making_room(seconds: float, *, models: int = 1) -> tuple[tuple[float, str], ...]:
+    """A model is asked for, and others have to leave."""
+    return ((1, ASKED), (seconds, f"{models} models unloaded."), (1, FULL), (0, BEGUN), (40, SAMPLED))
+
+
+DECODES = ((1, VAE[0]), (1, VAE[1]), (18, DONE))
+
+
+@pytest.mark.parametrize(
+    ("lines", "phase", "seconds"),
+    [
+        # A text encoder on the CPU computes until the next model is opened; on a card that takes no time.
+        ((*encoder("cpu"), (100, READ), *SAMPLES, *DECODES), Phase.TEXT, 100),
+        ((*encoder("cuda:0"), (20, READ), *SAMPLES, *DECODES), Phase.TEXT, 0),
+        # Before a model is asked for no line says what ran.
+        (((88, TEXT[1]), (3, TEXT[2]), (1, READ), *SAMPLES, *DECODES), Phase.UNEXPLAINED, 88),
+        (((18, READ), *SAMPLES, *DECODES), Phase.LOADING, 30),
+        # Another model is in the way, or the same one comes back.
+        (
+            ((2, READ), *making_room(15), *DECODES),
+            Phase.EVICTING, 15,
+        ),
+        (
+                ((2, READ), *SAMPLES, *DECODES[:2], (15, ASKED), (20, FULL), (40, SAMPLED), *DECODES),
+                Phase.EVICTING, 20,
+            ),
+        (((2, READ), *making_room(15, models=0), *DECODES), Phase.EVICTING, 0),
+        # A start image is encoded before the sampler, and a clip decoded behind it.
+        (((2, READ), *DECODES[:2], (9, ASKED), *SAMPLES[1:], *DECODES), Phase.IMAGE, 9),
+        (((2, READ), *SAMPLES, (1, VAE[0]), (1, VAE[1]), (18, DONE)), Phase.FINISHING, 19),
+    ],
+)  # fmt: skip
+def test_time_belongs_to_what_the_lines_around_it_tell(
+    lines: tuple[tuple[float, str], ...], phase: Phase, seconds: float
+) -> None:
+    assert seconds_of(told(*lines)).get(phase, 0.0) == pytest.approx(seconds, abs=0.1)
+
+
+@pytest.mark.parametrize("done", [0, 2])
+@pytest.mark.parametrize(
+    "end",
+    [
+        "Processing interrupted",
+        "!!! Exception during processing !!! list index out of range",
+        "!!! Exception during processing !!! Allocation on device 0 would exceed allowed memory.",
+    ],
+)
+def test_a_step_that_did_not_end_is_sampling(done: int, end: str) -> None:
+    state = ((400, " 50%|#####     | 2/4 [06:40<06:40, 200.00s/it]"),) if done else ()
+
+    report = told((2, READ), (8, ASKED), (3, FULL), (0, BEGUN), *state, (180, end), (0, DONE))
+
+    assert seconds_of(report) == {Phase.LOADING: 13, Phase.SAMPLING: 580 if done else 180}
+
+
+TWICE = ((2, READ), *SAMPLES, (1, READ), *SAMPLES, *DECODES)
+AGAIN = ((2, READ), *SAMPLES, (1, "1 models unloaded."), *SAMPLES, *DECODES)
+FLUX = ((2, READ), (8, "Requested to load Flux"), *SAMPLES[1:], (1, READ), *SAMPLES, *DECODES)
+
+
+@pytest.mark.parametrize(
+    ("lines", "server", "are_experts"),
+    [
+        (TWICE, SERVER, True),
+        (TWICE, SERVER[2:], True),
+        (TWICE[1:5] + TWICE[6:], SERVER[2:], True),  # its models were read before the log begins
+        (AGAIN, SERVER, False),
+        (AGAIN, SERVER[2:], False),
+        (FLUX, SERVER, False),
+        (FLUX, SERVER[2:], False),
+        (((40, SAMPLED), (41, SAMPLED), (1, DONE)), SERVER[2:], False),  # nothing tells of a model
+    ],
+)
+def test_two_samplers_are_of_two_experts_where_two_models_of_wan_were_read(
+    lines: tuple[tuple[float, str], ...], server: tuple[str, ...], are_experts: bool
+) -> None:
+    report = told(*lines, server=server)
+
+    assert ({Phase.SAMPLING_HIGH, Phase.SAMPLING_LOW} <= seconds_of(report).keys()) is are_experts
+    assert ("requested-twice" in [each.id for each in report.folklore]) is are_experts
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_told", "confidence"),
+    [
+        (AGAIN, True, Confidence.PROVEN),
+        (tuple(each for each in AGAIN if "unloaded" not in each[1]), True, Confidence.LIKELY),
+        (TWICE, False, None),
+        (((2, READ), *making_room(90), *DECODES), True, Confidence.PROVEN),
+        (((2, READ), *making_room(2), *DECODES), False, None),
+    ],
+)  # fmt: skip
+def test_models_that_push_each_other_off_the_card_are_told(
+    lines: tuple[tuple[float, str], ...], is_told: bool, confidence: Confidence | None
+) -> None:
+    finding = next((each for each in told(*lines).findings if each.id == "model-evicted"), None)
+
+    assert (finding is not None) is is_told
+    assert finding is None or finding.confidence is confidence
+
+
+def test_what_the_server_read_for_an_earlier_prompt_counts() -> None:
+    again = ((0, "got prompt"), (8, ASKED), (3, FULL), (40, SAMPLED))
+    ends = ((18, "Prompt executed in 133.00 seconds"), (9, "Prompt executed in 111.00 seconds"))
+    report = told(*TWICE[:-1], ends[0], *again, *again[1:], ends[1])
+
+    assert Phase.SAMPLING_LOW in {each.phase for each in report.prompts[1].phases}
+    assert [each.id for each in report.findings if each.id == "model-evicted"] == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "ids"),
+    [
+        # 13.3 GiB in 22 s, of which 3 GiB lie on the card.
+        (
+            (
+                (18, READ), (1, ASKED),
+                (3, PARTIAL),
+                (40, SAMPLED), *DECODES,
+            ),
+            ["cold-start"],
+        ),
+        ((*encoder("cpu"), (100, READ), *SAMPLES, *DECODES), []),
+        (((88, TEXT[1]), (3, TEXT[2]), (1, READ), *SAMPLES, *DECODES), []),
+        (((2, READ), *making_room(90), *DECODES), []),
+        (((110, READ), *SAMPLES, *DECODES), ["cold-start", "slow-disk"]),
+    ],
+)  # fmt: skip
+def test_only_loading_is_blamed_on_the_disk_and_on_a_cold_start(
+    lines: tuple[tuple[float, str], ...], ids: list[str]
+) -> None:
+    found = {each.id: each for each in told(*lines).findings if each.id in ("cold-start", "slow-disk")}
+
+    assert sorted(found) == ids
+    assert {each.confidence for each in found.values()} <= {Confidence.LIKELY}
+
+
+@pytest.mark.parametrize("is_stamped", [True, False])
+@pytest.mark.parametrize(
+    ("bar", "phase"),
+    [
+        ("Loading model and applying LoRA weights:: 100%|##| 999/999 [01:05<00:00, 19.9it/s]", Phase.LOADING),
+        ("Loading transformer parameters to cuda: 100%|##| 999/999 [01:05<00:00, 19.9it/s]", Phase.LOADING),
+        ("Loading T5 parameters: 100%|####| 242/242 [01:05<00:00, 3.7it/s]", Phase.LOADING),
+        ("Loading checkpoint shards: 100%|####| 5/5 [01:05<00:00, 13.00s/it]", Phase.LOADING),
+        ("Initializing block swap: 100%|####| 40/40 [01:05<00:00, 1.63s/it]", Phase.LOADING),
+        ("T5Encoder: 100%|####| 24/24 [01:05<00:00, 2.70s/it]", Phase.TEXT),
+        ("VAE encoding: 100%|####| 1/1 [01:05<00:00, 65.00s/it]", Phase.IMAGE),
+        ("WanVAE encoding frames: 100%|####| 21/21 [01:05<00:00, 3.10s/it]", Phase.IMAGE),
+        ("VAE decoding: 100%|####| 1/1 [01:05<00:00, 65.00s/it]", Phase.VAE),
+        ("WanVAE decoding frames: 100%|####| 21/21 [01:05<00:00, 3.10s/it]", Phase.VAE),
+        ("Sampling audio indices 0-81: 100%|####| 6/6 [01:05<00:00, 10.80s/it]", Phase.SAMPLING),
+    ],
+)  # fmt: skip
+def test_a_bar_that_says_what_it_counts_tells_its_time(bar: str, phase: Phase, is_stamped: bool) -> None:
+    lines = ((5, "Detected model in_channels: 36"), (65, bar), (7, DONE))
+    log = "got prompt\n" + "".join(f"{text.format(77)}\n" for _, text in lines)
+
+    report = told(*lines) if is_stamped else diagnose(log)
+
+    found = seconds_of(report)
+    assert found[phase] == 65
+    assert sum(found.values()) == pytest.approx(77, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (((88, TEXT[1]), (3, TEXT[2]), (1, READ), *SAMPLES, *DECODES), "before the first model"),
+        (((2, READ), *SAMPLES, *DECODES[:2], (300, DONE)), "behind the last step"),
+        (((2, READ), *SAMPLES, *DECODES), None),
+    ],
+)
+def test_minutes_that_no_line_tells_of_are_asked_for(
+    lines: tuple[tuple[float, str], ...], words: str | None
+) -> None:
+    asked = [each.what for each in told(*lines).questions if "prompt 1" in each.what]
+
+    assert len(asked) == (words is not None)
+    assert words is None or words in asked[0]
