@@ -299,8 +299,7 @@ class _Reader:
             server=self.record.server,
         )
         for each in own:
-            self._see_at_work(self._run, each)
-            self._run.add(each)
+            self._add(self._run, each)
 
     def _refuse(self, entry: LogEntry) -> None:
         self._believe_complaints()
@@ -336,8 +335,7 @@ class _Reader:
         if self._run is None and entry.kind in _ACTIVITY and not self._is_of_another_prompt(entry):
             self._begin(entry)
         if self._run is not None:
-            self._see_at_work(self._run, entry)
-            self._run.add(entry)
+            self._add(self._run, entry)
         elif not self._runs_of_server:
             self.record.server.add(entry)
         else:
@@ -348,8 +346,9 @@ class _Reader:
             return bool(self.record.starts) and not self.record.server.count(ReadyFact)
         return _is_other_bar(entry)
 
-    def _see_at_work(self, run: Run, entry: LogEntry) -> None:
+    def _add(self, run: Run, entry: LogEntry) -> None:
         """Of the server's end only those lines count behind which the prompt does nothing any more."""
+        run.add(entry)
         if entry.kind in _ACTIVITY:
             self._active = entry.number
             if run.ended:

@@ -49,6 +49,7 @@ _LONGEST_CUT: Final = 200  # bytes: a line of a wide window
 _LINES_LEARNED_FROM: Final = 100_000
 _MOST_LEARNED: Final = 8
 _LAST: Final = 1 << 15  # bytes of shapes: among the last ones stands how the process ended
+_ENDS_OF_STAMPS: Final = (b" -", b" - ", b" -\r", b" - \r")
 _MODULES_READ: Final = 100
 _MODULE_HEAD: Final = b"low"
 # Of a line whose shape says nothing of it, such as one in JSON, or is not known yet.
@@ -74,6 +75,7 @@ class LogStream:
         self._modules = 0
         self._shapes: dict[bytes, tuple[Sight, ...]] = {}
         self._learned: frozenset[bytes] = frozenset()
+        self._is_stamped_above = False  # some lines have their stamp at the end of the one above
 
     def __iter__(self) -> Iterator[LogEntry]:
         last = b""
@@ -86,9 +88,9 @@ class LogStream:
             # What follows is done for each of millions of lines: no call that can be spared.
             for at, whole, known in compress(zip(count(), lines, told), told):
                 line, sights = (whole, known) if known is not _UNKNOWN else self._look(lines, at)
-                if sights and sights[0].stamp is None:
+                if self._is_stamped_above and sights and sights[0].stamp is None:
                     above = lines[at - 1] if at else last
-                    if above.rstrip()[-2:] == b" -":
+                    if above.endswith(_ENDS_OF_STAMPS):
                         line, sights = _stamped_above(line, sights, above)
                 for sight in sights:
                     kind = sight.kind
@@ -115,6 +117,7 @@ class LogStream:
     def _told(self, shapes: list[bytes]) -> list[tuple[Sight, ...]]:
         """What lines of these shapes say: nothing, most often; `_UNKNOWN` where each is to be looked at."""
         new = b"\n" + b"\n".join(filterfalse(self._shapes.__contains__, dict.fromkeys(shapes)))
+        self._is_stamped_above = self._is_stamped_above or any(end + b"\n" in new for end in _ENDS_OF_STAMPS)
         last = new[-_LAST:]
         system = frozenset(
             (
