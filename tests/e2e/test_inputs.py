@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import socket
-import threading
 import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +15,7 @@ import pytest
 
 from farm.job import ErrorKind, JobState
 from tests.support.clips import make_picture
+from tests.support.http import served
 from tests.support.s3 import S3Server
 from tests.support.whole_farm import JOB_S, WholeFarm, error_of
 
@@ -58,12 +58,8 @@ def site(tmp_path: Path) -> Iterator[Any]:
     server.content = make_picture(tmp_path / "web.png", size=(48, 32)).read_bytes()
     server.asked = []
     server.url = f"http://127.0.0.1:{server.server_port}/start.png"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(server):
+        yield server
 
 
 def made_of(farm: WholeFarm, source: str | Path | bytes) -> list[str]:

@@ -13,6 +13,7 @@ from farm.errors import BucketNotFound, StorageDenied, StorageUnavailable
 from farm.settings.s3 import S3Settings
 from farm.storage import S3Patience, S3Storage
 from tests.support.clips import make_clip
+from tests.support.http import served
 from tests.support.jobs import TOKEN
 from worker.results.publish import LocalOutput, Publisher
 
@@ -51,10 +52,8 @@ class Moods:
                 pass
 
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]
 
     def next(self) -> tuple[int, str]:
         with self._lock:
@@ -63,24 +62,19 @@ class Moods:
 
     def settings(self) -> S3Settings:
         return S3Settings.read(
-            endpoint_url=f"http://127.0.0.1:{self._server.server_port}",
+            endpoint_url=f"http://127.0.0.1:{self.server.server_port}",
             bucket="farm",
             access_key_id="key",
             secret_access_key="secret",
             prefix="",
         )
 
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
 
 @pytest.fixture
 def moods() -> Iterator[Moods]:
     made = Moods()
-    yield made
-    made.close()
+    with served(made.server):
+        yield made
 
 
 @pytest.fixture

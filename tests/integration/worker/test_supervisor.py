@@ -25,6 +25,7 @@ from farm.process.restart import Backoff
 from farm.settings.worker import WorkerSettings
 from farm.status.not_fetching import NotFetching, most_telling_first
 from farm.status.proof import ProofVerdict
+from tests.support.cards import CARD
 from tests.support.valkey import eventually
 from worker.comfyui.folders import WorkerFolders
 from worker.comfyui.keeper import ComfyState, Rhythm
@@ -102,16 +103,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
 @pytest.fixture
 def a_card() -> Iterator[GpuCard]:
-    card = GpuCard(
-        uuid=f"GPU-test-{os.getpid()}-{time.monotonic_ns()}",
-        index=1,
-        name="NVIDIA Test",
-        total_bytes=24 * GIB,
-        free_bytes=24 * GIB,
-        used_bytes=0,
-        compute_capability=(8, 9),
-        driver="580",
-    )
+    card = replace(CARD, uuid=f"GPU-test-{os.getpid()}-{time.monotonic_ns()}", index=1)
     yield card
     gpu_lock_path(card.uuid).unlink(missing_ok=True)
 

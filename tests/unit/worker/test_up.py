@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from farm.process.restart import Backoff
+from tests.support.cards import CARD
 from tests.support.valkey import eventually
 from worker.errors import GpuUnusable
 from worker.gpu.card import GpuCard
@@ -18,17 +20,7 @@ DATA = Path("/data")
 
 
 def card(index: int, uuid: str, parent: str | None = None) -> GpuCard:
-    return GpuCard(
-        uuid=uuid,
-        index=index,
-        name="RTX 4090",
-        total_bytes=2**34,
-        free_bytes=2**34,
-        used_bytes=0,
-        compute_capability=(8, 9),
-        driver="580",
-        parent_uuid=parent,
-    )
+    return replace(CARD, index=index, uuid=uuid, name="RTX 4090", parent_uuid=parent)
 
 
 CARDS = [card(0, "GPU-aa"), card(1, "MIG-b1", "GPU-bb"), card(1, "MIG-b2", "GPU-bb"), card(2, "GPU-cc")]

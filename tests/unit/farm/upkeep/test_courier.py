@@ -24,6 +24,7 @@ from farm.testing import MemoryJobStore
 from farm.upkeep.courier import WAITS_S, Courier
 from farm.upkeep.steward import Steward
 from farm.upkeep.webhooks import add_webhook, headers_of, rotate_secret, webhook_of
+from tests.support.http import served
 from tests.support.jobs import a_job
 from tests.support.valkey import eventually
 
@@ -91,12 +92,8 @@ def until_hung_up(piece: bytes, *, first: bytes = b"") -> Callable[[BaseHTTPRequ
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with served(Receiver()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -250,9 +247,7 @@ def test_a_receiver_that_is_gone_is_told_nothing_more(
 def test_one_receiver_that_hangs_keeps_no_other_from_its_news(
     receiver: Receiver, store: MemoryJobStore, couriers: Callable[..., Courier]
 ) -> None:
-    with Receiver() as slow:
-        thread = threading.Thread(target=slow.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with served(Receiver()) as slow:
         slow.answer = until_hung_up(b"")
         add_webhook(store, _REACHABLE, slow.url, tenant="")
         add_webhook(store, _REACHABLE, receiver.url, tenant="")
@@ -265,8 +260,6 @@ def test_one_receiver_that_hangs_keeps_no_other_from_its_news(
 
         assert len(slow.got) == 1
         courier.stop()
-        slow.shutdown()
-        thread.join()
 
 
 def test_a_steward_that_died_before_it_crossed_a_message_out_sends_it_again_under_its_id(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from comfy.generations import GENERATIONS
 from farm.settings.worker import WorkerSettings
+from tests.support.cards import CARD as A_CARD
 from worker.comfyui.folders import WorkerFolders
 from worker.comfyui.launch import ComfyKind, Target, command_line, extra_arguments
 from worker.errors import ComfyUnusable
@@ -21,16 +23,7 @@ from worker.plan.load_plan import LoadMode, plan_load
 DATA = Path(__file__).parents[3] / "data" / "comfyui"
 NAMES = [each.version for each in GENERATIONS]
 TARGET = Target(kind=ComfyKind.INSTALLED, command=("python", "main.py"))
-CARD = GpuCard(
-    uuid="GPU-1",
-    index=0,
-    name="NVIDIA L40S",
-    total_bytes=48 * GIB,
-    free_bytes=40 * GIB,
-    used_bytes=8 * GIB,
-    compute_capability=(8, 9),
-    driver="580",
-)
+CARD = replace(A_CARD, name="NVIDIA L40S", total_bytes=48 * GIB, free_bytes=40 * GIB, used_bytes=8 * GIB)
 
 
 def accepted_by(generation: str) -> AcceptedFlags:

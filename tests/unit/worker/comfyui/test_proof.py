@@ -10,21 +10,12 @@ import pytest
 from comfy.log.reading import LogReader
 from comfy.log.text import plain_lines
 from farm.status.proof import Proof, ProofVerdict
+from tests.support.cards import CARD
 from worker.comfyui import proof as judged
 from worker.comfyui.process import ComfyFacts, read_facts
 from worker.gpu.card import GIB, GpuCard
 from worker.plan.load_plan import LoadMode, LoadPlan, plan_attached
 
-CARD = GpuCard(
-    uuid="GPU-1",
-    index=0,
-    name="NVIDIA GeForce RTX 4090",
-    total_bytes=24 * GIB,
-    free_bytes=24 * GIB,
-    used_bytes=0,
-    compute_capability=(8, 9),
-    driver="580",
-)
 BALANCED = LoadPlan(mode=LoadMode.BALANCED, dynamic=True, reasons=("none",))
 LEGACY = LoadPlan(mode=LoadMode.BALANCED, reasons=("none",))
 GOOD = (

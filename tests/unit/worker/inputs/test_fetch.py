@@ -26,6 +26,7 @@ from comfy.protocol.sniff import HEAD_BYTES
 from farm.errors import TransferStopped
 from farm.outside import dial
 from farm.outside.addresses import Address, is_public
+from tests.support.http import served
 from worker.inputs import fetch
 from worker.inputs.fetch import FetchRefused, UrlFetcher
 
@@ -73,12 +74,8 @@ def give(request: BaseHTTPRequestHandler, body: bytes, status: int = 200, **head
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    with Site() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with served(Site()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def refusal(url: str, path: Path, fetcher: UrlFetcher) -> str:
@@ -204,15 +201,11 @@ def test_redirects_are_followed_but_not_for_ever(site: Site, tmp_path: Path) -> 
 
 
 def test_a_login_goes_to_its_own_server_only(site: Site, tmp_path: Path) -> None:
-    with Site() as other:
-        thread = threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with served(Site()) as other:
         site.answer = lambda request: give(request, b"", 302, Location=f"{other.url}/x")
 
         anywhere().fetch(f"http://user:pass@127.0.0.1:{site.server_port}/x", tmp_path / "x")
 
-        other.shutdown()
-        thread.join()
         assert site.requests[0][1]["Authorization"] == "Basic dXNlcjpwYXNz"
         assert "Authorization" not in other.requests[0][1]
 

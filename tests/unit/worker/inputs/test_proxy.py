@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
@@ -20,6 +19,7 @@ from farm.outside.addresses import Address
 from farm.outside.dial import Dialer
 from farm.outside.proxy import Proxy, proxy_of
 from farm.settings.worker import WorkerSettings
+from tests.support.http import served
 from worker.inputs.fetch import FetchRefused, UrlFetcher
 
 PUBLIC = "93.184.215.14"
@@ -76,11 +76,9 @@ class Site(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def site() -> Iterator[int]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
-        Site.hosts.clear()
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
+    Site.hosts.clear()
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), Site)) as server:
         yield server.server_port
-        server.shutdown()
 
 
 class RunningProxy:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
 
 from comfy.wan.fit import ModelSizes
+from tests.support.cards import CARD
 from worker.gpu.card import GIB, GpuCard
 from worker.plan.flags import VRAM_FLAGS, AcceptedFlags, parse_help
 from worker.plan.load_plan import LoadMode, plan_load
@@ -20,16 +22,8 @@ MUCH_RAM = 128 * GIB
 
 
 def a_card(gib: float = 24, *, used_gib: float = 0.3) -> GpuCard:
-    return GpuCard(
-        uuid="GPU-1",
-        index=0,
-        name="NVIDIA Test",
-        total_bytes=int(gib * GIB),
-        free_bytes=int((gib - used_gib) * GIB),
-        used_bytes=int(used_gib * GIB),
-        compute_capability=(8, 9),
-        driver="580",
-    )
+    sizes = [int(each * GIB) for each in (gib, gib - used_gib, used_gib)]
+    return replace(CARD, total_bytes=sizes[0], free_bytes=sizes[1], used_bytes=sizes[2])
 
 
 @pytest.mark.parametrize(

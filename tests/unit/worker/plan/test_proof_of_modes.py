@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import pytest
@@ -18,21 +18,12 @@ from comfy.log.reading import LogReader
 from comfy.log.text import plain_lines
 from comfy.wan.models import GIB
 from farm.status.proof import Proof, ProofVerdict
+from tests.support.cards import CARD as A_CARD
 from worker.comfyui.process import ComfyFacts, read_facts
 from worker.comfyui.proof import prove
-from worker.gpu.card import GpuCard
 from worker.plan.load_plan import LoadMode, LoadPlan
 
-CARD = GpuCard(
-    uuid="GPU-1",
-    index=0,
-    name="NVIDIA GeForce RTX 4090",
-    total_bytes=24080 * 2**20,
-    free_bytes=23 * GIB,
-    used_bytes=0,
-    compute_capability=(8, 9),
-    driver="580",
-)
+CARD = replace(A_CARD, total_bytes=24080 * 2**20, free_bytes=23 * GIB)
 EXPERT = Loadable(class_name="WAN21", file="high", size_mib=13629, is_diffusion_model=True)
 ENCODER = Loadable(class_name="WanTEModel", file="umt5", size_mib=6420)
 

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from farm.status.worker import GpuStatus, WorkerStatus
 from farm.testing import MemoryJobStore
+from tests.support.cards import CARD as A_CARD
 from worker.errors import InUse
-from worker.gpu.card import GpuCard
 from worker.service.holds import Hold, hold_on_card, hold_on_name, identity_of
 from worker.service.status_keeper import TTL_S
 
-CARD = GpuCard(
-    uuid="GPU-7",
-    index=2,
-    name="NVIDIA L40S",
-    total_bytes=2**35,
-    free_bytes=2**35,
-    used_bytes=0,
-    compute_capability=(8, 9),
-    driver="580",
-)
+CARD = replace(A_CARD, uuid="GPU-7", index=2, name="NVIDIA L40S")
 Make = Callable[[MemoryJobStore, str], Hold]
 HOLDS = pytest.mark.parametrize(
     "make",

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.support.http import served
 from worker.service.spot import Command, Metadata, Notice, SpotWatch
 
 
@@ -47,16 +48,14 @@ class Cloud:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
 @pytest.fixture
 def cloud() -> Iterator[Cloud]:
     """One that has nothing to say."""
     made = Cloud()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    with served(made.server):
+        yield made
 
 
 def test_aws_tells_the_time_of_the_end_to_who_brings_a_token(cloud: Cloud) -> None:
