@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Final
 
-from comfy.doctor.record import Run, evidence
+from comfy.doctor.record import Lines, Run, evidence
 from comfy.doctor.report import Confidence, Cost, Evidence, Phase, PromptReport, Severity
 from comfy.doctor.rule import Case, Found, Rule, estimated, measured, seconds_in
 from comfy.generations import Generation
@@ -30,6 +30,7 @@ from comfy.log.facts import (
     OffloadingFact,
     QuantisedOpsFact,
     RamLimitFact,
+    ServerEndedFact,
     SlowKernelsFact,
     SmartMemoryOffFact,
     TextEncoderFact,
@@ -331,7 +332,8 @@ def _read_mib(run: Run) -> float | None:
 
 
 def _host(case: Case) -> Iterator[Found]:
-    parts = [*case.runs, case.record.outside]
+    # Whoever stops a container waits ten seconds, and has it killed then.
+    parts = [part for part in (*case.runs, case.record.outside) if not _is_stopped(part)]
     facts = [(entry, fact) for part in parts for entry, fact in part.of(HostMemoryFact)]
     told = [entry for entry, fact in facts if fact.is_told]
     told += [
@@ -359,6 +361,10 @@ def _host(case: Case) -> Iterator[Found]:
         )
     else:
         yield from _little_host(case)
+
+
+def _is_stopped(part: Lines) -> bool:
+    return any(fact.is_asked_for for _, fact in part.of(ServerEndedFact))
 
 
 def _little_host(case: Case) -> Iterator[Found]:

@@ -68,9 +68,10 @@ OF_THE_SYSTEM: Final = (
     ),
     form(
         "server-stopped", "somebody has stopped the server", "",
-        r"^(?:Stopped server|Terminate batch job \(Y/N\)\?|KeyboardInterrupt)",
+        r"^(?:Stopped server|Terminate batch job \(Y/N\)\?|KeyboardInterrupt|Gracefully [Ss]topping)",
         lambda m: ServerEndedFact(message=m.string.strip()[:300], is_asked_for=True),
-        "Stopped server", "Terminate batch job (Y/N)?", "KeyboardInterrupt", by=Printer.SYSTEM,
+        "Stopped server", "Terminate batch job (Y/N)?", "KeyboardInterrupt",
+        "Gracefully stopping... (press Ctrl+C again to force)", by=Printer.SYSTEM,
     ),
     form(
         "shell-again", "a shell of Windows asks for its next command: the server has ended", "",
@@ -82,15 +83,16 @@ OF_THE_SYSTEM: Final = (
         "server-ended", "ComfyUI's process has ended, or the thread that runs its prompts", "",
         r"^(?:Fatal Python error: |Windows fatal exception: (?:access violation|stack overflow|int divide)"
         r"|Memory access fault by GPU|terminate called (?:after|without|recursively)|libc\+\+abi: terminating"
-        r"|Aborted(?:\s*$| \(core dumped\))|Bus error|Illegal instruction|Floating point exception"
+        r"|(?:Aborted|Bus error|Illegal instruction|Floating point exception)(?:\s*$| \(core dumped\))"
         r"|Exception in thread .{0,40}prompt_worker"
         r"|(?:malloc|free|realloc)\(\): (?:invalid|corrupted|double|unaligned)|double free or corruption"
         r"|corrupted (?:double-linked list|size vs)|\*\*\* stack smashing detected)"
         r"|\b[Ss]egmentation fault\b|\((?:core dumped|核心已转储)\)|\bHSA_STATUS_ERROR|: failed assertion"
         r"|(?:^|[\d:] +)(?:Aborted|Bus error|Illegal instruction|Floating point exception) .*\bpython"
         r"|\bzsh: (?:abort|bus error|illegal hardware instruction)|\bSIG(?:SEGV|ABRT|BUS|ILL|FPE)\b"
-        r"|(?:(?<!ub)[Pp]rocess|[Cc]ontainer|[Cc]omfy[\w. -]{0,20}|python[\w.]*|main\.py)\b(?!.*non-zero)"
-        r"[^.:]{0,60} exit(?:ed)?(?: with)?(?: exit)?(?: code| status):? -?[1-9]\d*"
+        r"|(?:(?<!ub)[Pp]rocess|[Cc]ontainer|[Cc]omfy[\w. -]{0,20}|python[\w.]*|main\.py)\b"
+        r"(?!.*(?:non-zero|\bpip\b|ffmpeg))[^.:]{0,60}"
+        r" exit(?:ed)?(?: with)?(?: exit)?(?: code| status):? -?[1-9]\d*"
         r"|\bexited: \S+ \((?:exit status [1-9]|terminated by)"
         r"|code=(?:dumped|killed|exited), status=(?:[1-8]|\d\d+)/|result '(?:core-dump|signal)'"
         r"|leaked semaphore objects to clean up at shutdown"
@@ -111,13 +113,12 @@ OF_THE_SYSTEM: Final = (
 SYSTEM_WORDS: Final = (b"ownloading ", b"Killed", b"oom-kill", b"SIGKILL", b"code=killed")
 """Of which each line of the system holds one, but for the last lines of a log."""
 LAST_WORDS: Final = (
-    b"core dumped", b"egmentation fault", b"Fatal Python", b"fatal exception", b"access fault", b"terminat",
-    b"Aborted", b"Bus error", b"Illegal ins", b"Floating point", b"prompt_worker", b"malloc():", b"free():",
-    b"realloc():", b"double free", b"corrupted ", b"stack smashing", b"HSA_STATUS", b"failed assertion",
-    b"zsh: ",
-    b":\\", b"SIGSEGV", b"SIGABRT", b"SIGBUS", b"SIGILL", b"SIGFPE", b"exited", b"exit status", b"exit code",
-    b"core-dump", b"result 'signal'", b"leaked semaphore", b"Stopped server", b"Terminate batch",
-    b"KeyboardInterrupt",
+    b"core dumped", b"egmentation fault", b"Fatal Python", b"fatal exception", b"access fault",
+    b"terminat", b"Aborted", b"Bus error", b"Illegal ins", b"Floating point", b"prompt_worker",
+    b"malloc():", b"free():", b"realloc():", b"double free", b"corrupted ", b"stack smashing",
+    b"HSA_STATUS", b"failed assertion", b"zsh: ", b":\\", b"SIGSEGV", b"SIGABRT", b"SIGBUS", b"SIGILL",
+    b"SIGFPE", b"exited", b"exit status", b"exit code", b"core-dump", b"result 'signal'",
+    b"leaked semaphore", b"Stopped server", b"Gracefully ", b"Terminate batch", b"KeyboardInterrupt",
     *(words.encode() for words in (*_PAUSES, *_SIGNALS)),
 )  # fmt: skip
 """Each line holds one that tells how a process ended, if it is among the last ones: of others nobody asks."""

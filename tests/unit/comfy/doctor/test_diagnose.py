@@ -914,6 +914,7 @@ def test_a_server_that_dies_under_a_prompt_is_told(end: str, before: str) -> Non
         # Somebody has stopped it, or nobody knows why the log ends.
         (f"{_AT_WORK}Stopped server\nPress any key to continue . . .\n", Status.UNFINISHED),
         (f"{_AT_WORK}Stopped server\n", Status.UNFINISHED),
+        (f"{_AT_WORK}Gracefully stopping...\ncomfyui-1 exited with code 137\n", Status.UNFINISHED),
         (f"{_AT_WORK}^C\nTerminate batch job (Y/N)?\n", Status.UNFINISHED),
         (_AT_WORK, Status.UNFINISHED),
         # It was another process, and the prompt went on.
@@ -921,6 +922,9 @@ def test_a_server_that_dies_under_a_prompt_is_told(end: str, before: str) -> Non
         (f"{_AT_WORK}Windows fatal exception: access violation\n{_BAR}\n", Status.UNFINISHED),
         (f"{_AT_WORK}ffmpeg exited with code 1\n", Status.UNFINISHED),
         (f"{_AT_WORK}comfyui exited with code 0\n", Status.UNFINISHED),
+        (f"{_AT_WORK}[ComfyUI-Manager] pip exited with code 1\n", Status.UNFINISHED),
+        (f"{_AT_WORK}Floating point exception handling on\n", Status.UNFINISHED),
+        (f"{_AT_WORK}Exception in thread Thread-12 (download):\n", Status.UNFINISHED),
         (f"{_AT_WORK}C:\\ComfyUI>python main.py\n", Status.UNFINISHED),
         (f"{_AT_WORK}Stopped server\nPS D:\\ComfyUI>\n", Status.UNFINISHED),
         (f"{_AT_WORK}Aborted by a kind soul\n", Status.UNFINISHED),
