@@ -26,6 +26,7 @@ from comfy.doctor.report import (
     Status,
 )
 from comfy.doctor.rule import Case, seconds_in
+from comfy.doctor.streaming import undecided
 from comfy.doctor.timeline import doubts_of, models_of, phases_of, samplers_of, wait_s
 from comfy.doctor.times import SAMPLINGS, JobTimes
 from comfy.doctor.times import phases_of as phases_by_times
@@ -233,6 +234,8 @@ def _server(record: Record) -> Server:
 
 def _questions(case: Case) -> Iterator[Question]:
     yield from _of_time(case)
+    if not case.emulated:
+        yield from undecided(case)
     paced = any(prompt.samplers for prompt in case.prompts) and not case.emulated
     if paced and case.forecast is None:
         missing = [

@@ -8,13 +8,11 @@ from itertools import zip_longest
 from typing import Final
 
 from comfy.doctor.record import Lines, Run, evidence
-from comfy.doctor.report import Confidence, Cost, Evidence, Phase, PromptReport, Severity
+from comfy.doctor.report import Confidence, Cost, Evidence, Phase, Severity
 from comfy.doctor.rule import Case, Found, Rule, estimated, measured, seconds_in
-from comfy.generations import Generation
 from comfy.log.entry import LogEntry
 from comfy.log.facts import (
     AimdoFact,
-    BarFact,
     CacheFact,
     DeviceFact,
     DynamicVramFact,
@@ -22,12 +20,10 @@ from comfy.log.facts import (
     GgufFact,
     HostMemoryFact,
     LeakFact,
-    LoadState,
     MemoryFact,
     ModelLoadedFact,
     ModelRequestedFact,
     NodeFailedFact,
-    OffloadingFact,
     QuantisedOpsFact,
     RamLimitFact,
     ServerEndedFact,
@@ -36,14 +32,13 @@ from comfy.log.facts import (
     TextEncoderFact,
     UnloadedFact,
     VaeRetryFact,
-    VersionFact,
     VramStateFact,
     WeightsFact,
 )
 from comfy.wan.forecast import host_bytes
 from comfy.wan.models import GIB
 from comfy.wan.precision import Precision
-from comfy.wan.speed import GB, GGUF_SLOWER, link_bytes_per_s
+from comfy.wan.speed import GB, GGUF_SLOWER
 
 _SLOW_DISK: Final = 200e6  # bytes per second: a spinning disk or a cold network volume
 _USUAL_DISK: Final = 1.2 * GB
@@ -76,71 +71,6 @@ _LONG_LOAD_PART: Final = 0.15
 _NAMES_CARD: Final = re.compile(r"(?i)\bnvidia\b|\brocm\b|windows driver|cuda")
 
 
-def _partial(case: Case) -> Iterator[Found]:
-    for run, prompt in case.logged():
-        loads = _partial_loads(run)
-        if not loads or not case.on_gpu:
-            continue
-        streamed = max(_offloaded_mib(case, fact) or 0.0 for _, fact in loads)
-        share = (
-            f"{streamed / 1024:.1f} GiB of a model come from host memory in each pass"
-            if streamed
-            else ("a part of a model comes from host memory in each pass")
-        )
-        cost = _streaming(case, prompt, streamed * 2**20)
-        hidden = cost is not None and cost.high < 1
-        yield Found(
-            message=share + (", hidden behind the computing: leave it" if hidden else ""),
-            evidence=evidence([entry for entry, _ in loads]),
-            cost=cost,
-            prompt=run.number,
-        )
-
-
-def _partial_loads(run: Run) -> list[tuple[LogEntry, ModelLoadedFact]]:
-    return [
-        (entry, fact)
-        for entry, fact in run.of(ModelLoadedFact)
-        if fact.state is LoadState.PARTIAL and (fact.is_diffusion or _is_sampled(run, entry, fact))
-    ]
-
-
-def _is_sampled(run: Run, load: LogEntry, fact: ModelLoadedFact) -> bool:
-    """Whether a model whose name is not told is a diffusion model: a sampler runs right after its load."""
-    after = (entry.fact for entry in run.entries if entry.number > load.number)
-    told = next((each for each in after if isinstance(each, BarFact | ModelRequestedFact)), None)
-    return fact.model_class is None and isinstance(told, BarFact) and not told.label
-
-
-def _offloaded_mib(case: Case, fact: ModelLoadedFact) -> float | None:
-    """Before 0.3.68 the line does not say how much is left out; the file does."""
-    if fact.offloaded_mib is not None:
-        return fact.offloaded_mib
-    experts = case.work.experts() if case.work is not None else ()
-    if fact.loaded_mib is None or not experts:
-        return None
-    return max(max(each.resident_bytes for each in experts) / 2**20 - fact.loaded_mib, 0.0)
-
-
-def _streaming(case: Case, prompt: PromptReport, streamed_bytes: float) -> Cost | None:
-    """Copies run beside the computing: only what they take longer is felt."""
-    paces = [(one.steps, one.seconds_per_step) for one in prompt.samplers if one.seconds_per_step]
-    if not paces or not streamed_bytes:
-        return None
-    slow, link, _ = link_bytes_per_s(case.gpu or "RTX 4090")
-    passes = max((stage.passes for _, stage in case.stages_of(prompt)), default=1)
-    copy, at_worst = passes * streamed_bytes / link, passes * streamed_bytes / slow
-    steps = sum(count for count, _ in paces)
-    pace = sum(count * each for count, each in paces) / steps
-    formula = (
-        f"{steps} steps × what {passes} × {streamed_bytes / GIB:.1f} GiB / {link / GB:g} GB/s = "
-        f"{copy:.2f} s are beyond the computing in a step of {pace:.2f} s"
-    )
-    # A step that takes no longer than its copy waits for the bus; how long it would compute is not told.
-    felt = steps * min(copy, pace) if pace <= 1.2 * at_worst else 0.0
-    return estimated(felt / 2, 0.0, felt, formula, _LINK_SOURCE)
-
-
 def _forced_low(case: Case) -> Iterator[Found]:
     memory = case.record.server.last(MemoryFact)
     is_small = memory is not None and memory.vram_mib <= _LOW_BY_ITSELF_MIB
@@ -155,19 +85,6 @@ def _forced_low(case: Case) -> Iterator[Found]:
                 evidence=evidence([entry]),
                 remedy=f"take {flag} out of ComfyUI's arguments; `farm plan-gpu` says what fits the card",
             )
-
-
-def _no_streams(case: Case) -> Iterator[Found]:
-    server = case.record.server.last(VersionFact)
-    partial = [entry for run in case.runs for entry, _ in _partial_loads(run)]
-    if server is None or not partial or not case.gpu or not case.on_gpu:
-        return
-    if Generation.of(server.version).tells_offloading and not case.record.server.count(OffloadingFact):
-        yield Found(
-            message=f"ComfyUI {server.version} streams weights, and not beside the computing",
-            evidence=evidence(partial),
-            confidence=Confidence.LIKELY,
-        )
 
 
 def _encoder_on_cpu(case: Case) -> Iterator[Found]:
@@ -482,26 +399,6 @@ def _has_type(fact: GgufFact, *begins: str) -> bool:
     return any(name.startswith(begins) for name in fact.types[:2])
 
 
-def _patched_in_each_step(case: Case) -> Iterator[Found]:
-    """LoRAs of weights that stream are put onto them anew whenever they come; so are those of GGUF."""
-    for run in case.runs:
-        lines = [
-            entry
-            for entry, fact in run.of(ModelLoadedFact)
-            if fact.state is LoadState.PARTIAL and fact.is_diffusion and fact.patches
-        ]
-        if not lines or not case.on_gpu:
-            continue
-        count = max(
-            fact.patches or 0 for _, fact in run.of(ModelLoadedFact) if fact.state is LoadState.PARTIAL
-        )
-        yield Found(
-            message=f"{count} layers of a LoRA are put onto streamed weights anew in each pass",
-            evidence=evidence(lines),
-            prompt=run.number,
-        )
-
-
 def _vae(case: Case) -> Iterator[Found]:
     for run in case.runs:
         retries = [entry for entry, _ in run.of(VaeRetryFact)]
@@ -540,23 +437,6 @@ def _no_card(case: Case) -> Iterator[Found]:
 
 RULES: Final = (
     Rule(
-        id="partial-load",
-        severity=Severity.WARNING,
-        title="a diffusion model does not fit beside its activations: a part streams in each pass",
-        remedy="an fp8_scaled file, fewer frames or a smaller size; else leave it: copies overlap",
-        check=_partial,
-        cost="steps × what passes × streamed bytes / link take beyond the computing",
-        source="https://github.com/Comfy-Org/ComfyUI/pull/10953",
-    ),
-    Rule(
-        id="lora-on-streamed-weights",
-        severity=Severity.INFO,
-        title="a LoRA is put onto weights that stream, anew in each pass",
-        remedy="as for partial-load; or a model into which the LoRA is merged already",
-        check=_patched_in_each_step,
-        source="https://github.com/Comfy-Org/ComfyUI (comfy/model_patcher.py, LowVramPatch)",
-    ),
-    Rule(
         id="low-vram-forced",
         severity=Severity.WARNING,
         title="a flag keeps weights off the card",
@@ -571,14 +451,6 @@ RULES: Final = (
         remedy="`farm check`; see that CUDA_VISIBLE_DEVICES is not empty and torch is built for CUDA",
         check=_no_card,
         source="https://github.com/Comfy-Org/ComfyUI (comfy/model_management.py)",
-    ),
-    Rule(
-        id="no-async-offload",
-        severity=Severity.WARNING,
-        title="weights stream, and not beside the computing",
-        remedy="take --disable-async-offload out of ComfyUI's arguments",
-        check=_no_streams,
-        source="https://github.com/Comfy-Org/ComfyUI/pull/10953",
     ),
     Rule(
         id="model-read-again",

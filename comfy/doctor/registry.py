@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from comfy.doctor import around, attention, card_rules, clips, loading, refusals, sampling
+from comfy.doctor import around, attention, card_rules, clips, loading, refusals, sampling, streaming
 from comfy.doctor.rule import Rule
 
 # Of models, of memory and of what computes: true of no emulator, whatever its log says of a card.
 OF_THE_CARD: Final[tuple[Rule, ...]] = (
+    *streaming.RULES,
     *loading.RULES,
     *attention.RULES,
     *sampling.RULES,

@@ -12,7 +12,7 @@ from comfy.lint.loras import few_steps_of
 from comfy.log.facts import CompileLimitFact, LoraKeyFact, ModelLoadedFact, StepsSkippedFact
 
 _FEW: Final = 10  # times as many layers found their place: the rest was made for something beside the model
-_SLOW: Final = 1.6  # times the prediction: below that, "normal for this size"
+SLOW: Final = 1.6  # times the prediction: below that, "normal for this size"
 _PACE_SOURCE: Final = "predicted by 2·P·N + 4·L·d·N² per pass and the card's rate"
 
 
@@ -23,7 +23,7 @@ def _slower(case: Case) -> Iterator[Found]:
     for prompt in case.done():
         for (one, stage), expected in zip(case.stages_of(prompt), plan.stages, strict=False):
             pace, step = one.seconds_per_step, expected.step
-            if pace is None or step is None or pace <= max(_SLOW * step.seconds, step.high):
+            if pace is None or step is None or pace <= max(SLOW * step.seconds, step.high):
                 continue
             lost = one.steps * (pace - step.seconds)
             yield Found(
