@@ -39,6 +39,8 @@ _OTHER_LEVELS: Final = (
 )
 _DAY: Final = rb"(?:\d{4}[-/]\d\d[-/]\d\d)"
 _TIME: Final = rb"\d\d:\d\d:\d\d(?:[.,:]\d{1,9})?"
+# "  - Value not in list: …" of a prompt that does not pass: its mark is no dress.
+_COMPLAINS: Final = rb" +- (?:Value|Required|Custom|Failed|Return|Bad|Exception|Dependency) "
 _LOGGER: Final = rb"(?:root|__main__|[A-Za-z_]\w{0,40}(?:\.\w{1,40}){1,8}|\w{1,40}-\d{1,5})"
 
 # Each is one layer; several may lie over each other.
@@ -58,7 +60,7 @@ _LAYER: Final = re.compile(
     rb"|std(?:err|out)|(?:main)?thread(?:-\d{1,5})?|mainprocess|rank ?\d{1,4}|\d{1,7})\]:? "
     rb"|\[[a-z0-9]{10,20}\] |[a-z0-9-]{8,40}\[(?:info|warn|warning|error)\] ?"
     rb"|[A-Z][a-z]{2} (?=%(day)b |[A-Z][a-z]{2} [ \d]\d )"  # a weekday
-    rb"|\d{1,2}[/.]\d{1,2}[/.]\d{4},? \d{1,2}:\d\d:\d\d(?: [AP]M)?(?: *[-|:] | +)"
+    rb"|\d{1,2}[/.]\d{1,2}[/.]\d{4},? \d{1,2}:\d\d:\d\d(?: [AP]M)?(?: ?[-:] | *\| | +)"
     rb"|\[ {0,9}\d{1,9}\.\d{6}\] |\d{10}\.\d{1,9} |\d{13} |<\d{1,3}>(?:1 )?"  # of kernels and syslog
     # numbers of lines; seconds and such numbers of Kaggle
     rb"|\d{1,7}(?:: ?|\t)(?=[A-Za-z!\[ ]|\d+[ %%])|\d{1,6}\.\ds[ \t]+\d{1,7}[ \t]+"
@@ -72,7 +74,7 @@ _LAYER: Final = re.compile(
     rb"|(?:stdout|stderr) [FP] "
     rb"|(?:> ?)+|(?:[-*] )?(?:\*\*|`)(?=[\w!])"  # of whoever quotes it
     rb"|\.{1,99}(?=[A-Z][a-z])"  # of whoever counts on the same line
-    rb"|(?P<level2>%(levels)b)(?: {0,8} [-|] |:%(logger)b:)"
+    rb"|(?P<level2>%(levels)b)(?:(?!%(complains)b) {0,8} [-|] |:%(logger)b:)"
     rb"|(?:INFO|DEBUG):? +"
     rb"|(?:info|warn|warning|error|debug|system|root) [-|] "
     rb"|[\w.<>]{1,80}:[\w.<>]{1,60}:\d{1,6} - "  # of loguru: module, function and line
@@ -89,14 +91,17 @@ _LAYER: Final = re.compile(
         b"levels": _LEVELS,
         b"other_levels": _OTHER_LEVELS,
         b"logger": _LOGGER,
+        b"complains": _COMPLAINS,
     }
 )
 # These are layers only behind a stamp: ComfyUI's own lines begin with such words as well.
 _BEHIND_A_STAMP: Final = re.compile(
     rb"(?:%(logger)b (?:- )?)?(?:\d{1,7} )?(?P<level>%(levels)b|WARN|DEBG|INF|WRN|ERR)"
     rb"(?!:? {1,8}(?:SHAPE MISMATCH|(?:lora|loha|lokr|glora|diff|set) \S))"
-    rb"(?: *[-|] *(?:%(logger)b(?: - |: |\|))?|(?:: +| {1,8})(?:\[%(logger)b\] |%(logger)b(?: - |: | \| ))?)"
-    rb"|%(logger)b(?: - |: )|\[%(logger)b\](?: - |: | |(?=\[))" % {b"levels": _LEVELS, b"logger": _LOGGER}
+    rb"(?:(?=%(complains)b) | *[-|] *(?:%(logger)b(?: - |: |\|))?"
+    rb"|(?:: +| {1,8})(?:\[%(logger)b\] |%(logger)b(?: - |: | \| ))?)"
+    rb"|%(logger)b(?: - |: )|\[%(logger)b\](?: - |: | |(?=\[))"
+    % {b"levels": _LEVELS, b"logger": _LOGGER, b"complains": _COMPLAINS}
 )
 # A stamp of the next write that stands at the end of this one.
 _GLUED: Final = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?) - *$")

@@ -218,6 +218,14 @@ LEARNED: dict[str, Callable[[int, str], str]] = {
 }
 
 
+@pytest.mark.parametrize("dress", sorted(DRESSES.keys() - {"bold letters"}))
+def test_a_file_that_is_missing_is_named_in_every_dress(dress: str) -> None:
+    complaint = "  - Value not in list: unet_name: 'a.safetensors' not in []"
+    log = "\n".join(DRESSES[dress](n, text) for n, text in enumerate([*LINES, complaint]))
+
+    assert facts(log) == [*PLAIN, *facts(complaint)]
+
+
 @pytest.mark.parametrize("dress", LEARNED)
 def test_what_a_machinery_of_somebodys_own_puts_before_each_line_is_learned(dress: str) -> None:
     lines = [*LINES, "got prompt", "Requested to load WAN21", "Prompt executed in 43.00 seconds"]
