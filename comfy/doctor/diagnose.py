@@ -9,7 +9,7 @@ from typing import Any, Final
 from comfy.doctor.clip import USUAL, ClipLook, Thresholds
 from comfy.doctor.folklore import folklore_of
 from comfy.doctor.levers import levers_of
-from comfy.doctor.record import Record, Run, read_record
+from comfy.doctor.record import Record, Run
 from comfy.doctor.registry import OF_THE_JOB, RULES
 from comfy.doctor.report import (
     OFF_CARD_PHASES,
@@ -22,10 +22,10 @@ from comfy.doctor.report import (
     Report,
     Sampler,
     Server,
-    Severity,
     Status,
 )
 from comfy.doctor.rule import Case, seconds_in
+from comfy.doctor.servers import by_seconds_lost, read_records, together
 from comfy.doctor.streaming import undecided
 from comfy.doctor.timeline import doubts_of, models_of, phases_of, samplers_of, wait_s
 from comfy.doctor.times import SAMPLINGS, JobTimes
@@ -45,7 +45,6 @@ from comfy.log.stream import Log, LogStream
 from comfy.wan.pace_book import PaceBook
 from comfy.words import seconds_words
 
-_WORST_FIRST: Final = list(Severity)
 _MUCH_UNEXPLAINED: Final = 0.2  # of the wall time
 _LEAST_UNEXPLAINED_S: Final = 5.0
 _LONG_FINISHING_S: Final = 60.0
@@ -71,7 +70,8 @@ def diagnose(
 
     Args:
         log: of ComfyUI or of whatever ran it: text, bytes, an open file or lines, of any size, with
-            any number of prompts. It is read once, in constant memory, and no content of it raises.
+            any number of prompts; of several servers, where each line says whose it is. It is read
+            once, in constant memory, and no content of it raises.
         graph: what was run, in API format; without it sizes and steps are only what the log says.
         card: by its name, as NVML or a person gives it; default: what the log says.
         times: what was measured of the job, which counts for more than the log.
@@ -81,32 +81,39 @@ def diagnose(
         paces: what jobs took on this farm, which counts for more than published times.
         emulated: the emulator took it: whatever its log says, no model was loaded and no card computed.
     """
-    record = read_record(LogStream(log))
-    prompts = tuple(_prompt(run, record) for run in record.runs)
-    if times is not None:
-        prompts = _with_times(prompts, times)
-    if failure:
-        prompts = _failed(prompts, failure)
-    case = Case(
-        record=record,
-        prompts=prompts,
-        graph=graph or {},
-        gpu=card or _card_in(record),
-        times=times,
-        book=paces or PaceBook({}),
-        clips=tuple(clips),
-        clip_limits=clip_limits,
-        failed_class=failed_class,
-        emulated=emulated,
-    )
+    reports = []
+    for record in read_records(LogStream(log), of_one=times is not None):
+        prompts = tuple(_prompt(run, record) for run in record.runs)
+        if times is not None:
+            prompts = _with_times(prompts, times)
+        if failure:
+            prompts = _failed(prompts, failure)
+        case = Case(
+            record=record,
+            prompts=prompts,
+            graph=graph or {},
+            gpu=card or _card_in(record),
+            times=times,
+            book=paces or PaceBook({}),
+            clips=tuple(clips),
+            clip_limits=clip_limits,
+            failed_class=failed_class,
+            emulated=emulated,
+        )
+        reports.append(_report(case))
+    return together(reports)
+
+
+def _report(case: Case) -> Report:
+    record = case.record
     return Report(
         server=_server(record),
-        prompts=prompts,
+        prompts=case.prompts,
         prompts_left_out=record.all_runs - len(record.runs),
         findings=_findings(case),
-        folklore=() if emulated else folklore_of(case),
+        folklore=() if case.emulated else folklore_of(case),
         questions=tuple(_questions(case)),
-        levers=() if emulated else levers_of(case),
+        levers=() if case.emulated else levers_of(case),
         log=LogCount(
             lines=record.lines,
             known=record.known,
@@ -131,12 +138,7 @@ def _findings(case: Case) -> tuple[Finding, ...]:
         for rule in (OF_THE_JOB if case.emulated else RULES)
         for each in rule.check(case)
     ]
-    return tuple(
-        sorted(
-            found,
-            key=lambda each: (-(each.cost.seconds if each.cost else 0.0), _WORST_FIRST.index(each.severity)),
-        )
-    )
+    return by_seconds_lost(found)
 
 
 def _prompt(run: Run, record: Record) -> PromptReport:
@@ -152,6 +154,7 @@ def _prompt(run: Run, record: Record) -> PromptReport:
         models=models_of(run),
         samplers=samplers_of(run),
         error=failed.message[:_LONGEST_ERROR] if failed is not None else "",
+        source=record.source,
     )
 
 
@@ -229,6 +232,7 @@ def _server(record: Record) -> Server:
         attention=attention.name if attention is not None else "",
         dynamic_vram=dynamic.enabled if dynamic is not None else None,
         starts=record.starts,
+        source=record.source,
     )
 
 

@@ -12,6 +12,7 @@ from comfy.doctor.words import (
     cost_words,
     evidence_words,
     left_out_words,
+    of_source,
     told_once,
     wall_of,
     worth_showing,
@@ -115,7 +116,7 @@ def _server(report: Report) -> str:
 
 def _prompt(prompt: PromptReport) -> Iterator[str]:
     wall = seconds_words(prompt.wall_s) if prompt.wall_s is not None else "no time told"
-    yield f"<h2>Prompt {prompt.number}: {escape(prompt.status)}, {wall}</h2>"
+    yield f"<h2>Prompt {prompt.number}{escape(of_source(prompt))}: {escape(prompt.status)}, {wall}</h2>"
     if prompt.error:
         yield f"<p>{escape(prompt.error)}</p>"
     phases = [phase for phase in prompt.phases if phase.seconds > 0]

@@ -52,7 +52,6 @@ from comfy.log.facts import (
 )
 from comfy.log.lines import ModelNames
 from comfy.log.repeats import each_once
-from comfy.log.stream import LogStream
 
 Kind = TypeVar("Kind", bound=LogFact)
 
@@ -126,6 +125,12 @@ class Run(Lines):
     server: Lines = field(default_factory=Lines)  # what the server said of itself when it ran
 
     @property
+    def first_line(self) -> int:
+        """Number of the first line that is known to be of it."""
+        entry = self.began or self.queued or next(iter(self.entries), None)
+        return entry.number if entry is not None else 0
+
+    @property
     def seconds(self) -> float | None:
         """What ComfyUI says that it took."""
         fact = self.done.fact if self.done is not None else None
@@ -156,18 +161,12 @@ class Record:
     lines: int = 0
     known: int = 0
     stamped: int = 0
+    source: str = ""  # what names the server, where the log holds several
 
 
-def read_record(log: LogStream) -> Record:
-    """Read a log to its end."""
-    reader = _Reader()
-    record = reader.record
-    reader.read(log)
-    record.lines, record.known, record.stamped = log.lines, log.known, log.stamped
-    return record
+class Reader:
+    """Takes the entries of one server's log, as they come."""
 
-
-class _Reader:
     def __init__(self) -> None:
         self.record = Record()
         self._waiting: deque[LogEntry] = deque(maxlen=10_000)
@@ -194,6 +193,14 @@ class _Reader:
         takes, keep = self._takes, self._keep
         for entry in each_once(log):
             takes.get(entry.kind, keep)(entry)
+        self.end()
+
+    def take(self, entry: LogEntry) -> None:
+        """One more entry."""
+        self._takes.get(entry.kind, self._keep)(entry)
+
+    def end(self) -> None:
+        """The log is at its end."""
         if not self.record.all_runs and self._fragment():
             self._begin(None)
         if self._run is not None and (self._run.entries or self._run.queued is not None):

@@ -171,6 +171,7 @@ class PromptReport:
     models: tuple[ModelUse, ...]
     samplers: tuple[Sampler, ...]
     error: str = ""
+    source: str = ""  # what names its server, where the log holds the lines of several
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +186,7 @@ class Server:
     attention: str = ""
     dynamic_vram: bool | None = None
     starts: int = 0
+    source: str = ""  # what names it in a log of several; of them together, all their names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

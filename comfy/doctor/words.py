@@ -44,6 +44,11 @@ def after_words(cost: Cost | None, wall_s: float | None) -> str:
     return f"{wall_s:.0f} s would be {wall_s - cost.seconds:.0f} s"
 
 
+def of_source(prompt: PromptReport) -> str:
+    """`` (comfy-2)``, where the log holds the lines of several servers."""
+    return f" ({prompt.source})" if prompt.source else ""
+
+
 def numbers_words(numbers: Sequence[int]) -> str:
     """``prompt 3``; ``prompts 1, 2 and 5``; of many how many there are: ``12 prompts, 1 to 40``."""
     if len(numbers) == 1:

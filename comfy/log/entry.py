@@ -23,6 +23,7 @@ class Sight(NamedTuple):
     zone: slice | None
     level: LogLevel | None
     kind: type[LogFact] | None  # None: a warning or error that nobody knows
+    source: slice | None = None
 
 
 class LogEntry:
@@ -55,6 +56,11 @@ class LogEntry:
         if sight.stamp is None:
             return None
         return moment(self._line[sight.stamp], self._line[sight.zone] if sight.zone is not None else b"")
+
+    @property
+    def source(self) -> bytes:
+        """The name of the container, unit or worker whose line it is; empty: it is not told."""
+        return self._line[self._sight.source] if self._sight.source is not None else b""
 
     @property
     def fact(self) -> LogFact | None:

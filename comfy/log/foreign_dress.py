@@ -55,10 +55,10 @@ _LAYER: Final = re.compile(
     rb"|[\[(] {0,2}(?P<level>%(levels)b) {0,4}[\])]:?(?:%(escape)b?\[0m)?(?: [-|] | |$)"
     rb"|[\[(] {0,2}%(other_levels)b {0,4}[\])]:?(?: [-|] | )"
     # Kubernetes; SwarmUI; somebody's own names for the server and its pipes
-    rb"|\[pod/[\w./-]{1,200}\] "
-    rb"|\[(?i:comfy(?:ui)?(?:[-_ ]?\d{1,3})?(?:[-_ /:](?:stderr|stdout|server|backend))?"
+    rb"|\[(?P<pod>pod/[\w./-]{1,200})\] "
+    rb"|\[(?i:(?P<backend>comfy(?:ui)?(?:[-_ ]?\d{1,3})?)(?:[-_ /:](?:stderr|stdout|server|backend))?"
     rb"|std(?:err|out)|(?:main)?thread(?:-\d{1,5})?|mainprocess|rank ?\d{1,4}|\d{1,7})\]:? "
-    rb"|\[[a-z0-9]{10,20}\] |[a-z0-9-]{8,40}\[(?:info|warn|warning|error)\] ?"
+    rb"|\[(?P<worker>[a-z0-9]{10,20})\] |(?P<worker2>[a-z0-9-]{8,40})\[(?:info|warn|warning|error)\] ?"
     rb"|[A-Z][a-z]{2} (?=%(day)b |[A-Z][a-z]{2} [ \d]\d )"  # a weekday
     rb"|\d{1,2}[/.]\d{1,2}[/.]\d{4},? \d{1,2}:\d\d:\d\d(?: [AP]M)?(?: ?[-:] | *\| | +)"
     rb"|\[ {0,9}\d{1,9}\.\d{6}\] |\d{10}\.\d{1,9} |\d{13} |<\d{1,3}>(?:1 )?"  # of kernels and syslog
@@ -70,7 +70,7 @@ _LAYER: Final = re.compile(
     rb"(?:\[\S{1,40}\] )*"
     # and before 2.3, behind a stamp
     rb"|(?:\[\S{1,40}\] )*torch\.[\w.]{1,60}: (?=\[WARNING\])"
-    rb"|\(\w{0,60} ?pid=\d{1,9}(?:, ip=[\d.]{1,20})?\) "  # of Ray
+    rb"|\((?P<actor>\w{0,60} ?pid=\d{1,9}(?:, ip=[\d.]{1,20})?)\) "  # of Ray
     rb"|(?:stdout|stderr) [FP] "
     rb"|(?:> ?)+|(?:[-*] )?(?:\*\*|`)(?=[\w!])"  # of whoever quotes it
     rb"|\.{1,99}(?=[A-Z][a-z])"  # of whoever counts on the same line
@@ -79,10 +79,10 @@ _LAYER: Final = re.compile(
     rb"|(?:info|warn|warning|error|debug|system|root) [-|] "
     rb"|[\w.<>]{1,80}:[\w.<>]{1,60}:\d{1,6} - "  # of loguru: module, function and line
     # host unit[pid]: of journald and syslog
-    rb"|[\w.-]{1,64}+ [\w.@/-]{1,64}+\[\d{1,7}\]: "
+    rb"|(?P<unit>[\w.-]{1,64}+ [\w.@/-]{1,64}+)\[\d{1,7}\]: "
     # "comfyui-1  | " of compose, "5x7abc | " of a host's worker, "0|comfyui  | " of PM2
-    rb"|(?:\d{1,4}\|)?[\w.@-]{1,64}+ {0,20}\| "
-    rb"|[\w.-]{1,64}+ [\w.-]{1,64}+ \xe2\x80\xba "  # of stern
+    rb"|(?P<container>(?:\d{1,4}\|)?[\w.@-]{1,64}+) {0,20}\| "
+    rb"|(?P<container2>[\w.-]{1,64}+ [\w.-]{1,64}+) \xe2\x80\xba "  # of stern
     rb"|\|[ \t]+"  # of a table
     % {
         b"escape": _ESCAPE,
@@ -108,6 +108,13 @@ _GLUED: Final = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?) - *$")
 _LONGEST_GLUED: Final = 40
 
 
+# Groups that say whose line it is, where lines of many stand in one log; and what compose says of an end.
+_WHOSE: Final = (
+    "pod", "backend", "worker", "worker2", "actor", "unit", "container", "container2",
+)  # fmt: skip
+_END_OF_A_CONTAINER: Final = re.compile(rb"(?P<container>[\w.@-]{1,64}+) exited with code ")
+
+
 class Undressed(NamedTuple):
     """Where in a line what stands, without what others put around it."""
 
@@ -115,6 +122,7 @@ class Undressed(NamedTuple):
     stamp: slice | None  # `moment` reads it
     zone: slice | None
     level: LogLevel | None
+    source: slice | None  # the name of the container, unit or worker whose line it is
 
 
 def undress(line: bytes, learned: Collection[bytes] = ()) -> Undressed:
@@ -125,6 +133,7 @@ def undress(line: bytes, learned: Collection[bytes] = ()) -> Undressed:
     """
     stamp: slice | None = None
     zone: slice | None = None
+    source: slice | None = None
     level: LogLevel | None = None
     at = 0
     for _ in range(_MOST_LAYERS):
@@ -132,6 +141,7 @@ def undress(line: bytes, learned: Collection[bytes] = ()) -> Undressed:
         if found is not None and found.end() > at:
             if stamp is None:
                 stamp, zone = _stamp(found), _span(found, "zone")
+            source = source or next(filter(None, (_span(found, each) for each in _WHOSE)), None)
             told = found["level"] or found["level2"] or found["level3"]
         elif stamp is not None and (found := _BEHIND_A_STAMP.match(line, at)) is not None:
             told = found["level"]
@@ -148,7 +158,9 @@ def undress(line: bytes, learned: Collection[bytes] = ()) -> Undressed:
     if line[-2:] in (b"- ", b" -"):
         glued = _GLUED.search(line, at)
         end = glued.start() if glued is not None else end
-    return Undressed(slice(at, end), stamp, zone, level)
+    if source is None and (found := _END_OF_A_CONTAINER.match(line, at)) is not None:
+        source = _span(found, "container")
+    return Undressed(slice(at, end), stamp, zone, level, source)
 
 
 def glued_stamp(line: bytes) -> bytes:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import compress, count, filterfalse, repeat
 from typing import IO, Final
@@ -70,7 +70,11 @@ class LogStream:
         self.lines = 0  # all, blank ones and bars included
         self.known = 0  # those that were read as facts
         self.stamped = 0  # of the known, those that have a stamp
+        # Told of each entry whose line says whose it is: a log may hold the lines of several servers.
+        self.on_sourced: Callable[[LogEntry], None] | None = None
+        self.done = 0  # prompts of which a line tells the end
         self._requests: Requests[LogEntry] = Requests()
+        self._requests_of: defaultdict[bytes, Requests[LogEntry]] = defaultdict(Requests)
         self._heads = _HEADS
         self._modules = 0
         self._shapes: dict[bytes, tuple[Sight, ...]] = {}
@@ -99,18 +103,22 @@ class LogStream:
                         self.known += kind is not BarFact
                         self.stamped += sight.stamp is not None
                         if kind in _FOLLOWED:
-                            self._follow(entry, kind)
+                            self._follow(entry, kind, sight)
+                    if sight.source is not None and self.on_sourced is not None:
+                        self.on_sourced(entry)
                     yield entry
             last = lines[-1]
 
-    def _follow(self, entry: LogEntry, kind: type[LogFact]) -> None:
+    def _follow(self, entry: LogEntry, kind: type[LogFact], sight: Sight) -> None:
         """What a line says of those behind it, or these of it."""
+        requests = self._requests if sight.source is None else self._requests_of[entry.source]
         if kind is ModelLoadedFact:
-            entry.requested = self._requests.answer(entry.text)
+            entry.requested = requests.answer(entry.text)
         elif kind is ModelRequestedFact:
-            self._requests.ask(entry, entry.text, entry.number)
+            requests.ask(entry, entry.text, entry.number)
         elif kind is PromptDoneFact:
-            self._requests.forget()
+            self.done += 1
+            requests.forget()
         else:
             self._count_module()
 
@@ -196,16 +204,19 @@ def _seen(line: bytes, heads: frozenset[bytes], learned: frozenset[bytes]) -> tu
     if not told:
         return line, ()
     spans = _spans(line, bare.text.start, [text for text, _, _ in told])
-    stamp, zone = bare.stamp, bare.zone
+    stamp, zone, source = bare.stamp, bare.zone, bare.source
     if spans is None or len(line) > _LONGEST_SHAPE:
         # Colours stand within the text, or there is more of it than is worth keeping.
+        name = line[source] if source is not None else b""
         head = b"".join(line[part] for part in (stamp, zone) if part is not None)
-        line = b"\n".join((head, *(text[:_LONGEST_SHAPE] for text, _, _ in told)))
+        line = b"\n".join((head, name, *(text[:_LONGEST_SHAPE] for text, _, _ in told)))
         stamp = slice(0, stamp.stop - stamp.start) if stamp is not None else None
         zone = slice(stamp.stop if stamp is not None else 0, len(head)) if zone is not None else None
-        spans = _spans(line, len(head), [text[:_LONGEST_SHAPE] for text, _, _ in told]) or []
+        source = slice(len(head) + 1, len(head) + 1 + len(name)) if name else None
+        spans = _spans(line, len(head) + 1 + len(name), [text[:_LONGEST_SHAPE] for text, _, _ in told]) or []
     return line, tuple(
-        Sight(span, stamp, zone, level, kind) for span, (_, level, kind) in zip(spans, told, strict=True)
+        Sight(span, stamp, zone, level, kind, source)
+        for span, (_, level, kind) in zip(spans, told, strict=True)
     )
 
 
@@ -216,9 +227,17 @@ def _stamped_above(line: bytes, sights: tuple[Sight, ...], above: bytes) -> tupl
         return line, sights
     by = len(stamp) + 1
     return stamp + b"\n" + line, tuple(
-        each._replace(text=slice(each.text.start + by, each.text.stop + by), stamp=slice(0, len(stamp)))
+        each._replace(
+            text=_moved(each.text, by),
+            stamp=slice(0, len(stamp)),
+            source=_moved(each.source, by) if each.source is not None else None,
+        )
         for each in sights
     )
+
+
+def _moved(span: slice, by: int) -> slice:
+    return slice(span.start + by, span.stop + by)
 
 
 def _spans(line: bytes, at: int, texts: Iterable[bytes]) -> list[slice] | None:

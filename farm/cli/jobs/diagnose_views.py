@@ -15,6 +15,7 @@ from comfy.doctor.words import (
     cost_words,
     evidence_words,
     left_out_words,
+    of_source,
     shares,
     told_once,
     wall_of,
@@ -99,7 +100,7 @@ def _parts(report: Report, width: int) -> Iterator[RenderableType]:
 
 def _prompt(prompt: PromptReport, width: int) -> Iterator[RenderableType]:
     wall = seconds_words(prompt.wall_s) if prompt.wall_s is not None else "no time told"
-    yield Text(f"Prompt {prompt.number}: {prompt.status}, {wall}", "bold")
+    yield Text(f"Prompt {prompt.number}{of_source(prompt)}: {prompt.status}, {wall}", "bold")
     if prompt.error:
         yield f"  {prompt.error}"
     cells = shares(prompt.phases, width)
