@@ -27,8 +27,8 @@ from comfy.errors import UnknownMessage
 from comfy.protocol.outputs import MediaKind, OutputFile
 from farm.process.user import UnixUser
 from farm.settings.worker import WorkerSettings
+from tests.support.jobs import a_claim
 from tests.support.valkey import eventually
-from tests.support.worker_here import a_claim
 from worker.comfyui.folders import open_folders
 from worker.comfyui.keeper import ComfyState
 from worker.comfyui.launch import find_target

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from farm.job import Artifact, ErrorKind, JobError, JobResult, make_spec, new_job_id
+from farm.job import Artifact, ErrorKind, JobError, JobResult, JobSpec, make_spec, new_job_id
 from farm.store.base import Claim, NewJob
 from farm.store.roles import AttemptStore
 
@@ -26,6 +29,20 @@ def claimed(store: AttemptStore, job_id: str, worker: str = "w1") -> Claim:
     claim = store.claim(job_id, worker=worker)
     assert isinstance(claim, Claim), claim
     return claim
+
+
+def a_claim(graph: Mapping[str, Any], **spec: Any) -> Claim:
+    """As if the graph's job had just been claimed."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    return Claim(
+        job_id=uuid.uuid4().hex,
+        attempt=1,
+        token=uuid.uuid4().hex,
+        spec=JobSpec(graph=dict(graph), **spec),
+        submitted_at=now,
+        claimed_at=now,
+        lease_until=now,
+    )
 
 
 def a_result(name: str = "clip") -> JobResult:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from farm.status.worker import GpuStatus, LoadPlanStatus, ResourceStatus, WorkerStatus
 from tests.support.browser import Page
 from tests.support.clips import make_picture
 from tests.support.gateway import GRAPH, Gateway
@@ -20,6 +21,15 @@ NAMELESS = """
   return !(each.getAttribute("aria-label") || label || each.textContent).trim();
 }).map((each) => each.outerHTML)
 """
+WORKER = WorkerStatus(
+    name="gpu0@rack",
+    gpu=GpuStatus(name="NVIDIA GeForce RTX 4090", vram_total_bytes=24 << 30),
+    load_plan=LoadPlanStatus(mode="balanced"),
+    resources=ResourceStatus(vram_used_bytes=20 << 30, gpu_temperature_c=71),
+    warm_models=("diffusion_models/wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors",),
+    vram_gib=24,
+    state="ready",
+)
 BUTTONS = "[...document.querySelectorAll('button')]"
 
 

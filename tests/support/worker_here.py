@@ -5,9 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-import uuid
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,21 +30,7 @@ from worker.plan.fallback import FallbackStep
 from worker.results.publish import Publisher
 from worker.results.retained import RetainedRenders
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RENEW_S = 0.05
-
-
-def a_claim(graph: Mapping[str, Any], **spec: Any) -> Claim:
-    """As if the graph's job had just been claimed."""
-    return Claim(
-        job_id=uuid.uuid4().hex,
-        attempt=1,
-        token=uuid.uuid4().hex,
-        spec=JobSpec(graph=dict(graph), **spec),
-        submitted_at=NOW,
-        claimed_at=NOW,
-        lease_until=NOW,
-    )
 
 
 class AsItIs:

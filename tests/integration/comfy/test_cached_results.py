@@ -9,9 +9,8 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 from unittest.mock import MagicMock
@@ -21,8 +20,8 @@ import pytest
 from comfy.generations import Generation
 from comfy.protocol.client import ComfyClient
 from comfy.wan.templates import get_template
-from farm.job import JobSpec
 from farm.store.base import Claim
+from tests.support.jobs import a_claim
 from tests.support.worker_here import AsItIs
 from worker.jobs import render as rendering
 from worker.jobs.context import RenderContext, RunListener
@@ -34,7 +33,6 @@ from worker.results.rendered import Rendered
 
 pytestmark = pytest.mark.timeout(300)
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SILENT = RunListener(phase=lambda _phase: None, progress=lambda _progress: None)
 
 
@@ -45,17 +43,9 @@ class Server(Protocol):
     def ask(self, path: str) -> dict[str, Any]: ...
 
 
-def a_claim(seed: int, *, job_id: str | None = None, attempt: int = 1) -> Claim:
+def claim_of(seed: int) -> Claim:
     wanted = {"prompt": "a fox", "width": 64, "height": 64, "frames": 9, "steps": 4, "seed": seed}
-    return Claim(
-        job_id=job_id or uuid.uuid4().hex,
-        attempt=attempt,
-        token=uuid.uuid4().hex,
-        spec=JobSpec(graph=get_template("wan22-t2v-a14b").build(**wanted).graph),
-        submitted_at=NOW,
-        claimed_at=NOW,
-        lease_until=NOW,
-    )
+    return a_claim(get_template("wan22-t2v-a14b").build(**wanted).graph)
 
 
 class Machine:
@@ -100,15 +90,15 @@ def machine(keeper: Server, tmp_path: Path) -> Iterator[Machine]:
 
 @pytest.mark.parametrize(
     "again",
-    [lambda first: a_claim(7), lambda first: a_claim(7, job_id=first.job_id, attempt=2)],
+    [lambda first: claim_of(7), lambda first: replace(claim_of(7), job_id=first.job_id, attempt=2)],
     ids=["an equal job", "the next attempt"],
 )
 def test_an_equal_graph_writes_a_file_of_its_own_whatever_is_cached(
     machine: Machine, again: Callable[[Claim], Claim]
 ) -> None:
-    first = a_claim(7)
+    first = claim_of(7)
     machine.render_and_clean(first)
-    machine.render_and_clean(a_claim(8))
+    machine.render_and_clean(claim_of(8))
 
     rendered = machine.render(again(first))
 
@@ -119,7 +109,7 @@ def test_an_equal_graph_writes_a_file_of_its_own_whatever_is_cached(
 
 
 def test_another_try_of_one_attempt_takes_what_the_first_one_wrote(machine: Machine) -> None:
-    claim = a_claim(9)
+    claim = claim_of(9)
     first = machine.render(claim)
 
     second = machine.render(claim, tries=1)
@@ -136,9 +126,9 @@ def test_a_cached_node_that_names_a_file_of_another_attempt_is_run_again(
 
     # As of a node that takes no prefix: what it saves is named by nobody but itself.
     monkeypatch.setattr(rendering, "set_output_prefix", one_name_for_all)
-    first = machine.render(a_claim(10))
+    first = machine.render(claim_of(10))
     first.outputs[0].path.unlink()
-    claim = a_claim(10)
+    claim = claim_of(10)
 
     rendered = machine.render(claim)
 

@@ -11,7 +11,7 @@ from comfy.wan.templates import get_template
 from farm.asking.form import form_of_graph
 from farm.job import EventKind
 from farm.status.not_fetching import NotFetching
-from farm.status.worker import GpuStatus, LoadPlanStatus, ResourceStatus, WorkerStatus
+from farm.status.worker import WorkerStatus
 from farm.store.base import Drain, NewEvent
 from tests.support.browser import Page
 from tests.support.clips import make_picture
@@ -19,6 +19,7 @@ from tests.support.gateway import GRAPH, Gateway
 from tests.support.gateway_worker import HandWorker
 from tests.support.page import (
     BUTTONS,
+    WORKER,
     click,
     done,
     drop_file,
@@ -296,15 +297,7 @@ def test_a_form_that_lacks_something_is_not_sent_and_a_refusal_names_what_is_wro
 
 
 def test_the_fleet_tells_what_a_card_does_holds_and_lacks(gateway: Gateway, page: Page) -> None:
-    status = WorkerStatus(
-        name="gpu0@rack",
-        gpu=GpuStatus(name="NVIDIA GeForce RTX 4090", vram_total_bytes=24 << 30),
-        load_plan=LoadPlanStatus(mode="balanced"),
-        resources=ResourceStatus(vram_used_bytes=20 << 30, gpu_temperature_c=71),
-        warm_models=("vae/wan_2.1_vae.safetensors",),
-        vram_gib=24,
-        state="ready",
-    )
+    status = replace(WORKER, warm_models=("vae/wan_2.1_vae.safetensors",))
     gateway.store.put_worker(status, ttl_s=600)
     waiting = [submit(gateway, f"fox {number}") for number in range(2)]
     parked = submit(gateway, "An owl", vram_gib=80, if_unplaceable="park")

@@ -13,12 +13,22 @@ import pytest
 
 from comfy.wan.templates import get_template
 from farm.status.not_fetching import NotFetching
-from farm.status.worker import GpuStatus, LoadPlanStatus, ResourceStatus, WorkerStatus
 from tests.support.browser import Page
 from tests.support.clips import make_picture
 from tests.support.gateway import Gateway
 from tests.support.gateway_worker import HandWorker
-from tests.support.page import NAMELESS, TOO_WIDE, click, done, drop_file, go, is_shown, search, submit
+from tests.support.page import (
+    NAMELESS,
+    TOO_WIDE,
+    WORKER,
+    click,
+    done,
+    drop_file,
+    go,
+    is_shown,
+    search,
+    submit,
+)
 
 # Of this package, the script alone: its Playwright is left out of the environment.
 _AXE_IN: Final = find_spec("axe_playwright_python")
@@ -29,15 +39,6 @@ axe.run(document, {resultTypes: ["violations"]}).then((found) => found.violation
 """
 FOCUSED = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent.trim()"
 LONG = "Averylongwordthatnobodywouldsay" * 5
-WORKER = WorkerStatus(
-    name="gpu0@rack",
-    gpu=GpuStatus(name="NVIDIA GeForce RTX 4090", vram_total_bytes=24 << 30),
-    load_plan=LoadPlanStatus(mode="balanced"),
-    resources=ResourceStatus(vram_used_bytes=20 << 30, gpu_temperature_c=71),
-    warm_models=("diffusion_models/wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors",),
-    vram_gib=24,
-    state="ready",
-)
 
 
 @pytest.fixture(scope="module")

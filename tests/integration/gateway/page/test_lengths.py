@@ -11,12 +11,11 @@ import pytest
 
 from farm.job import EventKind
 from farm.store.base import NewEvent
-from tests.integration.gateway.page.test_for_everybody import WORKER
 from tests.support.browser import Page
 from tests.support.clips import make_picture
 from tests.support.gateway import GRAPH, Gateway
 from tests.support.gateway_worker import HandWorker
-from tests.support.page import TOO_WIDE, click, go, is_shown, search, submit
+from tests.support.page import TOO_WIDE, WORKER, click, go, is_shown, search, submit
 
 WIDTHS: Final = (375, 768, 1280)
 WORD: Final = "Averylongwordthatnobodywouldsay" * 5

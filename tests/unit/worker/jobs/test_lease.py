@@ -6,31 +6,21 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import cast
 
 import pytest
 
 from farm.errors import StoreUnavailable
-from farm.job import JobSpec
 from farm.store.base import Claim, LeaseAnswer
 from farm.store.roles import JobStore
+from tests.support.jobs import a_claim
 from tests.support.valkey import eventually
 from worker.jobs.lease import Lease, LeaseKeeper
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
-
-def a_claim(token: str = "a token") -> Claim:
-    return Claim(
-        job_id="job00001",
-        attempt=1,
-        token=token,
-        spec=JobSpec(graph={}),
-        submitted_at=NOW,
-        claimed_at=NOW,
-        lease_until=NOW,
-    )
+def claim_of(token: str = "a token") -> Claim:
+    return replace(a_claim({}), job_id="job00001", token=token)
 
 
 class RenewingStore:
@@ -61,19 +51,19 @@ def keeper(store: RenewingStore) -> Iterator[LeaseKeeper]:
 
 
 def test_a_lease_whose_grant_was_heard_of_too_late_is_not_taken_for_ours() -> None:
-    late = Lease(a_claim(), lease_s=15.0, asked_at=time.monotonic() - 16.0)  # frozen while it was granted
+    late = Lease(claim_of(), lease_s=15.0, asked_at=time.monotonic() - 16.0)  # frozen while it was granted
 
     assert not late.provable
-    assert Lease(a_claim(), lease_s=15.0, asked_at=time.monotonic() - 1.0).provable
+    assert Lease(claim_of(), lease_s=15.0, asked_at=time.monotonic() - 1.0).provable
 
 
 def test_a_held_lease_is_renewed_again_and_again(keeper: LeaseKeeper, store: RenewingStore) -> None:
-    with keeper.hold(a_claim()):
+    with keeper.hold(claim_of()):
         eventually(lambda: len(store.renewed) >= 3)
 
 
 def test_a_lease_that_ended_is_renewed_no_more(keeper: LeaseKeeper, store: RenewingStore) -> None:
-    with keeper.hold(a_claim()):
+    with keeper.hold(claim_of()):
         eventually(lambda: bool(store.renewed))
 
     assert keeper.leases() == []
@@ -82,8 +72,8 @@ def test_a_lease_that_ended_is_renewed_no_more(keeper: LeaseKeeper, store: Renew
 def test_the_lease_of_a_newer_claim_outlives_the_thread_of_an_older_one(
     keeper: LeaseKeeper, store: RenewingStore
 ) -> None:
-    with ExitStack() as older, keeper.hold(a_claim("newer")) as newer:
-        older.enter_context(keeper.hold(a_claim("older")))
+    with ExitStack() as older, keeper.hold(claim_of("newer")) as newer:
+        older.enter_context(keeper.hold(claim_of("older")))
         older.close()
         renewed = len(store.renewed)
 
@@ -97,7 +87,7 @@ def test_a_lost_or_canceled_lease_stops_the_work(
 ) -> None:
     store.answer = answer
 
-    with keeper.hold(a_claim()) as lease:
+    with keeper.hold(claim_of()) as lease:
         assert lease.stopped.wait(60.0)
 
     assert lease.answer is answer
@@ -111,7 +101,7 @@ def test_of_many_leases_one_asks_whether_redis_is_back_and_then_all_are_renewed(
 
     with ExitStack() as held:
         for token in tokens:
-            held.enter_context(keeper.hold(a_claim(token)))
+            held.enter_context(keeper.hold(claim_of(token)))
         eventually(lambda: len(store.renewed) >= 5)
         # The first round may have found fewer of them.
         asked = store.renewed[1:]
@@ -124,7 +114,7 @@ def test_of_many_leases_one_asks_whether_redis_is_back_and_then_all_are_renewed(
 def test_the_work_goes_on_while_redis_is_away(keeper: LeaseKeeper, store: RenewingStore) -> None:
     store.answer = StoreUnavailable("here", "refused")
 
-    with keeper.hold(a_claim()) as lease:
+    with keeper.hold(claim_of()) as lease:
         eventually(lambda: not lease.provable)
 
         assert not lease.stopped.is_set()
@@ -136,7 +126,7 @@ def test_nothing_is_begun_while_the_job_may_be_somebody_elses(
     keeper: LeaseKeeper, store: RenewingStore
 ) -> None:
     store.answer = StoreUnavailable("here", "refused")
-    with keeper.hold(a_claim()) as lease:
+    with keeper.hold(claim_of()) as lease:
         eventually(lambda: not lease.provable)
         begun = threading.Thread(target=lease.prove)
         begun.start()
@@ -150,7 +140,7 @@ def test_nothing_is_begun_while_the_job_may_be_somebody_elses(
 
 def test_who_waits_for_proof_is_told_that_the_job_is_lost(keeper: LeaseKeeper, store: RenewingStore) -> None:
     store.answer = StoreUnavailable("here", "refused")
-    with keeper.hold(a_claim()) as lease:
+    with keeper.hold(claim_of()) as lease:
         eventually(lambda: not lease.provable)
         store.answer = LeaseAnswer.LOST
 
@@ -162,7 +152,7 @@ def test_who_waits_for_proof_is_told_that_the_job_is_lost(keeper: LeaseKeeper, s
 def test_a_surprise_in_one_renewal_does_not_end_the_others(keeper: LeaseKeeper, store: RenewingStore) -> None:
     store.answer = ValueError("a bug")
 
-    with keeper.hold(a_claim()):
+    with keeper.hold(claim_of()):
         eventually(lambda: len(store.renewed) >= 2)
 
 
@@ -170,7 +160,7 @@ def test_a_cancel_that_is_heard_of_is_asked_for_at_once(store: RenewingStore) ->
     keeper = LeaseKeeper(cast("JobStore", store), renew_s=3600.0, lease_s=3600.0)
     keeper.start()
     try:
-        with keeper.hold(a_claim()) as lease:
+        with keeper.hold(claim_of()) as lease:
             store.answer = LeaseAnswer.CANCELED
             keeper.renew_now()
 
@@ -180,7 +170,7 @@ def test_a_cancel_that_is_heard_of_is_asked_for_at_once(store: RenewingStore) ->
 
 
 def test_a_released_lease_stops_the_work_and_says_why() -> None:
-    lease = Lease(a_claim(), lease_s=1.0)
+    lease = Lease(claim_of(), lease_s=1.0)
 
     lease.release()
 

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 
 from comfy.rewrites.options import RewriteOptions
 from farm.job import JobSpec
 from farm.store.base import Claim
-from tests.support.jobs import OTHER, TOKEN
+from tests.support.jobs import OTHER, TOKEN, a_claim
 from worker.jobs.names import prompt_data, prompt_id, run_folder
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-CLAIM = Claim(
-    job_id="0123456789abcdef",
-    attempt=1,
-    token=TOKEN,
-    spec=JobSpec(graph={}),
-    submitted_at=NOW,
-    claimed_at=NOW,
-    lease_until=NOW,
-)
+CLAIM = replace(a_claim({}), job_id="0123456789abcdef", token=TOKEN)
 
 
 def test_a_prompt_id_is_a_uuid_in_the_one_form_that_every_comfyui_takes() -> None:

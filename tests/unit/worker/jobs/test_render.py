@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 from unittest.mock import MagicMock
@@ -28,15 +27,13 @@ from comfy.protocol.outputs import OutputFile
 from comfy.protocol.patience import Patience
 from comfy.protocol.run import PromptRun
 from comfy.rewrites.optimize import Optimized
-from farm.job import JobSpec
-from farm.store.base import Claim
 from farm.testing import MemoryJobStore
 from tests.support.clips import make_picture
 from tests.support.emulator_thread import EmulatorThread
-from tests.support.jobs import GRAPH, TOKEN
+from tests.support.jobs import GRAPH, TOKEN, a_claim
 from tests.support.valkey import eventually
 from tests.support.whole_farm import a_clip
-from tests.support.worker_here import WorkerHere, a_claim
+from tests.support.worker_here import WorkerHere
 from worker.errors import AttemptStopped, BrokenOutput, ComfyDied, ServerLost, TimeLimitReached
 from worker.jobs import render as rendering
 from worker.jobs.context import RenderContext, RunListener
@@ -46,18 +43,9 @@ from worker.plan.fallback import FallbackStep
 from worker.results.media import probe
 from worker.results.rendered import Rendered
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 AWAY = ServerUnreachable("http://elsewhere", "no route", refused=True)
 CLIP = {"9": {"images": [{"filename": "a.mp4", "subfolder": "jobs/x", "type": "output"}]}}
-CLAIM = Claim(
-    job_id="0123456789abcdef",
-    attempt=1,
-    token=TOKEN,
-    spec=JobSpec(graph=GRAPH),
-    submitted_at=NOW,
-    claimed_at=NOW,
-    lease_until=NOW,
-)
+CLAIM = replace(a_claim(GRAPH), job_id="0123456789abcdef", token=TOKEN)
 
 
 class Server:
