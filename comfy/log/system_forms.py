@@ -40,6 +40,15 @@ OF_THE_SYSTEM: Final = (
         "model.safetensors:  45%|####      | 1.20G/2.60G [00:30<00:35, 39.8MB/s]", by=Printer.SYSTEM,
     ),
     form(
+        "fetching", "a file is fetched while the prompt waits: by aria2, wget, gdown or curl", "",
+        r"^\[#\w{6} [\d.]+\w{1,3}/[\d.]+\w{1,3}\(\d{1,3}%\)|^Download Results:"
+        r"|^Saving to: [‘'\"].+\.(?:safetensors|pth?|ckpt|bin|onnx|gguf|zip)\b"
+        r"|^From(?: \(original\))?: https://drive\.google\.com/|^% Total +% Received",
+        lambda m: DownloadFact(source=m.string.strip()[:200]),
+        "[#2089b0 400.0KiB/33.2MiB(1%) CN:1 DL:115.7KiB ETA:4m51s]", "Saving to: ‘wan_2.1_vae.safetensors’",
+        "From: https://drive.google.com/uc?id=1", "% Total    % Received % Xferd", by=Printer.SYSTEM,
+    ),
+    form(
         "oom-killed", "the system has ended a process for want of host memory", "",
         r"[Oo]ut of memory: Killed process|\bOOMKilled\b|\boom-kill\b",
         lambda m: HostMemoryFact(message=m.string.strip()[:300], is_end=True),
@@ -110,7 +119,16 @@ OF_THE_SYSTEM: Final = (
         "Press any key to continue . . .", "请按任意键继续. . .", by=Printer.SYSTEM,
     ),
 )  # fmt: skip
-SYSTEM_WORDS: Final = (b"ownloading ", b"Killed", b"oom-kill", b"SIGKILL", b"code=killed")
+SYSTEM_WORDS: Final = (
+    b"ownloading ",
+    b"Saving to: ",
+    b"From: https",
+    b"% Total ",
+    b"Killed",
+    b"oom-kill",
+    b"SIGKILL",
+    b"code=killed",
+)
 """Of which each line of the system holds one, but for the last lines of a log."""
 LAST_WORDS: Final = (
     b"core dumped", b"egmentation fault", b"Fatal Python", b"fatal exception", b"access fault",
