@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from comfy.doctor import sampling, streaming
 from comfy.doctor.clip import USUAL, ClipLook, Thresholds
 from comfy.doctor.folklore import folklore_of
 from comfy.doctor.levers import levers_of
@@ -26,7 +27,6 @@ from comfy.doctor.report import (
 )
 from comfy.doctor.rule import Case, seconds_in
 from comfy.doctor.servers import by_seconds_lost, read_records, together
-from comfy.doctor.streaming import undecided
 from comfy.doctor.timeline import doubts_of, models_of, phases_of, samplers_of, wait_s
 from comfy.doctor.times import SAMPLINGS, JobTimes
 from comfy.doctor.times import phases_of as phases_by_times
@@ -239,7 +239,8 @@ def _server(record: Record) -> Server:
 def _questions(case: Case) -> Iterator[Question]:
     yield from _of_time(case)
     if not case.emulated:
-        yield from undecided(case)
+        yield from streaming.undecided(case)
+        yield from sampling.undecided(case)
     paced = any(prompt.samplers for prompt in case.prompts) and not case.emulated
     if paced and case.forecast is None:
         missing = [

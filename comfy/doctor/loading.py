@@ -10,6 +10,7 @@ from typing import Final
 from comfy.doctor.record import Lines, Run, evidence
 from comfy.doctor.report import Confidence, Cost, Evidence, Phase, Severity
 from comfy.doctor.rule import Case, Found, Rule, estimated, measured, seconds_in
+from comfy.doctor.timeline import doubts_of, work_of
 from comfy.log.entry import LogEntry
 from comfy.log.facts import (
     AimdoFact,
@@ -35,6 +36,7 @@ from comfy.log.facts import (
     VramStateFact,
     WeightsFact,
 )
+from comfy.node_defs.node_classes import Work
 from comfy.wan.forecast import host_bytes
 from comfy.wan.models import GIB
 from comfy.wan.precision import Precision
@@ -406,9 +408,28 @@ def _vae(case: Case) -> Iterator[Found]:
             yield Found(
                 message="the VAE ran out of memory, and began again in tiles",
                 evidence=evidence(retries),
-                cost=_retry_cost(case),
+                cost=_stamped_retries(run, retries) or _retry_cost(case),
                 prompt=run.number,
             )
+
+
+def _stamped_retries(run: Run, retries: list[LogEntry]) -> Cost | None:
+    """What the first tries took, each from the load of the VAE, which it begins with."""
+    seconds = 0.0
+    for retry in retries:
+        told = [entry for entry in run.entries if entry.number < retry.number]
+        before = told[-1].fact if told else None
+        if not isinstance(before, ModelLoadedFact) or work_of(before.model_class or "") is not Work.VAE:
+            return None
+        began_s, ended_s = told[-1].at_s, retry.at_s
+        if began_s is None or ended_s is None or ended_s < began_s:
+            return None
+        seconds += ended_s - began_s
+    return (
+        None
+        if doubts_of(run)
+        else measured(seconds, f"{seconds:.1f} s from the VAE's load to the second try")
+    )
 
 
 def _retry_cost(case: Case) -> Cost | None:
@@ -525,7 +546,7 @@ RULES: Final = (
         title="the VAE ran out of memory and decoded in tiles",
         remedy="VAEDecodeTiled in place of VAEDecode, or --reserve-vram 1",
         check=_vae,
-        cost="the attempt that was thrown away: up to one decode",
+        cost="the attempt that was thrown away, by stamps; else up to one decode",
         source="https://github.com/Comfy-Org/ComfyUI (comfy/sd.py)",
     ),
     Rule(

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from comfy.doctor.record import evidence
-from comfy.doctor.report import Confidence, Evidence, Severity
+from comfy.doctor.report import Confidence, Evidence, Question, Severity
 from comfy.doctor.rule import Case, Found, Rule, estimated, measured
+from comfy.doctor.words import numbers_words
 from comfy.lint.loras import few_steps_of
 from comfy.log.facts import CompileLimitFact, LoraKeyFact, ModelLoadedFact, StepsSkippedFact
 
 _FEW: Final = 10  # times as many layers found their place: the rest was made for something beside the model
 SLOW: Final = 1.6  # times the prediction: below that, "normal for this size"
+_LONG_FIRST_S: Final = 15.0  # beyond the others
 _PACE_SOURCE: Final = "predicted by 2·P·N + 4·L·d·N² per pass and the card's rate"
 
 
@@ -105,6 +107,26 @@ def _compile(case: Case) -> Iterator[Found]:
             evidence=evidence(lines, count=run.count(CompileLimitFact)),
             cost=cost,
             prompt=run.number,
+        )
+
+
+def undecided(case: Case) -> Iterator[Question]:
+    """First steps that took much longer than those behind them."""
+    found = [
+        (prompt, one.first_step_s, one.seconds_per_step)
+        for run, prompt in case.logged()
+        for one in prompt.samplers
+        if one.first_step_s is not None
+        and one.seconds_per_step is not None
+        and one.first_step_s - one.seconds_per_step > max(_LONG_FIRST_S, one.seconds_per_step)
+        and not run.count(CompileLimitFact)
+    ]
+    if found:
+        _, first, pace = max(found, key=lambda each: each[1])
+        yield Question(
+            what=f"{numbers_words(sorted({prompt.number for prompt, _, _ in found}))}: the first step took "
+            f"{first:.0f} s, and those behind it {pace:.1f} s each: something was compiled, tuned or loaded",
+            decides="a second prompt of the same size and model: what is compiled is not compiled again",
         )
 
 

@@ -275,11 +275,11 @@ def work_at_end(run: Run) -> Work:
         elif isinstance(fact, VaeRetryFact):
             work = Work.VAE
         elif isinstance(fact, ModelRequestedFact | ModelLoadedFact) and fact.model_class:
-            work = _work_of(fact.model_class) or (Work.SAMPLE if fact.is_diffusion else Work.OTHER)
+            work = work_of(fact.model_class) or (Work.SAMPLE if fact.is_diffusion else Work.OTHER)
     return work
 
 
-def _work_of(model_class: str) -> Work | None:
+def work_of(model_class: str) -> Work | None:
     """For what a model that is no diffusion model is brought onto the card."""
     return next((work for work, words in _WORKS.items() if any(each in model_class for each in words)), None)
 
@@ -359,7 +359,7 @@ class _Told:
         self._text_on_cpu = any(fact.device == "cpu" for _, fact in run.of(TextEncoderFact))
         self._read = run.read  # diffusion models: so many times one may be asked for as a new one
         self._asked = 0
-        self._makes_room = self._comes_back = False
+        self._makes_room = self._comes_back = self._in_vae = False
 
     def ended_by(self, entry: LogEntry, doing: Phase) -> Phase:
         """What the time before a line belongs to.
@@ -370,10 +370,9 @@ class _Told:
         fact = entry.fact
         if isinstance(fact, InterpolatedFact):
             return Phase.FRAMES
-        has_left = isinstance(fact, EvictedFact) or (isinstance(fact, UnloadedFact) and fact.models > 0)
-        if has_left and self._makes_room:
-            return Phase.EVICTING
-        if isinstance(fact, ModelLoadedFact) and self._comes_back:
+        if isinstance(fact, VaeRetryFact) and self._in_vae:
+            return Phase.VAE if fact.decoding else Phase.IMAGE
+        if self._is_evicting(fact):
             return Phase.EVICTING
         # A text encoder on the CPU takes minutes, and a model that is read meanwhile is only opened.
         if isinstance(fact, _ENDS_LOADING) and not (doing is Phase.TEXT and self._text_on_cpu):
@@ -382,11 +381,16 @@ class _Told:
             return Phase.UNEXPLAINED if doing in _SAMPLINGS else Phase.LOADING
         return doing
 
+    def _is_evicting(self, fact: LogFact | None) -> bool:
+        """Whether a model has left the card since another was asked for, or is back that was there before."""
+        has_left = isinstance(fact, EvictedFact) or (isinstance(fact, UnloadedFact) and fact.models > 0)
+        return (has_left and self._makes_room) or (isinstance(fact, ModelLoadedFact) and self._comes_back)
+
     def begun_by(self, entry: LogEntry, doing: Phase) -> Phase:
         """What the time after a line belongs to."""
         fact = entry.fact
         if isinstance(fact, ModelRequestedFact):
-            self._makes_room, self._comes_back = True, self._was_here(fact)
+            self._makes_room, self._comes_back, self._in_vae = True, self._was_here(fact), False
             return Phase.LOADING
         if isinstance(fact, ModelLoadedFact):
             self._makes_room = self._comes_back = False
@@ -409,7 +413,8 @@ class _Told:
 
     def _for_which(self, fact: ModelLoadedFact, number: int) -> Phase:
         """What a model is brought onto the card for."""
-        work = _work_of(fact.model_class or "")
+        work = work_of(fact.model_class or "")
         if work is Work.VAE:
+            self._in_vae = True
             return Phase.IMAGE if number < self._first_sampler else Phase.FINISHING
         return Phase.TEXT if work is Work.TEXT else Phase.LOADING

@@ -392,3 +392,38 @@ def test_minutes_that_no_line_tells_of_are_asked_for(
 
     assert len(asked) == (words is not None)
     assert words is None or words in asked[0]
+
+
+RETRY = "Warning: Ran out of memory when regular VAE decoding, retrying with tiled VAE decoding."
+
+
+@pytest.mark.parametrize(
+    ("lines", "seconds"),
+    [
+        (((2, READ), *SAMPLES, *DECODES[:2], (60, RETRY), (46, DONE)), 60),
+        (((2, READ), *SAMPLES, (60, RETRY), (46, DONE)), None),  # when it began is not told
+        (((2, READ), *SAMPLES, *DECODES[:2], (60, RETRY), (-300, DONE)), None),  # by a clock that was set
+    ],
+)
+def test_a_decode_that_was_thrown_away_took_what_stamps_say(
+    lines: tuple[tuple[float, str], ...], seconds: float | None
+) -> None:
+    report = told(*lines[:-1], (lines[-1][0], "Prompt executed in 161.00 seconds"))
+
+    cost = next(each.cost for each in report.findings if each.id == "vae-retried")
+    assert (cost.seconds if cost is not None else None) == seconds
+    assert seconds_of(report).get(Phase.VAE) == seconds
+
+
+@pytest.mark.parametrize(
+    ("first_s", "rest_s", "is_told"), [(70, 10, True), (40, 4, True), (15, 10, False), (130, 90, False)]
+)
+def test_a_first_step_that_took_much_longer_is_told(first_s: int, rest_s: int, is_told: bool) -> None:
+    whole = first_s + 9 * rest_s
+    report = diagnose(
+        f"got prompt\n 10%|#| 1/10 [{first_s // 60:02}:{first_s % 60:02}<01:00, {first_s}.00s/it]\n"
+        f"100%|#| 10/10 [{whole // 60:02}:{whole % 60:02}<00:00, {rest_s}.00s/it]\n"
+        f"Prompt executed in {whole + 9}.00 seconds\n"
+    )
+
+    assert any("the first step took" in each.what for each in report.questions) is is_told
