@@ -4,7 +4,8 @@
 
 Each folder holds logs and an ``expected.json``. Default: the tests' own corpus, which was written beside the
 rules and shows that they do what they are meant to; and apart from it logs that were labelled before the
-doctor had read any of them, by real servers' history or by hand after what people have posted.
+doctor had read any of them, by real servers' history or by hand after what people have posted. Then the same
+of clips that are known to be good or bad (`tests.support.clip_set`), and what looking at one costs.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import random
 import re
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -21,8 +23,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from comfy.doctor.clip import Expected, faults_of
 from comfy.doctor.diagnose import diagnose
 from comfy.doctor.report import Report
+from tests.support.clip_set import CLIPS, KnownClip, grain, still, write
+from worker.results.media import decode, inspect
+from worker.results.video import decode_movie
 
 CORPUS: Final = Path(__file__).parents[1] / "tests" / "data" / "doctor"
 UNSEEN: Final = CORPUS.with_name("doctor_unseen")
@@ -44,17 +50,20 @@ class Score:
 
     def add(self, name: str, report: Report, expected: Mapping[str, Any]) -> None:
         """Count one log."""
-        found, there = {each.id for each in report.findings}, set(expected["findings"])
-        self.right.update(found & there)
-        self.wrong.update(found - there)
-        self.missed.update(there - found)
-        if found != there:
-            self.notes.append(f"{name}: found {sorted(found - there)}, missed {sorted(there - found)}")
+        self.count(name, {each.id for each in report.findings}, set(expected["findings"]))
         for what, is_right in facts_of(report, expected):
             self.facts += 1
             self.facts_right += is_right
             if not is_right:
                 self.notes.append(f"{name}: {what}")
+
+    def count(self, name: str, found: set[str], there: set[str]) -> None:
+        """Count what was found in one log or clip."""
+        self.right.update(found & there)
+        self.wrong.update(found - there)
+        self.missed.update(there - found)
+        if found != there:
+            self.notes.append(f"{name}: found {sorted(found - there)}, missed {sorted(there - found)}")
 
     @property
     def precision(self) -> float:
@@ -163,12 +172,49 @@ def main() -> int:
         _print_score(folder)
     for name, log in _logs().items():
         print(f"speed, {name}: {_speed(log, given.megabytes)}")
+    good = sum(1 for clip in CLIPS if not clip.fault)
+    print(f"clips: {len(CLIPS)}, {good} of them good")
+    _print_findings(score_clips())
+    for size in ((832, 480), (1280, 720)):
+        print(f"81 frames of {size[0]}×{size[1]}: {_cost_of_a_look(size)}")
     return 0
+
+
+def score_clips() -> Score:
+    """Look at every clip of the set."""
+    result = Score()
+    with tempfile.TemporaryDirectory() as folder:
+        for clip in CLIPS:
+            decoded = decode(path := write(clip, Path(folder)), inspect(path))
+            found = (
+                {each.id for each in faults_of(decoded.look, Expected())} if decoded is not None else set()
+            )
+            result.count(str(clip), found, {clip.fault} - {""})
+    return result
+
+
+def _cost_of_a_look(size: tuple[int, int]) -> str:
+    clip = KnownClip(name="grain", drawn=lambda number: grain(number, still).resize(size))
+    with tempfile.TemporaryDirectory() as folder:
+        inspected = inspect(path := write(clip, Path(folder), frames=81))
+        assert inspected.index is not None
+        began = time.process_time()
+        decode_movie(path, inspected.index, poster_at=0)
+        decoded = time.process_time()
+        decode(path, inspected)
+        looked = time.process_time() - decoded
+    return f"{looked * 1e3:.0f} ms, {(decoded - began) * 1e3:.0f} of them to decode"
 
 
 def _print_score(folder: Path) -> None:
     result = score(folder)
     print(f"{folder.name}: {len(list(folder.glob('*.log')))} logs")
+    _print_findings(result)
+    print(f"facts: {result.facts_right} of {result.facts} right")
+    print(FIRST_READING if folder == UNSEEN else "")
+
+
+def _print_findings(result: Score) -> None:
     names = sorted({*result.right, *result.wrong, *result.missed})
     print(f"{'finding':28} {'there':>5} {'found':>5} {'precision':>9} {'recall':>6}")
     for name in names:
@@ -176,10 +222,8 @@ def _print_score(folder: Path) -> None:
         parts = f"{_part(right, wrong):9.2f} {_part(right, missed):6.2f}"
         print(f"{name:28} {right + missed:5} {right + wrong:5} {parts}")
     print(f"{'all':28} {'':5} {'':5} {result.precision:9.3f} {result.recall:6.3f}")
-    print(f"facts: {result.facts_right} of {result.facts} right")
     for note in result.notes:
         print(f"  {note}")
-    print(FIRST_READING if folder == UNSEEN else "")
 
 
 if __name__ == "__main__":

@@ -7,11 +7,14 @@ be made anew with other thresholds.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from statistics import median
 from typing import Any, Final
 
 _NUMBER: Final = re.compile(r"\d{1,9}(\.\d{1,9})?")
+_TAIL_FRAMES: Final = 4  # a flash is shorter
+_FADED: Final = 0.5  # of the detail that was there before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,14 +22,17 @@ class FrameLook:
     """What was measured in one frame; brightness from 0 to 255."""
 
     mean: float  # brightness
-    spread: float  # standard deviation of the brightness, of the whole or of the middle at its own size
-    colour_spread: float  # the largest standard deviation of the three colours
-    roughness: (
-        float  # mean step between neighbours over the spread: 1.13 in pure noise, below 0.5 in pictures
-    )
-    changed: float | None  # mean difference from the frame looked at before; None: of the first
-    flicker: float | None  # the same over the spread: 1.13 between two pictures of noise; None: of the first
-    dead_part: float  # blocks without any brightness beside bright ones, of all; bars at the edges left out
+    spread: float  # standard deviation of the brightness
+    detail: float  # the largest standard deviation of brightness and colours in squares of 4 pixels
+    peak: float  # how far the farthest pixel is from the mean
+    structure: float  # spread in squares of 64 pixels over that in 16: 0.25 in noise, above 0.6 in pictures
+    flicker: (
+        float | None
+    )  # mean change of squares of 16 pixels over their spread: 1.1 in noise; None: the first
+    changed: float | None  # largest change of a square of 4 pixels within eight frames; None: of the first
+    drift: float | None  # the mean change of them over their spread; None: of the first
+    hole_corners: int  # of areas of black or white whose hard edges lie on the grid of the VAE
+    hole_edge: float  # the part of such areas' outline that does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +40,13 @@ class ClipLook:
     """What was measured in a clip's frames, and what its file says of it."""
 
     name: str
-    frames: tuple[FrameLook, ...]  # a sample, evenly spread
+    frames: tuple[FrameLook, ...]  # each that was decoded
     width: int  # pixels
     height: int
     count: int
     fps: float
     has_audio: bool
+    tick_s: float = 0.0  # what all delays of such a file are multiples of; 0: of nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,17 +64,22 @@ class Expected:
 class Thresholds:
     """When a clip is bad."""
 
-    most: float = 0.9  # so many of the frames have to be bad
+    most: float = 0.9  # so many of the frames have to be bad …
+    tail: float = 0.3  # … or so many up to the end, where that begins at once
+    plain_detail: float = 0.5
+    plain_peak: float = 16.0  # a star is more than that
     black_mean: float = 6.0
-    black_spread: float = 3.0
-    flat_spread: float = 2.0
-    rough: float = 0.85
-    flicker: float = 0.6  # leaves in the wind are rough too, and are there in the next frame
-    rough_spread: float = 12.0  # a dark scene's grain is no noise
-    still: float = 0.15
+    noise_structure: float = 0.55
+    noise_flicker: float = 0.7  # leaves in the wind have no structure either, and are there in the next frame
+    noise_spread: float = 8.0  # a dark scene's grain is no noise
+    noise_peak: float = 6.0  # spreads: snow in the night is further from the mean
+    still_change: float = 3.0
+    still_drift: float = 0.03
     still_frames: int = 8  # fewer are no clip
-    dead_part: float = 0.02
-    dead_frames: float = 0.3  # of the frames
+    still_tail: float = 0.5  # of the frames
+    hole_corners: int = 2
+    hole_edge: float = 0.6
+    hole_frames: float = 0.3  # of the frames
     fps_off: float = 0.02  # of the expected
 
 
@@ -78,6 +90,7 @@ class ClipFault:
     id: str  # of the finding
     message: str
     seen: str  # the numbers
+    whole: bool = True  # else only the clip's end is bad
 
 
 USUAL: Final = Thresholds()
@@ -111,37 +124,113 @@ def _of_frames(look: ClipLook, limits: Thresholds) -> Iterator[ClipFault]:
     frames = look.frames
     if not frames:
         return
-    black = _part(frame.mean <= limits.black_mean and frame.spread <= limits.black_spread for frame in frames)
-    flat = _part(frame.colour_spread <= limits.flat_spread for frame in frames)
-    noise = _part(
-        frame.roughness >= limits.rough
-        and frame.spread >= limits.rough_spread
-        and (frame.flicker is None or frame.flicker >= limits.flicker)
-        for frame in frames
+    spoilt = _spoilt(frames, limits)
+    if spoilt is not None:
+        yield spoilt
+        return
+    still = _still_from(frames, limits)
+    if still is not None:
+        shown = frames[still:] if still else frames
+        most = max(frame.changed or 0.0 for frame in shown)
+        yield ClipFault(
+            id="video-frozen",
+            message="nothing moves in the clip" + _since(still),
+            seen=f"no part of {len(shown)} frames changes by more than {most:.1f} of 255",
+            whole=not still,
+        )
+    holes = [
+        frame.hole_corners >= limits.hole_corners and frame.hole_edge >= limits.hole_edge for frame in frames
+    ]
+    if _part(holes) >= limits.hole_frames:
+        edge = max(frame.hole_edge for frame in frames)
+        yield ClipFault(
+            id="video-patches",
+            message="patches of the clip are dead",
+            seen=f"{_part(holes):.0%} of {len(frames)} frames have areas of plain black or white; up to "
+            f"{edge:.0%} of their outline is hard and on the grid of the VAE",
+        )
+
+
+def _spoilt(frames: tuple[FrameLook, ...], limits: Thresholds) -> ClipFault | None:
+    """Whether nothing is to be seen in all of it, or from some frame on.
+
+    WAN's VAE decodes a frame with what it kept of those before: what is no number stays until the end.
+
+    Source: ComfyUI ``comfy/ldm/wan/vae.py``, ``CausalConv3d`` and its ``feat_cache``.
+    """
+    black = [_is_plain(frame, limits) and frame.mean <= limits.black_mean for frame in frames]
+    plain = [_is_plain(frame, limits) for frame in frames]
+    noise = [_is_noise(frame, limits) for frame in frames]
+    for bad, fault, what in (
+        (black, "video-black", "black"),
+        (plain, "video-one-colour", "of one colour"),
+        (noise, "video-noise", "noise"),
+    ):
+        since = _bad_from(frames, bad, limits)
+        if since is not None:
+            seen = f"{sum(bad[since:])} of {len(frames)} frames; " + _numbers(fault, frames[since:])
+            return ClipFault(
+                id=fault, message=f"the clip is {what}" + _since(since), seen=seen, whole=not since
+            )
+    return None
+
+
+def _is_plain(frame: FrameLook, limits: Thresholds) -> bool:
+    return frame.detail <= limits.plain_detail and frame.peak <= limits.plain_peak
+
+
+def _is_noise(frame: FrameLook, limits: Thresholds) -> bool:
+    return (
+        frame.structure <= limits.noise_structure
+        and frame.spread >= limits.noise_spread
+        and frame.peak <= limits.noise_peak * frame.spread
+        and (frame.flicker is None or frame.flicker >= limits.noise_flicker or _is_still(frame, limits))
     )
-    brightest = max(frame.mean for frame in frames)
-    if black >= limits.most:
-        seen = f"{black:.0%} of {len(frames)} frames; brightness at most {brightest:.1f} of 255"
-        yield ClipFault(id="video-black", message="the clip is black", seen=seen)
-        return
-    if flat >= limits.most:
-        seen = f"{flat:.0%} of {len(frames)} frames have no more than one colour"
-        yield ClipFault(id="video-one-colour", message="the clip is of one colour", seen=seen)
-        return
-    if noise >= limits.most:
-        rough = sum(frame.roughness for frame in frames) / len(frames)
-        seen = f"neighbouring points differ by {rough:.2f} of the spread; pure noise: 1.13"
-        yield ClipFault(id="video-noise", message="the clip is noise", seen=seen)
-        return
-    changes = [frame.changed for frame in frames if frame.changed is not None]
-    if len(frames) >= limits.still_frames and changes and max(changes) <= limits.still:
-        seen = f"no two of {len(frames)} frames differ by more than {max(changes):.2f} of 255"
-        yield ClipFault(id="video-frozen", message="nothing moves in the clip", seen=seen)
-    dead = _part(frame.dead_part >= limits.dead_part for frame in frames)
-    if dead >= limits.dead_frames:
-        most = max(frame.dead_part for frame in frames)
-        seen = f"{dead:.0%} of {len(frames)} frames; up to {most:.0%} of a frame"
-        yield ClipFault(id="video-patches", message="patches of the clip are dead black", seen=seen)
+
+
+def _is_still(frame: FrameLook, limits: Thresholds) -> bool:
+    return (
+        frame.changed is not None
+        and frame.drift is not None
+        and frame.changed <= limits.still_change
+        and frame.drift <= limits.still_drift
+    )
+
+
+def _bad_from(frames: tuple[FrameLook, ...], bad: list[bool], limits: Thresholds) -> int | None:
+    """From which frame on a clip is bad: 0 for all of it; None: it is not, or it fades and means to."""
+    if _part(bad) >= limits.most:
+        return 0
+    since = _tail(bad)
+    if since == 0 or len(bad) - since < max(_TAIL_FRAMES, limits.tail * len(bad)):
+        return None
+    fades = frames[since - 1].detail < _FADED * median(frame.detail for frame in frames[:since])
+    return None if fades else since
+
+
+def _still_from(frames: tuple[FrameLook, ...], limits: Thresholds) -> int | None:
+    if len(frames) < limits.still_frames:
+        return None
+    still = [frame.changed is None or _is_still(frame, limits) for frame in frames]
+    since = _tail(still)
+    return since if len(frames) - since >= max(limits.still_frames, limits.still_tail * len(frames)) else None
+
+
+def _tail(bad: list[bool]) -> int:
+    """The first of those at the end that are all bad."""
+    return max((number + 1 for number, each in enumerate(bad) if not each), default=0)
+
+
+def _since(first: int) -> str:
+    return f" from frame {first + 1} on" if first else ""
+
+
+def _numbers(fault: str, frames: tuple[FrameLook, ...]) -> str:
+    if fault == "video-noise":
+        structure = median(frame.structure for frame in frames)
+        return f"{structure:.2f} of their structure is left in large parts; noise: 0.25, pictures: above 0.6"
+    detail = median(frame.detail for frame in frames)
+    return f"brightness {median(frame.mean for frame in frames):.1f} of 255, spread {detail:.1f}"
 
 
 def _of_file(look: ClipLook, expected: Expected, limits: Thresholds) -> Iterator[ClipFault]:
@@ -158,7 +247,7 @@ def _of_file(look: ClipLook, expected: Expected, limits: Thresholds) -> Iterator
             message=f"the clip has {look.count} frames, and {expected.count} were asked for",
             seen=f"{look.count} frames",
         )
-    if expected.fps is not None and abs(look.fps - expected.fps) > limits.fps_off * expected.fps:
+    if expected.fps is not None and _is_off(look, expected.fps, limits):
         yield ClipFault(
             id="video-wrong-rate",
             message=f"the clip has {look.fps:g} frames a second, and {expected.fps:g} were asked for",
@@ -172,6 +261,12 @@ def _of_file(look: ClipLook, expected: Expected, limits: Thresholds) -> Iterator
         )
 
 
-def _part(each: Iterable[bool]) -> float:
-    found = list(each)
-    return sum(found) / len(found)
+def _is_off(look: ClipLook, fps: float, limits: Thresholds) -> bool:
+    """Whether the rate is another one, and not the nearest that the file can hold."""
+    if look.tick_s and look.fps and fps and abs(1 / look.fps - 1 / fps) <= look.tick_s / 2:
+        return False
+    return abs(look.fps - fps) > limits.fps_off * fps
+
+
+def _part(bad: list[bool]) -> float:
+    return sum(bad) / len(bad)

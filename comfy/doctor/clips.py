@@ -78,7 +78,7 @@ def _found(name: str, case: Case) -> Iterator[Found]:
                     message=f"{look.name}: {fault.message}",
                     evidence=(Evidence(text=f"{look.name}: {fault.seen}"),),
                     prompt=case.prompts[-1].number if case.prompts else None,
-                    confidence=Confidence.PROVEN if name in _SURE else Confidence.LIKELY,
+                    confidence=Confidence.PROVEN if name in _SURE and fault.whole else Confidence.LIKELY,
                 )
 
 
@@ -141,21 +141,21 @@ RULES: Final = (
     _rule(
         "video-black",
         Severity.ERROR,
-        title="nine of ten frames are black (brightness at most 6 of 255, spread at most 3)",
+        title="nine of ten frames, or all from one on, are plain black (brightness at most 6 of 255)",
         remedy=_BACKEND,
         source=_SAGE,
     ),
     _rule(
         "video-one-colour",
         Severity.ERROR,
-        title="nine of ten frames have one colour (no colour's spread is above 2)",
+        title="nine of ten frames, or all from one on, have one colour and nothing in it",
         remedy=_BACKEND,
         source=_SAGE,
     ),
     _rule(
         "video-noise",
         Severity.ERROR,
-        title="nine of ten frames are noise (neighbours differ by 0.85 of the spread; pure noise: 1.13)",
+        title="nine of ten frames, or all from one on, are noise: nothing is larger than 16 pixels, or stays",
         remedy=_BACKEND + "; see that VAE and LoRAs are this model's",
         source=_SAGE,
     ),
@@ -180,13 +180,13 @@ RULES: Final = (
     _rule(
         "video-frozen",
         Severity.WARNING,
-        title="no two frames of eight or more differ by more than 0.15 of 255",
+        title="no part of any frame changes by more than 3 of 255, or of none in the clip's second half",
         remedy="more motion in the prompt; see that start and end image differ, and the length is not 1",
     ),
     _rule(
         "video-patches",
         Severity.WARNING,
-        title="dead black blocks in bright frames, as values that are no numbers leave them",
+        title="plain black or white areas with hard edges on the VAE's grid: values that are no numbers",
         remedy="decode with the VAE in bf16 or fp32 (--bf16-vae, --fp32-vae); else render it with SDPA",
     ),
     _rule(

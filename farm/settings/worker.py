@@ -273,7 +273,7 @@ class WorkerSettings(OutsideSettings):
     clip_limits: str = Field(
         "",
         description="When a clip is bad, where that is not the usual (`doctor.md` has the thresholds), as "
-        "`black_mean=4, rough=0.9`.",
+        "`black_mean=4, tail=0.5`.",
     )
     prompt_metadata: bool = Field(
         False,

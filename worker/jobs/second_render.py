@@ -54,8 +54,7 @@ def spoilt_by(outputs: Sequence[LocalOutput], limits: Thresholds) -> ClipFault |
             decoded = decode(output.path, inspect(output.path))
         except BrokenOutput:
             continue  # whoever publishes it says so
-        look = decoded.look if decoded is not None else None
-        for fault in faults_of(look, Expected(), limits) if look is not None else ():
+        for fault in faults_of(decoded.look, Expected(), limits) if decoded is not None else ():
             if fault.id in SPOILT:
                 return fault
     return None

@@ -1,12 +1,12 @@
-"""Measures frames of a clip as they are decoded for its poster anyway: brightness, colours, noise, movement.
+"""Measures a clip's frames as they are decoded for its poster anyway: brightness, colours, noise, movement.
 
-Source of the numbers' meaning: `comfy.doctor.clip`. All of it is Pillow's arithmetic on small pictures: some
-tenths of a millisecond a frame.
+What the numbers mean: `comfy.doctor.clip`. All of it is Pillow's arithmetic on a frame's own planes and on
+small pictures of them: 2 ms of 832×480 pixels, 4 ms of 1280×720; two small pictures are kept.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from PIL import Image, ImageChops, ImageStat
 
@@ -15,56 +15,86 @@ from farm.job import VideoFacts
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
+    from av.video.plane import VideoPlane
 
-_LOOKED_AT: Final = 24  # frames of a clip
-_WIDTH: Final = 160  # of the small picture, in pixels
-_CROP: Final = 192  # of the middle, at its own size: where noise is finer than the small picture shows
-_LATENT: Final = 8  # pixels a side for which WAN's VAE keeps one value
-_BLOCKS: Final = 16  # a side of the grid in which dead patches are looked for
-_DEAD: Final = 1  # brightest point of a dead block
-_BRIGHT: Final = 48.0  # mean of the frame beside which a dead block is odd
+_SMALL: Final = 4  # pixels a side that become one in the small picture
+_ANCHOR_EVERY: Final = 8  # frames: what moves too slowly to be seen from one to the next is seen by then
+# Of frames as FFmpeg hands them out, brightness is kept between these two.
+_BLACK: Final = 16
+_WHITE: Final = 235
+_SCALE: Final = 255 / (_WHITE - _BLACK)
+_ROOM: Final = 48  # squares of a side, for three that are sixteen times as large
+_NORMAL_SPREAD: Final = 40.0  # that small pictures are stretched to before they are made smaller still
+_FULL: Final = 255
+_ROUNDING: Final = 0.5  # of numbers that are kept as whole ones
+
+_BLOCK: Final = 8  # pixels a side for which WAN's VAE keeps one value; that of TI2V-5B: 16, on the same grid
+_CODED: Final = 3  # by which an encoder leaves black and white
+_STEP: Final = 40  # from one pixel to the next, in the mean of a block's side: a hard edge
+_MOST_OF_BLOCK: Final = 240  # of 255: a few points of a hole are smeared by an encoder
+_BLOCKY: Final = 0.05  # of all sides; more hard ones and the picture itself is made of blocks
+
+_DEAD: Final = [_FULL if v <= _BLACK + _CODED or v >= _WHITE - _CODED else 0 for v in range(256)]
+_HARD: Final = [_FULL if v >= _STEP else 0 for v in range(256)]
+_FILLED: Final = [_FULL if v >= _MOST_OF_BLOCK else 0 for v in range(256)]
+_LIMITED: Final = [round(_BLACK + v / _SCALE) for v in range(256)]
+
+
+class _Planes(NamedTuple):
+    """A frame's brightness (16 to 235) at its own size, and its colours."""
+
+    luma: Image.Image
+    blue: Image.Image
+    red: Image.Image
 
 
 class FrameWatch:
     """Takes the frames of one clip, in their order."""
 
-    def __init__(self, count: int) -> None:
-        self._every = max(1, -(-count // _LOOKED_AT))
-        self._number = -1
-        self._before: Image.Image | None = None
+    def __init__(self) -> None:
+        self._anchor: Image.Image | None = None  # a small picture of some frames ago
+        self._before: Image.Image | None = None  # a normal one of the frame before
         self._frames: list[FrameLook] = []
 
     def take(self, frame: VideoFrame) -> None:
-        """Look at a frame, if it is one of the sample."""
-        self._number += 1
-        if self._number % self._every:
-            return
-        picture: Image.Image = frame.to_image()  # type: ignore[no-untyped-call]
-        self.look(picture)
+        """Look at a frame of a movie."""
+        planes = frame.reformat(format="yuv420p").planes
+        self._look(_Planes(*map(_picture_of, planes)))
 
-    def look(self, picture: Image.Image) -> None:
-        """Measure a picture."""
-        height = max(1, round(picture.height * _WIDTH / picture.width))
-        small = picture.resize((_WIDTH, height), Image.Resampling.BOX)
-        grey = small.convert("L")
-        stat = ImageStat.Stat(grey)
-        middle = _middle(picture)
-        before, self._before = self._before, grey
-        changed = None if before is None else _difference(before, grey)
+    def take_picture(self, picture: Image.Image) -> None:
+        """Look at a frame of an animated picture."""
+        luma, blue, red = picture.convert("RGB").convert("YCbCr").split()
+        self._look(_Planes(luma.point(_LIMITED), blue, red))
+
+    def _look(self, planes: _Planes) -> None:
+        luma, small = planes.luma, planes.luma.reduce(_SMALL)
+        stat, small_stat = ImageStat.Stat(luma), ImageStat.Stat(small)
+        mean, (lowest, highest) = stat.mean[0], stat.extrema[0]
+        colours = (ImageStat.Stat(each.reduce(_SMALL)).stddev[0] for each in planes[1:])
+        corners, edge = _holes(luma)
+        normal = _normal(small, small_stat.mean[0], small_stat.stddev[0])
+        anchor, before, spread = self._anchor, self._before, max(small_stat.stddev[0], _ROUNDING)
+        moved = None if anchor is None else ImageStat.Stat(ImageChops.difference(anchor, small))
         self._frames.append(
             FrameLook(
-                mean=round(stat.mean[0], 2),
-                spread=round(max(stat.stddev[0], ImageStat.Stat(middle).stddev[0]), 2),
-                colour_spread=round(max(ImageStat.Stat(small.convert("RGB")).stddev), 2),
-                roughness=round(max(map(_roughness, (grey, middle, _as_latent(picture)))), 3),
-                changed=None if changed is None else round(changed, 3),
-                flicker=None if changed is None else round(changed / max(stat.stddev[0], 1.0), 3),
-                dead_part=round(_dead_part(grey, stat.mean[0]), 4),
+                mean=round((mean - _BLACK) * _SCALE, 2),
+                spread=round(stat.stddev[0] * _SCALE, 2),
+                detail=round(max(small_stat.stddev[0] * _SCALE, *colours), 2),
+                peak=round(max(highest - mean, mean - lowest) * _SCALE, 2),
+                structure=round(_structure(normal), 3),
+                flicker=None if before is None else round(_flicker(before, normal), 3),
+                changed=None if moved is None else round(moved.extrema[0][1] * _SCALE, 2),
+                drift=None if moved is None else round(moved.mean[0] / spread, 4),
+                hole_corners=corners,
+                hole_edge=round(edge, 3),
             )
         )
+        if (len(self._frames) - 1) % _ANCHOR_EVERY == 0:
+            self._anchor = small
+        self._before = normal
 
-    def result(self, name: str, facts: VideoFacts) -> ClipLook:
-        """What was measured."""
+    def result(self, name: str, facts: VideoFacts, *, tick_s: float = 0.0) -> ClipLook:
+        """What was measured; `tick_s` is what all delays of such a file are multiples of."""
         return ClipLook(
             name=name,
             frames=tuple(self._frames),
@@ -73,57 +103,92 @@ class FrameWatch:
             count=facts.frames,
             fps=facts.fps,
             has_audio=facts.has_audio,
+            tick_s=tick_s,
         )
 
 
-def _middle(picture: Image.Image) -> Image.Image:
-    left, top = max(0, (picture.width - _CROP) // 2), max(0, (picture.height - _CROP) // 2)
-    return picture.crop((left, top, left + _CROP, top + _CROP)).convert("L")
+def _picture_of(plane: VideoPlane) -> Image.Image:
+    """The plane as a picture, of the same memory."""
+    size = plane.width, plane.height
+    return Image.frombuffer("L", size, plane, "raw", "L", plane.line_size, 1)  # type: ignore[arg-type]
 
 
-def _as_latent(picture: Image.Image) -> Image.Image:
-    """A point for each of the latent's: a latent of noise becomes blotches of that size."""
-    size = max(2, picture.width // _LATENT), max(2, picture.height // _LATENT)
-    return picture.resize(size, Image.Resampling.BOX).convert("L")
+def _normal(small: Image.Image, mean: float, spread: float) -> Image.Image:
+    """The same picture at the usual contrast: of faint noise, too, something is left when it is averaged."""
+    gain = _NORMAL_SPREAD / max(spread, _ROUNDING)
+    return small.point([min(_FULL, max(0, round((v - mean) * gain) + 128)) for v in range(256)])
 
 
-def _roughness(grey: Image.Image) -> float:
-    """Mean step between neighbours, over the spread."""
-    spread: float = ImageStat.Stat(grey).stddev[0]
-    if spread < 1 or grey.width < 2 or grey.height < 2:
-        return 0.0
-    right = ImageChops.difference(
-        grey.crop((0, 0, grey.width - 1, grey.height)), grey.crop((1, 0, grey.width, grey.height))
-    )
-    below = ImageChops.difference(
-        grey.crop((0, 0, grey.width, grey.height - 1)), grey.crop((0, 1, grey.width, grey.height))
-    )
-    # Of stripes only one of the two is large.
-    return float(min(ImageStat.Stat(right).mean[0], ImageStat.Stat(below).mean[0])) / spread
+def _structure(normal: Image.Image) -> float:
+    """What is left of the spread in squares of four times the side: a quarter in noise, most in a picture.
+
+    Squares are as large as the noise of a latent, 16 pixels, where the picture has room for that.
+    """
+    side = 4 if min(normal.size) >= _ROOM else 2
+    fine, coarse = normal.reduce(side), normal.reduce(side * 4)
+    if coarse.width < 2 or coarse.height < 2:
+        return 1.0
+    spread: float = ImageStat.Stat(coarse).stddev[0]
+    return spread / max(ImageStat.Stat(fine).stddev[0], _ROUNDING)
 
 
-def _difference(one: Image.Image, other: Image.Image) -> float:
-    return float(ImageStat.Stat(ImageChops.difference(one, other)).mean[0])
+def _flicker(before: Image.Image, normal: Image.Image) -> float:
+    """Mean change of what lies in 16 pixels, over its spread."""
+    one, other = before.reduce(4), normal.reduce(4)
+    spread: float = ImageStat.Stat(other).stddev[0]
+    return float(ImageStat.Stat(ImageChops.difference(one, other)).mean[0]) / max(spread, _ROUNDING)
 
 
-def _dead_part(grey: Image.Image, mean: float) -> float:
-    """Blocks without light in a bright frame; whole rows and columns of them are bars."""
-    if mean < _BRIGHT:
-        return 0.0
-    dead = {
-        (column, row)
-        for row in range(_BLOCKS)
-        for column in range(_BLOCKS)
-        if _block(grey, column, row).getextrema()[1] <= _DEAD  # type: ignore[operator]
-    }
-    bars_across = {row for row in range(_BLOCKS) if all((column, row) in dead for column in range(_BLOCKS))}
-    bars_down = {column for column in range(_BLOCKS) if all((column, row) in dead for row in range(_BLOCKS))}
-    left = [each for each in dead if each[0] not in bars_down and each[1] not in bars_across]
-    return len(left) / _BLOCKS**2
+def _holes(luma: Image.Image) -> tuple[int, float]:
+    """Corners of plain black or white areas whose hard edges lie on the VAE's grid, and the part that does.
+
+    Bars at a picture's edge have no such corners, silhouettes hardly a side on the grid.
+    """
+    across, down = luma.width // _BLOCK, luma.height // _BLOCK
+    if across < 2 or down < 2:
+        return 0, 0.0
+    luma = luma.crop((0, 0, across * _BLOCK, down * _BLOCK))
+    dead = luma.point(_DEAD).reduce(_BLOCK).point(_FILLED)
+    if dead.getbbox() is None:
+        return 0, 0.0
+    # Steps between a block and the next, sampled at the grid's lines only.
+    right = _steps(luma.reduce((1, _BLOCK)), across, down)
+    below = _steps(luma.reduce((_BLOCK, 1)).transpose(Image.Transpose.TRANSPOSE), down, across)
+    turned = dead.transpose(Image.Transpose.TRANSPOSE)
+    (hard_right, ends_right), (hard_below, ends_below) = _outline(dead, right), _outline(turned, below)
+    sides, hard = _count(ends_right) + _count(ends_below), _count(hard_right) + _count(hard_below)
+    lines = right.width * right.height + below.width * below.height
+    others = _count(right) + _count(below) - hard
+    if sides == 0 or others > _BLOCKY * (lines - sides):
+        return 0, 0.0
+    beside = _touching(hard_right, dead)
+    above = _touching(hard_below, turned).transpose(Image.Transpose.TRANSPOSE)
+    return _count(ImageChops.darker(beside, above)), hard / sides
 
 
-def _block(grey: Image.Image, column: int, row: int) -> Image.Image:
-    width, height = grey.width / _BLOCKS, grey.height / _BLOCKS
-    return grey.crop(
-        (round(column * width), round(row * height), round((column + 1) * width), round((row + 1) * height))
-    )
+def _steps(rows: Image.Image, across: int, down: int) -> Image.Image:
+    """Where a row of blocks has a hard step at a line of the grid."""
+    step = ImageChops.difference(rows.crop((1, 0, rows.width, down)), rows.crop((0, 0, rows.width - 1, down)))
+    # The nearest point to the middle of each box is the last one before the line.
+    first = _BLOCK / 2 - 1
+    box = (first, 0, first + _BLOCK * (across - 1), down)
+    return step.resize((across - 1, down), Image.Resampling.NEAREST, box=box).point(_HARD)
+
+
+def _outline(dead: Image.Image, hard: Image.Image) -> tuple[Image.Image, Image.Image]:
+    """The sides between a dead block and a live one: the hard ones, and all."""
+    width, height = hard.size
+    ends = ImageChops.difference(dead.crop((0, 0, width, height)), dead.crop((1, 0, width + 1, height)))
+    return ImageChops.darker(ends, hard), ends
+
+
+def _touching(sides: Image.Image, dead: Image.Image) -> Image.Image:
+    """The dead blocks that have one of the sides, on the left or the right."""
+    left, right = Image.new("L", dead.size), Image.new("L", dead.size)
+    left.paste(sides, (1, 0))
+    right.paste(sides, (0, 0))
+    return ImageChops.darker(dead, ImageChops.lighter(left, right))
+
+
+def _count(mask: Image.Image) -> int:
+    return mask.histogram()[_FULL]

@@ -26,6 +26,8 @@ _POSTER_WIDTH: Final = 640  # pixels, at most
 _POSTER_QUALITY: Final = 85
 _POSTER_AT: Final = 1 / 3  # of the clip: its first frame is often black or still
 
+_TICKS_S: Final = {"gif": 0.01, "webp": 0.001, "png": 0.001}  # of the delays that such a file can hold
+
 _UNREAD: Final = ".exr"  # a picture that Pillow does not know
 
 
@@ -97,7 +99,7 @@ class Decoded:
     """A video whose frames could be decoded."""
 
     poster: bytes  # a frame at about a third, as a JPEG at most 640 pixels wide
-    look: ClipLook | None  # what was seen in its frames; None: of an animated picture
+    look: ClipLook  # what was seen in its frames
 
 
 def decode(path: Path, inspected: Inspected) -> Decoded | None:
@@ -111,13 +113,23 @@ def decode(path: Path, inspected: Inspected) -> Decoded | None:
     """
     if inspected.video is None:
         return None
+    facts, watch = inspected.video, FrameWatch()
+    tick_s = _TICKS_S.get(facts.codec, 0.0)
     if inspected.index is not None:
-        watch = FrameWatch(inspected.video.frames)
-        picture = decode_movie(path, inspected.index, poster_at=_POSTER_AT, watch=watch.take)
-        return Decoded(poster=_jpeg(picture), look=watch.result(path.name, inspected.video))
+        poster = decode_movie(path, inspected.index, poster_at=_POSTER_AT, watch=watch.take)
+    else:
+        poster = _decode_animation(path, int(facts.frames * _POSTER_AT), watch)
+    return Decoded(poster=_jpeg(poster), look=watch.result(path.name, facts, tick_s=tick_s))
+
+
+def _decode_animation(path: Path, poster_at: int, watch: FrameWatch) -> Image.Image:
     with Image.open(path) as picture:
-        picture.seek(int(inspected.video.frames * _POSTER_AT))
-        return Decoded(poster=_jpeg(picture), look=None)
+        poster: Image.Image = picture
+        for number, frame in enumerate(ImageSequence.Iterator(picture)):
+            watch.take_picture(frame)
+            if number == poster_at:
+                poster = frame.copy()
+        return poster
 
 
 def _inspect_picture(path: Path) -> Inspected:

@@ -181,8 +181,7 @@ class Publisher:
         decoded = decode(output.path, inspected)
         if decoded is None:
             return None
-        if decoded.look is not None:
-            work.saw(decoded.look)
+        work.saw(decoded.look)
         poster_key = key + _POSTER_ENDING
         self._patiently(
             work,

@@ -31,6 +31,7 @@ _FRAMES_OFF: Final = 1.5  # by which a header's duration and the end of the last
 _ROUNDING_S: Final = 0.03
 # What decoding is worth: about half a second of two cores. A clip of WAN's fits several times.
 _DECODE_BYTES: Final = 16 << 20
+_DECODE_PIXELS: Final = 1 << 28  # 291 frames of 1280×720
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +90,10 @@ def decode_movie(
     poster_at: float,
     watch: Callable[[VideoFrame], None] = lambda _frame: None,
 ) -> Image.Image:
-    """Decode the poster's frame and the movie's last stretch, from its last keyframe on.
+    """Decode all frames, or of a large movie the poster's and the last stretch, from its last keyframe on.
 
-    A clip of WAN's has one keyframe, so all of it is decoded. Stretches of more than 16 MiB are not: a poster
-    is then its stretch's keyframe, and for the end it must do that all packets are there.
+    A clip of WAN's is decoded whole. Stretches of more than 16 MiB are not: a poster is then its stretch's
+    keyframe, and for the end it must do that all packets are there.
 
     Args:
         watch: gets each frame that is decoded.
@@ -103,6 +104,8 @@ def decode_movie(
     packets = index.packets
     shown = sorted(packet.pts for packet in packets)  # a file's order is that of decoding
     wanted = shown[min(int(len(shown) * poster_at), len(shown) - 1)]
+    if _is_worth_all(index):
+        return _image(_decode_stretch(path, packets[0].pts, watch, grab=wanted, to_the_end=True))
     start, tail = _keyframe_before(packets, wanted), _keyframe_before(packets, shown[-1])
     if _size_bytes(packet for packet in packets[start:] if packet.pts <= wanted) > _DECODE_BYTES:
         wanted = packets[start].pts
@@ -113,7 +116,17 @@ def decode_movie(
     picture = _decode_stretch(path, packets[start].pts, watch, grab=wanted, to_the_end=whole)
     if to_the_end and start != tail:
         _decode_stretch(path, packets[tail].pts, watch, grab=packets[tail].pts, to_the_end=True)
-    image: Image.Image = picture.to_image()  # type: ignore[no-untyped-call]
+    return _image(picture)
+
+
+def _is_worth_all(index: MovieIndex) -> bool:
+    facts = index.facts
+    pixels = facts.width * facts.height * facts.frames
+    return pixels <= _DECODE_PIXELS and _size_bytes(index.packets) <= _DECODE_BYTES
+
+
+def _image(frame: VideoFrame) -> Image.Image:
+    image: Image.Image = frame.to_image()  # type: ignore[no-untyped-call]
     return image
 
 
@@ -190,8 +203,12 @@ def _check_whole(
 def _facts(container: InputContainer, stream: VideoStream, frames: int, end_s: float) -> VideoFacts:
     fps = float(stream.average_rate or stream.guessed_rate or 0)
     duration_s = container.duration / _MICROSECONDS if container.duration else end_s
+    codec = codec_name(stream)
+    if codec == "gif" and duration_s:
+        # Its writers mix delays of whole hundredths of a second, and FFmpeg takes the shortest for all.
+        fps = frames / duration_s
     return VideoFacts(
-        codec=codec_name(stream),
+        codec=codec,
         width=stream.width,
         height=stream.height,
         frames=frames,

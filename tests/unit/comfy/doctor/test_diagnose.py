@@ -508,7 +508,12 @@ def test_a_lora_on_weights_that_stream_is_told(line: str, is_told: bool) -> None
 BLACK = ClipLook(
     name="clip.mp4",
     frames=9
-    * (FrameLook(mean=0, spread=0, colour_spread=0, roughness=0, changed=0, flicker=0, dead_part=0),),
+    * (
+        FrameLook(
+            mean=0, spread=0, detail=0, peak=0, structure=0, flicker=0, changed=0, drift=0, hole_corners=0,
+            hole_edge=0,
+        ),
+    ),
     width=320, height=192, count=33, fps=16.0, has_audio=False,
 )  # fmt: skip
 DYNAMIC = "DynamicVRAM support detected and enabled\n"
