@@ -34,12 +34,16 @@ def make_clip(
     fps: int = 16,
     size: tuple[int, int] = (96, 64),
     sound: bool = False,
+    sound_s: float | None = None,
     options: dict[str, str] | None = None,
     keyframe_every: int | None = None,
     encoder: str | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Path:
-    """A clip whose colour changes with each frame; its format is that of the name's ending."""
+    """A clip whose colour changes with each frame; its format is that of the name's ending.
+
+    Its sound is as long as the clip, or `sound_s`: at 0 a file announces one and holds none.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     encoder = encoder or _ENCODERS.get(path.suffix, "libx264")
     pixel_format = _PIXEL_FORMATS.get(encoder, "yuv420p")
@@ -59,9 +63,11 @@ def make_clip(
             container.mux(stream.encode(frame.reformat(format=pixel_format)))
         container.mux(stream.encode())
         if isinstance(audio, AudioStream):
-            for frame in _silence(_SAMPLE_RATE * frames // fps):
+            seconds = frames / fps if sound_s is None else sound_s
+            for frame in _silence(round(_SAMPLE_RATE * seconds)):
                 container.mux(audio.encode(frame))
-            container.mux(audio.encode())
+            if seconds:
+                container.mux(audio.encode())
     return path
 
 

@@ -61,9 +61,9 @@ def read_movie(path: Path) -> MovieIndex:
         if not container.streams.video:
             raise BrokenOutput(path.name, "it holds no video stream")
         stream = container.streams.video[0]
-        packets, end_s = _packets(path, container, stream)
+        packets, end_s, has_sound = _packets(path, container, stream)
         _check_whole(path, container, stream, len(packets), end_s)
-        facts = _facts(container, stream, len(packets), end_s)
+        facts = _facts(container, stream, len(packets), end_s, has_sound)
     return MovieIndex(facts=facts, packets=packets)
 
 
@@ -168,9 +168,12 @@ def _opened(path: Path) -> Iterator[InputContainer]:
         raise BrokenOutput(path.name, f"it cannot be read as what its name says ({exc.strerror})") from exc
 
 
-def _packets(path: Path, container: InputContainer, stream: VideoStream) -> tuple[tuple[Packet, ...], float]:
-    """Packets of the video stream, and when the last of any stream ends, in seconds from the start."""
+def _packets(
+    path: Path, container: InputContainer, stream: VideoStream
+) -> tuple[tuple[Packet, ...], float, bool]:
+    """The video stream's packets, when the last of any stream ends (in seconds), and if one is sound."""
     found: list[Packet] = []
+    has_sound = False  # a file may announce a sound and hold none
     end = Fraction(0)
     for packet in container.demux():
         if packet.size == 0:
@@ -178,12 +181,13 @@ def _packets(path: Path, container: InputContainer, stream: VideoStream) -> tupl
         if packet.is_corrupt:
             raise BrokenOutput(path.name, "it is cut short: a packet is not whole")
         at = packet.pts if packet.pts is not None else packet.dts
+        has_sound = has_sound or packet.stream.type == "audio"
         if packet.stream.index == stream.index:
             at = at if at is not None else len(found)
             found.append(Packet(pts=at, size_bytes=packet.size, is_keyframe=packet.is_keyframe))
         if at is not None and packet.time_base is not None:
             end = max(end, (at + (packet.duration or 0)) * packet.time_base)
-    return tuple(found), float(end - Fraction(container.start_time or 0, _MICROSECONDS))
+    return tuple(found), float(end - Fraction(container.start_time or 0, _MICROSECONDS)), has_sound
 
 
 def _check_whole(
@@ -200,7 +204,9 @@ def _check_whole(
         raise BrokenOutput(path.name, f"it is cut short: it ends at {end_s:.2f} s of {declared_s:.2f} s")
 
 
-def _facts(container: InputContainer, stream: VideoStream, frames: int, end_s: float) -> VideoFacts:
+def _facts(
+    container: InputContainer, stream: VideoStream, frames: int, end_s: float, has_sound: bool
+) -> VideoFacts:
     fps = float(stream.average_rate or stream.guessed_rate or 0)
     duration_s = container.duration / _MICROSECONDS if container.duration else end_s
     codec = codec_name(stream)
@@ -215,7 +221,7 @@ def _facts(container: InputContainer, stream: VideoStream, frames: int, end_s: f
         fps=round(fps, 6),
         duration_s=round(duration_s, 6),
         pixel_format=stream.codec_context.pix_fmt,
-        has_audio=bool(container.streams.audio),
+        has_audio=has_sound,
     )
 
 

@@ -69,12 +69,14 @@ def test_a_gif_has_the_nearest_rate_that_it_can_hold(tmp_path: Path, fps: int, w
     assert faults(path, Expected(fps=fps / 2)) == ["video-wrong-rate"]
 
 
-@pytest.mark.parametrize("ending", [".mp4", ".webm"])
+@pytest.mark.parametrize("ending", [".mp4", ".webm", ".mkv"])
 def test_a_missing_sound_is_noticed(tmp_path: Path, ending: str) -> None:
     silent = make_clip(tmp_path / f"silent{ending}")
+    announced = make_clip(tmp_path / f"announced{ending}", sound=True, sound_s=0)
     sounding = make_clip(tmp_path / f"sounding{ending}", sound=True)
 
     assert "video-silent" in faults(silent, Expected(audio=True))
+    assert "video-silent" in faults(announced, Expected(audio=True))
     assert "video-silent" not in faults(sounding, Expected(audio=True))
     assert "video-silent" not in faults(silent)
 
