@@ -197,6 +197,10 @@ class AttemptNote:
     started_at: AwareDatetime
     ended_at: AwareDatetime
     error: JobError | None = None
+    heard_at: AwareDatetime | None = None  # of a lost one: when its worker was last heard of
+    # Of a failed one: no other attempt began before, and none on the same worker before `kept_until`.
+    again_at: AwareDatetime | None = None
+    kept_until: AwareDatetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,9 +116,9 @@ class Machine:
         self._plan_check.look()
         return self._plan_check.proof
 
-    def printed_for(self, began_s: float, ended_s: float) -> list[str]:
-        """What ComfyUI has printed for the job that had the card between these two monotonic moments."""
-        return [line.shown for line in lines_of_job(self.comfy.lines_since(began_s), ended_s)]
+    def printed_for(self, began_s: float, ended_s: float, ran_s: float | None = None) -> list[str]:
+        """What ComfyUI has printed for the job that had the card; see `lines_of_job`."""
+        return [line.shown for line in lines_of_job(self.comfy.lines_since(began_s), ended_s, ran_s)]
 
     def card_during(self, began_s: float, ended_s: float) -> CardUse | None:
         """What was seen of the card between two monotonic moments; None where there is none to look at."""

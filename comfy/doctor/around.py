@@ -1,4 +1,4 @@
-"""Rules about what comes around sampling: waiting, interpolation, encoding, transport, errors, the log."""
+"""Rules about what comes around sampling: interpolation, encoding, transport, errors, the log."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from comfy.doctor.record import Run, evidence, is_out_of_memory
-from comfy.doctor.report import Cost, Evidence, Phase, Severity, Status
+from comfy.doctor.report import OFF_CARD_PHASES, Cost, Evidence, Phase, Severity, Status
 from comfy.doctor.rule import Case, Found, Rule, estimated, measured, seconds_in
 from comfy.doctor.timeline import work_at_end
+from comfy.doctor.times import Failure
 from comfy.log.entry import LogEntry
 from comfy.log.facts import (
     BarFact,
@@ -25,14 +26,13 @@ from comfy.log.facts import (
 )
 from comfy.node_defs.node_classes import Work, work_of
 
-_LONG_WAIT_S: Final = 30.0
 _LONG_FRAMES_S: Final = 10.0
 _LONG_SAVE_S: Final = 10.0
-_LONG_PART: Final = 0.1  # of the wall time
+LONG_PART: Final = 0.1  # of the wall time
 _SLOW_UPLOAD: Final = 5e6  # bytes per second
 _LONG_UPLOAD_S: Final = 5.0
-_SMALLER: Final = "fewer frames or a smaller size"
-_OTHERWISE: Final = "--reserve-vram 1; or a larger card: `farm plan FILE`"
+SMALLER: Final = "fewer frames or a smaller size"
+OTHERWISE: Final = "--reserve-vram 1; or a larger card: `farm plan FILE`"
 _AT: Final = {
     Work.LOAD: " while a model was loaded",
     Work.TEXT: " while the text was encoded",
@@ -41,18 +41,18 @@ _AT: Final = {
     Work.FRAMES: " while frames were interpolated or upscaled",
 }
 _LESS_MEMORY: Final = {
-    Work.LOAD: f"a file of fewer bits: fp8_scaled or GGUF; {_OTHERWISE}",
-    Work.TEXT: f"an fp8 text encoder, or its loader's device on cpu; {_OTHERWISE}",
-    Work.SAMPLE: f"{_SMALLER}, or an fp8_scaled or GGUF file; {_OTHERWISE}",
-    Work.VAE: f"VAEDecodeTiled in place of VAEDecode (VAEEncodeTiled of VAEEncode), {_SMALLER}; {_OTHERWISE}",
-    Work.FRAMES: f"fewer frames at a time (clear_cache_after_n_frames, per_batch); {_OTHERWISE}",
+    Work.LOAD: f"a file of fewer bits: fp8_scaled or GGUF; {OTHERWISE}",
+    Work.TEXT: f"an fp8 text encoder, or its loader's device on cpu; {OTHERWISE}",
+    Work.SAMPLE: f"{SMALLER}, or an fp8_scaled or GGUF file; {OTHERWISE}",
+    Work.VAE: f"VAEDecodeTiled in place of VAEDecode (VAEEncodeTiled of VAEEncode), {SMALLER}; {OTHERWISE}",
+    Work.FRAMES: f"fewer frames at a time (clear_cache_after_n_frames, per_batch); {OTHERWISE}",
 }
 _FEW_FACTS: Final = 3
 _MANY_LINES: Final = 50
 _OWN: Final = "measured on loopback: a clip of 20 MB takes 0.12 to 0.17 s, one of 100 MB 0.6 to 0.8 s"
 
 
-def _long(
+def long_phase(
     phase: Phase,
     message: str,
     *,
@@ -74,7 +74,7 @@ def _long(
             wall_s, seconds = prompt.wall_s or 0.0, seconds_in(prompt, phase)
             if seconds is None or seconds <= max(least_s, part * wall_s):
                 continue
-            if phase is not Phase.WAITING and prompt.status is not Status.DONE:
+            if phase not in OFF_CARD_PHASES and prompt.status is not Status.DONE:
                 continue
             formula = f"{phase} {seconds:.1f} s"
             yield Found(
@@ -163,35 +163,55 @@ def _memory(case: Case) -> Iterator[Found]:
         lines = [entry for entry, fact in run.of(NodeFailedFact) if is_out_of_memory(fact.message)]
         lines += [entry for entry, _ in run.of(OutOfMemoryFact)]
         is_last = run is case.record.runs[-1]
-        work = work_of(case.failed_class) if case.failed_class and is_last else work_at_end(run)
+        failed_class = case.failure.class_type if case.failure is not None and is_last else ""
+        work = work_of(failed_class) if failed_class else work_at_end(run)
         yield Found(
             message=f"the card had no memory left{_AT.get(work, '')}, and the prompt failed",
             evidence=evidence(lines),
-            cost=_thrown_away(run),
+            cost=thrown_away(case, run),
             prompt=run.number,
             remedy=_LESS_MEMORY.get(work, ""),
         )
 
 
 def _failed(case: Case) -> Iterator[Found]:
-    for run, prompt in case.logged():
-        if prompt.status in (Status.FAILED, Status.LOST):
-            lost = prompt.status is Status.LOST
-            if any(entry.kind is HostMemoryFact for entry in run.ended) and run is case.record.runs[-1]:
-                continue  # host-ram-short says why
-            lines = run.ended if lost else [entry for entry, _ in run.of(NodeFailedFact)]
-            yield Found(
-                message="the server ended under the prompt" if lost else f"a node failed: {prompt.error}",
-                evidence=evidence(lines) or evidence(run.entries[-1:]),
-                cost=_thrown_away(run),
-                prompt=run.number,
-            )
+    runs = {run.number: run for run in case.runs}
+    for prompt in case.prompts:
+        run = runs.get(prompt.number)
+        if prompt.status not in (Status.FAILED, Status.LOST):
+            continue
+        lost = prompt.status is Status.LOST
+        ended = run.ended if run is not None else []
+        if any(entry.kind is HostMemoryFact for entry in ended) and run is case.record.runs[-1]:
+            continue  # host-ram-short says why
+        lines = ended if lost else [entry for entry, _ in run.of(NodeFailedFact)] if run is not None else []
+        told = evidence(lines) or evidence(run.entries[-1:] if run is not None else ())
+        yield Found(
+            message="the server ended under the prompt" if lost else f"{_what_failed(case)}: {prompt.error}",
+            evidence=told or (Evidence(text=prompt.error),),
+            cost=thrown_away(case, run),
+            prompt=prompt.number,
+        )
 
 
-def _thrown_away(run: Run) -> Cost | None:
-    return (
-        measured(run.seconds, "all that the prompt took came to nothing") if run.seconds is not None else None
-    )
+def _what_failed(case: Case) -> str:
+    failure = case.failure
+    if failure is None:
+        return "a node failed"
+    return f"node {node_words(failure)} failed" if failure.class_type else "the attempt failed"
+
+
+def node_words(failure: Failure) -> str:
+    return f"{failure.node_id} ({failure.class_type})"
+
+
+def thrown_away(case: Case, run: Run | None) -> Cost | None:
+    attempt_s = case.times.seconds.get("attempt") if case.times is not None else None
+    if attempt_s is not None:
+        return measured(attempt_s, "all that the attempt took came to nothing")
+    if run is None or run.seconds is None:
+        return None
+    return measured(run.seconds, "all that the prompt took came to nothing")
 
 
 def _import(case: Case) -> Iterator[Found]:
@@ -239,28 +259,15 @@ def _each(case: Case, kind: type[LogFact], message: str) -> Iterator[Found]:
 
 RULES: Final = (
     Rule(
-        id="queue-wait",
-        severity=Severity.INFO,
-        title="a job waits longer than it takes",
-        remedy="more workers of this VRAM class; `farm queues` shows who else waits",
-        check=_long(
-            Phase.WAITING,
-            "it waited longer than it took: {seconds} of {wall}",
-            least_s=_LONG_WAIT_S,
-            part=0.5,
-        ),
-        cost="the waiting",
-    ),
-    Rule(
         id="interpolation",
         severity=Severity.WARNING,
         title="interpolation takes long",
         remedy="update ComfyUI-Frame-Interpolation (since March 2026 on the card), or a lower multiplier",
-        check=_long(
+        check=long_phase(
             Phase.FRAMES,
             "interpolation took {seconds}",
             least_s=_LONG_FRAMES_S,
-            part=_LONG_PART,
+            part=LONG_PART,
             kind=InterpolatedFact,
             note="; a newer version takes seconds",
         ),
@@ -272,7 +279,9 @@ RULES: Final = (
         severity=Severity.INFO,
         title="encoding the clip takes long",
         remedy="a faster preset, more cores, or NVENC where the card has it (not A100, H100)",
-        check=_long(Phase.SAVING, "encoding the clip took {seconds}", least_s=_LONG_SAVE_S, part=_LONG_PART),
+        check=long_phase(
+            Phase.SAVING, "encoding the clip took {seconds}", least_s=_LONG_SAVE_S, part=LONG_PART
+        ),
         cost="the phase",
     ),
     Rule(
@@ -329,7 +338,7 @@ RULES: Final = (
         id="out-of-memory",
         severity=Severity.ERROR,
         title="the card had no memory left",
-        remedy=f"{_SMALLER}; VAEDecodeTiled, where decoding ran out; {_OTHERWISE}",
+        remedy=f"{SMALLER}; VAEDecodeTiled, where decoding ran out; {OTHERWISE}",
         check=_memory,
         cost="all that the prompt took",
         source="https://github.com/Comfy-Org/ComfyUI (execution.py)",

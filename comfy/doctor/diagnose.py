@@ -28,7 +28,7 @@ from comfy.doctor.report import (
 from comfy.doctor.rule import Case, seconds_in
 from comfy.doctor.servers import by_seconds_lost, read_records, together
 from comfy.doctor.timeline import doubts_of, models_of, phases_of, samplers_of, wait_s
-from comfy.doctor.times import SAMPLINGS, JobTimes
+from comfy.doctor.times import SAMPLINGS, Failure, JobTimes
 from comfy.doctor.times import phases_of as phases_by_times
 from comfy.doctor.times import wall as wall_by_times
 from comfy.doctor.words import numbers_words
@@ -62,8 +62,7 @@ def diagnose(
     paces: PaceBook | None = None,
     clips: Sequence[ClipLook] = (),
     clip_limits: Thresholds = USUAL,
-    failure: str = "",
-    failed_class: str = "",
+    failure: Failure | None = None,
     emulated: bool = False,
 ) -> Report:
     """Say where the seconds went, what was lost and what to change; what cannot be concluded is said too.
@@ -74,19 +73,21 @@ def diagnose(
             once, in constant memory, and no content of it raises.
         graph: what was run, in API format; without it sizes and steps are only what the log says.
         card: by its name, as NVML or a person gives it; default: what the log says.
-        times: what was measured of the job, which counts for more than the log.
+        times: what was measured of a job, which counts for more than its log; of that the last prompt
+            is the job's.
         clips: what was measured in the files' frames, judged by `clip_limits`.
-        failure: why the job failed, as whoever ran it knows; its log may say nothing of it.
-        failed_class: of the node that failed, as whoever ran it knows.
+        failure: why the job failed; without it one whose times are given went well.
         paces: what jobs took on this farm, which counts for more than published times.
         emulated: the emulator took it: whatever its log says, no model was loaded and no card computed.
     """
     reports = []
     for record in read_records(LogStream(log), of_one=times is not None):
+        if times is not None:
+            record.keep_last()
         prompts = tuple(_prompt(run, record) for run in record.runs)
         if times is not None:
-            prompts = _with_times(prompts, times)
-        if failure:
+            prompts = (_with_times(prompts[-1] if prompts else None, times, ended_well=failure is None),)
+        if failure is not None:
             prompts = _failed(prompts, failure)
         case = Case(
             record=record,
@@ -97,7 +98,7 @@ def diagnose(
             book=paces or PaceBook({}),
             clips=tuple(clips),
             clip_limits=clip_limits,
-            failed_class=failed_class,
+            failure=failure,
             emulated=emulated,
         )
         reports.append(_report(case))
@@ -158,9 +159,9 @@ def _prompt(run: Run, record: Record) -> PromptReport:
     )
 
 
-def _with_times(prompts: tuple[PromptReport, ...], times: JobTimes) -> tuple[PromptReport, ...]:
-    """The job's own prompt, with the times that were measured; it is the last one that its log tells of."""
-    last = prompts[-1] if prompts else None
+def _with_times(last: PromptReport | None, times: JobTimes, *, ended_well: bool) -> PromptReport:
+    """The job's own prompt, with the times that were measured, and what its log tells of it."""
+    failed = last if not ended_well else None
     samplers = tuple(
         Sampler(
             steps=node.steps,
@@ -171,16 +172,15 @@ def _with_times(prompts: tuple[PromptReport, ...], times: JobTimes) -> tuple[Pro
         for node in times.nodes
         if node.phase in SAMPLINGS and node.steps is not None
     )
-    mine = PromptReport(
-        number=last.number if last is not None else 1,
-        status=last.status if last is not None else Status.DONE,
+    return PromptReport(
+        number=1,
+        status=failed.status if failed is not None else Status.DONE,
         wall_s=wall_by_times(times),
         phases=phases_by_times(times, _told_by_log(last, times)),
         models=last.models if last is not None else (),
         samplers=samplers or (last.samplers if last is not None else ()),
-        error=last.error if last is not None else "",
+        error=failed.error if failed is not None else "",
     )
-    return (*prompts[:-1], mine)
 
 
 def _told_by_log(last: PromptReport | None, times: JobTimes) -> tuple[PhaseTime, ...]:
@@ -190,8 +190,9 @@ def _told_by_log(last: PromptReport | None, times: JobTimes) -> tuple[PhaseTime,
     return tuple(each for each in last.phases if each.phase not in (*OFF_CARD_PHASES, Phase.UNEXPLAINED))
 
 
-def _failed(prompts: tuple[PromptReport, ...], failure: str) -> tuple[PromptReport, ...]:
+def _failed(prompts: tuple[PromptReport, ...], failure: Failure) -> tuple[PromptReport, ...]:
     """The last prompt is the one that failed, whatever its log says."""
+    message = failure.message[:_LONGEST_ERROR]
     if not prompts:
         return (
             PromptReport(
@@ -201,13 +202,15 @@ def _failed(prompts: tuple[PromptReport, ...], failure: str) -> tuple[PromptRepo
                 phases=(),
                 models=(),
                 samplers=(),
-                error=failure[:_LONGEST_ERROR],
+                error=message,
             ),
         )
     last = prompts[-1]
     told = last.status not in (Status.DONE, Status.UNFINISHED)
     status = last.status if told else Status.FAILED
-    return (*prompts[:-1], replace(last, status=status, error=last.error or failure[:_LONGEST_ERROR]))
+    if failure.limit_s is not None:
+        status = Status.INTERRUPTED
+    return (*prompts[:-1], replace(last, status=status, error=last.error or message))
 
 
 def _card_in(record: Record) -> str:

@@ -24,6 +24,9 @@ _MOST_PROMPTS: Final = 20
 COLOURS: Final = {
     Phase.PAUSED: "#d6d6d6",
     Phase.WAITING: "#b8b8b8",
+    Phase.LEASE: "#c9a0b4",
+    Phase.BACKOFF: "#c4b0a0",
+    Phase.HELD: "#b4bcc9",
     Phase.PREPARING: "#8c8c8c",
     Phase.DISCARDED: "#882255",
     Phase.STARTING: "#707070",
@@ -38,6 +41,7 @@ COLOURS: Final = {
     Phase.FRAMES: "#66c2a5",
     Phase.SAVING: "#cc79a7",
     Phase.FINISHING: "#a06fb0",
+    Phase.STOPPING: "#994455",
     Phase.COLLECTING: "#9a8f80",
     Phase.PUBLISHING: "#7d7468",
     Phase.OTHER: "#a0a0a0",

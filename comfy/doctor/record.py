@@ -163,6 +163,13 @@ class Record:
     stamped: int = 0
     source: str = ""  # what names the server, where the log holds several
 
+    def keep_last(self) -> None:
+        """Forget all prompts but the last one: it is known that no other is meant."""
+        last = [self.runs[-1]] if self.runs else []
+        for run in last:
+            run.number = 1
+        self.runs, self.all_runs = deque(last, maxlen=_MOST_RUNS), len(last)
+
 
 class Reader:
     """Takes the entries of one server's log, as they come."""

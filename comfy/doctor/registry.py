@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from comfy.doctor import around, attention, card_rules, clips, loading, refusals, sampling, streaming
+from comfy.doctor import (
+    around,
+    attempts,
+    attention,
+    card_rules,
+    clips,
+    loading,
+    refusals,
+    sampling,
+    streaming,
+)
 from comfy.doctor.rule import Rule
 
 # Of models, of memory and of what computes: true of no emulator, whatever its log says of a card.
@@ -15,5 +25,5 @@ OF_THE_CARD: Final[tuple[Rule, ...]] = (
     *sampling.RULES,
     *card_rules.RULES,
 )
-OF_THE_JOB: Final[tuple[Rule, ...]] = (*around.RULES, *refusals.RULES, *clips.RULES)
+OF_THE_JOB: Final[tuple[Rule, ...]] = (*attempts.RULES, *around.RULES, *refusals.RULES, *clips.RULES)
 RULES: Final = (*OF_THE_CARD, *OF_THE_JOB)

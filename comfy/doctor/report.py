@@ -9,7 +9,8 @@ from typing import Final
 from comfy.log.facts import LoadState
 
 REPORT_VERSION = 1  # of the JSON; a field that is added does not change it
-OFF_CARD: Final = frozenset({"queue-wait"})  # findings whose seconds no card lost
+# Findings whose seconds no card lost.
+OFF_CARD: Final = frozenset({"queue-wait", "lease-wait", "retry-wait", "storage-wait"})
 
 
 class Severity(StrEnum):
@@ -32,8 +33,11 @@ class Phase(StrEnum):
 
     PAUSED = "paused"  # somebody kept it from being run
     WAITING = "waiting"  # for a worker, or in ComfyUI's queue
+    LEASE = "lease"  # nothing was heard of its worker any more, until its lease ran out
+    BACKOFF = "backoff"  # before what failed was tried again
+    HELD = "held"  # finished files waited for the storage, or for the worker that has them
     PREPARING = "preparing"  # inputs, and the graph fitted to the worker
-    DISCARDED = "discarded"  # renders that came to nothing, and what lay between them
+    DISCARDED = "discarded"  # attempts and renders that came to nothing, and what lay between two renders
     STARTING = "starting"  # of ComfyUI
     LOADING = "loading"  # models from disk, and onto the card
     EVICTING = "evicting"  # models off the card to make room, and back onto it
@@ -46,13 +50,14 @@ class Phase(StrEnum):
     FRAMES = "frames"  # interpolation, upscaling
     SAVING = "saving"  # encoding
     FINISHING = "finishing"  # VAE, interpolation and encoding, where nothing tells them apart
+    STOPPING = "stopping"  # ComfyUI was told to end the prompt, and went on
     COLLECTING = "collecting"
     PUBLISHING = "publishing"
     OTHER = "other"  # nodes of no phase
     UNEXPLAINED = "unexplained"
 
 
-OFF_CARD_PHASES: Final = (Phase.PAUSED, Phase.WAITING)
+OFF_CARD_PHASES: Final = (Phase.PAUSED, Phase.WAITING, Phase.LEASE, Phase.BACKOFF, Phase.HELD)
 
 
 class Status(StrEnum):

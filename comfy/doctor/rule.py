@@ -10,7 +10,7 @@ from typing import Any, Final
 from comfy.doctor.clip import USUAL, ClipLook, Thresholds
 from comfy.doctor.record import Record, Run
 from comfy.doctor.report import Confidence, Cost, Evidence, Phase, PromptReport, Sampler, Severity, Status
-from comfy.doctor.times import JobTimes
+from comfy.doctor.times import Failure, JobTimes
 from comfy.log.facts import (
     DeviceFact,
     LoadState,
@@ -55,7 +55,7 @@ class Case:
     book: PaceBook
     clips: tuple[ClipLook, ...] = ()  # what was seen in the files
     clip_limits: Thresholds = USUAL
-    failed_class: str = ""  # of the node that failed, where whoever ran it knows
+    failure: Failure | None = None  # of the last prompt, where whoever ran it knows
     emulated: bool = False  # no model was loaded, and nothing computed
 
     @property

@@ -22,12 +22,15 @@ _PHASES: Final = {
     Work.SAVE: Phase.SAVING,
 }
 SAMPLINGS: Final = (Phase.SAMPLING, Phase.SAMPLING_HIGH, Phase.SAMPLING_LOW)
-_ATTEMPT: Final = {
-    "discarded": Phase.DISCARDED,
-    "prepare": Phase.PREPARING,
-    "collect": Phase.COLLECTING,
-    "publish": Phase.PUBLISHING,
+BEFORE: Final = {  # the attempt
+    "paused": Phase.PAUSED,
+    "queue": Phase.WAITING,
+    "lease": Phase.LEASE,
+    "backoff": Phase.BACKOFF,
+    "held": Phase.HELD,
+    "earlier": Phase.DISCARDED,
 }
+_RENDERED: Final = {"discarded": Phase.DISCARDED, "prepare": Phase.PREPARING, "collect": Phase.COLLECTING}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,29 @@ class CardUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PastAttempt:
+    """An attempt that came before, and to nothing."""
+
+    number: int
+    worker: str
+    outcome: str  # "failed", "lost", "released", "canceled", "unpublished"
+    seconds: float  # of a lost one: until its worker was last heard of
+    silent_s: float = 0.0  # from then until its lease ran out
+    why: str = ""
+    code: str = ""  # of its error: "disk_full"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a job failed, as whoever ran it knows; its log may say nothing of it."""
+
+    message: str
+    node_id: str = ""  # that failed, or was at work; "" for none, or nobody knows
+    class_type: str = ""
+    limit_s: float | None = None  # the time limit that ended it; None: something else did
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeTime:
     """How long one node ran, as the websocket told it."""
 
@@ -67,12 +93,15 @@ class NodeTime:
 class JobTimes:
     """All that was measured of a job."""
 
-    # Of the worker: "paused", "queue", "discarded", "prepare", "comfy", "execute", "collect", "upload",
-    # "publish", "attempt".
+    # Of the store, from submission to claim: those of `BEFORE`, and "unpublished": what attempts took whose
+    # files are published now. Of the worker: "discarded", "prepare", "comfy", "execute", "stopping",
+    # "collect", "upload", "publish", "attempt".
     seconds: Mapping[str, float]
+    past: tuple[PastAttempt, ...] = ()  # that the seconds before are told of
     nodes: tuple[NodeTime, ...] = ()
     output_bytes: int | None = None  # of what was stored
     again: SecondRender | None = None
+    fallbacks: tuple[str, ...] = ()  # what was tried in turn because the card ran out of memory
     card: CardUse | None = None  # None: nobody looked
 
 
@@ -101,11 +130,11 @@ def phases_of(times: JobTimes, others: Iterable[PhaseTime] = ()) -> tuple[PhaseT
     Args:
         others: what is known of the nodes from elsewhere.
     """
-    found = [_of("paused", Phase.PAUSED, times), _of("queue", Phase.WAITING, times)]
-    found += [_of(name, phase, times) for name, phase in _ATTEMPT.items() if name != "publish"]
-    found += [*_of_nodes(times.nodes), *others]
-    found.append(_of("publish", Phase.PUBLISHING, times))
-    known = [phase for phase in found if phase is not None]
+    known = [*_named(BEFORE, times), *_named(_RENDERED, times), *_of_nodes(times.nodes), *others]
+    known += _named({"stopping": Phase.STOPPING}, times)
+    publish_s = times.seconds.get("publish", 0.0) + _unpublished_s(times)
+    if publish_s:
+        known.append(PhaseTime(phase=Phase.PUBLISHING, seconds=publish_s, source="worker"))
     wall_s = wall(times)
     return tuple(known) if wall_s is None else filled(known, wall_s)
 
@@ -127,13 +156,33 @@ def wall(times: JobTimes) -> float | None:
     seconds = times.seconds
     attempt = seconds.get("attempt")
     if attempt is None and "comfy" in seconds:
-        attempt = sum(seconds.get(name, 0.0) for name in (*_ATTEMPT, "comfy"))
-    return None if attempt is None else seconds.get("paused", 0.0) + seconds.get("queue", 0.0) + attempt
+        attempt = sum(seconds.get(name, 0.0) for name in (*_RENDERED, "comfy", "publish"))
+    if attempt is None:
+        return None
+    return attempt + sum(seconds.get(name, 0.0) for name in (*BEFORE, "unpublished"))
 
 
-def _of(name: str, phase: Phase, times: JobTimes) -> PhaseTime | None:
-    seconds = times.seconds.get(name)
-    return None if seconds is None else PhaseTime(phase=phase, seconds=seconds, source="worker")
+def _unpublished_s(times: JobTimes) -> float:
+    """What attempts took to store files that are published now, beside rendering them."""
+    seconds = times.seconds
+    rendered_s = sum(seconds.get(name, 0.0) for name in (*_RENDERED, "comfy"))
+    return max(seconds.get("unpublished", 0.0) - rendered_s, 0.0)
+
+
+def _named(names: Mapping[str, Phase], times: JobTimes) -> list[PhaseTime]:
+    return [
+        PhaseTime(phase=phase, seconds=times.seconds[name], source="worker", detail=_detail(name, times))
+        for name, phase in names.items()
+        if name in times.seconds
+    ]
+
+
+def _detail(name: str, times: JobTimes) -> str:
+    """Which attempts came to nothing."""
+    numbers = [str(each.number) for each in times.past if each.seconds and each.outcome != "unpublished"]
+    if name != "earlier" or not numbers:
+        return ""
+    return f"attempt{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
 
 
 def _of_nodes(nodes: Iterable[NodeTime]) -> Iterable[PhaseTime]:

@@ -213,7 +213,10 @@ def test_a_lease_that_ran_out_lets_another_worker_go_on(hasty: Shop) -> None:
     record = hasty.store.get(job_id)
     assert hasty.pop_all() == [job_id]
     assert (record.attempts_lost, record.attempts_failed, record.lease_until) == (1, 0, None)
-    assert [(note.attempt, note.worker, note.outcome) for note in record.attempts] == [(1, "w1", "lost")]
+    (note,) = record.attempts
+    assert (note.attempt, note.worker, note.outcome) == (1, "w1", "lost")
+    assert note.heard_at is not None
+    assert note.started_at <= note.heard_at < note.ended_at
     assert record.error is not None
     assert record.error.code == "lease_lost"
     second = claimed(hasty.store, job_id, "w2")
@@ -394,6 +397,8 @@ def test_a_transient_failure_waits_for_its_time_and_is_announced_again(lenient: 
     assert state is JobState.QUEUED
     assert (record.attempts_failed, record.error) == (1, an_error())
     assert record.not_before is not None
+    assert record.attempts[0].again_at == record.not_before
+    assert record.attempts[0].kept_until is not None
     assert lenient.store.claim(job_id, worker="w2") is Refused.NOT_YET
     assert lenient.pop_all() == []
     lenient.sweep_until(lambda: lenient.store.get(job_id).not_before is None)

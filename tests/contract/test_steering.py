@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from farm.history import paused_s
 from farm.job import ErrorKind, JobState
 from farm.store.base import Claim, Refused
 from tests.support.jobs import QUEUE, a_result, an_error, claimed
 from tests.support.shop import Shop
 from tests.support.valkey import eventually
-from worker.jobs.waiting import paused_s
 
 UNKNOWN = "0" * 32
 

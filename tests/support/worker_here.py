@@ -120,7 +120,7 @@ class Hooks:
     def sizes_of(self, files: Sequence[ModelFile]) -> Mapping[str, int]:
         return {f"{file.folder}/{file.name}": 7 for file in files}
 
-    def printed_for(self, began_s: float, ended_s: float) -> Sequence[str]:
+    def printed_for(self, began_s: float, ended_s: float, _ran_s: float | None = None) -> Sequence[str]:
         return [f"printed within {ended_s - began_s:.0f} s"]
 
     def card_during(self, began_s: float, ended_s: float) -> CardUse | None:

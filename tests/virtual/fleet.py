@@ -77,7 +77,7 @@ class _Hooks:
     def sizes_of(self, _files: object) -> dict[str, int]:
         return {}
 
-    def printed_for(self, _began_s: float, _ended_s: float) -> tuple[str, ...]:
+    def printed_for(self, _began_s: float, _ended_s: float, _ran_s: float | None = None) -> tuple[str, ...]:
         return ()
 
     def card_during(self, _began_s: float, _ended_s: float) -> None:

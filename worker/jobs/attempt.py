@@ -7,19 +7,22 @@ import contextlib
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cached_property
 from typing import Any, Final
 
 from comfy.doctor.clip import ClipLook
 from comfy.doctor.report import Report
 from comfy.doctor.words import to_json
 from comfy.errors import RunInterrupted, RunLost, ServerError, ServerUnreachable
+from comfy.protocol.run import PromptRun
 from farm.errors import StorageUnavailable, StoreUnavailable, TransferStopped
+from farm.history import Before, history_of
 from farm.job import (
     MOST_TEXTS,
     PUBLISHING,
+    ErrorKind,
     EventKind,
     JobError,
     JobResult,
@@ -37,10 +40,9 @@ from worker.jobs.faults import Fault, sort_fault
 from worker.jobs.job_seconds import job_seconds
 from worker.jobs.lease import Lease
 from worker.jobs.names import prompt_id, run_folder
-from worker.jobs.report import events_of, report_of, report_of_failure
+from worker.jobs.report import Course, Seen, events_of, report_of, report_of_failure
 from worker.jobs.reporter import Reporter
 from worker.jobs.tries import Tries
-from worker.jobs.waiting import waited
 from worker.plan.fallback import FallbackStep, larger_class
 from worker.results.manifest import manifest_of
 from worker.results.rendered import Rendered
@@ -127,6 +129,7 @@ class _Attempt:
         )
         self._judged: tuple[Exception, Fault] | None = None
         self._rendered: Rendered | None = None
+        self._run_heard: PromptRun | None = None
         self._looks: list[ClipLook] = []
         self._holds_a_thread = True
         self._retained: RetainedRender | None = (
@@ -227,6 +230,7 @@ class _Attempt:
                 phase=self._reporter.phase,
                 progress=self._reporter.progress,
                 preview=self._show if worker.previews else None,
+                run=self._hear,
             ),
             stop=self._lease.stopped,
             prove=self._lease.prove,
@@ -251,6 +255,9 @@ class _Attempt:
                 self._context.hooks.on_failed(self._claim.job_id, self._judged[1].error)
         return self._judged[1]
 
+    def _hear(self, run: PromptRun | None) -> None:
+        self._run_heard = run
+
     def _show(self, node_id: str, media_type: str, image: bytes) -> None:
         picture = base64.b64encode(image).decode()
         self._reporter.event(EventKind.PREVIEW, node_id=node_id, media_type=media_type, image=picture)
@@ -258,7 +265,7 @@ class _Attempt:
     def _publish(self, rendered: Rendered) -> JobResult:
         self._reporter.phase(PUBLISHING)
         started = time.monotonic()
-        timings_s = {**waited(self._claim, self._context.store), **rendered.timings_s}
+        timings_s = {**self._before[0], **rendered.timings_s}
         published = self._context.publisher.publish(
             self._claim.job_id,
             self._claim.token,
@@ -280,43 +287,49 @@ class _Attempt:
         return replace(stored, report=self._diagnosed(rendered, stored))
 
     def _diagnosed(self, rendered: Rendered, result: JobResult) -> dict[str, Any] | None:
-        """What the doctor says of the job; None where another attempt, or another worker, rendered it."""
-        hooks = self._context.hooks
-        if self._left_gpu is None:
-            return None
-        printed = partial(hooks.printed_for, self._started, self._left_gpu)
-        card = partial(hooks.card_during, self._started, self._left_gpu)
+        """What the doctor says of the job."""
+        limits = self._context.clip_limits
         return self._told(
-            lambda: report_of(
-                rendered,
-                result,
-                hooks.facts(),
-                at_start=hooks.said_at_start(),
-                printed=printed(),
-                card=card(),
-                looks=self._looks,
-                clip_limits=self._context.clip_limits,
-            )
+            lambda: report_of(rendered, result, self._seen(), looks=self._looks, clip_limits=limits)
         )
 
     def _diagnosed_failure(self, error: JobError) -> dict[str, Any] | None:
         """What the doctor says of an attempt that failed, as far as it came."""
-        hooks, left = self._context.hooks, self._left_gpu
-        seconds = {
-            **waited(self._claim, self._context.store),
-            "attempt": time.monotonic() - self._started,
-        }
-        return self._told(
-            lambda: report_of_failure(
-                error,
-                self._claim.spec.graph,
-                seconds,
-                hooks.facts(),
-                at_start=hooks.said_at_start() if left is not None else (),
-                printed=hooks.printed_for(self._started, left) if left is not None else (),
-                card=hooks.card_during(self._started, left) if left is not None else None,
-            )
+        spec = self._claim.spec
+        is_late = error.kind is ErrorKind.TIME_LIMIT
+        course = Course(
+            began_s=self._started,
+            ended_s=time.monotonic(),
+            first_render_s=self._tries.first_began_s,
+            last_render_s=self._tries.began_s,
+            left_s=self._left_gpu,
+            until_s=self._started + spec.time_limit_s if is_late else None,
+            run=self._run_heard,
+            rendered=self._rendered,
         )
+        return self._told(lambda: report_of_failure(error, spec, course, self._seen()))
+
+    def _seen(self) -> Seen:
+        """What is known of this attempt; nothing that ComfyUI says is, where another one rendered it."""
+        hooks, left_s = self._context.hooks, self._left_gpu
+        if left_s is None:
+            return Seen(worker=hooks.facts(), before=self._before)
+        return Seen(
+            worker=hooks.facts(),
+            before=self._before,
+            at_start=hooks.said_at_start(),
+            printed=self._printed(left_s),
+            card=hooks.card_during(self._started, left_s),
+        )
+
+    @cached_property
+    def _before(self) -> Before:
+        rendered_by = self._retained.attempt if self._retained is not None else None
+        return history_of(self._claim, self._context.name, self._context.store, rendered_by=rendered_by)
+
+    def _printed(self, left_s: float) -> Sequence[str]:
+        ran_s = self._run_heard.started_s if self._run_heard is not None else None
+        return self._context.hooks.printed_for(self._started, left_s, ran_s)
 
     def _told(self, diagnose: Callable[[], Report]) -> dict[str, Any] | None:
         """A report, counted and told to those who follow the job."""
@@ -435,7 +448,7 @@ class _Attempt:
         """The last lines that ComfyUI printed during this attempt: often the reason stands there alone."""
         if self._left_gpu is None:
             return  # what is printed meanwhile is another job's
-        lines = self._context.hooks.printed_for(self._started, self._left_gpu)[-_LOG_LINES:]
+        lines = self._printed(self._left_gpu)[-_LOG_LINES:]
         self._booking.tell(
             [NewEvent(kind=EventKind.LOG, data={"line": line[:_LINE_LENGTH]}) for line in lines]
         )

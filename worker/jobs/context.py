@@ -12,6 +12,7 @@ from comfy.doctor.clip import USUAL, Thresholds
 from comfy.doctor.report import Report
 from comfy.doctor.times import CardUse
 from comfy.protocol.client import ComfyClient
+from comfy.protocol.run import PromptRun
 from comfy.rewrites.optimize import Optimized
 from farm.errors import StorageUnavailable
 from farm.job import JobError, JobSpec, ModelFile, Progress
@@ -116,6 +117,8 @@ class RunListener:
     phase: Callable[[str], None]
     progress: Callable[[Progress], None]
     preview: Callable[[str, str, bytes], None] | None = None  # node id, media type, image
+    # The run that is heard of; None: a render begins, and none of its runs was heard of yet.
+    run: Callable[[PromptRun | None], None] = lambda _run: None
 
 
 class GpuTurn(Protocol):
@@ -156,8 +159,12 @@ class AttemptHooks(Protocol):
     def sizes_of(self, files: Sequence[ModelFile]) -> Mapping[str, int]:
         """ "folder/name" -> bytes, of those files that are on this disk."""
 
-    def printed_for(self, began_s: float, ended_s: float) -> Sequence[str]:
-        """What ComfyUI printed for the job that had the card between two monotonic moments."""
+    def printed_for(self, began_s: float, ended_s: float, ran_s: float | None = None) -> Sequence[str]:
+        """What ComfyUI printed for the job that had the card between two monotonic moments.
+
+        Args:
+            ran_s: when the last of its prompts began to run, where that is known: then of this one alone.
+        """
 
     def card_during(self, began_s: float, ended_s: float) -> CardUse | None:
         """What was seen of the card between two monotonic moments; None: nothing."""

@@ -79,6 +79,7 @@ def _render(context: RenderContext) -> Rendered:
     claim, comfy = context.claim, context.comfy
     started = time.monotonic()
     context.listener.phase("preparing")
+    context.listener.run(None)
     server = _Server(client=comfy.client(), died=comfy.died)
     # Before the inputs are in their places: where a node wants a path, we may give one that a job may not.
     context.fitter.admit(set_inputs(claim.spec.graph, dict.fromkeys(claim.spec.inputs, "farm/file")))
@@ -251,6 +252,7 @@ class _EventForwarder:
             if self._listener.preview is not None:
                 self._listener.preview(event.node or "", event.media_type, event.image)
             return
+        self._listener.run(run)
         now = run.progress
         if now.phase not in _SAYS_NOTHING and now.phase.value != self._phase:
             self._phase = now.phase.value

@@ -48,7 +48,8 @@ class Tries:
         self._tell = tell
         self._attention = attention
         self._limits = limits
-        self._began = 0.0  # of the render in hand
+        self.first_began_s: float | None = None  # the first render; monotonic
+        self.began_s = 0.0  # the render in hand
 
     def render(self, context: RenderContext) -> Rendered:
         """Render it, in whatever way comes out well.
@@ -57,13 +58,13 @@ class Tries:
             OutOfMemory: whatever is offered here does not help.
             Exception: as `worker.jobs.render.render`.
         """
-        started = time.monotonic()
+        self.first_began_s = self.began_s = started = time.monotonic()
         rendered = self._in_memory(context)
-        first_s = time.monotonic() - self._began
+        first_s = time.monotonic() - self.began_s
         spoilt = self._spoilt(context, rendered, first_s)
         if spoilt is not None:
             rendered = self._once_more(context, spoilt)
-        thrown_away_s = self._began - started
+        thrown_away_s = self.began_s - started
         if len(self.steps) + (spoilt is not None):
             rendered = replace(rendered, timings_s={**rendered.timings_s, "discarded": thrown_away_s})
         return rendered
@@ -77,7 +78,7 @@ class Tries:
 
     def _in_memory(self, context: RenderContext) -> Rendered:
         while True:
-            self._began = time.monotonic()
+            self.began_s = time.monotonic()
             try:
                 return render(replace(context, fallback_steps=tuple(self.steps)))
             except OutOfMemory as exc:
@@ -102,7 +103,7 @@ class Tries:
         return spoilt if time.monotonic() + _ROOM_FOR_ANOTHER * first_s < context.until else None
 
     def _once_more(self, context: RenderContext, spoilt: Spoilt) -> Rendered:
-        first_began = self._began
+        first_began_s = self.began_s
         self._tell_spoilt(spoilt)
         if spoilt.of_server:
             context.comfy.fall_back(FallbackStep.SDPA)
@@ -111,7 +112,7 @@ class Tries:
         again = SecondRender(
             because=spoilt.fault.id,
             attention=spoilt.attention,
-            seconds=round(self._began - first_began, 3),
+            seconds=round(self.began_s - first_began_s, 3),
             helped=helped,
         )
         log.info(

@@ -58,8 +58,8 @@ class WorkerHooks:
     def sizes_of(self, files: Sequence[ModelFile]) -> Mapping[str, int]:
         return self._shelf.sizes_of(files)
 
-    def printed_for(self, began_s: float, ended_s: float) -> Sequence[str]:
-        return self._machine.printed_for(began_s, ended_s)
+    def printed_for(self, began_s: float, ended_s: float, ran_s: float | None = None) -> Sequence[str]:
+        return self._machine.printed_for(began_s, ended_s, ran_s)
 
     def card_during(self, began_s: float, ended_s: float) -> CardUse | None:
         return self._machine.card_during(began_s, ended_s)

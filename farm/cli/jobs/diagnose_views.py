@@ -31,6 +31,9 @@ _MOST_UNKNOWN: Final = 5
 MARKS: Final = {
     Phase.PAUSED: ("z", "bright_black"),
     Phase.WAITING: ("w", "bright_black"),
+    Phase.LEASE: ("d", "bright_magenta"),
+    Phase.BACKOFF: ("b", "bright_black"),
+    Phase.HELD: ("h", "bright_black"),
     Phase.PREPARING: ("p", "bright_black"),
     Phase.DISCARDED: ("x", "bright_magenta"),
     Phase.STARTING: ("s", "bright_black"),
@@ -45,6 +48,7 @@ MARKS: Final = {
     Phase.FRAMES: ("F", "bright_green"),
     Phase.SAVING: ("e", "magenta"),
     Phase.FINISHING: ("f", "magenta"),
+    Phase.STOPPING: ("!", "bright_magenta"),
     Phase.COLLECTING: ("c", "bright_black"),
     Phase.PUBLISHING: ("u", "cyan"),
     Phase.OTHER: ("o", "white"),

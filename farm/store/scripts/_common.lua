@@ -175,10 +175,13 @@ local function notify_now(job, list, message)
 end
 
 -- Errors come and go as the JSON that Python wrote: cjson would turn an empty list into an object.
-local function note(job, outcome, error_json)
+-- `moments`: name -> ms, what else is to be known of the attempt.
+local function note(job, outcome, error_json, moments)
+  local more = ''
+  for name, moment in pairs(moments or {}) do more = more .. ',"' .. name .. '":' .. digits(moment) end
   local line = '{"attempt":' .. job.attempt .. ',"worker":' .. cjson.encode(job.worker)
     .. ',"outcome":"' .. outcome .. '","started_at":' .. digits(job.claimed) .. ',"ended_at":' .. digits(now)
-    .. ',"error":' .. (error_json or 'null') .. '}'
+    .. ',"error":' .. (error_json or 'null') .. more .. '}'
   local lines = redis.call('HGET', key('job', job.id), 'notes')
   lines = lines and (lines .. ',' .. line) or line
   set(job, 'notes', lines)

@@ -14,7 +14,7 @@ local earlier = answered(job, attempt, 'fail', token)
 if earlier then return earlier end
 if not holds(job, attempt, token) then return 'lost' end
 
-local notes = note(job, 'failed', error)
+local notes = note(job, 'failed', error, {again_at = now + (retry_ms or 0), kept_until = now + avoid_ms})
 if job.cancel then
   finish(job, 'canceled', {worker = job.worker})
   return answer(job, 'fail', 'canceled')

@@ -30,7 +30,8 @@ local function take(job)
   local losses = decoded(job.id, 'losses')
   losses[#losses + 1] = {token = job.token, worker = job.worker, publishing = publishing}
   set(job, 'lost', job.lost, 'losses', cjson.encode(losses), 'error', lost)
-  note(job, 'lost', lost)
+  local lease = tonumber(redis.call('HGET', key('job', job.id), 'lease') or now)
+  note(job, 'lost', lost, {heard_at = math.max(lease - tonumber(lease_s) * 1000, job.claimed)})
   local counted, limit, doing, workers = judge(job, losses, publishing)
   if job.cancel then
     clear(job, 'error')

@@ -73,7 +73,9 @@ class MemoryRepair(MemoryState):
         record = kept.record
         publishing = record.progress is not None and record.progress.phase == PUBLISHING
         error = lease_lost(record.worker or "", record.attempt, self.limits.lease_s, publishing=publishing)
-        self._note(kept, "lost", error)
+        claimed_at, lease_until = record.claimed_at or self._now(), record.lease_until or self._now()
+        heard_at = max(lease_until - timedelta(seconds=self.limits.lease_s), claimed_at)
+        self._note(kept, "lost", error, heard_at=heard_at)
         self._set(kept, attempts_lost=record.attempts_lost + 1, error=error)
         kept.losses.append(Loss(token=kept.token, worker=record.worker or "", publishing=publishing))
         counted, limit, doing, workers = self._judge(kept, publishing=publishing)

@@ -185,7 +185,9 @@ class MemoryState:
     def _set(self, kept: Kept, **changes: Any) -> None:
         kept.record = replace(kept.record, **changes)
 
-    def _note(self, kept: Kept, outcome: str, error: JobError | None = None) -> None:
+    def _note(
+        self, kept: Kept, outcome: str, error: JobError | None = None, **moments: datetime | None
+    ) -> None:
         record, now = kept.record, self._now()
         note = AttemptNote(
             attempt=record.attempt,
@@ -194,6 +196,7 @@ class MemoryState:
             started_at=record.claimed_at or now,
             ended_at=now,
             error=error,
+            **moments,
         )
         self._set(kept, attempts=(*record.attempts, note))
 

@@ -271,8 +271,10 @@ class MemoryJobStore(MemoryWebhooks, MemoryReading, MemorySteering, MemoryRepair
 
         def move(kept: Kept) -> JobState:
             record = kept.record
+            again_at = self._now() + timedelta(seconds=retry_in_s or 0)
+            kept_until = self._now() + timedelta(seconds=self.limits.avoid_s)
             if record.cancel_requested:
-                self._note(kept, "failed", error)
+                self._note(kept, "failed", error, again_at=again_at, kept_until=kept_until)
                 self._finish(kept, JobState.CANCELED, worker=record.worker)
                 return JobState.CANCELED
             is_first = not kept.doubts
@@ -281,7 +283,7 @@ class MemoryJobStore(MemoryWebhooks, MemoryReading, MemorySteering, MemoryRepair
                 in_doubt and is_first
             )
             failed = record.attempts_failed + counts
-            self._note(kept, "failed", error)
+            self._note(kept, "failed", error, again_at=again_at, kept_until=kept_until)
             told = record.report if report is None else dict(report)
             self._set(kept, error=error, report=told, attempts_failed=failed)
             kept.machine_failures += error.kind is ErrorKind.MACHINE

@@ -90,6 +90,7 @@ def test_most_rules_are_shown_by_a_log_of_the_corpus() -> None:
     others = {
         "queue-wait", "slow-upload", "slower-than-predicted", "more-passes-than-needed",
         "attention-wrong-node", "rendered-again", "gpu-shared", "gpu-throttled", "state-left-behind",
+        "lease-wait", "retry-wait", "storage-wait", "attempt-lost", "rendered-in-less-memory", "time-limit",
         # These are seen in the frames: tests/unit/worker/results/test_look.py.
         "video-black", "video-one-colour", "video-noise", "video-frozen", "video-patches", "video-wrong-size",
         "video-wrong-length", "video-wrong-rate", "video-silent",

@@ -20,7 +20,7 @@ from comfy.doctor.diagnose import diagnose
 from comfy.doctor.registry import OF_THE_CARD
 from comfy.doctor.report import Confidence, Finding, Phase, Report, Status
 from comfy.doctor.rule import measured
-from comfy.doctor.times import CardUse, JobTimes, NodeTime, node_times
+from comfy.doctor.times import CardUse, Failure, JobTimes, NodeTime, node_times
 from comfy.doctor.words import after_words
 from comfy.protocol.phases import Phase as Work
 from comfy.protocol.progress import NodeTiming
@@ -345,7 +345,9 @@ OUT_OF_MEMORY = "!!! Exception during processing !!! Allocation on device\nPromp
 def test_what_to_do_when_the_card_runs_out_depends_on_what_it_was_at(
     lines: str, failed_class: str, first: str, where: str
 ) -> None:
-    report = diagnose(f"got prompt\n{lines}{OUT_OF_MEMORY}", failed_class=failed_class)
+    failure = Failure(message="no memory left", class_type=failed_class) if failed_class else None
+
+    report = diagnose(f"got prompt\n{lines}{OUT_OF_MEMORY}", failure=failure)
 
     finding = found(report, "out-of-memory")
 

@@ -68,3 +68,43 @@ def test_a_dead_comfyuis_last_words_are_of_its_last_prompt(
     lines: list[tuple[float, str]], words: list[str]
 ) -> None:
     assert last_prompts_words([text for _, text in lines]) == words
+
+
+FIRST = ((10.2, "got prompt"), (10.3, "Requested to load WAN21"), (11.0, "Prompt executed in 0.80 seconds"))
+READY = (12.0, "To see the GUI go to: http://127.0.0.1:8188")
+SECOND = ((13.0, "got prompt"), (13.2, "Requested to load WanVAE"), (15.0, "Prompt executed in 1.90 seconds"))
+
+
+def canary(at_s: float, ended_s: float) -> tuple[tuple[float, str], ...]:
+    return (at_s, "got prompt"), (ended_s, "Prompt executed in 0.01 seconds")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [*SECOND],
+        [*FIRST, *SECOND],
+        [*FIRST, READY, *SECOND],
+        [*FIRST, READY, *canary(12.1, 12.9), *SECOND],
+        # It waited behind a canary, and another one behind it.
+        [*FIRST, READY, *canary(12.1, 13.05), *SECOND],
+        [*FIRST, READY, *canary(14.0, 15.01), *SECOND],
+        [*SECOND, *NEXT],
+    ],
+    ids=["alone", "again", "after a start", "after a canary", "behind one", "before one", "with the next"],
+)
+def test_of_the_prompt_that_is_known_only_its_own_lines_are_meant(lines: list[tuple[float, str]]) -> None:
+    printed = [LogLine(text=text, wall_s=0.0, monotonic_s=at_s) for at_s, text in sorted(lines)]
+
+    own = lines_of_job(printed, 15.2, 13.1)
+
+    assert [line.text for line in own] == [text for _, text in SECOND]
+
+
+def test_a_line_that_cannot_be_read_is_one_of_no_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(text: str) -> None:
+        raise ValueError(text)
+
+    monkeypatch.setattr("worker.comfyui.excerpt.read_line", fails)
+
+    assert texts_of(*MINE) == OWN

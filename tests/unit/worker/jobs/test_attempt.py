@@ -275,7 +275,7 @@ def test_what_the_doctor_finds_is_told_to_those_who_follow_the_job(
     here: WorkerHere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = "lora key not loaded: blocks.0.self_attn.q.lora_A.weight"
-    monkeypatch.setattr(here.hooks, "printed_for", lambda _began, _ended: ["got prompt", line])
+    monkeypatch.setattr(here.hooks, "printed_for", lambda *_when: ["got prompt", line])
     job_id = submitted(here)
 
     here.work_on(job_id)
@@ -338,7 +338,7 @@ def test_a_job_that_failed_carries_a_report_too_and_its_findings_are_counted(
 ) -> None:
     here.comfy.server.misbehave("raise", node="VAEDecode", error="ValueError", message="no luck")
     printed = ["got prompt", "Requested to load WAN21", "!!! Exception during processing !!! no luck"]
-    monkeypatch.setattr(here.hooks, "printed_for", lambda _began, _ended: printed)
+    monkeypatch.setattr(here.hooks, "printed_for", lambda *_when: printed)
     job_id = submitted(here)
 
     assert here.work_on(job_id) == "failed"

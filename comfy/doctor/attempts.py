@@ -1,0 +1,148 @@
+"""Rules about a job on its way through a farm: what it waited for, and what attempts came to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from comfy.doctor.around import LONG_PART, OTHERWISE, SMALLER, long_phase, node_words, thrown_away
+from comfy.doctor.report import Evidence, Phase, Severity
+from comfy.doctor.rule import Case, Found, Rule, measured
+
+_LONG_WAIT_S: Final = 30.0
+_LONG_LEASE_S: Final = 10.0
+
+
+def _limit(case: Case) -> Iterator[Found]:
+    failure = case.failure
+    if failure is None or failure.limit_s is None:
+        return
+    at = f" while node {node_words(failure)} ran" if failure.class_type else ""
+    stopping_s = case.times.seconds.get("stopping", 0.0) if case.times is not None else 0.0
+    on = f"; ComfyUI went on for {stopping_s:.1f} s after it was told to stop" if stopping_s >= 1 else ""
+    yield Found(
+        message=f"the job's own time limit of {failure.limit_s:g} s ended it{at}{on}",
+        evidence=(Evidence(text=failure.message),),
+        cost=thrown_away(case, None),
+        prompt=1,
+    )
+
+
+def _in_memory_at_last(case: Case) -> Iterator[Found]:
+    """What a worker has tried when the card ran out of memory, and it helped."""
+    if case.times is None or not case.times.fallbacks or case.failure is not None:
+        return
+    tried = ", ".join(case.times.fallbacks)
+    discarded_s = case.times.seconds.get("discarded")
+    yield Found(
+        message=f"the card had no memory left, and it was rendered again: {tried}",
+        evidence=tuple(Evidence(text=each) for each in case.times.fallbacks),
+        cost=measured(discarded_s, "the renders before, and what lay between") if discarded_s else None,
+        prompt=1,
+    )
+
+
+_HOW: Final = {"failed": "failed", "lost": "was lost with its worker", "released": "was given back"}
+_REMEDIES: Final = {  # by an attempt's error, or by how it ended
+    "failed": "`farm show JOB` has its error in full; the worker's log tells what came before",
+    "lost": "the end of that worker's log and `dmesg` say why: memory of the host, a machine taken away",
+    "released": "`farm drain` without --now lets a worker end its job first",
+    "comfy_died": "the end of ComfyUI's log there and `dmesg` say why: memory of the host, a node's crash",
+    "disk_full": "make room on the disk that it names: the worker fetches again by itself",
+    "broken_output": "see that the disk has room, and that the node closes its file",
+    "out_of_memory": f"{SMALLER}; {OTHERWISE}",
+}
+
+
+def _past(case: Case) -> Iterator[Found]:
+    for each in case.times.past if case.times is not None else ():
+        silent = f", {each.silent_s:.1f} s before its lease ran out" if each.silent_s else ""
+        why = f": {each.why}" if each.why and not silent else ""
+        yield Found(
+            message=f"attempt {each.number} on {each.worker} {_HOW.get(each.outcome, 'came to nothing')} "
+            f"after {each.seconds:.1f} s{silent}{why}",
+            evidence=(Evidence(text=each.why or f"attempt {each.number}: {each.outcome}"),),
+            cost=measured(each.seconds, "what it took came to nothing"),
+            prompt=1,
+            remedy=_REMEDIES.get(each.code) or _REMEDIES.get(each.outcome, ""),
+        )
+
+
+RULES: Final = (
+    Rule(
+        id="queue-wait",
+        severity=Severity.INFO,
+        title="a job waits longer than it takes",
+        remedy="more workers of this VRAM class; `farm queues` shows who else waits",
+        check=long_phase(
+            Phase.WAITING,
+            "it waited longer than it took: {seconds} of {wall}",
+            least_s=_LONG_WAIT_S,
+            part=0.5,
+        ),
+        cost="the waiting",
+    ),
+    Rule(
+        id="lease-wait",
+        severity=Severity.INFO,
+        title="a job waits for the lease of a worker that is gone",
+        remedy="FARM_LEASE_S decides how soon a dead worker's job goes to another",
+        check=long_phase(
+            Phase.LEASE,
+            "{seconds} of {wall} went by until the lease of a worker that was gone ran out",
+            least_s=_LONG_LEASE_S,
+            part=LONG_PART,
+        ),
+        cost="the phase",
+    ),
+    Rule(
+        id="retry-wait",
+        severity=Severity.INFO,
+        title="a job waits to be tried again",
+        remedy="see why it failed: the pause grows with each failure, for what may be over by itself",
+        check=long_phase(
+            Phase.BACKOFF,
+            "{seconds} of {wall} went by before it was tried again",
+            least_s=_LONG_WAIT_S,
+            part=LONG_PART,
+        ),
+        cost="the phase",
+    ),
+    Rule(
+        id="storage-wait",
+        severity=Severity.WARNING,
+        title="finished files wait for the storage, or for the worker that has them",
+        remedy="`farm check` looks at the storage; a worker that comes back publishes what it has",
+        check=long_phase(
+            Phase.HELD,
+            "its finished files waited for {seconds} of {wall}",
+            least_s=_LONG_LEASE_S,
+            part=LONG_PART,
+        ),
+        cost="the phase",
+    ),
+    Rule(
+        id="attempt-lost",
+        severity=Severity.WARNING,
+        title="an earlier attempt failed, or was lost with its worker, or given back",
+        remedy="by how it ended: what made it fail, why its worker died, `farm drain` without --now",
+        check=_past,
+        cost="what it took",
+    ),
+    Rule(
+        id="rendered-in-less-memory",
+        severity=Severity.WARNING,
+        title="the card had no memory left, and the job was rendered again in another way",
+        remedy=f"{SMALLER}; VAEDecodeTiled, where decoding ran out; {OTHERWISE}",
+        check=_in_memory_at_last,
+        cost="the renders before, and what lay between",
+    ),
+    Rule(
+        id="time-limit",
+        severity=Severity.ERROR,
+        title="a job ran longer than its own limit allows",
+        remedy="a higher --time-limit; or see why the node that it names took so long",
+        check=_limit,
+        cost="all that the attempt took",
+    ),
+)
