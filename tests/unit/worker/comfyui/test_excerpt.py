@@ -89,7 +89,7 @@ def canary(at_s: float, ended_s: float) -> tuple[tuple[float, str], ...]:
         # It waited behind a canary, and another one behind it.
         [*FIRST, READY, *canary(12.1, 13.05), *SECOND],
         [*FIRST, READY, *canary(14.0, 15.01), *SECOND],
-        [*SECOND, *NEXT],
+        [*SECOND, (15.3, "got prompt"), (15.4, "Prompt executed in 0.01 seconds")],
     ],
     ids=["alone", "again", "after a start", "after a canary", "behind one", "before one", "with the next"],
 )
