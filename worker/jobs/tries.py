@@ -58,13 +58,12 @@ class Tries:
             OutOfMemory: whatever is offered here does not help.
             Exception: as `worker.jobs.render.render`.
         """
-        self.first_began_s = self.began_s = started = time.monotonic()
         rendered = self._in_memory(context)
         first_s = time.monotonic() - self.began_s
         spoilt = self._spoilt(context, rendered, first_s)
         if spoilt is not None:
             rendered = self._once_more(context, spoilt)
-        thrown_away_s = self.began_s - started
+        thrown_away_s = self.began_s - (self.first_began_s or self.began_s)
         if len(self.steps) + (spoilt is not None):
             rendered = replace(rendered, timings_s={**rendered.timings_s, "discarded": thrown_away_s})
         return rendered
@@ -79,6 +78,7 @@ class Tries:
     def _in_memory(self, context: RenderContext) -> Rendered:
         while True:
             self.began_s = time.monotonic()
+            self.first_began_s = self.first_began_s or self.began_s
             try:
                 return render(replace(context, fallback_steps=tuple(self.steps)))
             except OutOfMemory as exc:
