@@ -33,7 +33,7 @@ FLOORS = {
         {"notifier"},
         {"broker", "fleet"},
         {"asking", "handle", "plain_redis", "reports"},
-        {"local", "testing"},
+        {"history", "local", "testing"},
         {"outside", "storage", "store"},
         {"settings", "status"},
         {"job", "process", "redis_address", "s3_address"},
