@@ -111,7 +111,9 @@ class LogStream:
 
     def _follow(self, entry: LogEntry, kind: type[LogFact], sight: Sight) -> None:
         """What a line says of those behind it, or these of it."""
-        requests = self._requests if sight.source is None else self._requests_of[entry.source]
+        if sight.source is not None:  # a line that does not say whose it is is of who spoke last
+            self._requests = self._requests_of[entry.source]
+        requests = self._requests
         if kind is ModelLoadedFact:
             entry.requested = requests.answer(entry.text)
         elif kind is ModelRequestedFact:

@@ -83,12 +83,6 @@ OF_THE_SYSTEM: Final = (
         "Gracefully stopping... (press Ctrl+C again to force)", by=Printer.SYSTEM,
     ),
     form(
-        "shell-again", "a shell of Windows asks for its next command: the server has ended", "",
-        r"^(?:\([\w. -]{1,40}\) )?(?:PS )?[A-Z]:\\[^<>|:*?\"]{0,200}>\s*(?:pause\s*)?$",
-        _ended,
-        "PS D:\\ComfyUI> ", "(venv) D:\\ComfyUI>", "D:\\ComfyUI_windows_portable>pause", by=Printer.SYSTEM,
-    ),
-    form(
         "server-ended", "ComfyUI's process has ended, or the thread that runs its prompts", "",
         r"^(?:Fatal Python error: |Windows fatal exception: (?:access violation|stack overflow|int divide)"
         r"|Memory access fault by GPU|terminate called (?:after|without|recursively)|libc\+\+abi: terminating"
@@ -134,7 +128,7 @@ LAST_WORDS: Final = (
     b"core dumped", b"egmentation fault", b"Fatal Python", b"fatal exception", b"access fault",
     b"terminat", b"Aborted", b"Bus error", b"Illegal ins", b"Floating point", b"prompt_worker",
     b"malloc():", b"free():", b"realloc():", b"double free", b"corrupted ", b"stack smashing",
-    b"HSA_STATUS", b"failed assertion", b"zsh: ", b":\\", b"SIGSEGV", b"SIGABRT", b"SIGBUS", b"SIGILL",
+    b"HSA_STATUS", b"failed assertion", b"zsh: ", b"SIGSEGV", b"SIGABRT", b"SIGBUS", b"SIGILL",
     b"SIGFPE", b"exited", b"exit status", b"exit code", b"core-dump", b"result 'signal'",
     b"leaked semaphore", b"Stopped server", b"Gracefully ", b"Terminate batch", b"KeyboardInterrupt",
     *(words.encode() for words in (*_PAUSES, *_SIGNALS)),

@@ -908,8 +908,6 @@ _AT_WORK = f"got prompt\nRequested to load WAN21\n{_BAR}\n"
         "Process finished with exit code -1073741819 (0xC0000005)",
         "D:\\ComfyUI>pause\nPress any key to continue . . .",
         "请按任意键继续. . .",
-        "PS D:\\AI\\ComfyUI> ",
-        "(venv) C:\\Users\\a b\\ComfyUI>",
         "Drücken Sie eine beliebige Taste . . .",
         "UserWarning: There appear to be 1 leaked semaphore objects to clean up at shutdown",
     ],
@@ -1011,6 +1009,8 @@ _PART_OF_4125 = (
         (_whole(7910.3), [""]),
         # Two of one size.
         (f"{_asked('A')}{_whole(242.0)}{_asked('B')}{_whole(242.0)}{_whole(242.0)}", ["A", "B", ""]),
+        # Some lines say whose they are, and some do not.
+        (f"(pid=2211) {_asked('WanVAE')}{_whole(242.0)}", ["WanVAE"]),
         # A node that counts on the same line.
         (f"{_asked('WanVAE')}{_whole(242.0)}.{_asked('Qwen_')}{_whole(7910.3)}", ["WanVAE", "Qwen_"]),
         # The lines of dynamic VRAM name their models.
