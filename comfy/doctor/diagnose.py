@@ -42,6 +42,7 @@ from comfy.log.facts import (
     VramStateFact,
 )
 from comfy.log.stream import Log, LogStream
+from comfy.wan.cards import known_card, unknown_card
 from comfy.wan.pace_book import PaceBook
 from comfy.words import seconds_words
 
@@ -79,7 +80,12 @@ def diagnose(
         failure: why the job failed; without it one whose times are given went well.
         paces: what jobs took on this farm, which counts for more than published times.
         emulated: the emulator took it: whatever its log says, no model was loaded and no card computed.
+
+    Raises:
+        ValueError: no card of that name is known, though a person has given it.
     """
+    if card and times is None and known_card(card) is None:
+        raise ValueError(unknown_card(card))
     reports = []
     for record in read_records(LogStream(log), of_one=times is not None):
         if times is not None:
@@ -245,7 +251,12 @@ def _questions(case: Case) -> Iterator[Question]:
         yield from streaming.undecided(case)
         yield from sampling.undecided(case)
     paced = any(prompt.samplers for prompt in case.prompts) and not case.emulated
-    if paced and case.forecast is None:
+    if paced and case.is_of_another_graph:
+        yield Question(
+            what="whether the steps are slow: the graph's steps are not those that the log's prompts ran",
+            decides="the graph that was run (--graph FILE)",
+        )
+    elif paced and case.forecast is None:
         missing = [
             *(["the graph (--graph FILE)"] if case.work is None else []),
             *(["the card (--card NAME)"] if not case.gpu else []),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Final
 
+from comfy.doctor.folklore import LONG_STEP_S
 from comfy.doctor.record import Lines, Run, evidence
 from comfy.doctor.report import Confidence, Cost, Evidence, Phase, Severity
 from comfy.doctor.rule import Case, Found, Rule, estimated, measured, seconds_in
@@ -448,6 +449,15 @@ def _leak(case: Case) -> Iterator[Found]:
 
 
 def _no_card(case: Case) -> Iterator[Found]:
+    device = [entry for entry, fact in case.record.server.of(DeviceFact) if fact.device.startswith("cpu")]
+    slow = [
+        one.seconds_per_step
+        for prompt in case.prompts
+        for one in prompt.samplers
+        if (one.seconds_per_step or 0.0) > LONG_STEP_S
+    ]
+    if device and slow and not case.gpu:  # models for tests compute there well
+        yield Found(message=f"it computes on the CPU: {slow[0]:.0f} s a step", evidence=evidence(device))
     state = [entry for entry, fact in case.record.server.of(VramStateFact) if fact.state == "DISABLED"]
     if state and case.gpu:
         yield Found(
@@ -468,7 +478,7 @@ RULES: Final = (
     Rule(
         id="computes-on-cpu",
         severity=Severity.ERROR,
-        title="it computes on the CPU beside a card",
+        title="it computes on the CPU beside a card, or more than 20 s a step",
         remedy="`farm check`; see that CUDA_VISIBLE_DEVICES is not empty and torch is built for CUDA",
         check=_no_card,
         source="https://github.com/Comfy-Org/ComfyUI (comfy/model_management.py)",

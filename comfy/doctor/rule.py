@@ -132,6 +132,13 @@ class Case:
         pairs = list(zip(prompt.samplers, stages, strict=True))
         return pairs if all(one.steps == stage.steps for one, stage in pairs if stage.steps) else []
 
+    @property
+    def is_of_another_graph(self) -> bool:
+        """Whether what the prompts ran is not what the graph says, by the steps of its samplers."""
+        ran = [prompt for prompt in self.done() if prompt.samplers]
+        known = self.work is not None and all(stage.steps for stage in self.work.stages)
+        return known and bool(ran) and not any(map(self.stages_of, ran))
+
     def done(self) -> Iterator[PromptReport]:
         """The prompts that went well."""
         return (prompt for prompt in self.prompts if prompt.status is Status.DONE)

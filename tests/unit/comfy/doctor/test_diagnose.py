@@ -75,6 +75,90 @@ def test_steps_are_slow_only_beyond_what_card_and_size_predict() -> None:
     assert finding.cost.low < finding.cost.seconds < finding.cost.high
 
 
+SMALL = "Sampling 81 frames at 832x480 with 4 steps"
+
+
+def paced(
+    pace: float, *, says: str = "", device: str = f"cuda:0 {GPU} : cudaMallocAsync", model: str = "WAN21"
+) -> str:
+    """A log of a prompt of four steps; without a graph nobody knows its size."""
+    clock = f"{int(pace * 4) // 60:02d}:{int(pace * 4) % 60:02d}"
+    lines = [
+        "Total VRAM 24080 MB, total RAM 64000 MB", f"Device: {device}", "got prompt", says,
+        f"Requested to load {model}",
+        "loaded completely; 17000.50 MB usable, 13629.00 MB loaded, full load: True",
+        f"100%|████| 4/4 [{clock}<00:00, {pace:.2f}s/it]", f"Prompt executed in {pace * 4 + 20:.2f} seconds",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def claims(log: str, **more: Any) -> set[str]:
+    return {each.id for each in diagnose(log, **more).folklore}
+
+
+@pytest.mark.parametrize(
+    ("log", "card", "is_borne_out"),
+    [
+        (paced(67.5), None, True),  # 1280×720×81 on a 4090: 65 s a pass, and one or two passes
+        (paced(130), None, True),
+        (paced(360), None, False),
+        (paced(4325), None, False),
+        (paced(130, device="cuda:0 NVIDIA H100 PCIe : native"), None, False),
+        (paced(67.5, device="cpu"), None, False),
+        (paced(300, device="cpu"), "RTX 4090", False),
+        (paced(67.5, device="cuda:0 Somebody's Card : native"), None, False),
+        (paced(67.5, model="QwenImage"), None, False),
+        (
+            paced(67.5, says=SMALL),
+            None,
+            False,
+        ),
+        (
+            paced(20.5, says=SMALL),
+            None,
+            True,
+        ),
+    ],
+)
+def test_long_steps_are_excused_only_where_card_size_and_passes_bear_them_out(
+    log: str, card: str | None, is_borne_out: bool
+) -> None:
+    assert ("long-steps" in claims(log, card=card)) is is_borne_out
+
+
+@pytest.mark.parametrize(("width", "height", "is_borne_out"), [(1280, 720, True), (832, 480, False)])
+def test_with_a_graph_its_own_size_and_passes_say_whether_steps_are_long(
+    width: int, height: int, is_borne_out: bool
+) -> None:
+    template = get_template("wan21-i2v-14b")
+    graph = template.build(prompt="a fox", image="fox.png", width=width, height=height, steps=4).graph
+
+    report = diagnose(paced(130), graph=graph)
+
+    assert ("long-steps" in {each.id for each in report.folklore}) is is_borne_out
+    assert (found(report, "slower-than-predicted") is None) is is_borne_out
+
+
+def test_a_cpu_at_work_on_a_model_of_size_is_found_without_being_told_of_a_card() -> None:
+    assert "computes-on-cpu" in ids(paced(300, device="cpu"))
+    assert "computes-on-cpu" not in ids(paced(0.5, device="cpu"))  # tests have models that small
+    assert "computes-on-cpu" not in ids(paced(300))
+
+
+def test_a_graph_of_other_steps_than_the_logs_is_said_to_be_another() -> None:
+    graph, _ = sampled(24.0, width=832, height=480)
+
+    questions = diagnose(paced(24.0), graph=graph).questions
+
+    assert any("the graph's steps are not those" in each.what for each in questions)
+
+
+def test_a_card_that_nobody_knows_is_refused_with_those_that_are_near() -> None:
+    with pytest.raises(ValueError, match=r"no card 'RTX 4091' is known; one of: .*4090"):
+        diagnose(paced(24.0), card="RTX 4091")
+    assert diagnose(paced(24.0), card="").prompts
+
+
 def test_a_large_clip_may_take_a_minute_a_step() -> None:
     graph, times = sampled(67.5, width=1280, height=720)
 
