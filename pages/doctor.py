@@ -29,6 +29,10 @@ report = diagnose(open("comfyui.log", "rb"), graph=graph, card="RTX 4090")
 
 - Phases add up to the wall time; what nobody knows is *unexplained*. A worker's own times count first (the
   websocket's), then stamps of the log, then its progress bars. Without stamps only sampling is told apart.
+- Stamps tell only what the lines around a time bear out: what ran before the first model is unexplained,
+  `evicting` is from a request until what is in the way has left and until a model is back, `finishing` is
+  all behind the last step, and a step that did not end is sampling. Sampling is high and low only where two
+  models of WAN were read.
 - Seconds of a finding are measured, or estimated with two bounds; formula and source stand beside them.
 - What is often read into a log and is not there is named as such, and blamed for nothing.
 - What cannot be concluded is listed with what would decide it.

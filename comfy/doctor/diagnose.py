@@ -27,7 +27,7 @@ from comfy.doctor.report import (
 )
 from comfy.doctor.rule import Case, seconds_in
 from comfy.doctor.servers import by_seconds_lost, read_records, together
-from comfy.doctor.timeline import doubts_of, models_of, phases_of, samplers_of, wait_s
+from comfy.doctor.timeline import doubts_of, is_stamped, models_of, phases_of, samplers_of, wait_s
 from comfy.doctor.times import SAMPLINGS, Failure, JobTimes
 from comfy.doctor.times import phases_of as phases_by_times
 from comfy.doctor.times import wall as wall_by_times
@@ -292,7 +292,7 @@ def _of_time(case: Case) -> Iterator[Question]:
         for prompt in case.prompts
         if prompt.number not in doubted and (rest := _much_unexplained(prompt))
     }
-    stamped = {run.number for run in case.runs if run.done is not None and run.done.at_s is not None}
+    stamped = {run.number for run in case.runs if is_stamped(run)}
     bare = {number: rest for number, rest in dark.items() if number not in stamped}
     if bare:
         yield Question(
@@ -305,7 +305,7 @@ def _of_time(case: Case) -> Iterator[Question]:
     if untold:
         yield Question(
             what=f"{numbers_words(list(untold))}: {seconds_words(sum(untold.values()))} are unexplained: no "
-            "line says what ran, such as nodes before the first model",
+            "line says what ran, such as nodes before the first model, or steps without bars",
             decides=_EACH_NODE,
         )
     behind = {

@@ -162,7 +162,7 @@ def _read(run: Run) -> tuple[tuple[PhaseTime, ...], tuple[str, ...]]:
     if barred_s > wall_s + _off_s(wall_s):
         doubts.append(f"bars of {seconds_words(barred_s)} in a prompt of {seconds_words(wall_s)}")
         found, bars = [], {}
-    if _is_stamped(run):
+    if is_stamped(run):
         by_stamps = _stamp_phases(run, bars)
         doubt = _doubt_of_stamps(run, wall_s)
         if not doubt and sum(each.seconds for each in (*found, *by_stamps)) > wall_s + _off_s(wall_s):
@@ -290,7 +290,8 @@ def _detail(sampler: Sampler) -> str:
     return f"{sampler.steps} step{'s' if sampler.steps != 1 else ''}{pace}{first}"
 
 
-def _is_stamped(run: Run) -> bool:
+def is_stamped(run: Run) -> bool:
+    """Whether its lines have stamps by which its time can be told apart."""
     stamps = {entry.at_s for entry in run.entries if entry.at_s is not None}
     # One stamp for all is that of whoever copied the log.
     return run.done is not None and run.done.at_s is not None and len(stamps) > 1
@@ -378,7 +379,7 @@ class _Told:
         if isinstance(fact, _ENDS_LOADING) and not (doing is Phase.TEXT and self._text_on_cpu):
             return Phase.LOADING
         if self._is_sampler(entry):
-            return Phase.UNEXPLAINED if doing in _SAMPLINGS else Phase.LOADING
+            return doing if doing is Phase.LOADING else Phase.UNEXPLAINED
         return doing
 
     def _is_evicting(self, fact: LogFact | None) -> bool:
@@ -417,4 +418,5 @@ class _Told:
         if work is Work.VAE:
             self._in_vae = True
             return Phase.IMAGE if number < self._first_sampler else Phase.FINISHING
-        return Phase.TEXT if work is Work.TEXT else Phase.LOADING
+        # A diffusion model samples next, which bars tell; where they are missing nothing does.
+        return Phase.TEXT if work is Work.TEXT else Phase.UNEXPLAINED

@@ -229,6 +229,8 @@ DECODES = ((1, VAE[0]), (1, VAE[1]), (18, DONE))
         # Before a model is asked for no line says what ran.
         (((88, TEXT[1]), (3, TEXT[2]), (1, READ), *SAMPLES, *DECODES), Phase.UNEXPLAINED, 88),
         (((18, READ), *SAMPLES, *DECODES), Phase.LOADING, 30),
+        # A model that is loaded computes, and only a bar tells how long.
+        (((2, READ), (8, ASKED), (3, FULL), (90, VAE[0]), (1, VAE[1]), (18, DONE)), Phase.LOADING, 14),
         # Another model is in the way, or the same one comes back.
         (
             ((2, READ), *making_room(15), *DECODES),
