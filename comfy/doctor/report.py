@@ -150,7 +150,8 @@ class ModelUse:
 
     model_class: str  # "" where the log does not name it
     state: LoadState
-    loaded_mib: float | None = None
+    loaded_mib: float | None = None  # None under dynamic VRAM: what is on the card is not told
+    staged_mib: float | None = None  # in host memory, under dynamic VRAM
     offloaded_mib: float | None = None
 
 

@@ -60,7 +60,8 @@ def models_of(run: Run) -> tuple[ModelUse, ...]:
         ModelUse(
             model_class=fact.model_class or "",
             state=fact.state,
-            loaded_mib=fact.brought_mib,
+            loaded_mib=fact.loaded_mib,
+            staged_mib=fact.staged_mib,
             offloaded_mib=fact.offloaded_mib,
         )
         for _, fact in run.of(ModelLoadedFact)

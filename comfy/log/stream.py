@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import codecs
 import re
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from itertools import compress, count, filterfalse, repeat
+from itertools import chain, compress, count, filterfalse, repeat
 from typing import IO, Final
 
 from comfy.log.entry import LogEntry, Sight
@@ -40,6 +41,7 @@ from comfy.log.text import LogLevel, PlainLine, plain_lines
 
 _CHUNK: Final = 1 << 18
 _LONGEST: Final = 1 << 16  # of a line; the rest of a longer one is left out
+_GZIP: Final = b"\x1f\x8b"
 _LEAST_SAMPLED: Final = 1 << 16  # bytes; in a smaller block every line may as well be looked at
 _SAMPLES: Final = 16
 _LONGEST_SHAPE: Final = 1000  # bytes; a longer line is looked at each time, and only its facts are kept
@@ -83,7 +85,7 @@ class LogStream:
 
     def __iter__(self) -> Iterator[LogEntry]:
         last = b""
-        for block in map(from_docker, _blocks(_utf8(_chunks(self._log)))):
+        for block in map(from_docker, _blocks(_utf8(_unzipped(_chunks(self._log))))):
             self._learn(block)
             lines, shapes = block.split(b"\n"), block.translate(ALIKE).split(b"\n")
             first = self.lines + 1
@@ -380,6 +382,26 @@ def _chunks(log: Log) -> Iterator[bytes]:
             else:
                 # Lines, as `splitlines` or a file opened as text gives them.
                 yield (piece if piece.endswith("\n") else piece + "\n").encode("utf-8", "replace")
+
+
+def _unzipped(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """What gzip has packed, as far as it is whole; anything else as it is."""
+    first = next(chunks, b"")
+    if first[:2] != _GZIP:
+        yield first
+        yield from chunks
+        return
+    packed = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    for chunk in chain((first,), chunks):
+        rest = chunk
+        while rest:
+            try:
+                yield packed.decompress(rest, _CHUNK)  # of zeros a thousand times as much would come
+            except zlib.error:  # cut off, or damaged
+                return
+            rest = packed.unconsumed_tail
+            if packed.eof:  # one file may be several behind each other
+                rest, packed = packed.unused_data, zlib.decompressobj(zlib.MAX_WBITS | 16)
 
 
 def _utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import itertools
 import json
@@ -402,6 +403,29 @@ def test_every_line_is_counted_however_the_log_is_cut(size: int) -> None:
 
     assert found == [(4, PromptQueuedFact()), (5 + (1 << 18), PromptQueuedFact())]
     assert stream.lines == log.count(b"\n")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_packed_log_says_what_it_says_unpacked_and_a_cut_one_what_is_whole(encoding: str) -> None:
+    text = "\n".join([*LINES, BAR, *LINES]) + "\n"
+    half = len(text) // 2
+    packed = gzip.compress(text.encode(encoding))
+
+    assert facts(packed) == facts(text)
+    assert facts(io.BytesIO(packed)) == facts(text)  # type: ignore[arg-type]
+    assert facts(gzip.compress(text[:half].encode()) + gzip.compress(text[half:].encode())) == facts(text)
+    assert len(entries(packed[:-12])) <= len(entries(text))
+    assert facts(packed[:20]) == facts(b"\x1f\x8b") == []
+
+
+def test_a_packed_log_takes_no_more_memory_than_its_lines() -> None:
+    bomb = gzip.compress(bytes(64 << 20))
+    tracemalloc.start()
+    entries(bomb)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 8 << 20
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
