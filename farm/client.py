@@ -235,7 +235,7 @@ class Farm:
 
     def diagnose_fleet(self, since: datetime | None = None) -> FleetDiagnosis:
         """What the jobs that were submitted since then have lost, by finding and worker."""
-        ended = (JobState.SUCCEEDED, JobState.FAILED)
+        ended = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED)
         return sum_up(
             job.record for state in ended for job in self.select(Selection(state=state, since=since))
         )

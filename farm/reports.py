@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from comfy.doctor.report import OFF_CARD, OFF_CARD_PHASES, Report, added
-from farm.job import JobRecord
+from comfy.doctor.diagnose import diagnose
+from comfy.doctor.report import OFF_CARD, OFF_CARD_PHASES, Report, Status, added
+from comfy.doctor.times import Failure, JobTimes
+from comfy.doctor.words import to_json
+from farm.history import time_before
+from farm.job import JobRecord, JobState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,43 +35,84 @@ class FleetDiagnosis:
 
     findings: tuple[FleetFinding, ...]
     jobs: int  # that have a report
-    without: int  # that have none: of an older worker, or reused, or never on a card
+    without: int  # that have none: of a newer worker, or reused, or never on a card
     gpu_s: float  # that all of them had the card
 
 
 def report_in(job: JobRecord) -> Report | None:
-    """The report that a job carries; None: it has none, or one of a version that is not known here."""
+    """The report of a job; None: no worker had it, or it has one of a version that is not known here."""
+    if job.result is None and _ended_without_report(job):
+        return _of_record(job)
     told: dict[str, Any] | None = job.result.report if job.result is not None else job.report
     if told is None:
-        return None
+        return _of_record(job) if job.result is not None and job.attempts else None
     try:
         return _adapter().validate_python(told, strict=False)
     except ValidationError:
         return None
 
 
+def told_with_report(job: JobRecord) -> JobRecord:
+    """The record for whoever reads its JSON: with a report too where no worker wrote one; see `report_in`."""
+    if job.result is not None or not _ended_without_report(job):
+        return job
+    return replace(job, report=to_json(_of_record(job)))
+
+
+def why_no_report(job: JobRecord) -> str:
+    """Why `report_in` has none, for a person."""
+    if job.reused_from is not None:
+        return f"it has the result of job {job.reused_from}, which tells where its seconds went"
+    if not job.state.final:
+        return "a report comes when an attempt has ended"
+    if not job.attempt:
+        return "no worker had it"
+    return "what its worker said of it cannot be read here: was that a newer farm?"
+
+
+def _ended_without_report(job: JobRecord) -> bool:
+    """Whether no worker had the last word: it was lost for good, or canceled."""
+    return (
+        job.state.final
+        and bool(job.attempts)
+        and (job.report is None or job.attempts[-1].outcome != "failed")
+    )
+
+
+def _of_record(job: JobRecord) -> Report:
+    """What the record alone tells: how long each attempt took, and what lay between them."""
+    if job.result is not None:
+        return diagnose(times=JobTimes(seconds=job.result.timings_s), emulated=job.result.emulated)
+    ended_at = job.finished_at or job.attempts[-1].ended_at
+    before, past = time_before(job.attempts, job.submitted_at, until=ended_at)
+    status = Status.INTERRUPTED if job.state is JobState.CANCELED else Status.FAILED
+    return diagnose(
+        times=JobTimes(seconds={**before, "attempt": 0.0}, past=past),
+        failure=Failure(message=job.reason or "", status=status),
+    )
+
+
 def sum_up(jobs: Iterable[JobRecord]) -> FleetDiagnosis:
-    """Add up what finished jobs have lost, by worker: those that failed too."""
+    """Add up what ended jobs have lost, by worker: those that failed too, and earlier attempts."""
     found: dict[tuple[str, str], FleetFinding] = {}
     count = without = 0
     gpu_s = 0.0
     for job in jobs:
         report = report_in(job)
         if report is None:
-            without += 1
+            without += job.state is not JobState.CANCELED
             continue
         count += 1
         gpu_s += _gpu_s(job, report)
-        remedies = {finding.id: finding.remedy for finding in report.findings}
-        for name, lost in report.seconds_lost().items():
-            key = name, job.worker or "?"
+        for key, lost in _lost_in(job, report).items():
             before = found.get(key)
+            name, worker = key
             found[key] = FleetFinding(
                 finding=name,
-                worker=key[1],
+                worker=worker,
                 jobs=(before.jobs if before else 0) + 1,
-                seconds=added(before.seconds if before else None, lost),
-                remedy=remedies[name],
+                seconds=added(before.seconds if before else None, lost.seconds),
+                remedy=lost.remedy,
                 on_card=name not in OFF_CARD,
             )
     ordered = tuple(
@@ -79,10 +124,29 @@ def sum_up(jobs: Iterable[JobRecord]) -> FleetDiagnosis:
     return FleetDiagnosis(findings=ordered, jobs=count, without=without, gpu_s=gpu_s)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lost:
+    """What a job has lost by one thing on one worker."""
+
+    seconds: float | None
+    remedy: str
+
+
+def _lost_in(job: JobRecord, report: Report) -> dict[tuple[str, str], _Lost]:
+    lost: dict[tuple[str, str], _Lost] = {}
+    for finding in report.findings:
+        key = finding.id, finding.worker or job.worker or "?"
+        before = lost.get(key)
+        seconds = finding.cost.seconds if finding.cost is not None else None
+        lost[key] = _Lost(seconds=added(before.seconds if before else None, seconds), remedy=finding.remedy)
+    return lost
+
+
 def _gpu_s(job: JobRecord, report: Report) -> float:
-    """How long a job had the card; of one that failed, as long as its attempt was not waiting."""
+    """How long a job had the card, with all that came to nothing there."""
     if job.result is not None:
-        return job.result.timings_s.get("comfy", 0.0)
+        timings_s = job.result.timings_s
+        return sum(timings_s.get(name, 0.0) for name in ("earlier", "discarded", "comfy"))
     phases = report.prompts[-1].phases if report.prompts else ()
     return sum(each.seconds for each in phases if each.phase not in OFF_CARD_PHASES)
 

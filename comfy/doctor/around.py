@@ -180,7 +180,7 @@ def _failed(case: Case) -> Iterator[Found]:
         run = runs.get(prompt.number)
         if prompt.status not in (Status.FAILED, Status.LOST):
             continue
-        lost = prompt.status is Status.LOST
+        lost = prompt.status is Status.LOST and run is not None
         ended = run.ended if run is not None else []
         if any(entry.kind is HostMemoryFact for entry in ended) and run is case.record.runs[-1]:
             continue  # host-ram-short says why
@@ -198,7 +198,7 @@ def _what_failed(case: Case) -> str:
     failure = case.failure
     if failure is None:
         return "a node failed"
-    return f"node {node_words(failure)} failed" if failure.class_type else "the attempt failed"
+    return f"node {node_words(failure)} failed" if failure.class_type else "it failed"
 
 
 def node_words(failure: Failure) -> str:
@@ -208,7 +208,7 @@ def node_words(failure: Failure) -> str:
 def thrown_away(case: Case, run: Run | None) -> Cost | None:
     attempt_s = case.times.seconds.get("attempt") if case.times is not None else None
     if attempt_s is not None:
-        return measured(attempt_s, "all that the attempt took came to nothing")
+        return measured(attempt_s, "all that the attempt took came to nothing") if attempt_s else None
     if run is None or run.seconds is None:
         return None
     return measured(run.seconds, "all that the prompt took came to nothing")

@@ -56,7 +56,7 @@ _REMEDIES: Final = {  # by an attempt's error, or by how it ended
 
 def _past(case: Case) -> Iterator[Found]:
     for each in case.times.past if case.times is not None else ():
-        silent = f", {each.silent_s:.1f} s before its lease ran out" if each.silent_s else ""
+        silent = f", and its lease ran out {each.silent_s:.1f} s later" if each.silent_s else ""
         why = f": {each.why}" if each.why and not silent else ""
         yield Found(
             message=f"attempt {each.number} on {each.worker} {_HOW.get(each.outcome, 'came to nothing')} "
@@ -65,6 +65,7 @@ def _past(case: Case) -> Iterator[Found]:
             cost=measured(each.seconds, "what it took came to nothing"),
             prompt=1,
             remedy=_REMEDIES.get(each.code) or _REMEDIES.get(each.outcome, ""),
+            worker=each.worker,
         )
 
 

@@ -141,6 +141,7 @@ def _findings(case: Case) -> tuple[Finding, ...]:
             evidence=each.evidence,
             cost=each.cost,
             prompt=each.prompt,
+            worker=each.worker,
         )
         for rule in (OF_THE_JOB if case.emulated else RULES)
         for each in rule.check(case)
@@ -203,7 +204,7 @@ def _failed(prompts: tuple[PromptReport, ...], failure: Failure) -> tuple[Prompt
         return (
             PromptReport(
                 number=1,
-                status=Status.FAILED,
+                status=failure.status,
                 wall_s=None,
                 phases=(),
                 models=(),
@@ -212,10 +213,8 @@ def _failed(prompts: tuple[PromptReport, ...], failure: Failure) -> tuple[Prompt
             ),
         )
     last = prompts[-1]
-    told = last.status not in (Status.DONE, Status.UNFINISHED)
-    status = last.status if told else Status.FAILED
-    if failure.limit_s is not None:
-        status = Status.INTERRUPTED
+    told = last.status not in (Status.DONE, Status.UNFINISHED) and failure.status is Status.FAILED
+    status = last.status if told else failure.status
     return (*prompts[:-1], replace(last, status=status, error=last.error or message))
 
 

@@ -105,6 +105,7 @@ class Finding:
     evidence: tuple[Evidence, ...]
     cost: Cost | None  # None: it cannot be told
     prompt: int | None  # number of the prompt, from 1; None: of the server, or of several
+    worker: str = ""  # that lost the seconds, where it is another attempt's than the one that is told of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

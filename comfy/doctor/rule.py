@@ -41,6 +41,7 @@ class Found:
     prompt: int | None = None
     confidence: Confidence = Confidence.PROVEN
     remedy: str = ""  # in place of the rule's, where it can be said more exactly
+    worker: str = ""  # as `Finding.worker`
 
 
 @dataclass(frozen=True, kw_only=True)

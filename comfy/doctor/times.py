@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from comfy.doctor.report import Phase, PhaseTime
+from comfy.doctor.report import Phase, PhaseTime, Status
 from comfy.protocol.phases import Phase as Work
 from comfy.protocol.progress import NodeTiming
 
@@ -76,6 +76,7 @@ class Failure:
     node_id: str = ""  # that failed, or was at work; "" for none, or nobody knows
     class_type: str = ""
     limit_s: float | None = None  # the time limit that ended it; None: something else did
+    status: Status = Status.FAILED  # another one counts for more than what the log says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

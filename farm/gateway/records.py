@@ -12,6 +12,7 @@ from farm.asking.sources import public_source
 from farm.gateway.comfy.files import Links
 from farm.gateway.door import Visit
 from farm.job import JobRecord
+from farm.reports import told_with_report
 from farm.storage.downloads import file_name, seed_of
 from farm.store.webhooks import TENANT_LABEL
 
@@ -66,7 +67,7 @@ async def job_json(visit: Visit, job: JobRecord) -> dict[str, Any]:
 
 def record_json(job: JobRecord) -> dict[str, Any]:
     """A record without what is the farm's alone, and addresses of inputs without their secrets."""
-    value: dict[str, Any] = _RECORD.dump_python(job, mode="json")
+    value: dict[str, Any] = _RECORD.dump_python(told_with_report(job), mode="json")
     spec = value["spec"]
     spec["inputs"] = {input_path: public_source(source) for input_path, source in spec["inputs"].items()}
     spec["labels"] = [label for label in spec["labels"] if not label.startswith(TENANT_LABEL)]

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from comfy.doctor.clip import USUAL, ClipLook, Thresholds
 from comfy.doctor.diagnose import diagnose
-from comfy.doctor.report import Finding, Question, Report, Severity
+from comfy.doctor.report import Finding, Question, Report, Severity, Status
 from comfy.doctor.times import CardUse, Failure, JobTimes, node_times
 from comfy.protocol.progress import NodeTiming
 from comfy.protocol.run import Outcome, PromptRun
@@ -116,6 +116,7 @@ class Course:
             node_id=at_work[0].node_id if at_work else "",
             class_type=at_work[0].class_type or "" if at_work else "",
             limit_s=limit_s,
+            status=Status.INTERRUPTED,
         )
 
     @property

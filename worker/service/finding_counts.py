@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 from comfy.doctor.report import Report
 from farm.status.worker import FindingStatus
@@ -16,9 +17,10 @@ class FindingCounts:
         self._counts: dict[str, FindingStatus] = {}
 
     def add(self, report: Report) -> None:
-        """Count the findings of one job."""
+        """Count the findings of one job, but for those of another attempt: they were counted at its end."""
+        own = replace(report, findings=tuple(each for each in report.findings if not each.worker))
         with self._lock:
-            for name, lost in report.seconds_lost().items():
+            for name, lost in own.seconds_lost().items():
                 before = self._counts.get(name, FindingStatus())
                 self._counts[name] = FindingStatus(
                     jobs=before.jobs + 1, seconds=before.seconds + (lost or 0.0)

@@ -25,6 +25,7 @@ from farm.cli.terminal.files import write_file
 from farm.cli.terminal.words import parse_moment
 from farm.errors import StoreUnavailable
 from farm.job import is_job_id
+from farm.reports import why_no_report
 
 if TYPE_CHECKING:
     from farm.client import Farm
@@ -115,8 +116,8 @@ def _of_job(door: Door, what: str) -> Report:
         job_id = whole_id(farm, what)
         report = farm.diagnose(job_id)
         if report is None:
-            state = farm.get(job_id).record.state
-            say(door.err, f"job {job_id} is {state} and has no report: jobs that a worker has rendered do")
+            record = farm.get(job_id).record
+            say(door.err, f"job {job_id} is {record.state} and has no report: {why_no_report(record)}")
             raise typer.Exit(ExitCode.JOB_FAILED)
     return report
 

@@ -165,9 +165,13 @@ def fleet_view(found: FleetDiagnosis) -> RenderableType:
             lost = hours_words(each.seconds, of="GPU" if each.on_card else "job")
         table.add_row(lost, str(each.jobs), each.finding, each.worker, each.remedy)
     lost_s = sum(each.seconds or 0.0 for each in found.findings if each.on_card)
+    beside_s = sum(each.seconds or 0.0 for each in found.findings if not each.on_card)
+    beside = f", {hours_words(beside_s, of='job')} beside it" if beside_s else ""
     without = f"; {found.without} have no report" if found.without else ""
     jobs = f"{found.jobs} job{'' if found.jobs == 1 else 's'}"
-    told = f"{jobs}, {hours_words(found.gpu_s)} on the card, {hours_words(lost_s)} lost{without}"
+    told = (
+        f"{jobs}, {hours_words(found.gpu_s)} on the card, {hours_words(lost_s)} of them lost{beside}{without}"
+    )
     return Group(table, told) if found.findings else told
 
 

@@ -15,6 +15,7 @@ from comfy.log.foreign import to_json
 from comfy.wan.templates import Template
 from farm.asking.sources import public_source
 from farm.job import JobRecord
+from farm.reports import told_with_report
 
 if TYPE_CHECKING:
     from farm.status.worker import WorkerStatus
@@ -52,7 +53,7 @@ def plain(value: Any) -> Any:
 
 def record(job: JobRecord) -> dict[str, Any]:
     """Everything that is known of a job; addresses of inputs without their secrets."""
-    value: dict[str, Any] = plain(job)
+    value: dict[str, Any] = plain(told_with_report(job))
     inputs = value["spec"]["inputs"]
     value["spec"]["inputs"] = {input_path: public_source(source) for input_path, source in inputs.items()}
     return value

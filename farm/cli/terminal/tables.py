@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -175,7 +176,7 @@ def _facts_table(job: JobRecord) -> Table:
         "finished": clock(job.finished_at) if job.finished_at else "",
         "not before": clock(job.not_before) if job.not_before else "",
         "deadline": clock(spec.deadline) if spec.deadline else "",
-        "attempts": f"{job.attempt} ({job.attempts_failed} failed, {job.attempts_lost} lost)",
+        "attempts": _attempts_words(job),
         "template": spec.template or "",
         **dict(what_is_asked(spec)),
     }
@@ -183,6 +184,13 @@ def _facts_table(job: JobRecord) -> Table:
         if value:
             table.add_row(name, value)
     return table
+
+
+def _attempts_words(job: JobRecord) -> str:
+    """``3 (1 failed, 1 lost)``: as the table below tells it, whatever of it counts against the job."""
+    outcomes = Counter(note.outcome for note in job.attempts)
+    ended = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+    return f"{job.attempt} ({ended})" if ended else str(job.attempt)
 
 
 def _attempts_table(notes: Sequence[AttemptNote]) -> Table:

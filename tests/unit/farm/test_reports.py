@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,11 +12,12 @@ from rich.console import Console
 
 from bench.doctor import CORPUS
 from comfy.doctor.diagnose import diagnose
+from comfy.doctor.report import Phase, Status
 from comfy.doctor.times import JobTimes
 from comfy.doctor.words import to_json
 from farm.cli.jobs.diagnose_views import fleet_view
-from farm.job import JobRecord, JobState
-from farm.reports import report_in, sum_up
+from farm.job import AttemptNote, JobRecord, JobState
+from farm.reports import report_in, sum_up, told_with_report, why_no_report
 from tests.support.jobs import a_job, a_result
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
@@ -103,3 +104,91 @@ def test_what_jobs_wait_for_a_card_is_no_loss_of_a_card() -> None:
     Console(file=told, width=200).print(fleet_view(found))
     assert "1.1 job-hours" in told.getvalue()
     assert "GPU-hours" not in told.getvalue()
+
+
+def note(number: int, worker: str, began_s: float, ended_s: float, outcome: str, **more: Any) -> AttemptNote:
+    return AttemptNote(
+        attempt=number,
+        worker=worker,
+        outcome=outcome,
+        started_at=NOW + timedelta(seconds=began_s),
+        ended_at=NOW + timedelta(seconds=ended_s),
+        **more,
+    )
+
+
+LOST = (
+    note(1, "w1", 2, 22, "lost", heard_at=NOW + timedelta(seconds=7)),
+    note(2, "w2", 30, 50, "lost", heard_at=NOW + timedelta(seconds=35)),
+)
+
+
+def ended(state: JobState, attempts: tuple[AttemptNote, ...], **more: Any) -> JobRecord:
+    return replace(
+        a_record(None, "w2"),
+        state=state,
+        result=None,
+        attempt=len(attempts),
+        attempts=attempts,
+        finished_at=NOW + timedelta(seconds=50),
+        **more,
+    )
+
+
+@pytest.mark.parametrize(
+    ("job", "status"),
+    [
+        (ended(JobState.FAILED, LOST), Status.FAILED),
+        (ended(JobState.CANCELED, (*LOST, note(3, "w1", 50, 50, "canceled"))), Status.INTERRUPTED),
+        # Its first attempt left a report, and others came after it.
+        (ended(JobState.FAILED, LOST, report=report_of("cache-none")), Status.FAILED),
+    ],
+    ids=["lost", "canceled", "lost after it had failed"],
+)
+def test_a_job_that_no_worker_had_the_last_word_of_has_a_report_of_its_record(
+    job: JobRecord, status: Status
+) -> None:
+    report = report_in(job)
+
+    assert report is not None
+    (prompt,) = report.prompts
+    assert (prompt.status, prompt.wall_s) == (status, 50)
+    seconds = {phase.phase: phase.seconds for phase in prompt.phases}
+    assert (seconds[Phase.DISCARDED], seconds[Phase.LEASE]) == (10, 30)
+    assert sum(seconds.values()) == pytest.approx(50)
+    assert told_with_report(job).report == to_json(report)
+
+
+def test_what_attempts_lost_is_of_the_workers_that_had_them_and_is_in_the_sums() -> None:
+    found = sum_up([ended(JobState.FAILED, LOST), a_record(report_of("healthy-legacy"))])
+
+    lost = {each.worker: each.seconds for each in found.findings if each.finding == "attempt-lost"}
+    assert lost == {"w1": 5, "w2": 5}
+    assert found.gpu_s == 110
+    told = io.StringIO()
+    Console(file=told, width=200).print(fleet_view(found))
+    assert "1 min 50 s on the card, 10.0 s of them lost, 30.0 s beside it" in told.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        (replace(a_record(None), result=None, reused_from="abc"), "the result of job abc"),
+        (replace(a_record(None), result=None, state=JobState.QUEUED), "when an attempt has ended"),
+        (replace(a_record(None), result=None, state=JobState.EXPIRED), "no worker had it"),
+        (replace(a_record({"version": 99, "prompts": 3}), attempt=1), "cannot be read here"),
+    ],
+    ids=["reused", "waiting", "expired", "newer"],
+)
+def test_why_a_job_has_no_report_is_told_as_it_is(job: JobRecord, words: str) -> None:
+    assert report_in(job) is None
+    assert words in why_no_report(job)
+
+
+def test_a_result_without_a_report_tells_its_own_seconds() -> None:
+    job = replace(a_record(None), attempts=(note(1, "w1", 0, 100, "succeeded"),))
+
+    report = report_in(job)
+
+    assert report is not None
+    assert report.prompts[0].wall_s == 100
