@@ -6,7 +6,7 @@ import json
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -167,6 +167,10 @@ class Progress:
     eta_s: float | None = None  # of the whole job, until its result is stored
     nodes_done: int | None = None  # of those that run for this graph
     nodes_total: int | None = None
+
+    def at_end(self) -> Progress:
+        """The same once all of it is done; what was told last came before that."""
+        return replace(self, fraction=1.0, eta_s=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

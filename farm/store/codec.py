@@ -240,10 +240,11 @@ def _reading(what: str) -> Iterator[None]:
 
 
 def _record(job_id: str, head: Mapping[str, Any], fields: Fields) -> JobRecord:
+    state = JobState(fields[b"state"].decode())
     return JobRecord(
         job_id=job_id,
         spec=with_priority(unpack_spec(fields[b"spec"]), head["p"]),
-        state=JobState(fields[b"state"].decode()),
+        state=state,
         submitted_at=from_order(fields[b"at"]),
         queue=head["q"],
         attempt=int(fields.get(b"attempt", 0)),
@@ -258,7 +259,7 @@ def _record(job_id: str, head: Mapping[str, Any], fields: Fields) -> JobRecord:
         not_before=_time(fields, b"not_before"),
         cancel_requested=b"cancel" in fields,
         cancel_reason=fields[b"cancel_reason"].decode() if b"cancel_reason" in fields else None,
-        progress=PROGRESS.validate_json(fields[b"progress"]) if b"progress" in fields else None,
+        progress=_progress(fields[b"progress"], state) if b"progress" in fields else None,
         result=RESULT.validate_json(fields[b"result"]) if b"result" in fields else None,
         error=ERROR.validate_json(fields[b"error"]) if b"error" in fields else None,
         report=_object(fields[b"report"]) if b"report" in fields else None,
@@ -267,6 +268,11 @@ def _record(job_id: str, head: Mapping[str, Any], fields: Fields) -> JobRecord:
         reused_from=_text(fields, b"reused"),
         attempts=_NOTES.validate_json(b"[" + fields.get(b"notes", b"") + b"]"),
     )
+
+
+def _progress(text: bytes, state: JobState) -> Progress:
+    told = PROGRESS.validate_json(text)
+    return told.at_end() if state is JobState.SUCCEEDED else told
 
 
 def _object(text: bytes) -> dict[str, Any]:

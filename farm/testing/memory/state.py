@@ -218,6 +218,8 @@ class MemoryState:
         self._set(kept, paused_at=None)
         if state is not JobState.SUCCEEDED:
             self._set(kept, token=None)
+        elif kept.record.progress is not None:
+            self._set(kept, progress=kept.record.progress.at_end())
         kept.due = kept.deadline = kept.held = None
         kept.avoid, kept.unsuitable, kept.doubts, kept.losses = {}, [], {}, []
         self._tell(kept, **told)

@@ -124,3 +124,14 @@ def test_a_table_whose_rows_are_numbered_is_no_log_of_many_servers() -> None:
 
     assert [each.source for each in report.prompts] == ["", ""]
     assert told(report) == told(diagnose("\n".join(lines_of("healthy-two-prompts"))))
+
+
+def test_prompts_of_nobody_are_not_left_out_where_others_have_names() -> None:
+    named = [f"comfy-{who}  | {text}" for text in lines_of("healthy-two-prompts") for who in (1, 2)]
+    bare = lines_of("healthy-two-prompts")
+
+    report = diagnose("\n".join([*named, *bare]))
+
+    assert [each.wall_s for each in report.prompts][-2:] == [
+        each.wall_s for each in diagnose("\n".join(bare)).prompts
+    ]
