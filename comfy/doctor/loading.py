@@ -95,13 +95,22 @@ def _encoder_on_cpu(case: Case) -> Iterator[Found]:
         slow = [entry for entry, fact in run.of(TextEncoderFact) if fact.device == "cpu"]
         if slow and case.on_gpu:
             seconds = seconds_in(prompt, Phase.TEXT)
-            cost = measured(seconds, f"text phase {seconds:.1f} s") if seconds is not None else None
+            cost = _text_cost(case, run, seconds) if seconds is not None else None
             yield Found(
                 message="the text encoder computes on the CPU, beside a card",
                 evidence=evidence(slow),
                 cost=cost,
                 prompt=run.number,
             )
+
+
+def _text_cost(case: Case, run: Run, seconds: float) -> Cost:
+    """By stamps the file of the next model may have been read in the same time."""
+    read_s = sum(size or 0.0 for _, _, size in _reads(run)) * 2**20 / _USUAL_DISK
+    if case.times is not None or not read_s:
+        return measured(seconds, f"text phase {seconds:.1f} s")
+    formula = f"text phase {seconds:.1f} s, of which reading a model may have taken {read_s:.1f} s"
+    return estimated(seconds - read_s / 2, seconds - read_s, seconds, formula, _LOAD_SOURCE)
 
 
 def _reloaded(case: Case) -> Iterator[Found]:

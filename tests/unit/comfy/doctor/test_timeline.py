@@ -429,3 +429,11 @@ def test_a_first_step_that_took_much_longer_is_told(first_s: int, rest_s: int, i
     )
 
     assert any("the first step took" in each.what for each in report.questions) is is_told
+
+
+def test_text_on_the_cpu_is_blamed_for_no_more_than_its_time() -> None:
+    report = told((1, TEXT[0].format("cpu")), *encoder("cpu")[1:], (100, READ), *SAMPLES, *DECODES)
+
+    cost = next(each.cost for each in report.findings if each.id == "encoder-on-cpu")
+    assert cost is not None
+    assert 80 < cost.low < cost.seconds < cost.high == 100  # the next model's file may be read meanwhile
