@@ -9,7 +9,6 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
 from typing import Any, Final
 
 from comfy.doctor.clip import ClipLook
@@ -130,6 +129,7 @@ class _Attempt:
         self._judged: tuple[Exception, Fault] | None = None
         self._rendered: Rendered | None = None
         self._run_heard: PromptRun | None = None
+        self._told_before: Before | None = None
         self._looks: list[ClipLook] = []
         self._holds_a_thread = True
         self._retained: RetainedRender | None = (
@@ -265,7 +265,7 @@ class _Attempt:
     def _publish(self, rendered: Rendered) -> JobResult:
         self._reporter.phase(PUBLISHING)
         started = time.monotonic()
-        timings_s = {**self._before[0], **rendered.timings_s}
+        timings_s = {**self._before()[0], **rendered.timings_s}
         published = self._context.publisher.publish(
             self._claim.job_id,
             self._claim.token,
@@ -313,19 +313,26 @@ class _Attempt:
         """What is known of this attempt; nothing that ComfyUI says is, where another one rendered it."""
         hooks, left_s = self._context.hooks, self._left_gpu
         if left_s is None:
-            return Seen(worker=hooks.facts(), before=self._before)
+            return Seen(worker=hooks.facts(), before=self._before())
         return Seen(
             worker=hooks.facts(),
-            before=self._before,
+            before=self._before(),
             at_start=hooks.said_at_start(),
             printed=self._printed(left_s),
             card=hooks.card_during(self._started, left_s),
         )
 
-    @cached_property
     def _before(self) -> Before:
-        rendered_by = self._retained.attempt if self._retained is not None else None
-        return history_of(self._claim, self._context.name, self._context.store, rendered_by=rendered_by)
+        """What came before this attempt; the store is asked once.
+
+        No `functools.cached_property`: its lock is one for all attempts, and each would wait for the
+        answer to another one's question.
+        """
+        if self._told_before is None:
+            claim, worker = self._claim, self._context
+            rendered_by = self._retained.attempt if self._retained is not None else None
+            self._told_before = history_of(claim, worker.name, worker.store, rendered_by=rendered_by)
+        return self._told_before
 
     def _printed(self, left_s: float) -> Sequence[str]:
         ran_s = self._run_heard.started_s if self._run_heard is not None else None

@@ -304,7 +304,10 @@ def test_a_doctor_that_fails_costs_no_result(here: WorkerHere, monkeypatch: pyte
     job_id = submitted(here)
 
     assert here.work_on(job_id) == "succeeded"
-    assert report_in(here.store.get(job_id)) is None
+    record = here.store.get(job_id)
+    assert record.result is not None
+    assert record.result.report is None
+    assert report_in(record) is not None  # of its seconds alone
 
 
 def test_the_gpu_is_free_before_the_files_are_published(here: WorkerHere) -> None:
