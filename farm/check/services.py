@@ -8,6 +8,7 @@ from typing import Any
 
 from farm.check.finding import Finding, bad, good, note
 from farm.errors import FarmError, SettingsError, StorageUnavailable, StoreMisconfigured, StoreUnavailable
+from farm.local.running import attach, stack_folder
 from farm.local.surroundings import settings_here
 from farm.notifier import store_at
 from farm.process.environment import is_loopback
@@ -15,8 +16,6 @@ from farm.redis_address import RedisAddress
 from farm.settings.groups import known_variables, misspelt_variables, wrong_settings
 from farm.settings.redis import RedisSettings
 from farm.settings.s3 import S3Settings
-
-STACK_REMEDY = "start a local stack with `farm up`, or set {}"
 
 
 def check_variables() -> list[Finding]:
@@ -31,6 +30,14 @@ def check_variables() -> list[Finding]:
     return found or [good("settings", "every FARM_ variable that is set is known and can be read")]
 
 
+def _remedy(variable: str, folder: Path | None) -> str:
+    """What to do where a service does not answer: `farm up` would be refused where a stack runs."""
+    if attach(folder) is not None:
+        where = folder or stack_folder()
+        return f"a stack runs here: see its disk, and its last words in {where / 'logs'}"
+    return f"start a local stack with `farm up`, or set {variable}"
+
+
 def check_redis(folder: Path | None = None) -> list[Finding]:
     """Whether it answers, is new enough, would keep jobs, and asks who one is."""
     try:
@@ -40,7 +47,7 @@ def check_redis(folder: Path | None = None) -> list[Finding]:
     except SettingsError:
         return []  # told by `check_variables`
     except StoreUnavailable as exc:
-        return [bad("Redis", str(exc), STACK_REMEDY.format("FARM_REDIS_URL"))]
+        return [bad("Redis", str(exc), _remedy("FARM_REDIS_URL", folder))]
     what = f"{str(facts['server']).capitalize()} {facts['version']} answers at {facts['where']}"
     access = judge_access(settings.address)
     judged = [*judge_redis(facts), *judge_memory(facts), *judge_replicas(facts, settings.replicas)]
@@ -122,9 +129,9 @@ def check_s3(folder: Path | None = None) -> list[Finding]:
     try:
         storage.check()
     except StorageUnavailable as exc:
-        return [bad("S3", str(exc), STACK_REMEDY.format(exc.setting))]
+        return [bad("S3", str(exc), f"start a local stack with `farm up`, or set {exc.setting}")]
     except FarmError as exc:
-        return [bad("S3", str(exc), STACK_REMEDY.format("FARM_S3_ENDPOINT_URL"))]
+        return [bad("S3", str(exc), _remedy("FARM_S3_ENDPOINT_URL", folder))]
     finally:
         storage.close()
     return [good("S3", f"bucket {storage.bucket} at {storage.endpoint.name} can be written and read")]

@@ -13,6 +13,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,10 @@ from farm.local.addresses import BUCKET, PartName
 from farm.local.probes import redis_refuses
 from farm.local.running import attach, down, local_environment
 from farm.local.stack import LocalStack
-from farm.local.state import StackState
+from farm.local.state import StackState, write_state
 from farm.local.supervisor import News, PartNews
 from farm.local.wheels import valkey_binary
+from farm.process.child import free_port
 from farm.settings.redis import RedisSettings
 from farm.settings.s3 import S3Settings
 from farm.status.not_fetching import NotFetching
@@ -388,6 +390,18 @@ def test_farm_check_finds_the_stack_of_the_folder_in_good_order(folder: Path, no
 
     assert [finding.name for finding in findings] == ["Redis", "Redis keeps jobs", "Redis access", "S3"]
     assert all(finding.ok for finding in findings), findings
+
+
+def test_farm_check_sends_nobody_to_start_a_second_stack_where_one_runs_and_does_not_answer(
+    folder: Path, no_farm_named: None
+) -> None:
+    with a_stack(folder, PartName.VALKEY) as stack:
+        nowhere = f"redis://127.0.0.1:{free_port()}/0"
+        write_state(folder, replace(stack.state, environment={"FARM_REDIS_URL": nowhere}))
+
+        (finding,) = check_redis(folder)
+
+    assert finding.remedy == f"a stack runs here: see its disk, and its last words in {folder / 'logs'}"
 
 
 def test_a_worker_is_well_while_it_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
