@@ -35,6 +35,7 @@ report = diagnose(open("comfyui.log", "rb"), graph=graph, card="RTX 4090")
   models of WAN were read.
 - Seconds of a finding are measured, or estimated with two bounds; formula and source stand beside them.
 - What is often read into a log and is not there is named as such, and blamed for nothing.
+- A log may be packed by gzip. Of several servers, whose lines say whose they are, each is read alone.
 - What cannot be concluded is listed with what would decide it.
 
 This page is made from the code by `make docs`; a test holds the two together.
