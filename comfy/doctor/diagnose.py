@@ -28,7 +28,7 @@ from comfy.doctor.report import (
 from comfy.doctor.rule import Case, seconds_in
 from comfy.doctor.servers import by_seconds_lost, read_records, together
 from comfy.doctor.timeline import doubts_of, is_stamped, models_of, phases_of, samplers_of, wait_s
-from comfy.doctor.times import SAMPLINGS, Failure, JobTimes
+from comfy.doctor.times import SAMPLINGS, Failure, JobTimes, doubt_of
 from comfy.doctor.times import phases_of as phases_by_times
 from comfy.doctor.times import wall as wall_by_times
 from comfy.doctor.words import numbers_words
@@ -86,6 +86,9 @@ def diagnose(
     """
     if card and times is None and known_card(card) is None:
         raise ValueError(unknown_card(card))
+    doubt = doubt_of(times) if times is not None else ""
+    if times is not None and doubt:
+        times = replace(times, nodes=())
     reports = []
     for record in read_records(LogStream(log), of_one=times is not None):
         if times is not None:
@@ -108,7 +111,13 @@ def diagnose(
             emulated=emulated,
         )
         reports.append(_report(case))
-    return together(reports)
+    report = together(reports)
+    if not doubt:
+        return report
+    question = Question(
+        what=f"{doubt} were not believed", decides="a worker that does not stand still meanwhile"
+    )
+    return replace(report, questions=(question, *report.questions))
 
 
 def _report(case: Case) -> Report:

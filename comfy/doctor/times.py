@@ -9,6 +9,7 @@ from typing import Final
 from comfy.doctor.report import Phase, PhaseTime, Status
 from comfy.protocol.phases import Phase as Work
 from comfy.protocol.progress import NodeTiming
+from comfy.words import seconds_words
 
 _PHASES: Final = {
     Work.LOAD: Phase.LOADING,
@@ -21,6 +22,8 @@ _PHASES: Final = {
     Work.FRAMES: Phase.FRAMES,
     Work.SAVE: Phase.SAVING,
 }
+_CLOCKS_OFF_S: Final = 3.0
+_CLOCKS_OFF_PART: Final = 0.05  # of the prompt's own time
 SAMPLINGS: Final = (Phase.SAMPLING, Phase.SAMPLING_HIGH, Phase.SAMPLING_LOW)
 BEFORE: Final = {  # the attempt
     "paused": Phase.PAUSED,
@@ -123,6 +126,18 @@ def node_times(timings: Iterable[NodeTiming], steps: Mapping[str, int]) -> tuple
         for node in timings
         if node.seconds is not None
     )
+
+
+def doubt_of(times: JobTimes) -> str:
+    """Why its nodes' times are not believed, in words: the server's own clock contradicts them; else empty.
+
+    A worker that stood still read what it was told meanwhile all at once.
+    """
+    executed_s = times.seconds.get("execute")
+    nodes_s = sum(node.seconds for node in times.nodes)
+    if executed_s is None or nodes_s <= executed_s + max(_CLOCKS_OFF_S, _CLOCKS_OFF_PART * executed_s):
+        return ""
+    return f"nodes of {seconds_words(nodes_s)} in a prompt that took ComfyUI {seconds_words(executed_s)}"
 
 
 def phases_of(times: JobTimes, others: Iterable[PhaseTime] = ()) -> tuple[PhaseTime, ...]:

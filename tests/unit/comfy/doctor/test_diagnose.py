@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,23 @@ def test_a_jobs_own_times_add_up_and_come_before_the_log() -> None:
     assert {phase.source for phase in prompt.phases} == {"worker", "websocket", "rest"}
     # How the models came onto the card is only in the log.
     assert [use.model_class for use in prompt.models] == ["WanTEModel", "WAN21", "WAN21", "WanVAE"]
+
+
+@pytest.mark.parametrize(("executed_s", "believed"), [(None, True), (0.98, True), (0.5, False)])
+def test_nodes_that_took_longer_than_comfyui_says_are_not_believed(
+    executed_s: float | None, believed: bool
+) -> None:
+    _, times = sampled(6.0)
+    whole = sum(node.seconds for node in times.nodes)
+    if executed_s is not None:
+        times = replace(times, seconds={**times.seconds, "execute": executed_s * whole})
+
+    report = diagnose(times=times)
+
+    (prompt,) = report.prompts
+    assert any(phase.phase is Phase.SAMPLING_HIGH for phase in prompt.phases) is believed
+    assert sum(phase.seconds for phase in prompt.phases) == pytest.approx(prompt.wall_s)
+    assert any("not believed" in question.what for question in report.questions) is not believed
 
 
 def test_what_samplers_take_beside_their_steps_is_loading() -> None:
