@@ -28,7 +28,7 @@ class FrameLook:
     structure: float  # spread in squares of 64 pixels over that in 16: 0.25 in noise, above 0.6 in pictures
     flicker: (
         float | None
-    )  # mean change of squares of 16 pixels over their spread: 1.1 in noise; None: the first
+    )  # mean change of squares of 16 pixels over their spread, or less by motion; None: the first
     changed: float | None  # largest change of a square of 4 pixels within eight frames; None: of the first
     drift: float | None  # the mean change of them over their spread; None: of the first
     hole_corners: int  # of areas of black or white whose hard edges lie on the grid of the VAE
@@ -69,7 +69,7 @@ class Thresholds:
     plain_detail: float = 0.5
     plain_peak: float = 16.0  # a star is more than that
     black_mean: float = 6.0
-    noise_structure: float = 0.55
+    noise_structure: float = 0.45
     noise_flicker: float = 0.7  # leaves in the wind have no structure either, and are there in the next frame
     noise_spread: float = 8.0  # a dark scene's grain is no noise
     noise_peak: float = 6.0  # spreads: snow in the night is further from the mean

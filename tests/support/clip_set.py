@@ -259,6 +259,22 @@ def leaves(number: int) -> Image.Image:
     return _wide_leaves().crop((number * 2, number, number * 2 + SIZE[0], number + SIZE[1]))
 
 
+def grass(number: int) -> Image.Image:
+    """Fine detail and nothing large, under a camera that flies."""
+    size = (320, 192)
+    return _field().crop((number * 11, number * 5, number * 11 + size[0], number * 5 + size[1]))
+
+
+@cache
+def _field() -> Image.Image:
+    size = (700, 400)
+    blades = Image.frombytes("L", size, random.Random(2).randbytes(size[0] * size[1]))
+    soft = blades.filter(ImageFilter.GaussianBlur(1.2)).point(
+        [max(0, min(255, (v - 128) * 4 + 128)) for v in range(256)]
+    )
+    return soft.convert("RGB")
+
+
 def slow_pan(number: int) -> Image.Image:
     return _ground((200, 120)).transform(
         SIZE, Image.Transform.AFFINE, (1, 0, number / 8, 0, 1, 4), Image.Resampling.BICUBIC
@@ -361,6 +377,7 @@ _GOOD: Final[dict[str, Drawn]] = {
     "light switched on": partial(shown, is_shown=lambda number: number > 12, otherwise=plain),
     "cut to black": partial(shown, is_shown=lambda number: number < 29, otherwise=plain),
     "leaves": leaves,
+    "grass from the air": grass,
     "slow pan": slow_pan,
     "slow zoom": slow_zoom,
     "snowstorm": partial(flakes, under=lambda number: _dimmed(scene(number), 0.5)),

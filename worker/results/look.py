@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from PIL import Image, ImageChops, ImageStat
+from PIL import Image, ImageChops, ImageFilter, ImageStat
 
 from comfy.doctor.clip import ClipLook, FrameLook
 from farm.job import VideoFacts
@@ -26,6 +26,12 @@ _SCALE: Final = 255 / (_WHITE - _BLACK)
 _ROOM: Final = 48  # squares of a side, for three that are sixteen times as large
 _NORMAL_SPREAD: Final = 40.0  # that small pictures are stretched to before they are made smaller still
 _FULL: Final = 255
+# Where it is worth looking for motion, which takes 10 ms; and how far, in squares of 8 pixels.
+_UNSTRUCTURED: Final = 0.5
+_FLICKERS: Final = 0.6
+_PATCH: Final = 24
+_REACH: Final = 8
+_OVERLAP: Final = ImageFilter.BoxBlur(0.5)
 _ROUNDING: Final = 0.5  # of numbers that are kept as whole ones
 
 _BLOCK: Final = 8  # pixels a side for which WAN's VAE keeps one value; that of TI2V-5B: 16, on the same grid
@@ -73,6 +79,7 @@ class FrameWatch:
         colours = (ImageStat.Stat(each.reduce(_SMALL)).stddev[0] for each in planes[1:])
         corners, edge = _holes(luma)
         normal = _normal(small, small_stat.mean[0], small_stat.stddev[0])
+        structure = _structure(normal)
         anchor, before, spread = self._anchor, self._before, max(small_stat.stddev[0], _ROUNDING)
         moved = None if anchor is None else ImageStat.Stat(ImageChops.difference(anchor, small))
         self._frames.append(
@@ -81,8 +88,8 @@ class FrameWatch:
                 spread=round(stat.stddev[0] * _SCALE, 2),
                 detail=round(max(small_stat.stddev[0] * _SCALE, *colours), 2),
                 peak=round(max(highest - mean, mean - lowest) * _SCALE, 2),
-                structure=round(_structure(normal), 3),
-                flicker=None if before is None else round(_flicker(before, normal), 3),
+                structure=round(structure, 3),
+                flicker=None if before is None else round(_flicker(before, normal, structure), 3),
                 changed=None if moved is None else round(moved.extrema[0][1] * _SCALE, 2),
                 drift=None if moved is None else round(moved.mean[0] / spread, 4),
                 hole_corners=corners,
@@ -132,10 +139,32 @@ def _structure(normal: Image.Image) -> float:
     return spread / max(ImageStat.Stat(fine).stddev[0], _ROUNDING)
 
 
-def _flicker(before: Image.Image, normal: Image.Image) -> float:
-    """Mean change of what lies in 16 pixels, over its spread."""
+def _flicker(before: Image.Image, normal: Image.Image, structure: float) -> float:
+    """Mean change of what lies in 16 pixels, over its spread; of what may be noise, wherever that went."""
     one, other = before.reduce(4), normal.reduce(4)
-    spread: float = ImageStat.Stat(other).stddev[0]
+    change = _change(one, other, ImageStat.Stat(other).stddev[0])
+    if structure > _UNSTRUCTURED or change < _FLICKERS:
+        return change
+    return min(change, _change_by_motion(before.reduce(2), normal.reduce(2)))
+
+
+def _change_by_motion(before: Image.Image, normal: Image.Image) -> float:
+    """The least change of the picture's middle, wherever it went: grass under a flying camera is no noise."""
+    # What moves by half a square is found by squares that overlap.
+    before, normal = before.filter(_OVERLAP), normal.filter(_OVERLAP)
+    side = min(_PATCH, min(normal.size) // 2)
+    left, top = (normal.width - side) // 2, (normal.height - side) // 2
+    reach = min(_REACH, left, top)
+    middle = before.crop((left, top, left + side, top + side))
+    spread: float = ImageStat.Stat(middle).stddev[0]
+    return min(
+        _change(normal.crop((x, y, x + side, y + side)), middle, spread)
+        for x in range(left - reach, left + reach + 1)
+        for y in range(top - reach, top + reach + 1)
+    )
+
+
+def _change(one: Image.Image, other: Image.Image, spread: float) -> float:
     return float(ImageStat.Stat(ImageChops.difference(one, other)).mean[0]) / max(spread, _ROUNDING)
 
 
