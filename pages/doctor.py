@@ -66,7 +66,7 @@ _THRESHOLDS: Final = {
     "plain_peak": "… and if no pixel is further than this from the mean: fog, a dark sea, stars are more",
     "black_mean": "it is black if it has this mean brightness at most, too",
     "noise_structure": "a frame is noise if so little of the spread in squares of 16 is left in those of 64,",
-    "noise_flicker": "… this part of the spread or more changes to the next frame and has not moved, or none does,",
+    "noise_flicker": "… this part of the spread or more changes from frame to frame (by no motion), or none,",
     "noise_spread": "… the spread is at least this (a dark scene's grain is no noise)",
     "noise_peak": "… and no pixel is more spreads from the mean: snow in the night is",
     "still_change": "a clip is frozen if no square of 4 pixels changes by more than this in eight frames …",
