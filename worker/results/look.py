@@ -143,7 +143,8 @@ def _flicker(before: Image.Image, normal: Image.Image, structure: float) -> floa
     """Mean change of what lies in 16 pixels, over its spread; of what may be noise, wherever that went."""
     one, other = before.reduce(4), normal.reduce(4)
     change = _change(one, other, ImageStat.Stat(other).stddev[0])
-    if structure > _UNSTRUCTURED or change < _FLICKERS:
+    # In a few squares something is always found again.
+    if structure > _UNSTRUCTURED or change < _FLICKERS or min(normal.size) < _ROOM:
         return change
     return min(change, _change_by_motion(before.reduce(2), normal.reduce(2)))
 
