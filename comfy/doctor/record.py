@@ -362,12 +362,13 @@ class Reader:
 
     def _add(self, run: Run, entry: LogEntry) -> None:
         """Of the server's end only those lines count behind which the prompt does nothing any more."""
+        kind = entry.kind
         run.add(entry)
-        if entry.kind in _ACTIVITY:
+        if kind in _ACTIVITY:
             self._active = entry.number
             if run.ended:
                 run.ended = []
-        elif entry.kind in _ENDS and _is_end(entry.fact):
+        elif kind in _ENDS and _is_end(entry.fact):
             run.ended.append(entry)
 
     def _unknown(self, entry: LogEntry) -> None:

@@ -39,10 +39,10 @@ from comfy.log.lines import GRAVE, HEAD, HEADS, Requests, is_bar, is_begun, is_u
 from comfy.log.system_forms import LAST_WORDS, SYSTEM_WORDS
 from comfy.log.text import LogLevel, PlainLine, plain_lines
 
-_CHUNK: Final = 1 << 18
+_CHUNK: Final = 1 << 17
 _LONGEST: Final = 1 << 16  # of a line; the rest of a longer one is left out
 _GZIP: Final = b"\x1f\x8b"
-_LEAST_SAMPLED: Final = 1 << 16  # bytes; in a smaller block every line may as well be looked at
+_LEAST_SAMPLED: Final = 1 << 14  # bytes; in a smaller block every line may as well be looked at
 _SAMPLES: Final = 16
 _LONGEST_SHAPE: Final = 1000  # bytes; a longer line is looked at each time, and only its facts are kept
 _MOST_SHAPES: Final = 4096
@@ -91,28 +91,30 @@ class LogStream:
             first = self.lines + 1
             self.lines += len(lines)
             told = self._told(shapes)
+            is_stamped_above, on_sourced = self._is_stamped_above, self.on_sourced
             # What follows is done for each of millions of lines: no call that can be spared.
             for at, whole, known in compress(zip(count(), lines, told), told):
                 line, sights = (whole, known) if known is not _UNKNOWN else self._look(lines, at)
-                if self._is_stamped_above and sights and sights[0].stamp is None:
+                if is_stamped_above and sights and sights[0].stamp is None:
                     above = lines[at - 1] if at else last
                     if above.endswith(_ENDS_OF_STAMPS):
                         line, sights = _stamped_above(line, sights, above)
                 for sight in sights:
-                    kind = sight.kind
                     entry = LogEntry(first + at, line, sight)
+                    kind = sight.kind
+                    if kind in _FOLLOWED:
+                        self._follow(entry, sight)
                     if kind is not None:
                         self.known += kind is not BarFact
                         self.stamped += sight.stamp is not None
-                        if kind in _FOLLOWED:
-                            self._follow(entry, kind, sight)
-                    if sight.source is not None and self.on_sourced is not None:
-                        self.on_sourced(entry)
+                    if on_sourced is not None and sight.source is not None:
+                        on_sourced(entry)
                     yield entry
             last = lines[-1]
 
-    def _follow(self, entry: LogEntry, kind: type[LogFact], sight: Sight) -> None:
+    def _follow(self, entry: LogEntry, sight: Sight) -> None:
         """What a line says of those behind it, or these of it."""
+        kind = sight.kind
         if sight.source is not None:  # a line that does not say whose it is is of who spoke last
             self._requests = self._requests_of[entry.source]
         requests = self._requests
