@@ -298,7 +298,8 @@ AT_START: Final = (
 
 OF_A_PROMPT: Final = (
     form(
-        "queued", "a prompt was taken into the queue; it may start much later", "got prompt", "",
+        # A node may print what is in it, too: "got prompt: {…".
+        "queued", "a prompt was taken into the queue; it may start much later", "got prompt", r"(?!:)",
         lambda _: PromptQueuedFact(),
         "got prompt",
     ),
@@ -533,15 +534,16 @@ OF_A_PROMPT: Final = (
     ),
     form(
         "error-of-a-module", "the last line of a traceback", _MODULES,
-        r"[\w.]*(?:Error|Exception|Unsupported|Failed|BadZipFile)(?:: (?P<text>.*)|\s*$)",
+        r"[\w.]*(?:Error|Exception|Unsupported|Failed|Missing|BadZipFile)(?:: (?P<text>.*)|\s*$)",
         lambda m: ErrorFact(message=m["text"] or m[0].strip()),
         *(f"{name}SomeError: no more of it" for name in _MODULES),
     ),
     form(
         "sampling-error", "the wrapper's sampler has failed, and raises the error behind this line",
-        ("Error during model prediction: ", "Error during sampling: "), "(.*)",
+        ("Error during model prediction: ", "Error during sampling: ", "Error during inference: "), "(.*)",
         lambda m: ErrorFact(message=m[1]),
         "Error during model prediction: CUDA out of memory.", "Error during sampling: CUDA out of memory.",
+        "Error during inference: Allocation on device",
         by=Printer.WRAPPER,
     ),
     form(

@@ -21,7 +21,7 @@ _MOST_LAYERS: Final = 10
 _LONGEST_BEFORE: Final = 100  # of what stands before each line of a log
 ALIKE: Final = bytes.maketrans(b"0123456789", b"0000000000")
 # How layers begin: with such a byte or word, a date, or a name and "|". A host's stands behind a stamp.
-DRESSES: Final = frozenset(bytes([each]) for each in b"0123456789[{(<|.\x1b> \t*`\\^")
+DRESSES: Final = frozenset(bytes([each]) for each in b"0123456789[{(<|.\x1b\xef> \t*`\\^")
 WORDS: Final = frozenset(
     (b"stdout ", b"stderr ", b"DEBUG", b"INFO", b"WARNING", b"ERROR", b"CRITICAL",
      b"- **", b"info ", b"warn ", b"warning ", b"error ", b"debug ", b"system ", b"root ")
@@ -31,7 +31,8 @@ DATE_OR_NAME: Final = (
     rb"|[\w.@-]{1,64}+(?: {0,20}+\| |\[(?:info|warn|error)| [\w.-]{1,64}+ \xe2\x80\xba )"
 )
 
-_ESCAPE: Final = rb"(?:\x1b|\\u001b|\\x1b|\\033|\^\[)"
+# Written out, or become the mark of a character that some encoding has not.
+_ESCAPE: Final = rb"(?:\x1b|\\u001b|\\x1b|\\033|\^\[|\xef\xbf\xbd)"
 _LEVELS: Final = rb"DEBUG|DETAIL|INFO|WARNING|ERROR|CRITICAL"
 # Whoever hands a line on gives it a level of his own, which says nothing of the line.
 _OTHER_LEVELS: Final = (

@@ -87,7 +87,7 @@ def _bar(found: re.Match[str]) -> BarFact | None:
     elif pace is not None and "?" not in pace and float(pace) > 0:
         per_step = float(pace) if found["unit"].startswith("s/") else 1 / float(pace)
     return BarFact(
-        label=(found["label"] or "").strip().rstrip(":") or _others_unit(found["unit"] or ""),
+        label=(found["label"] or "").strip().rstrip(":") or _others_unit(found["unit"] or "", total),
         done=done,
         total=total,
         elapsed_s=elapsed_s,
@@ -188,12 +188,15 @@ def _clock_s(text: str) -> float:
     return seconds
 
 
-def _others_unit(unit: str) -> str:
+def _others_unit(unit: str, total: int) -> str:
     """What a bar counts that says so and counts no steps: such as frames."""
+    if total > _MOST_STEPS:
+        return "bytes"  # of a file, by whoever leaves the unit out
     noun = unit.removeprefix("s/").removesuffix("/s").strip()
     return "" if noun in ("", "it", "step", "steps") else noun
 
 
+_MOST_STEPS: Final = 100_000
 BAR_SAMPLE: Final = " 50%|█████     | 10/20 [02:15<02:15, 13.51s/it]"
 _BAR: Final = re.compile(
     # Whoever types one off a screen leaves the bar out, a notebook what stands before it, and narrow windows

@@ -347,6 +347,23 @@ def test_what_is_glued_to_a_bar_is_read() -> None:
     assert sum(isinstance(fact, PromptQueuedFact) for fact in facts(log)) == 2
 
 
+def test_what_a_node_prints_of_a_prompt_queues_none() -> None:
+    assert facts("got prompt\ngot prompt: {'3': {'inputs': {}}}\n") == [PromptQueuedFact()]
+
+
+def test_colours_whose_escape_became_another_character_are_none() -> None:
+    line = "2026-09-06T03:37:30.356496 - \ufffd[1m\ufffd[31m[ERROR]\ufffd[0m got prompt"
+
+    assert facts(line) == [PromptQueuedFact()]
+
+
+def test_a_bar_of_very_many_steps_counts_the_bytes_of_a_file() -> None:
+    [bar] = facts("100%|██████████| 393855224/393855224 [00:12<00:00, 31181634.29it/s]")
+
+    assert isinstance(bar, BarFact)
+    assert bar.label == "bytes"
+
+
 def test_an_error_behind_a_bar_whose_end_is_gone_is_read() -> None:
     bar = "  0%|          | 0/25 [00:00"
 
