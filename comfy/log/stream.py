@@ -65,7 +65,7 @@ Log = str | bytes | IO[bytes] | Iterable[bytes] | Iterable[str]
 
 
 class LogStream:
-    """Iterates over a log's entries; `lines` and `known` count while it does."""
+    """Iterates over a log's entries; `lines` and `known` count block by block while it does."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -92,6 +92,7 @@ class LogStream:
             self.lines += len(lines)
             told = self._told(shapes)
             is_stamped_above, on_sourced = self._is_stamped_above, self.on_sourced
+            facts = stamped = 0
             # What follows is done for each of millions of lines: no call that can be spared.
             for at, whole, known in compress(zip(count(), lines, told), told):
                 line, sights = (whole, known) if known is not _UNKNOWN else self._look(lines, at)
@@ -105,11 +106,13 @@ class LogStream:
                     if kind in _FOLLOWED:
                         self._follow(entry, sight)
                     if kind is not None:
-                        self.known += kind is not BarFact
-                        self.stamped += sight.stamp is not None
+                        facts += kind is not BarFact
+                        stamped += sight.stamp is not None
                     if on_sourced is not None and sight.source is not None:
                         on_sourced(entry)
                     yield entry
+            self.known += facts
+            self.stamped += stamped
             last = lines[-1]
 
     def _follow(self, entry: LogEntry, sight: Sight) -> None:

@@ -7,6 +7,7 @@ Drawn after what WAN's failures look like and after good pictures that resemble 
 from __future__ import annotations
 
 import math
+import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from comfy.emulator.clips import kept_scheduling
 
+os.environ.setdefault("SVT_LOG", "1")  # of SVT-AV1, which tells of each encoder's settings: errors alone
 SIZE: Final = (160, 96)
 FRAMES: Final = 33
 _BLACK: Final = (0, 0, 0)
