@@ -9,11 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from comfy.doctor.diagnose import diagnose
-from comfy.doctor.report import OFF_CARD, OFF_CARD_PHASES, Report, Status, added
-from comfy.doctor.times import Failure, JobTimes
-from comfy.doctor.words import to_json
-from farm.history import time_before
+from comfy.doctor.report import OFF_CARD, OFF_CARD_PHASES, Report, added
 from farm.job import JobRecord, JobState
 
 
@@ -56,6 +52,8 @@ def told_with_report(job: JobRecord) -> JobRecord:
     """The record for whoever reads its JSON: with a report too where no worker wrote one; see `report_in`."""
     if job.result is not None or not _ended_without_report(job):
         return job
+    from comfy.doctor.words import to_json
+
     return replace(job, report=to_json(_of_record(job)))
 
 
@@ -80,16 +78,9 @@ def _ended_without_report(job: JobRecord) -> bool:
 
 
 def _of_record(job: JobRecord) -> Report:
-    """What the record alone tells: how long each attempt took, and what lay between them."""
-    if job.result is not None:
-        return diagnose(times=JobTimes(seconds=job.result.timings_s), emulated=job.result.emulated)
-    ended_at = job.finished_at or job.attempts[-1].ended_at
-    before, past = time_before(job.attempts, job.submitted_at, until=ended_at)
-    status = Status.INTERRUPTED if job.state is JobState.CANCELED else Status.FAILED
-    return diagnose(
-        times=JobTimes(seconds={**before, "attempt": 0.0}, past=past),
-        failure=Failure(message=job.reason or "", status=status),
-    )
+    from farm.record_report import report_of  # and all rules of the doctor, which few starts need
+
+    return report_of(job)
 
 
 def sum_up(jobs: Iterable[JobRecord]) -> FleetDiagnosis:

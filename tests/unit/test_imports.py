@@ -33,6 +33,7 @@ FLOORS = {
         {"notifier"},
         {"broker", "fleet"},
         {"asking", "handle", "plain_redis", "reports"},
+        {"record_report"},
         {"history", "local", "testing"},
         {"outside", "storage", "store"},
         {"settings", "status"},
