@@ -42,6 +42,7 @@ from comfy.log.facts import (
     ReportFact,
     SamplingFact,
     ServerEndedFact,
+    StartFrameFact,
     StepsSkippedFact,
     TextEncoderFact,
     VaeFact,
@@ -75,7 +76,7 @@ _OF_A_FRAGMENT: Final = (
 )  # fmt: skip
 _ENDS: Final = (ServerEndedFact, HostMemoryFact)
 _STARTS: Final = (MemoryFact, VersionFact)
-_OF_A_START: Final = (ReadyFact, ImportFailedFact)
+_OF_A_START: Final = (ReadyFact, ImportFailedFact, StartFrameFact)
 
 
 @dataclass(slots=True)
@@ -418,11 +419,14 @@ def _believe_traceback(run: Run) -> None:
     """An error that comes right before the end has ended it, unless a node has caught it.
 
     What a node catches has no frame of the executor; where a prompt's beginning is cut off, so may that be.
+    Releases of 2023 tell what failed in the traceback alone.
     """
-    if not run.entries or run.entries[-1].kind is not ErrorFact or run.count(NodeFailedFact):
+    failed = run.last(NodeFailedFact)
+    if not run.entries or run.entries[-1].kind is not ErrorFact or (failed is not None and failed.message):
         return
     last = run.entries[-1]
-    if isinstance(last.fact, ErrorFact) and (run.queued is None or _is_of_executor(run)):
+    is_the_prompts = failed is not None or run.queued is None or _is_of_executor(run)
+    if isinstance(last.fact, ErrorFact) and is_the_prompts:
         run.add(last.as_fact(NodeFailedFact(message=last.fact.message)))
 
 

@@ -100,7 +100,8 @@ def _samplers(run: Run) -> Iterator[tuple[LogEntry, Sampler]]:
 def _begins_sampling(fact: LogFact | None) -> bool:
     """Whether a bar that comes after it is another one, even if a log keeps only the ends of bars."""
     return isinstance(fact, SamplingFact | WeightsFact) or (
-        isinstance(fact, ModelRequestedFact | ModelLoadedFact) and (fact.is_diffusion or not fact.model_class)
+        isinstance(fact, ModelRequestedFact | ModelLoadedFact)
+        and (fact.is_diffusion or not fact.model_class or fact.model_class.startswith("Control"))
     )
 
 

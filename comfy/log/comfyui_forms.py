@@ -49,6 +49,7 @@ from comfy.log.facts import (
     ResidencyFact,
     SlowKernelsFact,
     SmartMemoryOffFact,
+    StartFrameFact,
     StepsSkippedFact,
     TextEncoderFact,
     UnloadedFact,
@@ -526,6 +527,12 @@ OF_A_PROMPT: Final = (
         lambda m: FrameFact(sage=m[1] is not None),
         'File "/comfyui/execution.py", line 510, in execute',
         'File "/venv/lib/python3.12/site-packages/sageattention/core.py", line 132, in sageattn',
+    ),
+    form(
+        "start-frame", "an error has ended the server's start", 'File "',
+        r'[^"]*[\\/]main\.py", line \d+, in <module>',
+        lambda _: StartFrameFact(),
+        'File "/comfyui/main.py", line 367, in <module>', by=Printer.SYSTEM,
     ),
     form(
         "error", "the last line of a traceback", _ERRORS, r"(?:: (?P<text>.*)|:?\s*$)",

@@ -269,6 +269,11 @@ class FrameFact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StartFrameFact:
+    """A frame of a traceback that says that the server did not start: its error is no prompt's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorFact:
     """The last line of a traceback. A node may have caught the error: where it stands decides."""
 
@@ -567,6 +572,7 @@ LogFact = (
     | EvictedFact
     | NodeFailedFact
     | FrameFact
+    | StartFrameFact
     | ErrorFact
     | ReportFact
     | OutOfMemoryFact

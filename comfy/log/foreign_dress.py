@@ -75,6 +75,8 @@ _LAYER: Final = re.compile(
     rb"|(?:stdout|stderr) [FP] "
     rb"|(?:> ?)+|(?:[-*] )?(?:\*\*|`)(?=[\w!])"  # of whoever quotes it
     rb"|\.{1,99}(?=[A-Z][a-z])"  # of whoever counts on the same line
+    # of vLLM, whose logger Ray lends to all that run in it
+    rb"|(?P<level4>%(levels)b) \d\d-\d\d %(time)b (?:\[[\w./-]{1,80}:\d{1,6}\] )?"
     rb"|(?P<level2>%(levels)b)(?:(?!%(complains)b) {0,8} [-|] |:%(logger)b:)"
     rb"|(?:INFO|DEBUG):? +"
     rb"|(?:info|warn|warning|error|debug|system|root) [-|] "
@@ -143,7 +145,7 @@ def undress(line: bytes, learned: Collection[bytes] = ()) -> Undressed:
             if stamp is None:
                 stamp, zone = _stamp(found), _span(found, "zone")
             source = source or next(filter(None, (_span(found, each) for each in _WHOSE)), None)
-            told = found["level"] or found["level2"] or found["level3"]
+            told = found["level"] or found["level2"] or found["level3"] or found["level4"]
         elif stamp is not None and (found := _BEHIND_A_STAMP.match(line, at)) is not None:
             told = found["level"]
         else:

@@ -140,7 +140,7 @@ OF_NODES: Final = (
     ),
     form(
         "wrapper-cache", "a step cache says how many steps it has saved",
-        ("TeaCache skipped: ", "MagCache skipped: ", "EasyCache skipped: "), rf"({COUNT}) (?:cond|\w+)",
+        ("TeaCache skipped: ", "MagCache skipped: ", "EasyCache skipped: "), rf"({COUNT})(?: \w+|\s*$)",
         lambda m: StepsSkippedFact(cache=m[0].split(" ")[0], skipped=int(m[1]), steps=None),
         "TeaCache skipped: 8 cond steps, 8 uncond steps", "MagCache skipped: 3 conditional steps: [2, 4, 6]",
         "EasyCache skipped: 0 unconditional steps: []", by=Printer.WRAPPER,

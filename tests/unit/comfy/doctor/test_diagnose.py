@@ -941,6 +941,39 @@ def test_a_prompt_that_does_not_pass_is_refused_though_its_beginning_is_cut_off(
     assert [finding.id for finding in report.findings] == ["prompt-refused"]
 
 
+@pytest.mark.parametrize(
+    ("frame", "error"),
+    [
+        ('main.py", line 147, in <module>', "ModuleNotFoundError: No module named 'torch'"),
+        ('main.py", line 367, in <module>', "OSError: [Errno 98] address already in use"),
+    ],
+)
+def test_an_error_that_ends_the_servers_start_ends_no_prompt(frame: str, error: str) -> None:
+    report = diagnose(f'Traceback (most recent call last):\n  File "/comfyui/{frame}\n    run()\n{error}\n')
+
+    assert report.prompts == ()
+
+
+def test_what_failed_may_be_told_in_the_traceback_alone() -> None:
+    error = "Could not allocate tensor with 419430400 bytes. There is not enough GPU video memory available!"
+
+    report = diagnose(
+        "got prompt\nERROR:root:!!! Exception during processing !!!\n"
+        f"ERROR:root:Traceback (most recent call last):\nRuntimeError: {error}\n\n"
+        "Prompt executed in 7.5 seconds\n"
+    )
+
+    assert [(prompt.status, prompt.error) for prompt in report.prompts] == [(Status.OUT_OF_MEMORY, error)]
+
+
+def test_a_control_net_that_is_asked_for_between_two_full_bars_is_of_a_second_sampler() -> None:
+    bar = "100%|██████████| 5/5 [00:03<00:00,  1.44it/s]\n"
+
+    report = diagnose(f"got prompt\n{bar}Requested to load ControlNet\nLoading 1 new model\n{bar}")
+
+    assert [sampler.steps for sampler in report.prompts[0].samplers] == [5, 5]
+
+
 def test_an_error_of_a_nodes_import_ends_no_prompt() -> None:
     traceback = "Traceback (most recent call last):\nModuleNotFoundError: No module named 'colour'\n"
 

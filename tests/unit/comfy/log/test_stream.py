@@ -79,6 +79,7 @@ DRESSES: dict[str, Callable[[int, str], str]] = {
     "the SDK's json": lambda n, text: json.dumps({"requestId": "a", "message": text, "level": "INFO"}),
     "manager's log file": lambda n, text: f"[2026-11-30 04:36:{n:02d}.123] {text}",
     "a second --verbose": lambda n, text: f"[2026-11-30 04:36:{n:02d},555] [INFO] {text}",
+    "vllm": lambda n, text: f"INFO 11-30 04:36:{n:02d} [execution.py:590] {text}",
     "/internal/logs": lambda n, text: f"2026-11-30T04:36:{n:02d}.038454 - {text}",
     "python's logging": lambda n, text: f"2026-11-30 04:36:{n:02d},123 - INFO - {text}",
     "the farm's log file": lambda n, text: f"2026-11-30T04:36:{n:02d}.250+00:00 [INFO] {text}",
@@ -146,6 +147,7 @@ DRESSES: dict[str, Callable[[int, str], str]] = {
     "the same behind a stamp": lambda n, text: ISO.format(n) + f"render#{n:02d}: {text}",
 }
 UNSTAMPED = {
+    "vllm",
     "nothing", "level", "compose", "the SDK's json", "a quotation", "a quotation of a quotation",
     "bold letters", "a colour without its escape", "a colour written out", "torch's logging",
     "an indented block", "what nobody else writes", "basicConfig", "basicConfig, named", "uvicorn",
@@ -355,6 +357,13 @@ def test_colours_whose_escape_became_another_character_are_none() -> None:
     line = "2026-09-06T03:37:30.356496 - \ufffd[1m\ufffd[31m[ERROR]\ufffd[0m got prompt"
 
     assert facts(line) == [PromptQueuedFact()]
+
+
+def test_a_bar_without_its_blocks_is_one() -> None:
+    [bar] = facts("100%| 8/8 [00:23<00:00, 2.94s/it]")
+
+    assert isinstance(bar, BarFact)
+    assert (bar.done, bar.seconds_per_step) == (8, 2.94)
 
 
 def test_a_bar_of_very_many_steps_counts_the_bytes_of_a_file() -> None:
