@@ -201,7 +201,7 @@ BAR_SAMPLE: Final = " 50%|█████     | 10/20 [02:15<02:15, 13.51s/it]"
 _BAR: Final = re.compile(
     # Whoever types one off a screen leaves the bar out, a notebook what stands before it, and narrow windows
     # cut its end.
-    r"(?:(?P<label>[^|\r\n]{0,80}?)\s*\d{1,3}%(?:\|[^|\r\n]{0,300}\||\|?\s)\s*)?"
+    r"(?:(?P<label>[^|\r\n]{0,80}?)\s*\d{1,3}%(?:\|[^|\r\n]{0,1000}\||\|?\s)\s*)?"
     # Bytes per second are of a download.
     r"(?P<done>\d{1,9})/(?P<total>\d{1,9}) \[(?![^\]]*B/s)"
     r"(?P<elapsed>(?:\d{1,5}:)?\d\d:\d\d)(?:<|&lt;)[\d:?]{0,12}(?P<cut>,?\s*[\d.]{0,12}\s*$)?"

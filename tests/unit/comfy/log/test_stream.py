@@ -359,6 +359,14 @@ def test_colours_whose_escape_became_another_character_are_none() -> None:
     assert facts(line) == [PromptQueuedFact()]
 
 
+def test_a_bar_is_as_wide_as_its_window() -> None:
+    [bar] = facts(f"\r100%|{'█' * 600}| 72/72 [00:07<00:00,  9.50it/s]\r")
+
+    assert isinstance(bar, BarFact)
+    assert bar.done == 72
+    assert bar.seconds_per_step == pytest.approx(1 / 9.5)
+
+
 def test_a_bar_without_its_blocks_is_one() -> None:
     [bar] = facts("100%| 8/8 [00:23<00:00, 2.94s/it]")
 
