@@ -58,7 +58,7 @@ async def job_json(visit: Visit, job: JobRecord) -> dict[str, Any]:
     position = await visit.house.position(job)
     outputs = await Links(visit).outputs(job)
     return {
-        **record_json(job),
+        **record_json(await visit.house.farm.call(told_with_report, job)),
         "queue_position": position,
         "outputs": await visit.house.farm.call(_with_names, visit, job, outputs),
         **await visit.house.farm.call(_links, visit, job),
@@ -67,7 +67,7 @@ async def job_json(visit: Visit, job: JobRecord) -> dict[str, Any]:
 
 def record_json(job: JobRecord) -> dict[str, Any]:
     """A record without what is the farm's alone, and addresses of inputs without their secrets."""
-    value: dict[str, Any] = _RECORD.dump_python(told_with_report(job), mode="json")
+    value: dict[str, Any] = _RECORD.dump_python(job, mode="json")
     spec = value["spec"]
     spec["inputs"] = {input_path: public_source(source) for input_path, source in spec["inputs"].items()}
     spec["labels"] = [label for label in spec["labels"] if not label.startswith(TENANT_LABEL)]
