@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from farm.check.finding import Finding, bad, good, note
-from farm.errors import FarmError, SettingsError, StorageUnavailable, StoreMisconfigured, StoreUnavailable
+from farm.errors import (
+    BucketNotFound,
+    FarmError,
+    SettingsError,
+    StorageDenied,
+    StoreMisconfigured,
+    StoreUnavailable,
+)
 from farm.local.running import attach, stack_folder
 from farm.local.surroundings import settings_here
 from farm.notifier import store_at
@@ -30,9 +37,11 @@ def check_variables() -> list[Finding]:
     return found or [good("settings", "every FARM_ variable that is set is known and can be read")]
 
 
-def _remedy(variable: str, folder: Path | None) -> str:
-    """What to do where a service does not answer: `farm up` would be refused where a stack runs."""
+def _remedy(variable: str, folder: Path | None, *, answers: bool = False) -> str:
+    """What to do where a service is of no use: `farm up` would be refused where a stack runs."""
     if attach(folder) is not None:
+        if answers:
+            return f"a stack runs here, and what is set is not its own: take out or correct {variable}"
         where = folder or stack_folder()
         return f"a stack runs here: see its disk, and its last words in {where / 'logs'}"
     return f"start a local stack with `farm up`, or set {variable}"
@@ -128,8 +137,8 @@ def check_s3(folder: Path | None = None) -> list[Finding]:
         return [bad("S3", str(exc), "correct the variable; see docs/configuration.md")]
     try:
         storage.check()
-    except StorageUnavailable as exc:
-        return [bad("S3", str(exc), f"start a local stack with `farm up`, or set {exc.setting}")]
+    except (BucketNotFound, StorageDenied) as exc:
+        return [bad("S3", str(exc), _remedy(exc.setting, folder, answers=True))]
     except FarmError as exc:
         return [bad("S3", str(exc), _remedy("FARM_S3_ENDPOINT_URL", folder))]
     finally:

@@ -404,6 +404,28 @@ def test_farm_check_sends_nobody_to_start_a_second_stack_where_one_runs_and_does
     assert finding.remedy == f"a stack runs here: see its disk, and its last words in {folder / 'logs'}"
 
 
+@pytest.mark.parametrize(
+    ("setting", "remedy"),
+    [
+        ("FARM_S3_SECRET_ACCESS_KEY", "take out or correct FARM_S3_ACCESS_KEY_ID, FARM_S3_SECRET_ACCESS_KEY"),
+        ("FARM_S3_BUCKET", "take out or correct FARM_S3_BUCKET"),
+        ("FARM_S3_ENDPOINT_URL", "see its disk, and its last words in "),
+    ],
+)
+def test_farm_check_says_which_setting_keeps_it_from_the_s3_of_the_stack_that_runs(
+    folder: Path, no_farm_named: None, setting: str, remedy: str
+) -> None:
+    wrong = f"http://127.0.0.1:{free_port()}" if setting.endswith("_URL") else "not-ours"
+    with a_stack(folder, PartName.S3) as stack:
+        write_state(folder, replace(stack.state, environment={**stack.environment(), setting: wrong}))
+
+        (finding,) = check_s3(folder)
+
+    assert finding.blocks
+    assert "farm up" not in finding.remedy
+    assert remedy in finding.remedy
+
+
 def test_a_worker_is_well_while_it_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with a_stack(folder, PartName.VALKEY) as stack:
         monkeypatch.setenv("FARM_REDIS_URL", stack.environment()["FARM_REDIS_URL"])

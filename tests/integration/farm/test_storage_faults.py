@@ -15,8 +15,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from farm.errors import BucketNotFound, FarmError, StorageDenied, StorageUnavailable
+from farm.errors import BucketNotFound, FarmError, StackError, StorageDenied, StorageUnavailable
 from farm.job import Artifact, JobRecord, JobResult
+from farm.local.probes import s3_refuses
 from farm.settings.s3 import S3Settings
 from farm.storage import S3Patience, S3Storage
 from farm.storage.downloads import download_all
@@ -80,6 +81,15 @@ def test_a_key_without_its_secret_is_named(s3_server: S3Server) -> None:
     error = failure_of_check(s3_server.settings(secret_access_key=None))
 
     assert isinstance(error, StorageDenied)
+
+
+def test_an_s3_that_wants_other_keys_is_refused_by_a_stack_at_once(s3_server: S3Server) -> None:
+    port, bucket, key_id = s3_server.port, s3_server.bucket, s3_server.access_key_id
+
+    assert s3_refuses(port, bucket, key_id, s3_server.secret_access_key) is None
+    for keys in ((key_id, "wrong-secret"), ("nobody-we-know", s3_server.secret_access_key)):
+        with pytest.raises(StackError, match=f"an S3 that is not of this stack answers on port {port}"):
+            s3_refuses(port, bucket, *keys)
 
 
 def test_a_missing_bucket_is_named(s3_server: S3Server, tmp_path: Path) -> None:
