@@ -9,6 +9,7 @@ from farm.job import PUBLISHING, AttemptNote, ErrorKind, JobError
 
 DEADLINE_PASSED: Final = "its deadline passed"
 WORKER_LOST: Final = "its worker was lost"
+CLAIM_UNHEARD: Final = "its worker did not hear that it had it"
 RAN: Final = "ran"
 PUBLISHED: Final = "published the files of"
 HELD: Final = "held"  # ran or published: so many losses of both kinds are not looked at one by one

@@ -186,15 +186,20 @@ def _unjust(story: Story, history: History) -> str:
         twice = story.error_kind == "job" and len({each.worker for each in failed}) > 1
         return "" if twice else "failed as if it were at fault itself"
     if story.error_kind == "poison":
-        died = [each for each in story.attempts if each.outcome == "lost" and _deaths_of(each, history)]
-        publishing = sum(each.publishing for each in died)
+        lost_attempts = [each for each in story.attempts if each.outcome == "lost"]
+        judged_s = max((each.ended_s for each in story.attempts), default=0.0)
+        gone = [each for each in lost_attempts if _is_gone(each, history, judged_s)]
+        publishing = sum(each.publishing for each in gone)
         on_machines = sum(each.error_kind == "machine" for each in failed)
         due = (
-            len(died) - publishing >= bounds.lost_workers
+            len(gone) - publishing >= bounds.lost_workers
             or publishing >= bounds.lost_publishing
             or on_machines >= bounds.machine_failures
         )
-        return "" if due else f"failed as poison, and {len(died)} of its workers had died"
+        lived = ", ".join(
+            f"{each.worker} of attempt {each.attempt}" for each in lost_attempts if each not in gone
+        )
+        return "" if due else f"failed as poison, and these workers lived and could have said so: {lived}"
     counted = sum(each.error_kind not in ("machine", "place") for each in failed)
     return "" if counted >= story.max_attempts else f"failed after {counted} of {story.max_attempts} attempts"
 
@@ -325,6 +330,29 @@ def _deaths_of(seen: AttemptSeen, history: History) -> list[float]:
         for death in history.deaths
         if death.worker == seen.worker and seen.started_s <= death.at_s <= seen.ended_s
     ]
+
+
+def _is_gone(seen: AttemptSeen, history: History, judged_s: float) -> bool:
+    """Whether the store heard nothing of a lost attempt's worker until it judged the job.
+
+    One that is cut off is as silent as a dead one: it may be heard of later, or die before that.
+    """
+    if _deaths_of(seen, history):
+        return True
+    heard_s = max(
+        (
+            harm.until_s + history.bounds.reach_s
+            for harm in history.harms
+            if harm.worker == seen.worker and _explains_silence(harm, seen, history.bounds)
+        ),
+        default=-math.inf,
+    )
+    ends = (death.at_s for death in history.deaths if death.worker == seen.worker)
+    return heard_s >= judged_s or any(seen.ended_s <= at_s <= heard_s for at_s in ends)
+
+
+def _explains_silence(harm: Harm, seen: AttemptSeen, bounds: Bounds) -> bool:
+    return "lost" in harm.explains and harm.since_s <= seen.ended_s <= harm.until_s + bounds.reach_s
 
 
 def _next_step_s(story: Story, attempt: int) -> float:

@@ -78,15 +78,17 @@ class Place:
             FARM_PROBE_AFTER_S="2",
         )
 
-    def look_after(self) -> None:
-        """Start a new worker when this one ended, as systemd would."""
+    def look_after(self) -> Exit | None:
+        """Start a new worker when this one ended, as systemd would; how it ended."""
         code = self.worker.child.poll()
-        if code is not None:
-            lines = tuple(self.worker.lines[-12:])
-            self.exits.append(Exit(worker=self.worker.name, code=code, last_words=lines))
-            self._farm.workers.remove(self.worker)
-            self.close()
-            self.launch()
+        if code is None:
+            return None
+        lines = tuple(self.worker.lines[-12:])
+        self.exits.append(Exit(worker=self.worker.name, code=code, last_words=lines))
+        self._farm.workers.remove(self.worker)
+        self.close()
+        self.launch()
+        return self.exits[-1]
 
     def close(self) -> None:
         """End the worker, whatever state it is in, and keep what it said."""

@@ -231,13 +231,41 @@ def test_a_sound_job_that_fails_before_its_attempts_are_used_up_is_found() -> No
 def test_a_sound_job_that_fails_as_poison_without_three_deaths_is_found() -> None:
     attempts = ended("lost", *["machine"] * 3)
     deaths = tuple(Death(worker="a", at_s=each.started_s + 1) for each in attempts)
+    soon = Bounds(reach_s=2.0)
 
-    assert failed_with("poison", attempts, deaths=deaths) == set()
-    assert failed_with("poison", attempts, deaths=deaths[:2]) == {Breach.REASON}
+    assert failed_with("poison", attempts, deaths=deaths, bounds=soon) == set()
+    assert failed_with("poison", attempts, deaths=deaths[:2], bounds=soon) == {Breach.REASON}
     # Its worker lived: it was cut off, three times.
-    assert failed_with("poison", attempts) == {Breach.REASON}
+    assert failed_with("poison", attempts, bounds=soon) == {Breach.REASON}
     assert failed_with("poison", ended("failed", *["machine"] * 5)) == set()
     assert failed_with("poison", ended("failed", *["machine"] * 4)) == {Breach.REASON}
+
+
+@pytest.mark.parametrize(
+    ("silent_until_s", "died_s", "is_due"),
+    [
+        pytest.param(40.0, None, True, id="silent-until-it-was-judged"),
+        pytest.param(33.5, None, True, id="its-way-back-takes-a-moment"),
+        pytest.param(20.0, None, False, id="heard-of-before"),
+        pytest.param(20.0, 18.0, True, id="died-before-it-was-heard-of"),
+        pytest.param(20.0, 25.0, False, id="died-after-it-was-heard-of"),
+    ],
+)
+def test_a_worker_that_is_cut_off_counts_as_lost_while_nobody_hears_of_it(
+    silent_until_s: float, died_s: float | None, is_due: bool
+) -> None:
+    first, *others = ended("lost", *["machine"] * 3)
+    attempts = (replace(first, worker="b"), *others)
+    cut = Harm(kind="silence", since_s=11.0, until_s=silent_until_s, explains=frozenset({"lost"}), worker="b")
+    deaths = [Death(worker="a", at_s=each.started_s + 1) for each in others]
+    if died_s is not None:
+        deaths.append(Death(worker="b", at_s=died_s))
+
+    found = failed_with(
+        "poison", attempts, harms=(cut, *harmed(attempts)), deaths=tuple(deaths), bounds=Bounds(reach_s=2.0)
+    )
+
+    assert found == (set() if is_due else {Breach.REASON})
 
 
 @pytest.mark.parametrize("outcome", ["lost", "failed", "released", "unpublished"])

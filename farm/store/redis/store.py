@@ -6,9 +6,10 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Final
 
-from farm.errors import FarmError, IdempotencyConflict, IllegalMove, NotDurable
+from farm.errors import FarmError, IdempotencyConflict, IllegalMove, NotDurable, StoreUnavailable
 from farm.job import (
     SCHEMA_VERSION,
     ErrorKind,
@@ -34,8 +35,9 @@ from farm.store.redis.steering import RedisSteering
 from farm.store.redis.trouble import where
 from farm.store.redis.webhooks import RedisWebhooks
 from farm.store.tally import spent_fields
-from farm.store.verdicts import LEFT_TO_OTHERS, NOTIFY_AGAIN_S
+from farm.store.verdicts import CLAIM_UNHEARD, LEFT_TO_OTHERS, NOTIFY_AGAIN_S
 
+_WHATEVER_WAS_GRANTED: Final = 0  # in place of the attempt's number, to whoever has the token
 _BATCH: Final = 1000  # jobs of one round trip; more would only make one reply wait for another
 
 
@@ -161,20 +163,25 @@ class RedisJobStore(RedisReading, RedisSteering, RedisRepair, RedisFleet, RedisW
     # -- moves of a worker -----------------------------------------------------------------------
 
     def claim(self, job_id: str, *, worker: str, priority: int | None = None) -> Claim | Refused:
+        self._give_back_unheard()
         # The token also lets a claim whose answer was lost be repeated by the connection's own retry.
         token = uuid.uuid4().hex
-        word, *granted = self._run(
-            "claim",
-            job_id,
-            worker,
-            token,
-            in_ms(self.limits.lease_s),
-            SCHEMA_VERSION,
-            in_ms(min(NOTIFY_AGAIN_S, self.limits.avoid_s)),
-            in_ms(LEFT_TO_OTHERS * self.limits.avoid_s),
-            in_ms(self.limits.notify_again_after_s),
-            "" if priority is None else priority,
-        )
+        try:
+            word, *granted = self._run(
+                "claim",
+                job_id,
+                worker,
+                token,
+                in_ms(self.limits.lease_s),
+                SCHEMA_VERSION,
+                in_ms(min(NOTIFY_AGAIN_S, self.limits.avoid_s)),
+                in_ms(LEFT_TO_OTHERS * self.limits.avoid_s),
+                in_ms(self.limits.notify_again_after_s),
+                "" if priority is None else priority,
+            )
+        except StoreUnavailable:
+            self._unheard[token] = job_id
+            raise
         if word != b"granted":
             return Refused(word.decode())
         attempt, at, claimed, lease, packed, now_at = granted
@@ -193,6 +200,17 @@ class RedisJobStore(RedisReading, RedisSteering, RedisRepair, RedisFleet, RedisW
             claimed_at=utc_from_ms(int(claimed)),
             lease_until=utc_from_ms(int(lease)),
         )
+
+    @cached_property
+    def _unheard(self) -> dict[str, str]:
+        """Claims that nobody answered, perhaps granted all the same: their tokens, and the jobs."""
+        return {}
+
+    def _give_back_unheard(self) -> None:
+        """Its worker lives and works on none of them: nobody waits for a lease, no worker counts as lost."""
+        for token, job_id in list(self._unheard.items()):
+            self.release(job_id, _WHATEVER_WAS_GRANTED, reason=CLAIM_UNHEARD, token=token)
+            self._unheard.pop(token, None)
 
     def renew(self, job_id: str, attempt: int, *, token: str = "") -> LeaseAnswer:
         return LeaseAnswer(self._run("renew", job_id, attempt, in_ms(self.limits.lease_s), token).decode())

@@ -5,11 +5,12 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -29,6 +30,7 @@ from farm.store.redis.server import check_server
 from farm.store.redis.store import RedisJobStore, connect
 from farm.testing import PlainNotifier
 from farm.testing.storage import FolderStorage
+from tests.support.fault_proxy import FaultProxy, Mode
 from tests.support.fleet import PICTURE
 from tests.support.jobs import QUEUE, a_job, a_result, an_error, claimed
 from tests.support.valkey import ValkeyServer, eventually, free_port
@@ -324,6 +326,54 @@ def test_a_claim_whose_answer_was_lost_can_be_repeated(store: RedisJobStore) -> 
     assert first == repeated
     assert first[:2] == [b"granted", 1]
     assert other == [b"not_queued"]
+
+
+@contextmanager
+def given_unheard(
+    store: RedisJobStore, valkey_url: str, namespace: str, job_id: str
+) -> Iterator[RedisJobStore]:
+    """A worker's store that was given the job and did not hear of it; its line is whole again."""
+    address = urlsplit(valkey_url)
+    assert address.port is not None
+    with FaultProxy("127.0.0.1", address.port) as line:
+        through = address._replace(netloc=f"127.0.0.1:{line.port}").geturl()
+        with closing(open_store(through, namespace, limits=store.limits, timeout_s=0.5)) as deaf:
+            assert deaf.claim(new_job_id(), worker="deaf") is Refused.UNKNOWN  # the script is there
+            line.mode = Mode.MUTE
+            with pytest.raises(StoreUnavailable):
+                deaf.claim(job_id, worker="deaf")
+            line.mode = Mode.PASS
+            assert store.get(job_id).worker == "deaf"
+            yield deaf
+
+
+def test_a_job_whose_worker_did_not_hear_that_it_had_it_is_given_back_with_its_next_claim(
+    store: RedisJobStore, valkey_url: str, namespace: str
+) -> None:
+    job_id = submit(store)
+    with given_unheard(store, valkey_url, namespace, job_id) as deaf:
+        second = claimed(deaf, job_id)
+
+        assert second.attempt == 2
+        assert [each.outcome for each in store.get(job_id).attempts] == ["released"]
+        assert deaf.claim(new_job_id(), worker="deaf") is Refused.UNKNOWN  # and it is not given back again
+        assert deaf.renew(job_id, 2, token=second.token) is LeaseAnswer.OK
+
+
+def test_a_worker_that_did_not_hear_that_it_had_a_job_is_not_lost_by_it(
+    valkey_url: str, namespace: str
+) -> None:
+    limits = StoreLimits(lease_s=0.1, max_lost_attempts=2, max_lost_publishing=2)
+    store = open_store(valkey_url, namespace, limits=limits)
+    job_id = submit(store)
+    with given_unheard(store, valkey_url, namespace, job_id) as deaf:
+        eventually(lambda: store.sweep().lost)
+        assert deaf.claim(new_job_id(), worker="deaf") is Refused.UNKNOWN
+
+    claimed(store, job_id)
+    eventually(lambda: store.sweep().lost)
+
+    assert store.get(job_id).state is JobState.QUEUED
 
 
 def test_who_listens_for_cancels_hears_again_after_a_restart(start_valkey: StartValkey) -> None:
