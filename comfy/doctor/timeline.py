@@ -7,9 +7,9 @@ both: the time between two lines belongs to what the earlier one has begun, or t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise, zip_longest
-from typing import Final
+from typing import Final, NamedTuple
 
 from comfy.doctor.record import Run
 from comfy.doctor.report import ModelUse, Phase, PhaseTime, Sampler
@@ -50,6 +50,7 @@ _LABELS: Final = {
     Phase.VAE: re.compile(r"(?:Wan)?VAE decoding"),
 }
 _CLOCK_S: Final = 1.5  # what a clock of whole seconds may be off
+_FINE_CLOCK_S: Final = 0.2
 _STAMPS_OFF_S: Final = 3.0
 _STAMPS_OFF_PART: Final = 0.05  # of the prompt's own time
 
@@ -73,28 +74,46 @@ def samplers_of(run: Run) -> tuple[Sampler, ...]:
     return tuple(sampler for _, sampler in _samplers(run))
 
 
+class _State(NamedTuple):
+    """A sampler's bar as it was drawn once."""
+
+    entry: LogEntry
+    bar: BarFact
+    model: str  # the diffusion model that came onto the card last
+
+
 def _samplers(run: Run) -> Iterator[tuple[LogEntry, Sampler]]:
-    first_s: float | None = None
-    last: tuple[LogEntry, BarFact] | None = None
-    model = current = ""
+    for states in _sampler_bars(run):
+        if states[-1].bar.done:
+            entry, bar, model = states[-1]
+            first_s = next((each.bar.first_s for each in states if each.bar.first_s is not None), None)
+            yield entry, _sampler(bar, first_s, model)
+
+
+def _sampler_bars(run: Run) -> Iterator[list[_State]]:
+    states: list[_State] = []
+    model = ""
+    others = (run.queued, run.done, *(entry for entry in run.entries if entry.kind is not BarFact))
+    is_dressed = any(entry is not None and entry.dress.strip() for entry in others)
     for entry in run.entries:
         fact = entry.fact
         if isinstance(fact, ModelRequestedFact | ModelLoadedFact) and fact.is_diffusion:
-            current = fact.model_class or ""
-        if last is not None and last[1].done == last[1].total and _begins_sampling(fact):
-            yield last[0], _sampler(last[1], first_s, model)
-            first_s, last = None, None
+            model = fact.model_class or ""
+        if states and _is_full(states[-1].bar) and _begins_sampling(fact):
+            yield states
+            states = []
         if not isinstance(fact, BarFact) or fact.label:
             continue
-        if last is not None and _is_another(entry, fact, *last):
-            yield last[0], _sampler(last[1], first_s, model)
-            first_s, last = None, None
-        if fact.done == 0:
-            continue
-        first_s = fact.first_s if fact.first_s is not None else first_s
-        last, model = (entry, fact), current
-    if last is not None:
-        yield last[0], _sampler(last[1], first_s, model)
+        if states and _is_another(entry, fact, states, is_dressed=is_dressed):
+            yield states
+            states = []
+        states.append(_State(entry, fact, model))
+    if states:
+        yield states
+
+
+def _is_full(bar: BarFact) -> bool:
+    return bar.done == bar.total
 
 
 def _begins_sampling(fact: LogFact | None) -> bool:
@@ -105,26 +124,48 @@ def _begins_sampling(fact: LogFact | None) -> bool:
     )
 
 
-def _is_another(entry: LogEntry, bar: BarFact, before: LogEntry, last: BarFact) -> bool:
-    """Whether a state is of another bar than the one before it: the last one is drawn again now and then."""
+def _is_another(entry: LogEntry, bar: BarFact, states: Sequence[_State], *, is_dressed: bool) -> bool:
+    """Whether a state is of another bar than those before it: tqdm draws the last one twice.
+
+    Args:
+        is_dressed: somebody has put something before the prompt's lines, such as stamps.
+    """
+    before, last, _ = states[-1]
     if bar.total != last.total or bar.done < last.done:
         return True
     if bar.elapsed_s < last.elapsed_s:
         # Dynamic VRAM sets its clock anew behind the first step. Source: comfy/utils.py, model_trange.
         return not last.done == 1 < bar.done
-    if bar.done > last.done or entry.at_s is None or before.at_s is None:
+    if bar.done > last.done or entry.number == before.number:
         return False
-    return entry.at_s - before.at_s > max(_CLOCK_S, bar.elapsed_s / 2)
+    # A log that has a line for each state shows more of a bar than its end.
+    begun, first, _ = states[0]
+    is_whole = _is_full(bar) and (_is_full(first) or begun.number == before.number)
+    if is_whole and b"\r" in entry.dress:
+        return True  # as a console is written to: what is drawn again stands in the same line
+    if entry.at_s is not None and before.at_s is not None:
+        return entry.at_s - before.at_s > max(_clock_s(entry.at_s, before.at_s), _seconds(bar) / 2)
+    # ComfyUI-Manager's file dresses a bar's first line, in which no bar is left where \r has ended it.
+    is_again = is_dressed and not entry.dress.strip() and entry.number == before.number + 1
+    return is_whole and not is_again
+
+
+def _clock_s(*stamps: float) -> float:
+    """What stamps may be off: most often they have fractions of seconds."""
+    return _CLOCK_S if all(stamp.is_integer() for stamp in stamps) else _FINE_CLOCK_S
+
+
+def _seconds(bar: BarFact) -> float:
+    """How long it took: its clock counts whole seconds, and its pace is better where it agrees with that."""
+    pace = bar.seconds_per_step
+    if pace is not None and abs(bar.done * pace - bar.elapsed_s) < _CLOCK_S:
+        return bar.done * pace
+    return bar.elapsed_s
 
 
 def _sampler(bar: BarFact, first_s: float | None, model: str) -> Sampler:
-    """The bar's clock counts whole seconds: its pace is better, where the first step is like the others."""
-    pace = bar.seconds_per_step
-    seconds = (
-        bar.done * pace
-        if pace is not None and abs(bar.done * pace - bar.elapsed_s) < _CLOCK_S
-        else bar.elapsed_s
-    )
+    """A bar as a sampler, its first step apart where it is not like the others."""
+    pace, seconds = bar.seconds_per_step, _seconds(bar)
     apart = None
     if first_s is not None and pace is not None and first_s > seconds and bar.done > 1:
         seconds, apart = first_s + (bar.done - 1) * pace, first_s

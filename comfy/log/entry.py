@@ -45,6 +45,11 @@ class LogEntry:
         return self._text.strip()[:_SHOWN]
 
     @property
+    def dress(self) -> bytes:
+        """What stands before it in its line, such as a stamp, or the return by which a bar is drawn."""
+        return self._line[: self._sight.text.start]
+
+    @property
     def level(self) -> LogLevel | None:
         """How grave, where it is told."""
         return self._sight.level

@@ -87,7 +87,7 @@ def _bar(found: re.Match[str]) -> BarFact | None:
     elif pace is not None and "?" not in pace and float(pace) > 0:
         per_step = float(pace) if found["unit"].startswith("s/") else 1 / float(pace)
     return BarFact(
-        label=(found["label"] or "").strip().rstrip(":") or _others_unit(found["unit"] or "", total),
+        label=(found["label"] or "").strip().rstrip(":") or _counted(found["unit"] or "", total, per_step),
         done=done,
         total=total,
         elapsed_s=elapsed_s,
@@ -188,15 +188,18 @@ def _clock_s(text: str) -> float:
     return seconds
 
 
-def _others_unit(unit: str, total: int) -> str:
-    """What a bar counts that says so and counts no steps: such as frames."""
+def _counted(unit: str, total: int, per_step_s: float | None) -> str:
+    """What a bar without a label counts, such as frames; empty where it may be steps of a sampler."""
     if total > _MOST_STEPS:
         return "bytes"  # of a file, by whoever leaves the unit out
+    if per_step_s is not None and per_step_s < _FASTEST_STEP_S:
+        return "items"  # words that a captioner ranks, files that are looked through
     noun = unit.removeprefix("s/").removesuffix("/s").strip()
     return "" if noun in ("", "it", "step", "steps") else noun
 
 
 _MOST_STEPS: Final = 100_000
+_FASTEST_STEP_S: Final = 0.005  # the fastest samplers that were seen take 0.05 s
 BAR_SAMPLE: Final = " 50%|█████     | 10/20 [02:15<02:15, 13.51s/it]"
 _BAR: Final = re.compile(
     # Whoever types one off a screen leaves the bar out, a notebook what stands before it, and narrow windows

@@ -913,7 +913,6 @@ _FULL_BAR = "100%|██████████| 2/2 [{}<00:00, {}s/it]"
         ([("10:00:10", "01:41", 50.58), ("10:01:48", "01:37", 48.61)], [50.58, 48.61]),
         ([("10:00:10", "01:37", 48.61), ("10:01:51", "01:41", 50.58)], [48.61, 50.58]),
         ([("", "01:41", 50.58), ("", "01:37", 48.61)], [50.58, 48.61]),
-        ([("", "01:41", 50.58), ("", "01:41", 50.84)], [50.84]),
         # Between them weights came onto the card, whosever they are.
         ([("", "01:37", 48.61), ("loaded partially 3674.79 3674.79 0\n", "01:41", 50.84)], [48.61, 50.84]),
     ],
@@ -927,6 +926,43 @@ def test_a_bar_that_is_drawn_again_at_its_end_is_no_second_sampler(
 
     found = [sampler.seconds_per_step for sampler in report.prompts[0].samplers]
     assert found == pytest.approx(paces)
+
+
+@pytest.mark.parametrize(
+    ("log", "steps"),
+    [
+        # A terminal shows of each bar its end, and a console's own file has no end of line within a bar.
+        ("{a}\n{a}\n{b}\n", [4, 4, 4]),
+        ("{a}\n\r{a}\n\r{b}\n", [4, 4, 4]),
+        ("\r{a}\r{b}\n\r{a}\r{b}\n", [4, 4]),
+        ("[2026-03-01 11:20] \r{a}\r\n[2026-03-01 11:20] \r{b}\r\n", [4, 4]),
+        ("comfyui-1  | \r{a}\r{b}\ncomfyui-1  | \r{a}\r{b}\n", [4, 4]),
+        ("2026-03-01T11:20:07.125Z \r{a}\n2026-03-01T11:20:07.530Z \r{b}\n", [4, 4]),
+        ("2026-03-01T11:20:07.125Z {a}\n2026-03-01T11:20:07.530Z {b}\n", [4, 4]),
+        # Others end a line wherever a bar is drawn.
+        ("{start}\n{half}\n{a}\n{b}\n{start}\n{half}\n{a}\n{b}\n", [4, 4]),
+        ("\r{start}\n\r{half}\n\r{a}\n\r{b}\n", [4]),
+        ("{start}\n\n{half}\n\n{a}\n\n{b}\n\n", [4]),
+        ("[2026-03-01 11:20] \n{a}\n{b}\n", [4]),
+        ("[2026-03-01 11:20] \n{a}\n{b}\n[2026-03-01 11:20] \n{a}\n{b}\n", [4, 4]),
+        ("2026-03-01T11:20:07.125Z {a}\n2026-03-01T11:20:07.126Z {b}\n", [4]),
+        ("2026-03-01T11:20:07.125 - \n{a}2026-03-01T11:20:07.126 - \n{b}2026-03-01T11:20:07.126 - \n", [4]),
+    ],
+)
+def test_samplers_that_follow_each_other_with_nothing_between_are_told_apart(
+    log: str, steps: list[int]
+) -> None:
+    bars = log.format(
+        start="  0%|          | 0/4 [00:00<?, ?it/s]",
+        half=" 50%|█████     | 2/4 [00:00<00:00, 10.00it/s]",
+        a="100%|██████████| 4/4 [00:00<00:00, 10.00it/s]",
+        b="100%|██████████| 4/4 [00:00<00:00,  9.90it/s]",
+    )
+    dress = "[2026-03-01 11:20] " if log.startswith("[2026") else ""
+
+    report = diagnose(f"{dress}got prompt\n{bars}{dress}Prompt executed in 2.00 seconds\n")
+
+    assert [[sampler.steps for sampler in prompt.samplers] for prompt in report.prompts] == [steps]
 
 
 def test_a_prompt_that_does_not_pass_is_refused_though_its_beginning_is_cut_off() -> None:

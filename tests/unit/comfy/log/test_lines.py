@@ -209,6 +209,13 @@ def test_names_of_the_table_are_unique_and_every_beginning_has_a_sample() -> Non
                 seconds_per_step=1 / 16,
             ),
         ),
+        # No sampler is so fast.
+        (
+            "100%|██████████| 60/60 [00:00<00:00, 300.00it/s]",
+            BarFact(
+                label="items", done=60, total=60, elapsed_s=0, first_s=None, seconds_per_step=1 / 300
+            ),
+        ),
         ("Loading 50% of it | 1/2", None),
     ],
 )  # fmt: skip
