@@ -12,6 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from comfy.doctor.report import OFF_CARD, OFF_CARD_PHASES, Report, added
 from farm.job import JobRecord, JobState
 
+_Key = tuple[str, str, str]  # a finding's id, the worker, the remedy: one id may have several causes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetFinding:
@@ -85,7 +87,7 @@ def _of_record(job: JobRecord) -> Report:
 
 def sum_up(jobs: Iterable[JobRecord]) -> FleetDiagnosis:
     """Add up what ended jobs have lost, by worker: those that failed too, and earlier attempts."""
-    found: dict[tuple[str, str], FleetFinding] = {}
+    found: dict[_Key, FleetFinding] = {}
     count = without = 0
     gpu_s = 0.0
     for job in jobs:
@@ -95,15 +97,15 @@ def sum_up(jobs: Iterable[JobRecord]) -> FleetDiagnosis:
             continue
         count += 1
         gpu_s += _gpu_s(job, report)
-        for key, lost in _lost_in(job, report).items():
+        for key, lost_s in _lost_in(job, report).items():
             before = found.get(key)
-            name, worker = key
+            name, worker, remedy = key
             found[key] = FleetFinding(
                 finding=name,
                 worker=worker,
                 jobs=(before.jobs if before else 0) + 1,
-                seconds=added(before.seconds if before else None, lost.seconds),
-                remedy=lost.remedy,
+                seconds=added(before.seconds if before else None, lost_s),
+                remedy=remedy,
                 on_card=name not in OFF_CARD,
             )
     ordered = tuple(
@@ -115,21 +117,12 @@ def sum_up(jobs: Iterable[JobRecord]) -> FleetDiagnosis:
     return FleetDiagnosis(findings=ordered, jobs=count, without=without, gpu_s=gpu_s)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Lost:
-    """What a job has lost by one thing on one worker."""
-
-    seconds: float | None
-    remedy: str
-
-
-def _lost_in(job: JobRecord, report: Report) -> dict[tuple[str, str], _Lost]:
-    lost: dict[tuple[str, str], _Lost] = {}
+def _lost_in(job: JobRecord, report: Report) -> dict[_Key, float | None]:
+    lost: dict[_Key, float | None] = {}
     for finding in report.findings:
-        key = finding.id, finding.worker or job.worker or "?"
-        before = lost.get(key)
+        key = finding.id, finding.worker or job.worker or "?", finding.remedy
         seconds = finding.cost.seconds if finding.cost is not None else None
-        lost[key] = _Lost(seconds=added(before.seconds if before else None, seconds), remedy=finding.remedy)
+        lost[key] = added(lost.get(key), seconds)
     return lost
 
 

@@ -115,13 +115,20 @@ class AttemptStopped(WorkerError):
 class TimeLimitReached(WorkerError):
     """The job was stopped because its time was up."""
 
-    def __init__(self, job_id: str, limit_s: float) -> None:
+    def __init__(self, job_id: str, limit_s: float, *, grace_s: float | None = None) -> None:
+        """Keep the facts.
+
+        Args:
+            grace_s: how long its node was given to yield, which it did not; None: it did, or none ran.
+        """
+        held = f"; its node did not yield within {grace_s:g} s (FARM_CANCEL_GRACE_S)" if grace_s else ""
         super().__init__(
-            f"job {job_id} ran longer than its limit of {limit_s:g} s and was stopped; "
+            f"job {job_id} ran longer than its limit of {limit_s:g} s and was stopped{held}; "
             "submit it with a larger time_limit_s, or make it smaller"
         )
         self.job_id = job_id
         self.limit_s = limit_s
+        self.grace_s = grace_s
 
 
 class BrokenOutput(WorkerError):

@@ -8,9 +8,11 @@ from typing import Final
 from comfy.doctor.around import LONG_PART, OTHERWISE, SMALLER, long_phase, node_words, thrown_away
 from comfy.doctor.report import Evidence, Phase, Severity
 from comfy.doctor.rule import Case, Found, Rule, measured
+from comfy.words import first_words
 
 _LONG_WAIT_S: Final = 30.0
-_LONG_LEASE_S: Final = 10.0
+_LONG_IDLE_S: Final = 5.0  # while nobody works at it
+_MORE_TIME: Final = "a higher --time-limit; or see why the node that it names took so long"
 
 
 def _limit(case: Case) -> Iterator[Found]:
@@ -19,12 +21,21 @@ def _limit(case: Case) -> Iterator[Found]:
         return
     at = f" while node {node_words(failure)} ran" if failure.class_type else ""
     stopping_s = case.times.seconds.get("stopping", 0.0) if case.times is not None else 0.0
-    on = f"; ComfyUI went on for {stopping_s:.1f} s after it was told to stop" if stopping_s >= 1 else ""
+    on, remedy = "", ""
+    if failure.grace_s is not None:
+        on = (
+            f"; it did not yield, and had the worker for {stopping_s:.1f} s more: "
+            f"FARM_CANCEL_GRACE_S, {failure.grace_s:g} s"
+        )
+        remedy = f"{_MORE_TIME}; a lower FARM_CANCEL_GRACE_S on workers whose nodes never yield"
+    elif stopping_s >= 1:
+        on = f"; ComfyUI went on for {stopping_s:.1f} s after it was told to stop"
     yield Found(
         message=f"the job's own time limit of {failure.limit_s:g} s ended it{at}{on}",
         evidence=(Evidence(text=failure.message),),
         cost=thrown_away(case, None),
         prompt=1,
+        remedy=remedy,
     )
 
 
@@ -42,11 +53,17 @@ def _in_memory_at_last(case: Case) -> Iterator[Found]:
     )
 
 
-_HOW: Final = {"failed": "failed", "lost": "was lost with its worker", "released": "was given back"}
+_HOW: Final = {
+    "failed": "failed",
+    "lost": "was lost with its worker",
+    "released": "was given back",
+    "canceled": "ended, since the job was canceled,",
+}
 _REMEDIES: Final = {  # by an attempt's error, or by how it ended
     "failed": "`farm show JOB` has its error in full; the worker's log tells what came before",
     "lost": "the end of that worker's log and `dmesg` say why: memory of the host, a machine taken away",
     "released": "`farm drain` without --now lets a worker end its job first",
+    "canceled": "none where that was meant; a node that does not yield has FARM_CANCEL_GRACE_S to do so",
     "comfy_died": "the end of ComfyUI's log there and `dmesg` say why: memory of the host, a node's crash",
     "disk_full": "make room on the disk that it names: the worker fetches again by itself",
     "broken_output": "see that the disk has room, and that the node closes its file",
@@ -57,11 +74,11 @@ _REMEDIES: Final = {  # by an attempt's error, or by how it ended
 def _past(case: Case) -> Iterator[Found]:
     for each in case.times.past if case.times is not None else ():
         silent = f", and its lease ran out {each.silent_s:.1f} s later" if each.silent_s else ""
-        why = f": {each.why}" if each.why and not silent else ""
+        why = f": {first_words(each.why)}" if each.why and not silent else ""
         yield Found(
             message=f"attempt {each.number} on {each.worker} {_HOW.get(each.outcome, 'came to nothing')} "
             f"after {each.seconds:.1f} s{silent}{why}",
-            evidence=(Evidence(text=each.why or f"attempt {each.number}: {each.outcome}"),),
+            evidence=(Evidence(text=first_words(each.why) or f"attempt {each.number}: {each.outcome}"),),
             cost=measured(each.seconds, "what it took came to nothing"),
             prompt=1,
             remedy=_REMEDIES.get(each.code) or _REMEDIES.get(each.outcome, ""),
@@ -91,7 +108,7 @@ RULES: Final = (
         check=long_phase(
             Phase.LEASE,
             "{seconds} of {wall} went by until the lease of a worker that was gone ran out",
-            least_s=_LONG_LEASE_S,
+            least_s=_LONG_IDLE_S,
             part=LONG_PART,
         ),
         cost="the phase",
@@ -104,7 +121,7 @@ RULES: Final = (
         check=long_phase(
             Phase.BACKOFF,
             "{seconds} of {wall} went by before it was tried again",
-            least_s=_LONG_WAIT_S,
+            least_s=_LONG_IDLE_S,
             part=LONG_PART,
         ),
         cost="the phase",
@@ -117,7 +134,7 @@ RULES: Final = (
         check=long_phase(
             Phase.HELD,
             "its finished files waited for {seconds} of {wall}",
-            least_s=_LONG_LEASE_S,
+            least_s=_LONG_IDLE_S,
             part=LONG_PART,
         ),
         cost="the phase",
@@ -142,7 +159,7 @@ RULES: Final = (
         id="time-limit",
         severity=Severity.ERROR,
         title="a job ran longer than its own limit allows",
-        remedy="a higher --time-limit; or see why the node that it names took so long",
+        remedy=_MORE_TIME,
         check=_limit,
         cost="all that the attempt took",
     ),

@@ -44,7 +44,7 @@ from comfy.log.facts import (
 from comfy.log.stream import Log, LogStream
 from comfy.wan.cards import known_card, unknown_card
 from comfy.wan.pace_book import PaceBook
-from comfy.words import seconds_words
+from comfy.words import first_words, seconds_words
 
 _MUCH_UNEXPLAINED: Final = 0.2  # of the wall time
 _LEAST_UNEXPLAINED_S: Final = 5.0
@@ -170,7 +170,7 @@ def _prompt(run: Run, record: Record) -> PromptReport:
         phases=(*waiting, *phases_of(run)),
         models=models_of(run),
         samplers=samplers_of(run),
-        error=failed.message[:_LONGEST_ERROR] if failed is not None else "",
+        error=first_words(failed.message, _LONGEST_ERROR) if failed is not None else "",
         source=record.source,
     )
 
@@ -208,7 +208,7 @@ def _told_by_log(last: PromptReport | None, times: JobTimes) -> tuple[PhaseTime,
 
 def _failed(prompts: tuple[PromptReport, ...], failure: Failure) -> tuple[PromptReport, ...]:
     """The last prompt is the one that failed, whatever its log says."""
-    message = failure.message[:_LONGEST_ERROR]
+    message = first_words(failure.message, _LONGEST_ERROR)
     if not prompts:
         return (
             PromptReport(

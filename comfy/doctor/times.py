@@ -79,6 +79,7 @@ class Failure:
     node_id: str = ""  # that failed, or was at work; "" for none, or nobody knows
     class_type: str = ""
     limit_s: float | None = None  # the time limit that ended it; None: something else did
+    grace_s: float | None = None  # its node was given so long to yield, and did not; None: it did
     status: Status = Status.FAILED  # another one counts for more than what the log says
 
 

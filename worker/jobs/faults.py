@@ -163,6 +163,11 @@ def _nothing(exc: Any) -> Fault:
     return _fault(ErrorKind.JOB, "blocked", exc, node_id=first.node_id, node_type=first.node_type)
 
 
+def _time_limit(exc: Any) -> Fault:
+    held = {} if exc.grace_s is None else {"grace_s": exc.grace_s}
+    return _fault(ErrorKind.TIME_LIMIT, "time_limit", exc, **held)
+
+
 def _os_error(exc: Any) -> Fault:
     if exc.errno in (errno.ENOSPC, errno.EDQUOT):
         return _fault(ErrorKind.MACHINE, DISK_FULL, f"the worker's disk is full: {exc}")
@@ -195,7 +200,7 @@ _TABLE: Final[tuple[tuple[type[BaseException], Callable[[Any], Fault]], ...]] = 
     (ServerError, _always(ErrorKind.TRANSIENT, "comfy_error")),
     (NothingToShow, _nothing),
     (ComfyError, _always(ErrorKind.TRANSIENT, "comfy_protocol")),
-    (TimeLimitReached, _always(ErrorKind.TIME_LIMIT, "time_limit")),
+    (TimeLimitReached, _time_limit),
     (ComfyDied, _always(ErrorKind.TRANSIENT, "comfy_died")),
     (BrokenOutput, _always(ErrorKind.TRANSIENT, "broken_output")),
     (InputUnavailable, _input),

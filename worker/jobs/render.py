@@ -230,7 +230,8 @@ def _run(context: RenderContext, server: _Server, graph: Mapping[str, Any], *, r
             # It holds the GPU and listens to nobody: only the end of the process frees the card.
             comfy.request_restart("a node does not yield")
         if not context.stop.is_set() and time.monotonic() >= context.until:
-            raise _too_long(claim) from exc
+            grace_s = None if exc.yielded else server.client.patience.interrupt_grace_s
+            raise TimeLimitReached(claim.job_id, claim.spec.time_limit_s, grace_s=grace_s) from exc
         raise
     except (ServerUnreachable, RunLost) as exc:
         # Its socket closes a moment before its end is noticed.

@@ -116,6 +116,7 @@ class Course:
             node_id=at_work[0].node_id if at_work else "",
             class_type=at_work[0].class_type or "" if at_work else "",
             limit_s=limit_s,
+            grace_s=error.details.get("grace_s"),
             status=Status.INTERRUPTED,
         )
 

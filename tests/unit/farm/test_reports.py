@@ -16,7 +16,7 @@ from comfy.doctor.report import Phase, Status
 from comfy.doctor.times import JobTimes
 from comfy.doctor.words import to_json
 from farm.cli.jobs.diagnose_views import fleet_view
-from farm.job import AttemptNote, JobRecord, JobState
+from farm.job import AttemptNote, ErrorKind, JobError, JobRecord, JobState
 from farm.reports import report_in, sum_up, told_with_report, why_no_report
 from tests.support.jobs import a_job, a_result
 
@@ -168,6 +168,33 @@ def test_what_attempts_lost_is_of_the_workers_that_had_them_and_is_in_the_sums()
     told = io.StringIO()
     Console(file=told, width=200).print(fleet_view(found))
     assert "1 min 50 s on the card, 10.0 s of them lost, 30.0 s beside it" in told.getvalue()
+
+
+def test_one_kind_of_loss_with_two_causes_has_the_remedy_of_each() -> None:
+    full = JobError(kind=ErrorKind.MACHINE, code="disk_full", message="no room\nTraceback …")
+    failed = note(1, "w1", 2, 7, "failed", error=full)
+    died = note(2, "w1", 20, 40, "lost", heard_at=NOW + timedelta(seconds=30))
+
+    found = sum_up([ended(JobState.FAILED, (failed, died))] * 2)
+
+    lost = [each for each in found.findings if each.finding == "attempt-lost"]
+    assert [(each.jobs, each.seconds) for each in lost] == [(2, 20), (2, 10)]
+    assert ["dmesg" in each.remedy for each in lost] == [True, False]
+    assert "make room" in lost[1].remedy
+
+
+def test_a_failed_attempt_is_told_in_a_line_and_its_pause_as_a_wait() -> None:
+    why = JobError(kind=ErrorKind.TRANSIENT, code="io_error", message="no luck\nTraceback\n  File x")
+    failed = note(1, "w1", 2, 7, "failed", error=why, again_at=NOW + timedelta(seconds=13))
+
+    report = report_in(ended(JobState.FAILED, (failed, note(2, "w2", 13, 50, "lost"))))
+
+    assert report is not None
+    found = {finding.id: finding for finding in report.findings if finding.worker != "w2"}
+    assert found["attempt-lost"].message == "attempt 1 on w1 failed after 5.0 s: no luck"
+    assert found["attempt-lost"].evidence[0].text == "no luck"
+    assert found["retry-wait"].cost is not None
+    assert found["retry-wait"].cost.seconds == 6
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,19 @@ def test_a_run_that_takes_too_long_is_stopped_and_told_so(worker: WorkerHere) ->
     eventually(lambda: worker.comfy.server.is_idle)
 
 
+def test_a_node_that_does_not_yield_at_its_time_limit_is_told_with_the_grace_it_had(
+    worker: WorkerHere,
+) -> None:
+    worker.comfy.server.client.patience = replace(worker.comfy.server.client.patience, interrupt_grace_s=0.3)
+    worker.comfy.server.misbehave("hang", seconds=3.0)
+    context = worker.render_context(a_claim(a_clip(), time_limit_s=1.0), within_s=1.0)
+
+    with pytest.raises(TimeLimitReached, match=r"not yield within 0\.3 s \(FARM_CANCEL_GRACE_S\)"):
+        render(context)
+
+    assert worker.comfy.restarts == ["a node does not yield"]
+
+
 @pytest.mark.parametrize(("ours", "error"), [(True, ComfyDied), (False, ServerLost)])
 def test_a_server_that_is_gone_under_the_run_is_told_by_whose_it_is(
     worker: WorkerHere, ours: bool, error: type[Exception]

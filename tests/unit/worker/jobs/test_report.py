@@ -17,6 +17,8 @@ from comfy.wan.templates import get_template
 from farm.history import Before
 from farm.job import ErrorKind, JobError, JobSpec
 from farm.status.worker import WorkerFacts
+from worker.errors import TimeLimitReached
+from worker.jobs.faults import sort_fault
 from worker.jobs.report import Course, Seen, report_of_failure
 
 AT_START = ("Total VRAM 24080 MB, total RAM 16000 MB", "Device: cuda:0 NVIDIA GeForce RTX 4090 : native")
@@ -124,9 +126,23 @@ def test_an_attempt_that_failed_tells_its_phases_as_far_as_it_came(
     assert {each.phase.value: each.seconds for each in prompt.phases} == {"waiting": 1.0, **phases}
 
 
-def test_what_the_farm_itself_ended_is_told_as_that_and_as_no_nodes_fault() -> None:
+@pytest.mark.parametrize(
+    ("grace_s", "held", "remedy"),
+    [
+        (None, "ComfyUI went on for 4.0 s", "a higher --time-limit"),
+        (
+            4.0,
+            "not yield, and had the worker for 4.0 s more: FARM_CANCEL_GRACE_S, 4 s",
+            "FARM_CANCEL_GRACE_S",
+        ),
+    ],
+    ids=["yielded", "did not"],
+)
+def test_what_the_farm_itself_ended_is_told_as_that_and_as_no_nodes_fault(
+    grace_s: float | None, held: str, remedy: str
+) -> None:
     report = report_of_failure(
-        JobError(kind=ErrorKind.TIME_LIMIT, code="time_limit", message="it ran longer than its limit of 5 s"),
+        sort_fault(TimeLimitReached("j", 5, grace_s=grace_s)).error,
         JobSpec(graph={}, time_limit_s=5),
         replace(COURSE, until_s=5.0, run=a_run(*NODES[:2])),
         Seen(worker=WorkerFacts(name="w1"), before=BEFORE),
@@ -135,7 +151,8 @@ def test_what_the_farm_itself_ended_is_told_as_that_and_as_no_nodes_fault() -> N
     (finding,) = report.findings
     assert finding.id == "time-limit"
     assert "limit of 5 s ended it while node KSamplerAdvanced (KSamplerAdvanced) ran" in finding.message
-    assert "went on for 4.0 s" in finding.message
+    assert held in finding.message
+    assert remedy in finding.remedy
     assert report.prompts[0].status is Status.INTERRUPTED
 
 
