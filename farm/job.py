@@ -164,7 +164,7 @@ class Progress:
     step: int | None = None  # of the node at work
     steps: int | None = None
     seconds_per_step: float | None = None
-    eta_s: float | None = None  # of the whole job, until its result is stored
+    eta_s: float | None = None  # of the whole job, until its files are finished
     nodes_done: int | None = None  # of those that run for this graph
     nodes_total: int | None = None
 

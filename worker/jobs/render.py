@@ -272,4 +272,4 @@ class _EventForwarder:
         )
         self._pace.note(progress)
         # Of the whole job: its node's own is only what is taken while nothing else tells.
-        self._listener.progress(replace(progress, eta_s=self._pace.left_s()))
+        self._listener.progress(replace(progress, eta_s=self._pace.rendered_in_s()))

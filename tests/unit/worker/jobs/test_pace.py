@@ -33,9 +33,10 @@ def test_the_rest_takes_as_long_as_what_was_done_since_the_first_step() -> None:
     clock.now += 30
     pace.note(at(0.5))
 
+    assert pace.rendered_in_s() == pytest.approx(50)
     assert pace.left_s() == pytest.approx(50 + PUBLISH_S)
     clock.now += 20
-    assert pace.left_s() == pytest.approx(30 + PUBLISH_S)
+    assert pace.rendered_in_s() == pytest.approx(30)
 
 
 def test_after_one_step_the_nodes_own_estimate_is_taken() -> None:
@@ -43,13 +44,21 @@ def test_after_one_step_the_nodes_own_estimate_is_taken() -> None:
 
     pace.note(at(0.2, eta_s=12.0))
 
-    assert pace.left_s() == pytest.approx(12 + PUBLISH_S)
+    assert pace.rendered_in_s() == pytest.approx(12)
 
 
-@pytest.mark.parametrize(("phase", "left_s"), [("vae", PUBLISH_S), ("publishing", 0.0)])
-def test_what_is_rendered_is_nearly_done(phase: str, left_s: float) -> None:
+@pytest.mark.parametrize(
+    ("phase", "left_s"),
+    [("vae", PUBLISH_S), ("frames", PUBLISH_S), ("save", PUBLISH_S), ("publishing", 0.0)],
+)
+def test_what_is_sampled_is_nearly_done_and_nobody_is_told_in_how_many_seconds(
+    phase: str, left_s: float
+) -> None:
     pace = Pace(Clock())
+    pace.note(at(0.2))
+    pace.note(at(0.5))
 
     pace.note(at(0.9, phase=phase, step=None))
 
     assert pace.left_s() == left_s
+    assert pace.rendered_in_s() is None
