@@ -16,13 +16,11 @@ from comfy.graphs.required import is_model_file
 from comfy.log.entry import LogEntry
 from comfy.log.facts import ComplaintFact, PromptRefusedFact
 from comfy.node_defs.node_classes import model_folder
+from comfy.protocol.outputs import MediaKind, kind_of_name
 
 _MOST: Final = 10  # reasons that are told
 _SHOWN: Final = 120  # characters of what a node would take
 _NOT_IN_LIST: Final = re.compile(r"(?P<input>[^:]+): '(?P<value>.*)' not in (?P<list>.*)")
-_MEDIA: Final = re.compile(
-    r".*\.(?:png|jpe?g|webp|gif|bmp|mp4|mov|mkv|webm|avi|wav|mp3|flac|ogg)", re.IGNORECASE
-)
 _NO_NODE: Final = re.compile(r"(?:Node '(?P<new>.+)' not found|.* node (?P<old>.+) does not exist)")
 _ANY: Final = "`farm lint FILE` names what does not fit; export the workflow anew from this server's editor"
 _BY_MESSAGE: Final = {
@@ -86,7 +84,7 @@ def _not_in_list(found: re.Match[str]) -> tuple[str, str]:
             f"{name}: the server has no file {value}{none}",
             f"put it into {below}, or name one that is there; extra_model_paths.yaml adds folders",
         )
-    if _MEDIA.fullmatch(value):
+    if kind_of_name(value) is not MediaKind.OTHER:
         return (
             f"{name}: the server has no file {value}{none}",
             "put it into ComfyUI's input folder, or upload it",

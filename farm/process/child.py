@@ -166,10 +166,19 @@ class Child:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody listens on at this moment (somebody may take it the next)."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """A TCP port for a server that is about to start; for a minute the system gives it to nobody else.
+
+    A connection that ended there keeps it: only who names the port and sets SO_REUSEADDR, as servers do,
+    gets it.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as server, socket.socket(family) as client:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((host, 0))
+        server.listen(1)
+        client.connect(server.getsockname())
+        server.accept()[0].close()  # before the client does: who closes first is who lingers in TIME_WAIT
+        return int(server.getsockname()[1])
 
 
 def _start_guard(

@@ -12,8 +12,8 @@ from typing import Any
 
 import boto3
 
+from farm.process.child import free_port
 from tests.support.s3 import S3Server, rclone_binary
-from tests.support.valkey import free_port
 
 
 class S3Process:

@@ -22,9 +22,9 @@ from PIL import Image
 from farm.handle import Job
 from farm.job import JobState
 from farm.local.parts import FLOWER_OPTIONS
-from farm.process.child import Child
+from farm.process.child import Child, free_port
 from tests.support.browser import Page, find_browser, opened_page
-from tests.support.valkey import eventually, free_port
+from tests.support.valkey import eventually
 from tests.support.whole_farm import JOB_S, START_S, WholeFarm, a_clip, error_of
 
 _HEADERS = {"Authorization": f"Basic {b64encode(b'operator:secret').decode()}"}

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from farm.process.child import free_port
 from tests.support.s3 import S3Server
-from tests.support.valkey import ValkeyServer, free_port
+from tests.support.valkey import ValkeyServer
 from tests.support.whole_farm import START_S, WholeFarm, WorkerProcess
 from worker.exits import EX_CONFIG, EX_TEMPFAIL
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 import urllib3
 
+from farm.process.child import free_port
 from tests.support.ending import end
-from tests.support.valkey import free_port
 
 _START_S = 120.0  # a real ComfyUI with a cold page cache on a busy machine
 _FOLDERS = ("output", "input", "temp", "user")

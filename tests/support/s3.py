@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 
+from farm.process.child import free_port
 from farm.settings.s3 import S3Settings
 
 _START_DEADLINE_S = 20.0
@@ -69,7 +70,7 @@ def running_rclone(folder: Path, *, port: int | None = None) -> Iterator[S3Serve
     if binary is None:
         _unavailable("rclone is not installed beside this Python (extra `local`)")
     (folder / "farm").mkdir(parents=True, exist_ok=True)
-    port = port or _free_port()
+    port = port or free_port()
     key_id, secret = f"key{uuid.uuid4().hex[:12]}", uuid.uuid4().hex
     command = [str(binary), "serve", "s3", "--auth-key", f"{key_id},{secret}"]
     command += ["--addr", f"127.0.0.1:{port}", "--config", "", str(folder)]
@@ -144,12 +145,6 @@ def _unavailable(reason: str) -> None:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_for_port(port: int, child: subprocess.Popen[bytes]) -> None:

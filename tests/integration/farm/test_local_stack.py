@@ -311,12 +311,13 @@ def test_a_port_that_was_taken_meanwhile_is_replaced(folder: Path) -> None:
     with a_stack(folder, PartName.VALKEY) as stack:
         port = stack.state.ports[PartName.VALKEY]
 
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", port))
-        other.listen()
-        with a_stack(folder, PartName.VALKEY) as stack, redis_of(stack.environment()) as client:
-            assert client.ping()
-            assert stack.state.ports[PartName.VALKEY] != port
+    with (
+        socket.create_server(("127.0.0.1", port)),
+        a_stack(folder, PartName.VALKEY) as stack,
+        redis_of(stack.environment()) as client,
+    ):
+        assert client.ping()
+        assert stack.state.ports[PartName.VALKEY] != port
 
 
 def test_a_server_that_cannot_start_is_told_with_its_last_words_and_nothing_is_left(folder: Path) -> None:
@@ -352,9 +353,7 @@ def test_both_servers_of_any_folder_are_its_own_whatever_it_is_called(tmp_path: 
 
 @pytest.mark.parametrize("password", ["", "another"])
 def test_a_redis_that_is_not_ours_is_refused_at_once(tmp_path: Path, password: str) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     options = ["--requirepass", password] if password else []
     other = subprocess.Popen(
         [str(valkey_binary()), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(tmp_path), *options],

@@ -23,6 +23,7 @@ from farm.check.services import judge_memory
 from farm.client import Farm
 from farm.errors import FarmError, JobForgotten, SettingsError, StoreMisconfigured, StoreUnavailable
 from farm.job import ErrorKind, EventKind, JobState, new_job_id
+from farm.process.child import free_port
 from farm.settings.redis import RedisSettings
 from farm.status.worker import WorkerStatus
 from farm.store.base import Claim, LeaseAnswer, NewEvent, NewJob, Refused, StoreLimits
@@ -33,7 +34,7 @@ from farm.testing.storage import FolderStorage
 from tests.support.fault_proxy import FaultProxy, Mode
 from tests.support.fleet import PICTURE
 from tests.support.jobs import QUEUE, a_job, a_result, an_error, claimed
-from tests.support.valkey import ValkeyServer, eventually, free_port
+from tests.support.valkey import ValkeyServer, eventually
 
 StartValkey = Callable[..., ValkeyServer]
 BUDGET_BYTES = 2.5 * 1024  # of a queued job with its message

@@ -12,13 +12,14 @@ from pydantic import SecretStr
 from farm.broker import make_app
 from farm.errors import NotDurable, StoreUnavailable
 from farm.job import JobState
+from farm.process.child import free_port
 from farm.settings.redis import RedisSettings
 from farm.store.base import Claim, LeaseAnswer, StoreLimits
 from farm.store.redis.store import RedisJobStore, connect
 from farm.testing import PlainNotifier
 from tests.support.jobs import a_job, a_result, claimed
 from tests.support.sentinel import Watched
-from tests.support.valkey import eventually, free_port
+from tests.support.valkey import eventually
 
 FAIL_OVER_S = 30.0
 

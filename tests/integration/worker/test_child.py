@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -399,8 +400,13 @@ def test_many_threads_start_children_at_once(lines: Lines) -> None:
     assert lines.texts == ["x"] * 8
 
 
-def test_a_free_port_can_be_listened_on() -> None:
-    assert 1024 <= free_port() <= 65535
+def test_a_free_port_is_for_the_server_that_names_it_and_for_nobody_else() -> None:
+    port = free_port()
+
+    with socket.socket() as another, pytest.raises(OSError, match="in use"):
+        another.bind(("127.0.0.1", port))  # as the system tries a port before it gives it away
+    with socket.create_server(("127.0.0.1", port)), socket.create_connection(("127.0.0.1", port)):
+        pass
 
 
 def _file(path: Path, mode: int, content: str) -> Path:

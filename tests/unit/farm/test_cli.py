@@ -21,6 +21,7 @@ from farm.client import Farm
 from farm.errors import BucketNotFound, FarmError, StorageDenied, StorageUnavailable, StoreUnavailable
 from farm.fleet.model_lists import models_name
 from farm.job import EventKind, JobState, Progress
+from farm.process.child import free_port
 from farm.settings.redis import RedisSettings
 from farm.settings.s3 import S3Settings
 from farm.storage import S3Patience, S3Storage
@@ -30,7 +31,6 @@ from tests.support.clips import PNG_HEAD
 from tests.support.fleet import PICTURE, TEMPLATE, announce, changed, render, wan_graph
 from tests.support.jobs import a_result, an_error
 from tests.support.terminal import Ended, say
-from tests.support.valkey import free_port
 
 WORKFLOW = {"nodes": [{"id": 4, "type": "SomebodysNode", "widgets_values": [1]}], "links": [], "version": 0.4}
 CLIP = ("--template", TEMPLATE, "-p", "prompt=a fox")

@@ -11,12 +11,12 @@ import pytest
 
 from farm.cli.terminal.exits import ExitCode
 from farm.client import Farm
+from farm.process.child import free_port
 from farm.settings.redis import RedisSettings
 from farm.testing import FolderStorage, MemoryJobStore
 from tests.support.fleet import announce, changed, wan_graph
 from tests.support.sites import wrapper_graph
 from tests.support.terminal import say
-from tests.support.valkey import free_port
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from farm.asking.prepare import build
 from farm.asking.request import JobRequest
 from farm.cli.commands import COMMANDS, function_of
+from farm.process.child import free_port
 
 # Each takes a noticeable part of a second to import, on a machine that has nothing else to do.
 HEAVY = {"redis", "celery", "kombu", "boto3", "botocore", "asyncio", "aiohttp", "pydantic", "rich.markdown"}
@@ -81,9 +81,7 @@ def test_the_list_of_templates_loads_no_client_of_a_server() -> None:
 
 @pytest.fixture
 def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as alone:
-        alone.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("FARM_REDIS_URL", f"redis://127.0.0.1:{alone.getsockname()[1]}/0")
+    monkeypatch.setenv("FARM_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
 
 
 @pytest.mark.usefixtures("nobody_listens")
