@@ -10,6 +10,7 @@ from comfy.node_defs.definitions import shipped_definitions
 from comfy.ui.load import load_any
 from comfy.wan.roles import Roles, find_roles
 from tests.support import corpus
+from tests.support.tables import for_each
 
 _TOLD = {name: each for name, each in corpus.facts().items() if "width" in each}
 
@@ -19,7 +20,7 @@ def roles_of(name: str) -> Roles:
     return find_roles(graph, shipped_definitions())
 
 
-@pytest.mark.parametrize("name", _TOLD)
+@for_each("name", _TOLD)
 def test_size_rate_and_steps_are_found(name: str) -> None:
     roles = roles_of(name)
 

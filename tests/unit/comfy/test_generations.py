@@ -10,6 +10,7 @@ import pytest
 import farm
 from comfy.generations import GENERATIONS, Generation, has_flag, is_newer_than_known
 from comfy.node_defs.snapshot import FOLDER
+from tests.support.tables import for_each
 
 _ROOT = Path(farm.__file__).parents[1]
 _MODULES = [path for name in ("comfy", "farm", "worker") for path in sorted((_ROOT / name).rglob("*.py"))]
@@ -68,16 +69,12 @@ def test_generations_stand_in_order_and_their_facts_are_shipped() -> None:
         assert all((FOLDER / f"{name}.json").is_file() for name in each.core_facts)
 
 
-@pytest.mark.parametrize("trait", [each.name for each in fields(Generation)])
+@for_each("trait", [each.name for each in fields(Generation)])
 def test_every_trait_tells_generations_apart(trait: str) -> None:
     assert len({getattr(each, trait) for each in GENERATIONS}) > 1
 
 
-@pytest.mark.parametrize(
-    "path",
-    _OTHERS,
-    ids=lambda path: path.relative_to(_ROOT).as_posix(),
-)
+@for_each("path", _OTHERS)
 def test_nobody_else_compares_versions_of_comfyui(path: Path) -> None:
     names = {each.version for each in GENERATIONS}
 

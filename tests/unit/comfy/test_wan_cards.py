@@ -8,10 +8,11 @@ from comfy.wan.card_table import KNOWN_CARDS
 from comfy.wan.cards import known_card, no_card, sizes_of, vram_class_gib
 from comfy.wan.precision import Precision
 from comfy.wan.speed import rate_of
+from tests.support.tables import for_each
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
+@for_each(
+    "name, expected",
     [
         ("NVIDIA GeForce RTX 4090", "RTX 4090"),
         ("RTX 4090", "RTX 4090"),

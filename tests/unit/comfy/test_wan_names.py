@@ -19,6 +19,7 @@ from comfy.wan.names import (
     task_of,
     words_of,
 )
+from tests.support.tables import for_each
 
 # File, set, expert, steps, GiB as published (None: not published, or its name does not tell the width).
 MODELS = [
@@ -157,7 +158,7 @@ LORAS = [
 ]
 
 
-@pytest.mark.parametrize(("file", "expected", "expert", "steps", "gib"), MODELS)
+@for_each("file, expected, expert, steps, gib", MODELS)
 def test_a_model_is_known_by_its_name(
     file: str, expected: str, expert: str | None, steps: int | None, gib: float | None
 ) -> None:

@@ -17,6 +17,7 @@ from comfy.wan.find import clip_size, describe
 from comfy.wan.roles import find_roles
 from comfy.wan.sizes import FRAMES, SIDES, SIDES_5B, Grid
 from comfy.wan.templates import TEMPLATES, Template, get_template
+from tests.support.tables import for_each
 
 T2V = get_template("wan22-t2v-a14b")
 SECRET = "a prompt that nobody else may read"
@@ -138,10 +139,8 @@ def test_an_unknown_template_names_those_there_are() -> None:
         get_template("wan22-t2v")
 
 
-@pytest.mark.parametrize("generation", GENERATIONS, ids=str)
-@pytest.mark.parametrize(
-    ("template", "preset"), [(each, preset) for each in TEMPLATES.values() for preset in each.presets]
-)
+@for_each("generation", GENERATIONS)
+@for_each("template, preset", [(each, preset) for each in TEMPLATES.values() for preset in each.presets])
 def test_every_preset_of_every_template_is_a_graph_that_comfyui_takes(
     template: Template, preset: str, generation: Generation
 ) -> None:
@@ -159,10 +158,8 @@ def test_every_preset_of_every_template_is_a_graph_that_comfyui_takes(
 MINE = "style_HighNoise.safetensors:0.8, styles/style_low_noise.safetensors, C64: both.safetensors:-1.5"
 
 
-@pytest.mark.parametrize("generation", GENERATIONS, ids=str)
-@pytest.mark.parametrize(
-    ("template", "preset"), [(each, preset) for each in TEMPLATES.values() for preset in each.presets]
-)
+@for_each("generation", GENERATIONS)
+@for_each("template, preset", [(each, preset) for each in TEMPLATES.values() for preset in each.presets])
 def test_loras_of_ones_own_reach_the_expert_they_are_for_behind_those_of_the_preset(
     template: Template, preset: str, generation: Generation
 ) -> None:

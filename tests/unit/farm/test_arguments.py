@@ -12,13 +12,14 @@ import pytest
 from farm.arguments import Many, Only, check_argument, checks_arguments
 from farm.errors import InvalidArgument
 from farm.job import JobState
+from tests.support.tables import for_each
 
 NOW = datetime.now(UTC)
 Even = Annotated[int, Only(lambda number: number % 2 == 0, "an even number")]
 
 
-@pytest.mark.parametrize(
-    ("hint", "good", "bad", "words"),
+@for_each(
+    "hint, good, bad, words",
     [
         (str, "ä", "\ud800", "is a text, not '\\ud800'"),
         (str, "", 5, "is a text, not 5"),

@@ -10,6 +10,7 @@ import pytest
 from farm.aio import AsyncFarm, AsyncJob, AsyncResult
 from farm.client import Farm
 from farm.handle import Job, Result
+from tests.support.tables import for_each
 
 PAIRS = [(Farm, AsyncFarm), (Job, AsyncJob), (Result, AsyncResult)]
 # What is there only to be called by way of `call`, for it blocks; `Farm` has the first two as attributes.
@@ -31,8 +32,8 @@ def test_both_have_the_same_names(blocking: type[Any], waiting: type[Any]) -> No
     assert public(waiting) - allowed == public(blocking)
 
 
-@pytest.mark.parametrize(
-    ("blocking", "waiting", "name"),
+@for_each(
+    "blocking, waiting, name",
     [(blocking, waiting, name) for blocking, waiting in PAIRS for name in sorted(public(blocking))],
 )
 def test_a_property_is_one_in_both_and_a_method_takes_the_same(

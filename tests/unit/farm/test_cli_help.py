@@ -11,6 +11,7 @@ from farm.cli.commands import COMMANDS, whole
 from farm.cli.examples import EXAMPLES
 from farm.cli.main import run
 from farm.cli.terminal.door import Door
+from tests.support.tables import for_each
 from tests.support.terminal import a_console
 
 SERVE = {"steward", "metrics", "gateway"}  # run until they are told to end
@@ -35,7 +36,7 @@ def test_the_help_of_a_command_shows_how_it_is_typed(name: str, capsys: pytest.C
     assert all(" ".join(example.split()) in shown for example in EXAMPLES[name])
 
 
-@pytest.mark.parametrize("example", [each for examples in EXAMPLES.values() for each in examples])
+@for_each("example", [each for examples in EXAMPLES.values() for each in examples])
 def test_an_example_is_what_its_command_takes(example: str) -> None:
     name, *words = typed(example)
 
@@ -51,6 +52,6 @@ def test_help_names_what_options_take_in_words(name: str, capsys: pytest.Capture
     assert re.findall(r"<(?:str|bool|int|float|path|list)\b|list\[|\|None", shown) == []
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in SERVE])
+@for_each("name", [name for name in COMMANDS if name not in SERVE])
 def test_a_command_that_prints_can_print_json(name: str) -> None:
     assert any("--json" in option.opts for option in whole(name).params)

@@ -13,6 +13,7 @@ import pytest
 from comfy.doctor.times import JobTimes, phases_of, wall
 from farm.history import paused_s, time_before
 from farm.job import AttemptNote, EventKind, JobEvent
+from tests.support.tables import for_each
 
 START = datetime(2026, 11, 30, 4, tzinfo=UTC)
 
@@ -124,7 +125,7 @@ def test_what_somebody_paused_is_taken_from_the_waiting_alone() -> None:
     assert found == {"queue": 0, "paused": 50, "earlier": 10, "backoff": 40}
 
 
-@pytest.mark.parametrize("seed", range(200))
+@for_each("seed", range(200))
 def test_whatever_became_of_attempts_their_seconds_add_up(seed: int) -> None:
     draw = Random(seed)
     moments = [draw.uniform(-5, 110) for _ in range(2 * draw.randrange(6))]

@@ -19,6 +19,7 @@ from farm.cli.jobs.diagnose_views import fleet_view
 from farm.job import AttemptNote, ErrorKind, JobError, JobRecord, JobState
 from farm.reports import report_in, sum_up, told_with_report, why_no_report
 from tests.support.jobs import a_job, a_result
+from tests.support.tables import for_each
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 
@@ -42,7 +43,7 @@ def a_record(report: dict[str, Any] | None, worker: str = "w1") -> JobRecord:
     )
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in CORPUS.glob("*.log")))
+@for_each("name", sorted(path.stem for path in CORPUS.glob("*.log")))
 def test_a_report_comes_back_as_it_was_stored(name: str) -> None:
     stored = report_of(name)
 

@@ -14,6 +14,7 @@ from farm.asking.prepare import build
 from farm.asking.request import JobRequest
 from farm.cli.commands import COMMANDS, function_of
 from farm.process.child import free_port
+from tests.support.tables import for_each
 
 # Each takes a noticeable part of a second to import, on a machine that has nothing else to do.
 HEAVY = {"redis", "celery", "kombu", "boto3", "botocore", "asyncio", "aiohttp", "pydantic", "rich.markdown"}
@@ -105,7 +106,7 @@ def test_a_start_loads_no_more_of_ours_than_it_needs(start: str, graph: str) -> 
     assert len(ours) <= MOST_OF_OURS[start]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@for_each("name", COMMANDS)
 def test_the_line_of_a_command_in_the_help_is_what_its_function_says(name: str) -> None:
     told = inspect.getdoc(function_of(name))
 

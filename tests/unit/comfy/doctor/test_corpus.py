@@ -16,6 +16,7 @@ from comfy.doctor.html import page
 from comfy.doctor.registry import RULES
 from comfy.doctor.report import Phase, Report
 from tests.support.mangled import some_mangled
+from tests.support.tables import for_each
 
 EXPECTED: dict[str, dict[str, Any]] = json.loads((CORPUS / "expected.json").read_text(encoding="utf-8"))
 HEALTHY = [name for name, each in EXPECTED.items() if not each["findings"]]
@@ -43,19 +44,19 @@ def test_a_log_is_diagnosed_as_it_is(name: str) -> None:
         assert sorted(each.id for each in report.folklore) == expected["folklore"]
 
 
-@pytest.mark.parametrize("name", HEALTHY)
+@for_each("name", HEALTHY)
 def test_nothing_is_found_in_a_healthy_log(name: str) -> None:
     assert report_of(name).findings == ()
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@for_each("name", EXPECTED)
 def test_phases_add_up_to_the_wall_time(name: str) -> None:
     for prompt in report_of(name).prompts:
         if prompt.wall_s is not None:
             assert sum(phase.seconds for phase in prompt.phases) == pytest.approx(prompt.wall_s, abs=0.01)
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@for_each("name", EXPECTED)
 def test_every_seconds_figure_has_a_formula_and_what_is_estimated_its_source(name: str) -> None:
     for finding in report_of(name).findings:
         assert finding.evidence, finding.id

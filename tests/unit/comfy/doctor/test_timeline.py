@@ -8,6 +8,7 @@ import pytest
 
 from comfy.doctor.diagnose import diagnose
 from comfy.doctor.report import Confidence, Phase, PromptReport, Report
+from tests.support.tables import for_each
 
 # Seconds from the log's first line, and the line.
 LINES = (
@@ -109,8 +110,8 @@ def test_bars_without_a_stamp_among_lines_that_have_one_leave_the_others_their_t
     assert first[Phase.LOADING] == pytest.approx(24.11, abs=4)
 
 
-@pytest.mark.parametrize("by_s", [-86400, -3600, -30, 30, 3600, 86400])
-@pytest.mark.parametrize("jump_before", range(len(LINES)))
+@for_each("by_s", [-86400, -3600, -30, 30, 3600, 86400])
+@for_each("jump_before", range(len(LINES)))
 def test_no_jump_of_the_clock_makes_a_phase_longer_than_its_prompt(jump_before: int, by_s: float) -> None:
     report = diagnose(log_of(jump_before=jump_before, by_s=by_s))
 
@@ -351,9 +352,9 @@ def test_only_loading_is_blamed_on_the_disk_and_on_a_cold_start(
     assert {each.confidence for each in found.values()} <= {Confidence.LIKELY}
 
 
-@pytest.mark.parametrize("is_stamped", [True, False])
-@pytest.mark.parametrize(
-    ("bar", "phase"),
+@for_each("is_stamped", [True, False])
+@for_each(
+    "bar, phase",
     [
         ("Loading model and applying LoRA weights:: 100%|##| 999/999 [01:05<00:00, 19.9it/s]", Phase.LOADING),
         ("Loading transformer parameters to cuda: 100%|##| 999/999 [01:05<00:00, 19.9it/s]", Phase.LOADING),

@@ -32,10 +32,11 @@ from comfy.log.facts import (
 from comfy.log.form import LineForm
 from comfy.log.lines import BAR_SAMPLE, FORMS, HEAD, form_of, read_bar, read_line
 from tests.support.mangled import each_mangled
+from tests.support.tables import for_each
 
 
-@pytest.mark.parametrize(
-    ("line", "fact"),
+@for_each(
+    "line, fact",
     [
         ("ComfyUI version: 0.3.64", VersionFact(version="0.3.64")),
         ("Total VRAM 24106 MB, total RAM 64000 MB", MemoryFact(vram_mib=24106, ram_mib=64000)),
@@ -116,7 +117,7 @@ def test_no_line_raises(line: str) -> None:
     read_line(line)
 
 
-@pytest.mark.parametrize(("form", "sample"), [(form, text) for form in FORMS for text in form.samples])
+@for_each("form, sample", [(form, text) for form in FORMS for text in form.samples])
 def test_each_sample_of_the_table_is_read_by_its_own_row(form: LineForm, sample: str) -> None:
     found = form_of(sample)
 

@@ -33,6 +33,7 @@ from comfy.log.facts import (
 from comfy.log.foreign_dress import from_docker, from_json
 from comfy.log.lines import read_line
 from comfy.log.stream import LogStream
+from tests.support.tables import for_each
 
 BAR = (
     "\r  0%|          | 0/3 [00:00<?, ?it/s]\r 33%|███       | 1/3 [00:08<00:16,  8.00s/it]"
@@ -158,7 +159,7 @@ UNSTAMPED = {
 STAMPED = sorted(DRESSES.keys() - UNSTAMPED)
 
 
-@pytest.mark.parametrize("dress", DRESSES)
+@for_each("dress", DRESSES)
 def test_a_line_says_the_same_in_every_dress(dress: str) -> None:
     log = "\n".join(DRESSES[dress](n, text) for n, text in enumerate(LINES))
 
@@ -166,9 +167,7 @@ def test_a_line_says_the_same_in_every_dress(dress: str) -> None:
     assert len(PLAIN) == len(LINES) - 1
 
 
-@pytest.mark.parametrize(
-    "dress", sorted(DRESSES.keys() - {"what nobody else writes", "the same behind a stamp"})
-)
+@for_each("dress", sorted(DRESSES.keys() - {"what nobody else writes", "the same behind a stamp"}))
 def test_a_line_alone_says_in_every_dress_what_it_says_bare(dress: str) -> None:
     alone = [facts(DRESSES[dress](1, text) + "\n") for text in [*LINES, BAR.rsplit("\r", maxsplit=1)[-1]]]
 
@@ -191,10 +190,8 @@ def test_what_a_person_says_of_a_log_is_no_line_of_it(text: str) -> None:
     assert facts(f"{text}\nand so on\n") == []
 
 
-@pytest.mark.parametrize(
-    "stamp", ["", "2026-11-30T04:36:00.123Z ", "2026-11-30 04:36:00,123 - ", "04:36:00 "]
-)
-@pytest.mark.parametrize(
+@for_each("stamp", ["", "2026-11-30T04:36:00.123Z ", "2026-11-30 04:36:00,123 - ", "04:36:00 "])
+@for_each(
     "line",
     [
         "  - Value not in list: unet_name: 'a.safetensors' not in []",
@@ -221,7 +218,7 @@ LEARNED: dict[str, Callable[[int, str], str]] = {
 }
 
 
-@pytest.mark.parametrize("dress", sorted(DRESSES.keys() - {"bold letters"}))
+@for_each("dress", sorted(DRESSES.keys() - {"bold letters"}))
 def test_a_file_that_is_missing_is_named_in_every_dress(dress: str) -> None:
     complaint = "  - Value not in list: unet_name: 'a.safetensors' not in []"
     log = "\n".join(DRESSES[dress](n, text) for n, text in enumerate([*LINES, complaint]))
@@ -248,7 +245,7 @@ def test_of_a_machinerys_words_one_line_is_enough_to_learn_them(before: str, lin
     assert facts(log) == facts(f"{line}\n2 models unloaded.\n")
 
 
-@pytest.mark.parametrize("dress", STAMPED)
+@for_each("dress", STAMPED)
 def test_stamps_tell_how_much_time_passed(dress: str) -> None:
     log = "\n".join(DRESSES[dress](n, text) for n, text in enumerate(LINES))
 
@@ -266,8 +263,8 @@ def test_dresses_may_change_within_a_log() -> None:
     assert facts(log) == PLAIN * len(known)
 
 
-@pytest.mark.parametrize("chatter", ["nothing", "docker -t", "level", "compose"])
-@pytest.mark.parametrize("dress", DRESSES)
+@for_each("chatter", ["nothing", "docker -t", "level", "compose"])
+@for_each("dress", DRESSES)
 def test_lines_in_any_dress_are_found_among_very_many_in_the_same_or_another(
     dress: str, chatter: str
 ) -> None:

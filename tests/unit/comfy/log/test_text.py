@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comfy.log.text import LogLevel, PlainLine, plain_lines
+from tests.support.tables import for_each
 
 
 def line(text: str, level: LogLevel | None = None) -> PlainLine:
@@ -16,8 +17,8 @@ def line(text: str, level: LogLevel | None = None) -> PlainLine:
 BAR = "100%|██████████| 2/2 [00:00<00:00, 22.95it/s]"
 
 
-@pytest.mark.parametrize(
-    ("printed", "lines"),
+@for_each(
+    "printed, lines",
     [
         ("got prompt\n", [line("got prompt")]),
         ("\x1b[32m[INFO]\x1b[0m got prompt\n", [line("got prompt", LogLevel.INFO)]),

@@ -25,6 +25,7 @@ from comfy.node_defs.node_classes import (
 from comfy.node_defs.snapshot import pack_forms, pack_rows, sources_of
 from comfy.wan.roles import find_roles
 from tests.support.model_inputs import model_inputs
+from tests.support.tables import for_each
 
 LOADERS = [(name, row.input_file) for name, row in CLASSES.items() if row.input_file]
 OUTPUTS = [name for name, row in CLASSES.items() if row.is_output]
@@ -60,7 +61,7 @@ def named_inputs(row: NodeClass) -> set[str]:
     return inputs - {FIRST_INPUT}
 
 
-@pytest.mark.parametrize("name", [name for name in CLASSES if name in KNOWN])
+@for_each("name", [name for name in CLASSES if name in KNOWN])
 def test_a_row_names_inputs_and_outputs_that_the_class_has(name: str) -> None:
     row, definition = CLASSES[name], KNOWN[name]
 
@@ -69,8 +70,8 @@ def test_a_row_names_inputs_and_outputs_that_the_class_has(name: str) -> None:
     assert all(slot < len(definition.outputs) for slot in (*row.hands_on, *row.tells_side))
 
 
-@pytest.mark.parametrize(
-    ("name", "input_name", "folders"),
+@for_each(
+    "name, input_name, folders",
     [(*place, folders) for place, folders in model_inputs().items() if model_folder(*place)],
 )
 def test_a_model_is_looked_for_in_a_folder_from_which_the_server_offers_it(

@@ -5,8 +5,6 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 from comfy.generations import Generation
 from comfy.node_defs.definitions import shipped_definitions
 from comfy.node_defs.snapshot import (
@@ -18,6 +16,7 @@ from comfy.node_defs.snapshot import (
     shipped_nodes,
     sources_of,
 )
+from tests.support.tables import for_each
 
 _FILES = sorted(FOLDER.rglob("*.json"))
 _TEXTS = {"tooltip", "description", "placeholder", "display_name", "output_tooltips"}
@@ -35,7 +34,7 @@ def _walk(value: Any) -> Iterator[tuple[str | None, Any]]:
             yield from _walk(item)
 
 
-@pytest.mark.parametrize("path", _FILES, ids=lambda path: path.stem)
+@for_each("path", _FILES)
 def test_a_file_of_facts_names_its_source_and_holds_no_texts(path: Any) -> None:
     file = json.loads(path.read_text(encoding="utf-8"))
 
@@ -46,7 +45,7 @@ def test_a_file_of_facts_names_its_source_and_holds_no_texts(path: Any) -> None:
             assert key not in _TEXTS
 
 
-@pytest.mark.parametrize("path", _FILES, ids=lambda path: path.stem)
+@for_each("path", _FILES)
 def test_no_model_file_of_any_machine_is_shipped(path: Any) -> None:
     names = [value for _, value in _walk(json.loads(path.read_text(encoding="utf-8"))["nodes"])]
 
@@ -75,7 +74,7 @@ def test_a_core_has_the_nodes_of_its_generation_and_no_later_ones() -> None:
     assert "WanVideoSampler" in shipped_nodes(["core-0.3.64"])
 
 
-@pytest.mark.parametrize(
+@for_each(
     "class_type",
     [
         "WanVideoModelLoader", "WanVideoSampler", "WanVideoSetLoRAs", "WanVideoSamplerMultiGPU",
@@ -117,7 +116,7 @@ def test_a_pack_read_by_its_lines_is_what_its_json_says() -> None:
     assert pack_forms("NobodysNode") == ()
 
 
-@pytest.mark.parametrize("path", _FILES, ids=lambda path: path.stem)
+@for_each("path", _FILES)
 def test_no_fact_names_a_folder_of_the_machine_that_it_was_taken_on(path: Any) -> None:
     file = json.loads(path.read_text(encoding="utf-8"))
 

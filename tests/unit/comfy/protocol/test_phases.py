@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from comfy.protocol.phases import Phase, phase_of
+from tests.support.tables import for_each
 
 
-@pytest.mark.parametrize(
-    ("class_type", "phase"),
+@for_each(
+    "class_type, phase",
     [
         ("UNETLoader", Phase.LOAD),
         ("UnetLoaderGGUF", Phase.LOAD),

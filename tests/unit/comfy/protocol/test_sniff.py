@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from comfy.protocol.sniff import sniff
+from tests.support.tables import for_each
 
 
-@pytest.mark.parametrize(
-    ("head", "suffix"),
+@for_each(
+    "head, suffix",
     [
         (b"\xff\xd8\xff\xe0", ".jpg"),
         (b"RIFF\0\0\0\0WAVE", ".wav"),

@@ -15,6 +15,7 @@ from comfy.rewrites.previews import PREVIEWS
 from comfy.rewrites.video_format import MP4, NVENC
 from tests.support.fleet import wan_graph
 from tests.support.sites import a_site, nodes
+from tests.support.tables import for_each
 
 SILENT = nodes(
     VHS_VideoCombine={"required": {"images": ["IMAGE"], "format": [["video/h264-mp4", "image/gif"]]}}
@@ -88,9 +89,9 @@ def test_nvenc_stays_where_it_works_or_nothing_is_known(nvenc: bool | None, note
 VHS_FORMATS = nodes()["VHS_VideoCombine"].inputs[4].choices or ()
 
 
-@pytest.mark.parametrize("accept", list(ChangeKind))
-@pytest.mark.parametrize("nvenc", [True, None])
-@pytest.mark.parametrize("chosen", VHS_FORMATS)
+@for_each("accept", list(ChangeKind))
+@for_each("nvenc", [True, None])
+@for_each("chosen", VHS_FORMATS)
 def test_a_clip_of_vhs_keeps_the_format_that_was_asked_for(
     chosen: str, nvenc: bool | None, accept: ChangeKind
 ) -> None:

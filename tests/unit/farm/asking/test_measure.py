@@ -12,6 +12,7 @@ import pytest
 from farm.asking.measure import check_measure
 from farm.asking.request import JobOptions, JobRequest
 from farm.errors import InvalidJob
+from tests.support.tables import for_each
 
 
 def nested(depth: int, value: Any = 0) -> Any:
@@ -37,8 +38,8 @@ STRANGE: Final[dict[str, Callable[[], Any]]] = {
 }
 
 
-@pytest.mark.parametrize("strange", STRANGE)
-@pytest.mark.parametrize("option", sorted(set(JobOptions.__annotations__) - {"labels"}))
+@for_each("strange", STRANGE)
+@for_each("option", sorted(set(JobOptions.__annotations__) - {"labels"}))
 def test_an_option_that_no_job_can_have_is_refused(option: str, strange: str) -> None:
     options: Any = {option: STRANGE[strange]()}
 
@@ -46,8 +47,8 @@ def test_an_option_that_no_job_can_have_is_refused(option: str, strange: str) ->
         check_measure(JobRequest(template="wan22-t2v-a14b", parameters={"prompt": "a fox"}, options=options))
 
 
-@pytest.mark.parametrize("strange", STRANGE)
-@pytest.mark.parametrize("name", ["prompt", "seed", "frames", "preset", "6.text"])
+@for_each("strange", STRANGE)
+@for_each("name", ["prompt", "seed", "frames", "preset", "6.text"])
 def test_a_parameter_that_no_job_can_have_is_refused(name: str, strange: str) -> None:
     with pytest.raises(InvalidJob):
         check_measure(JobRequest(template="wan22-t2v-a14b", parameters={name: STRANGE[strange]()}))

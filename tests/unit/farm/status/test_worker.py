@@ -32,6 +32,7 @@ from farm.status.worker import (
     read_status,
     workers_named,
 )
+from tests.support.tables import for_each
 
 # As workers of the version before wrote it: all in one level, and reasons as free text.
 FORMERLY = Path(__file__).parents[3] / "data" / "store" / "worker_status_1.json"
@@ -97,7 +98,7 @@ def test_what_was_written_is_read_again() -> None:
     assert WorkerStatus.from_json(WHOLE.to_json()) == WHOLE
 
 
-@pytest.mark.parametrize("name", [each.name for each in dataclasses.fields(WorkerStatus)])
+@for_each("name", [each.name for each in dataclasses.fields(WorkerStatus)])
 def test_a_field_that_is_missing_has_its_default(name: str) -> None:
     told = json.loads(WHOLE.to_json())
     del told[name]

@@ -12,6 +12,7 @@ import pytest
 from comfy.generations import GENERATIONS
 from farm.settings.worker import WorkerSettings
 from tests.support.cards import CARD as A_CARD
+from tests.support.tables import for_each
 from worker.comfyui.folders import WorkerFolders
 from worker.comfyui.launch import ComfyKind, Target, command_line, extra_arguments
 from worker.errors import ComfyUnusable
@@ -38,8 +39,8 @@ def line_for(
     return command_line(TARGET, accepted, plan, WorkerFolders(root=Path("/w")), settings, 8188)
 
 
-@pytest.mark.parametrize(("generation", "mode"), list(product(NAMES, [None, *LoadMode])))
-@pytest.mark.parametrize("card", [None, CARD])
+@for_each("generation, mode", list(product(NAMES, [None, *LoadMode])))
+@for_each("card", [None, CARD])
 def test_no_flag_is_given_that_the_help_does_not_name(
     generation: str, mode: LoadMode | None, card: GpuCard | None
 ) -> None:

@@ -11,6 +11,7 @@ from comfy.log.reading import LogReader
 from comfy.log.text import plain_lines
 from farm.status.proof import Proof, ProofVerdict
 from tests.support.cards import CARD
+from tests.support.tables import for_each
 from worker.comfyui import proof as judged
 from worker.comfyui.process import ComfyFacts, read_facts
 from worker.gpu.card import GIB, GpuCard
@@ -215,11 +216,9 @@ FORGED = (
 PLANS = (BALANCED, LEGACY, LoadPlan(mode=LoadMode.RESIDENT, reasons=("asked for",)))
 
 
-@pytest.mark.parametrize("plan", PLANS, ids=["balanced", "legacy", "resident"])
-@pytest.mark.parametrize(
-    "how", ["{}", "[INFO] {}", "[2026-11-30 10:00:00.000] [INFO] {}", "a fox\n{}", "\t{}"]
-)
-@pytest.mark.parametrize("forged", FORGED)
+@for_each("plan", PLANS)
+@for_each("how", ["{}", "[INFO] {}", "[2026-11-30 10:00:00.000] [INFO] {}", "a fox\n{}", "\t{}"])
+@for_each("forged", FORGED)
 def test_what_a_node_prints_in_a_job_changes_nothing_of_the_proof(
     forged: str, how: str, plan: LoadPlan
 ) -> None:
@@ -232,7 +231,7 @@ def test_what_a_node_prints_in_a_job_changes_nothing_of_the_proof(
     assert replace(after, log=before.log) == before
 
 
-@pytest.mark.parametrize("forged", FORGED)
+@for_each("forged", FORGED)
 def test_where_loggers_leave_no_mark_a_nodes_words_are_told_and_take_no_worker_out_of_service(
     forged: str,
 ) -> None:

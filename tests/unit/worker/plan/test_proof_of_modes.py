@@ -19,6 +19,7 @@ from comfy.log.text import plain_lines
 from comfy.wan.models import GIB
 from farm.status.proof import Proof, ProofVerdict
 from tests.support.cards import CARD as A_CARD
+from tests.support.tables import for_each
 from worker.comfyui.process import ComfyFacts, read_facts
 from worker.comfyui.proof import prove
 from worker.plan.load_plan import LoadMode, LoadPlan
@@ -91,8 +92,8 @@ def test_a_server_that_runs_as_planned_is_believed(name: str, generation: str) -
     assert (proof.verdict, proof.differences) == (ProofVerdict.PROVEN, ())
 
 
-@pytest.mark.parametrize(
-    ("planned", "played", "generation"),
+@for_each(
+    "planned, played, generation",
     [
         (planned, played, generation)
         for planned, played, generation in product(MODES, MODES, GENERATIONS)
@@ -110,9 +111,9 @@ def is_caught(proof: Proof, generation: str) -> bool:
     return told or proof.verdict is ProofVerdict.DIFFERS
 
 
-@pytest.mark.parametrize("generation", ["0.12.1", "0.33.0"])
-@pytest.mark.parametrize(
-    ("planned", "load_mode"),
+@for_each("generation", ["0.12.1", "0.33.0"])
+@for_each(
+    "planned, load_mode",
     [
         ("resident", "partial"),
         ("resident", "novram"),
