@@ -74,6 +74,7 @@ _THRESHOLDS: Final = {
     "noise_flicker": "… this part of the spread or more changes from frame to frame (by no motion), or none,",
     "noise_spread": "… the spread is at least this (a dark scene's grain is no noise)",
     "noise_peak": "… and no pixel is more spreads from the mean: snow in the night is",
+    "noise_squares": "one that stands still is noise only with so many whole squares of 64: 480×272 has them,",
     "still_change": "a clip is frozen if no square of 4 pixels changes by more than this in eight frames …",
     "still_drift": "… and the mean one by no more than this part of the spread …",
     "still_frames": "… of so many frames at least …",

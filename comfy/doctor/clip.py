@@ -15,6 +15,8 @@ from typing import Any, Final
 _NUMBER: Final = re.compile(r"\d{1,9}(\.\d{1,9})?")
 _TAIL_FRAMES: Final = 4  # a flash is shorter
 _FADED: Final = 0.5  # of the detail that was there before
+_SQUARE: Final = 64  # pixels a side of those in which structure is looked for
+_NEAR: Final = 4  # frames on either side by which chance is taken out of what is measured in one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,7 @@ class Thresholds:
     noise_flicker: float = 0.7  # leaves in the wind have no structure either, and are there in the next frame
     noise_spread: float = 8.0  # a dark scene's grain is no noise
     noise_peak: float = 6.0  # spreads: snow in the night is further from the mean
+    noise_squares: int = 28  # of 64 pixels in a frame that stands still: 480×272
     still_change: float = 3.0
     still_drift: float = 0.03
     still_frames: int = 8  # fewer are no clip
@@ -124,11 +127,11 @@ def _of_frames(look: ClipLook, limits: Thresholds) -> Iterator[ClipFault]:
     frames = look.frames
     if not frames:
         return
-    spoilt = _spoilt(frames, limits)
+    spoilt = _spoilt(look, limits)
     if spoilt is not None:
         yield spoilt
         return
-    still = _still_from(frames, limits)
+    still = _still_from(look, limits)
     if still is not None:
         shown = frames[still:] if still else frames
         most = max(frame.changed or 0.0 for frame in shown)
@@ -151,22 +154,25 @@ def _of_frames(look: ClipLook, limits: Thresholds) -> Iterator[ClipFault]:
         )
 
 
-def _spoilt(frames: tuple[FrameLook, ...], limits: Thresholds) -> ClipFault | None:
+def _spoilt(look: ClipLook, limits: Thresholds) -> ClipFault | None:
     """Whether nothing is to be seen in all of it, or from some frame on.
 
     WAN's VAE decodes a frame with what it kept of those before: what is no number stays until the end.
 
     Source: ComfyUI ``comfy/ldm/wan/vae.py``, ``CausalConv3d`` and its ``feat_cache``.
     """
+    frames = look.frames
     black = [_is_plain(frame, limits) and frame.mean <= limits.black_mean for frame in frames]
     plain = [_is_plain(frame, limits) for frame in frames]
-    noise = [_is_noise(frame, limits) for frame in frames]
+    # In few such squares structure is a matter of chance: of real pictures of 320×192 one in eleven had too little.
+    even_still = look.width // _SQUARE * (look.height // _SQUARE) >= limits.noise_squares
+    noise = [_is_noise(frame, limits, even_still) for frame in _steadied(frames)]
     for bad, fault, what in (
         (black, "video-black", "black"),
         (plain, "video-one-colour", "of one colour"),
         (noise, "video-noise", "noise"),
     ):
-        since = _bad_from(frames, bad, limits)
+        since = _bad_from(look, bad, limits)
         if since is not None:
             seen = f"{sum(bad[since:])} of {len(frames)} frames; " + _numbers(fault, frames[since:])
             return ClipFault(
@@ -175,16 +181,32 @@ def _spoilt(frames: tuple[FrameLook, ...], limits: Thresholds) -> ClipFault | No
     return None
 
 
+def _steadied(frames: tuple[FrameLook, ...]) -> Iterator[FrameLook]:
+    """The frames, with the middle of what was measured around them: by chance one of noise has a structure."""
+    for number, frame in enumerate(frames):
+        near = frames[max(0, number - _NEAR) : number + _NEAR + 1]
+        flickers = [each.flicker for each in near if each.flicker is not None]
+        yield replace(
+            frame,
+            structure=median(each.structure for each in near),
+            flicker=median(flickers) if flickers else None,
+        )
+
+
 def _is_plain(frame: FrameLook, limits: Thresholds) -> bool:
     return frame.detail <= limits.plain_detail and frame.peak <= limits.plain_peak
 
 
-def _is_noise(frame: FrameLook, limits: Thresholds) -> bool:
+def _is_noise(frame: FrameLook, limits: Thresholds, even_still: bool) -> bool:
     return (
         frame.structure <= limits.noise_structure
         and frame.spread >= limits.noise_spread
         and frame.peak <= limits.noise_peak * frame.spread
-        and (frame.flicker is None or frame.flicker >= limits.noise_flicker or _is_still(frame, limits))
+        and (
+            frame.flicker is None
+            or frame.flicker >= limits.noise_flicker
+            or (even_still and _is_still(frame, limits))
+        )
     )
 
 
@@ -197,23 +219,31 @@ def _is_still(frame: FrameLook, limits: Thresholds) -> bool:
     )
 
 
-def _bad_from(frames: tuple[FrameLook, ...], bad: list[bool], limits: Thresholds) -> int | None:
+def _bad_from(look: ClipLook, bad: list[bool], limits: Thresholds) -> int | None:
     """From which frame on a clip is bad: 0 for all of it; None: it is not, or it fades and means to."""
+    frames = look.frames
     if _part(bad) >= limits.most:
         return 0
     since = _tail(bad)
-    if since == 0 or len(bad) - since < max(_TAIL_FRAMES, limits.tail * len(bad)):
+    if since == 0 or len(bad) - since < max(_TAIL_FRAMES, limits.tail * _length(look)):
         return None
     fades = frames[since - 1].detail < _FADED * median(frame.detail for frame in frames[:since])
     return None if fades else since
 
 
-def _still_from(frames: tuple[FrameLook, ...], limits: Thresholds) -> int | None:
+def _still_from(look: ClipLook, limits: Thresholds) -> int | None:
+    frames = look.frames
     if len(frames) < limits.still_frames:
         return None
     still = [frame.changed is None or _is_still(frame, limits) for frame in frames]
     since = _tail(still)
-    return since if len(frames) - since >= max(limits.still_frames, limits.still_tail * len(frames)) else None
+    enough = max(limits.still_frames, limits.still_tail * _length(look)) if since else 0
+    return since if len(frames) - since >= enough else None
+
+
+def _length(look: ClipLook) -> int:
+    """Of the clip, in frames; of a long movie not all were looked at, and their end is not the clip's half."""
+    return max(look.count, len(look.frames))
 
 
 def _tail(bad: list[bool]) -> int:

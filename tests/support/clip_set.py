@@ -24,6 +24,7 @@ from comfy.emulator.clips import kept_scheduling
 
 os.environ.setdefault("SVT_LOG", "1")  # of SVT-AV1, which tells of each encoder's settings: errors alone
 SIZE: Final = (160, 96)
+_LARGE: Final = (480, 288)  # in less, noise that stands still may be a picture
 FRAMES: Final = 33
 _BLACK: Final = (0, 0, 0)
 
@@ -310,10 +311,9 @@ def plain(_number: int, colour: tuple[int, int, int] = _BLACK) -> Image.Image:
 
 def noise(number: int, cell: int = 1, *, soft: bool = False) -> Image.Image:
     """Noise in cells of so many pixels: those of a latent become as large in the VAE."""
-    size = SIZE[0] * 2, SIZE[1] * 2
-    small = size[0] // cell, size[1] // cell
+    small = _LARGE[0] // cell, _LARGE[1] // cell
     drawn = Image.frombytes("RGB", small, random.Random(number).randbytes(small[0] * small[1] * 3))
-    return drawn.resize(size, Image.Resampling.BICUBIC if soft else Image.Resampling.NEAREST)
+    return drawn.resize(_LARGE, Image.Resampling.BICUBIC if soft else Image.Resampling.NEAREST)
 
 
 def grey_noise(number: int) -> Image.Image:
@@ -400,10 +400,12 @@ _BAD: Final[dict[tuple[str, str], Drawn]] = {
     ("latent noise", "video-noise"): partial(noise, cell=8),
     ("soft latent noise", "video-noise"): partial(noise, cell=8, soft=True),
     ("large latent noise", "video-noise"): partial(noise, cell=16),
+    ("soft large latent noise", "video-noise"): partial(noise, cell=16, soft=True),
     ("still noise", "video-noise"): lambda _number: noise(0),
     ("still latent noise", "video-noise"): lambda _number: noise(0, 8),
+    ("still large latent noise", "video-noise"): lambda _number: noise(0, 16, soft=True),
     ("noise from the half on", "video-noise"): partial(
-        shown, is_shown=_early, otherwise=noise, picture=lambda number: scene(number).resize((320, 192))
+        shown, is_shown=_early, otherwise=noise, picture=lambda number: scene(number).resize(_LARGE)
     ),
     ("frozen", "video-frozen"): still,
     ("frozen grain", "video-frozen"): lambda _number: grain(0, still),
