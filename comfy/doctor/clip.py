@@ -35,6 +35,7 @@ class FrameLook:
     drift: float | None  # the mean change of them over their spread; None: of the first
     hole_corners: int  # of areas of black or white whose hard edges lie on the grid of the VAE
     hole_edge: float  # the part of such areas' outline that does
+    hole_boxes: int  # such areas that are rectangles with four hard sides, wherever these lie
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +83,7 @@ class Thresholds:
     still_tail: float = 0.5  # of the frames
     hole_corners: int = 2
     hole_edge: float = 0.6
+    hole_boxes: int = 2  # one may be a screen, or a window of a program
     hole_frames: float = 0.3  # of the frames
     fps_off: float = 0.02  # of the expected
 
@@ -141,17 +143,20 @@ def _of_frames(look: ClipLook, limits: Thresholds) -> Iterator[ClipFault]:
             seen=f"no part of {len(shown)} frames changes by more than {most:.1f} of 255",
             whole=not still,
         )
-    holes = [
-        frame.hole_corners >= limits.hole_corners and frame.hole_edge >= limits.hole_edge for frame in frames
-    ]
+    holes = [_has_holes(frame, limits) for frame in frames]
     if _part(holes) >= limits.hole_frames:
-        edge = max(frame.hole_edge for frame in frames)
+        edge, boxes = max(frame.hole_edge for frame in frames), max(frame.hole_boxes for frame in frames)
         yield ClipFault(
             id="video-patches",
             message="patches of the clip are dead",
             seen=f"{_part(holes):.0%} of {len(frames)} frames have areas of plain black or white; up to "
-            f"{edge:.0%} of their outline is hard and on the grid of the VAE",
+            f"{edge:.0%} of their outline is hard and on the grid of the VAE, up to {boxes} are rectangles",
         )
+
+
+def _has_holes(frame: FrameLook, limits: Thresholds) -> bool:
+    on_the_grid = frame.hole_corners >= limits.hole_corners and frame.hole_edge >= limits.hole_edge
+    return on_the_grid or frame.hole_boxes >= limits.hole_boxes
 
 
 def _spoilt(look: ClipLook, limits: Thresholds) -> ClipFault | None:
@@ -164,7 +169,7 @@ def _spoilt(look: ClipLook, limits: Thresholds) -> ClipFault | None:
     frames = look.frames
     black = [_is_plain(frame, limits) and frame.mean <= limits.black_mean for frame in frames]
     plain = [_is_plain(frame, limits) for frame in frames]
-    # In few such squares structure is a matter of chance: of real pictures of 320×192 one in eleven had too little.
+    # In few squares structure is chance: of real pictures of 320×192 one in eleven had as little as noise.
     even_still = look.width // _SQUARE * (look.height // _SQUARE) >= limits.noise_squares
     noise = [_is_noise(frame, limits, even_still) for frame in _steadied(frames)]
     for bad, fault, what in (
@@ -182,7 +187,7 @@ def _spoilt(look: ClipLook, limits: Thresholds) -> ClipFault | None:
 
 
 def _steadied(frames: tuple[FrameLook, ...]) -> Iterator[FrameLook]:
-    """The frames, with the middle of what was measured around them: by chance one of noise has a structure."""
+    """The frames, with the middle of what was measured around them: by chance noise has a structure."""
     for number, frame in enumerate(frames):
         near = frames[max(0, number - _NEAR) : number + _NEAR + 1]
         flickers = [each.flicker for each in near if each.flicker is not None]
@@ -242,7 +247,7 @@ def _still_from(look: ClipLook, limits: Thresholds) -> int | None:
 
 
 def _length(look: ClipLook) -> int:
-    """Of the clip, in frames; of a long movie not all were looked at, and their end is not the clip's half."""
+    """Of the clip, in frames; of a long movie not all are looked at: their end is not its half."""
     return max(look.count, len(look.frames))
 
 

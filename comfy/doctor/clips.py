@@ -181,12 +181,12 @@ RULES: Final = (
         "video-frozen",
         Severity.WARNING,
         title="no part of any frame changes by more than 3 of 255, or of none in the clip's second half",
-        remedy="more motion in the prompt; see that start and end image differ, and the length is not 1",
+        remedy="if it shows what it should: more motion in the prompt, start and end images that differ",
     ),
     _rule(
         "video-patches",
         Severity.WARNING,
-        title="plain black or white areas with hard edges on the VAE's grid: values that are no numbers",
+        title="plain black or white areas with hard edges on the VAE's grid, or two rectangles of them",
         remedy="decode with the VAE in bf16 or fp32 (--bf16-vae, --fp32-vae); else render it with SDPA",
     ),
     _rule(

@@ -414,6 +414,14 @@ _BAD: Final[dict[tuple[str, str], Drawn]] = {
     ("holes", "video-patches"): partial(holes, under=bright_scene),
     ("holes from a frame on", "video-patches"): partial(holes, under=bright_scene, first=9),
     ("white holes", "video-patches"): partial(holes, colour=(255, 255, 255)),
+    ("holes off the grid", "video-patches"): partial(
+        holes,
+        under=lambda number: bright_scene(number).resize(_LARGE),
+        at=((43, 41, 40, 40), (203, 123, 40, 40), (365, 207, 40, 40)),
+    ),
+    ("small white holes off the grid", "video-patches"): partial(
+        holes, colour=(255, 255, 255), at=((43, 19, 16, 16), (107, 57, 20, 16))
+    ),
     ("one small hole", "video-patches"): partial(holes, under=bright_scene, at=((64, 32, 16, 16),)),
 }
 
@@ -429,6 +437,7 @@ _ANIMATIONS: Final = (
     Encoding(encoder="gif", ending=".gif", crf=0),
     Encoding(encoder="webp", ending=".webp", crf=0),
 )
+_FAINT: Final = ("faint noise", "holes off the grid", "small white holes off the grid")
 _MOVING: Final = ("scene", "cartoon", "strobe", "noise", "latent noise", "holes")
 
 
@@ -456,7 +465,7 @@ def _every(_number: int, name: str) -> Iterator[Encoding]:
 def _one(number: int, name: str) -> Iterator[Encoding]:
     """Any, but as the farm's own graphs encode what a strong compression makes into something else."""
     each = _ANIMATIONS if name in _MOVING else (Encoding(), Encoding(crf=32), *_OTHERS)
-    yield Encoding() if name == "faint noise" else each[number % len(each)]
+    yield Encoding() if name in _FAINT else each[number % len(each)]
 
 
 CLIPS: Final = _clips(_every)

@@ -12,6 +12,7 @@ from PIL import Image, ImageChops, ImageFilter, ImageStat
 
 from comfy.doctor.clip import ClipLook, FrameLook
 from farm.job import VideoFacts
+from worker.results.holes import BLACK, WHITE, holes_in
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -19,10 +20,7 @@ if TYPE_CHECKING:
 
 _SMALL: Final = 4  # pixels a side that become one in the small picture
 _ANCHOR_EVERY: Final = 8  # frames: what moves too slowly to be seen from one to the next is seen by then
-# Of frames as FFmpeg hands them out, brightness is kept between these two.
-_BLACK: Final = 16
-_WHITE: Final = 235
-_SCALE: Final = 255 / (_WHITE - _BLACK)
+_SCALE: Final = 255 / (WHITE - BLACK)
 _ROOM: Final = 48  # squares of a side, for three that are sixteen times as large
 _NORMAL_SPREAD: Final = 40.0  # that small pictures are stretched to before they are made smaller still
 _FULL: Final = 255
@@ -34,16 +32,7 @@ _REACH: Final = 8
 _OVERLAP: Final = ImageFilter.BoxBlur(0.5)
 _ROUNDING: Final = 0.5  # of numbers that are kept as whole ones
 
-_BLOCK: Final = 8  # pixels a side for which WAN's VAE keeps one value; that of TI2V-5B: 16, on the same grid
-_CODED: Final = 3  # by which an encoder leaves black and white
-_STEP: Final = 40  # from one pixel to the next, in the mean of a block's side: a hard edge
-_MOST_OF_BLOCK: Final = 240  # of 255: a few points of a hole are smeared by an encoder
-_BLOCKY: Final = 0.05  # of all sides; more hard ones and the picture itself is made of blocks
-
-_DEAD: Final = [_FULL if v <= _BLACK + _CODED or v >= _WHITE - _CODED else 0 for v in range(256)]
-_HARD: Final = [_FULL if v >= _STEP else 0 for v in range(256)]
-_FILLED: Final = [_FULL if v >= _MOST_OF_BLOCK else 0 for v in range(256)]
-_LIMITED: Final = [round(_BLACK + v / _SCALE) for v in range(256)]
+_LIMITED: Final = [round(BLACK + v / _SCALE) for v in range(256)]
 
 
 class _Planes(NamedTuple):
@@ -77,14 +66,14 @@ class FrameWatch:
         stat, small_stat = ImageStat.Stat(luma), ImageStat.Stat(small)
         mean, (lowest, highest) = stat.mean[0], stat.extrema[0]
         colours = (ImageStat.Stat(each.reduce(_SMALL)).stddev[0] for each in planes[1:])
-        corners, edge = _holes(luma)
+        holes = holes_in(luma)
         normal = _normal(small, small_stat.mean[0], small_stat.stddev[0])
         structure = _structure(normal)
         anchor, before, spread = self._anchor, self._before, max(small_stat.stddev[0], _ROUNDING)
         moved = None if anchor is None else ImageStat.Stat(ImageChops.difference(anchor, small))
         self._frames.append(
             FrameLook(
-                mean=round((mean - _BLACK) * _SCALE, 2),
+                mean=round((mean - BLACK) * _SCALE, 2),
                 spread=round(stat.stddev[0] * _SCALE, 2),
                 detail=round(max(small_stat.stddev[0] * _SCALE, *colours), 2),
                 peak=round(max(highest - mean, mean - lowest) * _SCALE, 2),
@@ -92,8 +81,9 @@ class FrameWatch:
                 flicker=None if before is None else round(_flicker(before, normal, structure), 3),
                 changed=None if moved is None else round(moved.extrema[0][1] * _SCALE, 2),
                 drift=None if moved is None else round(moved.mean[0] / spread, 4),
-                hole_corners=corners,
-                hole_edge=round(edge, 3),
+                hole_corners=holes.corners,
+                hole_edge=round(holes.edge, 3),
+                hole_boxes=holes.boxes,
             )
         )
         if (len(self._frames) - 1) % _ANCHOR_EVERY == 0:
@@ -167,58 +157,3 @@ def _change_by_motion(before: Image.Image, normal: Image.Image) -> float:
 
 def _change(one: Image.Image, other: Image.Image, spread: float) -> float:
     return float(ImageStat.Stat(ImageChops.difference(one, other)).mean[0]) / max(spread, _ROUNDING)
-
-
-def _holes(luma: Image.Image) -> tuple[int, float]:
-    """Corners of plain black or white areas whose hard edges lie on the VAE's grid, and the part that does.
-
-    Bars at a picture's edge have no such corners, silhouettes hardly a side on the grid.
-    """
-    across, down = luma.width // _BLOCK, luma.height // _BLOCK
-    if across < 2 or down < 2:
-        return 0, 0.0
-    luma = luma.crop((0, 0, across * _BLOCK, down * _BLOCK))
-    dead = luma.point(_DEAD).reduce(_BLOCK).point(_FILLED)
-    if dead.getbbox() is None:
-        return 0, 0.0
-    # Steps between a block and the next, sampled at the grid's lines only.
-    right = _steps(luma.reduce((1, _BLOCK)), across, down)
-    below = _steps(luma.reduce((_BLOCK, 1)).transpose(Image.Transpose.TRANSPOSE), down, across)
-    turned = dead.transpose(Image.Transpose.TRANSPOSE)
-    (hard_right, ends_right), (hard_below, ends_below) = _outline(dead, right), _outline(turned, below)
-    sides, hard = _count(ends_right) + _count(ends_below), _count(hard_right) + _count(hard_below)
-    lines = right.width * right.height + below.width * below.height
-    others = _count(right) + _count(below) - hard
-    if sides == 0 or others > _BLOCKY * (lines - sides):
-        return 0, 0.0
-    beside = _touching(hard_right, dead)
-    above = _touching(hard_below, turned).transpose(Image.Transpose.TRANSPOSE)
-    return _count(ImageChops.darker(beside, above)), hard / sides
-
-
-def _steps(rows: Image.Image, across: int, down: int) -> Image.Image:
-    """Where a row of blocks has a hard step at a line of the grid."""
-    step = ImageChops.difference(rows.crop((1, 0, rows.width, down)), rows.crop((0, 0, rows.width - 1, down)))
-    # The nearest point to the middle of each box is the last one before the line.
-    first = _BLOCK / 2 - 1
-    box = (first, 0, first + _BLOCK * (across - 1), down)
-    return step.resize((across - 1, down), Image.Resampling.NEAREST, box=box).point(_HARD)
-
-
-def _outline(dead: Image.Image, hard: Image.Image) -> tuple[Image.Image, Image.Image]:
-    """The sides between a dead block and a live one: the hard ones, and all."""
-    width, height = hard.size
-    ends = ImageChops.difference(dead.crop((0, 0, width, height)), dead.crop((1, 0, width + 1, height)))
-    return ImageChops.darker(ends, hard), ends
-
-
-def _touching(sides: Image.Image, dead: Image.Image) -> Image.Image:
-    """The dead blocks that have one of the sides, on the left or the right."""
-    left, right = Image.new("L", dead.size), Image.new("L", dead.size)
-    left.paste(sides, (1, 0))
-    right.paste(sides, (0, 0))
-    return ImageChops.darker(dead, ImageChops.lighter(left, right))
-
-
-def _count(mask: Image.Image) -> int:
-    return mask.histogram()[_FULL]

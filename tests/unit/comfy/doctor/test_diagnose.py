@@ -615,7 +615,7 @@ BLACK = ClipLook(
     * (
         FrameLook(
             mean=0, spread=0, detail=0, peak=0, structure=0, flicker=0, changed=0, drift=0, hole_corners=0,
-            hole_edge=0,
+            hole_edge=0, hole_boxes=0,
         ),
     ),
     width=320, height=192, count=33, fps=16.0, has_audio=False,
