@@ -9,7 +9,7 @@ from typing import Final
 
 from comfy.doctor.folklore import LONG_STEP_S
 from comfy.doctor.record import Lines, Run, evidence
-from comfy.doctor.report import Confidence, Cost, Evidence, Phase, Severity
+from comfy.doctor.report import Confidence, Cost, Evidence, Phase, Severity, Status
 from comfy.doctor.rule import Case, Found, Rule, estimated, measured, seconds_in
 from comfy.doctor.timeline import doubts_of, work_of
 from comfy.log.entry import LogEntry
@@ -175,7 +175,7 @@ def _cache_off(case: Case) -> Iterator[Found]:
 def _cold(case: Case) -> Iterator[Found]:
     for run, prompt in case.logged():
         seconds = seconds_in(prompt, Phase.LOADING)
-        if not _is_cold(case, run) or seconds is None or not prompt.wall_s:
+        if not _is_cold(case, run) or seconds is None or not prompt.wall_s or prompt.status is Status.LOST:
             continue
         if seconds > _LONG_LOAD_S and seconds > _LONG_LOAD_PART * prompt.wall_s:
             lines = evidence([entry for entry, _ in run.of(ModelLoadedFact)])

@@ -74,6 +74,7 @@ _ACTIVITY: Final = frozenset(
 _OF_A_FRAGMENT: Final = (
     DownloadFact, EncoderFailedFact, InterpolatedFact, FrameFact, ErrorFact, ServerEndedFact,
 )  # fmt: skip
+_BEGINS: Final = (PromptQueuedFact, PromptDoneFact)  # it, or the one before: from there on its time is told
 _ENDS: Final = (ServerEndedFact, HostMemoryFact)
 _STARTS: Final = (MemoryFact, VersionFact)
 _OF_A_START: Final = (ReadyFact, ImportFailedFact, StartFrameFact)
@@ -120,6 +121,7 @@ class Run(Lines):
     queued: LogEntry | None = None
     done: LogEntry | None = None
     began: LogEntry | None = None
+    stamped: LogEntry | None = None  # the last line of it that has a stamp
     ended: list[LogEntry] = field(default_factory=list)  # the lines that tell of the server's end
     first_of_server: bool = False
     read_before: int | None = None  # diffusion models that its server had read; None: its start is not told
@@ -132,10 +134,21 @@ class Run(Lines):
         return entry.number if entry is not None else 0
 
     @property
+    def end(self) -> LogEntry | None:
+        """The line that tells of its end; where something else ended it the last that has a stamp."""
+        return self.stamped if self.done is None and self.status is not Status.UNFINISHED else self.done
+
+    @property
     def seconds(self) -> float | None:
-        """What ComfyUI says that it took."""
-        fact = self.done.fact if self.done is not None else None
-        return fact.seconds if isinstance(fact, PromptDoneFact) else None
+        """What ComfyUI says that it took; else as long as stamps tell of it, if something else ended it."""
+        end = self.end
+        if end is not None and isinstance(end.fact, PromptDoneFact):
+            return end.fact.seconds
+        began = self.began if self.began is not None and self.began.kind in _BEGINS else None
+        if end is None or end.at_s is None or began is None or began.at_s is None:
+            return None
+        # Stamps that go back, or are all alike, are of whoever copied the log.
+        return end.at_s - began.at_s if end.at_s > began.at_s else None
 
     @property
     def read(self) -> int | None:
@@ -365,6 +378,8 @@ class Reader:
         """Of the server's end only those lines count behind which the prompt does nothing any more."""
         kind = entry.kind
         run.add(entry)
+        if entry.at_s is not None:
+            run.stamped = entry
         if kind in _ACTIVITY:
             self._active = entry.number
             if run.ended:

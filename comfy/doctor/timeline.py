@@ -271,7 +271,7 @@ def _off_s(wall_s: float) -> float:
 
 def _doubt_of_stamps(run: Run, wall_s: float) -> str:
     """Why the stamps are not believed: their clock was set meanwhile, or they tell when a line was copied."""
-    ends = [each.at_s for each in (run.began, run.done) if each is not None and each.at_s is not None]
+    ends = [each.at_s for each in (run.began, run.end) if each is not None and each.at_s is not None]
     inner = [entry.at_s for entry in run.entries if entry.at_s is not None]
     stamps = [*ends[:-1], *inner, *ends[-1:]]
     back_s = max((a - b for a, b in pairwise(stamps)), default=0.0)
@@ -337,7 +337,7 @@ def is_stamped(run: Run) -> bool:
     """Whether its lines have stamps by which its time can be told apart."""
     stamps = {entry.at_s for entry in run.entries if entry.at_s is not None}
     # One stamp for all is that of whoever copied the log.
-    return run.done is not None and run.done.at_s is not None and len(stamps) > 1
+    return run.end is not None and run.end.at_s is not None and len(stamps) > 1
 
 
 def _stamp_phases(run: Run, bars: Mapping[int, PhaseTime]) -> list[PhaseTime]:
@@ -358,11 +358,11 @@ def _by_stamps(run: Run, bars: Mapping[int, PhaseTime]) -> dict[Phase, float]:
 
     What no line tells of is left out: such as what is done before the first model.
     """
-    done = run.done
-    if done is None or done.at_s is None:
+    last = run.end
+    if last is None or last.at_s is None:
         return {}
     found: dict[Phase, float] = {}
-    before, doing = done.at_s - (run.seconds or 0.0), Phase.UNEXPLAINED
+    before, doing = last.at_s - (run.seconds or 0.0), Phase.UNEXPLAINED
     told = _Told(run, bars)
     unstamped_s = 0.0  # of bars: whoever stamps a server's output may leave out what it calls errors
     for entry in run.entries:
@@ -382,7 +382,7 @@ def _by_stamps(run: Run, bars: Mapping[int, PhaseTime]) -> dict[Phase, float]:
         phase = told.ended_by(entry, doing)
         found[phase] = found.get(phase, 0.0) + spent
         doing = told.begun_by(entry, doing)
-    found[doing] = found.get(doing, 0.0) + max(done.at_s - before - unstamped_s, 0.0)
+    found[doing] = found.get(doing, 0.0) + max(last.at_s - before - unstamped_s, 0.0)
     found.pop(Phase.UNEXPLAINED, None)  # as all that is left
     return found
 

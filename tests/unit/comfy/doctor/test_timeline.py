@@ -9,6 +9,7 @@ import pytest
 from comfy.doctor.diagnose import diagnose
 from comfy.doctor.report import Confidence, Phase, PromptReport, Report
 from tests.support.tables import for_each
+from comfy.doctor.report import Confidence, Phase, PromptReport, Report, Status
 
 # Seconds from the log's first line, and the line.
 LINES = (
@@ -60,6 +61,47 @@ def loading_s(prompt: PromptReport) -> float:
 
 def doubts(report: Report) -> list[str]:
     return [each.what for each in report.questions if "not believed" in each.what]
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "wall_s"),
+    [
+        ("Killed", Status.LOST, 53.0),
+        ("Total VRAM 24080 MB, total RAM 64000 MB", Status.LOST, 36.0),  # no word of its end: another start
+        ("!!! Exception during processing !!! no luck", Status.FAILED, 53.0),
+        ("Processing interrupted", Status.INTERRUPTED, 53.0),
+        ("to be continued", Status.UNFINISHED, None),
+    ],
+)
+def test_stamps_tell_how_long_a_prompt_ran_that_something_else_ended(
+    end: str, status: Status, wall_s: float | None
+) -> None:
+    lines = (*LINES[:7], (41, " 50%|█████     | 1/2 [00:15<00:15, 15.00s/it]"), (58, end))
+
+    (prompt,) = diagnose("".join(f"{moment(at_s)} {text}\n" for at_s, text in lines)).prompts
+
+    assert (prompt.status, prompt.wall_s) == (status, wall_s)
+    seconds = {each.phase: each.seconds for each in prompt.phases}
+    if wall_s is not None:
+        assert sum(each.seconds for each in prompt.phases) == pytest.approx(wall_s)
+        assert seconds[Phase.LOADING] > 0
+
+
+def test_a_prompt_that_was_killed_while_it_loaded_is_no_cold_start() -> None:
+    lines = (*LINES[:5], (58, "Killed"))
+
+    report = diagnose("".join(f"{moment(at_s)} {text}\n" for at_s, text in lines))
+
+    assert loading_s(report.prompts[0]) > 20
+    assert {finding.id for finding in report.findings} == {"host-ram-short"}
+
+
+def test_a_prompt_whose_beginning_is_cut_off_tells_no_time_by_stamps() -> None:
+    lines = (*LINES[4:7], (30, "Killed"))
+
+    (prompt,) = diagnose("".join(f"{moment(at_s)} {text}\n" for at_s, text in lines)).prompts
+
+    assert (prompt.status, prompt.wall_s) == (Status.LOST, None)
 
 
 def test_stamps_that_agree_with_the_told_time_are_believed() -> None:
