@@ -22,8 +22,8 @@ _PHASES: Final = {
     Work.FRAMES: Phase.FRAMES,
     Work.SAVE: Phase.SAVING,
 }
-_CLOCKS_OFF_S: Final = 3.0
-_CLOCKS_OFF_PART: Final = 0.05  # of the prompt's own time
+_UNHEARD_S: Final = 3.0
+_UNHEARD_PART: Final = 0.05  # of the prompt's own time
 SAMPLINGS: Final = (Phase.SAMPLING, Phase.SAMPLING_HIGH, Phase.SAMPLING_LOW)
 BEFORE: Final = {  # the attempt
     "paused": Phase.PAUSED,
@@ -104,6 +104,9 @@ class JobTimes:
     seconds: Mapping[str, float]
     past: tuple[PastAttempt, ...] = ()  # that the seconds before are told of
     nodes: tuple[NodeTime, ...] = ()
+    unheard_s: float = (
+        0.0  # the longest time in which nobody listened, while nodes began or ended
+    )
     output_bytes: int | None = None  # of what was stored
     again: SecondRender | None = None
     fallbacks: tuple[str, ...] = ()  # what was tried in turn because the card ran out of memory
@@ -129,16 +132,18 @@ def node_times(timings: Iterable[NodeTiming], steps: Mapping[str, int]) -> tuple
     )
 
 
-def doubt_of(times: JobTimes) -> str:
-    """Why its nodes' times are not believed, in words: the server's own clock contradicts them; else empty.
+def unheard_s(timings: Iterable[NodeTiming]) -> float:
+    """As `JobTimes` has it."""
+    return max((node.unsure_s for node in timings), default=0.0)
 
-    A worker that stood still read what it was told meanwhile all at once.
-    """
-    executed_s = times.seconds.get("execute")
-    nodes_s = sum(node.seconds for node in times.nodes)
-    if executed_s is None or nodes_s <= executed_s + max(_CLOCKS_OFF_S, _CLOCKS_OFF_PART * executed_s):
+
+def doubt_of(times: JobTimes) -> str:
+    """Why its nodes' times are not believed, in words; else empty."""
+    executed_s = times.seconds.get("execute", 0.0)
+    if times.unheard_s <= max(_UNHEARD_S, _UNHEARD_PART * executed_s):
         return ""
-    return f"nodes of {seconds_words(nodes_s)} in a prompt that took ComfyUI {seconds_words(executed_s)}"
+    took = f" (ComfyUI says {seconds_words(executed_s)} in all)" if executed_s else ""
+    return f"times of nodes, of which nothing was heard for {seconds_words(times.unheard_s)}{took},"
 
 
 def phases_of(times: JobTimes, others: Iterable[PhaseTime] = ()) -> tuple[PhaseTime, ...]:

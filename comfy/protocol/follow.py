@@ -49,6 +49,7 @@ class Server(Protocol):
 
 
 _TICK_S = 0.2  # how often the order to stop is looked at
+_DEAF_S = 1.0  # beyond a tick: this process stood still, or was busy, or had no connection
 _FIRST_PAUSE_S = 0.005  # between two looks for a history entry that is due
 _LONGEST_PAUSE_S = 0.25
 _HASTY_S = 3.0  # for one answer, once the run is to stop: a frozen server must not outlast the grace by much
@@ -79,13 +80,14 @@ class Follower:
         self._stop = _Stop(client, run.prompt_id, cancel, time_limit_s)
         self._line = Line(client.address, self.client_id, client.patience)
         self._answers = _Answers(client.base_url, client.patience)
-        self._ask_at_s = time.monotonic()
+        self._ask_at_s = self._listened_s = time.monotonic()
         self._over_since_s: float | None = None  # since when a history entry is due
         self._pause_s = _FIRST_PAUSE_S
 
     def __enter__(self) -> Self:
         # Before the prompt is posted: the server keeps no messages for a client that is not there yet.
         self._line.connect_if_due(time.monotonic())
+        self._listened_s = time.monotonic()
         return self
 
     def __exit__(
@@ -151,8 +153,16 @@ class Follower:
             # It may have ended while we were away, and the server may be gone.
             self._ask_at_s = time.monotonic()
             return
+        if self._line.is_open:
+            self._note_deaf()
         if event is not None:
             self._hear(event)
+
+    def _note_deaf(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._listened_s > _TICK_S + _DEAF_S:
+            self._run.note_deaf(self._listened_s, now_s)
+        self._listened_s = now_s
 
     def _end_without_server(self) -> None:
         """Take what it said last, which the socket may still hold, and decide from that."""

@@ -38,12 +38,20 @@ class NodeTiming:
     started_s: float
     ended_s: float | None  # None while it runs
     seconds_per_step: float | None
+    unsure_s: float = 0.0  # it may have begun, or ended, so much earlier: nobody listened then
 
     @property
     def seconds(self) -> float | None:
-        """How long it ran."""
-        return None if self.ended_s is None else self.ended_s - self.started_s
+        """How long it ran; None where that is not known."""
+        if self.ended_s is None:
+            return None
+        seconds = self.ended_s - self.started_s
+        return None if self.unsure_s > max(_UNSURE_S, _UNSURE_PART * seconds) else seconds
 
+
+_UNSURE_S: Final = 3.0
+_UNSURE_PART: Final = 0.05  # of its own time
+_CATCHES_UP_S: Final = 1.0  # after a time in which nobody listened: what is read then was told meanwhile
 
 # Messages that come closer together than this waited to be read, or tell of steps that a cache skipped: they
 # are one moment, and from one moment to itself there is no pace.
@@ -56,6 +64,7 @@ class _Node:
     def __init__(self, started_s: float) -> None:
         self.started_s = started_s
         self.ended_s: float | None = None
+        self.unsure_s = 0.0
         self.value = 0.0
         self.maximum = 0.0
         self._first: tuple[float, float] | None = None  # value and moment of the first steps heard
@@ -98,6 +107,8 @@ class WorkTracker:
         self._current: str | None = None
         self._last_phase = Phase.OTHER
         self._fraction = 0.0
+        self._deaf_s = 0.0  # how long nobody listened, the last time
+        self._hears_since_s = float("-inf")
 
     def learn(self, graph: Mapping[str, Any]) -> None:
         """Take the classes of the nodes from the graph that really ran."""
@@ -108,13 +119,19 @@ class WorkTracker:
         """Note nodes that will not run."""
         self.cached |= frozenset(node_ids)
 
+    def note_deaf(self, since_s: float, now_s: float) -> None:
+        """Note that nobody has listened meanwhile: what is told from now on may be as old as that."""
+        self._deaf_s, self._hears_since_s = now_s - since_s, now_s
+
     def begin(self, node_id: str, now_s: float) -> None:
         """Note that a node runs now; the one before it is done, as ComfyUI runs one at a time."""
         if self._current is not None and self._current != node_id:
             self.finish(self._current, now_s)
         self._current = node_id
         self._last_phase = self._phase.get(node_id, Phase.OTHER)
-        self._begun.setdefault(node_id, _Node(now_s))
+        if node_id not in self._begun:
+            self._begun[node_id] = _Node(now_s)
+            self._doubt(self._begun[node_id], now_s)
 
     def step(self, node_id: str, value: float, maximum: float, now_s: float) -> None:
         """Note a node's step ``value`` of ``maximum``."""
@@ -144,8 +161,13 @@ class WorkTracker:
         node = self._begun.get(node_id)
         if node is not None and node.ended_s is None:
             node.ended_s = now_s
+            self._doubt(node, now_s)
         if self._current == node_id:
             self._current = None
+
+    def _doubt(self, node: _Node, now_s: float) -> None:
+        if now_s - self._hears_since_s < _CATCHES_UP_S:
+            node.unsure_s = max(node.unsure_s, self._deaf_s)
 
     def finish_all(self, now_s: float) -> None:
         """Note that nothing runs any more."""
@@ -163,6 +185,7 @@ class WorkTracker:
                 started_s=node.started_s,
                 ended_s=node.ended_s,
                 seconds_per_step=node.seconds_per_step,
+                unsure_s=node.unsure_s,
             )
             for node_id, node in self._begun.items()
         )

@@ -188,6 +188,10 @@ class PromptRun:
         # Nothing that counts comes after the success, so a gap from there on costs nothing.
         self._missed_messages = self._missed_messages or not self._success_heard
 
+    def note_deaf(self, since_s: float, now_s: float) -> None:
+        """Say that nobody has listened meanwhile: what is fed from now on may be as old as that."""
+        self._work.note_deaf(since_s, now_s)
+
     def feed_history(self, answer: Mapping[str, Any], now_s: float) -> None:
         """Take in the answer of ``GET /history/{prompt_id}``; ``{}`` means that there is no entry (yet).
 

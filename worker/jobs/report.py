@@ -10,7 +10,7 @@ from typing import Any, Final
 from comfy.doctor.clip import USUAL, ClipLook, Thresholds
 from comfy.doctor.diagnose import diagnose
 from comfy.doctor.report import Finding, Question, Report, Severity, Status
-from comfy.doctor.times import CardUse, Failure, JobTimes, node_times
+from comfy.doctor.times import CardUse, Failure, JobTimes, node_times, unheard_s
 from comfy.protocol.progress import NodeTiming
 from comfy.protocol.run import Outcome, PromptRun
 from comfy.wan.find import steps_by_sampler
@@ -53,6 +53,7 @@ def report_of(
         seconds=result.timings_s,
         past=seen.before[1],
         nodes=node_times(rendered.nodes, steps_by_sampler(rendered.graph)),
+        unheard_s=unheard_s(rendered.nodes),
         output_bytes=sum(artifact.size_bytes for artifact in result.artifacts),
         again=rendered.again,
         fallbacks=tuple(step.value.replace("_", " ") for step in rendered.fallback_steps),
@@ -135,6 +136,7 @@ def report_of_failure(error: JobError, spec: JobSpec, course: Course, seen: Seen
         seconds={**before, **course.seconds()},
         past=past,
         nodes=node_times(course.nodes(), steps_by_sampler(graph)),
+        unheard_s=unheard_s(course.nodes()),
         card=seen.card,
     )
     failure = course.failure(error, spec.time_limit_s)

@@ -55,3 +55,32 @@ def test_a_second_bar_of_the_same_node_has_a_pace_of_its_own() -> None:
         tracker.step("1", value, 8, at_s)
 
     assert tracker.progress(succeeded=False, phase=None).seconds_per_step == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(
+    ("deaf", "seconds"),
+    [
+        # It ended as the first thing that was heard again, and may have ended at any time before.
+        ((10.0, 20.0), {"1": None, "2": 5.0}),
+        ((9.8, 19.8), {"1": None, "2": 5.0}),
+        # It went on afterwards: its end was heard.
+        ((5.0, 15.0), {"1": 20.0, "2": 5.0}),
+        # Not for long enough to matter.
+        ((18.0, 20.0), {"1": 20.0, "2": 5.0}),
+    ],
+    ids=["at once", "soon", "in its midst", "short"],
+)
+def test_a_node_whose_end_nobody_was_there_to_hear_tells_no_time(
+    deaf: tuple[float, float], seconds: dict[str, float | None]
+) -> None:
+    tracker = WorkTracker({**GRAPH, "2": {"class_type": "VAEDecode", "inputs": {}}}, {})
+    tracker.begin("1", 0.0)
+
+    tracker.note_deaf(*deaf)
+    tracker.begin("2", 20.0)
+    tracker.finish("2", 25.0)
+
+    told = {timing.node_id: timing for timing in tracker.timings}
+    assert told["1"].seconds == seconds["1"]
+    assert (told["2"].ended_s or 0.0) - told["2"].started_s == seconds["2"]
+    assert (told["1"].unsure_s > 3) is (seconds["1"] is None)

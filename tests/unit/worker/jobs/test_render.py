@@ -256,6 +256,26 @@ def test_a_node_that_does_not_yield_at_its_time_limit_is_told_with_the_grace_it_
     assert worker.comfy.restarts == ["a node does not yield"]
 
 
+@pytest.mark.parametrize("stands_still", [False, True])
+def test_what_ends_while_the_worker_stands_still_tells_no_time(
+    worker: WorkerHere, monkeypatch: pytest.MonkeyPatch, stands_still: bool
+) -> None:
+    monkeypatch.setattr("comfy.protocol.progress._UNSURE_S", 0.9 if stands_still else 60.0)
+    context = worker.render_context(a_claim(a_clip()))
+    listener = context.listener
+
+    def phase(name: str) -> None:
+        if name == "sample_high" and stands_still:
+            eventually(lambda: worker.comfy.server.is_idle)
+            threading.Event().wait(1.5)  # as a process that is stopped: what it was told is read all at once
+        listener.phase(name)
+
+    rendered = render(replace(context, listener=replace(listener, phase=phase)))
+
+    untold = {node.class_type for node in rendered.nodes if node.seconds is None}
+    assert ({"KSamplerAdvanced", "VAEDecode", "SaveVideo"} <= untold) is stands_still
+
+
 @pytest.mark.parametrize(("ours", "error"), [(True, ComfyDied), (False, ServerLost)])
 def test_a_server_that_is_gone_under_the_run_is_told_by_whose_it_is(
     worker: WorkerHere, ours: bool, error: type[Exception]
