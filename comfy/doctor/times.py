@@ -104,9 +104,7 @@ class JobTimes:
     seconds: Mapping[str, float]
     past: tuple[PastAttempt, ...] = ()  # that the seconds before are told of
     nodes: tuple[NodeTime, ...] = ()
-    unheard_s: float = (
-        0.0  # the longest time in which nobody listened, while nodes began or ended
-    )
+    unheard_s: float = 0.0  # the longest time in which nobody listened, while nodes began or ended
     output_bytes: int | None = None  # of what was stored
     again: SecondRender | None = None
     fallbacks: tuple[str, ...] = ()  # what was tried in turn because the card ran out of memory

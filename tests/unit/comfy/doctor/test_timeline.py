@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from comfy.doctor.diagnose import diagnose
-from comfy.doctor.report import Confidence, Phase, PromptReport, Report
-from tests.support.tables import for_each
 from comfy.doctor.report import Confidence, Phase, PromptReport, Report, Status
+from tests.support.tables import for_each
 
 # Seconds from the log's first line, and the line.
 LINES = (
