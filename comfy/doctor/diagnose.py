@@ -254,7 +254,7 @@ def _server(record: Record) -> Server:
 
 
 def _questions(case: Case) -> Iterator[Question]:
-    yield from _of_time(case)
+    yield from _of_time(case) if case.times is None else _of_a_jobs_time(case, case.times)
     if not case.emulated:
         yield from streaming.undecided(case)
         yield from sampling.undecided(case)
@@ -281,9 +281,7 @@ def _questions(case: Case) -> Iterator[Question]:
 
 def _of_time(case: Case) -> Iterator[Question]:
     """Where the seconds went of prompts of which it is not told: each reason once, for all its prompts."""
-    doubted: dict[int, tuple[str, ...]] = {}
-    if case.times is None:
-        doubted = {run.number: doubts for run in case.runs if (doubts := doubts_of(run))}
+    doubted = {run.number: doubts for run in case.runs if (doubts := doubts_of(run))}
     for number, doubts in list(doubted.items())[:_MOST_DOUBTS]:
         yield Question(
             what=f"prompt {number}: {' and '.join(doubts)} were not believed",
@@ -327,6 +325,16 @@ def _of_time(case: Case) -> Iterator[Question]:
             what=f"{numbers_words(list(behind))}: {seconds_words(sum(behind.values()))} behind the last "
             "step: VAE, upscaling, interpolation and encoding are not told apart",
             decides=_EACH_NODE,
+        )
+
+
+def _of_a_jobs_time(case: Case, times: JobTimes) -> Iterator[Question]:
+    """The same of a job, which went through the farm, whatever its log looks like."""
+    rest = sum(map(_much_unexplained, case.prompts))
+    if rest and not doubt_of(times):
+        yield Question(
+            what=f"{seconds_words(rest)} are unexplained: no node was heard of meanwhile",
+            decides="what ComfyUI and the worker have logged of these seconds",
         )
 
 

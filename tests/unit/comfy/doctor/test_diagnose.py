@@ -210,6 +210,17 @@ def test_times_of_nodes_of_which_nothing_was_heard_meanwhile_are_not_believed(
     assert any(phase.phase is Phase.SAMPLING_HIGH for phase in prompt.phases) is believed
     assert sum(phase.seconds for phase in prompt.phases) == pytest.approx(prompt.wall_s)
     assert any("not believed" in question.what for question in report.questions) is not believed
+    assert not any("through the farm" in question.decides for question in report.questions)
+
+
+def test_seconds_of_a_job_in_which_no_node_was_heard_of_are_told_as_that() -> None:
+    report = diagnose(
+        "got prompt\n", times=JobTimes(seconds={"attempt": 100.0, "comfy": 90.0, "publish": 1.0})
+    )
+
+    assert [each.what for each in report.questions if "unexplained" in each.what] == [
+        "99.0 s are unexplained: no node was heard of meanwhile"
+    ]
 
 
 def test_what_samplers_take_beside_their_steps_is_loading() -> None:
