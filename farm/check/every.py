@@ -28,6 +28,7 @@ def check_everything(
         comfyui_url: a ComfyUI to look at instead of the one that the settings name.
     """
     checks: list[Callable[[], list[Finding]]] = [
+        lambda: check_disk(folder),  # first: without room nothing of what follows works
         check_python,
         check_variables,
         lambda: check_redis(folder),
@@ -37,7 +38,6 @@ def check_everything(
         check_gpu,
         check_video,
         check_wheels,
-        lambda: check_disk(folder),
     ]
     with ThreadPoolExecutor(max_workers=len(checks)) as pool:
         return [finding for found in pool.map(_guarded, checks) for finding in found]

@@ -13,6 +13,7 @@ from typing import Any, Final
 from farm.check.finding import Finding, bad, good, note
 from farm.errors import SettingsError, StackError
 from farm.installed import how_to_install
+from farm.local.running import NO_ROOM_BYTES
 from farm.local.surroundings import settings_here
 from farm.settings.worker import WorkerSettings
 
@@ -103,6 +104,8 @@ def check_disk(folder: Path | None = None) -> list[Finding]:
     there = next(path for path in (data, *data.parents) if path.is_dir())
     free = shutil.disk_usage(there).free
     what = f"{free / GIB:.0f} GiB free for {data}"
+    if free < NO_ROOM_BYTES:
+        return [bad("disk", f"it is full: {free / 2**20:.0f} MiB free for {data}", "make room on it")]
     if free < LEAST_FREE_BYTES:
         return [bad("disk", what, "free some, or set FARM_WORKER_DIR to another disk")]
     if free < settings.input_cache_mib * 2**20 + LEAST_FREE_BYTES:

@@ -15,7 +15,7 @@ from farm.errors import (
     StoreMisconfigured,
     StoreUnavailable,
 )
-from farm.local.running import attach, stack_folder
+from farm.local.running import attach, why_silent
 from farm.local.surroundings import settings_here
 from farm.notifier import store_at
 from farm.process.environment import is_loopback
@@ -42,8 +42,7 @@ def _remedy(variable: str, folder: Path | None, *, answers: bool = False) -> str
     if attach(folder) is not None:
         if answers:
             return f"a stack runs here, and what is set is not its own: take out or correct {variable}"
-        where = folder or stack_folder()
-        return f"a stack runs here: see its disk, and its last words in {where / 'logs'}"
+        return f"a stack runs here: {why_silent(folder)}"
     return f"start a local stack with `farm up`, or set {variable}"
 
 

@@ -89,10 +89,10 @@ def _fail(door: Door, text: str, code: ExitCode, exc: Exception | None = None) -
 def _hint(exc: Exception) -> str:
     if not isinstance(exc, StoreUnavailable) or os.environ.get("FARM_REDIS_URL"):
         return ""
-    from farm.local.running import attach, stack_folder
+    from farm.local.running import attach, why_silent
 
     if attach() is not None:
-        return f"; the stack of {stack_folder()} runs, and its Valkey does not answer: see its logs there"
+        return f"; a stack runs here, and its Valkey does not answer: {why_silent()}"
     return "; no stack runs in this folder or above it: `farm up` starts one"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from farm.local.addresses import BUCKET, REGION, PartName, local_url, valkey_url
 from farm.local.state import STATE_FILE, Passwords, StackState, read_state
 
 STATE_FOLDER: Final = Path(".farm")
+NO_ROOM_BYTES: Final = 4 * 2**20  # with less a server cannot write for long
 
 # Whoever names one of these has a Redis, or an S3, of their own: ours is neither started nor mixed in.
 NAMES_REDIS: Final = ("FARM_REDIS_URL", "FARM_REDIS_URL_FILE")
@@ -52,6 +54,17 @@ def attach(folder: Path | None = None) -> StackState | None:
     """The stack that runs in that folder (default: `stack_folder`), if one does."""
     state = read_state(stack_folder() if folder is None else folder)
     return state if state is not None and state.runs() else None
+
+
+def why_silent(folder: Path | None = None) -> str:
+    """Where to look when a server of that folder's stack (default: `stack_folder`) does not answer."""
+    folder = stack_folder() if folder is None else folder
+    try:
+        if shutil.disk_usage(folder).free < NO_ROOM_BYTES:
+            return f"the disk of {folder} is full: make room there, and the stack goes on by itself"
+    except OSError:
+        pass  # it is gone; its logs are named as well as anything
+    return f"see its disk, and its last words in {folder / 'logs'}"
 
 
 def local_environment(folder: Path | None = None, environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 import time
@@ -153,11 +154,11 @@ class Keeper:
 
     def _launch(self) -> Child | None:
         """Start the part; None if the stack goes down."""
-        launch = self.part.prepare()
         with self._lock:
             if self._board.stopping:
                 return None
             try:
+                launch = self.part.prepare()
                 self._child = child = Child.start(
                     launch.command,
                     name=self.part.name,
@@ -168,7 +169,9 @@ class Keeper:
                     grace_s=ORPHAN_GRACE_S,
                 )
             except (ChildNotStarted, OSError) as exc:
-                raise StackError(f"{self.part.name} cannot be started: {exc}") from exc
+                raise StackError(
+                    f"{self.part.name} cannot be started: {_why_not(exc, self._folder)}"
+                ) from exc
         self._on_start(self.part.name, child)
         self._tell(News.STARTED)
         return child
@@ -193,3 +196,9 @@ class Keeper:
         facts = {"event": f"part_{news}", "part": self.part.name, "detail": detail}
         log.log(level, "Part of the local stack: %s", news, extra=facts)
         self._on_news(PartNews(part=self.part.name, news=news, detail=detail))
+
+
+def _why_not(exc: ChildNotStarted | OSError, folder: Path) -> str:
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk of {folder} is full: make room there"
+    return str(exc)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,19 @@ def test_a_part_that_ends_before_it_answers_is_not_tried_again(tmp_path: Path) -
 
     assert "s3 ended with code 3; its last lines:\n  no more disk" in kept.fails()
     assert len(kept.pids) == 1
+    kept.stop()
+
+
+def test_a_full_disk_is_told_in_a_sentence_and_no_fault_of_the_farm(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def prepare() -> Launch:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    kept = Kept(tmp_path, replace(a_part(LIVES), prepare=prepare))
+
+    assert kept.fails() == f"s3 cannot be started: the disk of {tmp_path} is full: make room there"
+    assert "Traceback" not in caplog.text
     kept.stop()
 
 

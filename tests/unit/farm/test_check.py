@@ -319,6 +319,19 @@ def test_a_disk_that_is_nearly_full_is_found(tmp_path: Path, monkeypatch: pytest
     assert str(tmp_path) in finding.what
 
 
+def test_a_full_disk_is_told_as_that_and_before_all_that_comes_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FARM_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    monkeypatch.setenv("FARM_S3_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setattr("farm.check.machine.NO_ROOM_BYTES", 2**70)
+
+    first = check_everything(tmp_path)[0]
+
+    assert (first.name, first.remedy) == ("disk", "make room on it")
+    assert first.what.startswith("it is full: ")
+
+
 def test_this_machine_has_what_the_project_installed() -> None:
     findings = [*check_python(), *check_video(), *check_wheels()]
 
@@ -334,7 +347,7 @@ def test_all_checks_answer_even_when_one_breaks(tmp_path: Path, monkeypatch: pyt
     findings = check_everything(tmp_path)
 
     assert not passed(findings)
-    assert "boom" in findings[0].what
+    assert "boom" in findings[1].what
     assert {"Redis", "S3", "ComfyUI", "GPU", "disk"} <= {finding.name for finding in findings}
 
 

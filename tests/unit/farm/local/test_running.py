@@ -11,7 +11,7 @@ import pytest
 
 from farm.check.comfyui import check_comfyui
 from farm.cli.main import run
-from farm.local.running import attach, local_environment, stack_folder
+from farm.local.running import attach, local_environment, stack_folder, why_silent
 from farm.local.state import Passwords, StackState, write_state
 from farm.local.surroundings import settings_here
 from farm.process.identity import identify
@@ -128,3 +128,14 @@ def test_farm_env_says_when_no_stack_runs(home: Path, capsys: pytest.CaptureFixt
     assert run(["env", "--folder", str(home / "nothing")]) == 6
 
     assert f"no stack runs in {home / 'nothing'}" in capsys.readouterr().err.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("room_bytes", "words"), [(0, "and its last words in "), (2**70, "is full: make room there")]
+)
+def test_a_stack_whose_disk_is_full_is_silent_for_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room_bytes: int, words: str
+) -> None:
+    monkeypatch.setattr("farm.local.running.NO_ROOM_BYTES", room_bytes)
+
+    assert words in why_silent(tmp_path)
