@@ -19,8 +19,7 @@ from comfy.protocol.client import ComfyClient
 from comfy.protocol.run import Outcome, PromptRun
 from comfy.protocol.whereabouts import Whereabouts
 
-_NEIGHBOUR_IS_WATCHED_S: Final = 0.06
-_OF_A_SLOW_ANSWER: Final = 4  # and for so many times what the server took to answer: it may be busy
+_OF_A_SLOW_ANSWER: Final = 4  # a neighbour is watched for so many times what the server took: it may be busy
 _STOPS_WITHIN_S: Final = 1.0  # some hundred nodes: what ends by itself later than this was not stopped
 _TELL_AGAIN_S: Final = 0.25  # an interrupt that comes while a prompt just begins is lost
 
@@ -89,7 +88,7 @@ class Cancels:
             self._cancel(waiting)
             self._rows.held(Trait.CANCEL_QUEUED)
         took_s = time.monotonic() - asked_s
-        watched_until_s = time.monotonic() + max(_NEIGHBOUR_IS_WATCHED_S, _OF_A_SLOW_ANSWER * took_s)
+        watched_until_s = time.monotonic() + max(self._limits.neighbour_s, _OF_A_SLOW_ANSWER * took_s)
         while time.monotonic() < watched_until_s:
             outcome = self._outcome(running)
             if outcome is Outcome.INTERRUPTED:

@@ -21,6 +21,7 @@ class CanaryLimits:
     queue_s: float = 30.0  # behind prompts of others
     run_s: float = 10.0  # for anything that the server does when asked
     answer_s: float = 3.0  # for an answer that makes sense, once the server says that it is done
+    neighbour_s: float = 0.06  # for what canceling one prompt does to another; longer where answers are slow
 
     @property
     def patience(self) -> Patience:

@@ -1,7 +1,7 @@
 """Workers over a ComfyUI from the future: the canary says what is new, and no job pays for it.
 
-Each way in which it may differ is in `tests/integration/comfy/test_canary.py` and, for a whole worker, in
-`tests/unit/worker/test_future_comfyui.py`.
+Each way in which it may differ is in `tests/integration/comfy/test_canary.py`, and what a whole worker makes
+of them in `tests/unit/worker/test_future_comfyui.py`.
 """
 
 from __future__ import annotations
