@@ -80,25 +80,45 @@ class _State(NamedTuple):
     entry: LogEntry
     bar: BarFact
     model: str  # the diffusion model that came onto the card last
+    is_behind_vae: bool  # a VAE came onto the card after that
 
 
 def _samplers(run: Run) -> Iterator[tuple[LogEntry, Sampler]]:
-    for states in _sampler_bars(run):
-        if states[-1].bar.done:
-            entry, bar, model = states[-1]
+    for states, is_sampler in _unlabelled(run):
+        if is_sampler:
+            entry, bar, model, _ = states[-1]
             first_s = next((each.bar.first_s for each in states if each.bar.first_s is not None), None)
             yield entry, _sampler(bar, first_s, model)
 
 
-def _sampler_bars(run: Run) -> Iterator[list[_State]]:
+def _unlabelled(run: Run) -> Iterator[tuple[list[_State], bool]]:
+    """The bars without a label, each with its states, and whether it is a sampler's.
+
+    Interpolation, upscaling and tiles behind the decoder draw the same bars. A second pass of a sampler may
+    stand there too, with the model that is still on the card, but has no more steps than the first one.
+    """
+    most = 0
+    for states in _bars_without_label(run):
+        _, bar, _, is_behind_vae = states[-1]
+        if bar.done:
+            is_sampler = not is_behind_vae or not most or bar.total <= most
+            most = max(most, bar.total) if is_sampler else most
+            yield states, is_sampler
+
+
+def _bars_without_label(run: Run) -> Iterator[list[_State]]:
     states: list[_State] = []
-    model = ""
+    model, is_behind_vae = "", False
     others = (run.queued, run.done, *(entry for entry in run.entries if entry.kind is not BarFact))
     is_dressed = any(entry is not None and entry.dress.strip() for entry in others)
     for entry in run.entries:
         fact = entry.fact
         if isinstance(fact, ModelRequestedFact | ModelLoadedFact) and fact.is_diffusion:
-            model = fact.model_class or ""
+            model, is_behind_vae = fact.model_class or "", False
+        elif isinstance(fact, ModelRequestedFact | ModelLoadedFact) and fact.model_class:
+            is_behind_vae = is_behind_vae or work_of(fact.model_class) is Work.VAE
+        elif _begins_sampling(fact):
+            is_behind_vae = False
         if states and _is_full(states[-1].bar) and _begins_sampling(fact):
             yield states
             states = []
@@ -107,7 +127,7 @@ def _sampler_bars(run: Run) -> Iterator[list[_State]]:
         if states and _is_another(entry, fact, states, is_dressed=is_dressed):
             yield states
             states = []
-        states.append(_State(entry, fact, model))
+        states.append(_State(entry, fact, model, is_behind_vae))
     if states:
         yield states
 
@@ -130,7 +150,7 @@ def _is_another(entry: LogEntry, bar: BarFact, states: Sequence[_State], *, is_d
     Args:
         is_dressed: somebody has put something before the prompt's lines, such as stamps.
     """
-    before, last, _ = states[-1]
+    before, last, _, _ = states[-1]
     if bar.total != last.total or bar.done < last.done:
         return True
     if bar.elapsed_s < last.elapsed_s:
@@ -139,7 +159,7 @@ def _is_another(entry: LogEntry, bar: BarFact, states: Sequence[_State], *, is_d
     if bar.done > last.done or entry.number == before.number:
         return False
     # A log that has a line for each state shows more of a bar than its end.
-    begun, first, _ = states[0]
+    begun, first, _, _ = states[0]
     is_whole = _is_full(bar) and (_is_full(first) or begun.number == before.number)
     if is_whole and b"\r" in entry.dress:
         return True  # as a console is written to: what is drawn again stands in the same line
@@ -226,6 +246,12 @@ def _bars(run: Run) -> dict[int, PhaseTime]:
         entry.number: PhaseTime(phase=name, seconds=each.seconds, source="bars", detail=_detail(each))
         for name, (entry, each) in zip(names, samplers, strict=True)
         if each.seconds > 0
+    }
+    others = (states[-1] for states, is_sampler in _unlabelled(run) if not is_sampler)
+    found |= {
+        entry.number: PhaseTime(phase=Phase.FINISHING, seconds=_seconds(bar), source="bars")
+        for entry, bar, _, _ in others
+        if bar.elapsed_s > 0
     }
     return found | dict(_labelled(run))
 
@@ -398,7 +424,7 @@ class _Told:
     def __init__(self, run: Run, bars: Mapping[int, PhaseTime]) -> None:
         self._bars = bars
         samplers = [(number, each.phase) for number, each in bars.items() if each.detail]
-        self._first_sampler = samplers[0][0] if samplers else 0
+        self._first_sampler, self._last_sampler = (samplers[0][0], samplers[-1][0]) if samplers else (0, 0)
         self._last_sampling = samplers[-1][1] if samplers else Phase.SAMPLING
         self._text_on_cpu = any(fact.device == "cpu" for _, fact in run.of(TextEncoderFact))
         self._read = run.read  # diffusion models: so many times one may be asked for as a new one
@@ -442,7 +468,8 @@ class _Told:
         if self._is_sampler(entry) and isinstance(fact, BarFact):
             return Phase.FINISHING if fact.done == fact.total else self._last_sampling
         if isinstance(fact, BarFact):
-            return self._last_sampling if _begins(fact) else doing
+            is_sampling = _begins(fact) and not (self._in_vae and entry.number > self._last_sampler)
+            return self._last_sampling if is_sampling else doing
         if isinstance(fact, WeightsFact | TextEncoderFact | VaeFact | GgufFact):
             return Phase.LOADING
         return Phase.SAVING if isinstance(fact, InterpolatedFact) else doing

@@ -479,3 +479,42 @@ def test_text_on_the_cpu_is_blamed_for_no_more_than_its_time() -> None:
     cost = next(each.cost for each in report.findings if each.id == "encoder-on-cpu")
     assert cost is not None
     assert 80 < cost.low < cost.seconds < cost.high == 100  # the next model's file may be read meanwhile
+
+
+VAE_COMES = "Requested to load WanVAE\nloaded completely 12016.47 242.02 True"
+MODEL_COMES = "Requested to load WAN21\nloaded completely 20500.1 13629.0 True"
+
+
+@pytest.mark.parametrize("is_stamped", [False, True])
+@pytest.mark.parametrize(
+    ("between", "steps", "samplers"),
+    [
+        pytest.param(VAE_COMES, 81, [4], id="frames-behind-the-decoder"),
+        pytest.param(VAE_COMES, 4, [4, 4], id="a-second-pass-with-the-model-still-there"),
+        pytest.param(f"{VAE_COMES}\n{MODEL_COMES}", 20, [4, 20], id="a-second-model"),
+        pytest.param("", 20, [4, 20], id="nothing-between"),
+    ],
+)
+def test_a_bar_behind_the_decoder_with_more_steps_than_the_sampler_is_not_a_samplers(
+    between: str, steps: int, samplers: list[int], is_stamped: bool
+) -> None:
+    timed = [
+        (0, "got prompt"),
+        *((0, line) for line in MODEL_COMES.splitlines()),
+        (0, "  0%|          | 0/4 [00:00<?, ?it/s]"),
+        (40, "100%|██████████| 4/4 [00:40<00:00, 10.00s/it]"),
+        *((40, line) for line in between.splitlines()),
+        (40, f"  0%|          | 0/{steps} [00:00<?, ?it/s]"),
+        (40 + steps, f"100%|██████████| {steps}/{steps} [00:{steps:02d}<00:00,  1.00s/it]"),
+        (40 + steps, f"Prompt executed in {40 + steps}.00 seconds"),
+    ]
+
+    (prompt,) = diagnose(
+        "".join(f"{moment(at_s)} {text}\n" if is_stamped else f"{text}\n" for at_s, text in timed)
+    ).prompts
+
+    assert [each.steps for each in prompt.samplers] == samplers
+    sampling_s = sum(each.seconds for each in prompt.phases if each.phase.startswith("sampling"))
+    finishing_s = sum(each.seconds for each in prompt.phases if each.phase is Phase.FINISHING)
+    assert sampling_s == 40 + sum(samplers[1:])
+    assert finishing_s == 40 + steps - sampling_s
