@@ -55,11 +55,17 @@ _ENUMS: Final = (types.Severity, types.Confidence, types.Phase, types.Status)
 _CLIPS: Final = """
 ## Clips
 
-Each frame of a clip is measured while its poster is made (of movies above 16 MiB or 268 million pixels the
-first, the poster's stretch and the last one): brightness from 0 to 255, spread (standard deviation), what of
-it is left in larger squares, the largest local change. What is only likely is said to be: a bad end, noise,
-frozen, patches. By other thresholds than these clips are judged with
-`diagnose(clips=…, clip_limits=Thresholds(…))`, and on a worker with `FARM_CLIP_LIMITS=tail=0.5,…`:
+Each frame of a clip is measured while its poster is made: of movies (mp4, m4v, mov, mkv, webm, avi), of
+animated GIF, WebP, PNG and AVIF, and of five or more pictures of one size that one node has written: they are
+taken for the frames of a clip. Not measured are EXR, and of movies above 16 MiB or 268 million pixels all but
+the first frame, the poster's stretch and the last one: the report says of how many frames it is open whether
+they are good. Size, number, rate and sound are held against the graph where one SaveVideo or VHS_VideoCombine
+writes the clip.
+
+Measured are brightness from 0 to 255, spread (standard deviation), what of it is left in larger squares, the
+largest local change. What is only likely is said to be: a bad end, noise, frozen, patches. By other
+thresholds than these clips are judged with `diagnose(clips=…, clip_limits=Thresholds(…))`, and on a worker
+with `FARM_CLIP_LIMITS=tail=0.5,…`:
 
 | threshold | value | what it is |
 | --- | --- | --- |
@@ -81,7 +87,7 @@ _THRESHOLDS: Final = {
     "still_tail": "… which are all, or this part of the clip and its end",
     "hole_corners": "a frame has dead patches if black or white areas have so many corners on the VAE's grid",
     "hole_edge": "… and this part of their outline is hard and on it: not that of a silhouette; …",
-    "hole_boxes": "… or so many of them are rectangles with four hard sides anywhere: one may be a screen",
+    "hole_boxes": "… or so many are rectangles with four hard sides anywhere; one on the grid counts twice",
     "hole_frames": "a clip has them if so many of its frames do",
     "fps_off": "the frame rate may be off by this part, or be the nearest that a GIF can hold",
 }

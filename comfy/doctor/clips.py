@@ -180,7 +180,7 @@ RULES: Final = (
     _rule(
         "video-frozen",
         Severity.WARNING,
-        title="no part of any frame changes by more than 3 of 255, or of none in the clip's second half",
+        title="no part of any frame changes by more than 4 of 255, or of none in the clip's second half",
         remedy="if it shows what it should: more motion in the prompt, start and end images that differ",
     ),
     _rule(

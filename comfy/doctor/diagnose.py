@@ -272,6 +272,12 @@ def _questions(case: Case) -> Iterator[Question]:
         unknown = bool(case.gpu) and case.card is None
         decides = " and ".join(missing) or ("a card that is known" if unknown else "a card that computes")
         yield Question(what="whether the steps are slow for this size and card", decides=decides)
+    for look in case.clips:
+        if unseen := look.count - len(look.frames):
+            yield Question(
+                what=f"{look.name}: whether {unseen} of its {look.count} frames are good",
+                decides="a look at them: it is too large to be decoded whole, or of a kind that is not read",
+            )
     if case.server_is_unknown:
         yield Question(
             what="how ComfyUI was started: version, card, VRAM state, attention",

@@ -27,7 +27,9 @@ class MediaKind(StrEnum):
 
 _KIND_OF_SUFFIX = {
     **dict.fromkeys((".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".gif"), MediaKind.VIDEO),
-    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".avif", ".tiff", ".bmp", ".exr"), MediaKind.IMAGE),
+    **dict.fromkeys(
+        (".png", ".apng", ".jpg", ".jpeg", ".webp", ".avif", ".tiff", ".bmp", ".exr"), MediaKind.IMAGE
+    ),
     **dict.fromkeys((".wav", ".mp3", ".flac", ".opus", ".ogg", ".m4a", ".aac"), MediaKind.AUDIO),
 }
 

@@ -6,14 +6,14 @@ and only where that may have happened: it takes some tenths of a second, once fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from comfy.doctor.clip import SPOILT, ClipFault, Expected, Thresholds, faults_of
+from comfy.doctor.clip import SPOILT, ClipFault, ClipLook, Expected, Thresholds, faults_of
 from comfy.rewrites.attention import other_attentions
 from worker.errors import BrokenOutput
-from worker.results.media import decode, inspect
+from worker.results.media import decode, inspect, look_at_sequences
 from worker.results.publish import LocalOutput
 
 # As ComfyUI is told to use for all models. Those that split the work are exact, and no fast kernel.
@@ -49,12 +49,22 @@ def spoilt_clip(
 
 def spoilt_by(outputs: Sequence[LocalOutput], limits: Thresholds) -> ClipFault | None:
     """What is wrong with the pictures of the first clip that is black, of one colour, or noise."""
-    for output in outputs:
-        try:
-            decoded = decode(output.path, inspect(output.path))
-        except BrokenOutput:
-            continue  # whoever publishes it says so
-        for fault in faults_of(decoded.look, Expected(), limits) if decoded is not None else ():
+    for look in _looks(outputs):
+        for fault in faults_of(look, Expected(), limits):
             if fault.id in SPOILT:
                 return fault
     return None
+
+
+def _looks(outputs: Sequence[LocalOutput]) -> Iterator[ClipLook]:
+    pictures = []
+    for output in outputs:
+        try:
+            inspected = inspect(output.path)
+            decoded = decode(output.path, inspected)
+        except BrokenOutput:
+            continue  # whoever publishes it says so
+        if decoded is not None:
+            yield decoded.look
+        pictures.append((output.node_id, output.path, inspected))
+    yield from look_at_sequences(pictures)

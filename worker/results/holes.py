@@ -33,7 +33,7 @@ class Holes(NamedTuple):
 
     corners: int = 0  # of areas whose hard edges lie on the grid of the VAE
     edge: float = 0.0  # the part of such areas' outline that does
-    boxes: int = 0  # areas that are rectangles with four hard sides, wherever these lie
+    boxes: int = 0  # areas that are rectangles with four hard sides; two for each that lies on the grid
 
 
 def holes_in(luma: Image.Image) -> Holes:
@@ -47,7 +47,7 @@ def holes_in(luma: Image.Image) -> Holes:
     if dead.getbbox() is None:
         return Holes()
     corners, edge = _on_the_grid(luma, dead)
-    return Holes(corners, edge, sum(_is_box(luma, pixels, area) for area in _areas(dead)))
+    return Holes(corners, edge, sum(_boxes(luma, pixels, area) for area in _areas(dead)))
 
 
 def _on_the_grid(luma: Image.Image, dead: Image.Image) -> tuple[int, float]:
@@ -116,26 +116,29 @@ def _areas(dead: Image.Image) -> Iterator[tuple[int, int, int, int]]:
             yield left, top, right, bottom
 
 
-def _is_box(luma: Image.Image, pixels: Image.Image, area: tuple[int, int, int, int]) -> bool:
+def _boxes(luma: Image.Image, pixels: Image.Image, area: tuple[int, int, int, int]) -> int:
+    """0 if it has not four hard sides, 2 if they lie on the grid: a screen's hardly do."""
     left, top, right, bottom = (_BLOCK * v for v in area)
     around = (left - _AROUND, top - _AROUND, right + _AROUND, bottom + _AROUND)
     light, dead = luma.crop(around), pixels.crop(around)
     turn = Image.Transpose.TRANSPOSE
-    return _ends_hard(light, dead) and _ends_hard(light.transpose(turn), dead.transpose(turn))
+    return min(_hard_sides(light, dead), _hard_sides(light.transpose(turn), dead.transpose(turn)))
 
 
-def _ends_hard(light: Image.Image, dead: Image.Image) -> bool:
-    """Whether what is dead in the middle ends hard on its left and right, within the next block."""
+def _hard_sides(light: Image.Image, dead: Image.Image) -> int:
+    """1 if what is dead in the middle ends hard on its left and right, 2 if it does on the grid, else 0."""
     width, height = light.width, light.height - 2 * _AROUND
     middle = (0, _AROUND, width, _AROUND + height)
     columns = dead.crop(middle).reduce((1, height)).point(_FILLED).tobytes()
     levels = light.crop(middle).reduce((1, height)).tobytes()
     before, behind = columns.rfind(0, 0, _AROUND), columns.find(0, width - _AROUND)
     if before < 1 or behind < 0 or behind > width - 2:
-        return False
+        return 0
     # An encoder smears the first pixel beyond.
     steps = (levels[at] - levels[width // 2] for at in (before - 1, behind + 1))
-    return all(abs(step) >= _STEP for step in steps)
+    if any(abs(step) < _STEP for step in steps):
+        return 0
+    return 2 if (before, behind) == (_AROUND - 1, width - _AROUND) else 1
 
 
 def _count(mask: Image.Image) -> int:

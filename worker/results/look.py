@@ -58,6 +58,8 @@ class FrameWatch:
 
     def take_picture(self, picture: Image.Image) -> None:
         """Look at a frame of an animated picture."""
+        if picture.mode.startswith("I"):  # 16 bits a pixel, which Pillow cuts off at 255
+            picture = picture.point(lambda level: level / 256)
         luma, blue, red = picture.convert("RGB").convert("YCbCr").split()
         self._look(_Planes(luma.point(_LIMITED), blue, red))
 

@@ -18,7 +18,7 @@ from farm.job import Artifact, JobResult
 from farm.storage import Storage, StoredFile, media_type_of, safe_name
 from worker.errors import AttemptStopped, BrokenOutput
 from worker.results.manifest_file import MANIFEST_NAME, manifest_json
-from worker.results.media import Inspected, decode, inspect
+from worker.results.media import Inspected, decode, inspect, look_at_sequences
 from worker.results.metadata import Metadata, MetadataState, strip
 
 log = logging.getLogger(__name__)
@@ -151,7 +151,8 @@ class Publisher:
         for output, key, facts in zip(outputs, keys, inspected, strict=True):
             futures.append(self._pool.submit(self._upload, work, output, key))
             futures.append(self._pool.submit(self._poster, work, output, key, facts))
-        done = work.all(futures)
+        futures.append(self._pool.submit(self._sequences, work, outputs, inspected))
+        *done, _ = work.all(futures)
         return tuple(
             Artifact(
                 key=stored.key,
@@ -189,6 +190,11 @@ class Publisher:
             poster_key,
         )
         return poster_key
+
+    def _sequences(self, work: _Work, outputs: Sequence[LocalOutput], inspected: Sequence[Inspected]) -> None:
+        written = ((each.node_id, each.path, facts) for each, facts in zip(outputs, inspected, strict=True))
+        for look in look_at_sequences(written):
+            work.saw(look)
 
     def _store_manifest(self, work: _Work, prefix: str, body: bytes) -> None:
         key = prefix + MANIFEST_NAME

@@ -31,7 +31,7 @@ _FRAMES_OFF: Final = 1.5  # by which a header's duration and the end of the last
 _ROUNDING_S: Final = 0.03
 # What decoding is worth: about half a second of two cores. A clip of WAN's fits several times.
 _DECODE_BYTES: Final = 16 << 20
-_DECODE_PIXELS: Final = 1 << 28  # 291 frames of 1280×720
+DECODE_PIXELS: Final = 1 << 28  # 291 frames of 1280×720
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ def decode_movie(
 def _is_worth_all(index: MovieIndex) -> bool:
     facts = index.facts
     pixels = facts.width * facts.height * facts.frames
-    return pixels <= _DECODE_PIXELS and _size_bytes(index.packets) <= _DECODE_BYTES
+    return pixels <= DECODE_PIXELS and _size_bytes(index.packets) <= _DECODE_BYTES
 
 
 def _image(frame: VideoFrame) -> Image.Image:
@@ -210,9 +210,6 @@ def _facts(
     fps = float(stream.average_rate or stream.guessed_rate or 0)
     duration_s = container.duration / _MICROSECONDS if container.duration else end_s
     codec = codec_name(stream)
-    if codec == "gif" and duration_s:
-        # Its writers mix delays of whole hundredths of a second, and FFmpeg takes the shortest for all.
-        fps = frames / duration_s
     return VideoFacts(
         codec=codec,
         width=stream.width,

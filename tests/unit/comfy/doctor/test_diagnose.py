@@ -631,8 +631,19 @@ BLACK = ClipLook(
             hole_edge=0, hole_boxes=0,
         ),
     ),
-    width=320, height=192, count=33, fps=16.0, has_audio=False,
+    width=320, height=192, count=9, fps=16.0, has_audio=False,
 )  # fmt: skip
+
+
+@pytest.mark.parametrize(("count", "asked"), [(9, []), (838, ["829 of its 838 frames"])])
+def test_frames_that_nobody_looked_at_are_told(count: int, asked: list[str]) -> None:
+    report = diagnose(clips=[replace(BLACK, count=count)])
+
+    told = [each.what for each in report.questions if each.what.startswith("clip.mp4")]
+    assert len(told) == len(asked)
+    assert all(part in what for part, what in zip(asked, told, strict=True))
+
+
 DYNAMIC = "DynamicVRAM support detected and enabled\n"
 READ = "model weight dtype torch.float16, manual cast: None\n"
 RUN = "got prompt\n{}100%|####| 4/4 [00:20<00:00,  5.00s/it]\nPrompt executed in 30.00 seconds\n"

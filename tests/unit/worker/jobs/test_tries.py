@@ -124,6 +124,26 @@ def test_nodes_that_choose_another_attention_are_set_to_pytorchs(
     assert worker.comfy.fallbacks == []
 
 
+@pytest.mark.parametrize("faults", [ALWAYS_BLACK, ALWAYS_NOISE])
+def test_a_clip_that_is_written_picture_by_picture_is_rendered_once_more_too(
+    tmp_path: Path, faults: tuple[str, ...]
+) -> None:
+    worker, graph = worker_on(tmp_path, *faults), with_sage_node()
+    (decoder,) = (n for n, node in graph.items() if node["class_type"] == "VAEDecode")
+    for node in [n for n, node in graph.items() if node["class_type"] in ("CreateVideo", "SaveVideo")]:
+        del graph[node]
+    graph["99"] = {"class_type": "SaveImage", "inputs": {"images": [decoder, 0], "filename_prefix": "frame"}}
+
+    record = rendered(worker, graph)
+
+    manifest = manifest_of(worker, record)
+    worker.close()
+    assert record.result is not None
+    assert len(record.result.artifacts) > 1
+    assert manifest["rendered_again"]["helped"]
+    assert not any(name.startswith("video-") for name in findings(record))
+
+
 def test_a_clip_that_is_no_better_is_stored_after_one_more_render_and_stays_a_finding(
     tmp_path: Path, black: WorkerHere
 ) -> None:

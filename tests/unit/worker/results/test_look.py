@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from comfy.doctor.clip import Expected, Thresholds, faults_of
 from comfy.doctor.diagnose import diagnose
@@ -15,7 +16,7 @@ from comfy.emulator.values import Images, Story
 from comfy.wan.templates import get_template
 from tests.support.clip_set import FEW, Encoding, KnownClip, plain, scene, write
 from tests.support.clips import make_clip
-from worker.results.media import decode, inspect
+from worker.results.media import decode, inspect, look_at_sequences
 
 
 def faults(path: Path, expected: Expected = Expected(), limits: Thresholds = Thresholds()) -> list[str]:  # noqa: B008
@@ -103,6 +104,43 @@ def test_a_graph_says_what_its_clip_should_be(tmp_path: Path) -> None:
 
     assert "video-wrong-length" not in ids[0]
     assert "video-wrong-length" in ids[1]
+
+
+@pytest.mark.parametrize(
+    ("ending", "mode"), [(".png", "RGBA"), (".png", "I;16"), (".jpg", "L"), (".webp", "RGB")]
+)
+@pytest.mark.parametrize(("level", "fault"), [(0, "video-black"), (130, "video-one-colour")])
+def test_a_clip_written_picture_by_picture_is_judged_by_them_alone(
+    tmp_path: Path, ending: str, mode: str, level: int, fault: str
+) -> None:
+    paths = [tmp_path / f"frame_{number}{ending}" for number in range(17)]
+    for path in paths:
+        picture = (
+            Image.new("I", (160, 96), level << 8) if mode == "I;16" else Image.new("L", (160, 96), level)
+        )
+        picture.convert(mode).save(path)
+
+    (look,) = look_at_sequences(("9", path, inspect(path)) for path in paths)
+
+    assert (look.count, len(look.frames)) == (17, 17)
+    asked = Expected(width=832, height=480, count=81, fps=16.0, audio=True)
+    assert [each.id for each in faults_of(look, asked)] == [fault]
+
+
+@pytest.mark.parametrize("ending", [".gif", ".webp", ".png", ".apng", ".avif"])
+def test_an_animated_picture_is_judged_by_each_of_its_frames(tmp_path: Path, ending: str) -> None:
+    first, *others = (scene(number) if number < 5 else plain(0, (0, 0, number % 2)) for number in range(17))
+    path = tmp_path / f"clip{ending}"
+    first.save(path, save_all=True, append_images=others, duration=62)
+
+    assert faults(path, Expected(count=17, fps=16.0)) == ["video-black"]
+
+
+def test_a_gif_that_stands_still_is_judged_by_its_one_picture(tmp_path: Path) -> None:
+    pictures = [plain(0) for _ in range(17)]
+    pictures[0].save(tmp_path / "clip.gif", save_all=True, append_images=pictures[1:], duration=60)
+
+    assert faults(tmp_path / "clip.gif") == ["video-black"]
 
 
 @pytest.mark.parametrize("keyframe_every", [None, 5])

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from comfy.doctor.clip import ClipLook
 from farm.errors import StorageDenied, StorageUnavailable
 from farm.storage import StoredFile
 from farm.testing import FolderStorage
@@ -71,6 +72,25 @@ def test_every_output_is_stored_with_its_facts(
     assert (picture.key, picture.media_type) == (prefix + "wan_00001.png", "image/png")
     assert (picture.video, picture.poster_key) == (None, None)
     assert storage.media_types[video.poster_key] == "image/jpeg"
+
+
+def test_pictures_of_one_node_are_looked_at_as_the_frames_of_a_clip(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    frames = [make_picture(tmp_path / f"WAN_{number:05}.png") for number in range(1, 6)]
+    batch = [make_picture(tmp_path / f"batch_{number}.jpg") for number in range(4)]
+    unread = [tmp_path / f"WAN_{number:05}.exr" for number in range(5)]
+    for path in unread:
+        path.write_bytes(b"v/1\x01")
+    outputs = [*map(output, frames), *(output(path, "10") for path in batch)]
+    outputs += [output(path, "11") for path in unread]
+    seen: list[ClipLook] = []
+
+    publisher.publish(JOB, OTHER, outputs, {}, saw=seen.append)
+
+    assert [(look.name, look.count, len(look.frames)) for look in seen] == [
+        ("WAN_00001.png to WAN_00005.png", 5, 5), ("WAN_00000.exr to WAN_00004.exr", 5, 0),
+    ]  # fmt: skip
 
 
 def test_the_manifest_is_written_last_and_tells_everything(
