@@ -14,9 +14,10 @@ from tests.support.official_workflows import LEFT_OUT, OFFICIAL_FOLDER, wan_work
 
 def test_there_are_as_many_as_the_package_has() -> None:
     assert len(wan_workflows()) >= 38
+    assert wan_workflows().keys() == corpus.official_shapes().keys()
 
 
-@pytest.mark.parametrize("name", wan_workflows())
+@pytest.mark.parametrize("name", corpus.official_shapes())
 def test_an_official_workflow_converts_and_validates(name: str) -> None:
     known = shipped_definitions()
 

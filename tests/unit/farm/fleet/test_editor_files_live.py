@@ -25,6 +25,7 @@ from farm.client import Farm
 from farm.fleet.preflight import definitions_name
 from farm.status.worker import WorkerStatus
 from farm.testing import FolderStorage, MemoryJobStore
+from tests.support.corpus import official_shapes
 from tests.support.official_workflows import wan_workflows
 from tests.tools.pages import Page
 from worker.service.shared import Shared
@@ -106,7 +107,7 @@ def test_a_graph_of_people_saved_by_the_editor_runs_with_its_own_values(
     check(live, fixtures()[name], newer=newer)
 
 
-@pytest.mark.parametrize("name", wan_workflows())
+@pytest.mark.parametrize("name", official_shapes())
 def test_an_official_workflow_is_read_alike_with_and_without_a_worker(live: Farm, name: str) -> None:
     request = JobRequest(graph=json.dumps(wan_workflows()[name]).encode())
 
