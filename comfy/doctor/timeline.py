@@ -33,6 +33,7 @@ from comfy.log.facts import (
     VaeRetryFact,
     WeightsFact,
 )
+from comfy.log.foreign_dress import undress
 from comfy.node_defs.node_classes import Work
 from comfy.words import seconds_words
 
@@ -109,8 +110,6 @@ def _unlabelled(run: Run) -> Iterator[tuple[list[_State], bool]]:
 def _bars_without_label(run: Run) -> Iterator[list[_State]]:
     states: list[_State] = []
     model, is_behind_vae = "", False
-    others = (run.queued, run.done, *(entry for entry in run.entries if entry.kind is not BarFact))
-    is_dressed = any(entry is not None and entry.dress.strip() for entry in others)
     for entry in run.entries:
         fact = entry.fact
         if isinstance(fact, ModelRequestedFact | ModelLoadedFact) and fact.is_diffusion:
@@ -124,7 +123,7 @@ def _bars_without_label(run: Run) -> Iterator[list[_State]]:
             states = []
         if not isinstance(fact, BarFact) or fact.label:
             continue
-        if states and _is_another(entry, fact, states, is_dressed=is_dressed):
+        if states and _is_another(entry, fact, states):
             yield states
             states = []
         states.append(_State(entry, fact, model, is_behind_vae))
@@ -144,13 +143,9 @@ def _begins_sampling(fact: LogFact | None) -> bool:
     )
 
 
-def _is_another(entry: LogEntry, bar: BarFact, states: Sequence[_State], *, is_dressed: bool) -> bool:
-    """Whether a state is of another bar than those before it: tqdm draws the last one twice.
-
-    Args:
-        is_dressed: somebody has put something before the prompt's lines, such as stamps.
-    """
-    before, last, _, _ = states[-1]
+def _is_another(entry: LogEntry, bar: BarFact, states: Sequence[_State]) -> bool:
+    """Whether a state is of another bar than those before it: tqdm draws the last one twice."""
+    before, last, _ = states[-1]
     if bar.total != last.total or bar.done < last.done:
         return True
     if bar.elapsed_s < last.elapsed_s:
@@ -161,12 +156,12 @@ def _is_another(entry: LogEntry, bar: BarFact, states: Sequence[_State], *, is_d
     # A log that has a line for each state shows more of a bar than its end.
     begun, first, _, _ = states[0]
     is_whole = _is_full(bar) and (_is_full(first) or begun.number == before.number)
-    if is_whole and b"\r" in entry.dress:
+    if is_whole and (b"\r" in entry.dress or bar.elapsed_s - last.elapsed_s > _CLOCK_S):
         return True  # as a console is written to: what is drawn again stands in the same line
     if entry.at_s is not None and before.at_s is not None:
         return entry.at_s - before.at_s > max(_clock_s(entry.at_s, before.at_s), _seconds(bar) / 2)
-    # ComfyUI-Manager's file dresses a bar's first line, in which no bar is left where \r has ended it.
-    is_again = is_dressed and not entry.dress.strip() and entry.number == before.number + 1
+    # A file keeps of a bar what is drawn at its end; pasted, it has a line's end for each return.
+    is_again = entry.number == before.number + 1 and not before.above[undress(before.above).text].strip()
     return is_whole and not is_again
 
 

@@ -29,13 +29,14 @@ class Sight(NamedTuple):
 class LogEntry:
     """A line that says something, or that ought to be understood and is not."""
 
-    __slots__ = ("_fact", "_line", "_sight", "kind", "number", "requested")
+    __slots__ = ("_fact", "_line", "_sight", "above", "kind", "number", "requested")
 
     def __init__(self, number: int, line: bytes, sight: Sight) -> None:
         self.number = number  # of the line, from 1
         self.kind = sight.kind  # of its fact
         self._line = line
         self._sight = sight
+        self.above = b""  # of a bar: the line above its own
         self.requested: LogEntry | None = None  # the line that names the model which this one has loaded
         self._fact: LogFact | None = None
 

@@ -13,8 +13,10 @@ import re
 from collections import Counter
 from collections.abc import Collection
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Final, NamedTuple
 
+from comfy.log.lines import read_bar, read_line
 from comfy.log.text import LogLevel
 
 _MOST_LAYERS: Final = 10
@@ -46,12 +48,14 @@ _LOGGER: Final = rb"(?:root|__main__|[A-Za-z_]\w{0,40}(?:\.\w{1,40}){1,8}|\w{1,4
 
 # Each is one layer; several may lie over each other.
 _LAYER: Final = re.compile(
+    rb"[ \t]*+(?:"  # a block may be indented
     # Copied off a screen or out of JSON, an escape may be written out, or be gone.
     rb"(?:\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|%(escape)b?\[[0-9;]{1,8}m)+"
     # of Celery, where the level stands within
     rb"|\[(?P<iso2>%(day)b %(time)b): (?P<level3>%(levels)b)/[\w-]{1,40}\] "
     rb"|[\[(]?(?P<iso>%(day)b[T ]%(time)b) ?(?P<zone>Z|[+-]\d\d:?\d\d)?(?: UTC)?[\])]?"
     rb"(?: ?[-:] | *\| | +|\||(?=\[)|$)"  # but "   - " begins a complaint
+    rb"|\[%(day)b \d\d:\d\d\] "  # of ComfyUI-Manager's file in 2024
     rb"|[\[(]?(?P<clock>%(time)b)[\])]?(?: ?- | *\| | +|(?=\[))"
     rb"|[\[(] {0,2}(?P<level>%(levels)b) {0,4}[\])]:?(?:%(escape)b?\[0m)?(?: [-|] | |$)"
     rb"|[\[(] {0,2}%(other_levels)b {0,4}[\])]:?(?: [-|] | )"
@@ -87,6 +91,7 @@ _LAYER: Final = re.compile(
     rb"|(?P<container>(?:\d{1,4}\|)?[\w.@-]{1,64}+) {0,20}\| "
     rb"|(?P<container2>[\w.-]{1,64}+ [\w.-]{1,64}+) \xe2\x80\xba "  # of stern
     rb"|\|[ \t]+"  # of a table
+    rb")"
     % {
         b"escape": _ESCAPE,
         b"day": _DAY,
@@ -188,6 +193,8 @@ _USUAL: Final = (
     b"CLIP/text encoder model load device: ", b"model_type ",
 )  # fmt: skip
 _LEARNED_FROM: Final = 4  # of each
+_COMMON_OF: Final = 1 << 12  # bytes
+_FEWEST: Final = 3  # lines that have it in common
 # A machine's words, of which one line is enough: a time, or a mark that no sentence has there.
 _OF_A_MACHINE: Final = re.compile(rb"\d\d:\d\d:\d\d|[\[\]|<>{}#@=\xe2]")
 
@@ -197,7 +204,8 @@ def learn(block: bytes) -> frozenset[bytes]:
 
     One line is enough where it cannot be a person's words, else there have to be two.
     """
-    found: Counter[bytes] = Counter()
+    common = _common(block[:_COMMON_OF])
+    found = Counter({common: 2} if common else {})
     for words in _USUAL:
         at = -1
         for _ in range(_LEARNED_FROM):
@@ -205,11 +213,35 @@ def learn(block: bytes) -> frozenset[bytes]:
             if at < 0:
                 break
             before = block[block.rfind(b"\n", 0, at) + 1 : at]
-            rest = before[undress(before + b"x").text.start :]
+            rest = before[undress(before + b"x", found.keys() & {common}).text.start :]
             # A bar is no dress: what comes behind it is glued to it.
             if rest.strip() and len(rest) <= _LONGEST_BEFORE and b"\r" not in rest and not _BAR.search(rest):
                 found[rest.translate(ALIKE)] += 2 if _OF_A_MACHINE.search(rest) else 1
     return frozenset(rest for rest, times in found.items() if times > 1)
+
+
+def _common(block: bytes) -> bytes:
+    """What nearly all lines begin with, where they say something without it alone; its digits all 0."""
+    lines = [line for line in block.split(b"\n") if line.strip()]
+    shapes = sorted(line.translate(ALIKE) for line in lines)
+    few = len(lines) // 10
+    if len(lines) < _FEWEST:
+        return b""
+    pairs = zip(shapes[few], shapes[-1 - few], strict=False)
+    shared = bytes(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    rest = shared[undress(shared + b"x").text.start :]
+    bare = [line[undress(line).text] for line in lines] if rest.strip() else []
+    told = [text for text in bare if text.translate(ALIKE).startswith(rest)]
+    if any(map(_says, told)):
+        return b""
+    ends = [found.end() for found in re.finditer(rb" +", rest[:_LONGEST_BEFORE])]
+    return next((rest[:end] for end in reversed(ends) if any(_says(text[end:]) for text in told)), b"")
+
+
+def _says(line: bytes) -> bool:
+    text = line[undress(line).text].decode("utf-8", "replace")
+    bar = read_bar(text)  # whose label may be what somebody has put before it
+    return read_line(text) is not None or (bar is not None and not bar.label)
 
 
 _BAR: Final = re.compile(rb"\d/\d+ \[|(?:it/s|s/it)\]|%\|")

@@ -103,6 +103,8 @@ class LogStream:
                 for sight in sights:
                     entry = LogEntry(first + at, line, sight)
                     kind = sight.kind
+                    if kind is BarFact:
+                        entry.above = lines[at - 1] if at else last
                     if kind in _FOLLOWED:
                         self._follow(entry, sight)
                     if kind is not None:

@@ -79,6 +79,7 @@ DRESSES: dict[str, Callable[[int, str], str]] = {
     "runpod's brackets": lambda n, text: f"2026-11-30 04:36:{n:02d}.123 [5x7abcq2k1zzzz] [info] {text}",
     "the SDK's json": lambda n, text: json.dumps({"requestId": "a", "message": text, "level": "INFO"}),
     "manager's log file": lambda n, text: f"[2026-11-30 04:36:{n:02d}.123] {text}",
+    "manager's log file of 2024": lambda n, text: f"[2026-11-30 04:{n:02d}] {text}",
     "a second --verbose": lambda n, text: f"[2026-11-30 04:36:{n:02d},555] [INFO] {text}",
     "vllm": lambda n, text: f"INFO 11-30 04:36:{n:02d} [execution.py:590] {text}",
     "/internal/logs": lambda n, text: f"2026-11-30T04:36:{n:02d}.038454 - {text}",
@@ -148,7 +149,7 @@ DRESSES: dict[str, Callable[[int, str], str]] = {
     "the same behind a stamp": lambda n, text: ISO.format(n) + f"render#{n:02d}: {text}",
 }
 UNSTAMPED = {
-    "vllm",
+    "vllm", "manager's log file of 2024",
     "nothing", "level", "compose", "the SDK's json", "a quotation", "a quotation of a quotation",
     "bold letters", "a colour without its escape", "a colour written out", "torch's logging",
     "an indented block", "what nobody else writes", "basicConfig", "basicConfig, named", "uvicorn",
@@ -243,6 +244,48 @@ def test_of_a_machinerys_words_one_line_is_enough_to_learn_them(before: str, lin
     log = f"{before}{line}\n{before}2 models unloaded.\n"
 
     assert facts(log) == facts(f"{line}\n2 models unloaded.\n")
+
+
+@for_each("indent", ["    ", "\t", " "])
+@for_each(
+    "dress",
+    # JSON begins where its line does.
+    sorted(DRESSES.keys() - {"docker's file", "docker's file, with spaces", "the SDK's json"}),
+)
+def test_a_block_in_any_dress_may_be_indented(dress: str, indent: str) -> None:
+    log = "\n".join(indent + DRESSES[dress](n, text) for n, text in enumerate(LINES))
+
+    assert facts(log) == PLAIN
+
+
+@for_each("before", ["[gpu-client] ", "render: ", "  │ ", "node 3 says > "])
+@for_each(
+    "lines",
+    [
+        ["torch._dynamo hit config.recompile_limit (8)", "   function: 'forward'", "   last reason: 8/7"],
+        ["lora key not loaded: a.weight", "lora key not loaded: b.weight", "lora key not loaded: c.weight"],
+        ["some node speaks", "50%|█████     | 2/4 [00:08<00:08,  4.00s/it]", "and speaks again"],
+        ["2026-11-30T04:36:00.038454 - got prompt", "2026-11-30T04:36:01.038454 - 2 models unloaded.", "x"],
+    ],
+)
+def test_what_all_lines_begin_with_is_none_of_them(before: str, lines: list[str]) -> None:
+    log = "\n".join(before + line for line in lines)
+
+    assert facts(log) == facts("\n".join(lines))
+    assert [each.at_s for each in entries(log)] == [each.at_s for each in entries("\n".join(lines))]
+
+
+@for_each(
+    "lines",
+    [
+        ["Requested to load WAN21"] * 5,
+        ["NOT LOADED blocks.0.weight", "NOT LOADED blocks.1.weight", "NOT LOADED blocks.2.weight"],
+        ["the console says: got prompt", "the console says: nothing", "my wife says: 2 models unloaded."],
+        ["a note: well", "a note: better", "a note: worse"],
+    ],
+)
+def test_lines_that_begin_alike_keep_their_words(lines: list[str]) -> None:
+    assert facts("\n".join(lines)) == [fact for line in lines for fact in facts(line)]
 
 
 @for_each("dress", STAMPED)
