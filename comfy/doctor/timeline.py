@@ -145,7 +145,7 @@ def _begins_sampling(fact: LogFact | None) -> bool:
 
 def _is_another(entry: LogEntry, bar: BarFact, states: Sequence[_State]) -> bool:
     """Whether a state is of another bar than those before it: tqdm draws the last one twice."""
-    before, last, _ = states[-1]
+    before, last = states[-1].entry, states[-1].bar
     if bar.total != last.total or bar.done < last.done:
         return True
     if bar.elapsed_s < last.elapsed_s:
@@ -154,8 +154,8 @@ def _is_another(entry: LogEntry, bar: BarFact, states: Sequence[_State]) -> bool
     if bar.done > last.done or entry.number == before.number:
         return False
     # A log that has a line for each state shows more of a bar than its end.
-    begun, first, _, _ = states[0]
-    is_whole = _is_full(bar) and (_is_full(first) or begun.number == before.number)
+    begun = states[0]
+    is_whole = _is_full(bar) and (_is_full(begun.bar) or begun.entry.number == before.number)
     if is_whole and (b"\r" in entry.dress or bar.elapsed_s - last.elapsed_s > _CLOCK_S):
         return True  # as a console is written to: what is drawn again stands in the same line
     if entry.at_s is not None and before.at_s is not None:
