@@ -117,8 +117,25 @@ class Case:
             return None
         memory = self.record.server.last(MemoryFact)
         ram = int(memory.ram_mib * 2**20) if memory is not None else None
-        target = Target(name=self.gpu, gpu=self.gpu, free_bytes=self.vram_bytes - GIB // 2, ram_bytes=ram)
+        target = Target(
+            name=self.gpu,
+            gpu=self.gpu,
+            free_bytes=self.vram_bytes - GIB // 2,
+            ram_bytes=ram,
+            streamed_bytes=self._streamed_bytes,
+        )
         return forecast(self.work, target, self.book)
+
+    @property
+    def _streamed_bytes(self) -> int | None:
+        """The most of a diffusion model that its load has left to stream; None: the log does not say it."""
+        left = [
+            fact.offloaded_mib
+            for run in self.runs
+            for _, fact in run.of(ModelLoadedFact)
+            if fact.is_diffusion and fact.state is LoadState.PARTIAL and fact.offloaded_mib is not None
+        ]
+        return int(max(left) * 2**20) if left else None
 
     @property
     def server_is_unknown(self) -> bool:

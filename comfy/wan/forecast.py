@@ -32,6 +32,7 @@ class Target:
     free_bytes: int  # of the card, before anything is loaded
     reserve_bytes: int = RESERVE_BYTES
     ram_bytes: int | None = None  # of the host; None: not known
+    streamed_bytes: int | None = None  # of a model in each pass, as a log says; None: as sizes tell
     mode: str = "balanced"  # the load mode
     comfyui: str = ""  # its version
     attention: str = DEFAULT_ATTENTION  # what it was started with; a graph may ask for another
@@ -167,6 +168,8 @@ def _derived_step(stage: StageLoad, target: Target, found: Fit, rate: Rate) -> E
             source=f"{one.source}; GGUF unpacks each layer at each use: {best:g} to {worst:g} times as long",
         )
     streamed = stage.weights.resident_bytes if _all(target) else found.streamed_bytes
+    if target.streamed_bytes is not None:
+        streamed = target.streamed_bytes
     if streamed:
         slow, link, fast = link_bytes_per_s(target.gpu)
         # The copy runs beside the computing: only what it takes longer is felt.

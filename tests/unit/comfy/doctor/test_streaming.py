@@ -145,3 +145,12 @@ def test_fewer_bits_are_advised_only_where_there_are_many(weights: str, is_advis
     for text in (log, log + again):  # a model that is kept is read once
         remedies = [each.remedy for each in diagnose(text).findings if each.id == "partial-load"]
         assert ["fp8" in each for each in remedies] == [is_advised] * len(remedies)
+
+
+@pytest.mark.parametrize("gib", [3.5, 12.25])
+def test_a_step_is_predicted_with_what_the_log_says_that_streams(gib: float) -> None:
+    report = diagnose(log_of(STREAMS, gib=gib, steps=10, loads=2, pace=90.0), graph=clip())
+
+    cost = partial(report).cost
+    assert cost is not None
+    assert f"{gib:.1f} GiB stream in each pass" in cost.source
