@@ -49,7 +49,7 @@ class Server(Protocol):
 
 
 _TICK_S = 0.2  # how often the order to stop is looked at
-_DEAF_S = 1.0  # beyond a tick: this process stood still, or was busy, or had no connection
+_DEAF_S = 1.0  # so much longer than it was to wait for a message this process took: it stood still
 _FIRST_PAUSE_S = 0.005  # between two looks for a history entry that is due
 _LONGEST_PAUSE_S = 0.25
 _HASTY_S = 3.0  # for one answer, once the run is to stop: a frozen server must not outlast the grace by much
@@ -80,14 +80,14 @@ class Follower:
         self._stop = _Stop(client, run.prompt_id, cancel, time_limit_s)
         self._line = Line(client.address, self.client_id, client.patience)
         self._answers = _Answers(client.base_url, client.patience)
-        self._ask_at_s = self._listened_s = time.monotonic()
+        self._ask_at_s = time.monotonic()
+        self._dropped_at_s: float | None = None  # None: there is a connection, or never was one
         self._over_since_s: float | None = None  # since when a history entry is due
         self._pause_s = _FIRST_PAUSE_S
 
     def __enter__(self) -> Self:
         # Before the prompt is posted: the server keeps no messages for a client that is not there yet.
         self._line.connect_if_due(time.monotonic())
-        self._listened_s = time.monotonic()
         return self
 
     def __exit__(
@@ -117,6 +117,7 @@ class Follower:
             self._client = self._stop.server
             if self._line.connect_if_due(now_s):
                 self._ask_at_s = now_s
+                self._hear_again()
             if time.monotonic() >= self._ask_at_s:
                 self._ask()
             else:
@@ -141,7 +142,9 @@ class Follower:
                     self._on_event(self._run, event)
 
     def _listen(self) -> None:
-        wait_s = min(max(self._ask_at_s - time.monotonic(), 0.0), _TICK_S)
+        now_s = time.monotonic()
+        wait_s = min(max(self._ask_at_s - now_s, 0.0), _TICK_S)
+        due_s = now_s + wait_s
         try:
             event = self._line.receive(wait_s)
         except Dropped as exc:
@@ -151,18 +154,18 @@ class Follower:
             )
             self._run.note_gap()
             # It may have ended while we were away, and the server may be gone.
-            self._ask_at_s = time.monotonic()
+            self._ask_at_s = self._dropped_at_s = time.monotonic()
             return
-        if self._line.is_open:
-            self._note_deaf()
+        now_s = time.monotonic()
+        if now_s > due_s + _DEAF_S:
+            self._run.note_deaf(due_s, now_s)
         if event is not None:
             self._hear(event)
 
-    def _note_deaf(self) -> None:
-        now_s = time.monotonic()
-        if now_s - self._listened_s > _TICK_S + _DEAF_S:
-            self._run.note_deaf(self._listened_s, now_s)
-        self._listened_s = now_s
+    def _hear_again(self) -> None:
+        if self._dropped_at_s is not None:
+            self._run.note_deaf(self._dropped_at_s, time.monotonic())
+            self._dropped_at_s = None
 
     def _end_without_server(self) -> None:
         """Take what it said last, which the socket may still hold, and decide from that."""

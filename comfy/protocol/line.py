@@ -43,11 +43,6 @@ class Line:
         self._connected_at_s = self._heard_at_s = time.monotonic()
         return True
 
-    @property
-    def is_open(self) -> bool:
-        """Whether there is a connection."""
-        return self._listener is not None
-
     def receive(self, wait_s: float) -> Event | None:
         """Wait for an event; without a connection, just wait.
 

@@ -23,6 +23,8 @@ from comfy.errors import (
     ServerForbids,
     ServerUnreachable,
 )
+from comfy.protocol.events import Event
+from comfy.protocol.line import Line
 from comfy.protocol.outputs import OutputFile
 from comfy.protocol.patience import Patience
 from comfy.protocol.run import PromptRun
@@ -261,17 +263,20 @@ def test_what_ends_while_the_worker_stands_still_tells_no_time(
     worker: WorkerHere, monkeypatch: pytest.MonkeyPatch, stands_still: bool
 ) -> None:
     monkeypatch.setattr("comfy.protocol.progress._UNSURE_S", 0.9 if stands_still else 60.0)
-    context = worker.render_context(a_claim(a_clip()))
-    listener = context.listener
+    receive, stood_still = Line.receive, threading.Event()
 
-    def phase(name: str) -> None:
-        if name == "sample_high" and stands_still:
+    def receives(line: Line, wait_s: float) -> Event | None:
+        if stands_still and "sample_high" in worker.phases and not stood_still.is_set():
+            stood_still.set()
             eventually(lambda: worker.comfy.server.is_idle)
             threading.Event().wait(1.5)  # as a process that is stopped: what it was told is read all at once
-        listener.phase(name)
+        return receive(line, wait_s)
 
-    rendered = render(replace(context, listener=replace(listener, phase=phase)))
+    monkeypatch.setattr(Line, "receive", receives)
 
+    rendered = render(worker.render_context(a_claim(a_clip())))
+
+    assert stood_still.is_set() is stands_still
     untold = {node.class_type for node in rendered.nodes if node.seconds is None}
     assert ({"KSamplerAdvanced", "VAEDecode", "SaveVideo"} <= untold) is stands_still
 
