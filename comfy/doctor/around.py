@@ -231,13 +231,16 @@ def _upload(case: Case) -> Iterator[Found]:
     seconds = times.seconds.get("upload", 0.0)
     if seconds > _LONG_UPLOAD_S and times.output_bytes / seconds < _SLOW_UPLOAD:
         rate = times.output_bytes / seconds
+        mb = f"{times.output_bytes / 1e6:.{0 if times.output_bytes > 1e7 else 1}f} MB"
+        # What the storage would take in a second is not what the upload waited for.
+        is_silent = times.output_bytes < _SLOW_UPLOAD
         yield Found(
-            message=f"{times.output_bytes / 1e6:.0f} MB went up at {rate / 1e6:.1f} MB/s",
+            message=f"the storage took {seconds:.1f} s for {mb}: it was away, or slow to answer"
+            if is_silent
+            else f"{mb} went up at {rate / 1e6:.1f} MB/s",
             evidence=(Evidence(text=f"upload {seconds:.1f} s"),),
-            cost=measured(
-                seconds - times.output_bytes / _SLOW_UPLOAD,
-                f"{seconds:.1f} s − {times.output_bytes / 1e6:.0f} MB / 5 MB/s",
-            ),
+            cost=measured(seconds - times.output_bytes / _SLOW_UPLOAD, f"{seconds:.1f} s − {mb} / 5 MB/s"),
+            remedy="`farm check` looks at the storage, and at the way there" if is_silent else "",
         )
 
 

@@ -155,6 +155,7 @@ def phases_of(times: JobTimes, others: Iterable[PhaseTime] = ()) -> tuple[PhaseT
     publish_s = times.seconds.get("publish", 0.0) + _unpublished_s(times)
     if publish_s:
         known.append(PhaseTime(phase=Phase.PUBLISHING, seconds=publish_s, source="worker"))
+    known.sort(key=lambda each: list(Phase).index(each.phase))
     wall_s = wall(times)
     return tuple(known) if wall_s is None else filled(known, wall_s)
 

@@ -251,13 +251,25 @@ def test_what_somebody_paused_did_not_wait_for_a_worker() -> None:
     assert {phase.phase: phase.seconds for phase in prompt.phases}[Phase.PAUSED] == 390
 
 
-def test_a_slow_upload_is_told() -> None:
-    times = JobTimes(seconds={"upload": 60.0, "attempt": 100.0}, output_bytes=30_000_000)
+@pytest.mark.parametrize(
+    ("size", "lost_s", "words", "remedy"),
+    [
+        (30_000_000, 54, "30 MB went up at 0.5 MB/s", "a storage nearer"),
+        (300_000, 59.94, "the storage took 60.0 s for 0.3 MB: it was away", "`farm check` looks"),
+    ],
+    ids=["slow", "silent"],
+)
+def test_a_slow_upload_is_told_as_what_made_it_slow(
+    size: int, lost_s: float, words: str, remedy: str
+) -> None:
+    times = JobTimes(seconds={"upload": 60.0, "attempt": 100.0}, output_bytes=size)
 
     finding = found(diagnose(times=times), "slow-upload")
 
     assert finding is not None and finding.cost is not None  # noqa: PT018
-    assert finding.cost.seconds == pytest.approx(54)
+    assert finding.cost.seconds == pytest.approx(lost_s)
+    assert finding.message.startswith(words)
+    assert finding.remedy.startswith(remedy)
 
 
 def test_attention_that_is_set_on_the_wrong_node_is_told() -> None:

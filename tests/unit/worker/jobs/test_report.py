@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from comfy.doctor.diagnose import diagnose
-from comfy.doctor.report import Report, Status
+from comfy.doctor.report import Phase, Report, Status
 from comfy.doctor.times import PastAttempt
 from comfy.protocol.events import Executing, ExecutionStart
 from comfy.protocol.run import PromptRun
@@ -124,6 +124,9 @@ def test_an_attempt_that_failed_tells_its_phases_as_far_as_it_came(
     (prompt,) = report.prompts
     assert prompt.wall_s == 10
     assert {each.phase.value: each.seconds for each in prompt.phases} == {"waiting": 1.0, **phases}
+    assert [each.phase for each in prompt.phases] == sorted(
+        (each.phase for each in prompt.phases), key=list(Phase).index
+    )
 
 
 @pytest.mark.parametrize(
