@@ -10,6 +10,7 @@ from comfy.doctor import (
     attention,
     card_rules,
     clips,
+    gguf,
     loading,
     refusals,
     sampling,
@@ -21,6 +22,7 @@ from comfy.doctor.rule import Rule
 OF_THE_CARD: Final[tuple[Rule, ...]] = (
     *streaming.RULES,
     *loading.RULES,
+    *gguf.RULES,
     *attention.RULES,
     *sampling.RULES,
     *card_rules.RULES,

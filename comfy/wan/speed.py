@@ -85,7 +85,7 @@ _PART_OF_PEAK: Final = 0.63
 _LEAST_OF_PEAK: Final = 0.28
 _MOST_OF_PEAK: Final = 0.88
 # With fp8 the 4090 D reaches 1.02 of its 16-bit peak, with 16 bits the 4090 0.65 of its own.
-_FP8_FASTER: Final = 1.57
+FP8_FASTER: Final = 1.57
 
 # What is published of GGUF: nothing to four times as slow as fp8, since each use of a layer unpacks it.
 # Source: ComfyUI-GGUF issue 313 (20 s against 5 s a step on a 5090), ComfyUI issue 14204 (84 against 31).
@@ -96,6 +96,11 @@ def forward_flops(size: ClipSize, family: ModelFamily) -> float:
     """Floating-point operations of one forward pass over one clip."""
     tokens = size.tokens(stride=family.vae_stride)
     return 2 * family.parameters * tokens + 4 * family.layers * family.width * tokens**2
+
+
+def has_fp8_units(card: KnownCard) -> bool:
+    """Whether it computes in fp8; another turns fp8 weights into 16 bits at each use, as it does GGUF's."""
+    return card.compute_capability >= _NO_FP8_UNITS_BELOW
 
 
 def rate_of(gpu_name: str, precision: Precision) -> Rate | None:
@@ -109,7 +114,7 @@ def rate_of(gpu_name: str, precision: Precision) -> Rate | None:
         return None
     kind = kind_of(card)
     same = _SAME.get(kind, kind)
-    fp8 = precision is Precision.FP8 and card.compute_capability >= _NO_FP8_UNITS_BELOW
+    fp8 = precision is Precision.FP8 and has_fp8_units(card)
     exact = _RATES.get((same, precision))
     if exact is not None:
         return exact
@@ -117,7 +122,7 @@ def rate_of(gpu_name: str, precision: Precision) -> Rate | None:
     if fp8 and (by_kin := _by_kin(kind, card, precision)) is not None:
         return by_kin
     found = _RATES.get((same, Precision.WIDE)) or _by_kin(kind, card, Precision.WIDE)
-    return found or _bound(card, faster=_FP8_FASTER if fp8 else 1.0)
+    return found or _bound(card, faster=FP8_FASTER if fp8 else 1.0)
 
 
 def _by_kin(kind: str, card: KnownCard, precision: Precision) -> Rate | None:

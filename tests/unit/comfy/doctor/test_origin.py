@@ -47,13 +47,13 @@ def test_what_is_proven_is_told_with_what_the_job_would_take_after_each_remedy()
     after = {
         finding.id: after_words(finding.cost, wall_of(report, finding.prompt)) for finding in report.findings
     }
-    assert after["gguf-where-fp8-fits"] == "442 s would be 375 s"
+    assert after["gguf-where-fp8-fits"] == "442 s would be 393 s"
     # Transport costs less than a second: nobody is told that it would help.
     assert after["base64-return"] == after["view-instead-of-disk"] == ""
     gguf = next(each for each in report.findings if each.id == "gguf-where-fp8-fits")
     assert gguf.cost is not None
-    assert "1 − 1/2" in gguf.cost.formula
-    assert "442 s would be 375 s" in page(report, "The job")
+    assert "1 − 1/1.57" in gguf.cost.formula
+    assert "442 s would be 393 s" in page(report, "The job")
 
 
 def test_what_its_author_blamed_and_is_not_the_cause_is_named() -> None:

@@ -41,7 +41,7 @@ def test_a_log_is_shown_as_a_picture_first_then_findings_by_seconds_lost() -> No
     )
     places = [out.index(words) for words in wanted]
     assert places == sorted(places)
-    assert "442 s would be 375 s" in out
+    assert "442 s would be 393 s" in out
 
 
 def test_json_is_the_documented_schema() -> None:
