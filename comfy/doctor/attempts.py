@@ -73,7 +73,7 @@ _REMEDIES: Final = {  # by an attempt's error, or by how it ended
 
 def _past(case: Case) -> Iterator[Found]:
     for each in case.times.past if case.times is not None else ():
-        silent = f", and its lease ran out {each.silent_s:.1f} s later" if each.silent_s else ""
+        silent = f", which was noticed {each.silent_s:.1f} s later" if each.silent_s else ""
         why = f": {first_words(each.why)}" if each.why and not silent else ""
         yield Found(
             message=f"attempt {each.number} on {each.worker} {_HOW.get(each.outcome, 'came to nothing')} "
@@ -104,10 +104,11 @@ RULES: Final = (
         id="lease-wait",
         severity=Severity.INFO,
         title="a job waits for the lease of a worker that is gone",
-        remedy="FARM_LEASE_S decides how soon a dead worker's job goes to another",
+        remedy="FARM_LEASE_S decides how long a lease is; a steward looks each second while a worker lives "
+        "or `farm steward` runs",
         check=long_phase(
             Phase.LEASE,
-            "{seconds} of {wall} went by until the lease of a worker that was gone ran out",
+            "{seconds} of {wall} went by until a lost worker's lease had run out and a steward took it",
             least_s=_LONG_IDLE_S,
             part=LONG_PART,
         ),

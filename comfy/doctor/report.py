@@ -33,7 +33,7 @@ class Phase(StrEnum):
 
     PAUSED = "paused"  # somebody kept it from being run
     WAITING = "waiting"  # for a worker, or in ComfyUI's queue
-    LEASE = "lease"  # nothing was heard of its worker any more, until its lease ran out
+    LEASE = "lease"  # nothing was heard of its worker, until a steward took it behind its lease
     BACKOFF = "backoff"  # before what failed was tried again
     HELD = "held"  # finished files waited for the storage, or for the worker that has them
     PREPARING = "preparing"  # inputs, and the graph fitted to the worker

@@ -66,7 +66,7 @@ class PastAttempt:
     worker: str
     outcome: str  # "failed", "lost", "released", "canceled", "unpublished"
     seconds: float  # of a lost one: until its worker was last heard of
-    silent_s: float = 0.0  # from then until its lease ran out
+    silent_s: float = 0.0  # from then until a steward took it
     why: str = ""
     code: str = ""  # of its error: "disk_full"
 

@@ -193,7 +193,8 @@ def test_an_attempt_that_came_to_nothing_is_told_with_what_it_took() -> None:
 
     lost = {finding.id: finding for finding in report.findings}
     assert (
-        "attempt 1 on w7 was lost with its worker after 5.0 s, and its lease" in lost["attempt-lost"].message
+        "attempt 1 on w7 was lost with its worker after 5.0 s, which was noticed 15.0 s later"
+        in lost["attempt-lost"].message
     )
     assert report.seconds_lost()["lease-wait"] == 15
     assert report.prompts[0].wall_s == 30
