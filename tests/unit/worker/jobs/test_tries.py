@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from comfy.doctor.clip import read_thresholds
+from comfy.doctor.clip import Expected, faults_of, read_thresholds
 from comfy.doctor.report import Finding, Phase
 from farm.job import EventKind, JobRecord, JobState
 from farm.reports import report_in
@@ -22,6 +22,7 @@ from tests.support.whole_farm import a_clip
 from tests.support.worker_here import WorkerHere
 from worker.jobs import tries
 from worker.plan.fallback import FallbackStep
+from worker.results.media import decode, inspect
 
 ALWAYS_BLACK = ("--faults", json.dumps([{"kind": "spoil_frames", "times": None}]))
 ALWAYS_NOISE = ("--faults", json.dumps([{"kind": "spoil_frames", "how": "noise", "times": None}]))
@@ -90,6 +91,18 @@ def test_a_black_clip_is_rendered_once_more_by_a_comfyui_with_pytorchs_attention
     assert (again["because"], again["attention"], again["helped"]) == ("video-black", "sage", True)
     assert "video-black" not in findings(record)
     assert told(black, record) == ["video-black", "rendered-again"]
+
+
+def test_of_two_renders_the_second_ones_clip_alone_is_published(tmp_path: Path, black: WorkerHere) -> None:
+    record = rendered(black)
+
+    assert record.result is not None
+    (artifact,) = record.result.artifacts
+    (clip,) = (tmp_path / "s3").rglob("*.mp4")
+    decoded = decode(clip, inspect(clip))
+    assert decoded is not None
+    assert faults_of(decoded.look, Expected()) == ()
+    assert black.storage.read_bytes(artifact.key) == clip.read_bytes()
 
 
 def test_what_the_first_render_took_is_told_as_seconds_lost(black: WorkerHere) -> None:
