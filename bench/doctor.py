@@ -1,6 +1,6 @@
 """How well the doctor reads logs: precision and recall of each finding over a corpus, and facts.
 
-    python -m bench.doctor [FOLDER …] [--megabytes 256]
+    python -m bench.doctor [FOLDER …] [--megabytes 64]
 
 Each folder holds logs and an ``expected.json``. Default: the tests' own corpus, which was written beside the
 rules and shows that they do what they are meant to; and apart from it logs that were labelled before the
@@ -34,6 +34,8 @@ CORPUS: Final = Path(__file__).parents[1] / "tests" / "data" / "doctor"
 UNSEEN: Final = CORPUS.with_name("doctor_unseen")
 # What the doctor made of those logs when it read them first; what it missed has been mended since.
 FIRST_READING: Final = "first reading: precision 0.905, recall 0.704, 88 of 102 facts"
+_ROUNDS: Final = 4
+_CHUNK: Final = 1 << 17  # bytes
 _OFF: Final = 0.05  # by which a step's seconds may differ
 
 
@@ -115,23 +117,27 @@ def _close(found: list[list[float]], expected: list[list[float]]) -> bool:
 def _speed(block: bytes, megabytes: int) -> str:
     """How fast a report is made of a log that repeats this, with other figures behind each point.
 
-    No two prompts of a real log take the same seconds, and a reader may remember lines.
+    No two prompts of a real log take the same seconds, and a reader may remember lines. The best of several
+    logs counts: whoever else uses the machine only makes it slower.
     """
     rng = random.Random(7)
-    block *= -(-(1 << 20) // len(block))  # the clock is asked once for each
+    block *= -(-(1 << 20) // len(block))
     count = max(1, megabytes * 10**6 // len(block))
+    spent: list[float] = []
 
     def chunks() -> Iterator[bytes]:
         for _ in range(count):
             log = re.sub(rb"(?<=\d\.)\d+", lambda found: _figures(rng, len(found[0])), block)
-            spent.append(time.process_time())
-            yield log
-            spent[-1] = time.process_time() - spent[-1]
+            for at in range(0, len(log), _CHUNK):  # as a file is read
+                began = time.process_time()
+                yield log[at : at + _CHUNK]
+                spent[-1] += time.process_time() - began
 
-    spent: list[float] = []
-    report = diagnose(chunks())
+    for _ in range(_ROUNDS):
+        spent.append(0.0)
+        report = diagnose(chunks())
     size = count * len(block) / 1e6
-    return f"{size:.0f} MB, {report.log.known} facts: {size / sum(spent):.0f} MB/s of one core"
+    return f"{size:.0f} MB, {report.log.known} facts: {size / min(spent):.0f} MB/s of one core"
 
 
 def _figures(rng: random.Random, count: int) -> bytes:
@@ -166,7 +172,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folders", metavar="FOLDER", nargs="*", type=Path, default=[CORPUS, UNSEEN])
-    parser.add_argument("--megabytes", type=int, default=256)
+    parser.add_argument("--megabytes", type=int, default=64)
     given = parser.parse_args()
     for folder in given.folders:
         _print_score(folder)

@@ -6,7 +6,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, TypeVar, get_args
 
 from comfy.doctor.report import Evidence, Status
 from comfy.log.entry import LogEntry
@@ -86,6 +86,7 @@ class Lines:
 
     entries: list[LogEntry] = field(default_factory=list)
     counts: dict[type[LogFact], int] = field(default_factory=dict)
+    stamped: LogEntry | None = None  # the last one that has a stamp
 
     def add(self, entry: LogEntry) -> None:
         """Keep an entry; of very many that say the same, only the first."""
@@ -95,6 +96,8 @@ class Lines:
         counts[kind] = number = counts.get(kind, 0) + 1
         if len(entries) < _MOST_ENTRIES and (number <= _OF_ONE_KIND or kind in _TELL_TIME):
             entries.append(entry)
+        if entry.is_stamped:
+            self.stamped = entry
 
     def of(self, kind: type[Kind]) -> Iterator[tuple[LogEntry, Kind]]:
         """The entries of a kind, the first of very many."""
@@ -104,6 +107,8 @@ class Lines:
 
     def last(self, kind: type[Kind]) -> Kind | None:
         """The last fact of a kind."""
+        if kind not in self.counts:
+            return None
         of_kind = (entry.fact for entry in reversed(self.entries) if entry.kind is kind)
         return next((fact for fact in of_kind if isinstance(fact, kind)), None)
 
@@ -121,7 +126,6 @@ class Run(Lines):
     queued: LogEntry | None = None
     done: LogEntry | None = None
     began: LogEntry | None = None
-    stamped: LogEntry | None = None  # the last line of it that has a stamp
     ended: list[LogEntry] = field(default_factory=list)  # the lines that tell of the server's end
     first_of_server: bool = False
     read_before: int | None = None  # diffusion models that its server had read; None: its start is not told
@@ -136,7 +140,8 @@ class Run(Lines):
     @property
     def end(self) -> LogEntry | None:
         """The line that tells of its end; where something else ended it the last that has a stamp."""
-        return self.stamped if self.done is None and self.status is not Status.UNFINISHED else self.done
+        is_over = self.status not in (Status.UNFINISHED, Status.REFUSED)
+        return self.stamped if self.done is None and is_over else self.done
 
     @property
     def seconds(self) -> float | None:
@@ -192,6 +197,7 @@ class Reader:
         self.record = Record()
         self._waiting: deque[LogEntry] = deque(maxlen=10_000)
         self._run: Run | None = None
+        self._into: Lines = self.record.server  # where lines go that only say something of what they stand in
         self._runs_of_server = 0
         self._read = 0  # diffusion models, by this server
         self._told_before = Lines()  # of the same start, before its first line was told once more
@@ -199,8 +205,11 @@ class Reader:
         self._complaints: list[LogEntry] = []
         self._active = 0  # line at which a prompt was last seen at work
         self._takes: Mapping[type[LogFact] | None, Callable[[LogEntry], None]] = {
-            None: self._unknown,
+            **dict.fromkeys(get_args(LogFact), self._keep),
+            **dict.fromkeys(_ACTIVITY, self._work),
+            **dict.fromkeys(_ENDS, self._note_end),
             **dict.fromkeys(_STARTS, self._start),
+            None: self._unknown,
             PromptQueuedFact: self._queue,
             ComplaintFact: self._complain,
             ReportFact: self._note_report,
@@ -211,14 +220,14 @@ class Reader:
 
     def read(self, log: Iterable[LogEntry]) -> None:
         """A whole log."""
-        takes, keep = self._takes, self._keep
+        takes = self._takes
         for entry in each_once(log):
-            takes.get(entry.kind, keep)(entry)
+            takes[entry.kind](entry)
         self.end()
 
     def take(self, entry: LogEntry) -> None:
         """One more entry."""
-        self._takes.get(entry.kind, self._keep)(entry)
+        self._takes[entry.kind](entry)
 
     def end(self) -> None:
         """The log is at its end."""
@@ -307,7 +316,7 @@ class Reader:
         is_the_same = not self._runs_of_server and not self.record.server.count(ReadyFact)
         self._told_before = self.record.server if is_the_same else Lines()
         self._runs_of_server = self._read = 0
-        self.record.server = Lines()
+        self.record.server = self._into = Lines()
         self.record.starts += 1
         self.record.server.add(entry)
 
@@ -318,7 +327,7 @@ class Reader:
         own = self._fragment() if queued is None and self.record.all_runs == 1 else []
         self._complete(self._told_before.entries)
         self._told_before = Lines()
-        self._run = Run(
+        self._run = self._into = Run(
             number=self.record.all_runs,
             queued=queued,
             began=entry,
@@ -327,7 +336,7 @@ class Reader:
             server=self.record.server,
         )
         for each in own:
-            self._add(self._run, each)
+            self.take(each)
 
     def _refuse(self, entry: LogEntry) -> None:
         self._believe_complaints()
@@ -357,35 +366,29 @@ class Reader:
             self._run.status = status
             self._read += self._run.count(WeightsFact)
             self.record.runs.append(self._run)
-        self._run = None
+        self._run, self._into = None, self.record.outside
 
     def _keep(self, entry: LogEntry) -> None:
-        if self._run is None and entry.kind in _ACTIVITY and not self._is_of_another_prompt(entry):
+        self._into.add(entry)
+
+    def _work(self, entry: LogEntry) -> None:
+        if self._run is None and not self._is_of_another_prompt(entry):
             self._begin(entry)
+        self._into.add(entry)
         if self._run is not None:
-            self._add(self._run, entry)
-        elif not self._runs_of_server:
-            self.record.server.add(entry)
-        else:
-            self.record.outside.add(entry)
+            self._active = entry.number
+            if self._run.ended:  # not by what was told before: it goes on
+                self._run.ended = []
+
+    def _note_end(self, entry: LogEntry) -> None:
+        self._into.add(entry)
+        if self._run is not None and _is_end(entry.fact):
+            self._run.ended.append(entry)
 
     def _is_of_another_prompt(self, entry: LogEntry) -> bool:
         if entry.kind is WorkingFact:  # a node may read a model while the server starts
             return bool(self.record.starts) and not self.record.server.count(ReadyFact)
         return _is_other_bar(entry)
-
-    def _add(self, run: Run, entry: LogEntry) -> None:
-        """Of the server's end only those lines count behind which the prompt does nothing any more."""
-        kind = entry.kind
-        run.add(entry)
-        if entry.at_s is not None:
-            run.stamped = entry
-        if kind in _ACTIVITY:
-            self._active = entry.number
-            if run.ended:
-                run.ended = []
-        elif kind in _ENDS and _is_end(entry.fact):
-            run.ended.append(entry)
 
     def _unknown(self, entry: LogEntry) -> None:
         unknown = self.record.unknown

@@ -5,7 +5,8 @@ Lines of one shape, alike but for their digits, say the same kind of thing at th
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Final
 
 from comfy.log.facts import BarFact, LogFact, ModelRequestedFact
 from comfy.log.foreign_dress import moment
@@ -15,7 +16,8 @@ from comfy.log.text import LogLevel
 _SHOWN: Final = 400  # characters of a line that are kept as evidence
 
 
-class Sight(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Sight:
     """Where in lines of one shape what stands."""
 
     text: slice  # without what others put around it
@@ -56,6 +58,11 @@ class LogEntry:
         return self._sight.level
 
     @property
+    def is_stamped(self) -> bool:
+        """Whether it has a stamp."""
+        return self._sight.stamp is not None
+
+    @property
     def at_s(self) -> float | None:
         """Its stamp, in seconds; None: it has none."""
         sight = self._sight
@@ -81,7 +88,7 @@ class LogEntry:
 
     def as_fact(self, fact: LogFact) -> LogEntry:
         """The same line, taken for this: what stands around it says what it means."""
-        entry = LogEntry(self.number, self._line, self._sight._replace(kind=type(fact)))
+        entry = LogEntry(self.number, self._line, replace(self._sight, kind=type(fact)))
         entry._fact = fact
         return entry
 

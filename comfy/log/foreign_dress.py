@@ -286,16 +286,17 @@ def _span(found: re.Match[bytes], group: str) -> slice | None:
     return slice(start, end) if start >= 0 else None
 
 
-# As Docker's json-file driver writes it; what it escapes is left to a real parser.
+# As Docker's json-file driver writes it; what it escapes is left to a real parser. Fixed words stand first:
+# for these a search is many times as fast as for what begins a line.
 _OF_DOCKER: Final = re.compile(
-    rb'^\{"log":"([^"\\\n]*)(?:\\n)?","stream":"std(?:out|err)","time":"([\dT:.-]{19,29}Z)"\}$',
+    rb'\{"log":"(?<=^\{"log":")([^"\\\n]*+)(?:\\n)?","stream":"std(?:out|err)","time":"([0-9T:.-]{19,29}Z)"\}$',
     re.MULTILINE,
 )
 
 
 def from_docker(block: bytes) -> bytes:
     """Lines of Docker's own files as `from_json` gives them, all at once, but for those with escapes."""
-    return _OF_DOCKER.sub(rb"\2 \1", block) if b'{"log":"' in block else block
+    return _OF_DOCKER.sub(lambda found: found[2] + b" " + found[1], block)
 
 
 def from_json(line: bytes) -> bytes:

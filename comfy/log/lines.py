@@ -136,14 +136,14 @@ class Requests(Generic[Request]):
         if line > self._line + 1:
             self._open.clear()
         self._line = line
-        self._open.append((request, text.rpartition(" ")[2].strip()))
+        self._open.append((request, text))
 
     def answer(self, text: str) -> Request | None:
         """The request of a "loaded" line, which is answered by it."""
-        words = text.split(" ", 2)
-        if words[0] != "Model":  # of dynamic VRAM, whose lines name their models
+        if not text.startswith("Model "):  # of dynamic VRAM, whose lines name their models
             return self._open.popleft()[0] if self._open else None
-        mine = next((each for each in self._open if each[1] == words[1]), None)
+        name = text.split(" ", 2)[1]
+        mine = next((each for each in self._open if each[1].rpartition(" ")[2].strip() == name), None)
         if mine is not None:
             self._open.remove(mine)
         return None

@@ -11,6 +11,7 @@ import re
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from itertools import chain, compress, count, filterfalse, repeat
 from typing import IO, Final
@@ -48,6 +49,7 @@ _LONGEST_SHAPE: Final = 2000  # bytes; a longer line is looked at each time, and
 _MOST_SHAPES: Final = 4096
 _MOST_CUTS: Final = 3
 _LONGEST_CUT: Final = 200  # bytes: a line of a wide window
+_LONGEST_ABOVE: Final = 200  # bytes of the line above a bar that are kept with it
 _LINES_LEARNED_FROM: Final = 100_000
 _MOST_LEARNED: Final = 8
 _LAST: Final = 1 << 15  # bytes of shapes: among the last ones stands how the process ended
@@ -93,23 +95,25 @@ class LogStream:
             told = self._told(shapes)
             is_stamped_above, on_sourced = self._is_stamped_above, self.on_sourced
             facts = stamped = 0
+            rows = zip(count(first), chain((last,), lines), lines, told)
             # What follows is done for each of millions of lines: no call that can be spared.
-            for at, whole, known in compress(zip(count(), lines, told), told):
-                line, sights = (whole, known) if known is not _UNKNOWN else self._look(lines, at)
-                if is_stamped_above and sights and sights[0].stamp is None:
-                    above = lines[at - 1] if at else last
-                    if above.endswith(_ENDS_OF_STAMPS):
-                        line, sights = _stamped_above(line, sights, above)
+            for number, above, whole, known in compress(rows, told):
+                line, sights = whole, known
+                if known is _UNKNOWN:
+                    line, sights = self._look(lines, number - first)
+                if is_stamped_above:
+                    line, sights = _stamped_above(line, sights, above)
                 for sight in sights:
-                    entry = LogEntry(first + at, line, sight)
+                    entry = LogEntry(number, line, sight)
                     kind = sight.kind
-                    if kind is BarFact:
-                        entry.above = lines[at - 1] if at else last
                     if kind in _FOLLOWED:
                         self._follow(entry, sight)
-                    if kind is not None:
-                        facts += kind is not BarFact
-                        stamped += sight.stamp is not None
+                    if kind is BarFact:
+                        entry.above = above[:_LONGEST_ABOVE]
+                    elif kind is not None:
+                        facts += 1
+                    if sight.stamp is not None and kind is not None:
+                        stamped += 1
                     if on_sourced is not None and sight.source is not None:
                         on_sourced(entry)
                     yield entry
@@ -233,12 +237,15 @@ def _seen(line: bytes, heads: frozenset[bytes], learned: frozenset[bytes]) -> tu
 
 def _stamped_above(line: bytes, sights: tuple[Sight, ...], above: bytes) -> tuple[bytes, tuple[Sight, ...]]:
     """A line that has no stamp of its own, with the one at the end of the line above it."""
+    if not sights or sights[0].stamp is not None or not above.endswith(_ENDS_OF_STAMPS):
+        return line, sights
     stamp = glued_stamp(above)
     if not stamp:
         return line, sights
     by = len(stamp) + 1
     return stamp + b"\n" + line, tuple(
-        each._replace(
+        replace(
+            each,
             text=_moved(each.text, by),
             stamp=slice(0, len(stamp)),
             source=_moved(each.source, by) if each.source is not None else None,
@@ -315,8 +322,9 @@ def _last_states(line: bytes) -> bytes:
     if (
         # The usual case, without a look at each state: there are as many as a sampler has steps.
         states == between.count(b"%|")
-        and states == sum(between.count(mark + b"\r") for mark in _ENDS_OF_BARS)
-        and not any(mark in between for mark in _FIRST_STATES)
+        and states == between.count(b"it/s]\r") + between.count(b"s/it]\r")
+        and b"| 0/" not in between
+        and b"| 1/" not in between
         and line[end:].strip()
     ):
         return line[:start] + line[end:]
