@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from comfy.doctor.errors import (
+    OTHERWISE,
+    PLACES,
+    SMALLER,
+    Place,
+    frames_of,
+    place_in,
+    remedy_of,
+    remedy_of_end,
+)
 from comfy.doctor.record import Run, evidence, is_out_of_memory
-from comfy.doctor.report import OFF_CARD_PHASES, Cost, Evidence, Phase, Severity, Status
+from comfy.doctor.report import OFF_CARD_PHASES, Cost, Evidence, Phase, PromptReport, Severity, Status
 from comfy.doctor.rule import Case, Found, Rule, estimated, measured, seconds_in
-from comfy.doctor.timeline import work_at_end
+from comfy.doctor.timeline import samplers_of, work_at_end
 from comfy.doctor.times import Failure
 from comfy.log.entry import LogEntry
 from comfy.log.facts import (
@@ -24,29 +34,16 @@ from comfy.log.facts import (
     NodeFailedFact,
     OutOfMemoryFact,
 )
-from comfy.node_defs.node_classes import Work, work_of
+from comfy.node_defs.node_classes import work_of
 
 _LONG_FRAMES_S: Final = 10.0
 _LONG_SAVE_S: Final = 10.0
 LONG_PART: Final = 0.1  # of the wall time
 _SLOW_UPLOAD: Final = 5e6  # bytes per second
 _LONG_UPLOAD_S: Final = 5.0
-SMALLER: Final = "fewer frames or a smaller size"
-OTHERWISE: Final = "--reserve-vram 1; or a larger card: `farm plan FILE`"
-_AT: Final = {
-    Work.LOAD: " while a model was loaded",
-    Work.TEXT: " while the text was encoded",
-    Work.SAMPLE: " while it sampled",
-    Work.VAE: " in the VAE",
-    Work.FRAMES: " while frames were interpolated or upscaled",
-}
-_LESS_MEMORY: Final = {
-    Work.LOAD: f"a file of fewer bits: fp8_scaled or GGUF; {OTHERWISE}",
-    Work.TEXT: f"an fp8 text encoder, or its loader's device on cpu; {OTHERWISE}",
-    Work.SAMPLE: f"{SMALLER}, or an fp8_scaled or GGUF file; {OTHERWISE}",
-    Work.VAE: f"VAEDecodeTiled in place of VAEDecode (VAEEncodeTiled of VAEEncode), {SMALLER}; {OTHERWISE}",
-    Work.FRAMES: f"fewer frames at a time (clear_cache_after_n_frames, per_batch); {OTHERWISE}",
-}
+_ANYWHERE: Final = Place(
+    where="", less_memory=f"{SMALLER}; VAEDecodeTiled, where decoding ran out; {OTHERWISE}"
+)
 _FEW_FACTS: Final = 3
 _MANY_LINES: Final = 50
 _OWN: Final = "measured on loopback: a clip of 20 MB takes 0.12 to 0.17 s, one of 100 MB 0.6 to 0.8 s"
@@ -164,13 +161,18 @@ def _memory(case: Case) -> Iterator[Found]:
         lines += [entry for entry, _ in run.of(OutOfMemoryFact)]
         is_last = run is case.record.runs[-1]
         failed_class = case.failure.class_type if case.failure is not None and is_last else ""
-        work = work_of(failed_class) if failed_class else work_at_end(run)
+        traced = place_in(frames_of(run))
+        place, frame = traced or (PLACES.get(work_of(failed_class)) if failed_class else None, None)
+        # What it did before tells no more than where it may have been.
+        likely = PLACES.get(work_at_end(run)) if place is None and not failed_class else None
+        where = f" {place.where}" if place else f", most likely {likely.where}" if likely else ""
+        untold = "" if place else "; no traceback here says where it was"
         yield Found(
-            message=f"the card had no memory left{_AT.get(work, '')}, and the prompt failed",
-            evidence=evidence(lines),
+            message=f"the card had no memory left{where}, and the prompt failed",
+            evidence=evidence([*lines[:1], frame, *lines[1:]] if frame is not None else lines),
             cost=thrown_away(case, run),
             prompt=run.number,
-            remedy=_LESS_MEMORY.get(work, ""),
+            remedy=(place or likely or _ANYWHERE).less_memory + untold,
         )
 
 
@@ -191,7 +193,14 @@ def _failed(case: Case) -> Iterator[Found]:
             evidence=told or (Evidence(text=prompt.error),),
             cost=thrown_away(case, run),
             prompt=prompt.number,
+            remedy=remedy_of_end(ended) if lost else remedy_of(case, _error(prompt, run), run),
         )
+
+
+def _error(prompt: PromptReport, run: Run | None) -> str:
+    """The whole of it, where the log has it."""
+    failed = run.last(NodeFailedFact) if run is not None else None
+    return failed.message if failed is not None else prompt.error
 
 
 def _what_failed(case: Case) -> str:
@@ -209,8 +218,15 @@ def thrown_away(case: Case, run: Run | None) -> Cost | None:
     attempt_s = case.times.seconds.get("attempt") if case.times is not None else None
     if attempt_s is not None:
         return measured(attempt_s, "all that the attempt took came to nothing") if attempt_s else None
-    if run is None or run.seconds is None:
+    if run is None:
         return None
+    if run.seconds is None:
+        steps_s = sum(each.seconds for each in samplers_of(run))
+        return (
+            measured(steps_s, "the steps that its bars tell of came to nothing, at least")
+            if steps_s
+            else None
+        )
     return measured(run.seconds, "all that the prompt took came to nothing")
 
 
@@ -341,7 +357,7 @@ RULES: Final = (
         id="out-of-memory",
         severity=Severity.ERROR,
         title="the card had no memory left",
-        remedy=f"{SMALLER}; VAEDecodeTiled, where decoding ran out; {OTHERWISE}",
+        remedy=_ANYWHERE.less_memory,
         check=_memory,
         cost="all that the prompt took",
         source="https://github.com/Comfy-Org/ComfyUI (execution.py)",
@@ -350,7 +366,8 @@ RULES: Final = (
         id="prompt-failed",
         severity=Severity.ERROR,
         title="a node failed, or the server ended",
-        remedy="a traceback behind the error says where; `farm lint FILE` knows many of them beforehand",
+        remedy="by the error's words: a file to fetch anew, a package to install, models that do not fit "
+        "each other; where they tell nothing, what would decide it",
         check=_failed,
         cost="all that the prompt took",
     ),

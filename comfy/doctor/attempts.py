@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from comfy.doctor.around import LONG_PART, OTHERWISE, SMALLER, long_phase, node_words, thrown_away
+from comfy.doctor.around import LONG_PART, long_phase, node_words, thrown_away
+from comfy.doctor.errors import OTHERWISE, SMALLER
 from comfy.doctor.report import Evidence, Phase, Severity
 from comfy.doctor.rule import Case, Found, Rule, measured
 from comfy.words import first_words

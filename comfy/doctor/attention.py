@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from comfy.doctor.errors import COMPILER, COMPILER_FAILED
 from comfy.doctor.record import evidence
 from comfy.doctor.report import Confidence, Evidence, Severity
 from comfy.doctor.rule import Case, Found, Rule
@@ -55,12 +56,14 @@ def _fallback(case: Case) -> Iterator[Found]:
             continue
         count = run.count(AttentionFailedFact)
         unfit = any(word in entry.text for entry in failed for word in _UNFIT)
+        compiler = any(COMPILER_FAILED.search(entry.text) for entry in failed)
         name = next(fact.name for _, fact in run.of(AttentionFailedFact))
         yield Found(
             message=f"{name} attention failed in {count} calls, and PyTorch's computed them"
             + (": its build does not fit this card" if unfit else ""),
             evidence=evidence(failed, count=count),
             prompt=run.number,
+            remedy=COMPILER if compiler else "",
         )
 
 

@@ -143,7 +143,7 @@ def _findings(case: Case) -> tuple[Finding, ...]:
     found = [
         Finding(
             id=rule.id,
-            severity=rule.severity,
+            severity=each.severity or rule.severity,
             confidence=each.confidence,
             message=each.message,
             remedy=each.remedy or rule.remedy,

@@ -12,6 +12,7 @@ from comfy.doctor.rule import Case
 from comfy.doctor.sampling import is_image_key
 from comfy.graphs.links import class_of, inputs_of
 from comfy.log.facts import (
+    AttentionFailedFact,
     HandlerFact,
     HandlerStep,
     LoraKeyFact,
@@ -79,7 +80,8 @@ def _silence(case: Case) -> Folklore | None:
 def _sage(case: Case) -> Folklore | None:
     lines = sage_lines(case)
     gain = gains_nothing(case)
-    if not lines or gain:
+    failed = any(run.count(AttentionFailedFact) for run in case.runs)
+    if not lines or gain or failed:  # what failed is told as a finding, and never computed there
         return None
     known = (
         "on this card it was measured faster than PyTorch's at the length of videos"

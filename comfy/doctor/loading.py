@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
+from comfy.doctor.around import thrown_away
 from comfy.doctor.encoder import REMEDY as ENCODER_REMEDY
 from comfy.doctor.encoder import choice_of, is_low_by_itself, is_mac
+from comfy.doctor.errors import HOST_MEMORY, NO_HOST_MEMORY, SMALLER_FILES, more_host_memory
 from comfy.doctor.folklore import LONG_STEP_S
 from comfy.doctor.record import Lines, Run, evidence
 from comfy.doctor.report import Confidence, Cost, Evidence, Phase, Severity, Status
@@ -40,7 +43,6 @@ from comfy.log.facts import (
 from comfy.node_defs.node_classes import Work
 from comfy.wan.forecast import host_bytes
 from comfy.wan.models import GIB
-from comfy.wan.precision import Precision
 from comfy.wan.speed import GB
 
 _SLOW_DISK: Final = 200e6  # bytes per second: a spinning disk or a cold network volume
@@ -51,21 +53,6 @@ _LOAD_SOURCE: Final = (
     "1.2 GB/s: first less second run of ComfyUI's documented workflows, docs.comfy.org/tutorials/video/wan"
 )
 _LONG_LOAD_S: Final = 15.0
-# Weights are read into pinned memory, of which the host has no more. Source: ComfyUI issue 14250.
-# Of torch, of Windows in any language, of Linux, of C++, of numpy, of Python itself.
-_NO_HOST_MEMORY: Final = (
-    "DefaultCPUAllocator",
-    "paging file is too small",
-    "os error 1455",
-    "WinError 1455",
-    "Cannot allocate memory",
-    "bad_alloc",
-    "Unable to allocate ",
-    "CUDA error: out of host memory",
-)
-_PINNED: Final = "HostBuffer."
-_MORE_HOST_MEMORY: Final = "raise the container's memory limit, add swap or --disable-pinned-memory"
-_SMALLER_FILES: Final = ", or take fp8 files"
 _READ_AGAIN: Final = {True: "the second expert is", False: "a part of them is"}
 # An encoder that samples took 5.69 s a step on a Mac's CPU and 0.84 s on its GPU; of others nothing is
 # published.
@@ -274,24 +261,29 @@ def _host(case: Case) -> Iterator[Found]:
         entry
         for run in case.runs
         for entry, fact in run.of(NodeFailedFact)
-        if fact.message.startswith(_PINNED)
-        or fact.message == "MemoryError"
-        or any(words in fact.message for words in _NO_HOST_MEMORY)
+        if NO_HOST_MEMORY.search(fact.message)
     ]
     killed = [entry for entry, fact in facts if not fact.is_told]
+    ended = next((run for run in case.runs if run.status is Status.LOST and run.ended), None)
+    of_it = [entry for entry, _ in facts if ended is not None and entry in ended.ended]
+    lost = ended if of_it else None
+    found = Found(
+        message="the host had no memory left",
+        evidence=evidence([*told, *killed]),
+        remedy=more_host_memory(case),
+        severity=Severity.ERROR if lost is not None else None,
+        cost=thrown_away(case, lost) if lost is not None else None,
+        prompt=lost.number if lost is not None else None,
+    )
     if told:
-        yield Found(
-            message="the host had no memory left",
-            evidence=evidence([*told, *killed]),
-            remedy=_more_host_memory(case),
-        )
+        yield found
     elif killed:
-        yield Found(
+        yield replace(
+            found,
             message="the system ended ComfyUI, most often because the host had no memory left",
-            evidence=evidence(killed),
             confidence=Confidence.LIKELY,
             remedy="`dmesg | grep -i oom`, or `docker inspect`: OOMKilled, says whether it was; if so: "
-            + _more_host_memory(case),
+            + more_host_memory(case),
         )
     else:
         yield from _little_host(case)
@@ -320,15 +312,8 @@ def _little_host(case: Case) -> Iterator[Found]:
                 ]
             ),
             confidence=Confidence.LIKELY,
-            remedy=_more_host_memory(case),
+            remedy=more_host_memory(case),
         )
-
-
-def _more_host_memory(case: Case) -> str:
-    """The rule's remedy; smaller files only where there are such."""
-    experts = case.work.experts() if case.work is not None else ()
-    can_shrink = not experts or any(each.precision in (Precision.FULL, Precision.WIDE) for each in experts)
-    return _MORE_HOST_MEMORY + (_SMALLER_FILES if can_shrink else "")
 
 
 def _dynamic_off(case: Case) -> Iterator[Found]:
@@ -491,7 +476,7 @@ RULES: Final = (
         id="host-ram-short",
         severity=Severity.WARNING,
         title="host memory does not hold the files of a job",
-        remedy=_MORE_HOST_MEMORY + _SMALLER_FILES,
+        remedy=HOST_MEMORY + SMALLER_FILES,
         check=_host,
         source="https://github.com/Comfy-Org/ComfyUI/issues/14276",
     ),

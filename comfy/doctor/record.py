@@ -14,6 +14,7 @@ from comfy.log.facts import (
     AttentionFailedFact,
     BarFact,
     BlockSwapFact,
+    CodeFact,
     CompileLimitFact,
     ComplaintFact,
     DownloadFact,
@@ -60,6 +61,7 @@ _MOST_RUNS: Final = 200
 _MOST_ENTRIES: Final = 400  # of a run, or of a server
 _OF_ONE_KIND: Final = 40
 _MOST_UNKNOWN: Final = 20
+_MOST_FRAMES: Final = 200
 # Bars and loads tell where the time went: they are kept for longer.
 _TELL_TIME: Final = (BarFact, ModelLoadedFact, ModelRequestedFact)
 # A run has begun when one of these comes, whether or not its beginning is in the log.
@@ -127,6 +129,7 @@ class Run(Lines):
     done: LogEntry | None = None
     began: LogEntry | None = None
     ended: list[LogEntry] = field(default_factory=list)  # the lines that tell of the server's end
+    frames: list[LogEntry] = field(default_factory=list)  # of tracebacks: where in the nodes' code
     first_of_server: bool = False
     read_before: int | None = None  # diffusion models that its server had read; None: its start is not told
     server: Lines = field(default_factory=Lines)  # what the server said of itself when it ran
@@ -203,6 +206,7 @@ class Reader:
         self._told_before = Lines()  # of the same start, before its first line was told once more
         self._report: list[tuple[LogEntry, ReportFact]] = []
         self._complaints: list[LogEntry] = []
+        self._frames: deque[LogEntry] = deque(maxlen=_MOST_FRAMES)
         self._active = 0  # line at which a prompt was last seen at work
         self._takes: Mapping[type[LogFact] | None, Callable[[LogEntry], None]] = {
             **dict.fromkeys(get_args(LogFact), self._keep),
@@ -216,6 +220,7 @@ class Reader:
             PromptRefusedFact: self._refuse,
             PromptDoneFact: self._finish,
             HandlerFact: self.record.outside.add,
+            CodeFact: self._frames.append,
         }
 
     def read(self, log: Iterable[LogEntry]) -> None:
@@ -364,6 +369,12 @@ class Reader:
     def _close(self, status: Status) -> None:
         if self._run is not None:
             self._run.status = status
+            first, done = self._run.first_line, self._run.done
+            self._run.frames = [
+                entry
+                for entry in self._frames
+                if first <= entry.number and (done is None or entry.number < done.number)
+            ]
             self._read += self._run.count(WeightsFact)
             self.record.runs.append(self._run)
         self._run, self._into = None, self.record.outside

@@ -42,6 +42,7 @@ class Found:
     confidence: Confidence = Confidence.PROVEN
     remedy: str = ""  # in place of the rule's, where it can be said more exactly
     worker: str = ""  # as `Finding.worker`
+    severity: Severity | None = None  # in place of the rule's, where it ended a prompt
 
 
 @dataclass(frozen=True, kw_only=True)

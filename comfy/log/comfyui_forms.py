@@ -13,6 +13,7 @@ from comfy.log.facts import (
     AttentionFailedFact,
     CacheFact,
     CancelFact,
+    CodeFact,
     ComplaintFact,
     DatabaseFact,
     DeviceFact,
@@ -527,6 +528,16 @@ OF_A_PROMPT: Final = (
         lambda m: FrameFact(sage=m[1] is not None),
         'File "/comfyui/execution.py", line 510, in execute',
         'File "/venv/lib/python3.12/site-packages/sageattention/core.py", line 132, in sageattn',
+    ),
+    form(
+        "code-frame", "at what a node was when its error came", 'File "',
+        r'(?:[^"]*?[\\/](?P<custom>custom_nodes[\\/][^"]+\.py)'
+        # Somebody's folder for all of this may be named "comfy", too.
+        r'|[^"]*[\\/](?P<own>nodes\.py|comfy(?:_extras)?[\\/](?![^"]*(?:ComfyUI|-packages))[^"]+\.py))'
+        r'", line \d+, in (?P<function>\S+)',
+        lambda m: CodeFact(file=(m["custom"] or m["own"]).replace("\\", "/"), function=m["function"]),
+        'File "/comfyui/comfy/ldm/wan/vae.py", line 412, in decode',
+        'File "C:\\ComfyUI\\custom_nodes\\ComfyUI-WanVideoWrapper\\nodes_sampler.py", line 1500, in process',
     ),
     form(
         "start-frame", "an error has ended the server's start", 'File "',

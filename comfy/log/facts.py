@@ -269,6 +269,14 @@ class FrameFact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CodeFact:
+    """A frame of a traceback in a node's code, ComfyUI's own or a custom one's."""
+
+    file: str  # below ComfyUI's folder: "comfy/ldm/wan/vae.py"
+    function: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StartFrameFact:
     """A frame of a traceback that says that the server did not start: its error is no prompt's."""
 
@@ -572,6 +580,7 @@ LogFact = (
     | EvictedFact
     | NodeFailedFact
     | FrameFact
+    | CodeFact
     | StartFrameFact
     | ErrorFact
     | ReportFact
