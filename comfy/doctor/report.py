@@ -50,10 +50,10 @@ class Phase(StrEnum):
     FRAMES = "frames"  # interpolation, upscaling
     SAVING = "saving"  # encoding
     FINISHING = "finishing"  # VAE, interpolation and encoding, where nothing tells them apart
+    OTHER = "other"  # nodes of no phase
     STOPPING = "stopping"  # ComfyUI was told to end the prompt, and went on
     COLLECTING = "collecting"
     PUBLISHING = "publishing"
-    OTHER = "other"  # nodes of no phase
     UNEXPLAINED = "unexplained"
 
 
