@@ -31,11 +31,12 @@ class Sight:
 class LogEntry:
     """A line that says something, or that ought to be understood and is not."""
 
-    __slots__ = ("_fact", "_line", "_sight", "above", "kind", "number", "requested")
+    __slots__ = ("_fact", "_line", "_sight", "above", "is_stamped", "kind", "number", "requested")
 
     def __init__(self, number: int, line: bytes, sight: Sight) -> None:
         self.number = number  # of the line, from 1
         self.kind = sight.kind  # of its fact
+        self.is_stamped = sight.stamp is not None
         self._line = line
         self._sight = sight
         self.above = b""  # of a bar: the line above its own
@@ -56,11 +57,6 @@ class LogEntry:
     def level(self) -> LogLevel | None:
         """How grave, where it is told."""
         return self._sight.level
-
-    @property
-    def is_stamped(self) -> bool:
-        """Whether it has a stamp."""
-        return self._sight.stamp is not None
 
     @property
     def at_s(self) -> float | None:

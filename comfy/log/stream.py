@@ -112,7 +112,7 @@ class LogStream:
                         entry.above = above[:_LONGEST_ABOVE]
                     elif kind is not None:
                         facts += 1
-                    if sight.stamp is not None and kind is not None:
+                    if entry.is_stamped and kind is not None:
                         stamped += 1
                     if on_sourced is not None and sight.source is not None:
                         on_sourced(entry)
