@@ -44,6 +44,7 @@ from comfy.log.facts import (
     SamplingFact,
     ServerEndedFact,
     StartFrameFact,
+    StartingFact,
     StepsSkippedFact,
     TextEncoderFact,
     VaeFact,
@@ -131,6 +132,7 @@ class Run(Lines):
     ended: list[LogEntry] = field(default_factory=list)  # the lines that tell of the server's end
     frames: list[LogEntry] = field(default_factory=list)  # of tracebacks: where in the nodes' code
     first_of_server: bool = False
+    is_beside: bool = False  # refused while another one ran
     read_before: int | None = None  # diffusion models that its server had read; None: its start is not told
     server: Lines = field(default_factory=Lines)  # what the server said of itself when it ran
 
@@ -187,7 +189,7 @@ class Record:
 
     def keep_last(self) -> None:
         """Forget all prompts but the last one: it is known that no other is meant."""
-        last = [self.runs[-1]] if self.runs else []
+        last = [run for run in self.runs if not run.is_beside][-1:]
         for run in last:
             run.number = 1
         self.runs, self.all_runs = deque(last, maxlen=_MOST_RUNS), len(last)
@@ -199,6 +201,7 @@ class Reader:
     def __init__(self) -> None:
         self.record = Record()
         self._waiting: deque[LogEntry] = deque(maxlen=10_000)
+        self._refused: deque[tuple[LogEntry, LogEntry]] = deque(maxlen=_MOST_RUNS)  # while another one ran
         self._run: Run | None = None
         self._into: Lines = self.record.server  # where lines go that only say something of what they stand in
         self._runs_of_server = 0
@@ -289,7 +292,9 @@ class Reader:
         """Of the lines before the first prompt those that are its own, where its beginning is cut off."""
         if self.record.starts or any(map(self.record.server.count, _OF_A_START)):
             return []
-        own = [entry for entry in self.record.server.entries if _is_of_a_fragment(entry)]
+        entries = self.record.server.entries
+        begun = next((at for at, entry in enumerate(entries) if entry.kind is StartingFact), None)
+        own = [entry for entry in entries[:begun] if _is_of_a_fragment(entry)]
         return own if any(entry.kind is not ServerEndedFact for entry in own) else []
 
     def _queue(self, entry: LogEntry) -> None:
@@ -317,8 +322,9 @@ class Reader:
         if self._run is not None:
             self._close(_cut_off(self._run, Status.LOST))
         self._waiting.clear()
-        # Whoever imports ComfyUI in a second process has a start told twice, the second time in part.
+        # Whoever imports ComfyUI in other processes has a start told again and again, and in part.
         is_the_same = not self._runs_of_server and not self.record.server.count(ReadyFact)
+        self._complete(self._told_before.entries)
         self._told_before = self.record.server if is_the_same else Lines()
         self._runs_of_server = self._read = 0
         self.record.server = self._into = Lines()
@@ -350,7 +356,7 @@ class Reader:
         if self._run is None:
             self._begin(None)
         if self._waiting:
-            self._waiting.pop()
+            self._refused.append((self._waiting.pop(), entry))
         elif self._run is not None and not self._run.entries:
             self._run.add(entry)
             self._close(Status.REFUSED)
@@ -378,6 +384,12 @@ class Reader:
             self._read += self._run.count(WeightsFact)
             self.record.runs.append(self._run)
         self._run, self._into = None, self.record.outside
+        while self._refused:  # behind the prompt that ran when they came
+            queued, told = self._refused.popleft()
+            self.record.all_runs += 1
+            run = Run(number=self.record.all_runs, queued=queued, status=Status.REFUSED, is_beside=True)
+            run.add(told)
+            self.record.runs.append(run)
 
     def _keep(self, entry: LogEntry) -> None:
         self._into.add(entry)

@@ -51,6 +51,7 @@ from comfy.log.facts import (
     SlowKernelsFact,
     SmartMemoryOffFact,
     StartFrameFact,
+    StartingFact,
     StepsSkippedFact,
     TextEncoderFact,
     UnloadedFact,
@@ -133,6 +134,12 @@ def _shown(text: str) -> str:
 
 
 AT_START: Final = (
+    form(
+        "starting", "a start begins", ("** ComfyUI startup time: ", "** ComfyUI start up time: "), "",
+        lambda _: StartingFact(),
+        "** ComfyUI startup time: 2026-11-30 04:36:00", "** ComfyUI start up time: 2026-11-30 04:36:00",
+        by=Printer.MANAGER,
+    ),
     form(
         "version", "ComfyUI's version", "ComfyUI version: ", r"(\S+)",
         lambda m: VersionFact(version=m[1]),

@@ -12,7 +12,7 @@ _WAN: Final = ("WAN2", "WAN_")
 # What it calls models that are no diffusion model: text encoders, VAEs, and helpers.
 # Source: ComfyUI comfy/sd.py, comfy/text_encoders/, comfy/model_management.py.
 _OTHER_MODELS: Final = re.compile(
-    r"TE(Model|_|$)|Clip|CLIP|VAE|Vae|Autoencod|Control|Upscale|Encoder|T5|Llama|Gemma|Vision"
+    r"TE(Model|_|$)|Clip|CLIP|VAE|Vae|Autoencod|Control|Upscale|Encoder|T5|Llama|Gemma|Vision|AnimateDiff"
 )
 # Bars that count files. Source: huggingface_hub _snapshot_download.py, transformers utils/hub.py.
 _FETCHES: Final = re.compile(r"(?:Fetching|Downloading) (?:\d+ files|shards|\(\S)")
@@ -133,6 +133,11 @@ class DatabaseFact:
     """ComfyUI's own database cannot be used; it goes on without."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartingFact:
+    """The server begins to start: what comes next is no prompt's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -566,6 +571,7 @@ LogFact = (
     | CacheFact
     | SlowKernelsFact
     | DatabaseFact
+    | StartingFact
     | ReadyFact
     | PromptQueuedFact
     | PromptRefusedFact

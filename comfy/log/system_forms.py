@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from comfy.log.facts import DownloadFact, HostMemoryFact, LogFact, ServerEndedFact
+from comfy.log.facts import CacheFact, DownloadFact, HostMemoryFact, LogFact, ServerEndedFact
 from comfy.log.form import Printer, form
 
 # What waits for a key: a batch file behind the server's end.
@@ -32,6 +32,12 @@ def _ended(found: re.Match[str]) -> LogFact:
 
 
 OF_THE_SYSTEM: Final = (
+    form(
+        "command-without-cache", "the command that starts it: every prompt reads all models again", "",
+        r"\bmain\.py .*--cache-none\b",
+        lambda _: CacheFact(name="none"),
+        "$ python main.py --listen --cache-none", by=Printer.SYSTEM,
+    ),
     form(
         "download-bar", "a file is fetched while the prompt waits", "",
         r"^(?:(?P<file>[^|%]{1,80}?):?\s*)??\d{1,3}%\|[^|]*\|\s*[\d.]+ ?[kMGT]?i?B?\s?"
@@ -114,6 +120,7 @@ OF_THE_SYSTEM: Final = (
     ),
 )  # fmt: skip
 SYSTEM_WORDS: Final = (
+    b"--cache-none",
     b"ownloading ",
     b"Saving to: ",
     b"From: https",

@@ -26,6 +26,7 @@ from comfy.doctor.words import after_words
 from comfy.protocol.phases import Phase as Work
 from comfy.protocol.progress import NodeTiming
 from comfy.wan.templates import get_template
+from tests.support.tables import for_each
 
 GPU = "NVIDIA GeForce RTX 4090"
 
@@ -906,6 +907,67 @@ def test_what_a_start_said_before_it_was_told_once_more_counts(before: str) -> N
     log = f"{before}Using sage attention\n{_START}got prompt\nPrompt executed in 9.00 seconds\n"
 
     assert diagnose(log).server.attention == "sage"
+
+
+def test_a_start_that_is_told_three_times_loses_nothing_of_the_first() -> None:
+    """Each process that imports ComfyUI tells it, the later ones in part."""
+    log = f"{_START}Using pytorch cross attention\n{_START}{_START}got prompt\n"
+
+    assert diagnose(log).server.attention == "pytorch"
+
+
+@for_each("banner", ["** ComfyUI startup time: 2026-03-01 11:20:00", "** ComfyUI start up time: 2026-03-01"])
+def test_what_is_fetched_while_a_server_starts_is_of_no_prompt(banner: str) -> None:
+    fetched = "Downloading model from https://example.org/a.safetensors"
+
+    during = diagnose(f"{banner}\n{fetched}\nPrestartup times for custom nodes:\nAssertionError: no\n")
+    before = diagnose(f"{fetched}\n{banner}\nPrestartup times for custom nodes:\n")
+
+    assert (during.prompts, during.findings) == ((), ())
+    assert [finding.id for finding in before.findings] == ["download-at-run-time"]
+
+
+@for_each(
+    "lines, statuses",
+    [
+        (["got prompt", "got prompt", "{no}", "model_type FLOW", "{done}"], ["done", "refused"]),
+        (["got prompt", "model_type FLOW", "got prompt", "{no}", "{bar}"], ["unfinished", "refused"]),
+        (
+            ["got prompt", "got prompt", "{no}", "got prompt", "got prompt", "{no}", "{done}", "{done}"],
+            ["done", "refused", "refused", "done"],
+        ),
+        (["got prompt", "{no}", "got prompt", "{done}"], ["refused", "done"]),
+        (["got prompt", "got prompt", "{no}", "ComfyUI version: 0.3.64"], ["lost", "refused"]),
+    ],
+)
+def test_a_prompt_that_is_refused_while_another_runs_stands_behind_it(
+    lines: list[str], statuses: list[str]
+) -> None:
+    log = "\n".join(lines).format(
+        no="invalid prompt: {'type': 'prompt_no_outputs', 'message': 'Prompt has no outputs'}",
+        done="Prompt executed in 9.00 seconds",
+        bar="100%|██████████| 4/4 [00:08<00:00,  2.00s/it]",
+    )
+
+    report = diagnose(log)
+
+    assert [str(prompt.status) for prompt in report.prompts] == statuses
+    assert [prompt.number for prompt in report.prompts] == list(range(1, len(statuses) + 1))
+
+
+@for_each(
+    "line, is_told",
+    [
+        ("$ python main.py --listen --cache-none", True),
+        ("(venv) gpu@host:~/ComfyUI$ python3 main.py --cache-none --port 8188", True),
+        ("❯ python main.py --cache-lru 8", False),
+        ("try --cache-none, it helped me", False),
+    ],
+)
+def test_a_cache_that_is_off_is_told_by_the_command_that_started_the_server(line: str, is_told: bool) -> None:
+    report = diagnose(f"{line}\n{_START}got prompt\nPrompt executed in 9.00 seconds\n")
+
+    assert ("cache-off" in [finding.id for finding in report.findings]) == is_told
 
 
 def test_what_a_start_said_before_its_first_line_counts_without_a_prompt() -> None:

@@ -105,7 +105,7 @@ def test_a_prompt_that_is_refused_while_another_runs_is_no_fault_of_that_one() -
 
     report = diagnose(log)
 
-    assert [prompt.status for prompt in report.prompts] == [Status.DONE]
+    assert [prompt.status for prompt in report.prompts] == [Status.DONE, Status.REFUSED]
     assert [(each.id, each.prompt) for each in report.findings] == [("prompt-refused", None)]
 
 
