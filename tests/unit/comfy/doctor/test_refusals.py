@@ -106,7 +106,7 @@ def test_a_prompt_that_is_refused_while_another_runs_is_no_fault_of_that_one() -
     report = diagnose(log)
 
     assert [prompt.status for prompt in report.prompts] == [Status.DONE, Status.REFUSED]
-    assert [(each.id, each.prompt) for each in report.findings] == [("prompt-refused", None)]
+    assert [(each.id, each.prompt) for each in report.findings] == [("prompt-refused", 2)]
 
 
 def test_a_refusal_of_which_nothing_more_is_told_is_told_as_that() -> None:
