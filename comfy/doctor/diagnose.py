@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from comfy.doctor import sampling, streaming
+from comfy.doctor import refusals, sampling, streaming
 from comfy.doctor.clip import USUAL, ClipLook, Thresholds
 from comfy.doctor.folklore import folklore_of
 from comfy.doctor.levers import levers_of
@@ -258,6 +258,7 @@ def _questions(case: Case) -> Iterator[Question]:
     if not case.emulated:
         yield from streaming.undecided(case)
         yield from sampling.undecided(case)
+    yield from refusals.undecided(case)
     paced = any(prompt.samplers for prompt in case.prompts) and not case.emulated
     if paced and case.is_of_another_graph:
         yield Question(

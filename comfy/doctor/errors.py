@@ -316,9 +316,8 @@ def _say(text: str) -> Callable[[Case, re.Match[str]], str]:
 
 
 COMPILER_FAILED: Final = re.compile(
-    r"(?i)failed to find c compiler|cannot find (?:msvc|a working triton)|Python\.h"
+    r"(?i)failed to find c compiler|cannot find msvc|Python\.h"
     r"|\b(?:gcc|cc|cl|clang|tcc)(?:\.exe)?'.*returned non-zero"
-    r"|triton.*not (?:installed|available|found)"
 )
 # Source: github.com/woct0rdho/triton-windows (README); Triton python/triton/runtime/build.py, which
 # compiles a launcher with the C compiler it finds, against Python.h and libcuda.
@@ -370,6 +369,10 @@ _CAUSES: Final = tuple(
         (r"No space left on device|os error 112|not enough space on the disk", _say("make room on the disk")),
         (r"No module named '(?P<name>[^']+)'", _module),
         (COMPILER_FAILED.pattern, _say(COMPILER)),
+        (
+            r"(?i)cannot find a working triton|triton.*not (?:installed|available|found)",
+            _say("install triton (on Windows triton-windows) that fits this torch, into ComfyUI's Python"),
+        ),
         (r"Torch not compiled with CUDA|has no attribute '_cuda_", _say(_NO_TORCH)),
         (
             r"Found no NVIDIA driver|driver version is insufficient|driver on your system is too old",
@@ -449,7 +452,7 @@ _ENDS: Final = (
 )
 _NOT_TOLD: Final = (
     "the log does not say why: `dmesg -T | grep -i -e oom -e segfault`, `docker inspect` (OOMKilled, "
-    "ExitCode) or the service's journal does, or whoever restarted it"
+    "ExitCode) the service's journal or Windows' Event Viewer does, or whoever restarted it"
 )
 
 

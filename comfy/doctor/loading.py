@@ -357,6 +357,11 @@ def _kernels(case: Case) -> Iterator[Found]:
         )
 
 
+_ENCODE_IN_TILES: Final = (
+    "a smaller start image or clip, VAEEncodeTiled where VAEEncode stands, or --reserve-vram 1"
+)
+
+
 def _vae(case: Case) -> Iterator[Found]:
     for run in case.runs:
         retries = [entry for entry, _ in run.of(VaeRetryFact)]
@@ -366,6 +371,7 @@ def _vae(case: Case) -> Iterator[Found]:
                 evidence=evidence(retries),
                 cost=_stamped_retries(run, retries) or _retry_cost(case),
                 prompt=run.number,
+                remedy="" if any(fact.decoding for _, fact in run.of(VaeRetryFact)) else _ENCODE_IN_TILES,
             )
 
 

@@ -180,6 +180,7 @@ class Record:
     server: Lines = field(default_factory=Lines)  # of the last start
     starts: int = 0
     outside: Lines = field(default_factory=Lines)  # what came while no prompt ran
+    ignored: Lines = field(default_factory=Lines)  # why outputs of prompts that ran did not pass the check
     refused: Lines = field(default_factory=Lines)  # why prompts, or outputs of theirs, did not pass the check
     unknown: dict[str, Evidence] = field(default_factory=dict)
     lines: int = 0
@@ -252,9 +253,8 @@ class Reader:
         self._complete(self._told_before.entries)
         self._complete([entry.as_fact(fact.says) for entry, fact in self._report])
         self._believe_report()
-        # Where a prompt goes on to work, only some of its outputs were left out.
-        if self._complaints and self._active < self._complaints[-1].number:
-            self._believe_complaints()
+        self._ignore_complaints()
+        self._believe_complaints()
         _name_models(self.record.runs)
 
     def _complain(self, entry: LogEntry) -> None:
@@ -265,6 +265,13 @@ class Reader:
         for entry in self._complaints:
             self.record.refused.add(entry)
         self._complaints.clear()
+
+    def _ignore_complaints(self) -> None:
+        """Behind these a prompt has worked: only some of its outputs were left out."""
+        if self._complaints and self._active > self._complaints[-1].number:
+            for entry in self._complaints:
+                self.record.ignored.add(entry)
+            self._complaints.clear()
 
     def _believe_report(self) -> None:
         """A report is of a prompt that failed; its log, if there is one, most often tells of it too."""
@@ -298,6 +305,7 @@ class Reader:
         return own if any(entry.kind is not ServerEndedFact for entry in own) else []
 
     def _queue(self, entry: LogEntry) -> None:
+        self._ignore_complaints()
         self._waiting.append(entry)
         if self._run is None:
             self._begin(entry)

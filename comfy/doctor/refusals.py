@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from comfy.doctor.record import evidence
-from comfy.doctor.report import Severity, Status
+from comfy.doctor.report import Question, Severity, Status
 from comfy.doctor.rule import Case, Found, Rule
 from comfy.graphs.required import is_model_file
 from comfy.log.entry import LogEntry
@@ -19,6 +19,7 @@ from comfy.node_defs.node_classes import model_folder
 from comfy.protocol.outputs import MediaKind, kind_of_name
 
 _MOST: Final = 10  # reasons that are told
+_MOST_TOLD: Final = 3  # reasons for which outputs were left out
 _SHOWN: Final = 120  # characters of what a node would take
 _NOT_IN_LIST: Final = re.compile(r"(?P<input>[^:]+): '(?P<value>.*)' not in (?P<list>.*)")
 _NO_NODE: Final = re.compile(r"(?:Node '(?P<new>.+)' not found|.* node (?P<old>.+) does not exist)")
@@ -93,6 +94,17 @@ def _not_in_list(found: re.Match[str]) -> tuple[str, str]:
         f"{name}: the node does not take {value!r}, but {taken[:_SHOWN]}",
         f"set {name} to one of those; another version of the node may have others",
     )
+
+
+def undecided(case: Case) -> Iterator[Question]:
+    """Whether somebody misses the outputs that were left out of prompts that ran."""
+    lines = [entry.text.lstrip("- ") for entry, _ in case.record.ignored.of(ComplaintFact)]
+    if lines:
+        told = "; ".join(list(dict.fromkeys(lines))[:_MOST_TOLD])
+        yield Question(
+            what="whether an output is missed that ComfyUI left out of a prompt which ran on: " + told,
+            decides="the graph: link what is missing there, or take that output's node out",
+        )
 
 
 RULES: Final = (

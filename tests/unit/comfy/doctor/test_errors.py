@@ -130,6 +130,7 @@ CONV = (
         ("No module named 'sageattention'", "pip install` the package that has sageattention"),
         ("Failed to find C compiler. Please specify via CC environment variable.", "a C compiler"),
         ("Command '['/usr/bin/gcc', '/tmp/x/main.c']' returned non-zero exit status 1.", "a C compiler"),
+        ("Cannot find a working triton installation. It is too old.", "install triton"),
         ("Torch not compiled with CUDA enabled", "this torch computes on no card"),
         ("The NVIDIA driver on your system is too old (found version 11040).", "update the card's driver"),
         ("CUDA error: an illegal memory access was encountered", "CUDA_LAUNCH_BLOCKING=1"),
@@ -222,3 +223,38 @@ def test_sage_that_cannot_be_compiled_wants_a_compiler_and_is_not_praised() -> N
     finding = next(each for each in report.findings if each.id == "attention-fallback")
     assert "a C compiler" in finding.remedy
     assert "sage-is-slow" not in {each.id for each in report.folklore}
+
+
+@for_each("doing, remedy", [("decoding", "VAEDecodeTiled in place"), ("encoding", "a smaller start image")])
+def test_what_was_done_again_in_tiles_decides_the_remedy(doing: str, remedy: str) -> None:
+    retried = f"Ran out of memory when regular VAE {doing}, retrying with tiled VAE {doing}.\n"
+
+    finding = only(f"got prompt\n{retried}Prompt executed in 30.00 seconds\n", "vae-retried")
+
+    assert finding.remedy.startswith(remedy)
+
+
+IMAGES = "Required input is missing: images"
+LEFT_OUT = f"Failed to validate prompt for output 99:\n  - {IMAGES}\nOutput will be ignored\n"
+
+
+RAN = "100%|###| 4/4 [00:40<00:00, 10.00s/it]\nPrompt executed in 60.00 seconds\n"
+REFUSED = "invalid prompt: {'type': 'any', 'message': 'Prompt outputs failed validation'}\n"
+
+
+@for_each(
+    "log, is_refused, is_left_out",
+    [
+        (f"got prompt\n{LEFT_OUT}{RAN}", False, True),
+        (f"got prompt\n{LEFT_OUT}{RAN}got prompt\n{RAN}", False, True),
+        (f"got prompt\n{LEFT_OUT}{REFUSED}", True, False),
+        (f"got prompt\n{RAN}", False, False),
+    ],
+)
+def test_an_output_that_was_left_out_of_a_prompt_that_ran_is_asked_after(
+    log: str, is_refused: bool, is_left_out: bool
+) -> None:
+    report = diagnose(log)
+
+    assert ("prompt-refused" in {each.id for each in report.findings}) is is_refused
+    assert any(IMAGES in each.what for each in report.questions) is is_left_out
