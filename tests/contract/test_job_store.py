@@ -391,7 +391,7 @@ def test_a_transient_failure_waits_for_its_time_and_is_announced_again(lenient: 
     job_id = lenient.running("w1")
     lenient.pop_all()
 
-    state = lenient.store.fail(job_id, 1, an_error(), retry_in_s=0.1)
+    state = lenient.store.fail(job_id, 1, an_error(), retry_in_s=1.0)
 
     record = lenient.store.get(job_id)
     assert state is JobState.QUEUED

@@ -271,8 +271,9 @@ class MemoryJobStore(MemoryWebhooks, MemoryReading, MemorySteering, MemoryRepair
 
         def move(kept: Kept) -> JobState:
             record = kept.record
-            again_at = self._now() + timedelta(seconds=retry_in_s or 0)
-            kept_until = self._now() + timedelta(seconds=self.limits.avoid_s)
+            now = self._now()  # once, as a script has one: what is told twice is to be the same
+            again_at = now + timedelta(seconds=retry_in_s or 0)
+            kept_until = now + timedelta(seconds=self.limits.avoid_s)
             if record.cancel_requested:
                 self._note(kept, "failed", error, again_at=again_at, kept_until=kept_until)
                 self._finish(kept, JobState.CANCELED, worker=record.worker)
@@ -310,7 +311,7 @@ class MemoryJobStore(MemoryWebhooks, MemoryReading, MemorySteering, MemoryRepair
             kept.avoid[record.worker or ""] = self._clock() + self.limits.avoid_s
             if retry_in_s > 0:
                 kept.due = self._clock() + retry_in_s
-                self._set(kept, not_before=self._now() + timedelta(seconds=retry_in_s))
+                self._set(kept, not_before=again_at)
             else:
                 self._notify_now(kept)
             return JobState.QUEUED
