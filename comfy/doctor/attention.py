@@ -29,6 +29,9 @@ _NO_GAIN: Final = ((8, 0), (9, 0))
 _NO_GAIN_NAMES: Final = ("A40", "A6000", "A5000", "A10")
 _UNFIT: Final = ("no kernel image", "kernel is not available", "not compatible with the current PyTorch")
 _OF_SAGE: Final = re.compile(r"(?i)\bsage|\bsm\d{2,3} kernel is not available")
+# Of a model beside the one that samples: WAN's heads have 128. Source: SageAttention, sageattention/core.py.
+_HEAD: Final = re.compile(r"(?i)head_?dim")
+_SPLIT: Final = "take --use-split-cross-attention out; "
 _OLD_KJ: Final = "Patching comfy attention"
 
 
@@ -49,26 +52,46 @@ def sage_lines(case: Case) -> list[LogEntry]:
     ]
 
 
+def falls_back(case: Case) -> bool:
+    """Whether the attention that was asked for failed, and not for the heads of some other model alone."""
+    return any(
+        _HEAD.search(entry.text) is None for run in case.runs for entry, _ in run.of(AttentionFailedFact)
+    )
+
+
 def _fallback(case: Case) -> Iterator[Found]:
     for run in case.runs:
         failed = [entry for entry, _ in run.of(AttentionFailedFact)]
         if not failed:
             continue
         count = run.count(AttentionFailedFact)
-        unfit = any(word in entry.text for entry in failed for word in _UNFIT)
-        compiler = any(COMPILER_FAILED.search(entry.text) for entry in failed)
         name = next(fact.name for _, fact in run.of(AttentionFailedFact))
+        why, remedy = _why(failed)
         yield Found(
-            message=f"{name} attention failed in {count} calls, and PyTorch's computed them"
-            + (": its build does not fit this card" if unfit else ""),
+            message=f"{name} attention failed in {count} calls, and PyTorch's computed them{why}",
             evidence=evidence(failed, count=count),
             prompt=run.number,
-            remedy=COMPILER if compiler else "",
+            remedy=remedy,
         )
 
 
+def _why(failed: list[LogEntry]) -> tuple[str, str]:
+    """What the lines say of the reason, and its remedy; empty: they do not, and the rule's own."""
+    texts = [entry.text for entry in failed]
+    if any(word in text for text in texts for word in _UNFIT):
+        return ": its build does not fit this card", ""
+    if any(map(COMPILER_FAILED.search, texts)):
+        return ": its kernels could not be compiled", COMPILER
+    if all(map(_HEAD.search, texts)):
+        return (
+            ": it has no kernel for heads of that size",
+            "leave it, where another model than the one that samples has such heads, as CLIP vision has",
+        )
+    return "", ""
+
+
 def _unprofitable(case: Case) -> Iterator[Found]:
-    lines = sage_lines(case)
+    lines = sage_lines(case) if not falls_back(case) else []
     if lines and gains_nothing(case):
         yield Found(
             message=f"SageAttention computes on a {case.gpu}, where no gain was measured",
@@ -112,7 +135,13 @@ def _wrong_node(case: Case) -> Iterator[Found]:
 def _slow(case: Case) -> Iterator[Found]:
     for entry, fact in case.record.server.of(AttentionFact):
         if fact.is_slow and case.on_gpu and case.gpu:
-            yield Found(message=f"the slow attention computes: {fact.name}", evidence=evidence([entry]))
+            is_amd = "AMD" in case.gpu or "Radeon" in case.gpu
+            yield Found(
+                message=f"the slow attention computes: {fact.name}",
+                evidence=evidence([entry]),
+                confidence=Confidence.LIKELY if is_amd else Confidence.PROVEN,
+                remedy=(_SPLIT if fact.name == "split" else "") + _ON_AMD if is_amd else "",
+            )
 
 
 def _stays(case: Case) -> Iterator[Found]:
@@ -137,11 +166,18 @@ def _stays(case: Case) -> Iterator[Found]:
         patched = old[0] if old else patched
 
 
+# By itself it takes SDPA for some of them (gfx90a, gfx942, gfx1100, …), with torch 2.7 and Triton.
+# Source: comfy/model_management.py, 0.3.64 and 0.33.0, beside "AMD arch".
+_ON_AMD: Final = (
+    "--use-pytorch-cross-attention, and measure both: without a flag ComfyUI takes the slow one for many of "
+    "AMD's cards"
+)
+
 RULES: Final = (
     Rule(
         id="attention-fallback",
         severity=Severity.WARNING,
-        title="an attention that was asked for fails in each call, and never computes",
+        title="an attention that was asked for fails, and PyTorch's computes in its place",
         remedy="take --use-sage-attention (or --use-flash-attention) out, or install the build for this card",
         check=_fallback,
         source="https://github.com/Comfy-Org/ComfyUI (comfy/ldm/modules/attention.py)",

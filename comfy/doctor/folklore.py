@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from comfy.doctor.attention import gains_nothing, sage_lines
+from comfy.doctor.attention import falls_back, gains_nothing, sage_lines
 from comfy.doctor.record import Run, evidence
 from comfy.doctor.report import Evidence, Folklore, PromptReport
 from comfy.doctor.rule import Case
 from comfy.doctor.sampling import is_image_key
 from comfy.graphs.links import class_of, inputs_of
 from comfy.log.facts import (
-    AttentionFailedFact,
     HandlerFact,
     HandlerStep,
     LoraKeyFact,
@@ -80,8 +79,7 @@ def _silence(case: Case) -> Folklore | None:
 def _sage(case: Case) -> Folklore | None:
     lines = sage_lines(case)
     gain = gains_nothing(case)
-    failed = any(run.count(AttentionFailedFact) for run in case.runs)
-    if not lines or gain or failed:  # what failed is told as a finding, and never computed there
+    if not lines or gain or falls_back(case):  # what failed is told as a finding, and never computed there
         return None
     known = (
         "on this card it was measured faster than PyTorch's at the length of videos"

@@ -43,7 +43,7 @@ from comfy.log.facts import (
 from comfy.node_defs.node_classes import Work
 from comfy.wan.forecast import host_bytes
 from comfy.wan.models import GIB
-from comfy.wan.speed import GB
+from comfy.wan.speed import GB, has_fp8_units
 
 _SLOW_DISK: Final = 200e6  # bytes per second: a spinning disk or a cold network volume
 _USUAL_DISK: Final = 1.2 * GB
@@ -121,7 +121,7 @@ def _reloaded(case: Case) -> Iterator[Found]:
     seconds = [seconds_in(prompts[run.number], Phase.LOADING) for run in again if run.number in prompts]
     known = [each for each in seconds if each is not None]
     evicted = any(run.count(UnloadedFact) for run in again)
-    reason = _why_reloaded([entry.text for entry in why], evicted=evicted)
+    reason = _why_reloaded([entry.text for entry in why], again[-1], evicted=evicted)
     lines = [entry for run in again for entry, _ in run.of(WeightsFact)]
     yield Found(
         message=f"{len(again)} prompts read again what the one before had read: {reason}",
@@ -149,10 +149,22 @@ def _reading_cost(runs: list[Run]) -> Cost | None:
     return estimated(seconds, seconds / 2, seconds * 2, formula, _LOAD_SOURCE)
 
 
-def _why_reloaded(flags: list[str], *, evicted: bool) -> str:
+def _why_reloaded(flags: list[str], run: Run, *, evicted: bool) -> str:
     if flags:
         return "a flag forbids to keep it"
-    return "it had to make room" if evicted else "a loader's inputs changed, or another graph ran between"
+    have, read = _host_mib(run.server), _read_mib(run)
+    if have is not None and read is not None and read > 0.9 * have:
+        return f"{have / 1024:.0f} GiB of host memory do not hold {read / 1024:.0f} GiB of files"
+    if evicted:
+        return "it had to make room"
+    usual = "a loader's inputs changed, or another graph ran between"
+    drops = any(fact.name == "ram pressure" for _, fact in run.server.of(CacheFact))
+    return f"host memory ran short and its cache dropped them, {usual}" if drops else usual
+
+
+def _host_mib(server: Lines) -> float | None:
+    limit, memory = server.last(RamLimitFact), server.last(MemoryFact)
+    return limit.limit_mib if limit is not None else memory.ram_mib if memory is not None else None
 
 
 def _cache_off(case: Case) -> Iterator[Found]:
@@ -230,9 +242,8 @@ def _disk(case: Case) -> Iterator[Found]:
                 message=f"models are read at {rate / 1e6:.0f} MB/s: a spinning disk or a network volume, "
                 "unless other nodes ran before them",
                 evidence=evidence([entry for entry, _ in run.of(WeightsFact)]),
-                cost=estimated(
-                    seconds - usual, seconds - 2 * usual, seconds - usual / 2, formula, _LOAD_SOURCE
-                ),
+                # The least is nothing: other nodes may have taken all of it.
+                cost=estimated(seconds - usual, 0.0, seconds - usual / 2, formula, _LOAD_SOURCE),
                 prompt=run.number,
                 confidence=Confidence.LIKELY,
             )
@@ -295,8 +306,7 @@ def _is_stopped(part: Lines) -> bool:
 
 def _little_host(case: Case) -> Iterator[Found]:
     """Nothing has failed yet: what the graph's files want, and what is there."""
-    limit, memory = case.record.server.last(RamLimitFact), case.record.server.last(MemoryFact)
-    have = limit.limit_mib if limit is not None else memory.ram_mib if memory is not None else None
+    have = _host_mib(case.record.server)
     if have is None or case.work is None or not case.on_gpu:
         return
     wanted = host_bytes(case.work) / 2**20
@@ -337,7 +347,8 @@ def _dynamic_off(case: Case) -> Iterator[Found]:
 
 
 def _kernels(case: Case) -> Iterator[Found]:
-    if not case.on_gpu or not case.gpu:
+    # No torch gives FP8 units to a card that has none: it turns each weight into 16 bits, as it must.
+    if not case.on_gpu or not case.gpu or (case.card is not None and not has_fp8_units(case.card)):
         return
     used = {fact.dtype for run in case.runs for _, fact in run.of(WeightsFact)}
     for run in case.runs:

@@ -6,6 +6,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final, TypeVar, get_args
 
 from comfy.doctor.report import Evidence, Status
@@ -80,6 +81,10 @@ _OF_A_FRAGMENT: Final = (
 _BEGINS: Final = (PromptQueuedFact, PromptDoneFact)  # it, or the one before: from there on its time is told
 _ENDS: Final = (ServerEndedFact, HostMemoryFact)
 _STARTS: Final = (MemoryFact, VersionFact)
+# By which stamps go back that are right: without a date at midnight, and in local time when summer ends.
+_BACK_S: Final = (86_400.0, 3_600.0)
+_CLOCKS_OFF_S: Final = 3.0
+_CLOCKS_OFF_PART: Final = 0.05  # of the prompt's own time
 _OF_A_START: Final = (ReadyFact, ImportFailedFact, StartFrameFact)
 
 
@@ -212,6 +217,7 @@ class Reader:
         self._complaints: list[LogEntry] = []
         self._frames: deque[LogEntry] = deque(maxlen=_MOST_FRAMES)
         self._active = 0  # line at which a prompt was last seen at work
+        self._later_s = 0.0  # than their stamps say the lines are
         self._takes: Mapping[type[LogFact] | None, Callable[[LogEntry], None]] = {
             **dict.fromkeys(get_args(LogFact), self._keep),
             **dict.fromkeys(_ACTIVITY, self._work),
@@ -231,11 +237,15 @@ class Reader:
         """A whole log."""
         takes = self._takes
         for entry in each_once(log):
+            if self._later_s:
+                entry.later_s = self._later_s
             takes[entry.kind](entry)
         self.end()
 
     def take(self, entry: LogEntry) -> None:
         """One more entry."""
+        if self._later_s:
+            entry.later_s = self._later_s
         self._takes[entry.kind](entry)
 
     def end(self) -> None:
@@ -389,6 +399,7 @@ class Reader:
                 for entry in self._frames
                 if first <= entry.number and (done is None or entry.number < done.number)
             ]
+            self._put_later(self._run)
             self._read += self._run.count(WeightsFact)
             self.record.runs.append(self._run)
         self._run, self._into = None, self.record.outside
@@ -398,6 +409,15 @@ class Reader:
             run = Run(number=self.record.all_runs, queued=queued, status=Status.REFUSED, is_beside=True)
             run.add(told)
             self.record.runs.append(run)
+
+    def _put_later(self, run: Run) -> None:
+        """Where its stamps go back by a day or an hour, and its own time says that this is all."""
+        told = [entry for entry in (run.began, *run.entries, run.done) if entry is not None]
+        behind, by_s = _goes_back(told, run)
+        if by_s:
+            self._later_s += by_s
+            for entry in {id(each): each for each in (*told, *self._waiting)}.values():
+                entry.later_s += by_s if entry.number >= behind else 0.0
 
     def _keep(self, entry: LogEntry) -> None:
         self._into.add(entry)
@@ -428,6 +448,27 @@ class Reader:
         unknown[entry.text] = Evidence(text=entry.text, line=entry.number, times=times)
         if len(unknown) > _MOST_UNKNOWN:
             del unknown[next(iter(unknown))]
+
+
+def clocks_off_s(wall_s: float) -> float:
+    """What clocks of one prompt may differ by, and a log's lines lie in the buffer of whoever stamps them."""
+    return max(_CLOCKS_OFF_S, _CLOCKS_OFF_PART * wall_s)
+
+
+def _goes_back(told: Iterable[LogEntry], run: Run) -> tuple[int, float]:
+    """The line at which its stamps go back, and how much later it is than they say; 0: no such line."""
+    stamps = [(entry.number, at_s) for entry in told if (at_s := entry.at_s) is not None]
+    jumps = [(line, a - b) for (_, a), (line, b) in pairwise(stamps) if a - b > min(_BACK_S) / 2]
+    if len(jumps) != 1 or run.done is None or run.done.at_s is None or run.seconds is None:
+        return 0, 0.0
+    (line, back_s), off_s = jumps[0], clocks_off_s(run.seconds)
+    for by_s in _BACK_S:
+        right = [at_s + by_s * (number >= line) for number, at_s in stamps]
+        # Before its first line a prompt is checked, and that is not of its time.
+        longest, shortest = (right[-1] - at_s for at_s in right[:2])
+        if back_s <= by_s + off_s and shortest - off_s <= run.seconds <= longest + off_s:
+            return line, by_s
+    return 0, 0.0
 
 
 def _is_end(fact: LogFact | None) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from comfy.doctor.record import evidence
-from comfy.doctor.report import Question, Severity, Status
+from comfy.doctor.report import Question, Severity
 from comfy.doctor.rule import Case, Found, Rule
 from comfy.graphs.required import is_model_file
 from comfy.log.entry import LogEntry
@@ -48,11 +48,20 @@ def _refused(case: Case) -> Iterator[Found]:
             complaints.setdefault((refusal.message, ""), []).append(entry)
     if not complaints and (lines := [entry for entry, _ in refused.of(PromptRefusedFact)]):
         complaints["", ""] = lines
-    numbers = [prompt.number for prompt in case.prompts if prompt.status is Status.REFUSED]
-    only = numbers[0] if len(numbers) == 1 == refused.count(PromptRefusedFact) else None
     for (message, details), lines in list(complaints.items())[:_MOST]:
         what, remedy = _said(message, details)
-        yield Found(message=what, remedy=remedy, evidence=evidence(lines, most=1), prompt=only)
+        yield Found(
+            message=what, remedy=remedy, evidence=evidence(lines, most=1), prompt=_number(case, lines)
+        )
+
+
+def _number(case: Case, lines: list[LogEntry]) -> int | None:
+    """Of the one prompt that the lines refuse: a complaint stands before its prompt's refusal."""
+    told = [entry.number for entry, _ in case.record.refused.of(PromptRefusedFact)]
+    runs = {entry.number: run.number for run in case.runs for entry, _ in run.of(PromptRefusedFact)}
+    only = told[0] if len(told) == 1 else 0  # several lines of it may stand in another order
+    found = {runs.get(next((at for at in told if at >= line.number), only)) for line in lines}
+    return found.pop() if len(found) == 1 else None
 
 
 def _said(message: str, details: str) -> tuple[str, str]:

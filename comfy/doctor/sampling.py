@@ -12,6 +12,9 @@ from comfy.doctor.words import numbers_words
 from comfy.lint.loras import few_steps_of
 from comfy.log.facts import CompileLimitFact, LoraKeyFact, ModelLoadedFact, StepsSkippedFact
 
+_MANY: Final = (
+    100  # layers: a whole LoRA of WAN's smallest model has 30 blocks of ten, each with two matrices
+)
 _FEW: Final = 10  # times as many layers found their place: the rest was made for something beside the model
 SLOW: Final = 1.6  # times the prediction: below that, "normal for this size"
 _LONG_FIRST_S: Final = 15.0  # beyond the others
@@ -84,10 +87,13 @@ def _lora(case: Case) -> Iterator[Found]:
         count = run.count(LoraKeyFact) - sum(is_image_key(fact.key) for _, fact in run.of(LoraKeyFact))
         fitted = max((fact.patches or 0 for _, fact in run.of(ModelLoadedFact)), default=0)
         if lines and count * _FEW > fitted:
+            is_most = count >= _MANY
+            part = "it is" if is_most else "a part of it has no effect, or it is"
             yield Found(
-                message=f"{count} layers of a LoRA found no place in the model: it is for another one",
+                message=f"{count} layers of a LoRA found no place in the model: {part} for another one",
                 evidence=evidence(lines, count=count),
                 prompt=run.number,
+                confidence=Confidence.PROVEN if is_most else Confidence.LIKELY,
             )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise, zip_longest
 from typing import Final, NamedTuple
 
-from comfy.doctor.record import Run
+from comfy.doctor.record import Run, clocks_off_s
 from comfy.doctor.report import ModelUse, Phase, PhaseTime, Sampler
 from comfy.doctor.times import filled
 from comfy.log.entry import LogEntry
@@ -52,8 +52,6 @@ _LABELS: Final = {
 }
 _CLOCK_S: Final = 1.5  # what a clock of whole seconds may be off
 _FINE_CLOCK_S: Final = 0.2
-_STAMPS_OFF_S: Final = 3.0
-_STAMPS_OFF_PART: Final = 0.05  # of the prompt's own time
 
 
 def models_of(run: Run) -> tuple[ModelUse, ...]:
@@ -217,13 +215,13 @@ def _read(run: Run) -> tuple[tuple[PhaseTime, ...], tuple[str, ...]]:
         return tuple(found), ()
     doubts = []
     barred_s = sum(phase.seconds for phase in found)
-    if barred_s > wall_s + _off_s(wall_s):
+    if barred_s > wall_s + clocks_off_s(wall_s):
         doubts.append(f"bars of {seconds_words(barred_s)} in a prompt of {seconds_words(wall_s)}")
         found, bars = [], {}
     if is_stamped(run):
         by_stamps = _stamp_phases(run, bars)
         doubt = _doubt_of_stamps(run, wall_s)
-        if not doubt and sum(each.seconds for each in (*found, *by_stamps)) > wall_s + _off_s(wall_s):
+        if not doubt and sum(each.seconds for each in (*found, *by_stamps)) > wall_s + clocks_off_s(wall_s):
             doubt = "stamps that leave the bars no time"
         if doubt:
             doubts.append(doubt)
@@ -285,24 +283,19 @@ def _of_bars(bars: Mapping[int, PhaseTime]) -> list[PhaseTime]:
     return sorted(found, key=lambda each: list(Phase).index(each.phase))
 
 
-def _off_s(wall_s: float) -> float:
-    """What clocks of one prompt may differ by, and a log's lines lie in the buffer of whoever stamps them."""
-    return max(_STAMPS_OFF_S, _STAMPS_OFF_PART * wall_s)
-
-
 def _doubt_of_stamps(run: Run, wall_s: float) -> str:
     """Why the stamps are not believed: their clock was set meanwhile, or they tell when a line was copied."""
     ends = [each.at_s for each in (run.began, run.end) if each is not None and each.at_s is not None]
     inner = [entry.at_s for entry in run.entries if entry.at_s is not None]
     stamps = [*ends[:-1], *inner, *ends[-1:]]
     back_s = max((a - b for a, b in pairwise(stamps)), default=0.0)
-    if back_s > _off_s(wall_s):
+    if back_s > clocks_off_s(wall_s):
         return f"stamps that go back by {seconds_words(back_s)}"
     # Before its first line a prompt is checked, and that is not of its time.
     longest, shortest = stamps[-1] - inner[0], stamps[-1] - stamps[0]
-    if longest > wall_s + _off_s(wall_s):
+    if longest > wall_s + clocks_off_s(wall_s):
         return f"stamps {seconds_words(longest)} apart in a prompt of {seconds_words(wall_s)}"
-    if len(ends) == 2 and shortest < wall_s - _off_s(wall_s):
+    if len(ends) == 2 and shortest < wall_s - clocks_off_s(wall_s):
         return f"stamps {seconds_words(shortest)} apart in a prompt of {seconds_words(wall_s)}"
     return ""
 

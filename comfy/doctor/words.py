@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from comfy.doctor.report import (
+    OFF_CARD,
     REPORT_VERSION,
     Cost,
     Evidence,
@@ -16,6 +17,7 @@ from comfy.doctor.report import (
     PhaseTime,
     PromptReport,
     Report,
+    Status,
 )
 from comfy.words import seconds_words
 
@@ -79,18 +81,23 @@ def _about(report: Report, alike: Sequence[Finding]) -> str:
     if not numbers or len(report.prompts) < 2:
         return ""
     lost = _lost_s(alike)
-    in_all = f"; {seconds_words(lost)} in all" if lost and len(alike) > 1 else ""
+    # Prompts that wait in one queue wait for the same seconds.
+    adds_up = len(alike) > 1 and alike[0].id not in OFF_CARD
+    in_all = f"; {seconds_words(lost)} in all" if lost and adds_up else ""
     return f" ({numbers_words(numbers)}{in_all})"
 
 
 def left_out_words(report: Report, shown: Sequence[PromptReport]) -> str:
     """How many prompts a reader does not see, and where they are; empty where all are shown."""
     kept = len(report.prompts)
+    hidden = [prompt.status for prompt in report.prompts if prompt not in shown]
+    counts = {status: hidden.count(status) for status in dict.fromkeys(hidden) if status is not Status.DONE}
+    bad = ", ".join(f"{count} {str(status).replace('_', ' ')}" for status, count in counts.items())
     parts = [
         f"{report.prompts_left_out} earlier prompts are left out of this report, which is of the last {kept}"
         if report.prompts_left_out
         else "",
-        f"{kept - len(shown)} shorter prompts are not shown" if kept > len(shown) else "",
+        f"{len(hidden)} shorter prompts are not shown" + (f" ({bad})" if bad else "") if hidden else "",
     ]
     return "; ".join(part for part in parts if part)
 

@@ -31,7 +31,7 @@ class Sight:
 class LogEntry:
     """A line that says something, or that ought to be understood and is not."""
 
-    __slots__ = ("_fact", "_line", "_sight", "above", "is_stamped", "kind", "number", "requested")
+    __slots__ = ("_fact", "_line", "_sight", "above", "is_stamped", "kind", "later_s", "number", "requested")
 
     def __init__(self, number: int, line: bytes, sight: Sight) -> None:
         self.number = number  # of the line, from 1
@@ -42,6 +42,7 @@ class LogEntry:
         self.above = b""  # of a bar: the line above its own
         self.requested: LogEntry | None = None  # the line that names the model which this one has loaded
         self._fact: LogFact | None = None
+        self.later_s = 0.0  # than its stamp says, whose clock began anew
 
     @property
     def text(self) -> str:
@@ -64,7 +65,8 @@ class LogEntry:
         sight = self._sight
         if sight.stamp is None:
             return None
-        return moment(self._line[sight.stamp], self._line[sight.zone] if sight.zone is not None else b"")
+        told_s = moment(self._line[sight.stamp], self._line[sight.zone] if sight.zone is not None else b"")
+        return None if told_s is None else told_s + self.later_s
 
     @property
     def source(self) -> bytes:
@@ -86,6 +88,7 @@ class LogEntry:
         """The same line, taken for this: what stands around it says what it means."""
         entry = LogEntry(self.number, self._line, replace(self._sight, kind=type(fact)))
         entry._fact = fact
+        entry.later_s = self.later_s
         return entry
 
     @property
