@@ -57,6 +57,7 @@ _READ_AGAIN: Final = {True: "the second expert is", False: "a part of them is"}
 # An encoder that samples took 5.69 s a step on a Mac's CPU and 0.84 s on its GPU; of others nothing is
 # published.
 _MAC_GPU_FASTER: Final = 6.8
+_NO_UNITS: Final = "leave it: the card has no FP8 units, whatever torch; or 16-bit files, where they fit"
 _MAC_SOURCE: Final = "https://github.com/Comfy-Org/ComfyUI/issues/15640"
 _LONG_LOAD_PART: Final = 0.15
 _NAMES_CARD: Final = re.compile(r"(?i)\bnvidia\b|\brocm\b|windows driver|cuda")
@@ -347,9 +348,10 @@ def _dynamic_off(case: Case) -> Iterator[Found]:
 
 
 def _kernels(case: Case) -> Iterator[Found]:
-    # No torch gives FP8 units to a card that has none: it turns each weight into 16 bits, as it must.
-    if not case.on_gpu or not case.gpu or (case.card is not None and not has_fp8_units(case.card)):
+    if not case.on_gpu or not case.gpu:
         return
+    # No torch gives FP8 units to a card that has none.
+    has_none = case.card is not None and not has_fp8_units(case.card)
     used = {fact.dtype for run in case.runs for _, fact in run.of(WeightsFact)}
     for run in case.runs:
         for entry, fact in run.of(QuantisedOpsFact):
@@ -360,9 +362,10 @@ def _kernels(case: Case) -> Iterator[Found]:
                     evidence=evidence([entry]),
                     prompt=run.number,
                     confidence=Confidence.LIKELY,
+                    remedy=_NO_UNITS if has_none else "",
                 )
     lines = [entry for entry, _ in case.record.server.of(SlowKernelsFact)]
-    if lines and any(run.count(QuantisedOpsFact) for run in case.runs):
+    if lines and not has_none and any(run.count(QuantisedOpsFact) for run in case.runs):
         yield Found(
             message="torch is too old for the fast kernels of quantised files", evidence=evidence(lines)
         )

@@ -177,7 +177,10 @@ def test_no_torch_is_advised_for_fp8_on_a_card_without_its_units(card: str, is_t
         "Prompt executed in 60.00 seconds\n"
     )
 
-    assert (found(diagnose(log), "kernels-emulated") is not None) is is_told
+    told = [each for each in diagnose(log).findings if each.id == "kernels-emulated"]
+    assert told
+    assert any("cu130" in each.remedy for each in told) is is_told
+    assert any("no FP8 units" in each.remedy for each in told) is not is_told
 
 
 @pytest.mark.parametrize(
