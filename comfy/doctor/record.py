@@ -81,8 +81,7 @@ _OF_A_FRAGMENT: Final = (
 _BEGINS: Final = (PromptQueuedFact, PromptDoneFact)  # it, or the one before: from there on its time is told
 _ENDS: Final = (ServerEndedFact, HostMemoryFact)
 _STARTS: Final = (MemoryFact, VersionFact)
-# By which stamps go back that are right: without a date at midnight, and in local time when summer ends.
-_BACK_S: Final = (86_400.0, 3_600.0)
+_DAY_S: Final = 86_400.0
 _CLOCKS_OFF_S: Final = 3.0
 _CLOCKS_OFF_PART: Final = 0.05  # of the prompt's own time
 _OF_A_START: Final = (ReadyFact, ImportFailedFact, StartFrameFact)
@@ -411,13 +410,14 @@ class Reader:
             self.record.runs.append(run)
 
     def _put_later(self, run: Run) -> None:
-        """Where its stamps go back by a day or an hour, and its own time says that this is all."""
+        """Where its stamps go over midnight, and its own time says that this is all."""
         told = [entry for entry in (run.began, *run.entries, run.done) if entry is not None]
-        behind, by_s = _goes_back(told, run)
-        if by_s:
-            self._later_s += by_s
+        last_s = _midnight(told, run, self._later_s)
+        if last_s is not None:
+            self._later_s += _DAY_S
             for entry in {id(each): each for each in (*told, *self._waiting)}.values():
-                entry.later_s += by_s if entry.number >= behind else 0.0
+                if entry.at_s is not None and last_s - entry.at_s > _DAY_S / 2:
+                    entry.later_s += _DAY_S
 
     def _keep(self, entry: LogEntry) -> None:
         self._into.add(entry)
@@ -455,20 +455,18 @@ def clocks_off_s(wall_s: float) -> float:
     return max(_CLOCKS_OFF_S, _CLOCKS_OFF_PART * wall_s)
 
 
-def _goes_back(told: Iterable[LogEntry], run: Run) -> tuple[int, float]:
-    """The line at which its stamps go back, and how much later it is than they say; 0: no such line."""
-    stamps = [(entry.number, at_s) for entry in told if (at_s := entry.at_s) is not None]
-    jumps = [(line, a - b) for (_, a), (line, b) in pairwise(stamps) if a - b > min(_BACK_S) / 2]
-    if len(jumps) != 1 or run.done is None or run.done.at_s is None or run.seconds is None:
-        return 0, 0.0
-    (line, back_s), off_s = jumps[0], clocks_off_s(run.seconds)
-    for by_s in _BACK_S:
-        right = [at_s + by_s * (number >= line) for number, at_s in stamps]
-        # Before its first line a prompt is checked, and that is not of its time.
-        longest, shortest = (right[-1] - at_s for at_s in right[:2])
-        if back_s <= by_s + off_s and shortest - off_s <= run.seconds <= longest + off_s:
-            return line, by_s
-    return 0, 0.0
+def _midnight(told: Iterable[LogEntry], run: Run, later_s: float) -> float | None:
+    """The last stamp before a day begins anew, where they have no date; None: none does in this prompt."""
+    stamps = [at_s for entry in told if (at_s := entry.at_s) is not None]
+    jumps = [at for at, (a, b) in enumerate(pairwise(stamps), 1) if a - b > _DAY_S / 2]
+    has_date = any(at_s - later_s >= _DAY_S for at_s in stamps)
+    if len(jumps) != 1 or has_date or run.done is None or run.done.at_s is None or run.seconds is None:
+        return None
+    right = stamps[: jumps[0]] + [at_s + _DAY_S for at_s in stamps[jumps[0] :]]
+    # Before its first line a prompt is checked, and that is not of its time.
+    longest, shortest = (right[-1] - at_s for at_s in right[:2])
+    off_s = clocks_off_s(run.seconds)
+    return stamps[jumps[0] - 1] if shortest - off_s <= run.seconds <= longest + off_s else None
 
 
 def _is_end(fact: LogFact | None) -> bool:
