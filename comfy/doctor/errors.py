@@ -322,9 +322,9 @@ COMPILER_FAILED: Final = re.compile(
 # Source: github.com/woct0rdho/triton-windows (README); Triton python/triton/runtime/build.py, which
 # compiles a launcher with the C compiler it finds, against Python.h and libcuda.
 COMPILER: Final = (
-    "Triton could not compile for want of a C compiler or Python's headers: install gcc and python3-dev of "
-    "ComfyUI's Python (on Windows triton-windows, and `include` and `libs` of that Python); the compiler's "
-    "own words stand above the error"
+    "Triton could not compile, most often for want of a C compiler or Python's headers: install gcc and "
+    "python3-dev of ComfyUI's Python (on Windows triton-windows, and `include` and `libs` of that Python); "
+    "the compiler's own words stand above the error"
 )
 _FETCH_AGAIN: Final = "fetch it again, and compare its size or SHA-256 with the source's"
 _BOTH: Final = "update ComfyUI and the custom node together: one of them is older than the other expects"

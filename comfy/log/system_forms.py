@@ -56,7 +56,7 @@ OF_THE_SYSTEM: Final = (
     ),
     form(
         "oom-killed", "the system has ended a process for want of host memory", "",
-        r"[Oo]ut of memory: Killed process|\bOOMKilled\b|\boom-kill\b",
+        r"[Oo]ut of memory: Killed process \d+ |\bOOMKilled\b|\boom-kill\b",
         lambda m: HostMemoryFact(message=m.string.strip()[:300], is_end=True),
         "Out of memory: Killed process 2211 (python3) total-vm:61832012kB",
         "Reason: OOMKilled", "comfyui.service: Failed with result 'oom-kill'.", by=Printer.SYSTEM,

@@ -373,6 +373,10 @@ def test_a_process_that_was_ended_for_its_memory_is_told_in_many_ways(line: str)
     assert [type(fact) for fact in facts(log)] == [PromptQueuedFact, HostMemoryFact]
 
 
+def test_what_people_write_of_a_process_that_was_ended_ends_none() -> None:
+    assert facts("got prompt\na cat reads: Out of memory: Killed process\n")[1:] == []
+
+
 def test_a_bar_of_bytes_is_a_download_and_no_sampler() -> None:
     (fetched,) = facts("model.safetensors:  45%|####      | 1.20G/2.60G [00:30<00:35, 39.8MB/s]\n")
 
