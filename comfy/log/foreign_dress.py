@@ -199,12 +199,15 @@ _FEWEST: Final = 3  # lines that have it in common
 _OF_A_MACHINE: Final = re.compile(rb"\d\d:\d\d:\d\d|[\[\]|<>{}#@=\xe2]")
 
 
-def learn(block: bytes) -> frozenset[bytes]:
+def learn(block: bytes, *, is_first: bool = True) -> frozenset[bytes]:
     """What stands before well-known lines and is no layer that is known, its digits all 0.
 
     One line is enough where it cannot be a person's words, else there have to be two.
+
+    Args:
+        is_first: of the log, whose lines tell what all of them begin with.
     """
-    common = _common(block[:_COMMON_OF])
+    common = _common(block[:_COMMON_OF]) if is_first else b""
     found = Counter({common: 2} if common else {})
     for words in _USUAL:
         at = -1

@@ -199,7 +199,7 @@ class LogStream:
         """Whoever ran it may put before each line what nobody else does: its first blocks tell."""
         if self.lines > _LINES_LEARNED_FROM:
             return
-        learned = self._learned | learn(block)
+        learned = self._learned | learn(block, is_first=self.lines == 0)
         if learned != self._learned and len(learned) <= _MOST_LEARNED:
             self._learned = learned
             self._shapes.clear()
