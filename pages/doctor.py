@@ -38,10 +38,11 @@ report = diagnose(open("comfyui.log", "rb"), graph=graph, card="RTX 4090")
 - A log may be packed by gzip. Of several servers, whose lines say whose they are, each is read alone.
 - What cannot be concluded is listed with what would decide it.
 
-How well it reads: 381 logs that people have posted, of all releases since 2023, were labelled by hand before
+How well it reads: 510 logs that people have posted, of all releases since 2023, were labelled by hand before
 the doctor had seen them; each set was read once, and what was missed was mended by its kind behind that. At
-those first readings 232 of 234 findings were right, 232 of the 245 that were due were told, and 900 of 942
-facts were read as they are: each prompt's status, its steps, seconds a step, models and how they were loaded.
+those first readings 280 of 282 findings were right, 280 of the 300 that were due were told, and 1,164 of
+1,212 facts were read as they are: each prompt's status, its steps, seconds a step, models and how they were
+loaded. Of the last 129 of these logs it was 48 of 48, 48 of 55, and 264 of 270.
 
 This page is made from the code by `make docs`; a test holds the two together.
 """

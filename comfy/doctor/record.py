@@ -287,6 +287,10 @@ class Reader:
         if any(run.status in (Status.FAILED, Status.OUT_OF_MEMORY) for run in self.record.runs):
             return
         for entry, fact in self._report:
+            if isinstance(fact.says, PromptRefusedFact):
+                if all(run.status is not Status.REFUSED for run in self.record.runs):
+                    self._refuse(entry.as_fact(fact.says))
+                return
             if isinstance(fact.says, NodeFailedFact):
                 last = self.record.runs[-1] if self.record.runs else None
                 if last is None or last.status is not Status.UNFINISHED:
@@ -301,7 +305,9 @@ class Reader:
     def _complete(self, told: Iterable[LogEntry]) -> None:
         """What else is known of the server, where its own start does not say it."""
         server = self.record.server
-        for entry in [each for each in told if each.kind not in (*server.counts, NodeFailedFact)]:
+        for entry in [
+            each for each in told if each.kind not in (*server.counts, NodeFailedFact, PromptRefusedFact)
+        ]:
             server.add(entry)
 
     def _fragment(self) -> list[LogEntry]:

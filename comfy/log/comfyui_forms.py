@@ -79,6 +79,16 @@ _MODULES: Final = (
 )  # fmt: skip
 # The report is Markdown; what is copied off a rendered page has lost its marks.
 _BOLD: Final = r"(?:\*\*)?"
+# Source: execution.py, validate_prompt.
+_NOT_PASSED: Final = ("Cannot execute because ", "Prompt outputs failed validation", "Prompt has no outputs")
+
+
+def _reported(message: str) -> NodeFailedFact | PromptRefusedFact:
+    if message.startswith(_NOT_PASSED):
+        return PromptRefusedFact(message=_shown(message.strip()))
+    return NodeFailedFact(message=message)
+
+
 _UNLIMITED_MIB: Final = 1e12  # older versions print 9.5367431640625e+25 for "no limit"
 
 
@@ -573,8 +583,17 @@ OF_A_PROMPT: Final = (
     ),
     form(
         "report-error", "the error that the editor's report is of", "Exception Message:", rf"{_BOLD} (.*)",
-        lambda m: ReportFact(says=NodeFailedFact(message=m[1])),
-        "Exception Message:** CUDA error: no kernel image is available", by=Printer.EDITOR,
+        lambda m: ReportFact(says=_reported(m[1])),
+        "Exception Message:** CUDA error: no kernel image is available",
+        "Exception Message:** Prompt outputs failed validation: ", by=Printer.EDITOR,
+    ),
+    form(
+        "answer-refused", "ComfyUI's answer to a prompt that did not pass the check, as its sender prints it",
+        tuple(f'"message": "{words}' for words in _NOT_PASSED), "",
+        lambda m: ReportFact(says=_reported(m.string.split('"')[3])),
+        '"message": "Cannot execute because node ImageResize+ does not exist.",',
+        '"message": "Prompt outputs failed validation",', '"message": "Prompt has no outputs",',
+        by=Printer.EDITOR,
     ),
     form(
         "report-version", "ComfyUI's version, in the editor's report", "ComfyUI Version:",

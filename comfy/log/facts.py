@@ -297,7 +297,7 @@ class ErrorFact:
 class ReportFact:
     """A line of the report that ComfyUI's editor writes of an error; it is told out of its time."""
 
-    says: VersionFact | PackageFact | DeviceFact | NodeFailedFact
+    says: VersionFact | PackageFact | DeviceFact | NodeFailedFact | PromptRefusedFact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -133,7 +133,8 @@ class Requests(Generic[Request]):
 
     def ask(self, request: Request, text: str, line: int) -> None:
         """Note a request."""
-        if line > self._line + 1:
+        # A text encoder is asked for by itself: what is asked for behind it belongs to another call.
+        if line > self._line + 1 or (self._open and _TEXT_ENCODER.search(self._open[-1][1])):
             self._open.clear()
         self._line = line
         self._open.append((request, text))
@@ -151,6 +152,9 @@ class Requests(Generic[Request]):
     def forget(self) -> None:
         """A prompt is over: what is loaded next is not of it."""
         self._open.clear()
+
+
+_TEXT_ENCODER: Final = re.compile(r"C(?:lip|LIP)(?!Vision)|TEModel|T5")
 
 
 class ModelNames:

@@ -993,6 +993,15 @@ _WHOLE = "loaded completely 6479.84 4897.05 True"
         ),
         # A model that another pack loads says nothing.
         (["Requested to load Nunchaku", "0 models unloaded.", "Requested to load VAE", _WHOLE], ["VAE"]),
+        # A text encoder is asked for by itself, and may not be loaded anew.
+        (["Requested to load FluxClipModel_", "Requested to load Flux", _PARTLY], ["Flux"]),
+        (
+            ["Requested to load WanTEModel", "Requested to load ControlNet", "Requested to load WAN21",
+             _WHOLE, _PARTLY],
+            ["ControlNet", "WAN21"],
+        ),
+        (["Requested to load CLIPVisionModelProjection", "Requested to load WanVAE", _WHOLE, _WHOLE],
+         ["CLIPVisionModelProjection", "WanVAE"]),
     ],
 )  # fmt: skip
 def test_a_load_is_of_the_model_that_was_asked_for(lines: list[str], classes: list[str]) -> None:

@@ -113,3 +113,42 @@ def test_a_refusal_of_which_nothing_more_is_told_is_told_as_that() -> None:
     (finding,) = refusals("got prompt\ninvalid prompt: {'type'\n")
 
     assert finding.message == "the prompt did not pass the check"
+
+
+@pytest.mark.parametrize(
+    ("log", "message"),
+    [
+        (
+            (
+                'ComfyUI errored: {\n  "error": {\n    "type": "invalid_prompt",\n'
+                '    "message": "Cannot execute because node Resize does not exist.",\n'
+                '    "details": "Node ID \'#1\'"\n  }\n}\n'
+            ),
+            "the server has no node Resize",
+        ),
+        (
+            (
+                "# ComfyUI Error Report\n## Error Details\n- **Exception Type:** Prompt execution failed\n"
+                "- **Exception Message:** Prompt outputs failed validation: \n"
+            ),
+            "the prompt did not pass the check",
+        ),
+        (
+            (
+                "# ComfyUI Error Report\n- **Exception Message:** Prompt outputs failed validation: \n"
+                "## Logs\n"
+                "got prompt\nFailed to validate prompt for output 5:\n* UNETLoader 35:\n"
+                "  - Value not in list: unet_name: 'wan' not in []\nOutput will be ignored\n"
+                "invalid prompt: {'type': 'prompt_outputs_failed_validation', "
+                "'message': 'Prompt outputs failed validation', 'details': '', 'extra_info': {}}\n"
+            ),
+            "unet_name: the node does not take 'wan', but []",
+        ),
+    ],
+    ids=["as its sender prints the answer", "the editor's report", "the report, and the log in it"],
+)
+def test_a_refusal_is_told_by_whoever_was_answered_too(log: str, message: str) -> None:
+    report = diagnose(log)
+
+    assert [prompt.status for prompt in report.prompts] == [Status.REFUSED]
+    assert [(finding.id, finding.message) for finding in report.findings] == [("prompt-refused", message)]
