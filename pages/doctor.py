@@ -35,7 +35,9 @@ report = diagnose(open("comfyui.log", "rb"), graph=graph, card="RTX 4090")
   models of WAN were read.
 - Seconds of a finding are measured, or estimated with two bounds; formula and source stand beside them.
 - What is often read into a log and is not there is named as such, and blamed for nothing.
-- A log may be packed by gzip. Of several servers, whose lines say whose they are, each is read alone.
+- A log may be packed by gzip. Of several servers each is read alone where their lines say whose they are as
+  compose, `kubectl --prefix`, stern, journald's units, SwarmUI, PM2, RunPod and Ray write it; of `tail -f` on
+  several files, and of two processes of one unit, the lines are taken for one server's.
 - What cannot be concluded is listed with what would decide it.
 
 How well it reads: 510 logs that people have posted, of all releases since 2023, were labelled by hand before

@@ -28,9 +28,12 @@ WORDS: Final = frozenset(
     (b"stdout ", b"stderr ", b"DEBUG", b"INFO", b"WARNING", b"ERROR", b"CRITICAL",
      b"- **", b"info ", b"warn ", b"warning ", b"error ", b"debug ", b"system ", b"root ")
 )  # fmt: skip
+# A pod of a deployment. Source: k8s.io/apimachinery pkg/util/rand, whose letters make no words.
+_POD: Final = rb"[a-z][a-z0-9.-]{0,100}-[bcdf-hj-np-tv-xz0-9]{8,10}-[bcdf-hj-np-tv-xz0-9]{5}"
 DATE_OR_NAME: Final = (
     rb"[A-Z][a-z][a-z] (?:[A-Z][a-z][a-z] |\d{4}-)?[ \d]\d|[IWEF]\d{4} \d"
     rb"|[\w.@-]{1,64}+(?: {0,20}+\| |\[(?:info|warn|error)| [\w.-]{1,64}+ \xe2\x80\xba )"
+    rb"|%b [a-z0-9.-]{1,63} " % _POD
 )
 
 # Written out, or become the mark of a character that some encoding has not.
@@ -89,7 +92,8 @@ _LAYER: Final = re.compile(
     rb"|(?P<unit>[\w.-]{1,64}+ [\w.@/-]{1,64}+)\[\d{1,7}\]: "
     # "comfyui-1  | " of compose, "5x7abc | " of a host's worker, "0|comfyui  | " of PM2
     rb"|(?P<container>(?:\d{1,4}\|)?[\w.@-]{1,64}+) {0,20}\| "
-    rb"|(?P<container2>[\w.-]{1,64}+ [\w.-]{1,64}+) \xe2\x80\xba "  # of stern
+    # of stern, whose notices have the mark
+    rb"|(?P<container2>[\w.-]{1,64}+ [\w.-]{1,64}+) \xe2\x80\xba |(?P<container3>%(pod)b [a-z0-9.-]{1,63}) "
     rb"|\|[ \t]+"  # of a table
     rb")"
     % {
@@ -100,6 +104,7 @@ _LAYER: Final = re.compile(
         b"other_levels": _OTHER_LEVELS,
         b"logger": _LOGGER,
         b"complains": _COMPLAINS,
+        b"pod": _POD,
     }
 )
 # These are layers only behind a stamp: ComfyUI's own lines begin with such words as well.
@@ -118,7 +123,7 @@ _LONGEST_GLUED: Final = 40
 
 # Groups that say whose line it is, where lines of many stand in one log; and what compose says of an end.
 _WHOSE: Final = (
-    "pod", "backend", "worker", "worker2", "actor", "unit", "container", "container2",
+    "pod", "backend", "worker", "worker2", "actor", "unit", "container", "container2", "container3",
 )  # fmt: skip
 _END_OF_A_CONTAINER: Final = re.compile(rb"(?P<container>[\w.@-]{1,64}+) exited with code ")
 
@@ -310,12 +315,25 @@ def from_json(line: bytes) -> bytes:
         return line
     if not isinstance(value, dict):
         return line
-    text, time = (
-        next((value[key] for key in keys if isinstance(value.get(key), str)), None)
-        for keys in (("log", "message", "msg"), ("time", "timestamp", "ts"))
-    )
+    text = next((value[key] for key in ("log", "message", "msg") if isinstance(value.get(key), str)), None)
     if text is None:
         return line
-    found = re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?", time or "")
+    times = (_written(value.get(key)) for key in ("time", "timestamp", "ts"))
+    found = re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?", next(filter(None, times), ""))
     message = str(text).rstrip("\n").encode("utf-8", "replace")
     return found[0].encode() + b"Z " + message if found else message
+
+
+def _written(time: object) -> str:
+    """A stamp in words; a number is of seconds, or of milliseconds as CloudWatch has them."""
+    if isinstance(time, str):
+        return time
+    if not isinstance(time, int | float):
+        return ""
+    try:
+        return datetime.fromtimestamp(time / 1000 if time > _MOST_SECONDS else time, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+_MOST_SECONDS: Final = 100_000_000_000  # the year 5138

@@ -19,6 +19,7 @@ WHOSE: dict[str, Callable[[int, str], str]] = {
     "a swarm of docker's": lambda who, text: f"stack_comfy.{who}.x8d0k2@node1    | {text}",
     "kubectl --prefix": lambda who, text: f"[pod/wan-7d9f-{who}/comfyui] {text}",
     "stern": lambda who, text: f"wan-7d9f-x{who} comfyui › {text}",
+    "stern of today": lambda who, text: f"wan-7d9f8c6b5d-xq{who}lk comfyui {text}",
     "swarmui": lambda who, text: f"04:36:00.141 [Debug] [ComfyUI-{who}/STDERR] {text}",
     "swarmui, both pipes": lambda who, text: (
         f"04:36:00.141 [Info] [ComfyUI-{who}/{'STDOUT' if '|' in text else 'STDERR'}] {text}"

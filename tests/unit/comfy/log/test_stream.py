@@ -41,6 +41,7 @@ BAR = (
 )
 LINES = ["got prompt", "Requested to load WAN21", "loaded partially 9700.0 9600.5 400", "left over keys: []",
          "2 models unloaded.", "Prompt executed in 00:12:34"]  # fmt: skip
+FIRST_MS = 1_796_013_360_123
 ISO = "2026-11-30T04:36:{:02d}.123456789Z "
 
 
@@ -77,6 +78,8 @@ DRESSES: dict[str, Callable[[int, str], str]] = {
     "journald, iso": lambda n, text: f"2026-11-30T04:36:{n:02d}+0000 gpu-host python3[2211]: {text}",
     "runpod's console": lambda n, text: f"2026-11-30 04:36:{n:02d}.123 | info | 5x7abcq2k1 | {text}",
     "runpod's brackets": lambda n, text: f"2026-11-30 04:36:{n:02d}.123 [5x7abcq2k1zzzz] [info] {text}",
+    "cloudwatch's json": lambda n, text: json.dumps({"timestamp": FIRST_MS + n * 1000, "message": text}),
+    "seconds in json": lambda n, text: json.dumps({"ts": FIRST_MS / 1000 + n, "msg": text}),
     "the SDK's json": lambda n, text: json.dumps({"requestId": "a", "message": text, "level": "INFO"}),
     "manager's log file": lambda n, text: f"[2026-11-30 04:36:{n:02d}.123] {text}",
     "manager's log file of 2024": lambda n, text: f"[2026-11-30 04:{n:02d}] {text}",
@@ -128,6 +131,7 @@ DRESSES: dict[str, Callable[[int, str], str]] = {
     "pm2, stamped": lambda n, text: f"0|comfyui  | 2026-11-30 04:36:{n:02d} +00:00: {text}",
     "a swarm of docker's": lambda n, text: f"stack_comfy.1.x8d0k2@node1    | {text}",
     "stern": lambda n, text: f"wan-7d9f-x2k comfyui › {text}",
+    "stern of today": lambda n, text: f"wan-7d9f8c6b5d-x2lkz comfyui {text}",
     "klog": lambda n, text: f"I1130 04:36:{n:02d}.816000       1 main.go:42] {text}",
     "ray": lambda n, text: f"(ComfyActor pid=2211) {text}",
     "runpod's copy": lambda n, text: f"5x7abcq2k1zzzz[info]{text}",
@@ -153,9 +157,9 @@ UNSTAMPED = {
     "nothing", "level", "compose", "the SDK's json", "a quotation", "a quotation of a quotation",
     "bold letters", "a colour without its escape", "a colour written out", "torch's logging",
     "an indented block", "what nobody else writes", "basicConfig", "basicConfig, named", "uvicorn",
-    "somebody's pipe", "pm2", "a swarm of docker's", "stern", "klog", "ray", "runpod's copy",
-    "journald, short-monotonic", "ts %.s", "powershell", "kaggle", "grep -n", "a terminal's title",
-    "a table's cell",
+    "somebody's pipe", "pm2", "a swarm of docker's", "stern", "stern of today", "klog", "ray",
+    "runpod's copy", "journald, short-monotonic", "ts %.s", "powershell", "kaggle", "grep -n",
+    "a terminal's title", "a table's cell",
 }  # fmt: skip
 STAMPED = sorted(DRESSES.keys() - UNSTAMPED)
 
@@ -250,7 +254,16 @@ def test_of_a_machinerys_words_one_line_is_enough_to_learn_them(before: str, lin
 @for_each(
     "dress",
     # JSON begins where its line does.
-    sorted(DRESSES.keys() - {"docker's file", "docker's file, with spaces", "the SDK's json"}),
+    sorted(
+        DRESSES.keys()
+        - {
+            "docker's file",
+            "docker's file, with spaces",
+            "the SDK's json",
+            "cloudwatch's json",
+            "seconds in json",
+        }
+    ),
 )
 def test_a_block_in_any_dress_may_be_indented(dress: str, indent: str) -> None:
     log = "\n".join(indent + DRESSES[dress](n, text) for n, text in enumerate(LINES))
