@@ -27,6 +27,8 @@ from comfy.log.facts import (
 # Where SageAttention was measured to gain nothing: A100 (8.0), H100 (9.0), datacentre cards of 8.6.
 _NO_GAIN: Final = ((8, 0), (9, 0))
 _NO_GAIN_NAMES: Final = ("A40", "A6000", "A5000", "A10")
+# And where it gained: Ada's and Blackwell's cards for people (5090: Wan2.1 issue 273; 4090: its README).
+_GAIN: Final = ((8, 9), (12, 0))
 _UNFIT: Final = ("no kernel image", "kernel is not available", "not compatible with the current PyTorch")
 _OF_SAGE: Final = re.compile(r"(?i)\bsage|\bsm\d{2,3} kernel is not available")
 # Of a model beside the one that samples: WAN's heads have 128. Source: SageAttention, sageattention/core.py.
@@ -36,10 +38,10 @@ _OLD_KJ: Final = "Patching comfy attention"
 
 
 def gains_nothing(case: Case) -> bool | None:
-    """Whether SageAttention was measured to gain nothing on this card; None: the card is not known."""
-    if case.capability is None:
-        return None
-    return case.capability in _NO_GAIN or any(name in case.gpu.split() for name in _NO_GAIN_NAMES)
+    """Whether SageAttention was measured to gain nothing on such a card; None: no measurement is known."""
+    if case.capability in _NO_GAIN or any(name in case.gpu.split() for name in _NO_GAIN_NAMES):
+        return True
+    return False if case.capability in _GAIN else None
 
 
 def sage_lines(case: Case) -> list[LogEntry]:

@@ -82,7 +82,7 @@ def _sage(case: Case) -> Folklore | None:
     if not lines or gain or falls_back(case):  # what failed is told as a finding, and never computed there
         return None
     known = (
-        "on this card it was measured faster than PyTorch's at the length of videos"
+        "on cards of this kind it was measured faster than PyTorch's at the length of videos"
         if gain is False
         else "whether it is depends on the card: faster on Ada and Blackwell, no gain on A100 and H100"
     )
@@ -161,7 +161,12 @@ def _normal(case: Case, run: Run, prompt: PromptReport, at: int) -> tuple[Estima
 
 
 def _is_of_wan(run: Run) -> bool:
-    return any(fact.is_of_wan for _, fact in run.of(ModelLoadedFact))
+    """Whether a model of WAN was loaded that may be A14B by its size."""
+    loads = (fact for _, fact in run.of(ModelLoadedFact) if fact.is_of_wan)
+    return any(fact.whole_mib is None or fact.whole_mib > _LEAST_A14B_MIB for fact in loads)
+
+
+_LEAST_A14B_MIB: Final = 4096  # of two bits a weight; 1.3B has 2.7 GiB of 16 bits
 
 
 def _devices(case: Case) -> Iterator[Folklore | None]:

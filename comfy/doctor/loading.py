@@ -204,13 +204,17 @@ def _evicted(case: Case) -> Iterator[Found]:
         again = asked[run.read :] if run.read else []
         seconds = seconds_in(prompt, Phase.EVICTING)
         is_long = (seconds or 0.0) > max(_LONG_LOAD_S, _LONG_LOAD_PART * (prompt.wall_s or 0.0))
-        if not again and not is_long:
+        # A release that counts what it unloads, and unloaded nothing, asked for a copy with other LoRAs.
+        is_copy = not room and run.count(UnloadedFact) > 0
+        if is_copy or (not again and not is_long):
             continue
         came = (
             f"{_models(run.read)} read, and diffusion models were asked for {len(asked)} times in one prompt"
         )
         yield Found(
-            message="models make room for each other" + (f": {came}" if again else ""),
+            message="models make room for each other"
+            + (f": {came}" if again else "")
+            + ("" if room else ", unless copies with other LoRAs were asked for"),
             evidence=evidence([*again, *room]),
             cost=measured(seconds, f"evicting {seconds:.1f} s") if seconds is not None else None,
             prompt=run.number,

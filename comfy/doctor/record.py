@@ -172,7 +172,15 @@ class Run(Lines):
     @property
     def may_have_experts(self) -> bool:
         """Whether two diffusion models may be at work in it, as far as it is told how many were read."""
+        sizes = [
+            fact.whole_mib for _, fact in self.of(ModelLoadedFact) if fact.is_diffusion and fact.whole_mib
+        ]
+        if sizes and max(sizes) > _EXPERTS_DIFFER * min(sizes):
+            return False
         return self.read > 1 if self.read else self.count(WeightsFact) != 1
+
+
+_EXPERTS_DIFFER: Final = 1.05  # at most, as files of one precision
 
 
 @dataclass(slots=True)

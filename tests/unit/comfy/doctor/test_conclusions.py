@@ -244,3 +244,69 @@ def test_models_that_are_read_again_are_explained_by_memory_where_it_is_short(he
 
     assert finding is not None
     assert why in finding.message
+
+
+def folklore(report: Report) -> dict[str, str]:
+    return {each.id: each.truth for each in report.folklore}
+
+
+@pytest.mark.parametrize(
+    ("card", "truth"),
+    [
+        ("RTX 4090", "it was measured faster"),
+        ("RTX 5090", "it was measured faster"),
+        ("Tesla T4", "depends on the card"),
+        ("GeForce RTX 2080 Ti", "depends on the card"),
+        ("B200", "depends on the card"),
+    ],
+)
+def test_sage_is_called_faster_only_on_cards_of_a_kind_that_was_measured(card: str, truth: str) -> None:
+    device = f"cuda:0 NVIDIA {card} : cudaMallocAsync"
+
+    report = diagnose(start(device, "sage attention") + "got prompt\nPrompt executed in 60.00 seconds\n")
+
+    assert truth in folklore(report)["sage-is-slow"]
+
+
+@pytest.mark.parametrize(("size_mib", "is_normal"), [(2706, False), (13629, True), (8341, True)])
+def test_a_long_step_is_excused_by_a14b_only_where_the_model_may_be_that(
+    size_mib: int, is_normal: bool
+) -> None:
+    report = diagnose(
+        f"{start()}got prompt\nRequested to load WAN21\nloaded completely 20500.1 {size_mib}.0 True\n"
+        "100%|██████████| 20/20 [24:00<00:00, 72.00s/it]\nPrompt executed in 1460.00 seconds\n"
+    )
+
+    assert ("long-steps" in folklore(report)) == is_normal
+
+
+@pytest.mark.parametrize(("sizes_mib", "are_experts"), [((13629, 13629), True), ((13629, 15628), False)])
+def test_models_of_two_sizes_are_no_two_experts(sizes_mib: tuple[int, int], are_experts: bool) -> None:
+    log = f"{start()}got prompt\n"
+    for size_mib in sizes_mib:
+        log += "model weight dtype torch.float16, manual cast: None\nRequested to load WAN21\n"
+        log += f"loaded completely 20500.1 {size_mib}.0 True\n100%|██| 20/20 [05:00<00:00, 15.00s/it]\n"
+
+    report = diagnose(f"{log}Prompt executed in 660.00 seconds\n")
+
+    names = [each.phase for each in report.prompts[0].phases if each.phase.startswith("sampling")]
+    experts = [Phase.SAMPLING_HIGH, Phase.SAMPLING_LOW]
+    assert names == (experts if are_experts else [Phase.SAMPLING] * 2)
+    assert ("requested-twice" in folklore(report)) == are_experts
+
+
+@pytest.mark.parametrize(
+    ("unloads", "confidence"),
+    [("1 models unloaded.\n", Confidence.PROVEN), ("", Confidence.LIKELY), ("0 models unloaded.\n", None)],
+)
+def test_a_model_that_is_asked_for_again_has_left_the_card_only_where_something_was_unloaded(
+    unloads: str, confidence: Confidence | None
+) -> None:
+    weights = "model weight dtype torch.float16, manual cast: None\n"
+    asked = f"Requested to load WAN21\n{unloads}loaded completely 20500.1 13629.0 True\n"
+    bar = "100%|██████████| 2/2 [00:20<00:00, 10.00s/it]\n"
+
+    report = diagnose(f"{start()}got prompt\n{weights}{(asked + bar) * 2}Prompt executed in 60.00 seconds\n")
+
+    finding = found(report, "model-evicted")
+    assert (finding.confidence if finding else None) == confidence

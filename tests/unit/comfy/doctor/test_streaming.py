@@ -154,3 +154,10 @@ def test_a_step_is_predicted_with_what_the_log_says_that_streams(gib: float) -> 
     cost = partial(report).cost
     assert cost is not None
     assert f"{gib:.1f} GiB stream in each pass" in cost.source
+
+
+@pytest.mark.parametrize(("gib", "is_told"), [(0.03, False), (0.04, False), (0.1, True), (10.0, True)])
+def test_a_rest_that_is_copied_in_no_time_is_not_told(gib: float, is_told: bool) -> None:
+    ids = [finding.id for finding in diagnose(log_of(PINNED, gib=gib)).findings]
+
+    assert ("partial-load" in ids) == is_told
