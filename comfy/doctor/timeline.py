@@ -38,7 +38,11 @@ from comfy.node_defs.node_classes import Work
 from comfy.words import seconds_words
 
 _ENDS_LOADING: Final = (WeightsFact, TextEncoderFact, VaeFact, GgufFact, ModelLoadedFact, DownloadFact)
-_WORKS: Final = {Work.TEXT: ("TE", "CLIP"), Work.VAE: ("VAE", "Autoencod")}
+_WORKS: Final = {
+    Work.IMAGE: ("CLIPVision", "VisionModel"),
+    Work.TEXT: ("TE", "CLIP", "Clip", "T5"),
+    Work.VAE: ("VAE", "Autoencod"),
+}
 _SAMPLINGS: Final = (Phase.SAMPLING, Phase.SAMPLING_HIGH, Phase.SAMPLING_LOW)
 # Bars that say what they count, as WanVideoWrapper, transformers and diffusers draw them.
 _LABELS: Final = {
@@ -477,4 +481,4 @@ class _Told:
             self._in_vae = True
             return Phase.IMAGE if number < self._first_sampler else Phase.FINISHING
         # A diffusion model samples next, which bars tell; where they are missing nothing does.
-        return Phase.TEXT if work is Work.TEXT else Phase.UNEXPLAINED
+        return {Work.TEXT: Phase.TEXT, Work.IMAGE: Phase.IMAGE}.get(work or Work.OTHER, Phase.UNEXPLAINED)

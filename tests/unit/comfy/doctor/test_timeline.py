@@ -518,3 +518,31 @@ def test_a_bar_behind_the_decoder_with_more_steps_than_the_sampler_is_not_a_samp
     finishing_s = sum(each.seconds for each in prompt.phases if each.phase is Phase.FINISHING)
     assert sampling_s == 40 + sum(samplers[1:])
     assert finishing_s == 40 + steps - sampling_s
+
+
+@pytest.mark.parametrize(
+    ("model_class", "phase"),
+    [
+        ("CLIPVisionModelProjection", Phase.IMAGE),
+        ("SD1ClipModel", Phase.TEXT),
+        ("FluxClipModel_", Phase.TEXT),
+        ("HunyuanVideoClipModel_", Phase.TEXT),
+        ("WanTEModel", Phase.TEXT),
+        ("LTXAVTEModel_", Phase.TEXT),
+        ("T5XXLModel_", Phase.TEXT),
+    ],
+)
+def test_the_time_behind_an_encoders_load_is_what_it_encodes(model_class: str, phase: Phase) -> None:
+    timed = (
+        (0, "got prompt"),
+        (1, f"Requested to load {model_class}"),
+        (2, "loaded completely 20500.1 6419.0 True"),
+        (22, "Requested to load WAN21"),
+        (25, "loaded completely 20500.1 13629.0 True"),
+        (65, "100%|██████████| 4/4 [00:40<00:00, 10.00s/it]"),
+        (66, "Prompt executed in 66.00 seconds"),
+    )
+
+    (prompt,) = diagnose("".join(f"{moment(at_s)} {text}\n" for at_s, text in timed)).prompts
+
+    assert {each.phase: each.seconds for each in prompt.phases}[phase] == 20
