@@ -28,8 +28,7 @@ def _blame(*outcomes: str, lasts_s: float = 0.0) -> Blame:
 _LOST: Final = _blame("lost")
 _LEAVES: Final = _blame("released", "lost", "unpublished")
 _NOT_STORED: Final = _blame("unpublished")
-# A worker that did not hear what it was given gives it back, or its lease runs out before.
-_UNHEARD: Final = Blame(frozenset({"lost", "released"}), at_claim=True)
+_UNHEARD: Final = Blame(frozenset({"lost"}), at_claim=True)
 _COMFY: Final = _blame("failed", lasts_s=30.0)  # nobody may notice before the next job
 
 # A worker that is killed is blamed on its own, by name (`Arena.kill`).
@@ -62,10 +61,10 @@ BLAME: Final[Mapping[Fault, Blame]] = {
     Fault.S3_CUT: _NOT_STORED,
     Fault.S3_BLACKHOLE: _NOT_STORED,
     Fault.S3_SLOW: _NOT_STORED,
-    Fault.REDIS_BLACKHOLE: _blame("lost", "released"),
-    Fault.REDIS_MUTE: _blame("lost", "released"),
-    Fault.SILENCE: _LEAVES,
-    Fault.CABLE: _LEAVES,
+    Fault.REDIS_BLACKHOLE: _LOST,
+    Fault.REDIS_MUTE: _LOST,
+    Fault.SILENCE: _blame("lost", "unpublished"),
+    Fault.CABLE: _blame("lost", "unpublished"),
     Fault.CARD_LOST: _blame("failed", "released", lasts_s=30.0),
     Fault.DISK_FULL: _blame("failed", "unpublished", lasts_s=30.0),
 }

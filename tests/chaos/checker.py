@@ -232,13 +232,16 @@ def repeats_explained(history: History) -> Iterator[Violation]:
 
 
 def _explains(harm: Harm, story: Story, seen: AttemptSeen, bounds: Bounds) -> bool:
+    is_claimed_then = harm.since_s - bounds.reach_s <= seen.started_s
+    # A worker that did not hear of what it was given gives it back with its next claim.
+    is_given_back = seen.outcome == "released" and "lost" in harm.explains and is_claimed_then
     return (
-        seen.outcome in harm.explains
+        (seen.outcome in harm.explains or is_given_back)
         and harm.worker in (None, seen.worker)
         and harm.job_id in (None, story.job_id)
         and harm.since_s <= seen.ended_s
         and seen.started_s <= harm.until_s + bounds.reach_s
-        and (not harm.at_claim or harm.since_s - bounds.reach_s <= seen.started_s)
+        and (not harm.at_claim or is_claimed_then)
     )
 
 

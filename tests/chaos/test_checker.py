@@ -268,6 +268,21 @@ def test_a_worker_that_is_cut_off_counts_as_lost_while_nobody_hears_of_it(
     assert found == (set() if is_due else {Breach.REASON})
 
 
+@pytest.mark.parametrize(("cut_at_s", "is_excused"), [(2.0, True), (0.0, True), (9.0, False)])
+def test_an_attempt_that_is_given_back_is_excused_by_a_cut_at_its_claim_alone(
+    cut_at_s: float, is_excused: bool
+) -> None:
+    attempt = AttemptSeen(attempt=1, worker="a", outcome="released", started_s=2.0, ended_s=12.0)
+    cut = Harm(
+        kind="silence", since_s=cut_at_s, until_s=cut_at_s + 1, explains=frozenset({"lost"}), worker="a"
+    )
+    story = Story(job_id=JOB, state="canceled", attempts=(attempt,))
+
+    found = breaches(history_of(story, objects={}, runs=(), harms=(cut,), bounds=Bounds(reach_s=2.0)))
+
+    assert (Breach.CAUSE in found) is not is_excused
+
+
 @pytest.mark.parametrize("outcome", ["lost", "failed", "released", "unpublished"])
 def test_an_attempt_that_comes_to_nothing_without_a_fault_is_found(outcome: str) -> None:
     first, second = GOOD.attempts
