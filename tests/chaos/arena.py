@@ -206,9 +206,7 @@ class Arena:
         while not self._closing.wait(_WATCH_S):
             since_s = time.time()
             for place in self.places:
-                ended = place.look_after()
-                if ended is not None:  # perhaps while it could not give its job back
-                    self.deaths.append(Death(worker=ended.worker, at_s=since_s))
+                place.look_after()
             if not any(place.able for place in self.places):
                 self.outages.append((since_s - _WATCH_S, time.time() + _WATCH_S))
             if self.poison:

@@ -340,8 +340,6 @@ def _is_gone(seen: AttemptSeen, history: History, judged_s: float) -> bool:
 
     One that is cut off is as silent as a dead one: it may be heard of later, or die before that.
     """
-    if _deaths_of(seen, history):
-        return True
     heard_s = max(
         (
             harm.until_s + history.bounds.reach_s
@@ -350,8 +348,8 @@ def _is_gone(seen: AttemptSeen, history: History, judged_s: float) -> bool:
         ),
         default=-math.inf,
     )
-    ends = (death.at_s for death in history.deaths if death.worker == seen.worker)
-    return heard_s >= judged_s or any(seen.ended_s <= at_s <= heard_s for at_s in ends)
+    ends = (end.at_s for end in (*history.deaths, *history.exits) if end.worker == seen.worker)
+    return heard_s >= judged_s or any(seen.started_s <= at_s <= max(heard_s, seen.ended_s) for at_s in ends)
 
 
 def _explains_silence(harm: Harm, seen: AttemptSeen, bounds: Bounds) -> bool:

@@ -130,6 +130,9 @@ class History:
     runs: tuple[Run, ...] = ()
     harms: tuple[Harm, ...] = ()
     deaths: tuple[Death, ...] = ()
+    exits: tuple[
+        Death, ...
+    ] = ()  # of any kind: also of workers that left, and could not give their jobs back
     able: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)  # when a worker could work
     outages: tuple[tuple[float, float], ...] = ()  # when the store was away for the steward, grace included
     cleared: bool = False  # files of attempts that nobody names were looked for and removed

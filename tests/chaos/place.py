@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ class Exit:
 
     worker: str
     code: int
+    at_s: float  # since the epoch, or a moment later
     last_words: tuple[str, ...]
 
 
@@ -78,17 +80,16 @@ class Place:
             FARM_PROBE_AFTER_S="2",
         )
 
-    def look_after(self) -> Exit | None:
-        """Start a new worker when this one ended, as systemd would; how it ended."""
+    def look_after(self) -> None:
+        """Start a new worker when this one ended, as systemd would."""
         code = self.worker.child.poll()
-        if code is None:
-            return None
-        lines = tuple(self.worker.lines[-12:])
-        self.exits.append(Exit(worker=self.worker.name, code=code, last_words=lines))
-        self._farm.workers.remove(self.worker)
-        self.close()
-        self.launch()
-        return self.exits[-1]
+        if code is not None:
+            lines = tuple(self.worker.lines[-12:])
+            end = Exit(worker=self.worker.name, code=code, at_s=time.time(), last_words=lines)
+            self.exits.append(end)
+            self._farm.workers.remove(self.worker)
+            self.close()
+            self.launch()
 
     def close(self) -> None:
         """End the worker, whatever state it is in, and keep what it said."""

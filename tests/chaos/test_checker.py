@@ -234,6 +234,7 @@ def test_a_sound_job_that_fails_as_poison_without_three_deaths_is_found() -> Non
     soon = Bounds(reach_s=2.0)
 
     assert failed_with("poison", attempts, deaths=deaths, bounds=soon) == set()
+    assert failed_with("poison", attempts, deaths=deaths[:2], exits=deaths[2:], bounds=soon) == set()
     assert failed_with("poison", attempts, deaths=deaths[:2], bounds=soon) == {Breach.REASON}
     # Its worker lived: it was cut off, three times.
     assert failed_with("poison", attempts, bounds=soon) == {Breach.REASON}

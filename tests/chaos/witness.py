@@ -20,7 +20,7 @@ from farm.job import JobRecord
 from farm.store.redis.store import connect, store_limits
 from farm.upkeep.cleaning import Cleaner, CleanLimits
 from tests.chaos.arena import NAMESPACE, ROOT, Arena
-from tests.chaos.history import Bounds, Harm, History, Run, StateSeen, Story
+from tests.chaos.history import Bounds, Death, Harm, History, Run, StateSeen, Story
 from tests.chaos.standstill import harms_of, spans_of
 from tests.chaos.stories import states_in, story_of
 from tests.support.emulator_record import job_of
@@ -74,6 +74,9 @@ def history_of(arena: Arena) -> History:
         runs=tuple(_runs(arena)),
         harms=(*arena.harms, *_standstills(arena)),
         deaths=tuple(arena.deaths),
+        exits=tuple(
+            Death(worker=each.worker, at_s=each.at_s) for place in arena.places for each in place.exits
+        ),
         able={name: tuple(spans) for name, spans in arena.able.items()},
         outages=tuple(arena.outages),
         bounds=_bounds(arena),
