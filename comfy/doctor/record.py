@@ -425,11 +425,9 @@ class Reader:
 
     def _put_later(self, run: Run) -> None:
         """Where its stamps go over midnight, and its own time says that this is all."""
-        told = [entry for entry in (run.began, *run.entries, run.done) if entry is not None]
-        first = next((entry.at_s for entry in told if entry.is_stamped), None)
-        last = run.done.at_s if run.done is not None else None
-        if first is None or last is None or first <= last:  # the usual case, without a look at each stamp
+        if run.done is None or not run.done.is_undated:  # the usual case, without a look at each stamp
             return
+        told = [entry for entry in (run.began, *run.entries, run.done) if entry is not None]
         last_s = _midnight(told, run, self._later_s)
         if last_s is not None:
             self._later_s += _DAY_S

@@ -69,6 +69,12 @@ class LogEntry:
         return None if told_s is None else told_s + self.later_s
 
     @property
+    def is_undated(self) -> bool:
+        """Whether its stamp is a time of day alone."""
+        stamp = self._sight.stamp
+        return stamp is not None and self._line[stamp.start + 2 : stamp.start + 3] == b":"
+
+    @property
     def source(self) -> bytes:
         """The name of the container, unit or worker whose line it is; empty: it is not told."""
         return self._line[self._sight.source] if self._sight.source is not None else b""
