@@ -11,7 +11,7 @@ from comfy.doctor.record import Run, evidence
 from comfy.doctor.report import Confidence, Cost, PromptReport, Severity
 from comfy.doctor.rule import Case, Found, Rule, estimated
 from comfy.log.entry import LogEntry
-from comfy.log.facts import DeviceFact, GgufFact, ModelLoadedFact, TextEncoderFact, WeightsFact
+from comfy.log.facts import DeviceFact, GgufFact, TextEncoderFact, WeightsFact
 from comfy.wan.models import GIB
 from comfy.wan.speed import FP8_FASTER, GB, has_fp8_units
 
@@ -85,8 +85,7 @@ def _cost(case: Case, run: Run, prompt: PromptReport, kind: _Kind) -> Cost | Non
         return None
     steps = sum(one.steps for one in prompt.samplers)
     passes = max((stage.passes for _, stage in case.stages_of(prompt)), default=None)
-    sizes = [fact.whole_mib for _, fact in run.of(ModelLoadedFact) if fact.is_diffusion and fact.whole_mib]
-    moved = max(sizes, default=0.0) * 2**20 * 8 / kind.bits * kind.moved_bytes
+    moved = max(run.diffusion_mib, default=0.0) * 2**20 * 8 / kind.bits * kind.moved_bytes
     worst, taken, best = (min(steps * moved / rate, sampling) for rate in _MEMORY_BYTES_PER_S)
     unpacking = taken * (passes or 1)
     gain = (sampling - unpacking) * (1 - 1 / FP8_FASTER)

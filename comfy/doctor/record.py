@@ -170,11 +170,15 @@ class Run(Lines):
         return None if self.read_before is None else self.read_before + self.count(WeightsFact)
 
     @property
+    def diffusion_mib(self) -> list[float]:
+        """Sizes of the diffusion models that were loaded, whole, where they are told."""
+        loads = (fact for _, fact in self.of(ModelLoadedFact) if fact.is_diffusion)
+        return [fact.whole_mib for fact in loads if fact.whole_mib]
+
+    @property
     def may_have_experts(self) -> bool:
-        """Whether two diffusion models may be at work in it, as far as it is told how many were read."""
-        sizes = [
-            fact.whole_mib for _, fact in self.of(ModelLoadedFact) if fact.is_diffusion and fact.whole_mib
-        ]
+        """Whether two diffusion models may be at work in it, as far as their number and sizes are told."""
+        sizes = self.diffusion_mib
         if sizes and max(sizes) > _EXPERTS_DIFFER * min(sizes):
             return False
         return self.read > 1 if self.read else self.count(WeightsFact) != 1
